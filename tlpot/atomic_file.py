@@ -1,0 +1,36 @@
+"""Writing files so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tlpot.errors import OutputError
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is fsynced and renamed to `path`.
+
+    On any failure, a full disk included, the temporary file is removed and an existing
+    `path` is left as it was.
+
+    Raises:
+        OutputError: the file could not be written (disk full, no such folder, no permission).
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"could not write {target}: {error.strerror or error}; nothing was changed. "
+            "Check that the folder exists, that you may write there, and that the disk has room."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)

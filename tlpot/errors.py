@@ -1,0 +1,62 @@
+"""The exceptions users see: each message says what was found, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TLPotError(Exception):
+    """A mistake in the input that the user can mend; the message says how."""
+
+
+class ConfigError(TLPotError, ValueError):
+    """A configuration key or value that does not exist or does not apply."""
+
+
+class DataError(TLPotError, ValueError):
+    """A dataset that is damaged, incomplete or not what its description says."""
+
+
+class UnknownLevelError(TLPotError, LookupError):
+    """A level of theory that the model or the dataset does not have."""
+
+
+class UnknownElementError(TLPotError, ValueError):
+    """An element that the model was not trained on."""
+
+
+class GeometryError(TLPotError, ValueError):
+    """A structure that cannot be evaluated: NaN, coincident atoms, a singular cell."""
+
+
+class ModelFileError(TLPotError, ValueError):
+    """A model file that is damaged, foreign, or written by a newer tlpot."""
+
+
+class OutputError(TLPotError, OSError):
+    """A file that could not be written; the old one, if any, is untouched."""
+
+
+class MissingExtraError(TLPotError, ImportError):
+    """An optional dependency that is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed: "
+            f'pip install -c constraints.txt "tlpot[{extra}]"'
+        )
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Returns ``"; did you mean 'x'?"`` for a misspelt name, or lists what is valid.
+
+    Args:
+        name: what the user wrote.
+        valid: the names that exist.
+    """
+    names = sorted(valid)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if match:
+        return f"; did you mean {match[0]!r}? (valid: {', '.join(names)})"
+    return f"; valid: {', '.join(names) if names else 'none'}"

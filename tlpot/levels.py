@@ -1,0 +1,37 @@
+"""Names of levels of theory: ``method/basis`` or ``method``, lower case, no spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tlpot.errors import UnknownLevelError, nearest
+
+
+def canonical_level(name: str) -> str:
+    """Returns the canonical spelling: ``"wB97X/6-31G*"`` becomes ``"wb97x/6-31g*"``."""
+    return "".join(name.lower().replace("ω", "w").split())
+
+
+def choose_level(asked: str | None, available: Iterable[str], where: str) -> str:
+    """Returns the level to use, which may be left out only when there is exactly one.
+
+    Args:
+        asked: what the user asked for, or None.
+        available: the levels that exist in `where`.
+        where: the model or file, for the message.
+
+    Raises:
+        UnknownLevelError: no such level, or none was named and there are several.
+    """
+    levels = list(available)
+    if asked is None:
+        if len(levels) == 1:
+            return levels[0]
+        raise UnknownLevelError(
+            f"{where} has {len(levels)} levels of theory ({', '.join(levels) or 'none'}); "
+            "name one with level=..."
+        )
+    level = canonical_level(asked)
+    if level not in levels:
+        raise UnknownLevelError(f"{where} has no level {asked!r}{nearest(level, levels)}")
+    return level
