@@ -1,0 +1,96 @@
+"""What every dataset offers, whatever file it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.frame import Frame
+
+LabelKind = Literal["energy", "forces", "stress"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelInfo:
+    """One level of theory of a dataset.
+
+    Attributes:
+        name: canonical name.
+        kinds: which labels exist for at least one frame.
+        isolated_atoms: total energy of the free atom by atomic number, eV; empty if not given.
+        definition: how the labels were computed, in words; empty if not given.
+    """
+
+    name: str
+    kinds: frozenset[LabelKind]
+    isolated_atoms: Mapping[int, float] = field(default_factory=dict)
+    definition: str = ""
+
+
+class Dataset(Protocol):
+    """Frames of one or several molecules with labels at one or several levels of theory.
+
+    Reading is lazy: geometry and labels come from the file on demand, so a dataset may be
+    larger than memory. A dataset can be pickled into worker processes; handles are opened
+    per process.
+    """
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the file's content."""
+        ...
+
+    @property
+    def levels(self) -> Mapping[str, LevelInfo]:
+        """Levels of theory by canonical name."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        ...
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Atoms in each frame, [n_frames]."""
+        ...
+
+    @property
+    def group_names(self) -> Sequence[str]:
+        """Names of the molecules."""
+        ...
+
+    @property
+    def group_idx(self) -> NDArray[np.int64]:
+        """Which molecule each frame belongs to, [n_frames]."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        ...
+
+    def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
+        """Which frames carry a label, [n_frames].
+
+        Raises:
+            UnknownLevelError: no such level; the message lists those present.
+        """
+        ...
+
+    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Frame]:
+        """Returns frames with all their labels, in the order asked for.
+
+        Raises:
+            DataError: an index is out of range, or the file is damaged.
+        """
+        ...

@@ -1,0 +1,149 @@
+"""The one seam: a graph goes in, per-atom energies come out, and only here are they derived.
+
+Forces are −∂E/∂r and the stress is ∂E/∂ε / V with a symmetric strain ε applied to positions
+and cell alike (Knuth et al., doi:10.1016/j.cpc.2015.01.003), positive when tensile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tlpot.errors import GeometryError
+from tlpot.graph import AtomGraph
+from tlpot.segment import segment_sum
+
+
+@runtime_checkable
+class EnergyModel(Protocol):
+    """Anything that gives per-atom energies differentiable in positions and cell.
+
+    A trained potential at one level of theory, a delta pair, an ensemble, a wrapped ASE
+    calculator and a fragment force field are all energy models.
+    """
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list that the model needs, Å."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        ...
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        ...
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns the energy of each atom, [n_atoms], eV, float64."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Properties:
+    """What an energy model says about a batch.
+
+    Attributes:
+        energy: [n_systems], eV, float64.
+        energies: [n_atoms], eV, float64; they sum to `energy`.
+        forces: [n_atoms, 3], eV/Å, or None when not asked for.
+        stress: [n_systems, 3, 3], eV/Å³, or None when not asked for.
+    """
+
+    energy: Tensor
+    energies: Tensor
+    forces: Tensor | None = None
+    stress: Tensor | None = None
+
+
+def evaluate(
+    model: EnergyModel,
+    graph: AtomGraph,
+    *,
+    forces: bool = True,
+    stress: bool = False,
+    create_graph: bool = False,
+) -> Properties:
+    """Evaluates energies and their derivatives.
+
+    Args:
+        model: any energy model.
+        graph: the batch, built with at least the model's cutoff.
+        forces: compute −∂E/∂r.
+        stress: compute ∂E/∂ε / V; every structure needs three lattice vectors.
+        create_graph: keep the result differentiable in the model's weights (training).
+
+    Raises:
+        GeometryError: stress was asked for a structure without a volume.
+    """
+    derive = forces or stress
+    with torch.set_grad_enabled(derive or create_graph):
+        positions = graph.positions.detach()
+        if forces:
+            positions.requires_grad_(True)
+        strained = replace(graph, positions=positions)
+        inputs = [positions] if forces else []
+        if stress:
+            strained, strain = _strain(strained)
+            inputs.append(strain)
+        energies = model.atomic_energies(strained)
+        energy = segment_sum(energies, graph.system_idx, graph.n_systems)
+        gradients = _gradients(energy, inputs, create_graph) if derive else []
+    if not create_graph:
+        energy, energies = energy.detach(), energies.detach()
+    return Properties(
+        energy=energy,
+        energies=energies,
+        forces=-gradients[0] if forces else None,
+        stress=gradients[-1] / _volumes(graph)[:, None, None] if stress else None,
+    )
+
+
+def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
+    """Returns ∂²E/∂r∂r summed over the batch, [n_atoms, 3, n_atoms, 3], eV/Å².
+
+    One backward pass for each of the 3 n_atoms rows.
+    """
+    positions = graph.positions.detach().requires_grad_(True)
+    energies = model.atomic_energies(replace(graph, positions=positions))
+    (gradient,) = _gradients(energies.sum(), [positions], create_graph=True)
+    flat = gradient.reshape(-1)
+    if not flat.requires_grad:  # an isolated atom: nothing depends on the positions
+        return positions.new_zeros((graph.n_atoms, 3, graph.n_atoms, 3))
+    rows = [
+        torch.autograd.grad(component, positions, retain_graph=True, materialize_grads=True)[0]
+        for component in flat
+    ]
+    return torch.stack(rows).reshape(graph.n_atoms, 3, graph.n_atoms, 3).detach()
+
+
+def _strain(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:
+    strain = graph.positions.new_zeros((graph.n_systems, 3, 3), requires_grad=True)
+    deformation = 0.5 * (strain + strain.mT) + torch.eye(
+        3, dtype=strain.dtype, device=strain.device
+    )
+    per_atom = deformation.index_select(0, graph.system_idx)
+    positions = torch.einsum("ni,nij->nj", graph.positions, per_atom)
+    cell = None if graph.cell is None else graph.cell @ deformation
+    return replace(graph, positions=positions, cell=cell), strain
+
+
+def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> list[Tensor]:
+    if not energy.requires_grad:  # no edges at all: the energy is a constant
+        return [torch.zeros_like(x) for x in inputs]
+    return list(
+        torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, materialize_grads=True)
+    )
+
+
+def _volumes(graph: AtomGraph) -> Tensor:
+    volumes = None if graph.cell is None else torch.linalg.det(graph.cell).abs()
+    if volumes is None or bool((volumes < 1e-9).any()):
+        raise GeometryError("stress needs three lattice vectors that span a volume; set the cell")
+    return volumes

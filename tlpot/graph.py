@@ -1,0 +1,184 @@
+"""The one graph type: a batch of structures with their neighbour pairs, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tlpot.neighbors import Neighbors, neighbor_list
+from tlpot.system import System
+
+Layout = Literal["auto", "padded", "sorted"]
+
+PAD_LIMIT = 1.6
+"""`auto` pads while padding adds less than 60 % to the number of pairs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AtomGraph:
+    """A batch of structures.
+
+    Edges are sorted by center. In the padded layout every atom owns exactly `slots`
+    consecutive edges, so that sums over neighbours are batched matrix products; unused
+    slots point from an atom to itself and are displaced by `padding` beyond any cutoff,
+    where the envelope and all its derivatives vanish.
+
+    Attributes:
+        positions: [n_atoms, 3], Å, float64 whatever the model's precision.
+        atomic_numbers: [n_atoms], int64.
+        system_idx: [n_atoms], int64, non-decreasing; which structure an atom belongs to.
+        n_systems: number of structures.
+        cell: [n_systems, 3, 3], rows are lattice vectors, Å; None when nothing is periodic.
+        center: [n_edges], int64, non-decreasing.
+        neighbor: [n_edges], int64.
+        shifts: [n_edges, 3], whole numbers; None when nothing is periodic.
+        padding: [n_edges, 3], Å, the constant displacement of unused slots; None when sorted.
+        slots: edges per atom in the padded layout, else None.
+        charge: [n_systems], e.
+        spin: [n_systems], multiplicity 2S + 1.
+    """
+
+    positions: Tensor
+    atomic_numbers: Tensor
+    system_idx: Tensor
+    n_systems: int
+    cell: Tensor | None
+    center: Tensor
+    neighbor: Tensor
+    shifts: Tensor | None
+    padding: Tensor | None
+    slots: int | None
+    charge: Tensor
+    spin: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms in the batch."""
+        return int(self.atomic_numbers.shape[0])
+
+    @property
+    def n_edges(self) -> int:
+        """Number of directed pairs, unused slots included."""
+        return int(self.center.shape[0])
+
+    def edge_vectors(self) -> Tensor:
+        """Returns r_ij = r_j + S·cell − r_i for every edge: [n_edges, 3], Å."""
+        vectors = self.positions.index_select(0, self.neighbor)
+        vectors = vectors - self.positions.index_select(0, self.center)
+        if self.shifts is not None and self.cell is not None:
+            edge_cell = self.cell
+            if self.n_systems == 1:
+                vectors = vectors + self.shifts @ edge_cell[0]
+            else:
+                edge_cell = edge_cell.index_select(0, self.system_idx[self.center])
+                vectors = vectors + torch.einsum("ei,eij->ej", self.shifts, edge_cell)
+        if self.padding is not None:
+            vectors = vectors + self.padding
+        return vectors
+
+    def to(self, device: torch.device | str) -> AtomGraph:
+        """Returns the graph on another device."""
+        moved = {
+            name: value.to(device)
+            for name in self.__dataclass_fields__
+            if isinstance(value := getattr(self, name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+def build_graph(
+    systems: Sequence[System],
+    cutoff: float,
+    *,
+    layout: Layout = "auto",
+    names: Sequence[str] | None = None,
+) -> AtomGraph:
+    """Finds the neighbours of each structure and joins them into one graph on the CPU.
+
+    Args:
+        systems: at least one structure.
+        cutoff: Å.
+        layout: ``padded``, ``sorted``, or ``auto`` (padded while that wastes little).
+        names: what to call each structure in a message.
+
+    Raises:
+        GeometryError: a structure is unusable; the message names it.
+    """
+    if names is None:
+        neighbors = [neighbor_list(system, cutoff) for system in systems]
+    else:
+        neighbors = [
+            neighbor_list(system, cutoff, name) for system, name in zip(systems, names, strict=True)
+        ]
+    return join_graphs(systems, neighbors, cutoff, layout=layout)
+
+
+def join_graphs(
+    systems: Sequence[System],
+    neighbors: Sequence[Neighbors],
+    cutoff: float,
+    *,
+    layout: Layout = "auto",
+) -> AtomGraph:
+    """Joins structures whose neighbours are known; `build_graph` finds them first."""
+    sizes = np.array([len(system) for system in systems])
+    offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    center = np.concatenate([n.center + o for n, o in zip(neighbors, offsets, strict=True)])
+    neighbor = np.concatenate([n.neighbor + o for n, o in zip(neighbors, offsets, strict=True)])
+    periodic = any(system.pbc.any() for system in systems)
+    shifts = np.concatenate([n.shifts for n in neighbors]) if periodic else None
+
+    n_atoms = int(sizes.sum())
+    counts = np.bincount(center, minlength=n_atoms)
+    slots = max(int(counts.max(initial=0)), 1)
+    padded = layout == "padded" or (
+        layout == "auto" and n_atoms * slots <= PAD_LIMIT * max(len(center), 1)
+    )
+    padding = None
+    if padded:
+        center, neighbor, shifts, padding = _pad(center, neighbor, shifts, counts, slots, cutoff)
+
+    return AtomGraph(
+        positions=torch.from_numpy(np.concatenate([s.positions for s in systems])),
+        atomic_numbers=torch.from_numpy(np.concatenate([s.atomic_numbers for s in systems])),
+        system_idx=torch.from_numpy(np.repeat(np.arange(len(systems)), sizes)),
+        n_systems=len(systems),
+        cell=torch.from_numpy(np.stack([s.cell for s in systems])) if periodic else None,
+        center=torch.from_numpy(center),
+        neighbor=torch.from_numpy(neighbor),
+        shifts=None if shifts is None else torch.from_numpy(shifts),
+        padding=None if padding is None else torch.from_numpy(padding),
+        slots=slots if padded else None,
+        charge=torch.tensor([s.charge for s in systems], dtype=torch.int64),
+        spin=torch.tensor([s.spin for s in systems], dtype=torch.int64),
+    )
+
+
+def _pad(
+    center: NDArray[np.int64],
+    neighbor: NDArray[np.int64],
+    shifts: NDArray[np.float64] | None,
+    counts: NDArray[np.int64],
+    slots: int,
+    cutoff: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.float64]]:
+    n_atoms = len(counts)
+    first = np.cumsum(counts) - counts
+    place = center * slots + np.arange(len(center)) - first[center]
+    padded_center = np.repeat(np.arange(n_atoms), slots)
+    padded_neighbor = padded_center.copy()
+    padded_neighbor[place] = neighbor
+    padding = np.zeros((n_atoms * slots, 3))
+    padding[:, 0] = 2.0 * cutoff
+    padding[place] = 0.0
+    padded_shifts = None
+    if shifts is not None:
+        padded_shifts = np.zeros((n_atoms * slots, 3))
+        padded_shifts[place] = shifts
+    return padded_center, padded_neighbor, padded_shifts, padding

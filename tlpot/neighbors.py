@@ -1,0 +1,75 @@
+"""Neighbour lists: all ordered pairs closer than a cutoff, periodic images included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from vesin import NeighborList
+
+from tlpot.errors import GeometryError
+from tlpot.system import System, check_system
+
+CLOSEST = 0.1
+"""Two atoms nearer than this (Å) are taken for a mistake in the input."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Neighbors:
+    """Directed pairs sorted by center: every pair appears once from each side.
+
+    Attributes:
+        center: [n_edges], int64, non-decreasing.
+        neighbor: [n_edges], int64.
+        shifts: [n_edges, 3], float64 whole numbers; the neighbour sits at
+            ``positions[neighbor] + shifts @ cell``.
+    """
+
+    center: NDArray[np.int64]
+    neighbor: NDArray[np.int64]
+    shifts: NDArray[np.float64]
+
+
+def neighbor_list(system: System, cutoff: float, name: str = "the structure") -> Neighbors:
+    """Finds all pairs with distance below `cutoff` (Å), for any mixture of periodic axes.
+
+    Args:
+        system: the structure.
+        cutoff: Å.
+        name: what to call the structure in a message.
+
+    Raises:
+        GeometryError: the structure is unusable (see `check_system`), or two atoms are
+            closer than 0.1 Å.
+    """
+    check_system(system, name)
+    finder = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    i, j, shifts, distances = finder.compute(
+        points=np.ascontiguousarray(system.positions),
+        box=_full_cell(system),
+        periodic=system.pbc.tolist(),
+        quantities="ijSd",
+    )
+    center, neighbor = i.astype(np.int64), j.astype(np.int64)
+    if len(distances) and distances.min() < CLOSEST:
+        worst = int(distances.argmin())
+        a, b = int(center[worst]), int(neighbor[worst])
+        raise GeometryError(
+            f"{name}: atoms {a} and {b} are {distances[worst]:.3f} Å apart, less than "
+            f"{CLOSEST} Å; a duplicate atom, a wrong length unit, or a cell that is too small?"
+        )
+    return Neighbors(center=center, neighbor=neighbor, shifts=shifts.astype(np.float64))
+
+
+def _full_cell(system: System) -> NDArray[np.float64]:
+    """Completes missing lattice vectors along open directions, where their length is irrelevant."""
+    if not system.pbc.any():
+        return np.zeros((3, 3))
+    cell = np.array(system.cell)
+    missing = np.linalg.norm(cell, axis=1) < 1e-6
+    if missing.any():
+        # the null space of the given vectors: orthonormal, so never singular
+        _, _, basis = np.linalg.svd(cell[~missing])
+        cell[missing] = basis[len(cell) - missing.sum() :]
+    return cell
