@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class AtomGraph:
 
     def to(self, device: torch.device | str) -> AtomGraph:
         """Returns the graph on another device."""
-        moved = {
+        moved: dict[str, Any] = {
             name: value.to(device)
             for name in self.__dataclass_fields__
             if isinstance(value := getattr(self, name), Tensor)

@@ -1,1 +1,1 @@
-"""data"""
+"""Datasets of QM labels: reading, describing, splitting, batching."""

@@ -1,1 +1,1 @@
-"""interfaces"""
+"""Energy models behind the interfaces of other programs."""

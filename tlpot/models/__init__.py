@@ -1,1 +1,1 @@
-"""models"""
+"""Potentials made of the building blocks, and their files."""

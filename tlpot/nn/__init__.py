@@ -1,1 +1,1 @@
-"""nn"""
+"""Neural building blocks: tensors in, tensors out."""

@@ -1,1 +1,1 @@
-"""pipeline"""
+"""Whole jobs made of the parts below."""

@@ -1,1 +1,1 @@
-"""training"""
+"""The training loop and its parts; none of them knows about transfer."""

@@ -1,1 +1,1 @@
-"""transfer"""
+"""Strategies: which weights start where, and which of them move."""

@@ -1,0 +1,162 @@
+"""The one place that reads YAML: mappings become frozen dataclasses, typos become errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from tlpot.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a YAML file whose top level is a mapping.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or is not a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected 'key: value' pairs at the top level")
+    return content
+
+
+def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns `settings` with ``key.path=value`` overrides from the command line applied.
+
+    Values are read as YAML, so ``training.epochs=50`` is a number and ``levels=[a,b]`` a list.
+
+    Raises:
+        ConfigError: an override has no ``=``, or goes through something that is not a mapping.
+    """
+    result: dict[str, Any] = {
+        key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()
+    }
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {override!r} is not of the form key.path=value")
+        *parents, last = key.split(".")
+        node = result
+        for name in parents:
+            child = node.get(name)
+            child = {} if child is None else child
+            if not isinstance(child, Mapping):
+                raise ConfigError(f"override {override!r}: {name!r} is not a section")
+            node[name] = dict(child)
+            node = node[name]
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {override!r}: {error}") from error
+    return result
+
+
+def parse(cls: type[T], settings: Mapping[str, Any], where: str = "configuration") -> T:
+    """Builds the dataclass `cls` from a mapping, strictly.
+
+    Args:
+        cls: a dataclass; nested dataclasses, tuples, lists, mappings, Literals and unions
+            with None are understood.
+        settings: keys are field names.
+        where: the file or section, for messages.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest valid one), a missing key, a wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    for key in settings:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(str(key), fields)}")
+    values: dict[str, Any] = {}
+    for name, spec in fields.items():
+        if name in settings:
+            values[name] = _convert(hints[name], settings[name], f"{where}: {name}")
+        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}: the key {name!r} is required")
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def to_mapping(config: Any) -> Any:
+    """Returns plain dicts, lists and scalars for JSON or YAML; the inverse of `parse`."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(key): to_mapping(value) for key, value in config.items()}
+    if isinstance(config, tuple | list | set | frozenset):
+        return [to_mapping(value) for value in config]
+    return str(config) if isinstance(config, Path) else config
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(arguments, value, where)
+    if origin is typing.Literal:
+        if value not in arguments:
+            options = [str(option) for option in arguments]
+            raise ConfigError(f"{where} is {value!r}{nearest(str(value), options)}")
+        return value
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be a section of 'key: value' pairs, not {value!r}")
+        return parse(typing.cast(type, hint), value, where)
+    if origin in (tuple, list):
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        item = arguments[0] if arguments else Any
+        return origin(_convert(item, entry, f"{where}[{k}]") for k, entry in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be 'key: value' pairs, not {value!r}")
+        key_hint, item = arguments
+        return {
+            _convert(key_hint, k, where): _convert(item, v, f"{where}.{k}")
+            for k, v in value.items()
+        }
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    errors = []
+    for option in (o for o in options if o is not type(None)):
+        try:
+            return _convert(option, value, where)
+        except ConfigError as error:
+            errors.append(str(error))
+    raise ConfigError(errors[-1])
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and not isinstance(value, bool):
+        # YAML 1.1 reads 1e-3 (no dot) as text
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{where} must be {hint.__name__}, not {value!r}")
