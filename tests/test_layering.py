@@ -1,0 +1,79 @@
+"""The architecture as a test: imports go down, files stay small, no junk drawers."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "tlpot"
+
+LAYERS = [
+    {"errors", "_version"},
+    {"atomic_file", "units", "levels", "segment", "config"},
+    {"system"},
+    {"neighbors"},
+    {"graph"},
+    {"energy"},
+    {"nn"},
+    {"models", "data"},
+    {"training", "transfer", "labelling", "fragments"},
+    {"interfaces"},
+    {"pipeline"},
+    {"cli"},
+    {"_ase_plugin"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FORBIDDEN = {"utils", "common", "helpers", "tools", "misc", "base"}
+FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
+
+
+def part(path: Path) -> str:
+    """The layer member that a file belongs to: its sub-package or, at the top, its own name."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of tlpot that a file imports, lazily or not."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module or ""]
+            if node.module == "tlpot":
+                names = [f"tlpot.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.split(".")[1] for name in names if name.startswith("tlpot.")}
+        assert "tlpot" not in names, f"{path} imports the root package"
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down(path):
+    own = part(path)
+    for other in imported(path) - {own}:
+        assert RANK[other] < RANK[own], f"{own} may not import {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_are_small_and_named_for_a_noun(path):
+    assert len(path.read_text().splitlines()) <= 400
+    assert not FORBIDDEN & set(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def test_importing_tlpot_changes_nothing():
+    import subprocess
+    import sys
+
+    code = (
+        "import os, warnings, torch; before = (dict(os.environ), list(warnings.filters),"
+        " torch.get_default_dtype(), torch.get_num_threads(),"
+        " torch.backends.cuda.matmul.allow_tf32)\n"
+        "import tlpot; [getattr(tlpot, name) for name in tlpot.__all__]\n"
+        "after = (dict(os.environ), list(warnings.filters), torch.get_default_dtype(),"
+        " torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32)\n"
+        "assert before == after, (before, after)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

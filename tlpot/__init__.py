@@ -1,0 +1,33 @@
+"""Transfer-learned equivariant interatomic potentials behind an ASE calculator.
+
+The names below are imported when first used, so that ``import tlpot`` and the command line
+start quickly and load no optional package.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tlpot._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from tlpot.data import open_dataset as open_dataset
+    from tlpot.interfaces import TLPotCalculator as TLPotCalculator
+    from tlpot.models import Potential as Potential
+    from tlpot.models import load as load
+
+_PUBLIC = {
+    "Potential": "tlpot.models",
+    "TLPotCalculator": "tlpot.interfaces",
+    "load": "tlpot.models",
+    "open_dataset": "tlpot.data",
+}
+
+__all__ = ["Potential", "TLPotCalculator", "__version__", "load", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'tlpot' has no attribute {name!r}")

@@ -1,0 +1,68 @@
+"""The `tlpot` program: picks the subcommand and turns errors into exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from tlpot._version import __version__
+from tlpot.errors import TLPotError
+
+SUBCOMMANDS = {
+    "train": "pretrain or train from scratch",
+    "finetune": "transfer a model to another level of theory",
+    "evaluate": "errors of a model on a dataset, with tables and a parity plot",
+    "data": "look at, check, translate and split datasets",
+    "md": "molecular dynamics with a model",
+    "info": "print the card of a model",
+    "demo": "the main job, start to end, on data that ships with tlpot",
+}
+"""Each is a module of `tlpot.cli` with `add_arguments(parser)` and `run(arguments)`."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Returns:
+        0 on success, 2 for a mistake of the user's, 130 after Ctrl-C.
+    """
+    # Two spinning OpenMP threads on a shared core slow small models 50-fold; libgomp reads
+    # this when torch is loaded, which happens below and not before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments_given = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments_given)
+    arguments, rest = parser.parse_known_args(arguments_given)
+    if rest:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        arguments.module.run(arguments)
+    except TLPotError as error:
+        if arguments.debug:
+            raise
+        print(f"tlpot {arguments.subcommand}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"tlpot {arguments.subcommand}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser(arguments_given: Sequence[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tlpot", description="Transfer-learned interatomic potentials."
+    )
+    parser.add_argument("--version", action="version", version=f"tlpot {__version__}")
+    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    for name, summary in SUBCOMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        subparser.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error"
+        )
+        if name in arguments_given:  # only the module in use is imported
+            module = importlib.import_module(f"tlpot.cli.{name}")
+            module.add_arguments(subparser)
+            subparser.set_defaults(module=module, parser=subparser)
+    return parser
