@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from tlpot.errors import ConfigError, MissingExtraError, nearest
@@ -34,22 +34,17 @@ def segment_sum_backend(name: str) -> SegmentSum:
     if name == "native":
         return segment_sum
     if name == "torch_scatter":
-        return _torch_scatter_sum()
+        if importlib.util.find_spec("torch_scatter") is None:
+            raise MissingExtraError("torch-scatter", "scatter", "segment_sum='torch_scatter'")
+        return torch_scatter_sum
     raise ConfigError(
         f"unknown segment_sum backend {name!r}{nearest(name, ['native', 'torch_scatter'])}"
     )
 
 
-def _torch_scatter_sum() -> SegmentSum:
-    try:
-        from torch_scatter import scatter_sum
-    except ImportError as error:
-        raise MissingExtraError(
-            "torch-scatter", "scatter", "segment_sum='torch_scatter'"
-        ) from error
+def torch_scatter_sum(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
+    """The same as `segment_sum`, by torch-scatter's kernel."""
+    from torch_scatter import scatter_sum
 
-    def summed(values: Tensor, index: Tensor, n_segments: int) -> Tensor:
-        total: Tensor = scatter_sum(values, index.to(torch.int64), dim=0, dim_size=n_segments)
-        return total
-
-    return summed
+    total: Tensor = scatter_sum(values, index, dim=0, dim_size=n_segments)
+    return total

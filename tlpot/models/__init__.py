@@ -1,1 +1,14 @@
 """Potentials made of the building blocks, and their files."""
+
+from tlpot.models.architecture import Architecture as Architecture
+from tlpot.models.architecture import preset as preset
+from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.library import library_names as library_names
+from tlpot.models.model_file import content_hash as content_hash
+from tlpot.models.model_file import describe as describe
+from tlpot.models.model_file import from_bytes as from_bytes
+from tlpot.models.model_file import load as load
+from tlpot.models.model_file import save as save
+from tlpot.models.model_file import to_bytes as to_bytes
+from tlpot.models.potential import LevelPotential as LevelPotential
+from tlpot.models.potential import Potential as Potential

@@ -1,0 +1,129 @@
+"""The numbers that fix a network: what is read from a model file before any weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ase.data import chemical_symbols
+from e3nn import o3
+
+from tlpot.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """A network of `n_layers` interactions.
+
+    Attributes:
+        elements: atomic numbers, ascending.
+        cutoff: range of one layer, Å.
+        hidden_irreps: features between layers, e3nn notation, natural parity and one
+            multiplicity: ``40x0e+40x1o``.
+        l_max: highest degree of the spherical harmonics and of the atomic basis.
+        correlation: body order of the product basis, 1 to 3.
+        n_layers: interaction layers.
+        n_basis: Bessel functions.
+        radial_hidden: hidden widths of the radial networks; empty for linear maps.
+        envelope_power: p of the cutoff polynomial.
+        n_species: width of the species embedding.
+        readout_hidden: width of the network that reads the last layer.
+        avg_neighbors: average number of neighbours in the training set.
+        zbl: add the screened nuclear repulsion.
+        charge_spin: let total charge and multiplicity change the species embedding.
+    """
+
+    elements: tuple[int, ...]
+    cutoff: float = 4.5
+    hidden_irreps: str = "40x0e+40x1o"
+    l_max: int = 2
+    correlation: int = 3
+    n_layers: int = 2
+    n_basis: int = 8
+    radial_hidden: tuple[int, ...] = (32,)
+    envelope_power: int = 6
+    n_species: int = 16
+    readout_hidden: int = 16
+    avg_neighbors: float = 12.0
+    zbl: bool = False
+    charge_spin: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.elements or list(self.elements) != sorted(set(self.elements)):
+            raise ConfigError(f"elements must be ascending and distinct, not {self.elements}")
+        if not all(0 < z < len(chemical_symbols) for z in self.elements):
+            raise ConfigError(f"elements must be atomic numbers, not {self.elements}")
+        limits = {
+            "cutoff": (self.cutoff, 0.5, 20.0),
+            "l_max": (self.l_max, 0, 4),
+            "correlation": (self.correlation, 1, 3),
+            "n_layers": (self.n_layers, 1, 8),
+            "n_basis": (self.n_basis, 1, 64),
+            "envelope_power": (self.envelope_power, 3, 20),
+            "avg_neighbors": (self.avg_neighbors, 1e-6, 1e4),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise ConfigError(f"{name} is {value}, expected {low} to {high}")
+        _ = self.n_channels, self.l_hidden
+
+    @property
+    def n_channels(self) -> int:
+        """Multiplicity of every irrep."""
+        return int(self._irreps()[0].mul)
+
+    @property
+    def l_hidden(self) -> int:
+        """Highest degree of the features between layers."""
+        return len(self._irreps()) - 1
+
+    def _irreps(self) -> o3.Irreps:
+        try:
+            irreps = o3.Irreps(self.hidden_irreps)
+        except ValueError as error:
+            raise ConfigError(f"hidden_irreps {self.hidden_irreps!r}: {error}") from error
+        natural = [(l, (-1) ** l) for l in range(len(irreps))]
+        if (
+            not irreps
+            or [(ir.l, ir.p) for _, ir in irreps] != natural
+            or (len({mul for mul, _ in irreps}) != 1)
+        ):
+            raise ConfigError(
+                f"hidden_irreps is {self.hidden_irreps!r}; expected consecutive degrees from 0 "
+                "with natural parity and one multiplicity, such as '64x0e+64x1o'"
+            )
+        return irreps
+
+
+_PRESETS: dict[str, dict[str, object]] = {
+    "tiny": {},
+    "small": {
+        "cutoff": 5.0,
+        "hidden_irreps": "112x0e+112x1o",
+        "radial_hidden": (64,),
+        "readout_hidden": 32,
+    },
+    "medium": {
+        "cutoff": 5.0,
+        "hidden_irreps": "160x0e+160x1o+160x2e",
+        "l_max": 3,
+        "radial_hidden": (64, 64),
+        "readout_hidden": 64,
+    },
+}
+
+
+def preset(name: str, elements: tuple[int, ...], **changes: object) -> Architecture:
+    """Returns one of the shipped architectures.
+
+    Args:
+        name: ``tiny`` (CPU, tens of thousands of weights), ``small`` or ``medium`` (GPU).
+        elements: atomic numbers.
+        changes: fields of `Architecture` to set otherwise.
+
+    Raises:
+        ConfigError: no such preset, or a value out of range.
+    """
+    if name not in _PRESETS:
+        raise ConfigError(f"unknown preset {name!r}{nearest(name, _PRESETS)}")
+    settings = {**_PRESETS[name], **changes}
+    return replace(Architecture(elements=tuple(sorted(elements))), **settings)  # type: ignore[arg-type]

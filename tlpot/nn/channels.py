@@ -1,0 +1,46 @@
+"""Linear maps that mix channels and leave components alone, hence are equivariant."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelLinear(nn.Module):
+    """y = x W / √n_in on the last axis, without bias.
+
+    Weights are drawn from a unit normal and the scale stands outside of them, so that one
+    learning rate fits layers of every width.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(n_in, n_out))
+        self.scale = 1.0 / math.sqrt(n_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., n_in] to [..., n_out]."""
+        return x @ (self.weight * self.scale)
+
+
+class ChannelMLP(nn.Module):
+    """Linear layers with SiLU between them and no bias: zero goes to zero.
+
+    Args:
+        widths: sizes from input to output; two of them make a linear map.
+    """
+
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        pairs = itertools.pairwise(widths)
+        self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [..., widths[0]] to [..., widths[-1]]."""
+        for k, layer in enumerate(self.layers):
+            # 1.6765 keeps the second moment of SiLU at one for normal input
+            x = layer(x if k == 0 else nn.functional.silu(x) * 1.6765)
+        return x

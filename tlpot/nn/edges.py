@@ -1,0 +1,104 @@
+"""What every layer needs to know of the neighbour pairs, computed once for each evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from tlpot.graph import AtomGraph
+from tlpot.nn.radial import BesselBasis
+from tlpot.segment import SegmentSum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edges:
+    """Directed pairs in the model's precision.
+
+    Attributes:
+        distances: [n_edges], Å.
+        harmonics: [n_edges, (l_max + 1)²], component-normalised real spherical harmonics.
+        radial: [n_edges, n_basis]; zero, with its derivatives, from the cutoff on.
+        center: [n_edges].
+        neighbor: [n_edges].
+        n_atoms: number of atoms.
+        slots: edges per atom in the padded layout, else None.
+        segment_sum: the scatter for the sorted layout.
+    """
+
+    distances: Tensor
+    harmonics: Tensor
+    radial: Tensor
+    center: Tensor
+    neighbor: Tensor
+    n_atoms: int
+    slots: int | None
+    segment_sum: SegmentSum
+
+    def contract(self, angular: Tensor, features: Tensor) -> Tensor:
+        """Returns Σ_j Σ_k angular_ij[k, m] · features_ij[k, c] for each atom i.
+
+        In the padded layout this is one batched matrix product over neighbours and k
+        together, and no message [n_edges, m, c] ever exists.
+
+        Args:
+            angular: [n_edges, k, m].
+            features: [n_edges, k, c].
+
+        Returns:
+            [n_atoms, m, c].
+        """
+        _, k, m = angular.shape
+        if self.slots is None:
+            messages = torch.bmm(angular.mT, features)
+            return self.segment_sum(messages, self.center, self.n_atoms)
+        rows = self.slots * k
+        return torch.bmm(
+            angular.reshape(self.n_atoms, rows, m).mT,
+            features.reshape(self.n_atoms, rows, features.shape[-1]),
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sums a number per edge, [n_edges], over the neighbours: [n_atoms]."""
+        if self.slots is None:
+            return self.segment_sum(values, self.center, self.n_atoms)
+        return values.reshape(self.n_atoms, self.slots).sum(dim=1)
+
+
+class EdgeEmbedding(nn.Module):
+    """Distances, spherical harmonics and radial basis of all pairs of a graph.
+
+    Args:
+        l_max: highest degree of the harmonics.
+        cutoff: Å.
+        n_basis: number of radial functions.
+        power: of the envelope.
+        segment_sum: the scatter for the sorted layout.
+    """
+
+    def __init__(
+        self, l_max: int, cutoff: float, n_basis: int, power: int, segment_sum: SegmentSum
+    ) -> None:
+        super().__init__()
+        self.harmonics = o3.SphericalHarmonics(
+            list(range(l_max + 1)), normalize=False, normalization="component"
+        )
+        self.radial = BesselBasis(cutoff, n_basis, power)
+        self.segment_sum = segment_sum
+
+    def forward(self, graph: AtomGraph) -> Edges:
+        """Embeds the pairs in the precision of this module."""
+        vectors = graph.edge_vectors().to(self.radial.wavenumbers().dtype)
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        return Edges(
+            distances=distances,
+            harmonics=self.harmonics(vectors / distances[:, None]),
+            radial=self.radial(distances),
+            center=graph.center,
+            neighbor=graph.neighbor,
+            n_atoms=graph.n_atoms,
+            slots=graph.slots,
+            segment_sum=self.segment_sum,
+        )

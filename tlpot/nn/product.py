@@ -1,0 +1,121 @@
+"""The many-body product basis: symmetric products of an atom's own features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tlpot.nn.channels import ChannelLinear
+from tlpot.nn.constant import Constant
+from tlpot.nn.couplings import Monomial, ProductBasis, product_basis
+
+
+class SymmetricProduct(nn.Module):
+    """B_i^{LMc} = Σ_ν Σ_η W^{ν}_{z_i ηc} Σ_{lm} C^{LM}_{η,lm} Π_ξ A_i^{l_ξ m_ξ c}.
+
+    The symmetric contraction of MACE (arXiv:2206.07697, eq. 10–11). Every monomial that does
+    not vanish is formed once, by a gather and a product, and all couplings of one order are
+    one dense matrix product over atoms and channels together. The weights of an element are a
+    linear function of its embedding.
+
+    Args:
+        l_in: highest degree of A.
+        degrees: the degrees L of the result.
+        correlation: highest order ν, 1 to 3.
+        n_channels: channels.
+        n_species: width of the species embedding.
+    """
+
+    def __init__(
+        self,
+        *,
+        l_in: int,
+        degrees: tuple[int, ...],
+        correlation: int,
+        n_channels: int,
+        n_species: int,
+    ) -> None:
+        super().__init__()
+        self.degrees, self.n_channels = degrees, n_channels
+        orders = range(1, correlation + 1)
+        bases = {(L, v): product_basis(l_in, L, v) for L in degrees for v in orders}
+        self.n_paths = {key: basis.n_paths for key, basis in bases.items()}
+        total = {L: sum(bases[L, v].n_paths for v in orders) for L in degrees}
+        pairs = sorted({m for (_, v), b in bases.items() if v == 2 for m in b.monomials})
+        triples = sorted({m for (_, v), b in bases.items() if v == 3 for m in b.monomials})
+        pairs = sorted(set(pairs) | {t[:2] for t in triples})
+        tables: list[list[Monomial]] = [[(k,) for k in range((l_in + 1) ** 2)], pairs, triples]
+        self.couplings = nn.ModuleList(
+            Constant(_stack([bases[L, v] for L in degrees], tables[v - 1], total)) for v in orders
+        )
+        self.gathers = nn.ModuleList()
+        if correlation >= 2:
+            first, second = np.array(pairs).T
+            self.gathers.append(_Gather(first, second))
+        if correlation >= 3:
+            place = {pair: k for k, pair in enumerate(pairs)}
+            self.gathers.append(
+                _Gather(
+                    np.array([place[t[:2]] for t in triples]), np.array([t[2] for t in triples])
+                )
+            )
+        self.weights = ChannelLinear(n_species, sum(self.n_paths.values()) * n_channels)
+
+    def forward(self, basis: Tensor, embedding: Tensor, species: Tensor) -> list[Tensor]:
+        """Forms the products.
+
+        Args:
+            basis: A, component-first [(l_in+1)², n_atoms, c].
+            embedding: of the elements, [n_elements, n_species].
+            species: index of each atom's element, [n_atoms].
+
+        Returns:
+            B for each degree L, [2L+1, n_atoms, c].
+        """
+        _, n_atoms, c = basis.shape
+        table = self.weights(embedding).view(len(embedding), -1, c).transpose(0, 1)
+        weights = table.index_select(1, species)
+        products = basis
+        terms: list[list[Tensor]] = [[] for _ in self.degrees]
+        path = 0
+        for order, couplings in enumerate(self.couplings, start=1):
+            if order > 1:
+                products = self.gathers[order - 2](products, basis)
+            coupled = couplings() @ products.reshape(len(products), -1)
+            row = 0
+            for k, degree in enumerate(self.degrees):
+                n, size = self.n_paths[degree, order], 2 * degree + 1
+                block = coupled[row : row + n * size].view(n, size, n_atoms, c)
+                terms[k].append((block * weights[path : path + n, None]).sum(dim=0))
+                row, path = row + n * size, path + n
+        return [torch.stack(by_order).sum(dim=0) for by_order in terms]
+
+
+class _Gather(nn.Module):
+    """Products of rows: left[i] · right[j] for given pairs (i, j)."""
+
+    left: Tensor
+    right: Tensor
+
+    def __init__(self, left: np.ndarray, right: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("left", torch.as_tensor(left), persistent=False)
+        self.register_buffer("right", torch.as_tensor(right), persistent=False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a.index_select(0, self.left) * b.index_select(0, self.right)
+
+
+def _stack(bases: list[ProductBasis], table: list[Monomial], n_paths: dict[int, int]) -> np.ndarray:
+    """Returns [Σ_L n_paths (2L+1), n_monomials], of unit variance when summed over paths."""
+    column = {monomial: k for k, monomial in enumerate(table)}
+    rows = []
+    for basis in bases:
+        block = np.zeros((basis.n_paths * (2 * basis.degree + 1), len(table)))
+        columns = [column[m] for m in basis.monomials]
+        block[:, columns] = basis.coefficients.reshape(len(block), -1)
+        rows.append(block / math.sqrt(n_paths[basis.degree]))
+    return np.concatenate(rows)

@@ -1,0 +1,55 @@
+"""Functions of the distance: a Bessel basis under a smooth envelope."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tlpot.nn.constant import Constant
+
+
+def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
+    """Returns the polynomial cutoff of Gasteiger et al. (arXiv:2003.03123, eq. 8).
+
+    It is 1 at r = 0 and falls to 0 at the cutoff with `power` − 1 vanishing derivatives;
+    beyond the cutoff it is 0.
+
+    Args:
+        distances: any shape, Å.
+        cutoff: Å.
+        power: p.
+    """
+    p = float(power)
+    u = (distances / cutoff).clamp(max=1.0)
+    up = u**power
+    return (
+        1.0
+        - 0.5 * (p + 1.0) * (p + 2.0) * up
+        + p * (p + 2.0) * up * u
+        - 0.5 * p * (p + 1.0) * up * u * u
+    )
+
+
+class BesselBasis(nn.Module):
+    """b_n(r) = 2 sin(nπr/r_c)/r · envelope(r) (arXiv:2003.03123, eq. 7, scaled).
+
+    The factor of 2 Å makes the functions of order 1 at bond lengths.
+
+    Args:
+        cutoff: r_c, Å.
+        n_basis: number of functions.
+        power: see `envelope`.
+    """
+
+    def __init__(self, cutoff: float, n_basis: int, power: int) -> None:
+        super().__init__()
+        self.cutoff, self.power = cutoff, power
+        orders = torch.arange(1, n_basis + 1, dtype=torch.float64) * (math.pi / cutoff)
+        self.wavenumbers = Constant(orders)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Maps [n_edges] (Å) to [n_edges, n_basis]."""
+        weight = envelope(distances, self.cutoff, self.power) * 2.0 / distances
+        return torch.sin(distances[:, None] * self.wavenumbers()) * weight[:, None]
