@@ -146,11 +146,11 @@ def from_bytes(
 
 
 def _metadata(content: bytes, name: str) -> dict[str, Any]:
+    length = int.from_bytes(content[:8], "little")
     try:
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length]) if 0 < length < len(content) else {}
+        header = json.loads(content[8 : 8 + length])
         text = header.get("__metadata__", {}).get(FORMAT)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{name} is not a safetensors file, or it is damaged") from error
     if text is None:
         raise ModelFileError(

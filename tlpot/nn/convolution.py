@@ -43,28 +43,26 @@ class Convolution(nn.Module):
         avg_neighbors: float,
     ) -> None:
         super().__init__()
-        self.n_channels, self.l_out = n_channels, l_out
+        self.n_channels = n_channels
         self.paths = convolution_paths(l_in, l_edge, l_out)
+        self.sender_sizes = [2 * l + 1 for l in range(l_in + 1)]
+        self.angular_sizes = [(2 * l2 + 1) * (2 * l3 + 1) for _, l2, l3 in self.paths]
         self.radial = ChannelMLP(n_basis, *radial_hidden, len(self.paths) * n_channels)
         fan_in = [sum(path[2] == l for path in self.paths) for l in range(l_out + 1)]
         self.mix = nn.ModuleList(ChannelLinear(n * n_channels, n_channels) for n in fan_in)
-        self.couplings = Constant(_coupling_matrix(self.paths, l_edge))
-        self.normalization = 1.0 / math.sqrt(avg_neighbors)
+        self.couplings = Constant(_coupling_matrix(self.paths, l_edge) / math.sqrt(avg_neighbors))
 
     def forward(self, features: Tensor, edges: Edges) -> Tensor:
         """Maps features [n_atoms, (l_in+1)², c] to the atomic basis [n_atoms, (l_out+1)², c]."""
-        n_edges, c = len(edges.center), self.n_channels
-        senders = features.index_select(0, edges.neighbor)
-        weights = self.radial(edges.radial) * self.normalization
-        angular = edges.harmonics @ self.couplings()
-        sums: list[list[Tensor]] = [[] for _ in range(self.l_out + 1)]
-        column = 0
-        for k, (_, l2, l3) in enumerate(self.paths):
-            size = (2 * l2 + 1) * (2 * l3 + 1)
-            coupled = angular[:, column : column + size].view(n_edges, 2 * l2 + 1, 2 * l3 + 1)
-            scaled = weights[:, None, k * c : (k + 1) * c] * senders[:, l2 * l2 : (l2 + 1) ** 2]
-            sums[l3].append(edges.contract(coupled, scaled))
-            column += size
+        n_edges = len(edges.center)
+        # split, not slices: the gradient of a slice is a zero-padded copy of the whole
+        senders = features.index_select(0, edges.neighbor).split(self.sender_sizes, dim=1)
+        weights = self.radial(edges.radial).split(self.n_channels, dim=1)
+        angular = (edges.harmonics @ self.couplings()).split(self.angular_sizes, dim=1)
+        sums: list[list[Tensor]] = [[] for _ in self.mix]
+        for (_, l2, l3), weight, block in zip(self.paths, weights, angular, strict=True):
+            coupled = block.reshape(n_edges, 2 * l2 + 1, 2 * l3 + 1)
+            sums[l3].append(edges.contract(coupled, weight[:, None] * senders[l2]))
         mixed = [mix(torch.cat(s, dim=2)) for mix, s in zip(self.mix, sums, strict=True)]
         return torch.cat(mixed, dim=1)
 

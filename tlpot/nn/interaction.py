@@ -89,5 +89,5 @@ class ChannelLinears(nn.Module):
         """Maps [n_atoms, n_degrees², c] to the same shape."""
         if len(self.linears) == 1:
             return self.linears[0](features)
-        parts = [linear(features[:, l * l : (l + 1) ** 2]) for l, linear in enumerate(self.linears)]
-        return torch.cat(parts, dim=1)
+        blocks = features.split([2 * l + 1 for l in range(len(self.linears))], dim=1)
+        return torch.cat([linear(x) for linear, x in zip(self.linears, blocks, strict=True)], dim=1)

@@ -41,15 +41,15 @@ class SymmetricProduct(nn.Module):
         super().__init__()
         self.degrees, self.n_channels = degrees, n_channels
         orders = range(1, correlation + 1)
-        bases = {(L, v): product_basis(l_in, L, v) for L in degrees for v in orders}
+        bases = {(v, L): product_basis(l_in, L, v) for v in orders for L in degrees}
         self.n_paths = {key: basis.n_paths for key, basis in bases.items()}
-        total = {L: sum(bases[L, v].n_paths for v in orders) for L in degrees}
-        pairs = sorted({m for (_, v), b in bases.items() if v == 2 for m in b.monomials})
-        triples = sorted({m for (_, v), b in bases.items() if v == 3 for m in b.monomials})
+        total = {L: sum(bases[v, L].n_paths for v in orders) for L in degrees}
+        pairs = sorted({m for (v, _), b in bases.items() if v == 2 for m in b.monomials})
+        triples = sorted({m for (v, _), b in bases.items() if v == 3 for m in b.monomials})
         pairs = sorted(set(pairs) | {t[:2] for t in triples})
         tables: list[list[Monomial]] = [[(k,) for k in range((l_in + 1) ** 2)], pairs, triples]
         self.couplings = nn.ModuleList(
-            Constant(_stack([bases[L, v] for L in degrees], tables[v - 1], total)) for v in orders
+            Constant(_stack([bases[v, L] for L in degrees], tables[v - 1], total)) for v in orders
         )
         self.gathers = nn.ModuleList()
         if correlation >= 2:
@@ -77,20 +77,17 @@ class SymmetricProduct(nn.Module):
         """
         _, n_atoms, c = basis.shape
         table = self.weights(embedding).view(len(embedding), -1, c).transpose(0, 1)
-        weights = table.index_select(1, species)
+        weights = iter(table.index_select(1, species).split(list(self.n_paths.values())))
         products = basis
         terms: list[list[Tensor]] = [[] for _ in self.degrees]
-        path = 0
         for order, couplings in enumerate(self.couplings, start=1):
             if order > 1:
                 products = self.gathers[order - 2](products, basis)
             coupled = couplings() @ products.reshape(len(products), -1)
-            row = 0
-            for k, degree in enumerate(self.degrees):
-                n, size = self.n_paths[degree, order], 2 * degree + 1
-                block = coupled[row : row + n * size].view(n, size, n_atoms, c)
-                terms[k].append((block * weights[path : path + n, None]).sum(dim=0))
-                row, path = row + n * size, path + n
+            blocks = coupled.split([self.n_paths[order, L] * (2 * L + 1) for L in self.degrees])
+            for k, (degree, block) in enumerate(zip(self.degrees, blocks, strict=True)):
+                by_path = block.view(-1, 2 * degree + 1, n_atoms, c)
+                terms[k].append((by_path * next(weights)[:, None]).sum(dim=0))
         return [torch.stack(by_order).sum(dim=0) for by_order in terms]
 
 
