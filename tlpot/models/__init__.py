@@ -2,6 +2,8 @@
 
 from tlpot.models.architecture import Architecture as Architecture
 from tlpot.models.architecture import preset as preset
+from tlpot.models.blocks import level_parameters as level_parameters
+from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
 from tlpot.models.library import library_names as library_names
 from tlpot.models.model_file import content_hash as content_hash

@@ -170,6 +170,17 @@ class Potential(nn.Module):
         grown.heads = nn.ModuleList(heads.values())
         return grown
 
+    def only(self, level: str) -> Potential:
+        """Returns a copy that has just this level.
+
+        Raises:
+            UnknownLevelError: no such level.
+        """
+        name = self.at(level).level
+        kept = copy.deepcopy(self)
+        kept.levels, kept.heads = (name,), nn.ModuleList([kept.head(name)])
+        return kept
+
     def species(self, atomic_numbers: Tensor) -> Tensor:
         """Returns the index of each atom's element.
 
