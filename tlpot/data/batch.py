@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tlpot.data.frame import Frame, Labels
-from tlpot.graph import AtomGraph, Layout, build_graph
+from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
+from tlpot.neighbors import Neighbors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,12 @@ class Batch:
 
 
 def collate(
-    frames: Sequence[Frame], cutoff: float, levels: Sequence[str], *, layout: Layout = "auto"
+    frames: Sequence[Frame],
+    cutoff: float,
+    levels: Sequence[str],
+    *,
+    layout: Layout = "auto",
+    neighbors: Sequence[Neighbors] | None = None,
 ) -> Batch:
     """Builds the graph of some frames and gathers their labels at `levels`.
 
@@ -70,16 +76,17 @@ def collate(
         cutoff: Å.
         levels: canonical names; a frame without a level gets NaN there.
         layout: see `build_graph`.
+        neighbors: of each frame at this cutoff, where they are known.
 
     Raises:
         GeometryError: a frame is unusable; the message names it.
     """
-    graph = build_graph(
-        [frame.system for frame in frames],
-        cutoff,
-        layout=layout,
-        names=[frame.name for frame in frames],
-    )
+    systems = [frame.system for frame in frames]
+    if neighbors is None:
+        names = [frame.name for frame in frames]
+        graph = build_graph(systems, cutoff, layout=layout, names=names)
+    else:
+        graph = join_graphs(systems, neighbors, cutoff, layout=layout)
     sizes = torch.tensor([len(frame.system) for frame in frames])
     return Batch(
         graph=graph,
@@ -95,9 +102,12 @@ def _targets(frames: Sequence[Frame], level: str) -> Targets:
         np.full((len(frame.system), 3), np.nan) if label.forces is None else label.forces
         for frame, label in zip(frames, labels, strict=True)
     ]
-    stress = [np.full((3, 3), np.nan) if x.stress is None else x.stress for x in labels]
+    stress = np.full((len(frames), 3, 3), np.nan)
+    for row, label in zip(stress, labels, strict=True):
+        if label.stress is not None:
+            row[:] = label.stress
     return Targets(
         energy=torch.tensor([x.energy for x in labels], dtype=torch.float64),
         forces=torch.from_numpy(np.concatenate(forces)),
-        stress=torch.from_numpy(np.stack(stress)),
+        stress=torch.from_numpy(stress),
     )

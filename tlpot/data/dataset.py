@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -75,6 +75,11 @@ class Dataset(Protocol):
         """Which molecule each frame belongs to, [n_frames]."""
         ...
 
+    @property
+    def unused_keys(self) -> Sequence[str]:
+        """Arrays of the file that its description does not mention."""
+        ...
+
     def __len__(self) -> int:
         """Number of frames."""
         ...
@@ -87,8 +92,20 @@ class Dataset(Protocol):
         """
         ...
 
-    def read(self, indices: Sequence[int] | NDArray[np.int64]) -> list[Frame]:
-        """Returns frames with all their labels, in the order asked for.
+    def column(self, key: str) -> NDArray:
+        """Returns an array of the file with one value for each frame, as stored.
+
+        Raises:
+            DataError: not every part of the file has it, or it has another shape.
+        """
+        ...
+
+    def read(
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        levels: Collection[str] | None = None,
+    ) -> list[Frame]:
+        """Returns frames in the order asked for, with the labels of `levels` (default: all).
 
         Raises:
             DataError: an index is out of range, or the file is damaged.

@@ -1,0 +1,251 @@
+"""From columns as stored to eV, Å, forces and total energies, as a description says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from tlpot.data.dataset import LabelKind
+from tlpot.data.shapes import check_shapes
+from tlpot.data.slab import Geometry, LevelLabels
+from tlpot.data.spec import DataSpec, LevelSpec
+from tlpot.data.store import Store
+from tlpot.errors import DataError
+from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
+
+_CHARGED_ATOM = re.compile(r"\[[^\]]*?([+-]+)(\d*)(?::\d+)?\]")
+_SCAN_ROWS = 65536
+
+
+class Decoder:
+    """Turns the columns of a store into geometries and labels.
+
+    Args:
+        store: the file's columns.
+        spec: what they mean.
+
+    Raises:
+        DataError: arrays have shapes that do not fit together, or a structural array that the
+            description names is nowhere in the file.
+    """
+
+    def __init__(self, store: Store, spec: DataSpec) -> None:
+        self._store = store
+        self._spec = spec
+        units = spec.units
+        self._length = length_factor(units.coordinates)
+        self._energy = energy_factor(units.energy)
+        self._atom_energy = energy_factor(units.isolated_atoms or units.energy)
+        self._force = force_factor(units.forces) if units.forces else np.nan
+        if spec.sign == "gradient":
+            self._force = -self._force
+        self._stress = stress_factor(units.stress) if units.stress else np.nan
+        for key in (spec.cell, spec.pbc, spec.charge, spec.charge_smiles, spec.spin):
+            held = [key in section.shapes for section in store.sections]
+            if key and held and not any(held):
+                raise DataError(
+                    f"{store.path}: the description names {key!r}, which is nowhere in the file"
+                )
+        for section in store.sections:
+            check_shapes(section, spec)
+
+    @property
+    def described_keys(self) -> tuple[str, ...]:
+        """Every array the description mentions."""
+        spec = self._spec
+        keys = [spec.numbers, spec.coordinates, spec.cell, spec.pbc, spec.charge]
+        keys += [spec.charge_smiles, spec.spin, spec.group]
+        keys += [key for level in spec.levels.values() for key in level.keys]
+        return tuple(key for key in keys if key)
+
+    def n_rows(self, section: int) -> int:
+        """Number of frames of a section."""
+        return self._store.sections[section].shapes[self._spec.coordinates][0]
+
+    def numbers(self, section: int, rows: slice | None = None) -> NDArray[np.int64]:
+        """Returns atomic numbers: [n_atoms], or [n_rows, n_atoms] padded with zeros.
+
+        Raises:
+            DataError: not an element.
+        """
+        key, label = self._spec.numbers, self._store.sections[section].label
+        stored = self._store.read(section, key, rows if self._numbers_by_row(section) else None)
+        if stored.dtype.kind in "SUO":
+            return _from_symbols(stored, label)
+        numbers = stored.astype(np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(chemical_symbols)):
+            raise DataError(f"{label}: {key!r} holds numbers that are no atomic numbers")
+        return numbers
+
+    def geometry(self, section: int, rows: slice) -> Geometry:
+        """Reads the structures of some rows."""
+        spec, n_rows = self._spec, rows.stop - rows.start
+        positions = self._read(section, spec.coordinates, rows) * self._length
+        cell = self._by_row(section, spec.cell, rows, 2)
+        pbc = self._by_row(section, spec.pbc, rows, 1)
+        charge = self._by_row(section, spec.charge, rows, 0)
+        spin = self._by_row(section, spec.spin, rows, 0)
+        if spec.charge_smiles:
+            charge = np.full(n_rows, self._smiles_charge(section))
+        return Geometry(
+            numbers=self.numbers(section, rows),
+            positions=positions,
+            cell=None if cell is None else cell.astype(np.float64) * self._length,
+            pbc=None if pbc is None else pbc.astype(bool),
+            charge=self._whole(section, charge, spec.charge, n_rows, 0),
+            spin=self._whole(section, spin, spec.spin, n_rows, 1),
+        )
+
+    def has_level(self, section: int, level: str) -> bool:
+        """Whether a section has an array of labels at a level."""
+        spec, shapes = self._spec.levels[level], self._store.sections[section].shapes
+        return any(_has(shapes, spec, kind) for kind in ("energy", "forces", "stress"))
+
+    def labels(self, section: int, rows: slice, level: str, geometry: Geometry) -> LevelLabels:
+        """Reads the labels of some rows at a level.
+
+        Args:
+            section: where.
+            rows: which.
+            level: canonical name.
+            geometry: the structures of the same rows.
+        """
+        spec, shapes = self._spec.levels[level], self._store.sections[section].shapes
+        n_rows = rows.stop - rows.start
+        energy = np.full(n_rows, np.nan)
+        if _has(shapes, spec, "energy"):
+            parts = [self._read(section, key, rows).reshape(n_rows) for key in spec.energy_keys]
+            energy = np.sum(parts, axis=0) * self._energy
+            if spec.energy_zero == "isolated_atoms":
+                energy = energy + self._atom_table(level)[geometry.numbers].sum(axis=-1)
+            energy[~np.isfinite(energy)] = np.nan
+        forces = stress = None
+        has_forces: NDArray[np.bool_] = np.zeros(n_rows, dtype=bool)
+        has_stress: NDArray[np.bool_] = np.zeros(n_rows, dtype=bool)
+        if spec.forces and spec.forces in shapes:
+            forces = self._read(section, spec.forces, rows) * self._force
+            unused = np.broadcast_to(geometry.numbers == 0, forces.shape[:2])
+            has_forces = np.asarray((np.isfinite(forces).all(axis=2) | unused).all(axis=1))
+        if spec.stress and spec.stress in shapes:
+            stress = self._read(section, spec.stress, rows) * self._stress
+            if stress.shape[1:] == (6,):
+                stress = np.array([voigt_6_to_full_3x3_stress(row) for row in stress])
+            has_stress = np.asarray(np.isfinite(stress).all(axis=(1, 2)))
+        return LevelLabels(
+            energy=energy,
+            forces=forces,
+            stress=stress,
+            has_forces=has_forces,
+            has_stress=has_stress,
+        )
+
+    def occurs(self, level: str, kind: LabelKind) -> bool:
+        """Whether at least one frame carries a label (stops at the first)."""
+        spec = self._spec.levels[level]
+        for k, section in enumerate(self._store.sections):
+            if not _has(section.shapes, spec, kind):
+                continue
+            keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
+            for rows in _pieces(self.n_rows(k)):
+                columns = [
+                    self._read(k, key, rows).reshape(rows.stop - rows.start, -1) for key in keys
+                ]
+                # padded atoms may hold NaN, so one finite number per frame must do here
+                if np.all([np.isfinite(c).any(axis=1) for c in columns], axis=0).any():
+                    return True
+        return False
+
+    def isolated_atoms(self, level: str) -> dict[int, float]:
+        """Energies of the free atoms at a level by atomic number, eV."""
+        return {
+            atomic_numbers[symbol]: energy * self._atom_energy
+            for symbol, energy in self._spec.levels[level].isolated_atoms.items()
+        }
+
+    def check_energy_zero(self, elements: tuple[int, ...]) -> None:
+        """Checks that every element's free-atom energy is known where it must be added.
+
+        Raises:
+            DataError: one is missing.
+        """
+        for name, spec in self._spec.levels.items():
+            missing = set(elements) - self.isolated_atoms(name).keys()
+            if spec.energy_zero == "isolated_atoms" and missing:
+                symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
+                raise DataError(
+                    f"{self._store.path}: energies at {name} are relative to free atoms, but the "
+                    f"description gives no isolated_atoms for {symbols}"
+                )
+
+    def _atom_table(self, level: str) -> NDArray[np.float64]:
+        table = np.full(len(chemical_symbols), np.nan)
+        table[0] = 0.0
+        for z, energy in self.isolated_atoms(level).items():
+            table[z] = energy
+        return table
+
+    def _numbers_by_row(self, section: int) -> bool:
+        return len(self._store.sections[section].shapes[self._spec.numbers]) == 2
+
+    def _read(self, section: int, key: str, rows: slice) -> NDArray[np.float64]:
+        return self._store.read(section, key, rows).astype(np.float64)
+
+    def _by_row(self, section: int, key: str | None, rows: slice, n_dims: int) -> NDArray | None:
+        """Reads a quantity given once or for every frame, as one item per frame."""
+        shapes = self._store.sections[section].shapes
+        if key is None or key not in shapes:
+            return None
+        n_rows = rows.stop - rows.start
+        if len(shapes[key]) == n_dims + 1 and shapes[key][0] == self.n_rows(section):
+            return self._store.read(section, key, rows)
+        once = self._store.read(section, key).reshape((3,) * n_dims)
+        return np.broadcast_to(once, (n_rows, *once.shape))
+
+    def _whole(
+        self, section: int, values: NDArray | None, key: str | None, n_rows: int, default: int
+    ) -> NDArray[np.int64]:
+        if values is None:
+            return np.full(n_rows, default)
+        numbers = values.astype(np.float64)
+        whole = np.rint(numbers)
+        if not (np.abs(numbers - whole) < 1e-3).all():
+            raise DataError(
+                f"{self._store.sections[section].label}: {key!r} holds values that are not whole "
+                "numbers"
+            )
+        return whole.astype(np.int64)
+
+    def _smiles_charge(self, section: int) -> int:
+        key = str(self._spec.charge_smiles)
+        text = self._store.read(section, key).reshape(-1)[0]
+        smiles = text.decode() if isinstance(text, bytes) else str(text)
+        return sum(
+            (1 if signs[0] == "+" else -1) * (int(count) if count else len(signs))
+            for signs, count in _CHARGED_ATOM.findall(smiles)
+        )
+
+
+def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> bool:
+    if kind == "energy":
+        return bool(spec.energy_keys) and all(key in shapes for key in spec.energy_keys)
+    key = getattr(spec, kind)
+    return key is not None and key in shapes
+
+
+def _pieces(n_rows: int) -> Iterator[slice]:
+    for start in range(0, n_rows, _SCAN_ROWS):
+        yield slice(start, min(start + _SCAN_ROWS, n_rows))
+
+
+def _from_symbols(stored: NDArray, label: str) -> NDArray[np.int64]:
+    symbols, places = np.unique(stored.astype(str), return_inverse=True)
+    unknown = [symbol for symbol in symbols if symbol and symbol not in atomic_numbers]
+    if unknown:
+        raise DataError(f"{label}: {unknown[0]!r} is not an element symbol")
+    numbers = np.array([atomic_numbers[s] if s else 0 for s in symbols], dtype=np.int64)
+    return numbers[places].reshape(stored.shape)

@@ -1,0 +1,107 @@
+"""HDF5 files as sections of columns, read on demand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import h5py
+from numpy.typing import NDArray
+
+from tlpot.data.store import Section
+from tlpot.errors import DataError
+
+
+class HDF5Store:
+    """The groups of an HDF5 file that hold structures.
+
+    The file is opened when first needed in each process, so the object can be pickled or
+    inherited by a fork.
+
+    Args:
+        path: the file.
+        numbers: the dataset of atomic numbers or symbols.
+        coordinates: the dataset of positions; a group with both is a section.
+        pattern: shell pattern for the groups' paths (without the leading slash).
+
+    Raises:
+        DataError: the file is not HDF5, is truncated, or no group has both datasets.
+    """
+
+    def __init__(self, path: Path, numbers: str, coordinates: str, pattern: str = "*") -> None:
+        self.path = path
+        self._handle: h5py.File | None = None
+        self._pid = -1
+        self.sections: Sequence[Section] = []
+        self._names: list[str] = []
+        seen: set[str] = set()
+        for name, shapes in _groups(self._file()):
+            seen |= shapes.keys()
+            if numbers in shapes and coordinates in shapes and fnmatchcase(name, pattern):
+                self._names.append(name)
+                self.sections.append(
+                    Section(group=name, label=f"{path.name}:/{name}", shapes=shapes)
+                )
+        if not self.sections:
+            found = ", ".join(sorted(seen)) or "no datasets at all"
+            raise DataError(
+                f"{path}: no group matching {pattern!r} has both {numbers!r} and {coordinates!r} "
+                f"(found: {found}); is this the right description (spec)?"
+            )
+
+    def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
+        """Returns a dataset, or some of its rows.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        name = self._names[section]
+        try:
+            return self._file()[name][key][() if rows is None else rows]
+        except (OSError, KeyError) as error:
+            raise DataError(
+                f"{self.path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "
+                "was changed while open"
+            ) from error
+
+    def _file(self) -> h5py.File:
+        if self._pid != os.getpid():
+            self._handle = open_hdf5(self.path)
+            self._pid = os.getpid()
+        return self._handle
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_pid": -1}
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Opens a file for reading.
+
+    Raises:
+        DataError: there is no such file, or it is not HDF5, or is truncated.
+    """
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except OSError as error:
+        raise DataError(
+            f"{path} is not a complete HDF5 file ({error}); was the download or the program "
+            "that wrote it interrupted?"
+        ) from error
+
+
+def _groups(group: h5py.Group, path: str = "") -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
+    """Yields every group's path with the shapes of its datasets, in the file's order."""
+    shapes, children = {}, []
+    for name, item in group.items():
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape
+        elif isinstance(item, h5py.Group):
+            children.append((f"{path}/{name}" if path else name, item))
+    yield path, shapes
+    for child_path, child in children:
+        yield from _groups(child, child_path)

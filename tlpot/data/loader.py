@@ -1,0 +1,189 @@
+"""Batches of a dataset, epoch by epoch: shuffled, bucketed by size, the same on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.batch import Batch, collate
+from tlpot.data.dataset import Dataset
+from tlpot.data.frame import Frame
+from tlpot.errors import ConfigError, DataError
+from tlpot.graph import Layout
+from tlpot.neighbors import Neighbors, neighbor_list
+
+POOL = 16
+"""Batches' worth of shuffled frames within which frames of similar size are put together."""
+
+MEMO_BYTES = 1 << 28
+"""Frames and neighbour lists kept in memory from one epoch to the next."""
+
+_OVERHEAD = 2000
+"""Bytes of Python objects for each frame kept."""
+
+
+class Loader:
+    """Makes batches. The batches of an epoch depend on the seed and the epoch alone.
+
+    Args:
+        dataset: where frames come from.
+        indices: the frames to use.
+        levels: levels of theory whose labels to carry.
+        cutoff: Å.
+        batch_size: frames in a batch, over all ranks.
+        max_atoms: atoms in a batch, over all ranks; None for no bound.
+        shuffle: a new order in every epoch, with frames of similar size in one batch; else the
+            order of `indices`.
+        seed: of the order.
+        rank: takes the frames ``rank::world_size`` of every batch.
+        world_size: number of processes that share a batch.
+        layout: see `tlpot.graph.build_graph`.
+        memo_bytes: bound on the frames and neighbour lists kept between epochs.
+
+    Raises:
+        DataError: no indices, or no frame has a label at any of the levels.
+        ConfigError: a size that makes no sense, or a frame with more atoms than `max_atoms`.
+        UnknownLevelError: the dataset has no such level.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        indices: Sequence[int] | NDArray[np.int64],
+        *,
+        levels: Sequence[str],
+        cutoff: float,
+        batch_size: int,
+        max_atoms: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        layout: Layout = "auto",
+        memo_bytes: int = MEMO_BYTES,
+    ) -> None:
+        self.dataset = dataset
+        self.indices = np.asarray(indices, dtype=np.int64)
+        self.levels = tuple(levels)
+        self.cutoff = cutoff
+        self.batch_size = batch_size
+        self.max_atoms = max_atoms
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.layout: Layout = layout
+        self._memo: dict[int, tuple[Frame, Neighbors]] = {}
+        self._memo_left = memo_bytes
+        self._plans: tuple[int, list[NDArray[np.int64]]] | None = None
+        self._check()
+
+    def n_batches(self, epoch: int) -> int:
+        """Returns the number of batches of an epoch; with `max_atoms` it may vary a little."""
+        return len(self.plan(epoch))
+
+    def plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Returns the frames of every batch of an epoch, over all ranks."""
+        if self._plans is None or self._plans[0] != epoch:
+            self._plans = epoch, self._make_plan(epoch)
+        return self._plans[1]
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch | None]:
+        """Yields this rank's part of every batch of an epoch.
+
+        Args:
+            epoch: decides the order.
+            start: the batch to begin with.
+
+        Yields:
+            A batch, or None where a last small batch has no frames for this rank.
+        """
+        for frames in self.plan(epoch)[start:]:
+            own = frames[self.rank :: self.world_size]
+            yield self._batch(own) if len(own) else None
+
+    def _batch(self, indices: NDArray[np.int64]) -> Batch:
+        missing = [int(k) for k in indices if int(k) not in self._memo]
+        fresh: dict[int, tuple[Frame, Neighbors]] = {}
+        for k, frame in zip(missing, self.dataset.read(missing, self.levels), strict=True):
+            neighbors = neighbor_list(frame.system, self.cutoff, frame.name)
+            fresh[k] = frame, neighbors
+            n_bytes = _n_bytes(frame, neighbors)
+            # nothing is evicted: each frame comes once an epoch, so that would only churn
+            if n_bytes <= self._memo_left:
+                self._memo[k] = frame, neighbors
+                self._memo_left -= n_bytes
+        pairs = [fresh.get(int(k)) or self._memo[int(k)] for k in indices]
+        return collate(
+            [frame for frame, _ in pairs],
+            self.cutoff,
+            self.levels,
+            layout=self.layout,
+            neighbors=[neighbors for _, neighbors in pairs],
+        )
+
+    def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        if not self.shuffle:
+            return self._cut(self.indices)
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(self.indices)
+        pool = POOL * self.batch_size
+        batches = []
+        for start in range(0, len(order), pool):
+            frames = order[start : start + pool]
+            by_size = np.argsort(self.dataset.sizes[frames], kind="stable")
+            batches += self._cut(frames[by_size])
+        return [batches[k] for k in rng.permutation(len(batches))]
+
+    def _cut(self, frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        if self.max_atoms is None:
+            return [frames[k : k + self.batch_size] for k in range(0, len(frames), self.batch_size)]
+        cuts, n_frames, n_atoms = [0], 0, 0
+        for k, size in enumerate(self.dataset.sizes[frames].tolist()):
+            if n_frames == self.batch_size or n_atoms + size > self.max_atoms:
+                cuts.append(k)
+                n_frames = n_atoms = 0
+            n_frames += 1
+            n_atoms += size
+        return np.split(frames, cuts[1:])
+
+    def _check(self) -> None:
+        if not len(self.indices):
+            raise DataError(f"{self.dataset.path}: no frames to make batches of")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, expected at least 1")
+        if not 0 <= self.rank < self.world_size:
+            raise ConfigError(f"rank {self.rank} is outside a world of {self.world_size}")
+        largest = int(self.dataset.sizes[self.indices].max())
+        if self.max_atoms is not None and largest > self.max_atoms:
+            raise ConfigError(
+                f"max_atoms is {self.max_atoms}, but the largest structure has {largest} atoms"
+            )
+        kinds = {
+            level: self.dataset.levels[level].kinds
+            for level in self.levels
+            if level in self.dataset.levels
+        }
+        labelled = [self.dataset.labelled(level) for level in self.levels]
+        labelled += [
+            self.dataset.labelled(k, "forces") for k, v in kinds.items() if "energy" not in v
+        ]
+        if self.levels and not any(mask[self.indices].any() for mask in labelled):
+            raise DataError(
+                f"{self.dataset.path}: none of the {len(self.indices)} frames has a label at "
+                f"{', '.join(self.levels)}"
+            )
+
+
+def _n_bytes(frame: Frame, neighbors: Neighbors) -> int:
+    arrays = [
+        frame.system.positions,
+        frame.system.atomic_numbers,
+        neighbors.center,
+        neighbors.neighbor,
+        neighbors.shifts,
+        *(x.forces for x in frame.labels.values() if x.forces is not None),
+    ]
+    return _OVERHEAD + sum(array.nbytes for array in arrays)

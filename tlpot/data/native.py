@@ -1,0 +1,91 @@
+"""tlpot's own layout: ANI-1x groups, with levels of theory and units as attributes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import h5py
+from ase.data import atomic_numbers
+
+from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
+from tlpot.errors import ConfigError, DataError
+from tlpot.levels import canonical_level
+
+OPTIONAL = ("cell", "pbc", "charge", "spin")
+"""Datasets of a group beside ``atomic_numbers``, ``coordinates`` and labels."""
+
+
+def read_native_spec(path: Path) -> DataSpec:
+    """Returns the description that a file in the native layout carries in its attributes.
+
+    Raises:
+        DataError: not HDF5, the attributes are missing or damaged, or a unit is unknown.
+    """
+    with open_hdf5(path) as handle:
+        attributes = {
+            name: _attribute(path, handle, name)
+            for name in ("levels", "units", "isolated_atoms", "definitions")
+        }
+        present: set[str] = set()
+        handle.visit(lambda name: present.add(name.rpartition("/")[2]))
+    for name in ("levels", "units"):
+        if not attributes[name]:
+            raise DataError(
+                f"{path} has no root attribute {name!r}, so its {name} are not known; name a "
+                "description with spec=... (for example spec='ani1x'), or write the file with "
+                "'tlpot data convert'"
+            )
+    units, atoms = attributes["units"], attributes["isolated_atoms"]
+    levels: dict[str, LevelSpec] = {}
+    for key, name in attributes["levels"].items():
+        level = canonical_level(str(name))
+        if level in levels:
+            raise DataError(f"{path}: attribute 'levels' names {level!r} twice")
+        levels[level] = LevelSpec(
+            energy=f"{key}.energy",
+            forces=f"{key}.forces" if f"{key}.forces" in present else None,
+            stress=f"{key}.stress" if f"{key}.stress" in present else None,
+            isolated_atoms={
+                symbol: float(energies[f"{key}.energy"])
+                for symbol, energies in atoms.items()
+                if symbol in atomic_numbers and f"{key}.energy" in energies
+            },
+            definition=str(attributes["definitions"].get(key, "")),
+        )
+    needed = ["coordinates", "energy"]
+    needed += [
+        kind for kind in ("forces", "stress") if any(getattr(x, kind) for x in levels.values())
+    ]
+    for quantity in needed:
+        if quantity not in units:
+            raise DataError(
+                f"{path}: attribute 'units' does not give the unit of {quantity!r}; "
+                'add it, for example "hartree" for energy'
+            )
+    try:
+        return DataSpec(
+            container="hdf5",
+            units=UnitSpec(**{name: str(units[name]) for name in needed}),
+            sign="force",
+            levels=levels,
+            **cast(dict[str, Any], {name: name for name in OPTIONAL if name in present}),
+        )
+    except ConfigError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _attribute(path: Path, handle: h5py.File, name: str) -> Mapping[str, Any]:
+    text = handle.attrs.get(name)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: root attribute {name!r} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: root attribute {name!r} must be a JSON object, not {text!r}")
+    return value

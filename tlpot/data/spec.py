@@ -1,0 +1,220 @@
+"""Descriptions of file layouts: which array is what, in which unit, at which level of theory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from ase.data import atomic_numbers
+
+from tlpot.config import parse, read_yaml
+from tlpot.errors import ConfigError, TLPotError, UnknownLevelError, nearest
+from tlpot.levels import canonical_level
+from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnitSpec:
+    """Units of a file, by name (see `tlpot.units`).
+
+    Attributes:
+        coordinates: of positions and cells.
+        energy: of energies.
+        forces: ``energy/length``; needed when a level has forces.
+        stress: ``gpa`` or ``energy/length^3``; needed when a level has stresses.
+        isolated_atoms: of the constants in the description; the unit of the energies if left out.
+    """
+
+    coordinates: str
+    energy: str
+    forces: str | None = None
+    stress: str | None = None
+    isolated_atoms: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            length_factor(self.coordinates)
+            energy_factor(self.energy)
+            energy_factor(self.isolated_atoms or self.energy)
+            if self.forces is not None:
+                force_factor(self.forces)
+            if self.stress is not None:
+                stress_factor(self.stress)
+        except TLPotError as error:
+            raise ConfigError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSpec:
+    """Where the labels of one level of theory are.
+
+    Attributes:
+        energy: the array, or several that are summed (reference plus correlation energy).
+        forces: the array.
+        stress: the array.
+        energy_zero: ``total``, or ``isolated_atoms`` when the file's energies are relative to
+            the free atoms, whose energies are then added back.
+        isolated_atoms: total energy of the free atom by element symbol.
+        definition: how the labels were computed, in words.
+    """
+
+    energy: tuple[str, ...] | str = ()
+    forces: str | None = None
+    stress: str | None = None
+    energy_zero: Literal["total", "isolated_atoms"] = "total"
+    isolated_atoms: Mapping[str, float] = field(default_factory=dict)
+    definition: str = ""
+
+    def __post_init__(self) -> None:
+        for symbol in self.isolated_atoms:
+            if symbol not in atomic_numbers:
+                raise ConfigError(f"isolated_atoms: {symbol!r} is not an element")
+        if self.energy_zero == "isolated_atoms" and not self.isolated_atoms:
+            raise ConfigError("energy_zero is isolated_atoms, but isolated_atoms is empty")
+
+    @property
+    def energy_keys(self) -> tuple[str, ...]:
+        """The arrays whose sum is the energy."""
+        return (self.energy,) if isinstance(self.energy, str) else self.energy
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every array of this level."""
+        return (*self.energy_keys, *(key for key in (self.forces, self.stress) if key))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSpec:
+    """The layout of a file.
+
+    Attributes:
+        container: kind of file.
+        units: units of the file.
+        description: what uses this layout, with its citation.
+        numbers: atomic numbers or element symbols, [N], or [M, N] padded with zeros.
+        coordinates: [M, N, 3].
+        groups: HDF5 only: shell pattern of the groups to read. A group is any that holds
+            `numbers` and `coordinates`, however deep.
+        cell: [3, 3] or [M, 3, 3], rows are lattice vectors.
+        pbc: [3] or [M, 3].
+        charge: total charge, one number or [M].
+        charge_smiles: a SMILES string whose formal charges add up to the charge.
+        spin: multiplicity, one number or [M].
+        group: extended XYZ only: the key of the comment line that names the molecule.
+        sign: whether the arrays called forces hold the force or the gradient.
+        levels: by level of theory.
+        one_level: a file holds one of the levels and does not say which: the user must.
+        other_levels: for a level that is not listed (`one_level` only).
+    """
+
+    container: Literal["hdf5", "npz", "extxyz"]
+    units: UnitSpec
+    description: str = ""
+    numbers: str = "atomic_numbers"
+    coordinates: str = "coordinates"
+    groups: str = "*"
+    cell: str | None = None
+    pbc: str | None = None
+    charge: str | None = None
+    charge_smiles: str | None = None
+    spin: str | None = None
+    group: str | None = None
+    sign: Literal["force", "gradient"] | None = None
+    levels: Mapping[str, LevelSpec] = field(default_factory=dict)
+    one_level: bool = False
+    other_levels: LevelSpec | None = None
+
+    def __post_init__(self) -> None:
+        listed = list(self.levels.values()) + ([self.other_levels] if self.other_levels else [])
+        if not listed:
+            raise ConfigError("no level of theory is described; fill in 'levels'")
+        if any(level.forces for level in listed) and (not self.sign or not self.units.forces):
+            raise ConfigError(
+                "a level has forces, so 'sign' (force or gradient) and 'units.forces' are required"
+            )
+        if any(level.stress for level in listed) and not self.units.stress:
+            raise ConfigError("a level has stresses, so 'units.stress' is required")
+        for name in self.levels:
+            if canonical_level(name) != name:
+                raise ConfigError(f"level {name!r} should be written {canonical_level(name)!r}")
+
+
+_STRUCTURE_KEYS = ("numbers", "coordinates", "cell", "pbc", "charge", "spin", "group")
+_LABEL_KEYS = ("energy", "forces", "stress")
+
+
+def load_spec(name_or_path: str | os.PathLike[str]) -> DataSpec:
+    """Reads a description: one that ships with tlpot, by name, or a YAML file of the user's.
+
+    Raises:
+        ConfigError: no such description, or a mistake in it.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        shipped = {file.stem: file for file in specs_folder().glob("*.yaml")}
+        if str(name_or_path) not in shipped:
+            raise ConfigError(
+                f"no data description {str(name_or_path)!r}{nearest(str(name_or_path), shipped)}; "
+                "for your own, give the path of a .yaml file"
+            )
+        path = shipped[str(name_or_path)]
+    return parse(DataSpec, read_yaml(path), str(path))
+
+
+def specs_folder() -> Path:
+    """Returns the folder of the shipped descriptions, in a wheel or in a source tree."""
+    package = Path(__file__).parent.parent
+    installed = package / "data_specs"
+    return installed if installed.is_dir() else package.parent / "data_specs"
+
+
+def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
+    """Keeps one level of theory, or all of them when `level` is None.
+
+    Raises:
+        UnknownLevelError: no such level, or the file does not say which level it holds and
+            none was named.
+    """
+    if level is None:
+        if spec.one_level:
+            known = ", ".join(spec.levels) or "any name, such as 'wb97x/6-31g*'"
+            raise UnknownLevelError(
+                f"{where} does not say which level of theory its labels have; "
+                f"name it with level=... ({known})"
+            )
+        return spec
+    name = canonical_level(level)
+    chosen = spec.levels.get(name, spec.other_levels)
+    if chosen is None:
+        raise UnknownLevelError(
+            f"{where}: no level {level!r} in its description{nearest(name, spec.levels)}; "
+            "for other levels write a description of your own (data_specs/README.md)"
+        )
+    return replace(spec, levels={name: chosen}, one_level=False, other_levels=None)
+
+
+def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
+    """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
+
+    Raises:
+        ConfigError: not a quantity, or a label where there are several levels.
+    """
+    for quantity in keys:
+        valid = (*_STRUCTURE_KEYS, *_LABEL_KEYS)
+        if quantity not in valid:
+            raise ConfigError(f"keys: unknown quantity {quantity!r}{nearest(quantity, valid)}")
+    labels = {quantity: key for quantity, key in keys.items() if quantity in _LABEL_KEYS}
+    levels = dict(spec.levels)
+    if labels:
+        if len(levels) != 1:
+            raise ConfigError(
+                f"keys {sorted(labels)} are ambiguous with {len(levels)} levels of theory; "
+                "name one with level=..."
+            )
+        name, level = next(iter(levels.items()))
+        levels[name] = replace(level, **labels)  # type: ignore[arg-type]
+    structure = {quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS}
+    return replace(spec, levels=levels, **structure)  # type: ignore[arg-type]
