@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.frame import Frame
+
+FRAMES_AT_ONCE = 1024
+"""Frames read together when a whole dataset is gone through."""
 
 LabelKind = Literal["energy", "forces", "stress"]
 
@@ -111,3 +114,29 @@ class Dataset(Protocol):
             DataError: an index is out of range, or the file is damaged.
         """
         ...
+
+
+def frames_of(
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    levels: Collection[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[Frame]:
+    """Yields frames in order, reading many at a time but never all.
+
+    Args:
+        dataset: where from.
+        indices: which frames; None for all.
+        levels: whose labels; None for all.
+        progress: called with the number of frames read since the last call.
+
+    Raises:
+        DataError: an index is out of range, or the file is damaged.
+    """
+    order = np.arange(len(dataset)) if indices is None else np.asarray(indices, dtype=np.int64)
+    for start in range(0, len(order), FRAMES_AT_ONCE):
+        some = order[start : start + FRAMES_AT_ONCE]
+        yield from dataset.read(some, levels)
+        if progress is not None:
+            progress(len(some))

@@ -124,8 +124,9 @@ def _columns(run: Sequence[_Row], spec: DataSpec, level: LevelSpec) -> dict[str,
     for quantity, key, default in (("charge", spec.charge, 0), ("spin", spec.spin, 1)):
         if key and any(key in row.atoms.info for row in run):
             columns[quantity] = np.array([row.atoms.info.get(key, default) for row in run])
+    used = {*columns, *level.keys, spec.charge, spec.spin, spec.group}
     for key, value in first.info.items():
-        if key not in columns and np.ndim(value) == 0 and all(key in r.atoms.info for r in run):
+        if key not in used and np.ndim(value) == 0 and all(key in r.atoms.info for r in run):
             columns[key] = np.array([row.atoms.info[key] for row in run])
     return columns
 

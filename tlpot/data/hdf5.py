@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from tlpot.data.store import Section
 from tlpot.errors import DataError
 
+Shapes = dict[str, tuple[int, ...]]
+
 
 class HDF5Store:
     """The groups of an HDF5 file that hold structures.
@@ -38,12 +40,12 @@ class HDF5Store:
         self.sections: Sequence[Section] = []
         self._names: list[str] = []
         seen: set[str] = set()
-        for name, shapes in _groups(self._file()):
+        for name, molecule, shapes in _groups(self._file()):
             seen |= shapes.keys()
             if numbers in shapes and coordinates in shapes and fnmatchcase(name, pattern):
                 self._names.append(name)
                 self.sections.append(
-                    Section(group=name, label=f"{path.name}:/{name}", shapes=shapes)
+                    Section(group=molecule, label=f"{path.name}:/{name}", shapes=shapes)
                 )
         if not self.sections:
             found = ", ".join(sorted(seen)) or "no datasets at all"
@@ -94,14 +96,17 @@ def open_hdf5(path: Path) -> h5py.File:
         ) from error
 
 
-def _groups(group: h5py.Group, path: str = "") -> Iterator[tuple[str, dict[str, tuple[int, ...]]]]:
-    """Yields every group's path with the shapes of its datasets, in the file's order."""
+def _groups(
+    group: h5py.Group, path: str = ""
+) -> Iterator[tuple[str, str, dict[str, tuple[int, ...]]]]:
+    """Yields every group's path, molecule and shapes of its datasets, in the file's order."""
     shapes, children = {}, []
     for name, item in group.items():
         if isinstance(item, h5py.Dataset):
             shapes[name] = item.shape
         elif isinstance(item, h5py.Group):
             children.append((f"{path}/{name}" if path else name, item))
-    yield path, shapes
+    # several groups are one molecule where its atoms come in several orders
+    yield path, str(group.attrs.get("molecule", path)), shapes
     for child_path, child in children:
         yield from _groups(child, child_path)

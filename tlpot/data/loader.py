@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.batch import Batch, collate
-from tlpot.data.dataset import Dataset
+from tlpot.data.dataset import Dataset, LabelKind
 from tlpot.data.frame import Frame
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import Layout
@@ -161,16 +161,13 @@ class Loader:
             raise ConfigError(
                 f"max_atoms is {self.max_atoms}, but the largest structure has {largest} atoms"
             )
-        kinds = {
-            level: self.dataset.levels[level].kinds
+        kinds: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+        found = (
+            self.dataset.labelled(level, kind)[self.indices].any()
             for level in self.levels
-            if level in self.dataset.levels
-        }
-        labelled = [self.dataset.labelled(level) for level in self.levels]
-        labelled += [
-            self.dataset.labelled(k, "forces") for k, v in kinds.items() if "energy" not in v
-        ]
-        if self.levels and not any(mask[self.indices].any() for mask in labelled):
+            for kind in kinds
+        )
+        if self.levels and not any(found):
             raise DataError(
                 f"{self.dataset.path}: none of the {len(self.indices)} frames has a label at "
                 f"{', '.join(self.levels)}"

@@ -189,9 +189,10 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
     name = canonical_level(level)
     chosen = spec.levels.get(name, spec.other_levels)
     if chosen is None:
+        remedy = "; for another, describe the file yourself (data_specs/README.md)"
         raise UnknownLevelError(
-            f"{where}: no level {level!r} in its description{nearest(name, spec.levels)}; "
-            "for other levels write a description of your own (data_specs/README.md)"
+            f"{where} has no level {level!r}{nearest(name, spec.levels)}"
+            f"{remedy if spec.one_level else ''}"
         )
     return replace(spec, levels={name: chosen}, one_level=False, other_levels=None)
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import atomic_file
-from tlpot.data.dataset import Dataset
+from tlpot.data.dataset import Dataset, frames_of
+from tlpot.data.fingerprint import fingerprint
 from tlpot.errors import DataError, nearest
 
 SplitBy = Literal["molecule", "random", "key"]
@@ -123,7 +124,8 @@ def make_split(
             share closer to what was asked for.
         test: likewise.
         by: ``molecule`` keeps all frames of a molecule together, ``key`` all frames with the
-            same value of `key`; ``random`` divides frames.
+            same value of `key`; ``random`` divides frames, except that
+            identical structures stay together.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
         labelled: use only frames with an energy at this level.
@@ -168,7 +170,10 @@ def _groups(
 ) -> tuple[Sequence[str], NDArray[np.int64]]:
     """Returns the names of what is kept together, and which of them each frame belongs to."""
     if by == "random":
-        return [""] * len(frames), np.arange(len(frames))
+        prints = [fingerprint(frame.system) for frame in frames_of(dataset, frames, levels=())]
+        distinct: dict[bytes, int] = {}
+        groups = np.array([distinct.setdefault(p, len(distinct)) for p in prints])
+        return [""] * len(distinct), groups
     if by == "molecule":
         present, groups = np.unique(dataset.group_idx[frames], return_inverse=True)
         return [dataset.group_names[k] for k in present], groups

@@ -1,0 +1,258 @@
+"""`tlpot data info|validate|convert|split FILE ...`: looks at and translates datasets."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tlpot.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from tlpot.data import Dataset, Summary
+
+_SHOWN = 3
+"""Frames named for each problem."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    info = _action(actions, "info", _info, "levels, counts, elements, sizes, ranges, duplicates")
+    info.add_argument("--molecules", action="store_true", help="list the molecules")
+    info.add_argument("--json", action="store_true", help="print everything as JSON")
+    _action(actions, "validate", _validate, "problems found; exit status 2 if there are errors")
+    convert = _action(actions, "convert", _convert, "write the files as one in the native layout")
+    convert.add_argument("-o", "--output", required=True, help="HDF5 file to write")
+    split = _action(actions, "split", _split, "divide into training, validation and test frames")
+    split.add_argument("-o", "--output", required=True, help="JSON file to write")
+    split.add_argument(
+        "--by",
+        default="molecule",
+        choices=("molecule", "random", "key"),
+        help="what stays together: all frames of a molecule (default), nothing but identical "
+        "structures, or all frames with the same value of --key",
+    )
+    split.add_argument("--key", help="array with one value per frame, for --by key")
+    for part in ("validation", "test"):
+        split.add_argument(
+            f"--{part}",
+            default="0.1",
+            metavar="SHARE",
+            help="fraction (below 1) or number of frames, or names: water,methanol (default 0.1)",
+        )
+    split.add_argument("--labelled", metavar="LEVEL", help="only frames with an energy there")
+    split.add_argument("--seed", type=int, default=0, help="of the random order (default 0)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Opens the files and does what was asked."""
+    from tlpot.data import open_dataset
+
+    dataset = open_dataset(
+        arguments.files,
+        arguments.spec,
+        level=arguments.level,
+        keys=dict(_pair(text) for text in arguments.keys),
+    )
+    arguments.do(dataset, arguments)
+
+
+def _action(
+    actions: Any,
+    name: str,
+    do: Callable[[Dataset, argparse.Namespace], None],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(do=do)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="read together as one dataset")
+    parser.add_argument("--spec", help="name or path of the description of the layout")
+    parser.add_argument("--level", help="level of theory, where the file does not say")
+    parser.add_argument(
+        "--keys",
+        nargs="+",
+        default=[],
+        metavar="QUANTITY=NAME",
+        help="names of arrays that differ from the description: energy=energy_xtb",
+    )
+    return parser
+
+
+def _pair(text: str) -> tuple[str, str]:
+    quantity, equals, name = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
+    return quantity, name
+
+
+def _info(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    from tlpot.data import summarize
+
+    with _progress(dataset, "reading") as progress:
+        summary = summarize(dataset, progress=progress)
+    if arguments.json:
+        content = {**dataclasses.asdict(summary), "content_hash": dataset.content_hash}
+        print(json.dumps(content, indent=2))
+        return
+    _print_summary(dataset, summary)
+    if arguments.molecules:
+        _print_molecules(dataset)
+
+
+def _print_summary(dataset: Dataset, summary: Summary) -> None:
+    from ase.data import chemical_symbols
+
+    low, high = summary.size_range
+    rows = [
+        ("frames", f"{summary.n_frames:,} of {summary.n_molecules:,} molecules"),
+        ("atoms", str(low) if low == high else f"{low} to {high}"),
+        ("elements", " ".join(chemical_symbols[z] for z in summary.elements)),
+        ("charges", " ".join(f"{q:+d}" if q else "0" for q in summary.charges)),
+        ("multiplicities", " ".join(str(s) for s in summary.spins)),
+        ("periodic", f"{summary.n_periodic:,} frames"),
+        ("duplicates", f"{summary.n_duplicates:,} frames"),
+        ("not used", ", ".join(dataset.unused_keys) or "nothing"),
+        ("SHA-256", dataset.content_hash),
+    ]
+    for key, text in rows:
+        print(f"{key:16}{text}")
+    print()
+    table = [
+        [
+            "level of theory",
+            "energies",
+            "forces",
+            "stresses",
+            "E/atom from",
+            "to",
+            "spread",
+            "force rms",
+            "largest",
+        ]
+    ]
+    for name, level in summary.levels.items():
+        kinds = [level.n_energies, level.n_forces, level.n_stresses]
+        mark = "" if level.relative else " *"
+        table.append(
+            [
+                name,
+                *(f"{n:,}" if n else "-" for n in kinds),
+                *(_number(x) for x in level.energy_range),
+                _number(level.spread) + mark,
+                _number(level.force_rms),
+                _number(level.force_max),
+            ]
+        )
+    _print_table(table)
+    print(
+        "\nE/atom: energy per atom relative to the free atoms, eV; spread: its rms deviation from"
+    )
+    print("the molecule's mean; forces in eV/Å.")
+    if not all(level.relative for level in summary.levels.values()):
+        print("* The file gives no free atoms at this level: energies are total.")
+
+
+def _print_molecules(dataset: Dataset) -> None:
+    import numpy as np
+
+    n = len(dataset.group_names)
+    counts = np.bincount(dataset.group_idx, minlength=n)
+    sizes = dataset.sizes[np.unique(dataset.group_idx, return_index=True)[1]]
+    labelled = {
+        level: np.bincount(dataset.group_idx[dataset.labelled(level)], minlength=n)
+        for level in dataset.levels
+    }
+    print()
+    _print_table(
+        [
+            ["molecule", "atoms", "frames", *labelled],
+            *(
+                [name, str(sizes[k]), f"{counts[k]:,}", *(f"{v[k]:,}" for v in labelled.values())]
+                for k, name in enumerate(dataset.group_names)
+            ),
+        ]
+    )
+
+
+def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    from tlpot.data import find_problems
+
+    with _progress(dataset, "checking") as progress:
+        problems = find_problems(dataset, progress=progress)
+    for problem in problems:
+        count = f"{len(problem.frames):,} frames: " if problem.frames else ""
+        print(f"{problem.severity:8} {count}{problem.what}")
+        if problem.frames:
+            more = ", ..." if len(problem.frames) > _SHOWN else ""
+            print(f"{'':9}{', '.join(problem.frames[:_SHOWN])}{more}")
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        raise DataError(f"{dataset.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
+    print(f"{len(dataset):,} frames checked, no errors, {len(problems)} kinds of warning")
+
+
+def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    from tlpot.data import write_dataset
+
+    with _progress(dataset, "writing") as progress:
+        write_dataset(dataset, arguments.output, progress=progress)
+    levels = ", ".join(dataset.levels)
+    print(f"wrote {arguments.output}: {len(dataset):,} frames at {levels}")
+
+
+def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    from tlpot.data import make_split
+
+    split = make_split(
+        dataset,
+        validation=_share(arguments.validation),
+        test=_share(arguments.test),
+        by=arguments.by,
+        key=arguments.key,
+        seed=arguments.seed,
+        labelled=arguments.labelled,
+    )
+    split.save(arguments.output)
+    table = [["", "frames", "molecules"]]
+    for part in ("train", "validation", "test"):
+        frames = getattr(split, part)
+        table.append([part, f"{len(frames):,}", f"{len(set(dataset.group_idx[frames])):,}"])
+    _print_table(table)
+    print(f"wrote {arguments.output} (by {split.by}, seed {split.seed})")
+
+
+def _share(text: str) -> float | list[str]:
+    try:
+        return float(text)
+    except ValueError:
+        return text.split(",")
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:,.3f}"
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Prints rows, the first being the header: names to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            text.rjust(width) if k else text.ljust(width)
+            for k, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+@contextmanager
+def _progress(dataset: Dataset, what: str) -> Iterator[Callable[[int], object]]:
+    """Yields a progress bar's update, silent where nobody watches."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=len(dataset), desc=what, unit=" frames", leave=False, disable=None
+    ) as progress_bar:
+        yield progress_bar.update
