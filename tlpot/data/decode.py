@@ -244,7 +244,7 @@ def _pieces(n_rows: int) -> Iterator[slice]:
 
 def _from_symbols(stored: NDArray, label: str) -> NDArray[np.int64]:
     symbols, places = np.unique(stored.astype(str), return_inverse=True)
-    unknown = [symbol for symbol in symbols if symbol and symbol not in atomic_numbers]
+    unknown = [str(symbol) for symbol in symbols if symbol and not atomic_numbers.get(symbol)]
     if unknown:
         raise DataError(f"{label}: {unknown[0]!r} is not an element symbol")
     numbers = np.array([atomic_numbers[s] if s else 0 for s in symbols], dtype=np.int64)

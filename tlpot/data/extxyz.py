@@ -132,10 +132,10 @@ def _columns(run: Sequence[_Row], spec: DataSpec, level: LevelSpec) -> dict[str,
 
 
 def _label(row: _Row, quantity: str, keys: Sequence[str | None]) -> NDArray | None:
-    parts = [None if key is None else _find(row, key) for key in keys]
-    if not parts or any(part is None for part in parts):
+    parts = [part for key in keys if key and (part := _find(row, key)) is not None]
+    if not parts or len(parts) < len(keys):
         return None
-    value = np.sum([np.asarray(part, dtype=np.float64) for part in parts], axis=0)
+    value = np.sum(parts, axis=0)
     if quantity == "stress":
         value = voigt_6_to_full_3x3_stress(value) if value.size == 6 else value.reshape(3, 3)
     expected = {"energy": (), "forces": (len(row.atoms), 3), "stress": (3, 3)}[quantity]
@@ -147,8 +147,8 @@ def _label(row: _Row, quantity: str, keys: Sequence[str | None]) -> NDArray | No
     return value
 
 
-def _find(row: _Row, key: str) -> Any:
-    """Returns what a frame holds under a key or its ``REF_`` alias, or None."""
+def _find(row: _Row, key: str) -> NDArray[np.float64] | None:
+    """Returns the numbers that a frame holds under a key or its ``REF_`` alias, or None."""
     atoms = row.atoms
     places: list[Mapping[str, Any]] = [atoms.info, atoms.arrays]
     if atoms.calc is not None:
@@ -156,12 +156,16 @@ def _find(row: _Row, key: str) -> Any:
     found = [place[key] for place in places if key in place]
     alias = _ALIASES.get(key, key)
     found += [place[alias] for place in places if alias != key and alias in place]
-    if len(found) > 1 and not all(np.allclose(found[0], other) for other in found[1:]):
+    try:
+        numbers = [np.asarray(value, dtype=np.float64) for value in found]
+    except (TypeError, ValueError):
+        raise DataError(f"{row.label}: {key!r} is {found[0]!r}, expected numbers") from None
+    if any(n.shape != numbers[0].shape or not np.allclose(n, numbers[0]) for n in numbers):
         raise DataError(
             f"{row.label} has {key!r} and {alias!r} (or two of one name) with different values; "
             f"say which with keys={{{key!r}: ...}}"
         )
-    return found[0] if found else None
+    return numbers[0] if numbers else None
 
 
 def _group(atoms: Atoms, spec: DataSpec) -> str | None:
