@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec, load_spec, select_level, with_keys
+from tlpot.data.spec import (
+    DataSpec,
+    LevelSpec,
+    UnitSpec,
+    load_spec,
+    select_level,
+    specs_folder,
+    with_keys,
+)
 from tlpot.errors import ConfigError, UnknownLevelError
 
 SHIPPED = ["aimnet2", "ani1", "ani1x", "ani2x", "comp6", "extxyz", "physnet", "spice"]
@@ -115,3 +123,11 @@ def test_a_key_that_is_nowhere_in_the_file(tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(DataError, match=r"labels described \(E_disp, E_scf, G\).*low\.energy"):
         open_dataset(path, tmp_path / "mine.yaml")
+
+
+def test_descriptions_are_found_in_a_wheel_and_in_a_source_tree(tmp_path, monkeypatch):
+    monkeypatch.setattr("tlpot.data.spec.__file__", str(tmp_path / "tlpot" / "data" / "spec.py"))
+    (tmp_path / "data_specs").mkdir()
+    assert specs_folder() == tmp_path / "data_specs"
+    (tmp_path / "tlpot" / "data_specs").mkdir(parents=True)
+    assert specs_folder() == tmp_path / "tlpot" / "data_specs"

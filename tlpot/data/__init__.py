@@ -10,7 +10,6 @@ from tlpot.data.dataset import frames_of as frames_of
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels
 from tlpot.data.loader import Loader as Loader
-from tlpot.data.native_file import write_dataset as write_dataset
 from tlpot.data.open import Source as Source
 from tlpot.data.open import open_dataset as open_dataset
 from tlpot.data.problems import Problem as Problem
@@ -20,3 +19,4 @@ from tlpot.data.split import load_split as load_split
 from tlpot.data.split import make_split as make_split
 from tlpot.data.summary import Summary as Summary
 from tlpot.data.summary import summarize as summarize
+from tlpot.data.writer import write_dataset as write_dataset

@@ -37,6 +37,7 @@ class Decoder:
     def __init__(self, store: Store, spec: DataSpec) -> None:
         self._store = store
         self._spec = spec
+        self._numbers: dict[int, NDArray[np.int64]] = {}
         units = spec.units
         self._length = length_factor(units.coordinates)
         self._energy = energy_factor(units.energy)
@@ -73,14 +74,11 @@ class Decoder:
         Raises:
             DataError: not an element.
         """
-        key, label = self._spec.numbers, self._store.sections[section].label
-        stored = self._store.read(section, key, rows if self._numbers_by_row(section) else None)
-        if stored.dtype.kind in "SUO":
-            return _from_symbols(stored, label)
-        numbers = stored.astype(np.int64)
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(chemical_symbols)):
-            raise DataError(f"{label}: {key!r} holds numbers that are no atomic numbers")
-        return numbers
+        if self._numbers_by_row(section):
+            return self._read_numbers(section, rows)
+        if section not in self._numbers:
+            self._numbers[section] = self._read_numbers(section)
+        return self._numbers[section]
 
     def geometry(self, section: int, rows: slice) -> Geometry:
         """Reads the structures of some rows."""
@@ -188,6 +186,16 @@ class Decoder:
         for z, energy in self.isolated_atoms(level).items():
             table[z] = energy
         return table
+
+    def _read_numbers(self, section: int, rows: slice | None = None) -> NDArray[np.int64]:
+        key, label = self._spec.numbers, self._store.sections[section].label
+        stored = self._store.read(section, key, rows)
+        if stored.dtype.kind in "SUO":
+            return _from_symbols(stored, label)
+        numbers = stored.astype(np.int64)
+        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(chemical_symbols)):
+            raise DataError(f"{label}: {key!r} holds numbers that are no atomic numbers")
+        return numbers
 
     def _numbers_by_row(self, section: int) -> bool:
         return len(self._store.sections[section].shapes[self._spec.numbers]) == 2

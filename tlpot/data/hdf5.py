@@ -62,7 +62,7 @@ class HDF5Store:
         """
         name = self._names[section]
         try:
-            return self._file()[name][key][() if rows is None else rows]
+            return self._file()[f"{name}/{key}"][() if rows is None else rows]
         except (OSError, KeyError) as error:
             raise DataError(
                 f"{self.path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "

@@ -30,12 +30,12 @@ class Source:
     keys: Mapping[str, str] | None = None
 
 
-Path_ = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 
 
 def open_dataset(
-    path: Path_ | Source | Sequence[Path_ | Source],
-    spec: Path_ | None = None,
+    path: PathLike | Source | Sequence[PathLike | Source],
+    spec: PathLike | None = None,
     *,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -57,7 +57,7 @@ def open_dataset(
             say which it is.
     """
     if isinstance(path, str | os.PathLike | Source):
-        parts: Sequence[Path_ | Source] = [path]
+        parts: Sequence[PathLike | Source] = [path]
     else:
         parts = path
     if not parts:
@@ -90,7 +90,7 @@ def _open(source: Source) -> ArrayDataset:
     return ArrayDataset(*read_extxyz(path, spec))
 
 
-def _spec(path: Path, name: Path_ | None) -> DataSpec:
+def _spec(path: Path, name: PathLike | None) -> DataSpec:
     if name is not None:
         return load_spec(name)
     kind = path.suffix if path.suffix not in _COMPRESSED else path.with_suffix("").suffix

@@ -1,4 +1,4 @@
-"""Writing tlpot's own layout (see `tlpot.data.native` for reading)."""
+"""Writing tlpot's own layout (`tlpot.data.native` reads it)."""
 
 from __future__ import annotations
 
