@@ -41,7 +41,7 @@ def test_envelope_and_its_derivatives_vanish_at_the_cutoff():
 def test_bessel_functions_match_their_formula():
     r = torch.tensor([1.3], dtype=torch.float64)
     basis = BesselBasis(CUTOFF, 3, 6).double()(r)[0].numpy()
-    expected = [2 * math.sin(n * math.pi * 1.3 / CUTOFF) / 1.3 for n in (1, 2, 3)]
+    expected = [math.sin(n * math.pi * 1.3 / CUTOFF) / 1.3 for n in (1, 2, 3)]
     np.testing.assert_allclose(basis, np.array(expected) * envelope(r, CUTOFF, 6).numpy())
 
 

@@ -33,9 +33,9 @@ def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
 
 
 class BesselBasis(nn.Module):
-    """b_n(r) = 2 sin(nπr/r_c)/r · envelope(r) (arXiv:2003.03123, eq. 7, scaled).
+    """b_n(r) = sin(nπr/r_c)/r · envelope(r) (arXiv:2003.03123, eq. 7).
 
-    The factor of 2 Å makes the functions of order 1 at bond lengths.
+    Without the factor √(2/r_c) the functions are of order 1 Å⁻¹ at bond lengths.
 
     Args:
         cutoff: r_c, Å.
@@ -51,5 +51,5 @@ class BesselBasis(nn.Module):
 
     def forward(self, distances: Tensor) -> Tensor:
         """Maps [n_edges] (Å) to [n_edges, n_basis]."""
-        weight = envelope(distances, self.cutoff, self.power) * 2.0 / distances
+        weight = envelope(distances, self.cutoff, self.power) / distances
         return torch.sin(distances[:, None] * self.wavenumbers()) * weight[:, None]

@@ -1,1 +1,18 @@
 """The training loop and its parts; none of them knows about transfer."""
+
+from tlpot.training.loop import TrainingResult as TrainingResult
+from tlpot.training.loop import train as train
+from tlpot.training.parity import plot_parity as plot_parity
+from tlpot.training.plan import TrainingPlan as TrainingPlan
+from tlpot.training.prediction import Predictions as Predictions
+from tlpot.training.prediction import predict as predict
+from tlpot.training.processes import Processes as Processes
+from tlpot.training.processes import joined_processes as joined_processes
+from tlpot.training.reference import ReferenceFit as ReferenceFit
+from tlpot.training.reference import fit_references as fit_references
+from tlpot.training.report import ErrorReport as ErrorReport
+from tlpot.training.report import error_report as error_report
+from tlpot.training.settings import LossSettings as LossSettings
+from tlpot.training.settings import TrainingSettings as TrainingSettings
+from tlpot.training.statistics import average_neighbors as average_neighbors
+from tlpot.training.statistics import force_scale as force_scale

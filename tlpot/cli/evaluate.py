@@ -1,0 +1,63 @@
+"""`tlpot evaluate MODEL DATA --level L [--plot FILE] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument("model", help="a model file, or the name of a shipped model")
+    parser.add_argument("data", nargs="+", help="file, or files, with the labels")
+    parser.add_argument("--level", help="level of theory of the labels")
+    parser.add_argument(
+        "--model-level", help="level of the model, if it has several or another than the labels"
+    )
+    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
+    parser.add_argument("--split", help="split file: evaluate one part of it")
+    parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
+    parser.add_argument("--plot", help="picture to write, .png or .pdf")
+    parser.add_argument("--json", help="file for all numbers")
+    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    parser.add_argument("--batch-size", type=int, default=32, help="frames at a time")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluates."""
+    import numpy as np
+    import torch
+
+    from tlpot.atomic_file import atomic_file
+    from tlpot.data import load_split, open_dataset
+    from tlpot.errors import DataError
+    from tlpot.levels import choose_level
+    from tlpot.models import load
+    from tlpot.training import error_report, plot_parity, predict
+
+    torch.set_num_threads(1)
+    potential = load(arguments.model, device=arguments.device)
+    spec_level = arguments.level if arguments.spec else None
+    dataset = open_dataset(arguments.data, arguments.spec, level=spec_level)
+    level = choose_level(arguments.level, dataset.levels, str(dataset.path))
+    wanted = arguments.model_level or (level if level in potential.levels else None)
+    model = potential.at(wanted)
+    if arguments.split:
+        indices = getattr(load_split(arguments.split, dataset), arguments.part)
+    else:
+        indices = np.flatnonzero(dataset.labelled(level))
+    if not len(indices):
+        raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
+    if model.level != level:
+        print(f"note: the model's level is {model.level}, the labels' is {level}")
+    predictions = predict(
+        model, dataset, indices, level, device=potential.device,
+        batch_size=arguments.batch_size, show=True,
+    )  # fmt: skip
+    report = error_report(predictions)
+    print(report.text())
+    if arguments.json:
+        with atomic_file(arguments.json) as temporary:
+            temporary.write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
+    if arguments.plot:
+        plot_parity(predictions, arguments.plot, f"{potential.card.name} against {level}")

@@ -1,0 +1,44 @@
+"""`tlpot finetune PARENT DATA --level L --strategy S -o MODEL [key=value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tlpot.cli.launch import add_launch_arguments, launch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument("parent", help="a model file, or the name of a shipped model")
+    parser.add_argument("data", help="file with the labels")
+    parser.add_argument("--level", required=True, help="level of theory to learn")
+    parser.add_argument("--strategy", default="full", help="full (default), head or scratch")
+    parser.add_argument("-o", "--output", required=True, help="model file to write")
+    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
+    parser.add_argument("--source", help="level of the parent to start from, if it has several")
+    parser.add_argument("--config", help="YAML file with further settings")
+    add_launch_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fine-tunes."""
+    from tlpot.config import read_yaml, with_overrides
+    from tlpot.pipeline import finetune_config, prepare_finetune
+
+    settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
+    data = {**settings.get("data", {}), "files": [arguments.data]}
+    if arguments.spec is not None:
+        data["spec"] = arguments.spec
+        data.setdefault("level", arguments.level)
+    settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
+    settings |= {"level": arguments.level, "strategy": arguments.strategy}
+    if arguments.source is not None:
+        settings["source"] = arguments.source
+    config = finetune_config(with_overrides(settings, arguments.settings))
+
+    def prepare(device: str | None) -> tuple[Any, str]:
+        prepared = prepare_finetune(config, device=device)
+        return prepared.job, prepared.report
+
+    launch(arguments, prepare)

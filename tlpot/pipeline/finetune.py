@@ -1,0 +1,175 @@
+"""Fine-tuning: a pretrained potential moves to another level of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+
+from tlpot.config import parse, to_mapping
+from tlpot.data import Dataset
+from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.levels import canonical_level, choose_level
+from tlpot.models import ModelCard, Potential, content_hash, load
+from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
+from tlpot.pipeline.preflight import preflight_report
+from tlpot.pipeline.references import ReferenceMethod, References, find_references
+from tlpot.pipeline.sources import DataSettings, SplitSettings
+from tlpot.training import Processes, TrainingPlan, TrainingSettings
+from tlpot.transfer import strategy
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig:
+    """A fine-tuning.
+
+    Attributes:
+        parent: file or name of the pretrained potential.
+        data: the labels.
+        level: level of theory to learn.
+        strategy: ``full``, ``head`` or ``scratch``.
+        output: the model file to write.
+        source: level of the parent to start from; needed if it has several.
+        references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
+            atoms as the dataset gives them, or those of the ``parent``.
+        split: which frames are for what.
+        training: settings; the strategy's recipe applies to what is not set.
+        name: of the model; the file's stem if left out.
+        licence: of the new weights.
+    """
+
+    parent: str
+    data: DataSettings
+    level: str
+    output: Path
+    strategy: str = "full"
+    source: str | None = None
+    references: ReferenceMethod = "fit"
+    split: SplitSettings = field(default_factory=SplitSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    name: str = ""
+    licence: str = "not stated"
+
+
+def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
+    """Reads a configuration; the strategy's recipe fills in what `settings` leaves out.
+
+    Raises:
+        ConfigError: a typo, or a value that makes no sense.
+    """
+    chosen = strategy(str(settings.get("strategy", "full")))
+    recipe = to_mapping(chosen.recipe)
+    training = settings.get("training", {})
+    if not isinstance(training, Mapping):
+        raise ConfigError(f"training must be a section of 'key: value' pairs, not {training!r}")
+    return parse(FinetuneConfig, {**settings, "training": {**recipe, **training}}, "finetune")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A fine-tuning that is ready to start.
+
+    Attributes:
+        job: the model at step 0 and its data.
+        report: what will happen, for the user to read.
+    """
+
+    job: Job
+    report: str
+
+
+def prepare_finetune(
+    config: FinetuneConfig, *, device: torch.device | str | None = None
+) -> Prepared:
+    """Does everything up to the first update.
+
+    Raises:
+        TLPotError: something is wrong with the parent, the data or the settings.
+    """
+    check_output(config.output)
+    chosen = strategy(config.strategy)
+    parent = load(config.parent, device=device)
+    dataset = config.data.open()
+    level = choose_level(config.level, dataset.levels, str(dataset.path))
+    source = choose_level(config.source, parent.levels, f"the parent {config.parent}")
+    _check_elements(parent, dataset, config.parent)
+    split = config.split.divide(dataset, level)
+    references = find_references(
+        config.references,
+        dataset,
+        split.train,
+        level,
+        parent.elements,
+        parent=parent.at(source) if config.strategy != "scratch" else None,
+        parent_energies=parent.references(source),
+    )
+    start = chosen.start(
+        parent, level, references.energies, source=source, seed=config.training.seed
+    )
+    rates = chosen.rates(start, level)
+    job = Job(
+        potential=start,
+        levels=(level,),
+        dataset=dataset,
+        split=split,
+        settings=config.training,
+        plan=TrainingPlan(rates=rates),
+        output=config.output,
+        card=_card(config, parent, references),
+        recipe=to_mapping(config),
+    )
+    report = preflight_report(
+        job, references, pretrained=config.strategy != "scratch", caution=chosen.caution
+    )
+    return Prepared(job=job, report=report)
+
+
+def finetune(
+    config: FinetuneConfig,
+    *,
+    processes: Processes | None = None,
+    device: torch.device | str | None = None,
+    resume: bool = False,
+    show: bool = True,
+) -> Outcome:
+    """Prepares and runs a fine-tuning without printing anything but the progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the parent, the data or the settings.
+    """
+    prepared = prepare_finetune(config, device=device)
+    return fit(prepared.job, processes or Processes(), resume=resume, show=show)
+
+
+def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
+    unknown = [chemical_symbols[z] for z in dataset.elements if z not in parent.elements]
+    if unknown:
+        known = ", ".join(chemical_symbols[z] for z in parent.elements)
+        raise UnknownElementError(
+            f"{dataset.path} has {', '.join(unknown)}, which the parent {name} does not know; "
+            f"it knows {known}. Choose a parent with these elements, or leave these molecules out"
+        )
+
+
+def _card(config: FinetuneConfig, parent: Potential, references: References) -> ModelCard:
+    level = canonical_level(config.level)
+    how = {
+        "full": "all weights fine-tuned from",
+        "head": "readout fine-tuned from",
+        "scratch": "trained from scratch with the architecture of",
+    }[config.strategy]
+    return ModelCard(
+        name=config.name or config.output.stem,
+        description=f"{level}, {how} {parent.card.name}",
+        licence=config.licence,
+        parent=content_hash(config.parent),
+        parent_licence=parent.card.licence,
+        references={**parent.card.references, level: references.origin}
+        if config.strategy == "head"
+        else {level: references.origin},
+        citation=parent.card.citation,
+    )

@@ -1,0 +1,181 @@
+"""What pretraining and fine-tuning share: from a model at step 0 to a saved, tested one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tlpot.atomic_file import atomic_file
+from tlpot.data import Dataset, Loader, Split
+from tlpot.errors import DataError, OutputError
+from tlpot.models import ModelCard, Potential, save
+from tlpot.training import (
+    ErrorReport,
+    Processes,
+    TrainingPlan,
+    TrainingResult,
+    TrainingSettings,
+    error_report,
+    plot_parity,
+    predict,
+    train,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A model at step 0, its data, and where the result goes.
+
+    Attributes:
+        potential: the model before the first update.
+        levels: levels of theory to learn; the first is the one reported on.
+        dataset: where labels come from.
+        split: which frames are for what.
+        settings: of the training.
+        plan: which weights move.
+        output: the model file.
+        card: what is known about the model before training.
+        recipe: the resolved configuration, kept in the card.
+    """
+
+    potential: Potential
+    levels: tuple[str, ...]
+    dataset: Dataset
+    split: Split
+    settings: TrainingSettings
+    plan: TrainingPlan
+    output: Path
+    card: ModelCard
+    recipe: Mapping[str, Any]
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoint, metrics and pictures go."""
+        return self.output.with_suffix(".run")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A finished (or interrupted) job.
+
+    Attributes:
+        potential: the best model, as saved.
+        training: how it went.
+        start: errors of the model at step 0 on the test frames, or the validation frames
+            where there are no test frames.
+        end: errors of the saved model on the same frames.
+        part: which frames those are.
+    """
+
+    potential: Potential
+    training: TrainingResult
+    start: ErrorReport
+    end: ErrorReport
+    part: str
+
+
+def check_output(output: Path) -> None:
+    """Refuses an impossible output before any time is spent.
+
+    Raises:
+        OutputError: the folder does not exist, or the name has another ending.
+    """
+    if output.suffix != ".safetensors":
+        raise OutputError(f"the model file {output} must end in .safetensors")
+    if not output.parent.is_dir():
+        raise OutputError(f"the folder {output.parent} does not exist; create it first")
+
+
+def fit(job: Job, processes: Processes, *, resume: bool = False, show: bool = True) -> Outcome:
+    """Trains, tests and saves.
+
+    Raises:
+        ConfigError: `resume` with other settings, data or weights than the run had.
+        DataError: no validation frames, or the training diverged.
+        OutputError: a file could not be written.
+    """
+    potential, split, settings = job.potential, job.split, job.settings
+    if not len(split.validation):
+        raise DataError("the split has no validation frames, which decide what weights are kept")
+    part = "test" if len(split.test) else "validation"
+    indices = getattr(split, part)
+    level = job.levels[0]
+
+    def errors(name: str | None = None) -> ErrorReport:
+        predictions = predict(
+            potential.at(level), job.dataset, indices, level, device=potential.device
+        )
+        if name is not None and processes.is_first:
+            title = f"{job.output.stem}, {part} frames, {level}"
+            plot_parity(predictions, job.run_dir / name, title)
+        return error_report(predictions)
+
+    start = errors()
+    if processes.is_first:
+        job.run_dir.mkdir(exist_ok=True)
+        _write(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
+    loader = partial(
+        Loader,
+        job.dataset,
+        levels=job.levels,
+        cutoff=potential.cutoff,
+        max_atoms=settings.max_atoms,
+        seed=settings.seed,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+    result = train(
+        potential,
+        levels=job.levels,
+        train_loader=loader(split.train, batch_size=settings.batch_size),
+        validation_loader=loader(
+            split.validation, batch_size=max(32, settings.batch_size), shuffle=False
+        ),
+        settings=settings,
+        plan=job.plan,
+        run_dir=job.run_dir,
+        identity=_identity(job, processes),
+        resume=resume,
+        processes=processes,
+        show=show,
+    )  # fmt: skip
+    end = errors("parity.png")
+    metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
+    potential.card = replace(
+        job.card,
+        recipe=dict(job.recipe),
+        dataset={
+            "file": job.dataset.path.name,
+            "content_hash": job.dataset.content_hash,
+            "split": {"by": split.by, "seed": split.seed, "train": len(split.train),
+                      "validation": len(split.validation), "test": len(split.test)},
+        },
+        metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
+    )  # fmt: skip
+    if processes.is_first:
+        save(potential, job.output)
+        split.save(job.run_dir / "split.json")
+        _write(job.run_dir / "report.json", json.dumps(end.as_json(), indent=2))
+    return Outcome(potential=potential, training=result, start=start, end=end, part=part)
+
+
+def _identity(job: Job, processes: Processes) -> dict[str, Any]:
+    """What has to be the same for a resumed run to end where the first would have."""
+    return {
+        "recipe": {k: v for k, v in job.recipe.items() if k != "output"},
+        "dataset": job.dataset.content_hash,
+        "n_train": len(job.split.train),
+        "parent": job.card.parent,
+        "processes": processes.world_size,
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,83 @@
+"""What the user reads before the first update."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from tlpot.models import parameter_blocks
+from tlpot.pipeline.fitting import Job
+from tlpot.pipeline.references import References
+from tlpot.training import error_report, predict
+
+_SUSPICIOUS = 0.5
+"""eV/atom; a step-0 error above this is nearly always a mismatch of reference energies."""
+
+
+def preflight_report(
+    job: Job, references: References, *, pretrained: bool, caution: str = ""
+) -> str:
+    """Says what data, model and settings are, and how good the model is at step 0.
+
+    Args:
+        job: the model before the first update.
+        references: its reference energies at the level to learn.
+        pretrained: whether the model should be good already.
+        caution: what the strategy warns of.
+    """
+    dataset, split, potential = job.dataset, job.split, job.potential
+    level = job.levels[0]
+    info = dataset.levels[level]
+    molecules = [len(np.unique(dataset.group_idx[getattr(split, part)])) for part in _PARTS]
+    frames = [len(getattr(split, part)) for part in _PARTS]
+    lines = [
+        f"data: {dataset.path}",
+        f"  level {level}: {', '.join(sorted(info.kinds))}",
+        "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
+        "  "
+        + ", ".join(
+            f"{part} {n} frames of {m} molecules"
+            for part, n, m in zip(_PARTS, frames, molecules, strict=True)
+        ),
+        f"  divided by {split.by}, seed {split.seed}",
+        references.table(),
+        _trainable(job, level),
+    ]
+    sample = split.train[:: max(1, len(split.train) // 200)]
+    error = error_report(predict(potential.at(level), dataset, sample, level,
+                                 device=potential.device)).overall  # fmt: skip
+    text = f"error at step 0, {len(sample)} training frames: E MAE {error['energy_mae']:.4g} meV"
+    if "forces_mae" in error:
+        text += f", F MAE {error['forces_mae']:.4g} meV/Å"
+    lines.append(text)
+    if pretrained and error["energy_per_atom_mae"] > 1e3 * _SUSPICIOUS:
+        lines.append(
+            f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "
+            "energies do not belong to the labels (relative energies taken for total ones, a "
+            "wrong unit, or another level of theory)"
+        )
+    if caution:
+        lines.append(f"note: {caution}")
+    s = job.settings
+    lines.append(
+        f"training: {s.epochs} epochs of {-(-len(split.train) // s.batch_size)} batches, "
+        f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
+        f"E {s.loss.energy:g} : F {s.loss.forces:g} ({s.loss.kind})"
+    )
+    return "\n".join(lines)
+
+
+_PARTS = ("train", "validation", "test")
+
+
+def _trainable(job: Job, level: str) -> str:
+    sizes = {name: p.numel() for name, p in job.potential.named_parameters()}
+    lines = ["weights that move:"]
+    for block, names in parameter_blocks(job.potential, level).items():
+        total = sum(sizes[name] for name in names)
+        moving = [name for name in names if name in job.plan.rates]
+        n_moving = sum(sizes[name] for name in moving)
+        rates = sorted({job.plan.rates[name] for name in moving})
+        rate = f"rate x {', '.join(f'{r:g}' for r in rates)}" if rates else "fixed"
+        lines.append(f"  {block:16}{n_moving:>9,} of {total:>9,}  {rate}")
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""Which data a job uses and how it is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from tlpot.data import Dataset, Split, load_split, make_split, open_dataset
+from tlpot.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Where the labels are.
+
+    Attributes:
+        files: one file, or several that hold different frames.
+        spec: name or path of the layout's description; None for tlpot's own layout.
+        level: level of theory of the labels, where the file does not say.
+        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
+    """
+
+    files: tuple[Path, ...]
+    spec: str | None = None
+    level: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def open(self) -> Dataset:
+        """Opens the files as one dataset; see `open_dataset` for the errors."""
+        paths = list(self.files)
+        return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitSettings:
+    """How the frames that carry a label are divided.
+
+    Attributes:
+        file: a split stored by ``tlpot data split``; by, validation, test and seed then do
+            not apply.
+        by: ``molecule`` keeps all frames of a molecule together; ``random`` divides frames.
+        validation: fraction (below 1), number of frames, or names of molecules.
+        test: the same; these frames are seen by nothing but the final evaluation. Named
+            molecules are held out whole even when the other frames are divided at random.
+        train: use only this many of the training frames; smaller subsets are part of larger
+            ones.
+        seed: of the division and of the subset.
+    """
+
+    file: Path | None = None
+    by: Literal["molecule", "random"] = "molecule"
+    validation: float | tuple[str, ...] = 0.1
+    test: float | tuple[str, ...] = 0.0
+    train: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.file is not None:
+            changed = [
+                name
+                for name in ("by", "validation", "test", "seed")
+                if getattr(self, name) != SplitSettings.__dataclass_fields__[name].default
+            ]
+            if changed:
+                raise ConfigError(f"{', '.join(changed)} does not apply when split.file is given")
+
+    def divide(self, dataset: Dataset, level: str) -> Split:
+        """Divides the frames of `dataset` that have an energy at `level`.
+
+        Raises:
+            DataError: a part would be empty, or the stored split belongs to another dataset.
+            UnknownLevelError: the dataset has no such level.
+        """
+        if self.file is not None:
+            split = load_split(self.file, dataset)
+        elif self.by == "random" and not isinstance(self.test, float):
+            split = self._hold_out_molecules(dataset, level)
+        else:
+            split = make_split(
+                dataset,
+                validation=self.validation,
+                test=self.test,
+                by=self.by,
+                seed=self.seed,
+                labelled=level,
+            )
+        return split if self.train is None else replace(split, train=split.subset(self.train))
+
+    def _hold_out_molecules(self, dataset: Dataset, level: str) -> Split:
+        """Holds out whole molecules for the test and divides the other frames at random."""
+        outer = make_split(
+            dataset, validation=0, test=self.test, by="molecule", seed=self.seed, labelled=level
+        )
+        inner = make_split(
+            dataset,
+            validation=self.validation,
+            test=0,
+            by="random",
+            seed=self.seed,
+            indices=outer.train,
+        )
+        return replace(inner, test=outer.test, by="random, test by molecule")

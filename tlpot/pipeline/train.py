@@ -1,0 +1,148 @@
+"""Training from scratch: pretraining on cheap labels, usually."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from tlpot.config import parse, to_mapping
+from tlpot.data import Dataset
+from tlpot.errors import ConfigError
+from tlpot.levels import choose_level
+from tlpot.models import Architecture, ModelCard, Potential, level_parameters, preset
+from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
+from tlpot.pipeline.preflight import preflight_report
+from tlpot.pipeline.references import find_references
+from tlpot.pipeline.sources import DataSettings, SplitSettings
+from tlpot.training import (
+    Processes,
+    TrainingPlan,
+    TrainingSettings,
+    average_neighbors,
+    force_scale,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """A training from scratch.
+
+    Attributes:
+        data: the labels.
+        output: the model file to write.
+        level: level of theory to learn; may be left out if the data has only one.
+        model: ``preset`` (tiny, small, medium) and any field of `Architecture`; elements and
+            avg_neighbors come from the data unless they are given.
+        references: E0: ``fit`` to the training energies, or the ``isolated`` atoms as given.
+        split: which frames are for what.
+        training: settings.
+        dtype: precision of the network.
+        name: of the model; the file's stem if left out.
+        description: one sentence for the card.
+        licence: of the weights.
+        citation: what to cite.
+    """
+
+    data: DataSettings
+    output: Path
+    level: str | None = None
+    model: Mapping[str, Any] = field(default_factory=lambda: {"preset": "tiny"})
+    references: Literal["fit", "isolated"] = "fit"
+    split: SplitSettings = field(default_factory=SplitSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    dtype: Literal["float32", "float64"] = "float32"
+    name: str = ""
+    description: str = ""
+    licence: str = "not stated"
+    citation: str = ""
+
+
+def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConfig:
+    """Reads a configuration.
+
+    Raises:
+        ConfigError: a typo, or a value that makes no sense.
+    """
+    return parse(TrainConfig, settings, where)
+
+
+def prepare_train(
+    config: TrainConfig, *, device: torch.device | str | None = None
+) -> tuple[Job, str]:
+    """Does everything up to the first update; returns the job and the pre-flight report.
+
+    Raises:
+        TLPotError: something is wrong with the data or the settings.
+    """
+    check_output(config.output)
+    dataset = config.data.open()
+    level = choose_level(config.level, dataset.levels, str(dataset.path))
+    split = config.split.divide(dataset, level)
+    architecture = _architecture(config.model, dataset, split.train)
+    references = find_references(
+        config.references, dataset, split.train, level, architecture.elements
+    )
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    potential = Potential.create(
+        architecture,
+        {level: references.energies},
+        scale=force_scale(dataset, split.train, [level]),
+        seed=config.training.seed,
+        dtype=getattr(torch, config.dtype),
+    ).to(device)
+    job = Job(
+        potential=potential,
+        levels=(level,),
+        dataset=dataset,
+        split=split,
+        settings=config.training,
+        plan=TrainingPlan(rates=dict.fromkeys(level_parameters(potential, level), 1.0)),
+        output=config.output,
+        card=ModelCard(
+            name=config.name or config.output.stem,
+            description=config.description,
+            licence=config.licence,
+            references={level: references.origin},
+            citation=config.citation,
+        ),
+        recipe=to_mapping(config),
+    )
+    return job, preflight_report(job, references, pretrained=False)
+
+
+def train_from_scratch(
+    config: TrainConfig,
+    *,
+    processes: Processes | None = None,
+    device: torch.device | str | None = None,
+    resume: bool = False,
+    show: bool = True,
+) -> Outcome:
+    """Prepares and runs a training without printing anything but the progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the data or the settings.
+    """
+    job, _ = prepare_train(config, device=device)
+    return fit(job, processes or Processes(), resume=resume, show=show)
+
+
+def _architecture(model: Mapping[str, Any], dataset: Dataset, indices: Any) -> Architecture:
+    settings = dict(model)
+    name = str(settings.pop("preset", "tiny"))
+    elements = settings.pop("elements", None) or dataset.elements
+    if not set(dataset.elements) <= set(elements):
+        raise ConfigError(
+            f"model.elements is {list(elements)}, but {dataset.path} has {list(dataset.elements)}"
+        )
+    default = to_mapping(preset(name, tuple(elements)))
+    architecture = parse(Architecture, {**default, **settings}, "model")
+    if "avg_neighbors" in settings:
+        return architecture
+    count = average_neighbors(dataset, indices, architecture.cutoff)
+    return parse(Architecture, {**to_mapping(architecture), "avg_neighbors": count}, "model")

@@ -1,0 +1,154 @@
+"""The state of a training in one file, so that a killed run continues to the same result."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from tlpot.atomic_file import atomic_file
+from tlpot.errors import ConfigError, DataError
+from tlpot.training.ema import MovingAverage
+from tlpot.training.schedule import Schedule
+
+CHECKPOINT = "checkpoint.safetensors"
+_KEY = "tlpot-checkpoint"
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: the epoch in progress, from 0.
+        batch: batches of it that are done.
+        step: updates in all.
+        seconds: time spent so far, over all launches.
+        best_loss: lowest validation loss.
+        best_epoch: epochs done when it was reached; 0 before the first update.
+        waited: validations since then.
+        best: averaged weights of that moment.
+        history: one entry for each validation, as in ``metrics.jsonl``.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    waited: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+_NUMBERS = ("epoch", "batch", "step", "seconds", "best_loss", "best_epoch", "waited", "history")
+
+
+def write_checkpoint(
+    run_dir: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: MovingAverage,
+    schedule: Schedule,
+    progress: Progress,
+    identity: Mapping[str, Any],
+) -> None:
+    """Writes everything that the next update depends on, atomically.
+
+    Args:
+        run_dir: the file is called ``checkpoint.safetensors``.
+        model: its weights.
+        optimizer: its moments.
+        average: the averaged weights.
+        schedule: what plateaus have done.
+        progress: where the training stands.
+        identity: what must be the same when the training is resumed.
+
+    Raises:
+        OutputError: the file could not be written; the previous checkpoint is untouched.
+    """
+    tensors: dict[str, Tensor] = {f"model/{n}": p for n, p in model.named_parameters()}
+    tensors |= {f"average/{n}": t for n, t in average.averages.items()}
+    tensors |= {f"best/{n}": t for n, t in progress.best.items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+    content = {
+        "progress": {name: getattr(progress, name) for name in _NUMBERS},
+        "schedule": [schedule.factor, schedule.best, schedule.waited],
+        "n_averaged": average.n_updates,
+        "identity": dict(identity),
+    }
+    data = safetensors.torch.save(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()},
+        {_KEY: json.dumps(content)},
+    )
+    with atomic_file(run_dir / CHECKPOINT) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_checkpoint(
+    run_dir: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: MovingAverage,
+    schedule: Schedule,
+    identity: Mapping[str, Any],
+) -> Progress:
+    """Puts everything back as it was; the arguments are those of `write_checkpoint`.
+
+    Raises:
+        ConfigError: the run had other settings, data or weights; the message names them.
+        DataError: there is no checkpoint, or it is damaged.
+    """
+    path = run_dir / CHECKPOINT
+    try:
+        with safe_open(path, "pt") as handle:
+            content = json.loads(handle.metadata()[_KEY])
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"nothing to resume: there is no {path}") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"{path} is damaged or no checkpoint ({error}); start afresh") from error
+    _check_identity(content["identity"], json.loads(json.dumps(dict(identity))), path)
+    weights = dict(model.named_parameters())
+    parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "best": {}}
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition("/")
+        if kind == "optimizer":
+            index, _, what = name.partition("/")
+            moments.setdefault(int(index), {})[what] = tensor
+        else:
+            parts[kind][name] = tensor.to(weights[name].device)
+    with torch.no_grad():
+        for name, tensor in parts["model"].items():
+            weights[name].copy_(tensor)
+    average.averages = {name: parts["average"][name] for name in average.averages}
+    average.n_updates = content["n_averaged"]
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    schedule.factor, schedule.best, schedule.waited = content["schedule"]
+    return Progress(**content["progress"], best=parts["best"])
+
+
+def _check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    differing = [
+        f"{key} was {found.get(key)!r}, is {wanted.get(key)!r}"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise ConfigError(
+            f"{path} belongs to another training: {'; '.join(differing)}. "
+            "Resume with the same settings, or start afresh"
+        )

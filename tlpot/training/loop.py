@@ -1,0 +1,271 @@
+"""The training loop: explicit, resumable, and ignorant of transfer."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from tlpot.data import Batch, Loader
+from tlpot.errors import DataError
+from tlpot.models import Potential
+from tlpot.training.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
+from tlpot.training.ema import MovingAverage
+from tlpot.training.interrupt import Interrupt
+from tlpot.training.log import MetricsLog
+from tlpot.training.loss import batch_loss, weighted
+from tlpot.training.plan import TrainingPlan, make_optimizer
+from tlpot.training.processes import Processes
+from tlpot.training.schedule import Schedule
+from tlpot.training.settings import TrainingSettings
+from tlpot.training.validation import short_errors, validate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingResult:
+    """How a training went.
+
+    Attributes:
+        best_epoch: epochs done when the kept weights were reached; 0 if nothing was better
+            than the start.
+        best_loss: their validation loss.
+        history: one entry for each validation; the first is the model before any update.
+        seconds: time spent, over all launches.
+        interrupted: whether it was stopped before its end.
+    """
+
+    best_epoch: int
+    best_loss: float
+    history: list[dict[str, Any]]
+    seconds: float
+    interrupted: bool
+
+
+def train(
+    potential: Potential,
+    *,
+    levels: tuple[str, ...],
+    train_loader: Loader,
+    validation_loader: Loader,
+    settings: TrainingSettings,
+    plan: TrainingPlan,
+    run_dir: Path,
+    identity: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    processes: Processes | None = None,
+    show: bool = True,
+) -> TrainingResult:
+    """Trains in place; afterwards the potential has the best averaged weights.
+
+    The model as it comes is validated first, so the result is never worse than the start.
+
+    Args:
+        potential: the model; which weights move is up to `plan`.
+        levels: levels of theory to learn, canonical.
+        train_loader: shuffled batches.
+        validation_loader: batches that decide which weights are kept.
+        settings: how.
+        plan: what moves.
+        run_dir: gets ``checkpoint.safetensors`` and ``metrics.jsonl``.
+        identity: what a checkpoint must have been made with for `resume` to accept it.
+        resume: continue from the checkpoint in `run_dir`.
+        processes: those that share the training; None for one.
+        show: whether to show a progress bar.
+
+    Raises:
+        ConfigError: a checkpoint of another training.
+        DataError: the loss is NaN or infinite, or there is nothing to resume.
+        OutputError: a file could not be written.
+    """
+    run = _Run(
+        potential=potential,
+        levels=levels,
+        settings=settings,
+        plan=plan,
+        run_dir=run_dir,
+        identity=identity or {},
+        processes=processes or Processes(),
+    )
+    run.start(resume, validation_loader)
+    with Interrupt() as interrupt, run.bar(train_loader, show) as bar:
+        while run.progress.epoch < settings.epochs and not interrupt.requested:
+            if run.is_stale():
+                break
+            if run.epoch(train_loader, interrupt, bar):
+                last = run.progress.epoch == settings.epochs
+                if last or run.progress.epoch % settings.validate_every == 0:
+                    run.validate(validation_loader)
+                    bar.set_postfix_str(run.summary())
+                run.checkpoint()
+    if interrupt.requested:
+        run.checkpoint()
+    run.finish()
+    return TrainingResult(
+        best_epoch=run.progress.best_epoch,
+        best_loss=run.progress.best_loss,
+        history=run.progress.history,
+        seconds=run.progress.seconds,
+        interrupted=interrupt.requested,
+    )
+
+
+class _Run:
+    """A training in progress."""
+
+    def __init__(
+        self,
+        *,
+        potential: Potential,
+        levels: tuple[str, ...],
+        settings: TrainingSettings,
+        plan: TrainingPlan,
+        run_dir: Path,
+        identity: Mapping[str, Any],
+        processes: Processes,
+    ) -> None:
+        self.potential, self.levels, self.plan = potential, levels, plan
+        self.settings, self.processes = settings, processes
+        self.run_dir, self.identity = run_dir, identity
+        self.optimizer = make_optimizer(potential, plan, settings)
+        self.average = MovingAverage(potential, settings.ema)
+        self.schedule = Schedule(settings=settings)
+        self.progress = Progress()
+        self.log = MetricsLog(run_dir, settings.tensorboard) if self.processes.is_first else None
+
+    def bar(self, loader: Loader, show: bool) -> tqdm[Any]:
+        """Returns a progress bar over all updates, at the present one."""
+        bar = tqdm(
+            total=self.settings.epochs * loader.n_batches(self.progress.epoch),
+            initial=self.progress.step,
+            disable=not show or not self.processes.is_first,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        bar.set_postfix_str(self.summary())
+        return bar
+
+    def summary(self) -> str:
+        """Returns the latest validation errors in a few words."""
+        progress = self.progress
+        errors = short_errors(progress.history[-1], self.levels)
+        return f"epoch {progress.epoch}/{self.settings.epochs}, MAE {errors}"
+
+    def start(self, resume: bool, loader: Loader) -> None:
+        if resume:
+            self.progress = read_checkpoint(self.run_dir, **self._state())
+            if self.log is not None:
+                self.log.restart(self.progress.history)
+            return
+        if self.processes.is_first:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            (self.run_dir / CHECKPOINT).unlink(missing_ok=True)
+        if self.log is not None:
+            self.log.restart([])
+        self.validate(loader)
+
+    def epoch(self, loader: Loader, interrupt: Interrupt, bar: tqdm[Any]) -> bool:
+        """Trains to the end of the epoch; False if interrupted on the way."""
+        progress, settings = self.progress, self.settings
+        n_batches = loader.n_batches(progress.epoch)
+        for batch in loader.batches(progress.epoch, start=progress.batch):
+            started = time.perf_counter()
+            self.step(batch, progress.epoch + (progress.batch + 1) / n_batches)
+            progress.batch += 1
+            progress.step += 1
+            progress.seconds += time.perf_counter() - started
+            bar.update()
+            if progress.batch < n_batches and progress.batch % settings.checkpoint_every == 0:
+                self.checkpoint()
+            if interrupt.requested and progress.batch < n_batches:
+                return False
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+        return True
+
+    def step(self, batch: Batch | None, epochs_done: float) -> None:
+        """One update."""
+        settings = self.settings
+        rate = settings.learning_rate * self.schedule.rate(epochs_done / settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        self.optimizer.zero_grad(set_to_none=True)
+        if batch is not None:
+            batch = batch.to(self.potential.device)
+        parts = batch_loss(self.potential, batch, self.levels, settings.loss, training=True)
+        counts = self.processes.add(parts.counts.clone())
+        loss = weighted(parts.sums, counts, settings.loss)
+        if self.plan.penalty is not None and self.processes.is_first:
+            loss = loss + self.plan.penalty(self.potential)
+        if loss.requires_grad:
+            loss.backward()
+        self.processes.add_gradients(self.potential)
+        norm = nn.utils.clip_grad_norm_(self.potential.parameters(), settings.clip)
+        if not bool(torch.isfinite(norm)):
+            raise DataError(
+                f"the gradient is {norm.item()} at update {self.progress.step} (loss "
+                f"{loss.item():.4g}); lower training.learning_rate, or look for broken labels "
+                "with 'tlpot data validate'"
+            )
+        self.optimizer.step()
+        self.average.update()
+
+    def validate(self, loader: Loader) -> None:
+        """Measures the averaged weights and keeps them if they are the best so far."""
+        progress = self.progress
+        started = time.perf_counter()
+        with self.average.applied():
+            loss, tables = validate(
+                self.potential, loader, self.levels, self.settings.loss, self.processes
+            )
+            if loss < progress.best_loss:
+                progress.best_loss, progress.best_epoch = loss, progress.epoch
+                progress.waited = 0
+                progress.best = {n: t.clone() for n, t in self.average.averages.items()}
+            else:
+                progress.waited += 1
+        self.schedule.validated(loss)
+        progress.seconds += time.perf_counter() - started
+        entry = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "seconds": round(progress.seconds, 3),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "loss": loss,
+            **tables,
+        }
+        progress.history.append(entry)
+        if self.log is not None:
+            self.log.append(entry)
+
+    def is_stale(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.progress.waited >= patience
+
+    def checkpoint(self) -> None:
+        if self.processes.is_first:
+            write_checkpoint(self.run_dir, progress=self.progress, **self._state())
+
+    def finish(self) -> None:
+        """Leaves the best weights in the potential, free to move again."""
+        self.average.averages = self.progress.best
+        self.average.apply()
+        for weight in self.potential.parameters():
+            weight.requires_grad_(True)
+            weight.grad = None
+        if self.log is not None:
+            self.log.close()
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.potential,
+            "optimizer": self.optimizer,
+            "average": self.average,
+            "schedule": self.schedule,
+            "identity": self.identity,
+        }

@@ -1,0 +1,118 @@
+"""The loss of a batch, as sums and counts so that processes can share one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from tlpot.data import Batch, Targets
+from tlpot.energy import Properties, evaluate
+from tlpot.models import Potential
+from tlpot.training.metrics import Metrics
+from tlpot.training.settings import LossSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchLoss:
+    """What a process contributes to the loss of a batch.
+
+    Attributes:
+        sums: [n_levels, 3]; Σ ρ(error) of energy per atom, forces, stress; differentiable.
+        counts: [n_levels, 3]; number of labels in each sum.
+        metrics: errors by level, for the progress bar and the validation table.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    metrics: Mapping[str, Metrics]
+
+
+def weighted(sums: Tensor, counts: Tensor, settings: LossSettings) -> Tensor:
+    """Returns Σ_levels Σ_kinds weight · sum / count.
+
+    Args:
+        sums: [n_levels, 3], see `BatchLoss`.
+        counts: [n_levels, 3], over all processes.
+        settings: the weights.
+    """
+    weights = sums.new_tensor([settings.energy, settings.forces, settings.stress])
+    return (sums / counts.clamp(min=1) * weights).sum()
+
+
+def batch_loss(
+    potential: Potential,
+    batch: Batch | None,
+    levels: tuple[str, ...],
+    settings: LossSettings,
+    *,
+    training: bool,
+) -> BatchLoss:
+    """Evaluates a batch at each level where it has labels and sums up the errors.
+
+    Args:
+        potential: the model.
+        batch: this process's part of the batch; None if it has none.
+        levels: canonical names.
+        settings: weights and shape of the loss.
+        training: keep the result differentiable in the weights.
+    """
+    device = potential.device
+    sums, counts, metrics = [], [], {}
+    for level in levels:
+        metrics[level] = Metrics()
+        zero = torch.zeros(3, dtype=torch.float64, device=device)
+        if batch is None:
+            sums.append(zero)
+            counts.append(zero)
+            continue
+        targets = batch.targets[level]
+        has_forces = bool(targets.forces.isfinite().any())
+        has_stress = bool(targets.stress.isfinite().any())
+        properties = evaluate(
+            potential.at(level),
+            batch.graph,
+            forces=has_forces and (settings.forces > 0 or not training),
+            stress=has_stress and (settings.stress > 0 or not training),
+            create_graph=training,
+        )
+        metrics[level].add(properties, targets, batch.sizes)
+        level_sums, level_counts = _sums(properties, targets, batch.sizes, settings)
+        sums.append(level_sums)
+        counts.append(level_counts)
+    return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics=metrics)
+
+
+def _sums(
+    properties: Properties, targets: Targets, sizes: Tensor, settings: LossSettings
+) -> tuple[Tensor, Tensor]:
+    per_kind: list[tuple[Tensor | None, Tensor]] = [
+        ((properties.energy - targets.energy) / sizes, targets.energy),
+        (_difference(properties.forces, targets.forces), targets.forces),
+        (_difference(properties.stress, targets.stress), targets.stress),
+    ]
+    sums, counts = [], []
+    for (error, target), delta in zip(per_kind, settings.deltas, strict=True):
+        if error is None:
+            sums.append(properties.energy.new_zeros(()))
+            counts.append(0.0)
+            continue
+        # by the label, not by the error: a NaN prediction must show
+        known = error[target.isfinite()]
+        sums.append(_rho(known, delta, settings.kind))
+        counts.append(float(known.numel()))
+    return torch.stack(sums), properties.energy.new_tensor(counts)
+
+
+def _difference(prediction: Tensor | None, target: Tensor) -> Tensor | None:
+    return None if prediction is None else prediction - target
+
+
+def _rho(error: Tensor, delta: float, kind: str) -> Tensor:
+    if kind == "mse":
+        return error.square().sum()
+    zero = torch.zeros_like(error)
+    return huber_loss(error, zero, reduction="sum", delta=delta) / delta

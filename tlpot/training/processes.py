@@ -1,0 +1,76 @@
+"""One training shared by several processes.
+
+A global batch is divided among the processes; each sums its errors, the counts are added up
+first, so that the sum of the local gradients is exactly the gradient of the global loss. The
+gradients are added by one explicit call rather than by torch's DistributedDataParallel, whose
+hooks fire during the backward pass that makes the forces and do not expect a second one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processes:
+    """This process's place among those that share the training.
+
+    Attributes:
+        rank: 0 writes files and prints.
+        world_size: how many there are.
+        local_rank: which GPU of its machine this process uses.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and prints."""
+        return self.rank == 0
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Adds up a tensor over all processes, in place."""
+        if self.world_size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def add_gradients(self, model: nn.Module) -> None:
+        """Adds up the gradients of all weights that move, those without one counting as zero."""
+        if self.world_size == 1:
+            return
+        weights = [p for p in model.parameters() if p.requires_grad]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        for weight, part in zip(weights, flat.split([p.numel() for p in weights]), strict=True):
+            weight.grad = part.view_as(weight).clone()
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Joins the processes started by ``torchrun``; a plain launch is one process.
+
+    Uses NCCL where there is CUDA, gloo elsewhere.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield Processes()
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Processes(
+            rank=dist.get_rank(),
+            world_size=world_size,
+            local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        )
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,98 @@
+"""Reference energies of the elements from energies of molecules, as far as they can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from tlpot.errors import DataError
+
+_RANK_TOLERANCE = 1e-8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReferenceFit:
+    """Shifts of the reference energies that explain residuals best.
+
+    Attributes:
+        elements: atomic numbers.
+        shifts: [n_elements], eV; 0 for an element that does not occur.
+        uncertainties: [n_elements], eV, standard errors; NaN where the shift of the element
+            alone cannot be known.
+        rank: number of independent combinations that the compositions fix.
+        before: mean absolute residual without the shifts, eV.
+        after: with them, eV.
+    """
+
+    elements: tuple[int, ...]
+    shifts: NDArray[np.float64]
+    uncertainties: NDArray[np.float64]
+    rank: int
+    before: float
+    after: float
+
+    @property
+    def caution(self) -> str:
+        """What the data cannot tell; empty if every shift is identified."""
+        unknown = [
+            chemical_symbols[z]
+            for z, u in zip(self.elements, self.uncertainties, strict=True)
+            if not np.isfinite(u)
+        ]
+        if not unknown:
+            return ""
+        what = "one combination" if self.rank == 1 else f"{self.rank} combinations"
+        return (
+            f"the compositions fix only {what} of the {len(self.elements)} reference energies: "
+            f"{', '.join(unknown)} cannot be told apart. Totals for these compositions are right; "
+            "energies of other compositions, and of free atoms, are not to be trusted"
+        )
+
+
+def fit_references(
+    elements: Sequence[int],
+    composition: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+) -> ReferenceFit:
+    """Solves composition · shifts ≈ residuals with the smallest shifts that do.
+
+    Where the compositions do not fix every element (a single molecule, or isomers), only the
+    combinations that they do fix are moved.
+
+    Args:
+        elements: atomic numbers, the columns of `composition`.
+        composition: [n_frames, n_elements], atoms of each element.
+        residuals: [n_frames], label − prediction, eV.
+
+    Raises:
+        DataError: no frames, or a residual is NaN.
+    """
+    if not len(residuals):
+        raise DataError("no energies to fit the reference energies to")
+    if not np.isfinite(residuals).all():
+        raise DataError("an energy used for fitting the reference energies is NaN or infinite")
+    present = composition.any(axis=0)
+    used = composition[:, present]
+    _, singular, rows = np.linalg.svd(used, full_matrices=False)
+    keep = singular > _RANK_TOLERANCE * singular.max(initial=1.0)
+    rank = int(keep.sum())
+    inverse = (rows[keep].T / singular[keep] ** 2) @ rows[keep]
+    shifts = np.zeros(len(elements))
+    shifts[present] = inverse @ used.T @ residuals
+    rest = residuals - composition @ shifts
+    variance = float(rest @ rest) / max(len(residuals) - rank, 1)
+    identified = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
+    uncertainties = np.zeros(len(elements))
+    uncertainties[present] = np.where(identified, np.sqrt(variance * np.diag(inverse)), np.nan)
+    return ReferenceFit(
+        elements=tuple(elements),
+        shifts=shifts,
+        uncertainties=uncertainties,
+        rank=rank,
+        before=float(np.abs(residuals).mean()),
+        after=float(np.abs(rest).mean()),
+    )

@@ -1,0 +1,114 @@
+"""Settings of a training; field names are the keys of the YAML file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tlpot.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossSettings:
+    """What is minimised: Σ weight · ρ(error), averaged over the labels of a batch.
+
+    Attributes:
+        energy: weight of the error of the energy per atom.
+        forces: weight of the error of each force component.
+        stress: weight of the error of each stress component.
+        kind: ``huber``, quadratic up to delta and linear beyond, divided by delta; or ``mse``.
+        energy_delta: eV per atom.
+        force_delta: eV/Å.
+        stress_delta: eV/Å³.
+    """
+
+    energy: float = 1.0
+    forces: float = 10.0
+    stress: float = 10.0
+    kind: Literal["huber", "mse"] = "huber"
+    energy_delta: float | None = None
+    force_delta: float | None = None
+    stress_delta: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.energy, self.forces, self.stress) < 0:
+            raise ConfigError("loss weights must not be negative")
+        if self.energy + self.forces + self.stress == 0:
+            raise ConfigError("all loss weights are zero; nothing would be learned")
+        deltas = {
+            name: getattr(self, name) for name in ("energy_delta", "force_delta", "stress_delta")
+        }
+        for name, delta in deltas.items():
+            if delta is not None and self.kind != "huber":
+                raise ConfigError(f"{name} does not apply to kind={self.kind!r}")
+            if delta is not None and delta <= 0:
+                raise ConfigError(f"{name} is {delta}, expected a positive number")
+
+    @property
+    def deltas(self) -> tuple[float, float, float]:
+        """Huber deltas of energy (0.01), forces (0.1) and stress (0.001)."""
+        return (self.energy_delta or 0.01, self.force_delta or 0.1, self.stress_delta or 0.001)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingSettings:
+    """How the weights are moved.
+
+    Attributes:
+        epochs: passes over the training frames.
+        batch_size: frames in a batch, over all processes.
+        max_atoms: atoms in a batch, over all processes; None for no bound.
+        learning_rate: peak rate of AdamW.
+        warmup: share of the training over which the rate rises from zero.
+        schedule: ``cosine`` down to `floor`; ``plateau``: times `plateau_factor` after
+            `plateau_patience` validations without progress; ``constant``.
+        floor: lowest rate as a share of the peak.
+        plateau_factor: default 0.8; only with ``plateau``.
+        plateau_patience: validations, default 20; only with ``plateau``.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights, which are the ones validated and saved.
+        weight_decay: AdamW's decay of the weights towards zero.
+        patience: stop after so many validations without progress; None to go to the end.
+        validate_every: epochs between validations.
+        checkpoint_every: batches between checkpoints within an epoch; one is always written
+            at the end of an epoch.
+        seed: of the order of the frames and of new weights.
+        loss: what is minimised.
+        tensorboard: also write event files for TensorBoard.
+    """
+
+    epochs: int = 200
+    batch_size: int = 16
+    max_atoms: int | None = None
+    learning_rate: float = 1e-2
+    warmup: float = 0.02
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    floor: float = 0.01
+    plateau_factor: float | None = None
+    plateau_patience: int | None = None
+    clip: float = 10.0
+    ema: float = 0.999
+    weight_decay: float = 0.0
+    patience: int | None = None
+    validate_every: int = 1
+    checkpoint_every: int = 500
+    seed: int = 0
+    loss: LossSettings = field(default_factory=LossSettings)
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        positive = (
+            "epochs", "batch_size", "learning_rate", "clip", "validate_every", "checkpoint_every",
+            "patience", "max_atoms",
+        )  # fmt: skip
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name} is {value}, expected a positive number")
+        for name in ("warmup", "floor", "ema"):
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ConfigError(f"{name} is {value}, expected 0 <= {name} < 1")
+        for name in ("plateau_factor", "plateau_patience"):
+            if getattr(self, name) is not None and self.schedule != "plateau":
+                raise ConfigError(f"{name} does not apply to schedule={self.schedule!r}")
