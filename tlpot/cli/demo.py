@@ -1,0 +1,30 @@
+"""`tlpot demo [--out DIR]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument("--out", default="tlpot-demo", help="folder for what it makes")
+    parser.add_argument("--seeds", type=int, default=1, help="repeats, for error bars")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the demo."""
+    import torch
+
+    from tlpot.pipeline.demo import DATA, HELD_OUT, LEVEL, PARENT, run_demo
+
+    torch.set_num_threads(1)
+    print(
+        f"parent: {PARENT} (wB97X/6-31G*), labels: {LEVEL} from {DATA.name},\n"
+        f"held out from both: {', '.join(HELD_OUT)}\n"
+    )
+    out = Path(arguments.out)
+    result = run_demo(out, n_seeds=arguments.seeds)
+    print(f"\n{result.table()}\n")
+    print(f"1 ps of NVE of ethanol at 300 K with {result.model.name}: {result.md.summary()}")
+    print(f"{result.seconds:.0f} s; learning curves {out / 'demo.png'}, everything in {out}/")
