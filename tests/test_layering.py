@@ -13,7 +13,7 @@ LAYERS = [
     {"system"},
     {"neighbors"},
     {"graph"},
-    {"energy"},
+    {"energy", "verlet"},
     {"nn"},
     {"models", "data"},
     {"training", "transfer", "labelling", "fragments"},

@@ -34,6 +34,10 @@ class ModelFileError(TLPotError, ValueError):
     """A model file that is damaged, foreign, or written by a newer tlpot."""
 
 
+class SimulationError(TLPotError, RuntimeError):
+    """A simulation that blew up; what was written before stays readable."""
+
+
 class OutputError(TLPotError, OSError):
     """A file that could not be written; the old one, if any, is untouched."""
 
