@@ -1,0 +1,147 @@
+"""Fine-tuning end to end, on real labels."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+from shipped_levels import CC, DFT
+
+from tlpot.energy import evaluate
+from tlpot.errors import (
+    ConfigError,
+    DataError,
+    ModelFileError,
+    OutputError,
+    UnknownElementError,
+    UnknownLevelError,
+)
+from tlpot.graph import build_graph
+from tlpot.models import content_hash, load
+from tlpot.pipeline import finetune, finetune_config, prepare_finetune
+from tlpot.system import System
+
+
+def run(settings, **changes):
+    return finetune(finetune_config({**settings, **changes}), show=False)
+
+
+def test_full_finetuning_saves_a_model_that_knows_its_origin(settings, parent):
+    outcome = run(settings)
+    model = load(settings["output"], device="cpu")
+    assert model.levels == (CC,)
+    assert model.card.parent == content_hash(parent)
+    assert model.card.recipe["strategy"] == "full"
+    assert model.card.recipe["training"]["learning_rate"] == 2e-3
+    assert model.card.dataset["split"]["train"] == 24
+    assert model.card.metrics["test"][CC]["energy_mae"] == outcome.end.overall["energy_mae"]
+    first, *_, best = sorted(outcome.training.history, key=lambda h: -h["loss"])
+    assert best["loss"] < first["loss"]
+
+
+def test_head_leaves_the_parents_level_bit_for_bit(settings, parent):
+    run(settings, strategy="head")
+    before, after = load(parent, device="cpu"), load(settings["output"], device="cpu")
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], before.cutoff)
+    assert after.levels == (DFT, CC)
+    for level in (DFT,):
+        a, b = (evaluate(p.at(level), graph) for p in (before, after))
+        assert torch.equal(a.energy, b.energy)
+        assert torch.equal(a.forces, b.forces)
+    with torch.no_grad():
+        assert evaluate(after.at(CC), graph).energy != evaluate(after.at(DFT), graph).energy
+
+
+def test_step_zero_has_the_parents_forces_and_right_totals(settings, parent):
+    prepared = prepare_finetune(finetune_config(settings), device="cpu")
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    start = evaluate(prepared.job.potential.at(CC), graph)
+    pretrained = evaluate(load(parent, device="cpu").at(DFT), graph)
+    assert torch.equal(start.forces, pretrained.forces)
+    assert not torch.equal(start.energy, pretrained.energy)
+    for words in ("error at step 0", "shift", "24 frames", "weights that move", CC):
+        assert words in prepared.report
+
+
+def test_reference_energies_do_not_see_validation_or_test_frames(settings):
+    found = []
+    for test in (["methanol"], ["methanol", "propane"]):
+        split = {**settings["split"], "test": test, "seed": 1, "train": None}
+        config = finetune_config({**settings, "split": split})
+        found.append(prepare_finetune(config, device="cpu").job.potential.references(CC))
+    assert found[0] != found[1]
+
+
+def test_one_composition_moves_only_what_it_identifies(settings):
+    names = ["methanol", "ethanol"]
+    config = finetune_config(
+        {**settings, "split": {"by": "molecule", "validation": names[:1], "test": names[1:]}}
+    )
+    assert "cannot be told apart" not in prepare_finetune(config, device="cpu").report
+
+
+@pytest.mark.parametrize("method", ["isolated", "parent"])
+def test_other_reference_energies(settings, parent, method):
+    job = prepare_finetune(finetune_config({**settings, "references": method}), device="cpu").job
+    expected = {
+        "isolated": job.dataset.levels[CC].isolated_atoms,
+        "parent": load(parent, device="cpu").references(DFT),
+    }[method]
+    assert job.potential.references(CC) == {z: expected[z] for z in job.potential.elements}
+
+
+def test_same_seed_same_weights(settings, tmp_path):
+    run(settings)
+    first = load(settings["output"], device="cpu").state_dict()
+    other = run({**settings, "output": str(tmp_path / "again.safetensors")})
+    for key, tensor in other.potential.state_dict().items():
+        assert torch.equal(tensor, first[key]), key
+
+
+def test_resume_wants_the_same_settings(settings):
+    run(settings)
+    changed = {**settings, "training": {**settings["training"], "epochs": 5}}
+    with pytest.raises(ConfigError, match="another training"):
+        finetune(finetune_config(changed), resume=True, show=False)
+
+
+def test_files_beside_the_model(settings, tmp_path):
+    run(settings)
+    folder = tmp_path / "model.run"
+    assert {"config.yaml", "metrics.jsonl", "split.json", "report.json", "parity.png"} <= {
+        p.name for p in folder.iterdir()
+    }
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert np.isfinite(lines[-1]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"level": "ccsd(t)/cbs"}, UnknownLevelError, r"did you mean 'ccsd\(t\)/cbs\(dt\)'"),
+        ({"strategy": "ful"}, ConfigError, "did you mean 'full'"),
+        ({"stratgy": "full"}, ConfigError, "did you mean 'strategy'"),
+        ({"training": {"epoch": 3}}, ConfigError, "did you mean 'epochs'"),
+        ({"training": {"plateau_patience": 3}}, ConfigError, "does not apply"),
+        ({"parent": "nowhere.safetensors"}, ModelFileError, "no file"),
+        ({"output": "/nowhere/model.safetensors"}, OutputError, "does not exist"),
+        ({"output": "model.pt"}, OutputError, r"end in \.safetensors"),
+        ({"source": "pbe"}, UnknownLevelError, "no level 'pbe'"),
+        ({"split": {"test": ["benzene"]}}, DataError, "benzene"),
+        ({"split": {"validation": 0.0}}, DataError, "no validation frames"),
+        ({"data": {"files": ["nowhere.h5"]}}, DataError, "nowhere.h5"),
+    ],
+)
+def test_mistakes_are_found_before_any_update(settings, changes, error, message):
+    with pytest.raises(error, match=message):
+        run(settings, **changes)
+
+
+def test_a_parent_that_does_not_know_an_element(settings, tmp_path):
+    path = tmp_path / "hf.xyz"
+    path.write_text("2\nenergy=-2700.0\nH 0 0 0\nF 0 0 0.92\n" * 4)
+    data = {"files": [str(path)], "level": CC}
+    with pytest.raises(UnknownElementError, match="F, which the parent"):
+        run(settings, data=data, split={"by": "random", "validation": 1})
