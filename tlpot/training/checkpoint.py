@@ -37,6 +37,8 @@ class Progress:
         waited: validations since then.
         best: averaged weights of that moment.
         history: one entry for each validation, as in ``metrics.jsonl``.
+        losses: sum of the training loss over the batches since the last validation.
+        n_losses: their number.
     """
 
     epoch: int = 0
@@ -48,9 +50,14 @@ class Progress:
     waited: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    losses: float = 0.0
+    n_losses: int = 0
 
 
-_NUMBERS = ("epoch", "batch", "step", "seconds", "best_loss", "best_epoch", "waited", "history")
+_NUMBERS = (
+    "epoch", "batch", "step", "seconds", "best_loss", "best_epoch", "waited", "history",
+    "losses", "n_losses",
+)  # fmt: skip
 
 
 def write_checkpoint(
@@ -142,13 +149,25 @@ def read_checkpoint(
 
 
 def _check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
+    old, new = _flat(found), _flat(wanted)
     differing = [
-        f"{key} was {found.get(key)!r}, is {wanted.get(key)!r}"
-        for key in sorted(found.keys() | wanted.keys())
-        if found.get(key) != wanted.get(key)
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
     ]
     if differing:
+        more = f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
         raise ConfigError(
-            f"{path} belongs to another training: {'; '.join(differing)}. "
+            f"{path} belongs to another training: {'; '.join(differing[:4])}{more}. "
             "Resume with the same settings, or start afresh"
         )
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from tlpot.config import to_mapping
 from tlpot.data import Batch, Loader
 from tlpot.errors import DataError
 from tlpot.models import Potential
@@ -74,14 +76,16 @@ def train(
         settings: how.
         plan: what moves.
         run_dir: gets ``checkpoint.safetensors`` and ``metrics.jsonl``.
-        identity: what a checkpoint must have been made with for `resume` to accept it.
+        identity: what a checkpoint must have been made with for `resume` to accept it, beside
+            the settings, the plan's rates and the shapes of the weights.
         resume: continue from the checkpoint in `run_dir`.
         processes: those that share the training; None for one.
         show: whether to show a progress bar.
 
     Raises:
         ConfigError: a checkpoint of another training.
-        DataError: the loss is NaN or infinite, or there is nothing to resume.
+        DataError: the loss is NaN or infinite (the message names the update and its frames),
+            or there is nothing to resume.
         OutputError: a file could not be written.
     """
     run = _Run(
@@ -90,34 +94,40 @@ def train(
         settings=settings,
         plan=plan,
         run_dir=run_dir,
-        identity=identity or {},
+        identity={
+            **(identity or {}),
+            "settings": to_mapping(settings),
+            "levels": list(levels),
+            "rates": dict(plan.rates),
+            "weights": {name: list(p.shape) for name, p in potential.named_parameters()},
+        },
         processes=processes or Processes(),
     )
     run.start(resume, validation_loader)
     with Interrupt() as interrupt, run.bar(train_loader, show) as bar:
-        while run.progress.epoch < settings.epochs and not interrupt.requested:
-            if run.is_stale():
-                break
+        while run.progress.epoch < settings.epochs and not run.stopping and not run.is_stale():
             if run.epoch(train_loader, interrupt, bar):
                 last = run.progress.epoch == settings.epochs
                 if last or run.progress.epoch % settings.validate_every == 0:
                     run.validate(validation_loader)
                     bar.set_postfix_str(run.summary())
-                run.checkpoint()
-    if interrupt.requested:
-        run.checkpoint()
+            run.checkpoint()
     run.finish()
     return TrainingResult(
         best_epoch=run.progress.best_epoch,
         best_loss=run.progress.best_loss,
         history=run.progress.history,
         seconds=run.progress.seconds,
-        interrupted=interrupt.requested,
+        interrupted=run.stopping,
     )
 
 
 class _Run:
-    """A training in progress."""
+    """A training in progress.
+
+    `stopping` is a request of any process to end, as known to all of them: they must leave the
+    loop after the same update, or those that go on would wait for the others for ever.
+    """
 
     def __init__(
         self,
@@ -137,6 +147,7 @@ class _Run:
         self.average = MovingAverage(potential, settings.ema)
         self.schedule = Schedule(settings=settings)
         self.progress = Progress()
+        self.stopping = False
         self.log = MetricsLog(run_dir, settings.tensorboard) if self.processes.is_first else None
 
     def bar(self, loader: Loader, show: bool) -> tqdm[Any]:
@@ -172,28 +183,38 @@ class _Run:
 
     def epoch(self, loader: Loader, interrupt: Interrupt, bar: tqdm[Any]) -> bool:
         """Trains to the end of the epoch; False if interrupted on the way."""
-        progress, settings = self.progress, self.settings
+        progress = self.progress
         n_batches = loader.n_batches(progress.epoch)
         for batch in loader.batches(progress.epoch, start=progress.batch):
             started = time.perf_counter()
-            self.step(batch, progress.epoch + (progress.batch + 1) / n_batches)
+            share = self.gradient(batch)
+            wish = share.new_tensor(float(interrupt.requested))
+            loss, wishes = self.processes.add(torch.stack([share, wish])).tolist()
+            if not math.isfinite(loss):
+                raise DataError(self.diagnosis(loader, loss))
+            self.update(progress.epoch + (progress.batch + 1) / n_batches)
+            self.stopping = wishes > 0
             progress.batch += 1
             progress.step += 1
+            progress.losses += loss
+            progress.n_losses += 1
             progress.seconds += time.perf_counter() - started
             bar.update()
-            if progress.batch < n_batches and progress.batch % settings.checkpoint_every == 0:
-                self.checkpoint()
-            if interrupt.requested and progress.batch < n_batches:
+            if progress.batch == n_batches:
+                break
+            if self.stopping:
                 return False
+            if progress.batch % self.settings.checkpoint_every == 0:
+                self.checkpoint()
         progress.epoch, progress.batch = progress.epoch + 1, 0
         return True
 
-    def step(self, batch: Batch | None, epochs_done: float) -> None:
-        """One update."""
+    def gradient(self, batch: Batch | None) -> Tensor:
+        """Leaves the gradient of the loss in the weights; returns this process's share of the loss.
+
+        The share is NaN if the gradient is not finite.
+        """
         settings = self.settings
-        rate = settings.learning_rate * self.schedule.rate(epochs_done / settings.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         if batch is not None:
             batch = batch.to(self.potential.device)
@@ -206,14 +227,27 @@ class _Run:
             loss.backward()
         self.processes.add_gradients(self.potential)
         norm = nn.utils.clip_grad_norm_(self.potential.parameters(), settings.clip)
-        if not bool(torch.isfinite(norm)):
-            raise DataError(
-                f"the gradient is {norm.item()} at update {self.progress.step} (loss "
-                f"{loss.item():.4g}); lower training.learning_rate, or look for broken labels "
-                "with 'tlpot data validate'"
-            )
+        return loss.detach() + 0.0 * norm
+
+    def update(self, epochs_done: float) -> None:
+        """Moves the weights along the gradient."""
+        settings = self.settings
+        rate = settings.learning_rate * self.schedule.rate(epochs_done / settings.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
         self.optimizer.step()
         self.average.update()
+
+    def diagnosis(self, loader: Loader, loss: float) -> str:
+        """Returns what to say about a loss that is not finite."""
+        frames = loader.dataset.read(loader.plan(self.progress.epoch)[self.progress.batch])
+        names = [frame.name for frame in frames]
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        return (
+            f"the loss or its gradient is {loss} at update {self.progress.step + 1}, whose batch "
+            f"is {', '.join(names[:8])}{more}; lower training.learning_rate, or look for broken "
+            "labels with 'tlpot data validate'"
+        )
 
     def validate(self, loader: Loader) -> None:
         """Measures the averaged weights and keeps them if they are the best so far."""
@@ -223,6 +257,12 @@ class _Run:
             loss, tables = validate(
                 self.potential, loader, self.levels, self.settings.loss, self.processes
             )
+            if not math.isfinite(loss):
+                raise DataError(
+                    f"the validation loss is {loss} after update {progress.step}; look for broken "
+                    "labels with 'tlpot data validate'"
+                    + (", or lower training.learning_rate" if progress.step else "")
+                )
             if loss < progress.best_loss:
                 progress.best_loss, progress.best_epoch = loss, progress.epoch
                 progress.waited = 0
@@ -239,6 +279,9 @@ class _Run:
             "loss": loss,
             **tables,
         }
+        if progress.n_losses:
+            entry["training_loss"] = progress.losses / progress.n_losses
+            progress.losses, progress.n_losses = 0.0, 0
         progress.history.append(entry)
         if self.log is not None:
             self.log.append(entry)

@@ -23,7 +23,7 @@ class BatchLoss:
     Attributes:
         sums: [n_levels, 3]; Σ ρ(error) of energy per atom, forces, stress; differentiable.
         counts: [n_levels, 3]; number of labels in each sum.
-        metrics: errors by level, for the progress bar and the validation table.
+        metrics: errors by level, for the validation table; empty while training.
     """
 
     sums: Tensor
@@ -64,14 +64,12 @@ def batch_loss(
     sums, counts, metrics = [], [], {}
     for level in levels:
         metrics[level] = Metrics()
-        zero = torch.zeros(3, dtype=torch.float64, device=device)
-        if batch is None:
-            sums.append(zero)
-            counts.append(zero)
+        has_energy, has_forces, has_stress = _labelled(batch, level)
+        if batch is None or not (has_energy or has_forces or has_stress):
+            sums.append(torch.zeros(3, dtype=torch.float64, device=device))
+            counts.append(torch.zeros(3, dtype=torch.float64, device=device))
             continue
         targets = batch.targets[level]
-        has_forces = bool(targets.forces.isfinite().any())
-        has_stress = bool(targets.stress.isfinite().any())
         properties = evaluate(
             potential.at(level),
             batch.graph,
@@ -79,11 +77,22 @@ def batch_loss(
             stress=has_stress and (settings.stress > 0 or not training),
             create_graph=training,
         )
-        metrics[level].add(properties, targets, batch.sizes)
+        if not training:
+            metrics[level].add(properties, targets, batch.sizes)
         level_sums, level_counts = _sums(properties, targets, batch.sizes, settings)
         sums.append(level_sums)
         counts.append(level_counts)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics=metrics)
+
+
+def _labelled(batch: Batch | None, level: str) -> list[bool]:
+    """Whether there is any energy, any force and any stress."""
+    if batch is None:
+        return [False] * 3
+    targets = batch.targets[level]
+    kinds = (targets.energy, targets.forces, targets.stress)
+    # one transfer from the device instead of three
+    return torch.stack([target.isfinite().any() for target in kinds]).tolist()
 
 
 def _sums(

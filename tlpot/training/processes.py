@@ -44,12 +44,18 @@ class Processes:
         return tensor
 
     def add_gradients(self, model: nn.Module) -> None:
-        """Adds up the gradients of all weights that move, those without one counting as zero."""
+        """Adds up the gradients of all weights that move, those without one counting as zero.
+
+        A batch may leave out a level of theory, and a process may have no frame of it; the
+        optimizer takes the same step for either number of processes only if both mean zero.
+        """
+        weights = [p for p in model.parameters() if p.requires_grad]
+        for weight in weights:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
         if self.world_size == 1:
             return
-        weights = [p for p in model.parameters() if p.requires_grad]
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
-        flat = torch.cat([g.reshape(-1) for g in gradients])
+        flat = torch.cat([p.grad.reshape(-1) for p in weights if p.grad is not None])
         dist.all_reduce(flat)
         for weight, part in zip(weights, flat.split([p.numel() for p in weights]), strict=True):
             weight.grad = part.view_as(weight).clone()
