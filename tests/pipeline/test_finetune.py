@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -73,12 +74,23 @@ def test_reference_energies_do_not_see_validation_or_test_frames(settings):
     assert found[0] != found[1]
 
 
-def test_one_composition_moves_only_what_it_identifies(settings):
-    names = ["methanol", "ethanol"]
-    config = finetune_config(
-        {**settings, "split": {"by": "molecule", "validation": names[:1], "test": names[1:]}}
-    )
-    assert "cannot be told apart" not in prepare_finetune(config, device="cpu").report
+def test_one_composition_moves_only_what_it_identifies(settings, data_file, parent, tmp_path):
+    path = tmp_path / "methanol.h5"
+    with h5py.File(data_file) as source, h5py.File(path, "w") as target:
+        for key, value in source.attrs.items():
+            target.attrs[key] = value
+        source.copy("methanol", target)
+    data = {"files": [str(path)]}
+    split = {"by": "random", "validation": 8}
+    config = finetune_config({**settings, "data": data, "split": split, "level": "gfn2-xtb"})
+    prepared = prepare_finetune(config, device="cpu")
+    assert "H, C, O cannot be told apart" in prepared.report
+    shifts = prepared.job.potential.references("gfn2-xtb")
+    given = prepared.job.dataset.levels["gfn2-xtb"].isolated_atoms
+    moved = {z: shifts[z] - given[z] for z in (1, 6, 8)}
+    assert moved[1] == pytest.approx(4 * moved[6])
+    assert moved[6] == pytest.approx(moved[8])
+    assert shifts[7] == given[7]
 
 
 @pytest.mark.parametrize("method", ["isolated", "parent"])

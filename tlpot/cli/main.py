@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"tlpot {arguments.subcommand}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # the reader has gone (``| head``); keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print(f"tlpot {arguments.subcommand}: interrupted", file=sys.stderr)
         return 130
