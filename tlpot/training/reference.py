@@ -23,6 +23,7 @@ class ReferenceFit:
         shifts: [n_elements], eV; 0 for an element that does not occur.
         uncertainties: [n_elements], eV, standard errors; NaN where the shift of the element
             alone cannot be known.
+        absent: elements that occur in no frame.
         rank: number of independent combinations that the compositions fix.
         before: mean absolute residual without the shifts, eV.
         after: with them, eV.
@@ -31,6 +32,7 @@ class ReferenceFit:
     elements: tuple[int, ...]
     shifts: NDArray[np.float64]
     uncertainties: NDArray[np.float64]
+    absent: tuple[int, ...]
     rank: int
     before: float
     after: float
@@ -38,19 +40,24 @@ class ReferenceFit:
     @property
     def caution(self) -> str:
         """What the data cannot tell; empty if every shift is identified."""
-        unknown = [
+        sentences = []
+        entangled = [
             chemical_symbols[z]
             for z, u in zip(self.elements, self.uncertainties, strict=True)
-            if not np.isfinite(u)
+            if not np.isfinite(u) and z not in self.absent
         ]
-        if not unknown:
-            return ""
-        what = "one combination" if self.rank == 1 else f"{self.rank} combinations"
-        return (
-            f"the compositions fix only {what} of the {len(self.elements)} reference energies: "
-            f"{', '.join(unknown)} cannot be told apart. Totals for these compositions are right; "
-            "energies of other compositions, and of free atoms, are not to be trusted"
-        )
+        if entangled:
+            what = "one combination" if self.rank == 1 else f"{self.rank} combinations"
+            n_present = len(self.elements) - len(self.absent)
+            sentences.append(
+                f"the compositions fix only {what} of {n_present} reference energies: "
+                f"{', '.join(entangled)} cannot be told apart. Totals for these compositions are "
+                "right; energies of other compositions, and of free atoms, are not to be trusted"
+            )
+        if self.absent:
+            names = ", ".join(chemical_symbols[z] for z in self.absent)
+            sentences.append(f"{names} occurs in no frame and is left as it was")
+        return ". ".join(sentences)
 
 
 def fit_references(
@@ -86,12 +93,13 @@ def fit_references(
     rest = residuals - composition @ shifts
     variance = float(rest @ rest) / max(len(residuals) - rank, 1)
     identified = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
-    uncertainties = np.zeros(len(elements))
+    uncertainties = np.full(len(elements), np.nan)
     uncertainties[present] = np.where(identified, np.sqrt(variance * np.diag(inverse)), np.nan)
     return ReferenceFit(
         elements=tuple(elements),
         shifts=shifts,
         uncertainties=uncertainties,
+        absent=tuple(z for k, z in enumerate(elements) if not composition[:, k].any()),
         rank=rank,
         before=float(np.abs(residuals).mean()),
         after=float(np.abs(rest).mean()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,8 +32,8 @@ class LossSettings:
     stress_delta: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.energy, self.forces, self.stress) < 0:
-            raise ConfigError("loss weights must not be negative")
+        if not all(0 <= weight < math.inf for weight in (self.energy, self.forces, self.stress)):
+            raise ConfigError("loss weights must be finite and must not be negative")
         if self.energy + self.forces + self.stress == 0:
             raise ConfigError("all loss weights are zero; nothing would be learned")
         deltas = {
@@ -99,15 +100,15 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         positive = (
             "epochs", "batch_size", "learning_rate", "clip", "validate_every", "checkpoint_every",
-            "patience", "max_atoms",
+            "patience", "max_atoms", "plateau_factor", "plateau_patience",
         )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not value > 0:
                 raise ConfigError(f"{name} is {value}, expected a positive number")
-        for name in ("warmup", "floor", "ema"):
+        for name in ("warmup", "floor", "ema", "plateau_factor", "weight_decay"):
             value = getattr(self, name)
-            if not 0 <= value < 1:
+            if value is not None and not 0 <= value < 1:
                 raise ConfigError(f"{name} is {value}, expected 0 <= {name} < 1")
         for name in ("plateau_factor", "plateau_patience"):
             if getattr(self, name) is not None and self.schedule != "plateau":
