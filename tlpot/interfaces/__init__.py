@@ -1,1 +1,8 @@
 """Energy models behind the interfaces of other programs."""
+
+from tlpot.interfaces.ase import TLPotCalculator as TLPotCalculator
+from tlpot.interfaces.md import MDResult as MDResult
+from tlpot.interfaces.md import energy_drift as energy_drift
+from tlpot.interfaces.md import run_md as run_md
+from tlpot.interfaces.md_settings import MDSettings as MDSettings
+from tlpot.interfaces.structure import read_structure as read_structure

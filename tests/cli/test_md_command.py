@@ -1,0 +1,50 @@
+"""`tlpot md` from the command line."""
+
+import pytest
+from toys import E0
+
+from tlpot.cli import main
+from tlpot.models import Potential, preset, save
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    sizes = preset("tiny", (1, 6, 8), hidden_irreps="4x0e+4x1o", cutoff=3.0)
+    save(Potential.create(sizes, {"low": E0}, scale=0.01), path)
+    return str(path)
+
+
+def test_runs_and_resumes(model, tmp_path, capsys):
+    out = str(tmp_path / "x")
+    common = ["md", "H2O", model, "--ensemble", "nve", "--out", out, "--device", "cpu"]
+    assert main([*common, "--time", "0.01", "--temperature", "100"]) == 0
+    shown = capsys.readouterr()
+    assert "H2O, low, nve, 20 steps of 0.5 fs, velocities drawn" in shown.out
+    assert "meV/atom/ps" in shown.out
+    assert "K," in shown.err
+    assert main([*common, "--steps", "30"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main([*common, "--steps", "30", "--resume"]) == 0
+    assert (tmp_path / "x.csv").read_text().count("\n") == 5
+    assert (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["H2OO"], "no ASE molecule"),
+        (["H2O", "--ensemble", "nvt"], "unknown ensemble 'nvt'"),
+        (["H2O", "--timestep", "0"], "--timestep is 0"),
+        (["H2O", "--threads", "0"], "--threads is 0"),
+        (["H2O", "--level", "high"], "no level 'high'"),
+        (["NH3"], "does not know N"),
+    ],
+)
+def test_mistakes_end_in_one_line(model, tmp_path, capsys, arguments, message):
+    structure, *options = arguments
+    assert main(["md", structure, model, "--out", str(tmp_path / "x"), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []

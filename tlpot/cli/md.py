@@ -1,0 +1,79 @@
+"""`tlpot md STRUCTURE MODEL`: molecular dynamics."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument(
+        "structure", help="a file that ASE reads (its last frame), or a molecule such as CH3CH2OH"
+    )
+    parser.add_argument("model", help="a model file, or the name of a shipped model")
+    parser.add_argument("--level", help="level of theory, if the model has several")
+    parser.add_argument("--ensemble", default="langevin", help="nve, langevin (default) or npt")
+    parser.add_argument("--temperature", type=float, default=300.0, help="K; default 300")
+    parser.add_argument("--timestep", type=float, default=0.5, help="fs; default 0.5")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--time", type=float, default=1.0, help="length in ps; default 1")
+    length.add_argument("--steps", type=int, help="length in steps")
+    parser.add_argument("--friction", type=float, default=10.0, help="1/ps; default 10")
+    parser.add_argument("--pressure", type=float, default=1.0, help="bar; default 1")
+    parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat")
+    parser.add_argument("--log-every", type=int, default=10, help="steps between frames")
+    parser.add_argument("--out", default="md", help="path of the files without ending, or a folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    parser.add_argument("--dtype", help="float32 or float64; default as stored")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="for torch; default 1, best for small molecules"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the dynamics and prints a summary."""
+    import torch
+
+    from tlpot.errors import ConfigError
+    from tlpot.interfaces import MDSettings, TLPotCalculator, read_structure, run_md
+
+    if arguments.threads < 1:
+        raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
+    if arguments.timestep <= 0:
+        raise ConfigError(f"--timestep is {arguments.timestep}, expected a time in fs")
+    steps = arguments.steps
+    if steps is None:
+        steps = round(1e3 * arguments.time / arguments.timestep)
+    settings = MDSettings(
+        ensemble=arguments.ensemble,
+        temperature=arguments.temperature,
+        timestep=arguments.timestep,
+        steps=steps,
+        friction=arguments.friction,
+        pressure=arguments.pressure,
+        seed=arguments.seed,
+        log_every=arguments.log_every,
+    )
+    torch.set_num_threads(arguments.threads)
+    atoms = read_structure(arguments.structure)
+    calculator = TLPotCalculator(
+        arguments.model, level=arguments.level, device=arguments.device, dtype=arguments.dtype
+    )
+    velocities = "of the last frame" if arguments.resume else "drawn"
+    if not arguments.resume and atoms.get_momenta().any():
+        velocities = "of the structure"
+    print(
+        f"{atoms.get_chemical_formula()}, {calculator.level}, {settings.ensemble}, "
+        f"{steps} steps of {settings.timestep:g} fs, velocities {velocities}"
+    )
+    result = run_md(
+        atoms,
+        calculator,
+        settings,
+        arguments.out,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+    )
+    print(result.summary())

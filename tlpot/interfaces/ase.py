@@ -1,0 +1,254 @@
+"""Any energy model as a calculator of the Atomic Simulation Environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from tlpot.energy import EnergyModel, evaluate, hessian
+from tlpot.errors import ConfigError
+from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
+from tlpot.interfaces.source import Model, PackedPotential, open_model
+from tlpot.models import LevelPotential, Potential
+from tlpot.system import System
+from tlpot.verlet import VerletList
+
+
+class TLPotCalculator(Calculator):
+    """Energy, forces and stress of an energy model, for everything in ASE.
+
+    One evaluation gives energy and forces together; stress joins in from the first time it is
+    asked for. Total charge and multiplicity are ``atoms.info["charge"]`` (0 if absent) and
+    ``atoms.info["spin"]`` (2S + 1; 1 if absent).
+
+    Positions and sums over atoms are float64 in any precision of the network. float32 does for
+    dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
+
+    Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
+    call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
+    not made here.
+
+    Args:
+        model: a model file, the name of a shipped model, a `Potential`, or any `EnergyModel`.
+            A potential is copied, so that training it further does not change this calculator;
+            any other energy model is used as it is.
+        level: level of theory; may be left out when the model has just one.
+        device: such as ``"cuda:1"``. None means, for a file or name, CUDA if there is one and
+            else the CPU; for a potential, where it is; for another energy model, the CPU.
+        dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
+        skin: Å added to the range of the neighbour search, see `VerletList`.
+        segment_sum: ``native`` or ``torch_scatter``; for a file or name.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        UnknownLevelError: no such level, or none was named and there are several.
+        ConfigError: an argument that does not apply to such a model.
+    """
+
+    name = "tlpot"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        level: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        skin: float = 0.5,
+        segment_sum: str = "native",
+    ) -> None:
+        super().__init__()
+        self._source = open_model(model, device=device, dtype=dtype, segment_sum=segment_sum)
+        if isinstance(self._source, Potential):
+            given = isinstance(model, Potential | LevelPotential)
+            self._home = str(self._source.device) if given or device is not None else None
+            if isinstance(model, LevelPotential) and level is None:
+                level = model.level
+        else:
+            self._home = "cpu" if device is None else str(device)
+            if level is not None:
+                raise self._no_levels()
+        self._choose(level)
+        self._pairs = VerletList(self._model.cutoff, skin)
+        self._stress_wanted = False
+
+    def _choose(self, level: str | None) -> None:
+        self._level: str | None
+        self._model: EnergyModel
+        if isinstance(self._source, Potential):
+            chosen = self._source.at(level)
+            self._model, self._level, self.device = chosen, chosen.level, self._source.device
+            self.parameters["level"] = chosen.level
+        else:
+            self._model, self._level = self._source, None
+            self.device = torch.device(self._home or "cpu")
+
+    def _no_levels(self) -> ConfigError:
+        return ConfigError(
+            f"{type(self._source).__name__} has no levels of theory to choose from; leave level out"
+        )
+
+    @property
+    def model(self) -> EnergyModel:
+        """The energy model in use."""
+        return self._model
+
+    @property
+    def level(self) -> str | None:
+        """Level of theory, None for an energy model without levels; setting it clears results.
+
+        Raises:
+            UnknownLevelError: no such level.
+            ConfigError: the energy model has no levels.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        if not isinstance(self._source, Potential):
+            raise self._no_levels()
+        self._choose(level)
+        self.reset()
+
+    def set(self, **parameters: Any) -> dict[str, Any]:
+        """ASE's way to change parameters; there is one, ``level``.
+
+        Raises:
+            ConfigError: another parameter.
+        """
+        unknown = parameters.keys() - {"level"}
+        if unknown:
+            raise ConfigError(
+                f"cannot set {', '.join(sorted(unknown))}: only level can change; "
+                "make a new TLPotCalculator for anything else"
+            )
+        changed = {k: v for k, v in parameters.items() if v != self._level}
+        if changed:
+            self.level = changed["level"]
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Returns what has changed since the last calculation, charge and spin included.
+
+        Everything is compared exactly, whatever `tol`, which costs a sixth of ASE's own check.
+        Initial charges and magnetic moments do not count: no model reads them.
+        """
+        old = self.atoms
+        if old is None:
+            return [*all_changes, "charge", "spin"]
+        pairs = {
+            "positions": (old.positions, atoms.positions),
+            "numbers": (old.numbers, atoms.numbers),
+            "cell": (old.cell.array, atoms.cell.array),
+            "pbc": (old.pbc, atoms.pbc),
+            "charge": (old.info.get("charge", 0), atoms.info.get("charge", 0)),
+            "spin": (old.info.get("spin", 1), atoms.info.get("spin", 1)),
+        }
+        return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluates the model and stores the results.
+
+        Raises:
+            GeometryError: NaN, coincident atoms, a singular cell, no atoms at all.
+            ElementRefusedError: the model does not know an element.
+            ChargeRefusedError: a charge or multiplicity that the model does not read.
+            StressRefusedError: stress was asked for and there is no volume.
+        """
+        super().calculate(atoms, properties, system_changes)
+        self.results = {}
+        system = self._system(self._atoms_or(atoms))
+        has_volume = bool(system.pbc.any() and np.linalg.det(system.cell) != 0.0)
+        if "stress" in properties:
+            if not has_volume:
+                raise StressRefusedError(
+                    f"stress needs a periodic structure with three lattice vectors; pbc is "
+                    f"{system.pbc.tolist()}, cell {system.cell.tolist()}"
+                )
+            self._stress_wanted = True
+        found = evaluate(
+            self._model,
+            self._pairs.graph(system).to(self.device),
+            stress=self._stress_wanted and has_volume,
+        )
+        assert found.forces is not None
+        energy = float(found.energy)
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": found.energies.cpu().numpy(),
+            "forces": found.forces.cpu().numpy(),
+        }
+        if found.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
+
+    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
+
+        ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)`` makes frequencies of it.
+
+        Raises:
+            ConfigError: no atoms were given and none were calculated before.
+            GeometryError, ElementRefusedError, ChargeRefusedError: see `calculate`.
+        """
+        atoms = self._atoms_or(atoms)
+        graph = self._pairs.graph(self._system(atoms)).to(self.device)
+        size = 3 * len(atoms)
+        matrix: NDArray[np.float64] = hessian(self._model, graph).reshape(size, size).cpu().numpy()
+        return 0.5 * (matrix + matrix.T)
+
+    def _atoms_or(self, atoms: Atoms | None) -> Atoms:
+        found = self.atoms if atoms is None else atoms
+        if found is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        return found
+
+    def _system(self, atoms: Atoms) -> System:
+        system = System.from_atoms(atoms)
+        unknown = set(system.atomic_numbers.tolist()).difference(self._model.elements)
+        if unknown:
+            raise ElementRefusedError(
+                f"the model does not know {_symbols(unknown)}; it was trained on "
+                f"{_symbols(self._model.elements)}. Use a model with these elements, or train one"
+            )
+        if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+            raise ChargeRefusedError(
+                f"atoms.info says charge {system.charge} and spin {system.spin}, but the model "
+                "describes neutral singlets only. Use a model that reads the charge, or, if it "
+                "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
+            )
+        return system
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""
+        state = self.__dict__.copy()
+        state["_pairs"] = self._pairs.skin
+        if isinstance(self._source, Potential):
+            state["_source"] = PackedPotential.pack(self._source, self._home)
+        del state["_model"], state["device"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._source, PackedPotential):
+            self._source = self._source.unpack()
+        self._choose(self._level)
+        self._pairs = VerletList(self._model.cutoff, state["_pairs"])
+
+
+def _symbols(numbers: Sequence[int] | set[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))

@@ -1,0 +1,187 @@
+"""The files of a molecular-dynamics run, readable whenever the run ends, and how to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read
+from ase.io.extxyz import write_xyz
+
+from tlpot.atomic_file import atomic_file
+from tlpot.errors import DataError, OutputError
+
+COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of the log.
+
+    Attributes:
+        step: steps since the start.
+        time: fs.
+        total: potential and kinetic energy, eV.
+        potential: eV.
+        temperature: K.
+    """
+
+    step: int
+    time: float
+    total: float
+    potential: float
+    temperature: float
+
+
+class MDRecord:
+    """A trajectory (extended XYZ with velocities and forces) and a log (CSV).
+
+    A row is written before its frame, each in one piece and flushed, so that every frame has
+    a row and a killed run loses at most one frame.
+
+    Args:
+        out: path without ending; ``.xyz``, ``.csv`` and ``.png`` are appended. A folder
+            stands for ``md`` inside it.
+    """
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        prefix = Path(out)
+        if prefix.is_dir():
+            prefix = prefix / "md"
+        self.trajectory, self.log, self.plot = (
+            prefix.with_name(prefix.name + ending) for ending in (".xyz", ".csv", ".png")
+        )
+        self.samples: list[Sample] = []
+        self._handles: list[io.TextIOWrapper] = []
+
+    def start(self, *, overwrite: bool) -> None:
+        """Makes sure that the files may be written.
+
+        Raises:
+            OutputError: a file exists and may not be overwritten.
+        """
+        for path in (self.trajectory, self.log):
+            if path.exists() and not overwrite:
+                raise OutputError(
+                    f"{path} exists; go on with --resume (resume=True), replace it with "
+                    "--overwrite (overwrite=True), or choose another --out"
+                )
+        with _writing(self.trajectory):
+            self.trajectory.parent.mkdir(parents=True, exist_ok=True)
+            for path in (self.trajectory, self.log):
+                path.unlink(missing_ok=True)
+
+    def resume(self, atoms: Atoms) -> None:
+        """Moves `atoms` to the last complete frame, and cuts the files there.
+
+        Raises:
+            DataError: there is no such frame, or it is of another structure.
+        """
+        if not self.trajectory.is_file():
+            raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
+        with _writing(self.trajectory):
+            os.truncate(self.trajectory, _complete(self.trajectory, len(atoms)))
+        last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
+        if last.numbers.tolist() != atoms.numbers.tolist():
+            raise DataError(
+                f"{self.trajectory} holds {last.get_chemical_formula()}, not this "
+                f"{atoms.get_chemical_formula()} with its order of atoms; "
+                "give the structure that the run was started with"
+            )
+        atoms.set_cell(last.cell, apply_constraint=False)
+        atoms.set_positions(last.positions, apply_constraint=False)
+        atoms.set_momenta(last.get_momenta(), apply_constraint=False)
+        self.samples = [s for s in read_log(self.log) if s.step <= last.info["step"]]
+        if not self.samples or self.samples[-1].step != last.info["step"]:
+            raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
+        with atomic_file(self.log) as temporary:
+            temporary.write_text("".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
+
+    def __enter__(self) -> MDRecord:
+        with _writing(self.trajectory):
+            for path in (self.log, self.trajectory):
+                self._handles.append(path.open("a", encoding="utf-8", newline=""))
+            if not self.samples:
+                self._handles[0].write(_line(COLUMNS))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.close()
+        self._handles.clear()
+
+    def add(self, sample: Sample, atoms: Atoms) -> None:
+        """Writes a row and a frame.
+
+        Raises:
+            OutputError: the disk is full, say.
+        """
+        frame = atoms.copy()
+        frame.info.update(step=sample.step, time_fs=sample.time)
+        frame.calc = SinglePointCalculator(
+            frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False)
+        )
+        text = io.StringIO()
+        write_xyz(text, frame)
+        with _writing(self.trajectory):
+            for handle, content in zip(
+                self._handles, (_line(astuple(sample)), text.getvalue()), strict=True
+            ):
+                handle.write(content)
+                handle.flush()
+        self.samples.append(sample)
+
+
+def read_log(path: str | os.PathLike[str]) -> list[Sample]:
+    """Reads the complete rows of a log.
+
+    Raises:
+        DataError: no such file, or not such a log.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"could not read the log {path}: {error.strerror}") from error
+    complete = text[: text.rfind("\n") + 1]
+    header, *rows = csv.reader(complete.splitlines()) if complete else [[]]
+    if tuple(header) != COLUMNS:
+        raise DataError(f"{path} is not a log of tlpot md: expected the columns {COLUMNS}")
+    return [Sample(int(row[0]), *map(float, row[1:])) for row in rows]
+
+
+def _line(values: tuple[object, ...]) -> str:
+    return ",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in values) + "\n"
+
+
+def _complete(path: Path, n_atoms: int) -> int:
+    """Length in bytes of the complete frames of a trajectory, each of `n_atoms` + 2 lines."""
+    end = position = 0
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            position += len(line)
+            if number % (n_atoms + 2) == 0 and line.endswith(b"\n"):
+                end = position
+    if end == 0:
+        raise DataError(f"there is nothing to resume: {path} has no complete frame")
+    return end
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"could not write {path}: {error.strerror or error}") from error

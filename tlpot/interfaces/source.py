@@ -1,0 +1,106 @@
+"""Where a calculator's energies come from: whatever the user gave, opened, copied or packed."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+
+import torch
+
+from tlpot.energy import EnergyModel
+from tlpot.errors import ConfigError
+from tlpot.models import LevelPotential, Potential, from_bytes, load, to_bytes
+from tlpot.segment import torch_scatter_sum
+
+Model = str | os.PathLike[str] | Potential | EnergyModel
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def open_model(
+    model: Model,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    segment_sum: str = "native",
+) -> Potential | EnergyModel:
+    """Returns a potential of the caller's own, with frozen weights, or the energy model as it is.
+
+    Args:
+        model: a file, the name of a shipped model, a potential or another energy model.
+        device: for a potential; see `TLPotCalculator`.
+        dtype: for a potential; see `TLPotCalculator`.
+        segment_sum: for a file or name.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        ConfigError: not a model, or an argument that does not apply to it.
+    """
+    precision = _precision(dtype)
+    if isinstance(model, LevelPotential):
+        model = model.potential
+    if isinstance(model, str | os.PathLike):
+        return _frozen(load(model, device=device, dtype=precision, segment_sum=segment_sum))
+    if isinstance(model, Potential):
+        return _frozen(copy.deepcopy(model).to(device=device, dtype=precision))
+    if not isinstance(model, EnergyModel):
+        raise ConfigError(
+            f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
+            "a Potential, or an object with the methods of tlpot.energy.EnergyModel"
+        )
+    if precision is not None:
+        raise ConfigError(
+            f"dtype applies to a potential; {type(model).__name__} has a precision of its own. "
+            "Leave it out"
+        )
+    return model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedPotential:
+    """A potential without tensors: it crosses to processes and machines as plain bytes.
+
+    Attributes:
+        content: of a model file.
+        segment_sum: name of the backend.
+        device: where to unpack; None means CUDA if there is one, else the CPU.
+    """
+
+    content: bytes
+    segment_sum: str
+    device: str | None
+
+    @classmethod
+    def pack(cls, potential: Potential, device: str | None) -> PackedPotential:
+        """Packs the weights, wherever they are."""
+        scatter = potential.backbone.edges.segment_sum is torch_scatter_sum
+        return cls(
+            content=to_bytes(potential),
+            segment_sum="torch_scatter" if scatter else "native",
+            device=device,
+        )
+
+    def unpack(self) -> Potential:
+        """Rebuilds the potential, with frozen weights.
+
+        Raises:
+            ModelFileError: another version of tlpot or e3nn wrote the bytes.
+            MissingExtraError: torch-scatter is not installed here.
+        """
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        potential = from_bytes(self.content, segment_sum=self.segment_sum)
+        return _frozen(potential.to(device))
+
+
+def _frozen(potential: Potential) -> Potential:
+    return potential.eval().requires_grad_(False)
+
+
+def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    for name, precision in _DTYPES.items():
+        if dtype in (name, precision):
+            return precision
+    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")

@@ -1,0 +1,39 @@
+"""A structure as a user names it: a file, or one of ASE's molecules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
+from ase.io import read
+
+from tlpot.errors import DataError, nearest
+
+
+def read_structure(name: str) -> Atoms:
+    """Returns the last structure of a file, or an ASE molecule such as ``CH3CH2OH``.
+
+    Args:
+        name: path in any format that ASE reads, or a name in ASE's G2 collection.
+
+    Raises:
+        DataError: neither a file nor such a name, or ASE could not read the file.
+    """
+    path = Path(name)
+    if not path.exists():
+        if name in g2.names:
+            return molecule(name)
+        raise DataError(
+            f"there is no file {name!r} and no ASE molecule of that name{_similar(name)}"
+        )
+    try:
+        return read(path, index=-1)  # type: ignore[return-value]
+    except Exception as error:  # every reader of ASE has its own
+        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
+
+
+def _similar(name: str) -> str:
+    hint = nearest(name, g2.names)
+    return hint if "did you mean" not in hint else hint.partition(" (valid")[0]
