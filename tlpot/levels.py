@@ -29,7 +29,7 @@ def choose_level(asked: str | None, available: Iterable[str], where: str) -> str
             return levels[0]
         raise UnknownLevelError(
             f"{where} has {len(levels)} levels of theory ({', '.join(levels) or 'none'}); "
-            "name one with level=..."
+            "name one with level=... (--level on the command line)"
         )
     level = canonical_level(asked)
     if level not in levels:

@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     print(
         f"parent: {PARENT} (wB97X/6-31G*), labels: {LEVEL} from {DATA.name},\n"
-        f"held out from both: {', '.join(HELD_OUT)}\n"
+        f"coupled-cluster labels held out: {', '.join(HELD_OUT)}\n"
     )
     out = Path(arguments.out)
     result = run_demo(out, n_seeds=arguments.seeds)

@@ -37,8 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     potential = load(arguments.model, device=arguments.device)
-    spec_level = arguments.level if arguments.spec else None
-    dataset = open_dataset(arguments.data, arguments.spec, level=spec_level)
+    dataset = open_dataset(arguments.data, arguments.spec, level=arguments.level)
     level = choose_level(arguments.level, dataset.levels, str(dataset.path))
     wanted = arguments.model_level or (level if level in potential.levels else None)
     model = potential.at(wanted)

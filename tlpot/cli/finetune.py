@@ -27,10 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.pipeline import finetune_config, prepare_finetune
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
-    data = {**settings.get("data", {}), "files": [arguments.data]}
+    data = {"level": arguments.level, **settings.get("data", {}), "files": [arguments.data]}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
-        data.setdefault("level", arguments.level)
     settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
     settings |= {"level": arguments.level, "strategy": arguments.strategy}
     if arguments.source is not None:

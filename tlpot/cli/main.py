@@ -35,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments_given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(arguments_given)
     arguments, rest = parser.parse_known_args(arguments_given)
-    if rest:
+    if rest and hasattr(arguments, "settings") and not any(r.startswith("-") for r in rest):
+        # argparse takes no second run of positional arguments after an option
+        arguments.settings = [*arguments.settings, *rest]
+    elif rest:
         arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         arguments.module.run(arguments)

@@ -45,7 +45,7 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.minorticks_off()
     axes.set_xlabel("coupled-cluster labels")
-    axes.set_ylabel("energy MAE (meV), molecules never seen")
+    axes.set_ylabel("energy MAE (meV), molecules without such labels")
     axes.legend(frameon=False, fontsize=9)
     axes.set_title("ωB97X → CCSD(T) with tlpot", fontsize=11)
     with atomic_file(path) as temporary:
