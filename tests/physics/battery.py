@@ -1,0 +1,135 @@
+"""What the battery runs over. A new kind of energy model joins by one line in `MODELS`."""
+
+from collections.abc import Callable
+from functools import cache, partial
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import molecule
+from toys import E0, ToyModel
+
+from tlpot.energy import EnergyModel, Properties, evaluate
+from tlpot.graph import Layout, build_graph
+from tlpot.models import Potential, preset
+from tlpot.system import System
+
+ELEMENTS = (1, 6, 7, 8)
+
+
+def network(name: str, dtype: torch.dtype, segment_sum: str = "native", **changes) -> EnergyModel:
+    """A network with random weights; those of charge and spin, where there are any, not zero."""
+    potential = Potential.create(
+        preset(name, ELEMENTS, **changes),
+        {"toy": E0},
+        dtype=torch.float64,
+        segment_sum=segment_sum,
+    )
+    if potential.backbone.charge_spin is not None:
+        with torch.no_grad():
+            potential.backbone.charge_spin.normal_(generator=torch.Generator().manual_seed(0))
+    return potential.to(dtype).at()
+
+
+MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
+    "toy": lambda dtype: ToyModel(dtype=dtype),
+    "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
+    "tiny": partial(network, "tiny"),
+    "tiny-zbl-charged": partial(network, "tiny", zbl=True, charge_spin=True),
+    "small": partial(network, "small"),
+    "medium": partial(network, "medium"),
+}
+
+
+@cache
+def make_model(name: str, dtype: torch.dtype = torch.float64) -> EnergyModel:
+    """Builds a model once."""
+    return MODELS[name](dtype)
+
+
+def _rattled(atoms: Atoms) -> Atoms:
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def acetamide() -> Atoms:
+    atoms = _rattled(molecule("CH3CONH2"))
+    atoms.info.update(charge=1, spin=2)
+    return atoms
+
+
+def water() -> Atoms:
+    return _rattled(molecule("H2O"))
+
+
+def crystal() -> Atoms:
+    """Triclinic, with a cell shorter than the cutoff."""
+    cell = [[3.3, 0, 0], [0.8, 3.5, 0], [0.5, -0.7, 4.2]]
+    places = [[0.1, 0.2, 0.3], [0.6, 0.5, 0.4], [0.3, 0.8, 0.9]]
+    return Atoms("CON", scaled_positions=places, cell=cell, pbc=True)
+
+
+def slab() -> Atoms:
+    """Periodic in two directions, with a third lattice vector across the vacuum."""
+    cell = [[2.9, 0, 0], [0.9, 3.1, 0], [0, 0, 14.0]]
+    positions = [[0, 0, 5.0], [1.4, 1.2, 5.6], [0.2, 0.1, 6.1]]
+    return Atoms("CNH", positions=positions, cell=cell, pbc=(True, True, False))
+
+
+def chain() -> Atoms:
+    """Periodic in one direction, without other lattice vectors."""
+    cell = np.diag([2.6, 0.0, 0.0])
+    return Atoms("CO", positions=[[0, 0, 0], [1.2, 0.4, 0.3]], cell=cell, pbc=(True, False, False))
+
+
+def lone_atom() -> Atoms:
+    return Atoms("O", positions=[[0.3, 0.2, 0.1]])
+
+
+def strangers() -> Atoms:
+    """Two atoms without neighbours."""
+    return Atoms("CH", positions=[[0, 0, 0], [0, 0, 20.0]])
+
+
+def lone_atom_in_a_box() -> Atoms:
+    return Atoms("N", positions=[[1.0, 2.0, 3.0]], cell=[21.0, 22.0, 23.0], pbc=True)
+
+
+SYSTEMS = {
+    f.__name__: f
+    for f in (acetamide, water, crystal, slab, chain, lone_atom, strangers, lone_atom_in_a_box)
+}
+INTERACTING = ("acetamide", "water", "crystal", "slab", "chain")
+PERIODIC = ("crystal", "slab", "chain")
+
+
+def compute(
+    model: EnergyModel,
+    atoms: Atoms | list[Atoms],
+    *,
+    stress: bool = False,
+    layout: Layout = "auto",
+) -> Properties:
+    """Evaluates one structure or a batch."""
+    batch = [atoms] if isinstance(atoms, Atoms) else atoms
+    graph = build_graph([System.from_atoms(a) for a in batch], model.cutoff, layout=layout)
+    return evaluate(model, graph, stress=stress)
+
+
+def assert_close(a: Properties, b: Properties, atol: float = 1e-9) -> None:
+    """Compares everything that both have."""
+    for name in ("energy", "energies", "forces", "stress"):
+        x, y = getattr(a, name), getattr(b, name)
+        if x is not None and y is not None:
+            torch.testing.assert_close(
+                x, y, rtol=1e-9, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+def reference_energy(atoms: Atoms) -> float:
+    return sum(E0[int(z)] for z in atoms.numbers)
+
+
+def slope(values: torch.Tensor, step: float) -> torch.Tensor:
+    """Derivative at 0 from values at −2h, −h, h, 2h along the first axis; error O(h⁴)."""
+    return (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * step)
