@@ -67,6 +67,25 @@ def test_searches_again_only_after_half_a_skin():
     assert pairs.n_searches == 2
 
 
+def test_the_same_pairs_are_handed_out_again_with_new_positions():
+    atoms, pairs = molecule("H2O"), VerletList(CUTOFF)
+    first = pairs.graph(System.from_atoms(atoms))
+    before = first.positions.clone()
+    atoms.positions[0] += 0.01
+    second = pairs.graph(System.from_atoms(atoms))
+    assert second.center is first.center
+    assert torch.equal(first.positions, before)
+    assert torch.equal(second.positions, torch.from_numpy(atoms.positions))
+
+
+def change_charge(atoms):
+    atoms.info["charge"] = -1
+
+
+def change_spin(atoms):
+    atoms.info["spin"] = 2
+
+
 def change_cell(atoms):
     atoms.set_cell(atoms.cell.array * 1.001, scale_atoms=False)
 
@@ -83,7 +102,9 @@ def add_atom(atoms):
     atoms.append("H")
 
 
-@pytest.mark.parametrize("change", [change_cell, change_pbc, change_number, add_atom])
+@pytest.mark.parametrize(
+    "change", [change_cell, change_pbc, change_number, change_charge, change_spin, add_atom]
+)
 def test_any_other_change_is_seen(change):
     atoms, pairs = crystal(), VerletList(CUTOFF)
     pairs.graph(System.from_atoms(atoms))
@@ -92,7 +113,9 @@ def test_any_other_change_is_seen(change):
         system = System.from_atoms(atoms)
         graph = pairs.graph(system)
         assert graph.atomic_numbers.tolist() == atoms.numbers.tolist()
-        assert edges(graph) == edges(build_graph([system], CUTOFF))
+        fresh = build_graph([system], CUTOFF)
+        assert edges(graph) == edges(fresh)
+        assert (graph.charge, graph.spin) == (fresh.charge, fresh.spin)
 
 
 def test_the_candidates_do_not_move_with_the_atoms():
