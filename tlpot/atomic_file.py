@@ -10,6 +10,18 @@ from pathlib import Path
 from tlpot.errors import OutputError
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, with those above it, unless it is there.
+
+    Raises:
+        OutputError: it could not be made, or a file is in the way.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror or error}") from error
+
+
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is fsynced and renamed to `path`.
@@ -21,6 +33,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the file could not be written (disk full, no such folder, no permission).
     """
     target = Path(path)
+    if not target.name or target.is_dir():
+        raise OutputError(f"cannot write the file {path}: it is a folder")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield temporary

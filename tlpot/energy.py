@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from tlpot.errors import GeometryError
+from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph
 from tlpot.segment import segment_sum
 
@@ -76,14 +76,17 @@ def evaluate(
         model: any energy model.
         graph: the batch, built with at least the model's cutoff.
         forces: compute −∂E/∂r.
-        stress: compute ∂E/∂ε / V; every structure needs three lattice vectors.
+        stress: compute ∂E/∂ε / V; at least one structure of the batch needs three lattice
+            vectors, and those without have stress 0.
         create_graph: keep the result differentiable in the model's weights (training).
 
     Raises:
-        GeometryError: stress was asked for a structure without a volume.
+        GeometryError: stress was asked for and no structure has a volume.
+        ConfigError: the energies of `model` do not depend on its input differentiably.
     """
     derive = forces or stress
-    with torch.set_grad_enabled(derive or create_graph):
+    # derivatives are wanted whatever mode the caller is in
+    with torch.inference_mode(False), torch.set_grad_enabled(derive or create_graph):
         positions = graph.positions.detach()
         if forces:
             positions.requires_grad_(True)
@@ -94,7 +97,7 @@ def evaluate(
             inputs.append(strain)
         energies = model.atomic_energies(strained)
         energy = segment_sum(energies, graph.system_idx, graph.n_systems)
-        gradients = _gradients(energy, inputs, create_graph) if derive else []
+        gradients = _gradients(energy, inputs, graph, create_graph) if derive else []
     if not create_graph:
         energy, energies = energy.detach(), energies.detach()
     return Properties(
@@ -110,16 +113,17 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
 
     One backward pass for each of the 3 n_atoms rows.
     """
-    positions = graph.positions.detach().requires_grad_(True)
-    energies = model.atomic_energies(replace(graph, positions=positions))
-    (gradient,) = _gradients(energies.sum(), [positions], create_graph=True)
-    flat = gradient.reshape(-1)
-    if not flat.requires_grad:  # an isolated atom: nothing depends on the positions
-        return positions.new_zeros((graph.n_atoms, 3, graph.n_atoms, 3))
-    rows = [
-        torch.autograd.grad(component, positions, retain_graph=True, materialize_grads=True)[0]
-        for component in flat
-    ]
+    with torch.inference_mode(False), torch.enable_grad():
+        positions = graph.positions.detach().requires_grad_(True)
+        energies = model.atomic_energies(replace(graph, positions=positions))
+        (gradient,) = _gradients(energies.sum(), [positions], graph, create_graph=True)
+        flat = gradient.reshape(-1)
+        if not flat.requires_grad:  # an isolated atom: nothing depends on the positions
+            return positions.new_zeros((graph.n_atoms, 3, graph.n_atoms, 3))
+        rows = [
+            torch.autograd.grad(component, positions, retain_graph=True, materialize_grads=True)[0]
+            for component in flat
+        ]
     return torch.stack(rows).reshape(graph.n_atoms, 3, graph.n_atoms, 3).detach()
 
 
@@ -134,8 +138,15 @@ def _strain(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:
     return replace(graph, positions=positions, cell=cell), strain
 
 
-def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> list[Tensor]:
-    if not energy.requires_grad:  # no edges at all: the energy is a constant
+def _gradients(
+    energy: Tensor, inputs: list[Tensor], graph: AtomGraph, create_graph: bool
+) -> list[Tensor]:
+    if not energy.requires_grad:
+        if graph.n_edges:
+            raise ConfigError(
+                "the energy model gives energies that cannot be differentiated (does it detach "
+                "them, or work in numpy?); forces and stress would silently be zero"
+            )
         return [torch.zeros_like(x) for x in inputs]
     return list(
         torch.autograd.grad(energy.sum(), inputs, create_graph=create_graph, materialize_grads=True)
@@ -144,6 +155,6 @@ def _gradients(energy: Tensor, inputs: list[Tensor], create_graph: bool) -> list
 
 def _volumes(graph: AtomGraph) -> Tensor:
     volumes = None if graph.cell is None else torch.linalg.det(graph.cell).abs()
-    if volumes is None or bool((volumes < 1e-9).any()):
+    if volumes is None or bool((volumes < 1e-9).all()):
         raise GeometryError("stress needs three lattice vectors that span a volume; set the cell")
-    return volumes
+    return volumes.where(volumes >= 1e-9, torch.inf)

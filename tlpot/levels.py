@@ -12,13 +12,16 @@ def canonical_level(name: str) -> str:
     return "".join(name.lower().replace("ω", "w").split())
 
 
-def choose_level(asked: str | None, available: Iterable[str], where: str) -> str:
+def choose_level(
+    asked: str | None, available: Iterable[str], where: str, *, option: str = "level"
+) -> str:
     """Returns the level to use, which may be left out only when there is exactly one.
 
     Args:
         asked: what the user asked for, or None.
         available: the levels that exist in `where`.
         where: the model or file, for the message.
+        option: what the choice is called where the user makes it.
 
     Raises:
         UnknownLevelError: no such level, or none was named and there are several.
@@ -29,7 +32,7 @@ def choose_level(asked: str | None, available: Iterable[str], where: str) -> str
             return levels[0]
         raise UnknownLevelError(
             f"{where} has {len(levels)} levels of theory ({', '.join(levels) or 'none'}); "
-            "name one with level=... (--level on the command line)"
+            f"name one with {option}=... (--{option} on the command line)"
         )
     level = canonical_level(asked)
     if level not in levels:

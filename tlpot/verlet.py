@@ -100,9 +100,15 @@ class VerletList:
         if candidates is None or not _covers(candidates, system):
             candidates = self._candidates = self._search(system)
         inside = self._within(candidates, system)
-        state = (system.charge, system.spin)
+        with torch.inference_mode(False):  # what is kept must serve callers in any mode
+            return self._graph(candidates, system, inside)
+
+    def _graph(
+        self, candidates: _Candidates, system: System, inside: NDArray[np.bool_]
+    ) -> AtomGraph:
+        pattern, state = inside.tobytes(), (system.charge, system.spin)
         last = self._last
-        if last is not None and (last.inside, last.state) == (inside.tobytes(), state):
+        if last is not None and (last.inside, last.state) == (pattern, state):
             positions = torch.from_numpy(system.positions.copy()).to(self.device)
             return replace(last.graph, positions=positions)
         chosen = np.flatnonzero(inside)
@@ -112,7 +118,7 @@ class VerletList:
             shifts=candidates.pairs.shifts.take(chosen, axis=0),
         )
         graph = join_graphs([system], [pairs], self.cutoff, layout=self.layout).to(self.device)
-        self._last = _Last(graph=graph, inside=inside.tobytes(), state=state)
+        self._last = _Last(graph=graph, inside=pattern, state=state)
         return graph
 
     def _search(self, system: System) -> _Candidates:

@@ -173,6 +173,7 @@ def test_models_come_as_files_names_potentials_levels_and_energy_models(potentia
         ({"model": ToyModel(), "level": "low"}, "has no levels"),
         ({"model": ToyModel(), "dtype": "float64"}, "precision of its own"),
         ({"model": ToyModel(), "skin": -1.0}, "skin is -1.0"),
+        ({"model": ToyModel(), "device": "cuda:99"}, "device 'cuda:99' cannot be used"),
     ],
 )
 def test_arguments_that_do_not_apply(arguments, message):
@@ -262,6 +263,18 @@ def test_hessian_gives_the_vibrations_of_finite_differences(tmp_path):
     assert exact[6:].real.min() > 100.0
     with pytest.raises(ConfigError, match="no atoms yet"):
         TLPotCalculator(ToyModel()).get_hessian()
+
+
+def test_the_callers_grad_mode_does_not_matter():
+    atoms, plain = (water(TLPotCalculator(ToyModel())) for _ in range(2))
+    with torch.inference_mode():
+        inside = atoms.get_forces()
+    assert (inside == plain.get_forces()).all()
+    atoms.positions[0] += 0.01
+    with torch.no_grad():
+        moved = atoms.get_forces()
+    assert (moved != inside).any()
+    assert atoms.calc.get_hessian(atoms).any()
 
 
 def test_relaxation_lowers_the_energy_to_a_stationary_point():

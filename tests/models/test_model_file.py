@@ -64,6 +64,8 @@ def rewrite(path, change):
     [
         (lambda m, t: m.update(format_version=99), "format version 99"),
         (lambda m, t: m.update(coupling_fingerprint="x"), "Clebsch"),
+        (lambda m, t: m.update(format_version=-1), "format version -1"),
+        (lambda m, t: m.clear(), "damaged"),
         (lambda m, t: m["architecture"].update(n_layers=1), "unknown weights"),
         (lambda m, t: m["architecture"].update(n_basis=5), "has shape"),
         (lambda m, t: m["architecture"].update(cutof=5), "did you mean 'cutoff'"),

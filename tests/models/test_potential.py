@@ -8,7 +8,7 @@ import torch
 from ase.build import molecule
 
 from tlpot.energy import EnergyModel, evaluate
-from tlpot.errors import ConfigError, UnknownElementError, UnknownLevelError
+from tlpot.errors import ConfigError, GeometryError, UnknownElementError, UnknownLevelError
 from tlpot.graph import build_graph
 from tlpot.models import Architecture, Potential, preset
 from tlpot.system import System
@@ -76,6 +76,10 @@ def test_missing_or_infinite_reference_energy():
         ({"hidden_irreps": "16x0e+8x1o"}, "one multiplicity"),
         ({"hidden_irreps": "banana"}, "hidden_irreps"),
         ({"l_max": 9}, "l_max"),
+        ({"l_max": 1, "hidden_irreps": "4x0e+4x1o+4x2e"}, "beyond l_max"),
+        ({"n_species": 0}, "n_species"),
+        ({"radial_hidden": (0,)}, "radial_hidden"),
+        ({"zbl": True, "cutoff": 0.6}, "ZBL"),
         ({"correlation": 4}, "correlation"),
         ({"cutoff": -1.0}, "cutoff"),
     ],
@@ -118,6 +122,8 @@ def test_charge_and_spin_change_the_energy_only_of_a_model_that_reads_them(graph
     charged = build_graph([System.from_atoms(atoms)], 4.5)
     plain = Potential.create(preset("tiny", (1, 6, 8)), {"low": E0})
     assert not plain.at().uses_charge
+    with pytest.raises(GeometryError, match="neutral singlets only"):
+        energy(plain, charged)
     reading = Potential.create(preset("tiny", (1, 6, 8), charge_spin=True), {"low": E0})
     assert reading.at().uses_charge
     assert energy(reading, graph) == energy(reading, charged)  # zero start

@@ -1,6 +1,7 @@
 """What the battery runs over. A new kind of energy model joins by one line in `MODELS`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -110,9 +111,11 @@ def compute(
     stress: bool = False,
     layout: Layout = "auto",
 ) -> Properties:
-    """Evaluates one structure or a batch."""
-    batch = [atoms] if isinstance(atoms, Atoms) else atoms
-    graph = build_graph([System.from_atoms(a) for a in batch], model.cutoff, layout=layout)
+    """Evaluates one structure or a batch, as neutral singlets if the model knows no others."""
+    batch = [System.from_atoms(a) for a in ([atoms] if isinstance(atoms, Atoms) else atoms)]
+    if not model.uses_charge:
+        batch = [replace(system, charge=0, spin=1) for system in batch]
+    graph = build_graph(batch, model.cutoff, layout=layout)
     return evaluate(model, graph, stress=stress)
 
 

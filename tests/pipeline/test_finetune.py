@@ -9,6 +9,7 @@ import torch
 from ase.build import molecule
 from shipped_levels import CC, DFT
 
+from tlpot.data import make_split, open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import (
     ConfigError,
@@ -118,6 +119,52 @@ def test_resume_wants_the_same_settings(settings):
         finetune(finetune_config(changed), resume=True, show=False)
 
 
+def test_a_refused_resume_changes_nothing(settings, tmp_path):
+    with pytest.raises(DataError, match="nothing to resume"):
+        finetune(finetune_config(settings), resume=True, show=False)
+    assert not (tmp_path / "model.run").exists()
+
+
+def test_resume_notices_other_frames(settings):
+    run(settings)
+    other = {**settings, "split": {**settings["split"], "seed": 5}}
+    with pytest.raises(ConfigError, match="another training"):
+        finetune(finetune_config(other), resume=True, show=False)
+
+
+def test_an_interrupted_run_is_not_lost_by_forgetting_resume(settings, tmp_path):
+    run(settings)
+    (tmp_path / "model.run" / "report.json").unlink()  # as after Ctrl-C
+    with pytest.raises(ConfigError, match="--resume continues it"):
+        run(settings)
+    finetune(finetune_config(settings), overwrite=True, show=False)
+
+
+def test_the_parent_cannot_be_overwritten(settings, parent):
+    with pytest.raises(OutputError, match="is the parent itself"):
+        run(settings, output=str(parent))
+
+
+def test_a_stored_split_loses_only_frames_without_the_label(settings, data_file, tmp_path):
+    split = make_split(open_dataset(data_file), by="random", validation=30, test=30)
+    split.save(tmp_path / "split.json")
+    config = finetune_config({**settings, "split": {"file": str(tmp_path / "split.json")}})
+    job = prepare_finetune(config, device="cpu").job
+    assert 0 < len(job.split.train) < len(split.train)
+    assert job.dataset.labelled(CC)[job.split.test].all()
+
+
+def test_the_source_level_decides_even_if_the_target_is_there(settings, tmp_path):
+    run(settings, strategy="head")
+    again = {**settings, "parent": settings["output"], "output": str(tmp_path / "b.safetensors")}
+    for source in (DFT, CC):
+        job = prepare_finetune(finetune_config({**again, "source": source}), device="cpu").job
+        two = load(settings["output"], device="cpu")
+        expected = two.head(source).readout.state_dict()
+        for key, tensor in job.potential.head(CC).readout.state_dict().items():
+            assert torch.equal(tensor, expected[key])
+
+
 def test_files_beside_the_model(settings, tmp_path):
     run(settings)
     folder = tmp_path / "model.run"
@@ -143,6 +190,8 @@ def test_files_beside_the_model(settings, tmp_path):
         ({"source": "pbe"}, UnknownLevelError, "no level 'pbe'"),
         ({"split": {"test": ["benzene"]}}, DataError, "benzene"),
         ({"split": {"validation": 0.0}}, DataError, "no validation frames"),
+        ({"training": {"loss": {"energy": 0}}}, ConfigError, "the labels are energy"),
+        ({"training": {"schedule": "constant", "floor": 0.1}}, ConfigError, "floor does not"),
         ({"data": {"files": ["nowhere.h5"]}}, DataError, "nowhere.h5"),
     ],
 )

@@ -33,18 +33,26 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import DataError
     from tlpot.levels import choose_level
     from tlpot.models import load
-    from tlpot.training import error_report, plot_parity, predict
+    from tlpot.training import error_report, picture_path, plot_parity, predict
 
     torch.set_num_threads(1)
+    if arguments.plot:
+        picture_path(arguments.plot)
     potential = load(arguments.model, device=arguments.device)
     dataset = open_dataset(arguments.data, arguments.spec, level=arguments.level)
     level = choose_level(arguments.level, dataset.levels, str(dataset.path))
     wanted = arguments.model_level or (level if level in potential.levels else None)
+    if wanted is None:
+        wanted = choose_level(
+            None, potential.levels, f"the model {arguments.model}", option="model-level"
+        )
     model = potential.at(wanted)
     if arguments.split:
         indices = getattr(load_split(arguments.split, dataset), arguments.part)
     else:
-        indices = np.flatnonzero(dataset.labelled(level))
+        kinds = dataset.levels[level].kinds
+        known = [dataset.labelled(level, kind) for kind in sorted(kinds)]
+        indices = np.flatnonzero(np.logical_or.reduce(known))
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     if model.level != level:

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parent", help="a model file, or the name of a shipped model")
     parser.add_argument("data", help="file with the labels")
     parser.add_argument("--level", required=True, help="level of theory to learn")
-    parser.add_argument("--strategy", default="full", help="full (default), head or scratch")
+    parser.add_argument("--strategy", help="full (default), head or scratch")
     parser.add_argument("-o", "--output", required=True, help="model file to write")
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--source", help="level of the parent to start from, if it has several")
@@ -24,16 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tunes."""
     from tlpot.config import read_yaml, with_overrides
+    from tlpot.errors import ConfigError
     from tlpot.pipeline import finetune_config, prepare_finetune
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
-    data = {"level": arguments.level, **settings.get("data", {}), "files": [arguments.data]}
+    section = settings.get("data") or {}
+    if not isinstance(section, dict):
+        raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
+    data = {"level": arguments.level, **section, "files": [arguments.data]}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
     settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
-    settings |= {"level": arguments.level, "strategy": arguments.strategy}
-    if arguments.source is not None:
-        settings["source"] = arguments.source
+    settings["level"] = arguments.level
+    for name in ("strategy", "source"):
+        if getattr(arguments, name) is not None:
+            settings[name] = getattr(arguments, name)
     config = finetune_config(with_overrides(settings, arguments.settings))
 
     def prepare(device: str | None) -> tuple[Any, str]:

@@ -22,6 +22,9 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="continue an interrupted run of the same command"
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="discard the checkpoint of an interrupted run"
+    )
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
     parser.add_argument(
         "--threads", type=int, default=1,
@@ -37,10 +40,14 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
         prepare: gives the job and the pre-flight report for a device.
     """
     import torch
+    import yaml
 
+    from tlpot.errors import ConfigError
     from tlpot.pipeline.fitting import fit
     from tlpot.training import joined_processes
 
+    if arguments.threads < 1:
+        raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
     torch.set_num_threads(arguments.threads)
     with ExitStack() as stack:
         processes = stack.enter_context(joined_processes())
@@ -49,10 +56,17 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
             device = f"cuda:{processes.local_rank}"
         job, report = prepare(device)
         if processes.is_first:
+            print(yaml.safe_dump(dict(job.recipe), sort_keys=False, allow_unicode=True))
             print(report, flush=True)
         if arguments.dry_run:
             return
-        outcome = fit(job, processes, resume=arguments.resume, show=processes.is_first)
+        outcome = fit(
+            job,
+            processes,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            show=processes.is_first,
+        )
         if not processes.is_first:
             return
         result = outcome.training
@@ -67,6 +81,7 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
                 "continues",
                 file=sys.stderr,
             )
+            raise KeyboardInterrupt
 
 
 def _overall(overall: object) -> str:

@@ -17,7 +17,7 @@ from tlpot.energy import EnergyModel, evaluate, hessian
 from tlpot.errors import ConfigError
 from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
 from tlpot.interfaces.source import Model, PackedPotential, open_model
-from tlpot.models import LevelPotential, Potential
+from tlpot.models import LevelPotential, Potential, choose_device
 from tlpot.system import System
 from tlpot.verlet import VerletList
 
@@ -50,7 +50,7 @@ class TLPotCalculator(Calculator):
     Raises:
         ModelFileError: no such file or name, or an unusable file.
         UnknownLevelError: no such level, or none was named and there are several.
-        ConfigError: an argument that does not apply to such a model.
+        ConfigError: an argument that does not apply to such a model, or no such device.
     """
 
     name = "tlpot"
@@ -90,7 +90,7 @@ class TLPotCalculator(Calculator):
             self.parameters["level"] = chosen.level
         else:
             self._model, self._level = self._source, None
-            self.device = torch.device(self._home or "cpu")
+            self.device = choose_device(self._home)
         self._known = frozenset(self._model.elements)
 
     def _no_levels(self) -> ConfigError:

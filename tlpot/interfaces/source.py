@@ -10,7 +10,7 @@ import torch
 
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
-from tlpot.models import LevelPotential, Potential, from_bytes, load, to_bytes
+from tlpot.models import LevelPotential, Potential, choose_device, from_bytes, load, to_bytes
 from tlpot.segment import torch_scatter_sum
 
 Model = str | os.PathLike[str] | Potential | EnergyModel
@@ -35,7 +35,7 @@ def open_model(
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
-        ConfigError: not a model, or an argument that does not apply to it.
+        ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
     precision = _precision(dtype)
     if isinstance(model, LevelPotential):
@@ -43,7 +43,8 @@ def open_model(
     if isinstance(model, str | os.PathLike):
         return _frozen(load(model, device=device, dtype=precision, segment_sum=segment_sum))
     if isinstance(model, Potential):
-        return _frozen(copy.deepcopy(model).to(device=device, dtype=precision))
+        target = None if device is None else choose_device(device)
+        return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
     if not isinstance(model, EnergyModel):
         raise ConfigError(
             f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
@@ -86,11 +87,11 @@ class PackedPotential:
 
         Raises:
             ModelFileError: another version of tlpot or e3nn wrote the bytes.
+        ConfigError: the device does not exist here.
             MissingExtraError: torch-scatter is not installed here.
         """
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         potential = from_bytes(self.content, segment_sum=self.segment_sum)
-        return _frozen(potential.to(device))
+        return _frozen(potential.to(choose_device(self.device)))
 
 
 def _frozen(potential: Potential) -> Potential:

@@ -5,7 +5,9 @@ from tlpot.models.architecture import preset as preset
 from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.device import choose_device as choose_device
 from tlpot.models.library import LIBRARY as LIBRARY
+from tlpot.models.library import library_file as library_file
 from tlpot.models.library import library_names as library_names
 from tlpot.models.model_file import content_hash as content_hash
 from tlpot.models.model_file import describe as describe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, covalent_radii
 from e3nn import o3
 
 from tlpot.errors import ConfigError, nearest
@@ -54,17 +54,30 @@ class Architecture:
             raise ConfigError(f"elements must be atomic numbers, not {self.elements}")
         limits = {
             "cutoff": (self.cutoff, 0.5, 20.0),
-            "l_max": (self.l_max, 0, 4),
+            "l_max": (self.l_max, 1, 4),
             "correlation": (self.correlation, 1, 3),
             "n_layers": (self.n_layers, 1, 8),
             "n_basis": (self.n_basis, 1, 64),
             "envelope_power": (self.envelope_power, 3, 20),
             "avg_neighbors": (self.avg_neighbors, 1e-6, 1e4),
+            "n_species": (self.n_species, 1, 1024),
+            "readout_hidden": (self.readout_hidden, 1, 4096),
+            "radial_hidden": (min(self.radial_hidden, default=1), 1, 4096),
         }
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
                 raise ConfigError(f"{name} is {value}, expected {low} to {high}")
-        _ = self.n_channels, self.l_hidden
+        if self.l_hidden > self.l_max:
+            raise ConfigError(
+                f"hidden_irreps {self.hidden_irreps!r} go to degree {self.l_hidden}, beyond "
+                f"l_max {self.l_max}"
+            )
+        reach = 2.0 * max(covalent_radii[z] for z in self.elements)
+        if self.zbl and self.cutoff < reach:
+            raise ConfigError(
+                f"cutoff is {self.cutoff} Å, but the ZBL repulsion reaches to {reach:.2f} Å; "
+                "raise the cutoff, or set zbl to false"
+            )
 
     @property
     def n_channels(self) -> int:
@@ -84,6 +97,7 @@ class Architecture:
         natural = [(l, (-1) ** l) for l in range(len(irreps))]
         if (
             not irreps
+            or irreps[0].mul < 1
             or [(ir.l, ir.p) for _, ir in irreps] != natural
             or (len({mul for mul, _ in irreps}) != 1)
         ):

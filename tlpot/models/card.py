@@ -19,7 +19,7 @@ class ModelCard:
         parent_licence: licence of the parent, or empty.
         dataset: file name, content hash and split of the training data.
         recipe: the resolved configuration that made it.
-        metrics: errors on validation and test sets, with units in the names.
+        metrics: errors on validation and test sets, in meV, meV/atom and meV/Å.
         references: by level of theory, how its isolated-atom energies were found.
         versions: of tlpot, torch, e3nn and Python when it was made.
         citation: what to cite.

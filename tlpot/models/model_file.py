@@ -23,6 +23,7 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
+from tlpot.models.device import choose_device
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
 from tlpot.nn.couplings import fingerprint
@@ -70,12 +71,11 @@ def load(
     Raises:
         ModelFileError: no such file or name, or the file is damaged, foreign, from a newer
             tlpot, or made with other coupling conventions.
+        ConfigError: the device cannot be used.
     """
     path = library_file(source)
     potential = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, segment_sum=segment_sum)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return potential.to(device)
+    return potential.to(choose_device(device))
 
 
 def content_hash(source: str | os.PathLike[str]) -> str:
@@ -157,11 +157,14 @@ def _metadata(content: bytes, name: str) -> dict[str, Any]:
             f"{name} was not written by tlpot: it has no {FORMAT!r} metadata; "
             "expected a model saved by 'tlpot train' or 'tlpot finetune'"
         )
-    metadata: dict[str, Any] = json.loads(text)
-    version = metadata.get("format_version", 0)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    try:
+        metadata: dict[str, Any] = json.loads(text)
+        version = metadata["format_version"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
         raise ModelFileError(
-            f"{name} has format version {version}; this tlpot ({__version__}) reads up to "
+            f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
             f"{FORMAT_VERSION}. Update tlpot"
         )
     for step in range(version, FORMAT_VERSION):

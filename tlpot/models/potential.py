@@ -10,7 +10,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
-from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
@@ -152,15 +152,17 @@ class Potential(nn.Module):
         Args:
             level: name of the level.
             references: E0 by atomic number, eV.
-            parent: the level whose readout the new one inherits; None draws random weights
-                only if there is no level to inherit from.
+            parent: the level whose readout the new one inherits; None is the level of that
+                name if it is there, else the only one.
 
         Raises:
             ConfigError: an E0 is missing.
             UnknownLevelError: no such parent, or several levels to choose from.
         """
         name = canonical_level(level)
-        source = name if name in self.levels else self.at(parent).level
+        if parent is None and name in self.levels:
+            parent = name
+        source = self.at(parent).level
         head = copy.deepcopy(self.head(source))
         values = _reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -229,10 +231,18 @@ class LevelPotential:
 
         Raises:
             UnknownElementError: an element that the potential does not know.
+            GeometryError: a charge or spin that the potential does not read.
         """
         potential = self.potential
         head = potential.head(self.level)
         species = potential.species(graph.atomic_numbers)
+        if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
+            raise GeometryError(
+                f"a structure has charge {graph.charge.tolist()[:4]} and spin "
+                f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
+                "singlets only; train with model.charge_spin=true, or leave charge and spin out "
+                "of the data if they are the same everywhere"
+            )
         scalars, edges = potential.backbone(graph, species)
         energies = head.readout(scalars)
         if potential.repulsion is not None:

@@ -13,8 +13,8 @@ from tlpot.nn.constant import Constant
 def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
     """Returns the polynomial cutoff of Gasteiger et al. (arXiv:2003.03123, eq. 8).
 
-    It is 1 at r = 0 and falls to 0 at the cutoff with `power` − 1 vanishing derivatives;
-    beyond the cutoff it is 0.
+    It is 1 at r = 0, where `power` − 1 derivatives vanish, and falls to 0 as (1 − r/r_c)³, with
+    two vanishing derivatives at the cutoff; beyond it is 0.
 
     Args:
         distances: any shape, Å.

@@ -11,6 +11,8 @@ import numpy as np
 from ase.build import molecule
 from tqdm import tqdm
 
+from tlpot.atomic_file import make_folder
+from tlpot.errors import ConfigError
 from tlpot.interfaces import MDResult, MDSettings, TLPotCalculator, run_md
 from tlpot.models import LIBRARY
 from tlpot.pipeline.demo_picture import plot_demo
@@ -81,9 +83,12 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
 
     Raises:
         OutputError: a file could not be written.
+        ConfigError: there are no seeds.
     """
+    if n_seeds < 1:
+        raise ConfigError(f"the number of seeds is {n_seeds}, expected 1 or more")
     started = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     jobs = [(n, s, seed) for seed in range(n_seeds) for n in SIZES for s in STRATEGIES]
     errors: dict[int, dict[str, list[float]]] = {
         n: {name: [] for name in (*STRATEGIES, SHIFT)} for n in SIZES
@@ -92,7 +97,7 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
     n_test = 0
     for n_labels, strategy, seed in tqdm(jobs, disable=not show, desc="fine-tuning"):
         config = _config(out, n_labels, strategy, seed)
-        outcome = finetune(finetune_config(config), show=False)
+        outcome = finetune(finetune_config(config), overwrite=True, show=False)
         errors[n_labels][strategy].append(outcome.end.overall["energy_mae"])
         if strategy == "full":
             errors[n_labels][SHIFT].append(outcome.start.overall["energy_mae"])

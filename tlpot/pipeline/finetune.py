@@ -12,9 +12,9 @@ from ase.data import chemical_symbols
 
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
-from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.levels import canonical_level, choose_level
-from tlpot.models import ModelCard, Potential, content_hash, load
+from tlpot.models import ModelCard, Potential, content_hash, library_file, load
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
@@ -91,11 +91,15 @@ def prepare_finetune(
         TLPotError: something is wrong with the parent, the data or the settings.
     """
     check_output(config.output)
+    if config.output.exists() and config.output.samefile(library_file(config.parent)):
+        raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = strategy(config.strategy)
     parent = load(config.parent, device=device)
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    source = choose_level(config.source, parent.levels, f"the parent {config.parent}")
+    source = choose_level(
+        config.source, parent.levels, f"the parent {config.parent}", option="source"
+    )
     _check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level)
     references = find_references(
@@ -104,8 +108,9 @@ def prepare_finetune(
         split.train,
         level,
         parent.elements,
-        parent=parent.at(source) if config.strategy != "scratch" else None,
+        parent=parent.at(source) if chosen.uses_weights else None,
         parent_energies=parent.references(source),
+        device=parent.device,
     )
     start = chosen.start(
         parent, level, references.energies, source=source, seed=config.training.seed
@@ -123,7 +128,7 @@ def prepare_finetune(
         recipe=to_mapping(config),
     )
     report = preflight_report(
-        job, references, pretrained=config.strategy != "scratch", caution=chosen.caution
+        job, references, pretrained=chosen.uses_weights, caution=chosen.caution
     )
     return Prepared(job=job, report=report)
 
@@ -134,6 +139,7 @@ def finetune(
     processes: Processes | None = None,
     device: torch.device | str | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     show: bool = True,
 ) -> Outcome:
     """Prepares and runs a fine-tuning without printing anything but the progress bar.
@@ -142,7 +148,9 @@ def finetune(
         TLPotError: something is wrong with the parent, the data or the settings.
     """
     prepared = prepare_finetune(config, device=device)
-    return fit(prepared.job, processes or Processes(), resume=resume, show=show)
+    return fit(
+        prepared.job, processes or Processes(), resume=resume, overwrite=overwrite, show=show
+    )
 
 
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
@@ -157,19 +165,14 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
 
 def _card(config: FinetuneConfig, parent: Potential, references: References) -> ModelCard:
     level = canonical_level(config.level)
-    how = {
-        "full": "all weights fine-tuned from",
-        "head": "readout fine-tuned from",
-        "scratch": "trained from scratch with the architecture of",
-    }[config.strategy]
+    chosen = strategy(config.strategy)
+    kept = parent.card.references if chosen.keeps_levels else {}
     return ModelCard(
         name=config.name or config.output.stem,
-        description=f"{level}, {how} {parent.card.name}",
+        description=f"{level}, {chosen.summary} {parent.card.name}",
         licence=config.licence,
         parent=content_hash(config.parent),
         parent_licence=parent.card.licence,
-        references={**parent.card.references, level: references.origin}
-        if config.strategy == "head"
-        else {level: references.origin},
+        references={**kept, level: references.origin},
         citation=parent.card.citation,
     )

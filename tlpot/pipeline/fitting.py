@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
-from tlpot.errors import DataError, OutputError
+from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.models import ModelCard, Potential, save
 from tlpot.training import (
+    CHECKPOINT,
     ErrorReport,
     Processes,
     TrainingPlan,
@@ -26,6 +28,9 @@ from tlpot.training import (
     predict,
     train,
 )
+
+REPORT = "report.json"
+"""Written when a training has come to its end, not when it was interrupted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,17 +97,40 @@ def check_output(output: Path) -> None:
         raise OutputError(f"the folder {output.parent} does not exist; create it first")
 
 
-def fit(job: Job, processes: Processes, *, resume: bool = False, show: bool = True) -> Outcome:
+def fit(
+    job: Job,
+    processes: Processes,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: bool = True,
+) -> Outcome:
     """Trains, tests and saves.
 
+    Args:
+        job: what to do.
+        processes: those that share the training.
+        resume: continue from the checkpoint of an interrupted run.
+        overwrite: start afresh even if that discards the checkpoint of an interrupted run.
+        show: whether to show a progress bar.
+
     Raises:
-        ConfigError: `resume` with other settings, data or weights than the run had.
+        ConfigError: `resume` with other settings, data or weights than the run had, or
+            neither `resume` nor `overwrite` where an interrupted run would be lost; or no
+            label has a weight in the loss.
         DataError: no validation frames, or the training diverged.
         OutputError: a file could not be written.
     """
     potential, split, settings = job.potential, job.split, job.settings
     if not len(split.validation):
         raise DataError("the split has no validation frames, which decide what weights are kept")
+    _check_labels(job)
+    report = job.run_dir / REPORT
+    if not resume and not overwrite and (job.run_dir / CHECKPOINT).exists() and not report.exists():
+        raise ConfigError(
+            f"{job.run_dir} holds the checkpoint of an interrupted run; --resume continues it, "
+            "--overwrite starts afresh"
+        )
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
     level = job.levels[0]
@@ -117,8 +145,9 @@ def fit(job: Job, processes: Processes, *, resume: bool = False, show: bool = Tr
         return error_report(predictions)
 
     start = errors()
-    if processes.is_first:
-        job.run_dir.mkdir(exist_ok=True)
+    if processes.is_first and not resume:
+        make_folder(job.run_dir)
+        report.unlink(missing_ok=True)
         _write(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
     loader = partial(
         Loader,
@@ -161,19 +190,35 @@ def fit(job: Job, processes: Processes, *, resume: bool = False, show: bool = Tr
     if processes.is_first:
         save(potential, job.output)
         split.save(job.run_dir / "split.json")
-        _write(job.run_dir / "report.json", json.dumps(end.as_json(), indent=2))
+        if not result.interrupted:
+            _write(report, json.dumps(end.as_json(), indent=2))
     return Outcome(potential=potential, training=result, start=start, end=end, part=part)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     """What has to be the same for a resumed run to end where the first would have."""
+    frames = hashlib.sha256()
+    for part in (job.split.train, job.split.validation, job.split.test):
+        frames.update(part.astype("<i8").tobytes() + b"|")
     return {
-        "recipe": {k: v for k, v in job.recipe.items() if k != "output"},
+        "recipe": {k: v for k, v in job.recipe.items() if k not in ("output", "training")},
         "dataset": job.dataset.content_hash,
-        "n_train": len(job.split.train),
+        "frames": frames.hexdigest()[:16],
         "parent": job.card.parent,
         "processes": processes.world_size,
     }
+
+
+def _check_labels(job: Job) -> None:
+    """Refuses a loss whose weights miss all labels: the weights would never move."""
+    loss = job.settings.loss
+    weights = {"energy": loss.energy, "forces": loss.forces, "stress": loss.stress}
+    kinds = {kind for level in job.levels for kind in job.dataset.levels[level].kinds}
+    if not any(weights[kind] > 0 for kind in kinds):
+        raise ConfigError(
+            f"the labels are {', '.join(sorted(kinds))}, but training.loss gives weight only to "
+            f"{', '.join(k for k, w in weights.items() if w > 0)}; nothing would be learned"
+        )
 
 
 def _write(path: Path, text: str) -> None:

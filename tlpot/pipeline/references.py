@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset
+from tlpot.data import Dataset, frames_of
 from tlpot.energy import EnergyModel
 from tlpot.errors import DataError
 from tlpot.training import ReferenceFit, fit_references, predict
@@ -67,6 +68,7 @@ def find_references(
     *,
     parent: EnergyModel | None = None,
     parent_energies: Mapping[int, float] | None = None,
+    device: torch.device | str = "cpu",
 ) -> References:
     """Decides on the reference energies of `level`.
 
@@ -82,6 +84,7 @@ def find_references(
         elements: of the model.
         parent: the pretrained energy model, if any.
         parent_energies: its reference energies.
+        device: where the parent is.
 
     Raises:
         DataError: free atoms are asked for and not given.
@@ -103,16 +106,18 @@ def find_references(
 
     fallback = parent_energies or dict.fromkeys(elements, 0.0)
     prior = {z: float(given.get(z, fallback[z])) for z in elements}
-    composition = _composition(dataset, indices, elements)
+    composition, labels = _compositions_and_energies(dataset, indices, level, elements)
     base = composition @ np.array([prior[z] for z in elements])
-    labels = _energies(dataset, indices, level)
     if parent is not None and parent_energies is not None:
-        predictions = predict(parent, dataset, indices, level)
-        order = np.argsort(np.argsort(indices))
-        ranked = predictions.energy[np.argsort(predictions.indices), 1][order]
-        base = base + ranked - composition @ np.array([parent_energies[z] for z in elements])
+        found = predict(parent, dataset, indices, level, device=device, forces=False)
+        interaction = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(indices))]
+        base += interaction - composition @ np.array([parent_energies[z] for z in elements])
     fit = fit_references(elements, composition, labels - base)
-    start = "free atoms of this level" if not missing else "the parent's" if parent else "zero"
+    start = "zero" if parent_energies is None else "the parent's"
+    if len(missing) < len(elements):
+        start = "free atoms of this level" + (
+            f", for {', '.join(missing)} {start}" if missing else ""
+        )
     return References(
         energies={z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)},
         origin=f"least squares over {len(indices)} training frames, starting from {start}"
@@ -122,15 +127,13 @@ def find_references(
     )
 
 
-def _composition(
-    dataset: Dataset, indices: NDArray[np.int64], elements: Sequence[int]
-) -> NDArray[np.float64]:
-    frames = dataset.read(indices)
-    return np.array(
-        [[(f.system.atomic_numbers == z).sum() for z in elements] for f in frames],
-        dtype=np.float64,
-    )
-
-
-def _energies(dataset: Dataset, indices: NDArray[np.int64], level: str) -> NDArray[np.float64]:
-    return np.array([f.labels[level].energy for f in dataset.read(indices)])
+def _compositions_and_energies(
+    dataset: Dataset, indices: NDArray[np.int64], level: str, elements: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns [n_frames, n_elements] and [n_frames], eV, reading a few frames at a time."""
+    counts = np.zeros((len(indices), len(elements)))
+    energies = np.zeros(len(indices))
+    for k, frame in enumerate(frames_of(dataset, indices, levels=[level])):
+        counts[k] = [(frame.system.atomic_numbers == z).sum() for z in elements]
+        energies[k] = frame.labels[level].energy
+    return counts, energies

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlpot.data import Dataset, Split, load_split, make_split, open_dataset
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class SplitSettings:
             UnknownLevelError: the dataset has no such level.
         """
         if self.file is not None:
-            split = load_split(self.file, dataset)
+            split = _labelled(load_split(self.file, dataset), dataset, level)
         elif self.by == "random" and not isinstance(self.test, float):
             split = self._hold_out_molecules(dataset, level)
         else:
@@ -102,3 +102,17 @@ class SplitSettings:
             indices=outer.train,
         )
         return replace(inner, test=outer.test, by="random, test by molecule")
+
+
+def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
+    """Leaves out the frames of a stored split that have no energy at `level`."""
+    known = dataset.labelled(level)
+    parts = {
+        name: frames[known[frames]]
+        for name in ("train", "validation", "test")
+        if len(frames := getattr(split, name))
+    }
+    for name, frames in parts.items():
+        if not len(frames):
+            raise DataError(f"none of the {name} frames of the split has an energy at {level}")
+    return replace(split, **parts)

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from ase.data import atomic_numbers, chemical_symbols
 
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError
 from tlpot.levels import choose_level
-from tlpot.models import Architecture, ModelCard, Potential, level_parameters, preset
+from tlpot.models import (
+    Architecture,
+    ModelCard,
+    Potential,
+    choose_device,
+    level_parameters,
+    preset,
+)
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import find_references
@@ -86,15 +94,13 @@ def prepare_train(
     references = find_references(
         config.references, dataset, split.train, level, architecture.elements
     )
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     potential = Potential.create(
         architecture,
         {level: references.energies},
         scale=force_scale(dataset, split.train, [level]),
         seed=config.training.seed,
         dtype=getattr(torch, config.dtype),
-    ).to(device)
+    ).to(choose_device(device))
     job = Job(
         potential=potential,
         levels=(level,),
@@ -121,6 +127,7 @@ def train_from_scratch(
     processes: Processes | None = None,
     device: torch.device | str | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     show: bool = True,
 ) -> Outcome:
     """Prepares and runs a training without printing anything but the progress bar.
@@ -129,13 +136,24 @@ def train_from_scratch(
         TLPotError: something is wrong with the data or the settings.
     """
     job, _ = prepare_train(config, device=device)
-    return fit(job, processes or Processes(), resume=resume, show=show)
+    return fit(job, processes or Processes(), resume=resume, overwrite=overwrite, show=show)
+
+
+def _numbers(elements: Any) -> tuple[int, ...]:
+    """Reads a list of element symbols or atomic numbers."""
+    if not isinstance(elements, list | tuple):
+        raise ConfigError(f"model.elements must be a list such as [H, C, O], not {elements!r}")
+    unknown = [e for e in elements if e not in chemical_symbols and not isinstance(e, int)]
+    if unknown:
+        raise ConfigError(f"model.elements: {unknown} are no elements")
+    return tuple(sorted(atomic_numbers[e] if e in chemical_symbols else int(e) for e in elements))
 
 
 def _architecture(model: Mapping[str, Any], dataset: Dataset, indices: Any) -> Architecture:
     settings = dict(model)
     name = str(settings.pop("preset", "tiny"))
-    elements = settings.pop("elements", None) or dataset.elements
+    elements = settings.pop("elements", None)
+    elements = dataset.elements if elements is None else _numbers(elements)
     if not set(dataset.elements) <= set(elements):
         raise ConfigError(
             f"model.elements is {list(elements)}, but {dataset.path} has {list(dataset.elements)}"

@@ -1,7 +1,9 @@
 """The training loop and its parts; none of them knows about transfer."""
 
+from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
+from tlpot.training.parity import picture_path as picture_path
 from tlpot.training.parity import plot_parity as plot_parity
 from tlpot.training.plan import TrainingPlan as TrainingPlan
 from tlpot.training.prediction import Predictions as Predictions

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from tlpot.data import Dataset, Loader
@@ -26,6 +27,7 @@ class Predictions:
         atomic_numbers: [n_atoms], all frames one after the other.
         energy: [n_frames, 2], label and prediction, eV.
         forces: [n_atoms, 3, 2], label and prediction, eV/Å.
+        stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
     """
 
     indices: NDArray[np.int64]
@@ -34,6 +36,7 @@ class Predictions:
     atomic_numbers: NDArray[np.int64]
     energy: NDArray[np.float64]
     forces: NDArray[np.float64]
+    stress: NDArray[np.float64]
 
 
 def predict(
@@ -43,10 +46,11 @@ def predict(
     level: str,
     *,
     device: torch.device | str = "cpu",
+    forces: bool = True,
     batch_size: int = 32,
     show: bool = False,
 ) -> Predictions:
-    """Evaluates energies, and forces where they are labelled.
+    """Evaluates energies, and forces and stresses where they are labelled.
 
     Args:
         model: an energy model on `device`.
@@ -54,11 +58,12 @@ def predict(
         indices: which of them.
         level: canonical name of the labels' level of theory.
         device: where the model is.
+        forces: whether to evaluate forces and stresses at all.
         batch_size: frames at a time.
         show: whether to show a progress bar.
 
     Raises:
-        DataError: none of the frames has a label at `level`.
+        DataError: there are no frames, or none has a label at `level`.
         UnknownElementError: a frame has an element that the model does not know.
     """
     chosen = np.asarray(indices, dtype=np.int64)
@@ -67,24 +72,38 @@ def predict(
     loader = Loader(
         dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size, shuffle=False
     )
-    energies, forces, numbers = [], [], []
+    parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
     for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
                       file=sys.stderr, desc="evaluate", dynamic_ncols=True):  # fmt: skip
-        assert batch is not None
+        if batch is None:
+            continue
         moved = batch.to(device)
         targets = moved.targets[level]
-        labelled = bool(targets.forces.isfinite().any())
-        found = evaluate(model, moved.graph, forces=labelled)
-        predicted = targets.forces * torch.nan if found.forces is None else found.forces
-        energies.append(torch.stack([targets.energy, found.energy], dim=-1).cpu().numpy())
-        forces.append(torch.stack([targets.forces, predicted], dim=-1).cpu().numpy())
-        numbers.append(moved.graph.atomic_numbers.cpu().numpy())
+        found = evaluate(
+            model,
+            moved.graph,
+            forces=forces and bool(targets.forces.isfinite().any()),
+            stress=forces and bool(targets.stress.isfinite().any()),
+        )
+        parts["energy"].append(_beside(targets.energy, found.energy))
+        parts["forces"].append(_beside(targets.forces, found.forces))
+        parts["stress"].append(_beside(targets.stress, found.stress))
+        parts["numbers"].append(moved.graph.atomic_numbers)
+    arrays = {key: torch.cat(tensors).cpu().numpy() for key, tensors in parts.items()}
     names = np.array(dataset.group_names)
     return Predictions(
         indices=chosen,
         sizes=dataset.sizes[chosen],
         groups=names[dataset.group_idx[chosen]],
-        atomic_numbers=np.concatenate(numbers),
-        energy=np.concatenate(energies),
-        forces=np.concatenate(forces),
+        atomic_numbers=arrays["numbers"],
+        energy=arrays["energy"],
+        forces=arrays["forces"],
+        stress=arrays["stress"],
     )
+
+
+def _beside(label: Tensor, prediction: Tensor | None) -> Tensor:
+    """Returns label and prediction along a new last axis; NaN for what was not evaluated."""
+    if prediction is None:
+        prediction = torch.full_like(label, torch.nan)
+    return torch.stack([label, prediction], dim=-1)

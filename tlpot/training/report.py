@@ -15,7 +15,7 @@ from tlpot.training.prediction import Predictions
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorReport:
-    """Errors in meV, meV/atom and meV/Å.
+    """Errors in meV, meV/atom, meV/Å and meV/Å³.
 
     Attributes:
         overall: MAE and RMSE by property.
@@ -30,7 +30,12 @@ class ErrorReport:
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts for a JSON file."""
         return {
-            "units": {"energy": "meV", "energy_per_atom": "meV/atom", "forces": "meV/Å"},
+            "units": {
+                "energy": "meV",
+                "energy_per_atom": "meV/atom",
+                "forces": "meV/Å",
+                "stress": "meV/Å³",
+            },
             "overall": dict(self.overall),
             "by_molecule": {k: dict(v) for k, v in self.by_molecule.items()},
             "by_element": {k: dict(v) for k, v in self.by_element.items()},
@@ -42,6 +47,7 @@ class ErrorReport:
         lines = [f"{int(o['n_frames'])} frames            MAE       RMSE"]
         for kind, unit in (
             ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("forces", "meV/Å"),
+            ("stress", "meV/Å³"),
         ):  # fmt: skip
             if f"{kind}_mae" in o:
                 name = kind.replace("_", " ")
@@ -68,6 +74,8 @@ def error_report(predictions: Predictions) -> ErrorReport:
     overall |= _errors("energy", error[known])
     overall |= _errors("energy_per_atom", (error / predictions.sizes)[known])
     overall |= _errors("forces", force[force_known])
+    stress = 1e3 * (predictions.stress[..., 1] - predictions.stress[..., 0])
+    overall |= _errors("stress", stress[np.isfinite(predictions.stress[..., 0])])
     frame_of_atom = np.repeat(np.arange(len(error)), predictions.sizes)
     molecules: dict[str, dict[str, float]] = {}
     for name in sorted(set(predictions.groups.tolist())):

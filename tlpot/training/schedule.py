@@ -29,9 +29,9 @@ class Schedule:
         s = self.settings
         rise = min(1.0, progress / s.warmup) if s.warmup > 0 else 1.0
         if s.schedule == "cosine":
-            fall = s.floor + (1 - s.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+            fall = s.lowest_rate + (1 - s.lowest_rate) * 0.5 * (1 + math.cos(math.pi * progress))
         else:
-            fall = max(self.factor, s.floor)
+            fall = max(self.factor, s.lowest_rate)
         return rise * fall
 
     def validated(self, loss: float) -> None:

@@ -42,7 +42,7 @@ class LossSettings:
         for name, delta in deltas.items():
             if delta is not None and self.kind != "huber":
                 raise ConfigError(f"{name} does not apply to kind={self.kind!r}")
-            if delta is not None and delta <= 0:
+            if delta is not None and not 0 < delta < math.inf:
                 raise ConfigError(f"{name} is {delta}, expected a positive number")
 
     @property
@@ -63,7 +63,7 @@ class TrainingSettings:
         warmup: share of the training over which the rate rises from zero.
         schedule: ``cosine`` down to `floor`; ``plateau``: times `plateau_factor` after
             `plateau_patience` validations without progress; ``constant``.
-        floor: lowest rate as a share of the peak.
+        floor: lowest rate as a share of the peak, default 0.01; not with ``constant``.
         plateau_factor: default 0.8; only with ``plateau``.
         plateau_patience: validations, default 20; only with ``plateau``.
         clip: largest norm of the gradient.
@@ -84,7 +84,7 @@ class TrainingSettings:
     learning_rate: float = 1e-2
     warmup: float = 0.02
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    floor: float = 0.01
+    floor: float | None = None
     plateau_factor: float | None = None
     plateau_patience: int | None = None
     clip: float = 10.0
@@ -113,3 +113,10 @@ class TrainingSettings:
         for name in ("plateau_factor", "plateau_patience"):
             if getattr(self, name) is not None and self.schedule != "plateau":
                 raise ConfigError(f"{name} does not apply to schedule={self.schedule!r}")
+        if self.floor is not None and self.schedule == "constant":
+            raise ConfigError("floor does not apply to schedule='constant'")
+
+    @property
+    def lowest_rate(self) -> float:
+        """`floor`, or its default."""
+        return 0.01 if self.floor is None else self.floor

@@ -15,6 +15,9 @@ class Full:
     """
 
     name = "full"
+    summary = "all weights fine-tuned from"
+    uses_weights = True
+    keeps_levels = False
     # rates of fine-tuning guides are a tenth to a fifth of those from scratch
     recipe = Recipe(learning_rate=2e-3, ema=0.99, clip=10.0)
     caution = ""

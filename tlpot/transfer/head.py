@@ -15,6 +15,9 @@ class Head:
     """
 
     name = "head"
+    summary = "readout fine-tuned from"
+    uses_weights = True
+    keeps_levels = True
     recipe = Recipe(learning_rate=1e-2, ema=0.99, clip=10.0)
     caution = (
         "only the readout moves, which is usually too little: what a network sees in a "

@@ -12,6 +12,9 @@ class Scratch:
     """The parent's architecture with new weights."""
 
     name = "scratch"
+    summary = "trained from scratch with the architecture of"
+    uses_weights = False
+    keeps_levels = False
     recipe = Recipe(learning_rate=1e-2, ema=0.99, clip=10.0, weight_decay=5e-7)
     caution = "the parent's weights are not used, only its architecture"
 

@@ -44,6 +44,21 @@ class Strategy(Protocol):
         """What the user should know before choosing it; empty if nothing."""
         ...
 
+    @property
+    def summary(self) -> str:
+        """What was done, for the model card: ``all weights fine-tuned from``."""
+        ...
+
+    @property
+    def uses_weights(self) -> bool:
+        """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
+        ...
+
+    @property
+    def keeps_levels(self) -> bool:
+        """Whether the parent's levels stay in the model, as good as they were."""
+        ...
+
     def start(
         self,
         parent: Potential,
