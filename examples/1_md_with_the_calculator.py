@@ -4,14 +4,12 @@ import tempfile
 from pathlib import Path
 
 import torch
-from ase import units
 from ase.build import molecule
-from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations
 
 from tlpot import TLPotCalculator
+from tlpot.interfaces import MDSettings, run_md
 
 torch.set_num_threads(1)  # more threads slow small molecules down
 
@@ -26,7 +24,7 @@ with tempfile.TemporaryDirectory() as folder:
     frequencies = vibrations.get_frequencies().real
 print(f"highest vibration {frequencies.max():.0f} cm-1 (O-H stretch)")
 
-MaxwellBoltzmannDistribution(atoms, temperature_K=300)
-dynamics = Langevin(atoms, 0.5 * units.fs, temperature_K=300, friction=0.01 / units.fs)
-dynamics.run(200)
-print(f"temperature after 0.1 ps {atoms.get_temperature():.0f} K")
+with tempfile.TemporaryDirectory() as folder:
+    settings = MDSettings(ensemble="langevin", temperature=300, timestep=0.5, steps=200)
+    result = run_md(atoms, atoms.calc, settings, Path(folder) / "md", progress=False)
+print(f"temperature after 0.1 ps {result.atoms.get_temperature():.0f} K")

@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the demo."""
     import torch
 
-    from tlpot.pipeline.demo import DATA, HELD_OUT, LEVEL, PARENT, run_demo
+    from tlpot.pipeline.demo import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, run_demo
 
     torch.set_num_threads(1)
     print(
@@ -26,5 +26,6 @@ def run(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     result = run_demo(out, n_seeds=arguments.seeds)
     print(f"\n{result.table()}\n")
-    print(f"1 ps of NVE of ethanol at 300 K with {result.model.name}: {result.md.summary()}")
-    print(f"{result.seconds:.0f} s; learning curves {out / 'demo.png'}, everything in {out}/")
+    print(f"ethanol, velocities of {MD_KELVIN:.0f} K, constant energy, {result.model.name}:")
+    print(f"  {result.md.summary()}".replace("\n", "\n  "))
+    print(f"\n{result.seconds:.0f} s; learning curves {out / 'demo.png'}, everything in {out}/")

@@ -1,0 +1,30 @@
+"""Numbers of the shipped model: they must not move when code does.
+
+Energies and the largest force component of tlpot-tiny in float64, at ASE's G2 geometries,
+computed with tlpot 0.1.0, torch 2.13.0 and e3nn 0.6.0 on x86-64. They test that the file gives
+the same potential as when it was made, not that the potential is good; that is in
+benchmarks/RESULTS.md.
+"""
+
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from tlpot import TLPotCalculator
+
+GOLDEN = {
+    # molecule: energy (eV), largest force component (eV/Å)
+    "H2O": (-2078.62813045, 0.30993400),
+    "CH3OH": (-3147.81525501, 0.46060731),
+    "HCN": (-2541.33528743, 2.82232785),
+    "C2H6": (-2171.50902953, 0.08715988),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_energy_and_largest_force(name):
+    atoms = molecule(name)
+    atoms.calc = TLPotCalculator("tlpot-tiny", device="cpu", dtype="float64")
+    energy, force = GOLDEN[name]
+    assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
+    assert np.abs(atoms.get_forces()).max() == pytest.approx(force, abs=1e-6)
