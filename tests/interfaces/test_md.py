@@ -21,7 +21,12 @@ from tlpot.errors import (
     UnknownElementError,
 )
 from tlpot.interfaces import MDSettings, TLPotCalculator, energy_drift, read_structure, run_md
-from tlpot.interfaces.md_dynamics import degrees_of_freedom, draw_velocities, temperature
+from tlpot.interfaces.md_dynamics import (
+    degrees_of_freedom,
+    draw_velocities,
+    rigid_motions,
+    temperature,
+)
 from tlpot.interfaces.md_record import Sample, read_log
 
 NVE = MDSettings(ensemble="nve", steps=40, log_every=10)
@@ -118,15 +123,27 @@ def test_velocities_of_the_structure_are_kept(tmp_path):
 )
 def test_temperature_counts_only_what_moves(atoms, ensemble, expected):
     settings = MDSettings(ensemble=ensemble, temperature=250.0)
-    n_degrees = degrees_of_freedom(atoms, settings)
-    assert n_degrees == expected
+    rigid = rigid_motions(atoms, settings)
     rng = np.random.default_rng(0)
     kelvins = []
     for _ in range(400):
-        draw_velocities(atoms, settings, rng)
+        draw_velocities(atoms, settings, rigid, rng)
+        n_degrees = degrees_of_freedom(atoms, rigid)
+        assert n_degrees == expected
         kelvins.append(temperature(atoms, n_degrees))
     # the mean of a chi-square: its standard error is T (2 / f / 400)^1/2
     assert np.mean(kelvins) == pytest.approx(250.0, abs=4 * 250.0 * (2 / expected / 400) ** 0.5)
+
+
+def test_rigid_motions_that_are_not_at_rest_count():
+    atoms, settings = molecule("CH3OH"), NVE
+    rigid = rigid_motions(atoms, settings)
+    draw_velocities(atoms, settings, rigid, np.random.default_rng(0))
+    assert degrees_of_freedom(atoms, rigid) == 12
+    atoms.set_velocities(np.add(atoms.get_velocities(), [0.0, 0.01, 0.0]))
+    assert degrees_of_freedom(atoms, rigid) == 15
+    atoms.set_velocities(np.cross([0.0, 0.0, 0.01], atoms.positions))
+    assert degrees_of_freedom(atoms, rigid) == 18
 
 
 def test_a_resumed_run_ends_where_an_unbroken_one_does(tmp_path):

@@ -19,6 +19,7 @@ from tlpot.interfaces.md_dynamics import (
     degrees_of_freedom,
     draw_velocities,
     make_dynamics,
+    rigid_motions,
     temperature,
 )
 from tlpot.interfaces.md_record import MDRecord, Sample
@@ -105,7 +106,7 @@ def run_md(
     """
     atoms = atoms.copy()
     record = MDRecord(out)
-    n_degrees = degrees_of_freedom(atoms, settings)  # of the structure as it was at the start
+    rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
     if resume:
         record.resume(atoms)
     first = record.samples[-1] if record.samples else None
@@ -119,7 +120,8 @@ def run_md(
     atoms.calc = calculator
     dynamics = make_dynamics(atoms, settings, rng)
     if not atoms.get_momenta().any():
-        draw_velocities(atoms, settings, rng)
+        draw_velocities(atoms, settings, rigid, rng)
+    n_degrees = degrees_of_freedom(atoms, rigid)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     if not resume:
         record.start(overwrite=overwrite)

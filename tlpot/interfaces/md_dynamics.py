@@ -7,6 +7,7 @@ from ase import Atoms, units
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
+from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.interfaces.md_settings import MDSettings
@@ -60,28 +61,40 @@ def make_dynamics(
     )
 
 
-def draw_velocities(atoms: Atoms, settings: MDSettings, rng: np.random.Generator) -> None:
-    """Gives `atoms` Maxwell–Boltzmann velocities without what the dynamics conserves at zero."""
+def rigid_motions(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:
+    """Returns the numbers of translations and rotations that are constants of the motion."""
+    if settings.ensemble != "nve" or atoms.constraints or len(atoms) < 2:
+        return 0, 0
+    if atoms.pbc.any():
+        return 3, 0
+    moments = atoms.get_moments_of_inertia()
+    return 3, 2 if moments[0] < _LINEAR * moments[-1] else 3
+
+
+def draw_velocities(
+    atoms: Atoms, settings: MDSettings, rigid: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """Gives `atoms` Maxwell–Boltzmann velocities, and none to its `rigid_motions`."""
     widths = np.sqrt(atoms.get_masses() * units.kB * settings.temperature)
-    atoms.set_momenta(widths[:, None] * rng.standard_normal((len(atoms), 3)))
-    translation, rotation = _conserved(atoms, settings)
-    if translation:
-        masses = atoms.get_masses()[:, None]
-        atoms.set_momenta(
-            atoms.get_momenta() - masses * atoms.get_momenta().sum(axis=0) / masses.sum()
-        )
-    if rotation:
-        _stop_rotation(atoms)
+    momenta = widths[:, None] * rng.standard_normal((len(atoms), 3))
+    atoms.set_momenta(momenta)
+    if any(rigid):
+        translation, rotation = _rigid_parts(atoms)
+        atoms.set_momenta(momenta - translation - (rotation if rigid[1] else 0.0))
 
 
-def degrees_of_freedom(atoms: Atoms, settings: MDSettings) -> int:
+def degrees_of_freedom(atoms: Atoms, rigid: tuple[int, int]) -> int:
     """Returns the number of momenta that share the kinetic energy, ½ k T each.
 
-    3 n_atoms less the constraints, and in ``nve`` less the overall translation and, for a
-    molecule, rotation, which `draw_velocities` has set to rest for good.
+    3 n_atoms less the constraints, and less those `rigid_motions` that are at rest and stay so.
     """
-    translation, rotation = _conserved(atoms, settings)
-    return int(atoms.get_number_of_degrees_of_freedom()) - translation - rotation
+    count = int(atoms.get_number_of_degrees_of_freedom())
+    if any(rigid):
+        total = np.linalg.norm(atoms.get_momenta())
+        for part, n_motions in zip(_rigid_parts(atoms), rigid, strict=True):
+            if np.linalg.norm(part) <= 1e-4 * total:
+                count -= n_motions
+    return count
 
 
 def temperature(atoms: Atoms, n_degrees: int) -> float:
@@ -89,22 +102,13 @@ def temperature(atoms: Atoms, n_degrees: int) -> float:
     return float(2.0 * atoms.get_kinetic_energy() / (n_degrees * units.kB))
 
 
-def _stop_rotation(atoms: Atoms) -> None:
-    masses = atoms.get_masses()
+def _rigid_parts(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The momenta, [n_atoms, 3] each, that belong to overall translation and rotation."""
+    masses = atoms.get_masses()[:, None]
+    momenta = atoms.get_momenta()
     arms = atoms.positions - atoms.get_center_of_mass()
-    squares = np.einsum("ij,ij->i", arms, arms)
-    inertia = np.eye(3) * (masses @ squares) - np.einsum("i,ij,ik->jk", masses, arms, arms)
+    inertia = np.eye(3) * (masses * arms**2).sum() - (masses * arms).T @ arms
     # ASE's own ZeroRotation divides by the vanishing moment of a linear molecule
     inverse = np.linalg.pinv(inertia, rcond=_LINEAR, hermitian=True)
-    spin = inverse @ np.cross(arms, atoms.get_momenta()).sum(axis=0)
-    atoms.set_momenta(atoms.get_momenta() - masses[:, None] * np.cross(spin, arms))
-
-
-def _conserved(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:
-    """Numbers of translations and rotations that are constants of the motion."""
-    if settings.ensemble != "nve" or atoms.constraints or len(atoms) < 2:
-        return 0, 0
-    if atoms.pbc.any():
-        return 3, 0
-    moments = atoms.get_moments_of_inertia()
-    return 3, 2 if moments[0] < _LINEAR * moments[-1] else 3
+    spin = inverse @ np.cross(arms, momenta).sum(axis=0)
+    return masses * momenta.sum(axis=0) / masses.sum(), masses * np.cross(spin, arms)
