@@ -78,7 +78,7 @@ def transfer(
         }
     )
     started = time.perf_counter()
-    outcome = finetune(config, show=False)
+    outcome = finetune(config, overwrite=True, show=False)
     return {
         "E0": outcome.start.overall["energy_mae"],
         "F0": outcome.start.overall["forces_mae"],
@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("TLPOT_DATA"))
     parser.add_argument("--out", type=Path, default=Path("runs/vpt2"))
     parser.add_argument("--pretrain-epochs", type=int, default=30)
-    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--molecules", nargs="+", default=list(CC_FILES), choices=list(CC_FILES))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--pretrain-only", action="store_true")
     arguments = parser.parse_args()
@@ -107,7 +108,7 @@ def main() -> None:
         return
     print(f"\n{N_TRAIN} CCSD(T) frames, mean ± standard deviation over {arguments.seeds} seeds")
     print("molecule strategy   step 0 E, F (meV, meV/Å)   E MAE (meV)    F MAE (meV/Å)   time (s)")
-    for molecule in CC_FILES:
+    for molecule in arguments.molecules:
         for strategy in ("scratch", "head", "full"):
             runs = [
                 transfer(data, arguments.out, parent, molecule, strategy, seed, arguments.epochs)

@@ -103,7 +103,7 @@ def test_zbl_of_two_protons_at_short_range():
         + 0.28022 * math.exp(-0.4029 * x)
         + 0.02817 * math.exp(-0.20162 * x)
     )
-    fade = float(envelope(torch.tensor(r, dtype=torch.float64), 0.62, 6))
+    fade = float(envelope(torch.tensor(r, dtype=torch.float64), 0.75 * 0.62, 6))
     assert float(energy) == pytest.approx(14.399645 / r * phi * fade, rel=1e-6)
 
 

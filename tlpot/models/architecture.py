@@ -8,6 +8,7 @@ from ase.data import chemical_symbols, covalent_radii
 from e3nn import o3
 
 from tlpot.errors import ConfigError, nearest
+from tlpot.nn.repulsion import REACH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +73,7 @@ class Architecture:
                 f"hidden_irreps {self.hidden_irreps!r} go to degree {self.l_hidden}, beyond "
                 f"l_max {self.l_max}"
             )
-        reach = 2.0 * max(covalent_radii[z] for z in self.elements)
+        reach = 2.0 * REACH * max(covalent_radii[z] for z in self.elements)
         if self.zbl and self.cutoff < reach:
             raise ConfigError(
                 f"cutoff is {self.cutoff} Å, but the ZBL repulsion reaches to {reach:.2f} Å; "

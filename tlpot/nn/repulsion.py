@@ -14,13 +14,16 @@ from tlpot.nn.radial import envelope
 _EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)
 _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 _BOHR_FACTOR = 0.88534
+REACH = 0.75
+"""Where the repulsion ends, as a share of the sum of the covalent radii. Ending it at the bond
+length would put the jump of its third derivative where molecules live, and energy would drift."""
 
 
 class ZBLRepulsion(nn.Module):
     """The universal potential of Ziegler, Biersack and Littmark (doi:10.1007/978-1-4615-8103-1_3).
 
     E_ij = k Z_i Z_j / r · φ(r/a), a = 0.88534 a₀ / (Z_i^0.23 + Z_j^0.23), faded out by an
-    envelope that ends at the sum of the covalent radii, so that bonded atoms hardly feel it.
+    envelope that ends at 0.75 times the sum of the covalent radii, inside of any bond.
 
     Args:
         elements: atomic numbers, in the order of the species indices.
@@ -43,6 +46,6 @@ class ZBLRepulsion(nn.Module):
         r = edges.distances
         x = r * (screening[i] + screening[j])
         phi = sum(c * torch.exp(-a * x) for a, c in zip(_EXPONENTS, _COEFFICIENTS, strict=True))
-        faded = envelope(r, radii[i] + radii[j], self.power)
+        faded = envelope(r, REACH * (radii[i] + radii[j]), self.power)
         pair = self.coulomb * numbers[i] * numbers[j] / r * phi * faded
         return 0.5 * edges.sum(pair)
