@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# before torch is loaded, here and in subprocesses: several test workers share the cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 
 
