@@ -79,7 +79,6 @@ def test_missing_or_infinite_reference_energy():
         ({"l_max": 1, "hidden_irreps": "4x0e+4x1o+4x2e"}, "beyond l_max"),
         ({"n_species": 0}, "n_species"),
         ({"radial_hidden": (0,)}, "radial_hidden"),
-        ({"zbl": True, "cutoff": 0.6}, "ZBL"),
         ({"correlation": 4}, "correlation"),
         ({"cutoff": -1.0}, "cutoff"),
     ],
@@ -87,6 +86,8 @@ def test_missing_or_infinite_reference_energy():
 def test_impossible_architectures(changes, message):
     with pytest.raises(ConfigError, match=message):
         preset("tiny", (1,), **changes)
+    with pytest.raises(ConfigError, match=r"ZBL repulsion reaches to 1\.14"):
+        preset("tiny", (6,), zbl=True, cutoff=1.0)
     with pytest.raises(ConfigError, match="elements"):
         Architecture(elements=(8, 1))
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):

@@ -12,6 +12,8 @@ from training_toys import SETTINGS, ToyPotential, everything, loaders
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.training import TrainingPlan, train
 
+HANDLER = signal.getsignal(signal.SIGINT)
+
 
 def fit(potential, run_dir, settings=SETTINGS, levels=("low",), plan=None, frames=None, **kwargs):
     training, validation = loaders(levels, batch_size=settings.batch_size, frames=frames)
@@ -114,7 +116,7 @@ def test_global_state_of_torch_is_left_alone(tmp_path):
     before = torch.get_rng_state()
     fit(ToyPotential(), tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is HANDLER
 
 
 def test_early_stopping(tmp_path):
@@ -183,7 +185,7 @@ def test_a_second_interrupt_is_obeyed_at_once(tmp_path):
     potential = ToyPotential()
     with pytest.raises(KeyboardInterrupt):
         fit(potential, tmp_path, plan=everything(potential, penalty=penalty))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is HANDLER
 
 
 def test_progress_goes_to_standard_error_with_errors_and_time_left(tmp_path, capsys):

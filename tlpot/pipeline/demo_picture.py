@@ -46,7 +46,7 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     axes.minorticks_off()
     axes.set_xlabel("coupled-cluster labels")
     axes.set_ylabel("energy MAE (meV), molecules without such labels")
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     axes.set_title("ωB97X → CCSD(T) with tlpot", fontsize=11)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
