@@ -18,6 +18,7 @@ _STYLES = {
 }
 _CHEMICAL_ACCURACY = 43.4
 """1 kcal/mol in meV."""
+_TICKS = [20, 50, 100, 200, 500, 1000, 2000]
 
 
 def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> None:
@@ -43,9 +44,12 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sizes, [str(n) for n in sizes])
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("coupled-cluster labels")
-    axes.set_ylabel("energy MAE (meV), molecules without such labels")
+    axes.set_ylabel("energy MAE (meV), other molecules")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     axes.set_title("ωB97X → CCSD(T) with tlpot", fontsize=11)
     with atomic_file(path) as temporary:
