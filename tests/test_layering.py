@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 LAYERS = [
     {"errors", "_version"},
     {"atomic_file", "units", "levels", "segment", "config"},
-    {"system"},
+    {"kernels", "system"},
     {"neighbors"},
     {"graph"},
     {"energy", "verlet"},

@@ -42,6 +42,10 @@ class OutputError(TLPotError, OSError):
     """A file that could not be written; the old one, if any, is untouched."""
 
 
+class KernelError(TLPotError, RuntimeError):
+    """Compiled kernels that cannot be built, loaded or trusted on this machine."""
+
+
 class MissingExtraError(TLPotError, ImportError):
     """An optional dependency that is not installed."""
 

@@ -348,9 +348,9 @@ def test_torch_scatter_survives_a_copy(potential, tmp_path):
     save(potential, path)
     native = TLPotCalculator(path, level="low", device="cpu")
     scatter = copy.deepcopy(
-        TLPotCalculator(path, level="low", device="cpu", segment_sum="torch_scatter")
+        TLPotCalculator(path, level="low", device="cpu", kernels="torch_scatter")
     )
-    assert scatter.model.potential.backbone.edges.segment_sum.__name__ == "torch_scatter_sum"
+    assert scatter.model.potential.backbone.edges.kernels.name == "torch_scatter"
     np.testing.assert_allclose(
         water(native).get_forces(), water(scatter).get_forces(), rtol=0, atol=1e-10
     )

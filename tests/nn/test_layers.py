@@ -9,6 +9,7 @@ from ase.build import molecule
 from e3nn import o3
 
 from tlpot.graph import build_graph
+from tlpot.kernels import Kernels
 from tlpot.nn.channels import ChannelMLP
 from tlpot.nn.constant import Constant, DoubleBuffer
 from tlpot.nn.convolution import Convolution
@@ -24,7 +25,7 @@ CUTOFF = 4.0
 @pytest.fixture
 def edges():
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], CUTOFF, layout="sorted")
-    return EdgeEmbedding(2, CUTOFF, 8, 6, segment_sum).double()(graph)
+    return EdgeEmbedding(2, CUTOFF, 8, 6, Kernels(name="torch")).double()(graph)
 
 
 def test_envelope_and_its_derivatives_vanish_at_the_cutoff():
@@ -93,7 +94,7 @@ def test_zbl_of_two_protons_at_short_range():
     r = 0.15
     graph = build_graph([System.from_atoms(molecule("H2"))], CUTOFF, layout="sorted")
     graph.positions[:] = torch.tensor([[0.0, 0, 0], [0, 0, r]])
-    edges = EdgeEmbedding(0, CUTOFF, 1, 6, segment_sum).double()(graph)
+    edges = EdgeEmbedding(0, CUTOFF, 1, 6, Kernels(name="torch")).double()(graph)
     energy = ZBLRepulsion((1,), 6).double()(edges, torch.zeros(2, dtype=torch.int64)).sum()
     a = 0.88534 * 0.52917721 / 2.0
     x = r / a

@@ -18,13 +18,13 @@ from tlpot.system import System
 ELEMENTS = (1, 6, 7, 8)
 
 
-def network(name: str, dtype: torch.dtype, segment_sum: str = "native", **changes) -> EnergyModel:
+def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> EnergyModel:
     """A network with random weights; those of charge and spin, where there are any, not zero."""
     potential = Potential.create(
         preset(name, ELEMENTS, **changes),
         {"toy": E0},
         dtype=torch.float64,
-        segment_sum=segment_sum,
+        kernels=kernels,
     )
     if potential.backbone.charge_spin is not None:
         with torch.no_grad():

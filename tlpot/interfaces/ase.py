@@ -45,7 +45,7 @@ class TLPotCalculator(Calculator):
             else the CPU; for a potential, where it is; for another energy model, the CPU.
         dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
         skin: Å added to the range of the neighbour search, see `VerletList`.
-        segment_sum: ``native`` or ``torch_scatter``; for a file or name.
+        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`; for a file or name.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
@@ -64,10 +64,10 @@ class TLPotCalculator(Calculator):
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
-        segment_sum: str = "native",
+        kernels: str = "auto",
     ) -> None:
         super().__init__()
-        self._source = open_model(model, device=device, dtype=dtype, segment_sum=segment_sum)
+        self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
         if isinstance(self._source, Potential):
             given = isinstance(model, Potential | LevelPotential)
             self._home = str(self._source.device) if given or device is not None else None

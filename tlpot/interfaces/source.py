@@ -11,7 +11,6 @@ import torch
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
 from tlpot.models import LevelPotential, Potential, choose_device, from_bytes, load, to_bytes
-from tlpot.segment import torch_scatter_sum
 
 Model = str | os.PathLike[str] | Potential | EnergyModel
 
@@ -23,7 +22,7 @@ def open_model(
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
-    segment_sum: str = "native",
+    kernels: str = "auto",
 ) -> Potential | EnergyModel:
     """Returns a potential of the caller's own, with frozen weights, or the energy model as it is.
 
@@ -31,7 +30,7 @@ def open_model(
         model: a file, the name of a shipped model, a potential or another energy model.
         device: for a potential; see `TLPotCalculator`.
         dtype: for a potential; see `TLPotCalculator`.
-        segment_sum: for a file or name.
+        kernels: for a file or name.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
@@ -41,7 +40,7 @@ def open_model(
     if isinstance(model, LevelPotential):
         model = model.potential
     if isinstance(model, str | os.PathLike):
-        return _frozen(load(model, device=device, dtype=precision, segment_sum=segment_sum))
+        return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
     if isinstance(model, Potential):
         target = None if device is None else choose_device(device)
         return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
@@ -64,21 +63,20 @@ class PackedPotential:
 
     Attributes:
         content: of a model file.
-        segment_sum: name of the backend.
+        kernels: name of the implementation.
         device: where to unpack; None means CUDA if there is one, else the CPU.
     """
 
     content: bytes
-    segment_sum: str
+    kernels: str
     device: str | None
 
     @classmethod
     def pack(cls, potential: Potential, device: str | None) -> PackedPotential:
         """Packs the weights, wherever they are."""
-        scatter = potential.backbone.edges.segment_sum is torch_scatter_sum
         return cls(
             content=to_bytes(potential),
-            segment_sum="torch_scatter" if scatter else "native",
+            kernels=potential.backbone.edges.kernels.name,
             device=device,
         )
 
@@ -90,7 +88,7 @@ class PackedPotential:
         ConfigError: the device does not exist here.
             MissingExtraError: torch-scatter is not installed here.
         """
-        potential = from_bytes(self.content, segment_sum=self.segment_sum)
+        potential = from_bytes(self.content, kernels=self.kernels)
         return _frozen(potential.to(choose_device(self.device)))
 
 

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from tlpot.graph import AtomGraph
+from tlpot.kernels import Kernels
 from tlpot.models.architecture import Architecture
 from tlpot.nn.channels import ChannelLinear
 from tlpot.nn.convolution import Convolution
 from tlpot.nn.edges import EdgeEmbedding, Edges
 from tlpot.nn.interaction import Interaction
-from tlpot.segment import SegmentSum
 
 
 class Backbone(nn.Module):
@@ -19,13 +19,13 @@ class Backbone(nn.Module):
 
     Args:
         architecture: sizes.
-        segment_sum: the scatter for the sorted layout.
+        kernels: who does the sums.
     """
 
-    def __init__(self, architecture: Architecture, segment_sum: SegmentSum) -> None:
+    def __init__(self, architecture: Architecture, kernels: Kernels) -> None:
         super().__init__()
         a = architecture
-        self.edges = EdgeEmbedding(a.l_max, a.cutoff, a.n_basis, a.envelope_power, segment_sum)
+        self.edges = EdgeEmbedding(a.l_max, a.cutoff, a.n_basis, a.envelope_power, kernels)
         self.species = nn.Parameter(torch.randn(len(a.elements), a.n_species))
         self.embedding = ChannelLinear(a.n_species, a.n_channels)
         self.charge_spin = nn.Parameter(torch.zeros(2, a.n_channels)) if a.charge_spin else None
@@ -44,11 +44,11 @@ class Backbone(nn.Module):
             state = torch.stack([graph.charge, graph.spin - 1], dim=1).to(features)
             shift = state @ self.charge_spin
             features = features + shift.index_select(0, graph.system_idx)
-        features = features[:, None]
+        degrees = [features[:, None]]
         scalars = []
         for interaction in self.interactions:
-            features = interaction(features, edges, self.species, species)
-            scalars.append(features[:, 0])
+            degrees = interaction(degrees, edges, self.species, species)
+            scalars.append(degrees[0][:, 0])
         return scalars, edges
 
 

@@ -58,7 +58,7 @@ def load(
     *,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
-    segment_sum: str = "native",
+    kernels: str = "auto",
 ) -> Potential:
     """Reads a model.
 
@@ -66,7 +66,7 @@ def load(
         source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``).
         device: None means CUDA if there is one, else the CPU.
         dtype: None means as stored.
-        segment_sum: ``native`` or ``torch_scatter``.
+        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
 
     Raises:
         ModelFileError: no such file or name, or the file is damaged, foreign, from a newer
@@ -74,7 +74,7 @@ def load(
         ConfigError: the device cannot be used.
     """
     path = library_file(source)
-    potential = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, segment_sum=segment_sum)
+    potential = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, kernels=kernels)
     return potential.to(choose_device(device))
 
 
@@ -113,7 +113,7 @@ def from_bytes(
     *,
     name: str = "the model",
     dtype: torch.dtype | None = None,
-    segment_sum: str = "native",
+    kernels: str = "auto",
 ) -> Potential:
     """Rebuilds a potential on the CPU from what `to_bytes` gave; see `load` for the errors.
 
@@ -121,7 +121,7 @@ def from_bytes(
         content: the file's bytes.
         name: what to call the file in a message.
         dtype: None means as stored.
-        segment_sum: ``native`` or ``torch_scatter``.
+        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
     """
     metadata = _metadata(content, name)
     try:
@@ -138,7 +138,7 @@ def from_bytes(
     except (KeyError, AttributeError, TypeError, ConfigError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error}") from error
     potential = Potential.create(
-        architecture, levels, dtype=stored if dtype is None else dtype, segment_sum=segment_sum
+        architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
     )
     _fill(potential, tensors, name)
     potential.card = card

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph
+from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
@@ -19,7 +20,6 @@ from tlpot.models.card import ModelCard
 from tlpot.nn.constant import DoubleBuffer
 from tlpot.nn.readout import Readout
 from tlpot.nn.repulsion import ZBLRepulsion
-from tlpot.segment import segment_sum_backend
 
 
 class Head(nn.Module):
@@ -56,13 +56,13 @@ class Potential(nn.Module):
     index: Tensor
 
     def __init__(
-        self, architecture: Architecture, heads: Mapping[str, Head], segment_sum: str = "native"
+        self, architecture: Architecture, heads: Mapping[str, Head], kernels: str = "auto"
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.card = ModelCard()
         self.levels = tuple(heads)
-        self.backbone = Backbone(architecture, segment_sum_backend(segment_sum))
+        self.backbone = Backbone(architecture, kernels_by_name(kernels))
         self.repulsion = (
             ZBLRepulsion(architecture.elements, architecture.envelope_power)
             if architecture.zbl
@@ -82,7 +82,7 @@ class Potential(nn.Module):
         scale: float = 1.0,
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
-        segment_sum: str = "native",
+        kernels: str = "auto",
     ) -> Potential:
         """Makes a potential with random weights.
 
@@ -92,7 +92,7 @@ class Potential(nn.Module):
             scale: of the readouts, eV.
             seed: of the weights; torch's global generator is left as it was.
             dtype: precision; the same seed gives the same weights in each, to rounding.
-            segment_sum: ``native`` or ``torch_scatter``.
+            kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
 
         Raises:
             ConfigError: a level lacks an E0 for one of the elements.
@@ -105,7 +105,7 @@ class Potential(nn.Module):
                 )
                 for level, references in levels.items()
             }
-            return cls(architecture, heads, segment_sum).to(dtype)
+            return cls(architecture, heads, kernels).to(dtype)
 
     @property
     def cutoff(self) -> float:

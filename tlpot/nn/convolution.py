@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlpot.kernels import ConvolutionPlan, convolve
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
 from tlpot.nn.constant import Constant
 from tlpot.nn.couplings import clebsch_gordan, convolution_paths
@@ -45,26 +47,42 @@ class Convolution(nn.Module):
         super().__init__()
         self.n_channels = n_channels
         self.paths = convolution_paths(l_in, l_edge, l_out)
-        self.sender_sizes = [2 * l + 1 for l in range(l_in + 1)]
         self.angular_sizes = [(2 * l2 + 1) * (2 * l3 + 1) for _, l2, l3 in self.paths]
         self.radial = ChannelMLP(n_basis, *radial_hidden, len(self.paths) * n_channels)
         fan_in = [sum(path[2] == l for path in self.paths) for l in range(l_out + 1)]
         self.mix = nn.ModuleList(ChannelLinear(n * n_channels, n_channels) for n in fan_in)
-        self.couplings = Constant(_coupling_matrix(self.paths, l_edge) / math.sqrt(avg_neighbors))
+        couplings = _coupling_matrix(self.paths, l_edge) / math.sqrt(avg_neighbors)
+        self.couplings = Constant(couplings)
+        self.plan = ConvolutionPlan(self.paths, couplings, n_channels)
 
-    def forward(self, features: Tensor, edges: Edges) -> Tensor:
-        """Maps features [n_atoms, (l_in+1)², c] to the atomic basis [n_atoms, (l_out+1)², c]."""
-        n_edges = len(edges.center)
+    def forward(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
+        """Sums over neighbours.
+
+        Args:
+            features: h, [n_atoms, 2l+1, c] for each degree.
+            edges: the pairs.
+
+        Returns:
+            The atomic basis A, likewise.
+        """
+        weights = self.radial(edges.radial)
+        if edges.lists is not None:
+            sums = convolve(self.plan, edges.lists, edges.harmonics, weights, features)
+        else:
+            sums = self._sums(features, weights, edges)
+        return [mix(s) for mix, s in zip(self.mix, sums, strict=True)]
+
+    def _sums(self, features: Sequence[Tensor], weights: Tensor, edges: Edges) -> list[Tensor]:
+        """Does in torch what `convolve` does."""
         # split, not slices: the gradient of a slice is a zero-padded copy of the whole
-        senders = features.index_select(0, edges.neighbor).split(self.sender_sizes, dim=1)
-        weights = self.radial(edges.radial).split(self.n_channels, dim=1)
+        by_path = weights.split(self.n_channels, dim=1)
         angular = (edges.harmonics @ self.couplings()).split(self.angular_sizes, dim=1)
+        senders = [h.index_select(0, edges.neighbor) for h in features]
         sums: list[list[Tensor]] = [[] for _ in self.mix]
-        for (_, l2, l3), weight, block in zip(self.paths, weights, angular, strict=True):
-            coupled = block.reshape(n_edges, 2 * l2 + 1, 2 * l3 + 1)
+        for (_, l2, l3), weight, block in zip(self.paths, by_path, angular, strict=True):
+            coupled = block.reshape(len(block), 2 * l2 + 1, 2 * l3 + 1)
             sums[l3].append(edges.contract(coupled, weight[:, None] * senders[l2]))
-        mixed = [mix(torch.cat(s, dim=2)) for mix, s in zip(self.mix, sums, strict=True)]
-        return torch.cat(mixed, dim=1)
+        return [torch.cat(s, dim=2) for s in sums]
 
 
 def _coupling_matrix(paths: list[tuple[int, int, int]], l_edge: int) -> np.ndarray:

@@ -9,8 +9,8 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from tlpot.graph import AtomGraph
+from tlpot.kernels import EdgeLists, Kernels
 from tlpot.nn.radial import BesselBasis
-from tlpot.segment import SegmentSum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,8 @@ class Edges:
         neighbor: [n_edges].
         n_atoms: number of atoms.
         slots: edges per atom in the padded layout, else None.
-        segment_sum: the scatter for the sorted layout.
+        kernels: who does the sums.
+        lists: the pairs by both ends, for the compiled kernels; None if torch does the sums.
     """
 
     distances: Tensor
@@ -35,7 +36,8 @@ class Edges:
     neighbor: Tensor
     n_atoms: int
     slots: int | None
-    segment_sum: SegmentSum
+    kernels: Kernels
+    lists: EdgeLists | None
 
     def contract(self, angular: Tensor, features: Tensor) -> Tensor:
         """Returns Σ_j Σ_k angular_ij[k, m] · features_ij[k, c] for each atom i.
@@ -53,7 +55,7 @@ class Edges:
         _, k, m = angular.shape
         if self.slots is None:
             messages = torch.bmm(angular.mT, features)
-            return self.segment_sum(messages, self.center, self.n_atoms)
+            return self.kernels.segment_sum(messages, self.center, self.n_atoms)
         rows = self.slots * k
         return torch.bmm(
             angular.reshape(self.n_atoms, rows, m).mT,
@@ -63,7 +65,7 @@ class Edges:
     def sum(self, values: Tensor) -> Tensor:
         """Sums a number per edge, [n_edges], over the neighbours: [n_atoms]."""
         if self.slots is None:
-            return self.segment_sum(values, self.center, self.n_atoms)
+            return self.kernels.segment_sum(values, self.center, self.n_atoms)
         return values.reshape(self.n_atoms, self.slots).sum(dim=1)
 
 
@@ -75,23 +77,25 @@ class EdgeEmbedding(nn.Module):
         cutoff: Å.
         n_basis: number of radial functions.
         power: of the envelope.
-        segment_sum: the scatter for the sorted layout.
+        kernels: who does the sums.
     """
 
     def __init__(
-        self, l_max: int, cutoff: float, n_basis: int, power: int, segment_sum: SegmentSum
+        self, l_max: int, cutoff: float, n_basis: int, power: int, kernels: Kernels
     ) -> None:
         super().__init__()
         self.harmonics = o3.SphericalHarmonics(
             list(range(l_max + 1)), normalize=False, normalization="component"
         )
         self.radial = BesselBasis(cutoff, n_basis, power)
-        self.segment_sum = segment_sum
+        self.l_max, self.kernels = l_max, kernels
 
     def forward(self, graph: AtomGraph) -> Edges:
         """Embeds the pairs in the precision of this module."""
         vectors = graph.edge_vectors().to(self.radial.wavenumbers().dtype)
         distances = torch.linalg.vector_norm(vectors, dim=1)
+        compiled = self.kernels.compiled(distances, self.l_max)
+        lists = EdgeLists.of(graph.center, graph.neighbor, graph.n_atoms) if compiled else None
         return Edges(
             distances=distances,
             harmonics=self.harmonics(vectors / distances[:, None]),
@@ -100,5 +104,6 @@ class EdgeEmbedding(nn.Module):
             neighbor=graph.neighbor,
             n_atoms=graph.n_atoms,
             slots=graph.slots,
-            segment_sum=self.segment_sum,
+            kernels=self.kernels,
+            lists=lists,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from tlpot.nn.channels import ChannelLinear
@@ -55,23 +56,23 @@ class Interaction(nn.Module):
         self.skip = None if first else ChannelLinears(min(l_in, l_out) + 1, n_channels)
         self.gain = None if first else ChannelLinear(n_species, n_channels)
 
-    def forward(self, features: Tensor, edges: Edges, embedding: Tensor, species: Tensor) -> Tensor:
-        """Maps features [n_atoms, (l_in+1)², c] to [n_atoms, (l_out+1)², c]."""
+    def forward(
+        self, features: Sequence[Tensor], edges: Edges, embedding: Tensor, species: Tensor
+    ) -> list[Tensor]:
+        """Maps features [n_atoms, 2l+1, c], one for each degree to l_in, to those to l_out."""
         senders = features if self.sender is None else self.sender(features)
         basis = self.convolution(senders, edges)
-        products = self.product(basis.transpose(0, 1).contiguous(), embedding, species)
-        updated = torch.cat(
-            [linear(x) for linear, x in zip(self.update, products, strict=True)]
-        ).transpose(0, 1)
+        products = self.product(basis, embedding, species, compiled=edges.lists is not None)
+        updated = [linear(x) for linear, x in zip(self.update, products, strict=True)]
         if self.skip is None or self.gain is None:
-            return updated.contiguous()
-        kept = self.skip(features[:, : self.skip.n_components])
-        kept = kept * self.gain(embedding).index_select(0, species)[:, None]
-        return torch.cat([updated[:, : kept.shape[1]] + kept, updated[:, kept.shape[1] :]], dim=1)
+            return updated
+        gain = self.gain(embedding).index_select(0, species)[:, None]
+        kept = self.skip(features)
+        return [x + gain * y for x, y in zip(updated, kept, strict=False)] + updated[len(kept) :]
 
 
 class ChannelLinears(nn.Module):
-    """A `ChannelLinear` of its own for each degree, on node-first features.
+    """A `ChannelLinear` of its own for each degree.
 
     Args:
         n_degrees: l_max + 1.
@@ -83,11 +84,7 @@ class ChannelLinears(nn.Module):
         self.linears = nn.ModuleList(
             ChannelLinear(n_channels, n_channels) for _ in range(n_degrees)
         )
-        self.n_components = n_degrees**2
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Maps [n_atoms, n_degrees², c] to the same shape."""
-        if len(self.linears) == 1:
-            return self.linears[0](features)
-        blocks = features.split([2 * l + 1 for l in range(len(self.linears))], dim=1)
-        return torch.cat([linear(x) for linear, x in zip(self.linears, blocks, strict=True)], dim=1)
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Maps [n_atoms, 2l+1, c] for each degree to the same; further degrees are left out."""
+        return [linear(x) for linear, x in zip(self.linears, features, strict=False)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlpot.kernels import ProductPlan, multiply
 from tlpot.nn.channels import ChannelLinear
 from tlpot.nn.constant import Constant
 from tlpot.nn.couplings import Monomial, ProductBasis, product_basis
@@ -63,32 +65,48 @@ class SymmetricProduct(nn.Module):
                 )
             )
         self.weights = ChannelLinear(n_species, sum(self.n_paths.values()) * n_channels)
+        terms = sorted({term for basis in bases.values() for term in _terms(basis)})
+        self.plan = ProductPlan(terms, l_in + 1, len(degrees), n_channels)
+        self.expansion = Constant(_expansion(bases, self.plan.order, total))
 
-    def forward(self, basis: Tensor, embedding: Tensor, species: Tensor) -> list[Tensor]:
+    def forward(
+        self,
+        basis: Sequence[Tensor],
+        embedding: Tensor,
+        species: Tensor,
+        *,
+        compiled: bool = False,
+    ) -> list[Tensor]:
         """Forms the products.
 
         Args:
-            basis: A, component-first [(l_in+1)², n_atoms, c].
+            basis: A, [n_atoms, 2l+1, c] for each degree.
             embedding: of the elements, [n_elements, n_species].
             species: index of each atom's element, [n_atoms].
+            compiled: let the compiled kernels do it.
 
         Returns:
-            B for each degree L, [2L+1, n_atoms, c].
+            B, likewise.
         """
-        _, n_atoms, c = basis.shape
-        table = self.weights(embedding).view(len(embedding), -1, c).transpose(0, 1)
-        weights = iter(table.index_select(1, species).split(list(self.n_paths.values())))
-        products = basis
-        terms: list[list[Tensor]] = [[] for _ in self.degrees]
+        table = self.weights(embedding).view(len(embedding), -1, self.n_channels)
+        if compiled:
+            return multiply(self.plan, self.expansion() @ table, species, basis)
+        factors = torch.cat(list(basis), dim=1).transpose(0, 1).contiguous()
+        _, n_atoms, c = factors.shape
+        weights = iter(
+            table.transpose(0, 1).index_select(1, species).split(list(self.n_paths.values()))
+        )
+        products = factors
+        results: list[list[Tensor]] = [[] for _ in self.degrees]
         for order, couplings in enumerate(self.couplings, start=1):
             if order > 1:
-                products = self.gathers[order - 2](products, basis)
+                products = self.gathers[order - 2](products, factors)
             coupled = couplings() @ products.reshape(len(products), -1)
             blocks = coupled.split([self.n_paths[order, L] * (2 * L + 1) for L in self.degrees])
             for k, (degree, block) in enumerate(zip(self.degrees, blocks, strict=True)):
                 by_path = block.view(-1, 2 * degree + 1, n_atoms, c)
-                terms[k].append((by_path * next(weights)[:, None]).sum(dim=0))
-        return [torch.stack(by_order).sum(dim=0) for by_order in terms]
+                results[k].append((by_path * next(weights)[:, None]).sum(dim=0))
+        return [torch.stack(r).sum(dim=0).transpose(0, 1) for r in results]
 
 
 class _Gather(nn.Module):
@@ -104,6 +122,33 @@ class _Gather(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         return a.index_select(0, self.left) * b.index_select(0, self.right)
+
+
+def _terms(basis: ProductBasis) -> list[tuple[Monomial, int]]:
+    """Lists which monomial adds to which component of the result, L² + m."""
+    monomials, components = np.nonzero(np.abs(basis.coefficients).max(axis=0).T > 1e-12)
+    first = basis.degree**2
+    return [
+        (basis.monomials[m], first + int(c)) for m, c in zip(monomials, components, strict=True)
+    ]
+
+
+def _expansion(
+    bases: dict[tuple[int, int], ProductBasis],
+    terms: list[tuple[Monomial, int]],
+    n_paths: dict[int, int],
+) -> np.ndarray:
+    """Returns [n_terms, Σ n_paths]: what each path gives to the coefficient of each term."""
+    place = {term: k for k, term in enumerate(terms)}
+    blocks = []
+    for (_, degree), basis in bases.items():
+        block = np.zeros((len(terms), basis.n_paths))
+        for monomial, component in _terms(basis):
+            column = basis.monomials.index(monomial)
+            values = basis.coefficients[:, component - degree**2, column]
+            block[place[monomial, component]] = values / math.sqrt(n_paths[degree])
+        blocks.append(block)
+    return np.concatenate(blocks, axis=1)
 
 
 def _stack(bases: list[ProductBasis], table: list[Monomial], n_paths: dict[int, int]) -> np.ndarray:

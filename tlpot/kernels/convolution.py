@@ -1,0 +1,247 @@
+"""The neighbour sum A_i = Σ_j Σ_paths R_ij C Y_ij h_j, differentiable twice."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tlpot.kernels.build import library
+from tlpot.kernels.pointers import (
+    ConvolutionData,
+    ConvolutionTables,
+    contiguous,
+    index32,
+    pointer,
+    pointers,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EdgeLists:
+    """Directed edges sorted by center, listed by both ends.
+
+    Attributes:
+        center: [n_edges], ascending.
+        neighbor: [n_edges].
+        first: [n_atoms + 1]; edges first[i] to first[i+1] have center i.
+        into: [n_nodes + 1].
+        order: [n_edges]; edges order[into[j]] to order[into[j+1]] have neighbor j.
+    """
+
+    center: Tensor
+    neighbor: Tensor
+    first: Tensor
+    into: Tensor
+    order: Tensor
+
+    @classmethod
+    def of(cls, center: Tensor, neighbor: Tensor, n_atoms: int) -> EdgeLists:
+        """Lists the edges of a graph on the CPU."""
+        first, _ = _group(center, n_atoms)
+        into, order = _group(neighbor, n_atoms)
+        return cls(center=center, neighbor=neighbor, first=first, into=into, order=order)
+
+    def between(self, begin: int, end: int) -> EdgeLists:
+        """Returns the edges of the centers from `begin` to `end`, counted from there."""
+        low, high = int(self.first[begin]), int(self.first[end])
+        neighbor = self.neighbor[low:high]
+        into, order = _group(neighbor, len(self.into) - 1)
+        return EdgeLists(
+            center=self.center[low:high] - begin,
+            neighbor=neighbor,
+            first=self.first[begin : end + 1] - low,
+            into=into,
+            order=order,
+        )
+
+
+def _group(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    into, order = index.new_empty(n + 1), torch.empty_like(index)
+    group = library(torch.float32).tlpot_group_edges
+    group.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64] + [ctypes.c_void_p] * 2
+    group(index.data_ptr(), len(index), n, into.data_ptr(), order.data_ptr())
+    return into, order
+
+
+class ConvolutionPlan:
+    """The couplings of a convolution, as tables.
+
+    Args:
+        paths: (harmonic degree, sender degree, message degree), ordered by message degree.
+        couplings: [n_harmonics, Σ_paths (2 l_sender + 1)(2 l_message + 1)].
+        n_channels: channels.
+    """
+
+    def __init__(
+        self, paths: Sequence[tuple[int, int, int]], couplings: NDArray[np.float64], n_channels: int
+    ) -> None:
+        self._arguments = (paths, couplings, n_channels)
+        self.n_channels = n_channels
+        self.sender_degrees = max(l for _, l, _ in paths) + 1
+        self.fan_in = [sum(p[2] == l for p in paths) for l in range(max(p[2] for p in paths) + 1)]
+        rows, seen, offset = [], [0] * len(self.fan_in), 0
+        for _, l2, l3 in paths:
+            rows.append((l2, l3, offset, seen[l3], self.fan_in[l3]))
+            seen[l3] += 1
+            offset += (2 * l2 + 1) * (2 * l3 + 1)
+        self._paths = index32(rows)
+        harmonic, angular = np.nonzero(couplings)
+        by_output = np.lexsort((harmonic, angular))
+        self._places = index32(np.stack([angular, harmonic], 1)[by_output])
+        exact = torch.from_numpy(couplings[harmonic, angular][by_output])
+        self._values = {t: exact.to(t).contiguous() for t in (torch.float32, torch.float64)}
+        sizes = (n_channels, len(paths), offset, len(exact), len(couplings))
+        self._tables = {
+            dtype: ConvolutionTables(
+                *sizes, self._paths.data_ptr(), self._places.data_ptr(), values.data_ptr()
+            )
+            for dtype, values in self._values.items()
+        }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConvolutionPlan:
+        return self  # never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ConvolutionPlan, self._arguments
+
+    def call(self, kernel: str, like: Tensor, data: ConvolutionData, dual: bool) -> None:
+        """Runs one kernel in the precision of `like`."""
+        function = getattr(library(like.dtype), f"tlpot_{kernel}")
+        function(ctypes.byref(self._tables[like.dtype]), ctypes.byref(data), int(dual))
+
+    def outputs(self, like: Tensor, n_atoms: int) -> list[Tensor]:
+        """Makes room for the messages, [n_atoms, 2l+1, paths·channels] by degree."""
+        return [
+            like.new_empty((n_atoms, 2 * l + 1, n * self.n_channels))
+            for l, n in enumerate(self.fan_in)
+        ]
+
+
+def convolve(
+    plan: ConvolutionPlan,
+    edges: EdgeLists,
+    harmonics: Tensor,
+    weights: Tensor,
+    senders: Sequence[Tensor],
+) -> list[Tensor]:
+    """Sums weighted, coupled features over the neighbours.
+
+    Args:
+        plan: the couplings.
+        edges: who is whose neighbour.
+        harmonics: [n_edges, n_harmonics].
+        weights: [n_edges, n_paths · n_channels].
+        senders: [n_nodes, 2l+1, n_channels] by degree.
+
+    Returns:
+        [n_atoms, 2l+1, n_paths of l · n_channels] by degree.
+    """
+    return list(_Convolve.apply(plan, edges, harmonics, weights, *senders))
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: ConvolutionPlan,
+        edges: EdgeLists,
+        harmonics: Tensor,
+        weights: Tensor,
+        *senders: Tensor,
+    ) -> tuple[Tensor, ...]:
+        harmonics, weights = harmonics.contiguous(), weights.contiguous()
+        held = [h.contiguous() for h in senders]
+        ctx.plan, ctx.edges = plan, edges
+        ctx.save_for_backward(harmonics, weights, *held)
+        out = plan.outputs(weights, len(edges.first) - 1)
+        data = _data(edges, harmonics, weights, held)
+        data.out = pointers(out)
+        plan.call("convolve", weights, data, dual=False)
+        return tuple(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        needed = tuple(ctx.needs_input_grad[2:])
+        found = _ConvolveGradient.apply(ctx.plan, ctx.edges, needed, *ctx.saved_tensors, *grads)
+        return (None, None, *found)
+
+
+class _ConvolveGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: ConvolutionPlan,
+        edges: EdgeLists,
+        needed: tuple[bool, ...],
+        *tensors: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        ctx.set_materialize_grads(False)
+        harmonics, weights, *rest = (t.contiguous() for t in tensors)
+        senders, grads = rest[: plan.sender_degrees], rest[plan.sender_degrees :]
+        ctx.plan, ctx.edges = plan, edges
+        ctx.save_for_backward(harmonics, weights, *senders, *grads)
+        data = _data(edges, harmonics, weights, senders)
+        data.grad = pointers(grads)
+        return _gradients(plan, data, harmonics, weights, senders, needed, dual=False)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *directions: Tensor | None) -> tuple[Any, ...]:
+        plan: ConvolutionPlan = ctx.plan
+        harmonics, weights, *rest = ctx.saved_tensors
+        senders, grads = rest[: plan.sender_degrees], rest[plan.sender_degrees :]
+        d_harmonics, d_weights, *d_senders = contiguous(directions)
+        data = _data(ctx.edges, harmonics, weights, senders)
+        data.grad = pointers(grads)
+        data.d_harmonics, data.d_weights = pointer(d_harmonics), pointer(d_weights)
+        data.d_senders = pointers(d_senders)
+        needed = ctx.needs_input_grad[3 : 5 + len(senders)]
+        found = _gradients(plan, data, harmonics, weights, senders, needed, dual=True)
+        along = plan.outputs(weights, len(ctx.edges.first) - 1)
+        data.out = pointers(along)
+        plan.call("convolve", weights, data, dual=True)
+        return (None, None, None, *found, *along)
+
+
+def _data(
+    edges: EdgeLists, harmonics: Tensor, weights: Tensor, senders: Sequence[Tensor]
+) -> ConvolutionData:
+    data = ConvolutionData()
+    data.n_atoms, data.n_nodes = len(edges.first) - 1, len(edges.into) - 1
+    data.n_edges, data.n_threads = len(edges.center), torch.get_num_threads()
+    data.first, data.neighbor = edges.first.data_ptr(), edges.neighbor.data_ptr()
+    data.center = edges.center.data_ptr()
+    data.into, data.order = edges.into.data_ptr(), edges.order.data_ptr()
+    data.harmonics, data.weights = harmonics.data_ptr(), weights.data_ptr()
+    data.senders = pointers(senders)
+    return data
+
+
+def _gradients(
+    plan: ConvolutionPlan,
+    data: ConvolutionData,
+    harmonics: Tensor,
+    weights: Tensor,
+    senders: Sequence[Tensor],
+    needed: Sequence[bool],
+    *,
+    dual: bool,
+) -> tuple[Tensor | None, ...]:
+    by_harmonics = torch.empty_like(harmonics) if needed[0] else None
+    by_weights = torch.empty_like(weights) if needed[1] else None
+    if needed[0] or needed[1]:
+        data.grad_harmonics, data.grad_weights = pointer(by_harmonics), pointer(by_weights)
+        plan.call("convolve_edges", weights, data, dual=dual)
+    if not any(needed[2:]):
+        return by_harmonics, by_weights, *(None for _ in senders)
+    by_senders = [torch.zeros_like(h) for h in senders]
+    data.grad_senders = pointers(by_senders)
+    plan.call("convolve_senders", weights, data, dual=dual)
+    return by_harmonics, by_weights, *by_senders

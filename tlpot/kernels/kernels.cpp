@@ -1,0 +1,469 @@
+// The two sums in which an equivariant network on a CPU spends its time, in plain C++.
+//
+// Channels never mix in either, so each is a loop over blocks of channels held in one vector
+// register. Every kernel exists once, as a template on the scalar, the width of the block and on
+// whether it also carries a first-order perturbation ("dual"), which is what second derivatives
+// (forces in a loss) need.
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static int omp_get_thread_num() { return 0; }
+#endif
+
+namespace {
+
+template <class T, int W> struct Vector {
+    typedef T type __attribute__((vector_size(W * sizeof(T))));
+};
+template <class T> struct Vector<T, 1> {
+    typedef T type;
+};
+
+template <class V, class T> inline V load(const T *from) {
+    V value;
+    std::memcpy(&value, from, sizeof(V));
+    return value;
+}
+template <class V, class T> inline void store(T *to, const V &value) {
+    std::memcpy(to, &value, sizeof(V));
+}
+template <class V, class T> inline void add(T *to, const V &value) {
+    store(to, V(load<V>(to) + value));
+}
+template <class T, int W> inline T sum(const typename Vector<T, W>::type &value) {
+    T lanes[W];
+    std::memcpy(lanes, &value, sizeof(lanes));
+    T total = 0;
+    for (int k = 0; k < W; ++k) total += lanes[k];
+    return total;
+}
+
+constexpr int MAX_L = 4; // degrees 0 to 3
+
+} // namespace
+
+// What a convolution is given. Tensors are contiguous; those named d_* are perturbations and may
+// be null. `out` and `grad` are blocks [n_atoms, 2 l + 1, paths of l, n_channels] by degree.
+struct ConvolutionTables {
+    int64_t n_channels, n_paths, n_angular, n_couplings, n_harmonics;
+    const int32_t *paths;    // [n_paths, 5]: sender degree, message degree, angular offset,
+                             //               place among the paths of the degree, their number
+    const int32_t *places;   // [n_couplings, 2]: angular index, harmonic index
+    const void *couplings;   // [n_couplings]
+};
+
+struct ConvolutionData {
+    int64_t n_atoms, n_nodes, n_edges, n_threads;
+    const int64_t *first;    // [n_atoms + 1], edges of each center
+    const int64_t *neighbor; // [n_edges]
+    const int64_t *center;   // [n_edges]
+    const int64_t *into;     // [n_nodes + 1], edges into each neighbor, by `order`
+    const int64_t *order;    // [n_edges]
+    const void *harmonics, *d_harmonics;          // [n_edges, n_harmonics]
+    const void *weights, *d_weights;              // [n_edges, n_paths, n_channels]
+    const void *senders[MAX_L], *d_senders[MAX_L]; // [n_nodes, 2 l + 1, n_channels]
+    const void *grad[MAX_L];
+    void *out[MAX_L];
+    void *grad_harmonics, *grad_weights;
+    void *grad_senders[MAX_L]; // added to
+};
+
+namespace {
+
+template <class T> struct Angular {
+    // Y coupled with the Clebsch–Gordan coefficients, for one edge
+    static void expand(const ConvolutionTables &t, const T *y, T *angular) {
+        std::memset(angular, 0, t.n_angular * sizeof(T));
+        const T *c = static_cast<const T *>(t.couplings);
+        for (int64_t k = 0; k < t.n_couplings; ++k)
+            angular[t.places[2 * k]] += c[k] * y[t.places[2 * k + 1]];
+    }
+    static void collect(const ConvolutionTables &t, const T *angular, T *y) {
+        std::memset(y, 0, t.n_harmonics * sizeof(T));
+        const T *c = static_cast<const T *>(t.couplings);
+        for (int64_t k = 0; k < t.n_couplings; ++k)
+            y[t.places[2 * k + 1]] += c[k] * angular[t.places[2 * k]];
+    }
+};
+
+// Calls f with the two sizes as constants, so that the loops over components unroll.
+template <class F> inline void dispatch(int l2, int l3, F &&f) {
+    using std::integral_constant;
+#define TLPOT_CASE(a, b)                                                                           \
+    case (a) * MAX_L + (b):                                                                        \
+        return f(integral_constant<int, 2 * (a) + 1>(), integral_constant<int, 2 * (b) + 1>());
+#define TLPOT_ROW(a) TLPOT_CASE(a, 0) TLPOT_CASE(a, 1) TLPOT_CASE(a, 2) TLPOT_CASE(a, 3)
+    switch (l2 * MAX_L + l3) { TLPOT_ROW(0) TLPOT_ROW(1) TLPOT_ROW(2) TLPOT_ROW(3) }
+#undef TLPOT_ROW
+#undef TLPOT_CASE
+}
+
+template <class T, int W, bool DUAL>
+void convolve(const ConvolutionTables &t, const ConvolutionData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels, P = t.n_paths;
+    const T *Y = static_cast<const T *>(d.harmonics), *dY = static_cast<const T *>(d.d_harmonics);
+    const T *R = static_cast<const T *>(d.weights), *dR = static_cast<const T *>(d.d_weights);
+#pragma omp parallel num_threads(d.n_threads)
+    {
+        std::vector<T> angular, d_angular;
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < d.n_atoms; ++i) {
+            const int64_t e0 = d.first[i], n = d.first[i + 1] - e0;
+            angular.resize(n * t.n_angular);
+            for (int64_t e = 0; e < n; ++e)
+                Angular<T>::expand(t, Y + (e0 + e) * t.n_harmonics, &angular[e * t.n_angular]);
+            if (DUAL) {
+                d_angular.assign(n * t.n_angular, T(0));
+                for (int64_t e = 0; e < n && dY; ++e)
+                    Angular<T>::expand(t, dY + (e0 + e) * t.n_harmonics,
+                                       &d_angular[e * t.n_angular]);
+            }
+            for (int64_t p = 0; p < P; ++p) {
+                const int32_t *path = t.paths + 5 * p;
+                const int l2 = path[0], l3 = path[1], offset = path[2];
+                const int64_t row = path[4] * C;
+                dispatch(l2, l3, [&](auto m2_, auto m3_) {
+                    constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
+                    T *to = static_cast<T *>(d.out[l3]) + i * M3 * row + path[3] * C;
+                    const T *h = static_cast<const T *>(d.senders[l2]);
+                    const T *dh = DUAL ? static_cast<const T *>(d.d_senders[l2]) : nullptr;
+                    for (int64_t c = 0; c < C; c += W) {
+                        V total[M3] = {};
+                        for (int64_t e = 0; e < n; ++e) {
+                            const int64_t place = (e0 + e) * P * C + p * C + c;
+                            const T *x = h + d.neighbor[e0 + e] * M2 * C + c;
+                            const T *a = &angular[e * t.n_angular + offset];
+                            const V r = load<V>(R + place);
+                            if (!DUAL) {
+                                for (int m2 = 0; m2 < M2; ++m2) {
+                                    const V s = r * load<V>(x + m2 * C);
+                                    for (int m3 = 0; m3 < M3; ++m3) total[m3] += a[m2 * M3 + m3] * s;
+                                }
+                                continue;
+                            }
+                            const T *da = &d_angular[e * t.n_angular + offset];
+                            for (int m2 = 0; m2 < M2; ++m2) {
+                                const V value = load<V>(x + m2 * C), s = r * value;
+                                V ds = {};
+                                if (dR) ds += load<V>(dR + place) * value;
+                                if (dh) ds += r * load<V>(dh + d.neighbor[e0 + e] * M2 * C + c + m2 * C);
+                                for (int m3 = 0; m3 < M3; ++m3)
+                                    total[m3] += a[m2 * M3 + m3] * ds + da[m2 * M3 + m3] * s;
+                            }
+                        }
+                        for (int m3 = 0; m3 < M3; ++m3) store(to + m3 * row + c, total[m3]);
+                    }
+                });
+            }
+        }
+    }
+}
+
+// Gradients by harmonics and weights: one edge at a time.
+template <class T, int W, bool DUAL>
+void convolve_edges(const ConvolutionTables &t, const ConvolutionData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels, P = t.n_paths;
+    const T *Y = static_cast<const T *>(d.harmonics), *dY = static_cast<const T *>(d.d_harmonics);
+    const T *R = static_cast<const T *>(d.weights), *dR = static_cast<const T *>(d.d_weights);
+    T *gY = static_cast<T *>(d.grad_harmonics), *gR = static_cast<T *>(d.grad_weights);
+#pragma omp parallel num_threads(d.n_threads)
+    {
+        std::vector<T> angular(t.n_angular), d_angular(t.n_angular), grad(t.n_angular);
+#pragma omp for schedule(static)
+        for (int64_t e = 0; e < d.n_edges; ++e) {
+            const int64_t i = d.center[e], j = d.neighbor[e];
+            Angular<T>::expand(t, Y + e * t.n_harmonics, angular.data());
+            if (DUAL && dY) Angular<T>::expand(t, dY + e * t.n_harmonics, d_angular.data());
+            for (int64_t p = 0; p < P; ++p) {
+                const int32_t *path = t.paths + 5 * p;
+                const int l2 = path[0], l3 = path[1], offset = path[2];
+                const int64_t row = path[4] * C;
+                dispatch(l2, l3, [&](auto m2_, auto m3_) {
+                    constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
+                    const T *from = static_cast<const T *>(d.grad[l3]) + i * M3 * row + path[3] * C;
+                    const T *x = static_cast<const T *>(d.senders[l2]) + j * M2 * C;
+                    const T *dx = DUAL && d.d_senders[l2]
+                                      ? static_cast<const T *>(d.d_senders[l2]) + j * M2 * C
+                                      : nullptr;
+                    const T *a = &angular[offset], *da = &d_angular[offset];
+                    V total[M2 * M3] = {};
+                    for (int64_t c = 0; c < C; c += W) {
+                        const int64_t place = e * P * C + p * C + c;
+                        const V r = load<V>(R + place);
+                        const V dr = DUAL && dR ? load<V>(dR + place) : V{};
+                        V g[M3], weight = {};
+                        for (int m3 = 0; m3 < M3; ++m3) g[m3] = load<V>(from + m3 * row + c);
+                        for (int m2 = 0; m2 < M2; ++m2) {
+                            const V value = load<V>(x + m2 * C + c);
+                            const V change = DUAL && dx ? load<V>(dx + m2 * C + c) : V{};
+                            V s = {}, ds = {};
+                            const V product = DUAL ? V(dr * value + r * change) : V(r * value);
+                            for (int m3 = 0; m3 < M3; ++m3) {
+                                s += a[m2 * M3 + m3] * g[m3];
+                                if (DUAL) ds += da[m2 * M3 + m3] * g[m3];
+                                total[m2 * M3 + m3] += product * g[m3];
+                            }
+                            weight += DUAL ? V(value * ds + change * s) : V(value * s);
+                        }
+                        if (gR) store(gR + place, weight);
+                    }
+                    for (int m = 0; m < M2 * M3; ++m) grad[offset + m] = sum<T, W>(total[m]);
+                });
+            }
+            if (gY) Angular<T>::collect(t, grad.data(), gY + e * t.n_harmonics);
+        }
+    }
+}
+
+// Gradient by the senders' features: one sender at a time, over the edges that leave it.
+template <class T, int W, bool DUAL>
+void convolve_senders(const ConvolutionTables &t, const ConvolutionData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels, P = t.n_paths;
+    const T *Y = static_cast<const T *>(d.harmonics), *dY = static_cast<const T *>(d.d_harmonics);
+    const T *R = static_cast<const T *>(d.weights), *dR = static_cast<const T *>(d.d_weights);
+#pragma omp parallel num_threads(d.n_threads)
+    {
+        std::vector<T> angular(t.n_angular), d_angular(t.n_angular);
+#pragma omp for schedule(static)
+        for (int64_t j = 0; j < d.n_nodes; ++j)
+            for (int64_t k = d.into[j]; k < d.into[j + 1]; ++k) {
+                const int64_t e = d.order[k], i = d.center[e];
+                Angular<T>::expand(t, Y + e * t.n_harmonics, angular.data());
+                if (DUAL && dY) Angular<T>::expand(t, dY + e * t.n_harmonics, d_angular.data());
+                for (int64_t p = 0; p < P; ++p) {
+                    const int32_t *path = t.paths + 5 * p;
+                    const int l2 = path[0], l3 = path[1], offset = path[2];
+                    const int64_t row = path[4] * C;
+                    dispatch(l2, l3, [&](auto m2_, auto m3_) {
+                        constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
+                        const T *from =
+                            static_cast<const T *>(d.grad[l3]) + i * M3 * row + path[3] * C;
+                        T *to = static_cast<T *>(d.grad_senders[l2]) + j * M2 * C;
+                        const T *a = &angular[offset], *da = &d_angular[offset];
+                        for (int64_t c = 0; c < C; c += W) {
+                            const int64_t place = e * P * C + p * C + c;
+                            const V r = load<V>(R + place);
+                            const V dr = DUAL && dR ? load<V>(dR + place) : V{};
+                            V g[M3];
+                            for (int m3 = 0; m3 < M3; ++m3) g[m3] = load<V>(from + m3 * row + c);
+                            for (int m2 = 0; m2 < M2; ++m2) {
+                                V s = {}, ds = {};
+                                for (int m3 = 0; m3 < M3; ++m3) {
+                                    s += a[m2 * M3 + m3] * g[m3];
+                                    if (DUAL) ds += da[m2 * M3 + m3] * g[m3];
+                                }
+                                add(to + m2 * C + c, DUAL ? V(r * ds + dr * s) : V(r * s));
+                            }
+                        }
+                    });
+                }
+            }
+    }
+}
+
+} // namespace
+
+// What a symmetric product is given: out_o = Σ_t w_t x_i x_j x_k, one polynomial for each
+// output o. A term is (i, j, k, o) with the pair (i, j) shared by consecutive terms; the index
+// `n_in` stands for the constant one.
+struct ProductTables {
+    int64_t n_channels, n_in, n_out, n_pairs, n_terms, n_elements;
+    const int32_t *pairs; // [n_pairs, 3]: i, j, first term
+    const int32_t *terms; // [n_terms, 2]: k, o
+};
+
+struct ProductData {
+    int64_t n_atoms, n_threads;
+    const int64_t *species;      // [n_atoms]
+    const int32_t *in_place;     // [n_in, 2]: degree, component
+    const int32_t *out_place;    // [n_out, 2]
+    const void *coefficients, *d_coefficients; // [n_elements, n_terms, n_channels]
+    const void *inputs[MAX_L], *d_inputs[MAX_L];      // [n_atoms, 2 l + 1, n_channels]
+    const void *grad[MAX_L];
+    void *out[MAX_L];
+    void *grad_inputs[MAX_L];
+    void *grad_coefficients; // [n_threads, n_elements, n_terms, n_channels], added to
+};
+
+namespace {
+
+constexpr int MAX_K = MAX_L * MAX_L + 1;
+
+template <class T> inline int64_t place_of(const int32_t *place, int64_t n, int64_t C) {
+    return (n * (2 * place[0] + 1) + place[1]) * C;
+}
+
+template <class V, class T>
+inline void gather(V *to, const int32_t *places, int64_t count, const void *const *from, int64_t n,
+                   int64_t C, int64_t c) {
+    for (int64_t k = 0; k < count; ++k) {
+        const T *source = static_cast<const T *>(from[places[2 * k]]);
+        to[k] = source ? load<V>(source + place_of<T>(places + 2 * k, n, C) + c) : V{};
+    }
+}
+
+template <class V, class T>
+inline void scatter(const V *from, const int32_t *places, int64_t count, void *const *to, int64_t n,
+                    int64_t C, int64_t c) {
+    for (int64_t k = 0; k < count; ++k)
+        store(static_cast<T *>(to[places[2 * k]]) + place_of<T>(places + 2 * k, n, C) + c, from[k]);
+}
+
+template <class T, int W> void multiply(const ProductTables &t, const ProductData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels;
+    const T *coefficients = static_cast<const T *>(d.coefficients);
+#pragma omp parallel for schedule(static) num_threads(d.n_threads)
+    for (int64_t n = 0; n < d.n_atoms; ++n)
+        for (int64_t c = 0; c < C; c += W) {
+            V x[MAX_K], out[MAX_K] = {};
+            gather<V, T>(x, d.in_place, t.n_in, d.inputs, n, C, c);
+            x[t.n_in] = V{} + T(1);
+            const T *w = coefficients + d.species[n] * t.n_terms * C + c;
+            for (int64_t q = 0; q < t.n_pairs; ++q) {
+                const int32_t *pair = t.pairs + 3 * q;
+                const V product = x[pair[0]] * x[pair[1]];
+                for (int64_t k = pair[2]; k < pair[5]; ++k)
+                    out[t.terms[2 * k + 1]] += load<V>(w + k * C) * (product * x[t.terms[2 * k]]);
+            }
+            scatter<V, T>(out, d.out_place, t.n_out, d.out, n, C, c);
+        }
+}
+
+template <class T, int W> void multiply_backward(const ProductTables &t, const ProductData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels;
+    const T *coefficients = static_cast<const T *>(d.coefficients);
+#pragma omp parallel for schedule(static) num_threads(d.n_threads)
+    for (int64_t n = 0; n < d.n_atoms; ++n)
+        for (int64_t c = 0; c < C; c += W) {
+            V x[MAX_K], g[MAX_K], out[MAX_K] = {};
+            gather<V, T>(x, d.in_place, t.n_in, d.inputs, n, C, c);
+            gather<V, T>(g, d.out_place, t.n_out, d.grad, n, C, c);
+            x[t.n_in] = V{} + T(1);
+            const int64_t place = d.species[n] * t.n_terms * C + c;
+            const T *w = coefficients + place;
+            T *gw = d.grad_coefficients
+                        ? static_cast<T *>(d.grad_coefficients) + place +
+                              omp_get_thread_num() * t.n_elements * t.n_terms * C
+                        : nullptr;
+            for (int64_t q = 0; q < t.n_pairs; ++q) {
+                const int32_t *pair = t.pairs + 3 * q;
+                const V product = x[pair[0]] * x[pair[1]];
+                V s = {};
+                for (int64_t k = pair[2]; k < pair[5]; ++k) {
+                    const int32_t i = t.terms[2 * k], o = t.terms[2 * k + 1];
+                    const V wg = load<V>(w + k * C) * g[o];
+                    s += wg * x[i];
+                    out[i] += wg * product;
+                    if (gw) add(gw + k * C, V(g[o] * (product * x[i])));
+                }
+                out[pair[0]] += s * x[pair[1]];
+                out[pair[1]] += s * x[pair[0]];
+            }
+            scatter<V, T>(out, d.in_place, t.n_in, d.grad_inputs, n, C, c);
+        }
+}
+
+// The derivative of `multiply_backward` along d_inputs and d_coefficients, seen from behind: `out`
+// receives the gradient by its `grad`, `grad_inputs` and `grad_coefficients` those by its other inputs.
+template <class T, int W> void multiply_dual(const ProductTables &t, const ProductData &d) {
+    typedef typename Vector<T, W>::type V;
+    const int64_t C = t.n_channels;
+    const T *coefficients = static_cast<const T *>(d.coefficients);
+    const T *d_coefficients = static_cast<const T *>(d.d_coefficients);
+#pragma omp parallel for schedule(static) num_threads(d.n_threads)
+    for (int64_t n = 0; n < d.n_atoms; ++n)
+        for (int64_t c = 0; c < C; c += W) {
+            V x[MAX_K], dx[MAX_K], g[MAX_K], out[MAX_K] = {}, gx[MAX_K] = {};
+            gather<V, T>(x, d.in_place, t.n_in, d.inputs, n, C, c);
+            gather<V, T>(dx, d.in_place, t.n_in, d.d_inputs, n, C, c);
+            gather<V, T>(g, d.out_place, t.n_out, d.grad, n, C, c);
+            x[t.n_in] = V{} + T(1);
+            dx[t.n_in] = V{};
+            const int64_t place = d.species[n] * t.n_terms * C + c;
+            const T *w = coefficients + place;
+            const T *dw = d_coefficients ? d_coefficients + place : nullptr;
+            T *gw = d.grad_coefficients
+                        ? static_cast<T *>(d.grad_coefficients) + place +
+                              omp_get_thread_num() * t.n_elements * t.n_terms * C
+                        : nullptr;
+            for (int64_t q = 0; q < t.n_pairs; ++q) {
+                const int32_t *pair = t.pairs + 3 * q;
+                const V xi = x[pair[0]], xj = x[pair[1]];
+                const V dxi = dx[pair[0]], dxj = dx[pair[1]];
+                const V product = xi * xj, d_product = dxi * xj + xi * dxj;
+                V s = {}, ds = {};
+                for (int64_t k = pair[2]; k < pair[5]; ++k) {
+                    const int32_t i = t.terms[2 * k], o = t.terms[2 * k + 1];
+                    const V weight = load<V>(w + k * C);
+                    const V change = d_product * x[i] + product * dx[i];
+                    const V wg = weight * g[o];
+                    out[o] += weight * change;
+                    s += wg * x[i];
+                    ds += wg * dx[i];
+                    gx[i] += wg * d_product;
+                    if (gw) add(gw + k * C, V(g[o] * change));
+                    if (dw) {
+                        const V along = load<V>(dw + k * C), dwg = along * g[o];
+                        out[o] += along * (product * x[i]);
+                        ds += dwg * x[i];
+                        gx[i] += dwg * product;
+                    }
+                }
+                gx[pair[0]] += ds * xj + s * dxj;
+                gx[pair[1]] += ds * xi + s * dxi;
+            }
+            scatter<V, T>(out, d.out_place, t.n_out, d.out, n, C, c);
+            scatter<V, T>(gx, d.in_place, t.n_in, d.grad_inputs, n, C, c);
+        }
+}
+
+// Calls `kernel<T, W>` with blocks of 32 bytes where they divide the channels, else one by one.
+#define TLPOT_WIDTHS(kernel, C, ...)                                                               \
+    do {                                                                                           \
+        constexpr int full = 32 / sizeof(TLPOT_SCALAR);                                            \
+        if ((C) % full == 0) kernel<TLPOT_SCALAR, full __VA_ARGS__>(*t, *d);                       \
+        else kernel<TLPOT_SCALAR, 1 __VA_ARGS__>(*t, *d);                                          \
+    } while (0)
+
+} // namespace
+
+#define TLPOT_CONVOLUTION(kernel)                                                                  \
+    void tlpot_##kernel(const ConvolutionTables *t, const ConvolutionData *d, int dual) {          \
+        if (dual) TLPOT_WIDTHS(kernel, t->n_channels, , true);                                     \
+        else TLPOT_WIDTHS(kernel, t->n_channels, , false);                                         \
+    }
+#define TLPOT_PRODUCT(kernel)                                                                      \
+    void tlpot_##kernel(const ProductTables *t, const ProductData *d) {                            \
+        TLPOT_WIDTHS(kernel, t->n_channels, );                                                     \
+    }
+
+extern "C" {
+
+TLPOT_CONVOLUTION(convolve)
+TLPOT_CONVOLUTION(convolve_edges)
+TLPOT_CONVOLUTION(convolve_senders)
+TLPOT_PRODUCT(multiply)
+TLPOT_PRODUCT(multiply_backward)
+TLPOT_PRODUCT(multiply_dual)
+
+// Lists the edges by `neighbor`: into [n_nodes + 1] and order [n_edges].
+void tlpot_group_edges(const int64_t *neighbor, int64_t n_edges, int64_t n_nodes, int64_t *into,
+                 int64_t *order) {
+    std::memset(into, 0, (n_nodes + 1) * sizeof(int64_t));
+    for (int64_t e = 0; e < n_edges; ++e) ++into[neighbor[e] + 1];
+    for (int64_t j = 0; j < n_nodes; ++j) into[j + 1] += into[j];
+    std::vector<int64_t> next(into, into + n_nodes);
+    for (int64_t e = 0; e < n_edges; ++e) order[next[neighbor[e]]++] = e;
+}
+}
