@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.graph import AtomGraph
+from tlpot.graph import AtomGraph, Layout
 from tlpot.segment import segment_sum
 
 
@@ -43,6 +43,12 @@ class EnergyModel(Protocol):
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64."""
         ...
+
+
+def layout_of(model: EnergyModel) -> Layout:
+    """Returns the layout that a model likes: its attribute ``layout``, if it has one."""
+    layout: Layout = getattr(model, "layout", "auto")
+    return layout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +96,7 @@ def evaluate(
         positions = graph.positions.detach()
         if forces:
             positions.requires_grad_(True)
-        strained = replace(graph, positions=positions)
+        strained = replace(graph, positions=positions, once=not create_graph)
         inputs = [positions] if forces else []
         if stress:
             strained, strain = _strain(strained)

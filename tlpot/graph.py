@@ -42,6 +42,8 @@ class AtomGraph:
         slots: edges per atom in the padded layout, else None.
         charge: [n_systems], e.
         spin: [n_systems], multiplicity 2S + 1.
+        once: the energy will be differentiated once at most, so a model need not keep what
+            second derivatives take and may bound its memory.
     """
 
     positions: Tensor
@@ -56,6 +58,7 @@ class AtomGraph:
     slots: int | None
     charge: Tensor
     spin: Tensor
+    once: bool = False
 
     @property
     def n_atoms(self) -> int:

@@ -39,6 +39,12 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-zbl-charged": partial(network, "tiny", zbl=True, charge_spin=True),
     "small": partial(network, "small"),
     "medium": partial(network, "medium"),
+    "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
+    "medium-torch": partial(network, "medium", kernels="torch"),
+    # no whole block of channels, hence the kernels that take one at a time
+    "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o", kernels="compiled"),
+    # beyond the degrees that the compiled kernels know
+    "quartic": partial(network, "tiny", l_max=4, hidden_irreps="4x0e+4x1o"),
 }
 
 
@@ -110,13 +116,14 @@ def compute(
     *,
     stress: bool = False,
     layout: Layout = "auto",
+    create_graph: bool = False,
 ) -> Properties:
     """Evaluates one structure or a batch, as neutral singlets if the model knows no others."""
     batch = [System.from_atoms(a) for a in ([atoms] if isinstance(atoms, Atoms) else atoms)]
     if not model.uses_charge:
         batch = [replace(system, charge=0, spin=1) for system in batch]
     graph = build_graph(batch, model.cutoff, layout=layout)
-    return evaluate(model, graph, stress=stress)
+    return evaluate(model, graph, stress=stress, create_graph=create_graph)
 
 
 def assert_close(a: Properties, b: Properties, atol: float = 1e-9) -> None:

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.energy import EnergyModel, evaluate, hessian
+from tlpot.energy import EnergyModel, evaluate, hessian, layout_of
 from tlpot.errors import ConfigError
 from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
 from tlpot.interfaces.source import Model, PackedPotential, open_model
@@ -45,7 +45,8 @@ class TLPotCalculator(Calculator):
             else the CPU; for a potential, where it is; for another energy model, the CPU.
         dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
         skin: Å added to the range of the neighbour search, see `VerletList`.
-        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`; for a file or name.
+        kernels: ``auto`` (compiled on a CPU, else torch), ``compiled``, ``torch`` or
+            ``torch_scatter``; for a file or name.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
@@ -78,7 +79,7 @@ class TLPotCalculator(Calculator):
             if level is not None:
                 raise self._no_levels()
         self._choose(level)
-        self._pairs = VerletList(self._model.cutoff, skin, device=self.device)
+        self._pairs = self._list(skin)
         self._stress_wanted = False
 
     def _choose(self, level: str | None) -> None:
@@ -92,6 +93,10 @@ class TLPotCalculator(Calculator):
             self._model, self._level = self._source, None
             self.device = choose_device(self._home)
         self._known = frozenset(self._model.elements)
+
+    def _list(self, skin: float) -> VerletList:
+        layout = layout_of(self._model)
+        return VerletList(self._model.cutoff, skin, layout=layout, device=self.device)
 
     def _no_levels(self) -> ConfigError:
         return ConfigError(
@@ -240,7 +245,7 @@ class TLPotCalculator(Calculator):
         if isinstance(self._source, PackedPotential):
             self._source = self._source.unpack()
         self._choose(self._level)
-        self._pairs = VerletList(self._model.cutoff, state["_pairs"], device=self.device)
+        self._pairs = self._list(state["_pairs"])
 
 
 def _fingerprint(atoms: Atoms) -> dict[str, object]:

@@ -1,15 +1,22 @@
 """Compiled CPU kernels for the two sums in which a network spends its time."""
 
+from tlpot.kernels.build import MAX_DEGREE
 from tlpot.kernels.choice import Kernels, kernels_by_name
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+from tlpot.kernels.embedding import EmbeddingPlan, embed
+from tlpot.kernels.parts import convolve_in_parts
 from tlpot.kernels.product import ProductPlan, multiply
 
 __all__ = [
+    "MAX_DEGREE",
     "ConvolutionPlan",
     "EdgeLists",
+    "EmbeddingPlan",
     "Kernels",
     "ProductPlan",
     "convolve",
+    "convolve_in_parts",
+    "embed",
     "kernels_by_name",
     "multiply",
 ]

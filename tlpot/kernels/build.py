@@ -22,12 +22,13 @@ MAX_DEGREE = 3
 """Highest degree that the kernels are compiled for."""
 
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno")
+_SOURCES = ("vector.hpp", "convolution.cpp", "embedding.cpp", "product.cpp")
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 
 
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL:
-    """Returns the kernels for a precision, compiled if need be (3 s, once for each machine).
+    """Returns the kernels for a precision, compiled if need be (6 s, once for each machine).
 
     The library lies in ``$XDG_CACHE_HOME/tlpot`` (``~/.cache/tlpot``), under a name that depends
     on source, compiler, flags and processor. The compiler is ``$CXX``, else ``c++``.
@@ -38,26 +39,29 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
     scalar = _SCALARS.get(dtype)
     if scalar is None:
         raise KernelError(f"the compiled kernels know float32 and float64, not {dtype}")
-    source = resources.files("tlpot.kernels").joinpath("kernels.cpp").read_bytes()
+    folder = resources.files("tlpot.kernels")
+    sources = {name: folder.joinpath(name).read_text() for name in _SOURCES}
     compiler = _compiler()
-    identity = "\n".join((_version(compiler), " ".join(_FLAGS), scalar, _processor())).encode()
-    name = f"kernels-{scalar}-{hashlib.sha256(source + identity).hexdigest()[:16]}.so"
-    path = _cache() / name
+    identity = (*sources.values(), _version(compiler), *_FLAGS, scalar, _processor())
+    digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
+    path = _cache() / f"kernels-{scalar}-{digest}.so"
     if not path.exists():
-        _compile(source, scalar, compiler, path)
+        _compile(sources, scalar, compiler, path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise KernelError(f"{path}: {error}; delete it and try again") from error
 
 
-def _compile(source: bytes, scalar: str, compiler: list[str], path: Path) -> None:
+def _compile(sources: dict[str, str], scalar: str, compiler: list[str], path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            code, made = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
-            code.write_bytes(source)
-            command = [*compiler, *_FLAGS, f"-DTLPOT_SCALAR={scalar}", str(code), "-o", str(made)]
+            for name, text in sources.items():
+                Path(folder, name).write_text(text)
+            units = [str(Path(folder, name)) for name in sources if name.endswith(".cpp")]
+            made = Path(folder, "kernels.so")
+            command = [*compiler, *_FLAGS, f"-DTLPOT_SCALAR={scalar}", *units, "-o", str(made)]
             # a compiler without OpenMP, such as Apple's, makes kernels for one thread
             for extra in (["-fopenmp"], []):
                 done = subprocess.run([*command, *extra], capture_output=True, text=True)

@@ -31,7 +31,7 @@ def _convolution(dtype: torch.dtype) -> float:
     center = torch.tensor([0, 0, 1, 1, 1, 3])
     neighbor = torch.tensor([1, 2, 0, 2, 3, 1])
     plan = ConvolutionPlan(paths, couplings, 8)
-    lists = EdgeLists.of(center, neighbor, 4)
+    lists = EdgeLists.of(center, neighbor, 4, dtype)
     inputs = [_random((6, 9), dtype), _random((6, 32), dtype)]
     inputs += [_random((4, 1, 8), dtype), _random((4, 3, 8), dtype)]
 
@@ -81,9 +81,10 @@ def _difference(compiled, plain, inputs: list[Tensor]) -> float:  # type: ignore
     found = []
     for function in (compiled, plain):
         values = function(*inputs)
-        total = sum((v.square() * 0.3 + v).sum() for v in values)
+        total = torch.stack([(v.square() * 0.3 + v).sum() for v in values]).sum()
         first = torch.autograd.grad(total, inputs, create_graph=True)
-        second = torch.autograd.grad(sum((g.square() + g).sum() for g in first), inputs)
+        gradients = torch.stack([(g.square() + g).sum() for g in first]).sum()
+        second = torch.autograd.grad(gradients, inputs)
         found.append([*values, *first, *second])
     return max(
         float(((a - b).abs().max() / (1.0 + b.abs().max())).detach())

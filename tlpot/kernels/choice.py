@@ -7,7 +7,6 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from tlpot.errors import ConfigError, KernelError, nearest
 from tlpot.kernels.build import MAX_DEGREE, library
@@ -27,8 +26,8 @@ class Kernels:
     name: str = "auto"
     segment_sum: SegmentSum = segment_sum
 
-    def compiled(self, like: Tensor, degree: int) -> bool:
-        """Whether the compiled kernels serve tensors like this one, up to a degree.
+    def compiled(self, device: torch.device, dtype: torch.dtype, degree: int) -> bool:
+        """Whether the compiled kernels serve a model up to some degree.
 
         Raises:
             KernelError: they were asked for by name and cannot serve.
@@ -36,17 +35,17 @@ class Kernels:
         if self.name in ("torch", "torch_scatter"):
             return False
         reason = None
-        if like.device.type != "cpu":
-            reason = f"the compiled kernels run on the CPU, not on {like.device.type}"
+        if device.type != "cpu":
+            reason = f"the compiled kernels run on the CPU, not on {device.type}"
         elif degree > MAX_DEGREE:
             reason = f"the compiled kernels go to degree {MAX_DEGREE}, the model to {degree}"
-        elif like.dtype not in (torch.float32, torch.float64):
-            reason = f"the compiled kernels know float32 and float64, not {like.dtype}"
+        elif dtype not in (torch.float32, torch.float64):
+            reason = f"the compiled kernels know float32 and float64, not {dtype}"
         if reason is not None:
             if self.name == "compiled":
                 raise KernelError(f"{reason}; use kernels='auto' or kernels='torch'")
             return False
-        failure = _failure(like.dtype)
+        failure = _failure(dtype)
         if failure is not None and self.name == "compiled":
             raise KernelError(f"{failure}; install a C++ compiler, or use kernels='torch'")
         return failure is None

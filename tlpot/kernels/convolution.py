@@ -33,6 +33,7 @@ class EdgeLists:
         first: [n_atoms + 1]; edges first[i] to first[i+1] have center i.
         into: [n_nodes + 1].
         order: [n_edges]; edges order[into[j]] to order[into[j+1]] have neighbor j.
+        dtype: whose kernels are in use.
     """
 
     center: Tensor
@@ -40,33 +41,38 @@ class EdgeLists:
     first: Tensor
     into: Tensor
     order: Tensor
+    dtype: torch.dtype
 
     @classmethod
-    def of(cls, center: Tensor, neighbor: Tensor, n_atoms: int) -> EdgeLists:
+    def of(cls, center: Tensor, neighbor: Tensor, n_atoms: int, dtype: torch.dtype) -> EdgeLists:
         """Lists the edges of a graph on the CPU."""
-        first, _ = _group(center, n_atoms)
-        into, order = _group(neighbor, n_atoms)
-        return cls(center=center, neighbor=neighbor, first=first, into=into, order=order)
+        first, _ = _group(center, n_atoms, dtype)
+        into, order = _group(neighbor, n_atoms, dtype)
+        return cls(
+            center=center, neighbor=neighbor, first=first, into=into, order=order, dtype=dtype
+        )
 
     def between(self, begin: int, end: int) -> EdgeLists:
         """Returns the edges of the centers from `begin` to `end`, counted from there."""
         low, high = int(self.first[begin]), int(self.first[end])
         neighbor = self.neighbor[low:high]
-        into, order = _group(neighbor, len(self.into) - 1)
+        into, order = _group(neighbor, len(self.into) - 1, self.dtype)
         return EdgeLists(
             center=self.center[low:high] - begin,
             neighbor=neighbor,
             first=self.first[begin : end + 1] - low,
             into=into,
             order=order,
+            dtype=self.dtype,
         )
 
 
-def _group(index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def _group(index: Tensor, n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     into, order = index.new_empty(n + 1), torch.empty_like(index)
-    group = library(torch.float32).tlpot_group_edges
-    group.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64] + [ctypes.c_void_p] * 2
-    group(index.data_ptr(), len(index), n, into.data_ptr(), order.data_ptr())
+    library(dtype).tlpot_group_edges(
+        *(ctypes.c_void_p(index.data_ptr()), ctypes.c_int64(len(index)), ctypes.c_int64(n)),
+        *(ctypes.c_void_p(into.data_ptr()), ctypes.c_void_p(order.data_ptr())),
+    )
     return into, order
 
 
@@ -83,7 +89,7 @@ class ConvolutionPlan:
         self, paths: Sequence[tuple[int, int, int]], couplings: NDArray[np.float64], n_channels: int
     ) -> None:
         self._arguments = (paths, couplings, n_channels)
-        self.n_channels = n_channels
+        self.n_channels, self.n_paths = n_channels, len(paths)
         self.sender_degrees = max(l for _, l, _ in paths) + 1
         self.fan_in = [sum(p[2] == l for p in paths) for l in range(max(p[2] for p in paths) + 1)]
         rows, seen, offset = [], [0] * len(self.fan_in), 0
@@ -161,7 +167,7 @@ class _Convolve(torch.autograd.Function):
         ctx.plan, ctx.edges = plan, edges
         ctx.save_for_backward(harmonics, weights, *held)
         out = plan.outputs(weights, len(edges.first) - 1)
-        data = _data(edges, harmonics, weights, held)
+        data = convolution_data(edges, harmonics, weights, held)
         data.out = pointers(out)
         plan.call("convolve", weights, data, dual=False)
         return tuple(out)
@@ -187,7 +193,7 @@ class _ConvolveGradient(torch.autograd.Function):
         senders, grads = rest[: plan.sender_degrees], rest[plan.sender_degrees :]
         ctx.plan, ctx.edges = plan, edges
         ctx.save_for_backward(harmonics, weights, *senders, *grads)
-        data = _data(edges, harmonics, weights, senders)
+        data = convolution_data(edges, harmonics, weights, senders)
         data.grad = pointers(grads)
         return _gradients(plan, data, harmonics, weights, senders, needed, dual=False)
 
@@ -198,7 +204,7 @@ class _ConvolveGradient(torch.autograd.Function):
         harmonics, weights, *rest = ctx.saved_tensors
         senders, grads = rest[: plan.sender_degrees], rest[plan.sender_degrees :]
         d_harmonics, d_weights, *d_senders = contiguous(directions)
-        data = _data(ctx.edges, harmonics, weights, senders)
+        data = convolution_data(ctx.edges, harmonics, weights, senders)
         data.grad = pointers(grads)
         data.d_harmonics, data.d_weights = pointer(d_harmonics), pointer(d_weights)
         data.d_senders = pointers(d_senders)
@@ -210,9 +216,10 @@ class _ConvolveGradient(torch.autograd.Function):
         return (None, None, None, *found, *along)
 
 
-def _data(
+def convolution_data(
     edges: EdgeLists, harmonics: Tensor, weights: Tensor, senders: Sequence[Tensor]
 ) -> ConvolutionData:
+    """Returns what every kernel is given; outputs and gradients are for the caller to add."""
     data = ConvolutionData()
     data.n_atoms, data.n_nodes = len(edges.first) - 1, len(edges.into) - 1
     data.n_edges, data.n_threads = len(edges.center), torch.get_num_threads()

@@ -14,7 +14,7 @@ _Degrees = ctypes.c_void_p * (MAX_DEGREE + 1)
 
 
 class ConvolutionTables(ctypes.Structure):
-    """See kernels.cpp."""
+    """See convolution.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("n_channels", "n_paths", "n_angular")),
@@ -24,7 +24,7 @@ class ConvolutionTables(ctypes.Structure):
 
 
 class ConvolutionData(ctypes.Structure):
-    """See kernels.cpp."""
+    """See convolution.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("n_atoms", "n_nodes", "n_edges", "n_threads")),
@@ -38,7 +38,7 @@ class ConvolutionData(ctypes.Structure):
 
 
 class ProductTables(ctypes.Structure):
-    """See kernels.cpp."""
+    """See product.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("n_channels", "n_in", "n_out", "n_pairs")),
@@ -48,7 +48,7 @@ class ProductTables(ctypes.Structure):
 
 
 class ProductData(ctypes.Structure):
-    """See kernels.cpp."""
+    """See product.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("n_atoms", "n_threads")),
@@ -56,6 +56,27 @@ class ProductData(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("coefficients", "d_coefficients")),
         *((f"{name}", _Degrees) for name in ("inputs", "d_inputs", "grad", "out", "grad_inputs")),
         ("grad_coefficients", ctypes.c_void_p),
+    )
+
+
+class EmbeddingTables(ctypes.Structure):
+    """See embedding.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("n_basis", "power", "n_harmonics", "n_entries")),
+        ("cutoff", ctypes.c_double),
+        *((name, ctypes.c_void_p) for name in ("entries", "values")),
+    )
+
+
+class EmbeddingData(ctypes.Structure):
+    """See embedding.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("n_edges", "n_threads")),
+        *((name, ctypes.c_void_p) for name in ("vectors", "d_vectors")),
+        *((name, ctypes.c_void_p) for name in ("grad_harmonics", "grad_radial")),
+        *((name, ctypes.c_void_p) for name in ("harmonics", "radial", "grad_vectors")),
     )
 
 

@@ -38,7 +38,7 @@ class Backbone(nn.Module):
             graph: a batch.
             species: index of each atom's element, [n_atoms].
         """
-        edges = self.edges(graph)
+        edges = self.edges(graph, self.species.dtype)
         features = self.embedding(self.species).index_select(0, species)
         if self.charge_spin is not None:
             state = torch.stack([graph.charge, graph.spin - 1], dim=1).to(features)

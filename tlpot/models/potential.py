@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.graph import AtomGraph
+from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
@@ -127,6 +127,12 @@ class Potential(nn.Module):
         """Where the weights are."""
         return self.backbone.species.device
 
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out: sorted for compiled kernels, which need no padding."""
+        kernels, l_max = self.backbone.edges.kernels, self.architecture.l_max
+        return "sorted" if kernels.compiled(self.device, self.dtype, l_max) else "auto"
+
     def at(self, level: str | None = None) -> LevelPotential:
         """Returns the energy model of one level of theory; it shares the weights.
 
@@ -225,6 +231,11 @@ class LevelPotential:
     def uses_charge(self) -> bool:
         """Whether the energy depends on total charge and multiplicity."""
         return self.potential.architecture.charge_spin
+
+    @property
+    def layout(self) -> Layout:
+        """See `Potential.layout`."""
+        return self.potential.layout
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E0 + interaction energy of each atom, [n_atoms], eV, float64.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlpot.kernels import ConvolutionPlan, convolve
+from tlpot.kernels import ConvolutionPlan, convolve, convolve_in_parts
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
 from tlpot.nn.constant import Constant
 from tlpot.nn.couplings import clebsch_gordan, convolution_paths
@@ -65,11 +65,15 @@ class Convolution(nn.Module):
         Returns:
             The atomic basis A, likewise.
         """
-        weights = self.radial(edges.radial)
-        if edges.lists is not None:
-            sums = convolve(self.plan, edges.lists, edges.harmonics, weights, features)
+        if edges.lists is None:
+            sums = self._sums(features, self.radial(edges.radial), edges)
+        elif edges.once:
+            sums = convolve_in_parts(
+                self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial
+            )
         else:
-            sums = self._sums(features, weights, edges)
+            weights = self.radial(edges.radial)
+            sums = convolve(self.plan, edges.lists, edges.harmonics, weights, features)
         return [mix(s) for mix, s in zip(self.mix, sums, strict=True)]
 
     def _sums(self, features: Sequence[Tensor], weights: Tensor, edges: Edges) -> list[Tensor]:

@@ -52,6 +52,30 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
     return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
 
 
+@cache
+def harmonic_polynomials(l_max: int) -> NDArray[np.float64]:
+    """Returns [(l_max+1)², n]: the harmonics as polynomials of the unit vector.
+
+    Component-normalised, in the monomials of degree 0 to l_max, x first: 1, x, y, z, x², xy, …
+    """
+    points = np.random.default_rng(0).normal(size=(200, 3))
+    harmonics = o3.spherical_harmonics(
+        list(range(l_max + 1)), torch.from_numpy(points), normalize=False, normalization="component"
+    ).numpy()
+    blocks, column = [], 0
+    n_monomials = sum((l + 1) * (l + 2) // 2 for l in range(l_max + 1))
+    for l in range(l_max + 1):
+        # without normalisation degree l is homogeneous in the vector, so the fit is exact
+        powers = list(itertools.combinations_with_replacement(range(3), l))
+        monomials = np.stack([points[:, list(p)].prod(axis=1) for p in powers], axis=1)
+        block = np.zeros((2 * l + 1, n_monomials))
+        fit = np.linalg.lstsq(monomials, harmonics[:, l**2 : (l + 1) ** 2], rcond=None)[0].T
+        block[:, column : column + len(powers)] = np.where(np.abs(fit) > 1e-9, fit, 0.0)
+        blocks.append(block)
+        column += len(powers)
+    return np.concatenate(blocks)
+
+
 def convolution_paths(l_in: int, l_edge: int, l_out: int) -> list[tuple[int, int, int]]:
     """Lists couplings (l_edge, l_sender, l_message), ordered by message then sender degree."""
     return [

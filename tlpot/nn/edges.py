@@ -9,7 +9,8 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from tlpot.graph import AtomGraph
-from tlpot.kernels import EdgeLists, Kernels
+from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
+from tlpot.nn.couplings import harmonic_polynomials
 from tlpot.nn.radial import BesselBasis
 
 
@@ -18,7 +19,7 @@ class Edges:
     """Directed pairs in the model's precision.
 
     Attributes:
-        distances: [n_edges], Å.
+        vectors: [n_edges, 3], Å, float64.
         harmonics: [n_edges, (l_max + 1)²], component-normalised real spherical harmonics.
         radial: [n_edges, n_basis]; zero, with its derivatives, from the cutoff on.
         center: [n_edges].
@@ -27,9 +28,10 @@ class Edges:
         slots: edges per atom in the padded layout, else None.
         kernels: who does the sums.
         lists: the pairs by both ends, for the compiled kernels; None if torch does the sums.
+        once: see `AtomGraph`.
     """
 
-    distances: Tensor
+    vectors: Tensor
     harmonics: Tensor
     radial: Tensor
     center: Tensor
@@ -38,6 +40,11 @@ class Edges:
     slots: int | None
     kernels: Kernels
     lists: EdgeLists | None
+    once: bool
+
+    def distances(self) -> Tensor:
+        """Returns the lengths of the pairs in the model's precision, [n_edges], Å."""
+        return torch.linalg.vector_norm(self.vectors.to(self.radial.dtype), dim=1)
 
     def contract(self, angular: Tensor, features: Tensor) -> Tensor:
         """Returns Σ_j Σ_k angular_ij[k, m] · features_ij[k, c] for each atom i.
@@ -89,21 +96,30 @@ class EdgeEmbedding(nn.Module):
         )
         self.radial = BesselBasis(cutoff, n_basis, power)
         self.l_max, self.kernels = l_max, kernels
+        self.plan = None
+        if l_max <= MAX_DEGREE:
+            self.plan = EmbeddingPlan(harmonic_polynomials(l_max), cutoff, n_basis, power)
 
-    def forward(self, graph: AtomGraph) -> Edges:
-        """Embeds the pairs in the precision of this module."""
-        vectors = graph.edge_vectors().to(self.radial.wavenumbers().dtype)
-        distances = torch.linalg.vector_norm(vectors, dim=1)
-        compiled = self.kernels.compiled(distances, self.l_max)
-        lists = EdgeLists.of(graph.center, graph.neighbor, graph.n_atoms) if compiled else None
+    def forward(self, graph: AtomGraph, dtype: torch.dtype) -> Edges:
+        """Embeds the pairs in float64 and rounds to `dtype`, the precision of the model."""
+        vectors = graph.edge_vectors()
+        lists = None
+        if self.kernels.compiled(vectors.device, dtype, self.l_max) and self.plan is not None:
+            lists = EdgeLists.of(graph.center, graph.neighbor, graph.n_atoms, dtype)
+            harmonics, radial = embed(self.plan, vectors, dtype)
+        else:
+            distances = torch.linalg.vector_norm(vectors, dim=1)
+            harmonics = self.harmonics(vectors / distances[:, None]).to(dtype)
+            radial = self.radial(distances).to(dtype)
         return Edges(
-            distances=distances,
-            harmonics=self.harmonics(vectors / distances[:, None]),
-            radial=self.radial(distances),
+            vectors=vectors,
+            harmonics=harmonics,
+            radial=radial,
             center=graph.center,
             neighbor=graph.neighbor,
             n_atoms=graph.n_atoms,
             slots=graph.slots,
             kernels=self.kernels,
             lists=lists,
+            once=graph.once,
         )

@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tlpot.nn.constant import Constant
-
 
 def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
     """Returns the polynomial cutoff of Gasteiger et al. (arXiv:2003.03123, eq. 8).
@@ -46,10 +44,10 @@ class BesselBasis(nn.Module):
     def __init__(self, cutoff: float, n_basis: int, power: int) -> None:
         super().__init__()
         self.cutoff, self.power = cutoff, power
-        orders = torch.arange(1, n_basis + 1, dtype=torch.float64) * (math.pi / cutoff)
-        self.wavenumbers = Constant(orders)
+        self.n_basis = n_basis
 
     def forward(self, distances: Tensor) -> Tensor:
-        """Maps [n_edges] (Å) to [n_edges, n_basis]."""
+        """Maps [n_edges] (Å) to [n_edges, n_basis], in the precision of the distances."""
+        orders = torch.arange(1, self.n_basis + 1, dtype=distances.dtype, device=distances.device)
         weight = envelope(distances, self.cutoff, self.power) / distances
-        return torch.sin(distances[:, None] * self.wavenumbers()) * weight[:, None]
+        return torch.sin(distances[:, None] * (orders * (math.pi / self.cutoff))) * weight[:, None]

@@ -43,7 +43,7 @@ class ZBLRepulsion(nn.Module):
         """Returns each atom's half share of its pairs, [n_atoms], eV."""
         i, j = species.index_select(0, edges.center), species.index_select(0, edges.neighbor)
         numbers, radii, screening = self.numbers(), self.radii(), self.screening()
-        r = edges.distances
+        r = edges.distances()
         x = r * (screening[i] + screening[j])
         phi = sum(c * torch.exp(-a * x) for a, c in zip(_EXPONENTS, _COEFFICIENTS, strict=True))
         faded = envelope(r, REACH * (radii[i] + radii[j]), self.power)

@@ -154,6 +154,7 @@ def fit(
         job.dataset,
         levels=job.levels,
         cutoff=potential.cutoff,
+        layout=potential.layout,
         max_atoms=settings.max_atoms,
         seed=settings.seed,
         rank=processes.rank,

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tlpot.data import Dataset, Loader
-from tlpot.energy import EnergyModel, evaluate
+from tlpot.energy import EnergyModel, evaluate, layout_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +70,9 @@ def predict(
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     loader = Loader(
-        dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size, shuffle=False
-    )
+        dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
+        shuffle=False, layout=layout_of(model),
+    )  # fmt: skip
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
     for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
                       file=sys.stderr, desc="evaluate", dynamic_ncols=True):  # fmt: skip

@@ -1,0 +1,122 @@
+"""Every compiled kernel against finite differences of itself, to second order."""
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+from tlpot.kernels import (
+    ConvolutionPlan,
+    EdgeLists,
+    EmbeddingPlan,
+    ProductPlan,
+    convolve,
+    convolve_in_parts,
+    embed,
+    multiply,
+    parts,
+)
+from tlpot.nn.couplings import harmonic_polynomials
+
+PATHS = [(0, 0, 0), (1, 1, 0), (1, 0, 1), (2, 1, 1), (2, 0, 2), (3, 2, 3)]
+CENTER = torch.tensor([0, 0, 1, 1, 1, 3])
+NEIGHBOR = torch.tensor([1, 2, 0, 2, 3, 1])
+
+
+def random(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+def convolution(channels):
+    sizes = [(2 * l2 + 1) * (2 * l3 + 1) for _, l2, l3 in PATHS]
+    couplings = np.random.default_rng(0).normal(size=(16, sum(sizes)))
+    plan = ConvolutionPlan(PATHS, couplings, channels)
+    lists = EdgeLists.of(CENTER, NEIGHBOR, 4, torch.float64)
+    senders = [random(4, 2 * l + 1, channels) for l in range(3)]
+    return plan, lists, random(6, 16), senders
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_convolution(channels):
+    plan, lists, harmonics, senders = convolution(channels)
+    weights = random(6, len(PATHS) * channels)
+
+    def run(y, r, *h):
+        return tuple(convolve(plan, lists, y, r, h))
+
+    assert gradcheck(run, (harmonics, weights, *senders))
+    assert gradgradcheck(run, (harmonics, weights, *senders))
+
+
+@pytest.mark.parametrize("room", [1, 30, 10**6])
+def test_convolution_in_parts_is_the_convolution(monkeypatch, room):
+    monkeypatch.setattr(parts, "PART", room)
+    plan, lists, harmonics, senders = convolution(4)
+    basis, matrix = random(6, 3), random(3, len(PATHS) * 4).detach()
+
+    def network(x):
+        return torch.tanh(x @ matrix)
+
+    inputs = (harmonics, basis, *senders)
+    whole = convolve(plan, lists, harmonics, network(basis), senders)
+    divided = convolve_in_parts(plan, lists, harmonics, basis, senders, network)
+    torch.testing.assert_close(divided, whole, rtol=1e-13, atol=1e-13)
+    weights = [torch.randn_like(x) for x in whole]
+    expected = torch.autograd.grad(whole, inputs, weights)
+    torch.testing.assert_close(
+        torch.autograd.grad(divided, inputs, weights), expected, rtol=1e-12, atol=1e-12
+    )
+
+
+def test_convolution_in_parts_refuses_second_derivatives():
+    plan, lists, harmonics, senders = convolution(4)
+    basis, matrix = random(6, 3), random(3, len(PATHS) * 4).detach()
+    out = convolve_in_parts(plan, lists, harmonics, basis, senders, lambda x: x @ matrix)
+    (gradient,) = torch.autograd.grad(out[0].sum(), basis, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        gradient.sum().backward()
+
+
+def test_embedding():
+    plan = EmbeddingPlan(harmonic_polynomials(3), 4.0, 5, 6)
+    vectors = random(7, 3)
+
+    def run(r):
+        return embed(plan, r, torch.float64)
+
+    assert gradcheck(run, (vectors,))
+    assert gradgradcheck(run, (vectors,))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_product(channels):
+    terms = [((0,), 0), ((2,), 2), ((0, 0), 0), ((0, 3), 3), ((1, 2), 1), ((0, 1, 2), 0)]
+    terms += [((2, 2, 2), 1), ((0, 1, 1), 2), ((0, 1, 3), 3), ((3, 3, 3), 0), ((3, 3, 3), 2)]
+    plan = ProductPlan(terms, 2, 2, channels)
+    species = torch.tensor([0, 1, 1, 0, 1])
+    inputs = (random(2, len(terms), channels), random(5, 1, channels), random(5, 3, channels))
+
+    def run(w, *x):
+        return tuple(multiply(plan, w, species, x))
+
+    assert gradcheck(run, inputs)
+    assert gradgradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_change_nothing_but_rounding(threads):
+    plan, lists, harmonics, senders = convolution(4)
+    weights = random(6, len(PATHS) * 4)
+    expected = convolve(plan, lists, harmonics, weights, senders)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = convolve(plan, lists, harmonics, weights, senders)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)

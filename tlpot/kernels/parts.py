@@ -1,0 +1,108 @@
+"""The neighbour sum a few atoms at a time, in bounded memory, differentiable once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
+from tlpot.kernels.pointers import pointers
+
+PART = 1 << 19
+"""Radial weights in a part: 2 MiB in float32, which stay in the cache of a core."""
+
+
+def convolve_in_parts(
+    plan: ConvolutionPlan,
+    edges: EdgeLists,
+    harmonics: Tensor,
+    radial: Tensor,
+    senders: Sequence[Tensor],
+    network: Callable[[Tensor], Tensor],
+) -> list[Tensor]:
+    """Does what `convolve` does with weights ``network(radial)``, but never holds them all.
+
+    They are computed part by part, and again for the gradient. No gradient goes to the
+    network's own parameters.
+
+    Args:
+        plan: the couplings.
+        edges: who is whose neighbour.
+        harmonics: [n_edges, n_harmonics].
+        radial: [n_edges, n_basis].
+        senders: [n_nodes, 2l+1, n_channels] by degree.
+        network: maps the radial basis of some edges to their weights.
+
+    Returns:
+        See `convolve`.
+    """
+    return list(_InParts.apply(plan, edges, network, harmonics, radial, *senders))
+
+
+class _InParts(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: ConvolutionPlan,
+        edges: EdgeLists,
+        network: Callable[[Tensor], Tensor],
+        harmonics: Tensor,
+        radial: Tensor,
+        *senders: Tensor,
+    ) -> tuple[Tensor, ...]:
+        harmonics, radial = harmonics.contiguous(), radial.contiguous()
+        held = [h.contiguous() for h in senders]
+        ctx.plan, ctx.edges, ctx.network = plan, edges, network
+        ctx.save_for_backward(harmonics, radial, *held)
+        out = plan.outputs(radial, len(edges.first) - 1)
+        for atoms, rows, part in _parts(plan, edges):
+            weights = network(radial[rows])
+            data = convolution_data(part, harmonics[rows], weights, held)
+            data.out = pointers([o[atoms] for o in out])
+            plan.call("convolve", weights, data, dual=False)
+        return tuple(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        plan: ConvolutionPlan = ctx.plan
+        harmonics, radial, *senders = ctx.saved_tensors
+        grads = tuple(g.contiguous() for g in grads)
+        by_harmonics, by_radial = torch.empty_like(harmonics), torch.empty_like(radial)
+        wanted = any(ctx.needs_input_grad[5:])
+        by_senders = [torch.zeros_like(h) for h in senders] if wanted else []
+        for atoms, rows, part in _parts(plan, ctx.edges):
+            with torch.enable_grad():
+                basis = radial[rows].detach().requires_grad_(True)
+                weights = ctx.network(basis)
+            by_weights = torch.empty_like(weights)
+            data = convolution_data(part, harmonics[rows], weights, senders)
+            data.grad = pointers([g[atoms] for g in grads])
+            data.grad_harmonics = by_harmonics[rows].data_ptr()
+            data.grad_weights = by_weights.data_ptr()
+            plan.call("convolve_edges", weights, data, dual=False)
+            if wanted:
+                data.grad_senders = pointers(by_senders)
+                plan.call("convolve_senders", weights, data, dual=False)
+            (by_radial[rows],) = torch.autograd.grad(weights, basis, by_weights)
+        found = by_senders if wanted else [None] * len(senders)
+        return (None, None, None, by_harmonics, by_radial, *found)
+
+
+def _parts(plan: ConvolutionPlan, edges: EdgeLists) -> Iterator[tuple[slice, slice, EdgeLists]]:
+    """Cuts the atoms where their edges fill a part: atoms, their edges, and the lists of these."""
+    n_atoms, n_edges = len(edges.first) - 1, len(edges.center)
+    room = max(PART // (plan.n_paths * plan.n_channels), 1)
+    if n_edges <= room:
+        yield slice(0, n_atoms), slice(0, n_edges), edges
+        return
+    begin = 0
+    while begin < n_atoms:
+        low = int(edges.first[begin])
+        end = int(torch.searchsorted(edges.first, low + room, right=True)) - 1
+        end = min(max(end, begin + 1), n_atoms)
+        yield slice(begin, end), slice(low, int(edges.first[end])), edges.between(begin, end)
+        begin = end

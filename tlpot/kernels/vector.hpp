@@ -1,0 +1,52 @@
+// One vector register of numbers, and the choice of its width.
+//
+// Channels never mix in the sums of an equivariant network, so every kernel is a loop over
+// blocks of channels. It exists once, as a template on the scalar and the width of the block.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+namespace tlpot {
+
+template <class T, int W> struct Vector {
+    typedef T type __attribute__((vector_size(W * sizeof(T))));
+};
+template <class T> struct Vector<T, 1> {
+    typedef T type;
+};
+
+template <class V, class T> inline V load(const T *from) {
+    V value;
+    std::memcpy(&value, from, sizeof(V));
+    return value;
+}
+template <class V, class T> inline void store(T *to, const V &value) {
+    std::memcpy(to, &value, sizeof(V));
+}
+template <class V, class T> inline void add(T *to, const V &value) {
+    store(to, V(load<V>(to) + value));
+}
+template <class T, int W> inline T sum(const typename Vector<T, W>::type &value) {
+    T lanes[W];
+    std::memcpy(lanes, &value, sizeof(lanes));
+    T total = 0;
+    for (int k = 0; k < W; ++k) total += lanes[k];
+    return total;
+}
+
+constexpr int MAX_L = 4; // degrees 0 to 3
+
+} // namespace tlpot
+
+// Calls `kernel<scalar, width>` with blocks of 32 bytes where they divide the channels, else one
+// channel at a time.
+#define TLPOT_WIDTHS(kernel, C, ...)                                                               \
+    do {                                                                                           \
+        constexpr int full = 32 / sizeof(TLPOT_SCALAR);                                            \
+        if ((C) % full == 0) kernel<TLPOT_SCALAR, full __VA_ARGS__>(*t, *d);                       \
+        else kernel<TLPOT_SCALAR, 1 __VA_ARGS__>(*t, *d);                                          \
+    } while (0)
