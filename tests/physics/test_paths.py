@@ -27,7 +27,7 @@ def test_all_paths_agree(name, dtype, bound):
         weights = list(potential.parameters())
         gradients = torch.autograd.grad(loss, weights)
         whole = torch.cat([g.flatten() for g in gradients])
-        found.append((properties.energy.detach(), properties.forces.detach(), whole))
+        found.append((properties.energies.detach(), properties.forces.detach(), whole))
         again = compute(potential.at(), atoms, layout=layout)
         torch.testing.assert_close(again.forces, found[-1][1], rtol=10 * bound, atol=bound)
     for other in found[1:]:
