@@ -19,12 +19,12 @@ PILOT = 4
 """Epochs of the run that measures how long an epoch takes."""
 
 
-def train_within(settings: dict, output: Path, seconds: float) -> dict:
-    """Trains for as many epochs as fit into a time, or resumes; returns what it took.
+def epochs_within(settings: dict, output: Path, seconds: float) -> int:
+    """Returns how many epochs fit into a time; measured once, so do it on a quiet machine.
 
     Args:
         settings: of ``tlpot train``, without output and epochs.
-        output: the model file.
+        output: the model file; the number is kept beside it.
         seconds: wall time of the training.
     """
     epochs_file = output.with_suffix(".epochs")
@@ -38,7 +38,16 @@ def train_within(settings: dict, output: Path, seconds: float) -> dict:
         epochs_file.write_text(str(max(int(seconds / per_epoch), 1)))
         shutil.rmtree(pilot.with_suffix(".run"))
         pilot.unlink()
-    epochs = int(epochs_file.read_text())
+    return int(epochs_file.read_text())
+
+
+def train_within(settings: dict, output: Path, seconds: float) -> dict:
+    """Trains for as many epochs as fit into a time, or resumes; returns what it took.
+
+    What counts is the time on the machine as `epochs_within` found it; if it is busier later,
+    the training takes longer and is not shortened. See there for the arguments.
+    """
+    epochs = epochs_within(settings, output, seconds)
     if not output.exists():
         _train(settings, output, epochs)
     lines = (output.with_suffix(".run") / "metrics.jsonl").read_text().splitlines()

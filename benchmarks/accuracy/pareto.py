@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from ase.io import read
-from budget import errors, step_time, train_within
+from budget import epochs_within, errors, step_time, train_within
 
 from tlpot import load
 
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--data", default=os.environ.get("TLPOT_DATA"), required=False)
     parser.add_argument("--out", type=Path, default=Path("runs/pareto"))
     parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--pilot", action="store_true", help="only measure the epochs (first!)")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,6 +64,9 @@ def main() -> None:
             "model": {"radial_hidden": [16], **NETWORKS[name]},
         }
         output = options.out / f"{name}.safetensors"
+        if options.pilot:
+            print(name, epochs_within(settings, output, options.seconds), "epochs", flush=True)
+            continue
         result = train_within(settings, output, options.seconds)
         test = data / "test_MD_300K.xyz"
         result |= errors(output, [test], LEVEL)

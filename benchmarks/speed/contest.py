@@ -33,6 +33,7 @@ class Contestant:
 
     @classmethod
     def start(cls, name: str, worker: str, python: str, **settings) -> Contestant:
+        """Starts a worker and waits until it is ready."""
         environment = {
             **os.environ,
             "OMP_WAIT_POLICY": "PASSIVE",
@@ -55,6 +56,7 @@ class Contestant:
         return float(self._line(self.process, self.name))
 
     def stop(self) -> None:
+        """Ends the worker."""
         self.process.stdin.close()
         self.process.wait(timeout=60)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
+from tlpot.cli.allocation import keep_freed_memory
 from tlpot.errors import TLPotError
 
 SUBCOMMANDS = {
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Two spinning OpenMP threads on a shared core slow small models 50-fold; libgomp reads
     # this when torch is loaded, which happens below and not before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     arguments_given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(arguments_given)
     arguments, rest = parser.parse_known_args(arguments_given)

@@ -144,6 +144,7 @@ class _Run:
         self.settings, self.processes = settings, processes
         self.run_dir, self.identity = run_dir, identity
         self.optimizer = make_optimizer(potential, plan, settings)
+        self.weights = [p for p in potential.parameters() if p.requires_grad]
         self.average = MovingAverage(potential, settings.ema)
         self.schedule = Schedule(settings=settings)
         self.progress = Progress()
@@ -225,8 +226,8 @@ class _Run:
             loss = loss + self.plan.penalty(self.potential)
         if loss.requires_grad:
             loss.backward()
-        self.processes.add_gradients(self.potential)
-        norm = nn.utils.clip_grad_norm_(self.potential.parameters(), settings.clip)
+        self.processes.add_gradients(self.weights)
+        norm = nn.utils.clip_grad_norm_(self.weights, settings.clip)
         return loss.detach() + 0.0 * norm
 
     def update(self, epochs_done: float) -> None:

@@ -51,5 +51,6 @@ def make_optimizer(
         for factor in sorted(set(plan.rates.values()))
     ]
     return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, amsgrad=True
-    )
+        groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, amsgrad=True,
+        fused=True,  # one call for all weights, where small models spend a tenth of a step
+    )  # fmt: skip

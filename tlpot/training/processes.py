@@ -9,7 +9,7 @@ hooks fire during the backward pass that makes the forces and do not expect a se
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,13 +43,12 @@ class Processes:
             dist.all_reduce(tensor)
         return tensor
 
-    def add_gradients(self, model: nn.Module) -> None:
-        """Adds up the gradients of all weights that move, those without one counting as zero.
+    def add_gradients(self, weights: Sequence[nn.Parameter]) -> None:
+        """Adds up the gradients of the weights that move, those without one counting as zero.
 
         A batch may leave out a level of theory, and a process may have no frame of it; the
         optimizer takes the same step for either number of processes only if both mean zero.
         """
-        weights = [p for p in model.parameters() if p.requires_grad]
         for weight in weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)

@@ -1,0 +1,26 @@
+"""How the C library gives memory back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
+_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep freed memory for the next allocation.
+
+    Each step of a training or a simulation allocates the same tensors anew; returning them to the
+    system and fetching zeroed pages again takes a tenth to a fifth of the time. It concerns the
+    whole process, hence only the command line does it. Elsewhere than on glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    adjust(_MMAP_THRESHOLD, _BYTES)
+    adjust(_TRIM_THRESHOLD, _BYTES)
