@@ -121,7 +121,7 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
     """
     with torch.inference_mode(False), torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
-        energies = model.atomic_energies(replace(graph, positions=positions))
+        energies = model.atomic_energies(replace(graph, positions=positions, once=False))
         (gradient,) = _gradients(energies.sum(), [positions], graph, create_graph=True)
         flat = gradient.reshape(-1)
         if not flat.requires_grad:  # an isolated atom: nothing depends on the positions

@@ -43,7 +43,7 @@ class AtomGraph:
         charge: [n_systems], e.
         spin: [n_systems], multiplicity 2S + 1.
         once: the energy will be differentiated once at most, so a model need not keep what
-            second derivatives take and may bound its memory.
+            second derivatives take and may bound its memory; its weights get no gradient.
     """
 
     positions: Tensor

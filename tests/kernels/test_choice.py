@@ -55,7 +55,7 @@ def test_without_a_compiler_torch_does_it_and_says_so_once(fresh, monkeypatch):
         warnings.simplefilter("error")
         assert not Kernels().compiled(CPU, torch.float32, 2)
         assert network().layout == "auto"
-    with pytest.raises(KernelError, match="install a C"):
+    with pytest.raises(KernelError, match="mend that"):
         Kernels(name="compiled").compiled(CPU, torch.float32, 2)
 
 
@@ -71,7 +71,6 @@ def test_a_failing_compiler_shows_its_message(fresh, monkeypatch, tmp_path):
 
 def test_a_damaged_library_is_named(fresh, monkeypatch):
     def truncated(sources, scalar, compiler, path):
-        path.parent.mkdir()
         path.write_bytes(b"not a library")
 
     monkeypatch.setattr(build, "_compile", truncated)
@@ -79,8 +78,64 @@ def test_a_damaged_library_is_named(fresh, monkeypatch):
         build.library(torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("compiler", "message"),
+    [
+        ("g++ '", "No closing quotation"),
+        ("{folder}/noexec", "Exec format error|not compile"),
+        ("{folder}/latin", "cannot compile"),
+    ],
+)
+def test_strange_compilers_fall_back(fresh, monkeypatch, tmp_path, compiler, message):
+    for name, content in {
+        "noexec": b"\x7fnothing",
+        "latin": b"#!/bin/sh\nprintf '\\351'\nexit 1\n",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("CXX", compiler.format(folder=tmp_path))
+    with pytest.warns(UserWarning, match=message):
+        assert not Kernels().compiled(CPU, torch.float32, 2)
+
+
+def test_flags_that_a_compiler_refuses_are_left_out(fresh, monkeypatch, tmp_path):
+    """A compiler that knows neither native processors nor OpenMP, as some do."""
+    script = tmp_path / "plain"
+    refuse = "case $a in -fopenmp|-m*=native) exit 1;; esac"
+    script.write_text(f'#!/bin/sh\nfor a in "$@"; do {refuse}; done\nexec c++ "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("CXX", str(script))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with pytest.warns(UserWarning, match="no OpenMP, so the compiled kernels use one thread"):
+        assert Kernels().compiled(CPU, torch.float32, 2)
+
+
+def test_a_ready_library_needs_no_compiler(fresh, monkeypatch):
+    build.library(torch.float32)
+    build.library.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    assert Kernels().compiled(CPU, torch.float32, 2)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(fresh, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert Kernels().compiled(CPU, torch.float32, 2)
+
+
+def test_autocast_is_left_to_torch(fresh):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not Kernels().compiled(CPU, torch.float32, 2)
+        with pytest.raises(KernelError, match="autocast"):
+            Kernels(name="compiled").compiled(CPU, torch.float32, 2)
+    assert Kernels().compiled(CPU, torch.float32, 2)
+
+
 def test_wrong_results_are_not_trusted(fresh, monkeypatch):
-    monkeypatch.setattr("tlpot.kernels.check._product", lambda dtype: 0.1)
+    monkeypatch.setattr("tlpot.kernels.check._product", lambda dtype, c: 0.1)
     with pytest.warns(UserWarning, match=r"differ from torch by 1\.0e-01"):
         assert not Kernels().compiled(CPU, torch.float64, 2)
 

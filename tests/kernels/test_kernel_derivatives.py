@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from tlpot.errors import GeometryError
 from tlpot.kernels import (
     ConvolutionPlan,
     EdgeLists,
@@ -73,13 +74,58 @@ def test_convolution_in_parts_is_the_convolution(monkeypatch, room):
     )
 
 
+def third_derivative(function, inputs):
+    """The gradient of a gradient of a gradient, by the call that can leave terms out."""
+    values = sum(v.square().sum() for v in function(*inputs))
+    first = torch.autograd.grad(values, inputs, create_graph=True)
+    along = sum((g * torch.ones_like(g)).sum() for g in first)
+    second = torch.autograd.grad(along, inputs, create_graph=True)
+    return torch.autograd.grad(sum(g.square().sum() for g in second), inputs)
+
+
+def test_third_derivatives_are_refused_not_wrong():
+    plan, lists, harmonics, senders = convolution(4)
+    weights = random(6, len(PATHS) * 4)
+    terms = ProductPlan([((0, 1, 2), 0), ((1, 1, 1), 2)], 2, 2, 4)
+    species = torch.tensor([0, 1])
+    points = EmbeddingPlan(harmonic_polynomials(2), 4.0, 5, 6)
+    cases = [
+        (lambda y, r, *h: convolve(plan, lists, y, r, h), (harmonics, weights, *senders)),
+        (lambda r: embed(points, r, torch.float64), (random(3, 3),)),
+        (
+            lambda w, *x: multiply(terms, w, species, x),
+            (random(2, 2, 4), random(2, 1, 4), random(2, 3, 4)),
+        ),
+    ]
+    for function, inputs in cases:
+        with pytest.raises(RuntimeError, match="first and second derivatives"):
+            third_derivative(function, inputs)
+
+
 def test_convolution_in_parts_refuses_second_derivatives():
     plan, lists, harmonics, senders = convolution(4)
     basis, matrix = random(6, 3), random(3, len(PATHS) * 4).detach()
     out = convolve_in_parts(plan, lists, harmonics, basis, senders, lambda x: x @ matrix)
-    (gradient,) = torch.autograd.grad(out[0].sum(), basis, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        gradient.sum().backward()
+    (gradient,) = torch.autograd.grad(out[0].square().sum(), basis, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated once"):
+        torch.autograd.grad(gradient.sum(), basis)
+
+
+def test_graphs_made_by_hand():
+    """Any integer type and stride will do; what would read foreign memory is refused."""
+    plan, lists, harmonics, senders = convolution(4)
+    weights = random(6, len(PATHS) * 4)
+    expected = convolve(plan, lists, harmonics, weights, senders)
+    pairs = torch.stack([CENTER, NEIGHBOR], dim=1).int()
+    made = EdgeLists.of(pairs[:, 0], pairs[:, 1], 4, torch.float64)
+    torch.testing.assert_close(convolve(plan, made, harmonics, weights, senders), expected)
+    for center, neighbor in [
+        (CENTER.flip(0), NEIGHBOR),
+        (CENTER, NEIGHBOR + 3),
+        (CENTER - 1, NEIGHBOR),
+    ]:
+        with pytest.raises(GeometryError, match="sorted by center"):
+            EdgeLists.of(center, neighbor, 4, torch.float64)
 
 
 def test_embedding():

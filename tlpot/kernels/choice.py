@@ -35,7 +35,9 @@ class Kernels:
         if self.name in ("torch", "torch_scatter"):
             return False
         reason = None
-        if device.type != "cpu":
+        if torch.is_autocast_enabled("cpu"):
+            reason = "the compiled kernels take no part in autocast"
+        elif device.type != "cpu":
             reason = f"the compiled kernels run on the CPU, not on {device.type}"
         elif degree > MAX_DEGREE:
             reason = f"the compiled kernels go to degree {MAX_DEGREE}, the model to {degree}"
@@ -47,7 +49,7 @@ class Kernels:
             return False
         failure = _failure(dtype)
         if failure is not None and self.name == "compiled":
-            raise KernelError(f"{failure}; install a C++ compiler, or use kernels='torch'")
+            raise KernelError(f"{failure}; mend that, or use kernels='torch'")
         return failure is None
 
 
@@ -77,8 +79,8 @@ def _failure(dtype: torch.dtype) -> str | None:
         check(dtype)
     except KernelError as error:
         warnings.warn(
-            f"tlpot runs several times slower than it could: {error}. Install a C++ compiler, or "
-            "silence this with kernels='torch'",
+            f"tlpot runs several times slower than it could: {error}. Mend that (all it takes is a "
+            "C++ compiler such as g++), or silence this with kernels='torch'",
             stacklevel=2,
         )
         return str(error)

@@ -192,7 +192,7 @@ void convolve_senders(const ConvolutionTables &t, const ConvolutionData &d) {
 #pragma omp parallel num_threads(d.n_threads)
     {
         std::vector<T> angular(t.n_angular), d_angular(t.n_angular);
-#pragma omp for schedule(static)
+#pragma omp for schedule(static, 8)
         for (int64_t j = 0; j < d.n_nodes; ++j)
             for (int64_t k = d.into[j]; k < d.into[j + 1]; ++k) {
                 const int64_t e = d.order[k], i = d.center[e];
@@ -243,13 +243,27 @@ TLPOT_CONVOLUTION(convolve)
 TLPOT_CONVOLUTION(convolve_edges)
 TLPOT_CONVOLUTION(convolve_senders)
 
-// Lists the edges by `neighbor`: into [n_nodes + 1] and order [n_edges].
-void tlpot_group_edges(const int64_t *neighbor, int64_t n_edges, int64_t n_nodes, int64_t *into,
-                 int64_t *order) {
+// Lists the edges by `neighbor`: into [n_nodes + 1] and order [n_edges]. Returns 1 if one is no
+// node, or if they must ascend and do not.
+int tlpot_group_edges(const int64_t *neighbor, int64_t n_edges, int64_t n_nodes, int64_t *into,
+                      int64_t *order, int ascending) {
     std::memset(into, 0, (n_nodes + 1) * sizeof(int64_t));
-    for (int64_t e = 0; e < n_edges; ++e) ++into[neighbor[e] + 1];
+    for (int64_t e = 0; e < n_edges; ++e) {
+        if (neighbor[e] < 0 || neighbor[e] >= n_nodes) return 1;
+        if (ascending && e > 0 && neighbor[e] < neighbor[e - 1]) return 1;
+        ++into[neighbor[e] + 1];
+    }
     for (int64_t j = 0; j < n_nodes; ++j) into[j + 1] += into[j];
     std::vector<int64_t> next(into, into + n_nodes);
     for (int64_t e = 0; e < n_edges; ++e) order[next[neighbor[e]]++] = e;
+    return 0;
+}
+
+int tlpot_has_openmp() {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
 }
 }

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.errors import GeometryError
 from tlpot.kernels.build import library
+from tlpot.kernels.last import NO_THIRD, last_derivative
 from tlpot.kernels.pointers import (
     ConvolutionData,
     ConvolutionTables,
@@ -45,18 +47,29 @@ class EdgeLists:
 
     @classmethod
     def of(cls, center: Tensor, neighbor: Tensor, n_atoms: int, dtype: torch.dtype) -> EdgeLists:
-        """Lists the edges of a graph on the CPU."""
-        first, _ = _group(center, n_atoms, dtype)
+        """Lists the edges of a graph on the CPU.
+
+        Raises:
+            GeometryError: the centers do not ascend, or an index is not that of an atom.
+        """
+        center = center.to(torch.int64).contiguous()
+        neighbor = neighbor.to(torch.int64).contiguous()
+        first, _ = _group(center, n_atoms, dtype, ascending=True)
         into, order = _group(neighbor, n_atoms, dtype)
         return cls(
             center=center, neighbor=neighbor, first=first, into=into, order=order, dtype=dtype
         )
 
-    def between(self, begin: int, end: int) -> EdgeLists:
-        """Returns the edges of the centers from `begin` to `end`, counted from there."""
+    def between(self, begin: int, end: int, *, senders: bool) -> EdgeLists:
+        """Returns the edges of the centers from `begin` to `end`, counted from there.
+
+        Without `senders`, they are not listed by neighbor, which only gradients need.
+        """
         low, high = int(self.first[begin]), int(self.first[end])
         neighbor = self.neighbor[low:high]
-        into, order = _group(neighbor, len(self.into) - 1, self.dtype)
+        into, order = self.into, self.order
+        if senders:
+            into, order = _group(neighbor, len(self.into) - 1, self.dtype)
         return EdgeLists(
             center=self.center[low:high] - begin,
             neighbor=neighbor,
@@ -67,12 +80,20 @@ class EdgeLists:
         )
 
 
-def _group(index: Tensor, n: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _group(
+    index: Tensor, n: int, dtype: torch.dtype, *, ascending: bool = False
+) -> tuple[Tensor, Tensor]:
     into, order = index.new_empty(n + 1), torch.empty_like(index)
-    library(dtype).tlpot_group_edges(
+    wrong = library(dtype).tlpot_group_edges(
         *(ctypes.c_void_p(index.data_ptr()), ctypes.c_int64(len(index)), ctypes.c_int64(n)),
         *(ctypes.c_void_p(into.data_ptr()), ctypes.c_void_p(order.data_ptr())),
+        ctypes.c_int(ascending),
     )
+    if wrong:
+        raise GeometryError(
+            f"the pairs of a graph must name atoms 0 to {n - 1} and be sorted by center; make "
+            "graphs with tlpot.graph.build_graph, or sort them"
+        )
     return into, order
 
 
@@ -198,7 +219,7 @@ class _ConvolveGradient(torch.autograd.Function):
         return _gradients(plan, data, harmonics, weights, senders, needed, dual=False)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @last_derivative(NO_THIRD)
     def backward(ctx: Any, *directions: Tensor | None) -> tuple[Any, ...]:
         plan: ConvolutionPlan = ctx.plan
         harmonics, weights, *rest = ctx.saved_tensors

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.kernels.build import library
+from tlpot.kernels.last import NO_THIRD, last_derivative
 from tlpot.kernels.pointers import EmbeddingData, EmbeddingTables, index32, pointer
 
 _VALUES, _GRADIENT, _DUAL = range(3)
@@ -53,10 +54,13 @@ class EmbeddingPlan:
         kernel = library(dtype).tlpot_embed
         kernel(ctypes.byref(self._tables), ctypes.byref(data), task)
 
-    def outputs(self, n_edges: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def outputs(self, vectors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Makes room for harmonics and radial functions."""
-        shapes = (n_edges, self.n_harmonics), (n_edges, self.n_basis)
-        return torch.empty(shapes[0], dtype=dtype), torch.empty(shapes[1], dtype=dtype)
+        n_edges = len(vectors)
+        return (
+            vectors.new_empty((n_edges, self.n_harmonics), dtype=dtype),
+            vectors.new_empty((n_edges, self.n_basis), dtype=dtype),
+        )
 
 
 def embed(plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -64,14 +68,14 @@ def embed(plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype) -> tuple[Ten
 
     Args:
         plan: the functions.
-        vectors: [n_edges, 3], Å, float64.
+        vectors: [n_edges, 3], Å.
         dtype: of the results; the work is done in float64.
 
     Returns:
         [n_edges, n_harmonics] and [n_edges, n_basis]; the latter is zero, with its derivatives,
         from the cutoff on.
     """
-    harmonics, radial = _Embed.apply(plan, vectors, dtype)
+    harmonics, radial = _Embed.apply(plan, vectors.double(), dtype)
     return harmonics, radial
 
 
@@ -83,7 +87,7 @@ class _Embed(torch.autograd.Function):
         vectors = vectors.contiguous()
         ctx.plan = plan
         ctx.save_for_backward(vectors)
-        harmonics, radial = plan.outputs(len(vectors), dtype)
+        harmonics, radial = plan.outputs(vectors, dtype)
         plan.run(vectors, _VALUES, dtype, harmonics=harmonics, radial=radial)
         return harmonics, radial
 
@@ -106,11 +110,11 @@ class _EmbedGradient(torch.autograd.Function):
         return gradient
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @last_derivative(NO_THIRD)
     def backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
         vectors, by_harmonics, by_radial = ctx.saved_tensors
         gradient, along = torch.empty_like(vectors), direction.contiguous()
-        harmonics, radial = ctx.plan.outputs(len(vectors), by_radial.dtype)
+        harmonics, radial = ctx.plan.outputs(vectors, by_radial.dtype)
         ctx.plan.run(
             vectors, _DUAL, by_radial.dtype, d_vectors=along, grad_vectors=gradient,
             grad_harmonics=by_harmonics, grad_radial=by_radial,

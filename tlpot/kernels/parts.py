@@ -9,10 +9,18 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
+from tlpot.kernels.last import last_derivative
 from tlpot.kernels.pointers import pointers
 
+_ONCE = (
+    "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
+    "create_graph=True"
+)
+
 PART = 1 << 19
-"""Radial weights in a part: 2 MiB in float32, which stay in the cache of a core."""
+"""Radial weights in a part, for each thread: 2 MiB in float32, which stay in a core's cache."""
+
+MOST_PARTS = 512
 
 
 def convolve_in_parts(
@@ -58,7 +66,7 @@ class _InParts(torch.autograd.Function):
         ctx.plan, ctx.edges, ctx.network = plan, edges, network
         ctx.save_for_backward(harmonics, radial, *held)
         out = plan.outputs(radial, len(edges.first) - 1)
-        for atoms, rows, part in _parts(plan, edges):
+        for atoms, rows, part in _parts(plan, edges, backward=False):
             weights = network(radial[rows])
             data = convolution_data(part, harmonics[rows], weights, held)
             data.out = pointers([o[atoms] for o in out])
@@ -66,7 +74,7 @@ class _InParts(torch.autograd.Function):
         return tuple(out)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @last_derivative(_ONCE)
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         plan: ConvolutionPlan = ctx.plan
         harmonics, radial, *senders = ctx.saved_tensors
@@ -74,7 +82,7 @@ class _InParts(torch.autograd.Function):
         by_harmonics, by_radial = torch.empty_like(harmonics), torch.empty_like(radial)
         wanted = any(ctx.needs_input_grad[5:])
         by_senders = [torch.zeros_like(h) for h in senders] if wanted else []
-        for atoms, rows, part in _parts(plan, ctx.edges):
+        for atoms, rows, part in _parts(plan, ctx.edges, backward=wanted):
             with torch.enable_grad():
                 basis = radial[rows].detach().requires_grad_(True)
                 weights = ctx.network(basis)
@@ -92,10 +100,14 @@ class _InParts(torch.autograd.Function):
         return (None, None, None, by_harmonics, by_radial, *found)
 
 
-def _parts(plan: ConvolutionPlan, edges: EdgeLists) -> Iterator[tuple[slice, slice, EdgeLists]]:
+def _parts(
+    plan: ConvolutionPlan, edges: EdgeLists, *, backward: bool
+) -> Iterator[tuple[slice, slice, EdgeLists]]:
     """Cuts the atoms where their edges fill a part: atoms, their edges, and the lists of these."""
     n_atoms, n_edges = len(edges.first) - 1, len(edges.center)
-    room = max(PART // (plan.n_paths * plan.n_channels), 1)
+    room = PART * torch.get_num_threads() // (plan.n_paths * plan.n_channels)
+    # the lists of a part are as long as there are atoms, so their number must not grow with it
+    room = max(room, n_edges // MOST_PARTS, 1)
     if n_edges <= room:
         yield slice(0, n_atoms), slice(0, n_edges), edges
         return
@@ -104,5 +116,6 @@ def _parts(plan: ConvolutionPlan, edges: EdgeLists) -> Iterator[tuple[slice, sli
         low = int(edges.first[begin])
         end = int(torch.searchsorted(edges.first, low + room, right=True)) - 1
         end = min(max(end, begin + 1), n_atoms)
-        yield slice(begin, end), slice(low, int(edges.first[end])), edges.between(begin, end)
+        part = edges.between(begin, end, senders=backward)
+        yield slice(begin, end), slice(low, int(edges.first[end])), part
         begin = end

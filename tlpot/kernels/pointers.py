@@ -97,4 +97,4 @@ def contiguous(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
 
 def index32(values: object) -> Tensor:
     """Returns an int32 table."""
-    return torch.as_tensor(values, dtype=torch.int32).contiguous()
+    return torch.as_tensor(values, dtype=torch.int32, device="cpu").contiguous()

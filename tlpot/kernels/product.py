@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.build import library
+from tlpot.kernels.last import NO_THIRD, last_derivative
 from tlpot.kernels.pointers import (
     ProductData,
     ProductTables,
@@ -133,7 +134,7 @@ class _MultiplyGradient(torch.autograd.Function):
         return None if parts is None else parts.sum(dim=0), *by_features
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @last_derivative(NO_THIRD)
     def backward(ctx: Any, along: Tensor | None, *directions: Tensor | None) -> tuple[Any, ...]:
         plan: ProductPlan = ctx.plan
         coefficients, *rest = ctx.saved_tensors
