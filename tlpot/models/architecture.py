@@ -19,7 +19,7 @@ class Architecture:
         elements: atomic numbers, ascending.
         cutoff: range of one layer, Å.
         hidden_irreps: features between layers, e3nn notation, natural parity and one
-            multiplicity: ``40x0e+40x1o``.
+            multiplicity: ``32x0e+32x1o``.
         l_max: highest degree of the spherical harmonics and of the atomic basis.
         correlation: body order of the product basis, 1 to 3.
         n_layers: interaction layers.
@@ -35,12 +35,12 @@ class Architecture:
 
     elements: tuple[int, ...]
     cutoff: float = 4.5
-    hidden_irreps: str = "40x0e+40x1o"
-    l_max: int = 2
+    hidden_irreps: str = "32x0e+32x1o"
+    l_max: int = 3
     correlation: int = 3
     n_layers: int = 2
     n_basis: int = 8
-    radial_hidden: tuple[int, ...] = (32,)
+    radial_hidden: tuple[int, ...] = (16,)
     envelope_power: int = 6
     n_species: int = 16
     readout_hidden: int = 16
@@ -113,15 +113,14 @@ _PRESETS: dict[str, dict[str, object]] = {
     "tiny": {},
     "small": {
         "cutoff": 5.0,
-        "hidden_irreps": "112x0e+112x1o",
-        "radial_hidden": (64,),
+        "hidden_irreps": "96x0e+96x1o",
+        "radial_hidden": (32,),
         "readout_hidden": 32,
     },
     "medium": {
         "cutoff": 5.0,
         "hidden_irreps": "160x0e+160x1o+160x2e",
-        "l_max": 3,
-        "radial_hidden": (64, 64),
+        "radial_hidden": (64,),
         "readout_hidden": 64,
     },
 }
