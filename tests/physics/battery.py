@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     # no whole block of channels, hence the kernels that take one at a time
-    "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o", kernels="compiled"),
+    "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o"),
     # beyond the degrees that the compiled kernels know
     "quartic": partial(network, "tiny", l_max=4, hidden_irreps="4x0e+4x1o"),
 }

@@ -17,7 +17,7 @@ def test_all_paths_agree(name, dtype, bound):
     atoms = molecule("CH3CONH2")
     atoms.rattle(0.05, seed=1)
     found = []
-    for kernels, layout in [("torch", "padded"), ("torch", "sorted"), ("compiled", "sorted")]:
+    for kernels, layout in [("torch", "padded"), ("torch", "sorted"), ("auto", "sorted")]:
         potential = Potential.create(
             preset(name, (1, 6, 7, 8)), {"toy": dict.fromkeys((1, 6, 7, 8), 0.0)},
             dtype=dtype, kernels=kernels,
