@@ -75,7 +75,7 @@ def test_the_energy_error_of_dynamics_is_of_second_order(model):
     """Velocity Verlet errs by O(Δt²) if the forces are the derivative of the energy; any other
     error stays as the step shrinks. So half the step must leave a quarter of it.
     """
-    weight = 0.3 / float(compute(model, water()).forces.abs().max())
+    weight = 0.1 / float(compute(model, water()).forces.abs().max())
     held = Held(model=model, weight=weight)
     coarse, fine = (energy_errors(held, timestep) for timestep in (0.5, 0.25))
     assert coarse < 0.05
