@@ -29,7 +29,7 @@ graph = build_graph(
 model = potential.at()
 
 if settings["task"] == "train":
-    optimizer = torch.optim.AdamW(potential.parameters(), lr=1e-3, amsgrad=True)
+    optimizer = torch.optim.AdamW(potential.parameters(), lr=1e-3, amsgrad=True, fused=True)
 
     def task() -> None:
         optimizer.zero_grad(set_to_none=True)

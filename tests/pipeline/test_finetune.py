@@ -34,7 +34,7 @@ def test_full_finetuning_saves_a_model_that_knows_its_origin(settings, parent):
     model = load(settings["output"], device="cpu")
     assert model.levels == (CC,)
     assert model.card.parent == content_hash(parent)
-    assert model.card.recipe["strategy"] == "full"
+    assert model.card.recipe["strategy"] == {"name": "full"}
     assert model.card.recipe["training"]["learning_rate"] == 2e-3
     assert model.card.dataset["split"]["train"] == 24
     assert model.card.metrics["test"][CC]["energy_mae"] == outcome.end.overall["energy_mae"]

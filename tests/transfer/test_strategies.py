@@ -1,78 +1,211 @@
-"""Strategies: the step-0 model is the parent, and only what should move moves."""
+"""Strategies: the step-0 model is the parent, only what should move moves, and it is saved whole."""
 
 import pytest
 import torch
-from ase.build import molecule
+from transfer_levels import HIGH, LEVEL, LOW
 
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
-from tlpot.graph import build_graph
-from tlpot.models import Potential, preset
-from tlpot.system import System
-from tlpot.transfer import STRATEGY_NAMES, strategy
+from tlpot.models import parameter_blocks
+from tlpot.models.model_file import from_bytes, to_bytes
+from tlpot.transfer import STRATEGY_NAMES, strategy, strategy_settings
 
-LOW = {1: -13.6, 6: -1030.0, 8: -2040.1}
-HIGH = {1: -13.5, 6: -1029.0, 8: -2041.7}
-
-
-@pytest.fixture
-def parent():
-    return Potential.create(preset("tiny", (1, 6, 8), zbl=True), {"low": LOW}, seed=3)
+INHERITING = [name for name in STRATEGY_NAMES if strategy(name).inherits]
+MOVING = [name for name in STRATEGY_NAMES if strategy(name).recipe is not None]
 
 
-@pytest.fixture
-def graph():
-    return build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
-
-
-def start(parent, name):
-    return strategy(name).start(parent, "high", HIGH, source="low", seed=0)
-
-
-@pytest.mark.parametrize("name", ["full", "head"])
-def test_step_zero_is_the_parent_plus_the_shift_of_reference_energies(parent, graph, name):
-    before = evaluate(parent.at("low"), graph)
-    after = evaluate(start(parent, name).at("high"), graph)
+@pytest.mark.parametrize("name", INHERITING)
+def test_step_zero_is_the_parent_plus_the_shift_of_reference_energies(situation, graph, name):
+    before = evaluate(situation.parent.at("low"), graph)
+    after = evaluate(strategy(name).start(situation, HIGH).at(LEVEL), graph)
     shift = sum(HIGH[z] - LOW[z] for z in graph.atomic_numbers.tolist())
     assert torch.equal(after.forces, before.forces)
     assert after.energy.item() == pytest.approx(before.energy.item() + shift, abs=1e-9)
 
 
-def test_step_zero_with_the_same_references_is_bitwise_the_parent(parent, graph):
-    same = strategy("full").start(parent, "high", LOW, source="low", seed=0)
-    assert torch.equal(
-        evaluate(same.at("high"), graph).energy, evaluate(parent.at("low"), graph).energy
-    )
-
-
-def test_levels_that_are_kept(parent):
-    assert start(parent, "full").levels == ("high",)
-    assert start(parent, "head").levels == ("low", "high")
-    assert start(parent, "scratch").levels == ("high",)
-    assert parent.levels == ("low",)
+@pytest.mark.parametrize("name", INHERITING)
+def test_step_zero_with_the_same_references_is_bitwise_the_parent(situation, graph, name):
+    same = strategy(name).start(situation, LOW)
+    before = evaluate(situation.parent.at("low"), graph).energy
+    assert torch.equal(evaluate(same.at(LEVEL), graph).energy, before)
 
 
 @pytest.mark.parametrize("name", STRATEGY_NAMES)
-def test_rates_name_real_weights_and_leave_no_gradient_elsewhere(parent, graph, name):
-    potential = start(parent, name)
-    rates = strategy(name).rates(potential, "high")
+def test_the_parent_is_left_alone(situation, name):
+    before = to_bytes(situation.parent)
+    chosen = strategy(name)
+    potential = chosen.start(situation, HIGH)
+    chosen.finish(potential, situation)
+    assert to_bytes(situation.parent) == before
+    kept = ("low", LEVEL) if chosen.keeps_levels else (LEVEL,)
+    assert potential.levels == kept
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_rates_name_real_weights_that_matter(situation, graph, name):
+    chosen = strategy(name)
+    potential = chosen.start(situation, HIGH).requires_grad_(True)
+    rates, release = chosen.rates(potential, LEVEL), chosen.release(potential, LEVEL)
     weights = dict(potential.named_parameters())
-    assert set(rates) <= set(weights)
-    evaluate(potential.at("high"), graph, forces=False, create_graph=True).energy.sum().backward()
+    assert set(release) <= set(rates) <= set(weights)
+    evaluate(potential.at(LEVEL), graph, forces=False, create_graph=True).energy.sum().backward()
     touched = {key for key, weight in weights.items() if weight.grad is not None}
     assert set(rates) <= touched
-    if name == "head":
-        assert all(key.startswith("heads.1.") for key in rates)
-    else:
-        assert set(rates) == set(weights)
 
 
-def test_scratch_has_the_parents_shape_and_other_weights(parent):
-    potential = start(parent, "scratch")
-    assert potential.architecture == parent.architecture
-    assert not torch.equal(potential.backbone.species, parent.backbone.species)
+@pytest.mark.parametrize("name", MOVING)
+def test_what_moved_is_saved_in_an_ordinary_file(situation, graph, nudge, name):
+    chosen = strategy(name)
+    potential = chosen.start(situation, HIGH)
+    start = evaluate(potential.at(LEVEL), graph).energy
+    nudge(potential, chosen.rates(potential, LEVEL))
+    trained = evaluate(potential.at(LEVEL), graph)
+    saved = to_bytes(chosen.finish(potential, situation))
+    loaded = evaluate(from_bytes(saved, name="a file").at(LEVEL), graph)
+    assert not torch.equal(trained.energy, start)
+    torch.testing.assert_close(loaded.energy, trained.energy, rtol=0, atol=1e-4)
+    torch.testing.assert_close(loaded.forces, trained.forces, rtol=0, atol=1e-4)
 
 
-def test_unknown_strategy():
-    with pytest.raises(ConfigError, match="did you mean 'head'"):
-        strategy("heads")
+def moving_blocks(name, situation, **settings):
+    chosen = strategy(name, **settings)
+    potential = chosen.start(situation, HIGH)
+    rates = chosen.rates(potential, LEVEL)
+    blocks = parameter_blocks(potential, LEVEL)
+    return {b: {rates[n] for n in names if n in rates} for b, names in blocks.items()}
+
+
+def test_blocks_that_move(situation):
+    frozen = moving_blocks("freeze", situation)
+    assert [block for block, rates in frozen.items() if rates] == [
+        "product 1", "product 2", "readout",
+    ]  # fmt: skip
+    chosen = moving_blocks("freeze", situation, fixed=("interaction 2", "readout"))
+    assert [b for b, rates in chosen.items() if not rates] == ["interaction 2", "readout"]
+    head = moving_blocks("head", situation)
+    assert [block for block, rates in head.items() if rates] == ["readout"]
+    assert not any(moving_blocks("shift", situation).values())
+
+
+def test_rates_fall_towards_the_input(situation):
+    rates = moving_blocks("discriminative", situation, decay=0.5, factors={"product 2": 0.0})
+    assert rates["readout"] == {1.0}
+    assert rates["interaction 2"] == {0.5}
+    assert rates["product 2"] == set()
+    assert rates["interaction 1"] == rates["product 1"] == {0.25}
+    assert rates["embedding"] == {0.125}
+
+
+def test_layers_are_released_one_after_the_other(situation):
+    chosen = strategy("gradual", until=0.6)
+    potential = chosen.start(situation, HIGH)
+    release = chosen.release(potential, LEVEL)
+    blocks = parameter_blocks(potential, LEVEL)
+    times = {block: {round(release[n], 9) for n in names} for block, names in blocks.items()}
+    assert times["readout"] == {0.0}
+    assert times["product 2"] == {0.2}
+    assert times["interaction 1"] == {0.4}
+    assert times["embedding"] == {0.6}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fresh"),
+    [
+        ({"name": "reinit"}, {"readout"}),
+        ({"name": "reinit", "last": 3}, {"readout", "product 2", "interaction 2"}),
+        ({"name": "head", "readout": "fresh"}, {"readout"}),
+    ],
+)
+def test_fresh_blocks(situation, settings, fresh):
+    potential = strategy(settings).start(situation, HIGH)
+    ours = dict(potential.named_parameters())
+    theirs = dict(situation.parent.named_parameters())
+    source, target = (
+        parameter_blocks(p, level) for p, level in ((situation.parent, "low"), (potential, LEVEL))
+    )
+    changed = {
+        block
+        for block in source
+        for a, b in zip(source[block], target[block], strict=True)
+        if not torch.equal(theirs[a], ours[b])
+    }
+    assert changed == fresh
+
+
+def test_scratch_has_the_parents_shape_and_other_weights(situation):
+    potential = strategy("scratch").start(situation, HIGH)
+    assert potential.architecture == situation.parent.architecture
+    assert not torch.equal(potential.backbone.species, situation.parent.backbone.species)
+
+
+def test_low_rank_changes_have_their_rank(situation, nudge):
+    chosen = strategy("lora", rank=2)
+    potential = chosen.start(situation, LOW)
+    n_full = sum(p.numel() for p in situation.parent.parameters())
+    moving = chosen.rates(potential, LEVEL)
+    assert sum(dict(potential.named_parameters())[n].numel() for n in moving) < 0.25 * n_full
+    nudge(potential, moving)
+    merged = dict(chosen.finish(potential, situation).named_parameters())
+    ranks = [
+        torch.linalg.matrix_rank(merged[name] - weight, atol=1e-5).item()
+        for name, weight in situation.parent.backbone.named_parameters(prefix="backbone")
+        if not torch.equal(merged[name], weight)
+    ]
+    assert max(ranks) == 2
+    assert len(ranks) > 5
+
+
+@pytest.mark.parametrize("name", ["l2sp", "ewc"])
+def test_penalties_are_zero_at_the_parent_and_pull_back(situation, nudge, name):
+    chosen = strategy(name, strength=1.0)
+    potential = chosen.start(situation, HIGH).requires_grad_(True)
+    penalty = chosen.penalty(potential, situation)
+    assert penalty(potential).item() == 0.0
+    start = {n: p.detach().clone() for n, p in potential.named_parameters()}
+    nudge(potential, start)
+    penalty(potential).backward()
+    pull = sum(
+        float((p.grad * (p.detach() - start[n])).sum()) for n, p in potential.named_parameters()
+    )
+    assert pull == pytest.approx(2 * penalty(potential).item(), rel=1e-4)
+    double = strategy(name, strength=2.0)
+    assert double.strength == 2 * chosen.strength
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"name": "heads"}, "did you mean 'head'"),
+        ({"name": "full", "rank": 3}, "strategy full: unknown key 'rank'"),
+        ({"name": "lora", "rnk": 3}, "did you mean 'rank'"),
+        ({"name": "lora", "rank": 0}, "expected 1 or more"),
+        ({"name": "lora", "rank": "four"}, "rank"),
+        ({"name": "l2sp", "strength": 0}, "use strategy 'full'|'full'"),
+        ({"name": "gradual", "until": 1.0}, "expected 0 < until < 1"),
+        ({"name": "discriminative", "decay": 2.0}, "expected 0 < decay"),
+    ],
+)
+def test_settings_that_make_no_sense(call, message):
+    with pytest.raises(ConfigError, match=message):
+        strategy(call)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"name": "freeze", "fixed": ["interactoin"]}, "did you mean 'interaction"),
+        ({"name": "freeze", "fixed": ["embedding", "interaction", "product", "readout"]}, "shift"),
+        ({"name": "discriminative", "factors": {"interaction 3": 1.0}}, "the blocks are embedding"),
+        ({"name": "reinit", "last": 6}, "expected 1 to 5"),
+    ],
+)
+def test_blocks_that_do_not_exist(situation, call, message):
+    chosen = strategy(call)
+    with pytest.raises(ConfigError, match=message):
+        chosen.rates(chosen.start(situation, HIGH), LEVEL)
+
+
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
+def test_settings_make_the_same_strategy_again(name):
+    chosen = strategy(name)
+    assert strategy(strategy_settings(chosen)) == chosen

@@ -13,7 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parent", help="a model file, or the name of a shipped model")
     parser.add_argument("data", help="file with the labels")
     parser.add_argument("--level", required=True, help="level of theory to learn")
-    parser.add_argument("--strategy", help="full (default), head or scratch")
+    parser.add_argument(
+        "--strategy", help="how to transfer (default full); its settings are strategy.NAME=VALUE"
+    )
     parser.add_argument("-o", "--output", required=True, help="model file to write")
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--source", help="level of the parent to start from, if it has several")
@@ -36,9 +38,12 @@ def run(arguments: argparse.Namespace) -> None:
         data["spec"] = arguments.spec
     settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
     settings["level"] = arguments.level
-    for name in ("strategy", "source"):
-        if getattr(arguments, name) is not None:
-            settings[name] = getattr(arguments, name)
+    if arguments.source is not None:
+        settings["source"] = arguments.source
+    if arguments.strategy is not None:
+        settings["strategy"] = arguments.strategy
+    if not isinstance(settings.get("strategy"), dict):
+        settings["strategy"] = {"name": settings.get("strategy", "full")}
     config = finetune_config(with_overrides(settings, arguments.settings))
 
     def prepare(device: str | None) -> tuple[Any, str]:

@@ -20,7 +20,7 @@ from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import strategy
+from tlpot.transfer import Situation, Strategy, strategy, strategy_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class FinetuneConfig:
         parent: file or name of the pretrained potential.
         data: the labels.
         level: level of theory to learn.
-        strategy: ``full``, ``head`` or ``scratch``.
+        strategy: name of the strategy, or a section with its ``name`` and its settings.
         output: the model file to write.
         source: level of the parent to start from; needed if it has several.
         references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
@@ -46,7 +46,7 @@ class FinetuneConfig:
     data: DataSettings
     level: str
     output: Path
-    strategy: str = "full"
+    strategy: str | Mapping[str, Any] = "full"
     source: str | None = None
     references: ReferenceMethod = "fit"
     split: SplitSettings = field(default_factory=SplitSettings)
@@ -59,14 +59,33 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
     """Reads a configuration; the strategy's recipe fills in what `settings` leaves out.
 
     Raises:
-        ConfigError: a typo, or a value that makes no sense.
+        ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
+            the strategy.
     """
-    chosen = strategy(str(settings.get("strategy", "full")))
-    recipe = to_mapping(chosen.recipe)
+    chosen = _strategy(settings.get("strategy", "full"))
     training = settings.get("training", {})
     if not isinstance(training, Mapping):
         raise ConfigError(f"training must be a section of 'key: value' pairs, not {training!r}")
-    return parse(FinetuneConfig, {**settings, "training": {**recipe, **training}}, "finetune")
+    if chosen.recipe is None:
+        idle = sorted(set(training) - {"seed"})
+        if idle:
+            raise ConfigError(
+                f"finetune: strategy {chosen.name!r} trains nothing, so training.{idle[0]} does "
+                "not apply; leave it out"
+            )
+    recipe = {} if chosen.recipe is None else to_mapping(chosen.recipe)
+    settings = {
+        **settings,
+        "strategy": strategy_settings(chosen),
+        "training": {**recipe, **training},
+    }
+    return parse(FinetuneConfig, settings, "finetune")
+
+
+def _strategy(settings: Any) -> Strategy:
+    if not isinstance(settings, str | Mapping):
+        raise ConfigError(f"strategy must be a name or a section, not {settings!r}")
+    return strategy(settings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +112,7 @@ def prepare_finetune(
     check_output(config.output)
     if config.output.exists() and config.output.samefile(library_file(config.parent)):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
-    chosen = strategy(config.strategy)
+    chosen = _strategy(config.strategy)
     parent = load(config.parent, device=device)
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
@@ -101,35 +120,44 @@ def prepare_finetune(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
     )
     _check_elements(parent, dataset, config.parent)
-    split = config.split.divide(dataset, level)
+    situation = Situation(
+        parent=parent,
+        source=source,
+        level=level,
+        dataset=dataset,
+        split=config.split.divide(dataset, level),
+        seed=config.training.seed,
+    )
+    lessons = chosen.lessons(situation)
     references = find_references(
         config.references,
-        dataset,
-        split.train,
+        lessons.dataset,
+        situation.split.train,
         level,
         parent.elements,
-        parent=parent.at(source) if chosen.uses_weights else None,
+        parent=parent.at(source) if chosen.inherits else None,
         parent_energies=parent.references(source),
         device=parent.device,
     )
-    start = chosen.start(
-        parent, level, references.energies, source=source, seed=config.training.seed
-    )
-    rates = chosen.rates(start, level)
+    start = chosen.start(situation, references.energies)
     job = Job(
         potential=start,
-        levels=(level,),
-        dataset=dataset,
-        split=split,
+        levels=lessons.levels,
+        dataset=lessons.dataset,
+        split=lessons.split,
         settings=config.training,
-        plan=TrainingPlan(rates=rates),
+        plan=TrainingPlan(
+            rates=chosen.rates(start, level),
+            release=chosen.release(start, level),
+            penalty=chosen.penalty(start, situation),
+            level_weights=lessons.weights,
+        ),
         output=config.output,
-        card=_card(config, parent, references),
+        card=_card(config, chosen, parent, references),
         recipe=to_mapping(config),
+        finish=lambda potential: chosen.finish(potential, situation),
     )
-    report = preflight_report(
-        job, references, pretrained=chosen.uses_weights, caution=chosen.caution
-    )
+    report = preflight_report(job, references, pretrained=chosen.inherits, caution=chosen.caution)
     return Prepared(job=job, report=report)
 
 
@@ -163,9 +191,10 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
         )
 
 
-def _card(config: FinetuneConfig, parent: Potential, references: References) -> ModelCard:
+def _card(
+    config: FinetuneConfig, chosen: Strategy, parent: Potential, references: References
+) -> ModelCard:
     level = canonical_level(config.level)
-    chosen = strategy(config.strategy)
     kept = parent.card.references if chosen.keeps_levels else {}
     return ModelCard(
         name=config.name or config.output.stem,

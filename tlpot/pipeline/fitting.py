@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -43,10 +44,11 @@ class Job:
         dataset: where labels come from.
         split: which frames are for what.
         settings: of the training.
-        plan: which weights move.
+        plan: which weights move; if none does, nothing is trained.
         output: the model file.
         card: what is known about the model before training.
         recipe: the resolved configuration, kept in the card.
+        finish: brings the trained model into the form that is saved.
     """
 
     potential: Potential
@@ -58,6 +60,7 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
+    finish: Callable[[Potential], Potential] = lambda potential: potential
 
     @property
     def run_dir(self) -> Path:
@@ -124,7 +127,8 @@ def fit(
     potential, split, settings = job.potential, job.split, job.settings
     if not len(split.validation):
         raise DataError("the split has no validation frames, which decide what weights are kept")
-    _check_labels(job)
+    if job.plan.rates:
+        _check_labels(job)
     report = job.run_dir / REPORT
     if not resume and not overwrite and (job.run_dir / CHECKPOINT).exists() and not report.exists():
         raise ConfigError(
@@ -135,7 +139,7 @@ def fit(
     indices = getattr(split, part)
     level = job.levels[0]
 
-    def errors(name: str | None = None) -> ErrorReport:
+    def errors(potential: Potential, name: str | None = None) -> ErrorReport:
         predictions = predict(
             potential.at(level), job.dataset, indices, level, device=potential.device
         )
@@ -144,7 +148,7 @@ def fit(
             plot_parity(predictions, job.run_dir / name, title)
         return error_report(predictions)
 
-    start = errors()
+    start = errors(potential)
     if processes.is_first and not resume:
         make_folder(job.run_dir)
         report.unlink(missing_ok=True)
@@ -160,22 +164,28 @@ def fit(
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    result = train(
-        potential,
-        levels=job.levels,
-        train_loader=loader(split.train, batch_size=settings.batch_size),
-        validation_loader=loader(
-            split.validation, batch_size=max(32, settings.batch_size), shuffle=False
-        ),
-        settings=settings,
-        plan=job.plan,
-        run_dir=job.run_dir,
-        identity=_identity(job, processes),
-        resume=resume,
-        processes=processes,
-        show=show,
-    )  # fmt: skip
-    end = errors("parity.png")
+    if job.plan.rates:
+        result = train(
+            potential,
+            levels=job.levels,
+            train_loader=loader(split.train, batch_size=settings.batch_size),
+            validation_loader=loader(
+                split.validation, batch_size=max(32, settings.batch_size), shuffle=False
+            ),
+            settings=settings,
+            plan=job.plan,
+            run_dir=job.run_dir,
+            identity=_identity(job, processes),
+            resume=resume,
+            processes=processes,
+            show=show,
+        )
+    else:
+        result = TrainingResult(
+            best_epoch=0, best_loss=math.nan, history=[], seconds=0.0, interrupted=False
+        )
+    potential = job.finish(potential)
+    end = errors(potential, "parity.png")
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
     potential.card = replace(
         job.card,

@@ -58,6 +58,9 @@ def preflight_report(
         )
     if caution:
         lines.append(f"note: {caution}")
+    if not job.plan.rates:
+        lines.append("training: none")
+        return "\n".join(lines)
     s = job.settings
     lines.append(
         f"training: {s.epochs} epochs of {-(-len(split.train) // s.batch_size)} batches, "

@@ -99,6 +99,8 @@ def train(
             "settings": to_mapping(settings),
             "levels": list(levels),
             "rates": dict(plan.rates),
+            "release": dict(plan.release),
+            "level_weights": dict(plan.level_weights),
             "weights": {name: list(p.shape) for name, p in potential.named_parameters()},
         },
         processes=processes or Processes(),
@@ -145,6 +147,7 @@ class _Run:
         self.run_dir, self.identity = run_dir, identity
         self.optimizer = make_optimizer(potential, plan, settings)
         self.weights = [p for p in potential.parameters() if p.requires_grad]
+        self.factors = [plan.level_weights.get(level, 1.0) for level in levels]
         self.average = MovingAverage(potential, settings.ema)
         self.schedule = Schedule(settings=settings)
         self.progress = Progress()
@@ -221,14 +224,23 @@ class _Run:
             batch = batch.to(self.potential.device)
         parts = batch_loss(self.potential, batch, self.levels, settings.loss, training=True)
         counts = self.processes.add(parts.counts.clone())
-        loss = weighted(parts.sums, counts, settings.loss)
+        loss = weighted(parts.sums, counts, settings.loss, self.factors)
         if self.plan.penalty is not None and self.processes.is_first:
             loss = loss + self.plan.penalty(self.potential)
         if loss.requires_grad:
             loss.backward()
         self.processes.add_gradients(self.weights)
+        self.hold()
         norm = nn.utils.clip_grad_norm_(self.weights, settings.clip)
         return loss.detach() + 0.0 * norm
+
+    def hold(self) -> None:
+        """Drops the gradients of weights whose time to move has not come."""
+        done = self.progress.epoch / self.settings.epochs
+        for group in self.optimizer.param_groups:
+            if done < group["release"]:
+                for weight in group["params"]:
+                    weight.grad = None
 
     def update(self, epochs_done: float) -> None:
         """Moves the weights along the gradient."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,16 +31,19 @@ class BatchLoss:
     metrics: Mapping[str, Metrics]
 
 
-def weighted(sums: Tensor, counts: Tensor, settings: LossSettings) -> Tensor:
-    """Returns Σ_levels Σ_kinds weight · sum / count.
+def weighted(
+    sums: Tensor, counts: Tensor, settings: LossSettings, factors: Sequence[float] = (1.0,)
+) -> Tensor:
+    """Returns Σ_levels Σ_kinds factor · weight · sum / count.
 
     Args:
         sums: [n_levels, 3], see `BatchLoss`.
         counts: [n_levels, 3], over all processes.
         settings: the weights.
+        factors: one for each level, or one for all.
     """
     weights = sums.new_tensor([settings.energy, settings.forces, settings.stress])
-    return (sums / counts.clamp(min=1) * weights).sum()
+    return (sums / counts.clamp(min=1) * weights * sums.new_tensor(factors)[:, None]).sum()
 
 
 def batch_loss(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,15 @@ class TrainingPlan:
 
     Attributes:
         rates: learning-rate factor by name of weight; what is not named stays fixed.
+        release: share of the training after which a weight begins to move; 0 if not named.
         penalty: added to the loss of every batch; None for nothing.
+        level_weights: factor of the loss by level of theory; 1 if not named.
     """
 
     rates: Mapping[str, float]
+    release: Mapping[str, float] = field(default_factory=dict)
     penalty: Callable[[nn.Module], Tensor] | None = None
+    level_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_optimizer(
@@ -30,7 +34,7 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """Builds AdamW (with AMSGrad) over the weights of the plan and fixes all others.
 
-    One group for each distinct rate, whose factor is kept under ``factor``.
+    One group for each distinct rate and release, kept under ``factor`` and ``release``.
 
     Raises:
         ConfigError: the plan names a weight that the model does not have, or none at all.
@@ -43,12 +47,14 @@ def make_optimizer(
         raise ConfigError("the plan moves no weights; nothing would be learned")
     for name, weight in weights.items():
         weight.requires_grad_(name in plan.rates)
+    kinds = {name: (rate, plan.release.get(name, 0.0)) for name, rate in plan.rates.items()}
     groups = [
         {
-            "params": [weights[name] for name, rate in plan.rates.items() if rate == factor],
+            "params": [weights[name] for name, kind in kinds.items() if kind == (factor, release)],
             "factor": factor,
+            "release": release,
         }
-        for factor in sorted(set(plan.rates.values()))
+        for factor, release in sorted(set(kinds.values()))
     ]
     return torch.optim.AdamW(
         groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, amsgrad=True,

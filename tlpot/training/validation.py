@@ -22,7 +22,7 @@ def validate(
     settings: LossSettings,
     processes: Processes,
 ) -> tuple[float, dict[str, dict[str, float]]]:
-    """Returns the loss over all batches together, and the errors by level.
+    """Returns the loss of the first level over all batches, and the errors of every level.
 
     Args:
         potential: the model.
@@ -47,7 +47,7 @@ def validate(
     for level in levels:
         metrics[level].sums = processes.add(metrics[level].sums.to(device)).cpu()
     tables = {level: metrics[level].table() for level in levels}
-    return float(weighted(sums, counts, settings)), tables
+    return float(weighted(sums[:1], counts[:1], settings)), tables
 
 
 def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:

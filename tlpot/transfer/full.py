@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from tlpot.models import Potential, level_parameters
-from tlpot.transfer.strategy import Recipe
+from tlpot.transfer.recipe import SMALL_RATE, Recipe
+from tlpot.transfer.strategy import Strategy
 
 
-class Full:
+@dataclass(frozen=True, kw_only=True)
+class Full(Strategy):
     """All weights start at the parent's and move.
 
     The shared backbone leaves the parent's levels behind, so only the new level is kept.
     """
 
-    name = "full"
-    summary = "all weights fine-tuned from"
-    uses_weights = True
-    keeps_levels = False
-    # rates of fine-tuning guides are a tenth to a fifth of those from scratch
-    recipe = Recipe(learning_rate=2e-3, ema=0.99, clip=10.0)
-    caution = ""
-
-    def start(
-        self,
-        parent: Potential,
-        level: str,
-        references: Mapping[int, float],
-        *,
-        source: str,
-        seed: int,
-    ) -> Potential:
-        """Returns the parent's weights with the new level as the only one."""
-        return parent.with_level(level, references, parent=source).only(level)
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """All weights move at the full rate."""
-        return dict.fromkeys(level_parameters(potential, level), 1.0)
+    name: ClassVar[str] = "full"
+    summary: ClassVar[str] = "all weights fine-tuned from"
+    recipe: ClassVar[Recipe | None] = SMALL_RATE

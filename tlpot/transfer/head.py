@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from tlpot.models import Potential, parameter_blocks
-from tlpot.transfer.strategy import Recipe
+from tlpot.transfer.fresh import with_fresh_blocks
+from tlpot.transfer.recipe import LARGE_RATE, Recipe
+from tlpot.transfer.situation import Situation
+from tlpot.transfer.strategy import Strategy
 
 
-class Head:
-    """The readout starts at the parent's and moves; the backbone is fixed.
+@dataclass(frozen=True, kw_only=True)
+class Head(Strategy):
+    """The readout moves and the backbone is fixed: "only regression head" of CGAT transfer.
 
     The parent's levels stay exactly as good as they were, and are kept.
+
+    Attributes:
+        readout: ``inherit`` the source level's, or ``fresh`` weights
+            (Hoffmann et al., doi:10.1088/2632-2153/ac9e3b).
     """
 
-    name = "head"
-    summary = "readout fine-tuned from"
-    uses_weights = True
-    keeps_levels = True
-    recipe = Recipe(learning_rate=1e-2, ema=0.99, clip=10.0)
-    caution = (
+    name: ClassVar[str] = "head"
+    summary: ClassVar[str] = "readout fine-tuned from"
+    recipe: ClassVar[Recipe | None] = LARGE_RATE
+    caution: ClassVar[str] = (
         "only the readout moves, which is usually too little: what a network sees in a "
         "structure depends on the level of theory it was trained on; compare with 'full'"
     )
+    keeps_levels: ClassVar[bool] = True
 
-    def start(
-        self,
-        parent: Potential,
-        level: str,
-        references: Mapping[int, float],
-        *,
-        source: str,
-        seed: int,
-    ) -> Potential:
-        """Returns the parent with one more level, whose readout is a copy of the source's."""
-        return parent.with_level(level, references, parent=source)
+    readout: Literal["inherit", "fresh"] = "inherit"
+
+    @property
+    def inherits(self) -> bool:  # type: ignore[override]
+        """A fresh readout makes step 0 a new model."""
+        return self.readout == "inherit"
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the parent with one more level."""
+        grown = situation.parent.with_level(situation.level, references, parent=situation.source)
+        if self.readout == "fresh":
+            with_fresh_blocks(grown, situation.level, ["readout"], situation.seed)
+        return grown
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Only the readout moves."""

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
+from tlpot.transfer.discriminative import Discriminative
+from tlpot.transfer.ewc import EWC
+from tlpot.transfer.freeze import Freeze
 from tlpot.transfer.full import Full
+from tlpot.transfer.gain import Gain
+from tlpot.transfer.gradual import Gradual
 from tlpot.transfer.head import Head
+from tlpot.transfer.l2sp import L2SP
+from tlpot.transfer.lora import LoRA
+from tlpot.transfer.reinit import Reinit
 from tlpot.transfer.scratch import Scratch
+from tlpot.transfer.shift import Shift
 from tlpot.transfer.strategy import Strategy
 
-_STRATEGIES: tuple[Strategy, ...] = (Scratch(), Head(), Full())
-STRATEGY_NAMES = tuple(strategy.name for strategy in _STRATEGIES)
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    kind.name: kind
+    for kind in (
+        Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
+    )
+}  # fmt: skip
+STRATEGY_NAMES = tuple(STRATEGIES)
 
 
-def strategy(name: str) -> Strategy:
-    """Returns the strategy called `name`.
+def strategy(name: str | Mapping[str, Any], **settings: Any) -> Strategy:
+    """Returns a strategy.
+
+    Args:
+        name: of the strategy, or a mapping with its ``name`` and its settings.
+        settings: of the strategy; what is left out has its default.
 
     Raises:
-        ConfigError: no such strategy; the message offers the nearest.
+        ConfigError: no such strategy, or a setting that it does not have; the message offers
+            the nearest.
     """
-    for candidate in _STRATEGIES:
-        if candidate.name == name:
-            return candidate
-    raise ConfigError(f"unknown strategy {name!r}{nearest(name, STRATEGY_NAMES)}")
+    if isinstance(name, Mapping):
+        settings = {**name, **settings}
+        name = str(settings.pop("name", "full"))
+    if name not in STRATEGIES:
+        raise ConfigError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
+    return parse(STRATEGIES[name], settings, f"strategy {name}")
+
+
+def strategy_settings(chosen: Strategy) -> dict[str, Any]:
+    """Returns what `strategy` makes the same strategy from."""
+    return {"name": chosen.name, **to_mapping(chosen)}

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
-from tlpot.models import Potential, level_parameters
-from tlpot.transfer.strategy import Recipe
+from tlpot.models import Potential
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.situation import Situation
+from tlpot.transfer.strategy import Strategy
 
 
-class Scratch:
+@dataclass(frozen=True, kw_only=True)
+class Scratch(Strategy):
     """The parent's architecture with new weights."""
 
-    name = "scratch"
-    summary = "trained from scratch with the architecture of"
-    uses_weights = False
-    keeps_levels = False
-    recipe = Recipe(learning_rate=1e-2, ema=0.99, clip=10.0, weight_decay=5e-7)
-    caution = "the parent's weights are not used, only its architecture"
+    name: ClassVar[str] = "scratch"
+    summary: ClassVar[str] = "trained from scratch with the architecture of"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, weight_decay=5e-7)
+    caution: ClassVar[str] = "the parent's weights are not used, only its architecture"
+    inherits: ClassVar[bool] = False
 
-    def start(
-        self,
-        parent: Potential,
-        level: str,
-        references: Mapping[int, float],
-        *,
-        source: str,
-        seed: int,
-    ) -> Potential:
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns a potential of the parent's shape with random weights."""
+        parent = situation.parent
         return Potential.create(
             parent.architecture,
-            {level: references},
-            scale=float(parent.head(source).readout.scale),
-            seed=seed,
+            {situation.level: references},
+            scale=float(parent.head(situation.source).readout.scale),
+            seed=situation.seed,
             dtype=parent.dtype,
         ).to(parent.device)
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """All weights move at the full rate."""
-        return dict.fromkeys(level_parameters(potential, level), 1.0)

@@ -2,83 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
-from tlpot.models import Potential
+from torch import Tensor, nn
+
+from tlpot.models import Potential, level_parameters
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.situation import Lessons, Situation
+
+Penalty = Callable[[nn.Module], Tensor]
+"""Added to the loss of each batch."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """Training settings that suit a strategy, used where the user sets nothing.
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """Which weights start where, which of them move how fast, and on what data.
 
-    Attributes:
-        learning_rate: peak rate.
-        ema: decay of the averaged weights.
-        clip: largest gradient norm.
-        weight_decay: towards zero, hence 0 when starting from a parent.
+    A strategy is a frozen dataclass whose fields are its settings, so that a setting of another
+    strategy is an unknown key. What is not overridden: everything starts at the parent's
+    weights, all of them move at the full rate, and only the new level is learned and kept.
     """
 
-    learning_rate: float
-    ema: float
-    clip: float
-    weight_decay: float = 0.0
+    name: ClassVar[str]
+    """As written on the command line."""
+    summary: ClassVar[str]
+    """What was done, for the model card: ``all weights fine-tuned from``."""
+    recipe: ClassVar[Recipe | None]
+    """Defaults of the training settings; None if nothing is trained by gradients."""
+    caution: ClassVar[str] = ""
+    """What the user should know before choosing it; empty if nothing."""
+    inherits: ClassVar[bool] = True
+    """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
+    keeps_levels: ClassVar[bool] = False
+    """Whether the parent's levels stay in the model, as good as they were."""
 
+    def lessons(self, situation: Situation) -> Lessons:
+        """Returns what the training sees."""
+        return Lessons(dataset=situation.dataset, split=situation.split, levels=(situation.level,))
 
-class Strategy(Protocol):
-    """Which weights start where, and which of them move how fast."""
-
-    @property
-    def name(self) -> str:
-        """As written on the command line."""
-        ...
-
-    @property
-    def recipe(self) -> Recipe:
-        """Defaults of the training settings."""
-        ...
-
-    @property
-    def caution(self) -> str:
-        """What the user should know before choosing it; empty if nothing."""
-        ...
-
-    @property
-    def summary(self) -> str:
-        """What was done, for the model card: ``all weights fine-tuned from``."""
-        ...
-
-    @property
-    def uses_weights(self) -> bool:
-        """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
-        ...
-
-    @property
-    def keeps_levels(self) -> bool:
-        """Whether the parent's levels stay in the model, as good as they were."""
-        ...
-
-    def start(
-        self,
-        parent: Potential,
-        level: str,
-        references: Mapping[int, float],
-        *,
-        source: str,
-        seed: int,
-    ) -> Potential:
-        """Returns the model before the first update; the parent is left alone.
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the model before the first update.
 
         Args:
-            parent: the pretrained potential.
-            level: the new level of theory, canonical.
+            situation: where we are.
             references: E0 of the new level by atomic number, eV.
-            source: the level of the parent to start from.
-            seed: of weights that are drawn anew.
         """
-        ...
+        grown = situation.parent.with_level(situation.level, references, parent=situation.source)
+        return grown if self.keeps_levels else grown.only(situation.level)
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """Returns the learning-rate factor of each weight that moves; the others are fixed."""
-        ...
+        """Returns the learning-rate factor of each weight that moves; the others are fixed.
+
+        Args:
+            potential: what `start` returned.
+            level: the one to learn.
+        """
+        return dict.fromkeys(level_parameters(potential, level), 1.0)
+
+    def release(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """Returns the share of the training after which a weight begins to move, if not at once."""
+        return {}
+
+    def penalty(self, potential: Potential, situation: Situation) -> Penalty | None:
+        """Returns what is added to the loss; `potential` is what `start` returned."""
+        return None
+
+    def finish(self, potential: Potential, situation: Situation) -> Potential:
+        """Returns the trained model in the form that is saved."""
+        return potential

@@ -1,0 +1,96 @@
+"""Every strategy end to end, through the pipeline and the model file."""
+
+import json
+
+import pytest
+import torch
+from ase.build import molecule
+from shipped_levels import CC, DFT
+
+from tlpot.energy import evaluate
+from tlpot.errors import ConfigError
+from tlpot.graph import build_graph
+from tlpot.models import load
+from tlpot.pipeline import finetune, finetune_config, prepare_finetune
+from tlpot.system import System
+from tlpot.transfer import STRATEGY_NAMES, strategy
+
+
+def configured(settings, name, **training):
+    chosen = strategy(name)
+    section = {} if chosen.recipe is None else {**settings["training"], **training}
+    return finetune_config({**settings, "strategy": name, "training": section})
+
+
+@pytest.mark.parametrize("name", STRATEGY_NAMES)
+def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
+    config = configured(settings, name)
+    outcome = finetune(config, show=False)
+    model = load(settings["output"], device="cpu")
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], model.cutoff)
+    found = evaluate(model.at(CC), graph)
+    assert torch.equal(found.energy, evaluate(outcome.potential.at(CC), graph).energy)
+    assert model.card.recipe["strategy"]["name"] == name
+    assert model.levels == ((DFT, CC) if strategy(name).keeps_levels else (CC,))
+    history = outcome.training.history
+    if name == "shift":
+        assert history == []
+        assert outcome.end.overall == outcome.start.overall
+    else:
+        assert outcome.training.best_loss <= history[0]["loss"]
+        if name in ("full", "lora", "l2sp", "ewc", "head"):
+            assert outcome.training.best_loss < history[0]["loss"]
+    assert json.loads((config.output.with_suffix(".run") / "report.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["gradual", "lora", "ewc"])
+def test_a_killed_run_resumes_to_the_same_weights(settings, tmp_path, name, monkeypatch):
+    whole = finetune(configured(settings, name), show=False).potential
+
+    from tlpot.training import loop
+
+    settings = {**settings, "output": str(tmp_path / "again.safetensors")}
+    epoch = loop._Run.epoch
+    calls = []
+
+    def killed(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("killed")
+        return epoch(self, *arguments)
+
+    monkeypatch.setattr(loop._Run, "epoch", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        finetune(configured(settings, name), show=False)
+    monkeypatch.undo()
+    resumed = finetune(configured(settings, name), resume=True, show=False).potential
+    for (key, a), (_, b) in zip(whole.named_parameters(), resumed.named_parameters(), strict=True):
+        assert torch.equal(a, b), key
+
+
+def test_held_weights_move_only_after_their_release(settings):
+    config = configured({**settings, "training": {**settings["training"], "ema": 0.0}}, "gradual",
+                        epochs=1)  # fmt: skip
+    before = dict(prepare_finetune(config, device="cpu").job.potential.named_parameters())
+    outcome = finetune(config, show=False)
+    after = dict(outcome.potential.named_parameters())
+    moved = {n for n in before if not torch.equal(before[n], after[n])}
+    if outcome.training.best_epoch:
+        assert moved
+        assert all(".readout." in name for name in moved)
+
+
+def test_training_settings_do_not_apply_where_nothing_is_trained(settings):
+    with pytest.raises(ConfigError, match=r"'shift' trains nothing, so training\.batch_size"):
+        finetune_config({**settings, "strategy": "shift"})
+
+
+@pytest.mark.parametrize("section", [3, ["full"]])
+def test_a_strategy_is_a_name_or_a_section(settings, section):
+    with pytest.raises(ConfigError, match="a name or a section"):
+        finetune_config({**settings, "strategy": section})
+
+
+def test_settings_of_another_strategy_are_refused(settings):
+    with pytest.raises(ConfigError, match="strategy full: unknown key 'rank'"):
+        finetune_config({**settings, "strategy": {"name": "full", "rank": 4}})

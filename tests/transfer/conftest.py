@@ -1,0 +1,45 @@
+"""A parent with random weights and a few real frames to transfer to."""
+
+import pytest
+import torch
+from ase.build import molecule
+from transfer_levels import LEVEL, LOW
+
+from tlpot.data import open_dataset
+from tlpot.graph import build_graph
+from tlpot.models import LIBRARY, Potential, preset
+from tlpot.pipeline.sources import SplitSettings
+from tlpot.system import System
+from tlpot.transfer import Situation
+
+
+@pytest.fixture(scope="session")
+def parent():
+    made = Potential.create(preset("tiny", tuple(LOW), zbl=True), {"low": LOW}, seed=3)
+    return made.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def situation(parent):
+    dataset = open_dataset([LIBRARY / "tlpot-qm.h5"], level=LEVEL)
+    split = SplitSettings(by="random", validation=8, test=0.0, train=24).divide(dataset, LEVEL)
+    return Situation(parent=parent, source="low", level=LEVEL, dataset=dataset, split=split)
+
+
+@pytest.fixture
+def graph():
+    return build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+
+
+@pytest.fixture
+def nudge():
+    """Moves weights by a little, reproducibly."""
+
+    @torch.no_grad()
+    def move(potential, names):
+        torch.manual_seed(0)
+        for name, weight in potential.named_parameters():
+            if name in names:
+                weight += 0.05 * torch.randn_like(weight)
+
+    return move

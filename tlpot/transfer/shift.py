@@ -1,0 +1,26 @@
+"""New reference energies and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tlpot.models import Potential
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.strategy import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Strategy):
+    """Only the reference energies change: what every other strategy has to beat."""
+
+    name: ClassVar[str] = "shift"
+    summary: ClassVar[str] = "reference energies refitted for"
+    recipe: ClassVar[Recipe | None] = None
+    caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
+    keeps_levels: ClassVar[bool] = True
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """No weight moves."""
+        return {}

@@ -1,0 +1,47 @@
+"""What a transfer starts from: a pretrained potential and labels of another level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tlpot.data import Dataset, Split
+from tlpot.models import Potential
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """A pretrained potential and labels of another level.
+
+    Attributes:
+        parent: the potential; strategies leave it alone.
+        source: the level of the parent to start from, canonical.
+        level: the level to learn, canonical.
+        dataset: where the labels come from.
+        split: its division; strategies look at the training frames only.
+        seed: of weights that are drawn anew, and of samples.
+    """
+
+    parent: Potential
+    source: str
+    level: str
+    dataset: Dataset
+    split: Split
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lessons:
+    """What the training sees.
+
+    Attributes:
+        dataset: frames and labels.
+        split: which of them are for what.
+        levels: levels of theory that are learned; the first is the one that counts.
+        weights: factor of the loss by level; 1 for those not named.
+    """
+
+    dataset: Dataset
+    split: Split
+    levels: tuple[str, ...]
+    weights: Mapping[str, float] = field(default_factory=dict)
