@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from ase.data import chemical_symbols
@@ -184,9 +184,18 @@ class Potential(nn.Module):
         Raises:
             UnknownLevelError: no such level.
         """
-        name = self.at(level).level
+        return self.keeping((level,))
+
+    def keeping(self, levels: Sequence[str]) -> Potential:
+        """Returns a copy that has just these levels, in this order.
+
+        Raises:
+            UnknownLevelError: no such level.
+        """
+        names = [self.at(level).level for level in levels]
         kept = copy.deepcopy(self)
-        kept.levels, kept.heads = (name,), nn.ModuleList([kept.head(name)])
+        heads = [kept.head(name) for name in names]
+        kept.levels, kept.heads = tuple(names), nn.ModuleList(heads)
         return kept
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
