@@ -1,5 +1,7 @@
 """Whole jobs made of the parts below."""
 
+from tlpot.pipeline.automatic import Choice as Choice
+from tlpot.pipeline.automatic import choose_strategy as choose_strategy
 from tlpot.pipeline.finetune import FinetuneConfig as FinetuneConfig
 from tlpot.pipeline.finetune import finetune as finetune
 from tlpot.pipeline.finetune import finetune_config as finetune_config

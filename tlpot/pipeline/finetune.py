@@ -90,6 +90,9 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
 def _strategy(settings: Any) -> Strategy:
     if not isinstance(settings, str | Mapping):
         raise ConfigError(f"strategy must be a name or a section, not {settings!r}")
+    name = settings if isinstance(settings, str) else settings.get("name")
+    if name == "auto":
+        raise ConfigError("strategy 'auto' has to choose first; see tlpot.pipeline.choose_strategy")
     return strategy(settings)
 
 
