@@ -91,7 +91,7 @@ class Ensemble(nn.Module):
     def with_calibration(self, level: str, calibration: Calibration) -> Ensemble:
         """Returns a copy with the calibration of a level, by its canonical name, replaced."""
         grown = copy.deepcopy(self)
-        grown.calibrations[str(self.levels.index(level))] = calibration
+        grown.calibrations[str(self.levels.index(level))] = calibration.to(self.device)
         return grown
 
 

@@ -209,7 +209,7 @@ class Potential(nn.Module):
     def with_rigidity(self, level: str, rigidity: LastLayerRigidity) -> Potential:
         """Returns a copy with the uncertainty of a level, by its canonical name, replaced."""
         grown = copy.deepcopy(self)
-        grown.head(level).rigidity = rigidity
+        grown.head(level).rigidity = rigidity.to(self.device)
         return grown
 
     def without_uncertainty(self) -> Potential:

@@ -53,4 +53,4 @@ class Readout(nn.Module):
         return torch.cat([layer.weight[:, 0] for layer in self._last_layers()])
 
     def _last_layers(self) -> list[ChannelLinear]:
-        return [*self.linears, self.mlp.layers[-1]]  # type: ignore[list-item]
+        return [*self.linears, self.mlp.layers[-1]]

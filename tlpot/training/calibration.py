@@ -27,7 +27,8 @@ class CoverageRow:
     Attributes:
         expected: what the share should be.
         raw: within z σ, with the normal quantile z and σ not calibrated.
-        calibrated: within z times the calibrated σ.
+        calibrated: within z times the calibrated σ (which, made for a coverage of c, stands for
+            z(c) standard deviations).
         interval: within the conformal interval for just this coverage.
         forces: of force components, within z times the calibrated σ of the forces.
     """
@@ -160,7 +161,9 @@ def judge(
     if not np.isfinite(scale).all():  # a fold that is too small for the coverage
         scale = np.full(n, calibration.factor)
         where += " (σ by the factor of all of them)"
-    sigma = judged.energy_std * scale
+    reported = judged.energy_std * scale
+    sigma = reported / normal_quantile(coverage)
+    unit = calibration.factor / normal_quantile(coverage)
     return CalibrationReport(
         factor=calibration.factor,
         coverage=coverage,
@@ -169,11 +172,11 @@ def judge(
         judged_on=where,
         n_judged=n,
         rows=tuple(
-            _row(expected, judged, sigma, k, calibration.factor)
+            _row(expected, judged, sigma, k, unit)
             for expected, k in zip(COVERAGES, intervals, strict=True)
         ),
         mean_error=float(np.abs(judged.energy).mean()),
-        mean_std=float(sigma.mean()),
+        mean_std=float(reported.mean()),
         nll_raw=negative_log_likelihood(judged.energy, judged.energy_std),
         nll_calibrated=negative_log_likelihood(judged.energy, sigma),
         spearman=spearman(np.abs(judged.energy), judged.energy_std),
@@ -218,11 +221,11 @@ def _row(
     judged: Deviations,
     sigma: NDArray[np.float64],
     interval: NDArray[np.float64],
-    factor: float,
+    unit: float,
 ) -> CoverageRow:
     z = normal_quantile(expected)
     error = np.abs(judged.energy)
-    covered = np.abs(judged.forces) <= z * factor * judged.forces_std
+    covered = np.abs(judged.forces) <= z * unit * judged.forces_std
     inside = error <= interval * judged.energy_std
     return CoverageRow(
         expected=expected,

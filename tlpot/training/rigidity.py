@@ -46,9 +46,8 @@ def fit_rigidity(
         DataError: either part has no energy at that level.
         UnknownElementError: a frame has an element that the model does not know.
     """
-    share = {"batch_size": batch_size, "show": show}
-    rows, _ = _features_and_errors(model, dataset, train, "training", **share)
-    held, errors = _features_and_errors(model, dataset, validation, "validation", **share)
+    rows, _ = _features_and_errors(model, dataset, train, "training", batch_size, show)
+    held, errors = _features_and_errors(model, dataset, validation, "validation", batch_size, show)
     gram = rows.mT @ rows
     return LastLayerRigidity(factorise(gram, choose_regularisation(gram, held, errors)))
 
@@ -81,7 +80,6 @@ def _features_and_errors(
     dataset: Dataset,
     indices: Sequence[int] | NDArray[np.int64],
     part: str,
-    *,
     batch_size: int,
     show: bool,
 ) -> tuple[Tensor, Tensor]:
