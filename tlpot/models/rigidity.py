@@ -33,7 +33,8 @@ class LastLayerRigidity(nn.Module):
 
     def __init__(self, cholesky: Tensor, calibration: Calibration | None = None) -> None:
         super().__init__()
-        self.cholesky = DoubleBuffer(cholesky)
+        # LAPACK gives columns first; a file has rows first, and the order decides on roundings
+        self.cholesky = DoubleBuffer(cholesky.contiguous())
         self.calibration = calibration
 
     def whiten(self, features: Tensor) -> Tensor:
