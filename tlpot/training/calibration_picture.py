@@ -20,6 +20,8 @@ def plot_calibration(
 ) -> None:
     """Draws a reliability curve, and error against σ with both axes logarithmic.
 
+    Errors below a hundredth of the median σ are drawn there.
+
     Args:
         report: of the calibration.
         judged: the frames that the report is about.
@@ -56,8 +58,8 @@ def plot_calibration(
     left.set_title(f"{report.n_judged} {report.judged_on}", fontsize=9)
     left.legend(frameon=False, fontsize=8, loc="upper left")
 
-    # an error of zero has no place on a logarithmic axis
-    floor = max(1e-3 * float(reported.min()), float(error[error > 0].min(initial=np.inf)))
+    # a logarithmic axis has no place for an error of zero, and little use for the smallest
+    floor = 1e-2 * float(np.median(reported))
     ends = np.array([0.8 * reported.min(), 1.25 * reported.max()])
     right.fill_between(ends, floor / 2, ends, color="tab:blue", alpha=0.12, linewidth=0)
     right.plot(ends, ends, color="tab:blue", linewidth=1, label="|error| = σ")
@@ -79,6 +81,7 @@ def plot_calibration(
         f"below the line: {report.coverage:.0%} expected; Spearman {report.spearman:.2f}",
         fontsize=9,
     )
-    right.legend(frameon=False, fontsize=7, loc="lower right")
+    right.legend(framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
+    right.tick_params(which="minor", labelsize=7)
     with atomic_file(target) as temporary:
         figure.savefig(temporary, dpi=150, format=target.suffix[1:])
