@@ -18,39 +18,11 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
+from tlpot.models.head import Head
 from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
 from tlpot.models.spread import Calibration, Spread
-from tlpot.nn.constant import DoubleBuffer
 from tlpot.nn.edges import Edges
-from tlpot.nn.readout import Readout
 from tlpot.nn.repulsion import ZBLRepulsion
-
-
-class Head(nn.Module):
-    """What belongs to one level of theory.
-
-    Args:
-        architecture: sizes.
-        references: E0 of each element, eV, in the order of ``architecture.elements``.
-        scale: see `Readout`.
-
-    Attributes:
-        rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
-            to these very weights and has to go when they change.
-    """
-
-    rigidity: LastLayerRigidity | None
-
-    def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
-        super().__init__()
-        self.rigidity = None
-        self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
-        self.readout = Readout(
-            n_layers=architecture.n_layers,
-            n_channels=architecture.n_channels,
-            n_hidden=architecture.readout_hidden,
-            scale=scale,
-        )
 
 
 class Potential(nn.Module):
