@@ -6,6 +6,9 @@ from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
 from tlpot.models.device import choose_device as choose_device
+from tlpot.models.ensemble import Ensemble as Ensemble
+from tlpot.models.ensemble import LevelEnsemble as LevelEnsemble
+from tlpot.models.ensemble_file import ENSEMBLE_FORMAT as ENSEMBLE_FORMAT
 from tlpot.models.library import LIBRARY as LIBRARY
 from tlpot.models.library import library_file as library_file
 from tlpot.models.library import library_names as library_names
@@ -13,7 +16,17 @@ from tlpot.models.model_file import content_hash as content_hash
 from tlpot.models.model_file import describe as describe
 from tlpot.models.model_file import from_bytes as from_bytes
 from tlpot.models.model_file import load as load
+from tlpot.models.model_file import load_potential as load_potential
 from tlpot.models.model_file import save as save
 from tlpot.models.model_file import to_bytes as to_bytes
 from tlpot.models.potential import LevelPotential as LevelPotential
 from tlpot.models.potential import Potential as Potential
+from tlpot.models.rigidity import LastLayerRigidity as LastLayerRigidity
+from tlpot.models.rigidity import system_features as system_features
+from tlpot.models.spread import ONE_SIGMA as ONE_SIGMA
+from tlpot.models.spread import Calibration as Calibration
+from tlpot.models.spread import Spread as Spread
+from tlpot.models.spread import UncertainModel as UncertainModel
+from tlpot.models.spread import uncertain as uncertain
+from tlpot.models.trained import LevelModel as LevelModel
+from tlpot.models.trained import TrainedModel as TrainedModel

@@ -15,7 +15,7 @@ from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.levels import canonical_level, choose_level
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load
+from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.anchoring import anchor
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
@@ -121,7 +121,8 @@ def prepare_finetune(
     if config.output.exists() and config.output.samefile(library_file(config.parent)):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = _strategy(config.strategy)
-    parent = load(config.parent, device=device)
+    # an uncertainty belongs to the very weights that are about to change
+    parent = load_potential(config.parent, device=device).without_uncertainty()
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
