@@ -1,5 +1,10 @@
 """Whole jobs made of the parts below."""
 
+from tlpot.pipeline.curve import run_curve as run_curve
+from tlpot.pipeline.curve_config import CurveConfig as CurveConfig
+from tlpot.pipeline.curve_config import curve_config as curve_config
+from tlpot.pipeline.curve_record import Curve as Curve
+from tlpot.pipeline.curve_record import load_curve as load_curve
 from tlpot.pipeline.finetune import FinetuneConfig as FinetuneConfig
 from tlpot.pipeline.finetune import finetune as finetune
 from tlpot.pipeline.finetune import finetune_config as finetune_config

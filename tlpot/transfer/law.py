@@ -154,8 +154,8 @@ def inverse(parameters: Array, error: ArrayLike, others: Sequence[float] = ()) -
         log_d = log_d - parameters[:, 2 + k] * np.log(size)
     gap = np.asarray(error, dtype=float) - floor
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        size = np.exp((log_d - np.log(gap)) / exponent)
-    return np.where((gap > 0) & (exponent > 0), size, np.inf)
+        labels = np.exp((log_d - np.log(gap)) / exponent)
+    return np.where((gap > 0) & (exponent > 0), labels, np.inf)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
