@@ -144,6 +144,7 @@ def _assemble(
         series.append(
             Series(
                 label=line.label,
+                name=line.contender.label,
                 strategy=line.contender.strategy,
                 parent=line.parent.name,
                 pretraining=line.parent.labels,

@@ -50,6 +50,7 @@ class Series:
 
     Attributes:
         label: in tables and pictures.
+        name: of the strategy with its settings, the same for all parents.
         strategy: its name and settings.
         parent: name of the parent.
         pretraining: labels of the parent's training, None if its card does not say.
@@ -57,6 +58,7 @@ class Series:
     """
 
     label: str
+    name: str
     strategy: Mapping[str, Any]
     parent: str
     pretraining: int | None

@@ -72,6 +72,7 @@ class Law:
         samples: the same for laws drawn from the uncertainty, [n_samples, n_factors + 2]; None
             if the data say nothing about it (as many sizes as parameters and a single seed).
         ranges: smallest and largest measured size of each factor.
+        falls: whether the error surely falls over the measured sizes, as far as can be told.
         notes: what the data do not identify.
     """
 
@@ -79,6 +80,7 @@ class Law:
     parameters: Array
     samples: Array | None
     ranges: tuple[tuple[float, float], ...]
+    falls: bool = True
     notes: tuple[str, ...] = ()
 
     def predict(self, *sizes: ArrayLike) -> Array:
@@ -221,7 +223,8 @@ def fit_law(
         samples=samples,
         ranges=tuple((float(min(c)), float(max(c))) for c in columns),
     )
-    return replace(law, notes=tuple(_notes(law, x, floor)))
+    flat = [k for k in range(len(names)) if not _falls(law, x, k)]
+    return replace(law, falls=not flat, notes=tuple(_notes(law, floor, flat)))
 
 
 def _check(data: Sequence[Measured], x: Array, names: tuple[str, ...]) -> None:
@@ -262,20 +265,27 @@ def _n_free(parameters: Array, floor: bool) -> int:
     return 1 + int((parameters[1:-1] > 0).sum()) + int(floor and parameters[-1] > 0)
 
 
-def _notes(law: Law, x: Array, floor: bool) -> list[str]:
+def _falls(law: Law, x: Array, k: int) -> bool:
+    """Whether the error falls from the smallest to the largest size of a factor, for all we know.
+
+    Without intervals the law itself has to.
+    """
+    few = np.exp(x.mean(axis=0))
+    many = few.copy()
+    few[k], many[k] = law.ranges[k]
+    ratio = law.predict(*few) / law.predict(*many)
+    first, last = law.draw(*few), law.draw(*many)
+    if first is not None and last is not None:
+        return Estimate.of(float(ratio), first / last).low >= _FLAT
+    return bool(ratio >= _FLAT)
+
+
+def _notes(law: Law, floor: bool, flat: Sequence[int]) -> list[str]:
     """Says what the data do not identify."""
-    if law.samples is None:
-        return ["no intervals: as many sizes as parameters, and no repeats with other seeds"]
     notes = []
     for k, name in enumerate(law.factors):
         found = law.exponent(k)
-        rest = np.exp(x.mean(axis=0))
-        few, many = rest.copy(), rest.copy()
-        few[k], many[k] = law.ranges[k]
-        first, last = law.draw(*few), law.draw(*many)
-        assert first is not None
-        assert last is not None
-        if Estimate.of(1.0, first / last).low < _FLAT:
+        if k in flat:
             notes.append(
                 f"the error does not surely fall with {name} between {law.ranges[k][0]:g} and "
                 f"{law.ranges[k][1]:g}: its exponent means nothing"
@@ -285,6 +295,8 @@ def _notes(law: Law, x: Array, floor: bool) -> list[str]:
                 f"the exponent of {name} is not identified ({found.low:.2g} to {found.high:.2g}): "
                 "measure a wider range of sizes, or more seeds"
             )
-    if floor and law.floor.low <= 1e-3 * law.predict(*[r[1] for r in law.ranges]):
+    if law.samples is None:
+        notes.append("no intervals: as many sizes as parameters, and no repeats with other seeds")
+    elif floor and law.floor.low <= 1e-3 * law.predict(*[r[1] for r in law.ranges]):
         notes.append(f"C is not identified: anything from 0 to {law.floor.high:.3g} fits")
     return notes

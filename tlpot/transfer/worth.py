@@ -46,7 +46,7 @@ class Worth:
         """Returns one line."""
         start = f"{self.labels:>8} labels, error {self.error:.4g}: "
         if self.extra is None:
-            if np.isfinite(self.needed.low):
+            if self.labels < self.needed.low < np.inf:
                 start += f"more than {self.needed.low - self.labels:.0f} extra labels; "
             return start + "scratch never reaches this error by its law"
         high = self.needed.high - self.labels
