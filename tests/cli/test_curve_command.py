@@ -56,6 +56,13 @@ def test_a_file_of_settings_says_the_same(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("shift: 4 points, 3 there")
 
 
+def test_the_resolved_settings_can_be_given_back(tmp_path, capsys):
+    assert command(tmp_path / "c") == 0
+    capsys.readouterr()
+    assert main(["curve", str(tmp_path / "c" / "config.yaml"), "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("shift: 3 points, 3 there")
+
+
 def test_a_failure_is_reported_at_the_end(tmp_path, capsys, monkeypatch):
     from tlpot.pipeline import curve_point
 

@@ -49,14 +49,17 @@ def test_two_sizes_give_a_table_and_no_law():
     curve = synthetic_curve(synthetic_series("full", full, sizes=(10, 20)))
     report = analyse(curve, "energy_mae")
     assert "three or more sizes" in report.unfitted["full"]
-    assert "cannot be said: the curve has no 'scratch'" in report.text()
+    assert "cannot be said by laws: the curve has no 'scratch'" in report.text()
 
 
 def test_a_flat_scratch_says_nothing_of_worth():
     flat = synthetic_series("scratch", lambda n: 1000.0, spread=0.2)
     report = analyse(synthetic_curve(flat, synthetic_series("full", full)), "energy_mae")
     assert report.worths == {}
-    assert "does not surely fall" in report.text()
+    text = report.text()
+    assert "does not surely fall" in text
+    assert "measured: full, 10 labels" in text
+    assert "beat scratch with 500 labels" in text
 
 
 def test_an_unknown_error_is_refused(curve):

@@ -5,7 +5,7 @@ import pytest
 
 from tlpot.errors import DataError
 from tlpot.transfer.law import Measured, fit_law
-from tlpot.transfer.worth import worth_of
+from tlpot.transfer.worth import overtaken, worth_of
 
 SIZES = (10, 20, 50, 100, 200, 500)
 
@@ -176,3 +176,13 @@ def test_worth_that_scratch_never_reaches_is_none():
     assert row.extra is None
     assert row.as_json()["extra"] is None
     assert "scratch never reaches" in row.text()
+
+
+def test_overtaking_needs_no_law():
+    scratch = [Measured(sizes=(n,), errors=(e, e)) for n, e in ((10, 50.0), (100, 30.0))]
+    transfer = [Measured(sizes=(n,), errors=(e,)) for n, e in ((40, 20.0), (10, 40.0), (20, 29.0))]
+    found = overtaken(transfer, scratch)
+    assert (found.labels, found.scratch_labels) == (20, 100)
+    assert (found.error, found.scratch_error) == (pytest.approx(29.0), pytest.approx(30.0))
+    assert overtaken(transfer[1:2], scratch) is None
+    assert overtaken(transfer, []) is None

@@ -14,7 +14,7 @@ from tlpot.atomic_file import atomic_file
 from tlpot.errors import DataError
 from tlpot.pipeline.curve_record import Curve, geometric, unit_of
 from tlpot.transfer.law import Law, fit_law
-from tlpot.transfer.worth import Worth, worth_of
+from tlpot.transfer.worth import Worth, overtaken, worth_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,12 +114,26 @@ class CurveReport:
 
     def _worths(self) -> str:
         if self.unworthy:
-            return f"what the pretraining is worth cannot be said: {self.unworthy}"
+            head = f"what the pretraining is worth cannot be said by laws: {self.unworthy}"
+            return "\n".join([head, *self._overtaken()])
         lines = ["what the pretraining is worth, in labels that scratch would need besides"]
         for label, rows in self.worths.items():
             lines.append(f"  {label}")
             lines += [f"  {row.text()}" for row in rows]
         return "\n".join(lines)
+
+    def _overtaken(self) -> list[str]:
+        """What the measurements say without a law."""
+        curve = self.curve
+        if curve.scratch is None:
+            return []
+        base = curve.scratch.measured(self.quantity)
+        found = {
+            s.label: overtaken(s.measured(self.quantity), base)
+            for s in curve.series
+            if not s.is_scratch
+        }
+        return [f"  measured: {k}, {row.text()}" for k, row in found.items() if row is not None]
 
     def _forecasts(self) -> str:
         lines = ["forecasts of the laws for sizes they were not fitted to"]

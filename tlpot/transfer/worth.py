@@ -104,3 +104,47 @@ def worth_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list[W
             )
         )
     return rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overtaken:
+    """A transfer that beats the largest measured training from scratch; needs no law.
+
+    Attributes:
+        labels: fewest with which the transfer is better.
+        error: it reached, geometric mean over seeds.
+        scratch_labels: most that scratch was measured with.
+        scratch_error: it reached with them.
+    """
+
+    labels: int
+    error: float
+    scratch_labels: int
+    scratch_error: float
+
+    def text(self) -> str:
+        """Returns one line."""
+        return (
+            f"{self.labels} labels, error {self.error:.4g}, beat scratch with "
+            f"{self.scratch_labels} labels, error {self.scratch_error:.4g}"
+        )
+
+
+def overtaken(data: Sequence[Measured], scratch: Sequence[Measured]) -> Overtaken | None:
+    """Returns the fewest labels with which a transfer beats all of scratch's, or None."""
+
+    def middle(measured: Measured) -> float:
+        return float(np.exp(np.log(np.array(measured.errors)).mean()))
+
+    if not scratch:
+        return None
+    largest = max(scratch, key=lambda m: m.sizes[0])
+    for measured in sorted(data, key=lambda m: m.sizes[0]):
+        if middle(measured) < min(middle(m) for m in scratch):
+            return Overtaken(
+                labels=int(measured.sizes[0]),
+                error=middle(measured),
+                scratch_labels=int(largest.sizes[0]),
+                scratch_error=middle(largest),
+            )
+    return None
