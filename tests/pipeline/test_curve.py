@@ -9,10 +9,11 @@ import pytest
 from shipped_levels import CC
 
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import load
+from tlpot.models import load, save
 from tlpot.pipeline import curve_point, load_curve, run_curve
 from tlpot.pipeline.curve_config import curve_config
 from tlpot.pipeline.curve_tasks import curve_tasks, subset_of
+from tlpot.pipeline.joint_budget import measured_laws
 
 
 @pytest.fixture
@@ -46,6 +47,7 @@ def test_points_are_written_and_not_repeated(curve_settings, tmp_path, monkeypat
     files = sorted((tmp_path / "curve" / "points").glob("*.json"))
     assert len(files) == 4
     assert curve.n_missing == 0
+    assert {s.pretraining for s in curve.series} == {150}
     assert [s.label for s in curve.series] == ["shift", "full"]
     for series in curve.series:
         assert [m.sizes for m in series.measured("energy_mae")] == [(8,), (16,)]
@@ -203,6 +205,26 @@ def test_several_parents_have_their_own_lines(curve_settings, parent, tmp_path):
     assert [s.label for s in plan.series] == [
         "scratch", "full, parent #1 (150)", "full, parent #2 (150)",
     ]  # fmt: skip
+
+
+def test_parents_of_three_sizes_meet_in_one_joint_law(curve_settings, parent, tmp_path):
+    """The cards are doctored: what is tested is that the numbers arrive, not a law."""
+    potential = load(parent, device="cpu")
+    paths = []
+    for n in (50, 150, 450):
+        card = replace(potential.card, name=f"P{n}", dataset={"split": {"train": n}})
+        potential.card = card
+        paths.append(tmp_path / f"{n}.safetensors")
+        save(potential, paths[-1])
+    curve = run(
+        curve_settings, parents=[str(p) for p in paths], strategies=["shift"], sizes=[8, 16, 24]
+    )
+    assert [(s.label, s.pretraining) for s in curve.series] == [
+        ("shift, P50 (50)", 50), ("shift, P150 (150)", 150), ("shift, P450 (450)", 450),
+    ]  # fmt: skip
+    laws, left_out = measured_laws(curve, "energy_mae")
+    assert [law.label for law in laws] + list(left_out) == ["shift"]
+    assert "three or more sizes" not in left_out.get("shift", "")
 
 
 def test_a_damaged_point_is_not_taken_for_a_result(curve_settings, tmp_path):
