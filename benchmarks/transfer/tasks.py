@@ -1,4 +1,4 @@
-"""All strategies on one split and the same seeds: python benchmarks/transfer/tasks.py T1 --data DIR.
+"""All strategies on one split and the same seeds: python benchmarks/transfer/tasks.py TASK.
 
 T1  MP2 to CCSD(T), energies and forces of H2CO (vpt2-tl); the parent has learned MP2 labels of
     3200 geometries, among them those that are tested
