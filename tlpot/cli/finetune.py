@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
         settings["strategy"] = arguments.strategy
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
+    if settings.get("report") is None:
+        settings["report"] = {}
     config = finetune_config(with_overrides(settings, arguments.settings))
 
     def prepare(device: str | None) -> tuple[Any, str]:

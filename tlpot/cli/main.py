@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
     "finetune": "transfer a model to another level of theory",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
+    "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
     "md": "molecular dynamics with a model",
     "info": "print the card of a model",
