@@ -23,6 +23,12 @@ from tlpot.system import NO_CELL, NO_PBC, System
 
 _SPACING = 0.02
 _SHORTEST = 0.5
+_LEGEND = (
+    "  going inwards from the bond, the energy should only rise; wall: energy at half the sum of",
+    "  the covalent radii, relative to the free atoms; behind: climb from the bond to the top in",
+    "  front of the hole; bottom: of the hole, relative to the bond. Few data hold bare dimers:",
+    "  judge the walls only, not the bonds",
+)
 _EDGE = 1e-4
 """How far inside the cutoff, Å, energy and force are looked at."""
 
@@ -102,9 +108,7 @@ class DimerScan:
         width = max(4, *(len(_words(dimer.new)) for dimer in self.dimers)) + 2
         lines = [
             self.summary(),
-            "  going inwards from the bond, the energy should only rise; wall: energy at half the "
-            "sum of the\n  covalent radii, relative to the free atoms; behind: climb from the bond "
-            "to the top in front\n  of the hole; bottom: of the hole, relative to the bond",
+            *_LEGEND,
             f"  {'pair':5}{'from (Å)':>9}{'wall (eV)':>11}  {'hole':{width}}"
             + (f"{'parent: wall':>12}  hole" if with_parent else ""),
         ]

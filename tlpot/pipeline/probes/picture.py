@@ -73,10 +73,10 @@ def _errors(axes: Axes, report: TransferReport) -> None:
         axes.step(error, 100 * share, where="post", color=colour, linestyle=style, label=label)
         smallest = min(smallest, float(np.quantile(error, 0.02)))
     if kind == "energy":
-        axes.axvline(_CHEMICAL_ACCURACY, color="0.8", linewidth=1, zorder=0)
+        axes.plot([_CHEMICAL_ACCURACY] * 2, [0, 100], color="0.8", linewidth=1, zorder=0)
         axes.text(
-            _CHEMICAL_ACCURACY, 2, " 1 kcal/mol", color="0.5", fontsize=8, rotation=90,
-            ha="right", va="bottom",
+            _CHEMICAL_ACCURACY, 100.5, "1 kcal/mol", color="0.5", fontsize=8, ha="center",
+            va="bottom",
         )  # fmt: skip
     axes.set_xscale("log")
     if smallest > 0:
@@ -112,17 +112,17 @@ def _drift(axes: Axes, report: TransferReport) -> None:
             np.clip(of_element, edges[0], None), edges.tolist(), weights=weights, histtype="step",
             color=f"C{k % 10}", linewidth=1.4, label=name,
         )  # fmt: skip
-    axes.axvline(drift.rms, color="black", linewidth=1)
-    axes.axvline(drift.parent_rms, color="black", linewidth=1, linestyle=":")
+    height = axes.get_ylim()[1]
+    for value, name, style in (
+        (drift.rms, "all: RMS", "-"),
+        (drift.parent_rms, "RMS force of the parent", ":"),
+    ):
+        label = f"{name} {_short(value)}"
+        axes.plot([value] * 2, [0, height], color="black", linewidth=1, ls=style, label=label)
     axes.set_xscale("log")
-    axes.plot([], [], color="black", linewidth=1, label=f"all: RMS {_short(drift.rms)}")
-    axes.plot(
-        [], [], color="black", linewidth=1, linestyle=":",
-        label=f"RMS force of the parent {_short(drift.parent_rms)}",
-    )  # fmt: skip
     axes.set_xlabel("|new − parent|, force component (meV/Å)")
     axes.set_ylabel("components of the element (%)")
-    axes.set_ylim(top=1.4 * axes.get_ylim()[1])
+    axes.set_ylim(0, 1.4 * height)
     axes.legend(fontsize=8, loc="upper left", frameon=False)
     return None
 

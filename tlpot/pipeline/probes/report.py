@@ -97,8 +97,8 @@ class TransferReport:
         if shifted:
             worst = sorted(shifted, key=lambda pair: -abs(pair[1]))[:_NAMED]
             found.append(
-                f"{len(shifted)} of {len(rows)} molecules are shifted as a whole by more than "
-                f"1 kcal/mol (43 meV): {', '.join(f'{n} {e:+.0f} meV' for n, e in worst)}"
+                f"shifted as a whole by more than 1 kcal/mol (43 meV): {len(shifted)} of "
+                f"{len(rows)} molecules, {', '.join(f'{n} {e:+.0f} meV' for n, e in worst)}"
                 + (", ..." if len(shifted) > _NAMED else "")
             )
         return tuple(found)

@@ -179,6 +179,8 @@ def probe_stability(
     rigid = rigid_motions(atoms, settings)
     draw_velocities(atoms, settings, rigid, rng)
     n_degrees = degrees_of_freedom(atoms, rigid)
+    # a few atoms have a temperature by chance; every seed shall be as hard a test
+    atoms.set_momenta(atoms.get_momenta() * np.sqrt(KELVIN / temperature(atoms, n_degrees)))
     bonds = _Bonds(atoms)
     atoms.calc = calculator
     dynamics = make_dynamics(atoms, settings, rng).irun(steps)
