@@ -16,7 +16,7 @@ from tlpot.system import System
 
 def repulsion(r: Tensor) -> Tensor:
     """A purely repulsive wall, eV."""
-    return 20.0 * torch.exp(-2.0 * r)
+    return 100.0 * torch.exp(-2.0 * r)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The report after a fine-tuning, of a saved model, and on the command line."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from shipped_levels import CC, DFT
@@ -55,6 +56,9 @@ def test_the_report_of_a_full_finetuning(settings, tmp_path):
     assert transfer["md"]["steps_asked"] == 20
     assert transfer["skipped"] == {}
     assert transfer["warnings"] == list(report.warnings)
+    far = report.drift.components * 0 + 0.2 * report.drift.parent_rms
+    moved = replace(report, drift=replace(report.drift, components=far)).warnings
+    assert any("no label watches the forces, and they moved by 20 %" in w for w in moved)
     text = (folder / "report.txt").read_text()
     for words in ("target error", "force drift", "forgetting", "dimer walls", "calibration", "NVE"):
         assert words in text

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.pipeline.probes.composition import centred, composition_idx
+from tlpot.pipeline.probes.number import short
 from tlpot.training import Predictions
 
 _QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -101,7 +102,7 @@ class Calibration:
             )
         for name, row in self.quantiles.items():
             unit = "meV" if name == "energy" else "meV/Å"
-            cells = "".join(f"   {key} {value:.3g}" for key, value in row.items())
+            cells = "".join(f"   {key} {short(value)}" for key, value in row.items())
             lines.append(f"  |{name} error|{cells} {unit}")
         return "\n".join(lines)
 

@@ -18,16 +18,17 @@ from ase.data import chemical_symbols, covalent_radii
 
 from tlpot.energy import EnergyModel
 from tlpot.pipeline.probes.evaluation import evaluate_systems
-from tlpot.pipeline.probes.wall import DimerCurve, find_hole
+from tlpot.pipeline.probes.number import short
+from tlpot.pipeline.probes.wall import DimerCurve, bond_energy, find_hole
 from tlpot.system import NO_CELL, NO_PBC, System
 
 _SPACING = 0.02
 _SHORTEST = 0.5
 _LEGEND = (
     "  going inwards from the bond, the energy should only rise; wall: energy at half the sum of",
-    "  the covalent radii, relative to the free atoms; behind: climb from the bond to the top in",
-    "  front of the hole; bottom: of the hole, relative to the bond. Few data hold bare dimers:",
-    "  judge the walls only, not the bonds",
+    "  the covalent radii, relative to the free atoms; weak: less than 5 eV above the bond there;",
+    "  behind: climb from the bond to the top in front of the hole; bottom: of the hole, relative",
+    "  to the bond. Few data hold bare dimers: judge the walls only, not the bonds",
 )
 _EDGE = 1e-4
 """How far inside the cutoff, Å, energy and force are looked at."""
@@ -55,9 +56,11 @@ class Dimer:
 
     @property
     def worse(self) -> bool:
-        """Whether the transfer opened a hole, or lowered the barrier in front of one by 10 %."""
-        if self.new.hole is None or self.parent is None:
+        """Whether the transfer spoilt a sound wall, or lowered the barrier of a hole by 10 %."""
+        if self.parent is None:
             return False
+        if self.new.hole is None:
+            return self.new.weak and not self.parent.weak and self.parent.hole is None
         before = self.parent.hole
         return before is None or self.new.hole.barrier < 0.9 * before.barrier
 
@@ -74,11 +77,11 @@ class DimerScan:
 
     @property
     def worst_first(self) -> tuple[Dimer, ...]:
-        """Pairs with a hole by rising barrier, then the others by rising wall."""
+        """Pairs with a hole by rising barrier, then the others by rising wall above the bond."""
 
         def rank(dimer: Dimer) -> tuple[bool, float]:
             hole = dimer.new.hole
-            return hole is None, dimer.new.wall if hole is None else hole.barrier
+            return hole is None, dimer.new.rise if hole is None else hole.barrier
 
         return tuple(sorted(self.dimers, key=rank))
 
@@ -94,31 +97,32 @@ class DimerScan:
     def summary(self) -> str:
         """Returns one line."""
         holes = [d for d in self.worst_first if d.new.hole is not None]
-        line = f"dimer walls: {len(holes)} of {len(self.dimers)} pairs with a hole"
-        if self.dimers[0].parent is not None:
-            before = sum(d.parent is not None and d.parent.hole is not None for d in self.dimers)
-            line += f" (parent: {before})"
+        line = f"dimer walls: {_count([d.new for d in self.dimers])}"
+        before = [d.parent for d in self.dimers if d.parent is not None]
+        if before:
+            line += f" (parent: {_count(before)})"
+        line += f", of {len(self.dimers)} pairs"
         if holes:
-            line += f", the easiest to reach: {holes[0].name}, {_words(holes[0].new)}"
+            line += f"; easiest to reach: {holes[0].name}, {holes[0].new.words()}"
         return line
 
     def text(self) -> str:
         """Returns a table, the worst pair first."""
         with_parent = self.dimers[0].parent is not None
-        width = max(4, *(len(_words(dimer.new)) for dimer in self.dimers)) + 2
+        width = max(4, *(len(dimer.new.words()) for dimer in self.dimers)) + 2
         lines = [
             self.summary(),
             *_LEGEND,
-            f"  {'pair':5}{'from (Å)':>9}{'wall (eV)':>11}  {'hole':{width}}"
-            + (f"{'parent: wall':>12}  hole" if with_parent else ""),
+            f"  {'pair':5}{'from (Å)':>9}{'wall (eV)':>11}  {'':{width}}"
+            + (f"{'parent: wall':>12}" if with_parent else ""),
         ]
         for dimer in self.worst_first:
             row = (
-                f"  {dimer.name:5}{dimer.new.distances[0]:>9.2f}{_energy(dimer.new.wall):>11}  "
-                f"{_words(dimer.new):{width}}"
+                f"  {dimer.name:5}{dimer.new.distances[0]:>9.2f}{short(dimer.new.wall):>11}  "
+                f"{dimer.new.words():{width}}"
             )
             if dimer.parent is not None:
-                row += f"{_energy(dimer.parent.wall):>12}  {_words(dimer.parent)}"
+                row += f"{short(dimer.parent.wall):>12}  {dimer.parent.words()}"
                 row += "   ← worse" if dimer.worse else ""
             lines.append(row.rstrip())
         step = max(abs(d.new.step) for d in self.dimers)
@@ -179,6 +183,7 @@ def _curves(
             DimerCurve(
                 distances=grid,
                 energies=energies,
+                bond=bond_energy(grid, energies, bonds[k]),
                 hole=find_hole(grid, energies, bonds[k]),
                 step=1e3 * float(energies[-1]),
                 kink=1e3 * float(ends.forces[2 * k + 1, 0]),
@@ -200,9 +205,6 @@ def _system(numbers: Sequence[int], distance: float, model: EnergyModel) -> Syst
     )
 
 
-def _words(curve: DimerCurve) -> str:
-    return "none" if curve.hole is None else curve.hole.words()
-
-
-def _energy(energy: float) -> str:
-    return f"{energy:,.0f}" if abs(energy) >= 100 else f"{energy:.3g}"
+def _count(curves: Sequence[DimerCurve]) -> str:
+    holes, weak = sum(c.hole is not None for c in curves), sum(c.weak for c in curves)
+    return f"{holes or 'no'} hole{'' if holes == 1 else 's'}, {weak or 'none'} weak"

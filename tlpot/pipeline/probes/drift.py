@@ -19,6 +19,7 @@ from tlpot.data import Frame
 from tlpot.energy import EnergyModel
 from tlpot.pipeline.probes.composition import centred, composition_idx
 from tlpot.pipeline.probes.evaluation import evaluate_systems
+from tlpot.pipeline.probes.number import short
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,21 +74,21 @@ class ForceDrift:
 
     def summary(self) -> str:
         """Returns one line."""
-        share = f", {100 * self.relative:.3g} % of its forces" if self.parent_rms else ""
-        return f"force drift from the parent: RMS {self.rms:.3g} meV/Å{share}"
+        share = f", {short(100 * self.relative)} % of its forces" if self.parent_rms else ""
+        return f"force drift from the parent: RMS {short(self.rms)} meV/Å{share}"
 
     def text(self) -> str:
         """Returns a few lines."""
-        elements = ", ".join(f"{name} {value:.3g}" for name, value in self.by_element.items())
+        elements = ", ".join(f"{name} {short(value)}" for name, value in self.by_element.items())
         lines = [
             f"{self.summary()} ({self.n_frames} frames, no labels needed)",
-            f"  largest component {np.abs(self.components).max():.3g} meV/Å; RMS by element: "
+            f"  largest component {short(np.abs(self.components).max())} meV/Å; RMS by element: "
             f"{elements}",
         ]
         if len(self.energies):
             lines.append(
                 f"  energies relative to the mean of their composition moved by RMS "
-                f"{_rms(self.energies):.3g} meV ({len(self.energies)} frames)"
+                f"{short(_rms(self.energies))} meV ({len(self.energies)} frames)"
             )
         return "\n".join(lines)
 

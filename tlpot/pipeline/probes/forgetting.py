@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset
 from tlpot.energy import EnergyModel
 from tlpot.pipeline.probes.composition import centred, composition_idx
+from tlpot.pipeline.probes.number import short
 from tlpot.training import Predictions, predict
 
 
@@ -51,7 +52,7 @@ class Forgetting:
         """Returns one line."""
         energy = "energy" if self.kept else "relative energy"
         words = [
-            f"{name} MAE {self.parent[key]:.3g} → {self.new[key]:.3g} {unit}"
+            f"{name} MAE {short(self.parent[key])} → {short(self.new[key])} {unit}"
             for key, name, unit in (("energy_mae", energy, "meV"), ("forces_mae", "force", "meV/Å"))
             if key in self.parent
         ]

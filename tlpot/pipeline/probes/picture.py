@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import atomic_file
+from tlpot.pipeline.probes.number import short
 from tlpot.training import Predictions, picture_path
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _CHEMICAL_ACCURACY = 43.4
 """1 kcal/mol in meV."""
 _PAIRS = 4
-_LOWEST_TOP = 10.0
+_TALLEST = 10.0
 """eV; walls are cut off here, or above the highest barrier."""
 
 
@@ -69,7 +70,7 @@ def _errors(axes: Axes, report: TransferReport) -> None:
             continue
         error = np.sort(_absolute_errors(predictions, kind))
         share = np.arange(1, len(error) + 1) / len(error)
-        label = f"{name}: median {_short(np.median(error))}, mean {_short(error.mean())} {unit}"
+        label = f"{name}: median {short(np.median(error))}, mean {short(error.mean())} {unit}"
         axes.step(error, 100 * share, where="post", color=colour, linestyle=style, label=label)
         smallest = min(smallest, float(np.quantile(error, 0.02)))
     if kind == "energy":
@@ -106,7 +107,7 @@ def _drift(axes: Axes, report: TransferReport) -> None:
     edges = np.geomspace(max(np.quantile(sizes[sizes > 0], 0.005), 1e-6), sizes.max() * 1.001, 26)
     for k, z in enumerate(sorted(set(drift.atomic_numbers.tolist()))):
         of_element = sizes[drift.atomic_numbers == z].reshape(-1)
-        name = f"{chemical_symbols[z]}: RMS {_short(drift.by_element[chemical_symbols[z]])}"
+        name = f"{chemical_symbols[z]}: RMS {short(drift.by_element[chemical_symbols[z]])}"
         weights = np.full(of_element.size, 100.0 / of_element.size)
         axes.hist(
             np.clip(of_element, edges[0], None), edges.tolist(), weights=weights, histtype="step",
@@ -117,7 +118,7 @@ def _drift(axes: Axes, report: TransferReport) -> None:
         (drift.rms, "all: RMS", "-"),
         (drift.parent_rms, "RMS force of the parent", ":"),
     ):
-        label = f"{name} {_short(value)}"
+        label = f"{name} {short(value)}"
         axes.plot([value] * 2, [0, height], color="black", linewidth=1, ls=style, label=label)
     axes.set_xscale("log")
     axes.set_xlabel("|new − parent|, force component (meV/Å)")
@@ -133,7 +134,8 @@ def _dimers(axes: Axes, report: TransferReport) -> None:
         axes.set_title("dimer walls")
         return _nothing(axes, report.skipped["dimers"])
     holes = sum(d.new.hole is not None for d in scan.dimers)
-    axes.set_title(f"dimer walls: {holes} of {len(scan.dimers)} pairs with a hole")
+    weak = sum(d.new.weak for d in scan.dimers)
+    axes.set_title(f"dimer walls: {holes} with a hole, {weak} weak, of {len(scan.dimers)}")
     shown = scan.worst_first[:_PAIRS]
     for k, dimer in enumerate(shown):
         curve, colour = dimer.new, f"C{k}"
@@ -148,8 +150,8 @@ def _dimers(axes: Axes, report: TransferReport) -> None:
     if holes:
         axes.plot([], [], "v", color="0.3", linestyle="none", label="hole")
     lowest = min(float(d.new.energies.min()) for d in shown)
-    tops = [_top(d.new) for d in shown]
-    axes.set_ylim(1.1 * lowest - 0.5, max(_LOWEST_TOP, *tops) + 1.0)
+    walls = min(_TALLEST, max(float(d.new.energies.max()) for d in shown))
+    axes.set_ylim(1.1 * lowest - 0.3, 1.1 * max([walls, *(_top(d.new) for d in shown)]) + 0.3)
     axes.axhline(0, color="0.8", linewidth=1, zorder=0)
     axes.set_xlabel("distance (Å)")
     axes.set_ylabel("energy − free atoms (eV)")
@@ -166,7 +168,9 @@ def _dynamics(axes: Axes, report: TransferReport) -> None:
     time = np.array([s.time for s in run.samples])
     potential = np.array([s.potential for s in run.samples])
     potential = 1e3 * (potential - run.samples[0].total) / run.n_atoms
-    drift = f", drift {run.drift:+.3g} meV/atom/ps" if np.isfinite(run.drift) else ""
+    drift = f", drift {short(run.drift, sign=True)} meV/atom/ps"
+    if run.broken or not np.isfinite(run.drift):
+        drift = ""
     axes.plot(time, run.deviations, color="black", label=f"total energy{drift}")
     axes.plot(
         time, potential, color="C0", linewidth=1, label=f"potential energy, mean {run.kelvin:.0f} K"
@@ -195,7 +199,3 @@ def _top(curve: DimerCurve) -> float:
         return 0.0
     at = int(np.argmin(np.abs(curve.distances - curve.hole.barrier_distance)))
     return float(curve.energies[at])
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.probes.calibration import Calibration
 from tlpot.pipeline.probes.dimers import DimerScan
 from tlpot.pipeline.probes.drift import ForceDrift
 from tlpot.pipeline.probes.forgetting import Forgetting
+from tlpot.pipeline.probes.number import short
 from tlpot.pipeline.probes.stability import Stability
 from tlpot.training import ErrorReport, Predictions, error_report
 
@@ -22,6 +25,8 @@ _REACHABLE = 3.0
 """eV; 35 kT at 1000 K."""
 _DRIFT = 5.0
 """meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
+_MOVED = 0.1
+"""Share of the parent's RMS force."""
 _OFFSET = 43.4
 """1 kcal/mol in meV."""
 _CLEAR = 2.0
@@ -68,16 +73,29 @@ class TransferReport:
                 found.append(f"the molecule breaks in dynamics: {self.stability.broken}")
             elif abs(self.stability.drift) > _DRIFT:
                 found.append(
-                    f"the total energy drifts by {self.stability.drift:+.3g} meV/atom/ps; "
-                    "conserved energy should stay within a few meV/atom/ps"
+                    f"the total energy drifts by {short(self.stability.drift, sign=True)} "
+                    "meV/atom/ps; conserved energy should stay within a few meV/atom/ps"
                 )
-        for dimer in () if self.dimers is None else self.dimers.worst_first:
+        dimers = () if self.dimers is None else self.dimers.worst_first
+        for dimer in dimers:
             hole = dimer.new.hole
             if hole is None or not (hole.barrier < _REACHABLE or (dimer.worse and hole.bottom < 0)):
                 continue
             found.append(
                 f"{dimer.name} has a hole in its wall: {hole.words()}"
                 + (", opened or made easier to reach by the transfer" if dimer.worse else "")
+            )
+        weak = [d.name + (" (by the transfer)" if d.worse else "") for d in dimers if d.new.weak]
+        if weak:
+            found.append(
+                f"hardly a repulsive wall between {', '.join(weak)}: energies and forces of close "
+                "contacts are not to be trusted (a model with zbl=true has a wall)"
+            )
+        unwatched = not np.isfinite(self.end.forces[..., 0]).any()
+        if unwatched and self.drift is not None and self.drift.relative > _MOVED:
+            found.append(
+                f"no label watches the forces, and they moved by {100 * self.drift.relative:.0f} % "
+                "of the parent's: check them, or use a strategy that moves less (head, ewc)"
             )
         lines = {} if self.calibration is None else self.calibration.lines
         for name in ("relative_energy", "force"):

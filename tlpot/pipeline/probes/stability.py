@@ -28,6 +28,7 @@ from tlpot.interfaces.md_dynamics import (
 from tlpot.interfaces.md_record import Sample
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.pipeline.probes.evaluation import evaluate_systems
+from tlpot.pipeline.probes.number import short
 
 KELVIN = 300.0
 TIMESTEP = 0.5
@@ -105,16 +106,15 @@ class Stability:
         what = f"dynamics, {self.formula}, {self.picoseconds:.3g} ps NVE"
         if self.broken:
             return f"{what}: BROKEN, {self.broken}"
-        return (
-            f"{what}: intact, energy drift {self.drift:+.3g} meV/atom/ps, mean {self.kelvin:.0f} K"
-        )
+        drift = f"{short(self.drift, sign=True)} meV/atom/ps"
+        return f"{what}: intact, energy drift {drift}, mean {self.kelvin:.0f} K"
 
     def text(self) -> str:
         """Returns a few lines."""
         return (
             f"{self.summary()}\n  from {self.frame}, of this composition the frame that the model "
             f"puts lowest; velocities\n  drawn at {KELVIN:.0f} K; total energy within "
-            f"{np.abs(self.deviations).max():.3g} meV/atom of the start; longest bond "
+            f"{short(np.abs(self.deviations).max())} meV/atom of the start; longest bond "
             f"{self.stretch:.2f} times its\n  first length"
         )
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 _SHORTEST_BOND = 0.7
 """Times the sum of the covalent radii; N≡N and C≡O, the shortest of light elements, have 0.77."""
 _LONGEST_BOND = 1.5
+_WEAK = 5.0
+"""eV above the bond at half its length, where the nuclei of any two atoms repel each other more."""
 _RIPPLE = 0.05
 """A fall by less than this, eV, is no hole."""
 
@@ -51,6 +53,7 @@ class DimerCurve:
     Attributes:
         distances: [n], Å, ascending.
         energies: [n], eV, relative to the free atoms.
+        bond: lowest energy at the distances of bonds, eV.
         hole: the deepest hole of the wall, if there is one.
         step: energy just inside the cutoff, meV; 0 if it fades smoothly.
         kink: force there, meV/Å.
@@ -58,6 +61,7 @@ class DimerCurve:
 
     distances: NDArray[np.float64]
     energies: NDArray[np.float64]
+    bond: float
     hole: Hole | None
     step: float
     kink: float
@@ -67,12 +71,30 @@ class DimerCurve:
         """Energy at the shortest distance, eV."""
         return float(self.energies[0])
 
+    @property
+    def rise(self) -> float:
+        """Energy at the shortest distance relative to the bond, eV."""
+        return self.wall - self.bond
+
+    @property
+    def weak(self) -> bool:
+        """Whether there is no hole, but hardly a wall either."""
+        return self.hole is None and self.rise < _WEAK
+
+    def words(self) -> str:
+        """Returns the verdict in a few words."""
+        if self.hole is not None:
+            return f"hole at {self.hole.words()}"
+        return f"weak, {self.rise:.2g} eV above the bond" if self.weak else "sound"
+
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers, without the curve."""
         hole = self.hole
         return {
             "shortest_distance": float(self.distances[0]),
             "energy_at_shortest": self.wall,
+            "energy_at_bond": self.bond,
+            "weak": self.weak,
             "lowest_energy": float(self.energies.min()),
             "lowest_distance": float(self.distances[self.energies.argmin()]),
             "cutoff_step": self.step,
@@ -89,6 +111,20 @@ class DimerCurve:
         }
 
 
+def bond_energy(
+    distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
+) -> float:
+    """Returns the lowest energy at the distances that a bond may have, eV.
+
+    Args:
+        distances: [n], Å, ascending.
+        energies: [n], eV.
+        bond: sum of the covalent radii, Å.
+    """
+    window = _window(distances, bond)
+    return float(energies[window if len(window) else slice(-1, None)].min())
+
+
 def find_hole(
     distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
 ) -> Hole | None:
@@ -102,9 +138,7 @@ def find_hole(
         energies: [n], eV.
         bond: sum of the covalent radii, Å.
     """
-    window = np.flatnonzero(
-        (distances >= _SHORTEST_BOND * bond) & (distances <= _LONGEST_BOND * bond)
-    )
+    window = _window(distances, bond)
     if not len(window):
         return None
     first = int(window[0])
@@ -135,4 +169,10 @@ def find_hole(
         depth=float(fall[worst]),
         barrier=float(top[worst] - energies[start]),
         barrier_distance=float(distances[start - at]),
+    )
+
+
+def _window(distances: NDArray[np.float64], bond: float) -> NDArray[np.int64]:
+    return np.flatnonzero(
+        (distances >= _SHORTEST_BOND * bond) & (distances <= _LONGEST_BOND * bond)
     )
