@@ -47,6 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
         settings["strategy"] = arguments.strategy
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
+    if settings.get("report") is None:
+        settings["report"] = {}
     settings = with_overrides(settings, arguments.settings)
     if settings["strategy"]["name"] == "auto":
         torch.set_num_threads(arguments.threads)

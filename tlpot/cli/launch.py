@@ -74,6 +74,8 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
         print(_overall(outcome.start.overall))
         print(f"{outcome.part} frames, after (weights of epoch {result.best_epoch})")
         print(outcome.end.text())
+        if outcome.report is not None:
+            print(f"\n{outcome.report.summary()}")
         print(f"\n{result.seconds:.0f} s; model {job.output}; details in {job.run_dir}")
         if result.interrupted:
             print(

@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
     "ensemble": "join models into one that knows its uncertainty",
     "calibrate": "give a model an uncertainty, or bring it to scale",
+    "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
     "md": "molecular dynamics with a model",
     "info": "print the card of a model",

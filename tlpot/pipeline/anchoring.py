@@ -10,7 +10,7 @@ from tlpot.training import LossSettings, TrainingSettings
 from tlpot.transfer import Lessons, Situation, Strategy
 from tlpot.transfer.pseudo_labels import pseudo_labels
 
-ANCHOR = 1e-4
+ANCHOR = 1e-2
 """Weight of the parent's forces, beside the weight 1 of the energies."""
 
 

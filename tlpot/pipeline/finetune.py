@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tlpot.models import ModelCard, Potential, content_hash, library_file, load_
 from tlpot.pipeline.anchoring import anchor
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
+from tlpot.pipeline.probes import ReportSettings, examine
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
@@ -44,6 +46,7 @@ class FinetuneConfig:
         training: settings; the strategy's recipe applies to what is not set.
         name: of the model; the file's stem if left out.
         licence: of the new weights.
+        report: what the transfer report looks at; none is made if this is left out.
     """
 
     parent: str
@@ -58,6 +61,7 @@ class FinetuneConfig:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     name: str = ""
     licence: str = "not stated"
+    report: ReportSettings | None = None
 
 
 def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
@@ -169,6 +173,14 @@ def prepare_finetune(
         card=_card(config, chosen, parent, references),
         recipe=to_mapping(config),
         finish=lambda potential: chosen.finish(potential, situation),
+        examine=None
+        if config.report is None or not config.report.enabled
+        else partial(
+            examine,
+            settings=config.report,
+            parent=parent.at(source),
+            labels=config.data.open_all_levels,
+        ),
     )
     caution = " ".join(filter(None, (chosen.caution, anchored)))
     report = preflight_report(job, references, pretrained=chosen.inherits, caution=caution)

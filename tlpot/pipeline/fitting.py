@@ -17,9 +17,11 @@ from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.models import ModelCard, Potential, save
+from tlpot.pipeline.probes import Subject, TransferReport
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
+    Predictions,
     Processes,
     TrainingPlan,
     TrainingResult,
@@ -50,6 +52,7 @@ class Job:
         recipe: the resolved configuration, kept in the card.
         finish: brings the trained model into the form that is saved.
         given: the division of the user's frames, where `split` has others as well.
+        examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
     """
 
     potential: Potential
@@ -63,6 +66,7 @@ class Job:
     recipe: Mapping[str, Any]
     finish: Callable[[Potential], Potential] = lambda potential: potential
     given: Split | None = None
+    examine: Callable[..., TransferReport] | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -81,6 +85,7 @@ class Outcome:
             where there are no test frames.
         end: errors of the saved model on the same frames.
         part: which frames those are.
+        report: the transfer report, if there was to be one and the job was not interrupted.
     """
 
     potential: Potential
@@ -88,6 +93,7 @@ class Outcome:
     start: ErrorReport
     end: ErrorReport
     part: str
+    report: TransferReport | None = None
 
 
 def check_output(output: Path) -> None:
@@ -142,19 +148,19 @@ def fit(
     indices = getattr(split, part)
     level = job.levels[0]
 
-    def errors(potential: Potential, name: str | None = None) -> ErrorReport:
-        predictions = predict(
-            potential.at(level), job.dataset, indices, level, device=potential.device
-        )
+    def predictions(potential: Potential, name: str | None = None) -> Predictions:
+        found = predict(potential.at(level), job.dataset, indices, level, device=potential.device)
         if name is not None and processes.is_first:
             title = f"{job.output.stem}, {part} frames, {level}"
-            plot_parity(predictions, job.run_dir / name, title)
-        return error_report(predictions)
+            plot_parity(found, job.run_dir / name, title)
+        return found
 
-    start = errors(potential)
+    before = predictions(potential)
+    start = error_report(before)
     if processes.is_first and not resume:
         make_folder(job.run_dir)
-        report.unlink(missing_ok=True)
+        for suffix in (".json", ".txt", ".png"):
+            report.with_suffix(suffix).unlink(missing_ok=True)
         _write(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
     loader = partial(
         Loader,
@@ -188,7 +194,8 @@ def fit(
             best_epoch=0, best_loss=math.nan, history=[], seconds=0.0, interrupted=False
         )
     potential = job.finish(potential)
-    end = errors(potential, "parity.png")
+    after = predictions(potential, "parity.png")
+    end = error_report(after)
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
     potential.card = replace(
         job.card,
@@ -201,12 +208,25 @@ def fit(
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip
+    examination = None
     if processes.is_first:
         save(potential, job.output)
         given.save(job.run_dir / "split.json")
-        if not result.interrupted:
+        if job.examine is not None and not result.interrupted:
+            subject = Subject(potential=potential, level=level, dataset=job.dataset,
+                              indices=indices, part=part, end=after, start=before)  # fmt: skip
+            examination = job.examine(subject, show=show)
+            examination.save(report)
+        elif not result.interrupted:
             _write(report, json.dumps(end.as_json(), indent=2))
-    return Outcome(potential=potential, training=result, start=start, end=end, part=part)
+    return Outcome(
+        potential=potential,
+        training=result,
+        start=start,
+        end=end,
+        part=part,
+        report=examination,
+    )
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
@@ -215,7 +235,9 @@ def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     for part in (job.split.train, job.split.validation, job.split.test):
         frames.update(part.astype("<i8").tobytes() + b"|")
     return {
-        "recipe": {k: v for k, v in job.recipe.items() if k not in ("output", "training")},
+        "recipe": {
+            k: v for k, v in job.recipe.items() if k not in ("output", "training", "report")
+        },
         "dataset": job.dataset.content_hash,
         "frames": frames.hexdigest()[:16],
         "parent": job.card.parent,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlpot.data import Dataset, Split, load_split, make_split, open_dataset
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +31,13 @@ class DataSettings:
         """Opens the files as one dataset; see `open_dataset` for the errors."""
         paths = list(self.files)
         return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
+
+    def open_all_levels(self) -> Dataset:
+        """Opens the files with labels of every level, where the layout says which these are."""
+        try:
+            return replace(self, level=None).open()
+        except UnknownLevelError:
+            return self.open()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

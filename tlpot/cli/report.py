@@ -1,0 +1,50 @@
+"""`tlpot report MODEL DATA --level L [--parent PARENT] [-o DIR] [report.key=value ...]`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument("model", help="a model file, or the name of a shipped model")
+    parser.add_argument("data", help="file with labels")
+    parser.add_argument(
+        "settings", nargs="*", metavar="report.key=value",
+        help="settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
+    )  # fmt: skip
+    parser.add_argument("--level", help="level of theory of the labels")
+    parser.add_argument(
+        "--model-level", help="level of the model, if it has several or another than the labels"
+    )
+    parser.add_argument("--parent", help="model that it was made from, to compare with")
+    parser.add_argument("--source", help="level of the parent, if it has several")
+    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
+    parser.add_argument("--split", help="split file: look at one part of it")
+    parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
+    parser.add_argument("-o", "--output", help="folder for report.json, report.txt and report.png")
+    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reports."""
+    import torch
+
+    from tlpot.atomic_file import make_folder
+    from tlpot.config import parse, with_overrides
+    from tlpot.pipeline import REPORT, ReportConfig, make_report
+
+    torch.set_num_threads(1)
+    data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
+    settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
+    for name in ("level", "model_level", "parent", "source", "split"):
+        settings[name] = getattr(arguments, name)
+    config = parse(ReportConfig, with_overrides(settings, arguments.settings), "report")
+    report = make_report(config, device=arguments.device, show=True)
+    print(report.text(), end="")
+    if arguments.output is not None:
+        make_folder(arguments.output)
+        report.save(Path(arguments.output) / REPORT)
+        print(f"\nwrote report.json, report.txt and report.png in {arguments.output}")

@@ -1,0 +1,198 @@
+"""The transfer report: what a fine-tuning gained, what it cost, and whether the model is sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.atomic_file import atomic_file
+from tlpot.pipeline.probes.calibration import Calibration
+from tlpot.pipeline.probes.dimers import DimerScan
+from tlpot.pipeline.probes.drift import ForceDrift
+from tlpot.pipeline.probes.forgetting import Forgetting
+from tlpot.pipeline.probes.number import short
+from tlpot.pipeline.probes.stability import Stability
+from tlpot.training import ErrorReport, Predictions, error_report
+
+_SLOPE = 0.1
+_REACHABLE = 3.0
+"""eV; 35 kT at 1000 K."""
+_DRIFT = 5.0
+"""meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
+_MOVED = 0.1
+"""Share of the parent's RMS force."""
+_OFFSET = 43.4
+"""1 kcal/mol in meV."""
+_CLEAR = 2.0
+"""A molecule is shifted if its mean error is so many times its scatter."""
+_NAMED = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferReport:
+    """All parts; one that was not looked at is None and has its reason in `skipped`.
+
+    Attributes:
+        level: the new level of theory.
+        source: the parent's level; empty without a parent.
+        part: which frames: test, validation or all.
+        end: predictions of the new model beside the labels.
+        start: predictions of the model at step 0, if known.
+        calibration: systematic errors.
+        drift: of the forces from the parent.
+        forgetting: errors at the source level.
+        dimers: short-range walls.
+        stability: short dynamics.
+        skipped: why a part is missing.
+    """
+
+    level: str
+    source: str
+    part: str
+    end: Predictions
+    start: Predictions | None = None
+    calibration: Calibration | None = None
+    drift: ForceDrift | None = None
+    forgetting: Forgetting | None = None
+    dimers: DimerScan | None = None
+    stability: Stability | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should look at before using the model; empty if nothing."""
+        found = []
+        if self.stability is not None:
+            if self.stability.broken:
+                found.append(f"the molecule breaks in dynamics: {self.stability.broken}")
+            elif abs(self.stability.drift) > _DRIFT:
+                found.append(
+                    f"the total energy drifts by {short(self.stability.drift, sign=True)} "
+                    "meV/atom/ps; conserved energy should stay within a few meV/atom/ps"
+                )
+        dimers = () if self.dimers is None else self.dimers.worst_first
+        for dimer in dimers:
+            hole = dimer.new.hole
+            if hole is None or not (hole.barrier < _REACHABLE or (dimer.worse and hole.bottom < 0)):
+                continue
+            found.append(
+                f"{dimer.name} has a hole in its wall: {hole.words()}"
+                + (", opened or made easier to reach by the transfer" if dimer.worse else "")
+            )
+        weak = [d.name + (" (by the transfer)" if d.worse else "") for d in dimers if d.new.weak]
+        if weak:
+            found.append(
+                f"hardly a repulsive wall between {', '.join(weak)}: energies and forces of close "
+                "contacts are not to be trusted (a model with zbl=true has a wall)"
+            )
+        unwatched = not np.isfinite(self.end.forces[..., 0]).any()
+        if unwatched and self.drift is not None and self.drift.relative > _MOVED:
+            found.append(
+                f"no label watches the forces, and they moved by {100 * self.drift.relative:.0f} % "
+                "of the parent's: check them, or use a strategy that moves less (head, ewc)"
+            )
+        lines = {} if self.calibration is None else self.calibration.lines
+        for name in ("relative_energy", "force"):
+            line = lines.get(name)
+            if line is not None and abs(line.slope - 1) > max(_SLOPE, 2 * line.slope_error):
+                found.append(
+                    f"slope {line.slope:.2f} of predicted against labelled {name.replace('_', ' ')}"
+                    ": the surface is too " + ("soft" if line.slope < 1 else "stiff")
+                )
+        rows = {} if self.calibration is None else self.calibration.by_molecule
+        shifted = [
+            (name, row["energy_mean"])
+            for name, row in rows.items()
+            if row["n_frames"] > 1
+            and abs(row["energy_mean"]) > max(_OFFSET, _CLEAR * row["energy_std"])
+        ]
+        if shifted:
+            worst = sorted(shifted, key=lambda pair: -abs(pair[1]))[:_NAMED]
+            found.append(
+                f"shifted as a whole by more than 1 kcal/mol (43 meV): {len(shifted)} of "
+                f"{len(rows)} molecules, {', '.join(f'{n} {e:+.0f} meV' for n, e in worst)}"
+                + (", ..." if len(shifted) > _NAMED else "")
+            )
+        return tuple(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain dicts; units are meV, meV/Å, Å; eV for dimers; K and fs for dynamics."""
+        parts = {
+            "calibration": self.calibration,
+            "drift": self.drift,
+            "forgetting": self.forgetting,
+            "dimers": self.dimers,
+            "md": self.stability,
+        }
+        return {
+            "level": self.level,
+            "source": self.source or None,
+            "part": self.part,
+            "before": None if self.start is None else dict(error_report(self.start).overall),
+            **{name: None if part is None else part.as_json() for name, part in parts.items()},
+            "skipped": dict(self.skipped),
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        """Returns a line for each part."""
+        lines = [part.summary() for part in self._parts]
+        lines += [f"{name}: not looked at, {reason}" for name, reason in self.skipped.items()]
+        return "\n".join([*lines, *self._warning_lines()])
+
+    def text(self) -> str:
+        """Returns everything as text, the error tables first."""
+        origin = f", from {self.source}" if self.source else ""
+        blocks = [f"transfer report: {self.level}{origin}; {self.part} frames"]
+        if self.start is not None:
+            before = ErrorReport(overall=error_report(self.start).overall)
+            blocks.append(f"target error before training\n{before.text()}")
+        blocks.append(f"target error\n{error_report(self.end).text()}")
+        blocks += [part.text() for part in self._parts]
+        if self.skipped:
+            rows = [f"  {name}: {reason}" for name, reason in self.skipped.items()]
+            blocks.append("\n".join(["not looked at", *rows]))
+        blocks.append("\n".join(self._warning_lines()))
+        return "\n\n".join(blocks) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Writes text and picture beside the JSON file `path`, and that one last.
+
+        The JSON file holds the error tables as every training writes them, and the rest under
+        ``transfer``.
+
+        Raises:
+            OutputError: a file could not be written.
+        """
+        with atomic_file(path.with_suffix(".txt")) as temporary:
+            temporary.write_text(self.text(), encoding="utf-8")
+        self.draw(path.with_suffix(".png"))
+        found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Draws the picture.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        from tlpot.pipeline.probes.picture import plot_report  # matplotlib takes its time to load
+
+        plot_report(self, path)
+
+    @property
+    def _parts(
+        self,
+    ) -> list[Calibration | ForceDrift | Forgetting | DimerScan | Stability]:
+        parts = (self.calibration, self.drift, self.forgetting, self.dimers, self.stability)
+        return [part for part in parts if part is not None]
+
+    def _warning_lines(self) -> list[str]:
+        return [f"warning: {w}" for w in self.warnings] or ["no warnings"]
