@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.atomic_file import atomic_file
-    from tlpot.data import load_split, open_dataset
-    from tlpot.errors import DataError
-    from tlpot.levels import choose_level
+    from tlpot.data import Dataset, DifferenceDataset, load_split, open_dataset
+    from tlpot.errors import ConfigError, DataError
+    from tlpot.levels import canonical_level, choose_level, difference_parts
     from tlpot.models import load
     from tlpot.training import error_report, picture_path, plot_parity, predict
 
@@ -39,7 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         picture_path(arguments.plot)
     potential = load(arguments.model, device=arguments.device)
-    dataset = open_dataset(arguments.data, arguments.spec, level=arguments.level)
+    dataset: Dataset = open_dataset(arguments.data, arguments.spec, level=arguments.level)
+    parts = difference_parts(arguments.level or "")
+    if parts is not None and canonical_level(arguments.level) not in dataset.levels:
+        dataset = DifferenceDataset(dataset, *parts)
     level = choose_level(arguments.level, dataset.levels, str(dataset.path))
     wanted = arguments.model_level or (level if level in potential.levels else None)
     if wanted is None:
@@ -47,8 +50,14 @@ def run(arguments: argparse.Namespace) -> None:
             None, potential.levels, f"the model {arguments.model}", option="model-level"
         )
     model = potential.at(wanted)
+    if (difference_parts(model.level) is None) != (difference_parts(level) is None):
+        raise ConfigError(
+            f"the model's level is {model.level!r} and the labels' {level!r}: one is a difference "
+            f"and the other a total energy. Name the labels with --level {model.level!r}"
+        )
     if arguments.split:
-        indices = getattr(load_split(arguments.split, dataset), arguments.part)
+        file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
+        indices = getattr(load_split(arguments.split, file), arguments.part)
     else:
         kinds = dataset.levels[level].kinds
         known = [dataset.labelled(level, kind) for kind in sorted(kinds)]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlpot.models import AnyPotential
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +28,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps(describe(arguments.model), indent=2, ensure_ascii=False))
         return
     potential = load(arguments.model, device="cpu")
-    card, architecture = potential.card, potential.architecture
-    n_weights = sum(p.numel() for p in potential.parameters())
+    card = potential.card
     print(f"{card.name}: {card.description}" if card.description else card.name)
     rows: list[tuple[str, Any]] = [
         ("levels", ", ".join(potential.levels)),
         ("elements", " ".join(chemical_symbols[z] for z in potential.elements)),
-        ("cutoff", f"{potential.cutoff} Å x {architecture.n_layers} layers"),
-        (
-            "network",
-            f"{architecture.hidden_irreps}, l_max {architecture.l_max}, "
-            f"correlation {architecture.correlation}, {n_weights:,} weights",
-        ),
+        *_networks(potential),
         ("precision", str(potential.dtype).removeprefix("torch.")),
-        ("repulsion", "ZBL" if architecture.zbl else "none"),
-        ("charge, spin", "read" if architecture.charge_spin else "neutral singlets only"),
         ("licence", card.licence),
         ("parent", card.parent or "none"),
         ("SHA-256", content_hash(arguments.model)),
@@ -64,6 +59,30 @@ def run(arguments: argparse.Namespace) -> None:
         if content:
             print(f"  {title}")
             _print_tree(content, "    ")
+
+
+def _networks(potential: AnyPotential) -> list[tuple[str, Any]]:
+    """Returns what to say of the network, or of each part of a sum."""
+    from tlpot.models import Potential
+
+    if isinstance(potential, Potential):
+        a = potential.architecture
+        n_weights = sum(p.numel() for p in potential.parameters())
+        return [
+            ("cutoff", f"{potential.cutoff} Å x {a.n_layers} layers"),
+            (
+                "network",
+                f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
+                f"{n_weights:,} weights",
+            ),
+            ("repulsion", "ZBL" if a.zbl else "none"),
+            ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
+        ]
+    rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
+    for part in (potential.low, potential.delta):
+        name = f"{part.levels[0]} ({part.card.name})" if part.card.name else part.levels[0]
+        rows += [("part", name), *((f"  {key}", value) for key, value in _networks(part))]
+    return rows
 
 
 def _print_tree(content: Any, indent: str) -> None:

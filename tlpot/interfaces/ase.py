@@ -17,7 +17,8 @@ from tlpot.energy import EnergyModel, evaluate, hessian, layout_of
 from tlpot.errors import ConfigError
 from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
 from tlpot.interfaces.source import Model, PackedPotential, open_model
-from tlpot.models import LevelPotential, Potential, choose_device
+from tlpot.levels import difference_parts
+from tlpot.models import AnyPotential, DeltaLevel, LevelPotential, choose_device
 from tlpot.system import System
 from tlpot.verlet import VerletList
 
@@ -51,7 +52,8 @@ class TLPotCalculator(Calculator):
     Raises:
         ModelFileError: no such file or name, or an unusable file.
         UnknownLevelError: no such level, or none was named and there are several.
-        ConfigError: an argument that does not apply to such a model, or no such device.
+        ConfigError: an argument that does not apply to such a model, no such device, or a model
+            of the difference of two levels (see `DeltaCalculator`).
     """
 
     name = "tlpot"
@@ -69,10 +71,10 @@ class TLPotCalculator(Calculator):
     ) -> None:
         super().__init__()
         self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
-        if isinstance(self._source, Potential):
-            given = isinstance(model, Potential | LevelPotential)
+        if isinstance(self._source, AnyPotential):
+            given = isinstance(model, AnyPotential | LevelPotential | DeltaLevel)
             self._home = str(self._source.device) if given or device is not None else None
-            if isinstance(model, LevelPotential) and level is None:
+            if isinstance(model, LevelPotential | DeltaLevel) and level is None:
                 level = model.level
         else:
             self._home = "cpu" if device is None else str(device)
@@ -85,8 +87,9 @@ class TLPotCalculator(Calculator):
     def _choose(self, level: str | None) -> None:
         self._level: str | None
         self._model: EnergyModel
-        if isinstance(self._source, Potential):
+        if isinstance(self._source, AnyPotential):
             chosen = self._source.at(level)
+            _refuse_difference(chosen.level)
             self._model, self._level, self.device = chosen, chosen.level, self._source.device
             self.parameters["level"] = chosen.level
         else:
@@ -120,7 +123,7 @@ class TLPotCalculator(Calculator):
 
     @level.setter
     def level(self, level: str) -> None:
-        if not isinstance(self._source, Potential):
+        if not isinstance(self._source, AnyPotential):
             raise self._no_levels()
         self._choose(level)
         self.reset()
@@ -235,7 +238,7 @@ class TLPotCalculator(Calculator):
         """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""
         state = self.__dict__.copy()
         state["_pairs"] = self._pairs.skin
-        if isinstance(self._source, Potential):
+        if isinstance(self._source, AnyPotential):
             state["_source"] = PackedPotential.pack(self._source, self._home)
         del state["_model"], state["device"]
         return state
@@ -246,6 +249,15 @@ class TLPotCalculator(Calculator):
             self._source = self._source.unpack()
         self._choose(self._level)
         self._pairs = self._list(state["_pairs"])
+
+
+def _refuse_difference(level: str) -> None:
+    parts = difference_parts(level)
+    if parts is not None:
+        raise ConfigError(
+            f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
+            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]}"
+        )
 
 
 def _fingerprint(atoms: Atoms) -> dict[str, object]:

@@ -10,9 +10,19 @@ import torch
 
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
-from tlpot.models import LevelPotential, Potential, choose_device, from_bytes, load, to_bytes
+from tlpot.models import (
+    AnyPotential,
+    DeltaLevel,
+    DeltaPotential,
+    LevelPotential,
+    Potential,
+    choose_device,
+    from_bytes,
+    load,
+    to_bytes,
+)
 
-Model = str | os.PathLike[str] | Potential | EnergyModel
+Model = str | os.PathLike[str] | AnyPotential | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -23,7 +33,7 @@ def open_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     kernels: str = "auto",
-) -> Potential | EnergyModel:
+) -> AnyPotential | EnergyModel:
     """Returns a potential of the caller's own, with frozen weights, or the energy model as it is.
 
     Args:
@@ -37,11 +47,11 @@ def open_model(
         ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
     precision = _precision(dtype)
-    if isinstance(model, LevelPotential):
+    if isinstance(model, LevelPotential | DeltaLevel):
         model = model.potential
     if isinstance(model, str | os.PathLike):
         return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
-    if isinstance(model, Potential):
+    if isinstance(model, Potential | DeltaPotential):
         target = None if device is None else choose_device(device)
         return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
     if not isinstance(model, EnergyModel):
@@ -72,15 +82,15 @@ class PackedPotential:
     device: str | None
 
     @classmethod
-    def pack(cls, potential: Potential, device: str | None) -> PackedPotential:
+    def pack(cls, potential: AnyPotential, device: str | None) -> PackedPotential:
         """Packs the weights, wherever they are."""
         return cls(
             content=to_bytes(potential),
-            kernels=potential.backbone.edges.kernels.name,
+            kernels=potential.kernels,
             device=device,
         )
 
-    def unpack(self) -> Potential:
+    def unpack(self) -> AnyPotential:
         """Rebuilds the potential, with frozen weights.
 
         Raises:
@@ -92,7 +102,7 @@ class PackedPotential:
         return _frozen(potential.to(choose_device(self.device)))
 
 
-def _frozen(potential: Potential) -> Potential:
+def _frozen(potential: AnyPotential) -> AnyPotential:
     return potential.eval().requires_grad_(False)
 
 

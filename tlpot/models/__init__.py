@@ -2,13 +2,17 @@
 
 from tlpot.models.architecture import Architecture as Architecture
 from tlpot.models.architecture import preset as preset
+from tlpot.models.architecture import read_architecture as read_architecture
 from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.delta import DeltaLevel as DeltaLevel
+from tlpot.models.delta import DeltaPotential as DeltaPotential
 from tlpot.models.device import choose_device as choose_device
 from tlpot.models.library import LIBRARY as LIBRARY
 from tlpot.models.library import library_file as library_file
 from tlpot.models.library import library_names as library_names
+from tlpot.models.model_file import AnyPotential as AnyPotential
 from tlpot.models.model_file import content_hash as content_hash
 from tlpot.models.model_file import describe as describe
 from tlpot.models.model_file import from_bytes as from_bytes

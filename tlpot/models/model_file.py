@@ -23,6 +23,7 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
+from tlpot.models.delta import DeltaPotential
 from tlpot.models.device import choose_device
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
@@ -33,8 +34,18 @@ FORMAT_VERSION = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Maps a format version to the function that turns its metadata into the next version's."""
 
+DELTA_FORMAT = "tlpot-delta"
+"""Of a sum of two networks, see `DeltaPotential`."""
+DELTA_FORMAT_VERSION = 1
+DELTA_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+PARTS = ("low", "delta")
+"""The networks of a sum, and the prefixes of the names of their weights."""
 
-def save(potential: Potential, path: str | os.PathLike[str]) -> str:
+AnyPotential = Potential | DeltaPotential
+"""What a model file holds."""
+
+
+def save(potential: AnyPotential, path: str | os.PathLike[str]) -> str:
     """Writes a model atomically.
 
     Args:
@@ -59,8 +70,8 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     kernels: str = "auto",
-) -> Potential:
-    """Reads a model.
+) -> AnyPotential:
+    """Reads a model: a `Potential`, or a `DeltaPotential` where two networks were saved.
 
     Args:
         source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``).
@@ -87,7 +98,7 @@ def content_hash(source: str | os.PathLike[str]) -> str:
     return hashlib.sha256(library_file(source).read_bytes()).hexdigest()
 
 
-def to_bytes(potential: Potential) -> bytes:
+def to_bytes(potential: AnyPotential) -> bytes:
     """Returns what `save` writes; the same potential gives the same bytes."""
     versions = {
         "tlpot": __version__,
@@ -95,17 +106,32 @@ def to_bytes(potential: Potential) -> bytes:
         "e3nn": e3nn.__version__,
         "python": platform.python_version(),
     }
-    metadata = {
+    metadata: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
-        "architecture": to_mapping(potential.architecture),
         "levels": list(potential.levels),
         "dtype": str(potential.dtype).removeprefix("torch."),
         "coupling_fingerprint": fingerprint(),
         "units": {"energy": "eV", "length": "angstrom"},
         "card": to_mapping(replace(potential.card, versions=versions)),
     }
+    if isinstance(potential, DeltaPotential):
+        form = DELTA_FORMAT
+        metadata["format_version"] = DELTA_FORMAT_VERSION
+        metadata["parts"] = {name: _part(getattr(potential, name)) for name in PARTS}
+    else:
+        form = FORMAT
+        metadata["architecture"] = to_mapping(potential.architecture)
     tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
-    return safetensors.torch.save(tensors, {FORMAT: json.dumps(metadata, sort_keys=True)})
+    return safetensors.torch.save(tensors, {form: json.dumps(metadata, sort_keys=True)})
+
+
+def _part(potential: Potential) -> dict[str, Any]:
+    """Returns the description of a part of a sum; its card stays as it was found."""
+    return {
+        "architecture": to_mapping(potential.architecture),
+        "levels": list(potential.levels),
+        "card": to_mapping(potential.card),
+    }
 
 
 def from_bytes(
@@ -114,7 +140,7 @@ def from_bytes(
     name: str = "the model",
     dtype: torch.dtype | None = None,
     kernels: str = "auto",
-) -> Potential:
+) -> AnyPotential:
     """Rebuilds a potential on the CPU from what `to_bytes` gave; see `load` for the errors.
 
     Args:
@@ -123,34 +149,65 @@ def from_bytes(
         dtype: None means as stored.
         kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
     """
-    metadata = _metadata(content, name)
+    form, metadata = _metadata(content, name)
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelFileError(f"{name} is damaged ({error}); copy it again") from error
+    potential: AnyPotential
     try:
-        architecture = parse(Architecture, metadata["architecture"], name)
+        stored = getattr(torch, metadata["dtype"]) if dtype is None else dtype
         card = parse(ModelCard, metadata["card"], name)
-        levels = {
-            str(level): dict.fromkeys(architecture.elements, 0.0) for level in metadata["levels"]
-        }
-        stored = getattr(torch, metadata["dtype"])
+        if form == FORMAT:
+            potential = _network(metadata, tensors, name, stored, kernels)
+        else:
+            low, delta = (
+                _network(metadata["parts"][part], _with_prefix(tensors, part), f"{name}: {part}",
+                         stored, kernels)
+                for part in PARTS
+            )  # fmt: skip
+            stray = sorted(k for k in tensors if k.partition(".")[0] not in PARTS)
+            if stray:
+                raise ModelFileError(f"{name} has unknown weights {stray[:3]}")
+            potential = DeltaPotential(low, delta)
+        if list(potential.levels) != metadata["levels"]:
+            raise ConfigError(f"levels {metadata['levels']}, but its parts give {potential.levels}")
     except (KeyError, AttributeError, TypeError, ConfigError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error}") from error
-    potential = Potential.create(
-        architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
-    )
-    _fill(potential, tensors, name)
     potential.card = card
     return potential
 
 
-def _metadata(content: bytes, name: str) -> dict[str, Any]:
+def _with_prefix(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}."
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+
+
+def _network(
+    description: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype,
+    kernels: str,
+) -> Potential:
+    architecture = parse(Architecture, description["architecture"], name)
+    zero = dict.fromkeys(architecture.elements, 0.0)
+    levels = {str(level): zero for level in description["levels"]}
+    potential = Potential.create(architecture, levels, dtype=dtype, kernels=kernels)
+    potential.card = parse(ModelCard, description["card"], name)
+    _fill(potential, tensors, name)
+    return potential
+
+
+def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
+    """Returns which format it is and the description, checked and brought up to date."""
     length = int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8 : 8 + length])
-        text = header.get("__metadata__", {}).get(FORMAT)
-    except (ValueError, AttributeError, OverflowError) as error:
+        texts = header.get("__metadata__", {})
+        form = DELTA_FORMAT if DELTA_FORMAT in texts else FORMAT
+        text = texts.get(form)
+    except (ValueError, AttributeError, TypeError, OverflowError) as error:
         raise ModelFileError(f"{name} is not a safetensors file, or it is damaged") from error
     if text is None:
         raise ModelFileError(
@@ -162,13 +219,15 @@ def _metadata(content: bytes, name: str) -> dict[str, Any]:
         version = metadata["format_version"]
     except (ValueError, TypeError, KeyError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+    newest = FORMAT_VERSION if form == FORMAT else DELTA_FORMAT_VERSION
+    if not isinstance(version, int) or not 1 <= version <= newest:
         raise ModelFileError(
             f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
-            f"{FORMAT_VERSION}. Update tlpot"
+            f"{newest}. Update tlpot"
         )
-    for step in range(version, FORMAT_VERSION):
-        metadata = UPGRADES[step](metadata)
+    upgrades = UPGRADES if form == FORMAT else DELTA_UPGRADES
+    for step in range(version, newest):
+        metadata = upgrades[step](metadata)
     found = metadata.get("coupling_fingerprint")
     if found != fingerprint():
         raise ModelFileError(
@@ -176,7 +235,7 @@ def _metadata(content: bytes, name: str) -> dict[str, Any]:
             f"({found}, here {fingerprint()}, e3nn {e3nn.__version__}); its weights would give "
             "wrong energies. Install the e3nn version named by 'tlpot info'"
         )
-    return metadata
+    return form, metadata
 
 
 def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -207,4 +266,4 @@ def describe(source: str | Path) -> dict[str, Any]:
         ModelFileError: see `load`.
     """
     path = library_file(source)
-    return _metadata(path.read_bytes(), str(path))
+    return _metadata(path.read_bytes(), str(path))[1]

@@ -128,6 +128,11 @@ class Potential(nn.Module):
         return self.backbone.species.device
 
     @property
+    def kernels(self) -> str:
+        """Name of the implementation of the sums, as asked for."""
+        return self.backbone.edges.kernels.name
+
+    @property
     def layout(self) -> Layout:
         """How the pairs should be laid out: sorted for compiled kernels, which need no padding."""
         kernels, l_max = self.backbone.edges.kernels, self.architecture.l_max

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,15 @@ from ase.data import chemical_symbols
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.levels import canonical_level, choose_level
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load
+from tlpot.levels import choose_level, difference_parts
+from tlpot.models import (
+    DeltaPotential,
+    ModelCard,
+    Potential,
+    content_hash,
+    library_file,
+    load,
+)
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
@@ -113,7 +120,7 @@ def prepare_finetune(
     if config.output.exists() and config.output.samefile(library_file(config.parent)):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = _strategy(config.strategy)
-    parent = load(config.parent, device=device)
+    parent = _parent(config.parent, device)
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
@@ -128,18 +135,21 @@ def prepare_finetune(
         split=config.split.divide(dataset, level),
         seed=config.training.seed,
     )
+    _check_kind(source, level, config.parent)
     lessons = chosen.lessons(situation)
+    learned, saved = lessons.levels[0], chosen.saved_level(situation)
     references = find_references(
         config.references,
         lessons.dataset,
-        situation.split.train,
-        level,
-        parent.elements,
+        lessons.split.train if chosen.learns_difference else situation.split.train,
+        learned,
+        chosen.elements(situation),
         parent=parent.at(source) if chosen.inherits else None,
-        parent_energies=parent.references(source),
+        parent_energies=None if chosen.learns_difference else parent.references(source),
         device=parent.device,
     )
-    start = chosen.start(situation, references.energies)
+    taught = replace(situation, dataset=lessons.dataset, split=lessons.split)
+    start = chosen.start(taught, references.energies)
     job = Job(
         potential=start,
         levels=lessons.levels,
@@ -147,17 +157,19 @@ def prepare_finetune(
         split=lessons.split,
         settings=config.training,
         plan=TrainingPlan(
-            rates=chosen.rates(start, level),
-            release=chosen.release(start, level),
+            rates=chosen.rates(start, learned),
+            release=chosen.release(start, learned),
             penalty=chosen.penalty(start, situation),
             level_weights=lessons.weights,
         ),
         output=config.output,
-        card=_card(config, chosen, parent, references),
+        card=_card(config, chosen, parent, references, saved),
         recipe=to_mapping(config),
         finish=lambda potential: chosen.finish(potential, situation),
+        saved_level=saved,
     )
-    report = preflight_report(job, references, pretrained=chosen.inherits, caution=chosen.caution)
+    pretrained = chosen.inherits or chosen.learns_difference
+    report = preflight_report(job, references, pretrained=pretrained, caution=chosen.caution)
     return Prepared(job=job, report=report)
 
 
@@ -191,10 +203,31 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
         )
 
 
+def _parent(name: str, device: torch.device | str | None) -> Potential:
+    parent = load(name, device=device)
+    if isinstance(parent, DeltaPotential):
+        raise ConfigError(
+            f"the parent {name} is the sum of two networks, which no strategy takes apart; start "
+            f"from the model that it corrects ({parent.low.card.name}, {parent.low.levels[0]})"
+        )
+    return parent
+
+
+def _check_kind(source: str, level: str, parent: str) -> None:
+    if difference_parts(source) is not None and difference_parts(level) is None:
+        raise ConfigError(
+            f"the parent {parent} gives the difference {source!r}, not total energies, so it is "
+            f"no start for {level!r}; choose another parent"
+        )
+
+
 def _card(
-    config: FinetuneConfig, chosen: Strategy, parent: Potential, references: References
+    config: FinetuneConfig,
+    chosen: Strategy,
+    parent: Potential,
+    references: References,
+    level: str,
 ) -> ModelCard:
-    level = canonical_level(config.level)
     kept = parent.card.references if chosen.keeps_levels else {}
     return ModelCard(
         name=config.name or config.output.stem,

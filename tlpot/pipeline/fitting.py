@@ -16,7 +16,7 @@ import yaml
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.models import ModelCard, Potential, save
+from tlpot.models import AnyPotential, ModelCard, Potential, save
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
@@ -49,6 +49,8 @@ class Job:
         card: what is known about the model before training.
         recipe: the resolved configuration, kept in the card.
         finish: brings the trained model into the form that is saved.
+        saved_level: the level of that model which answers to the first of `levels`, if it has
+            another name; its errors are taken against the labels of that name.
     """
 
     potential: Potential
@@ -60,7 +62,8 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
-    finish: Callable[[Potential], Potential] = lambda potential: potential
+    finish: Callable[[Potential], AnyPotential] = lambda potential: potential
+    saved_level: str | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -81,7 +84,7 @@ class Outcome:
         part: which frames those are.
     """
 
-    potential: Potential
+    potential: AnyPotential
     training: TrainingResult
     start: ErrorReport
     end: ErrorReport
@@ -137,9 +140,8 @@ def fit(
         )
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
-    level = job.levels[0]
 
-    def errors(potential: Potential, name: str | None = None) -> ErrorReport:
+    def errors(potential: AnyPotential, level: str, name: str | None = None) -> ErrorReport:
         predictions = predict(
             potential.at(level), job.dataset, indices, level, device=potential.device
         )
@@ -148,7 +150,7 @@ def fit(
             plot_parity(predictions, job.run_dir / name, title)
         return error_report(predictions)
 
-    start = errors(potential)
+    start = errors(potential, job.levels[0])
     if processes.is_first and not resume:
         make_folder(job.run_dir)
         report.unlink(missing_ok=True)
@@ -184,26 +186,27 @@ def fit(
         result = TrainingResult(
             best_epoch=0, best_loss=math.nan, history=[], seconds=0.0, interrupted=False
         )
-    potential = job.finish(potential)
-    end = errors(potential, "parity.png")
+    finished = job.finish(potential)
+    level = job.saved_level or job.levels[0]
+    end = errors(finished, level, "parity.png")
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
-    potential.card = replace(
+    finished.card = replace(
         job.card,
         recipe=dict(job.recipe),
         dataset={
             "file": job.dataset.path.name,
-            "content_hash": job.dataset.content_hash,
+            "content_hash": split.content_hash,
             "split": {"by": split.by, "seed": split.seed, "train": len(split.train),
                       "validation": len(split.validation), "test": len(split.test)},
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip
     if processes.is_first:
-        save(potential, job.output)
+        save(finished, job.output)
         split.save(job.run_dir / "split.json")
         if not result.interrupted:
             _write(report, json.dumps(end.as_json(), indent=2))
-    return Outcome(potential=potential, training=result, start=start, end=end, part=part)
+    return Outcome(potential=finished, training=result, start=start, end=end, part=part)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:

@@ -16,5 +16,3 @@ from tlpot.training.report import ErrorReport as ErrorReport
 from tlpot.training.report import error_report as error_report
 from tlpot.training.settings import LossSettings as LossSettings
 from tlpot.training.settings import TrainingSettings as TrainingSettings
-from tlpot.training.statistics import average_neighbors as average_neighbors
-from tlpot.training.statistics import force_scale as force_scale
