@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("cite", card.citation or "see README.md"),
     ]
     for key, value in rows:
-        print(f"  {key:14}{value}")
+        print(f"  {key:16}{value}")
     for level in potential.levels:
         energies = potential.references(level)
         print(f"  E0 {level}: {card.references.get(level, 'origin not stated')}")
@@ -80,8 +80,8 @@ def _networks(potential: AnyPotential) -> list[tuple[str, Any]]:
         ]
     rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
     for part in (potential.low, potential.delta):
-        name = f"{part.levels[0]} ({part.card.name})" if part.card.name else part.levels[0]
-        rows += [("part", name), *((f"  {key}", value) for key, value in _networks(part))]
+        rows.append(("part", part.levels[0]))
+        rows += [(f"- {key}", value) for key, value in _networks(part)]
     return rows
 
 

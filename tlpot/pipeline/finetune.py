@@ -121,7 +121,7 @@ def prepare_finetune(
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = _strategy(config.strategy)
     parent = _parent(config.parent, device)
-    dataset = config.data.open()
+    dataset = config.data.open(every_level=chosen.learns_difference)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
@@ -229,12 +229,15 @@ def _card(
     level: str,
 ) -> ModelCard:
     kept = parent.card.references if chosen.keeps_levels else {}
+    origin = references.origin
+    if chosen.learns_difference and difference_parts(level) is None:
+        origin = f"the parent's, plus for the difference {origin}"
     return ModelCard(
         name=config.name or config.output.stem,
         description=f"{level}, {chosen.summary} {parent.card.name}",
         licence=config.licence,
         parent=content_hash(config.parent),
         parent_licence=parent.card.licence,
-        references={**kept, level: references.origin},
+        references={**kept, level: origin},
         citation=parent.card.citation,
     )

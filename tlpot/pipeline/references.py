@@ -95,7 +95,7 @@ def find_references(
         if parent_energies is None:
             raise ConfigError(
                 "references=parent does not apply to a difference of levels, of which the parent "
-                "has no reference energies; use fit or isolated"
+                "has no reference energies; use references=fit or references=isolated"
             )
         return References(
             energies=dict(parent_energies), origin="those of the parent", prior=parent_energies

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlpot.data import Dataset, Split, load_split, make_split, open_dataset
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,20 @@ class DataSettings:
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self) -> Dataset:
-        """Opens the files as one dataset; see `open_dataset` for the errors."""
+    def open(self, *, every_level: bool = False) -> Dataset:
+        """Opens the files as one dataset; see `open_dataset` for the errors.
+
+        Args:
+            every_level: read the other levels, too, where the files say which is which; `level`
+                alone would be the only one to read.
+        """
         paths = list(self.files)
+        if every_level and not self.keys:
+            try:
+                return open_dataset(paths, self.spec)
+            except UnknownLevelError:
+                if self.level is None:
+                    raise
         return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
 
 

@@ -53,8 +53,8 @@ class Delta(Strategy):
     name: ClassVar[str] = "delta"
     recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, weight_decay=5e-7)
     caution: ClassVar[str] = (
-        "energies and errors above are those of the difference; the error at step 0 is that of "
-        "the low level with shifted reference energies"
+        "the labels, the reference energies and the errors are those of the difference, so the "
+        "error at step 0 is that of the low level with shifted reference energies"
     )
     inherits: ClassVar[bool] = False
     learns_difference: ClassVar[bool] = True
@@ -140,6 +140,7 @@ class Delta(Strategy):
         """Returns the sum with the parent, or the difference alone."""
         if self.low != PARENT:
             return potential
+        potential.card = replace(potential.card, name=f"correction of {situation.parent.card.name}")
         return DeltaPotential(situation.parent.only(situation.source), potential)
 
     def _low(self, situation: Situation) -> str:

@@ -75,11 +75,13 @@ def low_values(
                 f"{frame.name}: model {potential.card.name!r} gives NaN or infinity for its "
                 f"energy at {level}; look at this structure, or leave it out"
             )
+    # a parent's E0 is fitted as a rule and no free atom, so the dataset has to say
+    known = dataset.levels.get(level)
     return LowValues(
         level=level,
         energies=energies,
         forces=forces,
         stresses=stresses,
-        isolated_atoms=potential.references(level),
+        isolated_atoms={} if known is None else known.isolated_atoms,
         origin=hashlib.sha256(to_bytes(potential)).hexdigest(),
     )
