@@ -12,7 +12,7 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import Potential, preset
+from tlpot.models import DeltaPotential, Potential, preset
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -32,6 +32,15 @@ def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> 
     return potential.to(dtype).at()
 
 
+def delta(dtype: torch.dtype) -> EnergyModel:
+    """The sum of two networks of different range; the difference has no E0 of its own."""
+    low = network("tiny", torch.float64, cutoff=4.5, hidden_irreps="4x0e+4x1o", zbl=True)
+    sizes = preset("tiny", ELEMENTS, cutoff=3.5, hidden_irreps="4x0e+4x1o")
+    none = {"high - toy": dict.fromkeys(ELEMENTS, 0.0)}
+    difference = Potential.create(sizes, none, seed=1, dtype=torch.float64, scale=0.3)
+    return DeltaPotential(low.potential, difference).to(dtype).at()
+
+
 MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "toy": lambda dtype: ToyModel(dtype=dtype),
     "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
@@ -39,6 +48,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-zbl-charged": partial(network, "tiny", zbl=True, charge_spin=True),
     "small": partial(network, "small"),
     "medium": partial(network, "medium"),
+    "delta": delta,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     # no whole block of channels, hence the kernels that take one at a time

@@ -205,11 +205,14 @@ class DifferenceDataset:
         low = frame.labels.get(self.low) if self.values is None else self.values.labels(index)
         labels = {k: v for k, v in frame.labels.items() if levels is None or k in levels}
         if high is not None and low is not None:
-            labels[self.level] = Labels(
+            difference = Labels(
                 energy=high.energy - low.energy,
                 forces=_minus(high.forces, low.forces),
                 stress=_minus(high.stress, low.stress),
             )
+            arrays = (difference.forces, difference.stress)
+            if np.isfinite(difference.energy) or any(x is not None for x in arrays):
+                labels[self.level] = difference
         return replace(frame, labels=labels)
 
     def _both(self, kind: LabelKind) -> NDArray[np.bool_]:

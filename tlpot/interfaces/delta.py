@@ -144,7 +144,7 @@ class DeltaCalculator(Calculator):
             if name in wanted:
                 correction = self._delta.get_property(name, structure)
                 value = self._finite(name, getattr(self.low, get)(structure), structure)
-                if value.shape == (3, 3):
+                if name == "stress" and value.shape == (3, 3):
                     value = full_3x3_to_voigt_6_stress(value)
                 results[name] = value + correction
         low = float(self._finite("energy", self.low.get_potential_energy(structure), structure))
