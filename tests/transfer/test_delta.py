@@ -5,6 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from ase.stress import voigt_6_to_full_3x3_stress
 from transfer_levels import LEVEL, LOW
 
 from tlpot.data import average_neighbors, open_dataset
@@ -91,6 +96,33 @@ def test_low_forces_come_where_the_high_level_has_forces(every_level):
     without = low_values(parent, "low", every_level.dataset, frames, LEVEL)
     np.testing.assert_array_equal(without.energies, low.energies)
     assert not any(x is not None for x in without.forces)
+
+
+def test_stress_of_crystals_takes_part(situation, tmp_path):
+    """Extended XYZ, whose labels are numbers and no QM, beside a frame without a cell."""
+    crystal = Atoms("CO", positions=[[0, 0, 0], [1.9, 1.7, 1.6]], cell=[3.8, 3.4, 3.2], pbc=True)
+    label = np.array([0.1, 0.2, 0.3, 0.01, 0.02, 0.03])
+    crystal.calc = SinglePointCalculator(
+        crystal, energy=-3070.0, forces=np.full((2, 3), 0.5), stress=label
+    )
+    free = molecule("CO")
+    free.calc = SinglePointCalculator(free, energy=-3071.0, forces=np.zeros((2, 3)))
+    write(tmp_path / "x.xyz", [crystal, free], format="extxyz")
+    dataset = open_dataset(tmp_path / "x.xyz", level=LEVEL)
+    split = replace(situation.split, train=np.array([0]), validation=np.array([1]))
+    other = replace(situation, dataset=dataset, split=split)
+    view = strategy("delta").lessons(other).dataset
+    assert view.levels[view.level].kinds == {"energy", "forces", "stress"}
+    one, two = view.read([0, 1], [view.level])
+    graph = build_graph([one.system], situation.parent.cutoff, layout=situation.parent.layout)
+    low = evaluate(situation.parent.at("low"), graph, stress=True)
+    expected = voigt_6_to_full_3x3_stress(label) - low.stress[0].numpy()
+    np.testing.assert_allclose(one.labels[view.level].stress, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        one.labels[view.level].forces, 0.5 - low.forces.numpy(), rtol=0, atol=1e-4
+    )
+    assert two.labels[view.level].stress is None
+    assert np.isfinite(two.labels[view.level].energy)
 
 
 def test_a_parent_that_gives_nan_is_named_with_the_frame(situation):
