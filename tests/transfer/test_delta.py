@@ -191,6 +191,18 @@ def test_the_network_takes_its_sizes_from_preset_and_data(situation):
     )
 
 
+def test_elements_may_be_those_of_the_frames_alone(every_level):
+    """What the network was not trained on is then refused, and not guessed."""
+    dataset, split = every_level.dataset, every_level.split
+    groups = [dataset.group_names.index(name) for name in ("methanol", "ethanol")]
+    ours = np.flatnonzero(dataset.labelled(LEVEL) & np.isin(dataset.group_idx, groups))
+    other = replace(every_level, split=replace(split, train=ours[:-5], validation=ours[-5:]))
+    chosen, _, network = begin(other, model={"elements": ["O", "C", "H"]})
+    assert network.elements == (1, 6, 8)
+    total = chosen.finish(network, other)
+    assert total.elements == (1, 6, 8)
+
+
 def test_the_seed_decides_the_weights(situation):
     first, again, other = (
         begin(replace(situation, seed=seed))[2].backbone.species for seed in (0, 0, 1)

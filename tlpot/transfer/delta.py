@@ -11,11 +11,13 @@ import torch
 from ase.data import chemical_symbols
 
 from tlpot.data import (
+    Dataset,
     DifferenceDataset,
     Split,
     average_neighbors,
     energy_scale,
     force_scale,
+    frames_of,
 )
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
@@ -109,11 +111,8 @@ class Delta(Strategy):
         """
         architecture = self._architecture(situation)
         dataset, train = situation.dataset, situation.split.train
-        absent = set(dataset.elements) - set(architecture.elements)
-        if absent:
-            raise ConfigError(
-                f"strategy.model.elements leaves out {_symbols(absent)}, which {dataset.path} has"
-            )
+        if "elements" in self.model:
+            _check_elements(architecture, dataset, situation.split)
         if "avg_neighbors" not in self.model:
             count = average_neighbors(dataset, train, architecture.cutoff)
             architecture = replace(architecture, avg_neighbors=count)
@@ -189,6 +188,19 @@ def _with_both(split: Split, dataset: DifferenceDataset) -> Split:
         return split
     note = f"{split.by}, {n_lost} frames without {dataset.low} left out"
     return replace(split, by=note, **kept)
+
+
+def _check_elements(architecture: Architecture, dataset: Dataset, split: Split) -> None:
+    frames = np.concatenate([split.train, split.validation, split.test])
+    present = {
+        int(z) for f in frames_of(dataset, frames, levels=()) for z in f.system.atomic_numbers
+    }
+    absent = present - set(architecture.elements)
+    if absent:
+        raise ConfigError(
+            f"strategy.model.elements leaves out {_symbols(absent)}, which the frames of "
+            f"{dataset.path} to learn and to test on have"
+        )
 
 
 def _symbols(numbers: set[int]) -> str:
