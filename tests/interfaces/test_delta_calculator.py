@@ -200,6 +200,15 @@ def test_a_saved_sum_in_the_calculator_pickles(delta, whole, tmp_path):
     assert held.dtype == torch.float64
 
 
+def test_a_sum_reports_no_standard_deviation(delta, whole):
+    calculator = TLPotCalculator(DeltaPotential(whole, delta), device="cpu")
+    atoms = water(calculator)
+    atoms.get_forces()
+    assert not {"energy_std", "forces_std"} & set(calculator.results)
+    with pytest.raises(PropertyNotImplementedError):
+        calculator.get_property("energy_std", atoms)
+
+
 def test_md_relaxation_and_trajectories(delta, tmp_path):
     calculator = DeltaCalculator(low=toy_low(), delta=delta)
     settings = MDSettings(ensemble="nve", steps=60, log_every=5, timestep=0.25)

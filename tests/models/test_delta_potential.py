@@ -20,9 +20,22 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.graph import build_graph
-from tlpot.models import DeltaPotential, ModelCard, Potential, content_hash, describe, load, preset
+from tlpot.models import (
+    DELTA_FORMAT,
+    DeltaPotential,
+    LastLayerRigidity,
+    ModelCard,
+    Potential,
+    TrainedModel,
+    content_hash,
+    describe,
+    load,
+    load_potential,
+    preset,
+    uncertain,
+)
 from tlpot.models import save as save_model
-from tlpot.models.model_file import DELTA_FORMAT, from_bytes, to_bytes
+from tlpot.models.model_file import from_bytes, to_bytes
 from tlpot.system import System
 
 E0 = {1: -13.6, 6: -1030.0, 8: -2040.1}
@@ -182,6 +195,27 @@ def test_wrong_files_are_refused(tmp_path, change, message):
     with pytest.raises(ModelFileError, match=message) as caught:
         load(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_sum_is_a_trained_model_but_no_single_potential(tmp_path):
+    model = make(4.5, 3.0)
+    assert isinstance(model, TrainedModel)
+    path = tmp_path / "sum.safetensors"
+    save_model(model, path)
+    with pytest.raises(ModelFileError, match="holds DeltaPotential, expected a single potential"):
+        load_potential(path)
+
+
+def test_an_uncertainty_of_a_part_is_not_one_of_the_sum():
+    one = make(4.5, 3.0)
+    n = len(one.low.head("low").readout.last_weights())
+    low = one.low.with_rigidity("low", LastLayerRigidity(torch.eye(n, dtype=torch.float64)))
+    model = DeltaPotential(low, one.delta)
+    assert uncertain(low.at()) is not None
+    assert uncertain(model.at()) is None
+    assert uncertain(model.low.at()) is None
+    assert model.delta is one.delta
+    assert to_bytes(model) == to_bytes(one)
 
 
 def test_a_truncated_file_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import DeltaPotential, Potential, preset
+from tlpot.models import DeltaPotential, Ensemble, Potential, preset
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -41,6 +41,21 @@ def delta(dtype: torch.dtype) -> EnergyModel:
     return DeltaPotential(low.potential, difference).to(dtype).at()
 
 
+def ensemble(dtype: torch.dtype) -> EnergyModel:
+    """Members that differ in weights, size and range, on one graph."""
+    changes = {"hidden_irreps": "6x0e+6x1o", "radial_hidden": ()}
+    members = [
+        Potential.create(
+            preset("tiny", ELEMENTS, cutoff=cutoff, **changes),
+            {"toy": E0},
+            seed=seed,
+            dtype=torch.float64,
+        )
+        for seed, cutoff in enumerate((3.6, 4.5))
+    ]
+    return Ensemble([member.to(dtype) for member in members]).at()
+
+
 MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "toy": lambda dtype: ToyModel(dtype=dtype),
     "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
@@ -51,6 +66,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "delta": delta,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
+    "ensemble": ensemble,
     # no whole block of channels, hence the kernels that take one at a time
     "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o"),
     # beyond the degrees that the compiled kernels know

@@ -11,7 +11,7 @@ from shipped_levels import CC, DFT
 
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
-from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.errors import ConfigError, DataError, ModelFileError, UnknownLevelError
 from tlpot.graph import build_graph
 from tlpot.interfaces import DeltaCalculator, TLPotCalculator
 from tlpot.models import DeltaPotential, Potential, content_hash, load
@@ -117,6 +117,14 @@ def test_the_report_says_what_is_learned(settings):
         assert words in report
 
 
+def test_the_parents_forces_do_not_stand_in_for_those_of_the_difference(settings):
+    prepared = prepare_finetune(finetune_config(settings), device="cpu")
+    assert "the parent's forces" not in prepared.report
+    assert prepared.job.dataset.levels[f"{CC} - {DFT}"].kinds == {"energy"}
+    with pytest.raises(ConfigError, match="anchor does not apply because strategy is 'delta'"):
+        prepare_finetune(finetune_config({**settings, "anchor": 1e-3}), device="cpu")
+
+
 def test_references_start_from_zero_or_from_the_free_atoms_of_both_levels(settings):
     job = prepare_finetune(finetune_config(settings), device="cpu").job
     levels = open_dataset(settings["data"]["files"][0]).levels
@@ -170,7 +178,7 @@ def test_a_killed_run_resumes_to_the_same_weights(settings, tmp_path, monkeypatc
 def test_a_sum_is_no_parent(settings, tmp_path):
     finetune(finetune_config(settings), show=False)
     again = {**settings, "parent": settings["output"], "output": str(tmp_path / "b.safetensors")}
-    with pytest.raises(ConfigError, match="sum of two networks"):
+    with pytest.raises(ModelFileError, match="holds DeltaPotential, expected a single potential"):
         prepare_finetune(finetune_config({**again, "strategy": "full"}))
 
 

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlpot.models import AnyPotential
+    from tlpot.models import DeltaPotential, Potential, TrainedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,36 +20,35 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 
-    from tlpot.models import content_hash, load
+    from tlpot.models import DeltaPotential, Ensemble, Potential, content_hash, load
 
     if arguments.json:
         from tlpot.models import describe
 
         print(json.dumps(describe(arguments.model), indent=2, ensure_ascii=False))
         return
-    potential = load(arguments.model, device="cpu")
-    card = potential.card
+    model = load(arguments.model, device="cpu")
+    card = model.card
     print(f"{card.name}: {card.description}" if card.description else card.name)
     rows: list[tuple[str, Any]] = [
-        ("levels", ", ".join(potential.levels)),
-        ("elements", " ".join(chemical_symbols[z] for z in potential.elements)),
-        *_networks(potential),
-        ("precision", str(potential.dtype).removeprefix("torch.")),
+        ("levels", ", ".join(model.levels)),
+        ("elements", " ".join(chemical_symbols[z] for z in model.elements)),
+        *_networks(model),
+        ("precision", str(model.dtype).removeprefix("torch.")),
+        ("uncertainty", _uncertainty(model)),
         ("licence", card.licence),
-        ("parent", card.parent or "none"),
         ("SHA-256", content_hash(arguments.model)),
         ("cite", card.citation or "see README.md"),
     ]
+    if isinstance(model, Potential | DeltaPotential):
+        rows.insert(-3, ("parent", card.parent or "none"))
     for key, value in rows:
         print(f"  {key:16}{value}")
-    for level in potential.levels:
-        energies = potential.references(level)
-        print(f"  E0 {level}: {card.references.get(level, 'origin not stated')}")
-        print(
-            "    "
-            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
-            + " eV"
-        )
+    if isinstance(model, Ensemble):
+        for k, member in enumerate(model.potentials(), start=1):
+            print(f"  member {k:<9}{member.card.name}: {member.card.description}")
+    if isinstance(model, Potential | DeltaPotential):
+        _print_references(model)
     for title, content in (
         ("data", card.dataset),
         ("metrics", card.metrics),
@@ -61,28 +60,57 @@ def run(arguments: argparse.Namespace) -> None:
             _print_tree(content, "    ")
 
 
-def _networks(potential: AnyPotential) -> list[tuple[str, Any]]:
+def _networks(model: TrainedModel) -> list[tuple[str, Any]]:
     """Returns what to say of the network, or of each part of a sum."""
-    from tlpot.models import Potential
+    from tlpot.models import DeltaPotential, Potential
 
-    if isinstance(potential, Potential):
-        a = potential.architecture
-        n_weights = sum(p.numel() for p in potential.parameters())
+    n_weights = f"{sum(p.numel() for p in model.parameters()):,}"
+    if isinstance(model, Potential):
+        a = model.architecture
         return [
-            ("cutoff", f"{potential.cutoff} Å x {a.n_layers} layers"),
+            ("cutoff", f"{model.cutoff} Å x {a.n_layers} layers"),
             (
                 "network",
                 f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
-                f"{n_weights:,} weights",
+                f"{n_weights} weights",
             ),
             ("repulsion", "ZBL" if a.zbl else "none"),
             ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
         ]
+    if not isinstance(model, DeltaPotential):
+        return [("weights", n_weights)]
     rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
-    for part in (potential.low, potential.delta):
+    for part in (model.low, model.delta):
         rows.append(("part", part.levels[0]))
         rows += [(f"- {key}", value) for key, value in _networks(part)]
     return rows
+
+
+def _print_references(model: Potential | DeltaPotential) -> None:
+    from ase.data import chemical_symbols
+
+    for level in model.levels:
+        energies = model.references(level)
+        print(f"  E0 {level}: {model.card.references.get(level, 'origin not stated')}")
+        print(
+            "    "
+            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
+            + " eV"
+        )
+
+
+def _uncertainty(model: TrainedModel) -> str:
+    """Says at which levels the model knows its uncertainty, and how that was calibrated."""
+    from tlpot.models import uncertain
+
+    words = []
+    for level in model.levels:
+        found = uncertain(model.at(level))
+        if found is not None:
+            made = found.calibration
+            how = f"calibrated on {made.n_frames} frames" if made else "not calibrated"
+            words.append(f"{level} ({how})")
+    return ", ".join(words) or "none"
 
 
 def _print_tree(content: Any, indent: str) -> None:

@@ -16,6 +16,8 @@ SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
     "finetune": "transfer a model to another level of theory",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
+    "ensemble": "join models into one that knows its uncertainty",
+    "calibrate": "give a model an uncertainty, or bring it to scale",
     "data": "look at, check, translate and split datasets",
     "md": "molecular dynamics with a model",
     "info": "print the card of a model",

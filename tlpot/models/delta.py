@@ -18,6 +18,8 @@ class DeltaPotential(nn.Module):
     evaluated on one neighbour list, that of the larger cutoff; pairs beyond its own cutoff
     add nothing to a network, because its envelope is zero there.
 
+    A sum cannot tell its uncertainty; one that a part has is left out.
+
     Args:
         low: has one level, that of E_low.
         delta: has one level, named ``high - low``.
@@ -35,7 +37,7 @@ class DeltaPotential(nn.Module):
 
     def __init__(self, low: Potential, delta: Potential) -> None:
         super().__init__()
-        self.low, self.delta = low, delta
+        self.low, self.delta = _certain(low), _certain(delta)
         self.card = ModelCard()
         if len(low.levels) != 1 or len(delta.levels) != 1:
             raise ConfigError(
@@ -106,6 +108,11 @@ class DeltaPotential(nn.Module):
         low = self.low.references(self.low.levels[0])
         delta = self.delta.references(self.delta.levels[0])
         return {z: low[z] + delta[z] for z in self.elements}
+
+
+def _certain(part: Potential) -> Potential:
+    known = any(part.at(level).has_uncertainty for level in part.levels)
+    return part.without_uncertainty() if known else part
 
 
 class DeltaLevel:

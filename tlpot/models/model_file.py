@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
-from tlpot.models.delta import DeltaPotential
 from tlpot.models.device import choose_device
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
+from tlpot.models.rigidity import LastLayerRigidity
+from tlpot.models.spread import Calibration
+from tlpot.models.trained import TrainedModel
 from tlpot.nn.couplings import fingerprint
 
 FORMAT = "tlpot-potential"
@@ -34,22 +36,38 @@ FORMAT_VERSION = 1
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """Maps a format version to the function that turns its metadata into the next version's."""
 
-DELTA_FORMAT = "tlpot-delta"
-"""Of a sum of two networks, see `DeltaPotential`."""
-DELTA_FORMAT_VERSION = 1
-DELTA_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-PARTS = ("low", "delta")
-"""The networks of a sum, and the prefixes of the names of their weights."""
 
-AnyPotential = Potential | DeltaPotential
-"""What a model file holds."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileFormat:
+    """One kind of model file.
+
+    Attributes:
+        version: of its metadata; the newest that is read, and the one that is written.
+        kind: the class of the models that it holds.
+        write: gives metadata and tensors of a model.
+        read: rebuilds a model on the CPU from metadata, tensors, the file's name for messages,
+            precision and kernels.
+        upgrades: maps a version to the function that turns its metadata into the next one's.
+    """
+
+    version: int
+    kind: type
+    write: Callable[[Any], tuple[dict[str, Any], dict[str, Tensor]]]
+    read: Callable[
+        [Mapping[str, Any], Mapping[str, Tensor], str, torch.dtype | None, str], TrainedModel
+    ]
+    upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
 
 
-def save(potential: AnyPotential, path: str | os.PathLike[str]) -> str:
+FORMATS: dict[str, FileFormat] = {}
+"""By the name of the metadata entry; the module of each format adds its own."""
+
+
+def save(model: TrainedModel, path: str | os.PathLike[str]) -> str:
     """Writes a model atomically.
 
     Args:
-        potential: what to save; its card is completed with the versions in use.
+        model: what to save; its card is completed with the versions in use.
         path: ends in ``.safetensors`` by custom.
 
     Returns:
@@ -58,7 +76,7 @@ def save(potential: AnyPotential, path: str | os.PathLike[str]) -> str:
     Raises:
         OutputError: the file could not be written.
     """
-    content = to_bytes(potential)
+    content = to_bytes(model)
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -70,8 +88,8 @@ def load(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
     kernels: str = "auto",
-) -> AnyPotential:
-    """Reads a model: a `Potential`, or a `DeltaPotential` where two networks were saved.
+) -> TrainedModel:
+    """Reads a model: a `Potential`, or what else is kept in model files.
 
     Args:
         source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``).
@@ -85,8 +103,30 @@ def load(
         ConfigError: the device cannot be used.
     """
     path = library_file(source)
-    potential = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, kernels=kernels)
-    return potential.to(choose_device(device))
+    model = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, kernels=kernels)
+    return model.to(choose_device(device))
+
+
+def load_potential(
+    source: str | os.PathLike[str],
+    *,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    kernels: str = "auto",
+) -> Potential:
+    """Reads a single potential, for what works on its weights; see `load`.
+
+    Raises:
+        ModelFileError: see `load`, or the file holds another kind of model.
+        ConfigError: the device cannot be used.
+    """
+    model = load(source, device=device, dtype=dtype, kernels=kernels)
+    if not isinstance(model, Potential):
+        raise ModelFileError(
+            f"{source} holds {type(model).__name__}, expected a single potential; "
+            "use the potentials that it was made from"
+        )
+    return model
 
 
 def content_hash(source: str | os.PathLike[str]) -> str:
@@ -98,40 +138,25 @@ def content_hash(source: str | os.PathLike[str]) -> str:
     return hashlib.sha256(library_file(source).read_bytes()).hexdigest()
 
 
-def to_bytes(potential: AnyPotential) -> bytes:
-    """Returns what `save` writes; the same potential gives the same bytes."""
+def to_bytes(model: TrainedModel) -> bytes:
+    """Returns what `save` writes; the same model gives the same bytes."""
+    for name, form in FORMATS.items():
+        if isinstance(model, form.kind):
+            metadata, tensors = form.write(model)
+            metadata |= {"format_version": form.version, "coupling_fingerprint": fingerprint()}
+            return safetensors.torch.save(tensors, {name: json.dumps(metadata, sort_keys=True)})
+    raise TypeError(f"there is no model file for {type(model).__name__}")
+
+
+def card_mapping(card: ModelCard) -> dict[str, Any]:
+    """Returns a card as it is written: with the versions in use."""
     versions = {
         "tlpot": __version__,
         "torch": torch.__version__,
         "e3nn": e3nn.__version__,
         "python": platform.python_version(),
     }
-    metadata: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "levels": list(potential.levels),
-        "dtype": str(potential.dtype).removeprefix("torch."),
-        "coupling_fingerprint": fingerprint(),
-        "units": {"energy": "eV", "length": "angstrom"},
-        "card": to_mapping(replace(potential.card, versions=versions)),
-    }
-    if isinstance(potential, DeltaPotential):
-        form = DELTA_FORMAT
-        metadata["format_version"] = DELTA_FORMAT_VERSION
-        metadata["parts"] = {name: _part(getattr(potential, name)) for name in PARTS}
-    else:
-        form = FORMAT
-        metadata["architecture"] = to_mapping(potential.architecture)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
-    return safetensors.torch.save(tensors, {form: json.dumps(metadata, sort_keys=True)})
-
-
-def _part(potential: Potential) -> dict[str, Any]:
-    """Returns the description of a part of a sum; its card stays as it was found."""
-    return {
-        "architecture": to_mapping(potential.architecture),
-        "levels": list(potential.levels),
-        "card": to_mapping(potential.card),
-    }
+    return to_mapping(replace(card, versions=versions))
 
 
 def from_bytes(
@@ -140,8 +165,8 @@ def from_bytes(
     name: str = "the model",
     dtype: torch.dtype | None = None,
     kernels: str = "auto",
-) -> AnyPotential:
-    """Rebuilds a potential on the CPU from what `to_bytes` gave; see `load` for the errors.
+) -> TrainedModel:
+    """Rebuilds a model on the CPU from what `to_bytes` gave; see `load` for the errors.
 
     Args:
         content: the file's bytes.
@@ -154,80 +179,107 @@ def from_bytes(
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelFileError(f"{name} is damaged ({error}); copy it again") from error
-    potential: AnyPotential
+    return FORMATS[form].read(metadata, tensors, name, dtype, kernels)
+
+
+def write_potential(potential: Potential) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Returns metadata and tensors of a potential."""
+    metadata = {
+        "architecture": to_mapping(potential.architecture),
+        "levels": list(potential.levels),
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "units": {"energy": "eV", "length": "angstrom"},
+        "card": card_mapping(potential.card),
+    }
+    tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
+    return metadata, tensors
+
+
+def read_potential(
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None,
+    kernels: str,
+) -> Potential:
+    """Rebuilds a potential on the CPU.
+
+    Raises:
+        ModelFileError: the description or the tensors are damaged, or do not fit together.
+    """
     try:
-        stored = getattr(torch, metadata["dtype"]) if dtype is None else dtype
+        architecture = parse(Architecture, metadata["architecture"], name)
         card = parse(ModelCard, metadata["card"], name)
-        if form == FORMAT:
-            potential = _network(metadata, tensors, name, stored, kernels)
-        else:
-            low, delta = (
-                _network(metadata["parts"][part], _with_prefix(tensors, part), f"{name}: {part}",
-                         stored, kernels)
-                for part in PARTS
-            )  # fmt: skip
-            stray = sorted(k for k in tensors if k.partition(".")[0] not in PARTS)
-            if stray:
-                raise ModelFileError(f"{name} has unknown weights {stray[:3]}")
-            potential = DeltaPotential(low, delta)
-        if list(potential.levels) != metadata["levels"]:
-            raise ConfigError(f"levels {metadata['levels']}, but its parts give {potential.levels}")
+        levels = {
+            str(level): dict.fromkeys(architecture.elements, 0.0) for level in metadata["levels"]
+        }
+        stored = getattr(torch, metadata["dtype"])
     except (KeyError, AttributeError, TypeError, ConfigError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error}") from error
+    potential = Potential.create(
+        architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
+    )
+    for k, level in enumerate(potential.levels):
+        prefix = f"heads.{k}.rigidity."
+        cholesky = tensors.get(f"{prefix}cholesky.value")
+        if cholesky is not None:
+            n = len(potential.head(level).readout.last_weights())
+            if cholesky.shape != (n, n):
+                raise ModelFileError(
+                    f"{name}: the uncertainty of level {level!r} has {tuple(cholesky.shape)} "
+                    f"entries, the architecture needs {(n, n)}"
+                )
+            calibration = read_calibration(tensors, f"{prefix}calibration.", name)
+            potential.head(level).rigidity = LastLayerRigidity(cholesky, calibration)
+    _fill(potential, tensors, name)
     potential.card = card
     return potential
 
 
-def _with_prefix(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    prefix = f"{part}."
-    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+def read_calibration(tensors: Mapping[str, Tensor], prefix: str, name: str) -> Calibration | None:
+    """Returns the calibration whose tensors' names have a prefix; None if there is none.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    scores = tensors.get(f"{prefix}scores.value")
+    coverage = tensors.get(f"{prefix}coverage.value")
+    if scores is None or coverage is None:
+        return None
+    try:
+        return Calibration(scores, float(coverage))
+    except (ConfigError, RuntimeError) as error:
+        raise ModelFileError(f"{name}: the calibration is damaged: {error}") from error
 
 
-def _network(
-    description: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    name: str,
-    dtype: torch.dtype,
-    kernels: str,
-) -> Potential:
-    architecture = parse(Architecture, description["architecture"], name)
-    zero = dict.fromkeys(architecture.elements, 0.0)
-    levels = {str(level): zero for level in description["levels"]}
-    potential = Potential.create(architecture, levels, dtype=dtype, kernels=kernels)
-    potential.card = parse(ModelCard, description["card"], name)
-    _fill(potential, tensors, name)
-    return potential
+FORMATS[FORMAT] = FileFormat(
+    version=FORMAT_VERSION,
+    kind=Potential,
+    write=write_potential,
+    read=read_potential,
+    upgrades=UPGRADES,
+)
 
 
 def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
-    """Returns which format it is and the description, checked and brought up to date."""
+    """Returns the name of a file's format and its metadata in the newest version."""
     length = int.from_bytes(content[:8], "little")
     try:
-        header = json.loads(content[8 : 8 + length])
-        texts = header.get("__metadata__", {})
-        form = DELTA_FORMAT if DELTA_FORMAT in texts else FORMAT
-        text = texts.get(form)
-    except (ValueError, AttributeError, TypeError, OverflowError) as error:
+        header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+        form = next((key for key in FORMATS if key in header), None)
+    except (ValueError, AttributeError, OverflowError, TypeError) as error:
         raise ModelFileError(f"{name} is not a safetensors file, or it is damaged") from error
-    if text is None:
+    if form is None:
         raise ModelFileError(
-            f"{name} was not written by tlpot: it has no {FORMAT!r} metadata; "
-            "expected a model saved by 'tlpot train' or 'tlpot finetune'"
+            f"{name} was not written by tlpot: it has no metadata called "
+            f"{' or '.join(map(repr, FORMATS))}; expected a model saved by 'tlpot train' or "
+            "'tlpot finetune'"
         )
     try:
-        metadata: dict[str, Any] = json.loads(text)
-        version = metadata["format_version"]
-    except (ValueError, TypeError, KeyError) as error:
+        metadata: dict[str, Any] = json.loads(header[form])
+    except (ValueError, TypeError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
-    newest = FORMAT_VERSION if form == FORMAT else DELTA_FORMAT_VERSION
-    if not isinstance(version, int) or not 1 <= version <= newest:
-        raise ModelFileError(
-            f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
-            f"{newest}. Update tlpot"
-        )
-    upgrades = UPGRADES if form == FORMAT else DELTA_UPGRADES
-    for step in range(version, newest):
-        metadata = upgrades[step](metadata)
+    metadata = upgraded(form, metadata, name)
     found = metadata.get("coupling_fingerprint")
     if found != fingerprint():
         raise ModelFileError(
@@ -236,6 +288,27 @@ def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
             "wrong energies. Install the e3nn version named by 'tlpot info'"
         )
     return form, metadata
+
+
+def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the metadata of a format in its newest version.
+
+    Raises:
+        ModelFileError: it is damaged, or from a newer tlpot.
+    """
+    newest = FORMATS[form].version
+    try:
+        version = metadata["format_version"]
+    except (TypeError, KeyError) as error:
+        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
+    if not isinstance(version, int) or not 1 <= version <= newest:
+        raise ModelFileError(
+            f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
+            f"{newest}. Update tlpot"
+        )
+    for step in range(version, newest):
+        metadata = FORMATS[form].upgrades[step](metadata)
+    return metadata
 
 
 def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> None:

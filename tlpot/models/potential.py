@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from tlpot.energy import Properties, evaluate
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
@@ -17,29 +18,11 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
-from tlpot.nn.constant import DoubleBuffer
-from tlpot.nn.readout import Readout
+from tlpot.models.head import Head
+from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
+from tlpot.models.spread import Calibration, Spread
+from tlpot.nn.edges import Edges
 from tlpot.nn.repulsion import ZBLRepulsion
-
-
-class Head(nn.Module):
-    """What belongs to one level of theory.
-
-    Args:
-        architecture: sizes.
-        references: E0 of each element, eV, in the order of ``architecture.elements``.
-        scale: see `Readout`.
-    """
-
-    def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
-        super().__init__()
-        self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
-        self.readout = Readout(
-            n_layers=architecture.n_layers,
-            n_channels=architecture.n_channels,
-            n_hidden=architecture.readout_hidden,
-            scale=scale,
-        )
 
 
 class Potential(nn.Module):
@@ -129,7 +112,7 @@ class Potential(nn.Module):
 
     @property
     def kernels(self) -> str:
-        """Name of the implementation of the sums, as asked for."""
+        """Name of the implementation of the sums, see `tlpot.kernels`."""
         return self.backbone.edges.kernels.name
 
     @property
@@ -175,6 +158,7 @@ class Potential(nn.Module):
             parent = name
         source = self.at(parent).level
         head = copy.deepcopy(self.head(source))
+        head.rigidity = None
         values = _reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
         grown = copy.deepcopy(self)
@@ -189,10 +173,32 @@ class Potential(nn.Module):
         Raises:
             UnknownLevelError: no such level.
         """
-        name = self.at(level).level
+        return self.keeping((level,))
+
+    def keeping(self, levels: Sequence[str]) -> Potential:
+        """Returns a copy that has just these levels, in this order.
+
+        Raises:
+            UnknownLevelError: no such level.
+        """
+        names = [self.at(level).level for level in levels]
         kept = copy.deepcopy(self)
-        kept.levels, kept.heads = (name,), nn.ModuleList([kept.head(name)])
+        heads = [kept.head(name) for name in names]
+        kept.levels, kept.heads = tuple(names), nn.ModuleList(heads)
         return kept
+
+    def with_rigidity(self, level: str, rigidity: LastLayerRigidity) -> Potential:
+        """Returns a copy with the uncertainty of a level, by its canonical name, replaced."""
+        grown = copy.deepcopy(self)
+        grown.head(level).rigidity = rigidity.to(self.device)
+        return grown
+
+    def without_uncertainty(self) -> Potential:
+        """Returns a copy whose levels have no uncertainty, as any change of weights needs."""
+        plain = copy.deepcopy(self)
+        for level in plain.levels:
+            plain.head(level).rigidity = None
+        return plain
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
         """Returns the index of each atom's element.
@@ -251,6 +257,69 @@ class LevelPotential:
         """
         potential = self.potential
         head = potential.head(self.level)
+        scalars, edges, species = self._invariants(graph)
+        energies = head.readout(scalars)
+        if potential.repulsion is not None:
+            energies = energies + potential.repulsion(edges, species)
+        return head.references.value.index_select(0, species) + energies.double()
+
+    def features(self, graph: AtomGraph) -> Tensor:
+        """Returns what the last weights of the readout multiply, [n_atoms, n_features], float64.
+
+        Raises:
+            UnknownElementError, GeometryError: see `atomic_energies`.
+        """
+        scalars, _, _ = self._invariants(graph)
+        return self.potential.head(self.level).readout.features(scalars).double()
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether `predict` is possible: the level's head holds a last-layer rigidity."""
+        return self.potential.head(self.level).rigidity is not None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the standard deviations were scaled; None if they were not."""
+        rigidity = self.potential.head(self.level).rigidity
+        return None if rigidity is None else rigidity.calibration
+
+    def predict(
+        self,
+        graph: AtomGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        forces_std: bool = False,
+        calibrated: bool = True,
+    ) -> tuple[Properties, Spread]:
+        """Evaluates energies, derivatives and standard deviations; see `UncertainModel`.
+
+        The energies' take one more pass without derivatives, the forces' a pass of derivatives
+        for each last-layer feature.
+
+        Raises:
+            ConfigError: the level has no uncertainty.
+            UnknownElementError, GeometryError: see `atomic_energies`.
+        """
+        rigidity = self._rigidity()
+        found = evaluate(self, graph, forces=forces, stress=stress)
+        if forces_std:
+            spread = rigid_forces_std(rigidity, self.features, graph)
+        else:
+            spread = rigid_std(rigidity, self.features, graph)
+        return found, spread.scaled(self.calibration if calibrated else None)
+
+    def _rigidity(self) -> LastLayerRigidity:
+        rigidity = self.potential.head(self.level).rigidity
+        if rigidity is None:
+            raise ConfigError(
+                f"model {self.potential.card.name!r} has no uncertainty at level {self.level!r}; "
+                "'tlpot calibrate' gives it one"
+            )
+        return rigidity
+
+    def _invariants(self, graph: AtomGraph) -> tuple[list[Tensor], Edges, Tensor]:
+        potential = self.potential
         species = potential.species(graph.atomic_numbers)
         if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
             raise GeometryError(
@@ -260,10 +329,7 @@ class LevelPotential:
                 "of the data if they are the same everywhere"
             )
         scalars, edges = potential.backbone(graph, species)
-        energies = head.readout(scalars)
-        if potential.repulsion is not None:
-            energies = energies + potential.repulsion(edges, species)
-        return head.references.value.index_select(0, species) + energies.double()
+        return scalars, edges, species
 
 
 def _reference_list(

@@ -38,9 +38,13 @@ class ChannelMLP(nn.Module):
         pairs = itertools.pairwise(widths)
         self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Maps [..., widths[0]] to what enters the last layer, [..., widths[-2]]."""
+        for k in range(len(self.layers) - 1):
+            # 1.6765 keeps the second moment of SiLU at one for normal input
+            x = nn.functional.silu(self.layers[k](x)) * 1.6765
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., widths[0]] to [..., widths[-1]]."""
-        for k, layer in enumerate(self.layers):
-            # 1.6765 keeps the second moment of SiLU at one for normal input
-            x = layer(x if k == 0 else nn.functional.silu(x) * 1.6765)
-        return x
+        return self.layers[-1](self.hidden(x))

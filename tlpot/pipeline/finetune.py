@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 
@@ -14,20 +15,14 @@ from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import (
-    DeltaPotential,
-    ModelCard,
-    Potential,
-    content_hash,
-    library_file,
-    load,
-)
+from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
+from tlpot.pipeline.anchoring import anchor
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import Situation, Strategy, strategy, strategy_settings
+from tlpot.transfer import Lessons, Situation, Strategy, strategy, strategy_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +36,8 @@ class FinetuneConfig:
         strategy: name of the strategy, or a section with its ``name`` and its settings.
         output: the model file to write.
         source: level of the parent to start from; needed if it has several.
+        anchor: weight in the loss of the parent's forces, where the labels are energies only;
+            None for a small one, 0 for none.
         references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
             atoms as the dataset gives them, or those of the ``parent``.
         split: which frames are for what.
@@ -55,6 +52,7 @@ class FinetuneConfig:
     output: Path
     strategy: str | Mapping[str, Any] = "full"
     source: str | None = None
+    anchor: float | None = None
     references: ReferenceMethod = "fit"
     split: SplitSettings = field(default_factory=SplitSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -92,6 +90,9 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
 def _strategy(settings: Any) -> Strategy:
     if not isinstance(settings, str | Mapping):
         raise ConfigError(f"strategy must be a name or a section, not {settings!r}")
+    name = settings if isinstance(settings, str) else settings.get("name")
+    if name == "auto":
+        raise ConfigError("strategy 'auto' has to choose first; see tlpot.pipeline.choose_strategy")
     return strategy(settings)
 
 
@@ -120,8 +121,9 @@ def prepare_finetune(
     if config.output.exists() and config.output.samefile(library_file(config.parent)):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = _strategy(config.strategy)
-    parent = _parent(config.parent, device)
-    dataset = config.data.open(every_level=chosen.learns_difference)
+    # an uncertainty belongs to the very weights that are about to change
+    parent = load_potential(config.parent, device=device).without_uncertainty()
+    dataset = config.data.open(every_level=chosen.needs_levels)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
@@ -137,11 +139,16 @@ def prepare_finetune(
     )
     _check_kind(source, level, config.parent)
     lessons = chosen.lessons(situation)
+    others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
+    situation = replace(situation, others=others)
+    lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, config.training)
     learned, saved = lessons.levels[0], chosen.saved_level(situation)
+    # frames without a difference are left out; frames that are added are not the user's
+    given = lessons.split if chosen.learns_difference else situation.split
     references = find_references(
         config.references,
         lessons.dataset,
-        lessons.split.train if chosen.learns_difference else situation.split.train,
+        given.train,
         learned,
         chosen.elements(situation),
         parent=parent.at(source) if chosen.inherits else None,
@@ -155,7 +162,8 @@ def prepare_finetune(
         levels=lessons.levels,
         dataset=lessons.dataset,
         split=lessons.split,
-        settings=config.training,
+        settings=replace(config.training, loss=loss),
+        given=given,
         plan=TrainingPlan(
             rates=chosen.rates(start, learned),
             release=chosen.release(start, learned),
@@ -168,8 +176,9 @@ def prepare_finetune(
         finish=lambda potential: chosen.finish(potential, situation),
         saved_level=saved,
     )
+    caution = " ".join(filter(None, (chosen.caution, anchored)))
     pretrained = chosen.inherits or chosen.learns_difference
-    report = preflight_report(job, references, pretrained=pretrained, caution=chosen.caution)
+    report = preflight_report(job, references, pretrained=pretrained, caution=caution)
     return Prepared(job=job, report=report)
 
 
@@ -193,6 +202,15 @@ def finetune(
     )
 
 
+def _energies(parent: Potential, lessons: Lessons, level: str) -> Mapping[int, float]:
+    """Returns E0 of another level that is learned: the parent's, or a fit."""
+    if level in parent.levels:
+        return parent.references(level)
+    train = np.unique(lessons.split.train)
+    frames = train[lessons.dataset.labelled(level)[train]]
+    return find_references("fit", lessons.dataset, frames, level, parent.elements).energies
+
+
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
     unknown = [chemical_symbols[z] for z in dataset.elements if z not in parent.elements]
     if unknown:
@@ -201,16 +219,6 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
             f"{dataset.path} has {', '.join(unknown)}, which the parent {name} does not know; "
             f"it knows {known}. Choose a parent with these elements, or leave these molecules out"
         )
-
-
-def _parent(name: str, device: torch.device | str | None) -> Potential:
-    parent = load(name, device=device)
-    if isinstance(parent, DeltaPotential):
-        raise ConfigError(
-            f"the parent {name} is the sum of two networks, which no strategy takes apart; start "
-            f"from the model that it corrects ({parent.low.card.name}, {parent.low.levels[0]})"
-        )
-    return parent
 
 
 def _check_kind(source: str, level: str, parent: str) -> None:

@@ -16,7 +16,7 @@ import yaml
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.models import AnyPotential, ModelCard, Potential, save
+from tlpot.models import ModelCard, Potential, TrainedModel, save
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
@@ -49,6 +49,7 @@ class Job:
         card: what is known about the model before training.
         recipe: the resolved configuration, kept in the card.
         finish: brings the trained model into the form that is saved.
+        given: the division of the user's frames, where `split` has others as well.
         saved_level: the level of that model which answers to the first of `levels`, if it has
             another name; its errors are taken against the labels of that name.
     """
@@ -62,7 +63,8 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
-    finish: Callable[[Potential], AnyPotential] = lambda potential: potential
+    finish: Callable[[Potential], TrainedModel] = lambda potential: potential
+    given: Split | None = None
     saved_level: str | None = None
 
     @property
@@ -84,7 +86,7 @@ class Outcome:
         part: which frames those are.
     """
 
-    potential: AnyPotential
+    potential: TrainedModel
     training: TrainingResult
     start: ErrorReport
     end: ErrorReport
@@ -128,6 +130,7 @@ def fit(
         OutputError: a file could not be written.
     """
     potential, split, settings = job.potential, job.split, job.settings
+    given = job.given or split
     if not len(split.validation):
         raise DataError("the split has no validation frames, which decide what weights are kept")
     if job.plan.rates:
@@ -141,7 +144,7 @@ def fit(
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
 
-    def errors(potential: AnyPotential, level: str, name: str | None = None) -> ErrorReport:
+    def errors(potential: TrainedModel, level: str, name: str | None = None) -> ErrorReport:
         predictions = predict(
             potential.at(level), job.dataset, indices, level, device=potential.device
         )
@@ -195,15 +198,15 @@ def fit(
         recipe=dict(job.recipe),
         dataset={
             "file": job.dataset.path.name,
-            "content_hash": split.content_hash,
-            "split": {"by": split.by, "seed": split.seed, "train": len(split.train),
+            "content_hash": given.content_hash,
+            "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
                       "validation": len(split.validation), "test": len(split.test)},
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip
     if processes.is_first:
         save(finished, job.output)
-        split.save(job.run_dir / "split.json")
+        given.save(job.run_dir / "split.json")
         if not result.interrupted:
             _write(report, json.dumps(end.as_json(), indent=2))
     return Outcome(potential=finished, training=result, start=start, end=end, part=part)

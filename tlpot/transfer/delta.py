@@ -22,10 +22,10 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import (
-    AnyPotential,
     Architecture,
     DeltaPotential,
     Potential,
+    TrainedModel,
     level_parameters,
     read_architecture,
 )
@@ -60,6 +60,7 @@ class Delta(Strategy):
     )
     inherits: ClassVar[bool] = False
     learns_difference: ClassVar[bool] = True
+    needs_levels: ClassVar[bool] = True
 
     low: str = PARENT
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +136,7 @@ class Delta(Strategy):
         """The whole network of the difference moves."""
         return dict.fromkeys(level_parameters(potential, level), 1.0)
 
-    def finish(self, potential: Potential, situation: Situation) -> AnyPotential:
+    def finish(self, potential: Potential, situation: Situation) -> TrainedModel:
         """Returns the sum with the parent, or the difference alone."""
         if self.low != PARENT:
             return potential

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tlpot.models import AnyPotential, Potential, level_parameters
+from tlpot.models import Potential, TrainedModel, level_parameters
 from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.situation import Lessons, Situation
 
@@ -37,6 +37,8 @@ class Strategy:
     """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
     learns_difference: ClassVar[bool] = False
     """Whether the labels are differences of levels, of which the parent's E0s say nothing."""
+    needs_levels: ClassVar[bool] = False
+    """Whether labels of other levels than the one to learn are of use, if the data has them."""
     keeps_levels: ClassVar[bool] = False
     """Whether the parent's levels stay in the model, as good as they were."""
 
@@ -79,6 +81,6 @@ class Strategy:
         """Returns what is added to the loss; `potential` is what `start` returned."""
         return None
 
-    def finish(self, potential: Potential, situation: Situation) -> AnyPotential:
+    def finish(self, potential: Potential, situation: Situation) -> TrainedModel:
         """Returns the trained model in the form that is saved."""
         return potential

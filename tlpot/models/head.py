@@ -1,0 +1,38 @@
+"""The part of a potential that is one level of theory's own."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tlpot.models.architecture import Architecture
+from tlpot.models.rigidity import LastLayerRigidity
+from tlpot.nn.constant import DoubleBuffer
+from tlpot.nn.readout import Readout
+
+
+class Head(nn.Module):
+    """What belongs to one level of theory.
+
+    Args:
+        architecture: sizes.
+        references: E0 of each element, eV, in the order of ``architecture.elements``.
+        scale: see `Readout`.
+
+    Attributes:
+        rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
+            to these very weights and has to go when they change.
+    """
+
+    rigidity: LastLayerRigidity | None
+
+    def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
+        super().__init__()
+        self.rigidity = None
+        self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
+        self.readout = Readout(
+            n_layers=architecture.n_layers,
+            n_channels=architecture.n_channels,
+            n_hidden=architecture.readout_hidden,
+            scale=scale,
+        )
