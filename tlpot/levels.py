@@ -1,15 +1,33 @@
-"""Names of levels of theory: ``method/basis`` or ``method``, lower case, no spaces."""
+"""Names of levels of theory: ``method/basis`` or ``method``, lower case, no spaces.
+
+The difference of two levels is called ``high - low``, with spaces, which no method has in its name.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tlpot.errors import UnknownLevelError, nearest
 
+_MINUS = " - "
+
 
 def canonical_level(name: str) -> str:
     """Returns the canonical spelling: ``"wB97X/6-31G*"`` becomes ``"wb97x/6-31g*"``."""
-    return "".join(name.lower().replace("ω", "w").split())
+    parts = re.split(r"\s+-\s+", name.strip())
+    return _MINUS.join("".join(part.lower().replace("ω", "w").split()) for part in parts)
+
+
+def difference_level(high: str, low: str) -> str:
+    """Returns the name of the difference of two levels."""
+    return f"{canonical_level(high)}{_MINUS}{canonical_level(low)}"
+
+
+def difference_parts(level: str) -> tuple[str, str] | None:
+    """Returns the high and the low level of a difference, or None for an ordinary level."""
+    high, minus, low = canonical_level(level).partition(_MINUS)
+    return (high, low) if minus else None
 
 
 def choose_level(

@@ -12,7 +12,7 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import Ensemble, Potential, preset
+from tlpot.models import DeltaPotential, Ensemble, Potential, preset
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -30,6 +30,15 @@ def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> 
         with torch.no_grad():
             potential.backbone.charge_spin.normal_(generator=torch.Generator().manual_seed(0))
     return potential.to(dtype).at()
+
+
+def delta(dtype: torch.dtype) -> EnergyModel:
+    """The sum of two networks of different range; the difference has no E0 of its own."""
+    low = network("tiny", torch.float64, cutoff=4.5, hidden_irreps="4x0e+4x1o", zbl=True)
+    sizes = preset("tiny", ELEMENTS, cutoff=3.5, hidden_irreps="4x0e+4x1o")
+    none = {"high - toy": dict.fromkeys(ELEMENTS, 0.0)}
+    difference = Potential.create(sizes, none, seed=1, dtype=torch.float64, scale=0.3)
+    return DeltaPotential(low.potential, difference).to(dtype).at()
 
 
 def ensemble(dtype: torch.dtype) -> EnergyModel:
@@ -54,6 +63,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-zbl-charged": partial(network, "tiny", zbl=True, charge_spin=True),
     "small": partial(network, "small"),
     "medium": partial(network, "medium"),
+    "delta": delta,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     "ensemble": ensemble,

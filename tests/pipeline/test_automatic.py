@@ -47,6 +47,26 @@ def test_the_simplest_of_equals_is_taken(settings, monkeypatch):
     assert "simplest within one standard error" in choice.reason
 
 
+def test_the_difference_is_a_candidate_where_it_applies(settings, monkeypatch):
+    def trial(trial, dataset, split, parts, k, folder):
+        return {"energy_per_atom_mae": 1.0 if trial["strategy"] in ("gain", "full") else 2.0}
+
+    monkeypatch.setattr(automatic, "_errors", trial)
+    choice = choose_strategy({**settings, "strategy": "auto"}, show=False)
+    assert {*choice.errors} == {"shift", "head", "gain", "lora", "full", "delta"}
+    assert choice.name == "gain"  # simpler than full, whatever the order of the registry
+    for changes in ({"references": "isolated"}, {"anchor": 1e-3}):
+        choice = choose_strategy({**settings, **changes, "strategy": "auto"}, show=False)
+        assert "delta" not in choice.errors
+
+
+def test_the_errors_of_a_difference_are_those_of_the_sum(settings):
+    section = {**AUTO, "candidates": ["delta"]}
+    choice = choose_strategy({**settings, "strategy": section}, show=False)
+    # two epochs cannot be far from new reference energies, which is where both start
+    assert choice.errors["delta"] == pytest.approx([1.0, 1.0], abs=0.5)
+
+
 def test_too_few_frames(settings):
     split = {**settings["split"], "train": 5}
     choice = choose_strategy({**settings, "split": split, "strategy": AUTO}, show=False)

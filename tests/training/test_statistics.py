@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from training_toys import ToyDataset, make_frames
 
-from tlpot.data import Labels
-from tlpot.training import average_neighbors, force_scale
+from tlpot.data import Labels, average_neighbors, force_scale
 
 
 def test_average_number_of_neighbours():

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlpot.data import Dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.atomic_file import atomic_file
-    from tlpot.data import load_split, open_dataset
-    from tlpot.errors import DataError
-    from tlpot.levels import choose_level
+    from tlpot.data import DifferenceDataset, load_split
+    from tlpot.errors import ConfigError, DataError
+    from tlpot.levels import choose_level, difference_parts
     from tlpot.models import load
     from tlpot.training import error_report, picture_path, plot_parity, predict
 
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.plot:
         picture_path(arguments.plot)
     potential = load(arguments.model, device=arguments.device)
-    dataset = open_dataset(arguments.data, arguments.spec, level=arguments.level)
+    dataset = _open(arguments)
     level = choose_level(arguments.level, dataset.levels, str(dataset.path))
     wanted = arguments.model_level or (level if level in potential.levels else None)
     if wanted is None:
@@ -47,8 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
             None, potential.levels, f"the model {arguments.model}", option="model-level"
         )
     model = potential.at(wanted)
+    if (difference_parts(model.level) is None) != (difference_parts(level) is None):
+        raise ConfigError(
+            f"the model's level is {model.level!r} and the labels' {level!r}: one is a difference "
+            f"and the other a total energy. Name the labels with --level {model.level!r}"
+        )
     if arguments.split:
-        indices = getattr(load_split(arguments.split, dataset), arguments.part)
+        file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
+        indices = getattr(load_split(arguments.split, file), arguments.part)
     else:
         kinds = dataset.levels[level].kinds
         known = [dataset.labelled(level, kind) for kind in sorted(kinds)]
@@ -68,3 +78,22 @@ def run(arguments: argparse.Namespace) -> None:
             temporary.write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
     if arguments.plot:
         plot_parity(predictions, arguments.plot, f"{potential.card.name} against {level}")
+
+
+def _open(arguments: argparse.Namespace) -> Dataset:
+    """Opens the data; a level ``high - low`` that no file has is made of the two."""
+    from tlpot.data import DifferenceDataset, open_dataset
+    from tlpot.errors import UnknownLevelError
+    from tlpot.levels import canonical_level, difference_parts
+
+    files, spec, level = arguments.data, arguments.spec, arguments.level
+    parts = difference_parts(level or "")
+    if parts is None:
+        return open_dataset(files, spec, level=level)
+    try:
+        dataset = open_dataset(files, spec)
+    except UnknownLevelError:  # the files do not say what they hold, but the user does
+        return open_dataset(files, spec, level=level)
+    return (
+        dataset if canonical_level(level) in dataset.levels else DifferenceDataset(dataset, *parts)
+    )

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlpot.models import Potential, TrainedModel
+    from tlpot.models import DeltaPotential, Potential, TrainedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 
-    from tlpot.models import Ensemble, Potential, content_hash, load
+    from tlpot.models import DeltaPotential, Ensemble, Potential, content_hash, load
 
     if arguments.json:
         from tlpot.models import describe
@@ -29,37 +29,25 @@ def run(arguments: argparse.Namespace) -> None:
         return
     model = load(arguments.model, device="cpu")
     card = model.card
-    n_weights = sum(p.numel() for p in model.parameters())
     print(f"{card.name}: {card.description}" if card.description else card.name)
     rows: list[tuple[str, Any]] = [
         ("levels", ", ".join(model.levels)),
         ("elements", " ".join(chemical_symbols[z] for z in model.elements)),
-        ("weights", f"{n_weights:,}"),
+        *_networks(model),
         ("precision", str(model.dtype).removeprefix("torch.")),
         ("uncertainty", _uncertainty(model)),
         ("licence", card.licence),
         ("SHA-256", content_hash(arguments.model)),
         ("cite", card.citation or "see README.md"),
     ]
-    if isinstance(model, Potential):
-        architecture = model.architecture
-        rows[2:3] = [
-            ("cutoff", f"{model.cutoff} Å x {architecture.n_layers} layers"),
-            (
-                "network",
-                f"{architecture.hidden_irreps}, l_max {architecture.l_max}, "
-                f"correlation {architecture.correlation}, {n_weights:,} weights",
-            ),
-            ("repulsion", "ZBL" if architecture.zbl else "none"),
-            ("charge, spin", "read" if architecture.charge_spin else "neutral singlets only"),
-            ("parent", card.parent or "none"),
-        ]
+    if isinstance(model, Potential | DeltaPotential):
+        rows.insert(-3, ("parent", card.parent or "none"))
     for key, value in rows:
-        print(f"  {key:14}{value}")
+        print(f"  {key:16}{value}")
     if isinstance(model, Ensemble):
         for k, member in enumerate(model.potentials(), start=1):
-            print(f"  member {k:<7}{member.card.name}: {member.card.description}")
-    if isinstance(model, Potential):
+            print(f"  member {k:<9}{member.card.name}: {member.card.description}")
+    if isinstance(model, Potential | DeltaPotential):
         _print_references(model)
     for title, content in (
         ("data", card.dataset),
@@ -72,12 +60,38 @@ def run(arguments: argparse.Namespace) -> None:
             _print_tree(content, "    ")
 
 
-def _print_references(potential: Potential) -> None:
+def _networks(model: TrainedModel) -> list[tuple[str, Any]]:
+    """Returns what to say of the network, or of each part of a sum."""
+    from tlpot.models import DeltaPotential, Potential
+
+    n_weights = f"{sum(p.numel() for p in model.parameters()):,}"
+    if isinstance(model, Potential):
+        a = model.architecture
+        return [
+            ("cutoff", f"{model.cutoff} Å x {a.n_layers} layers"),
+            (
+                "network",
+                f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
+                f"{n_weights} weights",
+            ),
+            ("repulsion", "ZBL" if a.zbl else "none"),
+            ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
+        ]
+    if not isinstance(model, DeltaPotential):
+        return [("weights", n_weights)]
+    rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
+    for part in (model.low, model.delta):
+        rows.append(("part", part.levels[0]))
+        rows += [(f"- {key}", value) for key, value in _networks(part)]
+    return rows
+
+
+def _print_references(model: Potential | DeltaPotential) -> None:
     from ase.data import chemical_symbols
 
-    for level in potential.levels:
-        energies = potential.references(level)
-        print(f"  E0 {level}: {potential.card.references.get(level, 'origin not stated')}")
+    for level in model.levels:
+        energies = model.references(level)
+        print(f"  E0 {level}: {model.card.references.get(level, 'origin not stated')}")
         print(
             "    "
             + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())

@@ -7,6 +7,8 @@ from tlpot.data.dataset import Dataset as Dataset
 from tlpot.data.dataset import LabelKind as LabelKind
 from tlpot.data.dataset import LevelInfo as LevelInfo
 from tlpot.data.dataset import frames_of as frames_of
+from tlpot.data.difference import DifferenceDataset as DifferenceDataset
+from tlpot.data.difference import LowValues as LowValues
 from tlpot.data.filled import FilledDataset as FilledDataset
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels
@@ -19,6 +21,9 @@ from tlpot.data.problems import find_problems as find_problems
 from tlpot.data.split import Split as Split
 from tlpot.data.split import load_split as load_split
 from tlpot.data.split import make_split as make_split
+from tlpot.data.statistics import average_neighbors as average_neighbors
+from tlpot.data.statistics import energy_scale as energy_scale
+from tlpot.data.statistics import force_scale as force_scale
 from tlpot.data.summary import Summary as Summary
 from tlpot.data.summary import summarize as summarize
 from tlpot.data.writer import write_dataset as write_dataset

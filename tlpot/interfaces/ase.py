@@ -17,15 +17,9 @@ from numpy.typing import NDArray
 from tlpot.energy import EnergyModel, evaluate, hessian, layout_of
 from tlpot.errors import ConfigError
 from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
-from tlpot.interfaces.source import Model, PackedModel, open_model
-from tlpot.models import (
-    LevelEnsemble,
-    LevelPotential,
-    Spread,
-    TrainedModel,
-    choose_device,
-    uncertain,
-)
+from tlpot.interfaces.source import LEVEL_VIEWS, Model, PackedModel, open_model
+from tlpot.levels import difference_parts
+from tlpot.models import Spread, TrainedModel, choose_device, uncertain
 from tlpot.system import System
 from tlpot.verlet import VerletList
 
@@ -67,7 +61,8 @@ class TLPotCalculator(Calculator):
     Raises:
         ModelFileError: no such file or name, or an unusable file.
         UnknownLevelError: no such level, or none was named and there are several.
-        ConfigError: an argument that does not apply to such a model, or no such device.
+        ConfigError: an argument that does not apply to such a model, no such device, or a model
+            of the difference of two levels (see `DeltaCalculator`).
     """
 
     name = "tlpot"
@@ -87,10 +82,9 @@ class TLPotCalculator(Calculator):
         self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
         self._stress_wanted = self._forces_std_wanted = False
         if isinstance(self._source, TrainedModel):
-            viewed = isinstance(model, LevelPotential | LevelEnsemble)
-            given = viewed or isinstance(model, TrainedModel)
+            given = isinstance(model, (*LEVEL_VIEWS, TrainedModel))
             self._home = str(self._source.device) if given or device is not None else None
-            if isinstance(model, LevelPotential | LevelEnsemble) and level is None:
+            if isinstance(model, LEVEL_VIEWS) and level is None:
                 level = model.level
         else:
             self._home = "cpu" if device is None else str(device)
@@ -104,6 +98,7 @@ class TLPotCalculator(Calculator):
         self._model: EnergyModel
         if isinstance(self._source, TrainedModel):
             chosen = self._source.at(level)
+            _refuse_difference(chosen.level)
             self._model, self._level, self.device = chosen, chosen.level, self._source.device
             self.parameters["level"] = chosen.level
         else:
@@ -281,6 +276,15 @@ class TLPotCalculator(Calculator):
             self._source = self._source.unpack()
         self._choose(self._level)
         self._pairs = self._list(state["_pairs"])
+
+
+def _refuse_difference(level: str) -> None:
+    parts = difference_parts(level)
+    if parts is not None:
+        raise ConfigError(
+            f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
+            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]}"
+        )
 
 
 def _fingerprint(atoms: Atoms) -> dict[str, object]:

@@ -11,6 +11,7 @@ import torch
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
 from tlpot.models import (
+    DeltaLevel,
     LevelEnsemble,
     LevelPotential,
     TrainedModel,
@@ -19,6 +20,9 @@ from tlpot.models import (
     load,
     to_bytes,
 )
+
+LEVEL_VIEWS = (LevelPotential, LevelEnsemble, DeltaLevel)
+"""Trained models at one of their levels; each has its model as `potential`."""
 
 Model = str | os.PathLike[str] | TrainedModel | EnergyModel
 
@@ -46,7 +50,7 @@ def open_model(
         ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
     precision = _precision(dtype)
-    if isinstance(model, LevelPotential | LevelEnsemble):
+    if isinstance(model, LEVEL_VIEWS):
         model = model.potential
     if isinstance(model, str | os.PathLike):
         return _frozen(load(model, device=device, dtype=precision, kernels=kernels))

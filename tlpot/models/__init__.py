@@ -2,9 +2,13 @@
 
 from tlpot.models.architecture import Architecture as Architecture
 from tlpot.models.architecture import preset as preset
+from tlpot.models.architecture import read_architecture as read_architecture
 from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.delta import DeltaLevel as DeltaLevel
+from tlpot.models.delta import DeltaPotential as DeltaPotential
+from tlpot.models.delta_file import DELTA_FORMAT as DELTA_FORMAT
 from tlpot.models.device import choose_device as choose_device
 from tlpot.models.ensemble import Ensemble as Ensemble
 from tlpot.models.ensemble import LevelEnsemble as LevelEnsemble

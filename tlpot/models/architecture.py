@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from e3nn import o3
 
+from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
 from tlpot.nn.repulsion import REACH
 
@@ -141,3 +144,33 @@ def preset(name: str, elements: tuple[int, ...], **changes: object) -> Architect
         raise ConfigError(f"unknown preset {name!r}{nearest(name, _PRESETS)}")
     settings = {**_PRESETS[name], **changes}
     return replace(Architecture(elements=tuple(sorted(elements))), **settings)  # type: ignore[arg-type]
+
+
+def read_architecture(
+    settings: Mapping[str, Any], elements: tuple[int, ...], where: str = "model"
+) -> Architecture:
+    """Returns the architecture that a section of a configuration asks for.
+
+    Args:
+        settings: ``preset`` (default ``tiny``) and any fields of `Architecture`; ``elements``
+            are symbols or atomic numbers.
+        elements: atomic numbers, where the section does not name them.
+        where: the section, for messages.
+
+    Raises:
+        ConfigError: an unknown key, or a value that makes no sense.
+    """
+    changes = dict(settings)
+    name = str(changes.pop("preset", "tiny"))
+    if "elements" in changes:
+        elements = _numbers(changes.pop("elements"), where)
+    return parse(Architecture, {**to_mapping(preset(name, elements)), **changes}, where)
+
+
+def _numbers(elements: Any, where: str) -> tuple[int, ...]:
+    if not isinstance(elements, list | tuple):
+        raise ConfigError(f"{where}.elements must be a list such as [H, C, O], not {elements!r}")
+    unknown = [e for e in elements if e not in chemical_symbols and not isinstance(e, int)]
+    if unknown:
+        raise ConfigError(f"{where}.elements: {unknown} are no elements")
+    return tuple(sorted(atomic_numbers[e] if e in chemical_symbols else int(e) for e in elements))

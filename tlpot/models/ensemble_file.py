@@ -12,17 +12,8 @@ from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.card import ModelCard
 from tlpot.models.ensemble import Ensemble
-from tlpot.models.model_file import (
-    FORMAT,
-    FORMAT_VERSION,
-    FORMATS,
-    FileFormat,
-    card_mapping,
-    read_calibration,
-    read_potential,
-    upgraded,
-    write_potential,
-)
+from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_calibration
+from tlpot.models.parts import read_part, write_part
 
 ENSEMBLE_FORMAT = "tlpot-ensemble"
 ENSEMBLE_VERSION = 1
@@ -32,12 +23,9 @@ def _write(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Tensor]]:
     members = []
     tensors: dict[str, Tensor] = {}
     for k, member in enumerate(ensemble.potentials()):
-        described, weights = write_potential(member)
-        described["format_version"] = FORMAT_VERSION
-        # when and with what a member was made is worth more than when it was put here
-        described["card"]["versions"] = dict(member.card.versions)
+        described, weights = write_part(member, f"members.{k}.")
         members.append(described)
-        tensors |= {f"members.{k}.{name}": tensor for name, tensor in weights.items()}
+        tensors |= weights
     for name, tensor in ensemble.calibrations.state_dict().items():
         tensors[f"calibrations.{name}"] = tensor.cpu().contiguous()
     metadata = {
@@ -63,12 +51,9 @@ def _read(
     rest = dict(tensors)
     members = []
     for k, description in enumerate(described):
-        prefix = f"members.{k}."
-        keys = [key for key in rest if key.startswith(prefix)]
-        weights = {key.removeprefix(prefix): rest.pop(key) for key in keys}
         title = f"{name}, member {k + 1}"
-        newest = upgraded(FORMAT, description, title)
-        members.append(read_potential(newest, weights, title, dtype, kernels))
+        member, rest = read_part(description, rest, f"members.{k}.", title, dtype, kernels)
+        members.append(member)
     try:
         ensemble = Ensemble(members)
     except ConfigError as error:

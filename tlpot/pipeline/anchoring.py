@@ -29,7 +29,8 @@ def anchor(
 
     Args:
         weight: of the forces in the loss; None for `ANCHOR`, 0 for none.
-        strategy: those that start from nothing, or bring labels of other levels, have no anchor.
+        strategy: those that start from nothing, learn a difference or bring labels of other
+            levels have no anchor.
         situation: where we are.
         lessons: what would be seen without the anchor.
         settings: of the training.

@@ -18,12 +18,12 @@ from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.config import parse
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash
 from tlpot.pipeline.finetune import FinetuneConfig, finetune, finetune_config
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
-SIMPLEST_FIRST = ("shift", "head", "gain", "lora", "discriminative", "full")
+SIMPLEST_FIRST = ("shift", "head", "gain", "lora", "discriminative", "full", "delta")
 FEW = 30
 """Training frames below which strategies that move few weights are tried as well."""
 
@@ -102,7 +102,7 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
             reason=f"chosen: shift, because {n} training frames are too few to compare anything "
             f"else in {chosen.folds} folds",
         )  # fmt: skip
-    names = chosen.candidates or _candidates(n)
+    names = chosen.candidates or _candidates(n, plain)
     names = tuple(dict.fromkeys(("shift", *names)))
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
     folder = plain.output.with_suffix(".run") / "auto"
@@ -121,7 +121,8 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
     spread = np.std(relative[best], ddof=1) / np.sqrt(len(parts))
     limit = float(np.mean(relative[best]) + spread)
     good = [name for name in relative if np.mean(relative[name]) <= limit]
-    rank = {name: k for k, name in enumerate((*SIMPLEST_FIRST, *STRATEGY_NAMES))}
+    order = dict.fromkeys((*SIMPLEST_FIRST, *STRATEGY_NAMES))
+    rank = {name: k for k, name in enumerate(order)}
     simplest = min(good, key=lambda name: rank[name])
     reason = f"chosen: {simplest}, with the smallest error"
     if simplest != best:
@@ -131,9 +132,12 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
     return Choice(name=simplest, errors=relative, reason=f"{reason}, from {n} training frames")
 
 
-def _candidates(n: int) -> tuple[str, ...]:
+def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
     few = ("gain", "lora") if n < FEW else ("lora", "discriminative")
-    return ("head", *few, "full")
+    # a difference has no anchor, and no E0 of the parent; free atoms may lack its low level
+    delta = config.references == "fit" and config.anchor is None
+    whole = difference_parts(config.level) is None
+    return ("head", *few, "full", *(["delta"] if delta and whole else []))
 
 
 def _trial(settings: Mapping[str, Any], name: str, epochs: int | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.levels import canonical_level, choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.anchoring import anchor
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
@@ -127,7 +127,7 @@ def prepare_finetune(
     chosen = _strategy(config.strategy)
     # an uncertainty belongs to the very weights that are about to change
     parent = load_potential(config.parent, device=device).without_uncertainty()
-    dataset = config.data.open()
+    dataset = config.data.open(every_level=chosen.needs_levels)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
@@ -141,40 +141,47 @@ def prepare_finetune(
         split=config.split.divide(dataset, level),
         seed=config.training.seed,
     )
+    _check_kind(source, level, config.parent)
     lessons = chosen.lessons(situation)
     others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
     situation = replace(situation, others=others)
     lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, config.training)
+    learned, saved = lessons.levels[0], chosen.saved_level(situation)
+    # frames without a difference are left out; frames that are added are not the user's
+    given = lessons.split if chosen.learns_difference else situation.split
     references = find_references(
         config.references,
         lessons.dataset,
-        situation.split.train,
-        level,
-        parent.elements,
+        given.train,
+        learned,
+        chosen.elements(situation),
         parent=parent.at(source) if chosen.inherits else None,
-        parent_energies=parent.references(source),
+        parent_energies=None if chosen.learns_difference else parent.references(source),
         device=parent.device,
     )
-    start = chosen.start(situation, references.energies)
+    taught = replace(situation, dataset=lessons.dataset, split=lessons.split)
+    start = chosen.start(taught, references.energies)
     job = Job(
         potential=start,
         levels=lessons.levels,
         dataset=lessons.dataset,
         split=lessons.split,
         settings=replace(config.training, loss=loss),
-        given=situation.split,
+        given=given,
         plan=TrainingPlan(
-            rates=chosen.rates(start, level),
-            release=chosen.release(start, level),
+            rates=chosen.rates(start, learned),
+            release=chosen.release(start, learned),
             penalty=chosen.penalty(start, situation),
             level_weights=lessons.weights,
         ),
         output=config.output,
-        card=_card(config, chosen, parent, references),
+        card=_card(config, chosen, parent, references, saved),
         recipe=to_mapping(config),
         finish=lambda potential: chosen.finish(potential, situation),
+        saved_level=saved,
+        # a difference is no total energy: no walls, no dynamics
         examine=None
-        if config.report is None or not config.report.enabled
+        if config.report is None or not config.report.enabled or difference_parts(saved) is not None
         else partial(
             examine,
             settings=config.report,
@@ -183,7 +190,8 @@ def prepare_finetune(
         ),
     )
     caution = " ".join(filter(None, (chosen.caution, anchored)))
-    report = preflight_report(job, references, pretrained=chosen.inherits, caution=caution)
+    pretrained = chosen.inherits or chosen.learns_difference
+    report = preflight_report(job, references, pretrained=pretrained, caution=caution)
     return Prepared(job=job, report=report)
 
 
@@ -226,17 +234,31 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
         )
 
 
+def _check_kind(source: str, level: str, parent: str) -> None:
+    if difference_parts(source) is not None and difference_parts(level) is None:
+        raise ConfigError(
+            f"the parent {parent} gives the difference {source!r}, not total energies, so it is "
+            f"no start for {level!r}; choose another parent"
+        )
+
+
 def _card(
-    config: FinetuneConfig, chosen: Strategy, parent: Potential, references: References
+    config: FinetuneConfig,
+    chosen: Strategy,
+    parent: Potential,
+    references: References,
+    level: str,
 ) -> ModelCard:
-    level = canonical_level(config.level)
     kept = parent.card.references if chosen.keeps_levels else {}
+    origin = references.origin
+    if chosen.learns_difference and difference_parts(level) is None:
+        origin = f"the parent's, plus for the difference {origin}"
     return ModelCard(
         name=config.name or config.output.stem,
         description=f"{level}, {chosen.summary} {parent.card.name}",
         licence=config.licence,
         parent=content_hash(config.parent),
         parent_licence=parent.card.licence,
-        references={**kept, level: references.origin},
+        references={**kept, level: origin},
         citation=parent.card.citation,
     )

@@ -16,7 +16,7 @@ import yaml
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.models import ModelCard, Potential, save
+from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
 from tlpot.pipeline.probes import Subject, TransferReport
 from tlpot.training import (
     CHECKPOINT,
@@ -53,6 +53,8 @@ class Job:
         finish: brings the trained model into the form that is saved.
         given: the division of the user's frames, where `split` has others as well.
         examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
+        saved_level: the level of that model which answers to the first of `levels`, if it has
+            another name; its errors are taken against the labels of that name.
     """
 
     potential: Potential
@@ -64,9 +66,10 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
-    finish: Callable[[Potential], Potential] = lambda potential: potential
+    finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
     given: Split | None = None
     examine: Callable[..., TransferReport] | None = None
+    saved_level: str | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -88,7 +91,7 @@ class Outcome:
         report: the transfer report, if there was to be one and the job was not interrupted.
     """
 
-    potential: Potential
+    potential: Potential | DeltaPotential
     training: TrainingResult
     start: ErrorReport
     end: ErrorReport
@@ -146,16 +149,15 @@ def fit(
         )
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
-    level = job.levels[0]
 
-    def predictions(potential: Potential, name: str | None = None) -> Predictions:
+    def predictions(potential: TrainedModel, level: str, name: str | None = None) -> Predictions:
         found = predict(potential.at(level), job.dataset, indices, level, device=potential.device)
         if name is not None and processes.is_first:
             title = f"{job.output.stem}, {part} frames, {level}"
             plot_parity(found, job.run_dir / name, title)
         return found
 
-    before = predictions(potential)
+    before = predictions(potential, job.levels[0])
     start = error_report(before)
     if processes.is_first and not resume:
         make_folder(job.run_dir)
@@ -193,16 +195,17 @@ def fit(
         result = TrainingResult(
             best_epoch=0, best_loss=math.nan, history=[], seconds=0.0, interrupted=False
         )
-    potential = job.finish(potential)
-    after = predictions(potential, "parity.png")
+    finished = job.finish(potential)
+    level = job.saved_level or job.levels[0]
+    after = predictions(finished, level, "parity.png")
     end = error_report(after)
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
-    potential.card = replace(
+    finished.card = replace(
         job.card,
         recipe=dict(job.recipe),
         dataset={
             "file": job.dataset.path.name,
-            "content_hash": job.dataset.content_hash,
+            "content_hash": given.content_hash,
             "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
                       "validation": len(split.validation), "test": len(split.test)},
         },
@@ -210,17 +213,17 @@ def fit(
     )  # fmt: skip
     examination = None
     if processes.is_first:
-        save(potential, job.output)
+        save(finished, job.output)
         given.save(job.run_dir / "split.json")
         if job.examine is not None and not result.interrupted:
-            subject = Subject(potential=potential, level=level, dataset=job.dataset,
+            subject = Subject(potential=finished, level=level, dataset=job.dataset,
                               indices=indices, part=part, end=after, start=before)  # fmt: skip
             examination = job.examine(subject, show=show)
             examination.save(report)
         elif not result.interrupted:
             _write(report, json.dumps(end.as_json(), indent=2))
     return Outcome(
-        potential=potential,
+        potential=finished,
         training=result,
         start=start,
         end=end,

@@ -27,12 +27,11 @@ def preflight_report(
     """
     dataset, split, potential = job.dataset, job.split, job.potential
     level = job.levels[0]
-    info = dataset.levels[level]
     molecules = [len(np.unique(dataset.group_idx[getattr(split, part)])) for part in _PARTS]
     frames = [len(getattr(split, part)) for part in _PARTS]
     lines = [
         f"data: {dataset.path}",
-        f"  level {level}: {', '.join(sorted(info.kinds))}",
+        *(f"  level {k}: {', '.join(sorted(dataset.levels[k].kinds))}" for k in job.levels),
         "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
         "  "
         + ", ".join(

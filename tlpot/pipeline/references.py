@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.data import Dataset, frames_of
 from tlpot.energy import EnergyModel
-from tlpot.errors import DataError
+from tlpot.errors import ConfigError, DataError
 from tlpot.training import ReferenceFit, fit_references, predict
 
 ReferenceMethod = Literal["fit", "isolated", "parent"]
@@ -88,9 +88,15 @@ def find_references(
 
     Raises:
         DataError: free atoms are asked for and not given.
+        ConfigError: the parent's are asked for and there are none.
     """
     given = dataset.levels[level].isolated_atoms
-    if method == "parent" and parent_energies is not None:
+    if method == "parent":
+        if parent_energies is None:
+            raise ConfigError(
+                "references=parent does not apply to a difference of levels, of which the parent "
+                "has no reference energies; use references=fit or references=isolated"
+            )
         return References(
             energies=dict(parent_energies), origin="those of the parent", prior=parent_energies
         )

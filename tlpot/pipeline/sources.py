@@ -27,9 +27,20 @@ class DataSettings:
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
 
-    def open(self) -> Dataset:
-        """Opens the files as one dataset; see `open_dataset` for the errors."""
+    def open(self, *, every_level: bool = False) -> Dataset:
+        """Opens the files as one dataset; see `open_dataset` for the errors.
+
+        Args:
+            every_level: read the other levels, too, where the files say which is which; `level`
+                alone would be the only one to read.
+        """
         paths = list(self.files)
+        if every_level and not self.keys:
+            try:
+                return open_dataset(paths, self.spec)
+            except UnknownLevelError:
+                if self.level is None:
+                    raise
         return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
 
     def open_all_levels(self) -> Dataset:

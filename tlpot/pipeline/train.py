@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from ase.data import atomic_numbers, chemical_symbols
 
 from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset
+from tlpot.data import Dataset, average_neighbors, force_scale
 from tlpot.errors import ConfigError
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -20,7 +19,7 @@ from tlpot.models import (
     Potential,
     choose_device,
     level_parameters,
-    preset,
+    read_architecture,
 )
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
@@ -30,8 +29,6 @@ from tlpot.training import (
     Processes,
     TrainingPlan,
     TrainingSettings,
-    average_neighbors,
-    force_scale,
 )
 
 
@@ -139,28 +136,15 @@ def train_from_scratch(
     return fit(job, processes or Processes(), resume=resume, overwrite=overwrite, show=show)
 
 
-def _numbers(elements: Any) -> tuple[int, ...]:
-    """Reads a list of element symbols or atomic numbers."""
-    if not isinstance(elements, list | tuple):
-        raise ConfigError(f"model.elements must be a list such as [H, C, O], not {elements!r}")
-    unknown = [e for e in elements if e not in chemical_symbols and not isinstance(e, int)]
-    if unknown:
-        raise ConfigError(f"model.elements: {unknown} are no elements")
-    return tuple(sorted(atomic_numbers[e] if e in chemical_symbols else int(e) for e in elements))
-
-
 def _architecture(model: Mapping[str, Any], dataset: Dataset, indices: Any) -> Architecture:
-    settings = dict(model)
-    name = str(settings.pop("preset", "tiny"))
-    elements = settings.pop("elements", None)
-    elements = dataset.elements if elements is None else _numbers(elements)
-    if not set(dataset.elements) <= set(elements):
+    architecture = read_architecture(model, dataset.elements)
+    if not set(dataset.elements) <= set(architecture.elements):
         raise ConfigError(
-            f"model.elements is {list(elements)}, but {dataset.path} has {list(dataset.elements)}"
+            f"model.elements is {list(architecture.elements)}, but {dataset.path} has "
+            f"{list(dataset.elements)}"
         )
-    default = to_mapping(preset(name, tuple(elements)))
-    architecture = parse(Architecture, {**default, **settings}, "model")
-    if "avg_neighbors" in settings:
+    if "avg_neighbors" in model:
         return architecture
-    count = average_neighbors(dataset, indices, architecture.cutoff)
-    return parse(Architecture, {**to_mapping(architecture), "avg_neighbors": count}, "model")
+    return replace(
+        architecture, avg_neighbors=average_neighbors(dataset, indices, architecture.cutoff)
+    )

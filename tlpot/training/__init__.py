@@ -21,7 +21,5 @@ from tlpot.training.report import error_report as error_report
 from tlpot.training.rigidity import fit_rigidity as fit_rigidity
 from tlpot.training.settings import LossSettings as LossSettings
 from tlpot.training.settings import TrainingSettings as TrainingSettings
-from tlpot.training.statistics import average_neighbors as average_neighbors
-from tlpot.training.statistics import force_scale as force_scale
 from tlpot.training.uncertain import Deviations as Deviations
 from tlpot.training.uncertain import deviations as deviations

@@ -36,6 +36,7 @@ class Multihead(Strategy):
     name: ClassVar[str] = "multihead"
     summary: ClassVar[str] = "all levels learned jointly, starting from"
     recipe: ClassVar[Recipe | None] = SMALL_RATE
+    needs_levels: ClassVar[bool] = True
     keeps_levels: ClassVar[bool] = True
 
     levels: tuple[str, ...] = ()

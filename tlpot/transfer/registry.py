@@ -7,6 +7,7 @@ from typing import Any
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
+from tlpot.transfer.delta import Delta
 from tlpot.transfer.discriminative import Discriminative
 from tlpot.transfer.ewc import EWC
 from tlpot.transfer.freeze import Freeze
@@ -27,7 +28,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
-        Replay, Multihead,
+        Replay, Multihead, Delta,
     )
 }  # fmt: skip
 STRATEGY_NAMES = tuple(STRATEGIES)

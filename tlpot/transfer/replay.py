@@ -39,6 +39,7 @@ class Replay(Strategy):
     name: ClassVar[str] = "replay"
     summary: ClassVar[str] = "all weights fine-tuned, rehearsing the old level, from"
     recipe: ClassVar[Recipe | None] = SMALL_RATE
+    needs_levels: ClassVar[bool] = True
     keeps_levels: ClassVar[bool] = True
 
     files: tuple[Path, ...] = ()

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tlpot.models import Potential, level_parameters
+from tlpot.models import DeltaPotential, Potential, level_parameters
 from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.situation import Lessons, Situation
 
@@ -35,6 +35,10 @@ class Strategy:
     """What the user should know before choosing it; empty if nothing."""
     inherits: ClassVar[bool] = True
     """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
+    learns_difference: ClassVar[bool] = False
+    """Whether the labels are differences of levels, of which the parent's E0s say nothing."""
+    needs_levels: ClassVar[bool] = False
+    """Whether labels of other levels than the one to learn are of use, if the data has them."""
     keeps_levels: ClassVar[bool] = False
     """Whether the parent's levels stay in the model, as good as they were."""
 
@@ -42,12 +46,20 @@ class Strategy:
         """Returns what the training sees."""
         return Lessons(dataset=situation.dataset, split=situation.split, levels=(situation.level,))
 
+    def elements(self, situation: Situation) -> tuple[int, ...]:
+        """Returns the atomic numbers that the model of `start` knows."""
+        return situation.parent.elements
+
+    def saved_level(self, situation: Situation) -> str:
+        """Returns the level of the saved model that answers to the first level of `lessons`."""
+        return situation.level
+
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the model before the first update.
 
         Args:
-            situation: where we are.
-            references: E0 of the new level by atomic number, eV.
+            situation: where we are, with the dataset and the split of `lessons`.
+            references: E0 of the first level of `lessons` by atomic number, eV.
         """
         grown = situation.parent.with_level(situation.level, references, parent=situation.source)
         return grown if self.keeps_levels else grown.only(situation.level)
@@ -69,6 +81,6 @@ class Strategy:
         """Returns what is added to the loss; `potential` is what `start` returned."""
         return None
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, situation: Situation) -> Potential | DeltaPotential:
         """Returns the trained model in the form that is saved."""
         return potential

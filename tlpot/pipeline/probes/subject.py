@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset
-from tlpot.models import Potential
+from tlpot.models import DeltaPotential, Potential
 from tlpot.training import Predictions
 
 
@@ -26,7 +26,7 @@ class Subject:
         start: the same of the model at step 0, if known.
     """
 
-    potential: Potential
+    potential: Potential | DeltaPotential
     level: str
     dataset: Dataset
     indices: NDArray[np.int64]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset
+from tlpot.data.dataset import Dataset
 from tlpot.neighbors import neighbor_list
 
 _SAMPLE = 500
@@ -34,6 +34,30 @@ def force_scale(
     values = np.concatenate(parts) if parts else np.zeros(0)
     scale = float(np.sqrt(np.nanmean(values**2))) if np.isfinite(values).any() else 0.0
     return scale or 1.0
+
+
+def energy_scale(
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64],
+    level: str,
+    references: Mapping[int, float],
+) -> float:
+    """Returns a readout scale from energies alone, eV: what an atom adds if atoms differ at random.
+
+    That is the root mean square of (energy − Σ E0) / √n_atoms, at least 1 meV.
+
+    Args:
+        dataset: the frames.
+        indices: those that have an energy at `level`.
+        level: canonical name.
+        references: E0 by atomic number, eV.
+    """
+    rest = [
+        (frame.labels[level].energy - sum(references[int(z)] for z in frame.system.atomic_numbers))
+        / np.sqrt(len(frame.system))
+        for frame in dataset.read(_sample(indices), [level])
+    ]
+    return max(float(np.sqrt(np.mean(np.square(rest)))), 1e-3)
 
 
 def _sample(indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:

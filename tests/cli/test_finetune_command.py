@@ -1,0 +1,48 @@
+"""`tlpot finetune` with strategies that learn other levels of the data as well."""
+
+import pytest
+
+from tlpot.cli import main
+from tlpot.models import LIBRARY
+
+CC, DFT, XTB = "ccsd(t)/cbs(dt)", "wb97x/6-31g*", "gfn2-xtb"
+DATA = str(LIBRARY / "tlpot-qm.h5")
+
+
+def dry_run(output, *arguments):
+    return main(
+        ["finetune", "tlpot-tiny", DATA, "--level", CC, "-o", str(output), "--device", "cpu",
+         "--dry-run", *arguments]
+    )  # fmt: skip
+
+
+def test_multihead_sees_the_other_levels_of_the_file(tmp_path, capsys):
+    output = tmp_path / "m.safetensors"
+    assert dry_run(output, "--strategy", "multihead", f'strategy.levels=["{DFT}"]') == 0
+    shown = capsys.readouterr().out
+    assert f"level {CC}: energy\n" in shown
+    assert f"level {DFT}: energy, forces\n" in shown
+    assert f"level {XTB}" not in shown
+    assert dry_run(output, "--strategy", "multihead") == 0
+    assert f"level {XTB}: energy, forces\n" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_rehearses_source_data(tmp_path, capsys):
+    files = [f'strategy.files=["{DATA}"]', "strategy.frames=50"]
+    assert dry_run(tmp_path / "m.safetensors", "--strategy", "replay", *files) == 0
+    assert f"level {DFT}: energy, forces\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("strategy", ["full", "shift"])
+def test_other_strategies_read_the_one_level(tmp_path, capsys, strategy):
+    assert dry_run(tmp_path / "m.safetensors", "--strategy", strategy) == 0
+    shown = capsys.readouterr().out
+    assert f"level {CC}: energy" in shown
+    assert f"level {DFT}" not in shown
+
+
+def test_a_level_that_the_file_lacks_is_named(tmp_path, capsys):
+    levels = 'strategy.levels=["wb97x/6-31g"]'
+    assert dry_run(tmp_path / "m.safetensors", "--strategy", "multihead", levels) == 2
+    assert f"did you mean '{DFT}'" in capsys.readouterr().err

@@ -1,0 +1,157 @@
+"""A potential and a correction to it: one energy model, E = E_low + ΔE."""
+
+from __future__ import annotations
+
+from torch import Tensor, device, dtype, nn
+
+from tlpot.errors import ConfigError
+from tlpot.graph import AtomGraph, Layout
+from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
+from tlpot.models.card import ModelCard
+from tlpot.models.potential import Potential
+
+
+class DeltaPotential(nn.Module):
+    """The sum of a potential at its low level and of a network for the difference.
+
+    Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Both networks are
+    evaluated on one neighbour list, that of the larger cutoff; pairs beyond its own cutoff
+    add nothing to a network, because its envelope is zero there.
+
+    A sum cannot tell its uncertainty; one that a part has is left out.
+
+    Args:
+        low: has one level, that of E_low.
+        delta: has one level, named ``high - low``.
+
+    Raises:
+        ConfigError: a part has other levels, the parts have no element in common, or they are
+            on different devices or in different precision.
+
+    Attributes:
+        low: the potential of the low level.
+        delta: the network of the difference.
+        levels: one name, that of the high level.
+        card: provenance of the sum; that of the low level is ``low.card``.
+    """
+
+    def __init__(self, low: Potential, delta: Potential) -> None:
+        super().__init__()
+        self.low, self.delta = _certain(low), _certain(delta)
+        self.card = ModelCard()
+        if len(low.levels) != 1 or len(delta.levels) != 1:
+            raise ConfigError(
+                f"the parts of a sum have one level each, not {low.levels} and {delta.levels}; "
+                "see Potential.only"
+            )
+        parts = difference_parts(delta.levels[0])
+        if parts is None or difference_level(parts[0], low.levels[0]) != delta.levels[0]:
+            raise ConfigError(
+                f"a network for the level {delta.levels[0]!r} cannot be added to one for "
+                f"{low.levels[0]!r}; expected 'high - {low.levels[0]}'"
+            )
+        self.levels = (canonical_level(parts[0]),)
+        if not self.elements:
+            raise ConfigError("the two parts of the sum have no element in common")
+        for name in ("dtype", "device"):
+            a, b = getattr(low, name), getattr(delta, name)
+            if a != b:
+                raise ConfigError(f"the low part has {name} {a}, the difference {b}; move one")
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å: the larger of the two."""
+        return max(self.low.cutoff, self.delta.cutoff)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that both parts know."""
+        return tuple(z for z in self.low.elements if z in self.delta.elements)
+
+    @property
+    def dtype(self) -> dtype:
+        """Precision of the networks."""
+        return self.low.dtype
+
+    @property
+    def device(self) -> device:
+        """Where the weights are."""
+        return self.low.device
+
+    @property
+    def kernels(self) -> str:
+        """Name of the implementation of the sums."""
+        return self.low.kernels
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out."""
+        layouts = (self.low.layout, self.delta.layout)
+        return "sorted" if layouts == ("sorted", "sorted") else "auto"
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether charge and multiplicity may be given: both parts must read them."""
+        return self.low.architecture.charge_spin and self.delta.architecture.charge_spin
+
+    def at(self, level: str | None = None) -> DeltaLevel:
+        """Returns the energy model; it shares the weights.
+
+        Raises:
+            UnknownLevelError: not the level of the sum.
+        """
+        return DeltaLevel(self, choose_level(level, self.levels, f"model {self.card.name!r}"))
+
+    def references(self, level: str) -> dict[int, float]:
+        """Returns E0 of the sum by atomic number, eV."""
+        self.at(level)
+        low = self.low.references(self.low.levels[0])
+        delta = self.delta.references(self.delta.levels[0])
+        return {z: low[z] + delta[z] for z in self.elements}
+
+
+def _certain(part: Potential) -> Potential:
+    known = any(part.at(level).has_uncertainty for level in part.levels)
+    return part.without_uncertainty() if known else part
+
+
+class DeltaLevel:
+    """A sum at its level of theory: an energy model.
+
+    Attributes:
+        potential: the sum.
+        level: canonical name.
+    """
+
+    def __init__(self, potential: DeltaPotential, level: str) -> None:
+        self.potential, self.level = potential, level
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å."""
+        return self.potential.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that both parts know."""
+        return self.potential.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self.potential.uses_charge
+
+    @property
+    def layout(self) -> Layout:
+        """See `DeltaPotential.layout`."""
+        return self.potential.layout
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns E_low + ΔE of each atom, [n_atoms], eV, float64.
+
+        Raises:
+            UnknownElementError: an element that one of the parts does not know.
+            GeometryError: a charge or spin that one of the parts does not read.
+        """
+        low = self.potential.low.at().atomic_energies(graph)
+        return low + self.potential.delta.at().atomic_energies(graph)

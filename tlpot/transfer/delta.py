@@ -1,0 +1,207 @@
+"""Delta learning: a small network for the difference of two levels of theory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from tlpot.data import (
+    Dataset,
+    DifferenceDataset,
+    Split,
+    average_neighbors,
+    energy_scale,
+    force_scale,
+    frames_of,
+)
+from tlpot.errors import ConfigError, DataError
+from tlpot.levels import choose_level, difference_level
+from tlpot.models import (
+    Architecture,
+    DeltaPotential,
+    Potential,
+    level_parameters,
+    read_architecture,
+)
+from tlpot.transfer.low_values import low_values
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.strategy import Strategy
+
+PARENT = "parent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta(Strategy):
+    """E_high = E_low + ΔE with a new network for ΔE (doi:10.1021/acs.jctc.5b00099).
+
+    The network's output is zero at first: step 0 is the low level with the reference energies of
+    the difference.
+
+    Attributes:
+        low: ``parent``, whose predictions are then part of the saved model; or a level of the
+            dataset, whose labels are the low values: the saved model then gives the difference
+            alone and wants a calculator of that level (see `tlpot.DeltaCalculator`).
+        model: ``preset`` (default tiny) and fields of `Architecture`; elements are the parent's
+            unless given.
+    """
+
+    name: ClassVar[str] = "delta"
+    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, weight_decay=5e-7)
+    caution: ClassVar[str] = (
+        "the labels, the reference energies and the errors are those of the difference, so the "
+        "error at step 0 is that of the low level with shifted reference energies"
+    )
+    inherits: ClassVar[bool] = False
+    learns_difference: ClassVar[bool] = True
+    needs_levels: ClassVar[bool] = True
+
+    low: str = PARENT
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.model.get("zbl"):
+            raise ConfigError(
+                "model.zbl does not apply: the repulsion is in the low level already, and a "
+                "difference has none"
+            )
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """What was done, for the model card."""
+        if self.low == PARENT:
+            return "a small network for the difference, added to"
+        return f"a difference, to be added to {self.low}; elements as in"
+
+    def lessons(self, situation: Situation) -> Lessons:
+        """Returns the differences; frames without one are left out.
+
+        Raises:
+            UnknownLevelError: the dataset has no such low level; the message lists those it has.
+            DataError: no frame of some part has both levels.
+        """
+        dataset, split = situation.dataset, situation.split
+        if self.low == PARENT:
+            frames = np.unique(np.concatenate([split.train, split.validation, split.test]))
+            low = low_values(situation.parent, situation.source, dataset, frames, situation.level)
+            seen = DifferenceDataset(dataset, situation.level, low)
+        else:
+            seen = DifferenceDataset(dataset, situation.level, self._low(situation))
+        kept = _with_both(split, seen)
+        return Lessons(dataset=seen, split=kept, levels=(seen.level,))
+
+    def saved_level(self, situation: Situation) -> str:
+        """Returns the level of the sum, or the difference where the low level is not ours."""
+        return situation.level if self.low == PARENT else self._learned(situation)
+
+    def elements(self, situation: Situation) -> tuple[int, ...]:
+        """Returns the atomic numbers that the network knows."""
+        return self._architecture(situation).elements
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the network of the difference, whose interaction energy is zero.
+
+        Raises:
+            ConfigError: the network lacks an element of the data.
+        """
+        architecture = self._architecture(situation)
+        dataset, train = situation.dataset, situation.split.train
+        if "elements" in self.model:
+            _check_elements(architecture, dataset, situation.split)
+        if "avg_neighbors" not in self.model:
+            count = average_neighbors(dataset, train, architecture.cutoff)
+            architecture = replace(architecture, avg_neighbors=count)
+        level = self._learned(situation)
+        potential = Potential.create(
+            architecture,
+            {level: references},
+            scale=(
+                force_scale(dataset, train, [level])
+                if "forces" in dataset.levels[level].kinds
+                else energy_scale(dataset, train, level, references)
+            ),
+            seed=situation.seed,
+            dtype=situation.parent.dtype,
+        )
+        _silence(potential, level)
+        return potential.to(situation.parent.device)
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """The whole network of the difference moves."""
+        return dict.fromkeys(level_parameters(potential, level), 1.0)
+
+    def finish(self, potential: Potential, situation: Situation) -> Potential | DeltaPotential:
+        """Returns the sum with the parent, or the difference alone."""
+        if self.low != PARENT:
+            return potential
+        potential.card = replace(potential.card, name=f"correction of {situation.parent.card.name}")
+        return DeltaPotential(situation.parent.only(situation.source), potential)
+
+    def _low(self, situation: Situation) -> str:
+        levels = situation.dataset.levels
+        where = f"strategy.low: {situation.dataset.path}"
+        return choose_level(self.low, levels, where, option="strategy.low")
+
+    def _learned(self, situation: Situation) -> str:
+        low = situation.source if self.low == PARENT else self._low(situation)
+        return difference_level(situation.level, low)
+
+    def _architecture(self, situation: Situation) -> Architecture:
+        parent = situation.parent
+        settings = {"charge_spin": parent.architecture.charge_spin, **self.model}
+        architecture = read_architecture(settings, parent.elements, "strategy.model")
+        unknown = set(architecture.elements) - set(parent.elements)
+        if self.low == PARENT and unknown:
+            raise ConfigError(
+                f"strategy.model.elements has {_symbols(unknown)}, which the parent does not know"
+            )
+        return architecture
+
+
+@torch.no_grad()
+def _silence(potential: Potential, level: str) -> None:
+    """Zeroes what is linear in the readout, so that the rest can still learn from the start."""
+    readout = potential.head(level).readout
+    for linear in (*readout.linears, readout.mlp.layers[-1]):
+        linear.weight.zero_()
+
+
+def _with_both(split: Split, dataset: DifferenceDataset) -> Split:
+    """Leaves out the frames without a difference, and says how many."""
+    known = dataset.labelled(dataset.level)
+    names = ("train", "validation", "test")
+    parts = {name: getattr(split, name) for name in names}
+    kept = {name: frames[known[frames]] for name, frames in parts.items()}
+    for name, frames in parts.items():
+        if len(frames) and not len(kept[name]):
+            raise DataError(
+                f"{dataset.path}: none of the {len(frames)} {name} frames has an energy at both "
+                f"{dataset.high} and {dataset.low}; label them at both, or choose another low level"
+            )
+    n_lost = sum(map(len, parts.values())) - sum(map(len, kept.values()))
+    if not n_lost:
+        return split
+    note = f"{split.by}, {n_lost} frames without {dataset.low} left out"
+    return replace(split, by=note, **kept)
+
+
+def _check_elements(architecture: Architecture, dataset: Dataset, split: Split) -> None:
+    frames = np.concatenate([split.train, split.validation, split.test])
+    present = {
+        int(z) for f in frames_of(dataset, frames, levels=()) for z in f.system.atomic_numbers
+    }
+    absent = present - set(architecture.elements)
+    if absent:
+        raise ConfigError(
+            f"strategy.model.elements leaves out {_symbols(absent)}, which the frames of "
+            f"{dataset.path} to learn and to test on have"
+        )
+
+
+def _symbols(numbers: set[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))

@@ -1,0 +1,87 @@
+"""What a pretrained potential says about the frames of a dataset, as low values of a difference."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tlpot.data import Dataset, LabelKind, Loader, LowValues
+from tlpot.energy import evaluate
+from tlpot.errors import DataError
+from tlpot.models import Potential, to_bytes
+
+_PATIENCE = 5.0
+"""Seconds before a progress bar appears."""
+
+
+def low_values(
+    potential: Potential,
+    level: str,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    high: str,
+) -> LowValues:
+    """Evaluates a potential where another level has labels.
+
+    Args:
+        potential: the low model.
+        level: its level.
+        dataset: the frames.
+        indices: which of them; the others get NaN.
+        high: the level of the dataset whose forces and stresses say where those are needed.
+
+    Raises:
+        DataError: a prediction is NaN or infinite; the message names the frame.
+        UnknownElementError: a frame has an element that the potential does not know.
+    """
+    n = len(dataset)
+    energies = np.full(n, np.nan)
+    forces: list[NDArray[np.float64] | None] = [None] * n
+    stresses: list[NDArray[np.float64] | None] = [None] * n
+    kinds: tuple[LabelKind, LabelKind] = ("forces", "stress")
+    has_forces, has_stress = (dataset.labelled(high, kind) for kind in kinds)
+    model = potential.at(level)
+    loader = Loader(
+        dataset, indices[np.argsort(dataset.sizes[indices], kind="stable")], levels=(high,),
+        cutoff=model.cutoff, batch_size=32, shuffle=False, layout=model.layout, memo_bytes=0,
+    )  # fmt: skip
+    batches = tqdm(
+        zip(loader.plan(0), loader.batches(0), strict=True), total=loader.n_batches(0),
+        desc=f"low level {level}", delay=_PATIENCE, disable=None, leave=False, file=sys.stderr,
+        dynamic_ncols=True,
+    )  # fmt: skip
+    for chosen, batch in batches:
+        assert batch is not None
+        found = evaluate(
+            model, batch.graph.to(potential.device), forces=bool(has_forces[chosen].any()),
+            stress=bool(has_stress[chosen].any()),
+        )  # fmt: skip
+        energies[chosen] = found.energy.cpu().numpy()
+        ends = np.cumsum(dataset.sizes[chosen])
+        for row, k in enumerate(chosen.tolist()):
+            if found.forces is not None and has_forces[k]:
+                atoms = slice(int(ends[row] - dataset.sizes[k]), int(ends[row]))
+                forces[k] = found.forces[atoms].cpu().numpy()
+            if found.stress is not None and has_stress[k]:
+                stresses[k] = found.stress[row].cpu().numpy()
+        bad = ~np.isfinite(energies[chosen])
+        if bad.any():
+            (frame,) = dataset.read(chosen[bad][:1], ())
+            raise DataError(
+                f"{frame.name}: model {potential.card.name!r} gives NaN or infinity for its "
+                f"energy at {level}; look at this structure, or leave it out"
+            )
+    # a parent's E0 is fitted as a rule and no free atom, so the dataset has to say
+    known = dataset.levels.get(level)
+    return LowValues(
+        level=level,
+        energies=energies,
+        forces=forces,
+        stresses=stresses,
+        isolated_atoms={} if known is None else known.isolated_atoms,
+        origin=hashlib.sha256(to_bytes(potential)).hexdigest(),
+    )
