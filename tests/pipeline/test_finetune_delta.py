@@ -117,12 +117,19 @@ def test_the_report_says_what_is_learned(settings):
         assert words in report
 
 
-def test_the_parents_forces_do_not_stand_in_for_those_of_the_difference(settings):
-    prepared = prepare_finetune(finetune_config(settings), device="cpu")
-    assert "the parent's forces" not in prepared.report
-    assert prepared.job.dataset.levels[f"{CC} - {DFT}"].kinds == {"energy"}
-    with pytest.raises(ConfigError, match="anchor does not apply because strategy is 'delta'"):
-        prepare_finetune(finetune_config({**settings, "anchor": 1e-3}), device="cpu")
+def test_where_there_are_no_forces_those_of_the_difference_are_held_at_zero(settings):
+    prepared = prepare_finetune(finetune_config({**settings, "anchor": 0.1}), device="cpu")
+    assert "the low level's forces" in prepared.report
+    job = prepared.job
+    frames = job.dataset.read(job.split.train, [f"{CC} - {DFT}"])
+    for frame in frames:
+        forces = frame.labels[f"{CC} - {DFT}"].forces
+        assert forces.shape == frame.system.positions.shape
+        assert not forces.any()
+    assert job.settings.loss.forces == 0.1
+    free = prepare_finetune(finetune_config({**settings, "anchor": 0.0}), device="cpu")
+    assert "the low level's forces" not in free.report
+    assert free.job.dataset.levels[f"{CC} - {DFT}"].kinds == {"energy"}
 
 
 def test_references_start_from_zero_or_from_the_free_atoms_of_both_levels(settings):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from tlpot.data import FilledDataset, Labels
 from tlpot.errors import ConfigError
 from tlpot.training import LossSettings, TrainingSettings
@@ -25,12 +27,12 @@ def anchor(
 
     Energies of a few geometries leave most directions open in which a potential can change;
     low energy errors then hide large errors of the forces (arXiv:2509.16601). Held-out frames
-    get none of these forces, so no error is measured against them.
+    get none of these forces, so no error is measured against them. For a difference the same
+    means forces of zero: the low level's stay as they are.
 
     Args:
         weight: of the forces in the loss; None for `ANCHOR`, 0 for none.
-        strategy: those that start from nothing, learn a difference or bring labels of other
-            levels have no anchor.
+        strategy: those that start from nothing, or bring labels of other levels, have no anchor.
         situation: where we are.
         lessons: what would be seen without the anchor.
         settings: of the training.
@@ -41,8 +43,10 @@ def anchor(
     Raises:
         ConfigError: a weight is given and does not apply.
     """
-    has_forces = "forces" in situation.dataset.levels[situation.level].kinds
-    applies = strategy.inherits and strategy.recipe is not None and len(lessons.levels) == 1
+    learned, difference = lessons.levels[0], strategy.learns_difference
+    has_forces = "forces" in lessons.dataset.levels[learned].kinds
+    follows = strategy.inherits or difference
+    applies = follows and strategy.recipe is not None and len(lessons.levels) == 1
     if weight is not None and (has_forces or not applies):
         reason = "the labels include forces" if has_forces else f"strategy is {strategy.name!r}"
         raise ConfigError(f"finetune: anchor does not apply because {reason}; leave it out")
@@ -51,13 +55,17 @@ def anchor(
     weight = ANCHOR if weight is None else weight
     if has_forces or not applies or not weight or not settings.loss.energy:
         return lessons, settings.loss, ""
-    train = situation.split.train
-    found = pseudo_labels(situation.parent, situation.source, situation.dataset, train)
-    forces = [Labels(forces=labels.forces) for labels in found]
-    dataset = FilledDataset(lessons.dataset, situation.level, train, forces)
+    train = lessons.split.train
+    if difference:
+        forces = [Labels(forces=np.zeros((n, 3))) for n in lessons.dataset.sizes[train]]
+    else:
+        found = pseudo_labels(situation.parent, situation.source, situation.dataset, train)
+        forces = [Labels(forces=labels.forces) for labels in found]
+    dataset = FilledDataset(lessons.dataset, learned, train, forces)
+    whose = "low level's" if difference else "parent's"
     return (
         replace(lessons, dataset=dataset),
         replace(settings.loss, forces=weight),
-        f"the labels are energies only, so the parent's forces on the training frames hold the "
+        f"the labels are energies only, so the {whose} forces on the training frames hold the "
         f"model with weight {weight:g} (anchor; 0 turns it off)",
     )

@@ -31,7 +31,7 @@ def preflight_report(
     frames = [len(getattr(split, part)) for part in _PARTS]
     lines = [
         f"data: {dataset.path}",
-        *(f"  level {k}: {', '.join(sorted(dataset.levels[k].kinds))}" for k in job.levels),
+        *(f"  level {k}: {', '.join(_kinds(job, k))}" for k in job.levels),
         "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
         "  "
         + ", ".join(
@@ -46,7 +46,7 @@ def preflight_report(
     error = error_report(predict(potential.at(level), dataset, sample, level,
                                  device=potential.device)).overall  # fmt: skip
     text = f"error at step 0, {len(sample)} training frames: E MAE {error['energy_mae']:.4g} meV"
-    if "forces_mae" in error:
+    if "forces_mae" in error and "forces" in _kinds(job, level):
         text += f", F MAE {error['forces_mae']:.4g} meV/Å"
     lines.append(text)
     if pretrained and error["energy_per_atom_mae"] > 1e3 * _SUSPICIOUS:
@@ -70,6 +70,15 @@ def preflight_report(
 
 
 _PARTS = ("train", "validation", "test")
+
+
+def _kinds(job: Job, level: str) -> list[str]:
+    """Returns the kinds of labels, without an anchor's forces, which no held-out frame has."""
+    dataset, held_out = job.dataset, np.concatenate([job.split.validation, job.split.test])
+    kinds = sorted(dataset.levels[level].kinds)
+    if level != job.levels[0]:
+        return list(kinds)
+    return [k for k in kinds if k == "energy" or dataset.labelled(level, k)[held_out].any()]
 
 
 def _trainable(job: Job, level: str) -> str:
