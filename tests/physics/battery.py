@@ -12,7 +12,7 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import Potential, preset
+from tlpot.models import CorrectionInfo, LinearCorrection, Potential, feature_blocks, preset
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -32,6 +32,16 @@ def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> 
     return potential.to(dtype).at()
 
 
+def corrected(dtype: torch.dtype) -> EnergyModel:
+    """A network with a random linear map on the features of all its blocks."""
+    potential = Potential.create(preset("tiny", ELEMENTS), {"toy": E0}, dtype=torch.float64)
+    sizes = feature_blocks(potential.architecture)
+    weights = np.random.default_rng(0).normal(size=(len(ELEMENTS), sum(sizes.values())))
+    info = CorrectionInfo(kind="linear", blocks=tuple(sizes))
+    potential.head("toy").corrections.append(LinearCorrection.fitted(info, 0.2 * weights))
+    return potential.to(dtype).at()
+
+
 MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "toy": lambda dtype: ToyModel(dtype=dtype),
     "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
@@ -39,6 +49,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-zbl-charged": partial(network, "tiny", zbl=True, charge_spin=True),
     "small": partial(network, "small"),
     "medium": partial(network, "medium"),
+    "tiny-corrected": corrected,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     # no whole block of channels, hence the kernels that take one at a time

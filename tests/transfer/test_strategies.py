@@ -1,4 +1,4 @@
-"""Strategies: the step-0 model is the parent, only what should move moves, and it is saved whole."""
+"""Strategies: step 0 is the parent, only what should move moves, and it is saved whole."""
 
 import pytest
 import torch

@@ -5,7 +5,13 @@ from tlpot.models.architecture import preset as preset
 from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.correction import Correction as Correction
+from tlpot.models.correction import CorrectionInfo as CorrectionInfo
+from tlpot.models.correction import LinearCorrection as LinearCorrection
 from tlpot.models.device import choose_device as choose_device
+from tlpot.models.features import atomic_features as atomic_features
+from tlpot.models.features import check_blocks as check_blocks
+from tlpot.models.features import feature_blocks as feature_blocks
 from tlpot.models.library import LIBRARY as LIBRARY
 from tlpot.models.library import library_file as library_file
 from tlpot.models.library import library_names as library_names

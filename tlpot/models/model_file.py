@@ -23,7 +23,9 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
+from tlpot.models.correction import CorrectionInfo, empty_correction
 from tlpot.models.device import choose_device
+from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
 from tlpot.nn.couplings import fingerprint
@@ -104,6 +106,12 @@ def to_bytes(potential: Potential) -> bytes:
         "units": {"energy": "eV", "length": "angstrom"},
         "card": to_mapping(replace(potential.card, versions=versions)),
     }
+    corrections = {
+        level: [to_mapping(c.info) for c in potential.corrections(level)]
+        for level in potential.levels
+    }
+    if any(corrections.values()):  # a file without any is one that older versions can read
+        metadata["corrections"] = corrections
     tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
     return safetensors.torch.save(tensors, {FORMAT: json.dumps(metadata, sort_keys=True)})
 
@@ -140,6 +148,7 @@ def from_bytes(
     potential = Potential.create(
         architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
     )
+    _add_corrections(potential, metadata.get("corrections", {}), name)
     _fill(potential, tensors, name)
     potential.card = card
     return potential
@@ -177,6 +186,22 @@ def _metadata(content: bytes, name: str) -> dict[str, Any]:
             "wrong energies. Install the e3nn version named by 'tlpot info'"
         )
     return metadata
+
+
+def _add_corrections(potential: Potential, described: Any, name: str) -> None:
+    """Makes room for the corrections' numbers, which are among the tensors."""
+    architecture = potential.architecture
+    sizes = feature_blocks(architecture)
+    try:
+        for level, entries in described.items():
+            for entry in entries:
+                info = parse(CorrectionInfo, entry, "correction")
+                check_blocks(info.blocks, architecture)
+                n_features = sum(sizes[block] for block in info.blocks)
+                made = empty_correction(info, len(architecture.elements), n_features)
+                potential.head(level).corrections.append(made)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: a correction's description is damaged: {error}") from error
 
 
 def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> None:

@@ -17,7 +17,10 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
+from tlpot.models.correction import Correction
+from tlpot.models.features import select_features
 from tlpot.nn.constant import DoubleBuffer
+from tlpot.nn.edges import Edges
 from tlpot.nn.readout import Readout
 from tlpot.nn.repulsion import ZBLRepulsion
 
@@ -29,6 +32,9 @@ class Head(nn.Module):
         architecture: sizes.
         references: E0 of each element, eV, in the order of ``architecture.elements``.
         scale: see `Readout`.
+
+    Attributes:
+        corrections: closed-form regressors that add to the readout's energy; mostly none.
     """
 
     def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
@@ -40,10 +46,11 @@ class Head(nn.Module):
             n_hidden=architecture.readout_hidden,
             scale=scale,
         )
+        self.corrections = nn.ModuleList()
 
 
 class Potential(nn.Module):
-    """E_i = E0^level(z_i) + readout^level(backbone) + repulsion.
+    """E_i = E0^level(z_i) + readout^level(backbone) + corrections^level(backbone) + repulsion.
 
     Made by `Potential.create` or `load`, not by its constructor.
 
@@ -145,6 +152,10 @@ class Potential(nn.Module):
         """Returns the head of a level by its canonical name."""
         return self.heads[self.levels.index(level)]  # type: ignore[return-value]
 
+    def corrections(self, level: str) -> list[Correction]:
+        """Returns the closed-form regressors that add to a level's energy; mostly none."""
+        return list(self.head(level).corrections)  # type: ignore[arg-type]
+
     def references(self, level: str) -> dict[int, float]:
         """Returns E0 by atomic number, eV."""
         values = self.head(level).references.value.tolist()
@@ -237,15 +248,14 @@ class LevelPotential:
         """See `Potential.layout`."""
         return self.potential.layout
 
-    def atomic_energies(self, graph: AtomGraph) -> Tensor:
-        """Returns E0 + interaction energy of each atom, [n_atoms], eV, float64.
+    def invariants(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
+        """Returns the index of each atom's element, and what the backbone returns.
 
         Raises:
             UnknownElementError: an element that the potential does not know.
             GeometryError: a charge or spin that the potential does not read.
         """
         potential = self.potential
-        head = potential.head(self.level)
         species = potential.species(graph.atomic_numbers)
         if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
             raise GeometryError(
@@ -255,10 +265,26 @@ class LevelPotential:
                 "of the data if they are the same everywhere"
             )
         scalars, edges = potential.backbone(graph, species)
+        return species, scalars, edges
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns E0 + interaction energy of each atom, [n_atoms], eV, float64.
+
+        Raises:
+            UnknownElementError: an element that the potential does not know.
+            GeometryError: a charge or spin that the potential does not read.
+        """
+        potential = self.potential
+        head = potential.head(self.level)
+        species, scalars, edges = self.invariants(graph)
         energies = head.readout(scalars)
         if potential.repulsion is not None:
             energies = energies + potential.repulsion(edges, species)
-        return head.references.value.index_select(0, species) + energies.double()
+        total = head.references.value.index_select(0, species) + energies.double()
+        for correction in potential.corrections(self.level):
+            features = select_features(scalars, head.readout, correction.info.blocks)
+            total = total + correction(features, species, graph.system_idx, graph.n_systems)
+        return total
 
 
 def _reference_list(

@@ -41,6 +41,16 @@ class ChannelMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., widths[0]] to [..., widths[-1]]."""
         for k, layer in enumerate(self.layers):
-            # 1.6765 keeps the second moment of SiLU at one for normal input
-            x = layer(x if k == 0 else nn.functional.silu(x) * 1.6765)
+            x = layer(x if k == 0 else _activated(x))
         return x
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Maps [..., widths[0]] to what the last layer reads, [..., widths[-2]]."""
+        for layer in list(self.layers)[:-1]:
+            x = _activated(layer(x))
+        return x
+
+
+def _activated(x: Tensor) -> Tensor:
+    # 1.6765 keeps the second moment of SiLU at one for normal input
+    return nn.functional.silu(x) * 1.6765

@@ -127,6 +127,7 @@ def prepare_finetune(
         dataset=dataset,
         split=config.split.divide(dataset, level),
         seed=config.training.seed,
+        cache=config.output.with_suffix(".run") / "features",
     )
     lessons = chosen.lessons(situation)
     references = find_references(

@@ -10,6 +10,7 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.transfer.discriminative import Discriminative
 from tlpot.transfer.ewc import EWC
 from tlpot.transfer.freeze import Freeze
+from tlpot.transfer.frozen_ridge import FrozenRidge
 from tlpot.transfer.full import Full
 from tlpot.transfer.gain import Gain
 from tlpot.transfer.gradual import Gradual
@@ -25,6 +26,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
+        FrozenRidge,
     )
 }  # fmt: skip
 STRATEGY_NAMES = tuple(STRATEGIES)

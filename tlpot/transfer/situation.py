@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tlpot.data import Dataset, Split
 from tlpot.models import Potential
@@ -20,6 +21,7 @@ class Situation:
         dataset: where the labels come from.
         split: its division; strategies look at the training frames only.
         seed: of weights that are drawn anew, and of samples.
+        cache: folder for what is costly to evaluate again; None to keep nothing.
     """
 
     parent: Potential
@@ -28,6 +30,7 @@ class Situation:
     dataset: Dataset
     split: Split
     seed: int = 0
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
