@@ -13,9 +13,14 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.energy import EnergyModel, evaluate, hessian, layout_of
+from tlpot.energy import EnergyModel, evaluate, has_forces, hessian, layout_of
 from tlpot.errors import ConfigError
-from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
+from tlpot.interfaces.refusal import (
+    ChargeRefusedError,
+    ElementRefusedError,
+    ForcesRefusedError,
+    StressRefusedError,
+)
 from tlpot.interfaces.source import Model, PackedPotential, open_model
 from tlpot.models import LevelPotential, Potential, choose_device
 from tlpot.system import System
@@ -166,10 +171,17 @@ class TLPotCalculator(Calculator):
             ElementRefusedError: the model does not know an element.
             ChargeRefusedError: a charge or multiplicity that the model does not read.
             StressRefusedError: stress was asked for and there is no volume.
+            ForcesRefusedError: the model has energies only, and more was asked for.
         """
         self.results = {}
         self.atoms = self._atoms_or(atoms).copy()
         system = self._system(self.atoms)
+        with_forces = has_forces(self._model)
+        if not with_forces and {"forces", "stress"} & set(properties):
+            raise ForcesRefusedError(
+                "the model has energies only: a forest is piecewise constant in the positions. "
+                "For forces use a model made with strategy frozen-ridge or frozen-gp"
+            )
         has_volume = bool(system.pbc.any() and np.linalg.det(system.cell) != 0.0)
         if "stress" in properties:
             if not has_volume:
@@ -181,16 +193,17 @@ class TLPotCalculator(Calculator):
         found = evaluate(
             self._model,
             self._pairs.graph(system),
+            forces=with_forces,
             stress=self._stress_wanted and has_volume,
         )
-        assert found.forces is not None
         energy = float(found.energy)
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "energies": found.energies.cpu().numpy(),
-            "forces": found.forces.cpu().numpy(),
         }
+        if found.forces is not None:
+            self.results["forces"] = found.forces.cpu().numpy()
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
 

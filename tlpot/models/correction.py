@@ -6,13 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-
-from tlpot.errors import ConfigError, nearest
-from tlpot.nn.constant import DoubleBuffer
+from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,13 +16,14 @@ class CorrectionInfo:
     Attributes:
         kind: name of the regressor.
         blocks: whose features it reads, in this order.
-        rows: number of training frames that it stores; 0 for a linear map.
+        sizes: of what it stores, as far as elements and blocks do not fix them: nothing for
+            ``linear``, frames for ``gaussian process``, nodes and trees for ``forest``.
         fit: how it was fitted and how well, for people.
     """
 
     kind: str
     blocks: tuple[str, ...]
-    rows: int = 0
+    sizes: tuple[int, ...] = ()
     fit: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,6 +31,8 @@ class Correction(Protocol):
     """A term of the energy that reads features."""
 
     info: CorrectionInfo
+    has_forces: bool
+    """Whether the energy can be differentiated in the positions."""
 
     def __call__(
         self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
@@ -49,49 +46,3 @@ class Correction(Protocol):
             n_systems: number of structures.
         """
         ...
-
-
-class LinearCorrection(nn.Module):
-    """E_i += w_{z_i} · φ_i: linear in the features, with weights of its own for each element.
-
-    There is no intercept, and the features of an atom without neighbours are zero, so a free
-    atom keeps its reference energy exactly.
-
-    Args:
-        info: description.
-        n_elements: elements of the potential.
-        n_features: features of the blocks.
-    """
-
-    def __init__(self, info: CorrectionInfo, n_elements: int, n_features: int) -> None:
-        super().__init__()
-        self.info = info
-        self.weights = DoubleBuffer(np.zeros((n_elements, n_features)))
-
-    @classmethod
-    def fitted(cls, info: CorrectionInfo, weights: NDArray[np.float64]) -> LinearCorrection:
-        """Returns the correction with weights [n_elements, n_features], eV."""
-        made = cls(info, *weights.shape)
-        made.weights.value = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
-        return made
-
-    def forward(
-        self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
-    ) -> Tensor:
-        """See `Correction`."""
-        return (features * self.weights.value.index_select(0, species)).sum(dim=1)
-
-
-KINDS: Mapping[str, type[LinearCorrection]] = {"linear": LinearCorrection}
-"""Regressors by name."""
-
-
-def empty_correction(info: CorrectionInfo, n_elements: int, n_features: int) -> LinearCorrection:
-    """Returns a correction whose numbers are still to be read.
-
-    Raises:
-        ConfigError: no such kind.
-    """
-    if info.kind not in KINDS:
-        raise ConfigError(f"unknown correction {info.kind!r}{nearest(info.kind, KINDS)}")
-    return KINDS[info.kind](info, n_elements, n_features)

@@ -12,6 +12,7 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.graph import AtomGraph
 from tlpot.models.architecture import Architecture
 from tlpot.nn.readout import Readout
+from tlpot.segment import segment_sum
 
 if TYPE_CHECKING:
     from tlpot.models.potential import LevelPotential
@@ -77,3 +78,22 @@ def atomic_features(model: LevelPotential, graph: AtomGraph, blocks: Sequence[st
     """
     _, scalars, _ = model.invariants(graph)
     return select_features(scalars, model.potential.head(model.level).readout, blocks)
+
+
+def pool_features(
+    features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int, n_elements: int
+) -> Tensor:
+    """Sums features over the atoms of each element.
+
+    Args:
+        features: [n_atoms, n_features].
+        species: [n_atoms], index of each atom's element.
+        system_idx: [n_atoms], which structure each atom belongs to.
+        n_systems: number of structures.
+        n_elements: elements of the potential.
+
+    Returns:
+        [n_systems, n_elements, n_features].
+    """
+    index = system_idx * n_elements + species
+    return segment_sum(features, index, n_systems * n_elements).view(n_systems, n_elements, -1)

@@ -23,11 +23,12 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
-from tlpot.models.correction import CorrectionInfo, empty_correction
+from tlpot.models.correction import CorrectionInfo
 from tlpot.models.device import choose_device
 from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
+from tlpot.models.regressors import empty_correction
 from tlpot.nn.couplings import fingerprint
 
 FORMAT = "tlpot-potential"

@@ -19,6 +19,7 @@ from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
 from tlpot.models.correction import Correction
 from tlpot.models.features import select_features
+from tlpot.models.gaussian import GaussianCorrection
 from tlpot.nn.constant import DoubleBuffer
 from tlpot.nn.edges import Edges
 from tlpot.nn.readout import Readout
@@ -248,6 +249,11 @@ class LevelPotential:
         """See `Potential.layout`."""
         return self.potential.layout
 
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energy can be differentiated in the positions."""
+        return all(c.has_forces for c in self.potential.corrections(self.level))
+
     def invariants(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
         """Returns the index of each atom's element, and what the backbone returns.
 
@@ -285,6 +291,30 @@ class LevelPotential:
             features = select_features(scalars, head.readout, correction.info.blocks)
             total = total + correction(features, species, graph.system_idx, graph.n_systems)
         return total
+
+    @torch.no_grad()
+    def energy_std(self, graph: AtomGraph) -> Tensor:
+        """Returns the standard deviation of a Gaussian process's energies, [n_systems], eV.
+
+        It is that of the process alone and is not calibrated.
+
+        Raises:
+            ConfigError: no Gaussian process is part of this level.
+        """
+        head = self.potential.head(self.level)
+        processes = [c for c in head.corrections if isinstance(c, GaussianCorrection)]
+        if not processes:
+            raise ConfigError(
+                f"level {self.level} of model {self.potential.card.name!r} has no Gaussian "
+                "process to give a standard deviation; make one with strategy frozen-gp"
+            )
+        species, scalars, _ = self.invariants(graph)
+        variance = graph.positions.new_zeros(graph.n_systems)
+        for process in processes:
+            features = select_features(scalars, head.readout, process.info.blocks)
+            std = process.energy_std(features, species, graph.system_idx, graph.n_systems)
+            variance = variance + std.square()
+        return variance.sqrt()
 
 
 def _reference_list(

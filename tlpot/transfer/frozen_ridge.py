@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
 from tlpot.transfer.jacobian import normal_equations
+from tlpot.transfer.leftover import silence
 from tlpot.transfer.pooled import pooled_features
 from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.ridge import assign_folds, fit_ridge
@@ -140,14 +141,6 @@ class FrozenRidge(Strategy):
                 f"{level}; leave it out"
             )
         return labelled and self.forces is not False
-
-
-def silence(potential: Potential, level: str) -> None:
-    """Makes the readout of a level, with its corrections, add nothing; in place."""
-    head = potential.head(level)
-    head.readout.scale.zero_()
-    while len(head.corrections):
-        del head.corrections[-1]
 
 
 def training_folds(situation: Situation, n_folds: int, by: GroupBy) -> NDArray[np.int64]:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from tlpot.data import Batch, Dataset, Loader
 from tlpot.energy import evaluate
-from tlpot.models import LevelPotential, atomic_features
-from tlpot.transfer.pooled import pool
+from tlpot.graph import AtomGraph
+from tlpot.models import LevelPotential, atomic_features, pool_features
 from tlpot.transfer.ridge import Moments
 
 BATCH = 32
@@ -51,10 +51,8 @@ def force_rows(model: LevelPotential, batch: Batch, blocks: tuple[str, ...]) -> 
     """
     positions = batch.graph.positions.detach().requires_grad_(True)
     graph = replace(batch.graph, positions=positions, once=False)
-    species = model.potential.species(graph.atomic_numbers)
     with torch.enable_grad():
-        features = atomic_features(model, graph, blocks)
-        pooled = pool(features, species, graph, len(model.elements)).flatten(1)
+        pooled = _pooled(model, graph, blocks)
         probe = torch.zeros_like(pooled).requires_grad_(True)
         (gradient,) = torch.autograd.grad(
             (pooled * probe).sum(), positions, create_graph=True, materialize_grads=True
@@ -134,9 +132,7 @@ def normal_equations(
         with_forces = force_weight > 0 and bool(targets.forces.isfinite().any())
         found = evaluate(model, moved.graph, forces=with_forces)
         with torch.no_grad():
-            features = atomic_features(model, moved.graph, blocks)
-            species = model.potential.species(moved.graph.atomic_numbers)
-            pooled = pool(features, species, moved.graph, len(model.elements)).flatten(1)
+            pooled = _pooled(model, moved.graph, blocks)
         add(pooled, targets.energy - found.energy, 1.0 / moved.sizes.double(), fold)
         if not with_forces:
             continue
@@ -151,3 +147,13 @@ def normal_equations(
         Moments(gram=g, cross=c, square=float(s))
         for g, c, s in zip(gram.cpu().numpy(), cross.cpu().numpy(), square.tolist(), strict=True)
     ]
+
+
+def _pooled(model: LevelPotential, graph: AtomGraph, blocks: tuple[str, ...]) -> Tensor:
+    """Returns [n_systems, n_elements · n_features]."""
+    features = atomic_features(model, graph, blocks)
+    species = model.potential.species(graph.atomic_numbers)
+    n_elements = len(model.elements)
+    return pool_features(features, species, graph.system_idx, graph.n_systems, n_elements).flatten(
+        1
+    )

@@ -14,14 +14,12 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Loader
-from tlpot.graph import AtomGraph
-from tlpot.models import LevelPotential, atomic_features, feature_blocks
+from tlpot.models import LevelPotential, atomic_features, feature_blocks, pool_features
 from tlpot.segment import segment_sum
 
 _FORMAT = "tlpot-features"
@@ -59,14 +57,6 @@ class PooledFeatures:
         # what is left of a constant after the cancellation is rounding
         varies = variance > 1e-12 * np.maximum(mean_square, 1e-300)
         return np.where(varies, np.sqrt(np.where(varies, variance, 1.0)), np.inf)
-
-
-def pool(features: Tensor, species: Tensor, graph: AtomGraph, n_elements: int) -> Tensor:
-    """Sums features [n_atoms, n_features] to [n_systems, n_elements, n_features]."""
-    index = graph.system_idx * n_elements + species
-    return segment_sum(features, index, graph.n_systems * n_elements).view(
-        graph.n_systems, n_elements, -1
-    )
 
 
 def pooled_features(
@@ -149,9 +139,10 @@ def _evaluate(
         graph = batch.graph.to(potential.device)
         features = atomic_features(model, graph, blocks)
         species = potential.species(graph.atomic_numbers)
-        sums.append(pool(features, species, graph, n_elements).cpu())
+        where = (species, graph.system_idx, graph.n_systems, n_elements)
+        sums.append(pool_features(features, *where).cpu())
         ones = features.new_ones((graph.n_atoms, 1))
-        counts.append(pool(ones, species, graph, n_elements)[:, :, 0].cpu())
+        counts.append(pool_features(ones, *where)[:, :, 0].cpu())
         squares = squares + segment_sum(features.square(), species, n_elements).cpu()
     back = np.argsort(order)
     return PooledFeatures(

@@ -10,6 +10,8 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.transfer.discriminative import Discriminative
 from tlpot.transfer.ewc import EWC
 from tlpot.transfer.freeze import Freeze
+from tlpot.transfer.frozen_forest import FrozenForest
+from tlpot.transfer.frozen_gp import FrozenGP
 from tlpot.transfer.frozen_ridge import FrozenRidge
 from tlpot.transfer.full import Full
 from tlpot.transfer.gain import Gain
@@ -26,7 +28,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
-        FrozenRidge,
+        FrozenRidge, FrozenGP, FrozenForest,
     )
 }  # fmt: skip
 STRATEGY_NAMES = tuple(STRATEGIES)
