@@ -55,6 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
             + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
             + " eV"
         )
+        for correction in potential.corrections(level):
+            print(f"  + {correction.info.kind} on {' + '.join(correction.info.blocks)}")
+            _print_tree(correction.info.fit, "    ")
     for title, content in (
         ("data", card.dataset),
         ("metrics", card.metrics),

@@ -5,6 +5,10 @@ from tlpot.models.architecture import preset as preset
 from tlpot.models.blocks import level_parameters as level_parameters
 from tlpot.models.blocks import parameter_blocks as parameter_blocks
 from tlpot.models.card import ModelCard as ModelCard
+from tlpot.models.catalogue import CatalogueEntry as CatalogueEntry
+from tlpot.models.catalogue import Query as Query
+from tlpot.models.catalogue import catalogue as catalogue
+from tlpot.models.catalogue import parse_elements as parse_elements
 from tlpot.models.correction import Correction as Correction
 from tlpot.models.correction import CorrectionInfo as CorrectionInfo
 from tlpot.models.device import choose_device as choose_device
