@@ -65,3 +65,18 @@ def test_mistakes(data, capsys):
     assert "no level 'pbe'" in capsys.readouterr().err
     assert main(["models", "rank", data, "tlpot-tin", "--level", "gfn2-xtb"]) == 2
     assert "did you mean 'tlpot-tiny'" in capsys.readouterr().err
+
+
+def test_a_closed_form_transfer_from_the_command_line(data, tmp_path, capsys):
+    output = str(tmp_path / "model.safetensors")
+    arguments = ["finetune", "tlpot-tiny", data, "--level", "gfn2-xtb", "-o", output,
+                 "--strategy", "frozen-ridge", "split.by=random", "split.train=12"]  # fmt: skip
+    assert main([*arguments, "training.epochs=3"]) == 2
+    assert "trains nothing" in capsys.readouterr().err
+    assert main([*arguments, "strategy.blocks=[layer 1]", "strategy.folds=3"]) == 0
+    shown = capsys.readouterr().out
+    assert "note: the parent's weights stay as they are" in shown
+    assert "linear on layer 1: on residual, frames 12, forces True" in shown
+    assert len(list((tmp_path / "model.run" / "features").iterdir())) == 1
+    assert main(["info", output]) == 0
+    assert "+ linear on layer 1" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from transfer_levels import HIGH, LEVEL
 from tlpot import TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate, hessian
-from tlpot.errors import ConfigError, DataError, MissingExtraError
+from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
 from tlpot.graph import build_graph
 from tlpot.interfaces.refusal import ForcesRefusedError
 from tlpot.models import LIBRARY, from_bytes, to_bytes
@@ -209,3 +209,11 @@ def test_without_scikit_learn(situation, monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[sklearn\]"):
         strategy(name).start(situation, HIGH)
+
+
+@pytest.mark.parametrize("key", ["roots", "branches", "feature"])
+def test_a_forest_whose_nodes_lead_nowhere_is_refused(fitted, key):
+    damaged = from_bytes(to_bytes(fitted["frozen-forest"]))
+    getattr(damaged.corrections(LEVEL)[0], key).view(-1)[0] = 10**6
+    with pytest.raises(ModelFileError, match="forest are damaged"):
+        from_bytes(to_bytes(damaged))

@@ -138,21 +138,22 @@ def _rank(arguments: argparse.Namespace) -> None:
 
 def _table(ranking: Ranking) -> str:
     schemes = list(ranking.folds)
-    names = sorted({score.model for score in ranking.scores if score.model})
-    width = max([5, *map(len, names)])
-    level = max([6, *(len(score.source) for score in ranking.scores)])
+    rows = [(score.model or "-", score.source or "-", score.what) for score in ranking.scores]
+    heads = ("model", "source", "ridge on")
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+    def words(row: tuple[str, ...]) -> str:
+        return "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True))
+
     lines = [
         f"{ranking.n_frames} energies at {ranking.level}; MAE in meV and R² on frames left out, "
         f"sorted by {ranking.by}",
-        " " * (width + level + 38) + "".join(f"{s + f' ({n})':>18}"
-                                             for s, n in ranking.folds.items()),
-        f"{'model':{width}}  {'source':{level}}  {'ridge on':34}"
-        + f"{'MAE':>10}{'R²':>8}" * len(schemes),
-    ]  # fmt: skip
-    for score in ranking.scores:
-        cells = "".join(f"{score.errors[s].mae:>10.4g}{score.errors[s].r2:>8.3f}" for s in schemes)
-        lines.append(f"{score.model or '-':{width}}  {score.source or '-':{level}}  "
-                     f"{score.what:34}{cells}")  # fmt: skip
+        words(("", "", "")) + "".join(f"{f'{s} ({n})':>18}" for s, n in ranking.folds.items()),
+        words(heads) + f"{'MAE':>10}{'R²':>8}" * len(schemes),
+    ]
+    for row, score in zip(rows, ranking.scores, strict=True):
+        errors = [score.errors[scheme] for scheme in schemes]
+        lines.append(words(row) + "".join(f"{e.mae:>10.4g}{e.r2:>8.3f}" for e in errors))
     lines.append("R²: share of the squared error of 'composition only' on the same folds that is "
                  "gone")  # fmt: skip
     lines += [f"not applicable: {model}: {why}" for model, why in ranking.refused.items()]

@@ -35,7 +35,7 @@ class ForestCorrection(nn.Module):
         super().__init__()
         n_nodes, n_trees = info.sizes
         self.info = info
-        self.n_elements = n_elements
+        self.n_elements, self.n_features = n_elements, n_features
         self.threshold = DoubleBuffer(np.zeros(n_nodes))
         self.energy = DoubleBuffer(np.zeros(n_nodes))
         self.register_buffer("roots", torch.zeros(n_trees, dtype=torch.int64))
@@ -76,6 +76,15 @@ class ForestCorrection(nn.Module):
         made.threshold.value = torch.from_numpy(np.where(leaf, 0.0, threshold))
         made.energy.value = torch.from_numpy(energy.astype(np.float64))
         return made
+
+    def is_whole(self) -> bool:
+        """Whether all children and features that the nodes name exist."""
+        n_nodes, n_columns = len(self.feature), self.n_elements * self.n_features
+        nodes = torch.cat([self.roots, self.branches.flatten()])
+        return bool(
+            ((nodes >= 0) & (nodes < n_nodes)).all()
+            and ((self.feature >= -1) & (self.feature < n_columns)).all()
+        )
 
     def forward(
         self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int

@@ -26,6 +26,7 @@ from tlpot.models.card import ModelCard
 from tlpot.models.correction import CorrectionInfo
 from tlpot.models.device import choose_device
 from tlpot.models.features import check_blocks, feature_blocks
+from tlpot.models.forest import ForestCorrection
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
 from tlpot.models.regressors import empty_correction
@@ -224,6 +225,9 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
         if not bool(torch.isfinite(tensor).all()):
             raise ModelFileError(f"{name}: weight {key!r} holds NaN or infinity")
     potential.load_state_dict(dict(tensors))
+    for forest in potential.modules():
+        if isinstance(forest, ForestCorrection) and not forest.is_whole():
+            raise ModelFileError(f"{name}: the trees of a forest are damaged; copy the file again")
 
 
 def describe(source: str | Path) -> dict[str, Any]:

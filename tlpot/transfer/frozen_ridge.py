@@ -51,6 +51,10 @@ class FrozenRidge(Strategy):
     name: ClassVar[str] = "frozen-ridge"
     summary: ClassVar[str] = "ridge regression on frozen features of"
     recipe: ClassVar[Recipe | None] = None
+    caution: ClassVar[str] = (
+        "the parent's weights stay as they are; a linear term is solved for in closed form and "
+        "added to the new level"
+    )
     keeps_levels: ClassVar[bool] = True
 
     blocks: tuple[str, ...] = ()

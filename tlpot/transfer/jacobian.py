@@ -19,6 +19,9 @@ from tlpot.models import LevelPotential, atomic_features, pool_features
 from tlpot.transfer.ridge import Moments
 
 BATCH = 32
+"""Frames at a time."""
+BATCH_ATOMS = 512
+"""Atoms at a time: second derivatives take several times the memory of a training step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,6 +106,7 @@ def normal_equations(
     order = np.argsort(dataset.sizes[indices], kind="stable")
     loader = Loader(
         dataset, indices[order], levels=(level,), cutoff=model.cutoff, batch_size=BATCH,
+        max_atoms=max(BATCH_ATOMS, int(dataset.sizes[indices].max())),
         shuffle=False, layout=model.layout, memo_bytes=0,
     )  # fmt: skip
     device = model.potential.device
