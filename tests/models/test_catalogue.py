@@ -5,6 +5,7 @@ import pytest
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models import (
     CorrectionInfo,
+    Ensemble,
     LinearCorrection,
     ModelCard,
     Potential,
@@ -80,3 +81,14 @@ def test_mistakes(tmp_path):
         catalogue([tmp_path / "nowhere"])
     with pytest.raises(ModelFileError, match="did you mean 'tlpot-tiny'"):
         catalogue([], ["tlpot-tin"])
+
+
+def test_an_ensemble_is_listed_as_no_source(tmp_path):
+    members = [
+        Potential.create(preset("tiny", (1, 8)), {"a": {1: 0.0, 8: 0.0}}, seed=seed)
+        for seed in (0, 1)
+    ]
+    save(Ensemble(members), tmp_path / "ensemble.safetensors")
+    (entry,) = catalogue([tmp_path], [])
+    assert "an ensemble, which cannot be fine-tuned" in entry.problem
+    assert not Query().accepts(entry)

@@ -12,7 +12,14 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import CorrectionInfo, LinearCorrection, Potential, feature_blocks, preset
+from tlpot.models import (
+    CorrectionInfo,
+    Ensemble,
+    LinearCorrection,
+    Potential,
+    feature_blocks,
+    preset,
+)
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -42,6 +49,21 @@ def corrected(dtype: torch.dtype) -> EnergyModel:
     return potential.to(dtype).at()
 
 
+def ensemble(dtype: torch.dtype) -> EnergyModel:
+    """Members that differ in weights, size and range, on one graph."""
+    changes = {"hidden_irreps": "6x0e+6x1o", "radial_hidden": ()}
+    members = [
+        Potential.create(
+            preset("tiny", ELEMENTS, cutoff=cutoff, **changes),
+            {"toy": E0},
+            seed=seed,
+            dtype=torch.float64,
+        )
+        for seed, cutoff in enumerate((3.6, 4.5))
+    ]
+    return Ensemble([member.to(dtype) for member in members]).at()
+
+
 MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "toy": lambda dtype: ToyModel(dtype=dtype),
     "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
@@ -52,6 +74,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-corrected": corrected,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
+    "ensemble": ensemble,
     # no whole block of channels, hence the kernels that take one at a time
     "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o"),
     # beyond the degrees that the compiled kernels know

@@ -33,7 +33,10 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
     )
     assert torch.equal(found, expected)
     assert model.card.recipe["strategy"]["name"] == name
-    assert model.levels == ((DFT, CC) if strategy(name).keeps_levels else (CC,))
+    if name == "multihead":
+        assert set(model.levels) > {DFT, CC}
+    else:
+        assert model.levels == ((DFT, CC) if strategy(name).keeps_levels else (CC,))
     history = outcome.training.history
     if strategy(name).recipe is None:
         assert history == []

@@ -1,5 +1,6 @@
 """Gaussian process and forest on frozen features: in torch what they are in scikit-learn."""
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -10,13 +11,22 @@ from transfer_levels import HIGH, LEVEL
 
 from tlpot import TLPotCalculator
 from tlpot.data import open_dataset
-from tlpot.energy import evaluate, hessian
+from tlpot.energy import evaluate, has_forces, hessian
 from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
 from tlpot.graph import build_graph
 from tlpot.interfaces.refusal import ForcesRefusedError
-from tlpot.models import LIBRARY, from_bytes, to_bytes
+from tlpot.models import (
+    LIBRARY,
+    Ensemble,
+    LastLayerRigidity,
+    from_bytes,
+    pool_features,
+    to_bytes,
+    uncertain,
+)
+from tlpot.models.features import select_features
 from tlpot.system import System
-from tlpot.training import error_report, predict
+from tlpot.training import deviations, error_report, fit_rigidity, predict
 from tlpot.transfer import strategy
 from tlpot.transfer.leftover import leftover, missing_energies
 
@@ -71,7 +81,9 @@ def test_the_process_is_that_of_scikit_learn(fitted, seen, situation):
     there = pooled_features(model, situation.dataset, indices, process.info.blocks).rows * scale
     mean, std = theirs.predict(there, return_std=True)
     np.testing.assert_allclose(ours, mean, atol=1e-6)
-    np.testing.assert_allclose(model.energy_std(graph).numpy(), std, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.predict(graph, forces=False)[1].energy_std.numpy(), std, rtol=1e-5
+    )
     assert (std > 0).all()
 
 
@@ -132,7 +144,7 @@ def test_far_from_the_training_frames_the_process_adds_nothing(fitted):
     torch.testing.assert_close(*both, atol=1e-6, rtol=0)
     process = potential.corrections(LEVEL)[0]
     amplitude, _, noise = process.kernel.value
-    std = potential.at(LEVEL).energy_std(graph)
+    std = potential.at(LEVEL).predict(graph)[1].energy_std
     torch.testing.assert_close(std, (amplitude + noise).sqrt()[None])
 
 
@@ -181,12 +193,124 @@ def test_a_forest_refuses_derivatives_and_gives_energies(fitted, situation):
     assert "forces_mae" not in error_report(xtb).overall
 
 
-def test_only_a_process_has_a_standard_deviation(fitted, situation):
+def posterior(process, rows, others):
+    """Covariance of a process between scaled rows, after its training frames."""
+    amplitude, length, noise = process.kernel.value.tolist()
+    centers = process.centers.value.numpy()
+
+    def kernel(a, b):
+        return amplitude * np.exp(-((a[:, None] - b) ** 2).sum(-1) / (2 * length**2))
+
+    noisy = kernel(centers, centers) + noise * np.eye(len(centers))
+    known = kernel(rows, centers) @ np.linalg.solve(noisy, kernel(centers, others))
+    return kernel(rows, others) - known
+
+
+def test_deviations_of_forces_are_those_of_differences_of_energies(fitted):
+    model, process = fitted["frozen-gp"].at(LEVEL), fitted["frozen-gp"].corrections(LEVEL)[0]
+    systems = []
+    for name, seed in (("CH3OH", 1), ("H2O", 2)):
+        atoms = molecule(name)
+        atoms.rattle(0.1, seed=seed)
+        systems.append(System.from_atoms(atoms))
+    graph = build_graph(systems, model.cutoff)
+    found, spread = model.predict(graph, forces_std=True)
+    plain = evaluate(model, graph)
+    assert torch.equal(found.energy, plain.energy)
+    assert torch.equal(found.forces, plain.forces)
+    again = model.predict(graph, forces=False)
+    assert again[0].forces is None
+    assert again[1].forces_std is None
+    torch.testing.assert_close(again[1].energy_std, spread.energy_std)
+
+    def rows(atom, axis, step):
+        positions = graph.positions.clone()
+        positions[atom, axis] += step
+        moved = dataclasses.replace(graph, positions=positions)
+        species, scalars, _ = model.invariants(moved)
+        features = select_features(
+            scalars, model.potential.head(LEVEL).readout, process.info.blocks
+        )
+        pooled = pool_features(features, species, moved.system_idx, 2, process.n_elements)
+        return pooled.flatten(1).numpy() * process.scale.value.numpy()
+
+    step = 1e-3
+    for atom, axis, system in ((0, 0, 0), (1, 2, 0), (4, 1, 0), (6, 2, 1), (8, 1, 1)):
+        ends = np.stack([rows(atom, axis, k * step)[system] for k in (1, -1)])
+        (a, b), (c, d) = posterior(process, ends, ends)
+        expected = np.sqrt(a + d - b - c) / (2 * step)
+        assert spread.forces_std[atom, axis].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_calculator_reports_the_deviations_of_a_process(fitted):
+    atoms = molecule("CH3OH")
+    atoms.calc = TLPotCalculator(fitted["frozen-gp"], level=LEVEL)
+    assert {"energy_std", "forces_std"} <= set(atoms.calc.implemented_properties)
+    graph = build_graph([System.from_atoms(atoms)], 4.5)
+    _, spread = fitted["frozen-gp"].at(LEVEL).predict(graph, forces_std=True)
+    atoms.get_forces()
+    assert atoms.calc.results["energy_std"] == pytest.approx(spread.energy_std.item())
+    found = atoms.calc.get_property("forces_std", atoms)
+    np.testing.assert_allclose(found, spread.forces_std.numpy(), rtol=1e-6, atol=1e-9)
+    atoms.calc.level = "low"
+    atoms.get_forces()
+    assert "energy_std" not in atoms.calc.results
+
+
+def test_only_a_process_has_a_standard_deviation(fitted):
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
-    with pytest.raises(ConfigError, match="no Gaussian process"):
-        fitted["frozen-forest"].at(LEVEL).energy_std(graph)
-    with pytest.raises(ConfigError, match="no Gaussian process"):
-        fitted["frozen-gp"].at("low").energy_std(graph)
+    assert uncertain(fitted["frozen-gp"].at(LEVEL)) is not None
+    for model in (fitted["frozen-forest"].at(LEVEL), fitted["frozen-gp"].at("low")):
+        assert uncertain(model) is None
+        with pytest.raises(ConfigError, match="no uncertainty"):
+            model.predict(graph, forces=False)
+
+
+def test_a_process_forgets_its_deviations_with_another_level_or_other_weights(fitted):
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    parent = fitted["frozen-gp"]
+    expected = evaluate(parent.at(LEVEL), graph).energy
+    for potential, level in (
+        (parent.with_level("higher", HIGH, parent=LEVEL), "higher"),
+        (parent.without_uncertainty(), LEVEL),
+    ):
+        restored = from_bytes(to_bytes(potential), dtype=torch.float64)
+        for one in (potential, restored):
+            assert uncertain(one.at(level)) is None
+            if level == LEVEL:
+                assert torch.equal(evaluate(one.at(level), graph).energy, expected)
+    assert uncertain(parent.at(LEVEL)) is not None
+
+
+@pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])
+def test_the_last_layer_of_a_corrected_level_is_refused(fitted, situation, name):
+    potential, split = fitted[name], situation.split
+    with pytest.raises(ConfigError, match="has corrections in closed form"):
+        fit_rigidity(potential.at(LEVEL), situation.dataset, split.train, split.validation)
+    n = len(potential.head(LEVEL).readout.last_weights())
+    rigidity = LastLayerRigidity(torch.eye(n, dtype=torch.float64))
+    with pytest.raises(ConfigError, match="would know nothing"):
+        potential.with_rigidity(LEVEL, rigidity)
+    assert uncertain(potential.with_rigidity("low", rigidity).at("low")) is not None
+
+
+def test_corrected_members_form_an_ensemble_if_their_corrections_differ(situation):
+    members = []
+    for seed in (0, 1):
+        chosen = strategy("frozen-forest", trees=3)
+        moved = dataclasses.replace(situation, seed=seed)
+        members.append(chosen.finish(chosen.start(moved, HIGH), moved).double())
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    joined = Ensemble(members).at(LEVEL)
+    assert not has_forces(joined)
+    means, spread = joined.predict(graph, forces=False)
+    single = [evaluate(m.at(LEVEL), graph, forces=False).energy for m in members]
+    torch.testing.assert_close(means.energy, torch.stack(single).mean(dim=0))
+    assert spread.energy_std > 0
+    indices = situation.split.validation
+    assert len(deviations(joined, situation.dataset, indices, LEVEL).energy) == len(indices)
+    with pytest.raises(ConfigError, match="have the same weights"):
+        Ensemble([members[0], members[0].without_uncertainty()])
 
 
 @pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])

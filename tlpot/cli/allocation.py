@@ -13,7 +13,7 @@ def keep_freed_memory() -> None:
     """Lets glibc keep freed memory for the next allocation.
 
     Each step of a training or a simulation allocates the same tensors anew; returning them to the
-    system and fetching zeroed pages again takes a tenth to a fifth of the time. It concerns the
+    system and fetching zeroed pages again takes time. It concerns the
     whole process, hence only the command line does it. Elsewhere than on glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):

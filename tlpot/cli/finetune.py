@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", help="file with the labels")
     parser.add_argument("--level", required=True, help="level of theory to learn")
     parser.add_argument(
-        "--strategy", help="how to transfer (default full); its settings are strategy.NAME=VALUE"
+        "--strategy",
+        help="how to transfer (default full; auto compares some); settings: strategy.NAME=VALUE",
     )
     parser.add_argument("-o", "--output", required=True, help="model file to write")
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
@@ -25,9 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tunes."""
+    import torch
+
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.pipeline import finetune_config, prepare_finetune
+    from tlpot.pipeline import choose_strategy, finetune_config, prepare_finetune, settings_for
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
     section = settings.get("data") or {}
@@ -44,7 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
         settings["strategy"] = arguments.strategy
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
-    config = finetune_config(with_overrides(settings, arguments.settings))
+    settings = with_overrides(settings, arguments.settings)
+    if settings["strategy"]["name"] == "auto":
+        torch.set_num_threads(arguments.threads)
+        choice = choose_strategy(settings)
+        print(choice.table() + "\n", flush=True)
+        settings = settings_for(settings, choice.name)
+    config = finetune_config(settings)
 
     def prepare(device: str | None) -> tuple[Any, str]:
         prepared = prepare_finetune(config, device=device)

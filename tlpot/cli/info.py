@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlpot.models import Potential, TrainedModel
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,47 +20,47 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 
-    from tlpot.models import content_hash, load
+    from tlpot.models import Ensemble, Potential, content_hash, load
 
     if arguments.json:
         from tlpot.models import describe
 
         print(json.dumps(describe(arguments.model), indent=2, ensure_ascii=False))
         return
-    potential = load(arguments.model, device="cpu")
-    card, architecture = potential.card, potential.architecture
-    n_weights = sum(p.numel() for p in potential.parameters())
+    model = load(arguments.model, device="cpu")
+    card = model.card
+    n_weights = sum(p.numel() for p in model.parameters())
     print(f"{card.name}: {card.description}" if card.description else card.name)
     rows: list[tuple[str, Any]] = [
-        ("levels", ", ".join(potential.levels)),
-        ("elements", " ".join(chemical_symbols[z] for z in potential.elements)),
-        ("cutoff", f"{potential.cutoff} Å x {architecture.n_layers} layers"),
-        (
-            "network",
-            f"{architecture.hidden_irreps}, l_max {architecture.l_max}, "
-            f"correlation {architecture.correlation}, {n_weights:,} weights",
-        ),
-        ("precision", str(potential.dtype).removeprefix("torch.")),
-        ("repulsion", "ZBL" if architecture.zbl else "none"),
-        ("charge, spin", "read" if architecture.charge_spin else "neutral singlets only"),
+        ("levels", ", ".join(model.levels)),
+        ("elements", " ".join(chemical_symbols[z] for z in model.elements)),
+        ("weights", f"{n_weights:,}"),
+        ("precision", str(model.dtype).removeprefix("torch.")),
+        ("uncertainty", _uncertainty(model)),
         ("licence", card.licence),
-        ("parent", card.parent or "none"),
         ("SHA-256", content_hash(arguments.model)),
         ("cite", card.citation or "see README.md"),
     ]
+    if isinstance(model, Potential):
+        architecture = model.architecture
+        rows[2:3] = [
+            ("cutoff", f"{model.cutoff} Å x {architecture.n_layers} layers"),
+            (
+                "network",
+                f"{architecture.hidden_irreps}, l_max {architecture.l_max}, "
+                f"correlation {architecture.correlation}, {n_weights:,} weights",
+            ),
+            ("repulsion", "ZBL" if architecture.zbl else "none"),
+            ("charge, spin", "read" if architecture.charge_spin else "neutral singlets only"),
+            ("parent", card.parent or "none"),
+        ]
     for key, value in rows:
         print(f"  {key:14}{value}")
-    for level in potential.levels:
-        energies = potential.references(level)
-        print(f"  E0 {level}: {card.references.get(level, 'origin not stated')}")
-        print(
-            "    "
-            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
-            + " eV"
-        )
-        for correction in potential.corrections(level):
-            print(f"  + {correction.info.kind} on {' + '.join(correction.info.blocks)}")
-            _print_tree(correction.info.fit, "    ")
+    if isinstance(model, Ensemble):
+        for k, member in enumerate(model.potentials(), start=1):
+            print(f"  member {k:<7}{member.card.name}: {member.card.description}")
+    if isinstance(model, Potential):
+        _print_references(model)
     for title, content in (
         ("data", card.dataset),
         ("metrics", card.metrics),
@@ -67,6 +70,36 @@ def run(arguments: argparse.Namespace) -> None:
         if content:
             print(f"  {title}")
             _print_tree(content, "    ")
+
+
+def _print_references(potential: Potential) -> None:
+    from ase.data import chemical_symbols
+
+    for level in potential.levels:
+        energies = potential.references(level)
+        print(f"  E0 {level}: {potential.card.references.get(level, 'origin not stated')}")
+        print(
+            "    "
+            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
+            + " eV"
+        )
+        for correction in potential.corrections(level):
+            print(f"  + {correction.info.kind} on {' + '.join(correction.info.blocks)}")
+            _print_tree(correction.info.fit, "    ")
+
+
+def _uncertainty(model: TrainedModel) -> str:
+    """Says at which levels the model knows its uncertainty, and how that was calibrated."""
+    from tlpot.models import uncertain
+
+    words = []
+    for level in model.levels:
+        found = uncertain(model.at(level))
+        if found is not None:
+            made = found.calibration
+            how = f"calibrated on {made.n_frames} frames" if made else "not calibrated"
+            words.append(f"{level} ({how})")
+    return ", ".join(words) or "none"
 
 
 def _print_tree(content: Any, indent: str) -> None:

@@ -15,7 +15,11 @@ from tlpot.errors import TLPotError
 SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
     "finetune": "transfer a model to another level of theory",
+    "curve": "learning curves: strategies against numbers of labels",
+    "plan": "how many labels to buy, from learning curves",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
+    "ensemble": "join models into one that knows its uncertainty",
+    "calibrate": "give a model an uncertainty, or bring it to scale",
     "data": "look at, check, translate and split datasets",
     "md": "molecular dynamics with a model",
     "models": "list, search and rank pretrained models",

@@ -7,8 +7,10 @@ from tlpot.data.dataset import Dataset as Dataset
 from tlpot.data.dataset import LabelKind as LabelKind
 from tlpot.data.dataset import LevelInfo as LevelInfo
 from tlpot.data.dataset import frames_of as frames_of
+from tlpot.data.filled import FilledDataset as FilledDataset
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels
+from tlpot.data.joined import JoinedDataset as JoinedDataset
 from tlpot.data.loader import Loader as Loader
 from tlpot.data.open import Source as Source
 from tlpot.data.open import open_dataset as open_dataset

@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import chemical_symbols
+from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -21,10 +22,20 @@ from tlpot.interfaces.refusal import (
     ForcesRefusedError,
     StressRefusedError,
 )
-from tlpot.interfaces.source import Model, PackedPotential, open_model
-from tlpot.models import LevelPotential, Potential, choose_device
+from tlpot.interfaces.source import Model, PackedModel, open_model
+from tlpot.models import (
+    LevelEnsemble,
+    LevelPotential,
+    Spread,
+    TrainedModel,
+    choose_device,
+    uncertain,
+)
 from tlpot.system import System
 from tlpot.verlet import VerletList
+
+STANDARD_DEVIATIONS = ("energy_std", "forces_std")
+"""Results of models that know their uncertainty; ASE has no names for them."""
 
 
 class TLPotCalculator(Calculator):
@@ -37,14 +48,20 @@ class TLPotCalculator(Calculator):
     Positions and sums over atoms are float64 in any precision of the network. float32 does for
     dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
 
+    A model that knows its uncertainty, see `tlpot.models.UncertainModel`, adds ``energy_std``
+    (eV) and ``forces_std`` ([n_atoms, 3], eV/Å) to the results. Those of the forces come
+    always with an ensemble; with a last-layer uncertainty or a Gaussian process they are
+    expensive and join in from the first time that they are asked for, as
+    ``calc.get_property("forces_std", atoms)``.
+
     Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
     call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
     not made here.
 
     Args:
-        model: a model file, the name of a shipped model, a `Potential`, or any `EnergyModel`.
-            A potential is copied, so that training it further does not change this calculator;
-            any other energy model is used as it is.
+        model: a model file, the name of a shipped model, a `Potential`, an `Ensemble`, or any
+            `EnergyModel`. A potential or ensemble is copied, so that training it further does
+            not change this calculator; any other energy model is used as it is.
         level: level of theory; may be left out when the model has just one.
         device: such as ``"cuda:1"``. None means, for a file or name, CUDA if there is one and
             else the CPU; for a potential, where it is; for another energy model, the CPU.
@@ -74,10 +91,12 @@ class TLPotCalculator(Calculator):
     ) -> None:
         super().__init__()
         self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
-        if isinstance(self._source, Potential):
-            given = isinstance(model, Potential | LevelPotential)
+        self._stress_wanted = self._forces_std_wanted = False
+        if isinstance(self._source, TrainedModel):
+            viewed = isinstance(model, LevelPotential | LevelEnsemble)
+            given = viewed or isinstance(model, TrainedModel)
             self._home = str(self._source.device) if given or device is not None else None
-            if isinstance(model, LevelPotential) and level is None:
+            if isinstance(model, LevelPotential | LevelEnsemble) and level is None:
                 level = model.level
         else:
             self._home = "cpu" if device is None else str(device)
@@ -85,12 +104,11 @@ class TLPotCalculator(Calculator):
                 raise self._no_levels()
         self._choose(level)
         self._pairs = self._list(skin)
-        self._stress_wanted = False
 
     def _choose(self, level: str | None) -> None:
         self._level: str | None
         self._model: EnergyModel
-        if isinstance(self._source, Potential):
+        if isinstance(self._source, TrainedModel):
             chosen = self._source.at(level)
             self._model, self._level, self.device = chosen, chosen.level, self._source.device
             self.parameters["level"] = chosen.level
@@ -98,6 +116,11 @@ class TLPotCalculator(Calculator):
             self._model, self._level = self._source, None
             self.device = choose_device(self._home)
         self._known = frozenset(self._model.elements)
+        self._uncertain = uncertain(self._model)
+        self.implemented_properties = list(type(self).implemented_properties)
+        if self._uncertain is not None:
+            derived = has_forces(self._model)
+            self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
 
     def _list(self, skin: float) -> VerletList:
         layout = layout_of(self._model)
@@ -125,7 +148,7 @@ class TLPotCalculator(Calculator):
 
     @level.setter
     def level(self, level: str) -> None:
-        if not isinstance(self._source, Potential):
+        if not isinstance(self._source, TrainedModel):
             raise self._no_levels()
         self._choose(level)
         self.reset()
@@ -177,7 +200,7 @@ class TLPotCalculator(Calculator):
         self.atoms = self._atoms_or(atoms).copy()
         system = self._system(self.atoms)
         with_forces = has_forces(self._model)
-        if not with_forces and {"forces", "stress"} & set(properties):
+        if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
             raise ForcesRefusedError(
                 "the model has energies only: a forest is piecewise constant in the positions. "
                 "For forces use a model made with strategy frozen-ridge or frozen-gp"
@@ -190,12 +213,18 @@ class TLPotCalculator(Calculator):
                     f"{system.pbc.tolist()}, cell {system.cell.tolist()}"
                 )
             self._stress_wanted = True
-        found = evaluate(
-            self._model,
-            self._pairs.graph(system),
-            forces=with_forces,
-            stress=self._stress_wanted and has_volume,
-        )
+        self._forces_std_wanted |= "forces_std" in properties
+        graph, stress = self._pairs.graph(system), self._stress_wanted and has_volume
+        spread: Spread | None = None
+        if self._uncertain is None:
+            found = evaluate(self._model, graph, forces=with_forces, stress=stress)
+        else:
+            found, spread = self._uncertain.predict(
+                graph,
+                forces=with_forces,
+                stress=stress,
+                forces_std=self._forces_std_wanted and with_forces,
+            )
         energy = float(found.energy)
         self.results = {
             "energy": energy,
@@ -206,6 +235,16 @@ class TLPotCalculator(Calculator):
             self.results["forces"] = found.forces.cpu().numpy()
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
+
+        if spread is not None:
+            self.results["energy_std"] = float(spread.energy_std)
+            if spread.forces_std is not None:
+                self.results["forces_std"] = spread.forces_std.cpu().numpy()
+
+    def export_properties(self) -> Properties:
+        """Returns the results that ASE has names for, which leaves out standard deviations."""
+        known = {k: v for k, v in self.results.items() if k not in STANDARD_DEVIATIONS}
+        return Properties(known)
 
     def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
@@ -248,14 +287,14 @@ class TLPotCalculator(Calculator):
         """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""
         state = self.__dict__.copy()
         state["_pairs"] = self._pairs.skin
-        if isinstance(self._source, Potential):
-            state["_source"] = PackedPotential.pack(self._source, self._home)
-        del state["_model"], state["device"]
+        if isinstance(self._source, TrainedModel):
+            state["_source"] = PackedModel.pack(self._source, self._home)
+        del state["_model"], state["_uncertain"], state["device"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if isinstance(self._source, PackedPotential):
+        if isinstance(self._source, PackedModel):
             self._source = self._source.unpack()
         self._choose(self._level)
         self._pairs = self._list(state["_pairs"])

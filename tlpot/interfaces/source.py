@@ -10,9 +10,17 @@ import torch
 
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
-from tlpot.models import LevelPotential, Potential, choose_device, from_bytes, load, to_bytes
+from tlpot.models import (
+    LevelEnsemble,
+    LevelPotential,
+    TrainedModel,
+    choose_device,
+    from_bytes,
+    load,
+    to_bytes,
+)
 
-Model = str | os.PathLike[str] | Potential | EnergyModel
+Model = str | os.PathLike[str] | TrainedModel | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -23,13 +31,14 @@ def open_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     kernels: str = "auto",
-) -> Potential | EnergyModel:
-    """Returns a potential of the caller's own, with frozen weights, or the energy model as it is.
+) -> TrainedModel | EnergyModel:
+    """Returns a model of the caller's own, with frozen weights, or the energy model as it is.
 
     Args:
-        model: a file, the name of a shipped model, a potential or another energy model.
-        device: for a potential; see `TLPotCalculator`.
-        dtype: for a potential; see `TLPotCalculator`.
+        model: a file, the name of a shipped model, a potential, an ensemble or another energy
+            model.
+        device: for a potential or ensemble; see `TLPotCalculator`.
+        dtype: for a potential or ensemble; see `TLPotCalculator`.
         kernels: for a file or name.
 
     Raises:
@@ -37,17 +46,17 @@ def open_model(
         ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
     precision = _precision(dtype)
-    if isinstance(model, LevelPotential):
+    if isinstance(model, LevelPotential | LevelEnsemble):
         model = model.potential
     if isinstance(model, str | os.PathLike):
         return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
-    if isinstance(model, Potential):
+    if isinstance(model, TrainedModel):
         target = None if device is None else choose_device(device)
         return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
     if not isinstance(model, EnergyModel):
         raise ConfigError(
             f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
-            "a Potential, or an object with the methods of tlpot.energy.EnergyModel"
+            "a Potential, an Ensemble, or an object with the methods of tlpot.energy.EnergyModel"
         )
     if precision is not None:
         raise ConfigError(
@@ -58,8 +67,8 @@ def open_model(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackedPotential:
-    """A potential without tensors: it crosses to processes and machines as plain bytes.
+class PackedModel:
+    """A trained model without tensors: it crosses to processes and machines as plain bytes.
 
     Attributes:
         content: of a model file.
@@ -72,28 +81,24 @@ class PackedPotential:
     device: str | None
 
     @classmethod
-    def pack(cls, potential: Potential, device: str | None) -> PackedPotential:
+    def pack(cls, model: TrainedModel, device: str | None) -> PackedModel:
         """Packs the weights, wherever they are."""
-        return cls(
-            content=to_bytes(potential),
-            kernels=potential.backbone.edges.kernels.name,
-            device=device,
-        )
+        return cls(content=to_bytes(model), kernels=model.kernels, device=device)
 
-    def unpack(self) -> Potential:
-        """Rebuilds the potential, with frozen weights.
+    def unpack(self) -> TrainedModel:
+        """Rebuilds the model, with frozen weights.
 
         Raises:
             ModelFileError: another version of tlpot or e3nn wrote the bytes.
-        ConfigError: the device does not exist here.
+            ConfigError: the device does not exist here.
             MissingExtraError: torch-scatter is not installed here.
         """
-        potential = from_bytes(self.content, kernels=self.kernels)
-        return _frozen(potential.to(choose_device(self.device)))
+        model = from_bytes(self.content, kernels=self.kernels)
+        return _frozen(model.to(choose_device(self.device)))
 
 
-def _frozen(potential: Potential) -> Potential:
-    return potential.eval().requires_grad_(False)
+def _frozen(model: TrainedModel) -> TrainedModel:
+    return model.eval().requires_grad_(False)
 
 
 def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:

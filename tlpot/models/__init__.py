@@ -12,6 +12,9 @@ from tlpot.models.catalogue import parse_elements as parse_elements
 from tlpot.models.correction import Correction as Correction
 from tlpot.models.correction import CorrectionInfo as CorrectionInfo
 from tlpot.models.device import choose_device as choose_device
+from tlpot.models.ensemble import Ensemble as Ensemble
+from tlpot.models.ensemble import LevelEnsemble as LevelEnsemble
+from tlpot.models.ensemble_file import ENSEMBLE_FORMAT as ENSEMBLE_FORMAT
 from tlpot.models.features import atomic_features as atomic_features
 from tlpot.models.features import check_blocks as check_blocks
 from tlpot.models.features import feature_blocks as feature_blocks
@@ -26,7 +29,17 @@ from tlpot.models.model_file import content_hash as content_hash
 from tlpot.models.model_file import describe as describe
 from tlpot.models.model_file import from_bytes as from_bytes
 from tlpot.models.model_file import load as load
+from tlpot.models.model_file import load_potential as load_potential
 from tlpot.models.model_file import save as save
 from tlpot.models.model_file import to_bytes as to_bytes
 from tlpot.models.potential import LevelPotential as LevelPotential
 from tlpot.models.potential import Potential as Potential
+from tlpot.models.rigidity import LastLayerRigidity as LastLayerRigidity
+from tlpot.models.rigidity import system_features as system_features
+from tlpot.models.spread import ONE_SIGMA as ONE_SIGMA
+from tlpot.models.spread import Calibration as Calibration
+from tlpot.models.spread import Spread as Spread
+from tlpot.models.spread import UncertainModel as UncertainModel
+from tlpot.models.spread import uncertain as uncertain
+from tlpot.models.trained import LevelModel as LevelModel
+from tlpot.models.trained import TrainedModel as TrainedModel

@@ -120,6 +120,11 @@ def catalogue(
 def _entry(source: str, path: Path) -> CatalogueEntry:
     try:
         metadata = describe(path)
+        if "members" in metadata:
+            raise ModelFileError(
+                "it is an ensemble, which cannot be fine-tuned; start from one of the potentials "
+                "that it was made from"
+            )
         architecture, card = metadata["architecture"], metadata["card"]
         return CatalogueEntry(
             source=source,

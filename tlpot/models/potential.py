@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from tlpot.energy import Properties, evaluate
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
@@ -19,35 +20,12 @@ from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
 from tlpot.models.correction import Correction
 from tlpot.models.features import select_features
-from tlpot.models.gaussian import GaussianCorrection
-from tlpot.nn.constant import DoubleBuffer
+from tlpot.models.gaussian import process_spread
+from tlpot.models.head import Head
+from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
+from tlpot.models.spread import Calibration, Spread
 from tlpot.nn.edges import Edges
-from tlpot.nn.readout import Readout
 from tlpot.nn.repulsion import ZBLRepulsion
-
-
-class Head(nn.Module):
-    """What belongs to one level of theory.
-
-    Args:
-        architecture: sizes.
-        references: E0 of each element, eV, in the order of ``architecture.elements``.
-        scale: see `Readout`.
-
-    Attributes:
-        corrections: closed-form regressors that add to the readout's energy; mostly none.
-    """
-
-    def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
-        super().__init__()
-        self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
-        self.readout = Readout(
-            n_layers=architecture.n_layers,
-            n_channels=architecture.n_channels,
-            n_hidden=architecture.readout_hidden,
-            scale=scale,
-        )
-        self.corrections = nn.ModuleList()
 
 
 class Potential(nn.Module):
@@ -136,6 +114,11 @@ class Potential(nn.Module):
         return self.backbone.species.device
 
     @property
+    def kernels(self) -> str:
+        """Name of the implementation of the sums, see `tlpot.kernels`."""
+        return self.backbone.edges.kernels.name
+
+    @property
     def layout(self) -> Layout:
         """How the pairs should be laid out: sorted for compiled kernels, which need no padding."""
         kernels, l_max = self.backbone.edges.kernels, self.architecture.l_max
@@ -182,6 +165,7 @@ class Potential(nn.Module):
             parent = name
         source = self.at(parent).level
         head = copy.deepcopy(self.head(source))
+        head.forget()
         values = _reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
         grown = copy.deepcopy(self)
@@ -196,10 +180,52 @@ class Potential(nn.Module):
         Raises:
             UnknownLevelError: no such level.
         """
-        name = self.at(level).level
+        return self.keeping((level,))
+
+    def keeping(self, levels: Sequence[str]) -> Potential:
+        """Returns a copy that has just these levels, in this order.
+
+        Raises:
+            UnknownLevelError: no such level.
+        """
+        names = [self.at(level).level for level in levels]
         kept = copy.deepcopy(self)
-        kept.levels, kept.heads = (name,), nn.ModuleList([kept.head(name)])
+        heads = [kept.head(name) for name in names]
+        kept.levels, kept.heads = tuple(names), nn.ModuleList(heads)
         return kept
+
+    def with_rigidity(self, level: str, rigidity: LastLayerRigidity) -> Potential:
+        """Returns a copy with the uncertainty of a level, by its canonical name, replaced.
+
+        Raises:
+            ConfigError: see `check_rigidity`.
+        """
+        self.check_rigidity(level)
+        grown = copy.deepcopy(self)
+        grown.head(level).rigidity = rigidity.to(self.device)
+        return grown
+
+    def check_rigidity(self, level: str) -> None:
+        """Checks that the energy of a level, by its canonical name, is that of its readout.
+
+        Raises:
+            ConfigError: the level has corrections, of which the last layer knows nothing.
+        """
+        kinds = [correction.info.kind for correction in self.corrections(level)]
+        if kinds:
+            raise ConfigError(
+                f"level {level!r} of model {self.card.name!r} has corrections in closed form "
+                f"({', '.join(kinds)}), of which a last-layer uncertainty would know nothing; "
+                "join several such models with 'tlpot ensemble', or use strategy frozen-gp, which "
+                "has standard deviations of its own"
+            )
+
+    def without_uncertainty(self) -> Potential:
+        """Returns a copy whose levels have no uncertainty, as any change of weights needs."""
+        plain = copy.deepcopy(self)
+        for level in plain.levels:
+            plain.head(level).forget()
+        return plain
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
         """Returns the index of each atom's element.
@@ -292,29 +318,65 @@ class LevelPotential:
             total = total + correction(features, species, graph.system_idx, graph.n_systems)
         return total
 
-    @torch.no_grad()
-    def energy_std(self, graph: AtomGraph) -> Tensor:
-        """Returns the standard deviation of a Gaussian process's energies, [n_systems], eV.
-
-        It is that of the process alone and is not calibrated.
+    def features(self, graph: AtomGraph) -> Tensor:
+        """Returns what the last weights of the readout multiply, [n_atoms, n_features], float64.
 
         Raises:
-            ConfigError: no Gaussian process is part of this level.
+            UnknownElementError, GeometryError: see `atomic_energies`.
+        """
+        _, scalars, _ = self.invariants(graph)
+        return self.potential.head(self.level).readout.features(scalars).double()
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether `predict` is possible: the head has a last-layer rigidity or a process."""
+        head = self.potential.head(self.level)
+        return head.rigidity is not None or head.process is not None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the standard deviations were scaled; None if they were not."""
+        rigidity = self.potential.head(self.level).rigidity
+        return None if rigidity is None else rigidity.calibration
+
+    def predict(
+        self,
+        graph: AtomGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        forces_std: bool = False,
+        calibrated: bool = True,
+    ) -> tuple[Properties, Spread]:
+        """Evaluates energies, derivatives and standard deviations; see `UncertainModel`.
+
+        The energies' take one more pass without derivatives, the forces' a pass of derivatives
+        for each feature. Those of a Gaussian process are of its labels and not calibrated.
+
+        Raises:
+            ConfigError: the level has no uncertainty, or no forces.
+            UnknownElementError, GeometryError: see `atomic_energies`.
         """
         head = self.potential.head(self.level)
-        processes = [c for c in head.corrections if isinstance(c, GaussianCorrection)]
-        if not processes:
+        if not self.has_uncertainty:
             raise ConfigError(
-                f"level {self.level} of model {self.potential.card.name!r} has no Gaussian "
-                "process to give a standard deviation; make one with strategy frozen-gp"
+                f"model {self.potential.card.name!r} has no uncertainty at level {self.level!r}; "
+                "'tlpot calibrate' gives it one"
             )
+        found = evaluate(self, graph, forces=forces or forces_std, stress=stress)
+        if head.process is not None:
+            return found, process_spread(head.process, self._process_inputs, graph, forces_std)
+        assert head.rigidity is not None
+        rigid = rigid_forces_std if forces_std else rigid_std
+        spread = rigid(head.rigidity, self.features, graph)
+        return found, spread.scaled(self.calibration if calibrated else None)
+
+    def _process_inputs(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns the features that the head's process reads, and the index of each element."""
+        head = self.potential.head(self.level)
+        assert head.process is not None
         species, scalars, _ = self.invariants(graph)
-        variance = graph.positions.new_zeros(graph.n_systems)
-        for process in processes:
-            features = select_features(scalars, head.readout, process.info.blocks)
-            std = process.energy_std(features, species, graph.system_idx, graph.n_systems)
-            variance = variance + std.square()
-        return variance.sqrt()
+        return select_features(scalars, head.readout, head.process.info.blocks), species
 
 
 def _reference_list(

@@ -38,19 +38,13 @@ class ChannelMLP(nn.Module):
         pairs = itertools.pairwise(widths)
         self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
 
+    def hidden(self, x: Tensor) -> Tensor:
+        """Maps [..., widths[0]] to what enters the last layer, [..., widths[-2]]."""
+        for k in range(len(self.layers) - 1):
+            # 1.6765 keeps the second moment of SiLU at one for normal input
+            x = nn.functional.silu(self.layers[k](x)) * 1.6765
+        return x
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., widths[0]] to [..., widths[-1]]."""
-        for k, layer in enumerate(self.layers):
-            x = layer(x if k == 0 else _activated(x))
-        return x
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """Maps [..., widths[0]] to what the last layer reads, [..., widths[-2]]."""
-        for layer in list(self.layers)[:-1]:
-            x = _activated(layer(x))
-        return x
-
-
-def _activated(x: Tensor) -> Tensor:
-    # 1.6765 keeps the second moment of SiLU at one for normal input
-    return nn.functional.silu(x) * 1.6765
+        return self.layers[-1](self.hidden(x))

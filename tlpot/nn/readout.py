@@ -36,3 +36,21 @@ class Readout(nn.Module):
         for linear, x in zip(self.linears, scalars[:-1], strict=True):
             energies = energies + linear(x)
         return energies[:, 0] * self.scale
+
+    def features(self, scalars: Sequence[Tensor]) -> Tensor:
+        """Returns what the last weights multiply, [n_atoms, n_features], scales included.
+
+        Linear layers come first, the network on the last layer at the end, as in `last_weights`;
+        the energies are ``features(scalars) @ last_weights()``.
+        """
+        layers = self._last_layers()
+        inputs = [*scalars[:-1], self.mlp.hidden(scalars[-1])]
+        parts = [x * layer.scale for layer, x in zip(layers, inputs, strict=True)]
+        return torch.cat(parts, dim=1) * self.scale
+
+    def last_weights(self) -> Tensor:
+        """Returns the weights that enter the energy linearly, [n_features]."""
+        return torch.cat([layer.weight[:, 0] for layer in self._last_layers()])
+
+    def _last_layers(self) -> list[ChannelLinear]:
+        return [*self.linears, self.mlp.layers[-1]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 
@@ -14,13 +15,14 @@ from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.levels import canonical_level, choose_level
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load
+from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
+from tlpot.pipeline.anchoring import anchor
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import Situation, Strategy, strategy, strategy_settings
+from tlpot.transfer import Lessons, Situation, Strategy, strategy, strategy_settings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,8 @@ class FinetuneConfig:
         strategy: name of the strategy, or a section with its ``name`` and its settings.
         output: the model file to write.
         source: level of the parent to start from; needed if it has several.
+        anchor: weight in the loss of the parent's forces, where the labels are energies only;
+            None for a small one, 0 for none.
         references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
             atoms as the dataset gives them, or those of the ``parent``.
         split: which frames are for what.
@@ -48,6 +52,7 @@ class FinetuneConfig:
     output: Path
     strategy: str | Mapping[str, Any] = "full"
     source: str | None = None
+    anchor: float | None = None
     references: ReferenceMethod = "fit"
     split: SplitSettings = field(default_factory=SplitSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -85,6 +90,9 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
 def _strategy(settings: Any) -> Strategy:
     if not isinstance(settings, str | Mapping):
         raise ConfigError(f"strategy must be a name or a section, not {settings!r}")
+    name = settings if isinstance(settings, str) else settings.get("name")
+    if name == "auto":
+        raise ConfigError("strategy 'auto' has to choose first; see tlpot.pipeline.choose_strategy")
     return strategy(settings)
 
 
@@ -113,7 +121,8 @@ def prepare_finetune(
     if config.output.exists() and config.output.samefile(library_file(config.parent)):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     chosen = _strategy(config.strategy)
-    parent = load(config.parent, device=device)
+    # an uncertainty belongs to the very weights that are about to change
+    parent = load_potential(config.parent, device=device).without_uncertainty()
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
@@ -130,6 +139,9 @@ def prepare_finetune(
         cache=config.output.with_suffix(".run") / "features",
     )
     lessons = chosen.lessons(situation)
+    others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
+    situation = replace(situation, others=others)
+    lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, config.training)
     references = find_references(
         config.references,
         lessons.dataset,
@@ -146,7 +158,8 @@ def prepare_finetune(
         levels=lessons.levels,
         dataset=lessons.dataset,
         split=lessons.split,
-        settings=config.training,
+        settings=replace(config.training, loss=loss),
+        given=situation.split,
         plan=TrainingPlan(
             rates=chosen.rates(start, level),
             release=chosen.release(start, level),
@@ -158,7 +171,8 @@ def prepare_finetune(
         recipe=to_mapping(config),
         finish=lambda potential: chosen.finish(potential, situation),
     )
-    report = preflight_report(job, references, pretrained=chosen.inherits, caution=chosen.caution)
+    caution = " ".join(filter(None, (chosen.caution, anchored)))
+    report = preflight_report(job, references, pretrained=chosen.inherits, caution=caution)
     return Prepared(job=job, report=report)
 
 
@@ -180,6 +194,15 @@ def finetune(
     return fit(
         prepared.job, processes or Processes(), resume=resume, overwrite=overwrite, show=show
     )
+
+
+def _energies(parent: Potential, lessons: Lessons, level: str) -> Mapping[int, float]:
+    """Returns E0 of another level that is learned: the parent's, or a fit."""
+    if level in parent.levels:
+        return parent.references(level)
+    train = np.unique(lessons.split.train)
+    frames = train[lessons.dataset.labelled(level)[train]]
+    return find_references("fit", lessons.dataset, frames, level, parent.elements).energies
 
 
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:

@@ -49,6 +49,7 @@ class Job:
         card: what is known about the model before training.
         recipe: the resolved configuration, kept in the card.
         finish: brings the trained model into the form that is saved.
+        given: the division of the user's frames, where `split` has others as well.
     """
 
     potential: Potential
@@ -61,6 +62,7 @@ class Job:
     card: ModelCard
     recipe: Mapping[str, Any]
     finish: Callable[[Potential], Potential] = lambda potential: potential
+    given: Split | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -125,6 +127,7 @@ def fit(
         OutputError: a file could not be written.
     """
     potential, split, settings = job.potential, job.split, job.settings
+    given = job.given or split
     if not len(split.validation):
         raise DataError("the split has no validation frames, which decide what weights are kept")
     if job.plan.rates:
@@ -193,14 +196,14 @@ def fit(
         dataset={
             "file": job.dataset.path.name,
             "content_hash": job.dataset.content_hash,
-            "split": {"by": split.by, "seed": split.seed, "train": len(split.train),
+            "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
                       "validation": len(split.validation), "test": len(split.test)},
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip
     if processes.is_first:
         save(potential, job.output)
-        split.save(job.run_dir / "split.json")
+        given.save(job.run_dir / "split.json")
         if not result.interrupted:
             _write(report, json.dumps(end.as_json(), indent=2))
     return Outcome(potential=potential, training=result, start=start, end=end, part=part)

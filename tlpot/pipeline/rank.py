@@ -21,7 +21,13 @@ from tqdm import tqdm
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.levels import choose_level
-from tlpot.models import CatalogueEntry, LevelPotential, check_blocks, feature_blocks, load
+from tlpot.models import (
+    CatalogueEntry,
+    LevelPotential,
+    check_blocks,
+    feature_blocks,
+    load_potential,
+)
 from tlpot.pipeline.clusters import structural_clusters
 from tlpot.pipeline.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -182,14 +188,18 @@ def _scores_of(
     cache: Path | None,
     device: str | torch.device | None,
 ) -> list[Score]:
-    potential = load(entry.source, device=device, dtype=torch.float64).requires_grad_(False)
+    potential = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
+        False
+    )
     sizes = feature_blocks(potential.architecture)
     choices = [*((block,) for block in sizes), check_blocks((), potential.architecture)]
     scores = []
     for source in potential.levels:
         model = potential.at(source)
         pooled = pooled_features(model, target.dataset, target.indices, list(sizes), cache=cache)
-        bare = load(entry.source, device=device, dtype=torch.float64).requires_grad_(False)
+        bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
+            False
+        )
         silence(bare, source)
         for on, used in (("residual", model), ("total", bare.at(source))):
             left = _leftover(target, used)

@@ -1,5 +1,9 @@
 """The training loop and its parts; none of them knows about transfer."""
 
+from tlpot.training.calibration import CalibrationReport as CalibrationReport
+from tlpot.training.calibration import calibrate as calibrate
+from tlpot.training.calibration import judge as judge
+from tlpot.training.calibration_picture import plot_calibration as plot_calibration
 from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
@@ -14,7 +18,10 @@ from tlpot.training.reference import ReferenceFit as ReferenceFit
 from tlpot.training.reference import fit_references as fit_references
 from tlpot.training.report import ErrorReport as ErrorReport
 from tlpot.training.report import error_report as error_report
+from tlpot.training.rigidity import fit_rigidity as fit_rigidity
 from tlpot.training.settings import LossSettings as LossSettings
 from tlpot.training.settings import TrainingSettings as TrainingSettings
 from tlpot.training.statistics import average_neighbors as average_neighbors
 from tlpot.training.statistics import force_scale as force_scale
+from tlpot.training.uncertain import Deviations as Deviations
+from tlpot.training.uncertain import deviations as deviations

@@ -1,5 +1,8 @@
 """Strategies: which weights start where, which of them move, and on what data."""
 
+from tlpot.transfer.law import Law as Law
+from tlpot.transfer.law import Measured as Measured
+from tlpot.transfer.law import fit_law as fit_law
 from tlpot.transfer.leftover import missing_energies as missing_energies
 from tlpot.transfer.leftover import silence as silence
 from tlpot.transfer.pooled import PooledFeatures as PooledFeatures

@@ -23,7 +23,7 @@ class FrozenGP(Strategy):
 
     The kernel compares the features of whole structures, summed over the atoms of each
     element. Forces follow by differentiation, but force labels are not used. The standard
-    deviation is `tlpot.models.LevelPotential.energy_std`.
+    deviations are those that `tlpot.models.LevelPotential.predict` gives.
 
     Attributes:
         blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.

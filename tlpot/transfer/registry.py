@@ -19,7 +19,9 @@ from tlpot.transfer.gradual import Gradual
 from tlpot.transfer.head import Head
 from tlpot.transfer.l2sp import L2SP
 from tlpot.transfer.lora import LoRA
+from tlpot.transfer.multihead import Multihead
 from tlpot.transfer.reinit import Reinit
+from tlpot.transfer.replay import Replay
 from tlpot.transfer.scratch import Scratch
 from tlpot.transfer.shift import Shift
 from tlpot.transfer.strategy import Strategy
@@ -28,6 +30,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
+        Replay, Multihead,
         FrozenRidge, FrozenGP, FrozenForest,
     )
 }  # fmt: skip

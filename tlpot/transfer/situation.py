@@ -21,6 +21,8 @@ class Situation:
         dataset: where the labels come from.
         split: its division; strategies look at the training frames only.
         seed: of weights that are drawn anew, and of samples.
+        others: E0 of the other levels that are learned, by level and atomic number, eV; those
+            of a level that the parent has are the parent's.
         cache: folder for what is costly to evaluate again; None to keep nothing.
     """
 
@@ -30,6 +32,7 @@ class Situation:
     dataset: Dataset
     split: Split
     seed: int = 0
+    others: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     cache: Path | None = None
 
 

@@ -1,0 +1,133 @@
+"""tlpot ensemble and tlpot calibrate, on toy members: the shipped model with noisy weights."""
+
+import json
+
+import pytest
+import torch
+
+from tlpot.cli import main
+from tlpot.data import make_split, open_dataset
+from tlpot.models import LIBRARY, Ensemble, ModelCard, load, load_potential, save
+
+DATA = str(LIBRARY / "tlpot-qm.h5")
+DFT = "wb97x/6-31g*"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three members and a split of some of the shipped frames."""
+    folder = tmp_path_factory.mktemp("members")
+    for seed in range(3):
+        member = load_potential("tlpot-tiny", device="cpu")
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in member.parameters():
+                weight += 1e-3 * torch.randn(weight.shape, generator=generator)
+        member.card = ModelCard(name=f"noise {seed}", licence="CC0-1.0")
+        save(member, folder / f"m{seed}.safetensors")
+    dataset = open_dataset([DATA], level=DFT)
+    make_split(dataset, by="random", validation=60, test=40, seed=0).save(folder / "split.json")
+    return folder
+
+
+@pytest.fixture
+def members(folder):
+    return [str(folder / f"m{seed}.safetensors") for seed in range(3)]
+
+
+def calibrated(folder, *arguments):
+    return [*arguments, DATA, "--level", DFT, "--split", str(folder / "split.json"),
+            "--device", "cpu"]  # fmt: skip
+
+
+def test_an_ensemble_is_made_calibrated_and_evaluated(folder, members, tmp_path, capsys):
+    plain, scaled = str(tmp_path / "plain.safetensors"), str(tmp_path / "scaled.safetensors")
+    assert main(["ensemble", *members, "-o", plain, "--device", "cpu"]) == 0
+    assert "not calibrated" in capsys.readouterr().out
+    picture, numbers = tmp_path / "picture.png", tmp_path / "numbers.json"
+    command = calibrated(folder, "calibrate", plain)
+    assert main([*command, "-o", scaled, "--plot", str(picture), "--json", str(numbers)]) == 0
+    out = capsys.readouterr().out
+    assert "from 60 frames" in out
+    assert "judged on 40 test frames" in out
+    assert picture.stat().st_size > 10_000
+    found = json.loads(numbers.read_text())
+    assert found["n_forces"] > 500
+    model = load(scaled, device="cpu")
+    assert isinstance(model, Ensemble)
+    assert model.at(DFT).calibration.factor == found["factor"]
+    assert model.card.metrics["uncertainty"][DFT]["n_frames"] == 60
+    assert main(["info", scaled]) == 0
+    out = capsys.readouterr().out
+    assert f"{DFT} (calibrated on 60 frames)" in out
+    assert "noise 2" in out
+    split = str(folder / "split.json")
+    evaluated = ["evaluate", scaled, DATA, "--level", DFT, "--split", split, "--device", "cpu"]
+    assert main(evaluated) == 0
+    assert "40 frames" in capsys.readouterr().out
+
+
+def test_making_and_calibrating_at_once_gives_the_same_file(folder, members, tmp_path):
+    first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
+    plain = str(tmp_path / "plain.safetensors")
+    command = ["ensemble", *members, "-o", str(first), "--calibrate"]
+    assert main(calibrated(folder, *command)) == 0
+    assert main(["ensemble", *members, "-o", plain, "--level", DFT, "--device", "cpu"]) == 0
+    assert main([*calibrated(folder, "calibrate", plain), "-o", str(again)]) == 0
+    assert first.read_bytes() == again.read_bytes()
+
+
+def test_a_single_model_gets_a_last_layer_uncertainty(folder, members, tmp_path, capsys):
+    output = tmp_path / "model.safetensors"
+    assert main([*calibrated(folder, "calibrate", members[0]), "-o", str(output)]) == 0
+    assert "from 60 frames" in capsys.readouterr().out
+    assert load(output, device="cpu").at(DFT).has_uncertainty
+    # what calibrated once can be calibrated again
+    second = tmp_path / "second.safetensors"
+    assert main([*calibrated(folder, "calibrate", str(output)), "-o", str(second)]) == 0
+    assert second.read_bytes() == output.read_bytes()
+
+
+def refused(capsys, arguments, *messages):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    for message in messages:
+        assert message in error
+
+
+def test_mistakes_are_refused(folder, members, tmp_path, capsys):
+    output = ["-o", str(tmp_path / "o.safetensors"), "--device", "cpu"]
+    refused(capsys, ["ensemble", members[0], *output], "two potentials or more")
+    refused(capsys, ["ensemble", members[0], members[0], *output], "have the same weights")
+    refused(capsys, ["ensemble", *members, "-o", members[0]], "is one of the members")
+    refused(capsys, ["ensemble", *members, *output, "--plot", "x.png"], "--plot does not apply")
+    refused(capsys, ["ensemble", *members, *output, "--level", "mp2"], "no level 'mp2'")
+    refused(
+        capsys, ["calibrate", members[0], DATA, "--level", DFT, *output],
+        "give the split of its training",
+    )  # fmt: skip
+    refused(
+        capsys, ["calibrate", "tlpot-tiny", DATA, "--level", DFT, *output],
+        "is what 'tlpot-tiny' was trained on",
+    )  # fmt: skip
+    refused(
+        capsys, [*calibrated(folder, "calibrate", "tlpot-tiny"), *output[:2]],
+        "is not the one that 'tlpot-tiny' was trained with", "validation 60",
+    )  # fmt: skip
+    refused(
+        capsys, [*calibrated(folder, "calibrate", members[0]), *output[:2], "--coverage", "0.999"],
+        "needs at least 999 calibration frames; there are 60",
+    )  # fmt: skip
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_ensembles_cannot_be_fine_tuned(members, tmp_path, capsys):
+    plain = str(tmp_path / "plain.safetensors")
+    assert main(["ensemble", *members, "-o", plain, "--device", "cpu"]) == 0
+    capsys.readouterr()
+    command = ["finetune", plain, DATA, "--level", "ccsd(t)/cbs(dt)"]
+    refused(
+        capsys,
+        [*command, "-o", str(tmp_path / "o.safetensors"), "--device", "cpu"],
+        "expected a single potential",
+    )

@@ -1,0 +1,54 @@
+"""Curves made of numbers from known laws; no model was trained for them."""
+
+import numpy as np
+
+from tlpot.pipeline.curve_record import Curve, CurvePoint, Series
+
+SIZES = (10, 20, 50, 100, 200, 500)
+
+
+def synthetic_series(
+    name, law, *, pretraining=5000, sizes=SIZES, seeds=3, spread=0.03, label=None, seed=0
+):
+    """A series whose energy MAE follows `law` (a function of the labels) with log-normal noise."""
+    rng = np.random.default_rng(seed)
+    points = []
+    for size in sizes:
+        for k in range(seeds):
+            error = float(law(size) * np.exp(spread * rng.standard_normal()))
+            points.append(
+                CurvePoint(
+                    key=f"{name}{size}-{k}",
+                    size=size,
+                    seed=k,
+                    start={"energy_mae": float(law(1)), "energy_rmse": 1.3 * float(law(1))},
+                    end={"energy_mae": error, "energy_rmse": 1.3 * error},
+                    seconds=1.0,
+                )
+            )
+    return Series(
+        label=label or name,
+        name=name,
+        strategy={"name": name},
+        parent="synthetic parent",
+        pretraining=pretraining,
+        points=tuple(points),
+    )
+
+
+def synthetic_curve(*series, level="ccsd(t)/synthetic", n_validation=10):
+    return Curve(
+        level=level, n_validation=n_validation, n_test=100, series=tuple(series), config={}
+    )  # fmt: skip
+
+
+def scratch(n):
+    return 4000 * n**-0.6 + 2
+
+
+def full(n):
+    return 500 * n**-0.5 + 2
+
+
+def joint(n_high, n_low):
+    return 20000 * n_high**-0.5 * n_low**-0.4 + 2

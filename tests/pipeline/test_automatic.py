@@ -1,0 +1,100 @@
+"""The choice of a strategy: by folds of the training frames, resumable, with its reason."""
+
+import numpy as np
+import pytest
+from shipped_levels import DFT
+
+from tlpot.errors import ConfigError
+from tlpot.pipeline import automatic, choose_strategy, finetune_config, settings_for
+
+AUTO = {"name": "auto", "folds": 2, "epochs": 2, "candidates": ["head", "full"]}
+
+
+def test_candidates_are_compared_with_the_shift_on_folds(settings):
+    choice = choose_strategy({**settings, "strategy": AUTO}, show=False)
+    assert set(choice.errors) == {"shift", "head", "full"}
+    assert choice.errors["shift"] == [1.0, 1.0]
+    means = {name: np.mean(row) for name, row in choice.errors.items()}
+    assert means[choice.name] <= min(means.values()) + np.std(
+        choice.errors[min(means, key=means.get)], ddof=1
+    ) / np.sqrt(2)
+    for word in (choice.name, "24 training frames", "head", "full"):
+        assert word in choice.table()
+
+
+def test_trials_are_kept(settings, monkeypatch):
+    first = choose_strategy({**settings, "strategy": AUTO}, show=False)
+    monkeypatch.setattr(automatic, "finetune", None)
+    again = choose_strategy({**settings, "strategy": AUTO}, show=False)
+    assert again == first
+    with pytest.raises(TypeError):
+        choose_strategy({**settings, "strategy": {**AUTO, "epochs": 3}}, show=False)
+
+
+def test_the_simplest_of_equals_is_taken(settings, monkeypatch):
+    errors = {"shift": 2.0, "head": 1.01, "full": 1.0}
+
+    def trial(trial, dataset, split, parts, k, folder):
+        return {"energy_per_atom_mae": errors[trial["strategy"]] * (1 + 0.1 * k)}
+
+    monkeypatch.setattr(automatic, "_errors", trial)
+    assert choose_strategy({**settings, "strategy": AUTO}, show=False).name == "full"
+    noise = iter((1.0, 1.0, 0.6, 0.4, 0.5, 0.45))
+    monkeypatch.setattr(
+        automatic, "_errors", lambda *arguments: {"energy_per_atom_mae": next(noise)}
+    )
+    choice = choose_strategy({**settings, "strategy": AUTO}, show=False)
+    assert choice.name == "head"
+    assert "simplest within one standard error" in choice.reason
+
+
+def test_too_few_frames(settings):
+    split = {**settings["split"], "train": 5}
+    choice = choose_strategy({**settings, "split": split, "strategy": AUTO}, show=False)
+    assert choice.name == "shift"
+    assert "5 training frames are too few" in choice.table()
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({**AUTO, "folds": 1}, "expected 2 or more"),
+        ({**AUTO, "candidates": ["ful"]}, "did you mean 'full'"),
+        ({**AUTO, "fold": 2}, "did you mean 'folds'"),
+    ],
+)
+def test_wrong_settings(settings, section, message):
+    with pytest.raises(ConfigError, match=message):
+        choose_strategy({**settings, "strategy": section}, show=False)
+
+
+def test_a_configuration_cannot_hold_auto(settings):
+    with pytest.raises(ConfigError, match="has to choose first"):
+        finetune_config({**settings, "strategy": "auto"})
+
+
+def test_the_closed_form_is_a_candidate_that_makes_no_steps(settings):
+    section = {**AUTO, "candidates": ["frozen-ridge"]}
+    anchored = {**settings, "anchor": 1e-3, "strategy": section}
+    choice = choose_strategy(anchored, show=False)
+    assert set(choice.errors) == {"shift", "frozen-ridge"}
+    assert np.mean(choice.errors["frozen-ridge"]) < 1.0
+    chosen = settings_for(anchored, "frozen-ridge")
+    assert chosen["training"] == {}
+    assert finetune_config(chosen).anchor is None
+    trained = settings_for(anchored, "full", epochs=7)
+    assert trained["training"] == {**settings["training"], "epochs": 7}
+    assert trained["anchor"] == 1e-3
+
+
+@pytest.mark.parametrize("n", [12, 200])
+def test_it_is_tried_by_default(n):
+    assert automatic._candidates(n)[0] == "frozen-ridge"
+    assert automatic.SIMPLEST_FIRST.index("frozen-ridge") == 1
+
+
+def test_a_candidate_that_cannot_be_compared_is_refused(settings):
+    pytest.importorskip("sklearn")
+    section = {**AUTO, "candidates": ["frozen-forest"]}
+    with pytest.raises(ConfigError, match="'frozen-forest' has no forces_mae"):
+        choose_strategy({**settings, "level": DFT, "strategy": section}, show=False)

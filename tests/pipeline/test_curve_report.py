@@ -1,0 +1,90 @@
+"""Tables, laws, worth and pictures of synthetic curves."""
+
+import json
+
+import pytest
+from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
+
+from tlpot.errors import ConfigError
+from tlpot.pipeline.curve_picture import plot_curve
+from tlpot.pipeline.curve_record import load_curve
+from tlpot.pipeline.curve_report import analyse, save_reports
+
+
+@pytest.fixture
+def curve():
+    return synthetic_curve(synthetic_series("scratch", scratch), synthetic_series("full", full))
+
+
+def test_the_laws_are_those_of_the_numbers(curve):
+    report = analyse(curve, "energy_mae")
+    assert report.laws["scratch"].exponent().value == pytest.approx(0.6, abs=0.05)
+    assert report.laws["full"].exponent().value == pytest.approx(0.5, abs=0.05)
+    (first, *_) = report.worths["full"]
+    truth = (4000 / (full(10) - 2)) ** (1 / 0.6) - 10
+    assert first.extra == pytest.approx(truth, rel=0.2)
+    assert "scratch" not in report.worths
+
+
+def test_the_tables_say_what_was_measured(curve):
+    text = analyse(curve, "energy_mae").text()
+    for words in ("energy MAE in meV", "100 test frames", "10 more are for validation", "±",
+                  "α 0.", "worth", "extra labels"):  # fmt: skip
+        assert words in text
+
+
+def test_forecasts_are_compared_with_what_was_left_out(curve):
+    report = analyse(curve, "energy_mae", up_to=100)
+    assert [(f.label, f.size) for f in report.forecasts] == [
+        ("scratch", 200), ("scratch", 500), ("full", 200), ("full", 500),
+    ]  # fmt: skip
+    for row in report.forecasts:
+        assert row.forecast[0] == pytest.approx(row.measured, rel=0.3)
+        assert row.forecast[1] <= row.measured <= row.forecast[2]
+    assert "measured" in report.text()
+    assert "inside" in report.text()
+
+
+def test_two_sizes_give_a_table_and_no_law():
+    curve = synthetic_curve(synthetic_series("full", full, sizes=(10, 20)))
+    report = analyse(curve, "energy_mae")
+    assert "three or more sizes" in report.unfitted["full"]
+    assert "cannot be said by laws: the curve has no 'scratch'" in report.text()
+
+
+def test_a_flat_scratch_says_nothing_of_worth():
+    flat = synthetic_series("scratch", lambda n: 1000.0, spread=0.2)
+    report = analyse(synthetic_curve(flat, synthetic_series("full", full)), "energy_mae")
+    assert report.worths == {}
+    text = report.text()
+    assert "does not surely fall" in text
+    assert "measured: full, 10 labels" in text
+    assert "beat scratch with 500 labels" in text
+
+
+def test_an_unknown_error_is_refused(curve):
+    with pytest.raises(ConfigError, match="did you mean 'energy_mae'"):
+        analyse(curve, "energy_mea")
+    with pytest.raises(ConfigError, match="forces_mae"):
+        analyse(curve, "forces_mae")
+
+
+def test_files(curve, tmp_path):
+    reports = {q: analyse(curve, q) for q in curve.quantities()}
+    save_reports(reports, tmp_path)
+    content = json.loads((tmp_path / "laws.json").read_text())
+    assert content["energy_mae"]["laws"]["full"]["exponents"]["labels"]["low"] < 0.5
+    assert "energy RMSE" in (tmp_path / "report.txt").read_text()
+    curve.save(tmp_path)
+    assert load_curve(tmp_path) == curve
+
+
+def test_the_picture_is_drawn_with_and_without_laws(tmp_path):
+    short = synthetic_series("lora", lambda n: 300 * n**-0.4, sizes=(10, 20), seeds=1)
+    curve = synthetic_curve(
+        synthetic_series("scratch", scratch), synthetic_series("full", full), short
+    )  # fmt: skip
+    plot_curve({q: analyse(curve, q) for q in curve.quantities()}, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    plot_curve({"energy_mae": analyse(curve, "energy_mae")}, tmp_path / "curve.pdf")
+    assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")

@@ -1,0 +1,83 @@
+"""`tlpot plan CURVE_DIR --cost-ratio 1000 --target 0.05 --budget 1e6`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument("curve", help="folder that tlpot curve wrote")
+    parser.add_argument("--quantity", default="energy_mae", help="which error (energy_mae)")
+    parser.add_argument(
+        "--target", metavar="ERROR", help="error to reach, in eV and Å: 0.05, or 50meV"
+    )
+    parser.add_argument("--budget", type=float, help="to be spent, in prices of a cheap label")
+    parser.add_argument(
+        "--cost-ratio", type=float, help="price of an expensive label in cheap ones"
+    )
+    parser.add_argument("--sunk", action="store_true", help="the pretraining is paid already")
+    parser.add_argument(
+        "--have", type=int, default=0, help="expensive labels that are there already"
+    )
+    parser.add_argument(
+        "--pretraining", metavar="DIR",
+        help="curve of the low level itself (tlpot curve with strategy scratch)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--fit-up-to", type=int, metavar="N",
+        help="fit sizes up to N only and compare the forecasts with the larger ones",
+    )  # fmt: skip
+    parser.add_argument("--json", help="file for all numbers")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Plans."""
+    from tlpot.atomic_file import atomic_file
+    from tlpot.errors import ConfigError
+    from tlpot.pipeline.budget import Terms
+    from tlpot.pipeline.curve_record import load_curve
+    from tlpot.pipeline.curve_report import analyse
+    from tlpot.pipeline.plan import make_plan
+
+    curve = load_curve(Path(arguments.curve))
+    if arguments.fit_up_to is not None:
+        if arguments.target or arguments.budget:
+            raise ConfigError("--fit-up-to tests the forecasts; it does not go with a plan")
+        print(analyse(curve, arguments.quantity, up_to=arguments.fit_up_to).text())
+        return
+    if arguments.cost_ratio is None:
+        raise ConfigError("--cost-ratio is needed: how many cheap labels one expensive one costs")
+    terms = Terms(
+        cost_ratio=arguments.cost_ratio,
+        target=None if arguments.target is None else _milli(arguments.target),
+        budget=arguments.budget,
+        sunk=arguments.sunk,
+        have=arguments.have,
+    )
+    pretraining = load_curve(Path(arguments.pretraining)) if arguments.pretraining else None
+    plan = make_plan(curve, arguments.quantity, terms, pretraining=pretraining)
+    print(plan.text())
+    if arguments.json:
+        with atomic_file(arguments.json) as temporary:
+            text = json.dumps(plan.as_json(), indent=1, ensure_ascii=False)
+            temporary.write_text(text, encoding="utf-8")
+
+
+def _milli(text: str) -> float:
+    """Reads an error in eV, or with a unit, and returns it in meV."""
+    from tlpot.errors import ConfigError
+
+    number, factor = text.strip(), 1e3
+    for unit, size in (("meV", 1.0), ("eV", 1e3)):
+        if number.endswith(unit):
+            number, factor = number.removesuffix(unit), size
+            break
+    try:
+        return float(number) * factor
+    except ValueError:
+        raise ConfigError(
+            f"--target is {text!r}; expected a number in eV (or eV/Å), or one such as 50meV"
+        ) from None

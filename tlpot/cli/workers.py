@@ -1,0 +1,86 @@
+"""Processes and Dask workers that share the points of a curve."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+
+from tlpot.errors import ConfigError, MissingExtraError
+
+
+@contextmanager
+def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
+    """Yields an executor, or None for this process alone.
+
+    Args:
+        n: processes, of one thread each.
+        dask: address of a Dask scheduler, ``local`` for a cluster of `n` processes on this
+            machine, or None.
+
+    Raises:
+        ConfigError: there are no workers, or there is no scheduler at the address.
+        MissingExtraError: Dask is not installed.
+    """
+    if n < 1:
+        raise ConfigError(f"--workers is {n}, expected 1 or more")
+    if dask is not None:
+        with _dask(n, dask) as executor:
+            yield executor
+    elif n == 1:
+        yield None
+    else:
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        with ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker) as pool:
+            yield pool
+
+
+def _start_worker() -> None:
+    """Runs in a new process before torch is loaded there."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Ctrl-C reaches all processes of a terminal; a training in progress asks for it again, to
+    # write its checkpoint
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from tlpot.cli.allocation import keep_freed_memory
+
+    keep_freed_memory()
+    _one_thread()
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@contextmanager
+def _dask(n: int, address: str) -> Iterator[Executor]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise MissingExtraError("dask.distributed", "dask", "--dask") from error
+    if address == "local":
+        with (
+            LocalCluster(
+                n_workers=n, threads_per_worker=1, processes=True, dashboard_address=None
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            client.run(_one_thread)
+            with client.get_executor() as executor:
+                yield executor
+        return
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"--dask {address}: no scheduler answers there ({error}); give the address that "
+            "'dask scheduler' prints, such as tcp://10.0.0.1:8786, or 'local'"
+        ) from error
+    with client:
+        client.run(_one_thread)
+        with client.get_executor() as executor:
+            yield executor

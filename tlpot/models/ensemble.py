@@ -1,0 +1,235 @@
+"""Several potentials of the same levels as one: their mean, and how far they are apart."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor, nn
+
+from tlpot.energy import Properties, evaluate
+from tlpot.errors import ConfigError
+from tlpot.graph import AtomGraph, Layout
+from tlpot.levels import choose_level
+from tlpot.models.card import ModelCard
+from tlpot.models.potential import LevelPotential, Potential
+from tlpot.models.spread import Calibration, Spread
+
+
+class Ensemble(nn.Module):
+    """The mean of potentials that were trained with other seeds or on other subsets.
+
+    Args:
+        members: two or more, with the same levels, elements, precision and device.
+
+    Attributes:
+        levels: names of the levels of theory, in the order of the first member.
+        card: provenance.
+
+    Raises:
+        ConfigError: too few members, members that do not fit together, or twice the same.
+    """
+
+    def __init__(self, members: Sequence[Potential]) -> None:
+        super().__init__()
+        _check(members)
+        self.members = nn.ModuleList(members)
+        self.levels = members[0].levels
+        self.card = ModelCard()
+        self.calibrations = nn.ModuleDict()
+
+    def potentials(self) -> list[Potential]:
+        """Returns the members."""
+        return list(self.members)  # type: ignore[arg-type]
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list that serves all members, Å."""
+        return max(member.cutoff for member in self.potentials())
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the members know."""
+        return self.potentials()[0].elements
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the networks."""
+        return self.potentials()[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.potentials()[0].device
+
+    @property
+    def kernels(self) -> str:
+        """Name of the implementation of the sums, see `tlpot.kernels`."""
+        return self.potentials()[0].kernels
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out: as the members like it, if they agree."""
+        layouts = {member.layout for member in self.potentials()}
+        return layouts.pop() if len(layouts) == 1 else "auto"
+
+    def at(self, level: str | None = None) -> LevelEnsemble:
+        """Returns the energy model of one level of theory; it shares the weights.
+
+        Raises:
+            UnknownLevelError: no such level, or none was named and there are several.
+        """
+        return LevelEnsemble(self, choose_level(level, self.levels, f"model {self.card.name!r}"))
+
+    def calibration(self, level: str) -> Calibration | None:
+        """Returns the calibration of a level by its canonical name; None if there is none."""
+        found = dict(self.calibrations.named_children())
+        return found.get(str(self.levels.index(level)))  # type: ignore[return-value]
+
+    def with_calibration(self, level: str, calibration: Calibration) -> Ensemble:
+        """Returns a copy with the calibration of a level, by its canonical name, replaced."""
+        grown = copy.deepcopy(self)
+        grown.calibrations[str(self.levels.index(level))] = calibration.to(self.device)
+        return grown
+
+
+class LevelEnsemble:
+    """An ensemble at one level of theory: an energy model that can tell its uncertainty.
+
+    Attributes:
+        potential: the ensemble.
+        level: canonical name.
+    """
+
+    has_uncertainty = True
+
+    def __init__(self, potential: Ensemble, level: str) -> None:
+        self.potential, self.level = potential, level
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å."""
+        return self.potential.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the members know."""
+        return self.potential.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self.potential.potentials()[0].architecture.charge_spin
+
+    @property
+    def layout(self) -> Layout:
+        """See `Ensemble.layout`."""
+        return self.potential.layout
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energies of all members can be differentiated in the positions."""
+        return all(member.has_forces for member in self._members())
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the spread was scaled; None if it was not."""
+        return self.potential.calibration(self.level)
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns the mean energy of each atom, [n_atoms], eV, float64.
+
+        Raises:
+            UnknownElementError, GeometryError: see `LevelPotential.atomic_energies`.
+        """
+        return torch.stack([m.atomic_energies(graph) for m in self._members()]).mean(dim=0)
+
+    def predict(
+        self,
+        graph: AtomGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        forces_std: bool = False,
+        calibrated: bool = True,
+    ) -> tuple[Properties, Spread]:
+        """Evaluates every member once: means, and standard deviations with ddof = 1.
+
+        Those of the forces cost nothing and come whenever there are forces; the mean of the
+        forces is the force of the mean energy. See `UncertainModel` for the arguments.
+
+        Raises:
+            UnknownElementError, GeometryError: see `LevelPotential.atomic_energies`.
+        """
+        derived = forces or forces_std
+        found = [evaluate(m, graph, forces=derived, stress=stress) for m in self._members()]
+
+        energies = torch.stack([f.energies for f in found])
+        totals = torch.stack([f.energy for f in found])
+        slopes = torch.stack([f.forces for f in found if f.forces is not None]) if derived else None
+        strains = torch.stack([f.stress for f in found if f.stress is not None]) if stress else None
+        means = Properties(
+            energy=totals.mean(dim=0),
+            energies=energies.mean(dim=0),
+            forces=None if slopes is None else slopes.mean(dim=0),
+            stress=None if strains is None else strains.mean(dim=0),
+        )
+        spread = Spread(
+            energy_std=totals.std(dim=0), forces_std=None if slopes is None else slopes.std(dim=0)
+        )
+        return means, spread.scaled(self.calibration if calibrated else None)
+
+    def _members(self) -> list[LevelPotential]:
+        return [member.at(self.level) for member in self.potential.potentials()]
+
+
+def _check(members: Sequence[Potential]) -> None:
+    if len(members) < 2:
+        raise ConfigError(
+            f"an ensemble needs two potentials or more, found {len(members)}; a single one can "
+            "get a last-layer uncertainty from 'tlpot calibrate'"
+        )
+    first = members[0]
+    for k, member in enumerate(members[1:], start=2):
+        for what, mine, other in (
+            ("levels", sorted(first.levels), sorted(member.levels)),
+            ("elements", _symbols(first.elements), _symbols(member.elements)),
+            ("precision", first.dtype, member.dtype),
+            ("device", first.device, member.device),
+            (
+                "charge_spin",
+                first.architecture.charge_spin,
+                member.architecture.charge_spin,
+            ),
+        ):
+            if mine != other:
+                raise ConfigError(
+                    f"member 1 ({first.card.name}) and member {k} ({member.card.name}) cannot "
+                    f"form an ensemble: {what} {mine} and {other} differ. Train the members "
+                    "alike, apart from their seeds"
+                )
+        twins = (j for j, m in enumerate(members[: k - 1], start=1) if _same(m, member))
+        if (twin := next(twins, None)) is not None:
+            raise ConfigError(
+                f"members {twin} and {k} of the ensemble ({member.card.name}) have the same "
+                "weights, which would understate the uncertainty; leave one out, or train it "
+                "with another seed"
+            )
+
+
+def _same(one: Potential, other: Potential) -> bool:
+    a, b = _fitted(one), _fitted(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _fitted(potential: Potential) -> dict[str, Tensor]:
+    """Returns all that was learned but E0: weights, and corrections in closed form."""
+    state = potential.state_dict()
+    corrections = {name: tensor for name, tensor in state.items() if ".corrections." in name}
+    return {**dict(potential.named_parameters()), **corrections}
+
+
+def _symbols(numbers: tuple[int, ...]) -> str:
+    return " ".join(chemical_symbols[z] for z in numbers)

@@ -1,0 +1,91 @@
+"""Ensembles in one safetensors file: the members' tensors behind a prefix each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tlpot.config import parse
+from tlpot.errors import ConfigError, ModelFileError
+from tlpot.models.card import ModelCard
+from tlpot.models.ensemble import Ensemble
+from tlpot.models.model_file import (
+    FORMAT,
+    FORMAT_VERSION,
+    FORMATS,
+    FileFormat,
+    card_mapping,
+    read_calibration,
+    read_potential,
+    upgraded,
+    write_potential,
+)
+
+ENSEMBLE_FORMAT = "tlpot-ensemble"
+ENSEMBLE_VERSION = 1
+
+
+def _write(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    members = []
+    tensors: dict[str, Tensor] = {}
+    for k, member in enumerate(ensemble.potentials()):
+        described, weights = write_potential(member)
+        described["format_version"] = FORMAT_VERSION
+        # when and with what a member was made is worth more than when it was put here
+        described["card"]["versions"] = dict(member.card.versions)
+        members.append(described)
+        tensors |= {f"members.{k}.{name}": tensor for name, tensor in weights.items()}
+    for name, tensor in ensemble.calibrations.state_dict().items():
+        tensors[f"calibrations.{name}"] = tensor.cpu().contiguous()
+    metadata = {
+        "members": members,
+        "levels": list(ensemble.levels),
+        "card": card_mapping(ensemble.card),
+    }
+    return metadata, tensors
+
+
+def _read(
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None,
+    kernels: str,
+) -> Ensemble:
+    try:
+        described = list(metadata["members"])
+        card = parse(ModelCard, metadata["card"], name)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ModelFileError(f"{name}: the ensemble's description is damaged: {error}") from error
+    rest = dict(tensors)
+    members = []
+    for k, description in enumerate(described):
+        prefix = f"members.{k}."
+        keys = [key for key in rest if key.startswith(prefix)]
+        weights = {key.removeprefix(prefix): rest.pop(key) for key in keys}
+        title = f"{name}, member {k + 1}"
+        newest = upgraded(FORMAT, description, title)
+        members.append(read_potential(newest, weights, title, dtype, kernels))
+    try:
+        ensemble = Ensemble(members)
+    except ConfigError as error:
+        raise ModelFileError(f"{name} is damaged: {error}") from error
+    ensemble.card = card
+    for k in range(len(ensemble.levels)):
+        prefix = f"calibrations.{k}."
+        calibration = read_calibration(rest, prefix, name)
+        if calibration is not None:
+            ensemble.calibrations[str(k)] = calibration
+            for key in calibration.state_dict():
+                rest.pop(f"{prefix}{key}")
+    if rest:
+        raise ModelFileError(f"{name} has unknown weights {sorted(rest)[:3]} for an ensemble")
+    return ensemble
+
+
+FORMATS[ENSEMBLE_FORMAT] = FileFormat(
+    version=ENSEMBLE_VERSION, kind=Ensemble, write=_write, read=_read, upgrades={}
+)

@@ -1,0 +1,141 @@
+"""Standard deviations of predictions, and how they are brought to scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from tlpot.energy import EnergyModel, Properties
+from tlpot.errors import ConfigError
+from tlpot.graph import AtomGraph
+from tlpot.nn.constant import DoubleBuffer
+
+ONE_SIGMA = 0.683
+"""Coverage of one standard deviation of a normal distribution."""
+
+
+class Calibration(nn.Module):
+    """Split-conformal scaling: |error| ≤ factor · σ for a stated share of new frames.
+
+    With scores |error| / σ of n held-out frames, the factor for a coverage c is their
+    ⌈(n + 1) c⌉-th smallest (Vovk, Gammerman, Shafer, doi:10.1007/b106715; for scores scaled by
+    an uncertainty: Angelopoulos and Bates, doi:10.1561/2200000101, section 2.3). A further
+    frame that is exchangeable with them is then covered with a probability of at least c.
+
+    Args:
+        scores: [n_frames], in any order.
+        coverage: which coverage the standard deviations that are reported stand for.
+
+    Raises:
+        ConfigError: a score is negative or not finite, or the coverage is outside (0, 1) or
+            needs more frames.
+    """
+
+    def __init__(self, scores: Tensor, coverage: float = ONE_SIGMA) -> None:
+        super().__init__()
+        if scores.dim() != 1 or not bool(((scores >= 0) & scores.isfinite()).all()):
+            raise ConfigError("the scores of a calibration must be finite and not negative")
+        self.scores = DoubleBuffer(scores.double().sort().values)
+        self.coverage = DoubleBuffer(torch.tensor(coverage, dtype=torch.float64))
+        self.interval(coverage)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames that it was made from."""
+        return len(self.scores.value)
+
+    @property
+    def factor(self) -> float:
+        """What one raw standard deviation is multiplied by."""
+        return self.interval(float(self.coverage.value))
+
+    def interval(self, coverage: float) -> float:
+        """Returns the factor k for which E ± k σ, σ as the model gives it raw, has a coverage.
+
+        Raises:
+            ConfigError: the coverage is outside (0, 1), or beyond what so few frames can tell.
+        """
+        if not 0.0 < coverage < 1.0:
+            raise ConfigError(f"coverage is {coverage}, expected a fraction between 0 and 1")
+        # a product such as 19 · 0.95 + 0.95 that should be whole may come out a little above
+        rank = math.ceil((self.n_frames + 1) * coverage - 1e-9)
+        if rank > self.n_frames:
+            needed = math.ceil(coverage / (1.0 - coverage) - 1e-9)
+            raise ConfigError(
+                f"a coverage of {coverage:g} needs at least {needed} calibration frames; there "
+                f"are {self.n_frames}. Calibrate on more frames, or ask for less coverage"
+            )
+        return float(self.scores.value[max(rank, 1) - 1])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread:
+    """Standard deviations of what a model predicts for a batch.
+
+    Attributes:
+        energy_std: [n_systems], eV.
+        forces_std: [n_atoms, 3], eV/Å, or None when not computed.
+    """
+
+    energy_std: Tensor
+    forces_std: Tensor | None = None
+
+    def scaled(self, calibration: Calibration | None) -> Spread:
+        """Returns the spread times a calibration's factor; None leaves it as it is.
+
+        Energies and forces share the factor: scaling the deviations of a distribution of
+        potentials from its mean scales those of their derivatives alike (Imbalzano et al.,
+        doi:10.1063/5.0036522).
+        """
+        if calibration is None:
+            return self
+        factor, forces = calibration.factor, self.forces_std
+        return Spread(
+            energy_std=self.energy_std * factor,
+            forces_std=None if forces is None else forces * factor,
+        )
+
+
+@runtime_checkable
+class UncertainModel(EnergyModel, Protocol):
+    """An energy model that can say how sure it is."""
+
+    @property
+    def has_uncertainty(self) -> bool:
+        """Whether `predict` is possible; a potential may lack what it takes."""
+        ...
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the standard deviations are scaled."""
+        ...
+
+    def predict(
+        self,
+        graph: AtomGraph,
+        *,
+        forces: bool = True,
+        stress: bool = False,
+        forces_std: bool = False,
+        calibrated: bool = True,
+    ) -> tuple[Properties, Spread]:
+        """Evaluates energies, derivatives and their standard deviations.
+
+        Args:
+            graph: the batch, built with at least the model's cutoff.
+            forces: compute −∂E/∂r.
+            stress: compute ∂E/∂ε / V.
+            forces_std: whether standard deviations of forces are wanted; a model to which they
+                are free may give them anyway.
+            calibrated: apply the calibration, if there is one.
+        """
+        ...
+
+
+def uncertain(model: EnergyModel) -> UncertainModel | None:
+    """Returns the model if it can tell its uncertainty, else None."""
+    return model if isinstance(model, UncertainModel) and model.has_uncertainty else None

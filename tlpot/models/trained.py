@@ -1,0 +1,84 @@
+"""What every model that is kept in a file has in common, so that calculators take them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tlpot.energy import EnergyModel
+from tlpot.graph import Layout
+from tlpot.models.card import ModelCard
+
+
+class LevelModel(EnergyModel, Protocol):
+    """A trained model at one level of theory."""
+
+    @property
+    def level(self) -> str:
+        """Canonical name."""
+        ...
+
+
+@runtime_checkable
+class TrainedModel(Protocol):
+    """A torch module with energies at one or more levels of theory."""
+
+    card: ModelCard
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Canonical names of the levels of theory."""
+        ...
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        ...
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    @property
+    def kernels(self) -> str:
+        """Name of the implementation of the sums, see `tlpot.kernels`."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out."""
+        ...
+
+    def at(self, level: str | None = None) -> LevelModel:
+        """Returns the energy model of a level; None if there is just one."""
+        ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Moves or casts, as torch modules do."""
+        ...
+
+    def eval(self) -> Self:
+        """As torch modules do."""
+        ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """As torch modules do."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
+        """As torch modules do."""
+        ...

@@ -1,0 +1,221 @@
+"""The strategy that suits the data, by k-fold errors of a few candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.config import parse
+from tlpot.data import Dataset, Split
+from tlpot.errors import ConfigError
+from tlpot.levels import choose_level
+from tlpot.models import content_hash
+from tlpot.pipeline.finetune import FinetuneConfig, finetune, finetune_config
+from tlpot.transfer import STRATEGY_NAMES, strategy
+
+SIMPLEST_FIRST = ("shift", "frozen-ridge", "head", "gain", "lora", "discriminative", "full")
+FEW = 30
+"""Training frames below which strategies that move few weights are tried as well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Automatic:
+    """Settings of ``strategy=auto``.
+
+    Attributes:
+        candidates: names of strategies; empty for what suits the number of frames.
+        folds: parts into which the training frames are divided.
+        epochs: of each trial; None for those of the training itself.
+    """
+
+    candidates: tuple[str, ...] = ()
+    folds: int = 3
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:
+            raise ConfigError(f"folds is {self.folds}, expected 2 or more")
+        if self.epochs is not None and self.epochs < 1:
+            raise ConfigError(f"epochs is {self.epochs}, expected 1 or more")
+        for name in self.candidates:
+            strategy(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        name: of the strategy.
+        errors: by candidate, one for each fold: the mean of the errors of energies (per atom)
+            and forces, each relative to ``shift``'s.
+        reason: why, in words.
+    """
+
+    name: str
+    errors: Mapping[str, list[float]]
+    reason: str
+
+    def table(self) -> str:
+        """Returns the errors and the reason as text."""
+        lines = ["strategy=auto: error relative to new reference energies alone, by fold"]
+        for name, row in self.errors.items():
+            cells = "".join(f"{value:8.3f}" for value in row)
+            lines.append(f"  {name:16}{cells}   mean {np.mean(row):.3f}")
+        return "\n".join([*lines, self.reason])
+
+
+def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice:
+    """Tries candidates on folds of the training frames; held-out frames are not looked at.
+
+    Trials are kept in the run folder, so what was interrupted goes on where it stopped. Of the
+    candidates whose error is within one standard error of the smallest, the simplest is taken.
+
+    Args:
+        settings: of a fine-tuning whose strategy is ``auto``.
+        show: whether to show a progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the settings, the parent or the data.
+    """
+    section = settings.get("strategy", "auto")
+    options = {} if isinstance(section, str) else {k: v for k, v in section.items() if k != "name"}
+    chosen = parse(Automatic, options, "strategy auto")
+    plain = finetune_config({**settings, "strategy": "full"})
+    dataset = plain.data.open()
+    level = choose_level(plain.level, dataset.levels, str(dataset.path))
+    split = plain.split.divide(dataset, level)
+    n = len(split.train)
+    if n < 3 * chosen.folds:
+        return Choice(
+            name="shift", errors={},
+            reason=f"chosen: shift, because {n} training frames are too few to compare anything "
+            f"else in {chosen.folds} folds",
+        )  # fmt: skip
+    names = chosen.candidates or _candidates(n)
+    names = tuple(dict.fromkeys(("shift", *names)))
+    found: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
+    folder = plain.output.with_suffix(".run") / "auto"
+    make_folder(folder)
+    parts = _folds(dataset, split, chosen.folds)
+    for name, k in tqdm(
+        [(name, k) for name in names for k in range(len(parts))], disable=not show, desc="trials"
+    ):
+        trial = settings_for(settings, name, epochs=chosen.epochs)
+        found[name].append(_errors(trial, dataset, split, parts, k, folder))
+    relative = {
+        name: [_relative(name, row, base) for row, base in zip(rows, found["shift"], strict=True)]
+        for name, rows in found.items()
+    }
+    best = min(relative, key=lambda name: float(np.mean(relative[name])))
+    spread = np.std(relative[best], ddof=1) / np.sqrt(len(parts))
+    limit = float(np.mean(relative[best]) + spread)
+    good = [name for name in relative if np.mean(relative[name]) <= limit]
+    rank = {name: k for k, name in enumerate((*SIMPLEST_FIRST, *STRATEGY_NAMES))}
+    simplest = min(good, key=lambda name: rank[name])
+    reason = f"chosen: {simplest}, with the smallest error"
+    if simplest != best:
+        reason = (
+            f"chosen: {simplest}, the simplest within one standard error ({spread:.3f}) of {best}"
+        )
+    return Choice(name=simplest, errors=relative, reason=f"{reason}, from {n} training frames")
+
+
+def _candidates(n: int) -> tuple[str, ...]:
+    few = ("gain", "lora") if n < FEW else ("lora", "discriminative")
+    return ("frozen-ridge", "head", *few, "full")
+
+
+def settings_for(
+    settings: Mapping[str, Any], name: str, *, epochs: int | None = None
+) -> dict[str, Any]:
+    """Returns the settings of a fine-tuning with a strategy that was tried or chosen.
+
+    Settings of gradient steps are left out if the strategy makes none.
+
+    Args:
+        settings: of a fine-tuning whose strategy is ``auto``.
+        name: of the strategy.
+        epochs: in place of those of `settings`, where the strategy trains.
+    """
+    settings = dict(settings)
+    training = dict(settings.get("training", {}))
+    if epochs is not None:
+        training["epochs"] = epochs
+    if strategy(name).recipe is None:
+        training = {k: v for k, v in training.items() if k == "seed"}
+        settings.pop("anchor", None)
+    return {**settings, "strategy": name, "training": training}
+
+
+def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int64]]:
+    """Divides the training frames, whole molecules where the split does so and there are enough."""
+    rng = np.random.default_rng([split.seed, 7])
+    groups = dataset.group_idx[split.train]
+    if split.by == "molecule" and len(np.unique(groups)) >= n_folds:
+        shares = np.array_split(rng.permutation(np.unique(groups)), n_folds)
+        return [split.train[np.isin(groups, share)] for share in shares]
+    return np.array_split(rng.permutation(split.train), n_folds)
+
+
+def _errors(
+    trial: Mapping[str, Any],
+    dataset: Dataset,
+    split: Split,
+    parts: list[NDArray[np.int64]],
+    k: int,
+    folder: Path,
+) -> Mapping[str, float]:
+    rest = np.concatenate([part for j, part in enumerate(parts) if j != k])
+    order = np.random.default_rng([split.seed, 8, k]).permutation(rest)
+    n_validation = max(1, len(rest) // 5)
+    division = replace(
+        split,
+        train=np.sort(order[n_validation:]),
+        validation=np.sort(order[:n_validation]),
+        test=np.sort(parts[k]),
+    )
+    described = {key: value for key, value in trial.items() if key not in ("output", "split")}
+    identity = json.dumps(
+        [described, content_hash(str(trial["parent"])), division.test.tolist(),
+         division.train.tolist(), split.content_hash],
+        sort_keys=True, default=str,
+    )  # fmt: skip
+    file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
+    if file.exists():
+        kept: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    with TemporaryDirectory() as place:
+        division.save(Path(place) / "split.json")
+        config: FinetuneConfig = finetune_config(
+            {
+                **trial,
+                "split": {"file": str(Path(place) / "split.json")},
+                "output": str(Path(place) / "trial.safetensors"),
+            }
+        )
+        overall = dict(finetune(config, show=False).end.overall)
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(overall), encoding="utf-8")
+    return overall
+
+
+def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> float:
+    kinds = [k for k in ("energy_per_atom_mae", "forces_mae") if k in base]
+    missing = [k for k in kinds if k not in row]
+    if missing:
+        raise ConfigError(
+            f"strategy auto: candidate {name!r} has no {missing[0]}, which the others are "
+            "compared by; leave it out of strategy.candidates"
+        )
+    return float(np.mean([row[k] / base[k] for k in kinds]))

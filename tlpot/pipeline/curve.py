@@ -1,0 +1,173 @@
+"""Learning curves: nested subsets x strategies x seeds on one split, resumable and parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.config import to_mapping
+from tlpot.errors import ConfigError
+from tlpot.pipeline.curve_config import CurveConfig
+from tlpot.pipeline.curve_point import PointTask, read_point, run_point
+from tlpot.pipeline.curve_record import Curve, CurvePoint, Failure, Series
+from tlpot.pipeline.curve_tasks import CurveTasks, curve_tasks, write_split
+
+Results = dict[str, dict[str, Any]]
+"""Contents of point files by key."""
+
+
+def run_curve(
+    config: CurveConfig,
+    *,
+    executor: Executor | None = None,
+    in_flight: int | None = None,
+    device: torch.device | str | None = None,
+    show: bool = True,
+) -> Curve:
+    """Measures what is not there yet and writes ``curve.json``.
+
+    Each point is written by its worker as soon as it is known, so that nothing is lost by an
+    interruption. A point that fails is reported and the others go on.
+
+    Args:
+        config: what to measure.
+        executor: runs the points, on other machines too if they see the same files; None for
+            one after the other in this process. It is not shut down.
+        in_flight: points handed to the executor at a time; None for all. With as many as there
+            are workers, Ctrl-C has none left waiting in the executor.
+        device: see `tlpot.load`.
+        show: whether to show a progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the parents, the data or the settings; nothing has
+            been measured then.
+        KeyboardInterrupt: ``curve.json`` has what was measured until then.
+    """
+    if in_flight is not None and in_flight < 1:
+        raise ConfigError(f"in_flight is {in_flight}, expected 1 or more")
+    plan = curve_tasks(config, device=device)
+    make_folder(config.output)
+    with atomic_file(config.output / "config.yaml") as temporary:
+        text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
+    plan.split.save(config.output / "split.json")
+    tasks = {task.key: task for series in plan.series for task in series.tasks}
+    found = {key: read_point(task) for key, task in tasks.items()}
+    results: Results = {key: content for key, content in found.items() if content is not None}
+    todo = [task for key, task in tasks.items() if key not in results]
+    todo.sort(key=lambda task: (task.seed, task.size))  # a first look at everything comes early
+    for task in todo:
+        write_split(plan.split, task, config.subsets)
+    errors: dict[str, str] = {}
+    total = sum(task.updates for task in tasks.values())
+    with tqdm(total=total, disable=not show, unit="update", unit_scale=True) as bar:
+        bar.initial = bar.n = total - sum(task.updates for task in todo)
+        _announce(bar, results, tasks, errors)
+        try:
+            for task, outcome in _outcomes(todo, executor, in_flight):
+                if isinstance(outcome, Exception):
+                    errors[task.key] = f"{type(outcome).__name__}: {outcome}"
+                else:
+                    results[task.key] = outcome
+                bar.update(task.updates)
+                _announce(bar, results, tasks, errors)
+        finally:
+            curve = _assemble(config, plan, results, errors)
+            curve.save(config.output)
+    return curve
+
+
+def _announce(
+    bar: tqdm[Any], results: Results, tasks: dict[str, PointTask], errors: dict[str, str]
+) -> None:
+    failed = f", {len(errors)} failed" if errors else ""
+    bar.set_description(f"{len(results)} of {len(tasks)} points{failed}")
+
+
+def _outcomes(
+    todo: list[PointTask], executor: Executor | None, in_flight: int | None
+) -> Iterator[tuple[PointTask, dict[str, Any] | Exception]]:
+    """Yields each task with its result or what went wrong, as they come."""
+    if executor is None:
+        for task in todo:
+            try:
+                yield task, run_point(task)
+            except Exception as error:
+                yield task, error
+        return
+    waiting = list(reversed(todo))
+    running: dict[Future[dict[str, Any]], PointTask] = {}
+    try:
+        while waiting or running:
+            while waiting and (in_flight is None or len(running) < in_flight):
+                task = waiting.pop()
+                try:
+                    running[executor.submit(run_point, task)] = task
+                except (BrokenExecutor, RuntimeError) as error:  # a worker died, or shut down
+                    yield task, error
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                try:
+                    outcome: dict[str, Any] | Exception = future.result()
+                except Exception as error:
+                    outcome = error
+                yield task, outcome
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _assemble(
+    config: CurveConfig, plan: CurveTasks, results: Results, errors: dict[str, str]
+) -> Curve:
+    series, failures, n_missing = [], [], 0
+    for line in plan.series:
+        points = []
+        for task in line.tasks:
+            if task.key in results:
+                points.append(_point(task, results[task.key]))
+                continue
+            n_missing += 1
+            if task.key in errors:
+                failures.append(
+                    Failure(
+                        label=line.label, size=task.size, seed=task.seed, error=errors[task.key]
+                    )
+                )
+        series.append(
+            Series(
+                label=line.label,
+                name=line.contender.label,
+                strategy=line.contender.strategy,
+                parent=line.parent.name,
+                pretraining=line.parent.labels,
+                points=tuple(points),
+            )
+        )
+    return Curve(
+        level=plan.level,
+        n_validation=len(plan.split.validation),
+        n_test=len(plan.split.test),
+        series=tuple(series),
+        failures=tuple(failures),
+        n_missing=n_missing,
+        config=to_mapping(config),
+    )
+
+
+def _point(task: PointTask, content: dict[str, Any]) -> CurvePoint:
+    return CurvePoint(
+        key=task.key,
+        size=task.size,
+        seed=task.seed,
+        start=content["start"],
+        end=content["end"],
+        seconds=content["seconds"],
+    )

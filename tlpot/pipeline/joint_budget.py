@@ -1,0 +1,247 @@
+"""How to divide a budget between cheap and expensive labels, by a law of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError, DataError
+from tlpot.pipeline.budget import Terms, range_notes
+from tlpot.pipeline.curve_record import Curve, Series
+from tlpot.transfer.law import Estimate, Law, Measured, fit_law
+from tlpot.transfer.purchase import best_split, cheapest_labels
+
+Array = NDArray[np.float64]
+FACTORS = ("labels", "pretraining labels")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JointLaw:
+    """err = D n_high^-α n_low^-β + C of one strategy.
+
+    Attributes:
+        label: of the strategy.
+        law: in expensive and cheap labels.
+        assumption: what was assumed rather than measured; empty if nothing was.
+    """
+
+    label: str
+    law: Law
+    assumption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Division:
+    """Expensive and cheap labels, and what they cost and bring.
+
+    Attributes:
+        label: of the strategy.
+        aim: ``budget`` or ``target``.
+        high: expensive labels for training, in all.
+        low: cheap labels, in all.
+        cost: of what has to be bought.
+        error: with them.
+        alone: for a budget, the errors of spending all on ``expensive`` or on ``cheap`` labels
+            beside what there is; empty where one of them would be nothing.
+        notes: what should not be believed too easily.
+    """
+
+    label: str
+    aim: str
+    high: Estimate
+    low: Estimate
+    cost: Estimate
+    error: Estimate
+    alone: dict[str, float]
+    notes: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers."""
+        return {
+            "label": self.label,
+            "aim": self.aim,
+            "expensive labels": self.high.as_json(),
+            "cheap labels": self.low.as_json(),
+            "cost": self.cost.as_json(),
+            "error": self.error.as_json(),
+            "alone": self.alone,
+            "notes": list(self.notes),
+        }
+
+
+def measured_laws(curve: Curve, quantity: str) -> tuple[list[JointLaw], dict[str, str]]:
+    """Fits the joint law of each strategy that was measured with several parents.
+
+    Returns:
+        The laws, and why a strategy with more than one parent has none.
+    """
+    by_strategy: dict[str, list[Series]] = {}
+    for series in curve.series:
+        if not series.is_scratch:
+            by_strategy.setdefault(series.name, []).append(series)
+    found, left_out = [], {}
+    for label, lines in by_strategy.items():
+        if len(lines) < 2:
+            continue
+        unknown = [s.parent for s in lines if s.pretraining is None]
+        if unknown:
+            left_out[label] = f"the card of {unknown[0]} does not give its number of labels"
+            continue
+        data = [
+            Measured(sizes=(m.sizes[0], float(s.pretraining or 0)), errors=m.errors)
+            for s in lines
+            for m in s.measured(quantity)
+        ]
+        try:
+            law = fit_law(data, factors=FACTORS)
+        except DataError as error:
+            left_out[label] = str(error)
+            continue
+        if law.falls:
+            found.append(JointLaw(label=label, law=law))
+        else:
+            left_out[label] = law.notes[0]
+    return found, left_out
+
+
+def assumed_laws(curve: Curve, pretraining: Curve, quantity: str) -> list[JointLaw]:
+    """Joins each transfer's law with the slope of the pretraining's own learning curve.
+
+    The low level's error falls as n_low^-β; that the transferred error falls likewise is an
+    assumption, and a hopeful one: Hoffmann et al. find it to fall more slowly with the
+    pretraining's size than with that of the expensive data. Several parents measure it.
+
+    Raises:
+        ConfigError: both curves are of the same level.
+        DataError: the pretraining has no law.
+    """
+    if pretraining.level == curve.level:
+        raise ConfigError(f"the curve of the pretraining is at {curve.level}, as is the transfer")
+    pretraining.check_quantity(quantity)
+    cheap = pretraining.scratch
+    if cheap is None:
+        raise DataError("the curve of the pretraining has no series of strategy 'scratch'")
+    slope = fit_law(cheap.measured(quantity), floor=False)
+    if not slope.falls:
+        raise DataError(f"the curve of the pretraining: {slope.notes[0]}")
+    beta = slope.exponent().value
+    found = []
+    for series in curve.series:
+        if series.is_scratch or series.pretraining is None:
+            continue
+        try:
+            law = fit_law(series.measured(quantity))
+        except DataError:
+            continue
+        if law.falls:
+            joined = _join(law, slope, float(series.pretraining))
+            text = (
+                "that the error falls with the cheap labels as the low level's own does "
+                f"(n^-{beta:.2g}) is assumed; a curve over several parents measures it"
+            )
+            found.append(JointLaw(label=series.label, law=joined, assumption=text))
+    return found
+
+
+def _join(high: Law, low: Law, n_low: float) -> Law:
+    def join(a: Array, b: Array) -> Array:
+        log_d = a[:, 0] + b[:, 1] * np.log(n_low)
+        return np.column_stack([log_d, a[:, 1], b[:, 1], a[:, 2]])
+
+    samples = None
+    if high.samples is not None and low.samples is not None:
+        samples = join(high.samples, low.samples)  # drawn independently of each other
+    return Law(
+        factors=FACTORS,
+        parameters=join(high.parameters[None], low.parameters[None])[0],
+        samples=samples,
+        ranges=(high.ranges[0], low.ranges[0]),
+        notes=(*high.notes, *low.notes),
+    )
+
+
+def divide_budget(
+    joint: JointLaw, budget: float, terms: Terms, n_validation: int, have_low: float
+) -> Division:
+    """Returns the labels that minimise the error.
+
+    Args:
+        joint: the law.
+        budget: to be spent, in cheap labels.
+        terms: prices, and expensive labels that are there.
+        n_validation: expensive labels besides those for training.
+        have_low: cheap labels that are paid already.
+
+    Raises:
+        ConfigError: the budget does not even pay the validation labels.
+    """
+    law, ratio = joint.law, terms.cost_ratio
+    have = max(0, terms.have - n_validation)
+    free = budget - ratio * max(0, n_validation - terms.have)
+    if free <= 0:
+        raise ConfigError(
+            f"a budget of {budget:g} does not pay the {n_validation} labels for validation, "
+            f"which cost {ratio * n_validation:g}"
+        )
+    paid = {"have_high": float(have), "have_low": have_low}
+    high, low = (v[0] for v in best_split(law.parameters[None], free, ratio, **paid))
+    drawn: Sequence[Array | None] = (None, None)
+    if law.samples is not None:
+        drawn = best_split(law.samples, free, ratio, **paid)
+    alone = {}
+    if have_low > 0:
+        alone["expensive"] = float(law.predict(have + free / ratio, have_low))
+    if have > 0:
+        alone["cheap"] = float(law.predict(have, have_low + free))
+    return Division(
+        label=joint.label,
+        aim="budget",
+        high=Estimate.of(float(high), drawn[0]),
+        low=Estimate.of(float(low), drawn[1]),
+        cost=Estimate(value=budget, low=budget, high=budget),
+        error=law.estimate(float(high), float(low)),
+        alone=alone,
+        notes=tuple(_notes(joint, float(high), float(low))),
+    )
+
+
+def divide_target(
+    joint: JointLaw, target: float, terms: Terms, n_validation: int, have_low: float
+) -> Division:
+    """Returns the labels that reach an error at least cost; see `divide_budget`."""
+    law, ratio = joint.law, terms.cost_ratio
+    have = max(0, terms.have - n_validation)
+    extra = ratio * max(0, n_validation - terms.have)
+
+    def buy(parameters: Array) -> tuple[Array, Array, Array]:
+        high, low = cheapest_labels(parameters, target, ratio, have_high=have, have_low=have_low)
+        cost = ratio * np.maximum(high - have, 0) + np.maximum(low - have_low, 0) + extra
+        return high, low, cost
+
+    values = [float(v[0]) for v in buy(law.parameters[None])]
+    drawn = (None, None, None) if law.samples is None else buy(law.samples)
+    high, low, cost = (Estimate.of(v, d) for v, d in zip(values, drawn, strict=True))
+    notes = _notes(joint, high.value, low.value)
+    if not np.isfinite(high.value):
+        notes.append(f"the target lies below the error the law tends to, C = {law.floor.value:.3g}")
+    return Division(
+        label=joint.label,
+        aim="target",
+        high=high,
+        low=low,
+        cost=cost,
+        error=Estimate(value=target, low=target, high=target),
+        alone={},
+        notes=tuple(notes),
+    )
+
+
+def _notes(joint: JointLaw, high: float, low: float) -> list[str]:
+    notes = [joint.assumption] if joint.assumption else []
+    for size, measured, name in zip((high, low), joint.law.ranges, FACTORS, strict=True):
+        notes += range_notes(size, measured, name)
+    return notes

@@ -1,0 +1,105 @@
+"""All levels of theory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from tlpot.errors import ConfigError, UnknownLevelError, nearest
+from tlpot.levels import canonical_level
+from tlpot.models import Potential
+from tlpot.transfer.recipe import SMALL_RATE, Recipe
+from tlpot.transfer.replay import repeated
+from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.strategy import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multihead(Strategy):
+    """One body learns several levels of the dataset jointly, each with a readout of its own.
+
+    Cheap labels with forces hold the body while few expensive ones, perhaps energies only,
+    teach the difference. Frames that lack the new level are used too, except those of the
+    validation and test sets (and other frames of their molecules, if the data is divided by
+    molecule).
+
+    Attributes:
+        levels: the other levels; empty for all that the dataset has.
+        weight: of each other level in the loss, relative to the new one.
+        share: frames with a label of the new level are repeated until they are at least this
+            share of an epoch.
+    """
+
+    name: ClassVar[str] = "multihead"
+    summary: ClassVar[str] = "all levels learned jointly, starting from"
+    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    keeps_levels: ClassVar[bool] = True
+
+    levels: tuple[str, ...] = ()
+    weight: float = 1.0
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < 1e6:
+            raise ConfigError(f"weight is {self.weight}, expected a positive number")
+        if not 0 < self.share < 1:
+            raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
+
+    def lessons(self, situation: Situation) -> Lessons:
+        """Returns all frames that may be learned from.
+
+        Raises:
+            ConfigError: the dataset has no other level.
+            UnknownLevelError: it does not have one of `levels`.
+        """
+        dataset, split, level = situation.dataset, situation.split, situation.level
+        others = tuple(map(canonical_level, self.levels)) or tuple(
+            name for name in dataset.levels if name != level
+        )
+        for name in others:
+            if name not in dataset.levels:
+                raise UnknownLevelError(
+                    f"{dataset.path} has no level {name!r}{nearest(name, dataset.levels)}"
+                )
+            if name == level:
+                raise ConfigError(f"strategy.levels names {level}, which is learned anyway")
+        if not others:
+            raise ConfigError(
+                f"{dataset.path} has labels at {level} only, so there is nothing to learn "
+                "jointly; use 'replay', which takes the other labels from the parent"
+            )
+        labelled = np.any([dataset.labelled(name) for name in others], axis=0)
+        held = np.concatenate([split.validation, split.test])
+        labelled[held] = False
+        labelled[split.train] = False
+        if "molecule" in split.by:
+            whole = held if split.by == "molecule" else split.test
+            labelled &= ~np.isin(dataset.group_idx, dataset.group_idx[whole])
+        extra = np.flatnonzero(labelled)
+        train = np.concatenate([repeated(split.train, len(extra), self.share), extra])
+        return Lessons(
+            dataset=dataset,
+            split=replace(split, train=train),
+            levels=(level, *others),
+            weights=dict.fromkeys(others, self.weight),
+        )
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns a potential with a readout for each level.
+
+        A level that the parent has keeps its readout; others inherit the source level's.
+        """
+        potential = situation.parent.with_level(
+            situation.level, references, parent=situation.source
+        )
+        for name, energies in situation.others.items():
+            kept = name if name in situation.parent.levels else situation.source
+            potential = potential.with_level(name, energies, parent=kept)
+        return potential.keeping((situation.level, *situation.others))
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """Everything moves."""
+        return {name: 1.0 for name, _ in potential.named_parameters()}

@@ -1,0 +1,121 @@
+"""Fine-tuning that rehearses the old level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, FilledDataset, JoinedDataset, open_dataset
+from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.models import Potential, level_parameters
+from tlpot.transfer.pseudo_labels import pseudo_labels
+from tlpot.transfer.recipe import SMALL_RATE, Recipe
+from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.strategy import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay(Strategy):
+    """Old and new level are learned together, so that the old one is not forgotten.
+
+    Old labels are the parent's own predictions (pseudo-labels) for the training frames, or
+    frames of the data that it was trained on. Both levels are kept, and the errors of the old
+    one are reported with every validation: with pseudo-labels, on the validation frames.
+
+    Attributes:
+        files: source data; none for pseudo-labels.
+        spec: layout of the source data, if it is not tlpot's own.
+        frames: number of frames taken from the source data, at random; not without `files`.
+        weight: of the old level in the loss, relative to the new one.
+        share: frames with a label of the new level are repeated until they are at least this
+            share of an epoch; not without `files`.
+    """
+
+    name: ClassVar[str] = "replay"
+    summary: ClassVar[str] = "all weights fine-tuned, rehearsing the old level, from"
+    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    keeps_levels: ClassVar[bool] = True
+
+    files: tuple[Path, ...] = ()
+    spec: str | None = None
+    frames: int | None = None
+    weight: float = 1.0
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            for name in ("spec", "frames", "share"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(
+                        f"{name} does not apply without files: the old labels are then the "
+                        "parent's predictions for the training frames"
+                    )
+        if not 0 < self.weight < 1e6:
+            raise ConfigError(f"weight is {self.weight}, expected a positive number")
+        if self.frames is not None and self.frames < 1:
+            raise ConfigError(f"frames is {self.frames}, expected 1 or more")
+        if self.share is not None and not 0 < self.share < 1:
+            raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
+
+    def lessons(self, situation: Situation) -> Lessons:
+        """Returns the data with labels of both levels.
+
+        Raises:
+            DataError: the source data cannot be read, or has no frame with a label.
+            UnknownLevelError: the source data does not have the parent's level.
+        """
+        split, source = situation.split, situation.source
+        levels = (situation.level, source)
+        weights = {source: self.weight}
+        if not self.files:
+            seen = np.concatenate([split.train, split.validation])
+            found = pseudo_labels(situation.parent, source, situation.dataset, seen)
+            filled = FilledDataset(situation.dataset, source, seen, found, replace=True)
+            return Lessons(dataset=filled, split=split, levels=levels, weights=weights)
+        old = open_dataset(list(self.files), self.spec, level=source)
+        if source not in old.levels:
+            raise DataError(
+                f"{old.path} has no labels at the parent's level {source!r}"
+                f"{nearest(source, old.levels)}"
+            )
+        joined = JoinedDataset([situation.dataset, old])
+        rehearsed = len(situation.dataset) + self._chosen(old, situation)
+        train = repeated(split.train, len(rehearsed), 0.1 if self.share is None else self.share)
+        split = replace(split, train=np.concatenate([train, rehearsed]))
+        return Lessons(dataset=joined, split=split, levels=levels, weights=weights)
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """Everything moves, the old level's readout too."""
+        names = {n for other in potential.levels for n in level_parameters(potential, other)}
+        return {n: 1.0 for n, _ in potential.named_parameters() if n in names}
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the parent with its source level and the new one."""
+        return super().start(
+            replace(situation, parent=situation.parent.only(situation.source)), references
+        )
+
+    def _chosen(self, old: Dataset, situation: Situation) -> NDArray[np.int64]:
+        labelled = np.flatnonzero(old.labelled(situation.source))
+        foreign = set(old.elements) - set(situation.parent.elements)
+        if foreign:
+            raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
+        if not len(labelled):
+            raise DataError(f"{old.path}: no frame has an energy at {situation.source}")
+        n = len(labelled) if self.frames is None else self.frames
+        if n > len(labelled):
+            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(labelled)} frames "
+                            f"with an energy at {situation.source}")  # fmt: skip
+        order = np.random.default_rng([situation.seed, 3]).permutation(labelled)
+        return np.sort(order[:n])
+
+
+def repeated(frames: NDArray[np.int64], n_others: int, share: float) -> NDArray[np.int64]:
+    """Returns `frames` as many times as it takes for them to be a share of all."""
+    times = int(np.ceil(share / (1.0 - share) * n_others / len(frames)))
+    return np.tile(frames, max(times, 1))
