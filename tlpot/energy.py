@@ -51,6 +51,11 @@ def layout_of(model: EnergyModel) -> Layout:
     return layout
 
 
+def has_forces(model: EnergyModel) -> bool:
+    """Whether the energy can be differentiated: its attribute ``has_forces``, if it has one."""
+    return bool(getattr(model, "has_forces", True))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Properties:
     """What an energy model says about a batch.
@@ -91,6 +96,8 @@ def evaluate(
         ConfigError: the energies of `model` do not depend on its input differentiably.
     """
     derive = forces or stress
+    if derive:
+        _check_derivatives(model)
     # derivatives are wanted whatever mode the caller is in
     with torch.inference_mode(False), torch.set_grad_enabled(derive or create_graph):
         positions = graph.positions.detach()
@@ -118,7 +125,11 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
     """Returns ∂²E/∂r∂r summed over the batch, [n_atoms, 3, n_atoms, 3], eV/Å².
 
     One backward pass for each of the 3 n_atoms rows.
+
+    Raises:
+        ConfigError: the energies of `model` cannot be differentiated.
     """
+    _check_derivatives(model)
     with torch.inference_mode(False), torch.enable_grad():
         positions = graph.positions.detach().requires_grad_(True)
         energies = model.atomic_energies(replace(graph, positions=positions, once=False))
@@ -131,6 +142,15 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
             for component in flat
         ]
     return torch.stack(rows).reshape(graph.n_atoms, 3, graph.n_atoms, 3).detach()
+
+
+def _check_derivatives(model: EnergyModel) -> None:
+    if not has_forces(model):
+        raise ConfigError(
+            "this model has energies only: they are piecewise constant in the positions (a forest "
+            "on frozen features), so forces, stress and Hessian do not exist. For those use a "
+            "model made with strategy frozen-ridge or frozen-gp"
+        )
 
 
 def _strain(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:

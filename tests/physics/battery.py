@@ -12,7 +12,15 @@ from toys import E0, ToyModel
 
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.graph import Layout, build_graph
-from tlpot.models import DeltaPotential, Ensemble, Potential, preset
+from tlpot.models import (
+    CorrectionInfo,
+    DeltaPotential,
+    Ensemble,
+    LinearCorrection,
+    Potential,
+    feature_blocks,
+    preset,
+)
 from tlpot.system import System
 
 ELEMENTS = (1, 6, 7, 8)
@@ -41,6 +49,16 @@ def delta(dtype: torch.dtype) -> EnergyModel:
     return DeltaPotential(low.potential, difference).to(dtype).at()
 
 
+def corrected(dtype: torch.dtype) -> EnergyModel:
+    """A network with a random linear map on the features of all its blocks."""
+    potential = Potential.create(preset("tiny", ELEMENTS), {"toy": E0}, dtype=torch.float64)
+    sizes = feature_blocks(potential.architecture)
+    weights = np.random.default_rng(0).normal(size=(len(ELEMENTS), sum(sizes.values())))
+    info = CorrectionInfo(kind="linear", blocks=tuple(sizes))
+    potential.head("toy").corrections.append(LinearCorrection.fitted(info, 0.2 * weights))
+    return potential.to(dtype).at()
+
+
 def ensemble(dtype: torch.dtype) -> EnergyModel:
     """Members that differ in weights, size and range, on one graph."""
     changes = {"hidden_irreps": "6x0e+6x1o", "radial_hidden": ()}
@@ -64,6 +82,7 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "small": partial(network, "small"),
     "medium": partial(network, "medium"),
     "delta": delta,
+    "tiny-corrected": corrected,
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     "ensemble": ensemble,

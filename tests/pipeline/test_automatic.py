@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from shipped_levels import DFT
 
 from tlpot.errors import ConfigError
-from tlpot.pipeline import automatic, choose_strategy, finetune_config
+from tlpot.pipeline import automatic, choose_strategy, finetune_config, settings_for
 
 AUTO = {"name": "auto", "folds": 2, "epochs": 2, "candidates": ["head", "full"]}
 
@@ -53,11 +54,11 @@ def test_the_difference_is_a_candidate_where_it_applies(settings, monkeypatch):
 
     monkeypatch.setattr(automatic, "_errors", trial)
     choice = choose_strategy({**settings, "strategy": "auto"}, show=False)
-    assert {*choice.errors} == {"shift", "head", "gain", "lora", "full", "delta"}
+    tried = {"shift", "frozen-ridge", "head", "gain", "lora", "full", "delta"}
+    assert {*choice.errors} == tried
     assert choice.name == "gain"  # simpler than full, whatever the order of the registry
-    for changes in ({"references": "isolated"}, {"anchor": 1e-3}):
-        choice = choose_strategy({**settings, **changes, "strategy": "auto"}, show=False)
-        assert "delta" not in choice.errors
+    choice = choose_strategy({**settings, "references": "isolated", "strategy": "auto"}, show=False)
+    assert {*choice.errors} == tried - {"delta"}
 
 
 def test_the_errors_of_a_difference_are_those_of_the_sum(settings):
@@ -90,3 +91,24 @@ def test_wrong_settings(settings, section, message):
 def test_a_configuration_cannot_hold_auto(settings):
     with pytest.raises(ConfigError, match="has to choose first"):
         finetune_config({**settings, "strategy": "auto"})
+
+
+def test_the_closed_form_is_a_candidate_that_makes_no_steps(settings):
+    section = {**AUTO, "candidates": ["frozen-ridge"]}
+    anchored = {**settings, "anchor": 1e-3, "strategy": section}
+    choice = choose_strategy(anchored, show=False)
+    assert set(choice.errors) == {"shift", "frozen-ridge"}
+    assert np.mean(choice.errors["frozen-ridge"]) < 1.0
+    chosen = settings_for(anchored, "frozen-ridge")
+    assert chosen["training"] == {}
+    assert finetune_config(chosen).anchor is None
+    trained = settings_for(anchored, "full", epochs=7)
+    assert trained["training"] == {**settings["training"], "epochs": 7}
+    assert trained["anchor"] == 1e-3
+
+
+def test_a_candidate_that_cannot_be_compared_is_refused(settings):
+    pytest.importorskip("sklearn")
+    section = {**AUTO, "candidates": ["frozen-forest"]}
+    with pytest.raises(ConfigError, match="'frozen-forest' has no forces_mae"):
+        choose_strategy({**settings, "level": DFT, "strategy": section}, show=False)

@@ -268,3 +268,21 @@ def test_mistakes_are_found_before_anything_is_trained(curve_settings, tmp_path,
 def test_a_folder_without_a_curve_is_named(tmp_path):
     with pytest.raises(DataError, match=r"has no curve\.json"):
         load_curve(tmp_path)
+
+
+def test_the_closed_form_has_a_curve_without_training_settings(curve_settings):
+    curve = run(
+        curve_settings, sizes=[1, 2, 8, 16],
+        strategies=["shift", {"name": "frozen-ridge", "strength": 1.0}, "frozen-ridge"],
+    )  # fmt: skip
+    assert [s.label for s in curve.series] == ["shift", "frozen-ridge strength=1.0", "frozen-ridge"]
+    shift, given, ridge = (s.measured("energy_mae") for s in curve.series)
+    assert [m.sizes for m in given] == [(1,), (2,), (8,), (16,)]
+    # with one frame there is nothing to choose the strength by
+    assert [m.sizes for m in ridge] == [(2,), (8,), (16,)]
+    (failure,) = curve.failures
+    assert "strategy.strength" in failure.error
+    assert ridge[-1].errors[0] != shift[-1].errors[0]
+    idle = {"name": "frozen-ridge", "training": {"batch_size": 4}}
+    with pytest.raises(ConfigError, match="trains nothing"):
+        run(curve_settings, strategies=[idle])

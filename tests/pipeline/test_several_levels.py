@@ -180,3 +180,22 @@ def test_step_zero_of_replay_is_the_parent(settings, parent):
     before = evaluate(old.at(DFT), graph)
     assert torch.equal(evaluate(start.at(DFT), graph).energy, before.energy)
     assert torch.equal(evaluate(start.at(CC), graph).forces, before.forces)
+
+
+def test_a_parent_without_forces_cannot_be_an_anchor(settings, tmp_path):
+    pytest.importorskip("sklearn")
+    forest = {**settings, "strategy": {"name": "frozen-forest", "trees": 2}, "training": {}}
+    stump = str(tmp_path / "forest.safetensors")
+    run(forest, output=stump)
+    again = {**settings, "parent": stump, "source": CC}
+    assert "the parent's forces" not in prepare(again).report
+    with pytest.raises(ConfigError, match="the parent has energies only"):
+        prepare(again, anchor=0.1)
+
+
+@pytest.mark.parametrize("name", ["shift", "frozen-ridge"])
+def test_what_trains_nothing_has_no_anchor(settings, name):
+    still = {**settings, "strategy": name, "training": {}}
+    assert "the parent's forces" not in prepare(still).report
+    with pytest.raises(ConfigError, match=f"strategy is '{name}'"):
+        prepare(still, anchor=0.1)

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.pipeline import choose_strategy, finetune_config, prepare_finetune
+    from tlpot.pipeline import choose_strategy, finetune_config, prepare_finetune, settings_for
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
     section = settings.get("data") or {}
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         torch.set_num_threads(arguments.threads)
         choice = choose_strategy(settings)
         print(choice.table() + "\n", flush=True)
-        settings["strategy"] = {"name": choice.name}
+        settings = settings_for(settings, choice.name)
     config = finetune_config(settings)
 
     def prepare(device: str | None) -> tuple[Any, str]:

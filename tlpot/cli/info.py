@@ -97,6 +97,9 @@ def _print_references(model: Potential | DeltaPotential) -> None:
             + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
             + " eV"
         )
+        for correction in model.corrections(level):
+            print(f"  + {correction.info.kind} on {' + '.join(correction.info.blocks)}")
+            _print_tree(correction.info.fit, "    ")
 
 
 def _uncertainty(model: TrainedModel) -> str:

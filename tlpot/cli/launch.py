@@ -74,6 +74,9 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
         print(_overall(outcome.start.overall))
         print(f"{outcome.part} frames, after (weights of epoch {result.best_epoch})")
         print(outcome.end.text())
+        for correction in outcome.potential.corrections(job.saved_level or job.levels[0]):
+            facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
+            print(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
         if outcome.report is not None:
             print(f"\n{outcome.report.summary()}")
         print(f"\n{result.seconds:.0f} s; model {job.output}; details in {job.run_dir}")

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
     "md": "molecular dynamics with a model",
+    "models": "list, search and rank pretrained models",
     "info": "print the card of a model",
     "demo": "the main job, start to end, on data that ships with tlpot",
 }
@@ -42,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments_given = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(arguments_given)
     arguments, rest = parser.parse_known_args(arguments_given)
-    if rest and hasattr(arguments, "settings") and not any(r.startswith("-") for r in rest):
+    open_ended = [name for name in ("settings", "models") if hasattr(arguments, name)]
+    if rest and open_ended and not any(r.startswith("-") for r in rest):
         # argparse takes no second run of positional arguments after an option
-        arguments.settings = [*arguments.settings, *rest]
+        setattr(arguments, open_ended[0], [*getattr(arguments, open_ended[0]), *rest])
     elif rest:
         arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:

@@ -14,9 +14,14 @@ from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.energy import EnergyModel, evaluate, hessian, layout_of
+from tlpot.energy import EnergyModel, evaluate, has_forces, hessian, layout_of
 from tlpot.errors import ConfigError
-from tlpot.interfaces.refusal import ChargeRefusedError, ElementRefusedError, StressRefusedError
+from tlpot.interfaces.refusal import (
+    ChargeRefusedError,
+    ElementRefusedError,
+    ForcesRefusedError,
+    StressRefusedError,
+)
 from tlpot.interfaces.source import LEVEL_VIEWS, Model, PackedModel, open_model
 from tlpot.levels import difference_parts
 from tlpot.models import Spread, TrainedModel, choose_device, uncertain
@@ -39,8 +44,9 @@ class TLPotCalculator(Calculator):
 
     A model that knows its uncertainty, see `tlpot.models.UncertainModel`, adds ``energy_std``
     (eV) and ``forces_std`` ([n_atoms, 3], eV/Å) to the results. Those of the forces come
-    always with an ensemble; with a last-layer uncertainty they are expensive and join in from
-    the first time that they are asked for, as ``calc.get_property("forces_std", atoms)``.
+    always with an ensemble; with a last-layer uncertainty or a Gaussian process they are
+    expensive and join in from the first time that they are asked for, as
+    ``calc.get_property("forces_std", atoms)``.
 
     Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
     call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
@@ -108,7 +114,8 @@ class TLPotCalculator(Calculator):
         self._uncertain = uncertain(self._model)
         self.implemented_properties = list(type(self).implemented_properties)
         if self._uncertain is not None:
-            self.implemented_properties += STANDARD_DEVIATIONS
+            derived = has_forces(self._model)
+            self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
 
     def _list(self, skin: float) -> VerletList:
         layout = layout_of(self._model)
@@ -182,10 +189,17 @@ class TLPotCalculator(Calculator):
             ElementRefusedError: the model does not know an element.
             ChargeRefusedError: a charge or multiplicity that the model does not read.
             StressRefusedError: stress was asked for and there is no volume.
+            ForcesRefusedError: the model has energies only, and more was asked for.
         """
         self.results = {}
         self.atoms = self._atoms_or(atoms).copy()
         system = self._system(self.atoms)
+        with_forces = has_forces(self._model)
+        if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
+            raise ForcesRefusedError(
+                "the model has energies only: a forest is piecewise constant in the positions. "
+                "For forces use a model made with strategy frozen-ridge or frozen-gp"
+            )
         has_volume = bool(system.pbc.any() and np.linalg.det(system.cell) != 0.0)
         if "stress" in properties:
             if not has_volume:
@@ -198,19 +212,22 @@ class TLPotCalculator(Calculator):
         graph, stress = self._pairs.graph(system), self._stress_wanted and has_volume
         spread: Spread | None = None
         if self._uncertain is None:
-            found = evaluate(self._model, graph, stress=stress)
+            found = evaluate(self._model, graph, forces=with_forces, stress=stress)
         else:
             found, spread = self._uncertain.predict(
-                graph, stress=stress, forces_std=self._forces_std_wanted
+                graph,
+                forces=with_forces,
+                stress=stress,
+                forces_std=self._forces_std_wanted and with_forces,
             )
-        assert found.forces is not None
         energy = float(found.energy)
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "energies": found.energies.cpu().numpy(),
-            "forces": found.forces.cpu().numpy(),
         }
+        if found.forces is not None:
+            self.results["forces"] = found.forces.cpu().numpy()
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ase.calculators.calculator import InputError, PropertyNotImplementedError
 
-from tlpot.errors import GeometryError, UnknownElementError
+from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 
 
 class ElementRefusedError(UnknownElementError, InputError):
@@ -17,3 +17,7 @@ class ChargeRefusedError(GeometryError, InputError):
 
 class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
+
+
+class ForcesRefusedError(ConfigError, PropertyNotImplementedError):
+    """Forces of a model whose energy cannot be differentiated."""

@@ -8,6 +8,7 @@ from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 from tlpot.models.card import ModelCard
+from tlpot.models.correction import Correction
 from tlpot.models.potential import Potential
 
 
@@ -102,6 +103,11 @@ class DeltaPotential(nn.Module):
         """
         return DeltaLevel(self, choose_level(level, self.levels, f"model {self.card.name!r}"))
 
+    def corrections(self, level: str) -> list[Correction]:
+        """Returns the terms on frozen features that the low level has."""
+        self.at(level)
+        return self.low.corrections(self.low.levels[0])
+
     def references(self, level: str) -> dict[int, float]:
         """Returns E0 of the sum by atomic number, eV."""
         self.at(level)
@@ -125,6 +131,11 @@ class DeltaLevel:
 
     def __init__(self, potential: DeltaPotential, level: str) -> None:
         self.potential, self.level = potential, level
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energy can be differentiated; a low level with a forest cannot."""
+        return all(c.has_forces for c in self.potential.corrections(self.level))
 
     @property
     def cutoff(self) -> float:

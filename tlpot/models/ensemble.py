@@ -129,6 +129,11 @@ class LevelEnsemble:
         return self.potential.layout
 
     @property
+    def has_forces(self) -> bool:
+        """Whether the energies of all members can be differentiated in the positions."""
+        return all(member.has_forces for member in self._members())
+
+    @property
     def calibration(self) -> Calibration | None:
         """How the spread was scaled; None if it was not."""
         return self.potential.calibration(self.level)
@@ -215,8 +220,15 @@ def _check(members: Sequence[Potential]) -> None:
 
 
 def _same(one: Potential, other: Potential) -> bool:
-    a, b = dict(one.named_parameters()), dict(other.named_parameters())
+    a, b = _fitted(one), _fitted(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def _fitted(potential: Potential) -> dict[str, Tensor]:
+    """Returns all that was learned but E0: weights, and corrections in closed form."""
+    state = potential.state_dict()
+    corrections = {name: tensor for name, tensor in state.items() if ".corrections." in name}
+    return {**dict(potential.named_parameters()), **corrections}
 
 
 def _symbols(numbers: tuple[int, ...]) -> str:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tlpot.models.architecture import Architecture
+from tlpot.models.gaussian import GaussianCorrection
 from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.nn.constant import DoubleBuffer
 from tlpot.nn.readout import Readout
@@ -20,8 +21,10 @@ class Head(nn.Module):
         scale: see `Readout`.
 
     Attributes:
+        corrections: closed-form regressors that add to the readout's energy; mostly none.
         rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
-            to these very weights and has to go when they change.
+            to these very weights and has to go when they change. A head with corrections has
+            none, since it would not know of them.
     """
 
     rigidity: LastLayerRigidity | None
@@ -36,3 +39,21 @@ class Head(nn.Module):
             n_hidden=architecture.readout_hidden,
             scale=scale,
         )
+        self.corrections = nn.ModuleList()
+
+    @property
+    def process(self) -> GaussianCorrection | None:
+        """The Gaussian process that was fitted to all that the rest of the head leaves over.
+
+        None if there is none, or if it has forgotten how sure it is.
+        """
+        last = self.corrections[-1] if len(self.corrections) else None
+        known = isinstance(last, GaussianCorrection) and last.cholesky is not None
+        return last if known else None  # type: ignore[return-value]
+
+    def forget(self) -> None:
+        """Drops all uncertainty, as a change of weights or level needs; energies stay."""
+        self.rigidity = None
+        for correction in self.corrections:
+            if isinstance(correction, GaussianCorrection):
+                correction.cholesky = None

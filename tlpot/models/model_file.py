@@ -23,9 +23,14 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
+from tlpot.models.correction import CorrectionInfo
 from tlpot.models.device import choose_device
+from tlpot.models.features import check_blocks, feature_blocks
+from tlpot.models.forest import ForestCorrection
+from tlpot.models.gaussian import GaussianCorrection
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
+from tlpot.models.regressors import empty_correction
 from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.models.spread import Calibration
 from tlpot.models.trained import TrainedModel
@@ -191,6 +196,12 @@ def write_potential(potential: Potential) -> tuple[dict[str, Any], dict[str, Ten
         "units": {"energy": "eV", "length": "angstrom"},
         "card": card_mapping(potential.card),
     }
+    corrections = {
+        level: [to_mapping(c.info) for c in potential.corrections(level)]
+        for level in potential.levels
+    }
+    if any(corrections.values()):  # a file without any is one that older versions can read
+        metadata["corrections"] = corrections
     tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
     return metadata, tensors
 
@@ -219,10 +230,16 @@ def read_potential(
     potential = Potential.create(
         architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
     )
+    _add_corrections(potential, metadata.get("corrections", {}), tensors, name)
     for k, level in enumerate(potential.levels):
         prefix = f"heads.{k}.rigidity."
         cholesky = tensors.get(f"{prefix}cholesky.value")
         if cholesky is not None:
+            if potential.corrections(level):
+                raise ModelFileError(
+                    f"{name}: level {level!r} has both corrections and a last-layer uncertainty, "
+                    "which knows nothing of them; the file is damaged"
+                )
             n = len(potential.head(level).readout.last_weights())
             if cholesky.shape != (n, n):
                 raise ModelFileError(
@@ -311,6 +328,31 @@ def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:
     return metadata
 
 
+def _add_corrections(
+    potential: Potential, described: Any, tensors: Mapping[str, Tensor], name: str
+) -> None:
+    """Makes room for the corrections' numbers, which are among the tensors."""
+    architecture = potential.architecture
+    sizes = feature_blocks(architecture)
+    try:
+        for level, entries in described.items():
+            for entry in entries:
+                info = parse(CorrectionInfo, entry, "correction")
+                check_blocks(info.blocks, architecture)
+                n_features = sum(sizes[block] for block in info.blocks)
+                made = empty_correction(info, len(architecture.elements), n_features)
+                corrections = potential.head(level).corrections
+                prefix = f"heads.{potential.levels.index(level)}.corrections.{len(corrections)}."
+                if (
+                    isinstance(made, GaussianCorrection)
+                    and f"{prefix}cholesky.value" not in tensors
+                ):
+                    made.cholesky = None
+                corrections.append(made)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: a correction's description is damaged: {error}") from error
+
+
 def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> None:
     expected = potential.state_dict()
     for kind, keys in (
@@ -330,6 +372,9 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
         if not bool(torch.isfinite(tensor).all()):
             raise ModelFileError(f"{name}: weight {key!r} holds NaN or infinity")
     potential.load_state_dict(dict(tensors))
+    for forest in potential.modules():
+        if isinstance(forest, ForestCorrection) and not forest.is_whole():
+            raise ModelFileError(f"{name}: the trees of a forest are damaged; copy the file again")
 
 
 def describe(source: str | Path) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
+from tlpot.models.correction import Correction
+from tlpot.models.features import select_features
+from tlpot.models.gaussian import process_spread
 from tlpot.models.head import Head
 from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
 from tlpot.models.spread import Calibration, Spread
@@ -26,7 +29,7 @@ from tlpot.nn.repulsion import ZBLRepulsion
 
 
 class Potential(nn.Module):
-    """E_i = E0^level(z_i) + readout^level(backbone) + repulsion.
+    """E_i = E0^level(z_i) + readout^level(backbone) + corrections^level(backbone) + repulsion.
 
     Made by `Potential.create` or `load`, not by its constructor.
 
@@ -133,6 +136,10 @@ class Potential(nn.Module):
         """Returns the head of a level by its canonical name."""
         return self.heads[self.levels.index(level)]  # type: ignore[return-value]
 
+    def corrections(self, level: str) -> list[Correction]:
+        """Returns the closed-form regressors that add to a level's energy; mostly none."""
+        return list(self.head(level).corrections)  # type: ignore[arg-type]
+
     def references(self, level: str) -> dict[int, float]:
         """Returns E0 by atomic number, eV."""
         values = self.head(level).references.value.tolist()
@@ -158,7 +165,7 @@ class Potential(nn.Module):
             parent = name
         source = self.at(parent).level
         head = copy.deepcopy(self.head(source))
-        head.rigidity = None
+        head.forget()
         values = _reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
         grown = copy.deepcopy(self)
@@ -188,16 +195,36 @@ class Potential(nn.Module):
         return kept
 
     def with_rigidity(self, level: str, rigidity: LastLayerRigidity) -> Potential:
-        """Returns a copy with the uncertainty of a level, by its canonical name, replaced."""
+        """Returns a copy with the uncertainty of a level, by its canonical name, replaced.
+
+        Raises:
+            ConfigError: see `check_rigidity`.
+        """
+        self.check_rigidity(level)
         grown = copy.deepcopy(self)
         grown.head(level).rigidity = rigidity.to(self.device)
         return grown
+
+    def check_rigidity(self, level: str) -> None:
+        """Checks that the energy of a level, by its canonical name, is that of its readout.
+
+        Raises:
+            ConfigError: the level has corrections, of which the last layer knows nothing.
+        """
+        kinds = [correction.info.kind for correction in self.corrections(level)]
+        if kinds:
+            raise ConfigError(
+                f"level {level!r} of model {self.card.name!r} has corrections in closed form "
+                f"({', '.join(kinds)}), of which a last-layer uncertainty would know nothing; "
+                "join several such models with 'tlpot ensemble', or use strategy frozen-gp, which "
+                "has standard deviations of its own"
+            )
 
     def without_uncertainty(self) -> Potential:
         """Returns a copy whose levels have no uncertainty, as any change of weights needs."""
         plain = copy.deepcopy(self)
         for level in plain.levels:
-            plain.head(level).rigidity = None
+            plain.head(level).forget()
         return plain
 
     def species(self, atomic_numbers: Tensor) -> Tensor:
@@ -248,6 +275,30 @@ class LevelPotential:
         """See `Potential.layout`."""
         return self.potential.layout
 
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energy can be differentiated in the positions."""
+        return all(c.has_forces for c in self.potential.corrections(self.level))
+
+    def invariants(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
+        """Returns the index of each atom's element, and what the backbone returns.
+
+        Raises:
+            UnknownElementError: an element that the potential does not know.
+            GeometryError: a charge or spin that the potential does not read.
+        """
+        potential = self.potential
+        species = potential.species(graph.atomic_numbers)
+        if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
+            raise GeometryError(
+                f"a structure has charge {graph.charge.tolist()[:4]} and spin "
+                f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
+                "singlets only; train with model.charge_spin=true, or leave charge and spin out "
+                "of the data if they are the same everywhere"
+            )
+        scalars, edges = potential.backbone(graph, species)
+        return species, scalars, edges
+
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E0 + interaction energy of each atom, [n_atoms], eV, float64.
 
@@ -257,11 +308,15 @@ class LevelPotential:
         """
         potential = self.potential
         head = potential.head(self.level)
-        scalars, edges, species = self._invariants(graph)
+        species, scalars, edges = self.invariants(graph)
         energies = head.readout(scalars)
         if potential.repulsion is not None:
             energies = energies + potential.repulsion(edges, species)
-        return head.references.value.index_select(0, species) + energies.double()
+        total = head.references.value.index_select(0, species) + energies.double()
+        for correction in potential.corrections(self.level):
+            features = select_features(scalars, head.readout, correction.info.blocks)
+            total = total + correction(features, species, graph.system_idx, graph.n_systems)
+        return total
 
     def features(self, graph: AtomGraph) -> Tensor:
         """Returns what the last weights of the readout multiply, [n_atoms, n_features], float64.
@@ -269,13 +324,14 @@ class LevelPotential:
         Raises:
             UnknownElementError, GeometryError: see `atomic_energies`.
         """
-        scalars, _, _ = self._invariants(graph)
+        _, scalars, _ = self.invariants(graph)
         return self.potential.head(self.level).readout.features(scalars).double()
 
     @property
     def has_uncertainty(self) -> bool:
-        """Whether `predict` is possible: the level's head holds a last-layer rigidity."""
-        return self.potential.head(self.level).rigidity is not None
+        """Whether `predict` is possible: the head has a last-layer rigidity or a process."""
+        head = self.potential.head(self.level)
+        return head.rigidity is not None or head.process is not None
 
     @property
     def calibration(self) -> Calibration | None:
@@ -295,41 +351,32 @@ class LevelPotential:
         """Evaluates energies, derivatives and standard deviations; see `UncertainModel`.
 
         The energies' take one more pass without derivatives, the forces' a pass of derivatives
-        for each last-layer feature.
+        for each feature. Those of a Gaussian process are of its labels and not calibrated.
 
         Raises:
-            ConfigError: the level has no uncertainty.
+            ConfigError: the level has no uncertainty, or no forces.
             UnknownElementError, GeometryError: see `atomic_energies`.
         """
-        rigidity = self._rigidity()
-        found = evaluate(self, graph, forces=forces, stress=stress)
-        if forces_std:
-            spread = rigid_forces_std(rigidity, self.features, graph)
-        else:
-            spread = rigid_std(rigidity, self.features, graph)
-        return found, spread.scaled(self.calibration if calibrated else None)
-
-    def _rigidity(self) -> LastLayerRigidity:
-        rigidity = self.potential.head(self.level).rigidity
-        if rigidity is None:
+        head = self.potential.head(self.level)
+        if not self.has_uncertainty:
             raise ConfigError(
                 f"model {self.potential.card.name!r} has no uncertainty at level {self.level!r}; "
                 "'tlpot calibrate' gives it one"
             )
-        return rigidity
+        found = evaluate(self, graph, forces=forces or forces_std, stress=stress)
+        if head.process is not None:
+            return found, process_spread(head.process, self._process_inputs, graph, forces_std)
+        assert head.rigidity is not None
+        rigid = rigid_forces_std if forces_std else rigid_std
+        spread = rigid(head.rigidity, self.features, graph)
+        return found, spread.scaled(self.calibration if calibrated else None)
 
-    def _invariants(self, graph: AtomGraph) -> tuple[list[Tensor], Edges, Tensor]:
-        potential = self.potential
-        species = potential.species(graph.atomic_numbers)
-        if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
-            raise GeometryError(
-                f"a structure has charge {graph.charge.tolist()[:4]} and spin "
-                f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
-                "singlets only; train with model.charge_spin=true, or leave charge and spin out "
-                "of the data if they are the same everywhere"
-            )
-        scalars, edges = potential.backbone(graph, species)
-        return scalars, edges, species
+    def _process_inputs(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns the features that the head's process reads, and the index of each element."""
+        head = self.potential.head(self.level)
+        assert head.process is not None
+        species, scalars, _ = self.invariants(graph)
+        return select_features(scalars, head.readout, head.process.info.blocks), species
 
 
 def _reference_list(

@@ -2,6 +2,7 @@
 
 from tlpot.pipeline.automatic import Choice as Choice
 from tlpot.pipeline.automatic import choose_strategy as choose_strategy
+from tlpot.pipeline.automatic import settings_for as settings_for
 from tlpot.pipeline.curve import run_curve as run_curve
 from tlpot.pipeline.curve_config import CurveConfig as CurveConfig
 from tlpot.pipeline.curve_config import curve_config as curve_config
@@ -17,6 +18,8 @@ from tlpot.pipeline.fitting import check_output as check_output
 from tlpot.pipeline.fitting import fit as fit
 from tlpot.pipeline.plan import Plan as Plan
 from tlpot.pipeline.plan import make_plan as make_plan
+from tlpot.pipeline.rank import rank_models as rank_models
+from tlpot.pipeline.ranking import Ranking as Ranking
 from tlpot.pipeline.report import ReportConfig as ReportConfig
 from tlpot.pipeline.report import make_report as make_report
 from tlpot.pipeline.train import TrainConfig as TrainConfig

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tlpot.data import FilledDataset, Labels
+from tlpot.energy import has_forces
 from tlpot.errors import ConfigError
 from tlpot.training import LossSettings, TrainingSettings
 from tlpot.transfer import Lessons, Situation, Strategy
@@ -44,16 +45,21 @@ def anchor(
         ConfigError: a weight is given and does not apply.
     """
     learned, difference = lessons.levels[0], strategy.learns_difference
-    has_forces = "forces" in lessons.dataset.levels[learned].kinds
-    follows = strategy.inherits or difference
-    applies = follows and strategy.recipe is not None and len(lessons.levels) == 1
-    if weight is not None and (has_forces or not applies):
-        reason = "the labels include forces" if has_forces else f"strategy is {strategy.name!r}"
+    labelled = "forces" in lessons.dataset.levels[learned].kinds
+    differentiable = difference or has_forces(situation.parent.at(situation.source))
+    trains = (strategy.inherits or difference) and strategy.recipe is not None
+    applies = trains and differentiable and len(lessons.levels) == 1
+    if weight is not None and (labelled or not applies):
+        reason = f"strategy is {strategy.name!r}"
+        if labelled:
+            reason = "the labels include forces"
+        elif not differentiable:
+            reason = f"the parent has energies only at {situation.source}"
         raise ConfigError(f"finetune: anchor does not apply because {reason}; leave it out")
     if weight is not None and not 0 <= weight < 1e6:
         raise ConfigError(f"finetune: anchor is {weight}, expected 0 or a positive number")
     weight = ANCHOR if weight is None else weight
-    if has_forces or not applies or not weight or not settings.loss.energy:
+    if labelled or not applies or not weight or not settings.loss.energy:
         return lessons, settings.loss, ""
     train = lessons.split.train
     if difference:

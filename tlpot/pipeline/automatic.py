@@ -23,7 +23,9 @@ from tlpot.models import content_hash
 from tlpot.pipeline.finetune import FinetuneConfig, finetune, finetune_config
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
-SIMPLEST_FIRST = ("shift", "head", "gain", "lora", "discriminative", "full", "delta")
+SIMPLEST_FIRST = (
+    "shift", "frozen-ridge", "head", "gain", "lora", "discriminative", "full", "delta",
+)  # fmt: skip
 FEW = 30
 """Training frames below which strategies that move few weights are tried as well."""
 
@@ -111,10 +113,10 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
     for name, k in tqdm(
         [(name, k) for name in names for k in range(len(parts))], disable=not show, desc="trials"
     ):
-        trial = _trial(settings, name, chosen.epochs)
+        trial = settings_for(settings, name, epochs=chosen.epochs)
         found[name].append(_errors(trial, dataset, split, parts, k, folder))
     relative = {
-        name: [_relative(row, base) for row, base in zip(rows, found["shift"], strict=True)]
+        name: [_relative(name, row, base) for row, base in zip(rows, found["shift"], strict=True)]
         for name, rows in found.items()
     }
     best = min(relative, key=lambda name: float(np.mean(relative[name])))
@@ -134,18 +136,30 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
 
 def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
     few = ("gain", "lora") if n < FEW else ("lora", "discriminative")
-    # a difference has no anchor, and no E0 of the parent; free atoms may lack its low level
-    delta = config.references == "fit" and config.anchor is None
-    whole = difference_parts(config.level) is None
-    return ("head", *few, "full", *(["delta"] if delta and whole else []))
+    # a difference has no E0 of the parent, and free atoms may lack its low level
+    whole = difference_parts(config.level) is None and config.references == "fit"
+    return ("frozen-ridge", "head", *few, "full", *(["delta"] if whole else []))
 
 
-def _trial(settings: Mapping[str, Any], name: str, epochs: int | None) -> dict[str, Any]:
+def settings_for(
+    settings: Mapping[str, Any], name: str, *, epochs: int | None = None
+) -> dict[str, Any]:
+    """Returns the settings of a fine-tuning with a strategy that was tried or chosen.
+
+    Settings of gradient steps are left out if the strategy makes none.
+
+    Args:
+        settings: of a fine-tuning whose strategy is ``auto``.
+        name: of the strategy.
+        epochs: in place of those of `settings`, where the strategy trains.
+    """
+    settings = dict(settings)
     training = dict(settings.get("training", {}))
     if epochs is not None:
         training["epochs"] = epochs
     if strategy(name).recipe is None:
         training = {k: v for k, v in training.items() if k == "seed"}
+        settings.pop("anchor", None)
     return {**settings, "strategy": name, "training": training}
 
 
@@ -201,6 +215,12 @@ def _errors(
     return overall
 
 
-def _relative(row: Mapping[str, float], base: Mapping[str, float]) -> float:
+def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> float:
     kinds = [k for k in ("energy_per_atom_mae", "forces_mae") if k in base]
+    missing = [k for k in kinds if k not in row]
+    if missing:
+        raise ConfigError(
+            f"strategy auto: candidate {name!r} has no {missing[0]}, which the others are "
+            "compared by; leave it out of strategy.candidates"
+        )
     return float(np.mean([row[k] / base[k] for k in kinds]))

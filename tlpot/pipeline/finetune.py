@@ -140,6 +140,7 @@ def prepare_finetune(
         dataset=dataset,
         split=config.split.divide(dataset, level),
         seed=config.training.seed,
+        cache=config.output.with_suffix(".run") / "features",
     )
     _check_kind(source, level, config.parent)
     lessons = chosen.lessons(situation)

@@ -100,8 +100,9 @@ def calibrate_model(
         show: whether to show progress bars.
 
     Raises:
-        ConfigError: neither an ensemble nor a potential; a potential without a split; or labels
-            that the model was trained on, without the split of that training.
+        ConfigError: neither an ensemble nor a potential; a potential without a split, or with
+            corrections at the level; or labels that the model was trained on, without the
+            split of that training.
         DataError: too few frames.
         UnknownLevelError: the model or the dataset lacks the level.
     """

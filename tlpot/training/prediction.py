@@ -13,12 +13,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tlpot.data import Dataset, Loader
-from tlpot.energy import EnergyModel, evaluate, layout_of
+from tlpot.energy import EnergyModel, evaluate, has_forces, layout_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
     """Labels and predictions, frame by frame and atom by atom; NaN where there is no label.
+
+    What was not evaluated is NaN in both.
 
     Attributes:
         indices: [n_frames], which frames of the dataset.
@@ -58,7 +60,8 @@ def predict(
         indices: which of them.
         level: canonical name of the labels' level of theory.
         device: where the model is.
-        forces: whether to evaluate forces and stresses at all.
+        forces: whether to evaluate forces and stresses at all; a model that has none leaves
+            them NaN.
         batch_size: frames at a time.
         show: whether to show a progress bar.
 
@@ -66,6 +69,7 @@ def predict(
         DataError: there are no frames, or none has a label at `level`.
         UnknownElementError: a frame has an element that the model does not know.
     """
+    forces = forces and has_forces(model)
     chosen = np.asarray(indices, dtype=np.int64)
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
@@ -106,5 +110,5 @@ def predict(
 def _beside(label: Tensor, prediction: Tensor | None) -> Tensor:
     """Returns label and prediction along a new last axis; NaN for what was not evaluated."""
     if prediction is None:
-        prediction = torch.full_like(label, torch.nan)
+        label = prediction = torch.full_like(label, torch.nan)
     return torch.stack([label, prediction], dim=-1)

@@ -43,9 +43,11 @@ def fit_rigidity(
         show: whether to show a progress bar.
 
     Raises:
+        ConfigError: the level has corrections, see `Potential.check_rigidity`.
         DataError: either part has no energy at that level.
         UnknownElementError: a frame has an element that the model does not know.
     """
+    model.potential.check_rigidity(model.level)
     rows, _ = _features_and_errors(model, dataset, train, "training", batch_size, show)
     held, errors = _features_and_errors(model, dataset, validation, "validation", batch_size, show)
     gram = rows.mT @ rows

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from tlpot.data import Dataset, Loader
-from tlpot.energy import layout_of
+from tlpot.energy import has_forces, layout_of
 from tlpot.errors import DataError
 from tlpot.models import UncertainModel
 
@@ -72,6 +72,7 @@ def deviations(
         DataError: no frame has an energy, or for some the model claims to be certain (σ = 0).
         UnknownElementError: a frame has an element that the model does not know.
     """
+    derived = has_forces(model)
     chosen = np.asarray(indices, dtype=np.int64)
     chosen = chosen[dataset.labelled(level, "energy")[chosen]]
     if not len(chosen):
@@ -89,7 +90,9 @@ def deviations(
         moved = batch.to(device)
         targets = moved.targets[level]
         known = targets.forces.isfinite()
-        found, spread = model.predict(moved.graph, forces=bool(known.any()), calibrated=False)
+        found, spread = model.predict(
+            moved.graph, forces=derived and bool(known.any()), calibrated=False
+        )
         parts["energy"].append(found.energy - targets.energy)
         parts["energy_std"].append(spread.energy_std)
         if found.forces is not None and spread.forces_std is not None:

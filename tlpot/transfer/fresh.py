@@ -31,6 +31,8 @@ def with_fresh_blocks(potential: Potential, level: str, blocks: Collection[str],
     names = parameter_blocks(potential, level)
     twins = parameter_blocks(new, level)
     weights = dict(potential.named_parameters())
+    if "readout" in blocks:  # what was fitted on top of the old readout goes with it
+        potential.head(level).corrections = torch.nn.ModuleList()
     for block in blocks:
         for name, twin in zip(names[block], twins[block], strict=True):
             weights[name].copy_(drawn[twin])

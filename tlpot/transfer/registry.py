@@ -11,6 +11,9 @@ from tlpot.transfer.delta import Delta
 from tlpot.transfer.discriminative import Discriminative
 from tlpot.transfer.ewc import EWC
 from tlpot.transfer.freeze import Freeze
+from tlpot.transfer.frozen_forest import FrozenForest
+from tlpot.transfer.frozen_gp import FrozenGP
+from tlpot.transfer.frozen_ridge import FrozenRidge
 from tlpot.transfer.full import Full
 from tlpot.transfer.gain import Gain
 from tlpot.transfer.gradual import Gradual
@@ -28,7 +31,7 @@ STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
-        Replay, Multihead, Delta,
+        Replay, Multihead, Delta, FrozenRidge, FrozenGP, FrozenForest,
     )
 }  # fmt: skip
 STRATEGY_NAMES = tuple(STRATEGIES)

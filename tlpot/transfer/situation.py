@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tlpot.data import Dataset, Split
 from tlpot.models import Potential
@@ -22,6 +23,7 @@ class Situation:
         seed: of weights that are drawn anew, and of samples.
         others: E0 of the other levels that are learned, by level and atomic number, eV; those
             of a level that the parent has are the parent's.
+        cache: folder for what is costly to evaluate again; None to keep nothing.
     """
 
     parent: Potential
@@ -31,6 +33,7 @@ class Situation:
     split: Split
     seed: int = 0
     others: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

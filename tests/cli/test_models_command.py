@@ -1,0 +1,82 @@
+"""`tlpot models`, called as a user would."""
+
+import json
+
+import h5py
+import pytest
+
+from tlpot.cli import main
+from tlpot.models import LIBRARY, Potential, preset, save
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Three molecules of the shipped data."""
+    path = tmp_path_factory.mktemp("data") / "three.h5"
+    with h5py.File(LIBRARY / "tlpot-qm.h5") as source, h5py.File(path, "w") as target:
+        for key, value in source.attrs.items():
+            target.attrs[key] = value
+        for name in ("methanol", "propane", "water"):
+            source.copy(name, target)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("zoo")
+    made = Potential.create(preset("tiny", (1, 14)), {"a": {1: 0.0, 14: 0.0}})
+    save(made, path / "silane.safetensors")
+    return str(path)
+
+
+def test_list_info_and_search(folder, capsys):
+    assert main(["models", "list", "--folder", folder]) == 0
+    shown = capsys.readouterr().out
+    assert "tlpot-tiny\n  wb97x/6-31g*; H C N O; 51,056 weights" in shown
+    assert "H Si" in shown
+    assert main(["models", "search", "--elements", "C,H,O", "--folder", folder]) == 0
+    assert "1 of 2 models" in capsys.readouterr().out
+    assert main(["models", "info", "tlpot-tiny"]) == 0
+    assert "SHA-256" in capsys.readouterr().out
+    assert main(["models", "search", "--elements", "Q"]) == 2
+    assert "'Q' is no element" in capsys.readouterr().err
+
+
+def test_rank(data, folder, tmp_path, capsys):
+    output = tmp_path / "rank.json"
+    arguments = ["models", "rank", data, "--level", "gfn2-xtb", "--folds", "3"]
+    zoo = f"{folder}/silane.safetensors"
+    assert main([*arguments, "--json", str(output), "tlpot-tiny", zoo]) == 0
+    shown = capsys.readouterr().out
+    assert "sorted by molecule" in shown
+    assert "composition only" in shown
+    assert f"not applicable: {zoo}: does not know C, O" in shown
+    assert f"tlpot finetune tlpot-tiny {data} --level gfn2-xtb" in shown
+    content = json.loads(output.read_text())
+    assert content["folds"] == {"random": 3, "molecule": 3, "cluster": 3}
+    assert len(content["scores"]) == 10
+    assert len(list((tmp_path / "rank.run" / "features").iterdir())) == 3
+    assert main([*arguments, "--by", "cluster", "--folder", folder]) == 0
+    assert "train from scratch" in capsys.readouterr().out
+
+
+def test_mistakes(data, capsys):
+    assert main(["models", "rank", data, "--level", "pbe"]) == 2
+    assert "no level 'pbe'" in capsys.readouterr().err
+    assert main(["models", "rank", data, "tlpot-tin", "--level", "gfn2-xtb"]) == 2
+    assert "did you mean 'tlpot-tiny'" in capsys.readouterr().err
+
+
+def test_a_closed_form_transfer_from_the_command_line(data, tmp_path, capsys):
+    output = str(tmp_path / "model.safetensors")
+    arguments = ["finetune", "tlpot-tiny", data, "--level", "gfn2-xtb", "-o", output,
+                 "--strategy", "frozen-ridge", "split.by=random", "split.train=12"]  # fmt: skip
+    assert main([*arguments, "training.epochs=3"]) == 2
+    assert "trains nothing" in capsys.readouterr().err
+    assert main([*arguments, "strategy.blocks=[layer 1]", "strategy.folds=3"]) == 0
+    shown = capsys.readouterr().out
+    assert "note: the parent's weights stay as they are" in shown
+    assert "linear on layer 1: on residual, frames 12, forces True" in shown
+    assert len(list((tmp_path / "model.run" / "features").iterdir())) == 1
+    assert main(["info", output]) == 0
+    assert "+ linear on layer 1" in capsys.readouterr().out

@@ -1,0 +1,162 @@
+"""Models to choose from: what their files say of them, without loading the weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase.data import atomic_numbers, chemical_symbols
+
+from tlpot.errors import ConfigError, ModelFileError, nearest
+from tlpot.levels import canonical_level
+from tlpot.models.library import SUFFIX, library_file, library_names
+from tlpot.models.model_file import describe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueEntry:
+    """A model file.
+
+    Attributes:
+        source: what to write where a model is asked for: a shipped name, or a path.
+        name: on its card.
+        levels: of theory.
+        elements: atomic numbers.
+        n_weights: trainable numbers.
+        cutoff: of one layer, Å.
+        licence: of the weights.
+        description: on its card.
+        trained_on: SHA-256 of the training data; empty if not stated.
+        problem: why the file cannot be used; empty if it can.
+    """
+
+    source: str
+    name: str = ""
+    levels: tuple[str, ...] = ()
+    elements: tuple[int, ...] = ()
+    n_weights: int = 0
+    cutoff: float = 0.0
+    licence: str = ""
+    description: str = ""
+    trained_on: str = ""
+    problem: str = ""
+
+    @property
+    def symbols(self) -> str:
+        """The elements as people write them."""
+        return " ".join(chemical_symbols[z] for z in self.elements)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """What a model must have; what is None does not matter.
+
+    Attributes:
+        elements: atomic numbers, all of which it must know.
+        level: level of theory, canonical; a part of the name does.
+        licence: a part of the licence's name, in any case.
+        max_weights: at most so many.
+    """
+
+    elements: tuple[int, ...] | None = None
+    level: str | None = None
+    licence: str | None = None
+    max_weights: int | None = None
+
+    def accepts(self, entry: CatalogueEntry) -> bool:
+        """Whether a usable model has all that is asked for."""
+        wanted = canonical_level(self.level) if self.level is not None else ""
+        return (
+            not entry.problem
+            and set(self.elements or ()) <= set(entry.elements)
+            and any(wanted in level for level in entry.levels)
+            and (self.licence or "").lower() in entry.licence.lower()
+            and (self.max_weights is None or entry.n_weights <= self.max_weights)
+        )
+
+
+def parse_elements(text: str) -> tuple[int, ...]:
+    """Reads ``C,H,O``.
+
+    Raises:
+        ConfigError: not the symbol of an element.
+    """
+    symbols = [part.strip() for part in text.split(",") if part.strip()]
+    for symbol in symbols:
+        if symbol not in atomic_numbers or symbol == "X":
+            raise ConfigError(
+                f"elements: {symbol!r} is no element{nearest(symbol, chemical_symbols[1:])}"
+            )
+    return tuple(sorted({atomic_numbers[symbol] for symbol in symbols}))
+
+
+def catalogue(
+    folders: Collection[str | os.PathLike[str]] = (), sources: Sequence[str] | None = None
+) -> list[CatalogueEntry]:
+    """Describes models.
+
+    Args:
+        folders: whose model files to add; folders within them are not looked into.
+        sources: paths and shipped names; None means all that ship with tlpot.
+
+    Raises:
+        ModelFileError: no such folder, or no model of that name. A file in a folder that
+            cannot be used is listed with its problem.
+    """
+    chosen = library_names() if sources is None else list(sources)
+    entries = [_entry(source, library_file(source)) for source in chosen]
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ModelFileError(f"there is no folder {folder}")
+        entries += [_entry(str(path), path) for path in sorted(Path(folder).glob(f"*{SUFFIX}"))]
+    return list({library_file(entry.source).resolve(): entry for entry in entries}.values())
+
+
+def _entry(source: str, path: Path) -> CatalogueEntry:
+    try:
+        metadata = describe(path)
+        if "members" in metadata:
+            raise ModelFileError(
+                "it is an ensemble, which cannot be fine-tuned; start from one of the potentials "
+                "that it was made from"
+            )
+        if "parts" in metadata:
+            raise ModelFileError(
+                "it is the sum of a low level and a difference, which cannot be fine-tuned; start "
+                "from the low level"
+            )
+        architecture, card = metadata["architecture"], metadata["card"]
+        return CatalogueEntry(
+            source=source,
+            name=str(card["name"]),
+            levels=tuple(metadata["levels"]),
+            elements=tuple(architecture["elements"]),
+            n_weights=_n_weights(path),
+            cutoff=float(architecture["cutoff"]),
+            licence=str(card["licence"]),
+            description=str(card["description"]),
+            trained_on=str(card["dataset"].get("content_hash", "")),
+        )
+    except ModelFileError as error:
+        return CatalogueEntry(source=source, problem=str(error))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return CatalogueEntry(source=source, problem=f"its description is damaged: {error!r}")
+
+
+def _n_weights(path: Path) -> int:
+    """Counts the weights in a file's header; constants and corrections do not count."""
+    with path.open("rb") as handle:
+        length = int.from_bytes(handle.read(8), "little")
+        header: Mapping[str, Any] = json.loads(handle.read(length))
+    return sum(
+        math.prod(tensor["shape"])
+        for name, tensor in header.items()
+        if name != "__metadata__"
+        and not name.endswith((".value", "readout.scale"))
+        and ".corrections." not in name
+    )

@@ -1,0 +1,136 @@
+"""A Gaussian process on frozen features."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tlpot.errors import ConfigError, DataError
+from tlpot.models import CorrectionInfo, GaussianCorrection, Potential, check_blocks
+from tlpot.transfer.leftover import leftover, need_sklearn, silence
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.situation import Situation
+from tlpot.transfer.strategy import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenGP(Strategy):
+    """A Gaussian process of the energies that the parent leaves over; it knows how sure it is.
+
+    The kernel compares the features of whole structures, summed over the atoms of each
+    element. Forces follow by differentiation, but force labels are not used. The standard
+    deviations are those that `tlpot.models.LevelPotential.predict` gives.
+
+    Attributes:
+        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
+        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout.
+        restarts: further starting points in the search for the kernel's parameters.
+        max_frames: refuse more training frames than this; time grows with their cube and the
+            model file with their square.
+    """
+
+    name: ClassVar[str] = "frozen-gp"
+    summary: ClassVar[str] = "Gaussian process on frozen features of"
+    recipe: ClassVar[Recipe | None] = None
+    caution: ClassVar[str] = (
+        "energies of whole structures are fitted: force labels are not used, and energies of "
+        "molecules far apart do not add up; frozen-ridge does both"
+    )
+    keeps_levels: ClassVar[bool] = True
+
+    blocks: tuple[str, ...] = ()
+    on: Literal["residual", "total"] = "residual"
+    restarts: int = 2
+    max_frames: int = 2000
+
+    def __post_init__(self) -> None:
+        for name, least in (("restarts", 0), ("max_frames", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected {least} or more")
+
+    @property
+    def inherits(self) -> bool:  # type: ignore[override]
+        """Without the parent's energy step 0 is nothing but reference energies."""
+        return self.on == "residual"
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the parent with one more level, whose readout is silent if it is replaced.
+
+        Raises:
+            MissingExtraError: scikit-learn is not installed.
+            ConfigError: no such block.
+            DataError: too many training frames.
+        """
+        need_sklearn(self.name)
+        check_blocks(self.blocks, situation.parent.architecture)
+        n_frames = len(situation.split.train)
+        if n_frames > self.max_frames:
+            raise DataError(
+                f"there are {n_frames} training frames and strategy.max_frames is "
+                f"{self.max_frames}; use fewer (split.train={self.max_frames}), raise it, or "
+                "take frozen-ridge, whose effort grows in proportion"
+            )
+        grown = super().start(situation, references)
+        if self.on == "total":
+            silence(grown, situation.level)
+        return grown
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """No weight moves."""
+        return {}
+
+    def finish(self, potential: Potential, situation: Situation) -> Potential:
+        """Fits the process and adds it to the level."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+        seen = leftover(potential, situation, self.blocks)
+        spread = seen.pooled.rows.std(axis=0)
+        largest = np.abs(seen.pooled.rows).max(axis=0)
+        scale = np.where(spread > 1e-9 * np.maximum(largest, 1e-300), spread, np.inf)
+        rows = seen.pooled.rows / scale
+        unit = float(np.sqrt(np.mean(seen.targets**2))) or 1.0
+        length = float(np.sqrt(max(np.isfinite(scale).sum(), 1)))
+        kernel = ConstantKernel(1.0, (1e-6, 1e6)) * RBF(
+            length, (1e-3 * length, 1e4 * length)
+        ) + WhiteKernel(1e-2, (1e-10, 1e2))
+        process = GaussianProcessRegressor(
+            kernel, alpha=1e-10, n_restarts_optimizer=self.restarts, random_state=situation.seed
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            process.fit(rows, seen.targets / unit)
+        product, noise = process.kernel_.k1, process.kernel_.k2.noise_level + process.alpha
+        weights = process.alpha_.reshape(-1)
+        # leave-one-out residuals in closed form: Rasmussen and Williams, eq. 5.12
+        inverse = np.linalg.inv(process.L_)
+        left_out = unit * weights / (inverse**2).sum(axis=0)
+        fit: dict[str, Any] = {
+            "on": self.on, "frames": len(rows),
+            "length": float(product.k2.length_scale),
+            "noise_mev": float(1e3 * unit * noise**0.5),
+            "leave_one_out_mae_mev": 1e3 * float(np.abs(left_out).mean()),
+            "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()),
+            "warnings": sorted({str(w.message).splitlines()[0] for w in caught}),
+        }  # fmt: skip
+        info = CorrectionInfo(
+            kind="gaussian process", blocks=seen.blocks, sizes=(len(rows),), fit=fit
+        )
+        made = GaussianCorrection.fitted(
+            info,
+            scale.reshape(seen.pooled.squares.shape),
+            rows,
+            weights / unit,
+            unit * process.L_,
+            (
+                unit**2 * product.k1.constant_value,
+                product.k2.length_scale,
+                unit**2 * noise,
+            ),
+        )
+        potential.head(situation.level).corrections.append(made)
+        return potential.to(situation.parent.dtype).to(situation.parent.device)

@@ -1,0 +1,162 @@
+"""Ridge regression on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError, DataError
+from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
+from tlpot.transfer.jacobian import normal_equations
+from tlpot.transfer.leftover import silence
+from tlpot.transfer.pooled import pooled_features
+from tlpot.transfer.recipe import Recipe
+from tlpot.transfer.ridge import assign_folds, fit_ridge
+from tlpot.transfer.situation import Situation
+from tlpot.transfer.strategy import Strategy
+
+FORCE_WEIGHT = 0.05
+"""Å²: of the size of (error of an energy)²/(atoms · (error of a force component)²)."""
+
+GroupBy = Literal["auto", "molecule", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenRidge(Strategy):
+    """A linear map on the frozen features, solved for in closed form; nothing is iterated.
+
+    E = E0 + E_parent + Σ_i w_{z_i}·φ_i with ridge weights w of each element z, fitted to what
+    the parent leaves over in energies and forces. This is the frozen featurizer of Yamada et
+    al. (doi:10.1021/acscentsci.9b00804), for an energy that can be differentiated. The parent's
+    levels are kept.
+
+    Attributes:
+        blocks: whose features φ: ``layer 1``, …, ``readout``; left out: scalars of all layers.
+        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
+            only its features are used.
+        forces: whether to fit forces as well; left out: where there are force labels.
+        force_weight: of a squared force component against a squared energy per atom, Å²;
+            left out: 0.05.
+        strength: of the regularisation, as a multiple of the mean diagonal of the normal
+            equations of standardised features; left out: the best of a grid on folds.
+        folds: number of folds that decide on the strength.
+        by: ``molecule`` keeps a molecule in one fold, ``random`` divides frames, ``auto`` is by
+            molecule if there are at least as many as folds.
+    """
+
+    name: ClassVar[str] = "frozen-ridge"
+    summary: ClassVar[str] = "ridge regression on frozen features of"
+    recipe: ClassVar[Recipe | None] = None
+    caution: ClassVar[str] = (
+        "the parent's weights stay as they are; a linear term is solved for in closed form and "
+        "added to the new level"
+    )
+    keeps_levels: ClassVar[bool] = True
+
+    blocks: tuple[str, ...] = ()
+    on: Literal["residual", "total"] = "residual"
+    forces: bool | None = None
+    force_weight: float | None = None
+    strength: float | None = None
+    folds: int = 5
+    by: GroupBy = "auto"
+
+    def __post_init__(self) -> None:
+        if self.force_weight is not None:
+            if not 0 < self.force_weight < 1e6:
+                raise ConfigError(
+                    f"force_weight is {self.force_weight}, expected a positive number; "
+                    "forces=false leaves forces out"
+                )
+            if self.forces is False:
+                raise ConfigError("force_weight does not apply with forces=false; leave it out")
+        if self.strength is not None and not 0 < self.strength < 1e12:
+            raise ConfigError(f"strength is {self.strength}, expected a positive number")
+        if self.folds < 2:
+            raise ConfigError(f"folds is {self.folds}, expected 2 or more")
+
+    @property
+    def inherits(self) -> bool:  # type: ignore[override]
+        """Without the parent's energy step 0 is nothing but reference energies."""
+        return self.on == "residual"
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the parent with one more level, whose readout is silent if it is replaced.
+
+        Raises:
+            ConfigError: no such block.
+            DataError: forces are asked for and not labelled.
+        """
+        check_blocks(self.blocks, situation.parent.architecture)
+        self._fits_forces(situation)
+        grown = super().start(situation, references)
+        if self.on == "total":
+            silence(grown, situation.level)
+        return grown
+
+    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
+        """No weight moves."""
+        return {}
+
+    def finish(self, potential: Potential, situation: Situation) -> Potential:
+        """Fits the correction and adds it to the level."""
+        blocks = check_blocks(self.blocks, potential.architecture)
+        train = situation.split.train
+        model = potential.double().at(situation.level)
+        pooled = pooled_features(model, situation.dataset, train, blocks, cache=situation.cache)
+        folds = training_folds(situation, self.folds, self.by)
+        forces = self._fits_forces(situation)
+        weight = (FORCE_WEIGHT if self.force_weight is None else self.force_weight) * forces
+        moments = normal_equations(
+            model, situation.dataset, train, situation.level, blocks, folds,
+            n_columns=pooled.rows.shape[1], force_weight=weight,
+        )  # fmt: skip
+        scale = pooled.scale()
+        fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
+        info = CorrectionInfo(
+            kind="linear",
+            blocks=blocks,
+            fit={
+                "on": self.on, "frames": len(train), "forces": forces, "force_weight": weight,
+                "strength": fit.strength, "folds": len(moments),
+                "loss_left_out_over_before": None if np.isnan(fit.ratio) else fit.ratio,
+            },
+        )  # fmt: skip
+        weights = fit.weights.reshape(scale.shape) / scale
+        head = potential.head(situation.level)
+        head.corrections.append(LinearCorrection.fitted(info, weights))
+        return potential.to(situation.parent.dtype).to(situation.parent.device)
+
+    def _fits_forces(self, situation: Situation) -> bool:
+        dataset, level = situation.dataset, situation.level
+        labelled = bool(dataset.labelled(level, "forces")[situation.split.train].any())
+        if self.forces and not labelled:
+            raise DataError(
+                f"strategy.forces is true, but none of the training frames of {dataset.path} has "
+                f"forces at {level}; leave it out to fit energies"
+            )
+        if self.force_weight is not None and not labelled:
+            raise ConfigError(
+                "strategy.force_weight does not apply: no training frame has forces at "
+                f"{level}; leave it out"
+            )
+        return labelled and self.forces is not False
+
+
+def training_folds(situation: Situation, n_folds: int, by: GroupBy) -> NDArray[np.int64]:
+    """Returns the fold of each training frame.
+
+    Raises:
+        ConfigError: folds by molecule of a single molecule.
+    """
+    train = situation.split.train
+    molecules = situation.dataset.group_idx[train]
+    n_molecules = len(np.unique(molecules))
+    if by == "molecule" and n_molecules < 2:
+        raise ConfigError("strategy.by=molecule needs training frames of two or more molecules")
+    grouped = by == "molecule" or (by == "auto" and n_molecules >= n_folds)
+    return assign_folds(molecules if grouped else np.arange(len(train)), n_folds, situation.seed)

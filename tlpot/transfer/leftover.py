@@ -1,0 +1,85 @@
+"""What a frozen model leaves over, and how structures look to a regressor."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, Loader
+from tlpot.energy import evaluate
+from tlpot.errors import MissingExtraError
+from tlpot.models import LevelPotential, Potential, check_blocks
+from tlpot.transfer.pooled import PooledFeatures, pooled_features
+from tlpot.transfer.situation import Situation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """Training frames as a regressor of energies sees them.
+
+    Attributes:
+        blocks: whose features.
+        pooled: the features.
+        targets: [n_frames], label − energy of the model at step 0, eV.
+    """
+
+    blocks: tuple[str, ...]
+    pooled: PooledFeatures
+    targets: NDArray[np.float64]
+
+
+def leftover(potential: Potential, situation: Situation, blocks: tuple[str, ...]) -> Leftover:
+    """Returns the training frames as a regressor sees them; `potential` becomes float64."""
+    chosen = check_blocks(blocks, potential.architecture)
+    model = potential.double().at(situation.level)
+    train = situation.split.train
+    return Leftover(
+        blocks=chosen,
+        pooled=pooled_features(model, situation.dataset, train, chosen, cache=situation.cache),
+        targets=missing_energies(model, situation.dataset, train, situation.level),
+    )
+
+
+def missing_energies(
+    model: LevelPotential,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    level: str,
+    *,
+    batch_size: int = 64,
+) -> NDArray[np.float64]:
+    """Returns label − energy of the model for each frame, eV; NaN without a label."""
+    order = np.argsort(dataset.sizes[indices], kind="stable")
+    loader = Loader(
+        dataset, indices[order], levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
+        shuffle=False, layout=model.layout, memo_bytes=0,
+    )  # fmt: skip
+    parts = []
+    for batch in loader.batches(0):
+        assert batch is not None
+        moved = batch.to(model.potential.device)
+        found = evaluate(model, moved.graph, forces=False)
+        parts.append((moved.targets[level].energy - found.energy).cpu())
+    return torch.cat(parts).numpy()[np.argsort(order)]
+
+
+def silence(potential: Potential, level: str) -> None:
+    """Makes the readout of a level, with its corrections, add nothing; in place."""
+    head = potential.head(level)
+    head.readout.scale.zero_()
+    while len(head.corrections):
+        del head.corrections[-1]
+
+
+def need_sklearn(strategy: str) -> None:
+    """Checks that scikit-learn is there.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("scikit-learn", "sklearn", f"strategy {strategy}")
