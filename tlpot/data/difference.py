@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
 from tlpot.data.frame import Frame, Labels
+from tlpot.data.view import DatasetView
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level, choose_level, difference_level
 
@@ -68,7 +68,7 @@ class LowValues:
         return total.hexdigest()
 
 
-class DifferenceDataset:
+class DifferenceDataset(DatasetView):
     """A dataset with one more level, ``high - low``; satisfies `tlpot.data.Dataset`.
 
     A label of the difference exists where both levels have one. Everything else, the other
@@ -86,7 +86,7 @@ class DifferenceDataset:
     """
 
     def __init__(self, dataset: Dataset, high: str, low: str | LowValues) -> None:
-        self.dataset = dataset
+        super().__init__(dataset)
         self.high = choose_level(high, dataset.levels, str(dataset.path))
         self.values = low if isinstance(low, LowValues) else None
         if isinstance(low, LowValues):
@@ -106,11 +106,6 @@ class DifferenceDataset:
                 f"{dataset.path} has a level {self.level!r} of its own; learn that directly, or "
                 "rename it"
             )
-
-    @property
-    def path(self) -> Path:
-        """The file underneath."""
-        return self.dataset.path
 
     @cached_property
     def content_hash(self) -> str:
@@ -133,34 +128,6 @@ class DifferenceDataset:
         )
         return {**levels, self.level: difference}
 
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
-        return self.dataset.elements
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Atoms in each frame, [n_frames]."""
-        return self.dataset.sizes
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the molecules."""
-        return self.dataset.group_names
-
-    @property
-    def group_idx(self) -> NDArray[np.int64]:
-        """Which molecule each frame belongs to, [n_frames]."""
-        return self.dataset.group_idx
-
-    @property
-    def unused_keys(self) -> Sequence[str]:
-        """Arrays of the file that its description does not mention."""
-        return self.dataset.unused_keys
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
     def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
         """Which frames carry a label, [n_frames].
 
@@ -171,14 +138,6 @@ class DifferenceDataset:
             return self._both(kind)
         choose_level(level, self.levels, str(self.path))
         return self.dataset.labelled(level, kind)
-
-    def column(self, key: str) -> NDArray:
-        """Returns an array of the file with one value for each frame, as stored.
-
-        Raises:
-            DataError: not every part of the file has it, or it has another shape.
-        """
-        return self.dataset.column(key)
 
     def read(
         self,

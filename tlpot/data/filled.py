@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
 from tlpot.data.frame import Frame, Labels
+from tlpot.data.view import DatasetView
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 
 
-class FilledDataset:
+class FilledDataset(DatasetView):
     """A dataset where labels held in memory stand in for missing ones; satisfies `Dataset`.
 
     Args:
@@ -40,7 +40,8 @@ class FilledDataset:
         *,
         replace: bool = False,
     ) -> None:
-        self.dataset, self.level = dataset, canonical_level(level)
+        super().__init__(dataset)
+        self.level = canonical_level(level)
         chosen = np.asarray(indices, dtype=np.int64)
         if len(chosen) != len(labels):
             raise DataError(f"{len(labels)} labels for {len(chosen)} frames")
@@ -48,11 +49,6 @@ class FilledDataset:
             raise DataError(f"{dataset.path} has {len(dataset)} frames; an index is outside")
         self._first = replace
         self._labels = dict(zip(chosen.tolist(), labels, strict=True))
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.dataset.path
 
     @property
     def content_hash(self) -> str:
@@ -66,34 +62,6 @@ class FilledDataset:
         added = {kind for kind in get_args(LabelKind) if self._has(kind).any()}
         info = replace(known, kinds=known.kinds | added)
         return {**self.dataset.levels, self.level: info}
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
-        return self.dataset.elements
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Atoms in each frame, [n_frames]."""
-        return self.dataset.sizes
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the molecules."""
-        return self.dataset.group_names
-
-    @property
-    def group_idx(self) -> NDArray[np.int64]:
-        """Which molecule each frame belongs to, [n_frames]."""
-        return self.dataset.group_idx
-
-    @property
-    def unused_keys(self) -> Sequence[str]:
-        """Arrays of the file that its description does not mention."""
-        return self.dataset.unused_keys
-
-    def __len__(self) -> int:
-        return len(self.dataset)
 
     def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
         """Which frames carry a label, [n_frames].
@@ -112,10 +80,6 @@ class FilledDataset:
         if name in self.dataset.levels:
             filled |= self.dataset.labelled(name, kind)
         return filled
-
-    def column(self, key: str) -> NDArray:
-        """Returns an array of the file with one value for each frame; see `Dataset.column`."""
-        return self.dataset.column(key)
 
     def read(
         self,
