@@ -22,6 +22,7 @@ import torch
 
 from tlpot.models import LIBRARY
 from tlpot.pipeline import curve_config, run_curve, train_config, train_from_scratch
+from tlpot.pipeline.curve_picture import plot_curve
 from tlpot.pipeline.curve_report import analyse
 from tlpot.transfer import STRATEGY_NAMES
 
@@ -105,9 +106,10 @@ def main() -> None:
             }
         )
     )
-    for quantity in ("energy_mae", "forces_mae"):
-        if quantity in curve.quantities():
-            print(analyse(curve, quantity).text(), flush=True)
+    shown = [q for q in ("energy_mae", "forces_mae") if q in curve.quantities()]
+    reports = {quantity: analyse(curve, quantity) for quantity in shown}
+    plot_curve(reports, options.out / f"{options.task}.png")
+    print("\n\n".join(report.text() for report in reports.values()))
     for failure in curve.failures:
         print(f"failed: {failure.label}, {failure.size}, seed {failure.seed}: {failure.error}")
 
