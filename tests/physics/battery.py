@@ -1,5 +1,6 @@
 """What the battery runs over. A new kind of energy model joins by one line in `MODELS`."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -91,6 +92,9 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     # beyond the degrees that the compiled kernels know
     "quartic": partial(network, "tiny", l_max=4, hidden_irreps="4x0e+4x1o"),
 }
+
+if importlib.util.find_spec("torch_scatter") is not None:
+    MODELS["tiny-scatter"] = partial(network, "tiny", kernels="torch_scatter", zbl=True)
 
 
 @cache

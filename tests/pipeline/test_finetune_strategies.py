@@ -10,7 +10,7 @@ from shipped_levels import CC, DFT
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
-from tlpot.models import load
+from tlpot.models import load, parameter_blocks
 from tlpot.pipeline import finetune, finetune_config, prepare_finetune
 from tlpot.system import System
 from tlpot.transfer import STRATEGY_NAMES, strategy
@@ -100,3 +100,29 @@ def test_a_strategy_is_a_name_or_a_section(settings, section):
 def test_settings_of_another_strategy_are_refused(settings):
     with pytest.raises(ConfigError, match="strategy full: unknown key 'rank'"):
         finetune_config({**settings, "strategy": {"name": "full", "rank": 4}})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "fixed"),
+    [
+        (
+            {"name": "freeze", "fixed": ["embedding", "interaction 1"]},
+            ("embedding", "interaction 1"),
+        ),
+        ({"name": "discriminative", "factors": {"product 1": 0.0}}, ("product 1",)),
+        ({"name": "head"}, ("embedding", "interaction 1", "product 1", "interaction 2")),
+    ],
+)
+def test_what_is_fixed_is_bitwise_unchanged(settings, parent, strategy, fixed):
+    finetune(finetune_config({**settings, "strategy": strategy}), show=False)
+    before, after = load(parent, device="cpu"), load(settings["output"], device="cpu")
+    old, new = dict(before.named_parameters()), dict(after.named_parameters())
+    source, target = parameter_blocks(before, DFT), parameter_blocks(after, CC)
+    changed = {
+        block
+        for block, names in source.items()
+        for a, b in zip(names, target[block], strict=True)
+        if not torch.equal(old[a], new[b])
+    }
+    assert not changed & set(fixed)
+    assert changed
