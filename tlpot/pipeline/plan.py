@@ -79,10 +79,13 @@ class Plan:
         if t.target is not None:
             lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
             for offer in self.target:
-                lines.append(
-                    f"  {offer.label}: {_count(offer.labels)} training labels, cost "
-                    f"{_count(offer.cost)}"
-                )
+                if np.isinf(offer.labels.value) and offer.labels.low == offer.labels.high:
+                    lines.append(f"  {offer.label}: never, by its law")
+                else:
+                    lines.append(
+                        f"  {offer.label}: {_count(offer.labels)} training labels, cost "
+                        f"{_count(offer.cost)}"
+                    )
                 lines += _remarks(offer)
             lines += self._verdict(self.target, "cheapest")
         if t.budget is not None:
