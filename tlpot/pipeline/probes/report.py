@@ -95,7 +95,7 @@ class TransferReport:
         if unwatched and self.drift is not None and self.drift.relative > _MOVED:
             found.append(
                 f"no label watches the forces, and they moved by {100 * self.drift.relative:.0f} % "
-                "of the parent's: check them, or use a strategy that moves less (head, ewc)"
+                "of the parent's: check them, raise the anchor, or move less (head, ewc)"
             )
         lines = {} if self.calibration is None else self.calibration.lines
         for name in ("relative_energy", "force"):
