@@ -20,6 +20,9 @@ PAD_LIMIT = 1.6
 """`auto` pads while padding adds less than 60 % to the number of pairs."""
 
 
+_NO_SHIFTS = np.zeros((0, 3))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AtomGraph:
     """A batch of structures.
@@ -132,12 +135,54 @@ def join_graphs(
     """Joins structures whose neighbours are known; `build_graph` finds them first."""
     sizes = np.array([len(system) for system in systems])
     offsets = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    center = np.concatenate([n.center + o for n, o in zip(neighbors, offsets, strict=True)])
-    neighbor = np.concatenate([n.neighbor + o for n, o in zip(neighbors, offsets, strict=True)])
     periodic = any(system.pbc.any() for system in systems)
-    shifts = np.concatenate([n.shifts for n in neighbors]) if periodic else None
+    return flat_graph(
+        positions=torch.from_numpy(np.concatenate([s.positions for s in systems])),
+        atomic_numbers=torch.from_numpy(np.concatenate([s.atomic_numbers for s in systems])),
+        system_idx=torch.from_numpy(np.repeat(np.arange(len(systems)), sizes)),
+        cell=torch.from_numpy(np.stack([s.cell for s in systems])) if periodic else None,
+        pairs=Neighbors(
+            center=np.concatenate([n.center + o for n, o in zip(neighbors, offsets, strict=True)]),
+            neighbor=np.concatenate(
+                [n.neighbor + o for n, o in zip(neighbors, offsets, strict=True)]
+            ),
+            shifts=np.concatenate([n.shifts for n in neighbors]) if periodic else _NO_SHIFTS,
+        ),
+        charge=torch.tensor([s.charge for s in systems], dtype=torch.int64),
+        spin=torch.tensor([s.spin for s in systems], dtype=torch.int64),
+        cutoff=cutoff,
+        layout=layout,
+    )
 
-    n_atoms = int(sizes.sum())
+
+def flat_graph(
+    *,
+    positions: Tensor,
+    atomic_numbers: Tensor,
+    system_idx: Tensor,
+    cell: Tensor | None,
+    pairs: Neighbors,
+    charge: Tensor,
+    spin: Tensor,
+    cutoff: float,
+    layout: Layout = "auto",
+) -> AtomGraph:
+    """Makes a graph of structures that lie one after the other already.
+
+    Args:
+        positions: see `AtomGraph`.
+        atomic_numbers: see `AtomGraph`.
+        system_idx: see `AtomGraph`.
+        cell: see `AtomGraph`.
+        pairs: indices in the whole batch, sorted by center; without a cell the shifts are ignored.
+        charge: [n_systems], e.
+        spin: [n_systems].
+        cutoff: Å; padding lies beyond it.
+        layout: see `build_graph`.
+    """
+    center, neighbor = pairs.center, pairs.neighbor
+    shifts = None if cell is None else pairs.shifts
+    n_atoms = len(atomic_numbers)
     counts = np.bincount(center, minlength=n_atoms)
     slots = max(int(counts.max(initial=0)), 1)
     padded = layout == "padded" or (
@@ -146,20 +191,19 @@ def join_graphs(
     padding = None
     if padded:
         center, neighbor, shifts, padding = _pad(center, neighbor, shifts, counts, slots, cutoff)
-
     return AtomGraph(
-        positions=torch.from_numpy(np.concatenate([s.positions for s in systems])),
-        atomic_numbers=torch.from_numpy(np.concatenate([s.atomic_numbers for s in systems])),
-        system_idx=torch.from_numpy(np.repeat(np.arange(len(systems)), sizes)),
-        n_systems=len(systems),
-        cell=torch.from_numpy(np.stack([s.cell for s in systems])) if periodic else None,
+        positions=positions,
+        atomic_numbers=atomic_numbers,
+        system_idx=system_idx,
+        n_systems=len(charge),
+        cell=cell,
         center=torch.from_numpy(center),
         neighbor=torch.from_numpy(neighbor),
         shifts=None if shifts is None else torch.from_numpy(shifts),
         padding=None if padding is None else torch.from_numpy(padding),
         slots=slots if padded else None,
-        charge=torch.tensor([s.charge for s in systems], dtype=torch.int64),
-        spin=torch.tensor([s.spin for s in systems], dtype=torch.int64),
+        charge=charge,
+        spin=spin,
     )
 
 

@@ -1,0 +1,213 @@
+"""A protein's energy from its fragments, as an energy model like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tlpot.energy import EnergyModel, has_forces, layout_of
+from tlpot.errors import ConfigError, GeometryError
+from tlpot.fragments.layer import Layer, Pieces
+from tlpot.fragments.prepared import Partition, Prepared
+from tlpot.fragments.schemes import Scheme, choose_scheme
+from tlpot.fragments.topology import Topology
+from tlpot.graph import AtomGraph, Layout
+from tlpot.system import NO_CELL, NO_PBC, System
+
+SMALLEST_CUTOFF = 1.0
+
+
+class FragmentForceField:
+    """E = Σ c E_high(fragment) + layers, and forces that are its exact derivative.
+
+    Fragment positions are P X with a constant sparse P, the coefficients c are smooth functions
+    of X, and everything is differentiated automatically, so F = Pᵀ (c f) − E ∂c/∂X and so on.
+    Sums of large terms of both signs are in double precision.
+
+    Args:
+        high: the model of all fragments.
+        scheme: name of a fragment scheme, or a scheme.
+        layers: terms of the whole structure, see `Layer`.
+        topology: of the only structure that this is for. None perceives the topology of every
+            structure that comes.
+        trained_charges: the model reads no charge, but was trained on fragments with the charges
+            that they have here, so it need not.
+
+    Raises:
+        ConfigError: no such scheme, or layers that make no sense with it.
+    """
+
+    uses_charge = True
+
+    def __init__(
+        self,
+        high: EnergyModel,
+        scheme: str | Scheme = "mfcc_mbe2",
+        *,
+        layers: Sequence[Layer] = (),
+        topology: Topology | None = None,
+        trained_charges: bool = False,
+    ) -> None:
+        self.high, self.scheme = high, choose_scheme(scheme)
+        self.layers = tuple(layers)
+        if self.is_direct and any(getattr(layer, "subtract", True) for layer in self.layers):
+            raise ConfigError(
+                "with scheme='direct' the whole structure is evaluated at the high level, so a "
+                "layer that stands in for what fragments leave out has nothing to add; leave low "
+                "and charges out, or choose a fragment scheme"
+            )
+        self.trained_charges = trained_charges
+        self._bound = None if topology is None else Prepared(topology, self.scheme)
+        self._known: dict[bytes, list[Prepared]] = {}
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether the whole structure is the only fragment."""
+        return self.scheme.name == "direct"
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list of the whole structure, Å."""
+        own = self.high.cutoff if self.is_direct else SMALLEST_CUTOFF
+        return max([own, *(layer.cutoff for layer in self.layers)])
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model and all layers know."""
+        known = set(self.high.elements)
+        for layer in self.layers:
+            if layer.elements is not None:
+                known &= set(layer.elements)
+        return tuple(sorted(known))
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs of the whole structure should be laid out."""
+        return layout_of(self.high) if self.is_direct else "auto"
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energy can be differentiated."""
+        return has_forces(self.high) and all(layer.has_forces for layer in self.layers)
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns the energy of each atom, [n_atoms], eV, float64; that of a cap is its host's.
+
+        Raises:
+            GeometryError: broken bonds, or valences that do not close.
+            ConfigError: charged fragments and a model that cannot read charges.
+        """
+        ends = torch.bincount(graph.system_idx, minlength=graph.n_systems).cumsum(0).tolist()
+        found, begin = [], 0
+        for k, end in enumerate(ends):
+            found.append(self._one(_structure(graph, k, begin, end)))
+            begin = end
+        return torch.cat(found)
+
+    def prepared(self, numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Prepared:
+        """Returns the fragments' origin for a structure, perceiving its topology if need be.
+
+        Raises:
+            GeometryError: broken bonds, or valences that do not close.
+        """
+        if self._bound is not None:
+            if not np.array_equal(numbers, self._bound.topology.atomic_numbers):
+                raise GeometryError(
+                    "the atoms are not those that the fragments were made from: "
+                    f"{len(numbers)} atoms instead of "
+                    f"{len(self._bound.topology.atomic_numbers)}, or another order"
+                )
+            self._bound.check_bonds(positions)
+            return self._bound
+        known = self._known.setdefault(numbers.tobytes(), [])
+        for one in known:
+            if not len(one.broken_bonds(positions)):
+                return one
+        from tlpot.fragments.perceive import perceive_topology
+
+        made = Prepared(perceive_topology(_system(numbers, positions)), self.scheme)
+        known.append(made)
+        return made
+
+    def partition(self, numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Partition:
+        """Returns the fragments of a structure."""
+        return self.prepared(numbers, positions).partition(positions)
+
+    def _one(self, graph: AtomGraph) -> Tensor:
+        numbers = graph.atomic_numbers.cpu().numpy()
+        where = graph.positions.detach().cpu().numpy()
+        if graph.cell is not None and bool(graph.cell.any()) and not self.is_direct:
+            raise GeometryError(
+                f"scheme {self.scheme.name} is for molecules in vacuum, and this structure is "
+                "periodic; use scheme='direct', or set pbc=False"
+            )
+        prepared = self.prepared(numbers, where)
+        topology = prepared.topology
+        if int(graph.charge) != topology.charge:
+            raise GeometryError(
+                f"the charge is given as {int(graph.charge)}, but hydrogen atoms and valences make "
+                f"it {topology.charge}; set atoms.info['charge'] to that, or mend the structure"
+            )
+        partition = prepared.partition(where)
+        batch = partition.batch
+        reads_charge = self._reads_charge(self.high, batch.assembly.charge)
+        rows = batch.assembly.positions(graph.positions)
+        pieces = Pieces(
+            graph=graph,
+            batch=batch,
+            rows=rows,
+            coefficients=partition.coefficients(graph.positions),
+            once=graph.once,
+        )
+        if self.is_direct:
+            given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
+            total = self.high.atomic_energies(given)
+        else:
+            energies = batch.energies(self.high, rows, once=graph.once, charge=reads_charge)
+            total = pieces.weigh(energies)
+        for layer in self.layers:
+            total = total + layer.energies(pieces)
+        return total
+
+    def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
+        if model.uses_charge:
+            return True
+        if bool(charges.any()) and not self.trained_charges:
+            values = sorted(set(charges.tolist()) - {0})
+            raise ConfigError(
+                f"fragments have charges {values}, which {type(model).__name__} does not read. Use "
+                "a model with model.charge_spin=true, or, if it was trained on fragments with just "
+                "these charges, say trained_charges=True"
+            )
+        return False
+
+
+def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
+    """Takes one structure out of a batch."""
+    if graph.n_systems == 1:
+        return graph
+    inside = (graph.center >= begin) & (graph.center < end)
+    edges = inside.nonzero()[:, 0]
+    return replace(
+        graph,
+        positions=graph.positions[begin:end],
+        atomic_numbers=graph.atomic_numbers[begin:end],
+        system_idx=graph.system_idx[begin:end] - k,
+        n_systems=1,
+        cell=None if graph.cell is None else graph.cell[k : k + 1],
+        center=graph.center[edges] - begin,
+        neighbor=graph.neighbor[edges] - begin,
+        shifts=None if graph.shifts is None else graph.shifts[edges],
+        padding=None if graph.padding is None else graph.padding[edges],
+        charge=graph.charge[k : k + 1],
+        spin=graph.spin[k : k + 1],
+    )
+
+
+def _system(numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> System:
+    return System(atomic_numbers=numbers, positions=positions, cell=NO_CELL, pbc=NO_PBC)

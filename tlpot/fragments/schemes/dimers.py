@@ -1,0 +1,101 @@
+"""MFCC with two-body terms between capped fragments: MFCC-MBE(2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError
+from tlpot.fragments.contacts import set_pairs, unit_contacts
+from tlpot.fragments.expansion import Collector, Expansion
+from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.windows import capped_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimers:
+    """Capped stretches and all pairs of them that are close: Σ s E(a) + Σ s s w ΔE(a, b).
+
+    a and b run over stretches and their overlaps with the signs s of `MFCC`; ΔE(a, b) is
+    E(a ∪ b) − E(a) − E(b) + E(a ∩ b). With w = 1 for all pairs this is the many-body expansion
+    of second order, MFCC-MBE(2), see doi:10.1039/D5CP00727E. Here
+    w = 1 − Π (1 − φ(r)) over the pairs of atoms of both, where φ falls from 1 at `inner` to 0
+    at `outer` with continuous second derivatives, so that energy and forces are smooth while
+    fragments meet and part. Where caps of a and b would face each other across a missing
+    peptide bond, the bond is added to all four fragments.
+
+    Attributes:
+        inner: Å; a pair counts fully once two of its atoms are closer.
+        outer: Å; a pair does not count while all its atoms are further apart. Equal to
+            `inner` the list is hard and the energy jumps: for single points only.
+        size: amino acids in a stretch.
+        fill: close gaps of one peptide bond between the fragments of a pair.
+
+    Raises:
+        ConfigError: a distance or size that makes no sense.
+    """
+
+    name: ClassVar[str] = "mfcc_mbe2"
+    summary: ClassVar[str] = "capped stretches and their dimers (recommended)"
+    inner: float = 4.0
+    outer: float = 5.0
+    size: int = 1
+    fill: bool = True
+
+    def __post_init__(self) -> None:
+        check_range(self.inner, self.outer)
+        if self.size < 1:
+            raise ConfigError(f"size is {self.size} amino acids, expected 1 or more")
+
+    @property
+    def smooth(self) -> bool:
+        """Whether pairs fade in."""
+        return self.inner < self.outer
+
+    @property
+    def reach(self) -> float:
+        """The larger distance."""
+        return self.outer
+
+    def expand(
+        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+    ) -> Expansion:
+        """Lists the fragments, see `Scheme`."""
+        signed = inclusion_exclusion(capped_windows(cutter.topology, self.size))
+        sets = list(signed)
+        found = Collector()
+        for units, c in signed.items():
+            found.add(units, c)
+        contacts = unit_contacts(cutter.topology, positions, self.outer + skin)
+        for i, j, share in set_pairs(sets, contacts):
+            a, b = sets[i], sets[j]
+            if a <= b or b <= a:
+                continue
+            union = cutter.filled(a | b) if self.fill else a | b
+            gap = union - a - b
+            found.add_pair(
+                signed[a] * signed[b],
+                union,
+                a | gap,
+                b | gap,
+                (a & b) | gap,
+                None if share else (a, b),
+            )
+        return found.expansion(self.inner, self.outer)
+
+
+def check_range(inner: float, outer: float) -> None:
+    """Checks the two distances of a switch.
+
+    Raises:
+        ConfigError: they are not positive, or in the wrong order.
+    """
+    if not 0.0 < inner <= outer < float("inf"):
+        raise ConfigError(
+            f"inner is {inner} Å and outer {outer} Å, expected 0 < inner <= outer; "
+            "4 and 5 suit most uses"
+        )

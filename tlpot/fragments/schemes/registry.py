@@ -1,0 +1,52 @@
+"""Fragment schemes by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from tlpot.errors import ConfigError, nearest
+from tlpot.fragments.schemes.dimers import Dimers
+from tlpot.fragments.schemes.direct import Direct
+from tlpot.fragments.schemes.gmfcc import GMFCC
+from tlpot.fragments.schemes.mfcc import MFCC
+from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.sphere import Sphere
+
+SCHEMES: dict[str, type] = {kind.name: kind for kind in (Direct, MFCC, Dimers, GMFCC, Sphere)}
+"""Classes by name; ``mfcc2``, ``mfcc3``, ... are ``mfcc`` with that size."""
+
+
+def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
+    """Returns a scheme.
+
+    Args:
+        scheme: a name, or a scheme as it is.
+        settings: fields of the scheme of that name.
+
+    Raises:
+        ConfigError: no such scheme or setting, or a value that makes no sense.
+    """
+    if not isinstance(scheme, str):
+        if settings:
+            raise ConfigError(
+                f"settings {', '.join(settings)} go with the name of a scheme; a "
+                f"{type(scheme).__name__} has its own"
+            )
+        return scheme
+    name = scheme.lower()
+    sized = re.fullmatch(r"mfcc(\d+)", name)
+    if sized:
+        if "size" in settings:
+            raise ConfigError(f"{scheme} says the size already; leave size out, or write mfcc")
+        name, settings = "mfcc", {**settings, "size": int(sized[1])}
+    if name not in SCHEMES:
+        raise ConfigError(f"no fragment scheme {scheme!r}{nearest(name, [*SCHEMES, 'mfcc2'])}")
+    kind = SCHEMES[name]
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"scheme {name} has no setting {key!r}{nearest(key, known)}")
+    made: Scheme = kind(**settings)
+    return made

@@ -1,0 +1,44 @@
+"""What a fragment scheme is: a rule that lists fragments and their signs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.fragments.expansion import Expansion
+from tlpot.fragments.fragment import Cutter
+
+
+class Scheme(Protocol):
+    """A frozen dataclass; its fields are its settings.
+
+    Attributes:
+        name: as users write it.
+        summary: one line for tables.
+        smooth: the energy is twice differentiable in the positions; otherwise the list of
+            fragments is hard, and the energy jumps where it changes.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    smooth: ClassVar[bool]
+
+    @property
+    def reach(self) -> float | None:
+        """Distance at which atoms decide about fragments, Å; None if positions do not matter."""
+        ...
+
+    def expand(
+        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+    ) -> Expansion:
+        """Lists the fragments.
+
+        Args:
+            cutter: of the structure.
+            positions: [n_atoms, 3], Å.
+            skin: Å; pair terms that begin this much beyond the reach are listed too (their
+                weight is 0), so that the list stays good while atoms move by half of it.
+        """
+        ...
