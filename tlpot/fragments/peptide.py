@@ -9,7 +9,7 @@ from ase import Atoms
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.backbone import Backbone
-from tlpot.fragments.side_chains import CHARGES, ONE_LETTER, ROTAMERS, SIDE_CHAINS
+from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
 NCap = Literal["ACE", "NH3+", "NH2"]
 CCap = Literal["NME", "COO-", "COOH", "NH2"]
@@ -158,15 +158,6 @@ def residue_names(sequence: str | Sequence[str]) -> tuple[str, ...]:
         if name not in SIDE_CHAINS:
             raise ConfigError(f"residue {index} is {name!r}{nearest(name, SIDE_CHAINS)}")
     return names
-
-
-def charge_of(name: str) -> int:
-    """The formal charge of a residue's side chain, e.
-
-    Args:
-        name: three letters, with the protonation state in them.
-    """
-    return CHARGES.get(name, 0)
 
 
 def _known(key: str, value: str, valid: Sequence[str] | Mapping[str, object]) -> None:
