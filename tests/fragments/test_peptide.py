@@ -6,7 +6,7 @@ from ase.data import covalent_radii
 
 from tlpot.errors import ConfigError
 from tlpot.fragments import build_peptide, capped_residues
-from tlpot.fragments.backbone import Backbone
+from tlpot.fragments.peptide_chain import PeptideChain
 from tlpot.fragments.peptide import CONFORMATIONS, STATES
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
@@ -30,7 +30,7 @@ def meant_bonds(name, conformation="extended"):
     phi, psi = CONFORMATIONS[conformation]
     phi = -70.0 if name == "PRO" else phi
     chi = dict(enumerate(ROTAMERS.get(name, ())))
-    chain = Backbone([name], [phi], [psi], [180.0, 180.0], [chi], "ACE", "NME")
+    chain = PeptideChain([name], [phi], [psi], [180.0, 180.0], [chi], "ACE", "NME")
     return chain.atoms(), chain.bonds()
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 from ase import Atoms
 
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments.backbone import Backbone
+from tlpot.fragments.peptide_chain import PeptideChain
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
 NCap = Literal["ACE", "NH3+", "NH2"]
@@ -116,7 +116,7 @@ def build_peptide(
                 f"residue {index} is PRO with phi={angle:g}; its ring allows "
                 f"{_PROLINE_RANGE[0]:g} to {_PROLINE_RANGE[1]:g}"
             )
-    chain = Backbone(names, phis, psis, omegas, _rotamers(names, chi or {}), n_cap, c_cap)
+    chain = PeptideChain(names, phis, psis, omegas, _rotamers(names, chi or {}), n_cap, c_cap)
     return chain.atoms()
 
 

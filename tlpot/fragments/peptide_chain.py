@@ -1,4 +1,4 @@
-"""The backbone of a peptide, built residue by residue from the N terminus."""
+"""A peptide in the making, built residue by residue from the N terminus."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CA_C_O = 120.6
 _C_O = 1.231
 
 
-class Backbone:
+class PeptideChain:
     """Grows a chain and its side chains; `atoms` is the result.
 
     Args:
