@@ -1,5 +1,7 @@
 """Proteins from fragments: topology, schemes, assembly and the force field that they make."""
 
+from tlpot.fragments.peptide import build_peptide as build_peptide
+from tlpot.fragments.peptide import capped_residues as capped_residues
 from tlpot.fragments.residue import Chain as Chain
 from tlpot.fragments.residue import Residue as Residue
 from tlpot.fragments.topology import Topology as Topology
