@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tlpot.errors import ConfigError
 from tlpot.fragments.contacts import set_pairs, unit_contacts
 from tlpot.fragments.expansion import Collector, Expansion
-from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion import inclusion_exclusion
 from tlpot.fragments.windows import capped_windows
 
@@ -70,6 +70,7 @@ class Dimers:
         found = Collector()
         for units, c in signed.items():
             found.add(units, c)
+        certain = certain_pairs(cutter, sets, positions, self.inner - skin)
         contacts = unit_contacts(cutter.topology, positions, self.outer + skin)
         for i, j, share in set_pairs(sets, contacts):
             a, b = sets[i], sets[j]
@@ -83,9 +84,23 @@ class Dimers:
                 a | gap,
                 b | gap,
                 (a & b) | gap,
-                None if share else (a, b),
+                None if share or (i, j) in certain else (a, b),
             )
         return found.expansion(self.inner, self.outer)
+
+
+def certain_pairs(
+    cutter: Cutter, sets: list[Units], positions: NDArray[np.float64], reach: float
+) -> set[tuple[int, int]]:
+    """Returns the pairs of sets with atoms less than `reach` apart.
+
+    Their weight is 1 while atoms move by less than the skin, so that fragments that they add
+    and take off cancel for good.
+    """
+    if reach <= 0.0:
+        return set()
+    contacts = unit_contacts(cutter.topology, positions, reach)
+    return {(i, j) for i, j, _ in set_pairs(sets, contacts)}
 
 
 def check_range(inner: float, outer: float) -> None:

@@ -12,7 +12,7 @@ from tlpot.fragments.contacts import set_pairs, unit_contacts
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion import inclusion_exclusion
-from tlpot.fragments.schemes.dimers import check_range
+from tlpot.fragments.schemes.dimers import certain_pairs, check_range
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.windows import merged_residues, plain_windows
 
@@ -63,12 +63,14 @@ class GMFCC:
             found.add(units, c)
         cores = list(dict.fromkeys(_cores(topology)))
         together = {(a, b) for p in primaries for a in p for b in p}
+        certain = certain_pairs(cutter, cores, positions, self.inner - skin)
         contacts = unit_contacts(topology, positions, self.outer + skin)
         for i, j, share in set_pairs(cores, contacts):
             a, b = cores[i], cores[j]
             if share or (min(a), min(b)) in together:
                 continue
-            found.add_pair(1.0, a | b, a, b, frozenset(), (a, b))
+            near = None if (i, j) in certain else (a, b)
+            found.add_pair(1.0, a | b, a, b, frozenset(), near)
         return found.expansion(self.inner, self.outer)
 
 
