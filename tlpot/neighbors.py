@@ -31,17 +31,20 @@ class Neighbors:
     shifts: NDArray[np.float64]
 
 
-def neighbor_list(system: System, cutoff: float, name: str = "the structure") -> Neighbors:
+def neighbor_list(
+    system: System, cutoff: float, name: str = "the structure", closest: float = CLOSEST
+) -> Neighbors:
     """Finds all pairs with distance below `cutoff` (Å), for any mixture of periodic axes.
 
     Args:
         system: the structure.
         cutoff: Å.
         name: what to call the structure in a message.
+        closest: Å; atoms nearer than this are refused.
 
     Raises:
         GeometryError: the structure is unusable (see `check_system`), or two atoms are
-            closer than 0.1 Å.
+            closer than `closest`.
     """
     check_system(system, name)
     finder = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
@@ -52,12 +55,12 @@ def neighbor_list(system: System, cutoff: float, name: str = "the structure") ->
         quantities="ijSd",
     )
     center, neighbor = i.astype(np.int64), j.astype(np.int64)
-    if len(distances) and distances.min() < CLOSEST:
+    if len(distances) and distances.min() < closest:
         worst = int(distances.argmin())
         a, b = int(center[worst]), int(neighbor[worst])
         raise GeometryError(
             f"{name}: atoms {a} and {b} are {distances[worst]:.3f} Å apart, less than "
-            f"{CLOSEST} Å; a duplicate atom, a wrong length unit, or a cell that is too small?"
+            f"{closest} Å; a duplicate atom, a wrong length unit, or a cell that is too small?"
         )
     return Neighbors(center=center, neighbor=neighbor, shifts=shifts.astype(np.float64))
 

@@ -128,7 +128,7 @@ class FragmentForceField:
         for one in known:
             if not len(one.broken_bonds(positions)):
                 return one
-        from tlpot.fragments.perceive import perceive_topology
+        from tlpot.fragments.perception import perceive_topology
 
         made = Prepared(perceive_topology(_system(numbers, positions)), self.scheme)
         known.append(made)

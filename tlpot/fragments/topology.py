@@ -50,3 +50,9 @@ class Topology:
         """The bonds between units, [n_cuts, 2]."""
         owner = self.unit_of
         return self.bonds[owner[self.bonds[:, 0]] != owner[self.bonds[:, 1]]]
+
+    def summary(self) -> str:
+        """Returns a table of residues with names, labels and charges; molecules are counted."""
+        from tlpot.fragments.table import topology_table  # it needs this module
+
+        return topology_table(self)
