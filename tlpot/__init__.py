@@ -14,19 +14,29 @@ from tlpot._version import __version__ as __version__
 if TYPE_CHECKING:
     from tlpot.data import open_dataset as open_dataset
     from tlpot.interfaces import DeltaCalculator as DeltaCalculator
+    from tlpot.interfaces import FragmentCalculator as FragmentCalculator
     from tlpot.interfaces import TLPotCalculator as TLPotCalculator
     from tlpot.models import Potential as Potential
     from tlpot.models import load as load
 
 _PUBLIC = {
     "DeltaCalculator": "tlpot.interfaces",
+    "FragmentCalculator": "tlpot.interfaces",
     "Potential": "tlpot.models",
     "TLPotCalculator": "tlpot.interfaces",
     "load": "tlpot.models",
     "open_dataset": "tlpot.data",
 }
 
-__all__ = ["DeltaCalculator", "Potential", "TLPotCalculator", "__version__", "load", "open_dataset"]
+__all__ = [
+    "DeltaCalculator",
+    "FragmentCalculator",
+    "Potential",
+    "TLPotCalculator",
+    "__version__",
+    "load",
+    "open_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -12,10 +13,14 @@ from torch import Tensor
 
 from tlpot.energy import EnergyModel, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.fragment_name import fragment_name
 from tlpot.fragments.layer import Layer, Pieces
+from tlpot.fragments.perception import perceive_topology
 from tlpot.fragments.prepared import Partition, Prepared
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.topology import Topology
+from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -63,6 +68,7 @@ class FragmentForceField:
             )
         self.trained_charges = trained_charges
         self._bound = None if topology is None else Prepared(topology, self.scheme)
+        self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[bytes, list[Prepared]] = {}
 
     @property
@@ -128,8 +134,6 @@ class FragmentForceField:
         for one in known:
             if not len(one.broken_bonds(positions)):
                 return one
-        from tlpot.fragments.perception import perceive_topology
-
         made = Prepared(perceive_topology(_system(numbers, positions)), self.scheme)
         known.append(made)
         return made
@@ -168,11 +172,23 @@ class FragmentForceField:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
             total = self.high.atomic_energies(given)
         else:
-            energies = batch.energies(self.high, rows, once=graph.once, charge=reads_charge)
+            energies = self._high(prepared, batch, rows, graph.once, reads_charge)
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
         return total
+
+    def _high(
+        self, prepared: Prepared, batch: FragmentBatch, rows: Tensor, once: bool, charge: bool
+    ) -> Tensor:
+        if not isinstance(self.high, TypedModel):
+            return batch.energies(self.high, rows, once=once, charge=charge)
+        typed = self._typed.get(batch)
+        if typed is None:
+            topology = prepared.topology
+            names = [fragment_name(topology, f.units) for f in batch.assembly.fragments]
+            typed = self._typed[batch] = TypedBatch(batch, names, self.high)
+        return typed.energies(rows, once=once, charge=charge)
 
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
         if model.uses_charge:

@@ -2,6 +2,7 @@
 
 from tlpot.interfaces.ase import TLPotCalculator as TLPotCalculator
 from tlpot.interfaces.delta import DeltaCalculator as DeltaCalculator
+from tlpot.interfaces.fragment import FragmentCalculator as FragmentCalculator
 from tlpot.interfaces.md import MDResult as MDResult
 from tlpot.interfaces.md import energy_drift as energy_drift
 from tlpot.interfaces.md import run_md as run_md
