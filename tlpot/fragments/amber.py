@@ -51,9 +51,9 @@ def amber_parameters(topology: Topology) -> NonbondedParameters:
     from openmm import NonbondedForce
     from openmm.app import ForceField
 
-    system = None
+    made, order = openmm_topology(topology)
     try:
-        system = ForceField(FORCE_FIELD, "amber14/tip3p.xml").createSystem(_openmm(topology))
+        system = ForceField(FORCE_FIELD, "amber14/tip3p.xml").createSystem(made)
     except ValueError as error:
         raise ConfigError(
             f"the force field {FORCE_FIELD} has no parameters for this structure: {error} Give "
@@ -64,28 +64,37 @@ def amber_parameters(topology: Topology) -> NonbondedParameters:
         [[value._value for value in force.getParticleParameters(i)]
          for i in range(force.getNumParticles())]
     )  # fmt: skip
+    table = table[np.argsort(order)]
     kilojoule = units.kJ / units.mol
     return NonbondedParameters(
         charges=table[:, 0], sigma=table[:, 1] * 10.0, epsilon=table[:, 2] * kilojoule
     )
 
 
-def _openmm(topology: Topology) -> Any:
+def openmm_topology(topology: Topology) -> tuple[Any, NDArray[np.int64]]:
+    """Returns residues, atoms and bonds as OpenMM wants them; names are those perceived.
+
+    OpenMM wants the atoms of a residue one after the other.
+
+    Returns:
+        An ``openmm.app.Topology``, and for each of its atoms the index in the structure.
+    """
     from openmm.app import Element
     from openmm.app import Topology as OpenMMTopology
 
     made = OpenMMTopology()
-    atoms: dict[int, Any] = {}
     owners = residue_of(topology)
-    residues: dict[int, Any] = {}
+    order: list[int] = []
+    atoms: dict[int, Any] = {}
     for chain in topology.chains:
         group = made.addChain()
         for index in chain.residues:
-            residues[index] = made.addResidue(topology.residues[index].name, group)
-    for atom in range(len(topology.atomic_numbers)):
-        symbol = chemical_symbols[int(topology.atomic_numbers[atom])]
-        element = Element.getBySymbol(symbol)
-        atoms[atom] = made.addAtom(f"{symbol}{atom}", element, residues[int(owners[atom])])
+            residue = made.addResidue(topology.residues[index].name, group)
+            for atom in np.flatnonzero(owners == index).tolist():
+                symbol = chemical_symbols[int(topology.atomic_numbers[atom])]
+                element = Element.getBySymbol(symbol)
+                atoms[atom] = made.addAtom(f"{symbol}{atom}", element, residue)
+                order.append(atom)
     for i, j in topology.bonds.tolist():
         made.addBond(atoms[i], atoms[j])
-    return made
+    return made, np.array(order, dtype=np.int64)
