@@ -93,9 +93,10 @@ def table(results: list[dict[str, dict[str, float]]]) -> str:
     lines = [f"{'scheme':28s} |dE|/res  std dE  F MAE  F max  cost (kcal/mol, kcal/mol/Å)"]
     for name in results[0]:
         get = lambda key, n=name: np.array([r[n][key] for r in results])  # noqa: E731
+        per_residue, spread = np.abs(get("per_residue")).mean(), get("energy").std()
         lines.append(
-            f"{name:28s} {np.abs(get('per_residue')).mean():8.3f} {get('energy').std():7.2f} "
-            f"{get('force_mae').mean():6.3f} {get('force_max').max():6.2f} {get('cost').mean():5.1f}"
+            f"{name:28s} {per_residue:8.3f} {spread:7.2f} {get('force_mae').mean():6.3f} "
+            f"{get('force_max').max():6.2f} {get('cost').mean():5.1f}"
         )
     return "\n".join(lines)
 
