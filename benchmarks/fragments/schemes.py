@@ -26,12 +26,15 @@ from tlpot.fragments import CalculatorModel
 from tlpot.fragments.schemes import GMFCC, MFCC, Dimers, Sphere
 
 KCAL = units.kcal / units.mol
+CAREFUL = {"mixer_damping": 0.2, "max_iterations": 1000}
+"""A few fragments of the sphere scheme do not converge otherwise."""
 
 SCHEMES = {
     "mfcc": MFCC(size=1),
     "mfcc2": MFCC(size=2),
     "mfcc3": MFCC(size=3),
     "gmfcc 4": GMFCC(inner=4.0, outer=4.0),
+    "mfcc_mbe2 3-4": Dimers(inner=3.0, outer=4.0),
     "mfcc_mbe2 4": Dimers(inner=4.0, outer=4.0),
     "mfcc_mbe2 4-5": Dimers(inner=4.0, outer=5.0),
     "sphere 3": Sphere(radius=3.0),
@@ -39,7 +42,7 @@ SCHEMES = {
 
 
 def xtb(method: str) -> TBLite:
-    return TBLite(method=method, accuracy=0.1, verbosity=0)
+    return TBLite(method=method, accuracy=0.1, cache_api=False, verbosity=0, **CAREFUL)
 
 
 def one_frame(atoms: Atoms, names: list[str]) -> dict[str, dict[str, float]]:

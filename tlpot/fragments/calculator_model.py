@@ -123,6 +123,8 @@ class CalculatorModel:
         name = f"{atoms.get_chemical_formula()} (charge {atoms.info['charge']})"
         calculator = self.calculator if self._is_calculator else self.calculator(atoms)
         self.n_calculations += 1
+        if self._is_calculator and hasattr(calculator, "reset"):
+            calculator.reset()  # what came before must not matter, such as a density to start from
         try:
             atoms.calc = calculator
             forces = np.array(atoms.get_forces(), dtype=np.float64) if derive else None
