@@ -138,7 +138,7 @@ def _nitrogen(around: Surroundings, atom: int, near: list[int]) -> Closures:
     if len(near) == 4:
         return {0: (8, 1)}
     if len(near) == 3:
-        return {0: (0, 0), 1: (8, 1)}
+        return {0: (0, 0), 1: (14 if _acylated(around, atom) else 8, 1)}
     if len(near) == 2:
         found: Closures = {1: (0, 0)}
         if not around.bent[atom]:
@@ -155,6 +155,19 @@ def _nitrogen(around: Surroundings, atom: int, near: list[int]) -> Closures:
     if len(near) == 1:
         return {2: (0, 0), 1: (11, -1)} if near[0] == 7 else {2: (0, 0)}
     return {}
+
+
+def _acylated(around: Surroundings, atom: int) -> bool:
+    """Tells whether a nitrogen is beside a carbonyl, which gives up no electrons to it."""
+    return any(
+        around.numbers[carbon] == 6
+        and len(around.graph.neighbors[carbon]) == 3
+        and any(
+            around.numbers[other] == 8 and len(around.graph.neighbors[other]) == 1
+            for other in around.graph.neighbors[carbon]
+        )
+        for carbon in around.graph.neighbors[atom]
+    )
 
 
 def _azolate(around: Surroundings, atom: int) -> bool:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
+CARBONYL_REACH = 1.6
+"""Å; an oxygen this near to C is bound to it."""
 N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 """Å: amide C-N, C-CH3, C=O and N-CH3 of a peptide, rounded from crystal structures."""
 
@@ -34,10 +36,16 @@ def add_caps(structure: Any, notes: list[str]) -> None:
             if not done:
                 _strip(chain[index])
         if not closed:
-            chain.add_residue(_methylamide(chain[last], _positions(model)), last + 1)
+            cap = _methylamide(chain[last], _positions(model))
+            if last + 1 < len(chain) and chain[last + 1].seqid == cap.seqid:
+                cap.seqid.num, cap.seqid.icode = chain[last].seqid.num, "Z"
+            chain.add_residue(cap, last + 1)
             notes.append(f"chain {chain.name}: NME added after {chain[last].name}")
         if not capped:
-            chain.add_residue(_acetyl(chain[first], _positions(model)), first)
+            cap = _acetyl(chain[first], _positions(model))
+            if first > 0 and chain[first - 1].seqid == cap.seqid:
+                cap.seqid.icode = "Z"
+            chain.add_residue(cap, first)
             notes.append(f"chain {chain.name}: ACE added before {chain[first + 1].name}")
 
 
@@ -78,6 +86,7 @@ def place(
 
 def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
+    others = _without(others, n, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in TORSIONS:
         carbon = place(c, ca, n, N_C, 122.0, float(torsion))
@@ -96,6 +105,7 @@ def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
     torsions = (
         TORSIONS if oxygen is None else np.array([_torsion(n, ca, c, _at(residue, "O")) + np.pi])
     )
+    others = _without(others, c, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in torsions:
         nitrogen = place(n, ca, c, N_C, 116.0, float(torsion))
@@ -122,6 +132,12 @@ def _room(cap: dict[str, NDArray[np.float64]], others: NDArray[np.float64]) -> f
     return min(float(np.linalg.norm(others - end, axis=1).min()) for end in far)
 
 
+def _without(others: NDArray[np.float64], *gone: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leaves out the atoms whose distance to the cap no torsion changes."""
+    far = [np.linalg.norm(others - x, axis=1) > 1e-6 for x in gone]
+    return others[np.logical_and.reduce(far)]
+
+
 def _torsion(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
 ) -> float:
@@ -131,9 +147,21 @@ def _torsion(
 
 
 def _strip(residue: Any) -> None:
+    """Leaves no hydrogen, and one oxygen on C whatever the file calls them, named O."""
+    carbon = _at(residue, "C")
+    oxygens = [
+        atom.name
+        for atom in residue
+        if atom.element.name == "O"
+        and np.linalg.norm(np.array(atom.pos.tolist()) - carbon) < CARBONYL_REACH
+    ]
+    kept = "O" if "O" in oxygens else oxygens[0] if oxygens else None
     for index in reversed(range(len(residue))):
-        if residue[index].is_hydrogen() or residue[index].name == "OXT":
+        atom = residue[index]
+        if atom.is_hydrogen() or (atom.name in oxygens and atom.name != kept):
             del residue[index]
+        elif atom.name == kept:
+            atom.name = "O"
 
 
 def _positions(model: Any) -> NDArray[np.float64]:
