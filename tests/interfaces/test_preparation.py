@@ -88,7 +88,7 @@ def test_caps_turn_away_from_what_is_there(source, tmp_path):
     plain = prepare_protein(source(strand(2)), out=tmp_path / "free.pdb", caps=True)
     atoms = read_protein(plain.out)
     methyl = atoms.positions[list(atoms.arrays["atom_name"]).index("CH3")]
-    x, y, z = methyl + [0.0, 0.0, 0.5]
+    x, y, z = np.add(methyl, [0.0, 0.0, 0.5])
     water = f"HETATM   90  O   HOH A  90    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00           O\n"
     report = prepare_protein(source([*strand(2), water]), out=tmp_path / "out.pdb", caps=True)
     assert names(report) == ["ACE", "ALA", "ALA", "NME", "HOH"]
@@ -96,6 +96,17 @@ def test_caps_turn_away_from_what_is_there(source, tmp_path):
     oxygen = moved.positions[-3]
     again = moved.positions[list(moved.arrays["atom_name"]).index("CH3")]
     assert np.linalg.norm(again - oxygen) > 2.0
+
+
+def test_a_water_in_the_way_of_a_cap_is_removed(source, tmp_path):
+    """In line with CA-N no torsion avoids it."""
+    lines = strand(2)
+    n, ca = (np.array([float(row[30 + 8 * k : 38 + 8 * k]) for k in range(3)]) for row in lines[:2])
+    x, y, z = n + 2.6 * (n - ca) / np.linalg.norm(n - ca)
+    water = f"HETATM   90  O   HOH A  90    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00           O\n"
+    report = prepare_protein(source([*lines, water]), out=tmp_path / "out.pdb", caps=True)
+    assert names(report) == ["ACE", "ALA", "ALA", "NME"]
+    assert "water A 90 removed: a cap takes its place" in report.notes
 
 
 def test_a_broken_chain_becomes_two(source, tmp_path):

@@ -171,12 +171,16 @@ def _acylated(around: Surroundings, atom: int) -> bool:
 
 
 def _azolate(around: Surroundings, atom: int) -> bool:
-    flat = all(
-        len(around.graph.neighbors[other]) <= 3 and not around.pyramidal[other]
-        for other in around.graph.neighbors[atom]
-    )
-    hydrogen = 1 in around.elements(atom)
-    return flat and not hydrogen and around.graph.in_ring(atom, 5)
+    """Tells whether a bare nitrogen is in a ring acid enough to be an anion.
+
+    Triazoles and tetrazoles are; imidazole, pyrazole and indole are not, unless at a metal.
+    """
+    near = around.graph.neighbors[atom]
+    flat = all(len(around.graph.neighbors[n]) <= 3 and not around.pyramidal[n] for n in near)
+    if not flat or 1 in around.elements(atom) or not around.graph.in_ring(atom, 5):
+        return False
+    beyond = {n for other in near for n in around.graph.neighbors[other]} | set(near)
+    return sum(int(around.numbers[n] == 7) for n in beyond - {atom}) >= 2
 
 
 def _oxygen(around: Surroundings, atom: int, near: list[int]) -> Closures:

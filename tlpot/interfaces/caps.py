@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
 CARBONYL_REACH = 1.6
 """Å; an oxygen this near to C is bound to it."""
+CLEARANCE = 2.4
+"""Å; no water stays nearer than this to a heavy atom of a cap."""
 N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 """Å: amide C-N, C-CH3, C=O and N-CH3 of a peptide, rounded from crystal structures."""
 
@@ -17,7 +19,7 @@ N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 def add_caps(structure: Any, notes: list[str]) -> None:
     """Adds heavy atoms of ACE and NME to every open end of a chain of amino acids.
 
-    The free torsion (phi or psi) is the one that keeps the cap farthest from everything else.
+    Waters that are in the way of a cap are removed. The free torsion (phi or psi) is the one that keeps the cap farthest from everything else.
     Hydrogens and OXT of the ends are removed: whoever adds hydrogens afterwards knows better.
 
     Args:
@@ -47,6 +49,24 @@ def add_caps(structure: Any, notes: list[str]) -> None:
                 cap.seqid.icode = "Z"
             chain.add_residue(cap, first)
             notes.append(f"chain {chain.name}: ACE added before {chain[first + 1].name}")
+    _clear_water(model, notes)
+
+
+def _clear_water(model: Any, notes: list[str]) -> None:
+    """Removes waters where a cap now is: a crystal water often sits in line with a terminus."""
+    caps = [residue for chain in model for residue in chain if residue.name in ("ACE", "NME")]
+    if not caps:
+        return
+    taken = np.array([atom.pos.tolist() for residue in caps for atom in residue])
+    for chain in model:
+        for index in reversed(range(len(chain))):
+            residue = chain[index]
+            if not residue.is_water():
+                continue
+            water = np.array([atom.pos.tolist() for atom in residue])
+            if np.linalg.norm(water[:, None] - taken[None], axis=2).min() < CLEARANCE:
+                notes.append(f"water {chain.name} {residue.seqid} removed: a cap takes its place")
+                del chain[index]
 
 
 def is_amino(residue: Any) -> bool:
