@@ -413,7 +413,7 @@ def test_a_stated_charge_is_compared_and_admits_unusual_anions():
     hydroxide.info["charge"] = -1
     assert perceive_topology(hydroxide).charge == -1
     histidine = sketch("CH3C(=O)NHCH(CH2C%1N=CHNCH=%1)C(=O)NHCH3")
-    with pytest.raises(GeometryError, match="do.* not close the valence"):
+    with pytest.raises(GeometryError, match="not close the valence"):
         perceive_topology(histidine)
     histidine.info["charge"] = -1
     assert names(perceive_topology(histidine)) == ["ACE", "HIM", "NME"]

@@ -84,18 +84,17 @@ def test_caps_close_the_ends_in_mmcif_too(source, tmp_path):
 
 
 def test_caps_turn_away_from_what_is_there(source, tmp_path):
-    """A water in every direction that the methyl of the cap would take first, but one."""
+    """An ion where the methyl of the cap would be if it were not there."""
     plain = prepare_protein(source(strand(2)), out=tmp_path / "free.pdb", caps=True)
     atoms = read_protein(plain.out)
     methyl = atoms.positions[list(atoms.arrays["atom_name"]).index("CH3")]
     x, y, z = np.add(methyl, [0.0, 0.0, 0.5])
-    water = f"HETATM   90  O   HOH A  90    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00           O\n"
-    report = prepare_protein(source([*strand(2), water]), out=tmp_path / "out.pdb", caps=True)
-    assert names(report) == ["ACE", "ALA", "ALA", "NME", "HOH"]
+    ion = f"HETATM   90 NA    NA A  90    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00          NA\n"
+    report = prepare_protein(source([*strand(2), ion]), out=tmp_path / "out.pdb", caps=True)
+    assert names(report) == ["ACE", "ALA", "ALA", "NME", "NA"]
     moved = read_protein(report.out)
-    oxygen = moved.positions[-3]
     again = moved.positions[list(moved.arrays["atom_name"]).index("CH3")]
-    assert np.linalg.norm(again - oxygen) > 2.0
+    assert np.linalg.norm(again - moved.positions[-1]) > 1.5
 
 
 def test_a_water_in_the_way_of_a_cap_is_removed(source, tmp_path):

@@ -19,8 +19,9 @@ N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 def add_caps(structure: Any, notes: list[str]) -> None:
     """Adds heavy atoms of ACE and NME to every open end of a chain of amino acids.
 
-    Waters that are in the way of a cap are removed. The free torsion (phi or psi) is the one that keeps the cap farthest from everything else.
-    Hydrogens and OXT of the ends are removed: whoever adds hydrogens afterwards knows better.
+    The free torsion (phi or psi) is the one that keeps the cap farthest from everything else;
+    waters that are still in the way are removed. Hydrogens and OXT of the ends are removed:
+    whoever adds hydrogens afterwards knows better.
 
     Args:
         structure: a `gemmi.Structure` with one model; changed in place.
