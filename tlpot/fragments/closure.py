@@ -138,7 +138,7 @@ def _nitrogen(around: Surroundings, atom: int, near: list[int]) -> Closures:
     if len(near) == 4:
         return {0: (8, 1)}
     if len(near) == 3:
-        return {0: (0, 0), 1: (8, 1)}
+        return {0: (0, 0), 1: (14 if _acylated(around, atom) else 8, 1)}
     if len(near) == 2:
         found: Closures = {1: (0, 0)}
         if not around.bent[atom]:
@@ -157,13 +157,30 @@ def _nitrogen(around: Surroundings, atom: int, near: list[int]) -> Closures:
     return {}
 
 
-def _azolate(around: Surroundings, atom: int) -> bool:
-    flat = all(
-        len(around.graph.neighbors[other]) <= 3 and not around.pyramidal[other]
-        for other in around.graph.neighbors[atom]
+def _acylated(around: Surroundings, atom: int) -> bool:
+    """Tells whether a nitrogen is beside a carbonyl, which gives up no electrons to it."""
+    return any(
+        around.numbers[carbon] == 6
+        and len(around.graph.neighbors[carbon]) == 3
+        and any(
+            around.numbers[other] == 8 and len(around.graph.neighbors[other]) == 1
+            for other in around.graph.neighbors[carbon]
+        )
+        for carbon in around.graph.neighbors[atom]
     )
-    hydrogen = 1 in around.elements(atom)
-    return flat and not hydrogen and around.graph.in_ring(atom, 5)
+
+
+def _azolate(around: Surroundings, atom: int) -> bool:
+    """Tells whether a bare nitrogen is in a ring acid enough to be an anion.
+
+    Triazoles and tetrazoles are; imidazole, pyrazole and indole are not, unless at a metal.
+    """
+    near = around.graph.neighbors[atom]
+    flat = all(len(around.graph.neighbors[n]) <= 3 and not around.pyramidal[n] for n in near)
+    if not flat or 1 in around.elements(atom) or not around.graph.in_ring(atom, 5):
+        return False
+    beyond = {n for other in near for n in around.graph.neighbors[other]} | set(near)
+    return sum(int(around.numbers[n] == 7) for n in beyond - {atom}) >= 2
 
 
 def _oxygen(around: Surroundings, atom: int, near: list[int]) -> Closures:

@@ -14,8 +14,9 @@ from tlpot.fragments.residue import Chain, Residue, ResidueKind
 from tlpot.fragments.unit import Unit, UnitKind
 
 _ORDER: tuple[UnitKind, ...] = ("amino", "alpha", "side", "carbonyl", "molecule")
-_RANK: tuple[UnitKind, ...] = ("molecule", "side", "alpha", "carbonyl", "amino")
-"""The kind of a merged unit is the first of these among its parts."""
+_WITHIN: tuple[UnitKind, ...] = ("molecule", "alpha", "carbonyl", "amino", "side")
+_ACROSS: tuple[UnitKind, ...] = ("molecule", "side", "alpha", "carbonyl", "amino")
+"""The kind of a merged unit is the first of these among its parts: of one or several residues."""
 
 
 class Partition:
@@ -206,6 +207,8 @@ class Partition:
         for k, residue in enumerate(order):
             draft = self.drafts[residue]
             roles = {kind: index[self.root(part)] for kind, part in draft.roles.items()}
+            if roles.get("side") == roles.get("alpha"):
+                roles.pop("side", None)  # merged into the alpha unit
             mine = tuple(dict.fromkeys(roles[kind] for kind in _ORDER if kind in roles))
             residues.append(
                 Residue(
@@ -228,11 +231,13 @@ class Partition:
 
     def _unit(self, parts: list[int], place: dict[int, int]) -> Unit:
         atoms = sorted(a for part in parts for a in self.parts[part].atoms)
+        residues = sorted({place[r] for part in parts for r in self.parts[part].residues})
+        rank = _WITHIN if len(residues) == 1 else _ACROSS
         return Unit(
-            kind=min((self.parts[part].kind for part in parts), key=_RANK.index),
+            kind=min((self.parts[part].kind for part in parts), key=rank.index),
             atoms=tuple(atoms),
             charge=int(self.molecule.valences.charges[atoms].sum()),
-            residues=tuple(sorted({place[r] for p in parts for r in self.parts[p].residues})),
+            residues=tuple(residues),
         )
 
     def _first_atom(self, chain: Chain) -> int:

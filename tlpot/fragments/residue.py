@@ -19,10 +19,12 @@ class Residue:
         label: what the file calls it, such as ``A/ALA 12``; for messages and tables only.
         kind: amino acid, cap at the N or C terminus, or a molecule without backbone.
         amino: index of its amino unit, None if it has none.
-        alpha: index of its alpha unit.
-        side: index of its side-chain unit.
-        carbonyl: index of its carbonyl unit.
-        units: indices of all its units.
+        alpha: index of its alpha unit; None of NH2 and formyl caps.
+        side: index of its side-chain unit; None of glycine, caps, and where the side chain is
+            merged into the alpha unit.
+        carbonyl: index of its carbonyl unit. Where units are merged (a metal that binds a
+            carbonyl, an isopeptide), two roles of one residue may have the same index.
+        units: indices of all its units, each once.
         partners: other residues that share a unit with it or are bound to it by a bond that may
             not be cut; a fragment with the core of one has the core of all.
     """

@@ -144,8 +144,9 @@ def _components(atoms: set[int], neighbors: tuple[tuple[int, ...], ...]) -> list
 def _implausible(around: Surroundings, found: Valences) -> list[int]:
     """Returns atoms whose valence closes only in a way that a missing hydrogen explains better.
 
-    These are enolates (C=C-O- outside of rings), N-acyliminium ions and oxoammonium ions, all
-    of which a carbon radical beside an amide, or a nitroxide, would be taken for.
+    These are enolates and amide anions (C=C-O-, N=C-O- outside of rings), N-acyliminium ions
+    and oxoammonium ions, all of which a carbon radical beside an amide, or a nitroxide, would
+    be taken for.
     """
     numbers, neighbors = around.numbers, around.graph.neighbors
     partners: dict[int, list[int]] = {}
@@ -159,11 +160,9 @@ def _implausible(around: Surroundings, found: Valences) -> list[int]:
             if atom in around.graph.ligands:
                 continue
             for other in partners.get(near[0], []):
-                if (
-                    numbers[near[0]] == 6
-                    and numbers[other] == 6
-                    and not around.graph.in_same_ring(near[0], other)
-                ):
+                enol = numbers[other] == 6 or (numbers[other] == 7 and len(neighbors[other]) == 2)
+                ring = around.graph.in_same_ring(near[0], other)
+                if numbers[near[0]] == 6 and enol and not ring:
                     wrong.append(other)
         elif numbers[atom] == 7 and found.charges[atom] == 1:
             for other in partners.get(atom, []):

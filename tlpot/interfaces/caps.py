@@ -8,6 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
+CARBONYL_REACH = 1.6
+"""Å; an oxygen this near to C is bound to it."""
+CLEARANCE = 2.4
+"""Å; no water stays nearer than this to a heavy atom of a cap."""
 N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 """Å: amide C-N, C-CH3, C=O and N-CH3 of a peptide, rounded from crystal structures."""
 
@@ -15,8 +19,9 @@ N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
 def add_caps(structure: Any, notes: list[str]) -> None:
     """Adds heavy atoms of ACE and NME to every open end of a chain of amino acids.
 
-    The free torsion (phi or psi) is the one that keeps the cap farthest from everything else.
-    Hydrogens and OXT of the ends are removed: whoever adds hydrogens afterwards knows better.
+    The free torsion (phi or psi) is the one that keeps the cap farthest from everything else;
+    waters that are still in the way are removed. Hydrogens and OXT of the ends are removed:
+    whoever adds hydrogens afterwards knows better.
 
     Args:
         structure: a `gemmi.Structure` with one model; changed in place.
@@ -34,11 +39,35 @@ def add_caps(structure: Any, notes: list[str]) -> None:
             if not done:
                 _strip(chain[index])
         if not closed:
-            chain.add_residue(_methylamide(chain[last], _positions(model)), last + 1)
+            cap = _methylamide(chain[last], _positions(model))
+            if last + 1 < len(chain) and chain[last + 1].seqid == cap.seqid:
+                cap.seqid.num, cap.seqid.icode = chain[last].seqid.num, "Z"
+            chain.add_residue(cap, last + 1)
             notes.append(f"chain {chain.name}: NME added after {chain[last].name}")
         if not capped:
-            chain.add_residue(_acetyl(chain[first], _positions(model)), first)
+            cap = _acetyl(chain[first], _positions(model))
+            if first > 0 and chain[first - 1].seqid == cap.seqid:
+                cap.seqid.icode = "Z"
+            chain.add_residue(cap, first)
             notes.append(f"chain {chain.name}: ACE added before {chain[first + 1].name}")
+    _clear_water(model, notes)
+
+
+def _clear_water(model: Any, notes: list[str]) -> None:
+    """Removes waters where a cap now is: a crystal water often sits in line with a terminus."""
+    caps = [residue for chain in model for residue in chain if residue.name in ("ACE", "NME")]
+    if not caps:
+        return
+    taken = np.array([atom.pos.tolist() for residue in caps for atom in residue])
+    for chain in model:
+        for index in reversed(range(len(chain))):
+            residue = chain[index]
+            if not residue.is_water():
+                continue
+            water = np.array([atom.pos.tolist() for atom in residue])
+            if np.linalg.norm(water[:, None] - taken[None], axis=2).min() < CLEARANCE:
+                notes.append(f"water {chain.name} {residue.seqid} removed: a cap takes its place")
+                del chain[index]
 
 
 def is_amino(residue: Any) -> bool:
@@ -78,6 +107,7 @@ def place(
 
 def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
+    others = _without(others, n, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in TORSIONS:
         carbon = place(c, ca, n, N_C, 122.0, float(torsion))
@@ -96,6 +126,7 @@ def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
     torsions = (
         TORSIONS if oxygen is None else np.array([_torsion(n, ca, c, _at(residue, "O")) + np.pi])
     )
+    others = _without(others, c, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in torsions:
         nitrogen = place(n, ca, c, N_C, 116.0, float(torsion))
@@ -122,6 +153,12 @@ def _room(cap: dict[str, NDArray[np.float64]], others: NDArray[np.float64]) -> f
     return min(float(np.linalg.norm(others - end, axis=1).min()) for end in far)
 
 
+def _without(others: NDArray[np.float64], *gone: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leaves out the atoms whose distance to the cap no torsion changes."""
+    far = [np.linalg.norm(others - x, axis=1) > 1e-6 for x in gone]
+    return others[np.logical_and.reduce(far)]
+
+
 def _torsion(
     a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
 ) -> float:
@@ -131,9 +168,21 @@ def _torsion(
 
 
 def _strip(residue: Any) -> None:
+    """Leaves no hydrogen, and one oxygen on C whatever the file calls them, named O."""
+    carbon = _at(residue, "C")
+    oxygens = [
+        atom.name
+        for atom in residue
+        if atom.element.name == "O"
+        and np.linalg.norm(np.array(atom.pos.tolist()) - carbon) < CARBONYL_REACH
+    ]
+    kept = "O" if "O" in oxygens else oxygens[0] if oxygens else None
     for index in reversed(range(len(residue))):
-        if residue[index].is_hydrogen() or residue[index].name == "OXT":
+        atom = residue[index]
+        if atom.is_hydrogen() or (atom.name in oxygens and atom.name != kept):
             del residue[index]
+        elif atom.name == kept:
+            atom.name = "O"
 
 
 def _positions(model: Any) -> NDArray[np.float64]:

@@ -101,7 +101,7 @@ def prepare_protein(
     if not any(len(chain) for chain in loaded.structure[0]):
         raise DataError(f"{path}: nothing is left to prepare; is it only water or ligands?")
     try:
-        fixer = fixer_class(pdbfile=io.StringIO(loaded.structure.make_pdb_string()))
+        fixer = fixer_class(pdbfile=io.StringIO(_pdb_text(loaded.structure)))
     except Exception as error:  # OpenMM raises what its parser happens to meet
         raise DataError(f"{path}: OpenMM could not read it: {error}") from error
     if replace_nonstandard:
@@ -111,6 +111,7 @@ def prepare_protein(
     before = _hydrogens(fixer.topology)
     fixer.missingResidues = {}
     fixer.findMissingAtoms()
+    _spare_capped_ends(fixer)
     added = _describe(fixer)
     try:
         fixer.addMissingAtoms(seed=1)
@@ -199,6 +200,43 @@ def _first_gap(chain: Any) -> int | None:
         if np.linalg.norm(np.subtract(c.tolist(), n.tolist())) > PEPTIDE_REACH:
             return index
     return None
+
+
+def _pdb_text(structure: Any) -> str:
+    """Returns PDB text with TER after the last amino acid or cap of each chain.
+
+    gemmi would put it before a cap, and PDBFixer then adds OXT; without any, PDBFixer takes a
+    water for the end of the chain and adds none.
+    """
+    import gemmi
+
+    structure.shorten_chain_names()
+    options = gemmi.PdbWriteOptions()
+    options.ter_records = False
+    ends = set()
+    for chain in structure[0]:
+        amino = [k for k, residue in enumerate(chain) if is_amino(residue)]
+        if amino:
+            last = amino[-1]
+            last += last + 1 < len(chain) and chain[last + 1].name in ("NME", "NH2")
+            ends.add((chain.name, str(chain[last].seqid)))
+    lines = structure.make_pdb_string(options).splitlines(keepends=True)
+    atoms = [k for k, line in enumerate(lines) if line.startswith(("ATOM", "HETATM"))]
+    keys = [(lines[k][21], lines[k][22:27].strip()) for k in atoms]
+    for place in reversed(range(len(atoms))):
+        here = keys[place]
+        if here in ends and (place + 1 == len(atoms) or keys[place + 1] != here):
+            lines.insert(atoms[place] + 1, "TER\n")
+    return "".join(lines)
+
+
+def _spare_capped_ends(fixer: Any) -> None:
+    """Takes OXT off the list of missing atoms where a cap follows, which PDBFixer overlooks."""
+    for residue in list(fixer.missingTerminals):
+        siblings = list(residue.chain.residues())
+        place = siblings.index(residue)
+        if any(other.name in ("NME", "NH2") for other in siblings[place + 1 : place + 2]):
+            del fixer.missingTerminals[residue]
 
 
 def _describe(fixer: Any) -> list[str]:
