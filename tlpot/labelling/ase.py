@@ -132,10 +132,10 @@ def _find(path: str) -> type:
         raise ConfigError(f"engine ase:{path}: cannot import {name} ({error})") from error
     found = getattr(module, attribute, None)
     if not inspect.isclass(found):
-        raise ConfigError(
-            f"engine ase:{path}: {name} has no class {attribute!r}"
-            f"{nearest(attribute, _calculators(module))}"
-        )
+        names = {known.lower(): known for known in _calculators(module)}
+        same = names.get(attribute.lower())
+        hint = f"; did you mean {same!r}?" if same else nearest(attribute, names.values())
+        raise ConfigError(f"engine ase:{path}: {name} has no class {attribute!r}{hint}")
     return found
 
 

@@ -186,8 +186,9 @@ def _check_functional(xc: str, method: str) -> None:
     except (KeyError, ValueError):
         pass
     names = [*_WAVE_FUNCTION, *DOUBLE_HYBRIDS]
-    names += [k.lower() for k in [*libxc.XC_CODES, *libxc.XC_ALIAS] if isinstance(k, str)]
-    names += [f"{known}-{kind}" for known in names if known in _COMMON for kind in _DISPERSIONS]
+    known = [*libxc.XC_CODES, *libxc.XC_ALIAS, *_COMMON]
+    names += [_LIBXC_PREFIX.sub("", name.lower()) for name in known if isinstance(name, str)]
+    names += [f"{name}-{kind}" for name in _COMMON for kind in _DISPERSIONS]
     raise ConfigError(
         f"unknown method {method!r}{_suggestion(method, names)}; valid: "
         f"{', '.join([*_WAVE_FUNCTION, *DOUBLE_HYBRIDS])}, or a functional of libxc such as "
@@ -195,6 +196,7 @@ def _check_functional(xc: str, method: str) -> None:
     )
 
 
+_LIBXC_PREFIX = re.compile(r"^(hyb_)?(lda|gga|mgga)_(xc|x|c|k)_")
 _COMMON = ("pbe", "pbe0", "b3lyp", "wb97x", "wb97m-v", "m06-2x", "r2scan")
 
 

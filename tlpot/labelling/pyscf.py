@@ -216,6 +216,11 @@ class PySCFEngine:
     ) -> tuple[float, NDArray[np.float64] | None]:
         """Energy in Hartree and gradient in Hartree/Bohr, without dispersion."""
         method, numerics = self._method, self._numerics
+        if forces and method.family == "ccsd(t)" and system.spin != 1:
+            raise LabelError(
+                "PySCF's gradient of unrestricted CCSD(T) is not the derivative of its energy "
+                "(it misses differences by 0.05 eV/Å in OH/STO-3G); take forces=no or numerical"
+            )
         mol = molecule(system, method.basis, numerics.cartesian, numerics.memory, log)
         field = mean_field(mol, method, numerics)
         frozen = n_frozen(mol, numerics.frozen_core)
@@ -248,17 +253,14 @@ class PySCFEngine:
 
 
 def _triples_gradient(cluster: Any) -> NDArray[np.float64]:
-    from pyscf.cc import ccsd_t_lambda_slow, uccsd_t_lambda
-    from pyscf.grad import ccsd_t, uccsd_t
+    from pyscf.cc import ccsd_t_lambda_slow
+    from pyscf.grad import ccsd_t
 
-    restricted = cluster.mo_coeff[0].ndim == 1
     eris = cluster.ao2mo()
-    solve = ccsd_t_lambda_slow if restricted else uccsd_t_lambda
-    converged, l1, l2 = solve.kernel(cluster, eris, cluster.t1, cluster.t2)
+    converged, l1, l2 = ccsd_t_lambda_slow.kernel(cluster, eris, cluster.t1, cluster.t2)
     if not converged:
         raise LabelError("the Λ equations of CCSD(T) did not converge")
-    kind = ccsd_t if restricted else uccsd_t
-    return np.array(kind.Gradients(cluster).kernel(cluster.t1, cluster.t2, l1, l2, eris))
+    return np.array(ccsd_t.Gradients(cluster).kernel(cluster.t1, cluster.t2, l1, l2, eris))
 
 
 def _resolve(method: Method, settings: PySCFSettings) -> Numerics:
