@@ -143,9 +143,7 @@ def test_composite_coupled_cluster_of_water_reproduces_the_data(frames):
     found = make_engine(EngineSpec(name="pyscf:CCSD(T)/CBS(DT)")).compute(
         frame.system, forces=False, log=io.StringIO()
     )
-    assert found.energy == pytest.approx(
-        frame.labels["ccsd(t)/cbs(dt)"].energy, abs=1e-6 * Hartree
-    )
+    assert found.energy == pytest.approx(frame.labels["ccsd(t)/cbs(dt)"].energy, abs=1e-6 * Hartree)
 
 
 @pytest.mark.parametrize(

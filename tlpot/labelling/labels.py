@@ -141,7 +141,9 @@ def label(
                         bar.set_postfix_str(f"{work.n_failed} failed")
                     bar.update()
         finally:
-            if any(work.has(key) for key in geometries) or not target.exists():
+            # a file that would not change is not touched, so that its hash stays
+            new = any(work.has(key) for key in geometries if key not in known)
+            if new or (known and not target.exists()):
                 assemble(given, target, made.level, made.definition, work.outcome)
         failures = work.failures(known)
         _write_logs(target, failures)
