@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
@@ -80,6 +82,30 @@ def test_a_pool_survives_the_death_of_an_idle_worker():
             except Exception:
                 continue
         assert found is not None
+
+
+ORPHANS = """
+import os, sys
+from tlpot.labelling import WorkerPool
+
+if __name__ == "__main__":
+    pool = WorkerPool(1)
+    print(pool.submit(os.getpid).result(), flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(ORPHANS)
+    with subprocess.Popen(
+        [sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        worker = int(parent.stdout.readline())
+        os.kill(worker, 0)  # it lives
+        parent.kill()
+        # the worker holds the other end of the pipe: this returns when it is gone
+        assert parent.stdout.read() == ""
 
 
 class Counting(Executor):

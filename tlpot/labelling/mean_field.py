@@ -12,6 +12,10 @@ from tlpot.labelling.method import Method
 from tlpot.system import System
 
 
+VV10_GRID = 1
+"""Level of the grid of non-local correlation, whose cost grows with its square."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Numerics:
     """Settings after the defaults of the method were filled in, see `PySCFSettings`."""
@@ -66,7 +70,7 @@ def mean_field(mol: Any, method: Method, numerics: Numerics) -> Any:
     else:
         field = dft.RKS(mol) if restricted else dft.UKS(mol)
         field.xc = method.xc
-        field.grids.level = numerics.grid
+        field.grids.level, field.nlcgrids.level = numerics.grid, VV10_GRID
         if method.without_vv10:
             field.nlc = False
     if numerics.density_fitting:

@@ -134,3 +134,15 @@ def _start_worker() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Ctrl-C reaches all processes of a terminal; labels in progress are finished
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """Ends this process with the one that made it, even when that was killed.
+
+    Waiting for work does not end by itself: the workers hold both ends of the queue.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -19,6 +19,7 @@ from tlpot.errors import ConfigError
 from tlpot.labelling import composite
 from tlpot.labelling.engine import LabelError
 from tlpot.labelling.mean_field import (
+    VV10_GRID,
     Numerics,
     coupled_cluster,
     mean_field,
@@ -139,6 +140,7 @@ class PySCFEngine:
                 "libxc": str(getattr(libxc, "__version__", "unknown")),
                 "vv10": bool(libxc.is_nlc(method.xc)) and not method.without_vv10,
                 "grid": numerics.grid,
+                "vv10_grid": VV10_GRID,
                 "grid_response": numerics.grid_response,
             }
         if method.family in _CORRELATED:
