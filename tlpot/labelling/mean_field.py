@@ -11,7 +11,6 @@ from tlpot.labelling.engine import LabelError, check_electrons
 from tlpot.labelling.method import Method
 from tlpot.system import System
 
-
 VV10_GRID = 1
 """Level of the grid of non-local correlation, whose cost grows with its square."""
 

@@ -140,9 +140,10 @@ class PySCFEngine:
                 "libxc": str(getattr(libxc, "__version__", "unknown")),
                 "vv10": bool(libxc.is_nlc(method.xc)) and not method.without_vv10,
                 "grid": numerics.grid,
-                "vv10_grid": VV10_GRID,
                 "grid_response": numerics.grid_response,
             }
+            if found["vv10"]:
+                found["vv10_grid"] = VV10_GRID
         if method.family in _CORRELATED:
             found["frozen_core"] = numerics.frozen_core
         if method.mixture is not None:
