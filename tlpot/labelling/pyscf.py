@@ -50,7 +50,7 @@ class PySCFSettings:
             from them).
         grid: PySCF's level of the integration grid, 0 to 9 (default 3).
         grid_response: derivatives of the grid's weights in the forces, without which they are
-            not quite the derivative of the energy (default: yes, except with VV10).
+            not quite the derivative of the energy (default: yes).
         scf_convergence: Hartree.
         max_cycles: of the SCF, before second-order steps are tried.
         memory: MB that PySCF may take.
@@ -289,11 +289,6 @@ def _resolve(method: Method, settings: PySCFSettings) -> Numerics:
     for name, use in applies.items():
         if getattr(settings, name) is not None and not use:
             raise ConfigError(f"the setting {name} does not apply to {method.name}; leave it out")
-    response = settings.grid_response
-    if family == "dft" and response is None:
-        from pyscf.dft import libxc
-
-        response = not libxc.is_nlc(method.xc) or method.without_vv10
     cartesian = settings.cartesian
     if cartesian is None:
         cartesian = _CARTESIAN.fullmatch(method.basis) is not None
@@ -303,7 +298,7 @@ def _resolve(method: Method, settings: PySCFSettings) -> Numerics:
         frozen_core=correlated and settings.frozen_core is not False,
         cartesian=cartesian,
         grid=3 if settings.grid is None else settings.grid,
-        grid_response=bool(response),
+        grid_response=family == "dft" and settings.grid_response is not False,
         scf_convergence=settings.scf_convergence,
         max_cycles=settings.max_cycles,
         memory=settings.memory,
