@@ -6,8 +6,8 @@ from ase.data import covalent_radii
 
 from tlpot.errors import ConfigError
 from tlpot.fragments import build_peptide, capped_residues
-from tlpot.fragments.peptide_chain import PeptideChain
 from tlpot.fragments.peptide import CONFORMATIONS, STATES
+from tlpot.fragments.peptide_chain import PeptideChain
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
 FORMULAS = {  # of ACE-X-NME at the state built by default
