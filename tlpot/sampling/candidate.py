@@ -10,8 +10,6 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-METHODS = ("md", "scan", "modes", "dimer")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:

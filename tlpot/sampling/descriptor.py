@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
+import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
@@ -100,14 +102,12 @@ class ModelView:
         Raises:
             UnknownElementError: it does not.
         """
-        from ase.data import chemical_symbols
-
         missing = sorted(set(numbers.tolist()) - set(self._model.elements))
         if missing:
+            symbols = ", ".join(chemical_symbols[z] for z in missing)
             raise UnknownElementError(
-                f"model {self.name} does not know {', '.join(chemical_symbols[z] for z in missing)} "
-                f"of {name}; use a model that does, or leave the model out: the selection then "
-                "goes by distances and angles alone"
+                f"model {self.name} does not know {symbols} of {name}; use a model that does, or "
+                "leave the model out: the selection then goes by distances and angles alone"
             )
 
     def features(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
@@ -128,8 +128,6 @@ class ModelView:
         blocks = known_blocks((), level.potential.architecture)
         elements = np.array(level.elements)
         rows = []
-        import torch
-
         for start in range(0, len(frames), _AT_ONCE):
             systems = [
                 _neutral(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]

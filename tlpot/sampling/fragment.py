@@ -163,7 +163,7 @@ def _relaxed(atoms: Atoms, molecule: Molecule, calculator: Calculator, name: str
     if len(atoms) == 1:
         return relaxed
     relaxed.calc = calculator
-    LBFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.02, steps=500)
+    LBFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.02, steps=500)  # type: ignore[arg-type]
     relaxed.calc = None
     if not molecule.intact(relaxed):
         raise SimulationError(
@@ -186,7 +186,7 @@ def _starts(
         for index in chosen.tolist():
             start = low[index].placed(atoms)
             start.calc = calculator
-            LBFGS(start, logfile=None, maxstep=0.1).run(fmax=0.5, steps=40)
+            LBFGS(start, logfile=None, maxstep=0.1).run(fmax=0.5, steps=40)  # type: ignore[arg-type]
             start.calc = None
             if molecule.intact(start):
                 starts.append(start)
