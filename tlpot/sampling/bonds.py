@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii, vdw_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
@@ -68,9 +67,20 @@ class Molecule:
         Args:
             atoms: the same atoms elsewhere.
         """
+        return bool((_lengths(atoms.positions)[self._apart] < self._reach).any())
+
+    @cached_property
+    def _apart(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs beyond three bonds."""
+        first, second = np.nonzero(np.triu(~self._close))
+        return first, second
+
+    @cached_property
+    def _reach(self) -> NDArray[np.float64]:
+        """How close each pair of `_apart` may come, Å."""
         radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * _CLASH
-        i, j = neighbor_list("ij", atoms, list(radii))
-        return bool((~self._close[i, j]).any())
+        reach: NDArray[np.float64] = radii[self._apart[0]] + radii[self._apart[1]]
+        return reach
 
     @cached_property
     def _close(self) -> NDArray[np.bool_]:
@@ -127,14 +137,23 @@ class Torsion:
     atoms: tuple[int, int, int, int]
     moving: tuple[int, ...]
 
-    def turn(self, atoms: Atoms, angle: float) -> None:
+    def turn(self, positions: NDArray[np.float64], angle: float) -> None:
         """Turns the smaller side of the bond until the dihedral has a value.
 
         Args:
-            atoms: changed in place.
+            positions: [n_atoms, 3], Å; changed in place.
             angle: degrees.
         """
-        atoms.set_dihedral(*self.atoms, angle, indices=list(self.moving))
+        a, b, c, d = positions[list(self.atoms)]
+        axis = (c - b) / np.linalg.norm(c - b)
+        before, after = np.cross(axis, a - b), np.cross(axis, d - c)
+        now = np.arctan2(np.dot(np.cross(before, after), axis), np.dot(before, after))
+        by = np.deg2rad(angle) - now
+        arms = positions[list(self.moving)] - c
+        # Rodrigues' formula
+        along = np.outer(arms @ axis, axis)
+        turned = along + np.cos(by) * (arms - along) + np.sin(by) * np.cross(axis, arms)
+        positions[list(self.moving)] = c + turned
 
 
 def backbone_dihedrals(molecule: Molecule) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
@@ -194,11 +213,17 @@ def torsions(molecule: Molecule) -> tuple[Torsion, ...]:
 
 
 def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
-    i, j = neighbor_list("ij", atoms, list(factor * covalent_radii[atoms.numbers]))
-    pairs = np.stack([i, j], axis=1)[i < j].astype(np.int64)
+    radii = factor * covalent_radii[atoms.numbers]
+    near = _lengths(atoms.positions) < radii[:, None] + radii
+    pairs = np.argwhere(np.triu(near, 1)).astype(np.int64)
     # two hydrogens are never bound in what is sampled here, however close
     heavy = (atoms.numbers[pairs] > 1).any(axis=1) | (len(atoms) == 2)
-    return np.unique(pairs[heavy], axis=0)
+    return pairs[heavy]
+
+
+def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(positions[:, None] - positions, axis=2)
+    return lengths
 
 
 def _of(molecule: Molecule, atom: int, number: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from ase import Atoms
 from ase.calculators.calculator import Calculator
@@ -46,6 +47,15 @@ class Engine:
                 raise ConfigError(f"level={self.level!r} does not apply to {self.name}")
             return self.name
         return str(TLPotCalculator(self.name, level=self.level, device="cpu").level)
+
+    @property
+    def definition(self) -> str:
+        """How the energies are computed, in words."""
+        if self.factory is not None:
+            return f"calculator of {self.factory.__module__}:{self.factory.__qualname__}"
+        if self.name in XTB:
+            return f"{XTB[self.name]}, tblite {version('tblite')}"
+        return f"model {self.name}"
 
     def calculator(self, atoms: Atoms) -> Calculator:
         """A calculator that knows the charge and multiplicity of a molecule.

@@ -86,7 +86,7 @@ def sample(
             bar.set_postfix_str(f"{len(done)}/{len(fragments)} fragments", refresh=False)
             bar.update(weights[fragment.name])
     ordered = [done[name] for name in names]
-    write_samples(ordered, target, level=level, settings=settings)
+    write_samples(ordered, target, level=level, settings=settings, definition=engine.definition)
     shutil.rmtree(parts.folder)
     return ordered
 
@@ -100,10 +100,16 @@ def _results(
         return
     futures = {executor.submit(sample_fragment, f, settings, engine): f for f in todo}
     failure: Exception | None = None
-    for future in as_completed(futures):
-        try:
-            yield futures[future], future.result()
-        except Exception as error:  # the others are waited for, and kept
-            failure = failure or error
+    try:
+        for future in as_completed(futures):
+            try:
+                found = future.result()
+            except Exception as error:  # the others are waited for, and kept
+                failure = failure or error
+            else:
+                yield futures[future], found
+    finally:
+        for future in futures:
+            future.cancel()
     if failure is not None:
         raise failure

@@ -29,6 +29,7 @@ def write_samples(
     *,
     level: str,
     settings: SamplingSettings,
+    definition: str = "",
 ) -> None:
     """Writes geometries with the energies and forces of the calculator that sampled them.
 
@@ -42,6 +43,7 @@ def write_samples(
         path: the HDF5 file.
         level: of the energies.
         settings: of the sampling.
+        definition: of the level, in words.
 
     Raises:
         OutputError: the file could not be written; an existing one is left as it was.
@@ -67,7 +69,7 @@ def write_samples(
         charge="charge",
         spin="spin",
         sign="force",
-        levels={level: LevelSpec(energy="energy", forces="forces")},
+        levels={level: LevelSpec(energy="energy", forces="forces", definition=definition)},
     )
     dataset = ArrayDataset(MemoryStore(Path(path), sections, columns), spec)
     with atomic_file(path) as temporary:

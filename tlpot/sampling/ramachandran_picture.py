@@ -59,7 +59,9 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
     figure.supxlabel("φ (°)", fontsize=9)
     figure.supylabel("ψ (°)", fontsize=9)
     marks = [Line2D([], [], ls="", marker="o", ms=5, color=COLOURS[m], label=m) for m in methods]
-    figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), frameon=False)
+    figure.legend(
+        handles=marks, loc="outside upper center", ncols=len(marks), fontsize=9, frameon=False
+    )
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     return True

@@ -8,7 +8,7 @@ from ase import Atoms
 from tlpot.sampling.bonds import Molecule, torsions
 from tlpot.sampling.candidate import Candidate
 
-_ATTEMPTS = 30
+_ATTEMPTS = 10
 _ROTAMERS = np.array([60.0, 180.0, 300.0])
 _SPREAD = 15.0
 _PLANAR_STEP = np.array([0.0, 90.0, 180.0, 270.0])
@@ -55,7 +55,7 @@ def scan(atoms: Atoms, molecule: Molecule, count: int, seed: int) -> list[Candid
                     number = int(orders[last_phi][cell])
                     row = number // side if torsion.name == "phi" else number % side
                     angle = (row + rng.uniform()) * width
-                torsion.turn(moved, float(angle))
+                torsion.turn(moved.positions, float(angle))
             if not molecule.clashes(moved):
                 kept.append(
                     Candidate(
