@@ -17,7 +17,7 @@ class Candidate:
 
     Attributes:
         positions: [n_atoms, 3], Å.
-        method: ``md``, ``scan``, ``modes``, ``dimer``.
+        method: ``relaxed``, ``scan``, ``modes``, ``md`` or ``dimer``.
         temperature: K; NaN where the method has none.
         seed: of the random numbers that made it.
         step: of the trajectory, or number of the draw.

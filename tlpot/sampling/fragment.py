@@ -130,7 +130,14 @@ def _molecule_pool(
 ) -> list[Candidate]:
     share = -(-settings.candidates // len(settings.methods))
     warm = -(-share // max(len(settings.temperatures), 1))
-    pool: list[Candidate] = []
+    minimum = Candidate(
+        positions=atoms.positions.copy(),
+        method="relaxed",
+        temperature=float("nan"),
+        seed=settings.seed,
+        step=0,
+    )
+    pool = _kept([minimum], atoms, molecule, calculator, counts)
     if "scan" in settings.methods:
         made = scan(atoms, molecule, share, stream(settings.seed, name, "scan"))
         pool += _kept(made, atoms, molecule, calculator, counts)

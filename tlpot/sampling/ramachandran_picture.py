@@ -15,7 +15,7 @@ from tlpot.sampling.bonds import Molecule, backbone_dihedrals
 from tlpot.sampling.diversity import ramachandran
 from tlpot.sampling.fragment import FragmentSamples
 
-COLOURS = {"scan": "C7", "modes": "C1", "md": "C0", "dimer": "C2"}
+COLOURS = {"scan": "C7", "modes": "C1", "md": "C0", "dimer": "C2", "relaxed": "C3"}
 _COLUMNS = 6
 
 
