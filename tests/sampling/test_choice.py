@@ -72,8 +72,10 @@ def test_an_ensemble_is_least_sure_where_its_members_differ_most(tmp_path):
     found = view.uncertainty([far, near])
     assert found[0] == pytest.approx(0.0, abs=1e-6)
     assert found[1] > 0.0
-    with pytest.raises(ConfigError, match="not one potential"):
-        view.features([near])
+    both = view.features([near])
+    save(members[0], tmp_path / "m.safetensors")
+    assert np.allclose(both[:, : both.shape[1] // 2],
+                       ModelView(str(tmp_path / "m.safetensors")).features([near]))  # fmt: skip
 
 
 def test_farthest_points_cover_at_most_twice_the_best_radius():

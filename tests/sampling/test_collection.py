@@ -9,11 +9,14 @@ from ase import Atoms
 from ase.build import molecule as g2
 from ase.io import write
 from spring_molecule import Springs
+from toys import E0
 
 from tlpot import open_dataset
 from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
 from tlpot.fragments import build_peptide
+from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import Engine, Fragment, SamplingSettings, diversity, named_fragments, sample
+from tlpot.sampling.descriptor import ModelView
 from tlpot.sampling.diversity import occupied, ramachandran, table
 from tlpot.sampling.ramachandran_picture import plot_ramachandran
 from tlpot.sampling.sources import pairs
@@ -99,6 +102,38 @@ def test_one_failure_in_a_pool_keeps_the_others(tmp_path):
                executor=pool, progress=False)  # fmt: skip
     kept = sorted(p.name.split(".")[0] for p in (tmp_path / "a.h5.parts").iterdir())
     assert kept == ["CH3OH", "H2O"]
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path):
+    fragments = molecules("H2O", "CH3OH", "NH3")
+    alone = sample(fragments, tmp_path / "a.h5", SETTINGS, engine(), progress=False)
+    with ThreadPoolExecutor(3) as pool:
+        shared = sample(fragments, tmp_path / "b.h5", SETTINGS, engine(), executor=pool,
+                        progress=False)  # fmt: skip
+    for one, other in zip(alone, shared, strict=True):
+        assert one.name == other.name
+        for a, b in zip(one.chosen, other.chosen, strict=True):
+            assert np.array_equal(a.positions, b.positions)
+
+
+def test_the_choice_by_uncertainty_takes_the_least_certain(tmp_path):
+    sizes = preset("tiny", (1, 6, 8), hidden_irreps="4x0e", cutoff=3.0)
+    members = [Potential.create(sizes, {"low": E0}, seed=k) for k in range(4)]
+    save(Ensemble(members[:2]), tmp_path / "e.safetensors")
+    common = {"methods": ("modes",), "budget": 4, "pool": 8.0, "window": 2.0}
+    fragments = molecules("CH3OH")
+    everything = sample(fragments, tmp_path / "a.h5", SamplingSettings(**common | {"budget": 32,
+                        "pool": 1.0}), engine(), progress=False)[0]  # fmt: skip
+    view = ModelView(str(tmp_path / "e.safetensors"))
+
+    def doubt(samples):
+        return view.uncertainty([c.placed(samples.atoms) for c in samples.chosen])
+
+    settings = SamplingSettings(**common, select="uncertainty", model=view.name)
+    (chosen,) = sample(fragments, tmp_path / "b.h5", settings, engine(), progress=False)
+    assert len(chosen.chosen) == 4
+    assert doubt(chosen).mean() > np.median(doubt(everything))
+    assert doubt(chosen).max() == pytest.approx(doubt(everything).max(), rel=1e-6)
 
 
 def test_a_damaged_part_is_named(tmp_path):

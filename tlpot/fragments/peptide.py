@@ -9,13 +9,14 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.packing import pack
 from tlpot.fragments.peptide_chain import PeptideChain, side_chain
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
+from tlpot.neighbors import neighbor_list
+from tlpot.system import System
 
 NCap = Literal["ACE", "NH3+", "NH2"]
 CCap = Literal["NME", "COO-", "COOH", "NH2"]
@@ -213,10 +214,12 @@ def _rotamers(
 
 def _warn_of_contacts(atoms: Atoms, bonds: NDArray[np.int64], conformation: str) -> None:
     radii = 1.25 * covalent_radii[atoms.numbers]
-    i, j = neighbor_list("ij", atoms, list(radii))
-    meant = {(a, b) for a, b in bonds.tolist()}
-    short = [(a, b) for a, b in zip(i.tolist(), j.tolist(), strict=True) if a < b]
-    extra = [pair for pair in short if pair not in meant]
+    found = neighbor_list(System.from_atoms(atoms), 2.0 * float(radii.max()))
+    i, j = found.center, found.neighbor
+    lengths = np.linalg.norm(atoms.positions[j] - atoms.positions[i], axis=1)
+    short = np.stack([i, j], axis=1)[(i < j) & (lengths < radii[i] + radii[j])].tolist()
+    meant = set(map(tuple, bonds.tolist()))
+    extra = sorted(tuple(pair) for pair in short if tuple(pair) not in meant)
     if extra:
         names = [
             f"{atoms.arrays['residuenames'][k]} {atoms.arrays['residuenumbers'][k]} "

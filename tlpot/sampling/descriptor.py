@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.graph import build_graph
-from tlpot.models import LevelPotential, TrainedModel, load
+from tlpot.models import Ensemble, Potential, TrainedModel, load
 from tlpot.models.features import atomic_features, pool_features
 from tlpot.models.features import check_blocks as known_blocks
 from tlpot.models.spread import uncertain
@@ -111,38 +111,29 @@ class ModelView:
             )
 
     def features(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
-        """Scalars of all layers, summed over the atoms of each element, [n_frames, n_features].
+        """Scalars of all layers, summed over the atoms of each element.
+
+        Those of the members of an ensemble are put side by side.
 
         Args:
             frames: geometries.
 
+        Returns:
+            [n_frames, n_features].
+
         Raises:
-            ConfigError: the model is an ensemble or has no such features.
+            ConfigError: a kind of model that has no features, such as a delta pair.
         """
-        level = self._model.at(self._level or self._model.levels[0])
-        if not isinstance(level, LevelPotential):
+        if isinstance(self._model, Potential):
+            members = [self._model]
+        elif isinstance(self._model, Ensemble):
+            members = self._model.potentials()
+        else:
             raise ConfigError(
-                f"model {self.name} is not one potential, so it has no features of its own; name "
-                "one of its members, or leave the model out"
+                f"model {self.name} is a {type(self._model).__name__}, which has no features of "
+                "its own; take a potential or an ensemble, or leave the model out"
             )
-        blocks = known_blocks((), level.potential.architecture)
-        elements = np.array(level.elements)
-        rows = []
-        for start in range(0, len(frames), _AT_ONCE):
-            systems = [
-                _neutral(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]
-            ]
-            graph = build_graph(systems, level.cutoff, layout=level.potential.layout)
-            with torch.no_grad():
-                found = atomic_features(level, graph, blocks)
-                species = torch.from_numpy(
-                    np.searchsorted(elements, np.concatenate([s.atomic_numbers for s in systems]))
-                )
-                pooled = pool_features(
-                    found, species, graph.system_idx, len(systems), len(elements)
-                )
-            rows.append(pooled.reshape(len(systems), -1).numpy())
-        return np.concatenate(rows)
+        return np.concatenate([_features(member, frames) for member in members], axis=1)
 
     def uncertainty(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
         """Root mean square standard deviation of the force components, eV/Å, [n_frames].
@@ -169,7 +160,24 @@ class ModelView:
         return np.array(found)
 
 
-def _neutral(frame: Atoms, uses_charge: bool) -> System:
+def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    level = potential.at(potential.levels[0])  # the scalars are the same at every level
+    blocks = known_blocks((), potential.architecture)
+    elements = np.array(level.elements)
+    rows = []
+    for start in range(0, len(frames), _AT_ONCE):
+        systems = [_system(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]]
+        graph = build_graph(systems, level.cutoff, layout=potential.layout)
+        numbers = np.concatenate([system.atomic_numbers for system in systems])
+        species = torch.from_numpy(np.searchsorted(elements, numbers))
+        with torch.no_grad():
+            found = atomic_features(level, graph, blocks)
+        pooled = pool_features(found, species, graph.system_idx, len(systems), len(elements))
+        rows.append(pooled.reshape(len(systems), -1).numpy())
+    return np.concatenate(rows)
+
+
+def _system(frame: Atoms, uses_charge: bool) -> System:
     """The geometry as the model takes it: features of a model that reads no charge have none."""
     if uses_charge:
         return System.from_atoms(frame)
