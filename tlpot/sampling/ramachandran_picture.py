@@ -41,7 +41,7 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
     figure = Figure(figsize=(size * columns + 0.8, size * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     methods = [m for m in COLOURS if any(c.method == m for s in shown for c in s.chosen)]
-    for panel, each in zip(axes, shown, strict=False):
+    for number, (panel, each) in enumerate(zip(axes, shown, strict=False)):
         angles = ramachandran(each)
         residues = len(angles) // len(each.chosen)
         made = np.repeat([c.method for c in each.chosen], residues)
@@ -52,7 +52,8 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
         panel.set(xlim=(-180, 180), ylim=(-180, 180), aspect="equal")
         panel.set_xticks([-180, 0, 180])
         panel.set_yticks([-180, 0, 180])
-        panel.tick_params(labelsize=7)
+        # the last panel of a column may be above hidden ones
+        panel.tick_params(labelsize=7, labelbottom=number + columns >= len(shown))
         panel.grid(lw=0.4, alpha=0.5)
     for panel in axes[len(shown) :]:
         panel.set_visible(False)
