@@ -20,6 +20,7 @@ LAYERS = [
     {"models", "data"},
     {"training", "transfer", "labelling", "fragments"},
     {"interfaces"},
+    {"sampling"},
     {"pipeline"},
     {"cli"},
     {"_ase_plugin"},

@@ -22,7 +22,8 @@ FORMULAS = {  # of ACE-X-NME at the state built by default
 def seen_bonds(atoms):
     """The bonds that covalent radii tell, [n_bonds, 2]."""
     radii = covalent_radii[atoms.numbers]
-    near = atoms.get_all_distances() < 1.25 * (radii[:, None] + radii)
+    lengths = np.sqrt(((atoms.positions[:, None] - atoms.positions) ** 2).sum(axis=2))
+    near = lengths < 1.25 * (radii[:, None] + radii)
     return np.argwhere(np.triu(near, 1))
 
 
@@ -48,8 +49,9 @@ def test_bonds_are_those_of_the_residue_and_nothing_clashes(name, conformation):
     hydrogens = atoms.positions[atoms.numbers == 1]
     apart = np.linalg.norm(hydrogens[:, None] - hydrogens, axis=2)
     assert apart[np.triu_indices_from(apart, 1)].min() > 1.5
-    assert np.array_equal(build_peptide([name], conformation=conformation).positions,
-                          atoms.positions)  # fmt: skip
+    built = build_peptide([name], conformation=conformation)
+    assert np.array_equal(seen_bonds(built), bonds)
+    assert built.get_chemical_symbols() == atoms.get_chemical_symbols()
 
 
 @pytest.mark.parametrize("name", FORMULAS)
@@ -159,6 +161,33 @@ def test_the_fragments_of_itlff_are_21():
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ConfigError, match=message.replace("+", r"\+")):
         build_peptide(**arguments)
+
+
+@pytest.mark.parametrize("conformation", CONFORMATIONS)
+@pytest.mark.parametrize("sequence", ["ARNDCQEGHILKMFSTWYV", "WWWWWWWW", "IIVVTTII"])
+def test_side_chains_find_room(sequence, conformation):
+    """Nothing but hydrogen bonds and what three bonds join comes close; bonds stay as meant."""
+    atoms = build_peptide(sequence, conformation=conformation)
+    rings = sum({"P": 1, "F": 1, "Y": 1, "W": 2, "H": 1}.get(x, 0) for x in sequence)
+    assert len(seen_bonds(atoms)) == len(atoms) - 1 + rings
+    hydrogens = atoms.positions[atoms.numbers == 1]
+    apart = np.linalg.norm(hydrogens[:, None] - hydrogens, axis=2)
+    assert apart[np.triu_indices_from(apart, 1)].min() > 1.5
+
+
+def test_packing_keeps_the_rotamers_that_were_asked_for():
+    crowded = {4: [-65.0, 180.0]}
+    free = build_peptide("W" * 8, conformation="helix")
+    fixed = build_peptide("W" * 8, conformation="helix", chi=crowded)
+    assert fixed.get_dihedral(*at(fixed, 6, "N", "CA", "CB", "CG")) == pytest.approx(295)
+    ends = at(free, 6, "N", "CA", "CB", "CG")
+    chosen = (free.get_dihedral(*ends) + 65) % 120
+    assert min(chosen, 120 - chosen) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_sequence_without_room_is_warned_of():
+    with pytest.warns(UserWarning, match=r"no room as helix: ACE 1 O and PRO 5 CD are 1.72"):
+        build_peptide("AAAPA", conformation="helix")
 
 
 QUICK = ("ALA", "PRO", "HIP", "CYS")

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "calibrate": "give a model an uncertainty, or bring it to scale",
     "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
+    "sample": "geometries of molecules and fragments to label",
     "md": "molecular dynamics with a model",
     "models": "list, search and rank pretrained models",
     "info": "print the card of a model",

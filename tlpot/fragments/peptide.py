@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
+from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments.peptide_chain import PeptideChain
+from tlpot.fragments.packing import pack
+from tlpot.fragments.peptide_chain import PeptideChain, side_chain
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
+from tlpot.neighbors import neighbor_list
+from tlpot.system import System
 
 NCap = Literal["ACE", "NH3+", "NH2"]
 CCap = Literal["NME", "COO-", "COOH", "NH2"]
@@ -53,8 +60,10 @@ def build_peptide(
 ) -> Atoms:
     """Builds a peptide of L amino acids with ideal bond lengths and angles.
 
-    Side chains are in a common rotamer each and are not moved out of each other's way: two long
-    ones next to each other may need a relaxation before dynamics.
+    Side chains are in a common rotamer each; those that would come too close to other residues
+    take another one, unless their χ are given. Not every conformation has room for every
+    sequence: proline pushes into the turn of a helix before it, for example. Where φ and ψ are
+    not given, a contact as short as a bond is warned of.
 
     Args:
         sequence: one-letter codes (``"AAK"``), or a list of names with the protonation state in
@@ -66,7 +75,8 @@ def build_peptide(
         omega: ω in degrees, one for all or one for each peptide bond from the N terminus on,
             those of the caps included; None in a list is 180°.
         chi: side-chain torsions χ1, χ2, ... in degrees by index of the residue (from 0 on, caps
-            not counted); None in a list, and what a short list leaves out, is the default.
+            not counted); None in a list, and what a short list leaves out, is the default;
+            a residue that is named here keeps its rotamer.
             Torsions about C-O, C-S and C-N bonds to hydrogens count as χ.
         n_cap: acetyl, a charged or a neutral amine; None is neutral.
         c_cap: N-methylamide, carboxylate, carboxylic acid or amide; None is the neutral acid.
@@ -116,8 +126,17 @@ def build_peptide(
                 f"residue {index} is PRO with phi={angle:g}; its ring allows "
                 f"{_PROLINE_RANGE[0]:g} to {_PROLINE_RANGE[1]:g}"
             )
-    chain = PeptideChain(names, phis, psis, omegas, _rotamers(names, chi or {}), n_cap, c_cap)
-    return chain.atoms()
+    rotamers = _rotamers(names, chi or {})
+    chain = PeptideChain(names, phis, psis, omegas, rotamers, n_cap, c_cap)
+    atoms = chain.atoms()
+    movable = [name != "PRO" and k not in (chi or {}) for k, name in enumerate(names)]
+    packed = pack(atoms, [side_chain(n) for n in names], rotamers, movable, 1 + (n_cap == "ACE"))
+    if packed != rotamers:
+        chain = PeptideChain(names, phis, psis, omegas, packed, n_cap, c_cap)
+        atoms = chain.atoms()
+    if phi is None and psi is None:
+        _warn_of_contacts(atoms, chain.bonds(), conformation or "extended")
+    return atoms
 
 
 def capped_residues(*, states: bool = False) -> dict[str, Atoms]:
@@ -191,3 +210,26 @@ def _rotamers(
             raise ConfigError(f"residue {index} is PRO, whose torsions its ring fixes")
         rotamers[index] |= {n: float(a) for n, a in enumerate(angles) if a is not None}
     return rotamers
+
+
+def _warn_of_contacts(atoms: Atoms, bonds: NDArray[np.int64], conformation: str) -> None:
+    radii = 1.25 * covalent_radii[atoms.numbers]
+    found = neighbor_list(System.from_atoms(atoms), 2.0 * float(radii.max()))
+    i, j = found.center, found.neighbor
+    lengths = np.linalg.norm(atoms.positions[j] - atoms.positions[i], axis=1)
+    short = np.stack([i, j], axis=1)[(i < j) & (lengths < radii[i] + radii[j])].tolist()
+    meant = set(map(tuple, bonds.tolist()))
+    extra = sorted(tuple(pair) for pair in short if tuple(pair) not in meant)
+    if extra:
+        names = [
+            f"{atoms.arrays['residuenames'][k]} {atoms.arrays['residuenumbers'][k]} "
+            f"{atoms.arrays['atomtypes'][k]}"
+            for k in extra[0]
+        ]
+        warnings.warn(
+            f"the sequence has no room as {conformation}: {names[0]} and {names[1]} are "
+            f"{atoms.get_distance(*extra[0]):.2f} Å apart ({len(extra)} such contacts); give "
+            "phi and psi of your own, or another conformation",
+            UserWarning,
+            stacklevel=3,
+        )

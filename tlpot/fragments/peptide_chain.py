@@ -145,7 +145,7 @@ class PeptideChain:
         self._add("HA2" if glycine else "HA", "CA N C", 1.09, 108.5, 118.5)
         if glycine:
             self._add("HA3", "CA N C", 1.09, 108.5, -118.5)
-        for placement in _side_chain(name):
+        for placement in side_chain(name):
             references = " ".join(placement.references)
             torsion = angle_of(placement, chi)
             self._add(placement.name, references, placement.length, placement.angle, torsion)
@@ -191,5 +191,10 @@ class PeptideChain:
 
 
 @cache
-def _side_chain(name: str) -> tuple[Placement, ...]:
+def side_chain(name: str) -> tuple[Placement, ...]:
+    """How the atoms of a side chain are placed, in order.
+
+    Args:
+        name: three letters, with the protonation state in them.
+    """
     return parse(SIDE_CHAINS[name])

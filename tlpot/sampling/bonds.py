@@ -1,0 +1,249 @@
+"""Bonds as distances tell them, and the single bonds that parts of a molecule turn about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii, vdw_radii
+from numpy.typing import NDArray
+
+from tlpot.errors import GeometryError
+
+_BONDED = 1.25
+_BROKEN = 1.6
+_FORMED = 1.05
+"""Times the sum of covalent radii; a hydrogen bond ends above the last."""
+_CLASH = 0.65
+"""Times the sum of van der Waals radii, for atoms further apart than three bonds."""
+
+
+class Molecule:
+    """The bond graph of a structure that stays what it is.
+
+    Args:
+        atoms: the structure; not periodic.
+        bonds: [n_bonds, 2]; None finds them from distances.
+
+    Attributes:
+        numbers: atomic numbers, [n_atoms].
+        bonds: [n_bonds, 2], the smaller index first.
+        neighbors: indices of the atoms bound to each atom.
+
+    Raises:
+        GeometryError: the structure is periodic.
+    """
+
+    def __init__(self, atoms: Atoms, bonds: NDArray[np.int64] | None = None) -> None:
+        if atoms.pbc.any():
+            raise GeometryError(
+                f"{atoms.get_chemical_formula()} is periodic; sampling is for molecules. "
+                "Set pbc=False if it is one in a box"
+            )
+        self.numbers: NDArray[np.int64] = atoms.numbers.astype(np.int64)
+        self.bonds = _near(atoms, _BONDED) if bonds is None else np.asarray(bonds, dtype=np.int64)
+        self.neighbors: list[list[int]] = [[] for _ in atoms]
+        for one, other in self.bonds.tolist():
+            self.neighbors[one].append(other)
+            self.neighbors[other].append(one)
+
+    def intact(self, atoms: Atoms) -> bool:
+        """Whether a geometry still has these bonds and no others.
+
+        Args:
+            atoms: the same atoms elsewhere.
+        """
+        if not np.isfinite(atoms.positions).all():
+            return False
+        own = set(map(tuple, self.bonds.tolist()))
+        held = set(map(tuple, _near(atoms, _BROKEN).tolist()))
+        return own <= held and set(map(tuple, _near(atoms, _FORMED).tolist())) <= own
+
+    def clashes(self, atoms: Atoms) -> bool:
+        """Whether atoms that no one, two or three bonds join come too close.
+
+        Args:
+            atoms: the same atoms elsewhere.
+        """
+        return bool((_lengths(atoms.positions)[self._apart] < self._reach).any())
+
+    @cached_property
+    def _apart(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs beyond three bonds."""
+        first, second = np.nonzero(np.triu(~self._close))
+        return first, second
+
+    @cached_property
+    def _reach(self) -> NDArray[np.float64]:
+        """How close each pair of `_apart` may come, Å."""
+        radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * _CLASH
+        reach: NDArray[np.float64] = radii[self._apart[0]] + radii[self._apart[1]]
+        return reach
+
+    @cached_property
+    def _close(self) -> NDArray[np.bool_]:
+        """Pairs within three bonds, [n_atoms, n_atoms]."""
+        linked = np.eye(len(self.numbers), dtype=np.int64)
+        linked[self.bonds[:, 0], self.bonds[:, 1]] = 1
+        linked[self.bonds[:, 1], self.bonds[:, 0]] = 1
+        close: NDArray[np.bool_] = np.linalg.matrix_power(linked, 3) > 0
+        return close
+
+    def side(self, fixed: int, moving: int) -> tuple[int, ...] | None:
+        """The atoms beyond a bond, or None if it is part of a ring.
+
+        Args:
+            fixed: the end that stays.
+            moving: the end whose atoms are wanted, itself included.
+        """
+        seen, todo = {moving}, [moving]
+        while todo:
+            here = todo.pop()
+            for other in self.neighbors[here]:
+                if here == moving and other == fixed:
+                    continue
+                if other == fixed:
+                    return None
+                if other not in seen:
+                    seen.add(other)
+                    todo.append(other)
+        return tuple(sorted(seen))
+
+    @property
+    def pieces(self) -> tuple[tuple[int, ...], ...]:
+        """The atoms of each connected part."""
+        left, found = set(range(len(self.numbers))), []
+        while left:
+            piece = self.side(-1, min(left))
+            assert piece is not None
+            found.append(piece)
+            left -= set(piece)
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Torsion:
+    """A rotation about a single bond.
+
+    Attributes:
+        name: ``phi``, ``psi`` or ``chi``; the last stands for every other.
+        atoms: the four whose dihedral it is.
+        moving: the atoms that turn.
+    """
+
+    name: str
+    atoms: tuple[int, int, int, int]
+    moving: tuple[int, ...]
+
+    def turn(self, positions: NDArray[np.float64], angle: float) -> None:
+        """Turns the smaller side of the bond until the dihedral has a value.
+
+        Args:
+            positions: [n_atoms, 3], Å; changed in place.
+            angle: degrees.
+        """
+        a, b, c, d = positions[list(self.atoms)]
+        axis = (c - b) / np.linalg.norm(c - b)
+        before, after = np.cross(axis, a - b), np.cross(axis, d - c)
+        now = np.arctan2(np.dot(np.cross(before, after), axis), np.dot(before, after))
+        by = np.deg2rad(angle) - now
+        arms = positions[list(self.moving)] - c
+        # Rodrigues' formula
+        along = np.outer(arms @ axis, axis)
+        turned = along + np.cos(by) * (arms - along) + np.sin(by) * np.cross(axis, arms)
+        positions[list(self.moving)] = c + turned
+
+
+def backbone_dihedrals(molecule: Molecule) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+    """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides.
+
+    Args:
+        molecule: with its bonds.
+    """
+    found = []
+    for alpha in np.flatnonzero(molecule.numbers == 6).tolist():
+        if len(molecule.neighbors[alpha]) != 4:
+            continue
+        for nitrogen in _of(molecule, alpha, 7):
+            before = [c for c in _of(molecule, nitrogen, 6) if c != alpha and _amide(molecule, c)]
+            for carbonyl in _of(molecule, alpha, 6):
+                after = [n for n in _of(molecule, carbonyl, 7) if _amide(molecule, carbonyl)]
+                if before and after:
+                    phi = (before[0], nitrogen, alpha, carbonyl)
+                    found.append((phi, (nitrogen, alpha, carbonyl, after[0])))
+    return tuple(found)
+
+
+def torsions(molecule: Molecule) -> tuple[Torsion, ...]:
+    """The single bonds that a scan turns.
+
+    Not in it: bonds of rings, bonds between two planar atoms (amides, guanidinium, C=C; biaryls
+    too), methyl and ammonium groups, which only exchange equal atoms.
+
+    Args:
+        molecule: with its bonds.
+    """
+    backbone = backbone_dihedrals(molecule)
+    names = {frozenset(phi[1:3]): ("phi", phi) for phi, _ in backbone}
+    names |= {frozenset(psi[1:3]): ("psi", psi) for _, psi in backbone}
+    found = []
+    for b, c in molecule.bonds.tolist():
+        ends = (
+            [n for n in molecule.neighbors[b] if n != c],
+            [n for n in molecule.neighbors[c] if n != b],
+        )
+        side = molecule.side(b, c)
+        if side is None or not all(ends) or (_planar(molecule, b) and _planar(molecule, c)):
+            continue
+        if any(len(e) == 3 and (molecule.numbers[e] == 1).all() for e in ends):
+            continue
+        default = ("chi", (_heaviest(molecule, ends[0]), b, c, _heaviest(molecule, ends[1])))
+        name, atoms = names.get(frozenset((b, c)), default)
+        forward = molecule.side(atoms[1], atoms[2])
+        backward = molecule.side(atoms[2], atoms[1])
+        assert forward is not None
+        assert backward is not None
+        if len(backward) < len(forward):
+            atoms, forward = atoms[::-1], backward
+        found.append(Torsion(name=name, atoms=(atoms[0], atoms[1], atoms[2], atoms[3]),
+                             moving=forward))  # fmt: skip
+    return tuple(found)
+
+
+def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
+    radii = factor * covalent_radii[atoms.numbers]
+    near = _lengths(atoms.positions) < radii[:, None] + radii
+    pairs = np.argwhere(np.triu(near, 1)).astype(np.int64)
+    # two hydrogens are never bound in what is sampled here, however close
+    heavy = (atoms.numbers[pairs] > 1).any(axis=1) | (len(atoms) == 2)
+    return pairs[heavy]
+
+
+def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(positions[:, None] - positions, axis=2)
+    return lengths
+
+
+def _of(molecule: Molecule, atom: int, number: int) -> list[int]:
+    return [n for n in molecule.neighbors[atom] if molecule.numbers[n] == number]
+
+
+def _amide(molecule: Molecule, carbon: int) -> bool:
+    oxygens = [o for o in _of(molecule, carbon, 8) if len(molecule.neighbors[o]) == 1]
+    return len(molecule.neighbors[carbon]) == 3 and bool(oxygens and _of(molecule, carbon, 7))
+
+
+def _planar(molecule: Molecule, atom: int) -> bool:
+    number, degree = molecule.numbers[atom], len(molecule.neighbors[atom])
+    if number == 6:
+        return degree == 3
+    return number == 7 and any(
+        molecule.numbers[n] == 6 and len(molecule.neighbors[n]) == 3
+        for n in molecule.neighbors[atom]
+    )
+
+
+def _heaviest(molecule: Molecule, candidates: list[int]) -> int:
+    return max(candidates, key=lambda n: (molecule.numbers[n], -n))

@@ -1,0 +1,90 @@
+"""The calculator that drives the sampling, by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+
+from tlpot.errors import ConfigError, MissingExtraError, nearest
+from tlpot.interfaces import TLPotCalculator
+
+XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """Makes a calculator for a molecule, in any process.
+
+    Attributes:
+        name: ``gfn2-xtb``, ``gfn1-xtb``, or a model file or the name of a shipped model.
+        level: level of theory; of a model with several the one to use.
+        factory: a function of a module, for calculators of one's own: it is given the atoms.
+    """
+
+    name: str = "gfn2-xtb"
+    level: str | None = None
+    factory: Callable[[Atoms], Calculator] | None = None
+
+    @property
+    def label_level(self) -> str:
+        """The level of theory of the energies.
+
+        Raises:
+            ConfigError: a factory without a level, or a level beside xTB.
+            ModelFileError: no such model.
+        """
+        if self.factory is not None:
+            if self.level is None:
+                raise ConfigError("name the level of theory of your calculator: level='...'")
+            return self.level
+        if self.name in XTB:
+            if self.level is not None:
+                raise ConfigError(f"level={self.level!r} does not apply to {self.name}")
+            return self.name
+        return str(TLPotCalculator(self.name, level=self.level, device="cpu").level)
+
+    @property
+    def definition(self) -> str:
+        """How the energies are computed, in words."""
+        if self.factory is not None:
+            return f"calculator of {self.factory.__module__}:{self.factory.__qualname__}"
+        if self.name in XTB:
+            return f"{XTB[self.name]}, tblite {version('tblite')}"
+        return f"model {self.name}"
+
+    def calculator(self, atoms: Atoms) -> Calculator:
+        """A calculator that knows the charge and multiplicity of a molecule.
+
+        Args:
+            atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+
+        Raises:
+            MissingExtraError: tblite is not installed.
+            ConfigError: neither a method nor a model file.
+        """
+        if self.factory is not None:
+            return self.factory(atoms)
+        if self.name in XTB:
+            return _tblite(atoms, XTB[self.name])
+        if self.name.endswith("-xtb"):
+            raise ConfigError(f"no method {self.name!r}{nearest(self.name, XTB)}")
+        return TLPotCalculator(self.name, level=self.level, device="cpu")
+
+
+def _tblite(atoms: Atoms, method: str) -> Calculator:
+    try:
+        module = importlib.import_module("tblite.ase")
+    except ImportError as error:
+        raise MissingExtraError("tblite", "xtb", f"sampling with {method}") from error
+    calculator: Calculator = module.TBLite(
+        method=method,
+        charge=int(atoms.info.get("charge", 0)),
+        multiplicity=int(atoms.info.get("spin", 1)),
+        verbosity=0,
+    )
+    return calculator

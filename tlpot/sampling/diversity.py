@@ -1,0 +1,132 @@
+"""How different the chosen geometries are: a table, and what the picture is drawn from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.atomic_file import atomic_file
+from tlpot.sampling.bonds import Molecule, backbone_dihedrals
+from tlpot.sampling.fragment import FragmentSamples
+
+CELL = 30.0
+"""Degrees."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Diversity:
+    """One row of the report.
+
+    Attributes:
+        name: of the fragment.
+        frames: number chosen.
+        methods: chosen by method.
+        energy_range: highest less lowest energy of the chosen, eV.
+        cells: share of 30° × 30° cells of the Ramachandran plot that are occupied; None for a
+            fragment without φ and ψ.
+        radius: see `FragmentSamples`; the smaller, the better the pool is covered.
+        random_radius: see `FragmentSamples`.
+        lost: geometries lost, by reason.
+    """
+
+    name: str
+    frames: int
+    methods: dict[str, int]
+    energy_range: float
+    cells: float | None
+    radius: float
+    random_radius: float
+    lost: dict[str, int]
+
+
+def diversity(samples: FragmentSamples) -> Diversity:
+    """Describes the samples of one fragment.
+
+    Args:
+        samples: of the fragment.
+    """
+    energies = np.array([c.energy for c in samples.chosen])
+    angles = ramachandran(samples)
+    return Diversity(
+        name=samples.name,
+        frames=len(energies),
+        methods=dict(sorted(Counter(c.method for c in samples.chosen).items())),
+        energy_range=float(np.ptp(energies)),
+        cells=None if not len(angles) else occupied(angles),
+        radius=samples.radius,
+        random_radius=samples.random_radius,
+        lost={
+            key.removeprefix("lost: "): n
+            for key, n in samples.counts.items()
+            if key.startswith("lost: ") and n
+        },
+    )
+
+
+def ramachandran(samples: FragmentSamples) -> NDArray[np.float64]:
+    """φ and ψ of every chosen geometry and residue, [n, 2], degrees from -180 to 180.
+
+    Args:
+        samples: of one fragment; without a residue between two amides, n is 0.
+    """
+    pairs = backbone_dihedrals(Molecule(samples.atoms))
+    rows = []
+    for candidate in samples.chosen if pairs else ():
+        atoms = candidate.placed(samples.atoms)
+        rows += [[atoms.get_dihedral(*phi), atoms.get_dihedral(*psi)] for phi, psi in pairs]
+    return (np.array(rows).reshape(-1, 2) + 180.0) % 360.0 - 180.0
+
+
+def occupied(angles: NDArray[np.float64]) -> float:
+    """The share of 30° cells of a Ramachandran plot that hold a geometry.
+
+    Args:
+        angles: φ and ψ, [n, 2], degrees.
+    """
+    side = round(360.0 / CELL)
+    bins = np.floor((angles % 360.0) / CELL).astype(np.int64) % side
+    return len(np.unique(bins, axis=0)) / side**2
+
+
+def table(rows: Sequence[Diversity]) -> str:
+    """The report as text.
+
+    Args:
+        rows: one for each fragment.
+    """
+    width = max(len(row.name) for row in rows)
+    head = f"{'fragment':{width}s} frames  E range (eV)  phi/psi cells  radius (random)  from"
+    lines = [head]
+    for row in rows:
+        cells = "-" if row.cells is None else f"{row.cells:.0%}"
+        made = ", ".join(f"{n} {method}" for method, n in row.methods.items())
+        lines.append(
+            f"{row.name:{width}s} {row.frames:6d}  {row.energy_range:12.2f}  {cells:>13s}  "
+            f"{row.radius:6.1f} ({row.random_radius:6.1f})  {made}"
+        )
+    lost: Counter[str] = Counter()
+    for row in rows:
+        lost.update(row.lost)
+    if lost:
+        lines.append("left out: " + ", ".join(f"{n} {why}" for why, n in sorted(lost.items())))
+    return "\n".join(lines)
+
+
+def write_json(rows: Sequence[Diversity], path: str | os.PathLike[str]) -> None:
+    """Writes the report as JSON.
+
+    Args:
+        rows: one for each fragment.
+        path: of the file.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1))

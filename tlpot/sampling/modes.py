@@ -1,0 +1,132 @@
+"""Thermal displacements along the normal modes of a minimum."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from tlpot.sampling.candidate import Candidate
+
+_STEP = 0.005
+_SOFTEST = 50.0
+"""Wavenumber in cm⁻¹ that stiffness is taken from where a mode is softer: along a straight line
+a soft torsion would be driven far from where a harmonic potential holds."""
+_QUANTUM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
+"""Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
+_NULL = 1e-8
+
+
+def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
+    """The second derivatives: the calculator's own, else central differences of its forces.
+
+    Args:
+        atoms: the structure.
+        calculator: any; one with ``get_hessian`` gives its own.
+
+    Returns:
+        [3 n_atoms, 3 n_atoms], eV/Å², symmetric.
+    """
+    own = getattr(calculator, "get_hessian", None)
+    if own is not None:
+        matrix: NDArray[np.float64] = np.asarray(own(atoms), dtype=np.float64)
+        return matrix
+    moved = atoms.copy()
+    moved.calc = calculator
+    start, size = atoms.positions, 3 * len(atoms)
+    rows = np.empty((size, size))
+    for k in range(size):
+        shift = np.zeros(size)
+        shift[k] = _STEP
+        sides = []
+        for sign in (1.0, -1.0):
+            moved.set_positions(start + sign * shift.reshape(-1, 3))
+            sides.append(moved.get_forces().reshape(-1))
+        rows[k] = (sides[1] - sides[0]) / (2.0 * _STEP)
+    return 0.5 * (rows + rows.T)
+
+
+class NormalModes:
+    """The vibrations of a minimum.
+
+    Args:
+        atoms: the minimum.
+        hessian: [3 n_atoms, 3 n_atoms], eV/Å².
+
+    Attributes:
+        omega_squared: of each vibration, eV/(Å² amu), ascending; translations and rotations
+            are projected out.
+        vectors: mass-weighted, orthonormal, [n_modes, 3 n_atoms].
+    """
+
+    def __init__(self, atoms: Atoms, hessian: NDArray[np.float64]) -> None:
+        self._atoms = atoms
+        roots = np.repeat(np.sqrt(atoms.get_masses()), 3)
+        weighted = hessian / roots[:, None] / roots
+        rigid = _rigid(atoms, roots)
+        inner = np.eye(len(roots)) - rigid @ rigid.T
+        basis, singular, _ = np.linalg.svd(inner)
+        basis = basis[:, singular > 0.5]
+        values, vectors = np.linalg.eigh(basis.T @ weighted @ basis)
+        self.omega_squared: NDArray[np.float64] = values
+        self.vectors: NDArray[np.float64] = (basis @ vectors).T
+        self._roots = roots
+
+    @property
+    def wavenumbers(self) -> NDArray[np.float64]:
+        """In cm⁻¹, negative for imaginary ones, [n_modes]."""
+        return np.sign(self.omega_squared) * np.sqrt(np.abs(self.omega_squared)) * _QUANTUM
+
+    @property
+    def imaginary(self) -> int:
+        """Number of modes along which the energy falls by more than noise."""
+        return int((self.wavenumbers < -_SOFTEST).sum())
+
+    def sample(self, temperature: float, count: int, seed: int) -> list[Candidate]:
+        """Draws geometries.
+
+        A mode i is displaced by R_i = ± sqrt(3 c_i N kT / K_i), where c are random numbers in
+        [0, 1] whose sum is at most 1: J. S. Smith, O. Isayev, A. E. Roitberg,
+        doi:10.1039/C6SC05720A, equation 7, here in mass-weighted coordinates. Modes softer than
+        50 cm⁻¹, imaginary ones included, are given the stiffness of 50 cm⁻¹.
+
+        Args:
+            temperature: K.
+            count: how many.
+            seed: of the numbers.
+        """
+        rng = np.random.default_rng(seed)
+        n_modes = len(self.omega_squared)
+        if n_modes == 0:
+            return []
+        stiffness = np.maximum(self.omega_squared, (_SOFTEST / _QUANTUM) ** 2)
+        kept = []
+        for draw in range(count):
+            weights = rng.uniform(size=n_modes)
+            weights *= rng.uniform() / weights.sum()
+            energy = 3.0 * weights * len(self._atoms) * units.kB * temperature
+            shift = rng.choice([-1.0, 1.0], size=n_modes) * np.sqrt(energy / stiffness)
+            moved = (shift @ self.vectors / self._roots).reshape(-1, 3)
+            kept.append(
+                Candidate(
+                    positions=self._atoms.positions + moved,
+                    method="modes",
+                    temperature=temperature,
+                    seed=seed,
+                    step=draw,
+                )
+            )
+        return kept
+
+
+def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal translations and rotations, mass-weighted, [3 n_atoms, 5 or 6]."""
+    arms = atoms.positions - atoms.get_center_of_mass()
+    columns = []
+    for axis in np.eye(3):
+        columns.append((np.tile(axis, (len(atoms), 1))).reshape(-1) * roots)
+        columns.append(np.cross(axis, arms).reshape(-1) * roots)
+    left, singular, _ = np.linalg.svd(np.stack(columns, axis=1), full_matrices=False)
+    kept: NDArray[np.float64] = left[:, singular > _NULL * singular.max()]
+    return kept

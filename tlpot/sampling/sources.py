@@ -1,0 +1,88 @@
+"""Fragments by name: the capped residues, their protonation states, molecules and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
+from ase.io import iread
+
+from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.fragments import capped_residues
+from tlpot.sampling.fragment import Fragment
+
+SETS = ("residues", "states")
+
+
+def named_fragments(names: Sequence[str]) -> list[Fragment]:
+    """Finds fragments.
+
+    Args:
+        names: ``residues`` (the 21 fragments of ITLFF), ``states`` (those and the other
+            protonation states), one of them such as ``ACE-HIP-NME``, a molecule of ASE's G2
+            collection such as ``H2O``, or a file that ASE reads; each frame of a file is a
+            fragment. Charge and multiplicity of a file's molecules are read from ``charge`` and
+            ``spin`` of extended XYZ.
+
+    Raises:
+        ConfigError: no such fragment or file.
+        DataError: ASE could not read a file.
+    """
+    every = capped_residues(states=True)
+    found: dict[str, Atoms] = {}
+    for name in names:
+        if name in SETS:
+            found |= capped_residues(states=name == "states")
+        elif name in every:
+            found[name] = every[name]
+        elif Path(name).is_file():
+            found |= _read(Path(name))
+        elif name in g2.names:
+            found[name] = molecule(name)
+        else:
+            raise ConfigError(f"no fragment or file {name!r}{nearest(name, [*SETS, *every])}")
+    return [Fragment(name=name, atoms=atoms) for name, atoms in found.items()]
+
+
+def pairs(specs: Sequence[str], fragments: Sequence[Fragment]) -> list[Fragment]:
+    """Makes dimers of fragments.
+
+    Args:
+        specs: such as ``ACE-ALA-NME+H2O``.
+        fragments: to look among; names of `named_fragments` need not be there.
+
+    Raises:
+        ConfigError: not two names, or no such fragment.
+    """
+    known = {fragment.name: fragment for fragment in fragments}
+    made = []
+    for spec in specs:
+        ends = spec.split("+")
+        if len(ends) != 2:
+            raise ConfigError(f"a pair is NAME+NAME, not {spec!r}")
+        one, other = (known[end] if end in known else _single(end) for end in ends)
+        made.append(Fragment.pair(one, other))
+    return made
+
+
+def _single(name: str) -> Fragment:
+    found = named_fragments([name])
+    if len(found) != 1:
+        raise ConfigError(f"{name!r} is {len(found)} fragments, a pair needs one")
+    return found[0]
+
+
+def _read(path: Path) -> dict[str, Atoms]:
+    try:
+        frames = list(iread(path, index=":"))
+    except Exception as error:  # every reader of ASE has its own
+        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
+    if not frames:
+        raise DataError(f"{path} holds no structure")
+    stem = path.stem
+    if len(frames) == 1:
+        return {stem: frames[0]}
+    return {f"{stem}-{k}": frame for k, frame in enumerate(frames)}
