@@ -116,7 +116,11 @@ def test_levels_are_added_to_and_never_overwritten_by_accident(path):
         add_level(path, "better/springs", {key: ([1], [1.0], None)}, {"program": "orca"})
     with pytest.raises(ConfigError, match="no attribute 'programm'; did you mean 'program'"):
         add_level(path, "new", {key: ([1], [1.0], None)}, {"programm": "orca"})
+    with pytest.raises(DataError, match=r"e0 has -13\.000000 eV for element 1"):
+        add_level(path, "springs", {}, isolated_atoms={1: -13.5})
     assert path.read_bytes() == content
+    add_level(path, "springs", {}, isolated_atoms={8: -2000.0})
+    assert open_dataset(path).levels["springs"].isolated_atoms == {1: -13, 6: -1000, 8: -2000}
     add_level(path, "better/springs", {key: ([1], [5.0], None)}, {"program": "toy"})
     add_level(path, "better/springs", {key: ([0], [7.0], None)}, replace=True)
     frames = open_dataset(path).read([0, 1, 2])
