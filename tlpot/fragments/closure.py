@@ -28,6 +28,9 @@ EXPECTED = {
     16: "2, 4 or 6 bonds, or 1 with charge -1",
 }
 
+SHORT = {6: 1.44, 7: 1.40, 8: 1.32}
+"""Å; a carbon this near to another atom is unsaturated, even if its hydrogen is out of place."""
+
 Closures = dict[int, tuple[int, int]]
 """Extra bond orders -> (cost, formal charge)."""
 
@@ -66,6 +69,13 @@ class Surroundings:
         if three:
             frames = np.array([rows[k] for k in three])
             self.pyramidal[three] = np.abs(np.linalg.det(frames)) > PYRAMIDAL
+        first, second = self.numbers[self.graph.pairs].T
+        for element, reach in SHORT.items():
+            near = lengths[:, 0] < reach
+            for ends in ((0, 1), (1, 0)):
+                a, b = (first, second) if ends == (0, 1) else (second, first)
+                flat = near & (a == 6) & (b == element)
+                self.pyramidal[self.graph.pairs[flat, ends[0]]] = False
         if two:
             arms = np.array([rows[k] for k in two])
             self.bent[two] = np.einsum("ij,ij->i", arms[:, 0], arms[:, 1]) > BENT

@@ -1,0 +1,165 @@
+"""Acetyl and N-methylamide groups at the ends of the chains of a protein file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
+N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
+"""Å: amide C-N, C-CH3, C=O and N-CH3 of a peptide, rounded from crystal structures."""
+
+
+def add_caps(structure: Any, notes: list[str]) -> None:
+    """Adds heavy atoms of ACE and NME to every open end of a chain of amino acids.
+
+    The free torsion (phi or psi) is the one that keeps the cap farthest from everything else.
+    Hydrogens and OXT of the ends are removed: whoever adds hydrogens afterwards knows better.
+
+    Args:
+        structure: a `gemmi.Structure` with one model; changed in place.
+        notes: what was added is appended.
+    """
+    model = structure[0]
+    for chain in model:
+        amino = [k for k, residue in enumerate(chain) if is_amino(residue)]
+        if not amino:
+            continue
+        first, last = amino[0], amino[-1]
+        capped = first > 0 and chain[first - 1].name == "ACE"
+        closed = last + 1 < len(chain) and chain[last + 1].name in ("NME", "NH2")
+        for index, done in ((first, capped), (last, closed)):
+            if not done:
+                _strip(chain[index])
+        if not closed:
+            chain.add_residue(_methylamide(chain[last], _positions(model)), last + 1)
+            notes.append(f"chain {chain.name}: NME added after {chain[last].name}")
+        if not capped:
+            chain.add_residue(_acetyl(chain[first], _positions(model)), first)
+            notes.append(f"chain {chain.name}: ACE added before {chain[first + 1].name}")
+
+
+def is_amino(residue: Any) -> bool:
+    """Tells whether a residue has the atoms N, CA and C."""
+    return all(residue.find_atom(name, "*") is not None for name in ("N", "CA", "C"))
+
+
+def place(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    c: NDArray[np.float64],
+    length: float,
+    angle: float,
+    torsion: float,
+) -> NDArray[np.float64]:
+    """Returns the position bound to c with an angle to b and a torsion to a.
+
+    The natural extension of a chain, doi:10.1002/jcc.20237.
+
+    Args:
+        a: [3], Å; so are b and c.
+        b: second atom.
+        c: third atom, to which the new one is bound.
+        length: Å.
+        angle: new-c-b, degrees.
+        torsion: new-c-b-a, radians.
+    """
+    along = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, along)
+    normal /= np.linalg.norm(normal)
+    bend = np.radians(angle)
+    local = np.array(
+        [-np.cos(bend), np.sin(bend) * np.cos(torsion), np.sin(bend) * np.sin(torsion)]
+    )
+    return c + length * (local @ np.array([along, np.cross(normal, along), normal]))
+
+
+def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
+    n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
+    best: dict[str, NDArray[np.float64]] = {}
+    for torsion in TORSIONS:
+        carbon = place(c, ca, n, N_C, 122.0, float(torsion))
+        trial = {
+            "CH3": place(ca, n, carbon, C_C, 116.0, np.pi),
+            "C": carbon,
+            "O": place(ca, n, carbon, C_O, 123.0, 0.0),
+        }
+        best = _roomier(best, trial, others)
+    return _residue("ACE", residue.seqid.num - 1, best)
+
+
+def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
+    n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
+    oxygen = residue.find_atom("O", "*")
+    torsions = (
+        TORSIONS if oxygen is None else np.array([_torsion(n, ca, c, _at(residue, "O")) + np.pi])
+    )
+    best: dict[str, NDArray[np.float64]] = {}
+    for torsion in torsions:
+        nitrogen = place(n, ca, c, N_C, 116.0, float(torsion))
+        trial = {"N": nitrogen, "C": place(ca, c, nitrogen, N_METHYL, 122.0, np.pi)}
+        if oxygen is None:
+            trial["O"] = place(n, ca, c, C_O, 121.0, float(torsion) + np.pi)
+        best = _roomier(best, trial, others)
+    if oxygen is None:
+        residue.add_atom(_atom("O", best.pop("O")))
+    return _residue("NME", residue.seqid.num + 1, best)
+
+
+def _roomier(
+    best: dict[str, NDArray[np.float64]],
+    trial: dict[str, NDArray[np.float64]],
+    others: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the one of two caps whose end is farther from all other atoms."""
+    return trial if not best or _room(trial, others) > _room(best, others) else best
+
+
+def _room(cap: dict[str, NDArray[np.float64]], others: NDArray[np.float64]) -> float:
+    far = [cap[name] for name in cap if name in ("CH3", "O", "C")]
+    return min(float(np.linalg.norm(others - end, axis=1).min()) for end in far)
+
+
+def _torsion(
+    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
+) -> float:
+    left, right = np.cross(b - a, c - b), np.cross(c - b, d - c)
+    across = np.cross(left, right) @ (c - b) / np.linalg.norm(c - b)
+    return float(np.arctan2(across, left @ right))
+
+
+def _strip(residue: Any) -> None:
+    for index in reversed(range(len(residue))):
+        if residue[index].is_hydrogen() or residue[index].name == "OXT":
+            del residue[index]
+
+
+def _positions(model: Any) -> NDArray[np.float64]:
+    return np.array([a.pos.tolist() for chain in model for residue in chain for a in residue])
+
+
+def _at(residue: Any, name: str) -> NDArray[np.float64]:
+    return np.array(residue.find_atom(name, "*").pos.tolist())
+
+
+def _residue(name: str, number: int, atoms: dict[str, NDArray[np.float64]]) -> Any:
+    import gemmi
+
+    residue = gemmi.Residue()
+    residue.name = name
+    residue.seqid = gemmi.SeqId(number, " ")
+    for label, position in atoms.items():
+        residue.add_atom(_atom(label, position))
+    return residue
+
+
+def _atom(name: str, position: NDArray[np.float64]) -> Any:
+    import gemmi
+
+    atom = gemmi.Atom()
+    atom.name = name
+    atom.element = gemmi.Element(name[0])
+    atom.pos = gemmi.Position(*position.tolist())
+    return atom

@@ -1,0 +1,232 @@
+"""Proteins with everything that a structure file leaves out: atoms, hydrogens, ends."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.atomic_file import atomic_file
+from tlpot.errors import ConfigError, DataError, MissingExtraError
+from tlpot.fragments import Topology, perceive_topology
+from tlpot.interfaces.caps import add_caps, is_amino
+from tlpot.interfaces.protein import ProteinFile, is_protein_file, load_protein, read_protein
+from tlpot.interfaces.protein import residue_label as label_of
+
+PEPTIDE_REACH = 2.0
+"""Å; a longer C-N distance between neighbours in the file is a chain break."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparationReport:
+    """What preparing did.
+
+    Attributes:
+        out: the file that was written.
+        notes: what the reader dropped, chain breaks, residues removed, caps.
+        added: heavy atoms that were added, by residue.
+        hydrogens: how many hydrogens were added.
+        topology: of the result.
+    """
+
+    out: Path
+    notes: tuple[str, ...]
+    added: tuple[str, ...]
+    hydrogens: int
+    topology: Topology
+
+    def text(self) -> str:
+        """Returns the report as lines."""
+        return "\n".join(
+            [
+                *self.notes,
+                *self.added,
+                f"{self.hydrogens} hydrogens added",
+                f"written: {self.out}",
+                self.topology.summary(),
+            ]
+        )
+
+
+def prepare_protein(
+    path: str | Path,
+    *,
+    out: str | Path,
+    ph: float = 7.4,
+    caps: bool = False,
+    remove_water: bool = False,
+    remove_hetero: bool = False,
+    replace_nonstandard: bool = False,
+    model: int | None = None,
+) -> PreparationReport:
+    """Adds missing heavy atoms and hydrogens to a protein (PDBFixer) and checks the result.
+
+    Missing loops are not built: a chain that is broken is split there, and its ends are closed
+    as chain ends. Protonation states are those of OpenMM's rules for `ph`. The positions of
+    what was added are rough; relax them before use.
+
+    Args:
+        path: PDB or mmCIF file.
+        out: PDB or mmCIF file to write, by its suffix.
+        ph: decides which groups carry a proton.
+        caps: close the ends with acetyl and N-methylamide instead of charged groups.
+        remove_water: drop water.
+        remove_hetero: drop ligands and ions, water apart.
+        replace_nonstandard: turn residues that PDBFixer knows as variants (MSE, CAS, SEP, ...)
+            into the amino acids that they come from.
+        model: the model's number; default: the first.
+
+    Raises:
+        DataError: an unreadable file; see `read_protein`.
+        ConfigError: `ph` is not between 0 and 14, or `out` is no PDB or mmCIF name.
+        GeometryError: valences do not close even after the repair; nothing is written.
+        MissingExtraError: gemmi, PDBFixer or OpenMM is not installed.
+    """
+    path, out = Path(path), Path(out)
+    if not 0 <= ph <= 14:
+        raise ConfigError(f"ph is {ph}; expected a number from 0 to 14")
+    if not is_protein_file(out) or out.suffix == ".gz":
+        raise ConfigError(f"out is {str(out)!r}; expected a name that ends in .pdb or .cif")
+    fixer_class, app = _openmm()
+    loaded = load_protein(path, model=model)
+    notes = list(loaded.notes)
+    _remove(loaded, remove_water, remove_hetero, notes)
+    _split_broken_chains(loaded.structure, notes)
+    if caps:
+        add_caps(loaded.structure, notes)
+    if not any(len(chain) for chain in loaded.structure[0]):
+        raise DataError(f"{path}: nothing is left to prepare; is it only water or ligands?")
+    try:
+        fixer = fixer_class(pdbfile=io.StringIO(loaded.structure.make_pdb_string()))
+    except Exception as error:  # OpenMM raises what its parser happens to meet
+        raise DataError(f"{path}: OpenMM could not read it: {error}") from error
+    if replace_nonstandard:
+        fixer.findNonstandardResidues()
+        notes += [f"{r.chain.id}/{r.name} {r.id} becomes {n}" for r, n in fixer.nonstandardResidues]
+        fixer.replaceNonstandardResidues()
+    before = _hydrogens(fixer.topology)
+    fixer.missingResidues = {}
+    fixer.findMissingAtoms()
+    added = _describe(fixer)
+    try:
+        fixer.addMissingAtoms(seed=1)
+        fixer.addMissingHydrogens(ph)
+    except Exception as error:  # a residue without template raises ValueError, and more kinds
+        raise DataError(
+            f"{path}: PDBFixer could not complete the structure: {error}; remove_hetero=True "
+            "drops what it does not know"
+        ) from error
+    with atomic_file(out) as temporary:
+        draft = temporary.with_suffix(out.suffix)
+        try:
+            _write(app, fixer, draft)
+            atoms = read_protein(draft)
+            topology = perceive_topology(atoms)
+            draft.replace(temporary)
+        finally:
+            draft.unlink(missing_ok=True)
+    return PreparationReport(
+        out=out,
+        notes=tuple(notes),
+        added=tuple(added),
+        hydrogens=_hydrogens(fixer.topology) - before,
+        topology=topology,
+    )
+
+
+def _remove(loaded: ProteinFile, water: bool, hetero: bool, notes: list[str]) -> None:
+    structure = loaded.structure
+    if not (water or hetero):
+        return
+    dropped: Counter[str] = Counter()
+    for chain in structure[0]:
+        for index in reversed(range(len(chain))):
+            residue = chain[index]
+            foreign = not is_amino(residue) and residue.name not in ("ACE", "NME", "NH2")
+            if (water and residue.is_water()) or (hetero and foreign and not residue.is_water()):
+                dropped[residue.name] += 1
+                del chain[index]
+    structure.remove_empty_chains()
+    if dropped:
+        notes.append(
+            "removed: " + ", ".join(f"{n} x {name}" for name, n in sorted(dropped.items()))
+        )
+
+
+def _split_broken_chains(structure: Any, notes: list[str]) -> None:
+    """Makes a chain of its own of what follows a gap, so that both ends are closed."""
+    import gemmi
+
+    model = structure[0]
+    taken = {chain.name for chain in model}
+    spare = iter(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+    for index in range(len(model)):
+        chain = model[index]
+        if not chain.name.strip():  # OpenMM writes broken mmCIF for a chain without name
+            chain.name = next(c for c in spare if c not in taken)
+            taken.add(chain.name)
+        while True:
+            cut = _first_gap(chain)
+            if cut is None:
+                break
+            fresh = next((c for c in spare if c not in taken), None)
+            if fresh is None:
+                raise DataError("more chain breaks than chain names; prepare one chain at a time")
+            taken.add(fresh)
+            notes.append(
+                f"chain break between {label_of(chain, chain[cut - 1])} and "
+                f"{label_of(chain, chain[cut])}: what follows is chain {fresh}"
+            )
+            tail = gemmi.Chain(fresh)
+            for residue in list(chain)[cut:]:
+                tail.add_residue(residue)
+            for place in reversed(range(cut, len(chain))):
+                del chain[place]
+            chain = model.add_chain(tail)
+
+
+def _first_gap(chain: Any) -> int | None:
+    residues = list(chain)
+    for index in range(1, len(residues)):
+        left, right = residues[index - 1], residues[index]
+        if not (is_amino(left) and is_amino(right)):
+            continue
+        c, n = left.find_atom("C", "*").pos, right.find_atom("N", "*").pos
+        if np.linalg.norm(np.subtract(c.tolist(), n.tolist())) > PEPTIDE_REACH:
+            return index
+    return None
+
+
+def _describe(fixer: Any) -> list[str]:
+    lines = []
+    for found in (fixer.missingAtoms, fixer.missingTerminals):
+        for residue, atoms in found.items():
+            names = [getattr(atom, "name", atom) for atom in atoms]
+            where = f"{residue.chain.id}/{residue.name} {residue.id}{residue.insertionCode.strip()}"
+            lines.append(f"{where}: {', '.join(names)} added")
+    return lines
+
+
+def _hydrogens(topology: Any) -> int:
+    return sum(
+        atom.element is not None and atom.element.atomic_number == 1 for atom in topology.atoms()
+    )
+
+
+def _write(app: Any, fixer: Any, path: Path) -> None:
+    writer = app.PDBFile if path.suffix.lower() in (".pdb", ".ent", ".pdb1") else app.PDBxFile
+    with path.open("w") as handle:
+        writer.writeFile(fixer.topology, fixer.positions, handle, keepIds=True)
+
+
+def _openmm() -> tuple[Any, Any]:
+    try:
+        import pdbfixer
+        from openmm import app
+    except ImportError as error:
+        raise MissingExtraError("PDBFixer and OpenMM", "prep", "preparing a protein") from error
+    return pdbfixer.PDBFixer, app
