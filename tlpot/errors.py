@@ -54,6 +54,11 @@ class MissingExtraError(TLPotError, ImportError):
             f"{purpose} needs {package}, which is not installed: "
             f'pip install -c constraints.txt "tlpot[{extra}]"'
         )
+        self._parts = package, extra, purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        """Lets a worker's error reach the process that asked."""
+        return type(self), self._parts
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from tlpot.errors import TLPotError
 SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
     "finetune": "transfer a model to another level of theory",
+    "label": "label geometries at a level of theory",
     "curve": "learning curves: strategies against numbers of labels",
     "plan": "how many labels to buy, from learning curves",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",

@@ -18,6 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cost-ratio", type=float, help="price of an expensive label in cheap ones"
     )
+    parser.add_argument(
+        "--cost-from", nargs="+", metavar="FILE",
+        help="datasets with labels by tlpot label, which hold what they cost; with --levels",
+    )  # fmt: skip
+    parser.add_argument(
+        "--levels", nargs=2, metavar=("EXPENSIVE", "CHEAP"),
+        help="the two levels of theory whose costs are compared",
+    )  # fmt: skip
     parser.add_argument("--sunk", action="store_true", help="the pretraining is paid already")
     parser.add_argument(
         "--have", type=int, default=0, help="expensive labels that are there already"
@@ -48,10 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
             raise ConfigError("--fit-up-to tests the forecasts; it does not go with a plan")
         print(analyse(curve, arguments.quantity, up_to=arguments.fit_up_to).text())
         return
-    if arguments.cost_ratio is None:
-        raise ConfigError("--cost-ratio is needed: how many cheap labels one expensive one costs")
     terms = Terms(
-        cost_ratio=arguments.cost_ratio,
+        cost_ratio=_cost_ratio(arguments),
         target=None if arguments.target is None else _milli(arguments.target),
         budget=arguments.budget,
         sunk=arguments.sunk,
@@ -64,6 +70,31 @@ def run(arguments: argparse.Namespace) -> None:
         with atomic_file(arguments.json) as temporary:
             text = json.dumps(plan.as_json(), indent=1, ensure_ascii=False)
             temporary.write_text(text, encoding="utf-8")
+
+
+def _cost_ratio(arguments: argparse.Namespace) -> float:
+    """Returns the price as given, or as measured."""
+    from tlpot.errors import ConfigError
+    from tlpot.labelling import cost_ratio, label_costs
+
+    if (arguments.cost_from is None) != (arguments.levels is None):
+        raise ConfigError("--cost-from FILE and --levels EXPENSIVE CHEAP go together")
+    if arguments.cost_from is None:
+        if arguments.cost_ratio is None:
+            raise ConfigError(
+                "--cost-ratio is needed: how many cheap labels one expensive one costs; or "
+                "--cost-from FILE --levels EXPENSIVE CHEAP, where tlpot label has measured it"
+            )
+        return float(arguments.cost_ratio)
+    if arguments.cost_ratio is not None:
+        raise ConfigError("give --cost-ratio or --cost-from, not both")
+    costs = label_costs([Path(file) for file in arguments.cost_from])
+    ratio, n_both = cost_ratio(costs, *arguments.levels)
+    basis = f"{n_both} geometries with both" if n_both else "the medians of different geometries"
+    print(
+        f"one label at {arguments.levels[0]} costs {ratio:.4g} at {arguments.levels[1]} ({basis})"
+    )
+    return ratio
 
 
 def _milli(text: str) -> float:

@@ -68,6 +68,30 @@ def write_dataset(
             raise OSError(str(error)) from error
 
 
+def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> None:
+    """Writes geometries without labels in the native layout, for labels to be added.
+
+    Args:
+        frames: their labels are not written.
+        path: the HDF5 file.
+
+    Raises:
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    with atomic_file(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as handle:
+                handle.attrs.update({"layout": "ani1x", "levels": "{}", "units": json.dumps(UNITS)})
+                names: dict[tuple[str, bytes], str] = {}
+                runs: dict[str, list[Frame]] = {}
+                for frame in frames:
+                    runs.setdefault(_group_name(frame, names), []).append(frame)
+                for name, run in runs.items():
+                    _append(handle.require_group(name), run, {})
+        except RuntimeError as error:  # HDF5 reports some failed writes this way
+            raise OSError(str(error)) from error
+
+
 def _level_keys(levels: Iterable[str]) -> dict[str, str]:
     """Returns the key of each level in the file: a dataset's name may not hold a slash."""
     keys = {level: level.replace("/", "_") for level in levels}

@@ -1,0 +1,115 @@
+"""`tlpot label STRUCTURES --engine E -o FILE.h5`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+_SHOWN = 10
+"""Failures that are printed; all are in the file that the last line names."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of the subcommand."""
+    parser.add_argument(
+        "settings", nargs="+", metavar="STRUCTURES | key=value",
+        help="a dataset, or files that ASE reads; and settings of the engine, such as "
+        "density_fitting=false",
+    )  # fmt: skip
+    parser.add_argument(
+        "--engine", required=True,
+        help="gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS or model:PATH[@LEVEL]",
+    )  # fmt: skip
+    parser.add_argument(
+        "-o", "--output", required=True,
+        help="HDF5 file to write, or to add labels to; may be the dataset itself",
+    )  # fmt: skip
+    parser.add_argument("--level", help="name of the level of theory, instead of the engine's")
+    parser.add_argument("--spec", help="layout of the dataset, if it is not tlpot's own")
+    parser.add_argument(
+        "--forces", default="auto",
+        help="auto (analytic ones where they exist), no, analytic, or numerical",
+    )  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
+    parser.add_argument(
+        "--dask", metavar="ADDRESS|local", help="run the labels on a Dask cluster",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=int, metavar="N", help="new labels at most")
+    parser.add_argument(
+        "--tries", type=int, default=3, help="workers that a geometry may kill (default 3)"
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="try failures again")
+    parser.add_argument(
+        "--repair-journal", action="store_true", help="drop damaged lines of the journal"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Labels, and lists what failed."""
+    from pathlib import Path
+
+    from tlpot.config import with_overrides
+    from tlpot.errors import DataError
+    from tlpot.labelling import EngineSpec, label
+    from tlpot.training.interrupt import Interrupt
+
+    names = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+    engine = EngineSpec(
+        name=arguments.engine,
+        settings=with_overrides({}, [s for s in arguments.settings if s not in names]),
+        level=arguments.level,
+        forces=arguments.forces,
+    )
+    with Interrupt() as interrupt, _executor(arguments) as (executor, in_flight):
+        report = label(
+            names,
+            engine,
+            arguments.output,
+            spec=arguments.spec,
+            executor=executor,
+            in_flight=in_flight,
+            threads=1,
+            limit=arguments.limit,
+            retry_failed=arguments.retry_failed,
+            repair=arguments.repair_journal,
+            tries=arguments.tries,
+            stop=lambda: interrupt.requested,
+        )
+    print(report.text())
+    for record in report.failures[:_SHOWN]:
+        print(f"failed: {record.name}: {record.outcome.error}", file=sys.stderr)
+    if report.failures:
+        more = len(report.failures) - _SHOWN
+        print(
+            (f"and {more} more; " if more > 0 else "")
+            + f"logs in {arguments.output}.failures.txt; --retry-failed tries them again",
+            file=sys.stderr,
+        )
+    if interrupt.requested:
+        print("interrupted: the same command continues", file=sys.stderr)
+        raise KeyboardInterrupt
+    if report.failures and not report.n_labelled and not report.n_known:
+        raise DataError("every geometry failed, see above")
+
+
+@contextmanager
+def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor, int | None]]:
+    from tlpot.cli.workers import workers
+    from tlpot.labelling import WorkerPool
+
+    if arguments.dask is not None:
+        with workers(arguments.workers, arguments.dask) as executor:
+            assert executor is not None
+            yield executor, None
+        return
+    pool = WorkerPool(arguments.workers)
+    try:
+        # one waits for each that runs, so that no process is idle while the journal is written
+        yield pool, 2 * arguments.workers
+    except BaseException:
+        pool.shutdown(wait=False)
+        raise
+    pool.shutdown()

@@ -1,0 +1,119 @@
+"""D3(BJ) and D4 dispersion, through s-dftd3 and dftd4.
+
+S. Grimme et al., doi:10.1002/jcc.21759 (D3 with Becke-Johnson damping, here without three-body
+terms, as it was fitted); E. Caldeweyher et al., doi:10.1063/1.5090222 (D4, with them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError, MissingExtraError
+
+_PROGRAMS = {"d3bj": "dftd3", "d4": "dftd4"}
+_DOI = {"d3bj": "10.1002/jcc.21759", "d4": "10.1063/1.5090222"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dispersion:
+    """A correction with its parameters.
+
+    Attributes:
+        kind: ``d3bj`` or ``d4``.
+        method: under which the program has the parameters; None where they are given.
+        parameters: s6, s8, a1 and a2 (Bohr) where they are given.
+    """
+
+    kind: str
+    method: str | None = None
+    parameters: Mapping[str, float] | None = None
+
+    @classmethod
+    def named(cls, kind: str, method: str) -> Dispersion:
+        """Returns the correction fitted to a method.
+
+        Raises:
+            ConfigError: the program has no parameters for it.
+            MissingExtraError: the program is not installed.
+        """
+        found = cls(kind=kind, method=method)
+        try:
+            found._damping()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{_PROGRAMS[kind]} has no {kind} parameters for {method!r} "
+                f"({str(error).strip()}); use {method} without -{kind}"
+            ) from error
+        return found
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, float]) -> Dispersion:
+        """Returns a D3(BJ) correction with given parameters.
+
+        Raises:
+            MissingExtraError: s-dftd3 is not installed.
+        """
+        found = cls(kind="d3bj", parameters=dict(parameters))
+        found._damping()
+        return found
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """Kind, parameters and program."""
+        program = _PROGRAMS[self.kind]
+        return {
+            "kind": self.kind,
+            "parameters": self.method if self.parameters is None else dict(self.parameters),
+            "three_body": self.kind == "d4",
+            "program": f"{program} {version(program)}",
+        }
+
+    @property
+    def reference(self) -> str:
+        """DOI."""
+        return f"doi:{_DOI[self.kind]}"
+
+    def compute(
+        self, numbers: NDArray[np.int64], positions: NDArray[np.float64], charge: int, grad: bool
+    ) -> tuple[float, NDArray[np.float64] | None]:
+        """Returns the energy in Hartree and its gradient in Hartree/Bohr, [n_atoms, 3].
+
+        Args:
+            numbers: [n_atoms].
+            positions: [n_atoms, 3], Bohr.
+            charge: e; D4 depends on it.
+            grad: whether to compute the gradient.
+        """
+        interface = self._interface()
+        if self.kind == "d4":
+            model = interface.DispersionModel(numbers, positions, charge=float(charge))
+        else:
+            model = interface.DispersionModel(numbers, positions)
+        found = model.get_dispersion(self._damping(), grad=grad)
+        return float(found["energy"]), np.array(found["gradient"]) if grad else None
+
+    def _interface(self) -> Any:
+        try:
+            if self.kind == "d4":
+                import dftd4.interface
+
+                return dftd4.interface
+            import dftd3.interface
+        except ImportError as error:
+            package = _PROGRAMS[self.kind]
+            raise MissingExtraError(package, "pyscf", f"dispersion {self.kind}") from error
+        return dftd3.interface
+
+    def _damping(self) -> Any:
+        interface = self._interface()
+        if self.kind == "d4":
+            return interface.DampingParam(method=self.method)
+        if self.parameters is None:
+            return interface.RationalDampingParam(method=self.method, atm=False)
+        return interface.RationalDampingParam(**self.parameters, s9=0.0)

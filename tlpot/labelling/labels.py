@@ -1,0 +1,279 @@
+"""Labelling: structures and an engine in, a dataset with labels out, nothing computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from tlpot.atomic_file import atomic_file
+from tlpot.errors import ConfigError, DataError
+from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
+from tlpot.labelling.engine import Engine, EngineSpec
+from tlpot.labelling.geometry_file import is_native
+from tlpot.labelling.journal import Journal, Record
+from tlpot.labelling.registry import make_engine
+from tlpot.labelling.run import TRIES, run_tasks
+from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
+from tlpot.labelling.task import LabelTask, Outcome, geometry_key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelReport:
+    """What was done.
+
+    Attributes:
+        level: name of the level of theory.
+        forces: whether the labels have forces.
+        n_frames: structures given.
+        n_geometries: different ones among them.
+        n_known: geometries that had a label before.
+        n_labelled: that got one now.
+        failures: of this run and, unless tried again, of those before.
+        n_left: geometries that have neither a label nor a failure.
+        seconds: by the workers' clocks, of the labels of this run together.
+        notes: what else should be known.
+    """
+
+    level: str
+    forces: bool
+    n_frames: int
+    n_geometries: int
+    n_known: int
+    n_labelled: int
+    failures: tuple[Record, ...]
+    n_left: int
+    seconds: float
+    notes: tuple[str, ...]
+
+    def text(self) -> str:
+        """Returns what to read."""
+        kinds = "energies and forces" if self.forces else "energies only"
+        lines = [
+            f"{self.level}, {kinds}: {self.n_labelled} labelled now, {self.n_known} before, "
+            f"{len(self.failures)} failed, {self.n_left} left, of {self.n_geometries} geometries "
+            f"in {self.n_frames} frames"
+        ]
+        if self.n_labelled:
+            lines.append(f"{self.seconds / self.n_labelled:.3g} s for each label")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def label(
+    structures: Source,
+    engine: EngineSpec | str,
+    output: PathLike,
+    *,
+    spec: PathLike | None = None,
+    executor: Executor | None = None,
+    in_flight: int | None = None,
+    threads: int | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    repair: bool = False,
+    tries: int = TRIES,
+    stop: Callable[[], bool] = lambda: False,
+    show: bool = True,
+) -> LabelReport:
+    """Labels structures, and adds the labels to a dataset in the native layout.
+
+    Every label is in the journal (``OUTPUT.journal``) before the next is waited for; the HDF5
+    file is put together from it at the end, an interruption included. The same call continues.
+
+    Args:
+        structures: see `read_structures`.
+        engine: name or description of the engine.
+        output: the HDF5 file. If it exists, all in it is kept and labels are added; it must
+            hold the structures. It may be the source itself.
+        spec: see `read_structures`.
+        executor: runs the labels, on other machines too; None for this process. It is not shut
+            down.
+        in_flight: labels handed to the executor at a time; None for 64.
+        threads: of each label; None leaves what the workers have.
+        limit: new labels at most.
+        retry_failed: whether what failed before is tried again.
+        repair: whether a damaged journal is repaired by dropping damaged lines.
+        tries: workers that a geometry may cost before it is given up.
+        stop: when it returns True, what runs is finished and nothing else is started.
+        show: whether to show a progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the structures, the engine or the files; nothing
+            has been computed then.
+        KeyboardInterrupt: everything that was labelled is in the file.
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit is {limit}, expected 1 or more")
+    if isinstance(engine, str):
+        engine = EngineSpec(name=engine)
+    target = Path(output)
+    given = read_structures(structures, spec)
+    made = make_engine(engine)
+    elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
+    made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
+    forces = made.has_forces and engine.forces != "no"
+    geometries: dict[str, int] = {}
+    for k, system in enumerate(given.systems):
+        geometries.setdefault(geometry_key(system), k)
+    known = _known(given, target, made, geometries, forces)
+    with Journal(target.with_name(f"{target.name}.journal"), repair=repair) as journal:
+        work = _Work(journal, made, engine, forces, given, geometries)
+        todo = work.todo(known, retry_failed)
+        tasks = [work.task(key, threads) for key in (todo if limit is None else todo[:limit])]
+        n_known = sum(key in known or work.has(key) for key in geometries)
+        if tasks:
+            journal.define(work.key, made.level, made.definition)
+        bar = tqdm(total=len(tasks), disable=not show, unit="label", desc=made.level)
+        outcomes = run_tasks(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
+        try:
+            with bar, closing(outcomes):
+                for task, outcome in outcomes:
+                    work.take(task, outcome)
+                    if work.n_failed:
+                        bar.set_postfix_str(f"{work.n_failed} failed")
+                    bar.update()
+        finally:
+            if any(work.has(key) for key in geometries) or not target.exists():
+                assemble(given, target, made.level, made.definition, work.outcome)
+        failures = work.failures(known)
+        _write_logs(target, failures)
+        return LabelReport(
+            level=made.level,
+            forces=forces,
+            n_frames=len(given.systems),
+            n_geometries=len(geometries),
+            n_known=n_known,
+            n_labelled=work.n_labelled,
+            failures=failures,
+            n_left=len(geometries) - n_known - work.n_labelled - len(failures),
+            seconds=work.seconds,
+            notes=tuple(journal.notes),
+        )
+
+
+def engine_key(level: str, definition: Mapping[str, Any]) -> str:
+    """Returns a hash of what makes the energies; how forces are had is not part of it."""
+    content = {name: value for name, value in definition.items() if name != "forces"}
+    text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class _Work:
+    """The bookkeeping of one run."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        engine: Engine,
+        spec: EngineSpec,
+        forces: bool,
+        given: Structures,
+        geometries: Mapping[str, int],
+    ) -> None:
+        self.key = engine_key(engine.level, engine.definition)
+        self.n_labelled = self.n_failed = 0
+        self.seconds = 0.0
+        self._journal, self._spec, self._forces = journal, spec, forces
+        self._given, self._geometries = given, geometries
+
+    def outcome(self, geometry: str) -> Outcome | None:
+        record = self._journal.get(self.key, geometry)
+        return None if record is None else record.outcome
+
+    def has(self, geometry: str) -> bool:
+        """Whether the journal has the label that is wanted."""
+        found = self.outcome(geometry)
+        return (
+            found is not None
+            and found.energy is not None
+            and (found.forces is not None or not self._forces)
+        )
+
+    def todo(self, known: set[str], retry_failed: bool) -> list[str]:
+        return [
+            geometry
+            for geometry in self._geometries
+            if geometry not in known
+            and not self.has(geometry)
+            and (retry_failed or not self._failed(geometry))
+        ]
+
+    def task(self, geometry: str, threads: int | None) -> LabelTask:
+        return LabelTask(
+            geometry=geometry,
+            system=self._given.systems[self._geometries[geometry]],
+            engine=self._spec,
+            forces=self._forces,
+            threads=threads,
+        )
+
+    def take(self, task: LabelTask, outcome: Outcome) -> None:
+        name = self._given.names[self._geometries[task.geometry]]
+        self._journal.append(
+            Record(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
+        )
+        if outcome.error is None:
+            self.n_labelled += 1
+            self.seconds += 0.0 if outcome.cost is None else outcome.cost.seconds
+        else:
+            self.n_failed += 1
+
+    def failures(self, known: set[str]) -> tuple[Record, ...]:
+        return tuple(
+            record
+            for geometry in self._geometries
+            if geometry not in known
+            and self._failed(geometry)
+            and (record := self._journal.get(self.key, geometry)) is not None
+        )
+
+    def _failed(self, geometry: str) -> bool:
+        found = self.outcome(geometry)
+        return found is not None and found.error is not None
+
+
+def _known(
+    given: Structures, target: Path, engine: Engine, geometries: Mapping[str, int], forces: bool
+) -> set[str]:
+    """Checks that labels can go into the output, and returns what is labelled there already."""
+    home = target if target.exists() else given.home
+    if home is None:
+        return set()
+    if target.exists():
+        if not is_native(target):
+            raise DataError(
+                f"{target} exists and is not a dataset in tlpot's own layout; write to another file"
+            )
+        if given.home is None or not target.samefile(given.home):
+            held = {geometry_key(system) for system in read_structures(target).systems}
+            absent = [geometry for geometry in geometries if geometry not in held]
+            if absent:
+                raise DataError(
+                    f"{target} exists and does not hold {len(absent)} of {len(geometries)} "
+                    f"geometries (the first is {given.names[geometries[absent[0]]]}); write to "
+                    "another file, and join the two with 'tlpot data convert'"
+                )
+    check_same_definition(home, engine.level, engine.definition)
+    return labelled_geometries(home, engine.level, forces=forces) & geometries.keys()
+
+
+def _write_logs(target: Path, failures: Sequence[Record]) -> None:
+    """Keeps the logs of the failures where they can be read, beside the output."""
+    path = target.with_name(f"{target.name}.failures.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_file(path) as temporary:
+        text = "\n".join(
+            f"=== {record.name} ({record.geometry})\n{record.outcome.error}\n{record.outcome.log}"
+            for record in failures
+        )
+        temporary.write_text(text + os.linesep, encoding="utf-8")

@@ -1,0 +1,90 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tlpot.config import parse
+from tlpot.errors import ConfigError, nearest
+from tlpot.labelling.engine import Engine, EngineSpec
+from tlpot.labelling.numerical import NumericalForces
+from tlpot.levels import canonical_level
+
+ENGINES: Mapping[str, str] = {
+    "gfn1-xtb": "GFN1-xTB by tblite",
+    "gfn2-xtb": "GFN2-xTB by tblite",
+    "pyscf:METHOD/BASIS": "Hartree-Fock, density functionals, double hybrids, MP2, coupled cluster",
+    "ase:MODULE:CLASS": "any ASE calculator",
+    "model:PATH[@LEVEL]": "a tlpot model",
+}
+"""Names and what they stand for."""
+
+
+def make_engine(spec: EngineSpec) -> Engine:
+    """Makes an engine, or returns the one of this process.
+
+    Raises:
+        ConfigError: no such engine, method, basis set or setting (the nearest is offered), or
+            forces were asked for that do not exist.
+        MissingExtraError: its program is not installed.
+    """
+    return _cached(spec.as_text())
+
+
+@functools.lru_cache(maxsize=8)
+def _cached(text: str) -> Engine:
+    name, settings, level, forces = json.loads(text)
+    engine = _make(name, settings, level)
+    if level is not None and engine.level != canonical_level(level):
+        engine = _Renamed(engine, canonical_level(level))
+    if forces == "numerical":
+        return NumericalForces(engine)
+    if forces == "analytic" and not engine.has_forces:
+        raise ConfigError(
+            f"{name} has no analytic forces here: of PySCF's methods HF, density functionals, MP2, "
+            "CCSD and CCSD(T) have them (the last three with density_fitting=false), and so have "
+            "GFN1-xTB, GFN2-xTB and most tlpot models. Take forces=no (energies only), or "
+            "forces=numerical (central differences, 6 energies for each atom)"
+        )
+    return engine
+
+
+def _make(name: str, settings: Mapping[str, Any], level: str | None) -> Engine:
+    # every engine module is imported only where it is used: they load torch or PySCF
+    kind, colon, rest = name.partition(":")
+    kind = kind.lower()
+    where = f"engine {name}"
+    if not colon and kind in ("gfn1-xtb", "gfn2-xtb"):
+        from tlpot.labelling.xtb import XTBEngine, XTBSettings
+
+        return XTBEngine(kind, parse(XTBSettings, settings, where))
+    if colon and kind == "pyscf":
+        from tlpot.labelling.pyscf import PySCFEngine, PySCFSettings
+
+        return PySCFEngine(rest, parse(PySCFSettings, settings, where))
+    if colon and kind == "ase":
+        from tlpot.labelling.ase import ASEEngine
+
+        return ASEEngine(rest, settings, None if level is None else canonical_level(level))
+    if colon and kind == "model":
+        from tlpot.labelling.model import ModelEngine, ModelSettings
+
+        return ModelEngine(rest, parse(ModelSettings, settings, where))
+    raise ConfigError(f"unknown engine {name!r}{nearest(name.lower(), ENGINES)}")
+
+
+class _Renamed:
+    """An engine under another name of its level."""
+
+    def __init__(self, engine: Engine, level: str) -> None:
+        self._engine, self._level = engine, level
+
+    @property
+    def level(self) -> str:
+        return self._level
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)

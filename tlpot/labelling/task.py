@@ -1,0 +1,144 @@
+"""The pure function that is mapped over workers: an engine and a geometry in, labels out."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import time
+import traceback
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.fingerprint import fingerprint
+from tlpot.errors import ConfigError, MissingExtraError, ModelFileError
+from tlpot.labelling.engine import EngineSpec
+from tlpot.labelling.registry import make_engine
+from tlpot.system import System
+
+PRECISION = 1e-6
+"""Å; geometries that agree to this are the same, and are labelled once."""
+
+LOG_CHARACTERS = 20_000
+"""Of the log of a failure, from its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What a label cost.
+
+    Attributes:
+        seconds: by the clock.
+        cpu_seconds: of all threads and of programs that were started.
+        threads: in use.
+        gflops: 1e9 floating-point operations per second that one thread of the worker's machine
+            does in a matrix product; with it, costs of several machines can be compared.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    threads: int
+    gflops: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What came of one geometry.
+
+    Attributes:
+        energy: eV; None if it failed.
+        forces: [n_atoms, 3], eV/Å, or None.
+        error: why it failed, or None.
+        log: what the program printed, if it failed.
+        cost: None if the worker did not live to tell.
+    """
+
+    energy: float | None = None
+    forces: NDArray[np.float64] | None = None
+    error: str | None = None
+    log: str = ""
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelTask:
+    """One geometry to label.
+
+    Attributes:
+        geometry: its key, see `geometry_key`.
+        system: the geometry.
+        engine: what labels it.
+        forces: whether to compute forces.
+        threads: to use; None leaves them as they are.
+    """
+
+    geometry: str
+    system: System
+    engine: EngineSpec
+    forces: bool
+    threads: int | None = 1
+
+
+def geometry_key(system: System) -> str:
+    """Returns a hash of elements, positions (to 1e-6 Å), cell, charge and multiplicity."""
+    return fingerprint(system, PRECISION).hex()
+
+
+def run_task(task: LabelTask) -> Outcome:
+    """Labels one geometry; what goes wrong with it is part of the outcome.
+
+    Raises:
+        ConfigError, MissingExtraError, ModelFileError: the engine cannot be made on this worker,
+            so no geometry can be labelled there.
+    """
+    engine = make_engine(task.engine)
+    threads = engine.use_threads(task.threads)
+    gflops = _gflops()
+    log = io.StringIO()
+    energy, forces, error = None, None, None
+    start, cpu = time.perf_counter(), _cpu_seconds()
+    try:
+        labels = engine.compute(task.system, forces=task.forces, log=log)
+        energy, forces = labels.energy, labels.forces
+        if not np.isfinite(energy) or (forces is not None and not np.isfinite(forces).all()):
+            energy, forces, error = None, None, "the program returned NaN or infinity"
+    except (ConfigError, MissingExtraError, ModelFileError):
+        raise
+    except Exception as problem:  # programs raise whatever they like
+        error = f"{type(problem).__name__}: {problem}".strip()
+        log.write(f"\n{traceback.format_exc()}")
+    cost = Cost(
+        seconds=time.perf_counter() - start,
+        cpu_seconds=_cpu_seconds() - cpu,
+        threads=threads,
+        gflops=gflops,
+    )
+    return Outcome(
+        energy=energy,
+        forces=forces,
+        error=error,
+        log="" if error is None else log.getvalue()[-LOG_CHARACTERS:],
+        cost=cost,
+    )
+
+
+def _cpu_seconds() -> float:
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+@functools.cache
+def _gflops() -> float:
+    """Measures this machine once, by the processor's clock, so that others do not disturb."""
+    n, repeats = 256, 8
+    matrix = np.ones((n, n))
+    matrix @ matrix
+    best = np.inf
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(repeats):
+            matrix @ matrix
+        best = min(best, time.process_time() - start)
+    return 2e-9 * n**3 * repeats / max(best, 1e-6)
