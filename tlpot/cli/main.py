@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "calibrate": "give a model an uncertainty, or bring it to scale",
     "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
+    "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",
     "models": "list, search and rank pretrained models",
     "info": "print the card of a model",

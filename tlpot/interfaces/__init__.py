@@ -2,9 +2,12 @@
 
 from tlpot.interfaces.ase import TLPotCalculator as TLPotCalculator
 from tlpot.interfaces.delta import DeltaCalculator as DeltaCalculator
+from tlpot.interfaces.engine import EngineCalculator as EngineCalculator
+from tlpot.interfaces.engine import named_source as named_source
 from tlpot.interfaces.fragment import FragmentCalculator as FragmentCalculator
 from tlpot.interfaces.md import MDResult as MDResult
 from tlpot.interfaces.md import energy_drift as energy_drift
 from tlpot.interfaces.md import run_md as run_md
 from tlpot.interfaces.md_settings import MDSettings as MDSettings
+from tlpot.interfaces.structure import read_frames as read_frames
 from tlpot.interfaces.structure import read_structure as read_structure
