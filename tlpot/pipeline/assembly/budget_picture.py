@@ -97,7 +97,7 @@ def _spread(axes: Axes, report: BudgetReport) -> None:
         share = 100 * np.arange(1, len(error) + 1) / len(error)
         label = f"{name}: median {short(np.median(error))}"
         axes.step(error, share, where="post", color=_COLOURS[name], label=label)
-    axes.axvline(KCAL, color="0.8", lw=1, zorder=0)
+    axes.plot([KCAL] * 2, [0, 100], color="0.8", lw=1, zorder=0)
     axes.text(KCAL, 101, "1 kcal/mol/Å", color="0.5", fontsize=8, ha="center", va="bottom")
     axes.set_xscale("log")
     axes.set_ylim(0, 140)
@@ -128,7 +128,8 @@ def _energies(axes: Axes, report: BudgetReport) -> None:
     else:
         axes.set_title("energy")
         values = [1e3 * part.energy[0] / unit for part in budget.parts.values()]
-        bars = axes.bar(list(budget.parts), values, color=[_COLOURS[n] for n in budget.parts])
+        names = [name.replace(" − ", " −\n") for name in budget.parts]
+        bars = axes.bar(names, values, color=[_COLOURS[n] for n in budget.parts])
         axes.bar_label(bars, labels=[short(v, sign=True) for v in values], fontsize=8, padding=2)
         axes.tick_params(axis="x", labelsize=8)
         axes.margins(y=0.15)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import covalent_radii
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
@@ -76,16 +76,8 @@ def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
 
 def _choose(cut: Cut, shown: str | None) -> int:
     """Returns the index of the fragment to be shown."""
-    if shown is None:  # one in the middle of the structure, of the smallest kind that is added
-        added = np.flatnonzero((cut.coefficients > 0) & (cut.sizes > 1))
-        added = np.arange(len(cut.sizes)) if not len(added) else added
-        with_caps = [k for k in added if len(cut.fragments[k].host)] or added.tolist()
-        whole = [k for k in with_caps if "+" not in cut.names[k]] or with_caps
-        middle = cut.positions.mean(0)
-        away = [
-            np.linalg.norm(cut.positions[cut.fragments[k].real].mean(0) - middle) for k in whole
-        ]
-        return int(whole[int(np.argmin(away))])
+    if shown is None:
+        return _typical(cut)
     if shown.isdecimal():
         if int(shown) >= len(cut.fragments):
             raise ConfigError(
@@ -96,6 +88,17 @@ def _choose(cut: Cut, shown: str | None) -> int:
     if shown not in cut.names:
         raise ConfigError(f"there is no fragment {shown!r}{nearest(shown, set(cut.names))}")
     return cut.names.index(shown)
+
+
+def _typical(cut: Cut) -> int:
+    """Returns a fragment near the centre that is in one piece, counts once and has caps."""
+    everything = range(len(cut.fragments))
+    chosen = [k for k in everything if cut.coefficients[k] == 1.0 and len(cut.fragments[k].host)]
+    chosen = [k for k in chosen if "+" not in cut.names[k]] or chosen or list(everything)
+    chosen = [k for k in chosen if cut.names[k].count("-") > 1] or chosen
+    middle = cut.positions.mean(0)
+    away = [np.linalg.norm(cut.positions[cut.fragments[k].real].mean(0) - middle) for k in chosen]
+    return chosen[int(np.argmin(away))]
 
 
 def projection(positions: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -140,7 +143,7 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
             edgecolors="black", linewidths=1.1, zorder=4, label=f"{len(caps)} caps",
         )  # fmt: skip
     _marks(axes, cut, flat)
-    _names(axes, topology, flat, owner)
+    _names(axes, topology, flat)
     q = f", charge {fragment.charge:+d}" if fragment.charge else ""
     sign = f"{cut.coefficients[chosen]:+.3g}".replace("-", "−")
     axes.set_title(
@@ -197,21 +200,27 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
     )
 
 
-def _names(
-    axes: Axes, topology: Topology, flat: NDArray[np.float64], owner: NDArray[np.int64]
-) -> None:
+def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
+    """Each name where there is most room around its alpha carbon."""
     if len(topology.residues) > 60:
         return
-    heavy = topology.atomic_numbers > atomic_numbers["H"]
+    span = np.ptp(flat[:, :2], axis=0).max()
+    taken = [tuple(xy) for xy in flat[:, :2]]
+    angles = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    rings = np.concatenate([radius * span * ring for radius in (0.04, 0.06, 0.09)])
     for index, residue in enumerate(topology.residues):
-        mine = flat[(owner == index) & heavy]
-        mine = flat[owner == index] if not len(mine) else mine
-        if not len(mine):
-            continue
-        x, y = mine[:, :2].mean(0)
+        unit = residue.alpha if residue.alpha is not None else residue.units[0]
+        anchor = flat[topology.units[unit].atoms[0], :2]
+        spots = anchor + rings
+        free = np.min(np.linalg.norm(spots[:, None] - np.array(taken)[None], axis=2), axis=1)
+        room = np.minimum(free, 0.05 * span)
+        best = spots[int(np.argmax(room - 0.2 * np.linalg.norm(rings, axis=1)))]
+        taken += [tuple(best)] * 2
+        colour = 0.75 * np.array(to_rgb(_PALETTE[index % len(_PALETTE)]))
         axes.text(
-            x, y, f"{_LETTERS.get(residue.name, residue.name)}{index}", fontsize=9, ha="center",
-            va="center", weight="bold", zorder=6,
+            *best, f"{_LETTERS.get(residue.name, residue.name)}{index}", fontsize=9, ha="center",
+            va="center", weight="bold", color=colour, zorder=6,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
 
