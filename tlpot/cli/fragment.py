@@ -12,6 +12,7 @@ from tlpot.cli.assembly import add_assembly_arguments
 
 if TYPE_CHECKING:
     from ase import Atoms
+    from tqdm import tqdm
 
     from tlpot.fragments import Topology
     from tlpot.pipeline.assembly import Cut
@@ -32,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fragment of which --picture shows the caps; default: one in the middle",
     )  # fmt: skip
     parser.add_argument(
-        "--export", metavar="FILE.xyz", help="fragments with charges and names, for labelling"
-    )
+        "--export", metavar="FILE",
+        help="fragments for labelling: .h5 (distinct ones, added to what is there), or .xyz",
+    )  # fmt: skip
     group = parser.add_argument_group("energies and forces")
     group.add_argument(
         "--model", metavar="M",
@@ -138,7 +140,7 @@ def _prepare(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology) -> dict[str, Any]:
     from tlpot.cli.assembly import scheme_of
-    from tlpot.pipeline.assembly import Cut, Listing, write_fragments
+    from tlpot.pipeline.assembly import Cut, Listing
 
     scheme = scheme_of(arguments)
     cuts = [Cut.make(topology, scheme, frame.positions) for frame in frames]
@@ -149,9 +151,27 @@ def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
     if arguments.picture is not None:
         _draw(arguments, cuts[0])
     if arguments.export is not None:
-        n_fragments = write_fragments(cuts, arguments.export)
-        print(f"wrote {n_fragments} fragments to {arguments.export}")
+        _export(arguments, frames, cuts)
     return listing.as_json()
+
+
+def _export(arguments: argparse.Namespace, frames: list[Atoms], cuts: list[Cut]) -> None:
+    from tlpot.errors import OutputError
+    from tlpot.fragments import ProteinFrames, export_fragments
+    from tlpot.pipeline.assembly import write_fragments
+
+    path = Path(arguments.export)
+    if path.suffix == ".xyz":
+        print(f"\nwrote {write_fragments(cuts, path)} fragments to {path}")
+        return
+    if path.suffix not in (".h5", ".hdf5"):
+        raise OutputError(f"the fragments' file {path} must end in .h5 or .xyz")
+    protein = ProteinFrames(name=Path(arguments.structure).stem, frames=frames)
+    report = export_fragments([protein], cuts[0].scheme, path)
+    print(
+        f"\nwrote {report.n_written} new geometries of {report.n_distinct} distinct ones of "
+        f"{len(report.counts)} kinds to {path}"
+    )
 
 
 def _draw(arguments: argparse.Namespace, cut: Cut) -> None:
@@ -164,12 +184,10 @@ def _draw(arguments: argparse.Namespace, cut: Cut) -> None:
 def _evaluate(
     arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 ) -> dict[str, Any]:
-    from tqdm import tqdm
-
     from tlpot.cli.assembly import fragment_calculator
     from tlpot.pipeline.assembly import SinglePoints
 
-    with tqdm(desc="calculations", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
+    with _bar("calculations") as bar:
         calculator = fragment_calculator(
             arguments, frames[0], arguments.model, level=arguments.level, topology=topology,
             on_done=bar.update, device=arguments.device, skin=0.0,
@@ -185,8 +203,6 @@ def _evaluate(
 def _budget(
     arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 ) -> dict[str, Any]:
-    from tqdm import tqdm
-
     from tlpot.cli.assembly import fragment_calculator
     from tlpot.errors import ConfigError
     from tlpot.interfaces import FragmentCalculator, named_source
@@ -195,7 +211,7 @@ def _budget(
 
     if arguments.scheme == "direct" and arguments.model is None:
         raise ConfigError("scheme direct has no fragments, and without --model there is no error")
-    with tqdm(desc="QM calculations", file=sys.stderr, dynamic_ncols=True) as bar:
+    with _bar("QM calculations") as bar:
         source = named_source(arguments.reference, on_done=bar.update)
         if isinstance(source, dict):
             raise ConfigError("--reference must be one model for everything, not one per fragment")
@@ -227,6 +243,12 @@ def _budget(
         report.draw(arguments.plot)
         print(f"\nwrote {arguments.plot}")
     return report.as_json()
+
+
+def _bar(name: str) -> tqdm:
+    from tqdm import tqdm
+
+    return tqdm(desc=name, unit="", delay=1.0, file=sys.stderr, dynamic_ncols=True)
 
 
 def _words(arguments: argparse.Namespace) -> str:

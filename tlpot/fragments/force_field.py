@@ -207,7 +207,7 @@ class FragmentForceField:
             raise ConfigError(
                 f"fragments have charges {values}, which {type(model).__name__} does not read. Use "
                 "a model with model.charge_spin=true, or, if it was trained on fragments with just "
-                "these charges, say trained_charges=True"
+                "these charges, say trained_charges=True (--trained-charges)"
             )
         return False
 

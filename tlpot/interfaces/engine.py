@@ -53,6 +53,8 @@ class EngineCalculator(Calculator):
             ConfigError: the engine does not cover an element.
         """
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
         system = System.from_atoms(self.atoms)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))

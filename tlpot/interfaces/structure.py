@@ -63,4 +63,4 @@ def read_frames(name: str) -> list[Atoms]:
 
 def _similar(name: str) -> str:
     hint = nearest(name, g2.names)
-    return hint if "did you mean" not in hint else hint.partition(" (valid")[0]
+    return hint.partition(" (valid")[0] if "did you mean" in hint else ""

@@ -7,6 +7,7 @@ import os
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
@@ -124,7 +125,7 @@ def _energies(axes: Axes, report: BudgetReport) -> None:
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.35 * (high - low))
         axes.legend(fontsize=8, loc="upper left", frameon=False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     else:
         axes.set_title("energy")
         values = [1e3 * part.energy[0] / unit for part in budget.parts.values()]

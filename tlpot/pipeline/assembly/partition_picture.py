@@ -127,9 +127,9 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     order = np.argsort(depth)
     scale = 120.0 / max(1.0, np.ptp(flat[:, 0]) / 20.0) ** 2
     sizes = scale * covalent_radii[numbers] ** 2
-    edges = np.where(inside[:, None], 0.25, 0.75) * np.ones(3)
+    edges = np.where(inside, 0.25, 0.75)
     axes.scatter(
-        flat[order, 0], flat[order, 1], s=sizes[order], c=faded[order], edgecolors=edges[order],
+        flat[order, 0], flat[order, 1], s=sizes[order], c=faded[order], edgecolors=[(g, g, g) for g in edges[order]],
         linewidths=0.6, zorder=3,
     )  # fmt: skip
     if len(fragment.host):
@@ -151,7 +151,7 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
         fontsize=10, loc="left",
     )  # fmt: skip
     axes.set_aspect("equal")
-    axes.margins(0.04)
+    axes.margins(0.08)
     axes.legend(fontsize=8, loc="best", frameon=False)
     axes.set_xlabel("along the longest principal axis (Å)")
     axes.set_ylabel("second axis (Å)")
@@ -179,7 +179,7 @@ def _bonds(
 
 
 def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
-    """A short stroke across every bond that some fragment cuts."""
+    """Draws a short stroke across every bond that some fragment cuts."""
     ends = {
         (min(h, g), max(h, g))
         for f in cut.fragments
@@ -201,7 +201,7 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
 
 
 def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
-    """Each name where there is most room around its alpha carbon."""
+    """Writes each name where there is most room around its alpha carbon."""
     if len(topology.residues) > 60:
         return
     span = np.ptp(flat[:, :2], axis=0).max()
@@ -211,15 +211,16 @@ def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
     rings = np.concatenate([radius * span * ring for radius in (0.04, 0.06, 0.09)])
     for index, residue in enumerate(topology.residues):
         unit = residue.alpha if residue.alpha is not None else residue.units[0]
-        anchor = flat[topology.units[unit].atoms[0], :2]
+        anchor = flat[max(topology.units[unit].atoms, key=topology.atomic_numbers.__getitem__), :2]
         spots = anchor + rings
         free = np.min(np.linalg.norm(spots[:, None] - np.array(taken)[None], axis=2), axis=1)
         room = np.minimum(free, 0.05 * span)
         best = spots[int(np.argmax(room - 0.2 * np.linalg.norm(rings, axis=1)))]
         taken += [tuple(best)] * 2
         colour = 0.75 * np.array(to_rgb(_PALETTE[index % len(_PALETTE)]))
+        x, y = best
         axes.text(
-            *best, f"{_LETTERS.get(residue.name, residue.name)}{index}", fontsize=9, ha="center",
+            x, y, f"{_LETTERS.get(residue.name, residue.name)}{index}", fontsize=9, ha="center",
             va="center", weight="bold", color=colour, zorder=6,
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip
