@@ -100,10 +100,8 @@ def test_models_by_fragment_come_from_a_yaml_file(folder, tmp_path):
 
 def test_draws_the_partition(folder, tmp_path):
     out = tmp_path / "p.png"
-    assert (
-        run(folder, "aga.xyz", "--scheme", "mfcc2", "--picture", str(out), "--show", "ACE-GLY-NME")
-        == 0
-    )
+    options = ["--scheme", "mfcc2", "--picture", str(out), "--show", "ACE-GLY-NME"]
+    assert run(folder, "aga.xyz", *options) == 0
     assert out.stat().st_size > 20_000
 
 

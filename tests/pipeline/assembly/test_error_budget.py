@@ -36,15 +36,15 @@ class Shifted:
         return self.model.atomic_energies(graph) + self.shift
 
 
-def frames(n=3):
-    found = [build_peptide("AGA", conformation="helix") for _ in range(n)]
+def frames(n=3, sequence="AGA"):
+    found = [build_peptide(sequence, conformation="helix") for _ in range(n)]
     for k, atoms in enumerate(found):
         atoms.rattle(0.02 * k, seed=k)
     return found
 
 
-def budget(reference, model=None, scheme="mfcc", n=3):
-    made = frames(n)
+def budget(reference, model=None, scheme="mfcc", n=3, sequence="AGA"):
+    made = frames(n, sequence)
     return measure_budget(
         made,
         whole=FragmentCalculator(made[0], reference, "direct"),
@@ -72,7 +72,8 @@ def test_a_wrong_model_is_no_error_of_the_scheme():
 
 
 def test_the_parts_add_up_with_their_signs():
-    found = budget(ToyModel(cutoff=4.0), ToyModel(cutoff=3.0), Dimers(inner=1.8, outer=2.6), n=2)
+    scheme = Dimers(inner=1.8, outer=2.6)
+    found = budget(ToyModel(cutoff=4.0), ToyModel(cutoff=3.0), scheme, 2, "AGAAG")
     model, scheme, total = (found.parts[name] for name in (MODEL, SCHEME, TOTAL))
     assert np.abs(scheme.energy).min() > 1e-4
     assert np.abs(model.energy).min() > 1e-4

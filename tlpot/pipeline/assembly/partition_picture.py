@@ -129,8 +129,8 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     sizes = scale * covalent_radii[numbers] ** 2
     edges = np.where(inside, 0.25, 0.75)
     axes.scatter(
-        flat[order, 0], flat[order, 1], s=sizes[order], c=faded[order], edgecolors=[(g, g, g) for g in edges[order]],
-        linewidths=0.6, zorder=3,
+        flat[order, 0], flat[order, 1], s=sizes[order], c=faded[order],
+        edgecolors=[(g, g, g) for g in edges[order]], linewidths=0.6, zorder=3,
     )  # fmt: skip
     if len(fragment.host):
         caps = flat[fragment.host] + fragment.ratio[:, None] * (
