@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shipped_levels import CC
+from shipped_levels import CC, DFT
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import load, save
-from tlpot.pipeline import curve_point, load_curve, run_curve
+from tlpot.pipeline import curve_point, finetune, finetune_config, load_curve, run_curve
 from tlpot.pipeline.curve_config import curve_config
-from tlpot.pipeline.curve_tasks import curve_tasks, subset_of
+from tlpot.pipeline.curve_tasks import curve_tasks, subset_of, write_split
 from tlpot.pipeline.joint_budget import measured_laws
 
 
@@ -130,6 +130,23 @@ def test_updates_give_every_size_the_same_length(curve_settings):
     config = curve_config({**curve_settings, "strategies": ["full"], "updates": 1000})
     (series,) = curve_tasks(config, device="cpu").series
     assert [t.settings["training"]["validate_every"] for t in series.tasks] == [10, 5]
+
+
+def test_other_data_does_not_lengthen_a_point(curve_settings, data_file):
+    strategies = [
+        {"name": "multihead", "levels": [DFT]},
+        {"name": "replay", "files": [str(data_file)], "share": 0.25},
+        "replay",
+    ]
+    config = curve_config({**curve_settings, "strategies": strategies, "updates": 12})
+    series = curve_tasks(config, device="cpu").series
+    epochs = [[t.settings["training"]["epochs"] for t in s.tasks] for s in series]
+    assert epochs == [[6, 3], [3, 2], [12, 6]]
+    assert [[t.updates for t in s.tasks] for s in series] == [[12, 12], [12, 16], [12, 12]]
+    task = series[0].tasks[0]
+    write_split(curve_tasks(config).split, task, config.subsets)
+    config = finetune_config({**task.settings, "output": str(task.folder.parent / "m.safetensors")})
+    assert finetune(config, device="cpu", show=False).training.history[-1]["step"] == 12
 
 
 def test_a_failing_point_does_not_stop_the_others(curve_settings, monkeypatch):

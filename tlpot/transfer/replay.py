@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, FilledDataset, JoinedDataset, open_dataset
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.models import Potential, level_parameters
+from tlpot.transfer.mixture import mixed_in
 from tlpot.transfer.pseudo_labels import pseudo_labels
 from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.situation import Lessons, Situation
@@ -32,8 +33,9 @@ class Replay(Strategy):
         spec: layout of the source data, if it is not tlpot's own.
         frames: number of frames taken from the source data, at random; not without `files`.
         weight: of the old level in the loss, relative to the new one.
-        share: frames with a label of the new level are repeated until they are at least this
-            share of an epoch; not without `files`.
+        share: of an epoch that has labels of the new level, default 0.5; not without `files`.
+            An epoch has each of these frames once; those of the source data take turns in the
+            rest of it.
     """
 
     name: ClassVar[str] = "replay"
@@ -86,9 +88,19 @@ class Replay(Strategy):
             )
         joined = JoinedDataset([situation.dataset, old])
         rehearsed = len(situation.dataset) + self._chosen(old, situation)
-        train = repeated(split.train, len(rehearsed), 0.1 if self.share is None else self.share)
-        split = replace(split, train=np.concatenate([train, rehearsed]))
-        return Lessons(dataset=joined, split=split, levels=levels, weights=weights)
+        return Lessons(
+            dataset=joined,
+            split=split,
+            levels=levels,
+            weights=weights,
+            others=rehearsed,
+            n_others=self.epoch_frames(len(split.train)) - len(split.train),
+        )
+
+    def epoch_frames(self, n_train: int) -> int:
+        """Returns how many frames an epoch has at most."""
+        share = 0.5 if self.share is None else self.share
+        return n_train + (mixed_in(n_train, share) if self.files else 0)
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Everything moves, the old level's readout too."""
@@ -114,9 +126,3 @@ class Replay(Strategy):
                             f"with an energy at {situation.source}")  # fmt: skip
         order = np.random.default_rng([situation.seed, 3]).permutation(labelled)
         return np.sort(order[:n])
-
-
-def repeated(frames: NDArray[np.int64], n_others: int, share: float) -> NDArray[np.int64]:
-    """Returns `frames` as many times as it takes for them to be a share of all."""
-    times = int(np.ceil(share / (1.0 - share) * n_others / len(frames)))
-    return np.tile(frames, max(times, 1))
