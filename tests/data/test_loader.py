@@ -47,7 +47,7 @@ def test_other_frames_take_turns(dataset):
     # ten frames by fours: two rounds in five epochs, the first ends within the third
     assert len({*turns[0], *turns[1]}) == 8
     assert {*turns[0], *turns[1], *turns[2]} == set(range(3, 13))
-    assert sorted(sum(turns, [])) == sorted([*range(3, 13)] * 2)
+    assert sorted(np.concatenate(turns)) == sorted([*range(3, 13)] * 2)
     again = make(dataset, indices=[0, 1, 2], others=range(3, 13), n_others=4)
     assert flat(again.plan(4)) == flat(loader.plan(4))
     assert loader.n_batches(0) == 1
@@ -60,10 +60,9 @@ def test_other_frames_need_an_order_and_a_label(dataset):
         make(dataset, indices=[0], others=[5], n_others=1, shuffle=False)
     with pytest.raises(ConfigError, match="n_others is -1"):
         make(dataset, indices=[0], others=[5], n_others=-1)
+    small, large = (np.flatnonzero(dataset.sizes == n) for n in (2, 3))
     with pytest.raises(ConfigError, match="the largest structure has 3"):
-        size = dataset.sizes
-        small = np.flatnonzero(size == 2)
-        make(dataset, indices=small, others=np.flatnonzero(size == 3), n_others=2, max_atoms=2)
+        make(dataset, indices=small, others=large, n_others=2, max_atoms=2)
 
 
 def test_frames_of_one_size_share_a_batch(dataset):

@@ -11,8 +11,8 @@ import numpy as np
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.mixture import mixed_in
+from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.situation import Lessons, Situation
 from tlpot.transfer.strategy import Strategy
 

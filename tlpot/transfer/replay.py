@@ -10,13 +10,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, FilledDataset, JoinedDataset, open_dataset
-from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.data import Dataset, FilledDataset, JoinedDataset
+from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
 from tlpot.transfer.mixture import mixed_in
 from tlpot.transfer.pseudo_labels import pseudo_labels
 from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.source_data import open_source, source_frames
 from tlpot.transfer.strategy import Strategy
 
 
@@ -80,12 +81,7 @@ class Replay(Strategy):
             found = pseudo_labels(situation.parent, source, situation.dataset, seen)
             filled = FilledDataset(situation.dataset, source, seen, found, replace=True)
             return Lessons(dataset=filled, split=split, levels=levels, weights=weights)
-        old = open_dataset(list(self.files), self.spec, level=source)
-        if source not in old.levels:
-            raise DataError(
-                f"{old.path} has no labels at the parent's level {source!r}"
-                f"{nearest(source, old.levels)}"
-            )
+        old = open_source(self.files, self.spec, situation)
         joined = JoinedDataset([situation.dataset, old])
         rehearsed = len(situation.dataset) + self._chosen(old, situation)
         return Lessons(
@@ -114,15 +110,9 @@ class Replay(Strategy):
         )
 
     def _chosen(self, old: Dataset, situation: Situation) -> NDArray[np.int64]:
-        labelled = np.flatnonzero(old.labelled(situation.source))
-        foreign = set(old.elements) - set(situation.parent.elements)
-        if foreign:
-            raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
-        if not len(labelled):
-            raise DataError(f"{old.path}: no frame has an energy at {situation.source}")
-        n = len(labelled) if self.frames is None else self.frames
-        if n > len(labelled):
-            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(labelled)} frames "
+        order = source_frames(old, situation)
+        n = len(order) if self.frames is None else self.frames
+        if n > len(order):
+            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(order)} frames "
                             f"with an energy at {situation.source}")  # fmt: skip
-        order = np.random.default_rng([situation.seed, 3]).permutation(labelled)
         return np.sort(order[:n])
