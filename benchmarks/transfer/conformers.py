@@ -15,6 +15,8 @@ from ase.units import Hartree
 from labelled import GFN2, Group, with_gfn2, write_groups
 
 DLPNO, B97 = "dlpno-ccsd(t)/cc-pvtz", "b97-3c"
+RELATIVE = "dlpno-ccsd(t)/cc-pvtz(relative)"
+"""The same energies, those of each molecule shifted to the mean of its GFN2-xTB energies."""
 LARGEST = 34
 """Atoms; what a tiny network can be trained on in minutes."""
 FEWEST = 3
@@ -26,10 +28,18 @@ _LEVELS = {DLPNO: "dlpno_ccsdt_ccpvtz", B97: "b97-3c"}
 _PUBLISHED = "gfn2-xtb_minus_atomization"
 
 
-def write_conformers(source: Path, path: Path) -> None:
+def write_conformers(source: Path, path: Path, *, relative: bool = False) -> None:
     """Writes neutral molecules of up to `LARGEST` atoms, and a displaced copy of each geometry.
 
-    The copies have labels of GFN2-xTB only.
+    The copies have labels of GFN2-xTB only. A shift by a constant for each molecule changes no
+    relative energy, and takes away what conformers cannot teach: how the levels differ from one
+    composition to another.
+
+    Args:
+        source: the file of the benchmark.
+        path: the file to write.
+        relative: write `RELATIVE` in the place of `DLPNO`; all conformers of a molecule should
+            then be in one part of a split, since the shift was made from all of them.
 
     Raises:
         ValueError: our GFN2 labels are not those of the file.
@@ -46,7 +56,16 @@ def write_conformers(source: Path, path: Path) -> None:
         )
         for group in groups
     ]
-    write_groups(path, [_checked(group) for group in with_gfn2([*groups, *copies])])
+    labelled = [_checked(group) for group in with_gfn2([*groups, *copies])]
+    write_groups(path, [_shifted(group) for group in labelled] if relative else labelled)
+
+
+def _shifted(group: Group) -> Group:
+    if DLPNO not in group.energies:
+        return group
+    energies = dict(group.energies)
+    total = energies.pop(DLPNO)
+    return replace(group, energies={**energies, RELATIVE: total - (total - energies[GFN2]).mean()})
 
 
 def _checked(group: Group) -> Group:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.units import kcal, mol
-from conformers import B97, DLPNO
+from conformers import B97
 from labelled import GFN2
 from numpy.typing import NDArray
 
@@ -30,7 +30,7 @@ def relative_table(config: CurveConfig) -> str:
     tasks = curve_tasks(config)
     test = np.sort(tasks.split.test)
     groups = dataset.group_idx[test]
-    label = _energies(dataset, test, DLPNO)
+    label = _energies(dataset, test, tasks.level)
     sizes = sorted(config.sizes)
     lines = [
         f"MAE of mean-centred conformer energies, kcal/mol, {len(test)} conformers of "
@@ -45,7 +45,7 @@ def relative_table(config: CurveConfig) -> str:
         for task in series.tasks:
             if task.model_file is None or not task.model_file.exists():
                 raise DataError(f"{series.label}, {task.size} labels: the model is not there")
-            energies = _predicted(task.model_file, dataset, test)
+            energies = _predicted(task.model_file, dataset, test, tasks.level)
             found[task.size].append(_error(energies, label, groups))
         lines.append(f"  {series.label:24}" + "".join(f"{_cell(found[n]):>16}" for n in sizes))
     return "\n".join(lines)
@@ -59,16 +59,18 @@ def parent_error(parent: Path, config: CurveConfig) -> str:
     found = _by_index(predict(load(parent, device="cpu").at(GFN2), dataset, test, GFN2))
     energies = np.array([found[k] for k in test])
     own = _error(energies, _energies(dataset, test, GFN2), groups)
-    high = _error(energies, _energies(dataset, test, DLPNO), groups)
+    high = _error(energies, _energies(dataset, test, config.level), groups)
     return f"the parent before any transfer: {own:.3f} from GFN2-xTB, {high:.3f} from the labels"
 
 
-def _predicted(file: Path, dataset: Dataset, frames: NDArray[np.int64]) -> NDArray[np.float64]:
+def _predicted(
+    file: Path, dataset: Dataset, frames: NDArray[np.int64], level: str
+) -> NDArray[np.float64]:
     model = load(file, device="cpu")
-    difference = difference_level(DLPNO, GFN2)
+    difference = difference_level(level, GFN2)
     is_difference = difference in model.levels
     found = _by_index(
-        predict(model.at(difference if is_difference else DLPNO), dataset, frames, DLPNO,
+        predict(model.at(difference if is_difference else level), dataset, frames, level,
                 forces=False)
     )  # fmt: skip
     energies = np.array([found[k] for k in frames])

@@ -10,6 +10,7 @@ T2        ωB97X to composite CCSD(T), energies only, molecules without any coup
 T3        GFN2-xTB to DLPNO-CCSD(T), energies only, drug-like molecules of up to 34 atoms
           (conformer-benchmark), other molecules for the test; errors of relative energies. The
           parent has learned GFN2-xTB, computed here, for all conformers and displaced copies
+T3-relative  the same, with each molecule's energies shifted to the mean of its GFN2-xTB energies
 T4        GFN2-xTB to PBE-D3, energies and forces of acetylacetone (acac), tested on the 300 K
           set; the parent has learned GFN2-xTB, computed here, for the training geometries and
           for trajectories at 300 and 600 K
@@ -33,7 +34,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from acetylacetone import PBE, TEST, write_acetylacetone
-from conformers import DLPNO, write_conformers
+from conformers import DLPNO, RELATIVE, write_conformers
 from labelled import GFN2
 from relative import parent_error, relative_table
 from surfaces import CC, F12, MP2, write_surface
@@ -102,6 +103,10 @@ def _joint(low: str) -> Mapping[str, Any]:
     return {"name": "multihead", "levels": [low], "label": "multihead"}
 
 
+_CONFORMERS = {
+    "split": {"by": "random", "validation": 60, "test": 100},
+    "training": {"epochs": 24, "batch_size": 8},
+}
 _ON_GFN2 = {"name": "delta", "low": GFN2, "label": "delta on GFN2-xTB"}
 """The difference from labels, which a GFN2-xTB calculator gives when the model is used."""
 
@@ -126,11 +131,23 @@ TASKS = {
         split={"by": "molecule", "validation": 60, "test": 400},
         parent="T3-parent",
         low=GFN2,
-        pretraining={
-            "split": {"by": "random", "validation": 60, "test": 100},
-            "training": {"epochs": 24, "batch_size": 8},
-        },
+        pretraining=_CONFORMERS,
         data=("T3-data", lambda folder, path: write_conformers(_conformers(folder), path)),
+        strategies=("scratch", "shift", "head", "full", _joint(GFN2), _ON_GFN2, "frozen-ridge"),
+        updates=400,
+        relative=True,
+    ),
+    "T3-relative": Task(
+        level=RELATIVE,
+        sizes=(886,),  # all: the shift of a molecule is made from all its conformers
+        split={"by": "molecule", "validation": 60, "test": 400},
+        parent="T3-parent",
+        low=GFN2,
+        pretraining=_CONFORMERS,
+        data=(
+            "T3-relative-data",
+            lambda folder, path: write_conformers(_conformers(folder), path, relative=True),
+        ),
         strategies=("scratch", "shift", "head", "full", _joint(GFN2), _ON_GFN2, "frozen-ridge"),
         updates=400,
         relative=True,
