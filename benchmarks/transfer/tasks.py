@@ -173,6 +173,7 @@ TASKS = {
             _ON_GFN2,
             "frozen-ridge",
         ),
+        updates=500,
     ),
 }
 
