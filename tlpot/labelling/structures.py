@@ -115,7 +115,7 @@ def _refuse_writing(path: Path) -> None:
     raise AssertionError("a native file is copied, with all that is in it")
 
 
-def _from_dataset(path: Path, spec: PathLike) -> Structures:
+def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
     dataset = open_dataset(path, spec)
     frames = list(frames_of(dataset, levels=()))
     return Structures(
