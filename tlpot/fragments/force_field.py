@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -73,6 +74,19 @@ class FragmentForceField:
         self._bound = None if topology is None else Prepared(topology, self.scheme, skin=skin)
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[bytes, list[Prepared]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what was kept of structures."""
+        state = self.__dict__.copy()
+        del state["_typed"], state["_known"]
+        state["_bound"] = None if self._bound is None else self._bound.topology
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        topology = state.pop("_bound")
+        self.__dict__.update(state)
+        self._bound = None if topology is None else Prepared(topology, self.scheme, skin=self.skin)
+        self._typed, self._known = WeakKeyDictionary(), {}
 
     @property
     def is_direct(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,14 @@ class NonbondedLayer:
             if not bool(torch.isfinite(values).all()):
                 raise ConfigError(f"{name} holds NaN or infinity")
         self._covered: weakref.WeakKeyDictionary[Assembly, _Covered] = weakref.WeakKeyDictionary()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what was kept of structures."""
+        return {k: v for k, v in self.__dict__.items() if k != "_covered"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._covered = weakref.WeakKeyDictionary()
 
     def energies(self, pieces: Pieces) -> Tensor:
         """Returns half of each pair's energy on either atom, [n_atoms], eV, float64.

@@ -1,0 +1,221 @@
+"""The fragment calculator: what it gives, what it refuses, and how its parts add up."""
+
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.emt import EMT
+from toys import ToyModel
+
+from tlpot import FragmentCalculator, TLPotCalculator
+from tlpot.errors import ConfigError, GeometryError, UnknownElementError
+from tlpot.fragments import build_peptide, perceive_topology
+from tlpot.fragments.nonbonded import COULOMB
+from tlpot.fragments.schemes import MFCC
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "fragments"))
+
+MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
+
+
+@pytest.fixture
+def peptide() -> Atoms:
+    atoms = build_peptide("AGA", conformation="helix")
+    atoms.rattle(0.02, seed=3)
+    return atoms
+
+
+def energy(atoms: Atoms, *args, **settings) -> float:
+    copy = atoms.copy()
+    copy.calc = FragmentCalculator(atoms, *args, **settings)
+    return copy.get_potential_energy()
+
+
+def test_direct_is_the_model_itself(peptide):
+    peptide.calc = TLPotCalculator(MODEL)
+    expected = peptide.get_potential_energy(), peptide.get_forces()
+    peptide.calc = FragmentCalculator(peptide, MODEL)
+    assert peptide.get_potential_energy() == expected[0]
+    np.testing.assert_array_equal(peptide.get_forces(), expected[1])
+
+
+def test_energies_of_atoms_sum_to_the_energy_and_caps_count_with_their_hosts(peptide):
+    peptide.calc = FragmentCalculator(peptide, MODEL, "mfcc")
+    energies = peptide.calc.get_property("energies", peptide)
+    assert energies.shape == (len(peptide),)
+    assert energies.sum() == pytest.approx(peptide.get_potential_energy(), abs=1e-9)
+
+
+@pytest.mark.parametrize("scheme", ["mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere"])
+def test_two_layers_of_one_model_are_that_model(peptide, scheme):
+    """What fragments leave out comes from the low level, so nothing is missing or doubled."""
+    direct = energy(peptide, MODEL)
+    assert energy(peptide, MODEL, scheme, low=MODEL) == pytest.approx(direct, rel=0, abs=1e-9)
+
+
+@pytest.mark.parametrize("scheme", ["mfcc", "mfcc2", "mfcc_mbe2", "gmfcc"])
+def test_coulomb_terms_are_those_of_pairs_that_no_fragment_has(peptide, scheme):
+    charges = np.random.default_rng(1).normal(size=len(peptide))
+    calculator = FragmentCalculator(peptide, MODEL, scheme, charges=charges)
+    partition = calculator.force_field.partition(
+        peptide.numbers.astype(np.int64), peptide.positions
+    )
+    weights = 1.0 - np.eye(len(peptide))
+    coefficients = partition.expansion.coefficients()
+    for units, c in zip(partition.expansion.sets, coefficients, strict=True):
+        inside = calculator.force_field.prepared(
+            peptide.numbers.astype(np.int64), peptide.positions
+        ).cutter.cut(units).real  # fmt: skip
+        weights[np.ix_(inside, inside)] -= c
+    np.fill_diagonal(weights, 0.0)
+    distances = peptide.get_all_distances() + np.eye(len(peptide))
+    expected = 0.5 * COULOMB * (weights * np.outer(charges, charges) / distances).sum()
+    peptide.calc = calculator
+    found = peptide.get_potential_energy() - energy(peptide, MODEL, scheme)
+    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_dipeptides_with_amber_terms(peptide):
+    pytest.importorskip("openmm")
+    assert np.isfinite(energy(peptide, MODEL, "ai2bmd"))
+    assert energy(peptide, MODEL, "ai2bmd") != energy(peptide, MODEL, "mfcc")
+    calculator = FragmentCalculator(peptide, MODEL, "mfcc", charges="amber")
+    charges = calculator.force_field.layers[0].charges.numpy()
+    assert charges.sum() == pytest.approx(0.0, abs=1e-4)
+    with pytest.raises(ConfigError, match="leave charges out"):
+        FragmentCalculator(peptide, MODEL, "ai2bmd", charges=charges)
+
+
+def test_dispersion_is_that_of_the_whole(peptide):
+    pytest.importorskip("dftd3")
+    from dftd3.ase import DFTD3
+
+    whole = peptide.copy()
+    whole.calc = DFTD3(method="pbe", damping="d3bj")
+    added = energy(peptide, MODEL, "mfcc", dispersion="d3bj:pbe") - energy(peptide, MODEL, "mfcc")
+    assert added == pytest.approx(whole.get_potential_energy(), abs=1e-9)
+
+
+def test_any_ase_calculator_or_a_function_that_makes_one_evaluates_fragments(peptide):
+    expected = energy(peptide, EMT(), "mfcc")
+    made = []
+
+    def factory(atoms: Atoms) -> EMT:
+        made.append(atoms.info["charge"])
+        return EMT()
+
+    assert energy(peptide, factory, "mfcc") == expected
+    assert made == [0] * len(made)
+    assert made
+
+
+def test_models_by_fragment_name(peptide):
+    kinds = {"ACE-ALA-NME": MODEL, "ACE-GLY-NME": MODEL, "ACE-NME": MODEL}
+    assert energy(peptide, kinds, "mfcc") == pytest.approx(energy(peptide, MODEL, "mfcc"), abs=1e-9)
+    other = ToyModel(elements=(1, 6, 7, 8), cutoff=2.5)
+    rest = {"ACE-GLY-NME": other, "*": MODEL}
+    assert abs(energy(peptide, rest, "mfcc") - energy(peptide, MODEL, "mfcc")) > 1e-3
+    with pytest.raises(ConfigError, match=r"no model for the fragment ACE-NME.*ACE-ALA-NME"):
+        energy(peptide, {"ACE-ALA-NME": MODEL, "ACE-GLY-NME": MODEL}, "mfcc")
+    with pytest.raises(ConfigError, match="need a fragment scheme"):
+        energy(peptide, kinds)
+
+
+def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
+    atoms = build_peptide("AKA")
+    with pytest.raises(ConfigError, match=r"charges \[1\].*trained_charges=True"):
+        energy(atoms, MODEL, "mfcc")
+    assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
+    reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
+    assert energy(atoms, reads, "mfcc") != energy(atoms, MODEL, "mfcc", trained_charges=True)
+
+
+def test_a_charge_that_does_not_fit_the_hydrogens_is_refused():
+    atoms = build_peptide("AKA")
+    calculator = FragmentCalculator(atoms, MODEL, "mfcc", trained_charges=True)
+    wrong = atoms.copy()
+    wrong.info["charge"] = -3
+    wrong.calc = calculator
+    with pytest.raises(GeometryError, match=r"given as -3, but .* make it 1"):
+        wrong.get_potential_energy()
+
+
+def test_other_atoms_and_broken_bonds_are_refused(peptide):
+    calculator = FragmentCalculator(peptide, MODEL, "mfcc")
+    other = build_peptide("AG")
+    other.calc = calculator
+    with pytest.raises(GeometryError, match="not those that the fragments were made from"):
+        other.get_potential_energy()
+    torn = peptide.copy()
+    torn.positions[3] += 4.0
+    torn.calc = calculator
+    with pytest.raises(GeometryError, match=r"broken: C0–H3 \(\d"):
+        torn.get_potential_energy()
+
+
+def test_hydrogens_that_are_missing_are_named():
+    atoms = build_peptide("AGA")
+    del atoms[7]
+    with pytest.raises(GeometryError, match="do not close"):
+        FragmentCalculator(atoms, MODEL, "mfcc")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scheme": "mfc"}, "did you mean 'mfcc'"),
+        ({"scheme": "mfcc0"}, "expected 1 or more"),
+        ({"low": MODEL}, "has nothing to add"),
+        ({"low_level": "gfn2-xtb", "scheme": "mfcc"}, "low, which is not given"),
+        ({"charges": "mulliken", "scheme": "mfcc"}, "expected 'amber' or one value"),
+        ({"charges": [0.1, 0.2], "scheme": "mfcc"}, "2 charges were given"),
+        ({"charges": [np.nan], "scheme": "mfcc"}, "NaN"),
+        ({"level": "gfn2-xtb", "scheme": "mfcc"}, "no levels of theory"),
+        ({"dispersion": "d3", "scheme": "mfcc"}, "expected KIND:FUNCTIONAL"),
+    ],
+)
+def test_arguments_that_make_no_sense(peptide, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        energy(peptide, MODEL, **settings)
+
+
+def test_unknown_elements_are_refused(peptide):
+    with pytest.raises(UnknownElementError, match="does not know"):
+        energy(peptide, ToyModel(elements=(1, 6, 8)), "mfcc")
+
+
+def test_results_are_kept_while_the_structure_stays(peptide):
+    counted = {"n": 0}
+
+    class Counting(ToyModel):
+        def atomic_energies(self, graph):
+            counted["n"] += 1
+            return super().atomic_energies(graph)
+
+    peptide.calc = FragmentCalculator(peptide, Counting(elements=(1, 6, 7, 8)), "mfcc")
+    peptide.get_potential_energy()
+    peptide.get_forces()
+    assert counted["n"] == 1
+    peptide.positions[0, 0] += 0.01
+    peptide.get_forces()
+    assert counted["n"] == 2
+
+
+def test_a_calculator_can_be_pickled(peptide):
+    calculator = FragmentCalculator(peptide, "tlpot-tiny", "mfcc", low=MODEL)
+    peptide.calc = calculator
+    forces = peptide.get_forces()
+    again = pickle.loads(pickle.dumps(calculator))
+    copy = peptide.copy()
+    copy.calc = again
+    np.testing.assert_allclose(copy.get_forces(), forces, atol=1e-6)
+
+
+def test_a_topology_that_is_known_is_used(peptide):
+    topology = perceive_topology(peptide)
+    found = FragmentCalculator(peptide, MODEL, MFCC(size=2), topology=topology)
+    assert found.topology is topology
+    assert found.parameters["scheme"] == "mfcc"
