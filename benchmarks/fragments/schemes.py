@@ -37,6 +37,7 @@ SCHEMES = {
     "mfcc_mbe2 3-4": Dimers(inner=3.0, outer=4.0),
     "mfcc_mbe2 4": Dimers(inner=4.0, outer=4.0),
     "mfcc_mbe2 4-5": Dimers(inner=4.0, outer=5.0),
+    "mfcc_mbe2 4, size 2": Dimers(inner=4.0, outer=4.0, size=2),
     "sphere 3": Sphere(radius=3.0),
 }
 
