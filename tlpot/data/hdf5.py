@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -110,3 +111,21 @@ def _groups(
     yield path, str(group.attrs.get("molecule", path)), shapes
     for child_path, child in children:
         yield from _groups(child, child_path)
+
+
+def json_attribute(handle: h5py.File, name: str, path: Path) -> dict[str, Any]:
+    """Returns a root attribute that holds a JSON object; empty where there is none.
+
+    Raises:
+        DataError: it holds something else.
+    """
+    text = handle.attrs.get(name)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: root attribute {name!r} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: root attribute {name!r} must be a JSON object, not {text!r}")
+    return value

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import h5py
 from ase.data import atomic_numbers
 
-from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import canonical_level
@@ -30,7 +27,7 @@ def read_native_spec(path: Path) -> DataSpec:
     """
     with open_hdf5(path) as handle:
         attributes = {
-            name: _attribute(path, handle, name)
+            name: json_attribute(handle, name, path)
             for name in ("levels", "units", "isolated_atoms", "definitions")
         }
         present: set[str] = set()
@@ -80,16 +77,3 @@ def read_native_spec(path: Path) -> DataSpec:
         )
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error
-
-
-def _attribute(path: Path, handle: h5py.File, name: str) -> Mapping[str, Any]:
-    text = handle.attrs.get(name)
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: root attribute {name!r} is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: root attribute {name!r} must be a JSON object, not {text!r}")
-    return value

@@ -12,14 +12,13 @@ import h5py
 import numpy as np
 
 from tlpot.atomic_file import atomic_file
-from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.data.writer import UNITS
 from tlpot.errors import DataError
 from tlpot.labelling.geometry_file import (
     StoredLevel,
     geometry_groups,
     group_systems,
-    json_attribute,
     stored_levels,
 )
 from tlpot.labelling.structures import Structures

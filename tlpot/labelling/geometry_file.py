@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level
 from tlpot.system import NO_CELL, NO_PBC, System
@@ -30,24 +29,6 @@ class StoredLevel:
 
     key: str
     definition: str
-
-
-def json_attribute(handle: h5py.File, name: str, path: Path) -> dict[str, Any]:
-    """Returns a root attribute that holds a JSON object; empty where there is none.
-
-    Raises:
-        DataError: it holds something else.
-    """
-    text = handle.attrs.get(name)
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: root attribute {name!r} is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: root attribute {name!r} must be a JSON object, not {text!r}")
-    return value
 
 
 def stored_levels(path: Path) -> dict[str, StoredLevel]:

@@ -7,8 +7,9 @@ from tlpot.training.calibration_picture import plot_calibration as plot_calibrat
 from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
-from tlpot.training.parity import picture_path as picture_path
 from tlpot.training.parity import plot_parity as plot_parity
+from tlpot.training.picture import picture_path as picture_path
+from tlpot.training.picture import save_picture as save_picture
 from tlpot.training.plan import TrainingPlan as TrainingPlan
 from tlpot.training.prediction import Predictions as Predictions
 from tlpot.training.prediction import predict as predict

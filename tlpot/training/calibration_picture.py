@@ -7,9 +7,8 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlpot.atomic_file import atomic_file
 from tlpot.training.calibration import CalibrationReport, normal_quantile
-from tlpot.training.parity import picture_path
+from tlpot.training.picture import picture_path, save_picture
 from tlpot.training.uncertain import Deviations
 
 _SHARES = np.linspace(0.02, 0.98, 49)
@@ -83,5 +82,4 @@ def plot_calibration(
     )
     right.legend(framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
     right.tick_params(which="minor", labelsize=7)
-    with atomic_file(target) as temporary:
-        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
+    save_picture(figure, target)

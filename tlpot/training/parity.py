@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file
-from tlpot.errors import OutputError
+from tlpot.training.picture import picture_path, save_picture
 from tlpot.training.prediction import Predictions
 
 _BINS = 120
-_FORMATS = (".png", ".pdf", ".svg")
 
 
 def plot_parity(predictions: Predictions, path: str | os.PathLike[str], title: str) -> None:
@@ -63,22 +60,7 @@ def plot_parity(predictions: Predictions, path: str | os.PathLike[str], title: s
         lower.axhline(0, color="0.6", linewidth=1, zorder=0)
         lower.set_ylabel(f"error ({error_unit})")
         lower.set_xlabel(f"reference ({unit})")
-    with atomic_file(target) as temporary:
-        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
-
-
-def picture_path(path: str | os.PathLike[str]) -> Path:
-    """Returns the path of a picture, if it can be one.
-
-    Raises:
-        OutputError: no such folder, or an ending that is no format of pictures.
-    """
-    target = Path(path)
-    if target.suffix not in _FORMATS:
-        raise OutputError(f"the picture {target} must end in {', '.join(_FORMATS)}")
-    if not target.parent.is_dir():
-        raise OutputError(f"the folder {target.parent} does not exist; create it first")
-    return target
+    save_picture(figure, target)
 
 
 def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:

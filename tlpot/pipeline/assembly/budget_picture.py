@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
 from tlpot.pipeline.assembly.budget_report import KCAL, BudgetReport
 from tlpot.pipeline.probes.number import short
-from tlpot.training import picture_path
+from tlpot.training import save_picture
 
 _COLOURS = {MODEL: "C0", SCHEME: "C1", TOTAL: "0.25"}
 
@@ -28,10 +27,7 @@ def plot_budget(report: BudgetReport, path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: the file could not be written.
     """
-    target = picture_path(path)
-    figure = budget_figure(report)
-    with atomic_file(target) as temporary:
-        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
+    save_picture(budget_figure(report), path)
 
 
 def budget_figure(report: BudgetReport) -> Figure:

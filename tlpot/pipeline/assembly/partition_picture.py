@@ -13,12 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments import Topology
 from tlpot.fragments.ownership import residue_of
 from tlpot.pipeline.assembly.cut import Cut
-from tlpot.training import picture_path
+from tlpot.training import save_picture
 
 _PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee9944")
 """Paul Tol's bright colours, which stay apart for colour-blind readers; grey is for caps."""
@@ -47,10 +46,7 @@ def plot_partition(
         ConfigError: no such fragment, or more residues than a picture can show.
         OutputError: the file could not be written.
     """
-    target = picture_path(path)
-    figure = partition_figure(cut, title, shown)
-    with atomic_file(target) as temporary:
-        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
+    save_picture(partition_figure(cut, title, shown), path)
 
 
 def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:

@@ -11,9 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.probes.number import short
-from tlpot.training import Predictions, picture_path
+from tlpot.training import Predictions, save_picture
 
 if TYPE_CHECKING:
     from tlpot.pipeline.probes.report import TransferReport
@@ -36,10 +35,7 @@ def plot_report(report: TransferReport, path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: the file could not be written.
     """
-    target = picture_path(path)
-    figure = report_figure(report)
-    with atomic_file(target) as temporary:
-        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
+    save_picture(report_figure(report), path)
 
 
 def report_figure(report: TransferReport) -> Figure:

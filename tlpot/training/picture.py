@@ -1,0 +1,42 @@
+"""Pictures on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from tlpot.atomic_file import atomic_file
+from tlpot.errors import OutputError
+
+_FORMATS = (".png", ".pdf", ".svg")
+
+
+def picture_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a picture, if it can be one.
+
+    Raises:
+        OutputError: no such folder, or an ending that is no format of pictures.
+    """
+    target = Path(path)
+    if target.suffix not in _FORMATS:
+        raise OutputError(f"the picture {target} must end in {', '.join(_FORMATS)}")
+    if not target.parent.is_dir():
+        raise OutputError(f"the folder {target.parent} does not exist; create it first")
+    return target
+
+
+def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Writes a picture in one step.
+
+    Args:
+        figure: the picture.
+        path: its ending decides the format.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    target = picture_path(path)
+    with atomic_file(target) as temporary:
+        figure.savefig(temporary, dpi=150, format=target.suffix[1:])
