@@ -1,0 +1,155 @@
+"""How the shipped tlpot-fragments was made: python tlpot_fragments.py STEP --out DIR.
+
+STEP is one of, in this order (each goes on where it was stopped):
+
+sample    500 geometries of each capped residue and of the cap, with GFN2-xTB energies and forces
+peptides  snapshots of a dozen built peptides (ff14SB, GBn2, 300 K) and their mfcc_mbe2 fragments,
+          labelled with GFN2-xTB, so that hydrogen bonds and dimers are known
+neutral   copies of the data without total charges: the network reads none, because a fragment's
+          charge follows from its atoms, and a protein's total charge means nothing to a local model
+pretrain  the network on GFN2-xTB
+high      eight geometries of each residue in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
+finetune  both levels in one file (strategy multihead or replay, see --strategy)
+
+Needs the extras xtb, pyscf and prep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import h5py
+import numpy as np
+from ase import Atoms
+from ase.io import read, write
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "fragments"))
+import snapshots
+
+from tlpot.errors import TLPotError
+from tlpot.fragments import ProteinFrames, build_peptide, export_fragments
+
+LOW, HIGH = "gfn2-xtb", "pbe-d3bj/def2-svp"
+SEQUENCES = (
+    "AKDFG", "VLEYS", "GWTNA", "IQMHR", "CAPGF", "SDRLA",
+    "AANAK", "TVIYE", "GGAAA", "AAAAAA", "WKEAL", "NGDPT",
+)  # fmt: skip
+
+
+def tlpot(*arguments: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "tlpot.cli", *arguments]
+    print("tlpot", *arguments, flush=True)
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def sample(out: Path, options: argparse.Namespace) -> None:
+    common = ("--interval", "10", "--workers", str(options.workers))
+    tlpot("sample", "residues", "--budget", "500", "--pool", "1.2", "--seed", "1", *common,
+          "-o", "residues.h5", folder=out)  # fmt: skip
+    # the cap is so small that most of a pool of 1.2 times the budget is lost or alike
+    tlpot("sample", "ACE-NME", "--budget", "230", "--pool", "4", "--interval", "20", "--seed", "2",
+          "-o", "cap.h5", folder=out)  # fmt: skip
+
+
+def peptides(out: Path, options: argparse.Namespace) -> None:
+    folder = out / "peptides"
+    folder.mkdir(exist_ok=True)
+    for sequence in SEQUENCES:
+        for conformation in ("helix", "strand", "ppii"):
+            name = f"{sequence}-{conformation}"
+            if (folder / f"{name}.xyz").exists() or (conformation == "helix" and "P" in sequence):
+                continue
+            try:
+                snapshots.run(
+                    name, build_peptide(sequence, conformation=conformation), 4, folder, 0.5
+                )
+            except TLPotError as error:
+                print(f"{name} left out: {error}")
+    proteins = [
+        ProteinFrames(name=path.stem, frames=read(path, ":"))
+        for path in sorted(folder.glob("*.xyz"))
+    ]
+    if not (out / "pairs.h5").exists():
+        print(
+            export_fragments(proteins, "mfcc_mbe2", out / "pairs.h5", per_kind=4, select="random")
+        )
+    tlpot("label", "pairs.h5", "--engine", "gfn2-xtb", "max_iterations=1000",
+          "-o", "pairs_gfn2.h5", folder=out)  # fmt: skip
+
+
+def neutral(out: Path, options: argparse.Namespace) -> None:
+    for name in ("residues", "cap", "pairs_gfn2", "high"):
+        source, target = out / f"{name}.h5", out / f"{name}_neutral.h5"
+        if not source.exists():
+            continue
+        shutil.copy(source, target)
+        with h5py.File(target, "r+") as handle:
+            found: list[str] = []
+            handle.visit(found.append)
+            for path in found:
+                if path.split("/")[-1] in ("charge", "spin") and path in handle:
+                    del handle[path]
+        print(f"wrote {target}")
+
+
+def pretrain(out: Path, options: argparse.Namespace) -> None:
+    config = Path(__file__).parent.parent / "configs" / "tlpot-fragments.yaml"
+    resume = (out / "fragments-gfn2.run" / "checkpoint.safetensors").exists()
+    tlpot("train", str(config.resolve()), *(["--resume"] if resume else []), folder=out)
+
+
+def high(out: Path, options: argparse.Namespace) -> None:
+    if not (out / "high.xyz").exists():
+        rng = np.random.default_rng(7)
+        chosen: dict[str, list[Atoms]] = {}
+        with h5py.File(out / "residues.h5") as handle:
+            for name, group in handle.items():
+                count = len(group["coordinates"])
+                charge = group["charge"][()] if "charge" in group else 0
+                charge = np.broadcast_to(charge, count)
+                chosen[name] = [
+                    Atoms(group["atomic_numbers"][:], group["coordinates"][k],
+                          info={"charge": int(charge[k])})
+                    for k in rng.choice(count, 8, replace=False)
+                ]  # fmt: skip
+        names = sorted(chosen, key=lambda name: len(chosen[name][0]))
+        frames = [chosen[name][k] for k in range(8) for name in names]
+        write(out / "high.xyz", frames, format="extxyz")
+    tlpot("label", "high.xyz", "--engine", f"pyscf:{HIGH}", "grid=1", "grid_response=false",
+          "--workers", str(options.workers), "-o", "high.h5", folder=out)  # fmt: skip
+
+
+def finetune(out: Path, options: argparse.Namespace) -> None:
+    neutral(out, options)
+    settings = []
+    if options.strategy in ("multihead", "replay"):
+        settings = ["strategy.files=[residues_neutral.h5, pairs_gfn2_neutral.h5]"]
+    tlpot("finetune", "fragments-gfn2.safetensors", "high_neutral.h5", "--level", HIGH,
+          "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
+          "split.by=random", "split.validation=0.1", "split.test=0.2", *settings,
+          folder=out)  # fmt: skip
+
+
+STEPS = {f.__name__: f for f in (sample, peptides, neutral, pretrain, high, finetune)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", choices=STEPS)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--strategy", default="multihead")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    STEPS[options.step](options.out, options)
+
+
+if __name__ == "__main__":
+    main()
