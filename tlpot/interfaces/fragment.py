@@ -20,6 +20,7 @@ from tlpot.fragments.dispersion import dispersion_model
 from tlpot.fragments.force_field import FragmentForceField
 from tlpot.fragments.layer import Layer, ModelLayer
 from tlpot.fragments.nonbonded import NonbondedLayer
+from tlpot.fragments.prepared import SKIN
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
@@ -56,6 +57,7 @@ class FragmentCalculator(Calculator):
         dispersion: dispersion of the whole structure to add, such as ``d3bj:b3lyp``; the labels
             of the high level must be without it.
         trained_charges: see `FragmentForceField`.
+        skin: see `FragmentForceField`.
         topology: of `atoms`, if it is known already.
         device: see `TLPotCalculator`.
         dtype: see `TLPotCalculator`.
@@ -83,6 +85,7 @@ class FragmentCalculator(Calculator):
         charges: ArrayLike | str | None = None,
         dispersion: str | None = None,
         trained_charges: bool = False,
+        skin: float = SKIN,
         topology: Topology | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -125,6 +128,7 @@ class FragmentCalculator(Calculator):
             layers=layers,
             topology=self.topology,
             trained_charges=trained_charges,
+            skin=skin,
         )
         self._inner = TLPotCalculator(self.force_field, device=device)
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
