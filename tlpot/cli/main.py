@@ -26,7 +26,7 @@ SUBCOMMANDS = {
     "sample": "geometries of molecules and fragments to label",
     "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",
-    "models": "list, search and rank pretrained models",
+    "models": "list, search, install and rank pretrained models",
     "info": "print the card of a model",
     "demo": "the main job, start to end, on data that ships with tlpot",
 }
