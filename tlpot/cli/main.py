@@ -21,7 +21,7 @@ SUBCOMMANDS = {
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
     "ensemble": "join models into one that knows its uncertainty",
     "calibrate": "give a model an uncertainty, or bring it to scale",
-    "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
+    "report": "what a transfer did to a model, or how good a force field is",
     "data": "look at, check, translate and split datasets",
     "sample": "geometries of molecules and fragments to label",
     "fragment": "fragments of a protein: list, picture, export, energies and error budget",
