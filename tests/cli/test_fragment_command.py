@@ -187,3 +187,17 @@ def test_evaluate_takes_a_fragment_force_field(folder, tmp_path, capsys):
     arguments = ["evaluate", model, str(labels), "--level", "low", "--scheme", "ai2bmd"]
     assert main(arguments) == 2
     assert "AMBER charges belong to one structure" in capsys.readouterr().err
+
+
+def test_prepares_a_protein_without_hydrogens(data_dir, tmp_path, capsys):
+    pytest.importorskip("pdbfixer")
+    lines = (data_dir / "proteins" / "chig.pdb").read_text().splitlines()
+    naked = tmp_path / "naked.pdb"
+    naked.write_text("\n".join(line for line in lines if line[76:78].strip() != "H"))
+    assert main(["fragment", str(naked)]) == 2
+    assert "--prepare" in capsys.readouterr().err
+    ready = tmp_path / "ready.pdb"
+    assert main(["fragment", str(naked), "--prepare", str(ready)]) == 0
+    assert "78 hydrogens added" in capsys.readouterr().out
+    assert main(["fragment", str(ready), "--scheme", "mfcc"]) == 0
+    assert "175 atoms, 180 bonds and charge −2 count once each" in capsys.readouterr().out

@@ -25,12 +25,12 @@ class Springs(Calculator):
         self.results = {"energy": float(((r - 1) ** 2 * np.exp(-r)).sum()), "forces": forces}
 
 
-def rattled(sequence, n, seed=0, amplitude=0.03):
+def rattled(sequence, n, seed=0, amplitude=0.03, **options):
     """[n] frames of a peptide with displaced atoms."""
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(n):
-        atoms = build_peptide(sequence)
+        atoms = build_peptide(sequence, **options)
         atoms.positions += amplitude * rng.normal(size=atoms.positions.shape)
         frames.append(atoms)
     return frames

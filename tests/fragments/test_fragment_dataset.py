@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fragment_files import Springs, fragment_file, labelled
 
+from tlpot.cli import main
 from tlpot.data import (
     FragmentRows,
     FragmentSource,
@@ -15,6 +16,8 @@ from tlpot.data import (
     add_level,
     append_fragments,
     find_problems,
+    is_fragment_file,
+    load_split,
     make_split,
     open_dataset,
     store_split,
@@ -113,7 +116,11 @@ def test_levels_are_added_to_and_never_overwritten_by_accident(path):
         add_level(path, "better/springs", {key: ([1], [1.0], None)}, {"program": "orca"})
     with pytest.raises(ConfigError, match="no attribute 'programm'; did you mean 'program'"):
         add_level(path, "new", {key: ([1], [1.0], None)}, {"programm": "orca"})
+    with pytest.raises(DataError, match=r"e0 has -13\.000000 eV for element 1"):
+        add_level(path, "springs", {}, isolated_atoms={1: -13.5})
     assert path.read_bytes() == content
+    add_level(path, "springs", {}, isolated_atoms={8: -2000.0})
+    assert open_dataset(path).levels["springs"].isolated_atoms == {1: -13, 6: -1000, 8: -2000}
     add_level(path, "better/springs", {key: ([1], [5.0], None)}, {"program": "toy"})
     add_level(path, "better/springs", {key: ([0], [7.0], None)}, replace=True)
     frames = open_dataset(path).read([0, 1, 2])
@@ -203,6 +210,27 @@ def test_native_files_with_a_source_are_split_by_it_too(path, tmp_path):
     assert set(native.column("source")[split.test]) == {b"two"}
     assert len(split.test) == 15
     assert native.unused_keys == ()
+    both = open_dataset([path, tmp_path / "native.h5"])
+    assert len(make_split(both, by="source", validation=0, test=["two"]).test) == 30
+
+
+def test_the_command_line_splits_and_shows_fragments(path, tmp_path, capsys):
+    output = tmp_path / "split.json"
+    arguments = ["--by", "source", "--validation", "two", "--test", "0", "-o", str(output)]
+    assert main(["data", "split", str(path), *arguments]) == 0
+    split = load_split(output, open_dataset(path))
+    assert set(open_dataset(path).column("source")[split.train]) == {"one"}
+    capsys.readouterr()
+    assert main(["data", "info", str(path), "--molecules"]) == 0
+    shown = capsys.readouterr().out
+    assert "30 of 9 molecules" in shown
+    assert "not used        nothing" in shown
+
+
+def test_another_programs_schema_is_no_business_of_ours(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as handle:
+        handle.attrs["schema"] = "theirs"
+    assert not is_fragment_file(tmp_path / "a.h5")
 
 
 def test_stored_splits_outlive_new_labels_and_geometries(path):
@@ -302,8 +330,8 @@ def cut_short(path):
 BAD = {
     "truncated": (cut_short, "not a complete HDF5 file"),
     "other schema": (
-        damage(lambda f, g: f.attrs.modify("schema", "fragments")),
-        "'schema' is 'fragments', expected 'tlpot-fragments'",
+        damage(lambda f, g: f.attrs.modify("schema", "tlpot-fragment")),
+        "'schema' is 'tlpot-fragment', expected 'tlpot-fragments'",
     ),
     "newer": (damage(lambda f, g: f.attrs.modify("schema_version", 9)), "'schema_version' is 9"),
     "no version": (damage(lambda f, g: f.attrs.pop("schema_version")), "'schema_version' is None"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.io import read
 
 from tlpot.fragments import FragmentTypes, build_peptide, choose_scheme, perceive_topology
 from tlpot.fragments.canonical_order import ColouredGraph, matching_order
@@ -41,7 +42,7 @@ def test_equal_kinds_of_other_proteins_in_any_order_have_identical_atoms_and_bon
                 found = bonds_in(order, fragment_bonds(topology, fragment))
                 assert found == {tuple(bond) for bond in kind.bonds.tolist()}
                 met.setdefault(kind.key, set()).add(sequence)
-    assert any(len(sequences) == 3 for sequences in met.values())
+    assert any(len(sequences) >= 2 for sequences in met.values())
 
 
 def test_the_key_does_not_depend_on_what_was_met_before():
@@ -148,3 +149,14 @@ def test_equal_molecules_in_one_fragment_are_told_apart():
         assert bonds_in(order, topology.bonds) == {tuple(b) for b in kind.bonds.tolist()}
         keys.add(kind.key)
     assert len(keys) == 1
+
+
+def test_chignolin_in_another_order_has_the_same_kinds(data_dir):
+    atoms = read(data_dir / "proteins" / "chig.pdb")
+    atoms.pbc = False
+    types, keys = FragmentTypes(), []
+    for some in (atoms, shuffled(atoms, 0)):
+        topology, fragments = cut(some, "mfcc_mbe2")
+        keys.append(sorted(types.of(topology, fragment)[0].key for fragment in fragments))
+    assert keys[0] == keys[1]
+    assert sum(kind.charge for kind in types.kinds.values()) != 0

@@ -18,6 +18,8 @@ from tlpot.data.fragment_labels import add_level as add_level
 from tlpot.data.fragment_labels import store_split as store_split
 from tlpot.data.fragment_labels import stored_split as stored_split
 from tlpot.data.fragment_layout import is_fragment_file as is_fragment_file
+from tlpot.data.fragment_protein import ProteinAssembly as ProteinAssembly
+from tlpot.data.fragment_protein import assembled as assembled
 from tlpot.data.fragment_writer import append_fragments as append_fragments
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels

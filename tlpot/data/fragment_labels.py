@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tlpot.data.dataset import Dataset, frames_of
 from tlpot.data.fingerprint import fingerprint
-from tlpot.data.fragment_layout import level_names
+from tlpot.data.fragment_layout import level_names, read_e0
 from tlpot.data.fragment_writer import edited, make_column
 from tlpot.data.open import open_dataset
 from tlpot.data.split import Split
@@ -21,6 +21,9 @@ from tlpot.levels import canonical_level, choose_level
 
 ATTRIBUTES = ("method", "basis", "program", "version", "definition")
 """What a file says about a level."""
+
+SAME_E0 = 1e-6
+"""eV; free atoms of one level differ by less."""
 
 LevelLabels = tuple[ArrayLike, ArrayLike, ArrayLike | None]
 """Rows of a kind [k], their energies [k] in eV, and forces [k, n, 3] in eV/Å or None."""
@@ -241,8 +244,17 @@ def _announce(
                 f"{path}:{group.name} has {name} {here!r}, and the new labels have {value!r}. "
                 "Labels of one level must be computed in one way: give the level another name"
             )
-    if isolated_atoms and "e0" not in group:
-        table = np.array(sorted(isolated_atoms.items()), dtype=[("z", "u1"), ("energy", "f8")])
+    known = read_e0(group, path)
+    for z, energy in isolated_atoms.items():
+        if abs(known.setdefault(int(z), energy) - energy) > SAME_E0:
+            raise DataError(
+                f"{path}:{group.name}/e0 has {known[int(z)]:.6f} eV for element {z}, and the new "
+                f"labels have {energy:.6f} eV; are these the same level of theory?"
+            )
+    if isolated_atoms:
+        table = np.array(sorted(known.items()), dtype=[("z", "u1"), ("energy", "f8")])
+        if "e0" in group:
+            del group["e0"]
         group.create_dataset("e0", data=table)
     return key
 

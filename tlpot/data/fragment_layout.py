@@ -42,20 +42,19 @@ def is_fragment_file(path: Path) -> bool:
     """Whether a file is HDF5 whose root says that it holds fragments.
 
     Raises:
-        DataError: it is HDF5 with another schema that is not known, or truncated.
+        DataError: it is HDF5 of tlpot's with a schema that is not known, or truncated.
     """
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     with open_hdf5(path) as handle:
         schema = handle.attrs.get("schema")
-    if schema is None:
-        return False
-    if schema != SCHEMA:
+    schema = schema.decode() if isinstance(schema, bytes) else schema
+    if isinstance(schema, str) and schema.startswith("tlpot") and schema != SCHEMA:
         raise DataError(
-            f"{path}: root attribute 'schema' is {schema!r}, expected {SCHEMA!r}; for another "
-            "layout, remove the attribute and describe it (data_specs/README.md)"
+            f"{path}: root attribute 'schema' is {schema!r}, expected {SCHEMA!r}; was the file "
+            "written by a newer tlpot?"
         )
-    return True
+    return isinstance(schema, str) and schema == SCHEMA
 
 
 def check_version(handle: h5py.File, path: Path) -> None:

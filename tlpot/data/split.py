@@ -181,10 +181,11 @@ def _groups(
         return [dataset.group_names[k] for k in present], groups
     if by == "key" and key is None:
         raise DataError("a split by key needs the name of the array: key=...")
-    values, groups = np.unique(
-        dataset.column(by if by != "key" else str(key))[frames], return_inverse=True
-    )
-    texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    column = dataset.column(by if by != "key" else str(key))[frames]
+    if column.dtype.kind in "OS":  # text as files hold it, or as two files hold it
+        column = np.array([v.decode() if isinstance(v, bytes) else str(v) for v in column])
+    values, groups = np.unique(column, return_inverse=True)
+    texts = [str(v) for v in values.tolist()]
     if by != "key" and len(texts) == 1:
         raise DataError(
             f"{dataset.path}: all {len(frames)} frames have the same {by}, {texts[0]!r}, so a "

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import h5py
 import numpy as np
-import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.data.fingerprint import PRECISION
-from tlpot.data.fragment_kind import FragmentKind, FragmentRows, FragmentSource
+from tlpot.data.fragment_kind import FragmentRows
 from tlpot.data.fragment_layout import is_fragment_file
+from tlpot.data.fragment_protein import add_assembly, add_protein
 from tlpot.data.fragment_store import FragmentStore
-from tlpot.data.fragment_writer import append_fragments
+from tlpot.data.fragment_writer import add_rows, edited
 from tlpot.data.open import open_dataset
-from tlpot.errors import ConfigError, DataError, GeometryError, nearest
+from tlpot.errors import ConfigError, DataError
 from tlpot.fragments.caps import ratio_table
-from tlpot.fragments.fragment import Units
+from tlpot.fragments.fragment_pool import Candidate, FragmentPool, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.perception import perceive_topology
-from tlpot.fragments.prepared import Prepared
-from tlpot.fragments.schemes import Scheme, choose_scheme
+from tlpot.fragments.schemes import Scheme
 from tlpot.fragments.selection import Selection, choose, inverse_distances
-from tlpot.fragments.topology import Topology
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProteinFrames:
-    """Structures of one protein.
-
-    Attributes:
-        name: of the protein; a split by source keeps all its fragments together.
-        frames: one or many; all hydrogens must be there.
-        trajectory: the run that they are from, where a protein has several.
-    """
-
-    name: str
-    frames: Iterable[Atoms]
-    trajectory: str = ""
+from tlpot.levels import canonical_level
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +56,7 @@ def export_fragments(
     per_kind: int | None = None,
     select: Selection = "farthest",
     seed: int = 0,
+    whole: bool = False,
 ) -> ExportReport:
     """Writes the distinct fragments of structures to a fragment file, or adds them to one.
 
@@ -88,6 +73,8 @@ def export_fragments(
         per_kind: at most so many geometries of a kind in the file.
         select: which of more: ``farthest`` from each other, by inverse distances, or ``random``.
         seed: of the choice.
+        whole: write the proteins too, and how they are made of the fragments, so that
+            `tlpot.data.assembled` can add labels up; all fragments must be written for that.
 
     Raises:
         GeometryError: valences that do not close, a periodic structure, broken bonds.
@@ -95,18 +82,26 @@ def export_fragments(
         DataError: an existing file is no fragment file or is damaged.
         OutputError: the file could not be written; an existing one is left as it was.
     """
+    if whole and (kinds is not None or per_kind is not None):
+        raise ConfigError(
+            "whole proteins need all of their fragments; leave kinds and per_kind out"
+        )
     types = FragmentTypes()
-    pool = _Pool(types, scheme, kinds, -1 if per_kind is None else seed)
+    seed_noted = -1 if per_kind is None else seed
+    pool = FragmentPool(types, scheme, kinds, seed=seed_noted, whole=whole)
     old = _known(Path(path), types)
     for protein in proteins:
         pool.add(protein)
     if not pool.n_frames:
         raise ConfigError("there are no structures to take fragments from")
     pool.check_kinds()
-    rows = []
-    for key, candidates in pool.found.items():
-        rows.append(_chosen(types, key, candidates, old.get(key), per_kind, select, seed))
-    placed = append_fragments(path, rows, about={"cap_rule": "ratio", "g_table": ratio_table()})
+    rows = [
+        _chosen(types, key, candidates, old.get(key), per_kind, select, seed)
+        for key, candidates in pool.found.items()
+    ]
+    with edited(path, about={"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
+        placed = [add_rows(handle, Path(path), some) for some in rows]
+        _add_wholes(handle, Path(path), pool, dict(zip(pool.found, placed, strict=True)))
     counts = {
         some.kind.key: max(len(old.get(some.kind.key, ())), int(where.max(initial=-1)) + 1)
         for some, where in zip(rows, placed, strict=True)
@@ -143,11 +138,11 @@ def fragments_from(
     """
     store = _store(Path(path))
     if kinds is not None:
-        _check_names(kinds, {name for kind in store.kinds for name in (kind.key, kind.name)})
+        check_names(kinds, {name for kind in store.kinds for name in (kind.key, kind.name)})
     done = None
     if without is not None:
         dataset = open_dataset(path)
-        if without in dataset.levels:
+        if canonical_level(without) in dataset.levels:
             done = dataset.labelled(without)
     found, first = [], 0
     for section, kind in enumerate(store.kinds):
@@ -169,122 +164,25 @@ def fragments_from(
     return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Candidate:
-    positions: NDArray[np.float64]
-    source: FragmentSource
-    weight: float
-
-
-class _Pool:
-    """Fragments of many frames, by kind."""
-
-    def __init__(
-        self,
-        types: FragmentTypes,
-        scheme: str | Scheme,
-        kinds: Collection[str] | None,
-        seed: int,
-    ) -> None:
-        self.types, self.scheme, self.seed = types, choose_scheme(scheme), seed
-        self.kinds = None if kinds is None else frozenset(kinds)
-        self.scheme_name = scheme.lower() if isinstance(scheme, str) else self.scheme.name
-        self.n_frames = self.n_fragments = 0
-        self.found: dict[str, list[_Candidate]] = {}
-        self._seen: set[str] = set()
-        self._prints: set[tuple[str, bytes]] = set()
-
-    def add(self, protein: ProteinFrames) -> None:
-        """Cuts the fragments of all frames."""
-        prepared: Prepared | None = None
-        orders: dict[Units, tuple[FragmentKind, NDArray[np.int64], str]] = {}
-        for number, atoms in enumerate(protein.frames):
-            if atoms.pbc.any():
-                raise GeometryError(
-                    f"frame {number} of {protein.name} is periodic, and fragments are molecules in "
-                    "vacuum; set pbc=False"
-                )
-            positions = np.asarray(atoms.positions, dtype=np.float64)
-            if prepared is None or not _fits(prepared, atoms):
-                prepared, orders = Prepared(_topology(atoms, protein, number), self.scheme), {}
-            self.n_frames += 1
-            for units, weight in _members(prepared, positions):
-                self.n_fragments += 1
-                fragment = prepared.cutter.cut(units)
-                if units not in orders:
-                    kind, order = self.types.of(prepared.topology, fragment)
-                    orders[units] = kind, order, _residues(prepared.topology, units)
-                kind, order, residues = orders[units]
-                self._seen |= {kind.key, kind.name}
-                if self.kinds is not None and not {kind.key, kind.name} & self.kinds:
-                    continue
-                where = fragment.positions(positions)[order]
-                print_ = kind.key, (np.rint(where / PRECISION) + 0.0).tobytes()
-                if print_ in self._prints:
-                    continue
-                self._prints.add(print_)
-                source = FragmentSource(
-                    source=protein.name,
-                    trajectory=_run(protein),
-                    frame=number,
-                    scheme=self.scheme_name,
-                    seed=self.seed,
-                    residues=residues,
-                )
-                self.found.setdefault(kind.key, []).append(
-                    _Candidate(positions=where, source=source, weight=weight)
-                )
-
-    def check_kinds(self) -> None:
-        """Checks that every kind asked for was met."""
-        if self.kinds is not None:
-            _check_names(self.kinds, self._seen)
-
-
-def _members(prepared: Prepared, positions: NDArray[np.float64]) -> Iterator[tuple[Units, float]]:
-    """Yields the fragments that matter, with their coefficients."""
-    partition = prepared.partition(positions)
-    where = torch.from_numpy(positions)
-    coefficients = partition.coefficients(where).numpy()
-    needed = coefficients != 0.0
-    terms = partition.expansion.pairs
-    if terms is not None and partition.weights is not None:
-        active = partition.weights(where).numpy() > 0.0
-        for index in (terms.union, terms.left, terms.right, terms.meet):
-            needed[index[active & (index >= 0)]] = True
-    for k in np.flatnonzero(needed).tolist():
-        yield partition.expansion.sets[k], float(coefficients[k])
-
-
-def _run(protein: ProteinFrames) -> str:
-    """Names the run so that those of two proteins differ; without one it is the protein."""
-    return f"{protein.name}/{protein.trajectory}" if protein.trajectory else protein.name
-
-
-def _fits(prepared: Prepared, atoms: Atoms) -> bool:
-    return np.array_equal(prepared.topology.atomic_numbers, atoms.numbers) and not len(
-        prepared.broken_bonds(atoms.positions)
-    )
-
-
-def _topology(atoms: Atoms, protein: ProteinFrames, number: int) -> Topology:
-    try:
-        return perceive_topology(atoms)
-    except GeometryError as error:
-        raise GeometryError(f"frame {number} of {protein.name}: {error}") from error
-
-
-def _residues(topology: Topology, units: Units) -> str:
-    """Names the residues that a fragment has atoms of, by label or by name and place."""
-    inside = sorted({r for unit in units for r in topology.units[unit].residues})
-    names = [topology.residues[r].label or f"{topology.residues[r].name} {r}" for r in inside]
-    return ", ".join(names)
+def _add_wholes(
+    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, NDArray[np.int64]]
+) -> None:
+    for whole in pool.wholes or ():
+        row = add_protein(
+            handle, path, whole.name, whole.atomic_numbers, whole.positions, whole.charge
+        )
+        assembly = replace(
+            whole.assembly,
+            kinds=tuple(kind for kind, _ in whole.members),
+            rows=np.array([placed[kind][place] for kind, place in whole.members], dtype=np.int64),
+        )
+        add_assembly(handle, whole.name, row, pool.scheme_name, assembly)
 
 
 def _chosen(
     types: FragmentTypes,
     key: str,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     old: NDArray[np.float64] | None,
     per_kind: int | None,
     select: Selection,
@@ -331,9 +229,3 @@ def _store(path: Path) -> FragmentStore:
             "them"
         )
     return FragmentStore(path)
-
-
-def _check_names(asked: Collection[str], known: Collection[str]) -> None:
-    for name in asked:
-        if name not in known:
-            raise ConfigError(f"there is no fragment {name!r}{nearest(name, known)}")

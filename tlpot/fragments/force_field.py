@@ -80,11 +80,6 @@ class FragmentForceField:
         return self.scheme.name == "direct"
 
     @property
-    def topology(self) -> Topology | None:
-        """Of the only structure that this is for, None if it is for any."""
-        return None if self._bound is None else self._bound.topology
-
-    @property
     def cutoff(self) -> float:
         """Range of the neighbour list of the whole structure, Å."""
         own = self.high.cutoff if self.is_direct else SMALLEST_CUTOFF

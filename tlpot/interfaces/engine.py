@@ -16,7 +16,7 @@ from tlpot.config import with_overrides
 from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import CalculatorModel
 from tlpot.interfaces.fragment import Source
-from tlpot.labelling import Engine, EngineSpec, make_engine
+from tlpot.labelling import Engine, EngineSpec, LabelError, make_engine
 from tlpot.system import System
 
 _KINDS = ("gfn1-xtb", "gfn2-xtb", "pyscf", "ase")
@@ -58,7 +58,12 @@ class EngineCalculator(Calculator):
         system = System.from_atoms(self.atoms)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))
-        labels = self.engine.compute(system, forces=self.engine.has_forces, log=io.StringIO())
+        try:
+            labels = self.engine.compute(system, forces=self.engine.has_forces, log=io.StringIO())
+        except LabelError as error:
+            hint = f"{self.engine.level} max_iterations=2000"
+            remedy = f"; settings go after the name of the engine, such as {hint!r}"
+            raise LabelError(f"{error}{remedy if 'not converged' in str(error) else ''}") from error
         self.results = {"energy": labels.energy, "free_energy": labels.energy}
         if labels.forces is not None:
             self.results["forces"] = np.array(labels.forces)

@@ -24,7 +24,7 @@ from tlpot.fragments.prepared import SKIN
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
-from tlpot.interfaces.source import Model, open_model
+from tlpot.interfaces.source import LEVEL_VIEWS, Model, open_model
 from tlpot.models import TrainedModel
 from tlpot.system import System
 
@@ -130,7 +130,10 @@ class FragmentCalculator(Calculator):
             trained_charges=trained_charges,
             skin=skin,
         )
-        self._inner = TLPotCalculator(self.force_field, device=device)
+        # the graphs have to be where the weights are, wherever these were loaded to
+        home = device or _home(fragments) or (None if low is None else _home(model))
+        self._inner = TLPotCalculator(self.force_field, device=home)
+        self.device = self._inner.device
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
 
     @property
@@ -180,6 +183,13 @@ class FragmentCalculator(Calculator):
         copy: Atoms = atoms.copy()
         copy.info.setdefault("charge", self.topology.charge)
         return copy
+
+
+def _home(model: EnergyModel) -> str | None:
+    """Returns the device of a trained model, None for other models, which have none."""
+    if isinstance(model, TypedModel):
+        return next((home for one in model.models.values() if (home := _home(one))), None)
+    return str(model.potential.device) if isinstance(model, LEVEL_VIEWS) else None
 
 
 def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
@@ -121,11 +120,7 @@ def measure_budget(
             own = _evaluate(model, frame)
             found.setdefault(MODEL, []).append(_minus(own, pieces))
             found.setdefault(TOTAL, []).append(_minus(own, far))
-            errors.append(
-                fragment_errors(
-                    model.force_field, fragments.force_field, torch.tensor(frame.positions)
-                )
-            )
+            errors.append(fragment_errors(model, fragments, frame.positions))
     parts = {
         name: Difference(
             energy=np.array([e for e, _ in found[name]]),

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.fragments import FragmentForceField, fragment_name
+from tlpot.fragments import fragment_name
 from tlpot.fragments.prepared import Partition
 from tlpot.fragments.typed import TypedBatch, TypedModel
+from tlpot.interfaces import FragmentCalculator
 from tlpot.pipeline.assembly.cut import used_coefficients
 
 
@@ -69,16 +70,14 @@ class FragmentErrors:
 
 
 def fragment_errors(
-    model: FragmentForceField, reference: FragmentForceField, positions: Tensor
+    model: FragmentCalculator, reference: FragmentCalculator, where: NDArray[np.float64]
 ) -> FragmentErrors:
     """Evaluates both on the fragments of one structure, [n_atoms, 3], Å."""
-    where = positions.numpy()
-    prepared = model.prepared(_numbers(model), where)
-    partition = prepared.partition(where)
-    topology = prepared.topology
+    topology = model.topology
+    partition = model.force_field.partition(topology.atomic_numbers, where)
     assembly = partition.batch.assembly
     names = [fragment_name(topology, f.units) for f in assembly.fragments]
-    rows = assembly.positions(positions)
+    rows = assembly.positions(torch.from_numpy(where.copy()))
     own_energy, own_forces = _evaluate(model, partition, names, rows)
     energy, forces = _evaluate(reference, partition, names, rows)
     used = np.flatnonzero(used_coefficients(partition, where))
@@ -93,17 +92,12 @@ def fragment_errors(
     )
 
 
-def _numbers(force_field: FragmentForceField) -> NDArray[np.int64]:
-    assert force_field.topology is not None
-    return force_field.topology.atomic_numbers
-
-
 def _evaluate(
-    force_field: FragmentForceField, partition: Partition, names: list[str], rows: Tensor
+    calculator: FragmentCalculator, partition: Partition, names: list[str], rows: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    high = force_field.high
+    high = calculator.force_field.high
     charge = bool(high.uses_charge)
-    leaf = rows.detach().requires_grad_(True)
+    leaf = rows.detach().to(calculator.device).clone().requires_grad_(True)
     if isinstance(high, TypedModel):
         typed = TypedBatch(partition.batch, names, high)
         energies = typed.energies(leaf, once=True, charge=charge)
