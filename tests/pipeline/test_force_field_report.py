@@ -8,12 +8,19 @@ from html.parser import HTMLParser
 import h5py
 import numpy as np
 import pytest
+from synthetic_curves import synthetic_curve, synthetic_series
 from toys import ToyModel
 
-from tlpot.data import open_dataset
+from tlpot.data import add_level, open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
-from tlpot.fragments import build_peptide, perceive_topology
+from tlpot.fragments import (
+    ProteinFrames,
+    build_peptide,
+    choose_scheme,
+    export_fragments,
+    perceive_topology,
+)
 from tlpot.graph import build_graph
 from tlpot.interfaces import MDSettings, TLPotCalculator
 from tlpot.models import LIBRARY, load, save
@@ -32,6 +39,7 @@ from tlpot.pipeline.force_field_report import (
 )
 from tlpot.pipeline.force_field_report.page import CHAPTERS
 from tlpot.pipeline.force_field_report.ramachandran import overlap
+from tlpot.pipeline.probes.number import short
 from tlpot.system import System
 
 LOW, XTB = "wb97x/6-31g*", "gfn2-xtb"
@@ -151,6 +159,37 @@ def test_the_same_report_gives_the_same_page(report, tmp_path):
     first, second = (write_report(tmp_path / name, small) for name in "ab")
     assert first.page.read_bytes() == second.page.read_bytes()
     assert first.numbers.read_bytes() == second.numbers.read_bytes()
+
+
+def test_a_learning_curve_is_shown_with_its_errors(tmp_path):
+    curve = synthetic_curve(synthetic_series("full", lambda n: 300.0 / n**0.5))
+    found = ForceFieldReport(title="t", curve=curve)
+    text = write_report(tmp_path, found).page.read_text(encoding="utf-8")
+    page = _Page(text)
+    assert page.tags.count("img") == 1
+    (mean,) = [np.mean(m.errors) for m in curve.series[0].measured("energy_mae")
+               if m.sizes == (100,)]  # fmt: skip
+    assert f"<td>{short(mean)}</td>" in text
+    empty = replace(curve, series=())
+    text = write_report(tmp_path, replace(found, curve=empty)).page.read_text(encoding="utf-8")
+    assert "has no points yet" in text
+
+
+def test_kinds_of_a_fragment_file_have_their_names_and_sources(tmp_path):
+    peptides = [ProteinFrames(name=n, frames=[build_peptide(n)]) for n in ("AG", "AA")]
+    path = tmp_path / "fragments.h5"
+    export_fragments(peptides, choose_scheme("mfcc"), path)
+    with h5py.File(path) as handle:
+        rows = {key: np.arange(len(group["positions"])) for key, group in
+                handle["fragments"].items()}  # fmt: skip
+    add_level(path, "toy", {key: (k, -1.0 - k, None) for key, k in rows.items()})
+    found = {row.kind: row for row in data_used(open_dataset([path]))}
+    assert {"ACE-ALA-NME", "ACE-NME"} <= found.keys()
+    ala = found["ACE-ALA-NME"]
+    assert ala.n_energies == len(rows[next(k for k in rows if k.startswith("ACE-ALA-NME"))])
+    assert ala.n_forces == 0
+    assert np.isnan(ala.force_rms)
+    assert "AA (" in ala.source
 
 
 def test_data_are_counted_by_kind_and_level(data):

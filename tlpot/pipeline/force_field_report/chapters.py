@@ -106,7 +106,10 @@ def _columns(stage: Stage) -> list[tuple[str, str, str]]:
 
 def curve_chapter(curve: Curve) -> str:
     """Errors against the number of labels."""
-    quantities = [name for name in _CURVES if name in curve.quantities()][:2]
+    found = curve.quantities()
+    quantities = ([name for name in _CURVES if name in found] or list(found))[:2]
+    if not quantities:
+        return paragraph("The curve has no points yet.", "absent")
     reports = {name: analyse(curve, name) for name in quantities}
     sizes = sorted({point.size for series in curve.series for point in series.points})
     text = paragraph(
