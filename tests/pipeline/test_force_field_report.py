@@ -37,6 +37,7 @@ from tlpot.pipeline.force_field_report import (
     simulate,
     write_report,
 )
+from tlpot.pipeline.force_field_report.data_used import fragment_names, kind_names
 from tlpot.pipeline.force_field_report.page import CHAPTERS
 from tlpot.pipeline.force_field_report.ramachandran import overlap
 from tlpot.pipeline.probes.number import short
@@ -183,13 +184,20 @@ def test_kinds_of_a_fragment_file_have_their_names_and_sources(tmp_path):
         rows = {key: np.arange(len(group["positions"])) for key, group in
                 handle["fragments"].items()}  # fmt: skip
     add_level(path, "toy", {key: (k, -1.0 - k, None) for key, k in rows.items()})
-    found = {row.kind: row for row in data_used(open_dataset([path]))}
-    assert {"ACE-ALA-NME", "ACE-NME"} <= found.keys()
-    ala = found["ACE-ALA-NME"]
-    assert ala.n_energies == len(rows[next(k for k in rows if k.startswith("ACE-ALA-NME"))])
-    assert ala.n_forces == 0
-    assert np.isnan(ala.force_rms)
-    assert "AA (" in ala.source
+    dataset = open_dataset([path])
+    plain, shown = fragment_names(dataset), kind_names(dataset)
+    assert {"ACE-ALA-NME", "ACE-GLY-NME", "ACE-NME"} == set(plain)
+    assert len(set(shown)) == len(shown) == len(rows)  # two kinds of ALA differ in their caps
+    for row, key, name in zip(data_used(dataset), dataset.group_names, plain, strict=True):
+        assert row.kind in (key, name)
+        assert row.n_energies == len(rows[key])
+        assert row.n_forces == 0
+        assert np.isnan(row.force_rms)
+        assert row.source in ("AA (1)", "AG (1)", "AA (1), AG (1)", "AG (1), AA (1)", "AA (2)")
+    models = dict.fromkeys({*plain} - {"ACE-NME"}, ToyModel())
+    with pytest.raises(ConfigError, match="no model for the fragments ACE-NME"):
+        measure_stage(models, dataset, np.arange(len(dataset)), title="t", model="m",
+                      model_level="toy", label_level="toy", part="p")  # fmt: skip
 
 
 def test_data_are_counted_by_kind_and_level(data):

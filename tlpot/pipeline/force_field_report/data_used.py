@@ -72,6 +72,15 @@ def kind_names(dataset: Dataset) -> tuple[str, ...]:
     Groups of a fragment file have a name for people and a key; the key is taken where two kinds
     have the same name.
     """
+    keys, names = tuple(dataset.group_names), fragment_names(dataset)
+    return tuple(n if names.count(n) == 1 else k for n, k in zip(names, keys, strict=True))
+
+
+def fragment_names(dataset: Dataset) -> tuple[str, ...]:
+    """Returns the name of each group as models by fragment know it; kinds may share one.
+
+    Fragments of one name differ where their caps do: a methyl group of the protein is no cap.
+    """
     keys = tuple(dataset.group_names)
     if dataset.path.suffix not in (".h5", ".hdf5"):
         return keys
@@ -82,8 +91,7 @@ def kind_names(dataset: Dataset) -> tuple[str, ...]:
     except OSError:  # several files, joined
         return keys
     named = {kind.key: kind.name for kind in FragmentStore(dataset.path).kinds}
-    names = [named.get(key, key) for key in keys]
-    return tuple(n if names.count(n) == 1 else k for n, k in zip(names, keys, strict=True))
+    return tuple(named.get(key, key) for key in keys)
 
 
 def _row(

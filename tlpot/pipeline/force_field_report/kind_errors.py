@@ -14,7 +14,7 @@ from tlpot.data import Dataset
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.fragments.typed import OTHERS
-from tlpot.pipeline.force_field_report.data_used import kind_names
+from tlpot.pipeline.force_field_report.data_used import fragment_names, kind_names
 from tlpot.training import predict
 
 ALL = "all"
@@ -132,11 +132,12 @@ def measure_stage(
     if not len(labelled):
         raise DataError(f"{dataset.path}: none of the {part} has an energy at {label_level}")
     rows, energies, centred, forces, sizes = [], [], [], [], []
+    plain = fragment_names(dataset)
     for group, name in enumerate(kind_names(dataset)):
         chosen = labelled[dataset.group_idx[labelled] == group]
         if not len(chosen):
             continue
-        found = predict(_of(models, name), dataset, chosen, label_level, device=device)
+        found = predict(_of(models, plain[group]), dataset, chosen, label_level, device=device)
         per_atom = found.energy / found.sizes[:, None]
         components = found.forces.reshape(-1, 2)
         components = components[np.isfinite(components).all(axis=1)]
