@@ -8,7 +8,7 @@ import pytest
 from ase.units import Bohr, Hartree
 from layouts import native_file, numbers_of_water, water_frames
 
-from tlpot.data import Source, open_dataset
+from tlpot.data import Source, make_split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 WATER = numbers_of_water()
@@ -316,3 +316,19 @@ def test_paths_that_cannot_be_opened(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(DataError, match="not a complete npz"):
         open_dataset(tmp_path / "text.npz", "physnet", level=MP2)
+
+
+def test_columns_and_files_without_labels_when_the_description_says_so(tmp_path):
+    (tmp_path / "bare.yaml").write_text(
+        "container: hdf5\nunits: {coordinates: angstrom, energy: ev}\n"
+        "columns: [trajectory]\nunlabelled: true\n"
+    )
+    with h5py.File(tmp_path / "a.h5", "w") as handle:
+        group = handle.create_group("water")
+        group["atomic_numbers"], group["coordinates"] = WATER, water_frames(4)
+        group["trajectory"] = [b"a", b"a", b"b", b"b"]
+    dataset = open_dataset(tmp_path / "a.h5", tmp_path / "bare.yaml")
+    assert dataset.levels == {}
+    assert dataset.unused_keys == ()
+    split = make_split(dataset, by="trajectory", validation=0, test=["b"])
+    assert split.test.tolist() == [2, 3]

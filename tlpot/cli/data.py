@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument(
         "--by",
         default="molecule",
-        choices=("molecule", "random", "key"),
+        choices=("molecule", "random", "source", "trajectory", "key"),
         help="what stays together: all frames of a molecule (default), nothing but identical "
-        "structures, or all frames with the same value of --key",
+        "structures, all frames from one protein or run, or with the same value of --key",
     )
     split.add_argument("--key", help="array with one value per frame, for --by key")
     for part in ("validation", "test"):

@@ -10,6 +10,17 @@ from tlpot.data.dataset import frames_of as frames_of
 from tlpot.data.difference import DifferenceDataset as DifferenceDataset
 from tlpot.data.difference import LowValues as LowValues
 from tlpot.data.filled import FilledDataset as FilledDataset
+from tlpot.data.fragment_kind import FragmentKind as FragmentKind
+from tlpot.data.fragment_kind import FragmentRows as FragmentRows
+from tlpot.data.fragment_kind import FragmentSource as FragmentSource
+from tlpot.data.fragment_labels import add_labels as add_labels
+from tlpot.data.fragment_labels import add_level as add_level
+from tlpot.data.fragment_labels import store_split as store_split
+from tlpot.data.fragment_labels import stored_split as stored_split
+from tlpot.data.fragment_layout import is_fragment_file as is_fragment_file
+from tlpot.data.fragment_protein import ProteinAssembly as ProteinAssembly
+from tlpot.data.fragment_protein import assembled as assembled
+from tlpot.data.fragment_writer import append_fragments as append_fragments
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels
 from tlpot.data.joined import JoinedDataset as JoinedDataset

@@ -198,7 +198,7 @@ class ArrayDataset:
                     isolated_atoms=self._decoder.isolated_atoms(name),
                     definition=spec.definition,
                 )
-        if not levels and len(self):
+        if not levels and len(self) and not self._spec.unlabelled:
             described = sorted({k for level in self._spec.levels.values() for k in level.keys})
             present = sorted({k for s in self._store.sections for k in s.shapes})
             raise DataError(

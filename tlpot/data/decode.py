@@ -60,7 +60,7 @@ class Decoder:
         """Every array the description mentions."""
         spec = self._spec
         keys = [spec.numbers, spec.coordinates, spec.cell, spec.pbc, spec.charge]
-        keys += [spec.charge_smiles, spec.spin, spec.group]
+        keys += [spec.charge_smiles, spec.spin, spec.group, *spec.columns]
         keys += [key for level in spec.levels.values() for key in level.keys]
         return tuple(key for key in keys if key)
 

@@ -18,6 +18,9 @@ from tlpot.levels import canonical_level
 OPTIONAL = ("cell", "pbc", "charge", "spin")
 """Datasets of a group beside ``atomic_numbers``, ``coordinates`` and labels."""
 
+PROVENANCE = ("source", "trajectory")
+"""Datasets of a group, one value per frame, that a split may keep together."""
+
 
 def read_native_spec(path: Path) -> DataSpec:
     """Returns the description that a file in the native layout carries in its attributes.
@@ -72,6 +75,7 @@ def read_native_spec(path: Path) -> DataSpec:
             units=UnitSpec(**{name: str(units[name]) for name in needed}),
             sign="force",
             levels=levels,
+            columns=tuple(name for name in PROVENANCE if name in present),
             **cast(dict[str, Any], {name: name for name in OPTIONAL if name in present}),
         )
     except ConfigError as error:

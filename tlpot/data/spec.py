@@ -108,6 +108,9 @@ class DataSpec:
         levels: by level of theory.
         one_level: a file holds one of the levels and does not say which: the user must.
         other_levels: for a level that is not listed (`one_level` only).
+        columns: arrays that are neither structure nor labels and are meant to be there, such as
+            one value per frame for a split.
+        unlabelled: a file without any label is no mistake.
     """
 
     container: Literal["hdf5", "npz", "extxyz"]
@@ -126,10 +129,12 @@ class DataSpec:
     levels: Mapping[str, LevelSpec] = field(default_factory=dict)
     one_level: bool = False
     other_levels: LevelSpec | None = None
+    columns: tuple[str, ...] = ()
+    unlabelled: bool = False
 
     def __post_init__(self) -> None:
         listed = list(self.levels.values()) + ([self.other_levels] if self.other_levels else [])
-        if not listed:
+        if not listed and not self.unlabelled:
             raise ConfigError("no level of theory is described; fill in 'levels'")
         if any(level.forces for level in listed) and (not self.sign or not self.units.forces):
             raise ConfigError(

@@ -17,7 +17,7 @@ from tlpot.data.dataset import Dataset, frames_of
 from tlpot.data.fingerprint import fingerprint
 from tlpot.errors import DataError, nearest
 
-SplitBy = Literal["molecule", "random", "key"]
+SplitBy = Literal["molecule", "random", "source", "trajectory", "key"]
 Share = float | Sequence[str]
 """Fraction of the frames (below 1), number of frames, or names of molecules (or values)."""
 
@@ -123,16 +123,18 @@ def make_split(
             for none. Whole molecules are added, in random order, as long as that brings the
             share closer to what was asked for.
         test: likewise.
-        by: ``molecule`` keeps all frames of a molecule together, ``key`` all frames with the
-            same value of `key`; ``random`` divides frames, except that
-            identical structures stay together.
+        by: ``molecule`` keeps all frames of a molecule together, ``source`` or ``trajectory``
+            all frames with the same value of that array, such as the protein that fragments
+            were cut out of, ``key`` those with the same value of `key`; ``random`` divides
+            frames, except that identical structures stay together.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
         labelled: use only frames with an energy at this level.
         indices: use only these frames.
 
     Raises:
-        DataError: a part, or the training set, would be empty; an unknown name.
+        DataError: a part, or the training set, would be empty; an unknown name; all frames
+            have the same source.
         UnknownLevelError: no such level.
     """
     frames = np.arange(len(dataset)) if indices is None else np.unique(np.asarray(indices))
@@ -177,10 +179,19 @@ def _groups(
     if by == "molecule":
         present, groups = np.unique(dataset.group_idx[frames], return_inverse=True)
         return [dataset.group_names[k] for k in present], groups
-    if key is None:
+    if by == "key" and key is None:
         raise DataError("a split by key needs the name of the array: key=...")
-    values, groups = np.unique(dataset.column(key)[frames], return_inverse=True)
-    texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
+    column = dataset.column(by if by != "key" else str(key))[frames]
+    if column.dtype.kind in "OS":  # text as files hold it, or as two files hold it
+        column = np.array([v.decode() if isinstance(v, bytes) else str(v) for v in column])
+    values, groups = np.unique(column, return_inverse=True)
+    texts = [str(v) for v in values.tolist()]
+    if by != "key" and len(texts) == 1:
+        raise DataError(
+            f"{dataset.path}: all {len(frames)} frames have the same {by}, {texts[0]!r}, so a "
+            f"split by {by} would leave nothing for one side; add frames of another {by}, or "
+            "split by='molecule' or by='random'"
+        )
     return texts, groups.reshape(-1)
 
 
@@ -195,7 +206,9 @@ def _take(
     """Returns which groups make up a part."""
     if not isinstance(share, int | float):
         if not any(names):
-            raise DataError(f"{part}: a random split cannot take names; split by molecule or key")
+            raise DataError(
+                f"{part}: a random split cannot take names; split by molecule, source or key"
+            )
         for name in share:
             if name not in names:
                 raise DataError(f"{part}: {name!r} is not in the dataset{nearest(name, names)}")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tlpot.atomic_file import atomic_file
 from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset
 from tlpot.data.frame import Frame
+from tlpot.data.native import PROVENANCE
 from tlpot.errors import DataError
 
 UNITS = {
@@ -37,6 +38,7 @@ def write_dataset(
 ) -> None:
     """Writes a dataset in the native layout: ANI-1x groups, units and levels as attributes.
 
+    Where a frame is from (`tlpot.data.native.PROVENANCE`) is written if the dataset says so.
     Frames are streamed, so the dataset may be larger than memory. The frames of one molecule
     keep their order; a molecule whose atoms come in several orders becomes several groups.
 
@@ -50,6 +52,7 @@ def write_dataset(
         OutputError: the file could not be written; an existing one is left as it was.
     """
     keys = _level_keys(dataset.levels)
+    provenance = _provenance(dataset)
     with atomic_file(path) as temporary:
         try:
             with h5py.File(temporary, "w") as handle:
@@ -58,10 +61,14 @@ def write_dataset(
                 for start in range(0, len(dataset), FRAMES_AT_ONCE):
                     stop = min(start + FRAMES_AT_ONCE, len(dataset))
                     runs: dict[str, list[Frame]] = {}
-                    for frame in dataset.read(range(start, stop)):
-                        runs.setdefault(_group_name(frame, names), []).append(frame)
+                    members: dict[str, list[int]] = {}
+                    for k, frame in enumerate(dataset.read(range(start, stop)), start):
+                        name = _group_name(frame, names)
+                        runs.setdefault(name, []).append(frame)
+                        members.setdefault(name, []).append(k)
                     for name, frames in runs.items():
-                        _append(handle.require_group(name), frames, keys)
+                        more = {key: texts[members[name]] for key, texts in provenance.items()}
+                        _append(handle.require_group(name), frames, keys, more)
                     if progress is not None:
                         progress(stop - start)
         except RuntimeError as error:  # HDF5 reports some failed writes this way
@@ -126,7 +133,25 @@ def _group_name(frame: Frame, names: dict[tuple[str, bytes], str]) -> str:
     return names[kind]
 
 
-def _append(group: h5py.Group, frames: list[Frame], keys: Mapping[str, str]) -> None:
+def _provenance(dataset: Dataset) -> dict[str, NDArray]:
+    """Returns what the dataset says about the origin of each frame, as text."""
+    found = {}
+    for key in PROVENANCE:
+        try:
+            column = dataset.column(key)
+        except DataError:  # not every dataset says
+            continue
+        texts = [x.decode() if isinstance(x, bytes) else str(x) for x in column.tolist()]
+        found[key] = np.array(texts, dtype=h5py.string_dtype())
+    return found
+
+
+def _append(
+    group: h5py.Group,
+    frames: list[Frame],
+    keys: Mapping[str, str],
+    provenance: Mapping[str, NDArray],
+) -> None:
     systems = [frame.system for frame in frames]
     if "atomic_numbers" not in group:
         group.attrs["molecule"] = frames[0].group
@@ -148,6 +173,7 @@ def _append(group: h5py.Group, frames: list[Frame], keys: Mapping[str, str]) -> 
             f"{key}.{kind}": (array / Hartree, np.nan)
             for kind, array in _labels(frames, level).items()
         }
+    columns |= {name: (texts, "") for name, texts in provenance.items()}
     for name, (array, absent) in columns.items():
         _extend(group, name, array, absent, n_old)
     # what these frames do not have is filled with its default
@@ -172,7 +198,7 @@ def _labels(frames: list[Frame], level: str) -> dict[str, NDArray[np.float64]]:
 
 def _extend(group: h5py.Group, name: str, array: NDArray, absent: Any, n_old: int) -> None:
     if name not in group:
-        row_bytes = max(array[0].nbytes, 1)
+        row_bytes = max(array[:1].nbytes, 1)
         group.create_dataset(
             name,
             shape=(n_old, *array.shape[1:]),

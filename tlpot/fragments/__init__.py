@@ -2,9 +2,14 @@
 
 from tlpot.fragments.calculator_model import CalculatorModel as CalculatorModel
 from tlpot.fragments.coverage import check_coverage as check_coverage
+from tlpot.fragments.export import ExportReport as ExportReport
+from tlpot.fragments.export import export_fragments as export_fragments
+from tlpot.fragments.export import fragments_from as fragments_from
 from tlpot.fragments.force_field import FragmentForceField as FragmentForceField
 from tlpot.fragments.fragment import Fragment as Fragment
 from tlpot.fragments.fragment_name import fragment_name as fragment_name
+from tlpot.fragments.fragment_pool import ProteinFrames as ProteinFrames
+from tlpot.fragments.fragment_type import FragmentTypes as FragmentTypes
 from tlpot.fragments.peptide import build_peptide as build_peptide
 from tlpot.fragments.peptide import capped_residues as capped_residues
 from tlpot.fragments.perception import perceive_topology as perceive_topology

@@ -7,6 +7,8 @@ the real atoms, so forces and strain follow from it exactly, as in ONIOM link at
 
 from __future__ import annotations
 
+from ase.data import chemical_symbols
+
 from tlpot.errors import GeometryError
 
 _TO_HYDROGEN = {1: 0.74, 6: 1.09, 7: 1.01, 8: 0.96, 14: 1.48, 15: 1.42, 16: 1.34, 34: 1.46}
@@ -47,3 +49,16 @@ def cap_ratio(host: int, gone: int, *, amide: bool = False) -> float:
             "unit"
         )
     return _TO_HYDROGEN[host] / length
+
+
+def ratio_table() -> dict[str, float]:
+    """Returns g by bond, host first, such as ``C-N``; that of an amide is ``C-N amide``."""
+    table = {
+        f"{chemical_symbols[host]}-{chemical_symbols[gone]}": cap_ratio(host, gone)
+        for pair in _SINGLE
+        for host, gone in (pair, pair[::-1])
+    }
+    for host, gone in ((6, 7), (7, 6)):
+        bond = f"{chemical_symbols[host]}-{chemical_symbols[gone]} amide"
+        table[bond] = cap_ratio(host, gone, amide=True)
+    return dict(sorted(table.items()))

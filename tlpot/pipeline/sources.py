@@ -58,8 +58,9 @@ class SplitSettings:
     Attributes:
         file: a split stored by ``tlpot data split``; by, validation, test and seed then do
             not apply.
-        by: ``molecule`` keeps all frames of a molecule together; ``random`` divides frames.
-        validation: fraction (below 1), number of frames, or names of molecules.
+        by: ``molecule`` keeps all frames of a molecule together, ``source`` all fragments of a
+            protein, ``trajectory`` all frames of a run; ``random`` divides frames.
+        validation: fraction (below 1), number of frames, or names of molecules (or sources).
         test: the same; these frames are seen by nothing but the final evaluation. Named
             molecules are held out whole even when the other frames are divided at random.
         train: use only this many of the training frames; smaller subsets are part of larger
@@ -68,7 +69,7 @@ class SplitSettings:
     """
 
     file: Path | None = None
-    by: Literal["molecule", "random"] = "molecule"
+    by: Literal["molecule", "random", "source", "trajectory"] = "molecule"
     validation: float | tuple[str, ...] = 0.1
     test: float | tuple[str, ...] = 0.0
     train: int | None = None

@@ -1,0 +1,426 @@
+"""Fragment files as datasets: sparse levels, splits, training, and files that are damaged."""
+
+import errno
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+from fragment_files import Springs, fragment_file, labelled
+
+from tlpot.cli import main
+from tlpot.data import (
+    FragmentRows,
+    FragmentSource,
+    add_labels,
+    add_level,
+    append_fragments,
+    find_problems,
+    is_fragment_file,
+    load_split,
+    make_split,
+    open_dataset,
+    store_split,
+    stored_split,
+    write_dataset,
+)
+from tlpot.data.fragment_store import FragmentStore
+from tlpot.errors import ConfigError, DataError, OutputError, UnknownLevelError
+from tlpot.fragments import fragments_from
+from tlpot.pipeline import train_config, train_from_scratch
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A level for all rows and one for every other."""
+    path = fragment_file(tmp_path_factory.mktemp("made") / "f.h5")
+    labelled(path, "springs", offset=-25000.0, isolated_atoms={1: -13.0, 6: -1000.0})
+    return labelled(path, "Better/Springs", every=2)
+
+
+@pytest.fixture
+def path(made, tmp_path):
+    copy = tmp_path / "f.h5"
+    copy.write_bytes(made.read_bytes())
+    return copy
+
+
+def test_labels_come_back_as_computed_and_nan_where_there_are_none(path):
+    dataset = open_dataset(path)
+    assert len(dataset) == 30
+    assert set(dataset.levels) == {"springs", "better/springs"}
+    assert dataset.labelled("springs").all()
+    rows = [atoms.info["row"] for atoms in fragments_from(path)]
+    assert dataset.labelled("better/springs").tolist() == [row % 2 == 0 for row in rows]
+    for frame in dataset.read(range(len(dataset))):
+        atoms = frame_atoms(frame)
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        low = frame.labels["springs"]
+        assert low.energy == pytest.approx(energy - 25000.0, abs=1e-10)
+        np.testing.assert_allclose(low.forces, forces, atol=1e-6)
+        if "better/springs" in frame.labels:
+            assert frame.labels["better/springs"].energy == energy  # not a bit is lost
+    assert dataset.levels["springs"].isolated_atoms == {1: -13.0, 6: -1000.0}
+    assert "toy" in dataset.levels["springs"].definition
+
+
+def frame_atoms(frame):
+    from ase import Atoms
+
+    atoms = Atoms(frame.system.atomic_numbers, frame.system.positions)
+    atoms.calc = Springs()
+    return atoms
+
+
+def test_sparse_labels_reach_their_rows_whatever_part_is_read(path):
+    store = FragmentStore(path)
+    key = "better_springs.forces"
+    for section, kind in enumerate(store.kinds):
+        m = store.sections[section].shapes["positions"][0]
+        whole = store.read(section, key)
+        assert whole.shape == (m, len(kind), 3)
+        for start in range(m):
+            for stop in range(start, m + 1):
+                part = store.read(section, key, slice(start, stop))
+                np.testing.assert_array_equal(part, whole[start:stop])
+
+
+def test_many_low_and_few_high_labels_share_geometries(tmp_path):
+    """Slabs of more rows than are read at a time, labels in some of them."""
+    path = fragment_file(tmp_path / "f.h5", {"one": ("G", 0)})
+    kind = FragmentStore(path).kinds[0]
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(3000, len(kind), 3)) * 5
+    sources = tuple(FragmentSource(source=f"p{k % 7}") for k in range(3000))
+    rows = FragmentRows(kind=kind, positions=positions, sources=sources, weight=np.ones(3000))
+    (placed,) = append_fragments(path, [rows])
+    assert placed.tolist() == list(range(3, 3003))
+    low, high = rng.normal(size=3003), rng.normal(size=5)
+    where = np.array([2999, 3, 1500, 1501, 4])
+    add_level(path, "low", {kind.key: (np.arange(3003), low, None)})
+    add_level(path, "high", {kind.key: (where, high, None)})
+    dataset = open_dataset(path)
+    assert np.flatnonzero(dataset.labelled("high")).tolist() == sorted(where.tolist())
+    frames = dataset.read(where)
+    assert [frame.labels["high"].energy for frame in frames] == high.tolist()
+    assert [frame.labels["low"].energy for frame in frames] == low[where].tolist()
+    assert frames[0].labels["high"].forces is None
+
+
+def test_levels_are_added_to_and_never_overwritten_by_accident(path):
+    key = FragmentStore(path).kinds[0].key
+    content = path.read_bytes()
+    with pytest.raises(DataError, match=rf"{key}/better_springs: row 0 has a label already"):
+        add_level(path, "better/springs", {key: ([0, 1], [1.0, 2.0], None)})
+    with pytest.raises(DataError, match="has program 'toy', and the new labels have 'orca'"):
+        add_level(path, "better/springs", {key: ([1], [1.0], None)}, {"program": "orca"})
+    with pytest.raises(ConfigError, match="no attribute 'programm'; did you mean 'program'"):
+        add_level(path, "new", {key: ([1], [1.0], None)}, {"programm": "orca"})
+    with pytest.raises(DataError, match=r"e0 has -13\.000000 eV for element 1"):
+        add_level(path, "springs", {}, isolated_atoms={1: -13.5})
+    assert path.read_bytes() == content
+    add_level(path, "springs", {}, isolated_atoms={8: -2000.0})
+    assert open_dataset(path).levels["springs"].isolated_atoms == {1: -13, 6: -1000, 8: -2000}
+    add_level(path, "better/springs", {key: ([1], [5.0], None)}, {"program": "toy"})
+    add_level(path, "better/springs", {key: ([0], [7.0], None)}, replace=True)
+    frames = open_dataset(path).read([0, 1, 2])
+    assert [frame.labels["better/springs"].energy for frame in frames[:2]] == [7.0, 5.0]
+    assert frames[1].labels["better/springs"].forces is None
+    assert frames[2].labels["better/springs"].forces is not None
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"ACE": ([0], [1.0], None)}, "no fragments 'ACE'"),
+        ({"": ([0, 0], [1.0, 1.0], None)}, "names a row twice"),
+        ({"": ([99], [1.0], None)}, "has 3 rows|has 6 rows"),
+        ({"": ([0], [np.nan], None)}, "energy of row 0 is not finite"),
+        ({"": ([0], [1.0, 2.0], None)}, r"energies have shape \(2,\)"),
+        ({"": ([0], [1.0], np.zeros((1, 2, 3)))}, r"forces have shape \(1, 2, 3\)"),
+        ({"": ([0.5], [1.0], None)}, "list of row numbers"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused(path, labels, message):
+    key = FragmentStore(path).kinds[0].key
+    content = path.read_bytes()
+    with pytest.raises(DataError, match=message):
+        add_level(path, "new", {name or key: value for name, value in labels.items()})
+    assert path.read_bytes() == content
+
+
+def test_geometries_that_do_not_fit_are_refused(path):
+    kind = FragmentStore(path).kinds[0]
+    source = (FragmentSource(source="p"),)
+    good = np.zeros((1, len(kind), 3))
+    for positions, message in ((good[:, 1:], "need"), (good * np.nan, "not finite")):
+        rows = FragmentRows(kind=kind, positions=positions, sources=source, weight=np.ones(1))
+        with pytest.raises(DataError, match=f"{kind.key}.*{message}"):
+            append_fragments(path, [rows])
+    with pytest.raises(DataError, match=r"'cap_rule'.*do not belong into one file"):
+        append_fragments(path, [], about={"cap_rule": "fixed"})
+    (path.parent / "other.h5").write_text("x")
+    with pytest.raises(DataError, match="exists and is not a fragment file"):
+        append_fragments(path.parent / "other.h5", [])
+
+
+def test_labels_computed_elsewhere_come_back_by_geometry(path, tmp_path):
+    """As after `tlpot label`: another layout, another order of the frames."""
+    write_dataset(open_dataset(path), tmp_path / "native.h5")
+    bare = fragment_file(tmp_path / "bare.h5")
+    assert open_dataset(bare).levels == {}
+    n_labels = int(open_dataset(path).labelled("better/springs").sum())
+    assert 15 <= n_labels < 30
+    native = open_dataset(tmp_path / "native.h5")
+    assert add_labels(bare, native, "better/springs") == n_labels
+    ours, theirs = open_dataset(bare), open_dataset(path)
+    for a, b in zip(ours.read(range(30)), theirs.read(range(30)), strict=True):
+        assert a.labels.keys() == b.labels.keys() - {"springs"}
+        for level, label in a.labels.items():
+            assert label.energy == pytest.approx(b.labels[level].energy, rel=1e-12)
+            np.testing.assert_allclose(label.forces, b.labels[level].forces, rtol=1e-6, atol=1e-9)
+    assert len(fragments_from(bare, without="better/springs")) == 30 - n_labels
+    other = fragment_file(tmp_path / "other.h5", {"one": ("AFA", 5)})
+    with pytest.raises(DataError, match="none of the geometries"):
+        add_labels(other, open_dataset(path), "springs")
+
+
+def test_by_source_keeps_proteins_apart(path):
+    dataset = open_dataset(path)
+    sources = dataset.column("source")
+    split = make_split(dataset, by="source", validation=0, test=["two"])
+    assert set(sources[split.train]) == {"one"}
+    assert set(sources[split.test]) == {"two"}
+    # the same kind of molecule is on both sides: by molecule this could not be
+    assert set(dataset.group_idx[split.train]) & set(dataset.group_idx[split.test])
+    half = make_split(dataset, by="trajectory", validation=0.5, test=0)
+    assert len(set(sources[half.train]) & set(sources[half.validation])) == 0
+
+
+def test_one_source_cannot_be_split_by_source(tmp_path):
+    path = fragment_file(tmp_path / "f.h5", {"one": ("AGA", 0)})
+    with pytest.raises(DataError, match=r"f\.h5: all 15 frames have the same source, 'one'"):
+        make_split(open_dataset(path), by="source")
+
+
+def test_native_files_with_a_source_are_split_by_it_too(path, tmp_path):
+    write_dataset(open_dataset(path), tmp_path / "native.h5")
+    native = open_dataset(tmp_path / "native.h5")
+    split = make_split(native, by="source", validation=0, test=["two"])
+    assert set(native.column("source")[split.test]) == {b"two"}
+    assert len(split.test) == 15
+    assert native.unused_keys == ()
+    both = open_dataset([path, tmp_path / "native.h5"])
+    assert len(make_split(both, by="source", validation=0, test=["two"]).test) == 30
+
+
+def test_the_command_line_splits_and_shows_fragments(path, tmp_path, capsys):
+    output = tmp_path / "split.json"
+    arguments = ["--by", "source", "--validation", "two", "--test", "0", "-o", str(output)]
+    assert main(["data", "split", str(path), *arguments]) == 0
+    split = load_split(output, open_dataset(path))
+    assert set(open_dataset(path).column("source")[split.train]) == {"one"}
+    capsys.readouterr()
+    assert main(["data", "info", str(path), "--molecules"]) == 0
+    shown = capsys.readouterr().out
+    assert "30 of 9 molecules" in shown
+    assert "not used        nothing" in shown
+
+
+def test_another_programs_schema_is_no_business_of_ours(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as handle:
+        handle.attrs["schema"] = "theirs"
+    assert not is_fragment_file(tmp_path / "a.h5")
+
+
+def test_stored_splits_outlive_new_labels_and_geometries(path):
+    split = make_split(open_dataset(path), by="source", validation=0, test=["two"], seed=4)
+    store_split(path, "proteins", split)
+    again = stored_split(path, "proteins")
+    assert (again.train.tolist(), again.test.tolist()) == (
+        split.train.tolist(), split.test.tolist(),
+    )  # fmt: skip
+    assert (again.by, again.seed) == ("source", 4)
+    fragment_file(path, {"three": ("AGA", 8), "four": ("AFA", 9)})
+    dataset = open_dataset(path)
+    assert len(dataset) == 60
+    later = stored_split(path, "proteins")
+    sources = dataset.column("source")
+    assert set(sources[later.train]) == {"one"}
+    assert set(sources[later.test]) == {"two"}
+    assert len(later.test) == 15
+    with pytest.raises(DataError, match="no split 'protein'; did you mean 'proteins'"):
+        stored_split(path, "protein")
+    with pytest.raises(DataError, match="has a split 'proteins'"):
+        store_split(path, "proteins", later)
+    with pytest.raises(DataError, match="was not made for"):
+        store_split(path, "old", split)
+
+
+def test_a_network_learns_from_it(path, tmp_path):
+    config = train_config(
+        {
+            "data": {"files": [str(path)]},
+            "level": "springs",
+            "output": str(tmp_path / "model.safetensors"),
+            "model": {
+                "hidden_irreps": "4x0e+4x1o", "radial_hidden": [], "n_species": 4,
+                "readout_hidden": 4, "cutoff": 3.0,
+            },
+            "split": {"by": "source", "validation": ["two"]},
+            "training": {"epochs": 4, "batch_size": 5, "ema": 0.5},
+        }
+    )  # fmt: skip
+    outcome = train_from_scratch(config, show=False)
+    assert outcome.end.overall["forces_mae"] < 0.95 * outcome.start.overall["forces_mae"]
+
+
+def test_it_can_be_sent_to_workers_joined_and_checked(path, tmp_path):
+    dataset = pickle.loads(pickle.dumps(open_dataset(path)))
+    assert dataset.read([3])[0].name.startswith("f.h5:/fragments/ACE-")
+    problems = find_problems(dataset)
+    assert [p for p in problems if p.severity == "error"] == []
+    other = fragment_file(tmp_path / "g.h5", {"six": ("AGA", 6)})
+    joined = open_dataset([path, labelled(other)])
+    assert len(joined) == 45
+    assert set(joined.column("source")) == {"one", "two", "six"}
+    assert joined.group_names == dataset.group_names
+    only = open_dataset(path, level="springs")
+    assert set(only.levels) == {"springs"}
+    with pytest.raises(UnknownLevelError, match="no level 'spring'; did you mean 'springs'"):
+        open_dataset(path, level="spring")
+    with pytest.raises(ConfigError, match="describes itself; leave spec out"):
+        open_dataset(path, "ani1x")
+
+
+def test_a_full_disk_leaves_the_old_file(path, monkeypatch):
+    content, key = path.read_bytes(), FragmentStore(path).kinds[0].key
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", fail)
+    with pytest.raises(OutputError, match="could not write"):
+        add_level(path, "new", {key: ([0], [1.0], None)})
+    assert path.read_bytes() == content
+    assert [p.name for p in path.parent.iterdir()] == ["f.h5"]
+
+
+KIND = "/fragments/ACE-ALA-NME"
+
+
+def damage(change):
+    def apply(path):
+        with h5py.File(path, "r+") as handle:
+            group = next(g for k, g in handle["fragments"].items() if k.startswith("ACE-ALA-NME"))
+            change(handle, group)
+
+    return apply
+
+
+def swap(group, name, values):
+    del group[name]
+    group[name] = values
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BAD = {
+    "truncated": (cut_short, "not a complete HDF5 file"),
+    "other schema": (
+        damage(lambda f, g: f.attrs.modify("schema", "tlpot-fragment")),
+        "'schema' is 'tlpot-fragment', expected 'tlpot-fragments'",
+    ),
+    "newer": (damage(lambda f, g: f.attrs.modify("schema_version", 9)), "'schema_version' is 9"),
+    "no version": (damage(lambda f, g: f.attrs.pop("schema_version")), "'schema_version' is None"),
+    "no sources": (damage(lambda f, g: f.pop("sources")), "has no group /sources"),
+    "no positions": (damage(lambda f, g: g.pop("positions")), f"{KIND}.* no dataset 'positions'"),
+    "no charge": (damage(lambda f, g: g.attrs.pop("charge")), f"{KIND}.* no attribute 'charge'"),
+    "flat positions": (
+        damage(lambda f, g: swap(g, "positions", np.zeros((3, 57)))),
+        rf"{KIND}.*'positions' has shape \(3, 57\)",
+    ),
+    "fewer atoms": (
+        damage(lambda f, g: swap(g, "numbers", np.array([1, 6]))),
+        rf"{KIND}.*'numbers' has shape \(2,\)",
+    ),
+    "fewer caps": (
+        damage(lambda f, g: swap(g, "is_cap", np.zeros(len(g["numbers"]), dtype=bool))),
+        f"{KIND}.*'cap_host' has . values, but 'is_cap' marks 0",
+    ),
+    "bond to nowhere": (
+        damage(lambda f, g: swap(g, "bonds", np.array([[0, 99]]))),
+        f"{KIND}.*'bonds' names an atom",
+    ),
+    "source nowhere": (
+        damage(lambda f, g: g["source"].__setitem__(0, 1000)),
+        f"{KIND}.*'source' names row 1000 of /sources",
+    ),
+    "unknown unit": (
+        damage(
+            lambda f, g: f.attrs.modify(
+                "units", '{"coordinates": "feet", "energy": "ev", "forces": "ev/angstrom"}'
+            )
+        ),
+        "'units': unknown length unit 'feet'",
+    ),
+    "unit missing": (
+        damage(lambda f, g: f.attrs.modify("units", '{"energy": "ev"}')),
+        "'units' does not give the unit of 'coordinates'",
+    ),
+    "units no json": (damage(lambda f, g: f.attrs.modify("units", "eV")), "'units' is 'eV'"),
+    "level not described": (
+        damage(lambda f, g: f["levels"].pop("springs")),
+        "/springs: there is no /levels/springs",
+    ),
+    "level without name": (
+        damage(lambda f, g: f["levels/springs"].attrs.pop("name")),
+        "/levels/springs has no attribute 'name'",
+    ),
+    "level twice": (
+        damage(lambda f, g: f["levels/springs"].attrs.modify("name", "better/springs")),
+        "gives 'better/springs' a second time",
+    ),
+    "nan energy": (
+        damage(lambda f, g: g["springs/energy"].__setitem__(1, np.nan)),
+        f"{KIND}.*/springs: 'energy' of row 1 is not finite",
+    ),
+    "single precision": (
+        damage(lambda f, g: swap(g["springs"], "energy", np.zeros(len(g["springs/index"]), "f4"))),
+        f"{KIND}.*/springs: 'energy' holds float32, expected float64",
+    ),
+    "no index": (damage(lambda f, g: g["springs"].pop("index")), "/springs has no dataset 'index'"),
+    "unsorted index": (
+        damage(lambda f, g: g["springs/index"].__setitem__(0, 2)), "/springs: 'index' is not asc",
+    ),
+    "index too high": (
+        damage(lambda f, g: g["springs/index"].__setitem__(2, 50)), "'index' names row 50",
+    ),
+    "forces of other atoms": (
+        damage(lambda f, g: swap(g["springs"], "forces", np.zeros((3, 2, 3)))),
+        r"/springs: 'forces' has shape \(3, 2, 3\)",
+    ),
+    "free atoms": (
+        damage(lambda f, g: swap(f["levels/springs"], "e0", np.zeros(3))),
+        "/levels/springs/e0 has columns None",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_damaged_files_say_what_is_wrong_and_where(path, kind):
+    harm, message = BAD[kind]
+    harm(path)
+    with pytest.raises(DataError, match=message) as caught:
+        open_dataset(path)
+    assert str(path) in str(caught.value)
+
+
+def test_positions_that_are_nan_are_found_by_validation(path):
+    damage(lambda f, g: g["positions"].__setitem__((1, 0, 0), np.nan))(path)
+    errors = [p for p in find_problems(open_dataset(path)) if p.severity == "error"]
+    assert [p.what for p in errors] == ["positions that are NaN or infinite"]
+    assert errors[0].frames[0].startswith("f.h5:/fragments/ACE-ALA-NME")
+    assert errors[0].frames[0].endswith("[1]")

@@ -1,0 +1,246 @@
+"""Whole proteins in fragment files, and how their energies follow from those of the fragments."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.fingerprint import PRECISION
+from tlpot.data.fragment_layout import (
+    check_shape,
+    is_fragment_file,
+    label_index,
+    level_names,
+    read_array,
+)
+from tlpot.data.fragment_store import FragmentStore
+from tlpot.data.fragment_writer import make_column
+from tlpot.data.hdf5 import open_hdf5
+from tlpot.errors import DataError, nearest
+from tlpot.levels import choose_level
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProteinAssembly:
+    """The fragments of one structure: E = Σ c E_f, F = Pᵀ (c f) − Σ E_f ∂c/∂X.
+
+    Attributes:
+        kinds: [n_fragments], key of each fragment's kind.
+        rows: [n_fragments], its row there.
+        coefficients: [n_fragments], c.
+        offsets: [n_fragments + 1], where its atoms begin among those of all fragments.
+        map_row: [n_entries], P: atom of a fragment, counted over all fragments.
+        map_atom: [n_entries], atom of the protein.
+        map_weight: [n_entries].
+        slope_fragment: [n_slopes], where c depends on the positions: the fragment.
+        slope_atom: [n_slopes], the atom of the protein.
+        slope: [n_slopes, 3], ∂c/∂X, 1/Å.
+    """
+
+    kinds: tuple[str, ...]
+    rows: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+    map_row: NDArray[np.int64]
+    map_atom: NDArray[np.int64]
+    map_weight: NDArray[np.float64]
+    slope_fragment: NDArray[np.int64]
+    slope_atom: NDArray[np.int64]
+    slope: NDArray[np.float64]
+
+    def energy(self, energies: NDArray[np.float64]) -> float:
+        """Returns the energy of the protein from those of the fragments, [n_fragments], eV."""
+        return float(self.coefficients @ energies)
+
+    def forces(
+        self, energies: NDArray[np.float64], forces: NDArray[np.float64], n_atoms: int
+    ) -> NDArray[np.float64]:
+        """Returns the forces on the protein, [n_atoms, 3], eV/Å.
+
+        Args:
+            energies: [n_fragments], eV.
+            forces: [n_rows, 3], of all atoms of all fragments, eV/Å.
+            n_atoms: of the protein.
+        """
+        weighed = np.repeat(self.coefficients, np.diff(self.offsets))[:, None] * forces
+        found = np.zeros((n_atoms, 3))
+        np.add.at(found, self.map_atom, self.map_weight[:, None] * weighed[self.map_row])
+        np.add.at(found, self.slope_atom, -energies[self.slope_fragment][:, None] * self.slope)
+        return found
+
+
+_TYPES = {
+    "rows": "i4", "coefficients": "f8", "offsets": "i4", "map_row": "i4", "map_atom": "i4",
+    "map_weight": "f8", "slope_fragment": "i4", "slope_atom": "i4", "slope": "f8",
+}  # fmt: skip
+_STORED = {
+    "rows": "row", "coefficients": "coeff", "map_row": "P_row", "map_atom": "P_col",
+    "map_weight": "P_w", "slope_fragment": "dc_fragment", "slope_atom": "dc_atom", "slope": "dc",
+}  # fmt: skip
+
+
+def protein_key(source: str) -> str:
+    """Returns the name of the group of ``/proteins`` for a run of a protein."""
+    return source.replace("/", "_")
+
+
+def add_protein(
+    handle: h5py.File,
+    path: Path,
+    name: str,
+    atomic_numbers: NDArray[np.int64],
+    positions: NDArray[np.float64],
+    charge: int,
+) -> int:
+    """Adds a structure to an open file unless it is there; returns its row.
+
+    Raises:
+        DataError: the protein of that name has other atoms or another charge.
+    """
+    group = handle.require_group("proteins").require_group(protein_key(name))
+    if "numbers" not in group:
+        group.attrs["source"], group.attrs["charge"] = name, charge
+        group.create_dataset("numbers", data=atomic_numbers.astype("u1"))
+        make_column(group, "positions", (len(atomic_numbers), 3), "f8")
+    same = np.array_equal(group["numbers"][()], atomic_numbers) and group.attrs["charge"] == charge
+    if not same or group.attrs["source"] != name:
+        raise DataError(
+            f"{path}:{group.name} is another molecule than the new {name!r}, or has its atoms in "
+            "another order; give one of them another name"
+        )
+    stored = group["positions"]
+    for row, known in enumerate(stored[()]):
+        if np.array_equal(np.rint(known / PRECISION), np.rint(positions / PRECISION)):
+            return row
+    stored.resize(len(stored) + 1, axis=0)
+    stored[-1] = positions
+    return len(stored) - 1
+
+
+def add_assembly(
+    handle: h5py.File, name: str, row: int, scheme: str, assembly: ProteinAssembly
+) -> None:
+    """Adds to an open file how a structure is made of fragments by a scheme."""
+    parent = handle["proteins"][protein_key(name)].require_group("assembly")
+    key = f"{scheme}.{row}"
+    if key in parent:
+        del parent[key]
+    group = parent.create_group(key)
+    group["kind"] = np.array(assembly.kinds, dtype=h5py.string_dtype())
+    for field, dtype in _TYPES.items():
+        values = np.asarray(getattr(assembly, field)).astype(dtype)
+        group.create_dataset(_STORED.get(field, field), data=values, compression=_packed(values))
+
+
+def assembled(
+    path: str | os.PathLike[str],
+    name: str,
+    level: str | None = None,
+    *,
+    row: int = 0,
+    scheme: str | None = None,
+) -> tuple[float, NDArray[np.float64] | None]:
+    """Returns what the labels of fragments in a file say about the protein that they are from.
+
+    Args:
+        path: a file that `export_fragments` wrote with ``whole=True``.
+        name: of the protein (with ``/`` and the trajectory, if it has one).
+        level: level of theory; None if there is one.
+        row: which of the structures of the protein.
+        scheme: by which scheme; None if there is one.
+
+    Returns:
+        Energy, eV, and forces, [n_atoms, 3], eV/Å, or None where a fragment has none.
+
+    Raises:
+        DataError: no such protein, structure or scheme, or a fragment without a label; it is
+            named.
+        UnknownLevelError: the file has no such level.
+    """
+    where = Path(path)
+    if not is_fragment_file(where):
+        raise DataError(f"{where} is not a fragment file")
+    FragmentStore(where)
+    with open_hdf5(where) as handle:
+        levels = level_names(handle, where)
+        chosen = choose_level(level, levels.values(), str(where))
+        key = next(key for key, found in levels.items() if found == chosen)
+        proteins = handle.get("proteins", {})
+        if protein_key(name) not in proteins:
+            raise DataError(f"{where} has no protein {name!r}{nearest(name, proteins)}")
+        group = proteins[protein_key(name)]
+        assembly = read_assembly(group, where, row, scheme)
+        energies = np.full(len(assembly.rows), np.nan)
+        forces = np.full((int(assembly.offsets[-1]), 3), np.nan)
+        for kind in dict.fromkeys(assembly.kinds):
+            members = [k for k, other in enumerate(assembly.kinds) if other == kind]
+            own = handle["fragments"][kind]
+            index = label_index(own, key, where, levels) if key in own else np.zeros(0, np.int64)
+            for k in members:
+                place = int(np.searchsorted(index, assembly.rows[k]))
+                if place == len(index) or index[place] != assembly.rows[k]:
+                    raise DataError(
+                        f"{where}:{own.name}[{assembly.rows[k]}], a fragment of {name!r}, has no "
+                        f"label at {chosen}; label it first"
+                    )
+                energies[k] = own[key]["energy"][place]
+                if "forces" in own[key]:
+                    begin, end = assembly.offsets[k : k + 2]
+                    forces[begin:end] = own[key]["forces"][place]
+        n_atoms = len(group["numbers"])
+    energy = assembly.energy(energies)
+    if not np.isfinite(forces).all():
+        return energy, None
+    return energy, assembly.forces(energies, forces, n_atoms)
+
+
+def read_assembly(
+    group: h5py.Group, path: Path, row: int = 0, scheme: str | None = None
+) -> ProteinAssembly:
+    """Returns how a structure of a protein is made of fragments.
+
+    Raises:
+        DataError: no such structure or scheme, or arrays that do not fit together.
+    """
+    assemblies = group.get("assembly", {})
+    keys = [key for key in assemblies if key.rpartition(".")[2] == str(row)]
+    schemes = [key.rpartition(".")[0] for key in keys]
+    if not schemes:
+        raise DataError(f"{path}:{group.name} has no assembly of structure {row}")
+    if scheme is None and len(schemes) > 1:
+        raise DataError(
+            f"{path}:{group.name} is assembled by the schemes {', '.join(schemes)}; say scheme=..."
+        )
+    name = schemes[0] if scheme is None else scheme
+    if name not in schemes:
+        raise DataError(f"{path}:{group.name} has no scheme {name!r}{nearest(name, schemes)}")
+    own = assemblies[f"{name}.{row}"]
+    where = f"{path}:{own.name}"
+    for key in ("kind", "offsets", *_STORED.values()):
+        if key not in own:
+            raise DataError(f"{where} has no dataset {key!r}")
+    n, entries, slopes = len(own["kind"]), len(own["P_row"]), len(own["dc"])
+    for key, shape in (
+        ("row", (n,)), ("coeff", (n,)), ("offsets", (n + 1,)), ("P_col", (entries,)),
+        ("P_w", (entries,)), ("dc_fragment", (slopes,)), ("dc_atom", (slopes,)),
+        ("dc", (slopes, 3)),
+    ):  # fmt: skip
+        check_shape(own[key], shape, where, f"{n} fragments")
+    arrays: dict[str, Any] = {
+        field: read_array(own, _STORED.get(field, field), path).astype(
+            np.float64 if dtype == "f8" else np.int64
+        )
+        for field, dtype in _TYPES.items()
+    }
+    kinds = tuple(text.decode() for text in read_array(own, "kind", path))
+    return ProteinAssembly(kinds=kinds, **arrays)
+
+
+def _packed(values: NDArray) -> str | None:
+    return "gzip" if values.size > 1024 else None

@@ -1,0 +1,231 @@
+"""Fragments of proteins into a file for labelling, and back out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tlpot.data.fingerprint import PRECISION
+from tlpot.data.fragment_kind import FragmentRows
+from tlpot.data.fragment_layout import is_fragment_file
+from tlpot.data.fragment_protein import add_assembly, add_protein
+from tlpot.data.fragment_store import FragmentStore
+from tlpot.data.fragment_writer import add_rows, edited
+from tlpot.data.open import open_dataset
+from tlpot.errors import ConfigError, DataError
+from tlpot.fragments.caps import ratio_table
+from tlpot.fragments.fragment_pool import Candidate, FragmentPool, ProteinFrames, check_names
+from tlpot.fragments.fragment_type import FragmentTypes
+from tlpot.fragments.schemes import Scheme
+from tlpot.fragments.selection import Selection, choose, inverse_distances
+from tlpot.levels import canonical_level
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportReport:
+    """What was found and written.
+
+    Attributes:
+        n_frames: structures.
+        n_fragments: fragments in all of them.
+        n_distinct: different geometries among these, of the kinds asked for.
+        n_written: new ones that were chosen; the file had none of these before.
+        counts: geometries in the file by key of the kind, for the kinds that were met.
+    """
+
+    n_frames: int
+    n_fragments: int
+    n_distinct: int
+    n_written: int
+    counts: dict[str, int]
+
+
+def export_fragments(
+    proteins: Iterable[ProteinFrames],
+    scheme: str | Scheme,
+    path: str | os.PathLike[str],
+    *,
+    kinds: Collection[str] | None = None,
+    per_kind: int | None = None,
+    select: Selection = "farthest",
+    seed: int = 0,
+    whole: bool = False,
+) -> ExportReport:
+    """Writes the distinct fragments of structures to a fragment file, or adds them to one.
+
+    Those are all with a coefficient other than zero, and all of pair terms with a weight other
+    than zero. They have the caps that `FragmentCalculator` will give them, and no labels:
+    `open_dataset` reads them, ``tlpot label`` labels them, `tlpot.data.add_labels` puts the
+    labels into the file. A geometry that is there already, to 1e-5 Å, is not written again.
+
+    Args:
+        proteins: structures and their names.
+        scheme: name of a fragment scheme, or a scheme.
+        path: the HDF5 file; what is in it stays.
+        kinds: only fragments of these names (``ACE-ALA-NME``) or keys.
+        per_kind: at most so many geometries of a kind in the file.
+        select: which of more: ``farthest`` from each other, by inverse distances, or ``random``.
+        seed: of the choice.
+        whole: write the proteins too, and how they are made of the fragments, so that
+            `tlpot.data.assembled` can add labels up; all fragments must be written for that.
+
+    Raises:
+        GeometryError: valences that do not close, a periodic structure, broken bonds.
+        ConfigError: no such scheme or kind, or no structures.
+        DataError: an existing file is no fragment file or is damaged.
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    if whole and (kinds is not None or per_kind is not None):
+        raise ConfigError(
+            "whole proteins need all of their fragments; leave kinds and per_kind out"
+        )
+    types = FragmentTypes()
+    seed_noted = -1 if per_kind is None else seed
+    pool = FragmentPool(types, scheme, kinds, seed=seed_noted, whole=whole)
+    old = _known(Path(path), types)
+    for protein in proteins:
+        pool.add(protein)
+    if not pool.n_frames:
+        raise ConfigError("there are no structures to take fragments from")
+    pool.check_kinds()
+    rows = [
+        _chosen(types, key, candidates, old.get(key), per_kind, select, seed)
+        for key, candidates in pool.found.items()
+    ]
+    with edited(path, about={"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
+        placed = [add_rows(handle, Path(path), some) for some in rows]
+        _add_wholes(handle, Path(path), pool, dict(zip(pool.found, placed, strict=True)))
+    counts = {
+        some.kind.key: max(len(old.get(some.kind.key, ())), int(where.max(initial=-1)) + 1)
+        for some, where in zip(rows, placed, strict=True)
+    }
+    return ExportReport(
+        n_frames=pool.n_frames,
+        n_fragments=pool.n_fragments,
+        n_distinct=sum(len(candidates) for candidates in pool.found.values()),
+        n_written=sum(counts[key] - len(old.get(key, ())) for key in counts),
+        counts=counts,
+    )
+
+
+def fragments_from(
+    path: str | os.PathLike[str],
+    *,
+    kinds: Collection[str] | None = None,
+    without: str | None = None,
+) -> list[Atoms]:
+    """Returns the fragments of a file as molecules, for sampling or labelling.
+
+    Charge and multiplicity are in ``info`` as ``charge`` and ``spin``, and beside them ``kind``
+    (key), ``name``, ``row`` (in the kind) and ``source``.
+
+    Args:
+        path: a fragment file.
+        kinds: only those of these names or keys.
+        without: only those that have no energy at this level; one that the file does not
+            know yet leaves all of them.
+
+    Raises:
+        DataError: not a fragment file, or damaged.
+        ConfigError: the file has no fragments of such a name.
+    """
+    store = _store(Path(path))
+    if kinds is not None:
+        check_names(kinds, {name for kind in store.kinds for name in (kind.key, kind.name)})
+    done = None
+    if without is not None:
+        dataset = open_dataset(path)
+        if canonical_level(without) in dataset.levels:
+            done = dataset.labelled(without)
+    found, first = [], 0
+    for section, kind in enumerate(store.kinds):
+        positions = store.read(section, "positions")
+        sources = store.read(section, "source")
+        wanted = kinds is None or kind.key in kinds or kind.name in kinds
+        for row in range(len(positions) if wanted else 0):
+            if done is None or not done[first + row]:
+                info = {
+                    "charge": kind.charge,
+                    "spin": kind.multiplicity,
+                    "kind": kind.key,
+                    "name": kind.name,
+                    "row": row,
+                    "source": str(sources[row]),
+                }
+                found.append(Atoms(kind.atomic_numbers, positions[row], info=info))
+        first += len(positions)
+    return found
+
+
+def _add_wholes(
+    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, NDArray[np.int64]]
+) -> None:
+    for whole in pool.wholes or ():
+        row = add_protein(
+            handle, path, whole.name, whole.atomic_numbers, whole.positions, whole.charge
+        )
+        assembly = replace(
+            whole.assembly,
+            kinds=tuple(kind for kind, _ in whole.members),
+            rows=np.array([placed[kind][place] for kind, place in whole.members], dtype=np.int64),
+        )
+        add_assembly(handle, whole.name, row, pool.scheme_name, assembly)
+
+
+def _chosen(
+    types: FragmentTypes,
+    key: str,
+    candidates: Sequence[Candidate],
+    old: NDArray[np.float64] | None,
+    per_kind: int | None,
+    select: Selection,
+    seed: int,
+) -> FragmentRows:
+    positions = np.stack([candidate.positions for candidate in candidates])
+    taken = list(range(len(candidates)))
+    if per_kind is not None:
+        before = np.zeros((0, *positions.shape[1:])) if old is None else old
+        known = {(np.rint(x / PRECISION) + 0.0).tobytes() for x in before}
+        new = [
+            k for k, x in enumerate(positions)
+            if (np.rint(x / PRECISION) + 0.0).tobytes() not in known
+        ]  # fmt: skip
+        both = np.concatenate([before, positions[new]])
+        features = inverse_distances(both, types.graph(key).colours)
+        picked = choose(features, per_kind, how=select, seed=seed, n_old=len(before))
+        taken = [new[k - len(before)] for k in picked.tolist()]
+    some = [candidates[k] for k in taken]
+    return FragmentRows(
+        kind=types.kinds[key],
+        positions=positions[taken],
+        sources=tuple(candidate.source for candidate in some),
+        weight=np.array([candidate.weight for candidate in some], dtype=np.float64),
+    )
+
+
+def _known(path: Path, types: FragmentTypes) -> dict[str, NDArray[np.float64]]:
+    """Takes over the kinds of a file that exists; returns its geometries."""
+    if not path.exists():
+        return {}
+    store = _store(path)
+    for kind in store.kinds:
+        types.add(kind)
+    return {kind.key: store.read(k, "positions") for k, kind in enumerate(store.kinds)}
+
+
+def _store(path: Path) -> FragmentStore:
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    if not is_fragment_file(path):
+        raise DataError(
+            f"{path} is not a fragment file (no root attribute 'schema'); export_fragments writes "
+            "them"
+        )
+    return FragmentStore(path)

@@ -1,0 +1,130 @@
+"""Kinds of fragments: which of them stack into one array, and in which order of their atoms."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.fragment_kind import FragmentKind
+from tlpot.errors import GeometryError
+from tlpot.fragments.canonical_order import ColouredGraph, matching_order
+from tlpot.fragments.fragment import Fragment
+from tlpot.fragments.fragment_name import fragment_name
+from tlpot.fragments.topology import Topology
+
+_SHOWN_NAME = 80
+
+
+class FragmentTypes:
+    """Tells kinds of fragments apart and brings each into the order of its kind.
+
+    Two fragments are of one kind if elements, bonds, caps (with the element that each replaces),
+    charge and name are equal. All fragments of a kind have the same bonds, atom by atom, which
+    is checked for each. Mirror images are of one kind; which of several equivalent atoms, such
+    as the hydrogens of a methyl group, comes first is arbitrary.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, tuple[FragmentKind, ColouredGraph]] = {}
+
+    @property
+    def kinds(self) -> dict[str, FragmentKind]:
+        """Those met so far, by key."""
+        return {key: kind for key, (kind, _) in self._kinds.items()}
+
+    def graph(self, key: str) -> ColouredGraph:
+        """The graph of a kind, its atoms in canonical order."""
+        return self._kinds[key][1]
+
+    def add(self, kind: FragmentKind) -> None:
+        """Takes over a kind from a file; fragments will be in the order that it has."""
+        self._kinds[kind.key] = kind, _kind_graph(kind)
+
+    def of(self, topology: Topology, fragment: Fragment) -> tuple[FragmentKind, NDArray[np.int64]]:
+        """Returns the kind of a fragment and the order that its atoms have there, [n].
+
+        Row k of the kind is atom ``order[k]`` of the fragment.
+
+        Raises:
+            GeometryError: two different molecules have the same key.
+        """
+        bonds = fragment_bonds(topology, fragment)
+        graph = ColouredGraph(_labels(topology, fragment), bonds)
+        name = fragment_name(topology, fragment.units)
+        stem = re.sub(r"[^\w\-+.\[\]()]", ".", name)
+        if len(stem) > _SHOWN_NAME:
+            stem = stem[:_SHOWN_NAME] + "..."
+        key = f"{stem}.{graph.digest(name, fragment.charge)}"
+        if key not in self._kinds:
+            kind = _kind(topology, fragment, graph, key, name)
+            self._kinds[key] = kind, _kind_graph(kind)
+        kind, reference = self._kinds[key]
+        order = matching_order(graph, reference)
+        if order is None:
+            raise GeometryError(
+                f"two different molecules are both called {key}: refinement cannot tell their "
+                "bonds apart. Export them to different files"
+            )
+        return kind, np.array(order, dtype=np.int64)
+
+
+def fragment_bonds(topology: Topology, fragment: Fragment) -> NDArray[np.int64]:
+    """Returns the bonds within a fragment, [n_bonds, 2], those of the caps included."""
+    place = np.full(len(topology.atomic_numbers), -1, dtype=np.int64)
+    n_real = len(fragment.real)
+    place[fragment.real] = np.arange(n_real)
+    real = place[topology.bonds.reshape(-1, 2)]
+    real = real[(real >= 0).all(axis=1)]
+    caps = np.arange(n_real, n_real + len(fragment.host))
+    own = np.stack([place[fragment.host], caps], axis=1)
+    return np.concatenate([real, own.reshape(-1, 2)])
+
+
+def _labels(topology: Topology, fragment: Fragment) -> list[tuple[int, ...]]:
+    """Of each atom: the element that it replaces, 0 for real atoms, and its own."""
+    gone = np.zeros(len(fragment), dtype=np.int64)
+    gone[len(fragment.real) :] = topology.atomic_numbers[fragment.gone]
+    # heavy atoms first, hydrogens next, caps last
+    return [
+        (int(g), int(z == 1), int(z))
+        for g, z in zip(gone, fragment.atomic_numbers.tolist(), strict=True)
+    ]
+
+
+def _kind_graph(kind: FragmentKind) -> ColouredGraph:
+    gone = np.zeros(len(kind), dtype=np.int64)
+    gone[kind.is_cap] = kind.cap_gone
+    labels = [
+        (int(g), int(z == 1), int(z))
+        for g, z in zip(gone, kind.atomic_numbers.tolist(), strict=True)
+    ]
+    return ColouredGraph(labels, kind.bonds)
+
+
+def _kind(
+    topology: Topology, fragment: Fragment, graph: ColouredGraph, key: str, name: str
+) -> FragmentKind:
+    order = graph.order()
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    n_real = len(fragment.real)
+    caps = np.argsort(place[n_real:])  # in the order of the rows
+    atoms = np.concatenate([fragment.real, fragment.host])[order]
+    _, first, units = np.unique(topology.unit_of[atoms], return_index=True, return_inverse=True)
+    rank = np.argsort(np.argsort(first))
+    bonds = graph.sorted_bonds(order)
+    local = {int(atom): k for k, atom in enumerate(fragment.real)}
+    hosts = [place[local[int(host)]] for host in fragment.host[caps]]
+    return FragmentKind(
+        key=key,
+        name=name,
+        charge=fragment.charge,
+        atomic_numbers=fragment.atomic_numbers[order],
+        is_cap=np.array(order) >= n_real,
+        cap_host=np.array(hosts, dtype=np.int64),
+        cap_gone=topology.atomic_numbers[fragment.gone[caps]],
+        bonds=bonds,
+        unit_id=rank[units],
+    )
