@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from tlpot.cli.assembly import add_assembly_arguments, force_field, refuse_without_scheme
+
 if TYPE_CHECKING:
     from tlpot.data import Dataset
 
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", help="file for all numbers")
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
     parser.add_argument("--batch-size", type=int, default=32, help="frames at a time")
+    add_assembly_arguments(parser, default=None)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.training import error_report, picture_path, plot_parity, predict
 
     torch.set_num_threads(1)
+    refuse_without_scheme(arguments)
     if arguments.plot:
         picture_path(arguments.plot)
     potential = load(arguments.model, device=arguments.device)
@@ -67,8 +71,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     if model.level != level:
         print(f"note: the model's level is {model.level}, the labels' is {level}")
+    assembled = model if arguments.scheme is None else force_field(arguments, model)
     predictions = predict(
-        model, dataset, indices, level, device=potential.device,
+        assembled, dataset, indices, level, device=potential.device,
         batch_size=arguments.batch_size, show=True,
     )  # fmt: skip
     report = error_report(predictions)

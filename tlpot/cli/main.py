@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "report": "forgetting, force drift, dimer walls, dynamics and calibration of a model",
     "data": "look at, check, translate and split datasets",
     "sample": "geometries of molecules and fragments to label",
+    "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",
     "models": "list, search and rank pretrained models",
     "info": "print the card of a model",

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+from tlpot.cli.assembly import add_assembly_arguments, fragment_calculator, refuse_without_scheme
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from tlpot.interfaces import FragmentCalculator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -10,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "structure", help="a file that ASE reads (its last frame), or a molecule such as CH3CH2OH"
     )
-    parser.add_argument("model", help="a model file, or the name of a shipped model")
+    parser.add_argument(
+        "model", help="a model file or the name of a shipped model; with --scheme also gfn2-xtb, "
+        "pyscf:METHOD/BASIS, ase:MODULE:CLASS or a YAML file with a model for each fragment",
+    )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
     parser.add_argument("--ensemble", default="langevin", help="nve, langevin (default) or npt")
     parser.add_argument("--temperature", type=float, default=300.0, help="K; default 300")
@@ -30,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, default=1, help="for torch; default 1, best for small molecules"
     )
+    add_assembly_arguments(parser, default=None)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -37,7 +49,12 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.errors import ConfigError
-    from tlpot.interfaces import MDSettings, TLPotCalculator, read_structure, run_md
+    from tlpot.interfaces import (
+        MDSettings,
+        TLPotCalculator,
+        read_structure,
+        run_md,
+    )
 
     if arguments.threads < 1:
         raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
@@ -58,14 +75,21 @@ def run(arguments: argparse.Namespace) -> None:
     )
     torch.set_num_threads(arguments.threads)
     atoms = read_structure(arguments.structure)
-    calculator = TLPotCalculator(
-        arguments.model, level=arguments.level, device=arguments.device, dtype=arguments.dtype
-    )
+    calculator: TLPotCalculator | FragmentCalculator
+    if arguments.scheme is None:
+        refuse_without_scheme(arguments)
+        calculator = TLPotCalculator(
+            arguments.model, level=arguments.level, device=arguments.device, dtype=arguments.dtype
+        )
+        method = calculator.level
+    else:
+        calculator = _assembled(arguments, atoms)
+        method = f"{arguments.model} by {arguments.scheme}"
     velocities = "of the last frame" if arguments.resume else "drawn"
     if not arguments.resume and atoms.get_momenta().any():
         velocities = "of the structure"
     print(
-        f"{atoms.get_chemical_formula()}, {calculator.level}, {settings.ensemble}, "
+        f"{atoms.get_chemical_formula()}, {method}, {settings.ensemble}, "
         f"{steps} steps of {settings.timestep:g} fs, velocities {velocities}"
     )
     result = run_md(
@@ -77,3 +101,18 @@ def run(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
     )
     print(result.summary())
+
+
+def _assembled(arguments: argparse.Namespace, atoms: Atoms) -> FragmentCalculator:
+    from tlpot.errors import ConfigError
+
+    calculator = fragment_calculator(
+        arguments, atoms, arguments.model, level=arguments.level, device=arguments.device,
+        dtype=arguments.dtype,
+    )  # fmt: skip
+    if not calculator.force_field.scheme.smooth:
+        raise ConfigError(
+            f"the energy of scheme {arguments.scheme} jumps where its list of fragments changes, "
+            "so it is for single points only; mfcc_mbe2 with inner < outer is smooth"
+        )
+    return calculator

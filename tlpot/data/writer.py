@@ -94,7 +94,7 @@ def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> N
                 for frame in frames:
                     runs.setdefault(_group_name(frame, names), []).append(frame)
                 for name, run in runs.items():
-                    _append(handle.require_group(name), run, {})
+                    _append(handle.require_group(name), run, {}, {})
         except RuntimeError as error:  # HDF5 reports some failed writes this way
             raise OSError(str(error)) from error
 

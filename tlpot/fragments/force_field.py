@@ -17,7 +17,7 @@ from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.fragment_name import fragment_name
 from tlpot.fragments.layer import Layer, Pieces
 from tlpot.fragments.perception import perceive_topology
-from tlpot.fragments.prepared import Partition, Prepared
+from tlpot.fragments.prepared import SKIN, Partition, Prepared
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.typed import TypedBatch, TypedModel
@@ -42,6 +42,8 @@ class FragmentForceField:
             structure that comes.
         trained_charges: the model reads no charge, but was trained on fragments with the charges
             that they have here, so it need not.
+        skin: Å, of the list of fragments, see `Prepared`; 0 for single points, which then
+            evaluate no fragment of weight 0.
 
     Raises:
         ConfigError: no such scheme, or layers that make no sense with it.
@@ -57,8 +59,9 @@ class FragmentForceField:
         layers: Sequence[Layer] = (),
         topology: Topology | None = None,
         trained_charges: bool = False,
+        skin: float = SKIN,
     ) -> None:
-        self.high, self.scheme = high, choose_scheme(scheme)
+        self.high, self.scheme, self.skin = high, choose_scheme(scheme), skin
         self.layers = tuple(layers)
         if self.is_direct and any(getattr(layer, "subtract", True) for layer in self.layers):
             raise ConfigError(
@@ -67,7 +70,7 @@ class FragmentForceField:
                 "and charges out, or choose a fragment scheme"
             )
         self.trained_charges = trained_charges
-        self._bound = None if topology is None else Prepared(topology, self.scheme)
+        self._bound = None if topology is None else Prepared(topology, self.scheme, skin=skin)
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[bytes, list[Prepared]] = {}
 
@@ -134,7 +137,8 @@ class FragmentForceField:
         for one in known:
             if not len(one.broken_bonds(positions)):
                 return one
-        made = Prepared(perceive_topology(_system(numbers, positions)), self.scheme)
+        topology = perceive_topology(_system(numbers, positions))
+        made = Prepared(topology, self.scheme, skin=self.skin)
         known.append(made)
         return made
 
@@ -198,7 +202,7 @@ class FragmentForceField:
             raise ConfigError(
                 f"fragments have charges {values}, which {type(model).__name__} does not read. Use "
                 "a model with model.charge_spin=true, or, if it was trained on fragments with just "
-                "these charges, say trained_charges=True"
+                "these charges, say trained_charges=True (--trained-charges)"
             )
         return False
 

@@ -19,6 +19,9 @@ from tlpot.fragments.schemes import Scheme
 from tlpot.fragments.switch import PairWeights
 from tlpot.fragments.topology import Topology
 
+SKIN = 0.3
+"""Å."""
+
 STRETCHED = 1.6
 """A bond this many times the sum of the covalent radii is broken."""
 
@@ -72,7 +75,7 @@ class Prepared:
     """
 
     def __init__(
-        self, topology: Topology, scheme: Scheme, *, skin: float = 0.3, pair_skin: float = 0.5
+        self, topology: Topology, scheme: Scheme, *, skin: float = SKIN, pair_skin: float = 0.5
     ) -> None:
         self.topology, self.scheme = topology, scheme
         self.skin, self.pair_skin = skin, pair_skin

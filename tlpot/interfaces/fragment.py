@@ -20,10 +20,11 @@ from tlpot.fragments.dispersion import dispersion_model
 from tlpot.fragments.force_field import FragmentForceField
 from tlpot.fragments.layer import Layer, ModelLayer
 from tlpot.fragments.nonbonded import NonbondedLayer
+from tlpot.fragments.prepared import SKIN
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
-from tlpot.interfaces.source import Model, open_model
+from tlpot.interfaces.source import LEVEL_VIEWS, Model, open_model
 from tlpot.models import TrainedModel
 from tlpot.system import System
 
@@ -56,6 +57,7 @@ class FragmentCalculator(Calculator):
         dispersion: dispersion of the whole structure to add, such as ``d3bj:b3lyp``; the labels
             of the high level must be without it.
         trained_charges: see `FragmentForceField`.
+        skin: see `FragmentForceField`.
         topology: of `atoms`, if it is known already.
         device: see `TLPotCalculator`.
         dtype: see `TLPotCalculator`.
@@ -83,6 +85,7 @@ class FragmentCalculator(Calculator):
         charges: ArrayLike | str | None = None,
         dispersion: str | None = None,
         trained_charges: bool = False,
+        skin: float = SKIN,
         topology: Topology | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
@@ -125,8 +128,12 @@ class FragmentCalculator(Calculator):
             layers=layers,
             topology=self.topology,
             trained_charges=trained_charges,
+            skin=skin,
         )
-        self._inner = TLPotCalculator(self.force_field, device=device)
+        # the graphs have to be where the weights are, wherever these were loaded to
+        home = device or _home(fragments) or (None if low is None else _home(model))
+        self._inner = TLPotCalculator(self.force_field, device=home)
+        self.device = self._inner.device
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
 
     @property
@@ -176,6 +183,13 @@ class FragmentCalculator(Calculator):
         copy: Atoms = atoms.copy()
         copy.info.setdefault("charge", self.topology.charge)
         return copy
+
+
+def _home(model: EnergyModel) -> str | None:
+    """Returns the device of a trained model, None for other models, which have none."""
+    if isinstance(model, TypedModel):
+        return next((home for one in model.models.values() if (home := _home(one))), None)
+    return str(model.potential.device) if isinstance(model, LEVEL_VIEWS) else None
 
 
 def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:

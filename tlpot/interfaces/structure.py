@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from ase import Atoms
 from ase.build import molecule
 from ase.collections import g2
-from ase.io import read
+from ase.io import iread, read
 
 from tlpot.errors import DataError, nearest
 
@@ -34,6 +35,32 @@ def read_structure(name: str) -> Atoms:
         raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
 
 
+def read_frames(name: str) -> list[Atoms]:
+    """Returns all structures of a file, or an ASE molecule; see `read_structure`.
+
+    Raises:
+        DataError: see `read_structure`; or the file has no structures, or those of several
+            molecules.
+    """
+    path = Path(name)
+    if not path.exists():
+        return [read_structure(name)]
+    try:
+        frames = list(iread(path, index=":"))
+    except Exception as error:  # every reader of ASE has its own
+        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
+    if not frames:
+        raise DataError(f"{path} holds no structures")
+    for k, frame in enumerate(frames):
+        if not np.array_equal(frame.numbers, frames[0].numbers):
+            raise DataError(
+                f"{path}: frame {k} has other atoms than frame 0 ({frame.get_chemical_formula()}, "
+                f"not {frames[0].get_chemical_formula()}, or another order); give the frames of "
+                "one molecule"
+            )
+    return frames
+
+
 def _similar(name: str) -> str:
     hint = nearest(name, g2.names)
-    return hint if "did you mean" not in hint else hint.partition(" (valid")[0]
+    return hint.partition(" (valid")[0] if "did you mean" in hint else ""

@@ -1,0 +1,151 @@
+"""The error budget of a fragment method: three differences that are never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError
+from tlpot.fragments import Topology
+from tlpot.fragments.ownership import residue_of
+from tlpot.interfaces import FragmentCalculator
+from tlpot.pipeline.assembly.atom_classes import atom_classes
+from tlpot.pipeline.assembly.cut import Cut
+from tlpot.pipeline.assembly.fragment_errors import FragmentErrors, fragment_errors
+
+MODEL, SCHEME, TOTAL = "model − fragment QM", "fragment QM − whole QM", "model − whole QM"
+"""What is wrong with the model, with the scheme, and with the sum of both."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """Energy and forces of one assembly minus those of another.
+
+    Attributes:
+        energy: [n_frames], eV.
+        forces: [n_frames, n_atoms, 3], eV/Å.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """Energy differences without their mean over the frames, [n_frames], eV."""
+        return self.energy - self.energy.mean()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """The three parts, frame by frame.
+
+    `MODEL` and `SCHEME` add up to `TOTAL`, signs and all; their mean absolute values do not.
+
+    Attributes:
+        topology: of all frames.
+        parts: by name; without a model only `SCHEME`.
+        classes: [n_frames, n_atoms] by name, see `atom_classes`.
+        fragments: errors of the model on single fragments, None without a model.
+        cost: mean number of atoms evaluated per atom.
+    """
+
+    topology: Topology
+    parts: dict[str, Difference]
+    classes: dict[str, NDArray[np.bool_]]
+    fragments: FragmentErrors | None
+    cost: float
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.parts[SCHEME].energy)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of a frame."""
+        return len(self.topology.atomic_numbers)
+
+    @property
+    def n_residues(self) -> int:
+        """Number of amino acids, or of molecules if there are none."""
+        amino = sum(residue.kind == "amino" for residue in self.topology.residues)
+        return amino or len(self.topology.residues)
+
+    def residue_masks(self) -> list[NDArray[np.bool_]]:
+        """Returns which atoms each residue has, [n_atoms] each."""
+        owner = residue_of(self.topology)
+        return [owner == index for index in range(len(self.topology.residues))]
+
+
+def measure_budget(
+    frames: Sequence[Atoms],
+    *,
+    whole: FragmentCalculator,
+    fragments: FragmentCalculator,
+    model: FragmentCalculator | None = None,
+) -> Budget:
+    """Measures the errors of all frames.
+
+    Args:
+        frames: one structure in one or more conformations.
+        whole: the reference for the whole structure, scheme ``direct``.
+        fragments: the reference in place of the model, otherwise as `model`.
+        model: the assembly in question; None leaves the error of the scheme alone.
+
+    Raises:
+        ConfigError: no frames, or calculators that do not belong together.
+        TLPotError: see `FragmentCalculator.calculate`.
+    """
+    if not len(frames):
+        raise ConfigError("an error budget needs at least one structure")
+    if not whole.force_field.is_direct:
+        raise ConfigError("the reference of the whole structure must have scheme='direct'")
+    if model is not None and model.force_field.scheme != fragments.force_field.scheme:
+        raise ConfigError("the model and the reference must have the same scheme")
+    topology, scheme = whole.topology, fragments.force_field.scheme
+    found: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+    classes: list[dict[str, NDArray[np.bool_]]] = []
+    errors, cost = [], []
+    for frame in frames:
+        cut = Cut.make(topology, scheme, frame.positions)
+        classes.append(atom_classes(cut))
+        cost.append(cut.cost)
+        far, pieces = _evaluate(whole, frame), _evaluate(fragments, frame)
+        found.setdefault(SCHEME, []).append(_minus(pieces, far))
+        if model is not None:
+            own = _evaluate(model, frame)
+            found.setdefault(MODEL, []).append(_minus(own, pieces))
+            found.setdefault(TOTAL, []).append(_minus(own, far))
+            errors.append(fragment_errors(model, fragments, frame.positions))
+    parts = {
+        name: Difference(
+            energy=np.array([e for e, _ in found[name]]),
+            forces=np.array([f for _, f in found[name]]),
+        )
+        for name in (MODEL, SCHEME, TOTAL)
+        if name in found
+    }
+    nowhere = np.zeros(len(frames[0]), dtype=bool)
+    names = list(dict.fromkeys(name for one in classes for name in one))
+    return Budget(
+        topology=topology,
+        parts=parts,
+        classes={n: np.array([one.get(n, nowhere) for one in classes]) for n in names},
+        fragments=FragmentErrors.joined(errors) if errors else None,
+        cost=float(np.mean(cost)),
+    )
+
+
+def _evaluate(calculator: FragmentCalculator, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
+    calculator.calculate(frame, ("energy", "forces"))
+    return float(calculator.results["energy"]), calculator.results["forces"]
+
+
+def _minus(
+    first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]]
+) -> tuple[float, NDArray[np.float64]]:
+    return first[0] - second[0], first[1] - second[1]
