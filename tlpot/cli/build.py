@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlpot.pipeline.build.plan import Standing
-    from tlpot.pipeline.build.record import Record
+    from tlpot.pipeline.building.plan import Standing
+    from tlpot.pipeline.building.record import Record
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.config import read_yaml, with_overrides
-    from tlpot.pipeline.build import (
+    from tlpot.pipeline.building import (
         all_standings,
         build_config,
         make_blueprint,
@@ -81,14 +81,14 @@ def _started(now: Standing) -> None:
 
 
 def _ended(now: Standing, record: Record) -> None:
-    from tlpot.pipeline.build.progress import duration
+    from tlpot.pipeline.building.progress import duration
 
     if now.state != "done":
         print(f"{now.stage.name} done, {duration(record.seconds)}", flush=True)
 
 
 def _conclude(records: dict[str, Record]) -> None:
-    from tlpot.pipeline.build.outcome import error_table
+    from tlpot.pipeline.building.outcome import error_table
 
     if "report" in records:
         print("\n" + error_table(records["report"].facts["errors"]))
