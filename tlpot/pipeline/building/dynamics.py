@@ -52,7 +52,7 @@ class Moment:
 
     @property
     def total(self) -> float:
-        """eV."""
+        """Potential and kinetic energy, eV."""
         return self.potential + self.kinetic
 
 

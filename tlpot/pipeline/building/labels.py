@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +29,8 @@ from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.structures import read_atoms
 from tlpot.sampling import SamplingSettings, diversity, sample
 from tlpot.sampling.calculators import XTB, Engine
-from tlpot.sampling.ramachandran_picture import plot_ramachandran
 from tlpot.sampling.diversity import write_json as write_diversity
+from tlpot.sampling.ramachandran_picture import plot_ramachandran
 
 SAMPLES, LABELS = "samples.h5", "labels.h5"
 _DECIDED = ("budget", "model", "level", "select")
@@ -136,9 +139,10 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
         target = work.folder / SAMPLES
         # a kill between the last step of the sampling and the record
         target.unlink(missing_ok=True)
-        samples = sample(
-            fragments, target, settings, engine, executor=work.executor, progress=work.show
-        )
+        with _at_once():
+            samples = sample(
+                fragments, target, settings, engine, executor=work.executor, progress=work.show
+            )
         rows = [diversity(each) for each in samples]
         write_diversity(rows, work.folder / "diversity.json")
         plot_ramachandran(samples, work.folder / "ramachandran.png")
@@ -248,6 +252,19 @@ def as_atoms(frame: Frame) -> Atoms:
 def joined(paths: Sequence[Path]) -> Dataset:
     """Opens several files of labels as one dataset."""
     return open_dataset(list(paths))
+
+
+@contextmanager
+def _at_once() -> Iterator[None]:
+    """Lets Ctrl-C end a sampling at once: what is finished is on disk, and waiting is long."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _is_distant(atoms: Atoms) -> bool:

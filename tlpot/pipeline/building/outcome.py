@@ -108,8 +108,11 @@ def error_table(errors: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"{'test frames':44}{'frames':>7}{'E MAE':>9}{'E RMSE':>9}{'F MAE':>9}{'F RMSE':>9}"]
     for entry in errors:
         lines.append(_row(f"{entry['model']}, {entry['level']}", entry["frames"], entry["overall"]))
-        for kind, row in entry["by_kind"].items():
-            lines.append(_row(f"  {kind}", int(row["n_frames"]), row))
+        kinds = entry["by_kind"]
+        names = [kind.rpartition(".")[0] or kind for kind in kinds]  # without the hash
+        for name, (kind, row) in zip(names, kinds.items(), strict=True):
+            shown = name if names.count(name) == 1 else kind
+            lines.append(_row(f"  {shown}", int(row["n_frames"]), row))
     lines.append("energies in meV, forces in meV/Å")
     return "\n".join(lines)
 
