@@ -6,6 +6,8 @@ from pathlib import Path
 # before torch is loaded, here and in subprocesses: several test workers share the cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# what the person who runs the tests has installed is none of their business
+os.environ["TLPOT_MODELS"] = str(Path(__file__).parent / "no-models-are-installed-here")
 
 import pytest
 

@@ -34,6 +34,10 @@ class ModelFileError(TLPotError, ValueError):
     """A model file that is damaged, foreign, or written by a newer tlpot."""
 
 
+class DownloadError(TLPotError, OSError):
+    """Something that could not be had from a URL, or came incomplete."""
+
+
 class SimulationError(TLPotError, RuntimeError):
     """A simulation that blew up; what was written before stays readable."""
 

@@ -6,7 +6,7 @@ import h5py
 import pytest
 
 from tlpot.cli import main
-from tlpot.models import LIBRARY, Potential, preset, save
+from tlpot.models import LIBRARY, Potential, content_hash, preset, save
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +80,28 @@ def test_a_closed_form_transfer_from_the_command_line(data, tmp_path, capsys):
     assert len(list((tmp_path / "model.run" / "features").iterdir())) == 1
     assert main(["info", output]) == 0
     assert "+ linear on layer 1" in capsys.readouterr().out
+
+
+def test_install_from_a_place_and_use_by_name(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TLPOT_MODELS", str(tmp_path / "own"))
+    assert main(["models", "index", folder]) == 0
+    digest = content_hash(f"{folder}/silane.safetensors")
+    assert digest in capsys.readouterr().out
+    assert main(["models", "info", "silane", "--from", folder]) == 0
+    assert f"not installed: tlpot models install silane --from {folder}" in capsys.readouterr().out
+    assert main(["models", "search", "--elements", "Si", "--from", folder]) == 0
+    assert "1 of 2 models" in capsys.readouterr().out
+    assert main(["models", "install", "silane", "--from", folder, "--as", "mine"]) == 0
+    assert f"installed mine  (a)\n  {tmp_path}/own/mine.safetensors\n" in capsys.readouterr().out
+    assert main(["models", "install", "silane", "--from", folder, "--as", "mine"]) == 0
+    assert "there already" in capsys.readouterr().out
+    assert main(["models", "list", "--from", folder]) == 0
+    shown = capsys.readouterr().out
+    assert f"SHA-256 {digest[:12]}…" in shown
+    assert f"to install from {folder}\nsilane\n" in shown
+    assert main(["info", "mine", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == digest
+    assert main(["models", "info", "mine"]) == 0
+    assert f"{tmp_path}/own/mine.safetensors" in capsys.readouterr().out
+    assert main(["models", "install", "silan", "--from", folder]) == 2
+    assert "did you mean 'silane'" in capsys.readouterr().err

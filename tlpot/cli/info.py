@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("model", help="a model file, or the name of a shipped model")
+    parser.add_argument("model", help="a model file, or the name of a model")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
@@ -20,12 +20,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 
-    from tlpot.models import DeltaPotential, Ensemble, Potential, content_hash, load
+    from tlpot.models import DeltaPotential, Ensemble, Potential, content_hash, library_file, load
 
     if arguments.json:
         from tlpot.models import describe
 
-        print(json.dumps(describe(arguments.model), indent=2, ensure_ascii=False))
+        found = {"sha256": content_hash(arguments.model), **describe(arguments.model)}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return
     model = load(arguments.model, device="cpu")
     card = model.card
@@ -37,11 +38,12 @@ def run(arguments: argparse.Namespace) -> None:
         ("precision", str(model.dtype).removeprefix("torch.")),
         ("uncertainty", _uncertainty(model)),
         ("licence", card.licence),
+        ("file", library_file(arguments.model)),
         ("SHA-256", content_hash(arguments.model)),
         ("cite", card.citation or "see README.md"),
     ]
     if isinstance(model, Potential | DeltaPotential):
-        rows.insert(-3, ("parent", card.parent or "none"))
+        rows.insert(-4, ("parent", card.parent or "none"))
     for key, value in rows:
         print(f"  {key:16}{value}")
     if isinstance(model, Ensemble):

@@ -1,4 +1,4 @@
-"""`tlpot models list|info|search|rank`: what there is to transfer from."""
+"""`tlpot models list|info|search|install|index|rank`: what models there are, and where."""
 
 from __future__ import annotations
 
@@ -18,27 +18,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def action(name: str, summary: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=summary, description=summary)
 
-    listed = action("list", "models that ship with tlpot, and those of folders")
+    listed = action("list", "models that ship with tlpot, that are installed, and of other places")
     _add_folder(listed)
+    _add_place(listed)
     listed.set_defaults(do=_list)
 
     info = action("info", "print the card of a model")
-    info.add_argument("model", help="a model file, or the name of a shipped model")
+    info.add_argument("model", help="a model file, or the name of a model")
     info.add_argument("--json", action="store_true", help="print everything as JSON")
+    info.add_argument(
+        "--from", dest="place", metavar="DIR|URL",
+        help="what the index of a place says of the model, without installing it",
+    )  # fmt: skip
     info.set_defaults(do=_info)
 
     search = action("search", "models that have what is asked for")
     _add_folder(search)
+    _add_place(search)
     search.add_argument("--elements", help="symbols that the model must know: C,H,O")
     search.add_argument("--level", help="level of theory, or a part of its name")
     search.add_argument("--licence", help="licence, or a part of its name")
     search.add_argument("--max-weights", type=int, help="largest number of weights")
     search.set_defaults(do=_search)
 
+    installed = action("install", "give a model a name that works wherever a shipped one does")
+    installed.add_argument("model", help="a model file, its URL, or with --from a name")
+    installed.add_argument(
+        "--from", dest="place", metavar="DIR|URL",
+        help="where the model is: a folder, or the URL of one with an index (tlpot models index)",
+    )  # fmt: skip
+    installed.add_argument("--as", dest="name", metavar="NAME", help="what to call it here")
+    installed.add_argument("--sha256", help="hash that the file must have")
+    installed.add_argument(
+        "--force", action="store_true", help="replace another model installed under the name"
+    )
+    installed.set_defaults(do=_install)
+
+    index = action("index", "write the index of a folder that others install from")
+    index.add_argument("folder", help="the folder; the index is written into it")
+    index.set_defaults(do=_index)
+
     rank = action("rank", "errors of closed-form transfer from each model, on folds of the data")
     rank.add_argument("data", help="file with the labels")
     rank.add_argument("models", nargs="*", metavar="MODEL",
-                      help="files or shipped names; default: all that ship")  # fmt: skip
+                      help="files or names; default: all that have names")  # fmt: skip
     rank.add_argument("--level", required=True, help="level of theory of the labels")
     rank.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     _add_folder(rank)
@@ -63,6 +86,13 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from", dest="places", action="append", default=[], metavar="DIR|URL",
+        help="add what can be installed from a place; may be given several times",
+    )  # fmt: skip
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Does what was asked."""
     arguments.do(arguments)
@@ -72,12 +102,56 @@ def _list(arguments: argparse.Namespace) -> None:
     from tlpot.models import catalogue
 
     _print_entries(catalogue(arguments.folder))
+    for place, entries in _elsewhere(arguments):
+        print(f"\nto install from {place}")
+        _print_entries(entries)
+
+
+def _elsewhere(arguments: argparse.Namespace) -> list[tuple[str, list[CatalogueEntry]]]:
+    from tlpot.models import Place
+
+    return [
+        (where, [entry.as_catalogue() for entry in Place(where).entries])
+        for where in arguments.places
+    ]
 
 
 def _info(arguments: argparse.Namespace) -> None:
     from tlpot.cli import info
+    from tlpot.config import to_mapping
+    from tlpot.models import Place
 
-    info.run(arguments)
+    if arguments.place is None:
+        info.run(arguments)
+        return
+    entry = Place(arguments.place).entry(arguments.model)
+    if arguments.json:
+        print(json.dumps(to_mapping(entry), indent=2, ensure_ascii=False))
+        return
+    _print_entries([entry.as_catalogue()])
+    print(f"  {entry.kind}, {entry.size:,} bytes, SHA-256 {entry.sha256}")
+    print(f"  not installed: tlpot models install {entry.name} --from {arguments.place}")
+
+
+def _install(arguments: argparse.Namespace) -> None:
+    from tlpot.models import install
+
+    made = install(
+        arguments.model, place=arguments.place, name=arguments.name, sha256=arguments.sha256,
+        force=arguments.force, show=True,
+    )  # fmt: skip
+    done = "installed" if made.is_new else "there already, with the same content:"
+    print(f"{done} {made.name}  ({', '.join(made.levels)})")
+    print(f"  {made.path}\n  SHA-256 {made.sha256}")
+
+
+def _index(arguments: argparse.Namespace) -> None:
+    from tlpot.models import write_index
+
+    entries = write_index(arguments.folder)
+    for entry in entries:
+        print(f"{entry.name}  {entry.kind}, {entry.size:,} bytes, SHA-256 {entry.sha256}")
+    print(f"wrote the index of {len(entries)} models in {arguments.folder}")
 
 
 def _search(arguments: argparse.Namespace) -> None:
@@ -92,7 +166,14 @@ def _search(arguments: argparse.Namespace) -> None:
     entries = catalogue(arguments.folder)
     found = [entry for entry in entries if query.accepts(entry)]
     _print_entries(found)
-    print(f"{len(found)} of {len(entries)} models")
+    n_found, n_all = len(found), len(entries)
+    for place, others in _elsewhere(arguments):
+        suitable = [entry for entry in others if query.accepts(entry)]
+        if suitable:
+            print(f"\nto install from {place}")
+            _print_entries(suitable)
+        n_found, n_all = n_found + len(suitable), n_all + len(others)
+    print(f"{n_found} of {n_all} models")
 
 
 def _print_entries(entries: list[CatalogueEntry]) -> None:
@@ -103,7 +184,7 @@ def _print_entries(entries: list[CatalogueEntry]) -> None:
         print(f"{entry.source}")
         print(
             f"  {', '.join(entry.levels)}; {entry.symbols}; {entry.n_weights:,} weights; "
-            f"cutoff {entry.cutoff:g} Å; licence {entry.licence}"
+            f"cutoff {entry.cutoff:g} Å; licence {entry.licence}; SHA-256 {entry.sha256[:12]}…"
         )
         if entry.description:
             print(f"  {entry.description}")

@@ -1,4 +1,7 @@
-"""`tlpot report MODEL DATA --level L [--parent PARENT] [-o DIR] [report.key=value ...]`."""
+"""`tlpot report MODEL DATA --level L [--parent PARENT] [-o DIR] [report.key=value ...]`.
+
+With ``--structure`` or ``--data`` the report is on a force field, see `force_field_report`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tlpot.cli import force_field_report
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("model", help="a model file, or the name of a shipped model")
-    parser.add_argument("data", help="file with labels")
+    parser.add_argument(
+        "model", help="a model file or the name of a model; of a force field also a YAML file with "
+        "a model for each kind of fragment",
+    )  # fmt: skip
+    parser.add_argument("data", nargs="?", help="file with labels")
     parser.add_argument(
         "settings", nargs="*", metavar="report.key=value",
         help="settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
@@ -24,19 +32,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--split", help="split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
-    parser.add_argument("-o", "--output", help="folder for report.json, report.txt and report.png")
+    parser.add_argument("-o", "--output", help="folder for what is written")
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    force_field_report.add_force_field_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Reports."""
     import torch
 
+    from tlpot.errors import ConfigError
+
+    torch.set_num_threads(1)
+    if arguments.data is not None and "=" in arguments.data and not Path(arguments.data).exists():
+        arguments.settings = [arguments.data, *arguments.settings]  # there may be no DATA
+        arguments.data = None
+    if force_field_report.is_force_field(arguments):
+        force_field_report.run(arguments)
+        return
+    if arguments.data is None:
+        raise ConfigError(
+            "give DATA, a file with labels, for the report on a transfer; or --structure, --data "
+            "or both for the report on a force field"
+        )
+
     from tlpot.atomic_file import make_folder
     from tlpot.config import parse, with_overrides
     from tlpot.pipeline import REPORT, ReportConfig, make_report
 
-    torch.set_num_threads(1)
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
     for name in ("level", "model_level", "parent", "source", "split"):

@@ -1,5 +1,8 @@
 """Proteins from fragments: topology, schemes, assembly and the force field that they make."""
 
+from tlpot.fragments.backbone_angles import BackboneDihedrals as BackboneDihedrals
+from tlpot.fragments.backbone_angles import dihedral_angles as dihedral_angles
+from tlpot.fragments.backbone_angles import dihedrals as dihedrals
 from tlpot.fragments.calculator_model import CalculatorModel as CalculatorModel
 from tlpot.fragments.coverage import check_coverage as check_coverage
 from tlpot.fragments.export import ExportReport as ExportReport

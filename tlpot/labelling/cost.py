@@ -27,6 +27,8 @@ class LevelCost:
         cpu_seconds: median.
         gflop: median of the processor's time in floating-point operations of a matrix product
             (1e9), which does not depend on the machine.
+        total_seconds: by the clock, of all of them.
+        total_cpu_seconds: of all of them.
         each: those of each label, by the key of its geometry.
     """
 
@@ -34,6 +36,8 @@ class LevelCost:
     seconds: float
     cpu_seconds: float
     gflop: float
+    total_seconds: float
+    total_cpu_seconds: float
     each: Mapping[str, float]
 
 
@@ -65,6 +69,8 @@ def label_costs(paths: Iterable[Path]) -> dict[str, LevelCost]:
             seconds=float(np.median(table[:, COST_COLUMNS.index("seconds")])),
             cpu_seconds=float(np.median(table[:, COST_COLUMNS.index("cpu_seconds")])),
             gflop=float(np.median([_gflop(row) for row in table])),
+            total_seconds=float(table[:, COST_COLUMNS.index("seconds")].sum()),
+            total_cpu_seconds=float(table[:, COST_COLUMNS.index("cpu_seconds")].sum()),
             each=each[level],
         )
     return found

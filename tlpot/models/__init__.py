@@ -25,9 +25,14 @@ from tlpot.models.features import feature_blocks as feature_blocks
 from tlpot.models.features import pool_features as pool_features
 from tlpot.models.forest import ForestCorrection as ForestCorrection
 from tlpot.models.gaussian import GaussianCorrection as GaussianCorrection
+from tlpot.models.install import Installed as Installed
+from tlpot.models.install import install as install
 from tlpot.models.library import LIBRARY as LIBRARY
+from tlpot.models.library import installed_names as installed_names
 from tlpot.models.library import library_file as library_file
 from tlpot.models.library import library_names as library_names
+from tlpot.models.library import own_library as own_library
+from tlpot.models.library import shipped_names as shipped_names
 from tlpot.models.linear import LinearCorrection as LinearCorrection
 from tlpot.models.model_file import content_hash as content_hash
 from tlpot.models.model_file import describe as describe
@@ -36,6 +41,9 @@ from tlpot.models.model_file import load as load
 from tlpot.models.model_file import load_potential as load_potential
 from tlpot.models.model_file import save as save
 from tlpot.models.model_file import to_bytes as to_bytes
+from tlpot.models.model_index import IndexEntry as IndexEntry
+from tlpot.models.model_index import write_index as write_index
+from tlpot.models.place import Place as Place
 from tlpot.models.potential import LevelPotential as LevelPotential
 from tlpot.models.potential import Potential as Potential
 from tlpot.models.rigidity import LastLayerRigidity as LastLayerRigidity

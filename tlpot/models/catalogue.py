@@ -14,7 +14,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from tlpot.errors import ConfigError, ModelFileError, nearest
 from tlpot.levels import canonical_level
-from tlpot.models.library import SUFFIX, library_file, library_names
+from tlpot.models.library import SUFFIX, file_hash, library_file, library_names
 from tlpot.models.model_file import describe
 
 
@@ -32,6 +32,7 @@ class CatalogueEntry:
         licence: of the weights.
         description: on its card.
         trained_on: SHA-256 of the training data; empty if not stated.
+        sha256: of the file; empty if it could not be read.
         problem: why the file cannot be used; empty if it can.
     """
 
@@ -44,6 +45,7 @@ class CatalogueEntry:
     licence: str = ""
     description: str = ""
     trained_on: str = ""
+    sha256: str = ""
     problem: str = ""
 
     @property
@@ -102,23 +104,41 @@ def catalogue(
 
     Args:
         folders: whose model files to add; folders within them are not looked into.
-        sources: paths and shipped names; None means all that ship with tlpot.
+        sources: paths and names; None means all that ship with tlpot and all that are
+            installed.
 
     Raises:
-        ModelFileError: no such folder, or no model of that name. A file in a folder that
-            cannot be used is listed with its problem.
+        ModelFileError: no such folder, or no model of that name. What cannot be used is listed
+            with its problem, as are names that stand for two models if none were asked for.
     """
-    chosen = library_names() if sources is None else list(sources)
-    entries = [_entry(source, library_file(source)) for source in chosen]
+    found: dict[Path, CatalogueEntry] = {}
+    for source in library_names() if sources is None else sources:
+        try:
+            path = library_file(source)
+        except ModelFileError as error:
+            if sources is not None:
+                raise
+            found[Path(source)] = CatalogueEntry(source=source, problem=str(error))
+            continue
+        found[path.resolve()] = describe_file(path, source)
     for folder in folders:
         if not Path(folder).is_dir():
             raise ModelFileError(f"there is no folder {folder}")
-        entries += [_entry(str(path), path) for path in sorted(Path(folder).glob(f"*{SUFFIX}"))]
-    return list({library_file(entry.source).resolve(): entry for entry in entries}.values())
+        for path in sorted(Path(folder).glob(f"*{SUFFIX}")):
+            found[path.resolve()] = describe_file(path, str(path))
+    return list(found.values())
 
 
-def _entry(source: str, path: Path) -> CatalogueEntry:
+def describe_file(path: Path, source: str) -> CatalogueEntry:
+    """Returns what a model file says of itself, or why it cannot be used.
+
+    Args:
+        path: the file.
+        source: what the entry calls it.
+    """
+    digest = ""
     try:
+        digest = file_hash(path)
         metadata = describe(path)
         if "members" in metadata:
             raise ModelFileError(
@@ -141,11 +161,13 @@ def _entry(source: str, path: Path) -> CatalogueEntry:
             licence=str(card["licence"]),
             description=str(card["description"]),
             trained_on=str(card["dataset"].get("content_hash", "")),
+            sha256=digest,
         )
     except ModelFileError as error:
-        return CatalogueEntry(source=source, problem=str(error))
+        return CatalogueEntry(source=source, sha256=digest, problem=str(error))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        return CatalogueEntry(source=source, problem=f"its description is damaged: {error!r}")
+        problem = f"its description is damaged: {error!r}"
+        return CatalogueEntry(source=source, sha256=digest, problem=problem)
 
 
 def _n_weights(path: Path) -> int:

@@ -97,7 +97,8 @@ def load(
     """Reads a model: a `Potential`, or what else is kept in model files.
 
     Args:
-        source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``).
+        source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``)
+            or is installed, see `tlpot.models.install`.
         device: None means CUDA if there is one, else the CPU.
         dtype: None means as stored.
         kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.

@@ -29,6 +29,13 @@ def plot_curve(reports: Mapping[str, CurveReport], path: Path) -> None:
     Raises:
         OutputError: the file could not be written.
     """
+    figure = curve_figure(reports)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
+
+
+def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
+    """Returns the figure, one panel for each error."""
     figure = Figure(figsize=(5.4 * len(reports), 4.9), layout="constrained")
     panels = figure.subplots(1, len(reports), squeeze=False)[0]
     for axes, (quantity, report) in zip(panels, reports.items(), strict=True):
@@ -38,8 +45,7 @@ def plot_curve(reports: Mapping[str, CurveReport], path: Path) -> None:
         handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False,
         fontsize=9,
     )  # fmt: skip
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
+    return figure
 
 
 def _panel(axes: Axes, quantity: str, report: CurveReport) -> None:

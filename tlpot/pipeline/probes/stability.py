@@ -36,7 +36,7 @@ LARGEST = 60
 """Atoms of the largest molecule that is simulated."""
 _BONDED = 1.25
 """Times the sum of the covalent radii."""
-_BROKEN = 1.6
+BROKEN = 1.6
 """Times the first length of the bond."""
 
 
@@ -203,7 +203,7 @@ def probe_stability(
         )
         name, ratio = bonds.longest(atoms)
         stretch = max(stretch, ratio)
-        if ratio > _BROKEN:
+        if ratio > BROKEN:
             broken = f"step {step}: bond {name} is {ratio:.2f} times its first length"
             break
     return Stability(

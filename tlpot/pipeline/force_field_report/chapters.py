@@ -1,0 +1,194 @@
+"""The sections of the page about the model: data, errors, learning curve, assembly."""
+
+from __future__ import annotations
+
+from html import escape
+
+from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
+from tlpot.pipeline.assembly.budget_picture import budget_figure
+from tlpot.pipeline.assembly.budget_report import KCAL, BudgetReport
+from tlpot.pipeline.curve_picture import curve_figure
+from tlpot.pipeline.curve_record import Curve, unit_of
+from tlpot.pipeline.curve_report import analyse
+from tlpot.pipeline.force_field_report.data_used import DataRow
+from tlpot.pipeline.force_field_report.kind_errors import KindErrors, Stage
+from tlpot.pipeline.force_field_report.markup import number, paragraph, picture, table
+from tlpot.pipeline.force_field_report.pictures import parity_figure
+
+_CURVES = ("energy_per_atom_mae", "forces_mae", "energy_per_atom_rmse", "forces_rmse")
+_KINDS = 15
+
+
+def data_chapter(rows: tuple[DataRow, ...]) -> str:
+    """Labels by kind of fragment and level."""
+    levels = list(dict.fromkeys(row.level for row in rows))
+    text = paragraph(
+        "Labelled fragments by kind and level of theory. The energy range is the highest less the "
+        "lowest energy within a kind; the number of frames from each source is in parentheses."
+    )
+    for level in levels:
+        own = [row for row in rows if row.level == level]
+        cells = [
+            (
+                row.kind, str(row.n_atoms), f"{row.n_energies:,}", f"{row.n_forces:,}",
+                number(row.energy_range), number(row.force_rms), row.source,
+            )
+            for row in own
+        ]  # fmt: skip
+        energies, forces = (sum(getattr(r, n) for r in own) for n in ("n_energies", "n_forces"))
+        cells.append(
+            (f"{len(own)} kinds", "", f"{energies:,}", f"{forces:,}", "", "", "")
+        )  # fmt: skip
+        text += f"<h3>{escape(level)}</h3>\n" + table(
+            [
+                ("fragment", ""), ("atoms", "with caps"), ("energies", ""), ("forces", "frames"),
+                ("energy range", "eV"), ("force RMS", "eV/Å"), ("source", ""),
+            ],
+            cells, last=True, more_words=(6,),
+        )  # fmt: skip
+    return text
+
+
+def error_chapter(stages: tuple[Stage, ...]) -> str:
+    """Errors on fragments, one table for each level of the labels."""
+    text = paragraph(
+        "Model against label on single fragments, caps included. Energies per atom. “Relative” "
+        "errors are of energies less the mean error of their kind, which is what conformers and "
+        "barriers depend on; total energies are compared only where model and label are of one "
+        "level, since different levels have different zeros. “All” is holistic: over all "
+        "fragments and all force components together."
+    )
+    for level in dict.fromkeys(stage.label_level for stage in stages):
+        own = [stage for stage in stages if stage.label_level == level]
+        text += f"<h3>Labels at {escape(level)}</h3>\n" + _error_table(own)
+        for stage in own:
+            e, f = stage.total.relative_rmse / KCAL, stage.total.force_rmse / KCAL
+            words = (
+                f"{stage.title} ({stage.model} at {stage.model_level}, {stage.part}): relative "
+                f"energy RMSE {number(e)} kcal/mol/atom, force RMSE {number(f)} kcal/mol/Å"
+            )
+            if stage.same_zero:
+                words += f"; energy RMSE {number(stage.total.energy_rmse / KCAL)} kcal/mol/atom"
+            text += paragraph(words + ".", "note")
+    return text + picture(
+        parity_figure(stages),
+        "Model against label. Upper: energies per atom, each less its mean for the kind. Lower: "
+        "force components. The line is perfect agreement; where there are many points the colour "
+        "counts them.",
+    )
+
+
+def _error_table(stages: list[Stage]) -> str:
+    columns, groups = [("fragment", ""), ("frames", ""), ("atoms", "")], [("", 3)]
+    for stage in stages:
+        own = _columns(stage)
+        columns += [(name, unit) for name, unit, _ in own]
+        groups.append((f"{stage.title}: {stage.model_level}", len(own)))
+    rows = []
+    for per_stage in zip(*((*s.rows, s.total) for s in stages), strict=True):
+        first: KindErrors = per_stage[0]
+        row = [first.kind, f"{first.n_frames:,}", number(first.n_atoms)]
+        for stage, errors in zip(stages, per_stage, strict=True):
+            row += [number(getattr(errors, key)) for _, _, key in _columns(stage)]
+        rows.append(row)
+    return table(columns, rows, last=True, groups=groups)
+
+
+def _columns(stage: Stage) -> list[tuple[str, str, str]]:
+    found = [
+        ("E RMSE", "relative, meV/atom", "relative_rmse"),
+        ("E MAE", "relative, meV/atom", "relative_mae"),
+        ("F RMSE", "meV/Å", "force_rmse"),
+        ("F MAE", "meV/Å", "force_mae"),
+    ]
+    return [("E RMSE", "meV/atom", "energy_rmse"), *found] if stage.same_zero else found
+
+
+def curve_chapter(curve: Curve) -> str:
+    """Errors against the number of labels."""
+    quantities = [name for name in _CURVES if name in curve.quantities()][:2]
+    reports = {name: analyse(curve, name) for name in quantities}
+    sizes = sorted({point.size for series in curve.series for point in series.points})
+    text = paragraph(
+        f"Errors on {curve.n_test:,} test frames after training with {curve.level} labels of "
+        "fragments; the mean over repeats. Lines are fitted laws with their bands."
+    )
+    for name in quantities:
+        rows = []
+        for series in curve.series:
+            means = {m.sizes[0]: sum(m.errors) / len(m.errors) for m in series.measured(name)}
+            rows.append([series.label, *(number(means.get(n, float("nan"))) for n in sizes)])
+        kind, error = name.rsplit("_", 1)
+        text += f"<h3>{escape(kind.replace('_', ' '))} {error.upper()} ({unit_of(name)})</h3>\n"
+        text += table([("strategy", ""), *((f"{n:,}", "labels") for n in sizes)], rows)
+    return text + picture(curve_figure(reports), "Error against the number of labels.")
+
+
+def assembly_chapter(budgets: tuple[BudgetReport, ...]) -> str:
+    """The three parts of the error of an assembled structure."""
+    text = paragraph(
+        "What is wrong when a whole structure is put together from fragments, in three "
+        "differences: the model against the reference on the same assembly of fragments, this "
+        "assembly of reference fragments against the reference for the whole structure, and the "
+        "model's assembly against the whole. The first two add up to the third, signs and all; "
+        "their absolute values do not."
+    )
+    for budget in budgets:
+        text += f"<h3>{escape(budget.structure)}</h3>\n" + _budget(budget)
+    return text
+
+
+def _budget(report: BudgetReport) -> str:
+    budget = report.budget
+    frames = "1 frame" if budget.n_frames == 1 else f"{budget.n_frames} frames"
+    text = paragraph(
+        f"{frames} of {budget.n_atoms} atoms in {budget.n_residues} residues; scheme "
+        f"{report.scheme}, {budget.cost:.1f} atoms evaluated per atom; model "
+        f"{report.model or 'none'}; “QM” is {report.reference}."
+    )
+    rows = []
+    for name in (n for n in (MODEL, SCHEME, TOTAL) if n in budget.parts):
+        e, f = report.energies(name), report.forces(name)
+        rows.append(
+            (
+                name, number(e["mean"], sign=True), number(e["mae"]), number(e["mae_per_atom"]),
+                number(e["mae_per_atom"] / KCAL), number(e.get("relative_mae", float("nan"))),
+                number(f["mae"]), number(f["rmse"]), number(f["rmse"] / KCAL), number(f["max"]),
+            )
+        )  # fmt: skip
+    text += table(
+        [
+            ("difference", ""), ("mean", "meV"), ("MAE", "meV"), ("MAE", "meV/atom"),
+            ("MAE", "kcal/mol/atom"), ("relative MAE", "meV"), ("MAE", "meV/Å"),
+            ("RMSE", "meV/Å"), ("RMSE", "kcal/mol/Å"), ("largest", "meV/Å"),
+        ],
+        rows, groups=[("", 1), ("energy", 5), ("force components", 4)],
+    )  # fmt: skip
+    if budget.n_frames == 1:
+        text += paragraph("Relative errors need more than one frame.", "note")
+    if budget.fragments is not None:
+        kinds = budget.fragments.by_kind()
+        shown = list(kinds.items())[:_KINDS]
+        text += paragraph(
+            f"{MODEL} on the {len(budget.fragments.names)} single fragments, caps included, the "
+            "largest force error first"
+            + (f" ({len(shown)} of {len(kinds)} kinds; all are in the JSON file)."
+               if len(shown) < len(kinds) else "."),
+        ) + table(
+            [
+                ("fragment", ""), ("number", ""), ("atoms", ""), ("mean E error", "meV"),
+                ("scatter", "meV"), ("F MAE", "meV/Å"), ("F RMSE", "meV/Å"), ("largest", "meV/Å"),
+            ],
+            [
+                (
+                    name, str(row["n"]), str(row["atoms"]), number(row["energy_mean"], sign=True),
+                    number(row["energy_std"]), number(row["force_mae"]),
+                    number(row["force_rmse"]), number(row["force_max"]),
+                )
+                for name, row in shown
+            ],
+        )  # fmt: skip
+    return text + picture(
+        budget_figure(report), f"Error budget of {report.structure}; forces by residue and by "
+        "class of atom, their distribution, and energies.",
+    )  # fmt: skip

@@ -1,0 +1,189 @@
+"""Short dynamics with a calculator: what moves, how the energy stays, and what breaks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from tlpot.errors import GeometryError
+from tlpot.fragments import Topology
+from tlpot.interfaces.md import energy_drift
+from tlpot.interfaces.md_dynamics import (
+    degrees_of_freedom,
+    draw_velocities,
+    make_dynamics,
+    rigid_motions,
+    temperature,
+)
+from tlpot.interfaces.md_record import Sample
+from tlpot.interfaces.md_settings import MDSettings
+from tlpot.pipeline.probes.stability import BROKEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """What a run gave.
+
+    Attributes:
+        structure: name of the structure.
+        calculator: name of what computed the forces.
+        settings: what was asked for.
+        n_atoms: of the structure.
+        samples: every ``log_every`` steps, the start and the last step included.
+        positions: of the samples, [n_samples, n_atoms, 3], Å.
+        stretch: longest bond relative to its first length.
+        broken: what broke, in words; empty if nothing did.
+        seconds_per_step: by the clock.
+    """
+
+    structure: str
+    calculator: str
+    settings: MDSettings
+    n_atoms: int
+    samples: tuple[Sample, ...]
+    positions: NDArray[np.float64]
+    stretch: float
+    broken: str
+    seconds_per_step: float
+
+    @property
+    def picoseconds(self) -> float:
+        """Simulated time."""
+        return 1e-3 * self.samples[-1].time
+
+    @property
+    def drift(self) -> float:
+        """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
+        return energy_drift(self.samples, self.n_atoms)
+
+    @property
+    def deviations(self) -> NDArray[np.float64]:
+        """Total energy relative to the start, [n_samples], meV/atom."""
+        total = np.array([s.total for s in self.samples])
+        found: NDArray[np.float64] = 1e3 * (total - total[0]) / self.n_atoms
+        return found
+
+    @property
+    def kelvin(self) -> tuple[float, float]:
+        """Mean and standard deviation of the temperature in the second half, K."""
+        values = np.array([s.temperature for s in self.samples])[len(self.samples) // 2 :]
+        return float(values.mean()), float(values.std())
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers with the samples; what is not defined is null."""
+        drift = self.drift if self.settings.ensemble == "nve" else float("nan")
+        return {
+            "structure": self.structure,
+            "calculator": self.calculator,
+            "ensemble": self.settings.ensemble,
+            "temperature_asked_K": self.settings.temperature,
+            "friction_per_ps": self.settings.friction,
+            "timestep_fs": self.settings.timestep,
+            "seed": self.settings.seed,
+            "steps_asked": self.settings.steps,
+            "steps": self.samples[-1].step,
+            "n_atoms": self.n_atoms,
+            "drift_meV_per_atom_per_ps": drift if np.isfinite(drift) else None,
+            "temperature_mean_K": self.kelvin[0],
+            "temperature_std_K": self.kelvin[1],
+            "longest_bond_ratio": self.stretch,
+            "broken": self.broken or None,
+            "seconds_per_step": self.seconds_per_step,
+            "time_fs": [s.time for s in self.samples],
+            "total_energy_eV": [s.total for s in self.samples],
+            "temperature_K": [s.temperature for s in self.samples],
+        }
+
+
+def simulate(
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: MDSettings,
+    topology: Topology,
+    *,
+    structure: str,
+    name: str,
+    on_step: Callable[[], object] | None = None,
+) -> Motion:
+    """Runs dynamics until a bond breaks or the steps are done.
+
+    Args:
+        atoms: the start; it is copied, and velocities are drawn.
+        calculator: of the forces.
+        settings: of the run.
+        topology: of the structure; its bonds are watched.
+        structure: name of the structure.
+        name: of the calculator.
+        on_step: called after each step.
+
+    Raises:
+        TLPotError: the calculator refuses the structure as it is at the start.
+    """
+    moving = atoms.copy()
+    moving.calc = calculator
+    rng = np.random.default_rng(settings.seed)
+    rigid = rigid_motions(moving, settings)
+    draw_velocities(moving, settings, rigid, rng)
+    n_degrees = degrees_of_freedom(moving, rigid)
+    if settings.ensemble == "nve" and settings.temperature > 0:
+        # a few atoms have a temperature by chance; every seed shall be as hard a test
+        kelvin = temperature(moving, n_degrees)
+        moving.set_momenta(moving.get_momenta() * np.sqrt(settings.temperature / kelvin))
+    bonds = topology.bonds
+    first = _lengths(moving.positions, bonds)
+    moving.get_potential_energy()  # what the calculator refuses now is no explosion
+    samples, frames, stretch, broken = [], [], 1.0, ""
+    started, n_steps = time.perf_counter(), 0
+    run = make_dynamics(moving, settings, rng).irun(settings.steps)
+    for step in range(settings.steps + 1):
+        try:
+            next(run)
+        except GeometryError as error:
+            broken = f"step {step}: {error}"
+            break
+        total = float(moving.get_total_energy())
+        if not (np.isfinite(total) and np.isfinite(moving.positions).all()):
+            broken = f"step {step}: energy or positions are not finite"
+            break
+        n_steps = step
+        ratios = _lengths(moving.positions, bonds) / first
+        worst = int(ratios.argmax()) if len(ratios) else 0
+        stretch = max(stretch, float(ratios.max(initial=1.0)))
+        if stretch > BROKEN:
+            i, j = bonds[worst]
+            pair = f"{moving.symbols[i]}{i}-{moving.symbols[j]}{j}"
+            broken = f"step {step}: bond {pair} is {stretch:.2f} times its first length"
+        if step % settings.log_every == 0 or step == settings.steps or broken:
+            potential = float(moving.get_potential_energy())
+            kelvin = temperature(moving, n_degrees)
+            samples.append(Sample(step, step * settings.timestep, total, potential, kelvin))
+            frames.append(moving.positions.copy())
+        if broken:
+            break
+        if on_step is not None and step:
+            on_step()
+    return Motion(
+        structure=structure,
+        calculator=name,
+        settings=settings,
+        n_atoms=len(moving),
+        samples=tuple(samples),
+        positions=np.array(frames),
+        stretch=stretch,
+        broken=broken,
+        seconds_per_step=(time.perf_counter() - started) / max(n_steps, 1),
+    )
+
+
+def _lengths(positions: NDArray[np.float64], bonds: NDArray[np.int64]) -> NDArray[np.float64]:
+    lengths: NDArray[np.float64] = np.linalg.norm(
+        positions[bonds[:, 0]] - positions[bonds[:, 1]], axis=1
+    )
+    return lengths
