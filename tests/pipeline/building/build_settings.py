@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tlpot.pipeline.building import build_config, make_blueprint, run_stages
+from tlpot.pipeline.building import build_config, make_blueprint, run_stages, up_to
 
 EPOCHS = {"pretrain": 3, "finetune": 2}
 SETTINGS = {
@@ -70,13 +70,13 @@ def counts(log):
     return Counter(path.read_text().split()) if path.exists() else Counter()
 
 
-def build(given, **options):
+def build(given, until=None, **options):
     """Builds, and returns which stages were worked on, and the records."""
     blueprint = make_blueprint(build_config(given))
     worked = []
     torch.set_num_threads(1)
     records = run_stages(
-        blueprint.stages,
+        up_to(blueprint.stages, until),
         blueprint.config.output,
         show=False,
         device="cpu",

@@ -84,15 +84,21 @@ def test_nothing_is_done_twice(resumed):
 
 def test_the_report_says_what_was_made(resumed):
     folder, _, records, _ = resumed
-    report = json.loads((folder / "report" / "report.json").read_text())
-    assert [(e["model"], e["level"]) for e in report["errors"]] == [
-        ("pretrained", "gfn1-xtb"), ("force field", "gfn2-xtb"), ("force field", "gfn1-xtb"),
-    ]  # fmt: skip
-    assert report["stages"]["high"]["facts"]["gfn2-xtb"]["labels"] == 20
+    report = json.loads((folder / "report" / "force_field.json").read_text())
+    assert [(e["title"], e["model_level"], e["label_level"]) for e in report["errors"]] == [
+        ("pretrained", "gfn1-xtb", "gfn1-xtb"),
+        ("before transfer", "gfn1-xtb", "gfn2-xtb"),
+        ("after transfer", "gfn2-xtb", "gfn2-xtb"),
+        ("after transfer, low head", "gfn1-xtb", "gfn1-xtb"),
+    ]
+    assert "<html" in (folder / "report" / "force_field.html").read_text()
+    labels = {row["level"]: row["n_energies"] for row in report["data"]}
+    assert labels == {"gfn1-xtb": 22 + 2 + 2, "gfn2-xtb": 20 + 2}  # with the cut and the round's
+    assert records["high"].facts["gfn2-xtb"]["labels"] == 20
     assert records["round-1-explore"].facts["chosen"] == 2
-    budget = report["tests"]["ACE-G-NME"]["budget"]["parts"]
+    parts = report["assembly"][0]["parts"]
     whole, model, scheme = (
-        budget[name]["energy_by_frame"][0]
+        parts[name]["energy_by_frame"][0]
         for name in ("model − whole QM", "model − fragment QM", "fragment QM − whole QM")
     )
     assert whole == pytest.approx(model + scheme)
@@ -116,20 +122,22 @@ def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     more = settings(folder, high={"engine": "gfn2-xtb", "budget": 21}, active={"rounds": 0})
     undo = watch(log)
     try:
-        worked, _ = build(more)
+        worked, _ = build(more, until="assemble")
     finally:
         undo()
-    assert worked == ["select", "high", "finetune", "assemble", "report"]
+    assert worked == ["select", "high", "finetune", "assemble"]
     # one new label, and those of the error budget at other geometries
     assert counts(log)["label"] <= 1 + 2
-    worked, _ = build({**more, "assemble": {**more["assemble"], "seed": 1}})
-    assert worked == ["assemble", "report"]
+    worked, _ = build({**more, "assemble": {**more["assemble"], "seed": 1}}, until="assemble")
+    assert worked == ["assemble"]
 
 
 def test_a_file_that_was_changed_is_made_again(resumed):
     folder = resumed[0]
     given = settings(folder)
-    build(given)
+    build(given, until="high")
     chosen = folder / "select" / "chosen.json"
     chosen.write_text(chosen.read_text() + " ")
-    assert build(given)[0] == ["select"]  # it comes out as it was, so nothing else is touched
+    assert build(given, until="high")[0] == [
+        "select"
+    ]  # it comes out as it was, so nothing else is touched

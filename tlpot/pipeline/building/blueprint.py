@@ -96,7 +96,9 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     tuned = stages[-1].name
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
     stages.append(assemble_stage(config.assemble, assembly, targets, reference, tuned))
-    stages.append(report_stage(config, low.name, high.name, tuned, tuple(rounds)))
+    stages.append(
+        report_stage(config, low.name, high.name, assembly, targets, reference, tuned, rounds)
+    )
     return Blueprint(
         config=config,
         targets=tuple(targets),

@@ -126,7 +126,8 @@ class AssembleSettings:
         timestep: fs.
         interval: steps between two frames.
         reference: level of theory that whole structures and their fragments are computed at for
-            the error budget: ``high``, ``low`` or ``none``.
+            the error budget: ``high``, ``low`` (then it is about the cheap level of the model,
+            in one layer) or ``none``.
         frames: geometries of the error budget: the relaxed structure and frames of the dynamics.
         seed: of velocities and noise.
     """

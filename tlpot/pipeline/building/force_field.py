@@ -58,4 +58,9 @@ class Assembly:
 
     def low_file(self, model: Path, pretrained: Path) -> Path:
         """Returns the file that has the cheap level: the model itself, if it kept it."""
-        return model if self.low in load(model, device="cpu").levels else pretrained
+        return model if self.low in self.levels(model) else pretrained
+
+    @staticmethod
+    def levels(model: Path) -> tuple[str, ...]:
+        """Returns the levels of theory of a model file."""
+        return tuple(load(model, device="cpu").levels)

@@ -8,32 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from tlpot.atomic_file import atomic_file
 from tlpot.config import to_mapping
-from tlpot.fragments.prepared import Prepared
 from tlpot.interfaces import FragmentCalculator
 from tlpot.interfaces.md_settings import MDSettings
-from tlpot.labelling import label
-from tlpot.pipeline.assembly import BudgetReport, measure_budget
 from tlpot.pipeline.building.config import AssembleSettings
 from tlpot.pipeline.building.dynamics import Trajectory, relaxed, run_dynamics
+from tlpot.pipeline.building.error_budget import FRAMES, error_budget, label_reference
 from tlpot.pipeline.building.force_field import Assembly
-from tlpot.pipeline.building.known_labels import KnownLabels
 from tlpot.pipeline.building.labels import Level
 from tlpot.pipeline.building.record import write_json
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
-from tlpot.pipeline.building.structures import Target, scheme_of
+from tlpot.pipeline.building.structures import Target, write_atoms
 from tlpot.pipeline.building.training import MODEL, UNCERTAIN
-from tlpot.sampling.bonds import Molecule, backbone_dihedrals
 
 FORCE_FIELD, LOW, SNIPPET, TESTS = (
-    "model.safetensors",
-    "low.safetensors",
-    "calculator.py",
-    "tests.json",
-)
+    "model.safetensors", "low.safetensors", "calculator.py", "tests.json",
+)  # fmt: skip
 
 
 def assemble_stage(
@@ -60,27 +53,37 @@ def assemble_stage(
         model = work.folder / FORCE_FIELD
         _copy(source, model)
         outputs = [FORCE_FIELD, SNIPPET, TESTS]
-        two_files = assembly.low is not None and assembly.low_file(source, pretrained) != source
+        two_files = assembly.low is not None and assembly.low not in assembly.levels(model)
         if two_files:
             _copy(pretrained, work.folder / LOW)
             outputs.append(LOW)
         text = snippet(assembly, model, work.folder / LOW if two_files else model)
         with atomic_file(work.folder / SNIPPET) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        facts = {
-            target.name: _tested(work, settings, assembly, target, reference, model, pretrained)
-            for target in targets
-        }
-        write_json(work.folder / TESTS, facts)
+        found = {}
+        for target in targets:
+            runs, start = trajectories(work, settings, assembly, target)
+            found[target.name] = {name: _summary(run, len(start)) for name, run in runs.items()}
+            folder = work.folder / target.name
+            write_atoms(_spread_out(start, runs["langevin"], settings.frames), folder / FRAMES)
+            if reference is not None:
+                label_reference(work, folder, assembly, target, reference)
+                budget = error_budget(
+                    folder, assembly, target, reference, model, pretrained, name=work.root.name,
+                    device=work.device,
+                )  # fmt: skip
+                with atomic_file(folder / "budget.txt") as temporary:
+                    temporary.write_text(budget.text(), encoding="utf-8")
+                found[target.name]["budget"] = budget.as_json()
+        write_json(work.folder / TESTS, found)
         return Made(outputs=tuple(outputs), facts={"snippet": text})
 
-    own = to_mapping(settings)
     return Stage(
         name="assemble",
         summary=f"the force field, {settings.steps} steps of dynamics"
         + ("" if reference is None else f", error budget at {reference.name}"),
         settings={
-            "assemble": own,
+            "assemble": to_mapping(settings),
             "scheme": to_mapping(assembly.scheme),
             "level": assembly.high,
             "low": assembly.low,
@@ -108,118 +111,50 @@ def snippet(assembly: Assembly, model: Path, low: Path) -> str:
     )
 
 
-def _tested(
-    work: Workplace,
-    settings: AssembleSettings,
-    assembly: Assembly,
-    target: Target,
-    reference: Level | None,
-    model: Path,
-    pretrained: Path,
-) -> dict[str, Any]:
-    folder = work.folder / target.name
+def dynamics_settings(settings: AssembleSettings, ensemble: Any) -> MDSettings:
+    """Returns the settings of a test run."""
+    return MDSettings(
+        ensemble=ensemble, temperature=settings.temperature, timestep=settings.timestep,
+        steps=settings.steps, log_every=settings.interval, seed=settings.seed,
+    )  # fmt: skip
 
-    def calculator(skin: float = 0.3) -> FragmentCalculator:
-        return assembly.calculator(target, model, pretrained, device=work.device, skin=skin)
+
+def trajectories(
+    work: Workplace, settings: AssembleSettings, assembly: Assembly, target: Target
+) -> tuple[dict[str, Trajectory], Atoms]:
+    """Returns the test runs of a structure, and where they start; what is done is read.
+
+    The run at constant energy goes on where the thermostat left off.
+    """
+    folder = work.root / "assemble" / target.name
+    model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
+
+    def calculator() -> FragmentCalculator:
+        return assembly.calculator(target, model, pretrained, device=work.device)
 
     start = relaxed(folder, target.frames[0], calculator)
-    shared: dict[str, Any] = {
-        "temperature": settings.temperature, "timestep": settings.timestep,
-        "steps": settings.steps, "log_every": settings.interval, "seed": settings.seed,
-    }  # fmt: skip
     rest: dict[str, Any] = {"stop": work.stop, "show": work.show}
-    heat = MDSettings(ensemble="langevin", **shared)
     warm = run_dynamics(
-        folder / "langevin", start, calculator, heat, name=f"{target.name} {heat.ensemble}", **rest
-    )
-    found: dict[str, Any] = {"n_atoms": len(start), "langevin": _summary(warm, start)}
-    found["ramachandran"] = _angles(start, warm)
+        folder / "langevin", start, calculator, dynamics_settings(settings, "langevin"),
+        name=f"{target.name} langevin", **rest,
+    )  # fmt: skip
+    found = {"langevin": warm}
     if not warm.ended:
         last = start.copy()
         last.set_positions(warm.moments[-1].positions)
-        free = MDSettings(ensemble="nve", **shared)
-        cold = run_dynamics(
-            folder / "nve", last, calculator, free, momenta=warm.moments[-1].momenta,
-            name=f"{target.name} {free.ensemble}", **rest,
+        found["nve"] = run_dynamics(
+            folder / "nve", last, calculator, dynamics_settings(settings, "nve"),
+            momenta=warm.moments[-1].momenta, name=f"{target.name} nve", **rest,
         )  # fmt: skip
-        found["nve"] = _summary(cold, start)
-    frames = _spread_out(start, warm, settings.frames)
-    calculator_ = calculator(skin=0.0)
-    energies = []
-    for frame in frames:
-        calculator_.calculate(frame, ("energy", "forces"))
-        energies.append(float(calculator_.results["energy"]))
-    found["energies"] = energies
-    if reference is not None:
-        report = _budget(work, folder, assembly, target, reference, frames, calculator_)
-        with atomic_file(folder / "budget.txt") as temporary:
-            temporary.write_text(report.text(), encoding="utf-8")
-        found["budget"] = report.as_json()
-    return found
+    return found, start
 
 
-def _budget(
-    work: Workplace,
-    folder: Path,
-    assembly: Assembly,
-    target: Target,
-    reference: Level,
-    frames: Sequence[Atoms],
-    model: FragmentCalculator,
-) -> BudgetReport:
-    """The error budget; references are labels like any other, and computed once."""
-    scheme = scheme_of(assembly.scheme)
-    todo: list[Atoms] = list(frames)
-    prepared = Prepared(target.topology, scheme, skin=0.0)
-    for frame in frames:
-        for fragment in prepared.partition(frame.positions).batch.assembly.fragments:
-            todo.append(fragment.atoms(frame.positions))
-    path = folder / "reference.h5"
-    report = label(
-        todo, reference.spec, path, executor=work.executor, in_flight=work.in_flight, threads=1,
-        stop=work.stop, show=work.show,
-    )  # fmt: skip
-    if work.stop() and report.n_left:
-        raise KeyboardInterrupt
-    known = KnownLabels.read(path, reference.name)
-    options: dict[str, Any] = {"topology": target.topology, "device": "cpu", "skin": 0.0}
-    whole = FragmentCalculator(frames[0], known.calculator(), "direct", **options)
-    layers: dict[str, Any] = {}
-    if assembly.low is not None:
-        file = assembly.low_file(work.folder / FORCE_FIELD, work.of("pretrain", MODEL))
-        layers = {"low": str(file), "low_level": assembly.low}
-    pieces = FragmentCalculator(frames[0], known.calculator(), scheme, **layers, **options)
-    return BudgetReport(
-        budget=measure_budget(frames, whole=whole, fragments=pieces, model=model),
-        structure=target.name,
-        scheme=scheme.name + ("" if assembly.low is None else f", two layers ({assembly.low})"),
-        model=work.root.name,
-        reference=reference.name,
-    )
-
-
-def _summary(trajectory: Trajectory, atoms: Atoms) -> dict[str, Any]:
-    kinetic = np.array([moment.kinetic for moment in trajectory.moments])
+def _summary(trajectory: Trajectory, n_atoms: int) -> dict[str, Any]:
     return {
         "picoseconds": trajectory.picoseconds,
         "ended": trajectory.ended,
-        "drift": trajectory.drift(len(atoms)),
-        "temperature": float(2.0 * kinetic.mean() / (3 * len(atoms) * units.kB)),
-        "potential": [moment.potential for moment in trajectory.moments],
-        "total": [moment.total for moment in trajectory.moments],
+        "drift": trajectory.drift(n_atoms),
     }
-
-
-def _angles(atoms: Atoms, trajectory: Trajectory) -> list[list[float]]:
-    """φ and ψ of all residues and frames, degrees."""
-    frame, found = atoms.copy(), []
-    pairs = backbone_dihedrals(Molecule(atoms))
-    for moment in trajectory.moments:
-        frame.set_positions(moment.positions)
-        for phi, psi in pairs:
-            angles = np.array([frame.get_dihedral(*phi), frame.get_dihedral(*psi)])
-            found.append(((angles + 180.0) % 360.0 - 180.0).round(2).tolist())
-    return found
 
 
 def _spread_out(start: Atoms, trajectory: Trajectory, count: int) -> list[Atoms]:
@@ -230,7 +165,7 @@ def _spread_out(start: Atoms, trajectory: Trajectory, count: int) -> list[Atoms]
         frame = start.copy()
         frame.set_positions(trajectory.moments[k].positions)
         frames.append(frame)
-    return frames
+    return frames or [start]
 
 
 def _copy(source: Path, target: Path) -> None:
