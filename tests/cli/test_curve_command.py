@@ -138,3 +138,9 @@ def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[dask\]"), workers(1, "local"):
         pass
+
+
+def test_ensembles_want_the_models(tmp_path, capsys):
+    assert command(tmp_path / "c", "--ensembles") == 2
+    assert "add --keep-models" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()

@@ -56,6 +56,8 @@ def test_an_ensemble_is_made_calibrated_and_evaluated(folder, members, tmp_path,
     model = load(scaled, device="cpu")
     assert isinstance(model, Ensemble)
     assert model.at(DFT).calibration.factor == found["factor"]
+    assert model.at(DFT).calibration.force_factor == found["force_factor"] != found["factor"]
+    assert found["n_force_frames"] == 60
     assert model.card.metrics["uncertainty"][DFT]["n_frames"] == 60
     assert main(["info", scaled]) == 0
     out = capsys.readouterr().out
@@ -86,6 +88,20 @@ def test_a_single_model_gets_a_last_layer_uncertainty(folder, members, tmp_path,
     second = tmp_path / "second.safetensors"
     assert main([*calibrated(folder, "calibrate", str(output)), "-o", str(second)]) == 0
     assert second.read_bytes() == output.read_bytes()
+    calibration = load(output, device="cpu").at(DFT).calibration
+    assert calibration.force_factor == calibration.factor
+
+
+def test_the_forces_of_a_last_layer_are_calibrated_on_demand(folder, members, tmp_path, capsys):
+    small = folder / "small.json"
+    dataset = open_dataset([DATA], level=DFT)
+    make_split(dataset, by="random", validation=12, test=0, seed=0).save(small)
+    output = tmp_path / "model.safetensors"
+    command = ["calibrate", members[0], DATA, "--level", DFT, "--split", str(small)]
+    assert main([*command, "--device", "cpu", "--forces", "-o", str(output)]) == 0
+    assert "one component of each of 12 frames" in capsys.readouterr().out
+    calibration = load(output, device="cpu").at(DFT).calibration
+    assert calibration.n_force_frames == 12
 
 
 def refused(capsys, arguments, *messages):
@@ -102,6 +118,16 @@ def test_mistakes_are_refused(folder, members, tmp_path, capsys):
     refused(capsys, ["ensemble", *members, "-o", members[0]], "is one of the members")
     refused(capsys, ["ensemble", *members, *output, "--plot", "x.png"], "--plot does not apply")
     refused(capsys, ["ensemble", *members, *output, "--level", "mp2"], "no level 'mp2'")
+    plain = str(tmp_path / "plain.safetensors")
+    assert main(["ensemble", *members, "-o", plain, "--device", "cpu"]) == 0
+    refused(
+        capsys, [*calibrated(folder, "calibrate", plain), *output[:2], "--forces"],
+        "does not apply to an ensemble",
+    )  # fmt: skip
+    refused(
+        capsys, ["calibrate", members[0], DATA, "--level", "ccsd(t)/cbs(dt)", "--forces", *output],
+        "no level",
+    )  # fmt: skip
     refused(
         capsys, ["calibrate", members[0], DATA, "--level", DFT, *output],
         "give the split of its training",

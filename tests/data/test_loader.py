@@ -39,6 +39,32 @@ def test_every_frame_once_and_another_order_every_epoch(dataset):
     assert flat(make(dataset, shuffle=False, indices=[5, 3, 30]).plan(9)) == [5, 3, 30]
 
 
+def test_other_frames_take_turns(dataset):
+    loader = make(dataset, indices=[0, 1, 2], others=range(3, 13), n_others=4)
+    parts = [flat(loader.plan(epoch)) for epoch in range(5)]
+    assert all(len(part) == 7 and set(part) >= {0, 1, 2} for part in parts)
+    turns = [[k for k in part if k > 2] for part in parts]
+    # ten frames by fours: two rounds in five epochs, the first ends within the third
+    assert len({*turns[0], *turns[1]}) == 8
+    assert {*turns[0], *turns[1], *turns[2]} == set(range(3, 13))
+    assert sorted(np.concatenate(turns)) == sorted([*range(3, 13)] * 2)
+    again = make(dataset, indices=[0, 1, 2], others=range(3, 13), n_others=4)
+    assert flat(again.plan(4)) == flat(loader.plan(4))
+    assert loader.n_batches(0) == 1
+    few = make(dataset, indices=[0], others=[5, 6], n_others=40)
+    assert sorted(flat(few.plan(3))) == [0, 5, 6]
+
+
+def test_other_frames_need_an_order_and_a_label(dataset):
+    with pytest.raises(ConfigError, match="n_others is 1"):
+        make(dataset, indices=[0], others=[5], n_others=1, shuffle=False)
+    with pytest.raises(ConfigError, match="n_others is -1"):
+        make(dataset, indices=[0], others=[5], n_others=-1)
+    small, large = (np.flatnonzero(dataset.sizes == n) for n in (2, 3))
+    with pytest.raises(ConfigError, match="the largest structure has 3"):
+        make(dataset, indices=small, others=large, n_others=2, max_atoms=2)
+
+
 def test_frames_of_one_size_share_a_batch(dataset):
     mixed = [len(set(dataset.sizes[batch])) for batch in make(dataset).plan(0)]
     assert sum(n > 1 for n in mixed) <= 1

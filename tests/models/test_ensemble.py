@@ -92,6 +92,7 @@ def test_round_trip_is_exact(tmp_path, dtype):
     ensemble.card = ModelCard(name="three", licence="MIT")
     scores = torch.rand(25, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ensemble = ensemble.with_calibration("high", Calibration(scores))
+    ensemble = ensemble.with_calibration("low", Calibration(scores, 0.5, 3.0 * scores[:20]))
     first = save(ensemble, tmp_path / "a.safetensors")
     loaded = load(tmp_path / "a.safetensors", device="cpu")
     assert isinstance(loaded, Ensemble)

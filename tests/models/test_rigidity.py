@@ -115,7 +115,14 @@ def test_a_lone_atom_is_certain_and_still(potential):
     assert (spread.forces_std == 0).all()
 
 
-@pytest.mark.parametrize("calibration", [None, Calibration(torch.linspace(0.2, 3.0, 30))])
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        None,
+        Calibration(torch.linspace(0.2, 3.0, 30)),
+        Calibration(torch.linspace(0.2, 3.0, 30), 0.5, torch.linspace(0.1, 9.0, 12)),
+    ],
+)
 def test_round_trip_is_exact(plain, gram, tmp_path, calibration):
     rigidity = LastLayerRigidity(factorise(gram, REGULARISATION), calibration)
     potential = plain.with_rigidity("high", rigidity)

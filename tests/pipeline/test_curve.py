@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shipped_levels import CC
+from shipped_levels import CC, DFT
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import load, save
-from tlpot.pipeline import curve_point, load_curve, run_curve
+from tlpot.pipeline import curve_point, finetune, finetune_config, load_curve, run_curve
 from tlpot.pipeline.curve_config import curve_config
-from tlpot.pipeline.curve_tasks import curve_tasks, subset_of
+from tlpot.pipeline.curve_ensemble import curve_ensembles
+from tlpot.pipeline.curve_tasks import curve_tasks, subset_of, write_split
 from tlpot.pipeline.joint_budget import measured_laws
+from tlpot.training import predict
 
 
 @pytest.fixture
@@ -130,6 +132,23 @@ def test_updates_give_every_size_the_same_length(curve_settings):
     config = curve_config({**curve_settings, "strategies": ["full"], "updates": 1000})
     (series,) = curve_tasks(config, device="cpu").series
     assert [t.settings["training"]["validate_every"] for t in series.tasks] == [10, 5]
+
+
+def test_other_data_does_not_lengthen_a_point(curve_settings, data_file):
+    strategies = [
+        {"name": "multihead", "levels": [DFT]},
+        {"name": "replay", "files": [str(data_file)], "share": 0.25},
+        "replay",
+    ]
+    config = curve_config({**curve_settings, "strategies": strategies, "updates": 12})
+    series = curve_tasks(config, device="cpu").series
+    epochs = [[t.settings["training"]["epochs"] for t in s.tasks] for s in series]
+    assert epochs == [[6, 3], [3, 2], [12, 6]]
+    assert [[t.updates for t in s.tasks] for s in series] == [[12, 12], [12, 16], [12, 12]]
+    task = series[0].tasks[0]
+    write_split(curve_tasks(config).split, task, config.subsets)
+    config = finetune_config({**task.settings, "output": str(task.folder.parent / "m.safetensors")})
+    assert finetune(config, device="cpu", show=False).training.history[-1]["step"] == 12
 
 
 def test_a_failing_point_does_not_stop_the_others(curve_settings, monkeypatch):
@@ -286,3 +305,39 @@ def test_the_closed_form_has_a_curve_without_training_settings(curve_settings):
     idle = {"name": "frozen-ridge", "training": {"batch_size": 4}}
     with pytest.raises(ConfigError, match="trains nothing"):
         run(curve_settings, strategies=[idle])
+
+
+def test_the_models_of_all_seeds_form_ensembles(curve_settings, tmp_path):
+    changes = {
+        "strategies": ["scratch", "shift"],
+        "sizes": [8],
+        "seeds": 3,
+        "keep_models": True,
+    }
+    curve = run(curve_settings, **changes)
+    config = curve_config({**curve_settings, **changes})
+    found = curve_ensembles(config, device="cpu")
+    assert list(found.left_out) == ["shift"], found.left_out
+    (row,) = found.rows
+    assert (row.label, row.size, row.n_members, row.kind) == ("scratch", 8, 3, "energy")
+    ends = [p.end["energy_mae"] for p in curve.series[0].points]
+    assert row.single == pytest.approx(np.mean(ends))
+    assert row.joined <= row.single
+    # mean and spread of the members, frame by frame
+    dataset = config.data.open()
+    test = curve_tasks(config, device="cpu").split.test
+    models = [
+        load(path, device="cpu") for path in sorted((tmp_path / "curve/models").glob("scratch*"))
+    ]
+    each = [predict(m.at(CC), dataset, test, CC).energy for m in models]
+    energies = np.stack([e[:, 1] for e in each])
+    assert row.joined == pytest.approx(1e3 * np.abs(energies.mean(0) - each[0][:, 0]).mean())
+    assert row.std == pytest.approx(1e3 * energies.std(0, ddof=1).mean())
+    # E0 alone differ, which are no weights
+    assert "have the same weights" in found.left_out["shift"]
+    assert "none: " in found.text()
+    found.save(tmp_path)
+    assert json.loads((tmp_path / "ensembles.json").read_text())["rows"][0]["size"] == 8
+    for change, message in (({"keep_models": False}, "--keep-models"), ({"seeds": 1}, "--seeds")):
+        with pytest.raises(ConfigError, match=message):
+            curve_ensembles(curve_config({**curve_settings, **changes, **change}))

@@ -96,8 +96,12 @@ def report(data, dipeptide):
     )
 
 
-def test_a_page_stands_alone_and_has_every_section(report, tmp_path):
-    files = write_report(tmp_path / "out", report)
+@pytest.fixture(scope="module")
+def files(report, tmp_path_factory):
+    return write_report(tmp_path_factory.mktemp("written") / "out", report)
+
+
+def test_a_page_stands_alone_and_has_every_section(files):
     page = _Page(files.page.read_text(encoding="utf-8"))
     assert page.open == []
     assert "script" not in page.tags
@@ -111,8 +115,7 @@ def test_a_page_stands_alone_and_has_every_section(report, tmp_path):
     ]
 
 
-def test_the_numbers_of_the_page_are_in_the_json(report, tmp_path):
-    files = write_report(tmp_path, report)
+def test_the_numbers_of_the_page_are_in_the_json(report, files):
     numbers = json.loads(files.numbers.read_text(encoding="utf-8"))
     stage = numbers["errors"][0]
     assert stage["all"]["force_rmse"] == report.stages[0].total.force_rmse
@@ -138,13 +141,14 @@ def test_an_empty_report_makes_nothing_up(tmp_path):
 def test_names_from_files_cannot_break_the_page(report, tmp_path):
     wild = "<script>alert('x')</script>"
     rows = tuple(replace(row, kind=wild, source=wild) for row in report.data)
-    bad = replace(report, title=wild, data=rows, skipped={"curve": wild})
+    bad = ForceFieldReport(title=wild, data=rows, skipped={"curve": wild})
     page = _Page(write_report(tmp_path, bad).page.read_text(encoding="utf-8"))
     assert "script" not in page.tags
 
 
 def test_the_same_report_gives_the_same_page(report, tmp_path):
-    first, second = (write_report(tmp_path / name, report) for name in "ab")
+    small = replace(report, stages=(), budgets=(), ramachandran=())
+    first, second = (write_report(tmp_path / name, small) for name in "ab")
     assert first.page.read_bytes() == second.page.read_bytes()
     assert first.numbers.read_bytes() == second.numbers.read_bytes()
 

@@ -1,6 +1,7 @@
 """Conformal calibration, on synthetic errors whose distribution is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,22 +13,23 @@ from tlpot.training import Deviations, calibrate, judge, picture_path, plot_cali
 from tlpot.training.calibration import negative_log_likelihood, normal_quantile, spearman
 
 
-def synthetic(n, *, understated=4.0, seed=0, forces=0):
+def synthetic(n, *, understated=4.0, seed=0, forces=0, forces_understated=None):
     """Normal errors whose standard deviations are stated too small by a factor."""
     rng = np.random.default_rng(seed)
 
-    def draw(size):
+    def draw(size, understated):
         std = np.exp(rng.normal(size=size)) * 1e-2
         return rng.normal(size=size) * std, std / understated
 
-    energy, energy_std = draw(n)
-    force, forces_std = draw(forces)
+    energy, energy_std = draw(n, understated)
+    force, forces_std = draw(forces, forces_understated or understated)
     return Deviations(
         energy=energy,
         energy_std=energy_std,
         groups=np.array(["a", "b"])[rng.integers(2, size=n)],
         forces=force,
         forces_std=forces_std,
+        force_frames=np.arange(forces) * n // max(forces, 1),
     )
 
 
@@ -72,6 +74,63 @@ def test_an_understated_uncertainty_is_brought_to_scale():
     assert "exchangeable" in report.text()
 
 
+def test_forces_get_a_factor_of_their_own():
+    """Energies understated fourfold, forces by 1.5: one factor cannot serve both."""
+    settings = {"forces": 18000, "forces_understated": 1.5}
+    held, test = synthetic(2000, **settings), synthetic(2000, seed=1, **settings)
+    calibration = calibrate(held)
+    assert calibration.factor == pytest.approx(4.0, rel=0.06)
+    assert calibration.force_factor == pytest.approx(1.5, rel=0.06)
+    assert calibration.n_force_frames == 2000
+    for report in (judge(calibration, held, test), judge(calibration, held)):
+        assert report.force_factor == calibration.force_factor
+        for row in report.rows:
+            assert row.forces == pytest.approx(row.expected, abs=0.03)
+        assert "one component of each of 2000 frames" in report.text()
+    shared = judge(Calibration(torch.from_numpy(held.scores)), held, test)
+    assert shared.rows[1].forces > 0.95
+    assert "the factor of the energies" in shared.text()
+
+
+def test_a_force_component_is_drawn_from_each_frame():
+    found = synthetic(20, forces=60)
+    found.forces_std[3:6] = 0.0  # all of frame 1
+    found.forces_std[7] = 0.0
+    scores, frames = found.force_scores()
+    assert frames.tolist() == [0, *range(2, 20)]
+    ratios = np.abs(found.forces) / np.where(found.forces_std > 0, found.forces_std, np.nan)
+    for score, frame in zip(scores, frames, strict=True):
+        assert score in ratios[found.force_frames == frame]
+    assert not np.array_equal(scores, found.force_scores(seed=1)[0])
+
+
+def test_few_labelled_forces_share_the_factor_of_the_energies():
+    found = synthetic(40)
+    few = replace(
+        found,
+        forces=np.ones(9),
+        forces_std=np.full(9, 0.1),
+        force_frames=np.arange(9),
+    )
+    calibration = calibrate(few)
+    assert calibration.n_force_frames == 0
+    assert calibration.force_factor == calibration.factor
+
+
+def test_the_promise_for_forces_holds_though_components_of_a_frame_go_together():
+    """All components of a frame share one scale, which pooled scores would take for many."""
+    n, size, repeats = 30, 12, 3000
+    rng = np.random.default_rng(4)
+    inside = []
+    for _ in range(repeats):
+        scale = np.exp(rng.normal(size=(n + 1, 1)))
+        scores = np.abs(rng.normal(size=(n + 1, size))) * scale
+        drawn = torch.from_numpy(scores[:n, 0].copy())
+        factor = Calibration(drawn, 0.9, drawn).force_factor
+        inside.append((scores[n] <= factor).mean())
+    assert 0.9 - 0.015 < float(np.mean(inside)) < 0.9 + 1 / (n + 1) + 0.015
+
+
 def test_another_coverage_gives_the_same_distribution():
     report = judge(calibrate(synthetic(2000), 0.9), synthetic(2000), synthetic(5000, seed=1))
     assert report.factor == pytest.approx(4.0 * normal_quantile(0.9), rel=0.06)
@@ -100,6 +159,7 @@ def test_too_few_frames_and_perfect_models_are_refused():
         groups=found.groups,
         forces=found.forces,
         forces_std=found.forces_std,
+        force_frames=found.force_frames,
     )
     with pytest.raises(DataError, match="errors of the calibration frames are zero"):
         calibrate(exact)

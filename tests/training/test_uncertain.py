@@ -41,6 +41,19 @@ def test_deviations_are_errors_beside_raw_standard_deviations(dataset):
     np.testing.assert_allclose(found.forces, np.concatenate(forces), atol=1e-9)
     np.testing.assert_allclose(found.scores, np.abs(errors) / stds, rtol=1e-6)
     assert found.n_molecules == 3
+    owners = [np.full(3 * len(frame.system), k) for k, frame in enumerate(frames)]
+    assert np.array_equal(found.force_frames, np.concatenate(owners))
+
+
+def test_a_last_layer_is_asked_for_its_forces_only_on_demand(dataset):
+    level = potential().at("low")
+    rigidity = fit_rigidity(level, dataset, range(16), range(16, 24))
+    level = potential().with_rigidity("low", rigidity).at("low")
+    assert not len(deviations(level, dataset, range(4), "low").forces)
+    found = deviations(level, dataset, range(4), "low", forces_std=True)
+    n_components = 3 * sum(len(frame.system) for frame in dataset.frames[:4])
+    assert len(found.forces) == len(found.forces_std) == n_components
+    assert (found.forces_std > 0).any()
 
 
 def test_frames_without_an_energy_are_left_out(dataset):

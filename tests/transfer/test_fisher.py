@@ -1,11 +1,25 @@
 """The Fisher information against its definition on a model small enough for it."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from transfer_levels import LEVEL, LOW
 
+from tlpot.data import Frame
 from tlpot.energy import evaluate
+from tlpot.errors import ConfigError, TLPotError
 from tlpot.graph import build_graph
+from tlpot.models import LIBRARY
+from tlpot.segment import segment_sum
+from tlpot.system import System
+from tlpot.transfer import ewc as ewc_module
+from tlpot.transfer import strategy
 from tlpot.transfer.fisher import ENERGY_NOISE, FORCE_NOISE, fisher_information
+
+DFT = "wb97x/6-31g*"
 
 
 def test_fisher_is_the_mean_square_sensitivity(situation):
@@ -35,3 +49,121 @@ def test_fisher_is_the_mean_square_sensitivity(situation):
         assert ratio.mean().item() == pytest.approx(1.0, abs=0.1)
         assert ratio.std().item() < 0.2
     potential.requires_grad_(False)
+
+
+WIDTHS = (0.5, 1.0, 2.0)
+
+
+class LinearModel(torch.nn.Module):
+    """E = Σ_k θ_k Σ_pairs exp(−w_k r²), linear in θ: the Fisher information is known on paper."""
+
+    cutoff, layout, device = 5.0, "sorted", torch.device("cpu")
+    elements, dtype, uses_charge = (1,), torch.float64, False
+
+    def __init__(self):
+        super().__init__()
+        self.theta = torch.nn.Parameter(torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64))
+
+    def at(self, level):
+        return self
+
+    def atomic_energies(self, graph):
+        squares = (graph.edge_vectors().double() ** 2).sum(dim=1)
+        terms = torch.exp(-torch.tensor(WIDTHS, dtype=torch.float64) * squares[:, None])
+        return 0.5 * segment_sum(terms, graph.center, graph.n_atoms) @ self.theta
+
+
+class Dimers:
+    """Frames of two atoms at some distances."""
+
+    def __init__(self, distances):
+        self.distances = distances
+
+    def read(self, indices, levels=None):
+        frames = []
+        for k in indices:
+            r = np.array([[0.0, 0.0, 0.0], [self.distances[k], 0.0, 0.0]])
+            system = System.from_atoms(Atoms("H2", r))
+            frames.append(Frame(system=system, labels={}, group="H2", name="H2"))
+        return frames
+
+
+def on_paper(distances, forces):
+    """Σ over frames of (∂y/∂θ_k / σ)²: half of exp(−w r²) an atom, ±2 w r exp(−w r²) twice."""
+    r, w = np.array(distances)[:, None], np.array(WIDTHS)
+    value = np.exp(-w * r**2)
+    total = (0.5 * value / ENERGY_NOISE) ** 2
+    if forces:
+        total = total + 2 * (2 * w * r * value / FORCE_NOISE) ** 2
+    total = total.sum(axis=0)
+    return total / total.mean()
+
+
+def test_fisher_of_a_linear_model_is_known_on_paper():
+    distances = [0.8, 1.0, 1.3]
+    settings = {"names": ["theta"], "seed": 0}
+    for forces, samples, tolerance in ((False, 1, 1e-12), (True, 2000, 0.05)):
+        found = fisher_information(
+            LinearModel(), "any", Dimers(distances), np.arange(3),
+            samples=samples, forces=forces, **settings,
+        )["theta"]  # fmt: skip
+        assert found.numpy() == pytest.approx(on_paper(distances, forces), rel=tolerance)
+
+
+def test_fisher_of_a_linear_model_does_not_depend_on_its_weights():
+    a, b = LinearModel(), LinearModel()
+    with torch.no_grad():
+        b.theta.mul_(-7.0)
+    same = {"names": ["theta"], "samples": 3, "seed": 2}
+    found = [fisher_information(m, "any", Dimers([0.9]), np.arange(1), **same) for m in (a, b)]
+    assert torch.allclose(found[0]["theta"], found[1]["theta"], rtol=1e-12)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the Fisher information is asked for."""
+    calls = []
+
+    def record(potential, level, dataset, indices, *, names, samples, seed, forces=True):
+        calls.append((dataset, indices, forces))
+        weights = dict(potential.named_parameters())
+        return {name: torch.ones_like(weights[name]) for name in names}
+
+    monkeypatch.setattr(ewc_module, "fisher_information", record)
+    return calls
+
+
+def test_ewc_takes_the_geometries_of_the_source_data(situation, asked):
+    files = [str(LIBRARY / "tlpot-qm.h5")]
+    learned = replace(
+        situation, source=DFT, parent=situation.parent.with_level(DFT, LOW, parent="low")
+    )
+    chosen = strategy({"name": "ewc", "files": files, "frames": 16})
+    chosen.penalty(chosen.start(learned, LOW), learned)
+    ((dataset, indices, forces),) = asked
+    assert dataset is not situation.dataset
+    assert len(dataset) > len(indices) == 16
+    assert len(set(indices.tolist()) - set(situation.split.train.tolist())) > 0
+    assert dataset.labelled(DFT)[indices].all()
+    assert forces
+    chosen = strategy({"name": "ewc", "frames": 16})
+    chosen.penalty(chosen.start(learned, LOW), learned)
+    assert asked[1][0] is situation.dataset
+    assert set(asked[1][1].tolist()) <= set(situation.split.train.tolist())
+
+
+def test_ewc_counts_no_forces_where_the_source_data_has_none(situation, asked):
+    learned = replace(
+        situation, source=LEVEL, parent=situation.parent.with_level(LEVEL, LOW, parent="low")
+    )
+    chosen = strategy({"name": "ewc", "files": [str(LIBRARY / "tlpot-qm.h5")]})
+    chosen.penalty(chosen.start(learned, LOW), learned)
+    assert [call[2] for call in asked] == [False]
+
+
+def test_ewc_refuses_source_data_of_another_level(situation):
+    chosen = strategy({"name": "ewc", "files": [str(LIBRARY / "tlpot-qm.h5")]})
+    with pytest.raises(TLPotError, match="low"):
+        chosen.penalty(chosen.start(situation, LOW), situation)
+    with pytest.raises(ConfigError, match="spec does not apply without files"):
+        strategy({"name": "ewc", "spec": "ani1x"})

@@ -15,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="an ensemble, or a single model")
     parser.add_argument("data", nargs="+", help="file, or files, with the labels")
     parser.add_argument("-o", "--output", required=True, help="model file to write")
+    parser.add_argument(
+        "--forces", action="store_true",
+        help="calibrate the forces of a last layer, too (slow); those of an ensemble always are",
+    )  # fmt: skip
     add_calibration_arguments(parser)
 
 
@@ -50,16 +54,19 @@ def run(arguments: argparse.Namespace) -> None:
     if output.exists() and output.samefile(library_file(arguments.model)):
         raise OutputError(f"the output {output} is the model itself; choose another name")
     model = load(arguments.model, device=arguments.device)
-    calibrate_and_save(model, arguments.data, arguments)
+    calibrate_and_save(model, arguments.data, arguments, forces=arguments.forces)
 
 
-def calibrate_and_save(model: TrainedModel, data: list[str], arguments: argparse.Namespace) -> None:
+def calibrate_and_save(
+    model: TrainedModel, data: list[str], arguments: argparse.Namespace, *, forces: bool = False
+) -> None:
     """Calibrates, prints the report, and writes model, picture and numbers.
 
     Args:
         model: what to calibrate.
         data: files with the labels.
         arguments: those of `add_calibration_arguments`, and ``output``.
+        forces: see `tlpot.pipeline.calibrate_model`.
     """
     from tlpot.atomic_file import atomic_file
     from tlpot.data import load_split, open_dataset
@@ -76,6 +83,7 @@ def calibrate_and_save(model: TrainedModel, data: list[str], arguments: argparse
         level=arguments.level,
         split=load_split(arguments.split, dataset) if arguments.split else None,
         coverage=ONE_SIGMA if arguments.coverage is None else arguments.coverage,
+        forces=forces,
         show=True,
     )
     print(done.report.text())

@@ -32,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="level of the parents to start from")
     parser.add_argument("-o", "--output", help="folder to write, and to continue in")
     parser.add_argument("--keep-models", action="store_true", help="keep the models")
+    parser.add_argument(
+        "--ensembles", action="store_true",
+        help="join the kept models of all seeds, too, and look at their spread",
+    )  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
     parser.add_argument(
         "--dask", metavar="ADDRESS|local",
@@ -49,10 +53,13 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import DataError
     from tlpot.pipeline import run_curve
     from tlpot.pipeline.curve_config import curve_config
+    from tlpot.pipeline.curve_ensemble import check_ensembles, curve_ensembles
     from tlpot.pipeline.curve_tasks import curve_tasks
 
     torch.set_num_threads(1)
     config = curve_config(_settings(arguments))
+    if arguments.ensembles:
+        check_ensembles(config)
     if arguments.dry_run:
         for series in curve_tasks(config, device=arguments.device).series:
             here = sum(task.file.exists() for task in series.tasks)
@@ -69,6 +76,10 @@ def run(arguments: argparse.Namespace) -> None:
             print("interrupted: the same command continues", file=sys.stderr)
             raise
     _report(curve, config.output)
+    if arguments.ensembles:
+        joined = curve_ensembles(config, device=arguments.device)
+        joined.save(config.output)
+        print(f"\n{joined.text()}")
     if curve.failures:
         for failure in curve.failures:
             print(

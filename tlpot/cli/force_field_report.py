@@ -174,6 +174,7 @@ def _data(
     arguments: argparse.Namespace,
 ) -> tuple[Dataset | None, NDArray[np.int64] | None, str]:
     from tlpot.data import load_split, open_dataset
+    from tlpot.errors import DataError
 
     every = "all labelled frames, training frames included"
     if arguments.fragments is None:
@@ -181,5 +182,9 @@ def _data(
     dataset = open_dataset([arguments.fragments], arguments.spec)
     if arguments.split is None:
         return dataset, None, every
-    split = load_split(arguments.split, dataset)
-    return dataset, getattr(split, arguments.part), f"{arguments.part} frames"
+    indices = getattr(load_split(arguments.split, dataset), arguments.part)
+    if not len(indices):
+        raise DataError(
+            f"{arguments.split} has no {arguments.part} frames; choose others with --part"
+        )
+    return dataset, indices, f"{arguments.part} frames"

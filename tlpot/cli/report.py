@@ -44,9 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import ConfigError
 
     torch.set_num_threads(1)
-    if arguments.data is not None and "=" in arguments.data and not Path(arguments.data).exists():
-        arguments.settings = [arguments.data, *arguments.settings]  # there may be no DATA
-        arguments.data = None
+    _sort(arguments)
     if force_field_report.is_force_field(arguments):
         force_field_report.run(arguments)
         return
@@ -71,3 +69,13 @@ def run(arguments: argparse.Namespace) -> None:
         make_folder(arguments.output)
         report.save(Path(arguments.output) / REPORT)
         print(f"\nwrote report.json, report.txt and report.png in {arguments.output}")
+
+
+def _sort(arguments: argparse.Namespace) -> None:
+    """Tells DATA, which may be absent or come after the options, from the settings."""
+    given = [*([] if arguments.data is None else [arguments.data]), *arguments.settings]
+    files = [text for text in given if "=" not in text or Path(text).exists()]
+    arguments.data = files[0] if files else None
+    if files:
+        given.remove(files[0])
+    arguments.settings = given

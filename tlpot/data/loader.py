@@ -29,7 +29,10 @@ class Loader:
 
     Args:
         dataset: where frames come from.
-        indices: the frames to use.
+        indices: the frames that every epoch has.
+        others: frames that take turns: an epoch has `n_others` of them, the next one goes on
+            where it ended, and all have had their turn before one comes again.
+        n_others: how many of them; at most all.
         levels: levels of theory whose labels to carry.
         cutoff: Å.
         batch_size: frames in a batch, over all ranks.
@@ -62,10 +65,14 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         layout: Layout = "auto",
+        others: Sequence[int] | NDArray[np.int64] = (),
+        n_others: int = 0,
         memo_bytes: int = MEMO_BYTES,
     ) -> None:
         self.dataset = dataset
         self.indices = np.asarray(indices, dtype=np.int64)
+        self.others = np.asarray(others, dtype=np.int64)
+        self.n_others = min(n_others, len(self.others))
         self.levels = tuple(levels)
         self.cutoff = cutoff
         self.batch_size = batch_size
@@ -128,7 +135,7 @@ class Loader:
         if not self.shuffle:
             return self._cut(self.indices)
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(self.indices)
+        order = rng.permutation(np.concatenate([self.indices, self._turn(epoch)]))
         pool = POOL * self.batch_size
         batches = []
         for start in range(0, len(order), pool):
@@ -136,6 +143,19 @@ class Loader:
             by_size = np.argsort(self.dataset.sizes[frames], kind="stable")
             batches += self._cut(frames[by_size])
         return [batches[k] for k in rng.permutation(len(batches))]
+
+    def _turn(self, epoch: int) -> NDArray[np.int64]:
+        """Returns which of the others an epoch has: a stretch of shuffled rounds of them all."""
+        if not self.n_others:
+            return self.others[:0]
+        start, total = epoch * self.n_others, len(self.others)
+        first, last = start // total, (start + self.n_others - 1) // total
+        rounds = [
+            np.random.default_rng([self.seed, k, 1]).permutation(self.others)
+            for k in range(first, last + 1)
+        ]
+        begin = start - first * total
+        return np.concatenate(rounds)[begin : begin + self.n_others]
 
     def _cut(self, frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         if self.max_atoms is None:
@@ -156,14 +176,19 @@ class Loader:
             raise ConfigError(f"batch_size is {self.batch_size}, expected at least 1")
         if not 0 <= self.rank < self.world_size:
             raise ConfigError(f"rank {self.rank} is outside a world of {self.world_size}")
-        largest = int(self.dataset.sizes[self.indices].max())
+        if self.n_others < 0 or (self.n_others and not self.shuffle):
+            raise ConfigError(f"n_others is {self.n_others}; expected 0, or more and shuffle=True")
+        every = np.concatenate(
+            [self.indices, self.others[: len(self.others) * bool(self.n_others)]]
+        )
+        largest = int(self.dataset.sizes[every].max())
         if self.max_atoms is not None and largest > self.max_atoms:
             raise ConfigError(
                 f"max_atoms is {self.max_atoms}, but the largest structure has {largest} atoms"
             )
         kinds: tuple[LabelKind, ...] = ("energy", "forces", "stress")
         found = (
-            self.dataset.labelled(level, kind)[self.indices].any()
+            self.dataset.labelled(level, kind)[every].any()
             for level in self.levels
             for kind in kinds
         )

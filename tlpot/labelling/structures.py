@@ -11,7 +11,14 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from tlpot.data import Frame, frames_of, open_dataset, write_dataset, write_structures
+from tlpot.data import (
+    Frame,
+    frames_of,
+    is_fragment_file,
+    open_dataset,
+    write_dataset,
+    write_structures,
+)
 from tlpot.data.hdf5 import open_hdf5
 from tlpot.errors import DataError, TLPotError
 from tlpot.labelling.geometry_file import geometry_groups, group_systems, is_native
@@ -59,7 +66,7 @@ def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
         path = Path(parts[0])
         if not path.is_file():
             raise DataError(f"no such file: {path}")
-        if spec is not None:
+        if spec is not None or is_fragment_file(path):
             return _checked(_from_dataset(path, spec))
         if is_native(path):
             return _checked(_from_native(path))
@@ -108,7 +115,7 @@ def _refuse_writing(path: Path) -> None:
     raise AssertionError("a native file is copied, with all that is in it")
 
 
-def _from_dataset(path: Path, spec: PathLike) -> Structures:
+def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
     dataset = open_dataset(path, spec)
     frames = list(frames_of(dataset, levels=()))
     return Structures(

@@ -265,7 +265,8 @@ def read_calibration(tensors: Mapping[str, Tensor], prefix: str, name: str) -> C
     if scores is None or coverage is None:
         return None
     try:
-        return Calibration(scores, float(coverage))
+        forces = tensors.get(f"{prefix}force_scores.value")
+        return Calibration(scores, float(coverage), forces)
     except (ConfigError, RuntimeError) as error:
         raise ModelFileError(f"{name}: the calibration is damaged: {error}") from error
 

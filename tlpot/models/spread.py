@@ -26,22 +26,31 @@ class Calibration(nn.Module):
     an uncertainty: Angelopoulos and Bates, doi:10.1561/2200000101, section 2.3). A further
     frame that is exchangeable with them is then covered with a probability of at least c.
 
+    Forces have a factor of their own where their scores are known. The components of one frame
+    are not exchangeable with those of another, but one that is drawn at random from each frame
+    is: a random component of a further frame is then covered with a probability of at least c
+    (the subsampling of Dunn, Wasserman, Ramdas, doi:10.1080/01621459.2022.2060112).
+
     Args:
         scores: [n_frames], in any order.
         coverage: which coverage the standard deviations that are reported stand for.
+        force_scores: [n_frames with forces], one for each such frame, in any order; None lets
+            forces share the factor of the energies.
 
     Raises:
         ConfigError: a score is negative or not finite, or the coverage is outside (0, 1) or
             needs more frames.
     """
 
-    def __init__(self, scores: Tensor, coverage: float = ONE_SIGMA) -> None:
+    def __init__(
+        self, scores: Tensor, coverage: float = ONE_SIGMA, force_scores: Tensor | None = None
+    ) -> None:
         super().__init__()
-        if scores.dim() != 1 or not bool(((scores >= 0) & scores.isfinite()).all()):
-            raise ConfigError("the scores of a calibration must be finite and not negative")
-        self.scores = DoubleBuffer(scores.double().sort().values)
+        self.scores = DoubleBuffer(_sorted(scores))
         self.coverage = DoubleBuffer(torch.tensor(coverage, dtype=torch.float64))
+        self.force_scores = None if force_scores is None else DoubleBuffer(_sorted(force_scores))
         self.interval(coverage)
+        self.force_interval(coverage)
 
     @property
     def n_frames(self) -> int:
@@ -53,23 +62,54 @@ class Calibration(nn.Module):
         """What one raw standard deviation is multiplied by."""
         return self.interval(float(self.coverage.value))
 
+    @property
+    def n_force_frames(self) -> int:
+        """Number of frames that the factor of the forces was made from; 0 if they have none."""
+        return 0 if self.force_scores is None else len(self.force_scores.value)
+
+    @property
+    def force_factor(self) -> float:
+        """What one raw standard deviation of a force component is multiplied by."""
+        return self.force_interval(float(self.coverage.value))
+
     def interval(self, coverage: float) -> float:
         """Returns the factor k for which E ± k σ, σ as the model gives it raw, has a coverage.
 
         Raises:
             ConfigError: the coverage is outside (0, 1), or beyond what so few frames can tell.
         """
-        if not 0.0 < coverage < 1.0:
-            raise ConfigError(f"coverage is {coverage}, expected a fraction between 0 and 1")
-        # a product such as 19 · 0.95 + 0.95 that should be whole may come out a little above
-        rank = math.ceil((self.n_frames + 1) * coverage - 1e-9)
-        if rank > self.n_frames:
-            needed = math.ceil(coverage / (1.0 - coverage) - 1e-9)
-            raise ConfigError(
-                f"a coverage of {coverage:g} needs at least {needed} calibration frames; there "
-                f"are {self.n_frames}. Calibrate on more frames, or ask for less coverage"
-            )
-        return float(self.scores.value[max(rank, 1) - 1])
+        return _conformal(self.scores.value, coverage)
+
+    def force_interval(self, coverage: float) -> float:
+        """Returns the same for the components of forces.
+
+        Raises:
+            ConfigError: the coverage is outside (0, 1), or beyond what so few frames can tell.
+        """
+        scores = self.scores if self.force_scores is None else self.force_scores
+        return _conformal(scores.value, coverage)
+
+
+def _sorted(scores: Tensor) -> Tensor:
+    if scores.dim() != 1 or not bool(((scores >= 0) & scores.isfinite()).all()):
+        raise ConfigError("the scores of a calibration must be finite and not negative")
+    return scores.double().sort().values
+
+
+def _conformal(scores: Tensor, coverage: float) -> float:
+    """Returns the ⌈(n + 1) c⌉-th smallest of sorted scores [n]."""
+    n = len(scores)
+    if not 0.0 < coverage < 1.0:
+        raise ConfigError(f"coverage is {coverage}, expected a fraction between 0 and 1")
+    # a product such as 19 · 0.95 + 0.95 that should be whole may come out a little above
+    rank = math.ceil((n + 1) * coverage - 1e-9)
+    if rank > n:
+        needed = math.ceil(coverage / (1.0 - coverage) - 1e-9)
+        raise ConfigError(
+            f"a coverage of {coverage:g} needs at least {needed} calibration frames; there "
+            f"are {n}. Calibrate on more frames, or ask for less coverage"
+        )
+    return float(scores[max(rank, 1) - 1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,18 +125,18 @@ class Spread:
     forces_std: Tensor | None = None
 
     def scaled(self, calibration: Calibration | None) -> Spread:
-        """Returns the spread times a calibration's factor; None leaves it as it is.
+        """Returns the spread times a calibration's factors; None leaves it as it is.
 
-        Energies and forces share the factor: scaling the deviations of a distribution of
-        potentials from its mean scales those of their derivatives alike (Imbalzano et al.,
-        doi:10.1063/5.0036522).
+        Without labelled forces, energies and forces share the factor: scaling the deviations of
+        a distribution of potentials from its mean scales those of their derivatives alike
+        (Imbalzano et al., doi:10.1063/5.0036522).
         """
         if calibration is None:
             return self
-        factor, forces = calibration.factor, self.forces_std
+        forces = self.forces_std
         return Spread(
-            energy_std=self.energy_std * factor,
-            forces_std=None if forces is None else forces * factor,
+            energy_std=self.energy_std * calibration.factor,
+            forces_std=None if forces is None else forces * calibration.force_factor,
         )
 
 

@@ -33,8 +33,8 @@ class CurveConfig:
         seeds: repeats: other new weights, another order, and other subsets.
         subsets: ``by_seed`` draws other training frames for each seed, so that the spread
             contains the luck of the draw; ``shared`` gives all seeds the same. Both are nested.
-        updates: train each point for so many updates, whatever its size; instead of
-            training.epochs.
+        updates: train each point for so many updates, whatever its size and whatever other data
+            its strategy mixes in; instead of training.epochs.
         source: level of the parents to start from; needed if they have several.
         references: as for a fine-tuning.
         split: of the data; the same validation and test frames for all points. By default a

@@ -22,6 +22,7 @@ from tlpot.models import Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.curve_config import Contender, CurveConfig
 from tlpot.pipeline.curve_point import PointTask
 from tlpot.pipeline.finetune import finetune_config
+from tlpot.transfer import strategy
 
 _VALIDATIONS = 100
 """Of a training of fixed updates: with few frames, validating every epoch would take most of the
@@ -162,13 +163,14 @@ def _task(
     shared = config.training if contender.trains else {}
     training = {**shared, **contender.training, "seed": seed}
     where = {**settings, "output": "model.safetensors"}
+    frames_of_epoch = strategy(contender.strategy).epoch_frames(size)
     if contender.trains and config.updates is not None:
         batch = finetune_config({**where, "training": training}).training.batch_size
-        training["epochs"] = math.ceil(config.updates / math.ceil(size / batch))
+        training["epochs"] = math.ceil(config.updates / math.ceil(frames_of_epoch / batch))
         training.setdefault("validate_every", max(1, training["epochs"] // _VALIDATIONS))
     resolved = finetune_config({**where, "training": training}).training
     settings["training"] = training
-    batches = math.ceil(size / resolved.batch_size)
+    batches = math.ceil(frames_of_epoch / resolved.batch_size)
     key = {
         "tlpot": __version__,
         "parent": parent.content_hash,

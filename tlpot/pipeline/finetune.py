@@ -178,6 +178,8 @@ def prepare_finetune(
         output=config.output,
         card=_card(config, chosen, parent, references, saved),
         recipe=to_mapping(config),
+        others=lessons.others,
+        n_others=lessons.n_others,
         finish=lambda potential: chosen.finish(potential, situation),
         saved_level=saved,
         # a difference is no total energy: no walls, no dynamics
@@ -220,7 +222,7 @@ def _energies(parent: Potential, lessons: Lessons, level: str) -> Mapping[int, f
     """Returns E0 of another level that is learned: the parent's, or a fit."""
     if level in parent.levels:
         return parent.references(level)
-    train = np.unique(lessons.split.train)
+    train = np.unique(np.concatenate([lessons.split.train, lessons.others]))
     frames = train[lessons.dataset.labelled(level)[train]]
     return find_references("fit", lessons.dataset, frames, level, parent.elements).energies
 

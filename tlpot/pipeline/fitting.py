@@ -6,12 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.data import Dataset, Loader, Split
@@ -50,6 +52,8 @@ class Job:
         output: the model file.
         card: what is known about the model before training.
         recipe: the resolved configuration, kept in the card.
+        others: further training frames, which take turns; see `tlpot.data.Loader`.
+        n_others: how many of them an epoch has.
         finish: brings the trained model into the form that is saved.
         given: the division of the user's frames, where `split` has others as well.
         examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
@@ -66,6 +70,8 @@ class Job:
     output: Path
     card: ModelCard
     recipe: Mapping[str, Any]
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_others: int = 0
     finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
     given: Split | None = None
     examine: Callable[..., TransferReport] | None = None
@@ -179,7 +185,12 @@ def fit(
         result = train(
             potential,
             levels=job.levels,
-            train_loader=loader(split.train, batch_size=settings.batch_size),
+            train_loader=loader(
+                split.train,
+                batch_size=settings.batch_size,
+                others=job.others,
+                n_others=job.n_others,
+            ),
             validation_loader=loader(
                 split.validation, batch_size=max(32, settings.batch_size), shuffle=False
             ),
@@ -235,7 +246,7 @@ def fit(
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     """What has to be the same for a resumed run to end where the first would have."""
     frames = hashlib.sha256()
-    for part in (job.split.train, job.split.validation, job.split.test):
+    for part in (job.split.train, job.others, job.split.validation, job.split.test):
         frames.update(part.astype("<i8").tobytes() + b"|")
     return {
         "recipe": {

@@ -39,6 +39,7 @@ def preflight_report(
             for part, n, m in zip(_PARTS, frames, molecules, strict=True)
         ),
         f"  divided by {split.by}, seed {split.seed}",
+        *_others(job),
         references.table(),
         _trainable(job, level),
     ]
@@ -61,8 +62,9 @@ def preflight_report(
         lines.append("training: none")
         return "\n".join(lines)
     s = job.settings
+    n_frames = len(split.train) + min(job.n_others, len(job.others))
     lines.append(
-        f"training: {s.epochs} epochs of {-(-len(split.train) // s.batch_size)} batches, "
+        f"training: {s.epochs} epochs of {-(-n_frames // s.batch_size)} batches, "
         f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
         f"E {s.loss.energy:g} : F {s.loss.forces:g} ({s.loss.kind})"
     )
@@ -70,6 +72,11 @@ def preflight_report(
 
 
 _PARTS = ("train", "validation", "test")
+
+
+def _others(job: Job) -> list[str]:
+    n = min(job.n_others, len(job.others))
+    return [f"  {len(job.others)} other frames take turns, {n} in an epoch"] if n else []
 
 
 def _kinds(job: Job, level: str) -> list[str]:

@@ -86,6 +86,7 @@ def calibrate_model(
     level: str | None = None,
     split: Split | None = None,
     coverage: float = ONE_SIGMA,
+    forces: bool = False,
     show: bool = False,
 ) -> Calibrated:
     """Calibrates an ensemble, or gives a single potential a calibrated last-layer uncertainty.
@@ -97,6 +98,8 @@ def calibrate_model(
         split: its validation frames calibrate, its test frames judge. A potential needs it, for
             its training frames. None calibrates an ensemble on all frames.
         coverage: what a reported standard deviation shall stand for.
+        forces: calibrate a last layer's standard deviations of forces on labelled forces, too,
+            which costs a backward pass for each feature; those of an ensemble are in any case.
         show: whether to show progress bars.
 
     Raises:
@@ -108,12 +111,19 @@ def calibrate_model(
     """
     name = choose_level(level, dataset.levels, str(dataset.path))
     choose_level(name, model.levels, f"the model {model.card.name!r}")
+    if forces and "forces" not in dataset.levels[name].kinds:
+        raise ConfigError(f"{dataset.path} has no forces at {name}, so there are none to calibrate")
     _check_frames(model, dataset, split)
     held = np.arange(len(dataset)) if split is None else split.validation
     if not len(held):
         raise DataError("the split has no validation frames, which the calibration is made from")
     raw: UncertainModel
     if isinstance(model, Ensemble):
+        if forces:
+            raise ConfigError(
+                "forces (--forces) does not apply to an ensemble, whose standard deviations of "
+                "forces cost nothing and are always calibrated; leave it out"
+            )
         raw = model.at(name)
     elif isinstance(model, Potential):
         if split is None:
@@ -130,7 +140,9 @@ def calibrate_model(
         )
 
     def found(frames: NDArray[np.int64]) -> Deviations:
-        return deviations(raw, dataset, frames, name, device=model.device, show=show)
+        return deviations(
+            raw, dataset, frames, name, device=model.device, forces_std=forces, show=show
+        )
 
     deviating = found(held)
     calibration = calibrate(deviating, coverage)

@@ -30,7 +30,8 @@ class CoverageRow:
         calibrated: within z times the calibrated σ (which, made for a coverage of c, stands for
             z(c) standard deviations).
         interval: within the conformal interval for just this coverage.
-        forces: of force components, within z times the calibrated σ of the forces.
+        forces: of force components, within z times the calibrated σ of the forces, which has a
+            factor of its own or that of the energies.
     """
 
     expected: float
@@ -46,6 +47,8 @@ class CalibrationReport:
 
     Attributes:
         factor: what a raw standard deviation is multiplied by.
+        force_factor: the same for forces; that of the energies if they have none of their own.
+        n_force_frames: frames that the forces' own factor was made from; 0 if they have none.
         coverage: what that factor was made for.
         n_frames: frames that it was made from.
         n_molecules: different molecules among them.
@@ -62,6 +65,8 @@ class CalibrationReport:
     """
 
     factor: float
+    force_factor: float
+    n_force_frames: int
     coverage: float
     n_frames: int
     n_molecules: int
@@ -89,6 +94,7 @@ class CalibrationReport:
         lines = [
             f"factor {self.factor:.4g} for a coverage of {self.coverage:.1%}, from {self.n_frames} "
             f"frames of {self.n_molecules} molecules",
+            *self._force_line(),
             f"judged on {self.n_judged} {self.judged_on}",
             f"  coverage  expected       raw  calibrated  interval{forces}",
         ]
@@ -109,9 +115,20 @@ class CalibrationReport:
         ]
         return "\n".join(lines)
 
+    def _force_line(self) -> list[str]:
+        if self.n_force_frames:
+            return [f"forces: factor {self.force_factor:.4g}, from one component of each of "
+                    f"{self.n_force_frames} frames"]  # fmt: skip
+        if self.n_forces:
+            return ["forces: the factor of the energies, for want of enough labelled forces"]
+        return []
+
 
 def calibrate(found: Deviations, coverage: float = ONE_SIGMA) -> Calibration:
     """Returns the conformal calibration of a model from its deviations on held-out frames.
+
+    Forces get a factor of their own if at least `MIN_FRAMES` of the frames, and as many as the
+    coverage needs, have labelled forces whose standard deviations are known.
 
     Raises:
         DataError: too few frames, or all errors are zero.
@@ -122,7 +139,11 @@ def calibrate(found: Deviations, coverage: float = ONE_SIGMA) -> Calibration:
             f"a calibration needs at least {MIN_FRAMES} frames with an energy, found "
             f"{len(found.energy)}; label more, or make the validation part larger"
         )
+    scores, _ = found.force_scores()
     calibration = Calibration(torch.from_numpy(found.scores), coverage)
+    if len(scores) >= max(MIN_FRAMES, coverage / (1.0 - coverage)) and scores.any():
+        forces = torch.from_numpy(scores)
+        calibration = Calibration(torch.from_numpy(found.scores), coverage, forces)
     if not calibration.factor > 0:
         raise DataError(
             "the errors of the calibration frames are zero, so there is nothing to calibrate; "
@@ -146,33 +167,42 @@ def judge(
     judged = held if test is None else test
     n = len(judged.energy)
     levels = [coverage, *COVERAGES]
+    force_scale = np.full(n, calibration.force_factor)
     if test is not None:
         factors = np.repeat(_factors(calibration, levels)[:, None], n, axis=1)
         where = "test frames"
     else:
         factors = np.full((len(levels), n), np.nan)
         fold = np.random.default_rng(0).permutation(n) % _FOLDS
-        scores = torch.from_numpy(held.scores)
+        forces, owner = held.force_scores()
         for k in range(_FOLDS):
-            rest = Calibration(scores[torch.from_numpy(fold != k)], 0.5)
+            rest = Calibration(torch.from_numpy(held.scores[fold != k]), 0.5)
             factors[:, fold == k] = _factors(rest, levels)[:, None]
+            if calibration.n_force_frames:
+                others = Calibration(torch.from_numpy(forces[fold[owner] != k]), 0.5)
+                force_scale[fold == k] = _factors(others, [coverage])[0]
+            else:
+                force_scale[fold == k] = factors[0, fold == k]
         where = f"frames of the calibration itself, in {_FOLDS} folds"
     scale, intervals = factors[0], factors[1:]
-    if not np.isfinite(scale).all():  # a fold that is too small for the coverage
-        scale = np.full(n, calibration.factor)
+    if not (np.isfinite(scale).all() and np.isfinite(force_scale).all()):
+        # a fold is too small for the coverage
+        scale, force_scale = np.full(n, calibration.factor), np.full(n, calibration.force_factor)
         where += " (σ by the factor of all of them)"
     reported = judged.energy_std * scale
     sigma = reported / normal_quantile(coverage)
-    unit = calibration.factor / normal_quantile(coverage)
+    force_unit = force_scale[judged.force_frames] / normal_quantile(coverage)
     return CalibrationReport(
         factor=calibration.factor,
+        force_factor=calibration.force_factor,
+        n_force_frames=calibration.n_force_frames,
         coverage=coverage,
         n_frames=calibration.n_frames,
         n_molecules=held.n_molecules,
         judged_on=where,
         n_judged=n,
         rows=tuple(
-            _row(expected, judged, sigma, k, unit)
+            _row(expected, judged, sigma, k, force_unit)
             for expected, k in zip(COVERAGES, intervals, strict=True)
         ),
         mean_error=float(np.abs(judged.energy).mean()),
@@ -221,11 +251,11 @@ def _row(
     judged: Deviations,
     sigma: NDArray[np.float64],
     interval: NDArray[np.float64],
-    unit: float,
+    force_unit: NDArray[np.float64],
 ) -> CoverageRow:
     z = normal_quantile(expected)
     error = np.abs(judged.energy)
-    covered = np.abs(judged.forces) <= z * unit * judged.forces_std
+    covered = np.abs(judged.forces) <= z * force_unit * judged.forces_std
     inside = error <= interval * judged.energy_std
     return CoverageRow(
         expected=expected,

@@ -28,6 +28,7 @@ class Deviations:
         groups: [n_frames], name of the molecule.
         forces: [n_components], model − label of every labelled force component, eV/Å.
         forces_std: [n_components], raw standard deviations, eV/Å.
+        force_frames: [n_components], which of the frames above each belongs to.
     """
 
     energy: NDArray[np.float64]
@@ -35,11 +36,23 @@ class Deviations:
     groups: NDArray[np.str_]
     forces: NDArray[np.float64]
     forces_std: NDArray[np.float64]
+    force_frames: NDArray[np.int64]
 
     @property
     def scores(self) -> NDArray[np.float64]:
         """|error| / σ of each energy, [n_frames]."""
         return np.abs(self.energy) / self.energy_std
+
+    def force_scores(self, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Returns |error| / σ of one force component of each frame that has any, and the frame.
+
+        The component is drawn at random among those with σ > 0 (symmetry may make one certain).
+        """
+        usable = np.flatnonzero(self.forces_std > 0)
+        drawn = np.random.default_rng(seed).permutation(usable)
+        frames, first = np.unique(self.force_frames[drawn], return_index=True)
+        chosen = drawn[first]
+        return np.abs(self.forces[chosen]) / self.forces_std[chosen], frames
 
     @property
     def n_molecules(self) -> int:
@@ -55,6 +68,7 @@ def deviations(
     *,
     device: torch.device | str = "cpu",
     batch_size: int = 32,
+    forces_std: bool = False,
     show: bool = False,
 ) -> Deviations:
     """Evaluates the frames that have an energy at a level, and forces where that costs nothing.
@@ -66,6 +80,7 @@ def deviations(
         level: canonical name of the labels' level of theory.
         device: where the model is.
         batch_size: frames at a time.
+        forces_std: evaluate the standard deviations of labelled forces even if it costs much.
         show: whether to show a progress bar.
 
     Raises:
@@ -82,7 +97,10 @@ def deviations(
         dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
         shuffle=False, layout=layout_of(model),
     )  # fmt: skip
-    parts: dict[str, list[Tensor]] = {"energy": [], "energy_std": [], "forces": [], "std": []}
+    parts: dict[str, list[Tensor]] = {
+        key: [] for key in ("energy", "energy_std", "forces", "std", "frames")
+    }
+    n_done = 0
     for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
                       file=sys.stderr, desc="evaluate", dynamic_ncols=True):  # fmt: skip
         if batch is None:
@@ -90,14 +108,18 @@ def deviations(
         moved = batch.to(device)
         targets = moved.targets[level]
         known = targets.forces.isfinite()
+        labelled = derived and bool(known.any())
         found, spread = model.predict(
-            moved.graph, forces=derived and bool(known.any()), calibrated=False
+            moved.graph, forces=labelled, forces_std=labelled and forces_std, calibrated=False
         )
         parts["energy"].append(found.energy - targets.energy)
         parts["energy_std"].append(spread.energy_std)
         if found.forces is not None and spread.forces_std is not None:
             parts["forces"].append((found.forces - targets.forces)[known])
             parts["std"].append(spread.forces_std[known])
+            owner = n_done + moved.graph.system_idx[:, None].expand_as(known)
+            parts["frames"].append(owner[known])
+        n_done += len(targets.energy)
     arrays = {key: _array(tensors) for key, tensors in parts.items()}
     if not (arrays["energy_std"] > 0).all():
         certain = chosen[~(arrays["energy_std"] > 0)]
@@ -113,6 +135,7 @@ def deviations(
         groups=np.array(dataset.group_names)[dataset.group_idx[chosen]],
         forces=arrays["forces"],
         forces_std=arrays["std"],
+        force_frames=arrays["frames"].astype(np.int64),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from tlpot.errors import ConfigError
@@ -11,6 +12,7 @@ from tlpot.transfer.anchor import Anchor
 from tlpot.transfer.fisher import fisher_information
 from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.situation import Situation
+from tlpot.transfer.source_data import open_source, source_frames
 from tlpot.transfer.strategy import Penalty, Strategy
 
 
@@ -21,9 +23,15 @@ class EWC(Strategy):
     Adds strength/2 · Σ F (θ − θ_parent)² with the diagonal Fisher information F of the parent,
     divided by its mean so that the strength means the same as that of ``l2sp``.
 
+    F belongs to what the parent has learned: with `files`, it is estimated at geometries of that
+    data, for the kinds of labels that these have. Without, the training geometries stand in,
+    and the parent's energies and forces there.
+
     Attributes:
+        files: source data; none for the training geometries.
+        spec: layout of the source data, if it is not tlpot's own.
         strength: of the penalty.
-        frames: training frames at which F is estimated.
+        frames: at which F is estimated, at random from the source data.
         samples: random directions for each of them.
     """
 
@@ -31,6 +39,8 @@ class EWC(Strategy):
     summary: ClassVar[str] = "all weights fine-tuned, the important ones held near those of"
     recipe: ClassVar[Recipe | None] = SMALL_RATE
 
+    files: tuple[Path, ...] = ()
+    spec: str | None = None
     strength: float = 1e-3
     frames: int = 64
     samples: int = 4
@@ -39,17 +49,30 @@ class EWC(Strategy):
         if not 0 < self.strength < 1e12:
             raise ConfigError(f"strength is {self.strength}, expected a positive number; "
                               "without a penalty use strategy 'full'")  # fmt: skip
+        if self.spec is not None and not self.files:
+            raise ConfigError("spec does not apply without files: it is the layout of these")
         for name in ("frames", "samples"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
 
     def penalty(self, potential: Potential, situation: Situation) -> Penalty:
-        """Estimates the Fisher information and returns the penalty; it is 0 at step 0."""
+        """Estimates the Fisher information and returns the penalty; it is 0 at step 0.
+
+        Raises:
+            DataError: the source data cannot be read, has no frame with a label of the parent's
+                level, or elements that the parent does not know.
+        """
         names = self.rates(potential, situation.level)
         train = situation.split.train
+        dataset, forces = situation.dataset, True
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
+        if self.files:
+            dataset = open_source(self.files, self.spec, situation)
+            forces = "forces" in dataset.levels[situation.source].kinds
+            chosen = source_frames(dataset, situation)[: self.frames]
+        # at step 0 the new readout is the source level's, so it stands for the parent
         fisher = fisher_information(
-            potential, situation.level, situation.dataset, chosen,
-            names=names, samples=self.samples, seed=situation.seed,
+            potential, situation.level, dataset, chosen,
+            names=names, samples=self.samples, seed=situation.seed, forces=forces,
         )  # fmt: skip
         return Anchor(potential, names, self.strength, fisher)

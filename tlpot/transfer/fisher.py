@@ -29,6 +29,7 @@ def fisher_information(
     names: Iterable[str],
     samples: int,
     seed: int,
+    forces: bool = True,
 ) -> dict[str, Tensor]:
     """Estimates F_k = ⟨Σ_y (∂y/∂θ_k / σ_y)²⟩ over frames, divided by its mean over all weights.
 
@@ -45,6 +46,7 @@ def fisher_information(
         names: the weights.
         samples: random combinations for each frame.
         seed: of the signs.
+        forces: whether forces count as predictions, beside energies.
 
     Returns:
         F by name, in the shape of the weight.
@@ -61,11 +63,11 @@ def fisher_information(
     for frame in dataset.read(indices):
         graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)
         graph = graph.to(potential.device)
-        found = evaluate(model, graph, create_graph=True)
-        assert found.forces is not None
+        found = evaluate(model, graph, forces=forces, create_graph=True)
         for k in range(samples):
             combined = (signs(found.energy) * found.energy / graph.n_atoms / ENERGY_NOISE).sum()
-            combined = combined + (signs(found.forces) * found.forces / FORCE_NOISE).sum()
+            if found.forces is not None:
+                combined = combined + (signs(found.forces) * found.forces / FORCE_NOISE).sum()
             gradients = torch.autograd.grad(
                 combined, list(weights.values()), retain_graph=k + 1 < samples,
                 allow_unused=True, materialize_grads=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
+from tlpot.transfer.mixture import mixed_in
 from tlpot.transfer.recipe import SMALL_RATE, Recipe
-from tlpot.transfer.replay import repeated
 from tlpot.transfer.situation import Lessons, Situation
 from tlpot.transfer.strategy import Strategy
 
@@ -29,8 +29,8 @@ class Multihead(Strategy):
     Attributes:
         levels: the other levels; empty for all that the dataset has.
         weight: of each other level in the loss, relative to the new one.
-        share: frames with a label of the new level are repeated until they are at least this
-            share of an epoch.
+        share: of an epoch that has labels of the new level. An epoch has each of these frames
+            once; the others take turns in the rest of it.
     """
 
     name: ClassVar[str] = "multihead"
@@ -41,7 +41,7 @@ class Multihead(Strategy):
 
     levels: tuple[str, ...] = ()
     weight: float = 1.0
-    share: float = 0.1
+    share: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < 1e6:
@@ -80,13 +80,18 @@ class Multihead(Strategy):
             whole = held if split.by == "molecule" else split.test
             labelled &= ~np.isin(dataset.group_idx, dataset.group_idx[whole])
         extra = np.flatnonzero(labelled)
-        train = np.concatenate([repeated(split.train, len(extra), self.share), extra])
         return Lessons(
             dataset=dataset,
-            split=replace(split, train=train),
+            split=split,
             levels=(level, *others),
             weights=dict.fromkeys(others, self.weight),
+            others=extra,
+            n_others=mixed_in(len(split.train), self.share),
         )
+
+    def epoch_frames(self, n_train: int) -> int:
+        """Returns how many frames an epoch has at most."""
+        return n_train + mixed_in(n_train, self.share)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns a potential with a readout for each level.

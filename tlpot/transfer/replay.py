@@ -10,12 +10,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, FilledDataset, JoinedDataset, open_dataset
-from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.data import Dataset, FilledDataset, JoinedDataset
+from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
+from tlpot.transfer.mixture import mixed_in
 from tlpot.transfer.pseudo_labels import pseudo_labels
 from tlpot.transfer.recipe import SMALL_RATE, Recipe
 from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.source_data import open_source, source_frames
 from tlpot.transfer.strategy import Strategy
 
 
@@ -32,8 +34,9 @@ class Replay(Strategy):
         spec: layout of the source data, if it is not tlpot's own.
         frames: number of frames taken from the source data, at random; not without `files`.
         weight: of the old level in the loss, relative to the new one.
-        share: frames with a label of the new level are repeated until they are at least this
-            share of an epoch; not without `files`.
+        share: of an epoch that has labels of the new level, default 0.5; not without `files`.
+            An epoch has each of these frames once; those of the source data take turns in the
+            rest of it.
     """
 
     name: ClassVar[str] = "replay"
@@ -78,17 +81,22 @@ class Replay(Strategy):
             found = pseudo_labels(situation.parent, source, situation.dataset, seen)
             filled = FilledDataset(situation.dataset, source, seen, found, replace=True)
             return Lessons(dataset=filled, split=split, levels=levels, weights=weights)
-        old = open_dataset(list(self.files), self.spec, level=source)
-        if source not in old.levels:
-            raise DataError(
-                f"{old.path} has no labels at the parent's level {source!r}"
-                f"{nearest(source, old.levels)}"
-            )
+        old = open_source(self.files, self.spec, situation)
         joined = JoinedDataset([situation.dataset, old])
         rehearsed = len(situation.dataset) + self._chosen(old, situation)
-        train = repeated(split.train, len(rehearsed), 0.1 if self.share is None else self.share)
-        split = replace(split, train=np.concatenate([train, rehearsed]))
-        return Lessons(dataset=joined, split=split, levels=levels, weights=weights)
+        return Lessons(
+            dataset=joined,
+            split=split,
+            levels=levels,
+            weights=weights,
+            others=rehearsed,
+            n_others=self.epoch_frames(len(split.train)) - len(split.train),
+        )
+
+    def epoch_frames(self, n_train: int) -> int:
+        """Returns how many frames an epoch has at most."""
+        share = 0.5 if self.share is None else self.share
+        return n_train + (mixed_in(n_train, share) if self.files else 0)
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Everything moves, the old level's readout too."""
@@ -102,21 +110,9 @@ class Replay(Strategy):
         )
 
     def _chosen(self, old: Dataset, situation: Situation) -> NDArray[np.int64]:
-        labelled = np.flatnonzero(old.labelled(situation.source))
-        foreign = set(old.elements) - set(situation.parent.elements)
-        if foreign:
-            raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
-        if not len(labelled):
-            raise DataError(f"{old.path}: no frame has an energy at {situation.source}")
-        n = len(labelled) if self.frames is None else self.frames
-        if n > len(labelled):
-            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(labelled)} frames "
+        order = source_frames(old, situation)
+        n = len(order) if self.frames is None else self.frames
+        if n > len(order):
+            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(order)} frames "
                             f"with an energy at {situation.source}")  # fmt: skip
-        order = np.random.default_rng([situation.seed, 3]).permutation(labelled)
         return np.sort(order[:n])
-
-
-def repeated(frames: NDArray[np.int64], n_others: int, share: float) -> NDArray[np.int64]:
-    """Returns `frames` as many times as it takes for them to be a share of all."""
-    times = int(np.ceil(share / (1.0 - share) * n_others / len(frames)))
-    return np.tile(frames, max(times, 1))

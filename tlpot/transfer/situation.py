@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tlpot.data import Dataset, Split
 from tlpot.models import Potential
 
@@ -42,7 +45,9 @@ class Lessons:
 
     Attributes:
         dataset: frames and labels.
-        split: which of them are for what.
+        split: which of them are for what; of the training frames, every epoch has all.
+        others: further training frames, of which an epoch has only some, in turns.
+        n_others: how many.
         levels: levels of theory that are learned; the first is the one that counts.
         weights: factor of the loss by level; 1 for those not named.
     """
@@ -51,3 +56,5 @@ class Lessons:
     split: Split
     levels: tuple[str, ...]
     weights: Mapping[str, float] = field(default_factory=dict)
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_others: int = 0

@@ -46,6 +46,10 @@ class Strategy:
         """Returns what the training sees."""
         return Lessons(dataset=situation.dataset, split=situation.split, levels=(situation.level,))
 
+    def epoch_frames(self, n_train: int) -> int:
+        """Returns how many frames an epoch has at most, with `n_train` frames of the new level."""
+        return n_train
+
     def elements(self, situation: Situation) -> tuple[int, ...]:
         """Returns the atomic numbers that the model of `start` knows."""
         return situation.parent.elements

@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError
-from tlpot.fragments.contacts import unit_contacts
+from tlpot.fragments.contacts import set_pairs, unit_contacts
 from tlpot.fragments.expansion import Expansion
-from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.topology import Topology
+from tlpot.fragments.windows import capped_windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sphere:
-    """All units with an atom within `radius` of a residue, for each residue, minus overlaps.
+    """Each residue with all residues within `radius` of it, capped, minus overlaps.
 
     The subsystems of the generalised energy-based fragmentation of Li, Li and Jiang,
     doi:10.1021/jp067721q, joined by inclusion and exclusion. Fragments have up to a few
@@ -48,10 +50,17 @@ class Sphere:
         self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
     ) -> Expansion:
         """Lists the fragments, see `Scheme`; the list is exact, so there is no skin."""
-        topology = cutter.topology
-        contacts = unit_contacts(topology, positions, self.radius)
-        primaries = []
-        for residue in topology.residues:
-            around = {int(v) for u in residue.units for v in contacts[[u], :].indices}
-            primaries.append(cutter.filled(around))
-        return Expansion.fixed(inclusion_exclusion(primaries))
+        windows = list(dict.fromkeys(capped_windows(cutter.topology, 1)))
+        cores = [_core(cutter.topology, units) for units in windows]
+        contacts = unit_contacts(cutter.topology, positions, self.radius)
+        around = [set(units) for units in windows]
+        for i, j, _ in set_pairs(cores, contacts):
+            around[i] |= windows[j]
+            around[j] |= windows[i]
+        return Expansion.fixed(inclusion_exclusion(cutter.filled(units) for units in around))
+
+
+def _core(topology: Topology, window: Units) -> Units:
+    """What a window has beyond the caps that it gets from its neighbours."""
+    whole = (frozenset(r.units) for r in topology.residues if window.issuperset(r.units))
+    return frozenset().union(*whole)

@@ -96,8 +96,8 @@ def _error_table(stages: list[Stage]) -> str:
 
 def _columns(stage: Stage) -> list[tuple[str, str, str]]:
     found = [
-        ("E RMSE", "relative, meV/atom", "relative_rmse"),
-        ("E MAE", "relative, meV/atom", "relative_mae"),
+        ("relative E RMSE", "meV/atom", "relative_rmse"),
+        ("relative E MAE", "meV/atom", "relative_mae"),
         ("F RMSE", "meV/Å", "force_rmse"),
         ("F MAE", "meV/Å", "force_mae"),
     ]
@@ -110,8 +110,8 @@ def curve_chapter(curve: Curve) -> str:
     reports = {name: analyse(curve, name) for name in quantities}
     sizes = sorted({point.size for series in curve.series for point in series.points})
     text = paragraph(
-        f"Errors on {curve.n_test:,} test frames after training with {curve.level} labels of "
-        "fragments; the mean over repeats. Lines are fitted laws with their bands."
+        f"Errors on {curve.n_test:,} test frames after training with {curve.level} labels; "
+        "the mean over repeats. Lines are fitted laws with their bands."
     )
     for name in quantities:
         rows = []

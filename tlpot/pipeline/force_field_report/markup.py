@@ -45,17 +45,18 @@ table { border-collapse: collapse; font-size: .88rem; margin: .7rem 0;
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th { font-weight: 600; vertical-align: bottom; }
-th small { display: block; font-weight: 400; color: var(--soft); }
+th small { display: block; font-weight: 400; color: var(--soft); white-space: nowrap; }
 th.group { text-align: center; border-bottom: 1px solid var(--ink); }
 th.words, td.words { text-align: left; }
-td.words { overflow-wrap: anywhere; }
+td.words { overflow-wrap: break-word; }
+td.words:first-child { white-space: nowrap; }
 tr.sum td { font-weight: 600; border-top: 2px solid var(--ink); background: var(--pale); }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; }
 code, pre { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .82rem; }
 code { overflow-wrap: anywhere; }
 pre { background: var(--pale); padding: .7rem .9rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; border: 1px solid var(--line); }
+  overflow-wrap: anywhere; border: 1px solid var(--line); columns: 20rem; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10.5pt; }
   nav { display: none; }
@@ -149,6 +150,16 @@ def picture(figure: Figure, caption: str) -> str:
         f'<figure><img src="data:image/png;base64,{content}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>\n"
     )
+
+
+def inline(content: Mapping[str, Any]) -> str:
+    """Returns nested mappings in one line, such as ``file a.h5; split (by molecule; seed 0)``."""
+    parts = [
+        f"{key} ({inline(value)})" if isinstance(value, Mapping) else f"{key} {value}"
+        for key, value in content.items()
+        if value not in (None, "", {})
+    ]
+    return "; ".join(parts).replace("_", " ")
 
 
 def tree(content: Mapping[str, Any], indent: str = "") -> str:

@@ -68,7 +68,8 @@ def _footer() -> str:
 
 def _key_figures(report: ForceFieldReport) -> str:
     boxes: list[tuple[str, Sequence[str]]] = []
-    last = next((s for s in reversed(report.stages) if s.title == "after transfer"), None)
+    measured = [s for s in report.stages if s.title in ("after transfer", "model")]
+    last = measured[-1] if measured else None
     if last is not None:
         before = next((s for s in report.stages if s.title == "before transfer"), None)
         was = "" if before is None else f"; {number(before.total.force_rmse)} before transfer"

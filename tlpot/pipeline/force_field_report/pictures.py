@@ -81,7 +81,7 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
         times = 1e-3 * np.array([s.time for s in motion.samples])
         kelvin = [s.temperature for s in motion.samples]
         colour = f"C{k}"
-        label = f"{motion.settings.ensemble.upper()}, {motion.calculator}"
+        label = f"{run_name(motion)}, {motion.calculator}"
         right.plot(times, kelvin, lw=0.9, color=colour, label=label)
         if motion.settings.ensemble == "nve":
             left.plot(times, motion.deviations, lw=1, color=colour, label=label)
@@ -101,6 +101,12 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
     if not any(m.settings.ensemble == "nve" for m in motions):
         left.set_visible(False)
     return figure
+
+
+def run_name(motion: Motion) -> str:
+    """What people call the kind of a run."""
+    name = motion.settings.ensemble
+    return name.upper() if name != "langevin" else "Langevin"
 
 
 def ramachandran_figure(each: Ramachandran) -> Figure:

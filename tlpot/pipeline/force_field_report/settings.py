@@ -51,7 +51,7 @@ class ExaminationSettings:
     reference_steps: int = 4000
     timestep: float = 0.5
     temperature: float = 300.0
-    friction: float = 2.0
+    friction: float = 10.0
     log_every: int = 10
     seed: int = 0
     budget: bool = True

@@ -7,6 +7,7 @@ from html import escape
 from tlpot.pipeline.force_field_report.cost import CostRow
 from tlpot.pipeline.force_field_report.markup import (
     duration,
+    inline,
     number,
     paragraph,
     picture,
@@ -14,7 +15,11 @@ from tlpot.pipeline.force_field_report.markup import (
     tree,
 )
 from tlpot.pipeline.force_field_report.motion import Motion
-from tlpot.pipeline.force_field_report.pictures import dynamics_figure, ramachandran_figure
+from tlpot.pipeline.force_field_report.pictures import (
+    dynamics_figure,
+    ramachandran_figure,
+    run_name,
+)
 from tlpot.pipeline.force_field_report.provenance import ModelRecord, Provenance
 from tlpot.pipeline.force_field_report.ramachandran import CELL, Ramachandran
 from tlpot.pipeline.probes.stability import BROKEN
@@ -36,7 +41,7 @@ def dynamics_chapter(motions: tuple[Motion, ...]) -> str:
         mean, spread = motion.kelvin
         rows.append(
             (
-                motion.structure, motion.calculator, motion.settings.ensemble.upper(),
+                motion.structure, motion.calculator, run_name(motion),
                 "BROKEN" if motion.broken else "intact", number(motion.picoseconds),
                 number(motion.settings.timestep), number(motion.settings.temperature),
                 number(mean) + " ± " + number(spread),
@@ -57,7 +62,7 @@ def dynamics_chapter(motions: tuple[Motion, ...]) -> str:
     for motion in motions:
         if motion.broken:
             text += paragraph(
-                f"{motion.structure}, {motion.settings.ensemble.upper()} with "
+                f"{motion.structure}, {run_name(motion)} with "
                 f"{motion.calculator}: {motion.broken}", "warning",
             )  # fmt: skip
     for name in dict.fromkeys(motion.structure for motion in motions):
@@ -177,7 +182,7 @@ def _model(model: ModelRecord) -> str:
         ("description", card.description),
         ("licence", card.licence),
         ("parent", card.parent or "none"),
-        ("trained on", tree(card.dataset).strip()),
+        ("trained on", inline(card.dataset)),
         *((f"E0 {level}", origin) for level, origin in card.references.items()),
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("cite", card.citation),

@@ -1,0 +1,68 @@
+"""`tlpot report` on a force field, called as a user would."""
+
+import json
+
+import h5py
+import pytest
+from ase.io import write
+
+from tlpot.cli import main
+from tlpot.fragments import build_peptide
+from tlpot.models import LIBRARY
+
+QUICK = ["report.nve_steps=4", "report.langevin_steps=4", "report.reference_steps=0"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A dipeptide and labels of one molecule."""
+    path = tmp_path_factory.mktemp("inputs")
+    write(path / "ala.xyz", build_peptide("A"), format="extxyz")
+    with h5py.File(LIBRARY / "tlpot-qm.h5") as source, h5py.File(path / "w.h5", "w") as target:
+        for key, value in source.attrs.items():
+            target.attrs[key] = value
+        source.copy("water", target)
+    return path
+
+
+def test_a_page_from_a_model_a_structure_a_reference_and_data(folder, tmp_path, capsys):
+    out = tmp_path / "report"
+    arguments = ["report", "tlpot-tiny", "--structure", str(folder / "ala.xyz"), "--scheme",
+                 "mfcc", "--reference", "tlpot-tiny", "--data", str(folder / "w.h5"), "-o",
+                 str(out), "--device", "cpu", *QUICK]  # fmt: skip
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"wrote {out}/force_field.html and {out}/force_field.json\n"
+    assert "assembly error budget of ala" in captured.err
+    numbers = json.loads((out / "force_field.json").read_text())
+    parts = numbers["assembly"][0]["parts"]
+    assert parts["model − fragment QM"]["forces"]["max"] == 0.0  # it is its own reference here
+    assert parts["model − whole QM"]["forces"] == parts["fragment QM − whole QM"]["forces"]
+    assert parts["model − whole QM"]["forces"]["mae"] < 1e-2  # mfcc has one fragment: itself
+    assert numbers["errors"][0]["by_kind"][0]["kind"] == "water"
+    assert numbers["provenance"]["settings"]["scheme"] == "mfcc"
+    assert "<h2>8. Provenance</h2>" in (out / "force_field.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--structure", "ala.xyz"], "say where with -o DIR"),
+        (["--structure", "ala.xyz", "w.h5", "-o", "out"], "given as --data w.h5"),
+        (["--data", "w.h5", "--reference", "gfn2-xtb", "-o", "out"], "goes with --structure"),
+        (["--structure", "ala.xyz", "--split", "s.json", "-o", "out"], "goes with --data"),
+        (["--data", "w.h5", "--model-level", "x", "-o", "out"], "does not apply"),
+        (["--data", "w.h5", "-o", "out", "report.nve_step=3"], "did you mean 'nve_steps'"),
+        (["--data", "w.h5", "-o", "out", "md.steps=3"], "called report.md"),
+        (["--structure", "ala.xyz", "--scheme", "mfc", "-o", "out"], "did you mean 'mfcc"),
+        ([], "give DATA"),
+        (["report.md_steps=3"], "give DATA"),
+    ],
+)
+def test_mistakes_are_said_before_anything_is_computed(
+    arguments, message, folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    assert main(["report", "tlpot-tiny", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (folder / "out" / "force_field.html").exists()

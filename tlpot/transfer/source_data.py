@@ -1,0 +1,46 @@
+"""The data that the parent was trained on, where a strategy is given it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, open_dataset
+from tlpot.errors import DataError, nearest
+from tlpot.transfer.situation import Situation
+
+
+def open_source(files: Sequence[Path], spec: str | None, situation: Situation) -> Dataset:
+    """Opens the source data.
+
+    Args:
+        files: as for `open_dataset`.
+        spec: their layout, if it is not tlpot's own.
+        situation: whose parent has learned them.
+
+    Raises:
+        DataError: it cannot be read, or has no frame with an energy at the parent's level, or
+            elements that the parent does not know.
+    """
+    source = situation.source
+    old = open_dataset(list(files), spec, level=source)
+    if source not in old.levels:
+        raise DataError(
+            f"{old.path} has no labels at the parent's level {source!r}"
+            f"{nearest(source, old.levels)}"
+        )
+    foreign = set(old.elements) - set(situation.parent.elements)
+    if foreign:
+        raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
+    if not old.labelled(source).any():
+        raise DataError(f"{old.path}: no frame has an energy at {source}")
+    return old
+
+
+def source_frames(old: Dataset, situation: Situation) -> NDArray[np.int64]:
+    """Returns the frames of the source data with an energy at the parent's level, shuffled."""
+    labelled = np.flatnonzero(old.labelled(situation.source))
+    return np.random.default_rng([situation.seed, 3]).permutation(labelled)
