@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "calibrate": "give a model an uncertainty, or bring it to scale",
     "report": "what a transfer did to a model, or how good a force field is",
     "data": "look at, check, translate and split datasets",
+    "build": "a protein force field from structures and levels of theory, in one go",
     "sample": "geometries of molecules and fragments to label",
     "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",

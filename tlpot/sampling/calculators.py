@@ -49,10 +49,18 @@ class Engine:
         return str(TLPotCalculator(self.name, level=self.level, device="cpu").level)
 
     @property
+    def factory_name(self) -> str | None:
+        """What tells one factory from another: where a function is, or the object in words."""
+        if self.factory is None:
+            return None
+        name = getattr(self.factory, "__qualname__", None)
+        return repr(self.factory) if name is None else f"{self.factory.__module__}:{name}"
+
+    @property
     def definition(self) -> str:
         """How the energies are computed, in words."""
         if self.factory is not None:
-            return f"calculator of {self.factory.__module__}:{self.factory.__qualname__}"
+            return f"calculator of {self.factory_name}"
         if self.name in XTB:
             return f"{XTB[self.name]}, tblite {version('tblite')}"
         return f"model {self.name}"

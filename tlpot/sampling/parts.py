@@ -129,9 +129,7 @@ class Parts:
             {
                 "settings": asdict(self._settings),
                 "engine": [self._engine.name, self._engine.level],
-                "factory": None
-                if self._engine.factory is None
-                else f"{self._engine.factory.__module__}:{self._engine.factory.__qualname__}",
+                "factory": self._engine.factory_name,
                 "structures": [
                     [
                         part.numbers.tolist(),

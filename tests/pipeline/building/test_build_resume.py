@@ -1,0 +1,143 @@
+"""Whatever kills a build, the same command ends where it would have, and repeats nothing."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from build_settings import EPOCHS, build, counts, settings, watch
+from safetensors.torch import load_file
+
+pytest.importorskip("tblite")
+
+KILLS = [("epoch", 2), ("label", 30), ("moment", 3)]
+"""In the pretraining, the expensive labels, and the dynamics of a round."""
+
+
+def killed(folder, log, kind, number):
+    script = Path(__file__).with_name("build_settings.py")
+    arguments = [sys.executable, str(script), str(folder), str(log), kind, str(number), "{}"]
+    return subprocess.run(arguments, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    log = folder / "log"
+    undo = watch(log)
+    try:
+        worked, records = build(settings(folder / "out"))
+    finally:
+        undo()
+    return folder / "out", worked, records, counts(log)
+
+
+@pytest.fixture(scope="module")
+def resumed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    log = folder / "log"
+    last = []
+    for kind, number in KILLS:
+        done = killed(folder / "out", log, kind, number)
+        assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+        begun = list((folder / "out").glob("*/begun.json"))
+        assert len(begun) == 1
+        last.append(begun[0].parent.name)
+    assert last == ["pretrain", "high", "round-1-explore"]
+    undo = watch(log)
+    try:
+        worked, records = build(settings(folder / "out"))
+    finally:
+        undo()
+    return folder / "out", worked, records, counts(log)
+
+
+def test_a_killed_build_repeats_no_label_no_epoch_and_no_step(uninterrupted, resumed):
+    assert resumed[3] == uninterrupted[3]
+    assert uninterrupted[3]["epoch"] == EPOCHS["pretrain"] + 2 * EPOCHS["finetune"]
+
+
+def test_a_killed_build_goes_on_with_the_stage_that_was_killed(resumed):
+    assert resumed[1][0] == "round-1-explore"
+    assert "pretrain" not in resumed[1]
+
+
+def test_a_killed_build_ends_with_the_same_force_field(uninterrupted, resumed):
+    one, other = (
+        load_file(run[0] / "assemble" / "model.safetensors") for run in (uninterrupted, resumed)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_killed_build_ends_with_the_same_errors(uninterrupted, resumed):
+    one, other = (run[2]["report"].facts["errors"] for run in (uninterrupted, resumed))
+    assert one == other
+
+
+def test_nothing_is_done_twice(resumed):
+    assert build(settings(resumed[0]))[0] == []
+
+
+def test_the_report_says_what_was_made(resumed):
+    folder, _, records, _ = resumed
+    report = json.loads((folder / "report" / "force_field.json").read_text())
+    assert [(e["title"], e["model_level"], e["label_level"]) for e in report["errors"]] == [
+        ("pretrained", "gfn1-xtb", "gfn1-xtb"),
+        ("before transfer", "gfn1-xtb", "gfn2-xtb"),
+        ("after transfer", "gfn2-xtb", "gfn2-xtb"),
+        ("after transfer, low head", "gfn1-xtb", "gfn1-xtb"),
+    ]
+    assert "<html" in (folder / "report" / "force_field.html").read_text()
+    labels = {row["level"]: row["n_energies"] for row in report["data"]}
+    assert labels == {"gfn1-xtb": 22 + 2 + 2, "gfn2-xtb": 20 + 2}  # with the cut and the round's
+    assert records["high"].facts["gfn2-xtb"]["labels"] == 20
+    assert records["round-1-explore"].facts["chosen"] == 2
+    parts = report["assembly"][0]["parts"]
+    whole, model, scheme = (
+        parts[name]["energy_by_frame"][0]
+        for name in ("model − whole QM", "model − fragment QM", "fragment QM − whole QM")
+    )
+    assert whole == pytest.approx(model + scheme)
+    assert scheme == pytest.approx(0.0, abs=1e-3)  # one residue is its own only fragment
+
+
+def test_the_printed_snippet_runs(resumed):
+    from tlpot.fragments import build_peptide
+
+    folder, _, records, _ = resumed
+    text = records["assemble"].facts["snippet"]
+    assert str(folder) in text
+    scope = {"atoms": build_peptide("G")}
+    exec(text, scope)
+    assert scope["atoms"].get_forces().shape == (19, 3)
+
+
+def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
+    folder = resumed[0]
+    log = tmp_path / "log"
+    more = settings(folder, high={"engine": "gfn2-xtb", "budget": 21}, active={"rounds": 0})
+    undo = watch(log)
+    try:
+        worked, _ = build(more, until="assemble")
+    finally:
+        undo()
+    assert worked == ["select", "high", "finetune", "assemble"]
+    # one new label, and those of the error budget at other geometries
+    assert counts(log)["label"] <= 1 + 2
+    worked, _ = build({**more, "assemble": {**more["assemble"], "seed": 1}}, until="assemble")
+    assert worked == ["assemble"]
+
+
+def test_a_file_that_was_changed_is_made_again(resumed):
+    folder = resumed[0]
+    given = settings(folder)
+    build(given, until="high")
+    chosen = folder / "select" / "chosen.json"
+    chosen.write_text(chosen.read_text() + " ")
+    assert build(given, until="high")[0] == [
+        "select"
+    ]  # it comes out as it was, so nothing else is touched

@@ -1,0 +1,125 @@
+"""All stages of a build, from its configuration; whatever is wrong with it shows here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tlpot.errors import ConfigError
+from tlpot.levels import canonical_level
+from tlpot.pipeline.building.choice import select_stage
+from tlpot.pipeline.building.config import BuildConfig
+from tlpot.pipeline.building.exploration import explore_stage, round_label_stage
+from tlpot.pipeline.building.force_field import Assembly
+from tlpot.pipeline.building.kinds import all_fragments, fragment_stage
+from tlpot.pipeline.building.labels import Level, high_stage, low_stage, sample_stage
+from tlpot.pipeline.building.outcome import report_stage
+from tlpot.pipeline.building.stage import Stage
+from tlpot.pipeline.building.structures import Target, find_targets, scheme_of
+from tlpot.pipeline.building.testing import assemble_stage
+from tlpot.pipeline.building.training import (
+    check_held_out,
+    check_uncertainty,
+    pretrain_config,
+    pretrain_stage,
+    tune_stage,
+    tuning_config,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """What is to be done.
+
+    Attributes:
+        config: the configuration.
+        targets: the structures.
+        n_kinds: kinds of fragments.
+        low: name of the cheap level.
+        high: name of the expensive level.
+        stages: in order.
+    """
+
+    config: BuildConfig
+    targets: tuple[Target, ...]
+    n_kinds: int
+    low: str
+    high: str
+    stages: tuple[Stage, ...]
+
+
+def make_blueprint(config: BuildConfig) -> Blueprint:
+    """Checks the whole configuration and lists the stages; nothing is computed or written.
+
+    Raises:
+        TLPotError: whatever is wrong: settings, engines, structures, programs that are missing.
+    """
+    scheme = scheme_of(config.scheme)
+    low, high = Level(settings=config.low), Level(settings=config.high)
+    if canonical_level(low.name) == canonical_level(high.name):
+        raise ConfigError(
+            f"low and high are both {low.name}; choose two levels of theory, or name one with level"
+        )
+    sampling = sample_stage(config.sample, low)
+    tuning = tuning_config(config.finetune, low.name, high.name)
+    targets = find_targets(config)
+    frames = all_fragments(config.fragments, targets, scheme)
+    for level in (low, high):
+        level.check(frames)
+    n_kinds = len({atoms.info["molecule"] for atoms in frames})
+    check_uncertainty(config.uncertainty, tuning, n_kinds * config.high.budget)
+    charged = any(atoms.info["charge"] for atoms in frames)
+    elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
+    pretraining = pretrain_config(config.pretrain, low.name, elements=elements, charged=charged)
+    if config.select.how == "uncertainty" and isinstance(pretraining.split.validation, float):
+        check_held_out(pretraining.split.validation, n_kinds * config.low.budget, "pretrain")
+    assembly = Assembly(
+        scheme=config.scheme, high=high.name, low=low.name if config.assemble.two_layer else None
+    )
+    stages = [
+        fragment_stage(config.fragments, config.scheme, targets, frames),
+        sampling,
+        low_stage(low),
+        pretrain_stage(pretraining, uncertain=config.select.how == "uncertainty"),
+        select_stage(config.select, config.high.budget, low.name),
+        high_stage(high),
+        tune_stage(tuning, config.uncertainty),
+    ]
+    rounds: list[str] = []
+    for number in range(1, config.active.rounds + 1):
+        tuned = stages[-1].name
+        stages.append(explore_stage(number, config.active, assembly, targets, tuned))
+        stages.append(round_label_stage(number, low, high))
+        rounds.append(stages[-1].name)
+        name = f"round-{number}-finetune"
+        stages.append(tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds)))
+    tuned = stages[-1].name
+    reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
+    stages.append(assemble_stage(config.assemble, assembly, targets, reference, tuned))
+    stages.append(
+        report_stage(config, low.name, high.name, assembly, targets, reference, tuned, rounds)
+    )
+    return Blueprint(
+        config=config,
+        targets=tuple(targets),
+        n_kinds=n_kinds,
+        low=low.name,
+        high=high.name,
+        stages=tuple(stages),
+    )
+
+
+def up_to(stages: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
+    """Returns the stages up to one, that one included.
+
+    Raises:
+        ConfigError: there is no such stage.
+    """
+    from tlpot.errors import nearest
+
+    if name is None:
+        return tuple(stages)
+    names = [stage.name for stage in stages]
+    if name not in names:
+        raise ConfigError(f"there is no stage {name!r}{nearest(name, names)}")
+    return tuple(stages[: names.index(name) + 1])

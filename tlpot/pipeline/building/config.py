@@ -1,0 +1,227 @@
+"""What `tlpot build` is asked to do: one YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tlpot.config import parse
+from tlpot.errors import ConfigError
+
+UncertaintyMethod = Literal["none", "last-layer", "ensemble"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FragmentSettings:
+    """Which fragments the model learns.
+
+    Attributes:
+        source: ``structures`` for the kinds of fragments that the scheme makes of the
+            structures, dimers included; ``residues`` for the 20 capped residues and the cap;
+            ``states`` for these in all protonation states.
+        also: further fragments by name, see `tlpot.sampling.named_fragments`.
+        pairs: dimers to scan as well, ``NAME+NAME``.
+    """
+
+    source: Literal["structures", "residues", "states"] = "structures"
+    also: tuple[str, ...] = ()
+    pairs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelSettings:
+    """A level of theory and how many labels of it to pay for.
+
+    Attributes:
+        engine: as for ``tlpot label``.
+        budget: labels of each kind of fragment.
+        settings: of the engine.
+        level: name of the level of theory, instead of the engine's.
+        forces: as for ``tlpot label``.
+    """
+
+    engine: str
+    budget: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    level: str | None = None
+    forces: Literal["auto", "no", "analytic", "numerical"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ConfigError(f"budget is {self.budget}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectSettings:
+    """Which geometries are labelled at the high level.
+
+    Attributes:
+        how: ``farthest`` from each other in the features of the pretrained model, or
+            ``uncertainty``: farthest points among those that it is least sure of.
+    """
+
+    how: Literal["farthest", "uncertainty"] = "farthest"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UncertaintySettings:
+    """How the force field knows how sure it is.
+
+    Attributes:
+        method: ``last-layer`` (one model), ``ensemble`` (several, of other seeds) or ``none``.
+        members: of an ensemble.
+    """
+
+    method: UncertaintyMethod = "none"
+    members: int = 4
+
+    def __post_init__(self) -> None:
+        if self.members < 2:
+            raise ConfigError(f"members is {self.members}, expected 2 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ActiveSettings:
+    """Rounds in which the force field looks for geometries that it is not sure of.
+
+    Attributes:
+        rounds: how many; 0 for none.
+        steps: of MD of each structure and round.
+        temperature: K.
+        timestep: fs.
+        interval: steps between two looks.
+        trigger: a fragment is taken when its standard deviation is above this, meV per atom.
+        budget: fragments that are labelled in each round, at most.
+        seed: of velocities and noise.
+    """
+
+    rounds: int = 0
+    steps: int = 1000
+    temperature: float = 400.0
+    timestep: float = 0.5
+    interval: int = 20
+    trigger: float = 1.0
+    budget: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 0 or self.seed < 0:
+            raise ConfigError("rounds and seed must not be negative")
+        _positive(self, "steps", "temperature", "timestep", "interval", "budget")
+        if self.trigger < 0:
+            raise ConfigError(f"trigger is {self.trigger} meV per atom, expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AssembleSettings:
+    """The force field of the structures, and how it is tested.
+
+    Attributes:
+        two_layer: add what the fragments leave out at the low level: the whole structure by the
+            low head of the model, or by the pretrained model where the strategy keeps no levels.
+        steps: of test dynamics at constant temperature, and again at constant energy.
+        temperature: K.
+        timestep: fs.
+        interval: steps between two frames.
+        reference: level of theory that whole structures and their fragments are computed at for
+            the error budget: ``high``, ``low`` (then it is about the cheap level of the model,
+            in one layer) or ``none``.
+        frames: geometries of the error budget: the relaxed structure and frames of the dynamics.
+        seed: of velocities and noise.
+    """
+
+    two_layer: bool = False
+    steps: int = 1000
+    temperature: float = 300.0
+    timestep: float = 0.5
+    interval: int = 20
+    reference: Literal["high", "low", "none"] = "none"
+    frames: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _positive(self, "steps", "temperature", "timestep", "interval", "frames")
+        if self.seed < 0:
+            raise ConfigError("seed must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildConfig:
+    """A force field from structures, levels of theory and budgets.
+
+    Attributes:
+        output: folder of everything that is made.
+        low: the cheap level.
+        high: the expensive level.
+        structures: files; each frame of one is a conformation.
+        sequence: a peptide to build instead, one-letter codes or names.
+        conformations: of that peptide.
+        n_cap: of that peptide.
+        c_cap: of that peptide.
+        fragments: what the model learns.
+        scheme: name of a fragment scheme, or a section with its ``name`` and settings.
+        sample: settings of ``tlpot sample`` but budget, model and selection.
+        pretrain: keys of ``tlpot train`` but data, level and output.
+        select: which geometries get expensive labels.
+        finetune: keys of ``tlpot finetune`` but parent, data, level, source and output.
+        uncertainty: how the force field knows how sure it is.
+        active: active rounds.
+        assemble: the force field of the structures and its tests.
+        name: of the force field; that of the folder if left out.
+    """
+
+    output: Path
+    low: LevelSettings
+    high: LevelSettings
+    structures: tuple[Path, ...] = ()
+    sequence: str | tuple[str, ...] | None = None
+    conformations: tuple[str, ...] | None = None
+    n_cap: str | None = None
+    c_cap: str | None = None
+    fragments: FragmentSettings = field(default_factory=FragmentSettings)
+    scheme: str | Mapping[str, Any] = "mfcc_mbe2"
+    sample: Mapping[str, Any] = field(default_factory=dict)
+    pretrain: Mapping[str, Any] = field(default_factory=dict)
+    select: SelectSettings = field(default_factory=SelectSettings)
+    finetune: Mapping[str, Any] = field(default_factory=dict)
+    uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
+    active: ActiveSettings = field(default_factory=ActiveSettings)
+    assemble: AssembleSettings = field(default_factory=AssembleSettings)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.sequence is None) == (not self.structures):
+            found = "both are" if self.structures else "neither is"
+            raise ConfigError(f"give either structures or a sequence; {found} given")
+        if self.structures:
+            for name in ("conformations", "n_cap", "c_cap"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{name} goes with a sequence, not with structures")
+        if self.active.rounds and self.uncertainty.method == "none":
+            raise ConfigError(
+                "active.rounds needs a model that knows how sure it is; set uncertainty.method to "
+                "'last-layer' or 'ensemble'"
+            )
+        if self.high.budget > self.low.budget:
+            raise ConfigError(
+                f"high.budget is {self.high.budget} and low.budget {self.low.budget}; the "
+                "expensive labels are a choice of the geometries with cheap ones"
+            )
+
+
+def build_config(settings: Mapping[str, Any], where: str = "build") -> BuildConfig:
+    """Reads a configuration.
+
+    Raises:
+        ConfigError: a typo, a missing key, or values that make no sense.
+    """
+    return parse(BuildConfig, settings, where)
+
+
+def _positive(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not value > 0:
+            raise ConfigError(f"{name} is {value}, expected a positive number")

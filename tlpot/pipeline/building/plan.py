@@ -1,0 +1,119 @@
+"""Which stages have to be done, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tlpot.pipeline.building.record import Origin, Record, begun, read_record
+from tlpot.pipeline.building.stage import Stage
+
+State = Literal["done", "begun", "to do", "waits"]
+_SHOWN = 3
+_ABSENT = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """Where a stage stands.
+
+    Attributes:
+        stage: which.
+        state: ``done``; ``begun`` and goes on; ``to do``; ``waits`` for a stage that is to be
+            done, after which its inputs may turn out to be what they were.
+        why: why it is not done; empty for the first time.
+        origin: what it is made from; None while it waits.
+        record: of the last time that it was finished, out of date or not.
+    """
+
+    stage: Stage
+    state: State
+    why: str
+    origin: Origin | None
+    record: Record | None
+
+
+def standing(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> Standing:
+    """Finds out where a stage stands.
+
+    Args:
+        stage: which.
+        root: folder of the build.
+        records: of the stages before, None for those that are not done.
+
+    Raises:
+        DataError: a file about it is damaged.
+    """
+    folder = root / stage.name
+    record = read_record(folder)
+    inputs = {name: records.get(name) for name in stage.needs}
+    waiting = [name for name, found in inputs.items() if found is None]
+    if waiting:
+        why = "" if record is None else f"waits for {', '.join(waiting)}"
+        return Standing(stage=stage, state="waits", why=why, origin=None, record=record)
+    digests = {name: found.digest for name, found in inputs.items() if found is not None}
+    origin = Origin(settings=stage.settings, inputs=digests)
+    if record is not None and record.origin.key == origin.key:
+        touched = _touched(folder, record)
+        if not touched:
+            return Standing(stage=stage, state="done", why="", origin=origin, record=record)
+        return Standing(stage=stage, state="to do", why=touched, origin=origin, record=record)
+    attempt = begun(folder)
+    if attempt is not None and attempt.key == origin.key:
+        return Standing(
+            stage=stage, state="begun", why="was interrupted", origin=origin, record=record
+        )
+    last = attempt if record is None else record.origin
+    why = "" if last is None else _difference(last, origin)
+    return Standing(stage=stage, state="to do", why=why, origin=origin, record=record)
+
+
+def _touched(folder: Path, record: Record) -> str:
+    for name, file in record.outputs.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if not file.is_at(path):
+            return f"{path} was changed"
+    return ""
+
+
+def _difference(old: Origin, new: Origin) -> str:
+    words = [f"{name} changed" for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
+    words += [f"{name} is no longer read" for name in old.inputs if name not in new.inputs]
+    before, after = _flat(old.settings), _flat(new.settings)
+    for name in sorted(before.keys() | after.keys()):
+        one, other = before.get(name, _ABSENT), after.get(name, _ABSENT)
+        if one != other:
+            words.append(f"{name}: {_word(one)} -> {_word(other)}")
+    more = [f"and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
+    return "; ".join([*words[:_SHOWN], *more])
+
+
+def _flat(settings: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(settings, Mapping):
+        return {name: settings}
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _word(value: Any) -> str:
+    if value is _ABSENT:
+        return "nothing"
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def all_standings(stages: Sequence[Stage], root: Path) -> list[Standing]:
+    """Returns where each stage stands before anything is done."""
+    records: dict[str, Record | None] = {}
+    found = []
+    for stage in stages:
+        one = standing(stage, root, records)
+        records[stage.name] = one.record if one.state == "done" else None
+        found.append(one)
+    return found

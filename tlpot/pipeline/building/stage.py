@@ -1,0 +1,74 @@
+"""A stage of a build, and the seam through which it gets what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tlpot.pipeline.building.record import Record
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """What a stage has made.
+
+    Attributes:
+        outputs: paths relative to the stage's folder, of what others may depend on.
+        facts: what it has to say, plain JSON; nothing depends on them.
+    """
+
+    outputs: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workplace:
+    """What a stage works with.
+
+    Attributes:
+        root: folder of the build.
+        folder: of the stage.
+        records: of the stages that it reads, by name.
+        executor: runs parts; None for this process.
+        in_flight: parts handed to the executor at a time; None for its own choice.
+        stop: whether the user has asked to stop.
+        device: of models.
+        show: whether to show progress bars.
+    """
+
+    root: Path
+    folder: Path
+    records: Mapping[str, Record]
+    executor: Executor | None = None
+    in_flight: int | None = None
+    stop: Callable[[], bool] = lambda: False
+    device: str | None = None
+    show: bool = True
+
+    def of(self, stage: str, name: str) -> Path:
+        """Returns a file of another stage."""
+        return self.root / stage / name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """A step with an artefact.
+
+    Attributes:
+        name: of its folder.
+        summary: what it does, for the table.
+        settings: its part of the configuration, plain JSON.
+        needs: names of the stages that it reads.
+        run: does the work; what it writes under its folder must be whole at any moment.
+        like: a stage that takes about as long, for the time left.
+    """
+
+    name: str
+    summary: str
+    settings: Mapping[str, Any]
+    needs: tuple[str, ...]
+    run: Callable[[Workplace], Made]
+    like: str | None = None

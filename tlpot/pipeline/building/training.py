@@ -1,0 +1,296 @@
+"""Stages that train: on cheap labels, and on expensive ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.config import to_mapping
+from tlpot.data import Dataset, Split, load_split, open_dataset
+from tlpot.errors import ConfigError, OutputError
+from tlpot.models import load, read_architecture, save
+from tlpot.pipeline.building.config import UncertaintySettings
+from tlpot.pipeline.building.labels import LABELS
+from tlpot.pipeline.building.stage import Made, Stage, Workplace
+from tlpot.pipeline.finetune import FinetuneConfig, finetune_config, prepare_finetune
+from tlpot.pipeline.fitting import REPORT, Job, fit
+from tlpot.pipeline.sources import SplitSettings
+from tlpot.pipeline.train import TrainConfig, prepare_train, train_config
+from tlpot.pipeline.uncertainty import calibrate_model, make_ensemble
+from tlpot.training import CHECKPOINT, Processes
+from tlpot.training.calibration import MIN_FRAMES
+from tlpot.transfer import strategy
+
+MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
+SPLIT = "split.json"
+_SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
+"""Of a build: every kind of fragment has frames for training and for testing."""
+
+
+def pretrain_config(
+    given: Mapping[str, Any], level: str, *, elements: Sequence[int], charged: bool
+) -> TrainConfig:
+    """Returns the configuration of the pretraining; files are filled in later.
+
+    Args:
+        given: the section of the configuration.
+        level: the cheap one.
+        elements: of the fragments, ascending.
+        charged: whether a fragment has a charge, which the model then has to read.
+
+    Raises:
+        ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
+    """
+    _refuse(given, "pretrain", ("data", "level", "output"))
+    model = given.get("model", {"preset": "tiny"})
+    if isinstance(model, Mapping) and charged:
+        model = {"charge_spin": True, **model}
+    settings = {
+        **given, "model": model, "split": _split(given, "pretrain"), "level": level,
+        "data": {"files": [LABELS]}, "output": MODEL,
+    }  # fmt: skip
+    config = train_config(settings, "pretrain")
+    read_architecture(config.model, tuple(elements))
+    return config
+
+
+def tuning_config(given: Mapping[str, Any], low: str, high: str) -> FinetuneConfig:
+    """Returns the configuration of the fine-tuning; files are filled in later.
+
+    Raises:
+        ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
+    """
+    _refuse(given, "finetune", ("parent", "data", "level", "source", "output"))
+    settings = {
+        **given, "split": _split(given, "finetune"), "parent": MODEL, "source": low,
+        "level": high, "data": {"files": [LABELS]}, "output": MODEL,
+    }  # fmt: skip
+    return finetune_config(settings)
+
+
+def check_uncertainty(settings: UncertaintySettings, config: FinetuneConfig, n_frames: int) -> None:
+    """Checks that the models can be given such an uncertainty.
+
+    Args:
+        settings: how.
+        config: of the fine-tuning.
+        n_frames: expensive labels, if none fails.
+
+    Raises:
+        ConfigError: the strategy makes no such models, or there are too few validation frames.
+    """
+    if settings.method == "none":
+        return
+    chosen = strategy(config.strategy)
+    corrects = chosen.name.startswith("frozen-")
+    if chosen.learns_difference or (corrects and settings.method == "last-layer"):
+        raise ConfigError(
+            f"uncertainty.method={settings.method!r} does not apply to the strategy "
+            f"{chosen.name!r}; take one that fine-tunes weights, such as full or multihead"
+            + (", or an ensemble" if corrects else "")
+        )
+    held = config.split.validation
+    if isinstance(held, float):
+        check_held_out(held, n_frames, "finetune")
+
+
+def check_held_out(share: float, n_frames: int, where: str) -> None:
+    """Checks that there will be enough validation frames to calibrate an uncertainty on.
+
+    Raises:
+        ConfigError: there will not.
+    """
+    n_held = round(share * n_frames if share < 1 else share)
+    if n_held < MIN_FRAMES:
+        raise ConfigError(
+            f"an uncertainty is calibrated on at least {MIN_FRAMES} validation frames; "
+            f"{where}.split.validation={share:g} of {n_frames} labels gives {n_held}. Raise it, or "
+            "the budget"
+        )
+
+
+def _split(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    split = given.get("split", {})
+    if not isinstance(split, Mapping):
+        raise ConfigError(f"{where}: split must be a section of 'key: value' pairs, not {split!r}")
+    if split.get("file") is not None:
+        raise ConfigError(f"{where}: split.file does not apply, as the frames are yet to be made")
+    return {**_SPLIT, **split}
+
+
+def _refuse(given: Mapping[str, Any], where: str, names: Sequence[str]) -> None:
+    for name in names:
+        if name in given:
+            raise ConfigError(f"{where}.{name} does not apply: a build fills it in; leave it out")
+
+
+def pretrain_stage(config: TrainConfig, *, uncertain: bool) -> Stage:
+    """Trains on the cheap labels from scratch.
+
+    Args:
+        config: of `pretrain_config`.
+        uncertain: whether the selection needs to know how sure the model is.
+    """
+
+    def run(work: Workplace) -> Made:
+        output = work.folder / MODEL
+        own = replace(
+            config,
+            data=replace(config.data, files=(work.of("low", LABELS),)),
+            output=output,
+            name=config.name or "pretrained",
+        )
+        trained(work, output, lambda: prepare_train(own, device=work.device)[0])
+        outputs = [MODEL, f"{Path(MODEL).stem}.run/{SPLIT}"]
+        if uncertain:
+            assert config.level is not None
+            _calibrated(work, output, own.data.open(), config.level)
+            outputs.append(UNCERTAIN)
+        return Made(outputs=tuple(outputs), facts=_facts(output))
+
+    settings = to_mapping(config)
+    for name in ("data", "output"):
+        del settings[name]
+    return Stage(
+        name="pretrain",
+        summary=f"{config.training.epochs} epochs at {config.level}",
+        settings={"pretrain": settings, "uncertain": uncertain},
+        needs=("low",),
+        run=run,
+    )
+
+
+def tune_stage(
+    config: FinetuneConfig,
+    uncertainty: UncertaintySettings,
+    *,
+    name: str = "finetune",
+    rounds: Sequence[str] = (),
+) -> Stage:
+    """Fine-tunes the pretrained model to the expensive level.
+
+    Args:
+        config: of `tuning_config`.
+        uncertainty: how the model is to know how sure it is.
+        name: of the stage.
+        rounds: stages with further labels.
+    """
+    members = uncertainty.members if uncertainty.method == "ensemble" else 1
+
+    def run(work: Workplace) -> Made:
+        extra = [work.of(other, LABELS) for other in rounds]
+        files = (work.of("high", LABELS), *(path for path in extra if path.exists()))
+        base = replace(
+            config,
+            parent=str(work.of("pretrain", MODEL)),
+            data=replace(config.data, files=files),
+            name=config.name or f"{work.root.name}-{name}",
+        )
+        _write_split(base, work.folder / SPLIT)
+        outputs = []
+        for k in range(members):
+            file = MODEL if k == 0 else f"member-{k}.safetensors"
+            training = replace(config.training, seed=config.training.seed + k)
+            own = replace(
+                base,
+                output=work.folder / file,
+                split=SplitSettings(file=work.folder / SPLIT, train=config.split.train),
+                training=training,
+            )
+            trained(work, own.output, _prepared(own, work.device))
+            outputs.append(file)
+        dataset = base.data.open()
+        if uncertainty.method == "last-layer":
+            _calibrated(work, work.folder / MODEL, dataset, config.level)
+        elif uncertainty.method == "ensemble":
+            ensemble = make_ensemble([str(work.folder / f) for f in outputs], device=work.device)
+            split = load_split(work.folder / SPLIT, dataset)
+            found = calibrate_model(ensemble, dataset, level=config.level, split=split)
+            save(found.model, work.folder / UNCERTAIN)
+        if uncertainty.method != "none":
+            outputs.append(UNCERTAIN)
+        return Made(outputs=(*outputs, SPLIT), facts=_facts(work.folder / MODEL))
+
+    settings = to_mapping(config)
+    for key in ("data", "output", "parent"):
+        del settings[key]
+    strategy_name = strategy(config.strategy).name
+    return Stage(
+        name=name,
+        summary=f"{strategy_name} to {config.level}" + (f", {members} models" * (members > 1)),
+        settings={
+            "finetune": settings,
+            "uncertainty": to_mapping(uncertainty)
+            if uncertainty.method == "ensemble"
+            else uncertainty.method,
+        },
+        needs=("pretrain", "high", *rounds),
+        run=run,
+        like=None if name == "finetune" else "finetune",
+    )
+
+
+def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
+    """Trains a model, from its last checkpoint on, unless that is done.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the checkpoint is kept.
+        TLPotError: something is wrong with the data or the settings.
+    """
+    run = output.with_suffix(".run")
+    report, checkpoint = run / REPORT, run / CHECKPOINT
+    if output.exists() and report.exists():
+        return
+    resume = checkpoint.exists() and not report.exists()
+    outcome = fit(prepare(), Processes(), resume=resume, overwrite=not resume, show=work.show)
+    if outcome.training.interrupted:
+        raise KeyboardInterrupt
+
+
+def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
+    return lambda: prepare_finetune(config, device=device).job
+
+
+def _write_split(config: FinetuneConfig, path: Path) -> None:
+    """Divides the frames so that those of rounds never move a frame of the first labels.
+
+    The test frames stay the same in all rounds; a share of the new frames is for validation.
+    """
+    if path.exists():
+        return
+    dataset = config.data.open()
+    first = open_dataset(config.data.files[0])
+    whole = replace(config.split, train=None)
+    split = whole.divide(first, config.level)
+    known = np.flatnonzero(dataset.labelled(config.level))
+    new = np.random.default_rng([config.split.seed, 2]).permutation(known[known >= len(first)])
+    share = len(split.validation) / max(len(split.validation) + len(split.train), 1)
+    n_held = round(share * len(new))
+    Split(
+        train=np.sort(np.concatenate([split.train, new[n_held:]])),
+        validation=np.sort(np.concatenate([split.validation, new[:n_held]])),
+        test=split.test,
+        by=split.by,
+        seed=split.seed,
+        content_hash=dataset.content_hash,
+    ).save(path)
+
+
+def _calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
+    """Writes the model with a calibrated uncertainty of its last layer."""
+    split = load_split(model.with_suffix(".run") / SPLIT, dataset)
+    found = calibrate_model(
+        load(model, device=work.device), dataset, level=level, split=split, show=work.show
+    )
+    save(found.model, work.folder / UNCERTAIN)
+
+
+def _facts(model: Path) -> dict[str, Any]:
+    found = load(model, device="cpu")
+    if not hasattr(found, "card"):
+        raise OutputError(f"{model} has no card")
+    return {"metrics": dict(found.card.metrics), "frames": dict(found.card.dataset)}
