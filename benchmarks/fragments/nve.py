@@ -1,10 +1,10 @@
 """Energy conservation of fragment force fields: python nve.py [--time 2] [--model MODEL].
 
-First a capped tripeptide as capped dipeptides (mfcc), energies by GFN1-xTB (tblite): the exact
-forces, and two rules found in the literature, cap forces given to the atom that the cap replaces
-and cap forces dropped. Then a longer peptide with pairs of fragments (mfcc_mbe2) that come and go,
-energies by a tlpot model in double precision: smooth pairs against a hard list. Prints the slope
-and the spread of the total energy in kcal/mol and writes nve.json.
+First a capped tripeptide as capped dipeptides (mfcc): the exact forces, and two rules found in the
+literature, cap forces given to the atom that the cap replaces and cap forces dropped. Then two
+peptides beside each other, with pairs of fragments (mfcc_mbe2) that come and go: smooth pairs
+against a hard list. Energies by a tlpot model in double precision, or by GFN1-xTB (tblite) without
+--model. Prints the slope and the spread of the total energy in kcal/mol and writes nve.json.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -25,6 +26,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
+from scipy.spatial.distance import cdist
 from tblite.ase import TBLite
 from tqdm import tqdm
 
@@ -110,7 +112,7 @@ def started(atoms: Atoms, calculator: Calculator, kelvin: float) -> Atoms:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sequence", default="TGT", help="of the first part")
-    parser.add_argument("--longer", default="AGAAG", help="of the second part")
+    parser.add_argument("--pair", default="AGA", help="both peptides of the second part")
     parser.add_argument(
         "--model", default=None, help="of the second part; without it, no such part"
     )
@@ -122,25 +124,32 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     jobs: list[tuple[str, Atoms, Calculator]] = []
+    xtb = TBLite(method="GFN1-xTB", accuracy=0.1, cache_api=False, verbosity=0)
+    high: Any = CalculatorModel(xtb)
+    settings: dict[str, Any] = {}
+    if options.model is not None:
+        high = options.model
+        settings = {"level": options.level, "dtype": "float64", "trained_charges": True}
     if options.part != 2:
-        model = CalculatorModel(
-            TBLite(method="GFN1-xTB", accuracy=0.1, cache_api=False, verbosity=0)
-        )
         atoms = build_peptide(options.sequence, conformation="ppii")
-        atoms = started(atoms, FragmentCalculator(atoms, model, "mfcc"), options.kelvin)
+        right = FragmentCalculator(atoms, high, "mfcc", **settings)
+        atoms = started(atoms, right, options.kelvin)
         for label in ("exact", "given to the atom that is gone", "dropped"):
-            right = FragmentCalculator(atoms, model, "mfcc")
             used = right if label == "exact" else WrongForces(right, label)
             jobs.append((f"{options.sequence}, {label}", atoms, used))
-    if options.model is not None and options.part != 1:
-        atoms = build_peptide(options.longer, conformation="helix")
-        settings = {"level": options.level, "dtype": "float64", "trained_charges": True}
+    if options.part != 1:
+        one = build_peptide(options.pair, conformation="ppii")
+        other = one.copy()
+        other.positions[:, 1] += 20.0
+        while cdist(one.positions, other.positions).min() > 2.6:
+            other.positions[:, 1] -= 0.1
+        atoms = Atoms(one.numbers, one.positions) + Atoms(other.numbers, other.positions)
         for label, inner in (("smooth pairs", 3.0), ("hard list", 4.0)):
             scheme = Dimers(inner=inner, outer=4.0)
-            calculator = FragmentCalculator(atoms, options.model, scheme, **settings)
+            calculator = FragmentCalculator(atoms, high, scheme, **settings)
             if label == "smooth pairs":
                 atoms = started(atoms, calculator, options.kelvin)
-            jobs.append((f"{options.longer}, {label}", atoms, calculator))
+            jobs.append((f"{options.pair}, {label}", atoms, calculator))
     found = {}
     for label, atoms, calculator in jobs:
         begun = time.perf_counter()
