@@ -1,8 +1,6 @@
 """The fragment calculator: what it gives, what it refuses, and how its parts add up."""
 
 import pickle
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +13,6 @@ from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.fragments import build_peptide, perceive_topology
 from tlpot.fragments.nonbonded import COULOMB
 from tlpot.fragments.schemes import MFCC
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "fragments"))
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
 
