@@ -2,13 +2,15 @@
 
 STEP is one of, in this order (each goes on where it was stopped):
 
-sample    500 geometries of each capped residue and of the cap, with GFN2-xTB energies and forces
-peptides  snapshots of a dozen built peptides (ff14SB, GBn2, 300 K) and their mfcc_mbe2 fragments,
-          labelled with GFN2-xTB, so that hydrogen bonds and dimers are known
+sample    500 geometries of each capped residue, of its other protonation states and of the cap,
+          with GFN2-xTB energies and forces
+peptides  snapshots of built peptides (ff14SB, GBn2, 300 K), among them some with other protonation
+          states and with charged ends, and their mfcc_mbe2 fragments, labelled with GFN2-xTB, so
+          that hydrogen bonds and dimers are known
 neutral   copies of the data without total charges: the network reads none, because a fragment's
           charge follows from its atoms, and a protein's total charge means nothing to a local model
 pretrain  the network on GFN2-xTB
-high      eight geometries of each residue in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
+high      eight geometries of each of them in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
 finetune  both levels in one file (strategy multihead or replay, see --strategy)
 
 Needs the extras xtb, pyscf and prep.
@@ -40,7 +42,11 @@ LOW, HIGH = "gfn2-xtb", "pbe-d3bj/def2-svp"
 SEQUENCES = (
     "AKDFG", "VLEYS", "GWTNA", "IQMHR", "CAPGF", "SDRLA",
     "AANAK", "TVIYE", "GGAAA", "AAAAAA", "WKEAL", "NGDPT",
+    "ALA-ASH-GLY-GLH-LEU", "TYR-GLH-THR-ASH-TRP", "SER-HIP-ALA-HID-VAL", "LYN-ASN-CYM-ILE-GLN",
+    "THR-ASH-PRO-GLH-GLY", "PHE-GLH-SER-LYN-ASH",
 )  # fmt: skip
+CHARGED_ENDS = ("GAKS", "YDAG", "VERT")
+STATES = ("ASH", "GLH", "LYN", "CYM", "TYM", "HID", "HIP")
 
 
 def tlpot(*arguments: str, folder: Path) -> None:
@@ -53,6 +59,8 @@ def sample(out: Path, options: argparse.Namespace) -> None:
     common = ("--interval", "10", "--workers", str(options.workers))
     tlpot("sample", "residues", "--budget", "500", "--pool", "1.2", "--seed", "1", *common,
           "-o", "residues.h5", folder=out)  # fmt: skip
+    tlpot("sample", *(f"ACE-{name}-NME" for name in STATES), "--budget", "500", "--pool", "1.2",
+          "--seed", "3", *common, "-o", "states.h5", folder=out)  # fmt: skip
     # the cap is so small that most of a pool of 1.2 times the budget is lost or alike
     tlpot("sample", "ACE-NME", "--budget", "230", "--pool", "4", "--interval", "20", "--seed", "2",
           "-o", "cap.h5", folder=out)  # fmt: skip
@@ -61,15 +69,18 @@ def sample(out: Path, options: argparse.Namespace) -> None:
 def peptides(out: Path, options: argparse.Namespace) -> None:
     folder = out / "peptides"
     folder.mkdir(exist_ok=True)
-    for sequence in SEQUENCES:
+    jobs = [(sequence, "ACE", "NME") for sequence in SEQUENCES]
+    jobs += [(sequence, "NH3+", "COO-") for sequence in CHARGED_ENDS]
+    for sequence, n_cap, c_cap in jobs:
+        residues = sequence.split("-") if "-" in sequence else sequence
         for conformation in ("helix", "strand", "ppii"):
             name = f"{sequence}-{conformation}"
-            if (folder / f"{name}.xyz").exists() or (conformation == "helix" and "P" in sequence):
+            bent = conformation == "helix" and ("P" in residues or "PRO" in residues)
+            if (folder / f"{name}.xyz").exists() or bent:
                 continue
             try:
-                snapshots.run(
-                    name, build_peptide(sequence, conformation=conformation), 4, folder, 0.5
-                )
+                built = build_peptide(residues, conformation=conformation, n_cap=n_cap, c_cap=c_cap)
+                snapshots.run(name, built, 12, folder, 0.5)
             except TLPotError as error:
                 print(f"{name} left out: {error}")
     proteins = [
@@ -78,14 +89,14 @@ def peptides(out: Path, options: argparse.Namespace) -> None:
     ]
     if not (out / "pairs.h5").exists():
         print(
-            export_fragments(proteins, "mfcc_mbe2", out / "pairs.h5", per_kind=4, select="random")
+            export_fragments(proteins, "mfcc_mbe2", out / "pairs.h5", per_kind=12, select="random")
         )
     tlpot("label", "pairs.h5", "--engine", "gfn2-xtb", "max_iterations=1000",
           "-o", "pairs_gfn2.h5", folder=out)  # fmt: skip
 
 
 def neutral(out: Path, options: argparse.Namespace) -> None:
-    for name in ("residues", "cap", "pairs_gfn2", "high"):
+    for name in ("residues", "states", "cap", "pairs_gfn2", "high"):
         source, target = out / f"{name}.h5", out / f"{name}_neutral.h5"
         if not source.exists():
             continue
@@ -109,16 +120,10 @@ def high(out: Path, options: argparse.Namespace) -> None:
     if not (out / "high.xyz").exists():
         rng = np.random.default_rng(7)
         chosen: dict[str, list[Atoms]] = {}
-        with h5py.File(out / "residues.h5") as handle:
-            for name, group in handle.items():
-                count = len(group["coordinates"])
-                charge = group["charge"][()] if "charge" in group else 0
-                charge = np.broadcast_to(charge, count)
-                chosen[name] = [
-                    Atoms(group["atomic_numbers"][:], group["coordinates"][k],
-                          info={"charge": int(charge[k])})
-                    for k in rng.choice(count, 8, replace=False)
-                ]  # fmt: skip
+        for file in ("residues.h5", "states.h5"):
+            with h5py.File(out / file) as handle:
+                for name, group in handle.items():
+                    chosen[name] = _geometries(group, rng)
         names = sorted(chosen, key=lambda name: len(chosen[name][0]))
         frames = [chosen[name][k] for k in range(8) for name in names]
         write(out / "high.xyz", frames, format="extxyz")
@@ -126,11 +131,24 @@ def high(out: Path, options: argparse.Namespace) -> None:
           "--workers", str(options.workers), "-o", "high.h5", folder=out)  # fmt: skip
 
 
+def _geometries(group: h5py.Group, rng: np.random.Generator) -> list[Atoms]:
+    count = len(group["coordinates"])
+    charge = group["charge"][()] if "charge" in group else 0
+    charge = np.broadcast_to(charge, count)
+    return [
+        Atoms(group["atomic_numbers"][:], group["coordinates"][k],
+              info={"charge": int(charge[k])})
+        for k in rng.choice(count, 8, replace=False)
+    ]  # fmt: skip
+
+
 def finetune(out: Path, options: argparse.Namespace) -> None:
     neutral(out, options)
     settings = []
     if options.strategy in ("multihead", "replay"):
-        settings = ["strategy.files=[residues_neutral.h5, pairs_gfn2_neutral.h5]"]
+        settings = [
+            "strategy.files=[residues_neutral.h5, states_neutral.h5, pairs_gfn2_neutral.h5]"
+        ]
     tlpot("finetune", "fragments-gfn2.safetensors", "high_neutral.h5", "--level", HIGH,
           "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
           "split.by=random", "split.validation=0.1", "split.test=0.2", *settings,

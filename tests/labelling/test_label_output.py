@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import write
+from ase.io import read, write
 
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
@@ -185,3 +185,32 @@ def test_other_structures_are_not_added_to_a_file(given, tmp_path):
     label(given, spring(), out, show=False)
     with pytest.raises(DataError, match="does not hold 1 of 1"):
         label(Atoms("C"), spring(), out, show=False)
+
+
+def test_structures_added_to_the_source_are_added_to_the_file(given, tmp_path):
+    out, once = tmp_path / "x.h5", tmp_path / "once.h5"
+    label(given, spring(), out, show=False)
+    frames = read(given, ":")
+    longer = Atoms("H2", [[0, 0, 0], [0, 0, 0.9]])
+    write(given, [*frames, longer, Atoms("NO", [[0, 0, 0], [0, 0, 1.2]])], format="extxyz")
+    assert label(given, spring(), out, show=False).n_labelled == 2
+    label(given, spring(), once, show=False)
+    found = []
+    for path in (out, once):
+        dataset = open_dataset(path)
+        assert len(dataset) == 8
+        rows = ((f.system.positions.tobytes(), f.labels["spring"].energy)
+                for f in dataset.read(range(8)))  # fmt: skip
+        found.append(sorted(rows))
+    assert found[0] == found[1]
+
+
+def test_structures_are_not_added_when_those_of_the_file_are_gone(given, tmp_path):
+    out = tmp_path / "x.h5"
+    label(given, spring(), out, show=False)
+    before = out.read_bytes()
+    frames = read(given, ":")
+    write(given, [*frames[2:], Atoms("NO", [[0, 0, 0], [0, 0, 1.2]])], format="extxyz")
+    with pytest.raises(DataError, match="still has all that the file holds"):
+        label(given, spring(), out, show=False)
+    assert out.read_bytes() == before

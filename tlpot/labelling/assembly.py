@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 
 from tlpot.atomic_file import atomic_file
+from tlpot.data import Frame, write_structures
 from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.data.writer import UNITS
 from tlpot.errors import DataError
@@ -106,11 +108,42 @@ def assemble(
             shutil.copyfile(home, temporary)
         try:
             with h5py.File(temporary, "r+") as handle:
+                if output.exists() and structures.frames:
+                    _add_frames(handle, output, structures.frames)
                 key, units = _announce(handle, output, level, definition)
                 for group in geometry_groups(handle):
                     _fill(group, output, key, units, found)
         except RuntimeError as error:  # HDF5 reports some failed writes this way
             raise OSError(str(error)) from error
+
+
+def _add_frames(handle: h5py.File, path: Path, frames: Sequence[Frame]) -> None:
+    """Adds groups with the geometries that the file does not hold."""
+    held = {
+        geometry_key(system)
+        for group in geometry_groups(handle)
+        for system in group_systems(group, path)
+    }
+    new = [frame for frame in frames if geometry_key(frame.system) not in held]
+    if not new:
+        return
+    units = json_attribute(handle, "units", path)
+    if units.get("coordinates", "angstrom") != "angstrom":
+        raise DataError(
+            f"{path} has coordinates in {units['coordinates']!r}, and geometries in Å cannot be "
+            "added to them; write to another file"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "added.h5"
+        write_structures(new, file)
+        with h5py.File(file) as source:
+            for group in list(geometry_groups(source)):
+                name = stem = group.name.strip("/")
+                k = 1
+                while name in handle:
+                    k += 1
+                    name = f"{stem}-{k}"
+                source.copy(group, handle, name=name)
 
 
 def _announce(

@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file
+from tlpot.data import is_fragment_file
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.engine import Engine, EngineSpec
@@ -91,8 +92,9 @@ def label(
     Args:
         structures: see `read_structures`.
         engine: name or description of the engine.
-        output: the HDF5 file. If it exists, all in it is kept and labels are added; it must
-            hold the structures. It may be the source itself.
+        output: the HDF5 file. If it exists, all in it is kept and labels are added. It must
+            hold the structures, or the source is plain structures that have grown: those that
+            the file has, and more. It may be the source itself.
         spec: see `read_structures`.
         executor: runs the labels, on other machines too; None for this process. It is not shut
             down.
@@ -257,11 +259,14 @@ def _known(
         if given.home is None or not target.samefile(given.home):
             held = {geometry_key(system) for system in read_structures(target).systems}
             absent = [geometry for geometry in geometries if geometry not in held]
-            if absent:
+            grown = given.frames and held <= geometries.keys() and not is_fragment_file(target)
+            if absent and not grown:
                 raise DataError(
                     f"{target} exists and does not hold {len(absent)} of {len(geometries)} "
-                    f"geometries (the first is {given.names[geometries[absent[0]]]}); write to "
-                    "another file, and join the two with 'tlpot data convert'"
+                    f"geometries (the first is {given.names[geometries[absent[0]]]}). Geometries "
+                    "are added only from a source of plain structures that still has all that "
+                    "the file holds; write to another file, and join the two with 'tlpot data "
+                    "convert'"
                 )
     check_same_definition(home, engine.level, engine.definition)
     return labelled_geometries(home, engine.level, forces=forces) & geometries.keys()

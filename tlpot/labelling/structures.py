@@ -37,12 +37,14 @@ class Structures:
         names: one for each, for messages.
         write: writes the native file; labels that the source has go with it.
         home: the source itself, where it is in the native layout.
+        frames: where the source says nothing but the geometries, these; else empty.
     """
 
     systems: tuple[System, ...]
     names: tuple[str, ...]
     write: Callable[[Path], None]
     home: Path | None = None
+    frames: tuple[Frame, ...] = ()
 
 
 def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
@@ -88,6 +90,7 @@ def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
             systems=tuple(frame.system for frame in frames),
             names=tuple(frame.name for frame in frames),
             write=partial(write_structures, frames),
+            frames=tuple(frames),
         )
     )
 
