@@ -46,7 +46,12 @@ def xtb(method: str) -> TBLite:
     return TBLite(method=method, accuracy=0.1, cache_api=False, verbosity=0, **CAREFUL)
 
 
-def one_frame(atoms: Atoms, names: list[str]) -> dict[str, dict[str, float]]:
+LAYERS = ("", " + Coulomb", " over GFN1")
+
+
+def one_frame(
+    atoms: Atoms, names: list[str], layers: tuple[str, ...] = LAYERS
+) -> dict[str, dict[str, float]]:
     """Errors of one structure by scheme and layer."""
     high, low = CalculatorModel(xtb("GFN2-xTB")), CalculatorModel(xtb("GFN1-xTB"))
     whole = atoms.copy()
@@ -59,12 +64,10 @@ def one_frame(atoms: Atoms, names: list[str]) -> dict[str, dict[str, float]]:
     other = whole.copy()
     other.calc = xtb("GFN1-xTB")
     found = {"GFN1 itself": _errors(0.0, other.get_forces() - forces, atoms, 1, 0.0)}
+    kinds = dict(zip(LAYERS, ({}, {"charges": charges}, {"low": low}), strict=True))
     for name in names:
-        for layer, options in (
-            ("", {}),
-            (" + Coulomb", {"charges": charges}),
-            (" over GFN1", {"low": low}),
-        ):
+        for layer in layers:
+            options = kinds[layer]
             begun = time.perf_counter()
             calculator = FragmentCalculator(atoms, high, SCHEMES[name], **options)
             copy = atoms.copy()
@@ -109,10 +112,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("snapshots", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path("scheme_errors"))
-    parser.add_argument("--schemes", default=",".join(SCHEMES))
+    parser.add_argument("--schemes", help="separated by semicolons; of " + ", ".join(SCHEMES))
+    parser.add_argument("--layers", choices=("none", "coulomb", "gfn1"), nargs="+")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    names = options.schemes.split(",")
+    names = list(SCHEMES) if options.schemes is None else options.schemes.split(";")
+    for name in names:
+        if name not in SCHEMES:
+            parser.error(f"no scheme {name!r}; there are {'; '.join(SCHEMES)}")
+    short = dict(zip(("none", "coulomb", "gfn1"), LAYERS, strict=True))
+    layers = LAYERS if options.layers is None else tuple(short[n] for n in options.layers)
     for path in options.snapshots:
         results = []
         for k, atoms in enumerate(read(path, ":")):
@@ -121,7 +130,7 @@ def main() -> None:
                 results.append(json.loads(kept.read_text()))
                 continue
             print(f"{path.stem} frame {k}", flush=True)
-            results.append(one_frame(atoms, names))
+            results.append(one_frame(atoms, names, layers))
             kept.write_text(json.dumps(results[-1], indent=1))
         print(f"\n{path.stem}, {len(results)} frames\n{table(results)}\n", flush=True)
 
