@@ -80,7 +80,7 @@ def peptides(out: Path, options: argparse.Namespace) -> None:
                 continue
             try:
                 built = build_peptide(residues, conformation=conformation, n_cap=n_cap, c_cap=c_cap)
-                snapshots.run(name, built, 12, folder, 0.5)
+                snapshots.run(name, built, 4, folder, 0.5)
             except TLPotError as error:
                 print(f"{name} left out: {error}")
     proteins = [
