@@ -24,8 +24,8 @@ from tlpot.fragments.prepared import SKIN
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
-from tlpot.interfaces.source import LEVEL_VIEWS, Model, open_model
-from tlpot.models import TrainedModel
+from tlpot.interfaces.source import Model, open_model
+from tlpot.models import LevelView, TrainedModel
 from tlpot.system import System
 
 Source = Model | Any
@@ -189,7 +189,7 @@ def _home(model: EnergyModel) -> str | None:
     """Returns the device of a trained model, None for other models, which have none."""
     if isinstance(model, TypedModel):
         return next((home for one in model.models.values() if (home := _home(one))), None)
-    return str(model.potential.device) if isinstance(model, LEVEL_VIEWS) else None
+    return str(model.potential.device) if isinstance(model, LevelView) else None
 
 
 def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:
