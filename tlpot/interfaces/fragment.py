@@ -21,7 +21,7 @@ from tlpot.fragments.force_field import FragmentForceField
 from tlpot.fragments.layer import Layer, ModelLayer
 from tlpot.fragments.nonbonded import NonbondedLayer
 from tlpot.fragments.prepared import SKIN
-from tlpot.fragments.schemes import Scheme, choose_scheme
+from tlpot.fragments.schemes import Scheme, choose_scheme, is_ai2bmd
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
 from tlpot.interfaces.source import Model, open_model
@@ -93,7 +93,7 @@ class FragmentCalculator(Calculator):
     ) -> None:
         super().__init__()
         self.topology = topology or perceive_topology(System.from_atoms(atoms))
-        parity = isinstance(scheme, str) and scheme.lower() == "ai2bmd"
+        parity = is_ai2bmd(scheme)
         chosen = choose_scheme("mfcc" if parity else scheme)
         if low is None and low_level is not None:
             raise ConfigError("low_level is the level of low, which is not given")
