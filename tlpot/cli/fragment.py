@@ -81,10 +81,9 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.model is not None:
             found |= _evaluate(arguments, frames, topology)
     if arguments.json is not None:
-        from tlpot.atomic_file import atomic_file
+        from tlpot.atomic_file import write_text
 
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        write_text(arguments.json, json.dumps(found, indent=2))
 
 
 def _check_options(arguments: argparse.Namespace) -> None:

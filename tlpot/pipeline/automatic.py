@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.config import parse
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError
@@ -210,8 +210,7 @@ def _errors(
             }
         )
         overall = dict(finetune(config, show=False).end.overall)
-    with atomic_file(file) as temporary:
-        temporary.write_text(json.dumps(overall), encoding="utf-8")
+    write_text(file, json.dumps(overall))
     return overall
 
 
