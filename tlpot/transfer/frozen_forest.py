@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tlpot.errors import ConfigError
+from tlpot.config import check_least
 from tlpot.models import CorrectionInfo, ForestCorrection, Potential
 from tlpot.transfer.frozen import Frozen
 from tlpot.transfer.leftover import leftover, need_sklearn
@@ -39,9 +39,7 @@ class FrozenForest(Frozen):
     min_leaf: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("trees", "min_leaf"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        check_least(self, trees=1, min_leaf=1)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.

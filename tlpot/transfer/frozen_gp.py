@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tlpot.errors import ConfigError, DataError
+from tlpot.config import check_least
+from tlpot.errors import DataError
 from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
 from tlpot.transfer.frozen import Frozen
 from tlpot.transfer.leftover import leftover, need_sklearn
@@ -42,9 +43,7 @@ class FrozenGP(Frozen):
     max_frames: int = 2000
 
     def __post_init__(self) -> None:
-        for name, least in (("restarts", 0), ("max_frames", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected {least} or more")
+        check_least(self, restarts=0, max_frames=2)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
 from tlpot.transfer.frozen import Frozen
@@ -68,8 +69,7 @@ class FrozenRidge(Frozen):
                 raise ConfigError("force_weight does not apply with forces=false; leave it out")
         if self.strength is not None and not 0 < self.strength < 1e12:
             raise ConfigError(f"strength is {self.strength}, expected a positive number")
-        if self.folds < 2:
-            raise ConfigError(f"folds is {self.folds}, expected 2 or more")
+        check_least(self, folds=2)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
