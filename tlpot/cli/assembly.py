@@ -94,6 +94,13 @@ def calculator_scheme(arguments: argparse.Namespace) -> Scheme | str:
     return AI2BMD if is_ai2bmd(arguments.scheme) else scheme
 
 
+def assembly_words(arguments: argparse.Namespace) -> str:
+    """Returns the options as they were given, for titles."""
+    options = {name: getattr(arguments, name) for name in ("low", "charges", "dispersion")}
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    return " ".join([arguments.scheme, *(arguments.set or []), *given])
+
+
 def fragment_calculator(
     arguments: argparse.Namespace,
     atoms: Atoms,

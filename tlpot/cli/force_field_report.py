@@ -149,7 +149,7 @@ def _structures(names: list[str]) -> dict[str, list[Atoms]]:
 
 
 def _assembly(arguments: argparse.Namespace) -> Any:
-    from tlpot.cli.assembly import calculator_scheme
+    from tlpot.cli.assembly import assembly_words, calculator_scheme
     from tlpot.interfaces import named_source
     from tlpot.pipeline.force_field_report import Assembly
 
@@ -163,10 +163,7 @@ def _assembly(arguments: argparse.Namespace) -> Any:
         "trained_charges": bool(arguments.trained_charges),
         "low": None if arguments.low is None else named_source(arguments.low),
     }
-    words = [arguments.scheme, *(arguments.set or [])]
-    words += [f"{n}={getattr(arguments, n)}" for n in ("low", "charges", "dispersion")
-              if getattr(arguments, n) is not None]  # fmt: skip
-    return Assembly(scheme=scheme, options=options, words=" ".join(words))
+    return Assembly(scheme=scheme, options=options, words=assembly_words(arguments))
 
 
 def _data(
