@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from tlpot.data.store import Section
 from tlpot.errors import DataError
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 class HDF5Store:
     """The groups of an HDF5 file that hold structures.
