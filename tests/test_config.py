@@ -1,11 +1,19 @@
 """The strict configuration reader."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
 
-from tlpot.config import parse, read_yaml, to_mapping, with_overrides
+from tlpot.config import (
+    check_least,
+    check_positive,
+    parse,
+    read_yaml,
+    to_mapping,
+    with_overrides,
+)
 from tlpot.errors import ConfigError
 
 
@@ -71,3 +79,30 @@ def test_files_that_are_no_configuration(tmp_path):
     path.write_text("- 1")
     with pytest.raises(ConfigError, match="key: value"):
         read_yaml(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    steps: int = 10
+    timestep: float | None = 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps is 0, expected 1 or more"),
+        ({"timestep": math.inf}, "timestep is inf, expected 0.1 or more"),
+        ({"timestep": math.nan}, "timestep is nan, expected 0.1 or more"),
+    ],
+)
+def test_a_number_below_its_least_is_named(settings, message):
+    check_least(Numbers(timestep=None), steps=10, timestep=0.1)
+    with pytest.raises(ConfigError, match=message):
+        check_least(Numbers(**settings), steps=1, timestep=0.1)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
+def test_a_number_that_is_not_positive_is_named(value):
+    check_positive(Numbers(timestep=None), "steps", "timestep")
+    with pytest.raises(ConfigError, match=f"timestep is {value}, expected a positive number"):
+        check_positive(Numbers(timestep=value), "steps", "timestep")

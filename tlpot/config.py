@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import types
 import typing
@@ -103,6 +104,30 @@ def to_mapping(config: Any) -> Any:
     if isinstance(config, tuple | list | set | frozenset):
         return [to_mapping(value) for value in config]
     return str(config) if isinstance(config, Path) else config
+
+
+def check_least(settings: object, **least: float) -> None:
+    """Checks numbers of a configuration, as in ``check_least(self, steps=1, seed=0)``; None passes.
+
+    Raises:
+        ConfigError: one is smaller than that, infinite, or NaN.
+    """
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value < math.inf:
+            raise ConfigError(f"{name} is {value}, expected {low} or more")
+
+
+def check_positive(settings: object, *names: str) -> None:
+    """Checks numbers of a configuration; None passes.
+
+    Raises:
+        ConfigError: one is zero, negative, or NaN.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{name} is {value}, expected a positive number")
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -126,6 +126,7 @@ def test_budget_with_a_program_as_reference(folder, tmp_path, capsys):
         ("none.xyz", [], "there is no file"),
         ("naked.xyz", [], "three neighbours only"),
         ("aga.xyz", ["--scheme", "mfc"], "did you mean 'mfcc'?"),
+        ("aga.xyz", ["--scheme", "ai2bmdd"], "did you mean 'ai2bmd'?"),
         ("aga.xyz", ["--set", "iner=3"], "did you mean 'inner'?"),
         ("aga.xyz", ["--set", "inner=wide"], "inner must be float"),
         ("aga.xyz", ["--set", "inner=6"], "expected 0 < inner <= outer"),

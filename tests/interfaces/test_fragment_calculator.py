@@ -10,7 +10,7 @@ from toys import ToyModel
 
 from tlpot import FragmentCalculator, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.fragments import build_peptide, perceive_topology
+from tlpot.fragments import FragmentForceField, build_peptide, choose_scheme, perceive_topology
 from tlpot.fragments.nonbonded import COULOMB
 from tlpot.fragments.schemes import MFCC
 
@@ -83,6 +83,13 @@ def test_dipeptides_with_amber_terms(peptide):
     assert charges.sum() == pytest.approx(0.0, abs=1e-4)
     with pytest.raises(ConfigError, match="leave charges out"):
         FragmentCalculator(peptide, MODEL, "ai2bmd", charges=charges)
+
+
+def test_a_bare_scheme_cannot_carry_amber_terms():
+    with pytest.raises(ConfigError, match=r"AI2BMD is scheme mfcc .*FragmentCalculator"):
+        choose_scheme("AI2BMD")
+    with pytest.raises(ConfigError, match="belong to one structure"):
+        FragmentForceField(MODEL, "ai2bmd")
 
 
 def test_dispersion_is_that_of_the_whole(peptide):
@@ -163,6 +170,7 @@ def test_hydrogens_that_are_missing_are_named():
     ("settings", "message"),
     [
         ({"scheme": "mfc"}, "did you mean 'mfcc'"),
+        ({"scheme": "ai2bmdd"}, "did you mean 'ai2bmd'.*ai2bmd, direct, gmfcc"),
         ({"scheme": "mfcc0"}, "expected 1 or more"),
         ({"low": MODEL}, "has nothing to add"),
         ({"low_level": "gfn2-xtb", "scheme": "mfcc"}, "low, which is not given"),

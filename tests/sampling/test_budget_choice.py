@@ -9,6 +9,7 @@ from toys import E0
 
 from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.fragments import build_peptide
+from tlpot.fragments.selection import choose
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling.descriptor import ModelView, geometry_features
 from tlpot.sampling.selection import farthest_points, most_uncertain, scaled
@@ -88,6 +89,17 @@ def test_farthest_points_cover_at_most_twice_the_best_radius():
     second = lengths[0].argmax()
     third = np.minimum(lengths[0], lengths[second]).argmax()
     assert chosen.tolist() == [0, second, third]
+
+
+def test_fragments_and_samples_are_chosen_by_one_rule():
+    rows = (
+        np.random.default_rng(5).integers(0, 4, (30, 2)).astype(float)
+    )  # most distances occur often
+    first = int(np.random.default_rng(7).choice(np.arange(30)))
+    picked, _ = farthest_points(rows, 9, first)
+    assert choose(rows, 9, seed=7).tolist() == sorted(picked.tolist())
+    lengths = np.linalg.norm(rows[:, None] - rows[:5], axis=2).min(1)
+    assert choose(rows, 6, n_old=5).tolist() == [int(lengths.argmax())]
 
 
 def test_equal_geometries_are_not_taken_twice():

@@ -68,11 +68,11 @@ def scheme_of(arguments: argparse.Namespace) -> Scheme:
     """
     from tlpot.config import parse, to_mapping, with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.fragments import choose_scheme
+    from tlpot.fragments.schemes import choose_scheme, is_ai2bmd
 
     settings = with_overrides({}, arguments.set or [])
     name = arguments.scheme
-    parity = name.lower() == "ai2bmd"
+    parity = is_ai2bmd(name)
     scheme = choose_scheme("mfcc" if parity else name)
     if not settings:
         return scheme
@@ -80,6 +80,25 @@ def scheme_of(arguments: argparse.Namespace) -> Scheme:
         raise ConfigError("scheme ai2bmd has no settings; leave --set out")
     choose_scheme(name, **{key: getattr(scheme, key, None) for key in settings})
     return parse(type(scheme), {**to_mapping(scheme), **settings}, f"scheme {name}")
+
+
+def calculator_scheme(arguments: argparse.Namespace) -> Scheme | str:
+    """Returns the scheme as `FragmentCalculator` takes it: ``ai2bmd`` by its name.
+
+    Raises:
+        ConfigError: see `scheme_of`.
+    """
+    from tlpot.fragments.schemes import AI2BMD, is_ai2bmd
+
+    scheme = scheme_of(arguments)
+    return AI2BMD if is_ai2bmd(arguments.scheme) else scheme
+
+
+def assembly_words(arguments: argparse.Namespace) -> str:
+    """Returns the options as they were given, for titles."""
+    options = {name: getattr(arguments, name) for name in ("low", "charges", "dispersion")}
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    return " ".join([arguments.scheme, *(arguments.set or []), *given])
 
 
 def fragment_calculator(
@@ -107,14 +126,13 @@ def fragment_calculator(
     """
     from tlpot.interfaces import FragmentCalculator, named_source
 
-    parity = arguments.scheme.lower() == "ai2bmd"
-    scheme = scheme_of(arguments)
+    scheme = calculator_scheme(arguments)
     if low is None and arguments.low is not None:
         low = named_source(arguments.low, on_done=on_done)
     return FragmentCalculator(
         atoms,
         named_source(model, on_done=on_done) if isinstance(model, str) else model,
-        "ai2bmd" if parity else scheme,
+        scheme,
         low=low,
         level=level,
         low_level=arguments.low_level,
@@ -140,10 +158,11 @@ def force_field(arguments: argparse.Namespace, model: EnergyModel) -> FragmentFo
     from tlpot.fragments import FragmentForceField
     from tlpot.fragments.dispersion import dispersion_model
     from tlpot.fragments.layer import Layer, ModelLayer
+    from tlpot.fragments.schemes import is_ai2bmd
     from tlpot.interfaces import named_source
     from tlpot.interfaces.fragment import energy_model
 
-    if arguments.charges is not None or arguments.scheme.lower() == "ai2bmd":
+    if arguments.charges is not None or is_ai2bmd(arguments.scheme):
         raise ConfigError(
             "AMBER charges belong to one structure, and a dataset may hold several; leave "
             "--charges and --scheme ai2bmd to tlpot fragment and tlpot md"

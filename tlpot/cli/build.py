@@ -100,9 +100,8 @@ def _conclude(records: dict[str, Record]) -> None:
 
 @contextmanager
 def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int | None]]:
-    from tlpot.cli.workers import workers
+    from tlpot.cli.workers import label_workers, workers
     from tlpot.errors import ConfigError
-    from tlpot.labelling import WorkerPool
 
     if arguments.dask is not None:
         with workers(arguments.workers, arguments.dask) as executor:
@@ -113,10 +112,5 @@ def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, 
     if arguments.workers == 1:
         yield None, None
         return
-    pool = WorkerPool(arguments.workers)
-    try:
-        yield pool, 2 * arguments.workers
-    except BaseException:
-        pool.shutdown(wait=False)
-        raise
-    pool.shutdown()
+    with label_workers(arguments.workers) as (pool, in_flight):
+        yield pool, in_flight

@@ -68,7 +68,7 @@ def calibrate_and_save(
         arguments: those of `add_calibration_arguments`, and ``output``.
         forces: see `tlpot.pipeline.calibrate_model`.
     """
-    from tlpot.atomic_file import atomic_file
+    from tlpot.atomic_file import write_text
     from tlpot.data import load_split, open_dataset
     from tlpot.models import ONE_SIGMA, save
     from tlpot.pipeline import calibrate_model
@@ -88,8 +88,7 @@ def calibrate_and_save(
     )
     print(done.report.text())
     if arguments.json:
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps(done.report.as_json(), indent=2), encoding="utf-8")
+        write_text(arguments.json, json.dumps(done.report.as_json(), indent=2))
     if arguments.plot:
         plot_calibration(done.report, done.judged, arguments.plot, done.model.card.name)
     save(done.model, arguments.output)

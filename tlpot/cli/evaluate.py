@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from tlpot.atomic_file import atomic_file
+    from tlpot.atomic_file import write_text
     from tlpot.data import DifferenceDataset, load_split
     from tlpot.errors import ConfigError, DataError
     from tlpot.levels import choose_level, difference_parts
@@ -79,8 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     report = error_report(predictions)
     print(report.text())
     if arguments.json:
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps(report.as_json(), indent=2), encoding="utf-8")
+        write_text(arguments.json, json.dumps(report.as_json(), indent=2))
     if arguments.plot:
         plot_parity(predictions, arguments.plot, f"{potential.card.name} against {level}")
 

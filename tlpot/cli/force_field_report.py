@@ -149,13 +149,13 @@ def _structures(names: list[str]) -> dict[str, list[Atoms]]:
 
 
 def _assembly(arguments: argparse.Namespace) -> Any:
-    from tlpot.cli.assembly import scheme_of
+    from tlpot.cli.assembly import assembly_words, calculator_scheme
     from tlpot.interfaces import named_source
     from tlpot.pipeline.force_field_report import Assembly
 
     if arguments.scheme is None:
         arguments.scheme = "mfcc_mbe2"
-    scheme = scheme_of(arguments)
+    scheme = calculator_scheme(arguments)
     options = {
         "low_level": arguments.low_level,
         "charges": arguments.charges,
@@ -163,11 +163,7 @@ def _assembly(arguments: argparse.Namespace) -> Any:
         "trained_charges": bool(arguments.trained_charges),
         "low": None if arguments.low is None else named_source(arguments.low),
     }
-    words = [arguments.scheme, *(arguments.set or [])]
-    words += [f"{n}={getattr(arguments, n)}" for n in ("low", "charges", "dispersion")
-              if getattr(arguments, n) is not None]  # fmt: skip
-    parity = arguments.scheme.lower() == "ai2bmd"
-    return Assembly(scheme="ai2bmd" if parity else scheme, options=options, words=" ".join(words))
+    return Assembly(scheme=scheme, options=options, words=assembly_words(arguments))
 
 
 def _data(

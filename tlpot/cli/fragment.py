@@ -81,10 +81,9 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.model is not None:
             found |= _evaluate(arguments, frames, topology)
     if arguments.json is not None:
-        from tlpot.atomic_file import atomic_file
+        from tlpot.atomic_file import write_text
 
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        write_text(arguments.json, json.dumps(found, indent=2))
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
@@ -203,7 +202,7 @@ def _evaluate(
 def _budget(
     arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 ) -> dict[str, Any]:
-    from tlpot.cli.assembly import fragment_calculator
+    from tlpot.cli.assembly import assembly_words, fragment_calculator
     from tlpot.errors import ConfigError
     from tlpot.interfaces import FragmentCalculator, named_source
     from tlpot.interfaces.fragment import energy_model
@@ -234,7 +233,7 @@ def _budget(
     report = BudgetReport(
         budget=budget,
         structure=Path(arguments.structure).name,
-        scheme=_words(arguments),
+        scheme=assembly_words(arguments),
         model=arguments.model or "",
         reference=arguments.reference,
     )
@@ -249,12 +248,3 @@ def _bar(name: str) -> tqdm:
     from tqdm import tqdm
 
     return tqdm(desc=name, unit="", delay=1.0, file=sys.stderr, dynamic_ncols=True)
-
-
-def _words(arguments: argparse.Namespace) -> str:
-    words = [arguments.scheme, *(arguments.set or [])]
-    for option in ("low", "charges", "dispersion"):
-        value = getattr(arguments, option)
-        if value is not None:
-            words.append(f"{option}={value}")
-    return " ".join(words)

@@ -97,19 +97,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor, int | None]]:
-    from tlpot.cli.workers import workers
-    from tlpot.labelling import WorkerPool
+    from tlpot.cli.workers import label_workers, workers
 
     if arguments.dask is not None:
         with workers(arguments.workers, arguments.dask) as executor:
             assert executor is not None
             yield executor, None
         return
-    pool = WorkerPool(arguments.workers)
-    try:
-        # one waits for each that runs, so that no process is idle while the journal is written
-        yield pool, 2 * arguments.workers
-    except BaseException:
-        pool.shutdown(wait=False)
-        raise
-    pool.shutdown()
+    with label_workers(arguments.workers) as (executor, in_flight):
+        yield executor, in_flight

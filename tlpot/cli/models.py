@@ -195,7 +195,7 @@ def _rank(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from tlpot.atomic_file import atomic_file
+    from tlpot.atomic_file import write_text
     from tlpot.data import open_dataset
     from tlpot.models import catalogue
     from tlpot.pipeline import rank_models
@@ -213,8 +213,7 @@ def _rank(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     print(_table(ranking))
     if arguments.json:
-        with atomic_file(arguments.json) as temporary:
-            temporary.write_text(json.dumps(ranking.as_json(), indent=2), encoding="utf-8")
+        write_text(arguments.json, json.dumps(ranking.as_json(), indent=2))
 
 
 def _table(ranking: Ranking) -> str:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plans."""
-    from tlpot.atomic_file import atomic_file
+    from tlpot.atomic_file import write_text
     from tlpot.errors import ConfigError
     from tlpot.pipeline.budget import Terms
     from tlpot.pipeline.curve_record import load_curve
@@ -67,9 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     plan = make_plan(curve, arguments.quantity, terms, pretraining=pretraining)
     print(plan.text())
     if arguments.json:
-        with atomic_file(arguments.json) as temporary:
-            text = json.dumps(plan.as_json(), indent=1, ensure_ascii=False)
-            temporary.write_text(text, encoding="utf-8")
+        write_text(arguments.json, json.dumps(plan.as_json(), indent=1, ensure_ascii=False))
 
 
 def _cost_ratio(arguments: argparse.Namespace) -> float:

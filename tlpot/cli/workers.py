@@ -38,6 +38,28 @@ def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
             yield pool
 
 
+@contextmanager
+def label_workers(n: int) -> Iterator[tuple[Executor, int]]:
+    """Yields a pool for labels, and how many to hand it at a time.
+
+    Args:
+        n: processes, of one thread each.
+
+    Raises:
+        ConfigError: there are no workers.
+    """
+    from tlpot.labelling import WorkerPool
+
+    pool = WorkerPool(n)
+    try:
+        # one waits for each that runs, so that no process is idle while the journal is written
+        yield pool, 2 * n
+    except BaseException:
+        pool.shutdown(wait=False)
+        raise
+    pool.shutdown()
+
+
 def _start_worker() -> None:
     """Runs in a new process before torch is loaded there."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -20,7 +20,6 @@ from tlpot.errors import DataError
 from tlpot.units import energy_factor
 
 _ALIASES = {key: f"REF_{key}" for key in ("energy", "forces", "stress")}
-_STRUCTURE = ("cell", "pbc", "charge", "spin")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from tlpot.data.fragment_layout import (
     read_kind,
     read_units,
 )
-from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.hdf5 import HDF5File
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.data.store import Section
 from tlpot.errors import ConfigError, DataError
@@ -46,13 +45,12 @@ class FragmentStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._handle: h5py.File | None = None
-        self._pid = -1
+        self._file = HDF5File(path)
         self.kinds: list[FragmentKind] = []
         self.sections: Sequence[Section] = []
         self._index: list[dict[str, NDArray[np.int64]]] = []
         self._sources: dict[str, NDArray] = {}
-        handle = self._file()
+        handle = self._file.open()
         check_version(handle, path)
         levels = level_names(handle, path)
         n_sources = _count_sources(handle, path)
@@ -91,7 +89,7 @@ class FragmentStore:
         kind = self.kinds[section]
         if key in ("charge", "multiplicity"):
             return np.array(getattr(kind, key))
-        group = self._file()[f"fragments/{kind.key}"]
+        group = self._file.open()[f"fragments/{kind.key}"]
         if key in SOURCE_COLUMNS:
             return self._source_column(key)[read_array(group, "source", self.path, rows)]
         level, dot, quantity = key.rpartition(".")
@@ -113,7 +111,7 @@ class FragmentStore:
         Raises:
             DataError: a unit is not known.
         """
-        handle = self._file()
+        handle = self._file.open()
         units = read_units(handle, self.path)
         present = {name for section in self.sections for name in section.shapes}
         levels = {}
@@ -148,20 +146,14 @@ class FragmentStore:
 
     def _source_column(self, key: str) -> NDArray:
         if key not in self._sources:
-            column = read_array(self._file()["sources"], key, self.path)
+            column = read_array(self._file.open()["sources"], key, self.path)
             if column.dtype.kind == "O":
                 column = np.array([text.decode() for text in column], dtype=np.str_)
             self._sources[key] = column
         return self._sources[key]
 
-    def _file(self) -> h5py.File:
-        if self._pid != os.getpid():
-            self._handle = open_hdf5(self.path)
-            self._pid = os.getpid()
-        return self._handle
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_pid": -1, "_sources": {}}
+        return {**self.__dict__, "_sources": {}}
 
 
 def _count_sources(handle: h5py.File, path: Path) -> int:

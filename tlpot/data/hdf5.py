@@ -15,14 +15,9 @@ from numpy.typing import NDArray
 from tlpot.data.store import Section
 from tlpot.errors import DataError
 
-Shapes = dict[str, tuple[int, ...]]
-
 
 class HDF5Store:
     """The groups of an HDF5 file that hold structures.
-
-    The file is opened when first needed in each process, so the object can be pickled or
-    inherited by a fork.
 
     Args:
         path: the file.
@@ -36,12 +31,11 @@ class HDF5Store:
 
     def __init__(self, path: Path, numbers: str, coordinates: str, pattern: str = "*") -> None:
         self.path = path
-        self._handle: h5py.File | None = None
-        self._pid = -1
+        self._file = HDF5File(path)
         self.sections: Sequence[Section] = []
         self._names: list[str] = []
         seen: set[str] = set()
-        for name, molecule, shapes in _groups(self._file()):
+        for name, molecule, shapes in _groups(self._file.open()):
             seen |= shapes.keys()
             if numbers in shapes and coordinates in shapes and fnmatchcase(name, pattern):
                 self._names.append(name)
@@ -63,21 +57,39 @@ class HDF5Store:
         """
         name = self._names[section]
         try:
-            return self._file()[f"{name}/{key}"][() if rows is None else rows]
+            return self._file.open()[f"{name}/{key}"][() if rows is None else rows]
         except (OSError, KeyError) as error:
             raise DataError(
                 f"{self.path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "
                 "was changed while open"
             ) from error
 
-    def _file(self) -> h5py.File:
+
+class HDF5File:
+    """A file that is opened when first needed in each process: it may be pickled or forked.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: h5py.File | None = None
+        self._pid = -1
+
+    def open(self) -> h5py.File:
+        """Returns the file of this process, open for reading.
+
+        Raises:
+            DataError: see `open_hdf5`.
+        """
         if self._pid != os.getpid():
-            self._handle = open_hdf5(self.path)
+            self._handle = open_hdf5(self._path)
             self._pid = os.getpid()
         return self._handle
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_handle": None, "_pid": -1}
+        return {"_path": self._path, "_handle": None, "_pid": -1}
 
 
 def open_hdf5(path: Path) -> h5py.File:

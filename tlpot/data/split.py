@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.data.dataset import Dataset, frames_of
 from tlpot.data.fingerprint import fingerprint
 from tlpot.errors import DataError, nearest
@@ -65,8 +65,7 @@ class Split:
             "content_hash": self.content_hash,
             **{part: getattr(self, part).tolist() for part in _PARTS},
         }
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content) + "\n")
 
 
 _PARTS = ("train", "validation", "test")

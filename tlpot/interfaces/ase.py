@@ -22,9 +22,9 @@ from tlpot.interfaces.refusal import (
     ForcesRefusedError,
     StressRefusedError,
 )
-from tlpot.interfaces.source import LEVEL_VIEWS, Model, PackedModel, open_model
+from tlpot.interfaces.source import Model, PackedModel, open_model
 from tlpot.levels import difference_parts
-from tlpot.models import Spread, TrainedModel, choose_device, uncertain
+from tlpot.models import LevelView, Spread, TrainedModel, choose_device, uncertain
 from tlpot.system import System
 from tlpot.verlet import VerletList
 
@@ -88,9 +88,9 @@ class TLPotCalculator(Calculator):
         self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
         self._stress_wanted = self._forces_std_wanted = False
         if isinstance(self._source, TrainedModel):
-            given = isinstance(model, (*LEVEL_VIEWS, TrainedModel))
+            given = isinstance(model, LevelView | TrainedModel)
             self._home = str(self._source.device) if given or device is not None else None
-            if isinstance(model, LEVEL_VIEWS) and level is None:
+            if isinstance(model, LevelView) and level is None:
                 level = model.level
         else:
             self._home = "cpu" if device is None else str(device)

@@ -21,11 +21,11 @@ from tlpot.fragments.force_field import FragmentForceField
 from tlpot.fragments.layer import Layer, ModelLayer
 from tlpot.fragments.nonbonded import NonbondedLayer
 from tlpot.fragments.prepared import SKIN
-from tlpot.fragments.schemes import Scheme, choose_scheme
+from tlpot.fragments.schemes import Scheme, choose_scheme, is_ai2bmd
 from tlpot.fragments.typed import TypedModel
 from tlpot.interfaces.ase import TLPotCalculator
-from tlpot.interfaces.source import LEVEL_VIEWS, Model, open_model
-from tlpot.models import TrainedModel
+from tlpot.interfaces.source import Model, open_model
+from tlpot.models import LevelView, TrainedModel
 from tlpot.system import System
 
 Source = Model | Any
@@ -93,7 +93,7 @@ class FragmentCalculator(Calculator):
     ) -> None:
         super().__init__()
         self.topology = topology or perceive_topology(System.from_atoms(atoms))
-        parity = isinstance(scheme, str) and scheme.lower() == "ai2bmd"
+        parity = is_ai2bmd(scheme)
         chosen = choose_scheme("mfcc" if parity else scheme)
         if low is None and low_level is not None:
             raise ConfigError("low_level is the level of low, which is not given")
@@ -189,7 +189,7 @@ def _home(model: EnergyModel) -> str | None:
     """Returns the device of a trained model, None for other models, which have none."""
     if isinstance(model, TypedModel):
         return next((home for one in model.models.values() if (home := _home(one))), None)
-    return str(model.potential.device) if isinstance(model, LEVEL_VIEWS) else None
+    return str(model.potential.device) if isinstance(model, LevelView) else None
 
 
 def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:

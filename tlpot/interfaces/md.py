@@ -172,10 +172,14 @@ def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:
     Returns:
         NaN with fewer than three samples.
     """
-    if len(samples) < 3:
-        return float("nan")
     picoseconds = np.array([s.time for s in samples]) * 1e-3
-    total = np.array([s.total for s in samples])
+    return drift_of(picoseconds, np.array([s.total for s in samples]), n_atoms)
+
+
+def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_atoms: int) -> float:
+    """Returns the same from times, [n_samples], ps, and energies, [n_samples], eV."""
+    if len(total) < 3:
+        return float("nan")
     slope = np.polyfit(picoseconds - picoseconds.mean(), total - total.mean(), 1)[0]
     return float(1e3 * slope / n_atoms)
 

@@ -16,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
 from ase.io.extxyz import write_xyz
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
 
 COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
@@ -102,8 +102,7 @@ class MDRecord:
         self.samples = [s for s in read_log(self.log) if s.step <= last.info["step"]]
         if not self.samples or self.samples[-1].step != last.info["step"]:
             raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
-        with atomic_file(self.log) as temporary:
-            temporary.write_text("".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
+        write_text(self.log, "".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
 
     def __enter__(self) -> MDRecord:
         with _writing(self.trajectory):

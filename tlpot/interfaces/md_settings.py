@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError, nearest
 
 Ensemble = Literal["nve", "langevin", "npt"]
@@ -42,11 +43,7 @@ class MDSettings:
             raise ConfigError(
                 f"unknown ensemble {self.ensemble!r}{nearest(self.ensemble, ensembles)}"
             )
-        least = {"temperature": 0, "timestep": 1e-6, "steps": 1, "friction": 0, "log_every": 1}
-        for name, low in least.items():
-            value = getattr(self, name)
-            if not low <= value < math.inf:
-                raise ConfigError(f"{name} is {value}, expected {low} or more")
+        check_least(self, temperature=0, timestep=1e-6, steps=1, friction=0, log_every=1)
         if not math.isfinite(self.pressure):
             raise ConfigError(f"pressure is {self.pressure}, expected a number in bar")
         if not 0 <= self.seed < 2**63:

@@ -11,18 +11,13 @@ import torch
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
 from tlpot.models import (
-    DeltaLevel,
-    LevelEnsemble,
-    LevelPotential,
+    LevelView,
     TrainedModel,
     choose_device,
     from_bytes,
     load,
     to_bytes,
 )
-
-LEVEL_VIEWS = (LevelPotential, LevelEnsemble, DeltaLevel)
-"""Trained models at one of their levels; each has its model as `potential`."""
 
 Model = str | os.PathLike[str] | TrainedModel | EnergyModel
 
@@ -50,7 +45,7 @@ def open_model(
         ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
     precision = _precision(dtype)
-    if isinstance(model, LEVEL_VIEWS):
+    if isinstance(model, LevelView):
         model = model.potential
     if isinstance(model, str | os.PathLike):
         return _frozen(load(model, device=device, dtype=precision, kernels=kernels))

@@ -45,12 +45,7 @@ def read_frames(name: str) -> list[Atoms]:
     path = Path(name)
     if not path.exists():
         return [read_structure(name)]
-    try:
-        frames = list(iread(path, index=":"))
-    except Exception as error:  # every reader of ASE has its own
-        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
-    if not frames:
-        raise DataError(f"{path} holds no structures")
+    frames = read_all(path)
     for k, frame in enumerate(frames):
         if not np.array_equal(frame.numbers, frames[0].numbers):
             raise DataError(
@@ -58,6 +53,21 @@ def read_frames(name: str) -> list[Atoms]:
                 f"not {frames[0].get_chemical_formula()}, or another order); give the frames of "
                 "one molecule"
             )
+    return frames
+
+
+def read_all(path: Path) -> list[Atoms]:
+    """Returns all structures of a file, whatever they are.
+
+    Raises:
+        DataError: ASE could not read the file, or it has no structures.
+    """
+    try:
+        frames = list(iread(path, index=":"))
+    except Exception as error:  # every reader of ASE has its own
+        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
+    if not frames:
+        raise DataError(f"{path} holds no structures")
     return frames
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from tlpot.errors import DataError, OutputError
+from tlpot.file_lock import lock_file
 from tlpot.labelling.task import Cost, Outcome
 
 _FORMAT = 1
@@ -64,7 +64,10 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
-            _lock(self._handle, path)
+            busy = DataError(
+                f"{path} is in use by another 'tlpot label'; wait for it, or write to another file"
+            )
+            lock_file(self._handle, path, busy, "run one tlpot label at a time")
             self._read(repair)
         except BaseException:
             self._handle.close()
@@ -219,20 +222,3 @@ def _content(line: bytes) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = json.loads(text)
     return content
-
-
-def _lock(handle: IO[bytes], path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise DataError(
-            f"{path} is in use by another 'tlpot label'; wait for it, or write to another file"
-        ) from None
-    except OSError as error:  # file systems without locks
-        warnings.warn(
-            f"{path} cannot be locked ({error}); run one tlpot label at a time", stacklevel=3
-        )

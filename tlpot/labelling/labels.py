@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
@@ -278,9 +278,8 @@ def _write_logs(target: Path, failures: Sequence[Record]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with atomic_file(path) as temporary:
-        text = "\n".join(
-            f"=== {record.name} ({record.geometry})\n{record.outcome.error}\n{record.outcome.log}"
-            for record in failures
-        )
-        temporary.write_text(text + os.linesep, encoding="utf-8")
+    text = "\n".join(
+        f"=== {record.name} ({record.geometry})\n{record.outcome.error}\n{record.outcome.log}"
+        for record in failures
+    )
+    write_text(path, text + os.linesep)

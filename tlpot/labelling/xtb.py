@@ -6,6 +6,7 @@ doi:10.1021/acs.jctc.7b00118 (GFN1).
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from importlib.metadata import version
 from typing import Any, TextIO
 
 import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
 from ase.units import Bohr, Hartree, kB
 
 from tlpot.config import to_mapping
@@ -22,8 +25,8 @@ from tlpot.labelling.engine import LabelError, check_electrons
 from tlpot.system import System
 
 METHODS = {
-    "gfn1-xtb": ("GFN1-xTB", "10.1021/acs.jctc.7b00118"),
     "gfn2-xtb": ("GFN2-xTB", "10.1021/acs.jctc.8b01176"),
+    "gfn1-xtb": ("GFN1-xTB", "10.1021/acs.jctc.7b00118"),
 }
 """What tblite calls them, and where they were published."""
 
@@ -66,11 +69,7 @@ class XTBEngine:
     has_forces = True
 
     def __init__(self, name: str, settings: XTBSettings) -> None:
-        try:
-            import tblite.interface
-        except ImportError as error:
-            raise MissingExtraError("tblite", "xtb", f"engine {name}") from error
-        self._tblite = tblite.interface
+        self._tblite = _tblite("interface", f"engine {name}")
         self._name, self._settings = name, settings
 
     @property
@@ -141,3 +140,33 @@ class XTBEngine:
     def use_threads(self, n: int | None) -> int:
         """Returns the number of threads, which OpenMP read from the environment at its start."""
         return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def xtb_calculator(atoms: Atoms, name: str, purpose: str) -> Calculator:
+    """Returns the ASE calculator of tblite, for trajectories.
+
+    It starts each density from the one before, so that its energies depend on what came before
+    (within the threshold of convergence); those of `XTBEngine` do not.
+
+    Args:
+        atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+        name: one of `METHODS`.
+        purpose: what it is for.
+
+    Raises:
+        MissingExtraError: tblite is not installed.
+    """
+    calculator: Calculator = _tblite("ase", purpose).TBLite(
+        method=METHODS[name][0],
+        charge=int(atoms.info.get("charge", 0)),
+        multiplicity=int(atoms.info.get("spin", 1)),
+        verbosity=0,
+    )
+    return calculator
+
+
+def _tblite(part: str, purpose: str) -> Any:
+    try:
+        return importlib.import_module(f"tblite.{part}")
+    except ImportError as error:
+        raise MissingExtraError("tblite", "xtb", purpose) from error

@@ -27,6 +27,7 @@ from tlpot.models.forest import ForestCorrection as ForestCorrection
 from tlpot.models.gaussian import GaussianCorrection as GaussianCorrection
 from tlpot.models.install import Installed as Installed
 from tlpot.models.install import install as install
+from tlpot.models.level_view import LevelView as LevelView
 from tlpot.models.library import LIBRARY as LIBRARY
 from tlpot.models.library import installed_names as installed_names
 from tlpot.models.library import library_file as library_file

@@ -9,6 +9,7 @@ from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 from tlpot.models.card import ModelCard
 from tlpot.models.correction import Correction
+from tlpot.models.level_view import LevelView
 from tlpot.models.potential import Potential
 
 
@@ -93,7 +94,7 @@ class DeltaPotential(nn.Module):
     @property
     def uses_charge(self) -> bool:
         """Whether charge and multiplicity may be given: both parts must read them."""
-        return self.low.architecture.charge_spin and self.delta.architecture.charge_spin
+        return self.low.uses_charge and self.delta.uses_charge
 
     def at(self, level: str | None = None) -> DeltaLevel:
         """Returns the energy model; it shares the weights.
@@ -121,41 +122,13 @@ def _certain(part: Potential) -> Potential:
     return part.without_uncertainty() if known else part
 
 
-class DeltaLevel:
-    """A sum at its level of theory: an energy model.
-
-    Attributes:
-        potential: the sum.
-        level: canonical name.
-    """
-
-    def __init__(self, potential: DeltaPotential, level: str) -> None:
-        self.potential, self.level = potential, level
+class DeltaLevel(LevelView[DeltaPotential]):
+    """A sum at its level of theory: an energy model."""
 
     @property
     def has_forces(self) -> bool:
         """Whether the energy can be differentiated; a low level with a forest cannot."""
         return all(c.has_forces for c in self.potential.corrections(self.level))
-
-    @property
-    def cutoff(self) -> float:
-        """Range of the neighbour list, Å."""
-        return self.potential.cutoff
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that both parts know."""
-        return self.potential.elements
-
-    @property
-    def uses_charge(self) -> bool:
-        """Whether the energy depends on total charge and multiplicity."""
-        return self.potential.uses_charge
-
-    @property
-    def layout(self) -> Layout:
-        """See `DeltaPotential.layout`."""
-        return self.potential.layout
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E_low + ΔE of each atom, [n_atoms], eV, float64.

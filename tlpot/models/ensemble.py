@@ -14,6 +14,7 @@ from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import choose_level
 from tlpot.models.card import ModelCard
+from tlpot.models.level_view import LevelView
 from tlpot.models.potential import LevelPotential, Potential
 from tlpot.models.spread import Calibration, Spread
 
@@ -53,6 +54,11 @@ class Ensemble(nn.Module):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the members know."""
         return self.potentials()[0].elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self.potentials()[0].uses_charge
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,38 +101,10 @@ class Ensemble(nn.Module):
         return grown
 
 
-class LevelEnsemble:
-    """An ensemble at one level of theory: an energy model that can tell its uncertainty.
-
-    Attributes:
-        potential: the ensemble.
-        level: canonical name.
-    """
+class LevelEnsemble(LevelView[Ensemble]):
+    """An ensemble at one level of theory: an energy model that can tell its uncertainty."""
 
     has_uncertainty = True
-
-    def __init__(self, potential: Ensemble, level: str) -> None:
-        self.potential, self.level = potential, level
-
-    @property
-    def cutoff(self) -> float:
-        """Range of the neighbour list, Å."""
-        return self.potential.cutoff
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that the members know."""
-        return self.potential.elements
-
-    @property
-    def uses_charge(self) -> bool:
-        """Whether the energy depends on total charge and multiplicity."""
-        return self.potential.potentials()[0].architecture.charge_spin
-
-    @property
-    def layout(self) -> Layout:
-        """See `Ensemble.layout`."""
-        return self.potential.layout
 
     @property
     def has_forces(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ase.data import chemical_symbols
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.catalogue import CatalogueEntry
@@ -131,8 +131,7 @@ def write_index(folder: str | os.PathLike[str]) -> tuple[IndexEntry, ...]:
         "format_version": FORMAT_VERSION,
         "models": [to_mapping(entry) for entry in entries],
     }
-    with atomic_file(place / INDEX) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(place / INDEX, json.dumps(content, indent=1) + "\n")
     return entries
 
 

@@ -22,6 +22,7 @@ from tlpot.models.correction import Correction
 from tlpot.models.features import select_features
 from tlpot.models.gaussian import process_spread
 from tlpot.models.head import Head
+from tlpot.models.level_view import LevelView
 from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
 from tlpot.models.spread import Calibration, Spread
 from tlpot.nn.edges import Edges
@@ -102,6 +103,11 @@ class Potential(nn.Module):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that the potential knows."""
         return self.architecture.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self.architecture.charge_spin
 
     @property
     def dtype(self) -> torch.dtype:
@@ -244,36 +250,8 @@ class Potential(nn.Module):
         return species
 
 
-class LevelPotential:
-    """A potential at one level of theory: an energy model.
-
-    Attributes:
-        potential: the potential.
-        level: canonical name.
-    """
-
-    def __init__(self, potential: Potential, level: str) -> None:
-        self.potential, self.level = potential, level
-
-    @property
-    def cutoff(self) -> float:
-        """Range of the neighbour list, Å."""
-        return self.potential.cutoff
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that the potential knows."""
-        return self.potential.elements
-
-    @property
-    def uses_charge(self) -> bool:
-        """Whether the energy depends on total charge and multiplicity."""
-        return self.potential.architecture.charge_spin
-
-    @property
-    def layout(self) -> Layout:
-        """See `Potential.layout`."""
-        return self.potential.layout
+class LevelPotential(LevelView[Potential]):
+    """A potential at one level of theory: an energy model."""
 
     @property
     def has_forces(self) -> bool:

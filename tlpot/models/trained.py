@@ -59,6 +59,11 @@ class TrainedModel(Protocol):
         ...
 
     @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        ...
+
+    @property
     def layout(self) -> Layout:
         """How the pairs should be laid out."""
         ...

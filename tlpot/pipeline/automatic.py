@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.atomic_file import atomic_file, make_folder
-from tlpot.config import parse
+from tlpot.atomic_file import make_folder, write_text
+from tlpot.config import check_least, parse
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError
 from tlpot.levels import choose_level, difference_parts
@@ -45,10 +45,7 @@ class Automatic:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ConfigError(f"folds is {self.folds}, expected 2 or more")
-        if self.epochs is not None and self.epochs < 1:
-            raise ConfigError(f"epochs is {self.epochs}, expected 1 or more")
+        check_least(self, folds=2, epochs=1)
         for name in self.candidates:
             strategy(name)
 
@@ -210,8 +207,7 @@ def _errors(
             }
         )
         overall = dict(finetune(config, show=False).end.overall)
-    with atomic_file(file) as temporary:
-        temporary.write_text(json.dumps(overall), encoding="utf-8")
+    write_text(file, json.dumps(overall))
     return overall
 
 

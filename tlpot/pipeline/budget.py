@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.pipeline.curve_record import Curve, Series, unit_of
 from tlpot.transfer.law import Estimate, Law, fit_law, inverse
@@ -42,8 +43,7 @@ class Terms:
             value = getattr(self, name)
             if value is not None and not 0 < value < np.inf:
                 raise ConfigError(f"{name} is {value}, expected a positive number")
-        if self.have < 0:
-            raise ConfigError(f"have is {self.have}, expected 0 or more")
+        check_least(self, have=0)
         if self.target is None and self.budget is None:
             raise ConfigError("nothing to plan: give a target or a budget")
 

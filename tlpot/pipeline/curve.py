@@ -10,7 +10,7 @@ import torch
 import yaml
 from tqdm import tqdm
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
 from tlpot.pipeline.curve_config import CurveConfig
@@ -53,9 +53,8 @@ def run_curve(
         raise ConfigError(f"in_flight is {in_flight}, expected 1 or more")
     plan = curve_tasks(config, device=device)
     make_folder(config.output)
-    with atomic_file(config.output / "config.yaml") as temporary:
-        text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
-        temporary.write_text(text, encoding="utf-8")
+    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    write_text(config.output / "config.yaml", text)
     plan.split.save(config.output / "split.json")
     tasks = {task.key: task for series in plan.series for task in series.tasks}
     found = {key: read_point(task) for key, task in tasks.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlpot.config import parse
+from tlpot.config import check_least, parse
 from tlpot.errors import ConfigError
 from tlpot.pipeline.references import ReferenceMethod
 from tlpot.pipeline.sources import DataSettings, SplitSettings
@@ -77,9 +77,8 @@ class CurveConfig:
             raise ConfigError("split.train does not apply; sizes says how many frames are used")
         if "seed" in self.training:
             raise ConfigError("training.seed does not apply; seeds says how many repeats there are")
+        check_least(self, updates=1)
         if self.updates is not None:
-            if self.updates < 1:
-                raise ConfigError(f"updates is {self.updates}, expected 1 or more")
             _refuse_with_updates(self.training, "training")
         self.contenders()
 

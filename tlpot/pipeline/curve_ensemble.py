@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.pipeline.curve_config import CurveConfig
 from tlpot.pipeline.curve_tasks import CurveTasks, SeriesTasks, curve_tasks
@@ -84,8 +84,7 @@ class CurveEnsembles:
             OutputError: the file could not be written.
         """
         content = {"rows": [asdict(row) for row in self.rows], "left out": self.left_out}
-        with atomic_file(folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_text(folder / RECORD, json.dumps(content, indent=1))
 
 
 _COLUMNS = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.errors import ConfigError, DataError
 from tlpot.pipeline.finetune import finetune, finetune_config
 from tlpot.pipeline.fitting import Outcome
@@ -111,8 +111,7 @@ def run_point(task: PointTask) -> dict[str, Any]:
         "identity": dict(task.identity),
         **_result(task, outcome),
     }
-    with atomic_file(task.file) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_text(task.file, json.dumps(content, indent=1))
     shutil.rmtree(run)
     return content
 

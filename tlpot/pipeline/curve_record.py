@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.transfer.law import Measured
@@ -148,8 +148,7 @@ class Curve:
             OutputError: the file could not be written.
         """
         content = {"format_version": FORMAT_VERSION, "units": UNITS, **to_mapping(self)}
-        with atomic_file(folder / RECORD) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_text(folder / RECORD, json.dumps(content, indent=1))
 
 
 def load_curve(folder: Path) -> Curve:

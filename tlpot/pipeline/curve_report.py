@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.errors import DataError
 from tlpot.pipeline.curve_record import Curve, geometric, unit_of
 from tlpot.transfer.law import Law, fit_law
@@ -216,11 +216,9 @@ def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
         OutputError: a file could not be written.
     """
     content = {quantity: report.as_json() for quantity, report in reports.items()}
-    with atomic_file(folder / "laws.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    with atomic_file(folder / "report.txt") as temporary:
-        text = "\n\n\n".join(report.text() for report in reports.values())
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "laws.json", json.dumps(content, indent=1, ensure_ascii=False))
+    text = "\n\n\n".join(report.text() for report in reports.values())
+    write_text(folder / "report.txt", text + "\n")
 
 
 def _index(items: list[str]) -> list[tuple[int, str]]:

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
@@ -169,7 +169,7 @@ def fit(
         make_folder(job.run_dir)
         for suffix in (".json", ".txt", ".png"):
             report.with_suffix(suffix).unlink(missing_ok=True)
-        _write(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
+        write_text(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
     loader = partial(
         Loader,
         job.dataset,
@@ -232,7 +232,7 @@ def fit(
             examination = job.examine(subject, show=show)
             examination.save(report)
         elif not result.interrupted:
-            _write(report, json.dumps(end.as_json(), indent=2))
+            write_text(report, json.dumps(end.as_json(), indent=2))
     return Outcome(
         potential=finished,
         training=result,
@@ -269,8 +269,3 @@ def _check_labels(job: Job) -> None:
             f"the labels are {', '.join(sorted(kinds))}, but training.loss gives weight only to "
             f"{', '.join(k for k, w in weights.items() if w > 0)}; nothing would be learned"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,10 +9,10 @@ from importlib.metadata import version
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tlpot.errors import ConfigError, MissingExtraError, nearest
+from tlpot.errors import ConfigError, nearest
 from tlpot.interfaces import TLPotCalculator
-
-XTB = {"gfn2-xtb": "GFN2-xTB", "gfn1-xtb": "GFN1-xTB"}
+from tlpot.labelling.xtb import METHODS as XTB
+from tlpot.labelling.xtb import xtb_calculator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +61,7 @@ class Engine:
         if self.factory is not None:
             return f"calculator of {self.factory_name}"
         if self.name in XTB:
-            return f"{XTB[self.name]}, tblite {version('tblite')}"
+            return f"{XTB[self.name][0]}, tblite {version('tblite')}"
         return f"model {self.name}"
 
     def calculator(self, atoms: Atoms) -> Calculator:
@@ -78,21 +77,8 @@ class Engine:
         if self.factory is not None:
             return self.factory(atoms)
         if self.name in XTB:
-            return _tblite(atoms, XTB[self.name])
+            method, _ = XTB[self.name]
+            return xtb_calculator(atoms, self.name, f"sampling with {method}")
         if self.name.endswith("-xtb"):
             raise ConfigError(f"no method {self.name!r}{nearest(self.name, XTB)}")
         return TLPotCalculator(self.name, level=self.level, device="cpu")
-
-
-def _tblite(atoms: Atoms, method: str) -> Calculator:
-    try:
-        module = importlib.import_module("tblite.ase")
-    except ImportError as error:
-        raise MissingExtraError("tblite", "xtb", f"sampling with {method}") from error
-    calculator: Calculator = module.TBLite(
-        method=method,
-        charge=int(atoms.info.get("charge", 0)),
-        multiplicity=int(atoms.info.get("spin", 1)),
-        verbosity=0,
-    )
-    return calculator

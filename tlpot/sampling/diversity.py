@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.sampling.bonds import Molecule, backbone_dihedrals
 from tlpot.sampling.fragment import FragmentSamples
 
@@ -128,5 +128,4 @@ def write_json(rows: Sequence[Diversity], path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: the file could not be written.
     """
-    with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    write_text(path, json.dumps([asdict(row) for row in rows], indent=1))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.fragments.selection import farthest
+
 
 def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
     """Features as distances are taken in: each divided by its standard deviation.
@@ -27,10 +29,7 @@ def scaled(features: NDArray[np.float64]) -> NDArray[np.float64]:
 def farthest_points(
     rows: NDArray[np.float64], count: int, first: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Picks the row that is furthest from those picked, again and again.
-
-    T. F. Gonzalez, doi:10.1016/0304-3975(85)90224-5: no other choice covers the rows with less
-    than half the radius.
+    """Picks the row that is farthest from those picked, again and again, see `farthest`.
 
     Args:
         rows: [n, d].
@@ -43,17 +42,8 @@ def farthest_points(
     count = min(count, len(rows))
     if count == 0:
         return np.zeros(0, dtype=np.int64), np.full(len(rows), np.inf)
-    chosen = [first]
-    away = np.linalg.norm(rows - rows[first], axis=1)
-    taken = np.zeros(len(rows), dtype=bool)
-    taken[first] = True
-    while len(chosen) < count:
-        # equal geometries are at distance 0 all alike, and none is to be taken twice
-        following = int(np.where(taken, -1.0, away).argmax())
-        chosen.append(following)
-        taken[following] = True
-        away = np.minimum(away, np.linalg.norm(rows - rows[following], axis=1))
-    return np.array(chosen, dtype=np.int64), away
+    more, away = farthest(lambda k: np.linalg.norm(rows - rows[k], axis=1), [first], count - 1)
+    return np.array([first, *more], dtype=np.int64), away
 
 
 def most_uncertain(

@@ -8,10 +8,10 @@ from pathlib import Path
 from ase import Atoms
 from ase.build import molecule
 from ase.collections import g2
-from ase.io import iread
 
-from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.errors import ConfigError, nearest
 from tlpot.fragments import capped_residues
+from tlpot.interfaces.structure import read_all
 from tlpot.sampling.fragment import Fragment
 
 SETS = ("residues", "states")
@@ -76,12 +76,7 @@ def _single(name: str) -> Fragment:
 
 
 def _read(path: Path) -> dict[str, Atoms]:
-    try:
-        frames = list(iread(path, index=":"))
-    except Exception as error:  # every reader of ASE has its own
-        raise DataError(f"ASE could not read {path}: {error or type(error).__name__}") from error
-    if not frames:
-        raise DataError(f"{path} holds no structure")
+    frames = read_all(path)
     stem = path.stem
     if len(frames) == 1:
         return {stem: frames[0]}

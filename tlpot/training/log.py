@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.errors import MissingExtraError
 
 METRICS = "metrics.jsonl"
@@ -30,8 +30,7 @@ class MetricsLog:
 
     def restart(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Makes the file hold exactly `history`: a resumed run repeats what it had not saved."""
-        with atomic_file(self._path) as temporary:
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in history))
+        write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in history))
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Adds a line."""

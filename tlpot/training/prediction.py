@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from tlpot.data import Dataset, Loader
-from tlpot.energy import EnergyModel, evaluate, has_forces, layout_of
+from tlpot.data import Dataset
+from tlpot.data.sweep import sweep
+from tlpot.energy import EnergyModel, evaluate, has_forces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,27 +72,21 @@ def predict(
     chosen = np.asarray(indices, dtype=np.int64)
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
-    loader = Loader(
-        dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
-        shuffle=False, layout=layout_of(model),
-    )  # fmt: skip
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
-                      file=sys.stderr, desc="evaluate", dynamic_ncols=True):  # fmt: skip
-        if batch is None:
-            continue
-        moved = batch.to(device)
-        targets = moved.targets[level]
+    for batch in sweep(
+        model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
+    ):
+        targets = batch.targets[level]
         found = evaluate(
             model,
-            moved.graph,
+            batch.graph,
             forces=forces and bool(targets.forces.isfinite().any()),
             stress=forces and bool(targets.stress.isfinite().any()),
         )
         parts["energy"].append(_beside(targets.energy, found.energy))
         parts["forces"].append(_beside(targets.forces, found.forces))
         parts["stress"].append(_beside(targets.stress, found.stress))
-        parts["numbers"].append(moved.graph.atomic_numbers)
+        parts["numbers"].append(batch.graph.atomic_numbers)
     arrays = {key: torch.cat(tensors).cpu().numpy() for key, tensors in parts.items()}
     names = np.array(dataset.group_names)
     return Predictions(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from tlpot.data import Dataset, Loader
+from tlpot.data import Dataset
+from tlpot.data.sweep import sweep
 from tlpot.errors import DataError
 from tlpot.models import LastLayerRigidity, LevelPotential, system_features
 
@@ -90,20 +89,15 @@ def _features_and_errors(
     chosen = chosen[dataset.labelled(model.level, "energy")[chosen]]
     if not len(chosen):
         raise DataError(f"{dataset.path}: none of the {part} frames has an energy at {model.level}")
-    loader = Loader(
-        dataset, chosen, levels=(model.level,), cutoff=model.cutoff, batch_size=batch_size,
-        shuffle=False, layout=model.layout,
-    )  # fmt: skip
     features, errors = [], []
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
-                      file=sys.stderr, desc=f"{part} features", dynamic_ncols=True):  # fmt: skip
-        if batch is None:
-            continue
-        moved = batch.to(model.potential.device)
+    for batch in sweep(
+        model, dataset, chosen, (model.level,), device=model.potential.device,
+        batch_size=batch_size, name=f"{part} features", show=show,
+    ):  # fmt: skip
         with torch.no_grad():
-            energies = model.atomic_energies(moved.graph)
-            rows = system_features(model.features, moved.graph)
-        total = rows.new_zeros(len(rows)).index_add(0, moved.graph.system_idx, energies)
+            energies = model.atomic_energies(batch.graph)
+            rows = system_features(model.features, batch.graph)
+        total = rows.new_zeros(len(rows)).index_add(0, batch.graph.system_idx, energies)
         features.append(rows)
-        errors.append(total - moved.targets[model.level].energy)
+        errors.append(total - batch.targets[model.level].energy)
     return torch.cat(features), torch.cat(errors)

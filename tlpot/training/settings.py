@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tlpot.config import check_positive
 from tlpot.errors import ConfigError
 
 
@@ -98,14 +99,10 @@ class TrainingSettings:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        positive = (
-            "epochs", "batch_size", "learning_rate", "clip", "validate_every", "checkpoint_every",
-            "patience", "max_atoms", "plateau_factor", "plateau_patience",
+        check_positive(
+            self, "epochs", "batch_size", "learning_rate", "clip", "validate_every",
+            "checkpoint_every", "patience", "max_atoms", "plateau_factor", "plateau_patience",
         )  # fmt: skip
-        for name in positive:
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{name} is {value}, expected a positive number")
         for name in ("warmup", "floor", "ema", "plateau_factor", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from tlpot.data import Dataset, Loader
-from tlpot.energy import has_forces, layout_of
+from tlpot.data import Dataset
+from tlpot.data.sweep import sweep
+from tlpot.energy import has_forces
 from tlpot.errors import DataError
 from tlpot.models import UncertainModel
 
@@ -93,31 +92,25 @@ def deviations(
     if not len(chosen):
         raise DataError(f"{dataset.path}: none of the frames has an energy at {level}")
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
-    loader = Loader(
-        dataset, chosen, levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
-        shuffle=False, layout=layout_of(model),
-    )  # fmt: skip
     parts: dict[str, list[Tensor]] = {
         key: [] for key in ("energy", "energy_std", "forces", "std", "frames")
     }
     n_done = 0
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=not show,
-                      file=sys.stderr, desc="evaluate", dynamic_ncols=True):  # fmt: skip
-        if batch is None:
-            continue
-        moved = batch.to(device)
-        targets = moved.targets[level]
+    for batch in sweep(
+        model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
+    ):
+        targets = batch.targets[level]
         known = targets.forces.isfinite()
         labelled = derived and bool(known.any())
         found, spread = model.predict(
-            moved.graph, forces=labelled, forces_std=labelled and forces_std, calibrated=False
+            batch.graph, forces=labelled, forces_std=labelled and forces_std, calibrated=False
         )
         parts["energy"].append(found.energy - targets.energy)
         parts["energy_std"].append(spread.energy_std)
         if found.forces is not None and spread.forces_std is not None:
             parts["forces"].append((found.forces - targets.forces)[known])
             parts["std"].append(spread.forces_std[known])
-            owner = n_done + moved.graph.system_idx[:, None].expand_as(known)
+            owner = n_done + batch.graph.system_idx[:, None].expand_as(known)
             parts["frames"].append(owner[known])
         n_done += len(targets.energy)
     arrays = {key: _array(tensors) for key, tensors in parts.items()}

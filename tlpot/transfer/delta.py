@@ -21,13 +21,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
-from tlpot.models import (
-    Architecture,
-    DeltaPotential,
-    Potential,
-    level_parameters,
-    read_architecture,
-)
+from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
 from tlpot.transfer.low_values import low_values
 from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.situation import Lessons, Situation
@@ -130,10 +124,6 @@ class Delta(Strategy):
         )
         _silence(potential, level)
         return potential.to(situation.parent.device)
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """The whole network of the difference moves."""
-        return dict.fromkeys(level_parameters(potential, level), 1.0)
 
     def finish(self, potential: Potential, situation: Situation) -> Potential | DeltaPotential:
         """Returns the sum with the parent, or the difference alone."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.anchor import Anchor
@@ -51,9 +52,7 @@ class EWC(Strategy):
                               "without a penalty use strategy 'full'")  # fmt: skip
         if self.spec is not None and not self.files:
             raise ConfigError("spec does not apply without files: it is the layout of these")
-        for name in ("frames", "samples"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        check_least(self, frames=1, samples=1)
 
     def penalty(self, potential: Potential, situation: Situation) -> Penalty:
         """Estimates the Fisher information and returns the penalty; it is 0 at step 0.

@@ -4,55 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from tlpot.errors import ConfigError
-from tlpot.models import CorrectionInfo, ForestCorrection, Potential, check_blocks
-from tlpot.transfer.leftover import leftover, need_sklearn, silence
-from tlpot.transfer.recipe import Recipe
+from tlpot.config import check_least
+from tlpot.models import CorrectionInfo, ForestCorrection, Potential
+from tlpot.transfer.frozen import Frozen
+from tlpot.transfer.leftover import leftover, need_sklearn
 from tlpot.transfer.situation import Situation
-from tlpot.transfer.strategy import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenForest(Strategy):
+class FrozenForest(Frozen):
     """A random forest of the energies that the parent leaves over: energies only, no forces.
 
     The model of Yamada et al. (doi:10.1021/acscentsci.9b00804), here for comparison: a forest
     is piecewise constant, so the result can rank structures but not move atoms.
 
     Attributes:
-        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
-        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout.
+        blocks, on: see `Frozen`.
         trees: number of trees.
         min_leaf: least number of frames in a leaf.
     """
 
     name: ClassVar[str] = "frozen-forest"
     summary: ClassVar[str] = "random forest on frozen features of"
-    recipe: ClassVar[Recipe | None] = None
     caution: ClassVar[str] = (
         "the result has energies only: a forest is piecewise constant in the positions and has "
         "no forces; for dynamics and relaxations use frozen-ridge or frozen-gp"
     )
-    keeps_levels: ClassVar[bool] = True
 
-    blocks: tuple[str, ...] = ()
-    on: Literal["residual", "total"] = "residual"
     trees: int = 200
     min_leaf: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("trees", "min_leaf"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 1 or more")
-
-    @property
-    def inherits(self) -> bool:  # type: ignore[override]
-        """Without the parent's energy step 0 is nothing but reference energies."""
-        return self.on == "residual"
+        check_least(self, trees=1, min_leaf=1)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
@@ -62,15 +49,7 @@ class FrozenForest(Strategy):
             ConfigError: no such block.
         """
         need_sklearn(self.name)
-        check_blocks(self.blocks, situation.parent.architecture)
-        grown = super().start(situation, references)
-        if self.on == "total":
-            silence(grown, situation.level)
-        return grown
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """No weight moves."""
-        return {}
+        return super().start(situation, references)
 
     def finish(self, potential: Potential, situation: Situation) -> Potential:
         """Grows the forest and adds it to the level."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tlpot.errors import ConfigError, DataError
-from tlpot.models import CorrectionInfo, GaussianCorrection, Potential, check_blocks
-from tlpot.transfer.leftover import leftover, need_sklearn, silence
-from tlpot.transfer.recipe import Recipe
+from tlpot.config import check_least
+from tlpot.errors import DataError
+from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
+from tlpot.transfer.frozen import Frozen
+from tlpot.transfer.leftover import leftover, need_sklearn
 from tlpot.transfer.situation import Situation
-from tlpot.transfer.strategy import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenGP(Strategy):
+class FrozenGP(Frozen):
     """A Gaussian process of the energies that the parent leaves over; it knows how sure it is.
 
     The kernel compares the features of whole structures, summed over the atoms of each
@@ -26,8 +26,7 @@ class FrozenGP(Strategy):
     deviations are those that `tlpot.models.LevelPotential.predict` gives.
 
     Attributes:
-        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
-        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout.
+        blocks, on: see `Frozen`.
         restarts: further starting points in the search for the kernel's parameters.
         max_frames: refuse more training frames than this; time grows with their cube and the
             model file with their square.
@@ -35,27 +34,16 @@ class FrozenGP(Strategy):
 
     name: ClassVar[str] = "frozen-gp"
     summary: ClassVar[str] = "Gaussian process on frozen features of"
-    recipe: ClassVar[Recipe | None] = None
     caution: ClassVar[str] = (
         "energies of whole structures are fitted: force labels are not used, and energies of "
         "molecules far apart do not add up; frozen-ridge does both"
     )
-    keeps_levels: ClassVar[bool] = True
 
-    blocks: tuple[str, ...] = ()
-    on: Literal["residual", "total"] = "residual"
     restarts: int = 2
     max_frames: int = 2000
 
     def __post_init__(self) -> None:
-        for name, least in (("restarts", 0), ("max_frames", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected {least} or more")
-
-    @property
-    def inherits(self) -> bool:  # type: ignore[override]
-        """Without the parent's energy step 0 is nothing but reference energies."""
-        return self.on == "residual"
+        check_least(self, restarts=0, max_frames=2)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
@@ -66,7 +54,6 @@ class FrozenGP(Strategy):
             DataError: too many training frames.
         """
         need_sklearn(self.name)
-        check_blocks(self.blocks, situation.parent.architecture)
         n_frames = len(situation.split.train)
         if n_frames > self.max_frames:
             raise DataError(
@@ -74,14 +61,7 @@ class FrozenGP(Strategy):
                 f"{self.max_frames}; use fewer (split.train={self.max_frames}), raise it, or "
                 "take frozen-ridge, whose effort grows in proportion"
             )
-        grown = super().start(situation, references)
-        if self.on == "total":
-            silence(grown, situation.level)
-        return grown
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """No weight moves."""
-        return {}
+        return super().start(situation, references)
 
     def finish(self, potential: Potential, situation: Situation) -> Potential:
         """Fits the process and adds it to the level."""

@@ -9,15 +9,14 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
+from tlpot.transfer.frozen import Frozen
 from tlpot.transfer.jacobian import normal_equations
-from tlpot.transfer.leftover import silence
 from tlpot.transfer.pooled import pooled_features
-from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.ridge import assign_folds, fit_ridge
 from tlpot.transfer.situation import Situation
-from tlpot.transfer.strategy import Strategy
 
 FORCE_WEIGHT = 0.05
 """Å²: of the size of (error of an energy)²/(atoms · (error of a force component)²)."""
@@ -26,7 +25,7 @@ GroupBy = Literal["auto", "molecule", "random"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrozenRidge(Strategy):
+class FrozenRidge(Frozen):
     """A linear map on the frozen features, solved for in closed form; nothing is iterated.
 
     E = E0 + E_parent + Σ_i w_{z_i}·φ_i with ridge weights w of each element z, fitted to what
@@ -35,9 +34,7 @@ class FrozenRidge(Strategy):
     levels are kept.
 
     Attributes:
-        blocks: whose features φ: ``layer 1``, …, ``readout``; left out: scalars of all layers.
-        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
-            only its features are used.
+        blocks, on: see `Frozen`.
         forces: whether to fit forces as well; left out: where there are force labels.
         force_weight: of a squared force component against a squared energy per atom, Å²;
             left out: 0.05.
@@ -50,15 +47,11 @@ class FrozenRidge(Strategy):
 
     name: ClassVar[str] = "frozen-ridge"
     summary: ClassVar[str] = "ridge regression on frozen features of"
-    recipe: ClassVar[Recipe | None] = None
     caution: ClassVar[str] = (
         "the parent's weights stay as they are; a linear term is solved for in closed form and "
         "added to the new level"
     )
-    keeps_levels: ClassVar[bool] = True
 
-    blocks: tuple[str, ...] = ()
-    on: Literal["residual", "total"] = "residual"
     forces: bool | None = None
     force_weight: float | None = None
     strength: float | None = None
@@ -76,13 +69,7 @@ class FrozenRidge(Strategy):
                 raise ConfigError("force_weight does not apply with forces=false; leave it out")
         if self.strength is not None and not 0 < self.strength < 1e12:
             raise ConfigError(f"strength is {self.strength}, expected a positive number")
-        if self.folds < 2:
-            raise ConfigError(f"folds is {self.folds}, expected 2 or more")
-
-    @property
-    def inherits(self) -> bool:  # type: ignore[override]
-        """Without the parent's energy step 0 is nothing but reference energies."""
-        return self.on == "residual"
+        check_least(self, folds=2)
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
@@ -91,16 +78,8 @@ class FrozenRidge(Strategy):
             ConfigError: no such block.
             DataError: forces are asked for and not labelled.
         """
-        check_blocks(self.blocks, situation.parent.architecture)
         self._fits_forces(situation)
-        grown = super().start(situation, references)
-        if self.on == "total":
-            silence(grown, situation.level)
-        return grown
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """No weight moves."""
-        return {}
+        return super().start(situation, references)
 
     def finish(self, potential: Potential, situation: Situation) -> Potential:
         """Fits the correction and adds it to the level."""

@@ -42,7 +42,7 @@ class Head(Strategy):
 
     def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level."""
-        grown = situation.parent.with_level(situation.level, references, parent=situation.source)
+        grown = super().start(situation, references)
         if self.readout == "fresh":
             with_fresh_blocks(grown, situation.level, ["readout"], situation.seed)
         return grown

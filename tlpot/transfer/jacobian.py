@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
-from tlpot.data import Batch, Dataset, Loader
+from tlpot.data import Batch, Dataset
+from tlpot.data.sweep import sweep
 from tlpot.energy import evaluate
 from tlpot.graph import AtomGraph
 from tlpot.models import LevelPotential, atomic_features, pool_features
@@ -104,11 +103,6 @@ def normal_equations(
         The sums of each fold.
     """
     order = np.argsort(dataset.sizes[indices], kind="stable")
-    loader = Loader(
-        dataset, indices[order], levels=(level,), cutoff=model.cutoff, batch_size=BATCH,
-        max_atoms=max(BATCH_ATOMS, int(dataset.sizes[indices].max())),
-        shuffle=False, layout=model.layout, memo_bytes=0,
-    )  # fmt: skip
     device = model.potential.device
     n_folds = int(folds.max()) + 1
     gram = torch.zeros((n_folds, n_columns, n_columns), dtype=torch.float64, device=device)
@@ -126,24 +120,25 @@ def normal_equations(
             square[k] += (v * y * y).sum()
 
     start = 0
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=None,
-                      file=sys.stderr, desc="normal equations", dynamic_ncols=True):  # fmt: skip
-        assert batch is not None
-        moved = batch.to(device)
+    largest = int(dataset.sizes[indices].max())
+    for batch in sweep(
+        model, dataset, indices[order], (level,), device=device, batch_size=BATCH,
+        max_atoms=max(BATCH_ATOMS, largest), name="normal equations",
+    ):  # fmt: skip
         fold = torch.from_numpy(folds[order][start : start + len(batch.sizes)]).to(device)
         start += len(batch.sizes)
-        targets = moved.targets[level]
+        targets = batch.targets[level]
         with_forces = force_weight > 0 and bool(targets.forces.isfinite().any())
-        found = evaluate(model, moved.graph, forces=with_forces)
+        found = evaluate(model, batch.graph, forces=with_forces)
         with torch.no_grad():
-            pooled = _pooled(model, moved.graph, blocks)
-        add(pooled, targets.energy - found.energy, 1.0 / moved.sizes.double(), fold)
+            pooled = _pooled(model, batch.graph, blocks)
+        add(pooled, targets.energy - found.energy, 1.0 / batch.sizes.double(), fold)
         if not with_forces:
             continue
         assert found.forces is not None
         missing = targets.forces - found.forces
         weight = torch.full_like(targets.energy, force_weight)
-        for part in force_rows(model, moved, blocks):
+        for part in force_rows(model, batch, blocks):
             target = missing[part.atoms.clamp(min=0), part.axis]
             target = torch.where(part.atoms >= 0, target, torch.nan)
             add(part.rows, target, weight, fold)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Loader
+from tlpot.data import Dataset
+from tlpot.data.sweep import sweep
 from tlpot.energy import evaluate
 from tlpot.errors import MissingExtraError
 from tlpot.models import LevelPotential, Potential, check_blocks
@@ -54,16 +55,13 @@ def missing_energies(
 ) -> NDArray[np.float64]:
     """Returns label − energy of the model for each frame, eV; NaN without a label."""
     order = np.argsort(dataset.sizes[indices], kind="stable")
-    loader = Loader(
-        dataset, indices[order], levels=(level,), cutoff=model.cutoff, batch_size=batch_size,
-        shuffle=False, layout=model.layout, memo_bytes=0,
-    )  # fmt: skip
     parts = []
-    for batch in loader.batches(0):
-        assert batch is not None
-        moved = batch.to(model.potential.device)
-        found = evaluate(model, moved.graph, forces=False)
-        parts.append((moved.targets[level].energy - found.energy).cpu())
+    for batch in sweep(
+        model, dataset, indices[order], (level,), device=model.potential.device,
+        batch_size=batch_size, show=False,
+    ):  # fmt: skip
+        found = evaluate(model, batch.graph, forces=False)
+        parts.append((batch.targets[level].energy - found.energy).cpu())
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.adapter import adapter_weights, attach, merge
@@ -59,8 +60,7 @@ class LoRA(Strategy):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"rank is {self.rank}, expected 1 or more")
+        check_least(self, rank=1)
         if not 0 < self.alpha < 1e6:
             raise ConfigError(f"alpha is {self.alpha}, expected a positive number")
 

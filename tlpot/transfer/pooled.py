@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, Loader
+from tlpot.data import Dataset
+from tlpot.data.sweep import sweep
 from tlpot.models import LevelPotential, atomic_features, feature_blocks, pool_features
 from tlpot.segment import segment_sum
 
@@ -128,15 +127,12 @@ def _evaluate(
 ) -> PooledFeatures:
     potential, n_elements = model.potential, len(model.elements)
     order = np.argsort(dataset.sizes[indices], kind="stable")
-    loader = Loader(
-        dataset, indices[order], levels=(), cutoff=model.cutoff, batch_size=batch_size,
-        shuffle=False, layout=model.layout, memo_bytes=0,
-    )  # fmt: skip
     sums, squares, counts = [], torch.zeros(()), []
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=None,
-                      file=sys.stderr, desc="features", dynamic_ncols=True):  # fmt: skip
-        assert batch is not None
-        graph = batch.graph.to(potential.device)
+    for batch in sweep(
+        model, dataset, indices[order], (), device=potential.device, batch_size=batch_size,
+        name="features",
+    ):  # fmt: skip
+        graph = batch.graph
         features = atomic_features(model, graph, blocks)
         species = potential.species(graph.atomic_numbers)
         where = (species, graph.system_idx, graph.n_systems, n_elements)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Labels, Loader
+from tlpot.data import Dataset, Labels
+from tlpot.data.sweep import sweep
 from tlpot.energy import evaluate
 from tlpot.models import Potential
 
@@ -26,14 +27,11 @@ def pseudo_labels(
     """
     model = parent.at(level)
     some_level = next(iter(dataset.levels))  # the loader wants one; its labels are not looked at
-    loader = Loader(
-        dataset, indices, levels=(some_level,), cutoff=parent.cutoff, batch_size=32,
-        shuffle=False, layout=parent.layout,
-    )  # fmt: skip
     found: list[Labels] = []
-    for batch in loader.batches(0):
-        assert batch is not None
-        properties = evaluate(model, batch.to(parent.device).graph)
+    for batch in sweep(
+        model, dataset, indices, (some_level,), device=parent.device, batch_size=32, show=False
+    ):
+        properties = evaluate(model, batch.graph)
         assert properties.forces is not None
         forces = properties.forces.double().cpu().numpy()
         ends = np.cumsum(batch.sizes.cpu().numpy().astype(int))

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_least
 from tlpot.data import Dataset, FilledDataset, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
@@ -61,8 +62,7 @@ class Replay(Strategy):
                     )
         if not 0 < self.weight < 1e6:
             raise ConfigError(f"weight is {self.weight}, expected a positive number")
-        if self.frames is not None and self.frames < 1:
-            raise ConfigError(f"frames is {self.frames}, expected 1 or more")
+        check_least(self, frames=1)
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlpot.models import Potential
 from tlpot.transfer.recipe import Recipe
 from tlpot.transfer.strategy import Strategy
 
@@ -20,7 +18,3 @@ class Shift(Strategy):
     recipe: ClassVar[Recipe | None] = None
     caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
     keeps_levels: ClassVar[bool] = True
-
-    def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
-        """No weight moves."""
-        return {}

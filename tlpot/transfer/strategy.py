@@ -71,11 +71,14 @@ class Strategy:
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Returns the learning-rate factor of each weight that moves; the others are fixed.
 
+        None moves without a `recipe`.
+
         Args:
             potential: what `start` returned.
             level: the one to learn.
         """
-        return dict.fromkeys(level_parameters(potential, level), 1.0)
+        moving = () if self.recipe is None else level_parameters(potential, level)
+        return dict.fromkeys(moving, 1.0)
 
     def release(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Returns the share of the training after which a weight begins to move, if not at once."""

@@ -20,6 +20,7 @@ WRONG = {
     "engine": ({"high": {"engine": "gfn3-xtb", "budget": 2}}, "unknown engine 'gfn3-xtb'"),
     "strategy": ({"finetune": {"strategy": "ful"}}, "did you mean 'full'"),
     "scheme": ({"scheme": "mfc"}, "did you mean 'mfcc'"),
+    "scheme with charges": ({"scheme": "ai2bmd"}, "tlpot fragment, tlpot md"),
     "no fragments": ({"scheme": "direct"}, "no fragments"),
     "residue": ({"sequence": "GX"}, "X"),
     "structure": ({"sequence": None, "structures": ["gone.pdb"]}, "no such file: gone.pdb"),

@@ -17,6 +17,15 @@ from tlpot.fragments.schemes.sphere import Sphere
 SCHEMES: dict[str, type] = {kind.name: kind for kind in (Direct, MFCC, Dimers, GMFCC, Sphere)}
 """Classes by name; ``mfcc2``, ``mfcc3``, ... are ``mfcc`` with that size."""
 
+AI2BMD = "ai2bmd"
+"""Name of ``mfcc`` with AMBER terms between atoms that share no fragment. A scheme has no charges,
+so only what assembles one structure takes it."""
+
+
+def is_ai2bmd(scheme: str | Scheme) -> bool:
+    """Whether a name is `AI2BMD`."""
+    return isinstance(scheme, str) and scheme.lower() == AI2BMD
+
 
 def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
     """Returns a scheme.
@@ -36,13 +45,19 @@ def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
             )
         return scheme
     name = scheme.lower()
+    if name == AI2BMD:
+        raise ConfigError(
+            f"{scheme} is scheme mfcc with AMBER charges, which belong to one structure; it is a "
+            "name for FragmentCalculator, tlpot fragment, tlpot md and tlpot report. Use mfcc here"
+        )
     sized = re.fullmatch(r"mfcc(\d+)", name)
     if sized:
         if "size" in settings:
             raise ConfigError(f"{scheme} says the size already; leave size out, or write mfcc")
         name, settings = "mfcc", {**settings, "size": int(sized[1])}
     if name not in SCHEMES:
-        raise ConfigError(f"no fragment scheme {scheme!r}{nearest(name, [*SCHEMES, 'mfcc2'])}")
+        names = [*SCHEMES, "mfcc2", AI2BMD]
+        raise ConfigError(f"no fragment scheme {scheme!r}{nearest(name, names)}")
     kind = SCHEMES[name]
     known = [field.name for field in dataclasses.fields(kind)]
     for key in settings:

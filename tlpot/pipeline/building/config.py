@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlpot.config import parse
+from tlpot.config import check_least, check_positive, parse
 from tlpot.errors import ConfigError
 
 UncertaintyMethod = Literal["none", "last-layer", "ensemble"]
@@ -49,8 +49,7 @@ class LevelSettings:
     forces: Literal["auto", "no", "analytic", "numerical"] = "auto"
 
     def __post_init__(self) -> None:
-        if self.budget < 1:
-            raise ConfigError(f"budget is {self.budget}, expected 1 or more")
+        check_least(self, budget=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +77,7 @@ class UncertaintySettings:
     members: int = 4
 
     def __post_init__(self) -> None:
-        if self.members < 2:
-            raise ConfigError(f"members is {self.members}, expected 2 or more")
+        check_least(self, members=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,7 +107,7 @@ class ActiveSettings:
     def __post_init__(self) -> None:
         if self.rounds < 0 or self.seed < 0:
             raise ConfigError("rounds and seed must not be negative")
-        _positive(self, "steps", "temperature", "timestep", "interval", "budget")
+        check_positive(self, "steps", "temperature", "timestep", "interval", "budget")
         if self.trigger < 0:
             raise ConfigError(f"trigger is {self.trigger} meV per atom, expected 0 or more")
 
@@ -142,7 +140,7 @@ class AssembleSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "temperature", "timestep", "interval", "frames")
+        check_positive(self, "steps", "temperature", "timestep", "interval", "frames")
         if self.seed < 0:
             raise ConfigError("seed must not be negative")
 
@@ -218,10 +216,3 @@ def build_config(settings: Mapping[str, Any], where: str = "build") -> BuildConf
         ConfigError: a typo, a missing key, or values that make no sense.
     """
     return parse(BuildConfig, settings, where)
-
-
-def _positive(settings: object, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if not value > 0:
-            raise ConfigError(f"{name} is {value}, expected a positive number")

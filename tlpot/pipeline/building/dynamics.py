@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.errors import DataError, GeometryError
+from tlpot.interfaces.md import drift_of
 from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics, rigid_motions
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.pipeline.building.record import read_json, write_json
@@ -79,12 +80,8 @@ class Trajectory:
 
     def drift(self, n_atoms: int) -> float:
         """Slope of the total energy, meV/atom/ps; NaN with fewer than three frames."""
-        if len(self.moments) < 3:
-            return float("nan")
         times = np.linspace(0.0, self.picoseconds, len(self.moments))
-        total = np.array([moment.total for moment in self.moments])
-        slope = np.polyfit(times - times.mean(), total - total.mean(), 1)[0]
-        return float(1e3 * slope / n_atoms)
+        return drift_of(times, np.array([moment.total for moment in self.moments]), n_atoms)
 
 
 def relaxed(folder: Path, atoms: Atoms, calculator: Callable[[], Calculator]) -> Atoms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from tlpot.config import to_mapping
 from tlpot.graph import build_graph
-from tlpot.interfaces.md_settings import MDSettings
 from tlpot.models import load
 from tlpot.models.spread import uncertain
 from tlpot.pipeline.building.config import ActiveSettings
@@ -23,6 +23,7 @@ from tlpot.pipeline.building.labels import Level, labelled
 from tlpot.pipeline.building.record import write_json
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.structures import Target, read_atoms, scheme_of, write_atoms
+from tlpot.pipeline.building.testing import dynamics_settings
 from tlpot.pipeline.building.training import MODEL, UNCERTAIN
 from tlpot.sampling.descriptor import ModelView
 from tlpot.sampling.selection import most_uncertain, scaled
@@ -146,10 +147,7 @@ def _visited(
 
         start = relaxed(folder, conformation, calculator)  # type: ignore[arg-type]
         seed = _seed(settings.seed, number, target.name, k)
-        md = MDSettings(
-            ensemble="langevin", temperature=settings.temperature, timestep=settings.timestep,
-            steps=settings.steps, log_every=settings.interval, seed=seed,
-        )  # fmt: skip
+        md = replace(dynamics_settings(settings, "langevin"), seed=seed)
         trajectory = run_dynamics(
             folder, start, calculator, md, stop=work.stop, show=work.show,  # type: ignore[arg-type]
             name=f"{target.name} {k + 1}/{len(target.frames)}",

@@ -22,13 +22,14 @@ from tlpot.data import Dataset, Frame, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.interfaces.engine import EngineCalculator
 from tlpot.labelling import EngineSpec, label, label_costs, make_engine
+from tlpot.labelling.xtb import METHODS as XTB
 from tlpot.pipeline.building.config import LevelSettings
 from tlpot.pipeline.building.kinds import FRAGMENTS, sampled_fragments
 from tlpot.pipeline.building.record import write_json
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.structures import read_atoms
 from tlpot.sampling import SamplingSettings, diversity, sample
-from tlpot.sampling.calculators import XTB, Engine
+from tlpot.sampling.calculators import Engine
 from tlpot.sampling.diversity import write_json as write_diversity
 from tlpot.sampling.ramachandran_picture import plot_ramachandran
 

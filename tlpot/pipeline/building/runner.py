@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from tlpot.atomic_file import make_folder
 from tlpot.errors import ConfigError
+from tlpot.file_lock import lock_file
 from tlpot.pipeline.building.plan import Standing, standing
 from tlpot.pipeline.building.record import (
     BEGUN,
@@ -121,20 +121,9 @@ def _locked(root: Path) -> Iterator[None]:
     Raises:
         ConfigError: another one is at work there.
     """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
+    busy = ConfigError(
+        f"another tlpot build is at work in {root}; wait for it, or choose another output"
+    )
     with (root / _LOCK).open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another tlpot build is at work in {root}; wait for it, or choose another output"
-            ) from None
-        except OSError as error:  # file systems without locks
-            warnings.warn(
-                f"{root} cannot be locked ({error}); run one build at a time", stacklevel=3
-            )
+        lock_file(handle, root, busy, "run one build at a time")
         yield

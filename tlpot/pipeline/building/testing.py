@@ -14,7 +14,7 @@ from tlpot.atomic_file import atomic_file
 from tlpot.config import to_mapping
 from tlpot.interfaces import FragmentCalculator
 from tlpot.interfaces.md_settings import MDSettings
-from tlpot.pipeline.building.config import AssembleSettings
+from tlpot.pipeline.building.config import ActiveSettings, AssembleSettings
 from tlpot.pipeline.building.dynamics import Trajectory, relaxed, run_dynamics
 from tlpot.pipeline.building.error_budget import FRAMES, error_budget, label_reference
 from tlpot.pipeline.building.force_field import Assembly
@@ -111,8 +111,8 @@ def snippet(assembly: Assembly, model: Path, low: Path) -> str:
     )
 
 
-def dynamics_settings(settings: AssembleSettings, ensemble: Any) -> MDSettings:
-    """Returns the settings of a test run."""
+def dynamics_settings(settings: AssembleSettings | ActiveSettings, ensemble: Any) -> MDSettings:
+    """Returns the settings of a run."""
     return MDSettings(
         ensemble=ensemble, temperature=settings.temperature, timestep=settings.timestep,
         steps=settings.steps, log_every=settings.interval, seed=settings.seed,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tlpot.errors import ConfigError
+from tlpot.config import check_least
 from tlpot.interfaces import MDSettings
 
 
@@ -57,9 +57,7 @@ class ExaminationSettings:
     budget: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("nve_steps", "langevin_steps", "reference_steps"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        check_least(self, nve_steps=0, langevin_steps=0, reference_steps=0)
         self.run("nve", 1)  # checks the others
 
     def run(self, ensemble: Any, steps: int) -> MDSettings:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import write_text
 from tlpot.pipeline.probes.calibration import Calibration
 from tlpot.pipeline.probes.dimers import DimerScan
 from tlpot.pipeline.probes.drift import ForceDrift
@@ -170,12 +170,10 @@ class TransferReport:
         Raises:
             OutputError: a file could not be written.
         """
-        with atomic_file(path.with_suffix(".txt")) as temporary:
-            temporary.write_text(self.text(), encoding="utf-8")
+        write_text(path.with_suffix(".txt"), self.text())
         self.draw(path.with_suffix(".png"))
         found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        write_text(path, json.dumps(found, indent=2))
 
     def draw(self, path: str | os.PathLike[str]) -> None:
         """Draws the picture.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from tlpot.config import check_least
 from tlpot.errors import ConfigError
 
 Part = Literal["calibration", "drift", "forgetting", "dimers", "md"]
@@ -30,8 +31,7 @@ class ReportSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ConfigError(f"frames is {self.frames}, expected 1 or more")
+        check_least(self, frames=1)
         if self.md_steps < 0:
             raise ConfigError(f"md_steps is {self.md_steps}, expected 0 (none) or more")
         if not 0 <= self.seed < 2**63:
