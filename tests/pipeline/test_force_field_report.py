@@ -127,7 +127,7 @@ def test_a_page_stands_alone_and_has_every_section(files):
 def test_the_numbers_of_the_page_are_in_the_json(report, files):
     numbers = json.loads(files.numbers.read_text(encoding="utf-8"))
     stage = numbers["errors"][0]
-    assert stage["all"]["force_rmse"] == report.stages[0].total.force_rmse
+    assert stage["holistic"]["force_rmse"] == report.stages[0].total.force_rmse
     assert f"{stage['all']['force_rmse']:.3g}" in files.page.read_text(encoding="utf-8")
     assert numbers["assembly"][0]["parts"].keys() == report.budgets[0].budget.parts.keys()
     assert [m["ensemble"] for m in numbers["dynamics"]] == ["nve", "langevin", "langevin"]
