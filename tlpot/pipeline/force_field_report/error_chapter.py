@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from tlpot.pipeline.force_field_report.error_text import ENERGIES, FORCES, heading, value_of
+from tlpot.pipeline.force_field_report.error_text import (
+    ENERGIES,
+    FORCES,
+    heading,
+    short_names,
+    value_of,
+)
 from tlpot.pipeline.force_field_report.kind_errors import HOLISTIC, Stage
 from tlpot.pipeline.force_field_report.markup import number, paragraph, picture, table
 from tlpot.pipeline.force_field_report.pictures import parity_figure
@@ -16,7 +22,7 @@ def error_chapter(stages: tuple[Stage, ...]) -> str:
     """Errors on fragments by kind, before and after side by side."""
     text = paragraph(
         "Model against label on single fragments, caps included. Energies in kcal/mol are of whole "
-        "fragments. “Relative” errors are of energies less the mean error of their kind, which is "
+        "fragments. “Relative” is the RMSE of energies less the mean error of their kind, which is "
         "what conformers and barriers depend on. Levels have different zeros: total energies are "
         "compared where model and label are of one level, or the model’s reference energies E0 "
         "were shifted to that of the labels first, as fine-tuning does before its first step. "
@@ -26,7 +32,7 @@ def error_chapter(stages: tuple[Stage, ...]) -> str:
         text += f"<h3>Labels at {escape(own[0].label_level)}: {escape(own[0].part)}</h3>\n"
         for stage in own:
             text += paragraph(f"{heading(stage.as_json())}.", "note")
-        text += _table(own, "energies", ENERGIES) + _table(own, "force components", FORCES)
+        text += _table(own, "E", ENERGIES) + _table(own, "F", FORCES)
     return text + picture(
         parity_figure(stages),
         "Model against label. Upper: energies per atom, each less its mean for the kind. Lower: "
@@ -44,20 +50,19 @@ def _side_by_side(stages: Sequence[Stage]) -> list[list[Stage]]:
     return list(found.values())
 
 
-def _table(stages: Sequence[Stage], what: str, quantities: Sequence[tuple[str, str, str]]) -> str:
-    counts = [stage for stage in stages if any(row.n_train is not None for row in stage.rows)]
-    trained = counts[0] if counts else stages[0]
-    columns = [("fragment", ""), ("train", "frames"), ("test", "frames"), ("atoms", "")]
-    groups = [(what, len(columns))]
+def _table(stages: Sequence[Stage], letter: str, quantities: Sequence[tuple[str, str, str]]) -> str:
+    plain = [stage.as_json() for stage in stages]
+    columns, groups = [("fragment", ""), ("train", "frames"), ("test", "frames")], [("", 3)]
     for stage in stages:
-        columns += [(name, unit) for name, unit, _ in quantities]
+        columns += [(f"{letter} {name}", unit) for name, unit, _ in quantities]
         groups.append((f"{stage.title}: {stage.model_level}", len(quantities)))
     rows = []
-    per_stage = [(*stage.as_json()["by_kind"], stage.as_json()[HOLISTIC]) for stage in stages]
-    for own, *others in zip((*trained.rows, trained.total), *per_stage, strict=True):
-        train = "–" if own.n_train is None else f"{own.n_train:,}"
-        row = [own.kind, train, f"{own.n_frames:,}", number(own.n_atoms)]
-        for stage, errors in zip(stages, others, strict=True):
-            row += [number(value_of(stage.as_json(), errors, key)) for _, _, key in quantities]
+    names = short_names([row.kind for row in (*stages[0].rows, stages[0].total)])
+    per_stage = [(*stage["by_kind"], stage[HOLISTIC]) for stage in plain]
+    for name, *errors in zip(names, *per_stage, strict=True):
+        trained = [row["n_train"] for row in errors if row["n_train"] is not None]
+        row = [name, f"{trained[0]:,}" if trained else "–", f"{errors[0]['n_frames']:,}"]
+        for stage, own in zip(plain, errors, strict=True):
+            row += [number(value_of(stage, own, key)) for _, _, key in quantities]
         rows.append(row)
     return table(columns, rows, last=True, groups=groups)

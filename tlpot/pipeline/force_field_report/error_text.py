@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ ENERGIES = (
     ("MAE", "meV/atom", "energy_mae"),
     ("RMSE", "kcal/mol", "energy_rmse_kcal"),
     ("MAE", "kcal/mol", "energy_mae_kcal"),
-    ("relative RMSE", "meV/atom", "relative_rmse"),
+    ("relative", "meV/atom", "relative_rmse"),
 )
 FORCES = (
     ("RMSE", "meV/Å", "force_rmse"),
@@ -22,6 +23,7 @@ FORCES = (
     ("RMSE", "kcal/mol/Å", "force_rmse_kcal"),
     ("MAE", "kcal/mol/Å", "force_mae_kcal"),
 )
+_HASH = re.compile(r"\.[0-9a-f]{10}$")
 _WIDTH = 9
 """Characters of a number in the plain text."""
 
@@ -36,7 +38,7 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for stage in stages:
         rows = [*stage["by_kind"], stage[HOLISTIC]]
-        names = _short_names([row["kind"] for row in rows])
+        names = short_names([row["kind"] for row in rows])
         width = max(map(len, names))
         lines += [heading(stage), *_head(width)]
         for name, row in zip(names, rows, strict=True):
@@ -78,9 +80,9 @@ def _head(width: int) -> tuple[str, str]:
     return above, below
 
 
-def _short_names(kinds: Sequence[str]) -> list[str]:
-    """Names without the hash that a build gives them, where they still differ."""
-    plain = [kind.rpartition(".")[0] or kind for kind in kinds]
+def short_names(kinds: Sequence[str]) -> list[str]:
+    """Returns names without the hash that a build gives them, where they still differ."""
+    plain = [_HASH.sub("", kind) for kind in kinds]
     return [
         name if plain.count(name) == 1 else kind for name, kind in zip(plain, kinds, strict=True)
     ]
