@@ -8,9 +8,11 @@ import pytest
 import torch
 from build_settings import build, counts, settings, watch
 
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, GeometryError
+from tlpot.fragments import build_peptide
 from tlpot.models import LIBRARY, content_hash, load, save
-from tlpot.pipeline.building import all_standings, build_config, make_blueprint
+from tlpot.pipeline.building import all_standings, build_config, make_blueprint, run_stages
+from tlpot.pipeline.building.exploration import spread_per_atom
 
 pytest.importorskip("tblite")
 
@@ -80,8 +82,6 @@ def test_the_parent_before_the_transfer_is_shifted_to_the_high_level(adopted):
 
 
 def test_charges_are_said_once_and_the_snippet_says_them_too(adopted):
-    from tlpot.fragments import build_peptide
-
     text = adopted[1]["assemble"].facts["snippet"]
     assert ", trained_charges=True)" in text
     assert text.count("trained_charges") == 1
@@ -134,8 +134,6 @@ def test_an_interrupted_reference_run_repeats_no_step(tmp_path, adopted):
     stages = make_blueprint(build_config(given)).stages
     only = [stage for stage in stages if stage.name == "reference"]
     undo = watch(log)
-    from tlpot.pipeline.building import run_stages
-
     torch.set_num_threads(1)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -168,8 +166,6 @@ def test_another_content_of_the_parent_makes_the_stage_to_do(tmp_path):
     assert (now.stage.name, now.state) == ("pretrain", "to do")
     assert "parent_sha256" in now.why
     (tmp_path / "out" / "pretrain" / "stage.json").unlink()
-    from tlpot.pipeline.building import run_stages
-
     with pytest.raises(ConfigError, match="has changed since this build was started"):
         run_stages(stale, tmp_path / "out", show=False)
 
@@ -203,6 +199,17 @@ def test_no_epochs_adopt_it(tmp_path, tuned):
     ).stages[3].settings  # fmt: skip
 
 
+def test_what_iterates_nothing_needs_no_epochs(tuned):
+    plan = {"parent": PARENT, "strategy": "shift", "split": {"validation": 2, "test": 2}}
+    worked, _ = build(gly(tuned, plan), until="pretrain")
+    assert worked == ["pretrain"]
+    parent, model = load(PARENT), load(tuned / "pretrain" / "model.safetensors")
+    assert set(model.levels) == set(parent.levels)
+    other = next(name for name in parent.levels if name != "gfn2-xtb")
+    assert model.references("gfn2-xtb") != parent.references("gfn2-xtb")
+    assert model.references(other) == parent.references(other)
+
+
 def test_an_adopted_parent_can_be_told_how_sure_it_is(tuned):
     """The low labels are then divided: a part calibrates, and another one tests."""
     given = gly(tuned, {"parent": PARENT, "split": {"validation": 10, "test": 2}},
@@ -213,3 +220,9 @@ def test_an_adopted_parent_can_be_told_how_sure_it_is(tuned):
     split = json.loads((tuned / "pretrain" / "model.run" / "split.json").read_text())
     assert (len(split["validation"]), len(split["test"])) == (10, 2)
     assert sum(records["select"].facts["geometries"].values()) == 8
+    model = tuned / "pretrain" / "uncertain.safetensors"
+    charged = [build_peptide("D")]
+    assert charged[0].info["charge"] == -1
+    assert spread_per_atom(model, "gfn2-xtb", charged, charges=False) > 0
+    with pytest.raises(GeometryError, match="neutral singlets only"):
+        spread_per_atom(model, "gfn2-xtb", charged)

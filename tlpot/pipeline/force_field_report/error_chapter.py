@@ -62,7 +62,7 @@ def _table(stages: Sequence[Stage], letter: str, quantities: Sequence[tuple[str,
     for name, *errors in zip(names, *per_stage, strict=True):
         trained = [row["n_train"] for row in errors if row["n_train"] is not None]
         row = [name, f"{trained[0]:,}" if trained else "–", f"{errors[0]['n_frames']:,}"]
-        for stage, own in zip(plain, errors, strict=True):
-            row += [number(value_of(stage, own, key)) for _, _, key in quantities]
+        for found, own in zip(plain, errors, strict=True):
+            row += [number(value_of(found, own, key)) for _, _, key in quantities]
         rows.append(row)
     return table(columns, rows, last=True, groups=groups)
