@@ -90,6 +90,10 @@ PARENTS = {
         started({**FROM, "strategy": "replay", "training": {"epochs": 3}}),
         "is for labels of two levels",
     ),
+    "unsure of nothing": (
+        started({**FROM, "strategy": "frozen-ridge"}, select={"how": "uncertainty"}),
+        "does not apply to pretrain.strategy 'frozen-ridge'",
+    ),
     "iterates nothing": (
         started({**FROM, "strategy": "shift", "training": {"epochs": 3}}), "trains nothing",
     ),

@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Split
 from tlpot.errors import (
     ConfigError,
-    ModelFileError,
-    UnknownElementError,
-    UnknownLevelError,
     nearest,
 )
 from tlpot.levels import canonical_level
-from tlpot.models import Potential, content_hash, library_file, load_potential, read_architecture
+from tlpot.models import library_file, read_architecture
 from tlpot.pipeline.building.labels import LABELS
+from tlpot.pipeline.building.parent import Parent, check_charges, open_parent
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.training import (
     MODEL,
@@ -43,36 +40,6 @@ from tlpot.transfer import strategy
 
 _OF_SCRATCH = ("model", "dtype", "description", "citation")
 """Keys of `tlpot train` that a parent leaves nothing to say about."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parent:
-    """A model to start from.
-
-    Attributes:
-        source: file or name.
-        sha256: of the file.
-    """
-
-    source: str
-    sha256: str
-
-    @property
-    def name(self) -> str:
-        """What to call it: a name, or the name of the file."""
-        return Path(self.source).name
-
-    def check(self) -> None:
-        """Checks that the file is the one that the stage was planned with.
-
-        Raises:
-            ConfigError: it is another one.
-        """
-        if content_hash(self.source) != self.sha256:
-            raise ConfigError(
-                f"pretrain.parent {self.source} has changed since this build was started; the "
-                "same command starts from the new file"
-            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,12 +120,12 @@ def plan_pretraining(
     refuse_keys(given, "pretrain", ("data", "level", "source", "output"))
     if trained_charges and not charges:
         raise ConfigError("trained_charges does not apply: no fragment has a charge; leave it out")
-    data = {"files": [LABELS], "charges": "ignore" if trained_charges else "read"}
     read = DataSettings(files=(Path(LABELS),), charges="ignore" if trained_charges else "read")
+    data = to_mapping(read)
     if "parent" not in given:
         model = given.get("model", {"preset": "tiny"})
         if isinstance(model, Mapping):
-            _check_charges(
+            check_charges(
                 bool(model.get("charge_spin", bool(charges) and not trained_charges)), charges,
                 trained_charges, "a model with model.charge_spin=false",
             )  # fmt: skip
@@ -174,9 +141,9 @@ def plan_pretraining(
             level=level, config=scratch, parent=None, data=read, split=scratch.split,
             uncertain=uncertain,
         )  # fmt: skip
-    parent, potential = _parent(given["parent"], level, elements)
+    parent, potential = open_parent(given["parent"], level, elements)
     reads = potential.architecture.charge_spin
-    _check_charges(reads, charges, trained_charges, f"pretrain.parent {parent.source}")
+    check_charges(reads, charges, trained_charges, f"pretrain.parent {parent.source}")
     config = None
     if _adopts(given):
         _check_adopted(given, uncertain)
@@ -190,6 +157,12 @@ def plan_pretraining(
     else:
         config = _tuning(given, parent.source, level, data)
         split = config.split
+        chosen = strategy(config.strategy)
+        if uncertain and chosen.name.startswith("frozen-"):
+            raise ConfigError(
+                f"select.how='uncertainty' does not apply to pretrain.strategy {chosen.name!r}, of "
+                "which a last layer knows nothing; take one that fine-tunes weights, or farthest"
+            )
     return Pretraining(
         level=level, config=config, parent=parent, data=read, split=split, uncertain=uncertain
     )
@@ -241,43 +214,6 @@ def _adopt(plan: Pretraining, dataset: Dataset, output: Path) -> None:
         split = plan.split.divide(dataset, plan.level)
     make_folder(output.parent / Path(RUN_SPLIT).parent)
     split.save(output.parent / RUN_SPLIT)
-
-
-def _parent(source: Any, level: str, elements: Sequence[int]) -> tuple[Parent, Potential]:
-    if not isinstance(source, str):
-        raise ConfigError(f"pretrain.parent must be a file or the name of a model, not {source!r}")
-    try:
-        potential = load_potential(source, device="cpu")
-    except ModelFileError as error:
-        raise ModelFileError(f"pretrain.parent: {error}") from error
-    if canonical_level(level) not in potential.levels:
-        raise UnknownLevelError(
-            f"pretrain.parent {source} has no level {level}, which is the low one of this build; "
-            f"it has {', '.join(potential.levels)}. Choose low.engine (or low.level) of these, "
-            "another parent, or leave the parent out to train from scratch"
-        )
-    unknown = [chemical_symbols[z] for z in elements if z not in potential.elements]
-    if unknown:
-        known = ", ".join(chemical_symbols[z] for z in potential.elements)
-        raise UnknownElementError(
-            f"pretrain.parent {source} does not know {', '.join(unknown)} of the fragments; it "
-            f"knows {known}. Choose another parent, or leave it out to train from scratch"
-        )
-    return Parent(source=source, sha256=content_hash(source)), potential
-
-
-def _check_charges(reads: bool, charges: Sequence[int], trained_charges: bool, model: str) -> None:
-    if trained_charges and reads:
-        raise ConfigError(
-            "trained_charges does not apply: the model reads charges (model.charge_spin); leave it "
-            "out"
-        )
-    if charges and not reads and not trained_charges:
-        raise ConfigError(
-            f"fragments have charges {list(charges)}, which {model} does not read. Take one that "
-            "does, or, if it is to know these fragments with just these charges, say "
-            "trained_charges: true"
-        )
 
 
 def _adopts(given: Mapping[str, Any]) -> bool:
