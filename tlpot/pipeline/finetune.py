@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -181,7 +181,7 @@ def prepare_finetune(
             level_weights=lessons.weights,
         ),
         output=config.output,
-        card=_card(config, chosen, parent, references, saved),
+        card=_card(config, chosen, parent, references, saved, start.levels),
         recipe=to_mapping(config),
         others=lessons.others,
         n_others=lessons.n_others,
@@ -256,8 +256,10 @@ def _card(
     parent: Potential,
     references: References,
     level: str,
+    levels: Sequence[str],
 ) -> ModelCard:
-    kept = parent.card.references if chosen.keeps_levels else {}
+    origins = parent.card.references if chosen.keeps_levels else {}
+    kept = {name: origin for name, origin in origins.items() if name in levels}
     origin = references.origin
     if chosen.learns_difference and difference_parts(level) is None:
         origin = f"the parent's, plus for the difference {origin}"

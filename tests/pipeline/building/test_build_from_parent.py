@@ -61,6 +61,8 @@ def test_an_adopted_parent_is_copied_bit_for_bit(adopted):
     assert own.read_bytes() == (LIBRARY / f"{PARENT}.safetensors").read_bytes()
     made = load(adopted[0] / "assemble" / "model.safetensors", device="cpu")
     assert made.card.parent == content_hash(PARENT)
+    chain = [(m["role"], m["source"]) for m in adopted[2]["provenance"]["models"]]
+    assert chain[:2] == [("model", "model.safetensors"), ("parent", PARENT)]
 
 
 def test_all_low_labels_test_an_adopted_parent(adopted):

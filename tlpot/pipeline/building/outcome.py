@@ -97,9 +97,9 @@ def report_stage(
         else:
             budgets = _budgets(work, assembly, targets, reference)
         model = work.of("assemble", FORCE_FIELD)
-        ancestors: list[str | Path] = [work.of("pretrain", MODEL)]
-        if pretraining.parent is not None:
-            ancestors.append(pretraining.parent.source)
+        # an adopted parent goes by its own name
+        ancestors = [] if pretraining.parent is None else [pretraining.parent.source]
+        ancestors.append(str(work.of("pretrain", MODEL)))
         chain, missing_parent = model_chain(model, ancestors)
         name = config.name or work.root.name
         report = ForceFieldReport(

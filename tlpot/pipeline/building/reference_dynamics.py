@@ -31,8 +31,12 @@ def reference_level(settings: AssembleSettings, low: Level, high: Level) -> Leve
 
 
 def reference_settings(settings: AssembleSettings) -> MDSettings:
-    """Returns the settings of the run: those of the force field's, but for the length."""
-    return replace(dynamics_settings(settings, "langevin"), steps=settings.reference_steps)
+    """Returns the settings of the run: those of the force field's, but for length and seed.
+
+    With the same noise short runs would go alike, and agree better than their densities do.
+    """
+    own = dynamics_settings(settings, "langevin")
+    return replace(own, steps=settings.reference_steps, seed=own.seed + 1)
 
 
 def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[Target]) -> Stage:
