@@ -6,12 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
+from ase.calculators.lj import LennardJones
 from build_settings import build, counts, settings, watch
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments import build_peptide
+from tlpot.interfaces import MDSettings
+from tlpot.labelling import LabelError
 from tlpot.models import LIBRARY, content_hash, load, save
 from tlpot.pipeline.building import all_standings, build_config, make_blueprint, run_stages
+from tlpot.pipeline.building.dynamics import run_dynamics
 from tlpot.pipeline.building.exploration import spread_per_atom
 
 pytest.importorskip("tblite")
@@ -109,7 +114,6 @@ def test_the_reference_run_is_beside_that_of_the_force_field(adopted):
 
 def test_the_reference_run_obeys_the_level_of_theory(adopted):
     """Its frames have the energy of the engine, and not that of the model."""
-    from ase import Atoms
     from tblite.ase import TBLite
 
     with np.load(adopted[0] / "reference" / "ACE-D-NME" / "000004.npz") as stored:
@@ -151,6 +155,27 @@ def test_an_interrupted_reference_run_repeats_no_step(tmp_path, adopted):
         for folder in (adopted[0], tmp_path / "out")
     )
     assert np.array_equal(one, other)
+
+
+class _FailingEngine(LennardJones):
+    """A toy engine that does not converge after a while."""
+
+    calls = 0
+
+    def calculate(self, *args, **kwargs):
+        self.calls += 1
+        if self.calls > 3:
+            raise LabelError("no convergence")
+        super().calculate(*args, **kwargs)
+
+
+def test_a_run_ends_where_the_engine_fails_and_says_so(tmp_path):
+    dimer, engine = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.2]]), _FailingEngine()
+    md = MDSettings(temperature=10.0, steps=9, log_every=1)
+    for _ in range(2):  # what is on disk says the same
+        found = run_dynamics(tmp_path, dimer, lambda: engine, md, show=False)
+        assert found.ended == "no convergence"
+        assert 0 < len(found.moments) < 10
 
 
 def test_another_content_of_the_parent_makes_the_stage_to_do(tmp_path):
