@@ -32,7 +32,8 @@ def test_a_page_from_a_model_a_structure_a_reference_and_data(folder, tmp_path, 
                  str(out), "--device", "cpu", *QUICK]  # fmt: skip
     assert main(arguments) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"wrote {out}/force_field.html and {out}/force_field.json\n"
+    assert captured.out.endswith(f"\nwrote {out}/force_field.html and {out}/force_field.json\n")
+    assert "holistic" in captured.out
     assert "assembly error budget of ala" in captured.err
     numbers = json.loads((out / "force_field.json").read_text())
     parts = numbers["assembly"][0]["parts"]

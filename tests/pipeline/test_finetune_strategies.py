@@ -33,6 +33,7 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
     )
     assert torch.equal(found, expected)
     assert model.card.recipe["strategy"]["name"] == name
+    assert CC in set(model.card.references) <= set(model.levels)
     if name == "multihead":
         assert set(model.levels) > {DFT, CC}
     else:

@@ -88,10 +88,10 @@ def _ended(now: Standing, record: Record) -> None:
 
 
 def _conclude(records: dict[str, Record]) -> None:
-    from tlpot.pipeline.building.outcome import error_table
+    from tlpot.pipeline.force_field_report import error_text
 
     if "report" in records:
-        print("\n" + error_table(records["report"].facts["errors"]))
+        print("\n" + error_text(records["report"].facts["errors"]))
     if "assemble" in records:
         print(
             "\nthe force field of a structure `atoms`:\n\n" + records["assemble"].facts["snippet"]

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import ConfigError
     from tlpot.pipeline.force_field_report import (
         ExaminationSettings,
+        error_text,
         examine_force_field,
         write_report,
     )
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"the settings are called report.{section}=..., not {section}=...")
     settings = parse(ExaminationSettings, changes.get("report", {}), "report")
     make_folder(arguments.output)  # what cannot be written is said before anything is computed
-    dataset, indices, part = _data(arguments)
+    dataset, indices, part, train = _data(arguments)
     report = examine_force_field(
         _models(arguments.model),
         _structures(arguments.structure or []),
@@ -84,6 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         dataset=dataset,
         indices=indices,
         part=part,
+        train=train,
         parent=arguments.parent,
         parent_level=arguments.source,
         curve=arguments.curve,
@@ -94,6 +96,8 @@ def run(arguments: argparse.Namespace) -> None:
         progress=lambda line: print(line, file=sys.stderr),
     )
     files = write_report(arguments.output, report)
+    if report.stages:
+        print(error_text([stage.as_json() for stage in report.stages]) + "\n")
     print(f"wrote {files.page} and {files.numbers}")
 
 
@@ -113,10 +117,12 @@ def _check(arguments: argparse.Namespace) -> None:
             )
     if arguments.structure is None:
         for name in ("scheme", "reference", *OPTIONS):
+            if name == "trained_charges" and arguments.fragments is not None:
+                continue
             if getattr(arguments, name) is not None:
                 raise ConfigError(f"--{name.replace('_', '-')} goes with --structure; add that")
     if arguments.fragments is None:
-        for name in ("split", "spec", "parent"):
+        for name in ("split", "spec", "parent", "source"):
             if getattr(arguments, name) is not None:
                 raise ConfigError(f"--{name} goes with --data; add that, or leave it out")
 
@@ -168,19 +174,21 @@ def _assembly(arguments: argparse.Namespace) -> Any:
 
 def _data(
     arguments: argparse.Namespace,
-) -> tuple[Dataset | None, NDArray[np.int64] | None, str]:
+) -> tuple[Dataset | None, NDArray[np.int64] | None, str, NDArray[np.int64] | None]:
+    """The fragments, those to look at, what these are, and those that were trained on."""
     from tlpot.data import load_split, open_dataset
     from tlpot.errors import DataError
 
     every = "all labelled frames, training frames included"
     if arguments.fragments is None:
-        return None, None, every
+        return None, None, every, None
     dataset = open_dataset([arguments.fragments], arguments.spec)
     if arguments.split is None:
-        return dataset, None, every
-    indices = getattr(load_split(arguments.split, dataset), arguments.part)
+        return dataset, None, every, None
+    split = load_split(arguments.split, dataset)
+    indices = getattr(split, arguments.part)
     if not len(indices):
         raise DataError(
             f"{arguments.split} has no {arguments.part} frames; choose others with --part"
         )
-    return dataset, indices, f"{arguments.part} frames"
+    return dataset, indices, f"{arguments.part} frames", split.train

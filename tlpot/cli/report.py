@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model-level", help="level of the model, if it has several or another than the labels"
     )
     parser.add_argument("--parent", help="model that it was made from, to compare with")
-    parser.add_argument("--source", help="level of the parent, if it has several")
+    parser.add_argument(
+        "--source", help="level of the parent, if it has several; of a force field without "
+        "--parent, the level of MODEL itself that the transfer started from",
+    )  # fmt: skip
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--split", help="split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])

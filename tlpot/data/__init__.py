@@ -37,5 +37,6 @@ from tlpot.data.statistics import energy_scale as energy_scale
 from tlpot.data.statistics import force_scale as force_scale
 from tlpot.data.summary import Summary as Summary
 from tlpot.data.summary import summarize as summarize
+from tlpot.data.uncharged import UnchargedDataset as UnchargedDataset
 from tlpot.data.writer import write_dataset as write_dataset
 from tlpot.data.writer import write_structures as write_structures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.probes import ReportSettings, examine
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
-from tlpot.pipeline.sources import DataSettings, SplitSettings
+from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
 from tlpot.transfer import Lessons, Situation, Strategy, strategy, strategy_settings
 
@@ -64,8 +64,12 @@ class FinetuneConfig:
     report: ReportSettings | None = None
 
 
-def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
+def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> FinetuneConfig:
     """Reads a configuration; the strategy's recipe fills in what `settings` leaves out.
+
+    Args:
+        settings: keys are fields of `FinetuneConfig`.
+        where: the section, for messages.
 
     Raises:
         ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
@@ -79,7 +83,7 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
         idle = sorted(set(training) - {"seed"})
         if idle:
             raise ConfigError(
-                f"finetune: strategy {chosen.name!r} trains nothing, so training.{idle[0]} does "
+                f"{where}: strategy {chosen.name!r} trains nothing, so training.{idle[0]} does "
                 "not apply; leave it out"
             )
     recipe = {} if chosen.recipe is None else to_mapping(chosen.recipe)
@@ -88,7 +92,7 @@ def finetune_config(settings: Mapping[str, Any]) -> FinetuneConfig:
         "strategy": strategy_settings(chosen),
         "training": {**recipe, **training},
     }
-    return parse(FinetuneConfig, settings, "finetune")
+    return parse(FinetuneConfig, settings, where)
 
 
 def _strategy(settings: Any) -> Strategy:
@@ -127,6 +131,7 @@ def prepare_finetune(
     chosen = _strategy(config.strategy)
     # an uncertainty belongs to the very weights that are about to change
     parent = load_potential(config.parent, device=device).without_uncertainty()
+    check_charges(config.data, parent.architecture.charge_spin)
     dataset = config.data.open(every_level=chosen.needs_levels)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
@@ -176,7 +181,7 @@ def prepare_finetune(
             level_weights=lessons.weights,
         ),
         output=config.output,
-        card=_card(config, chosen, parent, references, saved),
+        card=_card(config, chosen, parent, references, saved, start.levels),
         recipe=to_mapping(config),
         others=lessons.others,
         n_others=lessons.n_others,
@@ -251,8 +256,10 @@ def _card(
     parent: Potential,
     references: References,
     level: str,
+    levels: Sequence[str],
 ) -> ModelCard:
-    kept = parent.card.references if chosen.keeps_levels else {}
+    origins = parent.card.references if chosen.keeps_levels else {}
+    kept = {name: origin for name, origin in origins.items() if name in levels}
     origin = references.origin
     if chosen.learns_difference and difference_parts(level) is None:
         origin = f"the parent's, plus for the difference {origin}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from tlpot.data import Dataset, Split, load_split, make_split, open_dataset
+from tlpot.data import Dataset, Split, UnchargedDataset, load_split, make_split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 
@@ -20,12 +20,15 @@ class DataSettings:
         spec: name or path of the layout's description; None for tlpot's own layout.
         level: level of theory of the labels, where the file does not say.
         keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
+        charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
+            charges and molecules whose charge follows from their atoms.
     """
 
     files: tuple[Path, ...]
     spec: str | None = None
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
+    charges: Literal["read", "ignore"] = "read"
 
     def open(self, *, every_level: bool = False) -> Dataset:
         """Opens the files as one dataset; see `open_dataset` for the errors.
@@ -34,6 +37,10 @@ class DataSettings:
             every_level: read the other levels, too, where the files say which is which; `level`
                 alone would be the only one to read.
         """
+        dataset = self._opened(every_level)
+        return UnchargedDataset(dataset) if self.charges == "ignore" else dataset
+
+    def _opened(self, every_level: bool) -> Dataset:
         paths = list(self.files)
         if every_level and not self.keys:
             try:
@@ -135,3 +142,16 @@ def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
         if not len(frames):
             raise DataError(f"none of the {name} frames of the split has an energy at {level}")
     return replace(split, **parts)
+
+
+def check_charges(settings: DataSettings, reads_charge: bool) -> None:
+    """Checks that charges are not kept from a model that reads them.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if settings.charges == "ignore" and reads_charge:
+        raise ConfigError(
+            "data.charges=ignore does not apply to a model that reads charges "
+            "(model.charge_spin=true); leave one of them out"
+        )

@@ -24,7 +24,7 @@ from tlpot.models import (
 from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import find_references
-from tlpot.pipeline.sources import DataSettings, SplitSettings
+from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges
 from tlpot.training import (
     Processes,
     TrainingPlan,
@@ -88,6 +88,7 @@ def prepare_train(
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     split = config.split.divide(dataset, level)
     architecture = _architecture(config.model, dataset, split.train)
+    check_charges(config.data, architecture.charge_spin)
     references = find_references(
         config.references, dataset, split.train, level, architecture.elements
     )

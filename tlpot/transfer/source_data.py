@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, open_dataset
+from tlpot.data import Dataset, UnchargedDataset, open_dataset
 from tlpot.errors import DataError, nearest
 from tlpot.transfer.situation import Situation
 
@@ -37,7 +37,8 @@ def open_source(files: Sequence[Path], spec: str | None, situation: Situation) -
         raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
     if not old.labelled(source).any():
         raise DataError(f"{old.path}: no frame has an energy at {source}")
-    return old
+    # a model that reads no charges has read none of these either
+    return UnchargedDataset(old) if isinstance(situation.dataset, UnchargedDataset) else old
 
 
 def source_frames(old: Dataset, situation: Situation) -> NDArray[np.int64]:

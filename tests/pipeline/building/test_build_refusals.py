@@ -36,9 +36,85 @@ WRONG = {
     "no uncertainty": ({"finetune": {"strategy": "delta"}}, "does not apply to the strategy"),
     "few frames": ({"finetune": {"split": {"validation": 0.1}}}, "at least 10 validation frames"),
 }
+XTB = {"low": {"engine": "gfn2-xtb", "budget": 22}, "high": {"engine": "gfn1-xtb", "budget": 20}}
+FROM = {"parent": "tlpot-fragments"}
+SULFUR = {"engine": "gfn2-xtb", "budget": 22, "level": "wb97x/6-31g*"}
+DOUBLE = {"engine": "pyscf:b2plyp/def2-svp", "budget": 20}
 
 
-@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG.keys())
+def started(plan, **changes):
+    """Changes for a build that starts from a model."""
+    return {**XTB, "pretrain": plan, **changes}
+
+
+PARENTS = {
+    "no such parent": (started({"parent": "tlpot-fragment"}), "did you mean 'tlpot-fragments'"),
+    "no name": (started({"parent": 3}), "a file or the name of a model, not 3"),
+    "low level": (
+        {"pretrain": FROM},
+        "has no level gfn1-xtb, which is the low one of this build; it has "
+    ),
+    "element": (
+        {**XTB, "low": SULFUR, "sequence": "C", "pretrain": {"parent": "tlpot-tiny"}},
+        "does not know S of the fragments",
+    ),
+    "charges": (started(FROM, sequence="K"), "have charges [1], which pretrain.parent"),
+    "unread": ({"sequence": "K", "pretrain": {"model": {"charge_spin": False}}}, "charges [1]"),
+    "read": (
+        {"sequence": "K", "trained_charges": True, "pretrain": {"model": {"charge_spin": True}}},
+        "the model reads charges",
+    ),
+    "no charges": (started(FROM, trained_charges=True), "no fragment has a charge"),
+    "model": (started({**FROM, "model": {"preset": "tiny"}}), "pretrain.model does not apply"),
+    "dtype": (
+        started({**FROM, "dtype": "float64", "training": {"epochs": 3}}),
+        "pretrain.dtype does not apply with pretrain.parent",
+    ),
+    "source": (started({**FROM, "source": "gfn2-xtb"}), "pretrain.source does not apply"),
+    "split": (started({**FROM, "split": {"test": 3}}), "pretrain.split does not apply"),
+    "rate": (
+        started({**FROM, "training": {"learning_rate": 1e-3}}),
+        "pretrain.training.learning_rate does not apply: the parent is taken as it is",
+    ),
+    "rate of none": (
+        started({**FROM, "training": {"epochs": 0, "batch_size": 3}}),
+        "pretrain.training.batch_size does not apply",
+    ),
+    "strategy without epochs": (
+        started({**FROM, "strategy": "freeze"}), "Say pretrain.training.epochs to fine-tune",
+    ),
+    "typo": (started({**FROM, "stratgy": "full"}), "did you mean 'strategy'"),
+    "typo in tuning": (
+        started({**FROM, "training": {"epochs": 3, "epoch": 4}}), "did you mean 'epochs'",
+    ),
+    "two levels": (
+        started({**FROM, "strategy": "replay", "training": {"epochs": 3}}),
+        "is for labels of two levels",
+    ),
+    "unsure of nothing": (
+        started({**FROM, "strategy": "frozen-ridge"}, select={"how": "uncertainty"}),
+        "does not apply to pretrain.strategy 'frozen-ridge'",
+    ),
+    "iterates nothing": (
+        started({**FROM, "strategy": "shift", "training": {"epochs": 3}}), "trains nothing",
+    ),
+    "level without steps": (
+        {"assemble": {"reference_dynamics": "low"}}, "level of reference_steps, which is 0",
+    ),
+    "negative steps": ({"assemble": {"reference_steps": -1}}, "reference_steps is -1"),
+    "other level": (
+        {"assemble": {"reference_steps": 5, "reference_dynamics": "hihg"}}, "did you mean 'high'",
+    ),
+    "no angles": (
+        {"sequence": "", "assemble": {"reference_steps": 5}},
+        "none of the structures has an amino acid with both",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"), [*WRONG.values(), *PARENTS.values()], ids=[*WRONG, *PARENTS]
+)
 def test_a_mistake_is_one_line_before_any_work(changes, message, tmp_path, capsys):
     out, config = tmp_path / "out", tmp_path / "build.yaml"
     given = {**settings(out), **changes}
@@ -49,6 +125,14 @@ def test_a_mistake_is_one_line_before_any_work(changes, message, tmp_path, capsy
     assert error.count("\n") == 1
     assert message in error
     assert not out.exists()
+
+
+def test_reference_dynamics_need_an_engine_with_forces(tmp_path):
+    pytest.importorskip("pyscf")
+    run = {"steps": 2, "reference_steps": 5, "reference_dynamics": "high"}
+    given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
+    with pytest.raises(ConfigError, match=r"needs forces, and pyscf:b2plyp/def2-svp has none"):
+        make_blueprint(build_config(given))
 
 
 def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path, capsys):

@@ -14,14 +14,14 @@ from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.kinds import all_fragments, fragment_stage
 from tlpot.pipeline.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.pipeline.building.outcome import report_stage
+from tlpot.pipeline.building.pretraining import plan_pretraining, pretrain_stage
+from tlpot.pipeline.building.reference_dynamics import reference_level, reference_stage
 from tlpot.pipeline.building.stage import Stage
 from tlpot.pipeline.building.structures import Target, find_targets, scheme_of
 from tlpot.pipeline.building.testing import assemble_stage
 from tlpot.pipeline.building.training import (
     check_held_out,
     check_uncertainty,
-    pretrain_config,
-    pretrain_stage,
     tune_stage,
     tuning_config,
 )
@@ -61,27 +61,41 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
             f"low and high are both {low.name}; choose two levels of theory, or name one with level"
         )
     sampling = sample_stage(config.sample, low)
-    tuning = tuning_config(config.finetune, low.name, high.name)
+    tuning = tuning_config(
+        config.finetune, low.name, high.name, trained_charges=config.trained_charges
+    )
     targets = find_targets(config)
     frames = all_fragments(config.fragments, targets, scheme)
     for level in (low, high):
         level.check(frames)
     n_kinds = len({atoms.info["molecule"] for atoms in frames})
     check_uncertainty(config.uncertainty, tuning, n_kinds * config.high.budget)
-    charged = any(atoms.info["charge"] for atoms in frames)
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
-    pretraining = pretrain_config(config.pretrain, low.name, elements=elements, charged=charged)
-    if config.select.how == "uncertainty" and isinstance(pretraining.split.validation, float):
-        check_held_out(pretraining.split.validation, n_kinds * config.low.budget, "pretrain")
+    pretraining = plan_pretraining(
+        config.pretrain,
+        low.name,
+        elements=elements,
+        charges=sorted({int(atoms.info["charge"]) for atoms in frames} - {0}),
+        trained_charges=config.trained_charges,
+        uncertain=config.select.how == "uncertainty",
+    )
+    held = None if pretraining.split is None else pretraining.split.validation
+    if pretraining.uncertain and isinstance(held, float):
+        check_held_out(held, n_kinds * config.low.budget, "pretrain")
     assembly = Assembly(
-        scheme=config.scheme, high=high.name, low=low.name if config.assemble.two_layer else None
+        scheme=config.scheme,
+        high=high.name,
+        low=low.name if config.assemble.two_layer else None,
+        trained_charges=config.trained_charges,
     )
     stages = [
         fragment_stage(config.fragments, config.scheme, targets, frames),
         sampling,
         low_stage(low),
-        pretrain_stage(pretraining, uncertain=config.select.how == "uncertainty"),
-        select_stage(config.select, config.high.budget, low.name),
+        pretrain_stage(pretraining),
+        select_stage(
+            config.select, config.high.budget, low.name, trained_charges=config.trained_charges
+        ),
         high_stage(high),
         tune_stage(tuning, config.uncertainty),
     ]
@@ -95,9 +109,14 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         stages.append(tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds)))
     tuned = stages[-1].name
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
+    mover = reference_level(config.assemble, low, high)
+    if mover is not None:
+        stages.append(reference_stage(config.assemble, mover, targets))
     stages.append(assemble_stage(config.assemble, assembly, targets, reference, tuned))
     stages.append(
-        report_stage(config, low.name, high.name, assembly, targets, reference, tuned, rounds)
+        report_stage(
+            config, pretraining, tuning, assembly, targets, reference, mover, tuned, rounds
+        )
     )
     return Blueprint(
         config=config,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.config import to_mapping
-from tlpot.data import frames_of, open_dataset
+from tlpot.data import Dataset, frames_of
 from tlpot.pipeline.building.config import SelectSettings
-from tlpot.pipeline.building.labels import LABELS, as_atoms
+from tlpot.pipeline.building.labels import LABELS, as_atoms, labels_of
 from tlpot.pipeline.building.record import read_json, write_json
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.training import MODEL, UNCERTAIN
@@ -20,17 +20,20 @@ from tlpot.sampling.selection import farthest_points, most_uncertain, scaled
 CHOSEN = "chosen.json"
 
 
-def select_stage(settings: SelectSettings, budget: int, level: str) -> Stage:
+def select_stage(
+    settings: SelectSettings, budget: int, level: str, *, trained_charges: bool = False
+) -> Stage:
     """Chooses among the geometries with cheap labels, fragment by fragment.
 
     Args:
         settings: how.
         budget: geometries of each kind of fragment.
         level: the cheap one.
+        trained_charges: the model reads no charges.
     """
 
     def run(work: Workplace) -> Made:
-        dataset = open_dataset(work.of("low", LABELS))
+        dataset = labels_of([work.of("low", LABELS)], trained_charges)
         name = UNCERTAIN if settings.how == "uncertainty" else MODEL
         view = ModelView(str(work.of("pretrain", name)), level)
         known = dataset.labelled(level)
@@ -63,9 +66,9 @@ def read_choice(path: Path) -> NDArray[np.int64]:
 
 
 def _pick(
-    view: ModelView, dataset: object, members: NDArray[np.int64], how: str, budget: int, level: str
+    view: ModelView, dataset: Dataset, members: NDArray[np.int64], how: str, budget: int, level: str
 ) -> NDArray[np.int64]:
-    frames = list(frames_of(dataset, members, levels=[level]))  # type: ignore[arg-type]
+    frames = list(frames_of(dataset, members, levels=[level]))
     atoms = [as_atoms(frame) for frame in frames]
     rows = scaled(view.features(atoms))
     if how == "uncertainty":

@@ -127,6 +127,9 @@ class AssembleSettings:
             the error budget: ``high``, ``low`` (then it is about the cheap level of the model,
             in one layer) or ``none``.
         frames: geometries of the error budget: the relaxed structure and frames of the dynamics.
+        reference_steps: of the same dynamics with a level of theory, for φ and ψ of the force
+            field to be held against; 0 for none.
+        reference_dynamics: that level, ``low`` if left out, or ``high``.
         seed: of velocities and noise.
     """
 
@@ -137,12 +140,21 @@ class AssembleSettings:
     interval: int = 20
     reference: Literal["high", "low", "none"] = "none"
     frames: int = 3
+    reference_steps: int = 0
+    reference_dynamics: Literal["low", "high"] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_positive(self, "steps", "temperature", "timestep", "interval", "frames")
         if self.seed < 0:
             raise ConfigError("seed must not be negative")
+        if self.reference_steps < 0:
+            raise ConfigError(f"reference_steps is {self.reference_steps}, expected 0 or more")
+        if self.reference_dynamics is not None and not self.reference_steps:
+            raise ConfigError(
+                "reference_dynamics is the level of reference_steps, which is 0; set the steps, or "
+                "leave reference_dynamics out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,12 +173,15 @@ class BuildConfig:
         fragments: what the model learns.
         scheme: name of a fragment scheme, or a section with its ``name`` and settings.
         sample: settings of ``tlpot sample`` but budget, model and selection.
-        pretrain: keys of ``tlpot train`` but data, level and output.
+        pretrain: keys of ``tlpot train`` but data, level and output; or a ``parent`` to start
+            from, with keys of ``tlpot finetune``.
         select: which geometries get expensive labels.
         finetune: keys of ``tlpot finetune`` but parent, data, level, source and output.
         uncertainty: how the force field knows how sure it is.
         active: active rounds.
         assemble: the force field of the structures and its tests.
+        trained_charges: the model reads no charges; it learns every kind of fragment with the
+            charge that it always has.
         name: of the force field; that of the folder if left out.
     """
 
@@ -187,6 +202,7 @@ class BuildConfig:
     uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     active: ActiveSettings = field(default_factory=ActiveSettings)
     assemble: AssembleSettings = field(default_factory=AssembleSettings)
+    trained_charges: bool = False
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from tlpot.errors import DataError, GeometryError
 from tlpot.interfaces.md import drift_of
 from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics, rigid_motions
 from tlpot.interfaces.md_settings import MDSettings
+from tlpot.labelling import LabelError
 from tlpot.pipeline.building.record import read_json, write_json
 
 _END = "ended.json"
@@ -120,7 +121,8 @@ def run_dynamics(
     """Runs dynamics interval by interval, each with random numbers of its own.
 
     Each finished interval is a file, so that the trajectory does not depend on interruptions. It
-    ends early where the force field refuses the geometry (a bond is broken) or is not a number.
+    ends early where the force field refuses the geometry (a bond is broken) or is not a number, or
+    where an engine fails on it.
 
     Args:
         folder: of this trajectory; what is there is not repeated.
@@ -157,7 +159,7 @@ def run_dynamics(
                 try:
                     moments.append(_advanced(atoms, moments, settings, k, momenta))
                     _write(folder / f"{k:06d}.npz", moments[-1])
-                except GeometryError as error:
+                except (GeometryError, LabelError) as error:
                     ended = str(error)
                     write_json(folder / _END, {"why": ended, "frame": k})
                 bar.update()

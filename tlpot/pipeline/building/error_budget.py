@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +85,16 @@ def error_budget(
     scheme = scheme_of(assembly.scheme)
     known = KnownLabels.read(folder / REFERENCE, reference.name)
     if reference.name != assembly.high:
-        assembly = Assembly(scheme=assembly.scheme, high=reference.name, low=None)
+        assembly = replace(assembly, high=reference.name, low=None)
         model = model if reference.name in assembly.levels(model) else pretrained
     options: dict[str, Any] = {"topology": target.topology, "device": device, "skin": 0.0}
     whole = FragmentCalculator(frames[0], known.calculator(), "direct", **options)
     layers: dict[str, Any] = {}
     if assembly.low is not None:
-        layers = {"low": str(assembly.low_file(model, pretrained)), "low_level": assembly.low}
+        layers = {
+            "low": str(assembly.low_file(model, pretrained)), "low_level": assembly.low,
+            "trained_charges": assembly.trained_charges,
+        }  # fmt: skip
     pieces = FragmentCalculator(frames[0], known.calculator(), scheme, **layers, **options)
     own = assembly.calculator(target, model, pretrained, device=device, skin=0.0)
     return BudgetReport(

@@ -60,7 +60,9 @@ def explore_stage(
             seen = Target(name=target.name, frames=tuple(frames), topology=target.topology)
             candidates += cut_fragments([seen], scheme_of(assembly.scheme))
             facts[target.name] = {"frames": len(frames), "ended": ended}
-        sigma = spread_per_atom(model, assembly.high, candidates)
+        sigma = spread_per_atom(
+            model, assembly.high, candidates, charges=not assembly.trained_charges
+        )
         hits = np.flatnonzero(1e3 * sigma > settings.trigger)
         chosen: list[Atoms] = []
         if len(hits):
@@ -87,6 +89,7 @@ def explore_stage(
             "scheme": to_mapping(assembly.scheme),
             "low": assembly.low,
             "structures": {target.name: target.fingerprint for target in targets},
+            **({"trained_charges": True} if assembly.trained_charges else {}),
         },
         needs=(tuned,) if assembly.low is None else (tuned, "pretrain"),
         run=run,
@@ -114,13 +117,24 @@ def round_label_stage(number: int, low: Level, high: Level) -> Stage:
     )
 
 
-def spread_per_atom(model: Path, level: str, frames: Sequence[Atoms]) -> NDArray[np.float64]:
-    """Standard deviation of the energy of each structure, [n_frames], eV per atom."""
+def spread_per_atom(
+    model: Path, level: str, frames: Sequence[Atoms], *, charges: bool = True
+) -> NDArray[np.float64]:
+    """Standard deviation of the energy of each structure, [n_frames], eV per atom.
+
+    Args:
+        model: file.
+        level: of theory.
+        frames: structures.
+        charges: whether the model is told their charges.
+    """
     found = uncertain(load(model, device="cpu").at(level))
     assert found is not None  # made by `tune_stage`
     spread: list[float] = []
     for start in range(0, len(frames), _AT_ONCE):
         systems = [System.from_atoms(atoms) for atoms in frames[start : start + _AT_ONCE]]
+        if not charges:
+            systems = [replace(system, charge=0, spin=1) for system in systems]
         _, own = found.predict(build_graph(systems, found.cutoff), forces=False)
         sizes = np.array([len(system) for system in systems])
         spread += (own.energy_std.detach().numpy() / sizes).tolist()

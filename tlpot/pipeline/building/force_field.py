@@ -20,11 +20,13 @@ class Assembly:
         scheme: as in the configuration.
         high: the expensive level.
         low: the cheap level, if the force field has two layers.
+        trained_charges: see `FragmentCalculator`.
     """
 
     scheme: str | Mapping[str, Any]
     high: str
     low: str | None
+    trained_charges: bool = False
 
     def calculator(
         self,
@@ -51,6 +53,7 @@ class Assembly:
             level=self.high,
             low=None if self.low is None else str(self.low_file(model, pretrained)),
             low_level=self.low,
+            trained_charges=self.trained_charges,
             topology=target.topology,
             device=device,
             skin=skin,

@@ -18,7 +18,7 @@ from ase.calculators.calculator import Calculator
 
 from tlpot.atomic_file import atomic_file
 from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset, Frame, frames_of, open_dataset
+from tlpot.data import Dataset, Frame, UnchargedDataset, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.interfaces.engine import EngineCalculator
 from tlpot.labelling import EngineSpec, label, label_costs, make_engine
@@ -250,9 +250,15 @@ def as_atoms(frame: Frame) -> Atoms:
     return Atoms(system.atomic_numbers, system.positions, info=info)
 
 
-def joined(paths: Sequence[Path]) -> Dataset:
-    """Opens several files of labels as one dataset."""
-    return open_dataset(list(paths))
+def labels_of(paths: Sequence[Path], trained_charges: bool) -> Dataset:
+    """Opens files of labels as one dataset, as the model sees it.
+
+    Args:
+        paths: the files.
+        trained_charges: the model reads no charges.
+    """
+    dataset = open_dataset(list(paths))
+    return UnchargedDataset(dataset) if trained_charges else dataset
 
 
 @contextmanager

@@ -27,6 +27,8 @@ from tlpot.pipeline.building.training import MODEL, UNCERTAIN
 FORCE_FIELD, LOW, SNIPPET, TESTS = (
     "model.safetensors", "low.safetensors", "calculator.py", "tests.json",
 )  # fmt: skip
+_ELSEWHERE = ("reference_steps", "reference_dynamics")
+"""Settings that no model takes part in."""
 
 
 def assemble_stage(
@@ -83,12 +85,13 @@ def assemble_stage(
         summary=f"the force field, {settings.steps} steps of dynamics"
         + ("" if reference is None else f", error budget at {reference.name}"),
         settings={
-            "assemble": to_mapping(settings),
+            "assemble": {k: v for k, v in to_mapping(settings).items() if k not in _ELSEWHERE},
             "scheme": to_mapping(assembly.scheme),
             "level": assembly.high,
             "low": assembly.low,
             "reference": None if reference is None else reference.as_json(),
             "structures": {target.name: target.fingerprint for target in targets},
+            **({"trained_charges": True} if assembly.trained_charges else {}),
         },
         needs=("fragments", "pretrain", tuned),
         run=run,
@@ -105,6 +108,8 @@ def snippet(assembly: Assembly, model: Path, low: Path) -> str:
         made = f"choose_scheme({scheme['name']!r}{options})"
         head += "from tlpot.fragments import choose_scheme\n"
     layers = "" if assembly.low is None else f", low={str(low)!r}, low_level={assembly.low!r}"
+    if assembly.trained_charges:
+        layers += ", trained_charges=True"
     return (
         f"{head}atoms.calc = FragmentCalculator(atoms, {str(model)!r}, {made}, "
         f"level={assembly.high!r}{layers})\natoms.get_potential_energy(), atoms.get_forces()\n"

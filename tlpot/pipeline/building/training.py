@@ -1,4 +1,4 @@
-"""Stages that train: on cheap labels, and on expensive ones."""
+"""The stage that fine-tunes to the expensive level, and what all trainings share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import numpy as np
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split, load_split, open_dataset
 from tlpot.errors import ConfigError, OutputError
-from tlpot.models import load, read_architecture, save
+from tlpot.models import load, save
 from tlpot.pipeline.building.config import UncertaintySettings
 from tlpot.pipeline.building.labels import LABELS
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.finetune import FinetuneConfig, finetune_config, prepare_finetune
 from tlpot.pipeline.fitting import REPORT, Job, fit
 from tlpot.pipeline.sources import SplitSettings
-from tlpot.pipeline.train import TrainConfig, prepare_train, train_config
 from tlpot.pipeline.uncertainty import calibrate_model, make_ensemble
 from tlpot.training import CHECKPOINT, Processes
 from tlpot.training.calibration import MIN_FRAMES
@@ -27,47 +26,31 @@ from tlpot.transfer import strategy
 
 MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
 SPLIT = "split.json"
+RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
+"""Of a training, beside its model."""
 _SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
 """Of a build: every kind of fragment has frames for training and for testing."""
 
 
-def pretrain_config(
-    given: Mapping[str, Any], level: str, *, elements: Sequence[int], charged: bool
-) -> TrainConfig:
-    """Returns the configuration of the pretraining; files are filled in later.
+def tuning_config(
+    given: Mapping[str, Any], low: str, high: str, *, trained_charges: bool = False
+) -> FinetuneConfig:
+    """Returns the configuration of the fine-tuning; files are filled in later.
 
     Args:
         given: the section of the configuration.
-        level: the cheap one.
-        elements: of the fragments, ascending.
-        charged: whether a fragment has a charge, which the model then has to read.
+        low: the cheap level.
+        high: the expensive one.
+        trained_charges: the model reads no charges.
 
     Raises:
         ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
     """
-    _refuse(given, "pretrain", ("data", "level", "output"))
-    model = given.get("model", {"preset": "tiny"})
-    if isinstance(model, Mapping) and charged:
-        model = {"charge_spin": True, **model}
+    refuse_keys(given, "finetune", ("parent", "data", "level", "source", "output"))
     settings = {
-        **given, "model": model, "split": _split(given, "pretrain"), "level": level,
-        "data": {"files": [LABELS]}, "output": MODEL,
-    }  # fmt: skip
-    config = train_config(settings, "pretrain")
-    read_architecture(config.model, tuple(elements))
-    return config
-
-
-def tuning_config(given: Mapping[str, Any], low: str, high: str) -> FinetuneConfig:
-    """Returns the configuration of the fine-tuning; files are filled in later.
-
-    Raises:
-        ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
-    """
-    _refuse(given, "finetune", ("parent", "data", "level", "source", "output"))
-    settings = {
-        **given, "split": _split(given, "finetune"), "parent": MODEL, "source": low,
-        "level": high, "data": {"files": [LABELS]}, "output": MODEL,
+        **given, "split": build_split(given, "finetune"), "parent": MODEL, "source": low,
+        "level": high, "output": MODEL,
+        "data": {"files": [LABELS], "charges": "ignore" if trained_charges else "read"},
     }  # fmt: skip
     return finetune_config(settings)
 
@@ -113,7 +96,12 @@ def check_held_out(share: float, n_frames: int, where: str) -> None:
         )
 
 
-def _split(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+def build_split(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns how the frames of a section are divided, as plain settings.
+
+    Raises:
+        ConfigError: no section, or a file of a split.
+    """
     split = given.get("split", {})
     if not isinstance(split, Mapping):
         raise ConfigError(f"{where}: split must be a section of 'key: value' pairs, not {split!r}")
@@ -122,46 +110,15 @@ def _split(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     return {**_SPLIT, **split}
 
 
-def _refuse(given: Mapping[str, Any], where: str, names: Sequence[str]) -> None:
+def refuse_keys(given: Mapping[str, Any], where: str, names: Sequence[str]) -> None:
+    """Refuses the keys of a section that a build fills in.
+
+    Raises:
+        ConfigError: one is given.
+    """
     for name in names:
         if name in given:
             raise ConfigError(f"{where}.{name} does not apply: a build fills it in; leave it out")
-
-
-def pretrain_stage(config: TrainConfig, *, uncertain: bool) -> Stage:
-    """Trains on the cheap labels from scratch.
-
-    Args:
-        config: of `pretrain_config`.
-        uncertain: whether the selection needs to know how sure the model is.
-    """
-
-    def run(work: Workplace) -> Made:
-        output = work.folder / MODEL
-        own = replace(
-            config,
-            data=replace(config.data, files=(work.of("low", LABELS),)),
-            output=output,
-            name=config.name or "pretrained",
-        )
-        trained(work, output, lambda: prepare_train(own, device=work.device)[0])
-        outputs = [MODEL, f"{Path(MODEL).stem}.run/{SPLIT}"]
-        if uncertain:
-            assert config.level is not None
-            _calibrated(work, output, own.data.open(), config.level)
-            outputs.append(UNCERTAIN)
-        return Made(outputs=tuple(outputs), facts=_facts(output))
-
-    settings = to_mapping(config)
-    for name in ("data", "output"):
-        del settings[name]
-    return Stage(
-        name="pretrain",
-        summary=f"{config.training.epochs} epochs at {config.level}",
-        settings={"pretrain": settings, "uncertain": uncertain},
-        needs=("low",),
-        run=run,
-    )
 
 
 def tune_stage(
@@ -205,7 +162,7 @@ def tune_stage(
             outputs.append(file)
         dataset = base.data.open()
         if uncertainty.method == "last-layer":
-            _calibrated(work, work.folder / MODEL, dataset, config.level)
+            write_calibrated(work, work.folder / MODEL, dataset, config.level)
         elif uncertainty.method == "ensemble":
             ensemble = make_ensemble([str(work.folder / f) for f in outputs], device=work.device)
             split = load_split(work.folder / SPLIT, dataset)
@@ -213,7 +170,7 @@ def tune_stage(
             save(found.model, work.folder / UNCERTAIN)
         if uncertainty.method != "none":
             outputs.append(UNCERTAIN)
-        return Made(outputs=(*outputs, SPLIT), facts=_facts(work.folder / MODEL))
+        return Made(outputs=(*outputs, SPLIT), facts=model_facts(work.folder / MODEL))
 
     settings = to_mapping(config)
     for key in ("data", "output", "parent"):
@@ -280,8 +237,12 @@ def _write_split(config: FinetuneConfig, path: Path) -> None:
     ).save(path)
 
 
-def _calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
-    """Writes the model with a calibrated uncertainty of its last layer."""
+def write_calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
+    """Writes the model with a calibrated uncertainty of its last layer, beside it.
+
+    Raises:
+        ConfigError, DataError: see `calibrate_model`.
+    """
     split = load_split(model.with_suffix(".run") / SPLIT, dataset)
     found = calibrate_model(
         load(model, device=work.device), dataset, level=level, split=split, show=work.show
@@ -289,7 +250,12 @@ def _calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> N
     save(found.model, work.folder / UNCERTAIN)
 
 
-def _facts(model: Path) -> dict[str, Any]:
+def model_facts(model: Path) -> dict[str, Any]:
+    """Returns what the card of a model says of errors and frames.
+
+    Raises:
+        OutputError: it has none.
+    """
     found = load(model, device="cpu")
     if not hasattr(found, "card"):
         raise OutputError(f"{model} has no card")

@@ -4,6 +4,7 @@ from tlpot.pipeline.force_field_report.cost import CostRow as CostRow
 from tlpot.pipeline.force_field_report.cost import labelling_cost as labelling_cost
 from tlpot.pipeline.force_field_report.data_used import DataRow as DataRow
 from tlpot.pipeline.force_field_report.data_used import data_used as data_used
+from tlpot.pipeline.force_field_report.error_text import error_text as error_text
 from tlpot.pipeline.force_field_report.examination import examine_force_field as examine_force_field
 from tlpot.pipeline.force_field_report.kind_errors import KindErrors as KindErrors
 from tlpot.pipeline.force_field_report.kind_errors import Stage as Stage

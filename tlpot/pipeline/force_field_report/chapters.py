@@ -1,4 +1,4 @@
-"""The sections of the page about the model: data, errors, learning curve, assembly."""
+"""The sections of the page about the model: data, learning curve, assembly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from tlpot.pipeline.curve_picture import curve_figure
 from tlpot.pipeline.curve_record import Curve, unit_of
 from tlpot.pipeline.curve_report import analyse
 from tlpot.pipeline.force_field_report.data_used import DataRow
-from tlpot.pipeline.force_field_report.kind_errors import KindErrors, Stage
 from tlpot.pipeline.force_field_report.markup import number, paragraph, picture, table
-from tlpot.pipeline.force_field_report.pictures import parity_figure
 
 _CURVES = ("energy_per_atom_mae", "forces_mae", "energy_per_atom_rmse", "forces_rmse")
 _KINDS = 15
@@ -47,61 +45,6 @@ def data_chapter(rows: tuple[DataRow, ...]) -> str:
             cells, last=True, more_words=(6,),
         )  # fmt: skip
     return text
-
-
-def error_chapter(stages: tuple[Stage, ...]) -> str:
-    """Errors on fragments, one table for each level of the labels."""
-    text = paragraph(
-        "Model against label on single fragments, caps included. Energies per atom. “Relative” "
-        "errors are of energies less the mean error of their kind, which is what conformers and "
-        "barriers depend on; total energies are compared only where model and label are of one "
-        "level, since different levels have different zeros. “All” is holistic: over all "
-        "fragments and all force components together."
-    )
-    for level in dict.fromkeys(stage.label_level for stage in stages):
-        own = [stage for stage in stages if stage.label_level == level]
-        text += f"<h3>Labels at {escape(level)}</h3>\n" + _error_table(own)
-        for stage in own:
-            e, f = stage.total.relative_rmse / KCAL, stage.total.force_rmse / KCAL
-            words = (
-                f"{stage.title} ({stage.model} at {stage.model_level}, {stage.part}): relative "
-                f"energy RMSE {number(e)} kcal/mol/atom, force RMSE {number(f)} kcal/mol/Å"
-            )
-            if stage.same_zero:
-                words += f"; energy RMSE {number(stage.total.energy_rmse / KCAL)} kcal/mol/atom"
-            text += paragraph(words + ".", "note")
-    return text + picture(
-        parity_figure(stages),
-        "Model against label. Upper: energies per atom, each less its mean for the kind. Lower: "
-        "force components. The line is perfect agreement; where there are many points the colour "
-        "counts them.",
-    )
-
-
-def _error_table(stages: list[Stage]) -> str:
-    columns, groups = [("fragment", ""), ("frames", ""), ("atoms", "")], [("", 3)]
-    for stage in stages:
-        own = _columns(stage)
-        columns += [(name, unit) for name, unit, _ in own]
-        groups.append((f"{stage.title}: {stage.model_level}", len(own)))
-    rows = []
-    for per_stage in zip(*((*s.rows, s.total) for s in stages), strict=True):
-        first: KindErrors = per_stage[0]
-        row = [first.kind, f"{first.n_frames:,}", number(first.n_atoms)]
-        for stage, errors in zip(stages, per_stage, strict=True):
-            row += [number(getattr(errors, key)) for _, _, key in _columns(stage)]
-        rows.append(row)
-    return table(columns, rows, last=True, groups=groups)
-
-
-def _columns(stage: Stage) -> list[tuple[str, str, str]]:
-    found = [
-        ("relative E RMSE", "meV/atom", "relative_rmse"),
-        ("relative E MAE", "meV/atom", "relative_mae"),
-        ("F RMSE", "meV/Å", "force_rmse"),
-        ("F MAE", "meV/Å", "force_mae"),
-    ]
-    return [("E RMSE", "meV/atom", "energy_rmse"), *found] if stage.same_zero else found
 
 
 def curve_chapter(curve: Curve) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.config import to_mapping
-from tlpot.data import Dataset
+from tlpot.data import Dataset, UnchargedDataset
 from tlpot.errors import ConfigError
 from tlpot.fragments import Topology, perceive_topology
 from tlpot.interfaces import FragmentCalculator, named_source
@@ -52,6 +53,7 @@ def examine_force_field(
     dataset: Dataset | None = None,
     indices: NDArray[np.int64] | None = None,
     part: str = "all labelled frames, training frames included",
+    train: NDArray[np.int64] | None = None,
     parent: ModelFiles | None = None,
     parent_level: str | None = None,
     curve: PathLike | None = None,
@@ -75,8 +77,11 @@ def examine_force_field(
         dataset: labelled fragments.
         indices: the frames of it that errors are measured on; None for all.
         part: what these frames are, in words.
+        train: frames that the model learned from, which the parent's reference energies are
+            fitted to; None if that is not known: they are then fitted to `indices`.
         parent: the model before the transfer.
-        parent_level: of the parent; needed if it has several.
+        parent_level: of the parent; needed if it has several. Without a parent, a level of the
+            model itself: that head is then what it was before the transfer.
         curve: folder that ``tlpot curve`` wrote.
         cost: files that ``tlpot label`` wrote.
         more_cost: further work to count, such as training.
@@ -92,19 +97,26 @@ def examine_force_field(
     """
     settings = settings or ExaminationSettings()
     assembly = assembly or Assembly()
-    if parent_level is not None and parent is None:
-        raise ConfigError("parent_level is a level of the parent, but no parent is given")
     where = choose_device(device)
     high = _Models(model, level, where, "the model", "level")
     before = None
     if parent is not None:
         before = _Models(parent, parent_level, where, "the parent", "parent_level")
+    elif parent_level is not None:
+        before = _Models(model, parent_level, where, "the model", "parent_level")
+        if before.level == high.level:
+            raise ConfigError(
+                f"parent_level (--source) and level are both {high.level}; name the head that the "
+                "transfer started from, or the parent that it is in"
+            )
     skipped: dict[str, str] = {}
     stages: tuple[Stage, ...] = ()
     if dataset is not None:
         chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
         progress("errors on fragments")
-        stages = _stages(high, before, dataset, chosen, part, where)
+        trained_charges = bool(assembly.options.get("trained_charges"))
+        seen = UnchargedDataset(dataset) if trained_charges else dataset
+        stages = _stages(high, before, seen, chosen, part, train, where)
         if not stages:
             skipped["stages"] = (
                 f"{dataset.path.name} has no labels at {high.level} among the chosen frames, so "
@@ -209,21 +221,31 @@ def _stages(
     dataset: Dataset,
     indices: NDArray[np.int64],
     part: str,
+    train: NDArray[np.int64] | None,
     device: torch.device,
 ) -> tuple[Stage, ...]:
     """The parent on its labels and on the new ones, the model on the new ones and on others."""
+    fitted_on = indices if train is None else train
+    if train is not None:
+        train = (
+            train[dataset.labelled(model.level)[train]] if model.level in dataset.levels else None
+        )
     plan: list[tuple[str, _Models, str, str]] = []
+    own_head = parent is not None and parent.sources == model.sources
     if parent is not None:
-        plan.append(("parent, own level", parent, parent.level, parent.level))
+        if not own_head:
+            plan.append(("parent, own level", parent, parent.level, parent.level))
         if parent.level != model.level:
-            plan.append(("before transfer", parent, parent.level, model.level))
+            title = "before transfer (head of the model)" if own_head else "before transfer"
+            plan.append((title, parent, parent.level, model.level))
     after = "after transfer" if parent is not None else "model"
     plan.append((after, model, model.level, model.level))
     plan += [("model, other head", model, x, x) for x in model.levels if x != model.level]
     return tuple(
         measure_stage(
             models.at(own), dataset, indices, title=title, model=models.name, model_level=own,
-            label_level=labels, part=part, device=device,
+            label_level=labels, part=part, train=train if title == after else None,
+            shift_on=fitted_on if own != labels else None, device=device,
         )
         for title, models, own, labels in plan
         if labels in dataset.levels and dataset.labelled(labels)[indices].any()
@@ -305,8 +327,11 @@ class _Bench:
         assert calculator is not None
         name = self.reference_name if reference else self.model_name
         progress(f"{ensemble} of {self.name} with {name}, {steps} steps")
+        md = settings.run(ensemble, steps)
+        if reference:  # with the same noise, short runs agree better than their densities do
+            md = replace(md, seed=md.seed + 1)
         return simulate(
-            self.frames[0], calculator, settings.run(ensemble, steps), self.topology,
+            self.frames[0], calculator, md, self.topology,
             structure=self.name, name=name,
         )  # fmt: skip
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,40 +10,51 @@ import torch
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset
-from tlpot.energy import EnergyModel
-from tlpot.errors import ConfigError, DataError, nearest
-from tlpot.fragments.typed import OTHERS
+from tlpot.errors import DataError
+from tlpot.pipeline.assembly.budget_report import KCAL
 from tlpot.pipeline.force_field_report.data_used import fragment_names, kind_names
+from tlpot.pipeline.force_field_report.reference_shift import Models, ReferenceShift, model_of
 from tlpot.training import predict
 
-ALL = "all"
+HOLISTIC = "holistic"
+"""What the row over all fragments together is called."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindErrors:
-    """Errors on the fragments of one kind, or of all; meV/atom and meV/Å.
+    """Errors on the fragments of one kind, or of all.
 
     Attributes:
-        kind: name; `ALL` for the holistic figures.
-        n_frames: fragments with an energy.
+        kind: name; `HOLISTIC` for all.
+        n_train: labelled fragments that the model was trained on; None if that is not known.
+        n_frames: fragments that the errors are of.
         n_atoms: of a fragment; the mean for all.
-        energy_rmse: of total energies per atom.
+        energy_rmse: of total energies per atom, meV/atom.
         energy_mae: likewise.
-        relative_rmse: of energies per atom less the mean error of their kind.
+        energy_rmse_kcal: of total energies of whole fragments, kcal/mol.
+        energy_mae_kcal: likewise.
+        relative_rmse: of energies per atom less the mean error of their kind, meV/atom.
         relative_mae: likewise.
-        force_rmse: of force components; NaN without forces.
+        force_rmse: of force components, meV/Å; NaN without forces.
         force_mae: likewise.
+        force_rmse_kcal: the same in kcal/mol/Å.
+        force_mae_kcal: likewise.
     """
 
     kind: str
+    n_train: int | None
     n_frames: int
     n_atoms: float
     energy_rmse: float
     energy_mae: float
+    energy_rmse_kcal: float
+    energy_mae_kcal: float
     relative_rmse: float
     relative_mae: float
     force_rmse: float
     force_mae: float
+    force_rmse_kcal: float
+    force_mae_kcal: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +72,7 @@ class Stage:
         energy: [n_frames, 2], label and prediction per atom, each less its mean for the kind,
             eV/atom.
         forces: [n_components, 2], label and prediction, eV/Å.
+        shift: of the model's reference energies to the level of the labels, if there was one.
     """
 
     title: str
@@ -73,18 +84,15 @@ class Stage:
     total: KindErrors
     energy: NDArray[np.float64]
     forces: NDArray[np.float64]
+    shift: ReferenceShift | None = None
 
     @property
     def same_zero(self) -> bool:
-        """Whether total energies can be compared: model and labels are of one level."""
-        return self.model_level == self.label_level
+        """Whether total energies can be compared: one level, or E0 shifted to the labels'."""
+        return self.model_level == self.label_level or self.shift is not None
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts; without the force components, which are in the picture only."""
-        rows = [
-            {k: getattr(row, k) for k in KindErrors.__dataclass_fields__}
-            for row in (*self.rows, self.total)
-        ]
         return {
             "title": self.title,
             "model": self.model,
@@ -92,14 +100,15 @@ class Stage:
             "label_level": self.label_level,
             "part": self.part,
             "total_energies_comparable": self.same_zero,
-            "by_kind": rows[:-1],
-            "all": rows[-1],
+            "e0_shift": None if self.shift is None else self.shift.as_json(),
+            "by_kind": [asdict(row) for row in self.rows],
+            HOLISTIC: asdict(self.total),
             "relative_energies_per_atom": self.energy.tolist(),
         }
 
 
 def measure_stage(
-    models: EnergyModel | Mapping[str, EnergyModel],
+    models: Models,
     dataset: Dataset,
     indices: NDArray[np.int64],
     *,
@@ -108,6 +117,8 @@ def measure_stage(
     model_level: str,
     label_level: str,
     part: str,
+    train: NDArray[np.int64] | None = None,
+    shift_on: NDArray[np.int64] | None = None,
     device: torch.device | str = "cpu",
 ) -> Stage:
     """Evaluates a model on labelled fragments.
@@ -121,6 +132,9 @@ def measure_stage(
         model_level: canonical.
         label_level: canonical.
         part: see `Stage`.
+        train: frames that the model learned from, to be counted; None if that is not known.
+        shift_on: frames to which the reference energies of a model of another level are fitted
+            first, as a transfer does before its first step; None leaves them as they are.
         device: where the models are.
 
     Raises:
@@ -128,27 +142,32 @@ def measure_stage(
         ConfigError: a kind has no model.
         UnknownElementError: a model does not know an element.
     """
-    labelled = indices[dataset.labelled(label_level)[indices]]
+    known = dataset.labelled(label_level)
+    labelled = indices[known[indices]]
     if not len(labelled):
         raise DataError(f"{dataset.path}: none of the {part} has an energy at {label_level}")
+    shift = None
+    if shift_on is not None:
+        fitted_on = shift_on[known[shift_on]]
+        shift = ReferenceShift.fitted(models, dataset, fitted_on, label_level, device=device)
     rows, energies, centred, forces, sizes = [], [], [], [], []
     plain = fragment_names(dataset)
     for group, name in enumerate(kind_names(dataset)):
         chosen = labelled[dataset.group_idx[labelled] == group]
         if not len(chosen):
             continue
-        found = predict(_of(models, plain[group]), dataset, chosen, label_level, device=device)
-        per_atom = found.energy / found.sizes[:, None]
+        found = predict(model_of(models, plain[group]), dataset, chosen, label_level, device=device)
+        energy = found.energy if shift is None else shift.applied(found, plain[group], models)
         components = found.forces.reshape(-1, 2)
         components = components[np.isfinite(components).all(axis=1)]
+        per_atom = energy / found.sizes[:, None]
         own = per_atom - per_atom.mean(0)
-        rows.append(_errors(name, per_atom, own, components, float(found.sizes.mean())))
-        energies.append(per_atom)
+        n_train = None if train is None else int((dataset.group_idx[train] == group).sum())
+        rows.append(_errors(name, n_train, energy, own, components, found.sizes))
+        energies.append(energy)
         centred.append(own)
         forces.append(components)
         sizes.append(found.sizes)
-    energy, components = np.concatenate(centred), np.concatenate(forces)
-    mean_size = float(np.concatenate(sizes).mean())
     return Stage(
         title=title,
         model=model,
@@ -156,44 +175,47 @@ def measure_stage(
         label_level=label_level,
         part=part,
         rows=tuple(rows),
-        total=_errors(ALL, np.concatenate(energies), energy, components, mean_size),
-        energy=energy,
-        forces=components,
-    )
-
-
-def _of(models: EnergyModel | Mapping[str, EnergyModel], name: str) -> EnergyModel:
-    if not isinstance(models, Mapping):
-        return models
-    found = models.get(name, models.get(OTHERS))
-    if found is None:
-        raise ConfigError(
-            f"no model for the fragments {name}{nearest(name, models)}; add one, or {OTHERS!r} for "
-            "all others"
-        )
-    return found
+        total=_errors(
+            HOLISTIC, None if train is None else len(train), np.concatenate(energies),
+            np.concatenate(centred), np.concatenate(forces), np.concatenate(sizes),
+        ),
+        energy=np.concatenate(centred),
+        forces=np.concatenate(forces),
+        shift=shift,
+    )  # fmt: skip
 
 
 def _errors(
     name: str,
+    n_train: int | None,
     energy: NDArray[np.float64],
     centred: NDArray[np.float64],
     forces: NDArray[np.float64],
-    n_atoms: float,
+    sizes: NDArray[np.int64],
 ) -> KindErrors:
-    total, relative, force = (1e3 * (x[:, 1] - x[:, 0]) for x in (energy, centred, forces))
+    whole, relative, force = (1e3 * (x[:, 1] - x[:, 0]) for x in (energy, centred, forces))
+    total = whole / sizes
     return KindErrors(
         kind=name,
+        n_train=n_train,
         n_frames=len(energy),
-        n_atoms=n_atoms,
+        n_atoms=float(sizes.mean()),
         energy_rmse=_rms(total),
-        energy_mae=float(np.abs(total).mean()),
+        energy_mae=_mean(total),
+        energy_rmse_kcal=_rms(whole) / KCAL,
+        energy_mae_kcal=_mean(whole) / KCAL,
         relative_rmse=_rms(relative),
-        relative_mae=float(np.abs(relative).mean()),
+        relative_mae=_mean(relative),
         force_rmse=_rms(force),
-        force_mae=float(np.abs(force).mean()) if force.size else float("nan"),
+        force_mae=_mean(force),
+        force_rmse_kcal=_rms(force) / KCAL,
+        force_mae_kcal=_mean(force) / KCAL,
     )
 
 
 def _rms(values: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.square(values).mean())) if values.size else float("nan")
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(np.abs(values).mean()) if values.size else float("nan")

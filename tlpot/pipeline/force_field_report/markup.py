@@ -44,6 +44,7 @@ table { border-collapse: collapse; font-size: .88rem; margin: .7rem 0;
   font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
   vertical-align: top; }
+table.dense th, table.dense td { padding: .25rem .38rem; }
 th { font-weight: 600; vertical-align: bottom; }
 th small { display: block; font-weight: 400; color: var(--soft); white-space: nowrap; }
 th.group { text-align: center; border-bottom: 1px solid var(--ink); }
@@ -70,6 +71,8 @@ pre { background: var(--pale); padding: .7rem .9rem; white-space: pre-wrap;
 }
 @page { margin: 16mm 14mm; }
 """
+_MANY = 9
+"""Columns that still have room to be far apart."""
 
 
 def number(value: float, *, sign: bool = False) -> str:
@@ -113,6 +116,7 @@ def table(
         more_words: other columns that hold words.
     """
     wordy = {*range(words), *more_words}
+    dense = ' class="dense"' if len(columns) > _MANY else ""
 
     def kind(k: int) -> str:
         return ' class="words"' if k in wordy else ""
@@ -135,7 +139,7 @@ def table(
         cells = (f"<td{kind(k)}>{escape(cell)}</td>" for k, cell in enumerate(row))
         body += f"<tr{style}>{''.join(cells)}</tr>\n"
     return (
-        f'<div class="wide"><table><thead>{above}<tr>{head}</tr></thead>\n'
+        f'<div class="wide"><table{dense}><thead>{above}<tr>{head}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>\n"
     )
 

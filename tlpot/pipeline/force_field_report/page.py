@@ -13,8 +13,8 @@ from tlpot.pipeline.force_field_report.chapters import (
     assembly_chapter,
     curve_chapter,
     data_chapter,
-    error_chapter,
 )
+from tlpot.pipeline.force_field_report.error_chapter import error_chapter
 from tlpot.pipeline.force_field_report.markup import STYLE, duration, number, paragraph
 from tlpot.pipeline.force_field_report.report import NUMBERS, ForceFieldReport
 from tlpot.pipeline.force_field_report.use_chapters import (
@@ -71,7 +71,7 @@ def _key_figures(report: ForceFieldReport) -> str:
     measured = [s for s in report.stages if s.title in ("after transfer", "model")]
     last = measured[-1] if measured else None
     if last is not None:
-        before = next((s for s in report.stages if s.title == "before transfer"), None)
+        before = next((s for s in report.stages if s.title.startswith("before transfer")), None)
         was = "" if before is None else f"; {number(before.total.force_rmse)} before transfer"
         boxes.append(
             (

@@ -42,7 +42,7 @@ class ExaminationSettings:
         temperature: K.
         friction: of the Langevin runs, 1/ps.
         log_every: steps between two samples.
-        seed: of velocities and noise.
+        seed: of velocities and noise; the reference's is the next one.
         budget: whether to measure the assembly error where there is a reference.
     """
 
