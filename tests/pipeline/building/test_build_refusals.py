@@ -34,6 +34,8 @@ WRONG = {
     "own budget": ({"sample": {"budget": 3}}, "see low.budget"),
     "blind rounds": ({"uncertainty": {"method": "none"}}, "uncertainty.method"),
     "no uncertainty": ({"finetune": {"strategy": "delta"}}, "does not apply to the strategy"),
+    "long curve": ({"curve": {"sizes": [5, 21]}}, "curve.sizes has 21 training labels"),
+    "no curve": ({"curve": {"seeds": 2}}, "sizes is empty"),
     "few frames": ({"finetune": {"split": {"validation": 0.1}}}, "at least 10 validation frames"),
 }
 XTB = {"low": {"engine": "gfn2-xtb", "budget": 22}, "high": {"engine": "gfn1-xtb", "budget": 20}}

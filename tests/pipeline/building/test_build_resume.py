@@ -116,6 +116,19 @@ def test_the_printed_snippet_runs(resumed):
     assert scope["atoms"].get_forces().shape == (19, 3)
 
 
+def test_a_learning_curve_asked_for_later_is_all_that_is_made(resumed):
+    given = settings(resumed[0], curve={"sizes": [3, 6]})
+    worked, records = build(given)
+    assert worked == ["curve", "report"]
+    assert records["curve"].facts["failed"] == 0
+    report = json.loads((resumed[0] / "report" / "force_field.json").read_text())
+    series = report["learning_curve"]["series"]
+    assert [each["label"] for each in series] == ["multihead", "scratch"]
+    assert [[point["size"] for point in each["points"]] for each in series] == [[3, 6], [3, 6]]
+    assert "curve" not in report["skipped"]
+    assert build(given)[0] == []
+
+
 def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     folder = resumed[0]
     log = tmp_path / "log"

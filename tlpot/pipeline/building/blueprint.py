@@ -13,6 +13,7 @@ from tlpot.pipeline.building.exploration import explore_stage, round_label_stage
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.kinds import all_fragments, fragment_stage
 from tlpot.pipeline.building.labels import Level, high_stage, low_stage, sample_stage
+from tlpot.pipeline.building.learning_curve import curve_stage, learning_curve_config
 from tlpot.pipeline.building.outcome import report_stage
 from tlpot.pipeline.building.pretraining import plan_pretraining, pretrain_stage
 from tlpot.pipeline.building.reference_dynamics import reference_level, reference_stage
@@ -79,6 +80,9 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         trained_charges=config.trained_charges,
         uncertain=config.select.how == "uncertainty",
     )
+    curve = learning_curve_config(
+        config.curve, config.finetune, tuning, n_kinds * config.high.budget
+    )
     held = None if pretraining.split is None else pretraining.split.validation
     if pretraining.uncertain and isinstance(held, float):
         check_held_out(held, n_kinds * config.low.budget, "pretrain")
@@ -108,6 +112,8 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         name = f"round-{number}-finetune"
         stages.append(tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds)))
     tuned = stages[-1].name
+    if curve is not None:
+        stages.append(curve_stage(curve, tuned=tuned, rounds=rounds))
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
     mover = reference_level(config.assemble, low, high)
     if mover is not None:

@@ -113,6 +113,25 @@ class ActiveSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LearningCurveSettings:
+    """Errors against the number of expensive labels.
+
+    Attributes:
+        sizes: numbers of labels to train with; none for no curve.
+        strategies: as for ``tlpot curve``; left out, the fine-tuning's and ``scratch``.
+        seeds: repeats with other labels.
+    """
+
+    sizes: tuple[int, ...] = ()
+    strategies: tuple[str | Mapping[str, Any], ...] = ()
+    seeds: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.sizes and (self.strategies or self.seeds != 1):
+            raise ConfigError("sizes is empty, so strategies and seeds do not apply; give sizes")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AssembleSettings:
     """The force field of the structures, and how it is tested.
 
@@ -179,6 +198,7 @@ class BuildConfig:
         finetune: keys of ``tlpot finetune`` but parent, data, level, source and output.
         uncertainty: how the force field knows how sure it is.
         active: active rounds.
+        curve: errors against the number of expensive labels.
         assemble: the force field of the structures and its tests.
         trained_charges: the model reads no charges; it learns every kind of fragment with the
             charge that it always has.
@@ -201,6 +221,7 @@ class BuildConfig:
     finetune: Mapping[str, Any] = field(default_factory=dict)
     uncertainty: UncertaintySettings = field(default_factory=UncertaintySettings)
     active: ActiveSettings = field(default_factory=ActiveSettings)
+    curve: LearningCurveSettings = field(default_factory=LearningCurveSettings)
     assemble: AssembleSettings = field(default_factory=AssembleSettings)
     trained_charges: bool = False
     name: str = ""

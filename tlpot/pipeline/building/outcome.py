@@ -21,6 +21,7 @@ from tlpot.pipeline.building.dynamics import Trajectory
 from tlpot.pipeline.building.error_budget import REFERENCE, error_budget
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.labels import LABELS, Level, labels_of
+from tlpot.pipeline.building.learning_curve import LEARNING_CURVE
 from tlpot.pipeline.building.pretraining import Pretraining
 from tlpot.pipeline.building.record import write_json
 from tlpot.pipeline.building.reference_dynamics import REFERENCE as REFERENCE_RUN
@@ -36,6 +37,7 @@ from tlpot.pipeline.building.testing import (
     trajectories,
 )
 from tlpot.pipeline.building.training import MODEL
+from tlpot.pipeline.curve_record import load_curve
 from tlpot.pipeline.finetune import FinetuneConfig
 from tlpot.pipeline.force_field_report import (
     CostRow,
@@ -82,6 +84,7 @@ def report_stage(
         "fragments", "sample", "low", "pretrain", "select", "high", "finetune",
         *(name for number in range(1, len(rounds) + 1) for name in _of_round(number)), "assemble",
         *([] if mover is None else [REFERENCE_RUN]),
+        *([LEARNING_CURVE] if config.curve.sizes else []),
     )  # fmt: skip
 
     def run(work: Workplace) -> Made:
@@ -90,7 +93,7 @@ def report_stage(
         dataset = labels_of(files, config.trained_charges)
         stages = stage_errors(work, dataset, pretraining, tuning, tuned)
         motions, angles = _motions(work, config.assemble, assembly, targets, mover)
-        skipped = {"curve": "A build trains once; tlpot curve measures learning curves."}
+        skipped = {} if config.curve.sizes else {"curve": "curve.sizes is empty."}
         budgets: list[BudgetReport] = []
         if reference is None:
             skipped["budgets"] = "assemble.reference is none."
@@ -108,6 +111,7 @@ def report_stage(
             f"{pretraining.level} to {assembly.high}.",
             data=data_used(dataset),
             stages=tuple(stages),
+            curve=load_curve(work.root / LEARNING_CURVE) if config.curve.sizes else None,
             budgets=tuple(budgets),
             motions=tuple(motions),
             ramachandran=tuple(angles),

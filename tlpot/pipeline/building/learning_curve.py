@@ -1,0 +1,94 @@
+"""The stage that measures errors against the number of expensive labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tlpot.config import to_mapping
+from tlpot.errors import ConfigError
+from tlpot.pipeline.building.config import LearningCurveSettings
+from tlpot.pipeline.building.labels import LABELS
+from tlpot.pipeline.building.stage import Made, Stage, Workplace
+from tlpot.pipeline.building.training import MODEL, SPLIT
+from tlpot.pipeline.curve import run_curve
+from tlpot.pipeline.curve_config import CurveConfig, curve_config
+from tlpot.pipeline.finetune import FinetuneConfig
+from tlpot.pipeline.sources import SplitSettings
+
+LEARNING_CURVE = "curve"
+"""Name of the stage."""
+
+
+def learning_curve_config(
+    settings: LearningCurveSettings,
+    given: Mapping[str, Any],
+    tuning: FinetuneConfig,
+    n_frames: int,
+) -> CurveConfig | None:
+    """Returns the configuration of the curve; files are filled in later. None for no curve.
+
+    Args:
+        settings: what is wanted.
+        given: the section ``finetune``; its training settings are those of all points.
+        tuning: the same, complete.
+        n_frames: expensive labels before any active round, if none fails.
+
+    Raises:
+        ConfigError: an unknown strategy, or more labels than there will be.
+    """
+    if not settings.sizes:
+        return None
+    if max(settings.sizes) > n_frames:
+        raise ConfigError(
+            f"curve.sizes has {max(settings.sizes)} training labels, and there will be "
+            f"{n_frames} labels in all; lower it, or raise high.budget"
+        )
+    own = given.get("strategy", "full")
+    strategies = settings.strategies or ((own,) if own == "scratch" else (own, "scratch"))
+    training = {k: v for k, v in given.get("training", {}).items() if k != "seed"}
+    return curve_config(
+        {
+            "parents": [MODEL], "data": to_mapping(tuning.data), "level": tuning.level,
+            "strategies": list(strategies), "sizes": list(settings.sizes),
+            "seeds": settings.seeds, "output": LEARNING_CURVE, "source": tuning.source,
+            "references": tuning.references, "training": training,
+        }
+    )  # fmt: skip
+
+
+def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> Stage:
+    """Trains on nested parts of the expensive labels, tested on the frames that were held out.
+
+    Args:
+        config: of `learning_curve_config`.
+        tuned: stage with the last fine-tuning, whose split is taken.
+        rounds: stages with further labels.
+    """
+
+    def run(work: Workplace) -> Made:
+        there = [work.of("high", LABELS), *(work.of(name, LABELS) for name in rounds)]
+        own = replace(
+            config,
+            parents=(str(work.of("pretrain", MODEL)),),
+            data=replace(config.data, files=tuple(path for path in there if path.exists())),
+            split=SplitSettings(file=work.of(tuned, SPLIT)),
+            output=work.folder,
+        )
+        found = run_curve(own, device=work.device, show=work.show)
+        failed = len(found.failures)
+        return Made(outputs=("curve.json",), facts={"failed": failed})
+
+    settings = to_mapping(config)
+    for name in ("data", "output", "parents", "split"):
+        del settings[name]
+    sizes = ", ".join(map(str, config.sizes))
+    return Stage(
+        name=LEARNING_CURVE,
+        summary=f"{sizes} labels with {', '.join(c.label for c in config.contenders())}"
+        + f", {config.seeds} seeds" * (config.seeds > 1),
+        settings={"curve": settings},
+        needs=("pretrain", "high", tuned, *rounds),
+        run=run,
+    )
