@@ -1,4 +1,4 @@
-"""Periodic structures: a capped amino acid in water, and water alone in a cell that is too small."""
+"""Periodic structures: a capped amino acid in water, and water alone in a small cell."""
 
 from dataclasses import dataclass
 
@@ -67,12 +67,12 @@ def _closest(atoms: Atoms, n: int) -> float:
     return float(nearest)
 
 
-def rewrapped(atoms: Atoms, seed: int = 0) -> Atoms:
-    """Every atom moved by lattice vectors of its own, and all of them by one vector."""
+def rewrapped(atoms: Atoms, seed: int = 0, *, shift: bool = True) -> Atoms:
+    """Every atom moved by lattice vectors of its own, and all of them by any vector."""
     rng = np.random.default_rng(seed)
     moved = atoms.copy()
     images = rng.integers(-2, 3, (len(atoms), 3)) * atoms.pbc
-    moved.positions += images @ atoms.cell.array + rng.normal(size=3)
+    moved.positions += images @ atoms.cell.array + shift * rng.normal(size=3)
     return moved
 
 

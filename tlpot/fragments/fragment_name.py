@@ -16,7 +16,8 @@ def fragment_name(topology: Topology, units: Units) -> str:
     Residues are in the order of the chain, parts that are not bonded to each other are joined by
     ``+``. What is there of a residue is named as the molecule that it is with its hydrogen caps:
     alpha and carbonyl units are ACE, amino and alpha units NME, a whole backbone without its
-    side chain GLY. Other periodic images are further pieces. Other pieces are named by their units, as in ``TYR[side]``.
+    side chain GLY. Other pieces are named by their units, as in ``TYR[side]``. Each periodic image
+    has pieces of its own.
     """
     images = Images(len(topology.units))
     if images.has_others(units):

@@ -35,7 +35,9 @@ class Lattice:
             return None
         cell = graph.cell[0].detach().cpu().numpy()
         # whoever makes a graph by hand need not say which vectors are periodic: those there are
-        pbc = cell.any(axis=1) if graph.pbc is None else graph.pbc[0].cpu().numpy()
+        pbc: NDArray[np.bool_] = (cell != 0.0).max(axis=1)
+        if graph.pbc is not None:
+            pbc = graph.pbc[0].cpu().numpy()
         return cls._of(cell, pbc)
 
     @classmethod
@@ -45,12 +47,13 @@ class Lattice:
     @cached_property
     def pbc(self) -> NDArray[np.bool_]:
         """Periodic directions, [3]."""
-        return self.vectors.any(axis=1)
+        found: NDArray[np.bool_] = (self.vectors != 0.0).max(axis=1)
+        return found
 
     @cached_property
     def inverse(self) -> NDArray[np.float64]:
         """Pseudo-inverse of the vectors: ``x @ inverse`` are fractional coordinates, 0 if open."""
-        return np.linalg.pinv(self.vectors)
+        return np.linalg.pinv(self.vectors).astype(np.float64)
 
     @property
     def box(self) -> NDArray[np.float64]:
