@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
 from tlpot.fragments.contacts import after_home, close_atoms, close_images
 from tlpot.fragments.expansion import PairTerms
-from tlpot.fragments.image import Images, Shift, opposite
+from tlpot.fragments.image import Images
 from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
 
@@ -111,14 +110,7 @@ def _unit_pairs(
         pairs = np.sort(units, axis=1)
         code, where = np.unique(pairs[:, 0] * n_units + pairs[:, 1], return_inverse=True)
         return np.stack([code // n_units, code % n_units], axis=1), where
-    turn = (units[:, 0] > units[:, 1]) | ((units[:, 0] == units[:, 1]) & ~after_home(shifts))
-    keys = np.concatenate(
-        [
-            np.where(turn[:, None], units[:, ::-1], units),
-            np.where(turn[:, None], -shifts, shifts),
-        ],
-        axis=1,
-    )
+    keys = np.concatenate(_ordered(units, shifts), axis=1)
     found, where = np.unique(keys, axis=0, return_inverse=True)
     return found, where.reshape(-1)
 
@@ -127,35 +119,42 @@ def _incidence(
     terms: PairTerms, keys: NDArray[np.int64], n_units: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which unit pairs belong to which pair term, as two index arrays."""
-    images, tables = Images(n_units), _tables(keys, n_units)
-    rows, members = [], []
-    for k, (first, second) in enumerate(zip(terms.first, terms.second, strict=True)):
-        ((shift, own),) = images.split(second).items()
-        if shift in tables:
-            found = tables[shift][sorted(first), :][:, sorted(own)].data
-            rows.append(np.full(len(found), k, dtype=np.int64))
-            members.append(found.astype(np.int64) - 1)
     none = np.zeros(0, dtype=np.int64)
-    return np.concatenate([none, *rows]), np.concatenate([none, *members])
+    if not len(keys) or not len(terms):
+        return none, none
+    images = Images(n_units)
+    parts = [next(iter(images.split(second).items())) for second in terms.second]
+    first, second = [sorted(s) for s in terms.first], [sorted(s) for _, s in parts]
+    n_first, n_second = (np.array([len(s) for s in x], dtype=np.int64) for x in (first, second))
+    counts = n_first * n_second
+    term = np.repeat(np.arange(len(counts)), counts)
+    inner = np.arange(len(term)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.cumsum(n_first) - n_first, np.cumsum(n_second) - n_second
+    units = np.stack(
+        [
+            np.concatenate(first)[starts[0][term] + inner // n_second[term]],
+            np.concatenate(second)[starts[1][term] + inner % n_second[term]],
+        ],
+        axis=1,
+    )
+    shifts = np.array([shift for shift, _ in parts], dtype=np.int64)
+    known = keys[:, 2:] if keys.shape[1] == 5 else np.zeros((len(keys), 3), dtype=np.int64)
+    units, shifts = _ordered(units, shifts[term])
+    # one number for each key, ascending as the keys are
+    distinct, rank = np.unique(np.concatenate([known, shifts]), axis=0, return_inverse=True)
+    pairs = np.concatenate([keys[:, :2], units])
+    code = (pairs[:, 0] * n_units + pairs[:, 1]) * len(distinct) + rank.reshape(-1)
+    code, wanted = code[: len(keys)], code[len(keys) :]
+    place = np.searchsorted(code, wanted).clip(max=len(code) - 1)
+    found = code[place] == wanted
+    return term[found], place[found]
 
 
-def _tables(keys: NDArray[np.int64], n_units: int) -> dict[Shift, sparse.csr_array]:
-    """Returns 1 + the number of the pair of units u and v + n, [n_units, n_units], for each n."""
-    if not len(keys):
-        return {}
-    number = np.arange(1, len(keys) + 1)
-    u, v = keys[:, 0], keys[:, 1]
-    shifts = keys[:, 2:] if keys.shape[1] == 5 else np.zeros((len(keys), 3), dtype=np.int64)
-    distinct, which = np.unique(shifts, axis=0, return_inverse=True)
-    order = np.argsort(which.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(which.reshape(-1), minlength=len(distinct)))
-    entries: dict[Shift, list[NDArray[np.int64]]] = {}
-    for (x, y, z), rows in zip(distinct.tolist(), np.split(order, ends[:-1]), strict=True):
-        there = np.stack([number[rows], u[rows], v[rows]])
-        entries.setdefault((x, y, z), []).append(there)
-        entries.setdefault(opposite((x, y, z)), []).append(there[[0, 2, 1]])
-    tables = {}
-    for shift, parts in entries.items():
-        data, rows, columns = np.concatenate(parts, axis=1)
-        tables[shift] = sparse.coo_array((data, (rows, columns)), shape=(n_units, n_units)).tocsr()
-    return tables
+def _ordered(
+    units: NDArray[np.int64], shifts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Writes pairs of units, the second in another image, in the one of two ways."""
+    equal = units[:, 0] == units[:, 1]
+    turn = (units[:, 0] > units[:, 1]) | (equal & ~after_home(shifts))
+    turn = turn[:, None]
+    return np.where(turn, units[:, ::-1], units), np.where(turn, -shifts, shifts)
