@@ -191,6 +191,13 @@ def test_constant_pressure_moves_the_cell_towards_it(box, tmp_path, low):
     assert volumes[-2e4] > volumes[2e4] + 0.1
 
 
+def test_constant_pressure_without_stress_is_refused(box, tmp_path):
+    calculator = FragmentCalculator(box, MODEL, "mfcc", low=Stressless())
+    settings = MDSettings(ensemble="npt", steps=2)
+    with pytest.raises(ConfigError, match="npt needs stress"):
+        run_md(box, calculator, settings, tmp_path / "x", progress=False)
+
+
 def test_energy_is_conserved_while_molecules_cross_the_boundary(box, tmp_path):
     """All drift along, shaking; the lists of fragments change on the way."""
     rng = np.random.default_rng(0)
@@ -222,3 +229,19 @@ def test_the_command_line_lists_and_evaluates_a_box(box, tmp_path, capsys, monke
     text = capsys.readouterr().out
     assert "HOH+HOH" in text
     assert "9 atoms, 6 bonds and charge 0 count once each" in text
+    assert main(["fragment", "box.xyz", "--export", "f.xyz"]) == 0
+    dimers = [m for m in read("f.xyz", index=":") if len(m) == 6]
+    assert dimers
+    for dimer in dimers:  # each with its own image of the second molecule
+        apart = np.linalg.norm(dimer.positions[:3, None] - dimer.positions[None, 3:], axis=2)
+        assert apart.min() < 5.0
+    assert main(["fragment", "box.xyz", "--export", "f.h5"]) == 2
+    assert "no cells" in capsys.readouterr().err
+
+
+def test_an_error_budget_is_refused(box):
+    from tlpot.pipeline.assembly import measure_budget
+
+    whole, pieces = (FragmentCalculator(box, MODEL, scheme) for scheme in ("direct", "mfcc"))
+    with pytest.raises(ConfigError, match="a frame is periodic"):
+        measure_budget([box], whole=whole, fragments=pieces)
