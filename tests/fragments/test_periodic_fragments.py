@@ -16,6 +16,8 @@ from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments import FragmentForceField, build_peptide, fragment_name, perceive_topology
 from tlpot.fragments.coverage import check_coverage
 from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.image import Images
+from tlpot.fragments.inclusion import periodic_inclusion_exclusion
 from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.layer import ModelLayer
 from tlpot.fragments.nonbonded import NonbondedLayer
@@ -233,6 +235,26 @@ def test_a_list_that_lacks_an_image_is_noticed():
     short = replace(found, sets=found.sets[1:], base=found.base[1:])
     with pytest.raises(GeometryError, match="do not add up"):
         check_coverage(cutter, short)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_unit_of_a_random_periodic_family_counts_once(seed):
+    """And so does every set that a primary or an image of it contains."""
+    rng, images = np.random.default_rng(seed), Images(5)
+    family = []
+    for _ in range(4):
+        shifts = [tuple(s) for s in rng.integers(-1, 2, (rng.integers(2, 6), 3)).tolist()]
+        family.append(
+            frozenset().union(*(images.moved(frozenset({int(rng.integers(5))}), s) for s in shifts))
+        )
+    coefficients = periodic_inclusion_exclusion(family, images)
+    shifts = [(x, y, z) for x in range(-5, 6) for y in range(-5, 6) for z in range(-5, 6)]
+    everything = [(images.moved(s, n), c) for s, c in coefficients.items() for n in shifts]
+    units = {images.place(number)[0] for one in family for number in one}
+    for wanted in [*(frozenset({unit}) for unit in units), *family]:
+        assert sum(c for one, c in everything if wanted <= one) == 1
+    moved = [images.moved(one, (k, -k, 2)) for k, one in enumerate(family)]
+    assert periodic_inclusion_exclusion(moved[::-1], images) == coefficients
 
 
 def test_names_show_every_image():
