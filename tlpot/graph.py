@@ -47,6 +47,7 @@ class AtomGraph:
         spin: [n_systems], multiplicity 2S + 1.
         once: the energy will be differentiated once at most, so a model need not keep what
             second derivatives take and may bound its memory; its weights get no gradient.
+        pbc: [n_systems, 3], bool, which lattice vectors are periodic; None without a cell.
     """
 
     positions: Tensor
@@ -62,6 +63,7 @@ class AtomGraph:
     charge: Tensor
     spin: Tensor
     once: bool = False
+    pbc: Tensor | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -141,6 +143,7 @@ def join_graphs(
         atomic_numbers=torch.from_numpy(np.concatenate([s.atomic_numbers for s in systems])),
         system_idx=torch.from_numpy(np.repeat(np.arange(len(systems)), sizes)),
         cell=torch.from_numpy(np.stack([s.cell for s in systems])) if periodic else None,
+        pbc=torch.from_numpy(np.stack([s.pbc for s in systems])) if periodic else None,
         pairs=Neighbors(
             center=np.concatenate([n.center + o for n, o in zip(neighbors, offsets, strict=True)]),
             neighbor=np.concatenate(
@@ -166,6 +169,7 @@ def flat_graph(
     spin: Tensor,
     cutoff: float,
     layout: Layout = "auto",
+    pbc: Tensor | None = None,
 ) -> AtomGraph:
     """Makes a graph of structures that lie one after the other already.
 
@@ -179,6 +183,7 @@ def flat_graph(
         spin: [n_systems].
         cutoff: Å; padding lies beyond it.
         layout: see `build_graph`.
+        pbc: see `AtomGraph`.
     """
     center, neighbor = pairs.center, pairs.neighbor
     shifts = None if cell is None else pairs.shifts
@@ -204,6 +209,7 @@ def flat_graph(
         slots=slots if padded else None,
         charge=charge,
         spin=spin,
+        pbc=pbc,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from tlpot.fragments import Topology
+    from tlpot.fragments.lattice import Lattice
     from tlpot.pipeline.assembly import Cut
 
 
@@ -142,7 +143,7 @@ def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
     from tlpot.pipeline.assembly import Cut, Listing
 
     scheme = scheme_of(arguments)
-    cuts = [Cut.make(topology, scheme, frame.positions) for frame in frames]
+    cuts = [Cut.make(topology, scheme, f.positions, _lattice(f)) for f in frames]
     listing = Listing.make(arguments.scheme.lower(), cuts[0])
     if len(frames) > 1:
         print(f"{len(frames)} frames; the first is listed\n")
@@ -152,6 +153,13 @@ def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
     if arguments.export is not None:
         _export(arguments, frames, cuts)
     return listing.as_json()
+
+
+def _lattice(frame: Atoms) -> Lattice | None:
+    from tlpot.fragments.lattice import Lattice
+    from tlpot.system import System
+
+    return Lattice.of(System.from_atoms(frame))
 
 
 def _export(arguments: argparse.Namespace, frames: list[Atoms], cuts: list[Cut]) -> None:

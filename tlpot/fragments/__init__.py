@@ -13,6 +13,7 @@ from tlpot.fragments.fragment import Fragment as Fragment
 from tlpot.fragments.fragment_name import fragment_name as fragment_name
 from tlpot.fragments.fragment_pool import ProteinFrames as ProteinFrames
 from tlpot.fragments.fragment_type import FragmentTypes as FragmentTypes
+from tlpot.fragments.lattice import Lattice as Lattice
 from tlpot.fragments.peptide import build_peptide as build_peptide
 from tlpot.fragments.peptide import capped_residues as capped_residues
 from tlpot.fragments.perception import perceive_topology as perceive_topology

@@ -1,4 +1,4 @@
-"""The constant linear map from a structure to its fragments: X_frag = P X."""
+"""The constant linear map from a structure to its fragments: X_frag = P X + S cell."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Assembly:
 
     P has one entry of 1 in the row of a real atom, and 1 − g at the host and g at the atom
     that is gone in the row of a cap. Its rows sum to 1, so neither net force nor torque arise.
+    S holds the periodic images of the rows in whole numbers, so strain commutes with the map.
 
     Args:
         fragments: at least one.
@@ -32,6 +33,7 @@ class Assembly:
         gone: [n_rows], the atom that a cap replaces; the atom itself for real atoms.
         ratio: [n_rows], g; 0 for real atoms.
         is_cap: [n_rows], bool.
+        shifts: [n_rows, 3], S; None if all fragments are at home.
         charge: [n_fragments], e.
         sizes: [n_fragments].
     """
@@ -48,6 +50,11 @@ class Assembly:
         self.fragment_idx = torch.from_numpy(np.repeat(np.arange(len(fragments)), self.sizes))
         self.host, self.gone = torch.from_numpy(host), torch.from_numpy(gone)
         self.ratio, self.is_cap = torch.from_numpy(ratio), torch.from_numpy(cap)
+        self.shifts: Tensor | None = None
+        if any(f.shifts is not None for f in fragments):
+            none = np.zeros((0, 3))
+            images = [np.zeros((len(f), 3)) if f.shifts is None else f.shifts for f in fragments]
+            self.shifts = torch.from_numpy(np.concatenate([none, *images]))
         self.charge = torch.tensor([f.charge for f in fragments], dtype=torch.int64)
 
     @property
@@ -55,13 +62,21 @@ class Assembly:
         """Number of atoms in all fragments."""
         return len(self.atomic_numbers)
 
-    def positions(self, whole: Tensor) -> Tensor:
-        """Returns P X, [n_rows, 3], from X, [n_atoms, 3], Å; differentiable."""
+    def positions(self, whole: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Returns P X + S cell, [n_rows, 3], differentiable.
+
+        Args:
+            whole: X, [n_atoms, 3], Å, of whole molecules.
+            cell: [3, 3], Å; None in vacuum.
+        """
         device = whole.device
         found = whole.index_select(0, self.host.to(device))
         rows = self.is_cap.nonzero()[:, 0].to(device)
         away = whole.index_select(0, self.gone.to(device)[rows]) - found.index_select(0, rows)
-        return found.index_add(0, rows, self.ratio.to(device)[rows][:, None] * away)
+        found = found.index_add(0, rows, self.ratio.to(device)[rows][:, None] * away)
+        if self.shifts is None or cell is None:
+            return found
+        return found + self.shifts.to(device) @ cell
 
     def matrix(self) -> sparse.csr_array:
         """Returns P, [n_rows, n_atoms]."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +25,8 @@ KEPT = 4096
 class CalculatorModel:
     """Energies and forces of an ASE calculator for each structure of a graph.
 
-    The energy is shared evenly by the atoms; only whole structures have a derivative. Charge and
+    The energy is shared evenly by the atoms; only whole structures have a derivative, that by
+    the cell from the calculator's stress. Charge and
     multiplicity go into ``atoms.info`` and, for calculators that read those, into the initial
     charges and magnetic moments, whose sums they are. Results are kept, so that fragments that
     several schemes have in common cost nothing twice.
@@ -56,35 +58,50 @@ class CalculatorModel:
         self.calculator = calculator
         self.elements = tuple(range(1, len(chemical_symbols))) if elements is None else elements
         self.n_calculations = 0
-        self._kept: OrderedDict[tuple[bytes, bytes, int, int, bytes], _Result] = OrderedDict()
+        self._kept: OrderedDict[_Key, _Result] = OrderedDict()
+
+    @property
+    def has_stress(self) -> bool:
+        """Whether it may have stress; a function shows only when it is called."""
+        known = getattr(self.calculator, "implemented_properties", ("stress",))
+        return not self._is_calculator or "stress" in known
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E / n of each atom, [n_atoms], eV, float64.
 
         Raises:
             GeometryError: the calculator fails, or gives NaN.
+            ConfigError: stress is wanted and the calculator has none.
         """
         derive = graph.positions.requires_grad
+        strained = graph.cell is not None and graph.cell.requires_grad
         positions = graph.positions.detach().cpu().numpy()
         numbers = graph.atomic_numbers.cpu().numpy()
         idx = graph.system_idx.cpu().numpy()
         sizes = np.bincount(idx, minlength=graph.n_systems)
         ends = np.cumsum(sizes)
         energies, gradient = np.empty(len(idx)), np.zeros((len(idx), 3))
+        slopes = np.zeros((graph.n_systems, 3, 3))
         for k, (end, size) in enumerate(zip(ends, sizes, strict=True)):
             rows = slice(end - size, end)
             cell = None if graph.cell is None else graph.cell[k].detach().cpu().numpy()
+            pbc = False if cell is None else cell.any(axis=1)
+            if graph.pbc is not None:
+                pbc = graph.pbc[k].cpu().numpy()
             atoms = Atoms(
                 numbers=numbers[rows],
                 positions=positions[rows],
                 cell=cell,
-                pbc=cell is not None and bool(cell.any()),
+                pbc=pbc,
                 info={"charge": int(graph.charge[k]), "spin": int(graph.spin[k])},
             )
-            energy, forces = self._evaluate(atoms, derive)
+            bulk = strained and atoms.pbc.any() and atoms.cell.rank == 3
+            energy, forces, stress = self._evaluate(atoms, derive, bulk)
             energies[rows] = energy / size
             if forces is not None:
                 gradient[rows] = -forces
+            if stress is not None:
+                slopes[k] = _cell_gradient(atoms, forces, stress)
         found = torch.from_numpy(energies).to(graph.positions.device)
         if not derive:
             return found
@@ -95,9 +112,15 @@ class CalculatorModel:
             graph.system_idx,
             graph.n_systems,
         )
-        return result
+        if not strained or graph.cell is None:
+            return result
+        # adds nothing but the derivative by the cell, shared by the atoms as the energy is
+        slope = torch.from_numpy(slopes).to(found.device)
+        extra = ((graph.cell - graph.cell.detach()) * slope).sum((1, 2))
+        extra = extra / torch.from_numpy(sizes).to(found.device)
+        return result + extra.index_select(0, graph.system_idx)
 
-    def _evaluate(self, atoms: Atoms, derive: bool) -> _Result:
+    def _evaluate(self, atoms: Atoms, derive: bool, stress: bool) -> _Result:
         info = atoms.info
         key = (
             atoms.numbers.tobytes(),
@@ -105,17 +128,21 @@ class CalculatorModel:
             info["charge"],
             info["spin"],
             atoms.cell.array.tobytes(),
+            atoms.pbc.tobytes(),
         )
         kept = self._kept.get(key)
-        if kept is not None and (kept[1] is not None or not derive):
+        enough = kept is not None and not (
+            (derive and kept[1] is None) or (stress and kept[2] is None)
+        )
+        if kept is not None and enough:
             self._kept.move_to_end(key)
             return kept
-        found = self._kept[key] = self._calculate(atoms, derive)
+        found = self._kept[key] = self._calculate(atoms, derive, stress)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return found
 
-    def _calculate(self, atoms: Atoms, derive: bool) -> _Result:
+    def _calculate(self, atoms: Atoms, derive: bool, stress: bool) -> _Result:
         share = np.zeros(len(atoms))
         share[0] = 1.0
         atoms.set_initial_charges(atoms.info["charge"] * share)
@@ -129,13 +156,34 @@ class CalculatorModel:
             atoms.calc = calculator
             forces = np.array(atoms.get_forces(), dtype=np.float64) if derive else None
             energy = float(atoms.get_potential_energy())
+            tensor = np.array(atoms.get_stress(voigt=False)) if stress else None
+        except PropertyNotImplementedError as error:
+            raise ConfigError(
+                f"{type(calculator).__name__} lacks something that is wanted of {name} ({error}); "
+                "without forces there is no dynamics, without stress no constant pressure"
+            ) from error
         except Exception as error:
             raise GeometryError(
                 f"{type(calculator).__name__} fails for the fragment {name}: {error}"
             ) from error
-        if not np.isfinite(energy) or (forces is not None and not np.isfinite(forces).all()):
+        if not all(np.isfinite(x).all() for x in (energy, forces, tensor) if x is not None):
             raise GeometryError(f"{type(calculator).__name__} gives NaN for the fragment {name}")
-        return energy, forces
+        return energy, forces, tensor
 
 
-_Result = tuple[float, NDArray[np.float64] | None]
+def _cell_gradient(
+    atoms: Atoms, forces: NDArray[np.float64] | None, stress: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Returns ∂E/∂cell at fixed positions, [3, 3], of which the stress is a part.
+
+    V σ = Xᵀ ∂E/∂X + cellᵀ ∂E/∂cell, as a strain acts on both.
+    """
+    virial = atoms.get_volume() * stress
+    if forces is not None:
+        virial = virial + atoms.positions.T @ forces
+    found: NDArray[np.float64] = np.linalg.solve(atoms.cell.array.T, virial)
+    return found
+
+
+_Result = tuple[float, NDArray[np.float64] | None, NDArray[np.float64] | None]
+_Key = tuple[bytes, bytes, int, int, bytes, bytes]

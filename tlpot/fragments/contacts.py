@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import vesin
 from numpy.typing import NDArray
 from scipy import sparse
 
+from tlpot.fragments.image import HOME, Shift
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
 
 
@@ -22,6 +26,26 @@ def close_atoms(positions: NDArray[np.float64], reach: float) -> NDArray[np.int6
     return np.stack([i, j], axis=1).astype(np.int64)
 
 
+def close_images(
+    positions: NDArray[np.float64], reach: float, lattice: Lattice
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the pairs of atoms less than `reach` apart, each once, and images of the second.
+
+    Returns:
+        The atoms i <= j, [n_pairs, 2], and n of the image j + n, [n_pairs, 3].
+    """
+    finder = vesin.NeighborList(cutoff=reach, full_list=True)
+    i, j, shifts = finder.compute(
+        points=np.ascontiguousarray(positions),
+        box=lattice.box,
+        periodic=lattice.pbc.tolist(),
+        quantities="ijS",
+    )
+    shifts = shifts.astype(np.int64)
+    once = (i < j) | ((i == j) & after_home(shifts))
+    return np.stack([i, j], axis=1).astype(np.int64)[once], shifts[once]
+
+
 def unit_contacts(
     topology: Topology, positions: NDArray[np.float64], reach: float
 ) -> sparse.csr_array:
@@ -29,8 +53,12 @@ def unit_contacts(
 
     A unit is in contact with itself.
     """
+    return _contacts(topology, close_atoms(positions, reach))
+
+
+def _contacts(topology: Topology, atoms: NDArray[np.int64]) -> sparse.csr_array:
     owner, n_units = topology.unit_of, len(topology.units)
-    pairs = owner[close_atoms(positions, reach)]
+    pairs = owner[atoms]
     own = np.arange(n_units)
     rows = np.concatenate([pairs[:, 0], pairs[:, 1], own])
     columns = np.concatenate([pairs[:, 1], pairs[:, 0], own])
@@ -42,12 +70,79 @@ def set_pairs(
     sets: list[frozenset[int]], contacts: sparse.csr_array
 ) -> list[tuple[int, int, bool]]:
     """Returns the pairs a < b of sets that share a unit or touch, and whether they share one."""
-    rows = np.concatenate([np.full(len(s), k) for k, s in enumerate(sets)])
-    columns = np.concatenate([np.fromiter(sorted(s), dtype=np.int64) for s in sets])
-    ones = np.ones(len(rows), dtype=np.int64)
-    member = sparse.coo_array((ones, (rows, columns)), shape=(len(sets), contacts.shape[0])).tocsr()
+    member = _membership(sets, contacts.shape[0])
     touching = sparse.triu(member @ contacts @ member.T, k=1).tocoo()
     shared = (member @ member.T).tocsr()
     a, b = touching.coords
     common = np.asarray(shared[a, b]).ravel() > 0 if len(a) else np.zeros(0, dtype=bool)
     return sorted(zip(a.tolist(), b.tolist(), common.tolist(), strict=True))
+
+
+def touching_sets(
+    sets: list[frozenset[int]],
+    topology: Topology,
+    positions: NDArray[np.float64],
+    reach: float,
+    lattice: Lattice | None = None,
+) -> list[tuple[int, int, Shift, bool]]:
+    """Returns which sets share a unit or have atoms less than `reach` apart.
+
+    Args:
+        sets: of units at home.
+        topology: of the structure.
+        positions: [n_atoms, 3], Å, of whole molecules.
+        reach: Å.
+        lattice: None in vacuum.
+
+    Returns:
+        Each pair once: a <= b, the image of b, and whether they share a unit.
+    """
+    if lattice is None:
+        atoms, shifts = close_atoms(positions, reach), None
+    else:
+        atoms, shifts = close_images(positions, reach, lattice)
+        away = shifts.any(axis=1)
+        atoms, far, shifts = atoms[~away], atoms[away], shifts[away]
+    home = set_pairs(sets, _contacts(topology, atoms))
+    found = [(a, b, HOME, share) for a, b, share in home]
+    if shifts is not None and len(shifts):
+        found += _through_boundaries(sets, topology, far, shifts)
+    return found
+
+
+def _through_boundaries(
+    sets: list[frozenset[int]],
+    topology: Topology,
+    atoms: NDArray[np.int64],
+    shifts: NDArray[np.int64],
+) -> list[tuple[int, int, Shift, bool]]:
+    units = topology.unit_of[atoms]
+    found = np.unique(np.concatenate([units, shifts], axis=1), axis=0)
+    u, v, shifts = found[:, 0], found[:, 1], found[:, 2:]
+    # every set with the one unit meets every set with the other
+    table = _membership(sets, len(topology.units)).tocsc()
+    n_first, n_second = np.diff(table.indptr)[u], np.diff(table.indptr)[v]
+    counts = n_first * n_second
+    contact = np.repeat(np.arange(len(u)), counts)
+    inner = np.arange(len(contact)) - np.repeat(np.cumsum(counts) - counts, counts)
+    a = table.indices[table.indptr[u[contact]] + inner // n_second[contact]].astype(np.int64)
+    b = table.indices[table.indptr[v[contact]] + inner % n_second[contact]].astype(np.int64)
+    shifts = shifts[contact]
+    turn = (a > b) | ((a == b) & ~after_home(shifts))
+    a, b = np.where(turn, b, a), np.where(turn, a, b)
+    shifts = np.where(turn[:, None], -shifts, shifts)
+    pairs = np.unique(np.column_stack([a, b, shifts]), axis=0)
+    return [(i, j, (x, y, z), False) for i, j, x, y, z in pairs.tolist()]
+
+
+def _membership(sets: Sequence[frozenset[int]], n_units: int) -> sparse.csr_array:
+    rows = np.concatenate([np.full(len(s), k) for k, s in enumerate(sets)])
+    columns = np.concatenate([np.fromiter(sorted(s), dtype=np.int64) for s in sets])
+    ones = np.ones(len(rows), dtype=np.int64)
+    return sparse.coo_array((ones, (rows, columns)), shape=(len(sets), n_units)).tocsr()
+
+
+def after_home(shifts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tells which of an image and its opposite comes after home in the order of numbers."""
+    x, y, z = shifts.T
+    return (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))

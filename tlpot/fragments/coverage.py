@@ -40,10 +40,12 @@ def coverage(cutter: Cutter, expansion: Expansion) -> Coverage:
     inside = np.zeros(len(atoms), dtype=bool)
     for units, c in zip(expansion.sets, whole.tolist(), strict=True):
         fragment = cutter.cut(units)
-        inside[:] = False
-        inside[fragment.real] = True
-        atoms[fragment.real] += c
-        bonds += c * inside[topology.bonds].all(axis=1)
+        for own in cutter.images.split(units).values():
+            real = cutter.cut(own).real
+            inside[:] = False
+            inside[real] = True
+            atoms[real] += c
+            bonds += c * inside[topology.bonds].all(axis=1)
         charge += c * fragment.charge
         for key in zip(fragment.host.tolist(), fragment.gone.tolist(), strict=True):
             caps[key] = caps.get(key, 0) + c

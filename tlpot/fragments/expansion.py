@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,9 @@ class PairTerms:
         left: [n_pairs], index of a fragment.
         right: [n_pairs], index of a fragment.
         meet: [n_pairs], index of a fragment, or -1 where nothing is in common.
-        first: [n_pairs] sets of units whose distance from `second` decides the weight w.
-        second: [n_pairs].
+        first: [n_pairs] sets of units, all at home, whose distance from `second` decides the
+            weight w.
+        second: [n_pairs] sets of units, all of one periodic image.
         inner: Å; w is 1 as soon as two atoms of both are closer.
         outer: Å; w is 0 when no two atoms are closer.
     """
@@ -77,9 +78,14 @@ class Expansion:
 
 
 class Collector:
-    """Gathers terms of an expansion; each distinct set is kept once."""
+    """Gathers terms of an expansion; each distinct set is kept once.
 
-    def __init__(self) -> None:
+    Args:
+        canonical: gives the same set for all periodic images of a set.
+    """
+
+    def __init__(self, canonical: Callable[[Units], Units]) -> None:
+        self._canonical = canonical
         self._index: dict[Units, int] = {}
         self._base: list[float] = []
         self._pairs: list[tuple[float, int, int, int, int]] = []
@@ -99,7 +105,10 @@ class Collector:
         meet: Units,
         near: tuple[Units, Units] | None,
     ) -> None:
-        """Adds a pair term; with `near` None its weight is 1 wherever the atoms are."""
+        """Adds a pair term; with `near` None its weight is 1 wherever the atoms are.
+
+        The four sets are taken for any of their periodic images, those of `near` for themselves.
+        """
         if near is None:
             for units, c in ((union, sign), (left, -sign), (right, -sign), (meet, sign)):
                 self.add(units, c)
@@ -134,7 +143,7 @@ class Collector:
         return Expansion(sets=tuple(sets[i] for i in kept), base=base[kept], pairs=pairs)
 
     def _of(self, units: Units) -> int:
-        index = self._index.setdefault(units, len(self._base))
+        index = self._index.setdefault(self._canonical(units), len(self._base))
         if index == len(self._base):
             self._base.append(0.0)
         return index

@@ -15,25 +15,31 @@ from torch import Tensor
 from tlpot.energy import EnergyModel, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.calculator_model import CalculatorModel
 from tlpot.fragments.fragment_name import fragment_name
-from tlpot.fragments.layer import Layer, Pieces
+from tlpot.fragments.lattice import Lattice
+from tlpot.fragments.layer import Layer, ModelLayer, Pieces
 from tlpot.fragments.perception import perceive_topology
 from tlpot.fragments.prepared import SKIN, Partition, Prepared
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.system import NO_CELL, NO_PBC, System
+from tlpot.system import System
 
 SMALLEST_CUTOFF = 1.0
 
 
 class FragmentForceField:
-    """E = Σ c E_high(fragment) + layers, and forces that are its exact derivative.
+    """E = Σ c E_high(fragment) + layers, and forces and stress that are its exact derivatives.
 
     Fragment positions are P X with a constant sparse P, the coefficients c are smooth functions
     of X, and everything is differentiated automatically, so F = Pᵀ (c f) − E ∂c/∂X and so on.
     Sums of large terms of both signs are in double precision.
+
+    Fragments of periodic structures are molecules in vacuum, too: the bonds say which images of
+    the atoms belong together, and fragments of several molecules take those images that meet, a
+    molecule and images of itself included. Positions are P X + S cell with whole numbers S.
 
     Args:
         high: the model of all fragments.
@@ -73,7 +79,7 @@ class FragmentForceField:
         self.trained_charges = trained_charges
         self._bound = None if topology is None else Prepared(topology, self.scheme, skin=skin)
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
-        self._known: dict[bytes, list[Prepared]] = {}
+        self._known: dict[tuple[bytes, bytes], list[Prepared]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was kept of structures."""
@@ -118,12 +124,21 @@ class FragmentForceField:
         """Whether the energy can be differentiated."""
         return has_forces(self.high) and all(layer.has_forces for layer in self.layers)
 
+    @property
+    def has_stress(self) -> bool:
+        """Whether nothing is known to lack the stress of a periodic structure."""
+        whole = [layer.model for layer in self.layers if isinstance(layer, ModelLayer)]
+        if self.is_direct:
+            whole.append(self.high)
+        return not any(isinstance(m, CalculatorModel) and not m.has_stress for m in whole)
+
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64; that of a cap is its host's.
 
         Raises:
             GeometryError: broken bonds, or valences that do not close.
-            ConfigError: charged fragments and a model that cannot read charges.
+            ConfigError: charged fragments and a model that cannot read charges, or a layer that
+                is for vacuum only.
         """
         ends = torch.bincount(graph.system_idx, minlength=graph.n_systems).cumsum(0).tolist()
         found, begin = [], 0
@@ -132,7 +147,12 @@ class FragmentForceField:
             begin = end
         return torch.cat(found)
 
-    def prepared(self, numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Prepared:
+    def prepared(
+        self,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        lattice: Lattice | None = None,
+    ) -> Prepared:
         """Returns the fragments' origin for a structure, perceiving its topology if need be.
 
         Raises:
@@ -145,45 +165,50 @@ class FragmentForceField:
                     f"{len(numbers)} atoms instead of "
                     f"{len(self._bound.topology.atomic_numbers)}, or another order"
                 )
-            self._bound.check_bonds(positions)
+            self._bound.check_bonds(self._bound.whole(positions, lattice))
             return self._bound
-        known = self._known.setdefault(numbers.tobytes(), [])
+        pbc = np.zeros(3, dtype=bool) if lattice is None else lattice.pbc
+        known = self._known.setdefault((numbers.tobytes(), pbc.tobytes()), [])
         for one in known:
-            if not len(one.broken_bonds(positions)):
+            if not len(one.broken_bonds(one.whole(positions, lattice))):
                 return one
-        topology = perceive_topology(_system(numbers, positions))
-        made = Prepared(topology, self.scheme, skin=self.skin)
+        cell = np.zeros((3, 3)) if lattice is None else lattice.vectors
+        system = System(atomic_numbers=numbers, positions=positions, cell=cell, pbc=pbc)
+        made = Prepared(perceive_topology(system), self.scheme, skin=self.skin)
         known.append(made)
         return made
 
-    def partition(self, numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> Partition:
+    def partition(
+        self,
+        numbers: NDArray[np.int64],
+        positions: NDArray[np.float64],
+        lattice: Lattice | None = None,
+    ) -> Partition:
         """Returns the fragments of a structure."""
-        return self.prepared(numbers, positions).partition(positions)
+        prepared = self.prepared(numbers, positions, lattice)
+        return prepared.partition(prepared.whole(positions, lattice), lattice)
 
     def _one(self, graph: AtomGraph) -> Tensor:
         numbers = graph.atomic_numbers.cpu().numpy()
         where = graph.positions.detach().cpu().numpy()
-        if graph.cell is not None and bool(graph.cell.any()) and not self.is_direct:
-            raise GeometryError(
-                f"scheme {self.scheme.name} is for molecules in vacuum, and this structure is "
-                "periodic; use scheme='direct', or set pbc=False"
-            )
-        prepared = self.prepared(numbers, where)
+        lattice = Lattice.of_graph(graph)
+        prepared = self.prepared(numbers, where, lattice)
         topology = prepared.topology
         if int(graph.charge) != topology.charge:
             raise GeometryError(
                 f"the charge is given as {int(graph.charge)}, but hydrogen atoms and valences make "
                 f"it {topology.charge}; set atoms.info['charge'] to that, or mend the structure"
             )
-        partition = prepared.partition(where)
+        whole, cell = _whole(graph, prepared.images(where, lattice))
+        partition = prepared.partition(whole.detach().cpu().numpy(), lattice)
         batch = partition.batch
         reads_charge = self._reads_charge(self.high, batch.assembly.charge)
-        rows = batch.assembly.positions(graph.positions)
+        rows = batch.assembly.positions(whole, cell)
         pieces = Pieces(
             graph=graph,
             batch=batch,
             rows=rows,
-            coefficients=partition.coefficients(graph.positions),
+            coefficients=partition.coefficients(whole, cell),
             once=graph.once,
         )
         if self.is_direct:
@@ -234,6 +259,7 @@ def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
         system_idx=graph.system_idx[begin:end] - k,
         n_systems=1,
         cell=None if graph.cell is None else graph.cell[k : k + 1],
+        pbc=None if graph.pbc is None else graph.pbc[k : k + 1],
         center=graph.center[edges] - begin,
         neighbor=graph.neighbor[edges] - begin,
         shifts=None if graph.shifts is None else graph.shifts[edges],
@@ -243,5 +269,9 @@ def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
     )
 
 
-def _system(numbers: NDArray[np.int64], positions: NDArray[np.float64]) -> System:
-    return System(atomic_numbers=numbers, positions=positions, cell=NO_CELL, pbc=NO_PBC)
+def _whole(graph: AtomGraph, images: NDArray[np.float64] | None) -> tuple[Tensor, Tensor | None]:
+    """Returns the positions of whole molecules and the cell, differentiable."""
+    cell = None if graph.cell is None else graph.cell[0]
+    if images is None or cell is None:
+        return graph.positions, cell
+    return graph.positions + torch.from_numpy(images).to(cell.device) @ cell, cell

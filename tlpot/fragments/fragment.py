@@ -10,10 +10,12 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.fragments.caps import cap_ratio
+from tlpot.fragments.image import Images
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
 
 Units = frozenset[int]
-"""Indices of the units in a fragment."""
+"""Indices of the units in a fragment; see `Images` for those of other periodic images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class Fragment:
         host: [n_caps], index in the structure of the atom that a cap is bound to.
         gone: [n_caps], index of the atom that a cap replaces.
         ratio: [n_caps], g in r_cap = r_host + g (r_gone − r_host).
+        shifts: [n_real + n_caps, 3], the periodic image of each atom, in lattice vectors; an atom
+            may be there in several. None if all are at home.
     """
 
     units: Units
@@ -39,20 +43,26 @@ class Fragment:
     host: NDArray[np.int64]
     gone: NDArray[np.int64]
     ratio: NDArray[np.float64]
+    shifts: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.atomic_numbers)
 
-    def positions(self, whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    def positions(
+        self, whole: NDArray[np.float64], lattice: Lattice | None = None
+    ) -> NDArray[np.float64]:
         """Returns the positions of its atoms, [n, 3], from those of the structure, Å."""
         caps = whole[self.host] + self.ratio[:, None] * (whole[self.gone] - whole[self.host])
-        return np.concatenate([whole[self.real], caps])
+        found = np.concatenate([whole[self.real], caps])
+        if self.shifts is not None and lattice is not None:
+            found = found + self.shifts @ lattice.vectors
+        return found
 
-    def atoms(self, whole: NDArray[np.float64]) -> Atoms:
+    def atoms(self, whole: NDArray[np.float64], lattice: Lattice | None = None) -> Atoms:
         """Returns it as a molecule with its charge in ``info``."""
         return Atoms(
             numbers=self.atomic_numbers,
-            positions=self.positions(whole),
+            positions=self.positions(whole, lattice),
             info={"charge": self.charge, "spin": 1},
         )
 
@@ -66,6 +76,7 @@ class Cutter:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.images = Images(len(topology.units))
         self._cache: dict[Units, Fragment] = {}
         owner = topology.unit_of.tolist()
         kinds = [unit.kind for unit in topology.units]
@@ -85,7 +96,8 @@ class Cutter:
         """Returns the capped fragment of some units."""
         found = self._cache.get(units)
         if found is None:
-            found = self._cache[units] = self._cut(units)
+            own = self._cut_images if self.images.has_others(units) else self._cut
+            found = self._cache[units] = own(units)
         return found
 
     def _cut(self, units: Units) -> Fragment:
@@ -105,6 +117,26 @@ class Cutter:
             ratio=np.array([c[2] for c in caps], dtype=np.float64),
         )
 
+    def _cut_images(self, units: Units) -> Fragment:
+        """Joins what there is of each image; no bond leads from one to another."""
+        parts = {shift: self.cut(part) for shift, part in self.images.split(units).items()}
+        shifts = np.array(list(parts), dtype=np.int64)
+        pieces = list(parts.values())
+        n_real, n_caps = [len(p.real) for p in pieces], [len(p.host) for p in pieces]
+        numbers = [p.atomic_numbers[: len(p.real)] for p in pieces]
+        return Fragment(
+            units=units,
+            atomic_numbers=np.concatenate([*numbers, np.ones(sum(n_caps), dtype=np.int64)]),
+            charge=sum(p.charge for p in pieces),
+            real=np.concatenate([p.real for p in pieces]),
+            host=np.concatenate([p.host for p in pieces]),
+            gone=np.concatenate([p.gone for p in pieces]),
+            ratio=np.concatenate([p.ratio for p in pieces]),
+            shifts=np.concatenate(
+                [np.repeat(shifts, n_real, axis=0), np.repeat(shifts, n_caps, axis=0)]
+            ),
+        )
+
     def filled(self, units: Iterable[int]) -> Units:
         """Adds what is missing between caps that would face each other.
 
@@ -113,6 +145,9 @@ class Cutter:
         survives intersection.
         """
         inside = set(units)
+        if self.images.has_others(inside):
+            parts = self.images.split(inside).items()
+            return frozenset().union(*(self.images.moved(self.filled(p), s) for s, p in parts))
         while True:
             gone: dict[int, int] = {}
             for u in inside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tlpot.fragments.fragment import Units
+from tlpot.fragments.image import Images
 from tlpot.fragments.residue import Residue
 from tlpot.fragments.topology import Topology
 
@@ -15,8 +16,13 @@ def fragment_name(topology: Topology, units: Units) -> str:
     Residues are in the order of the chain, parts that are not bonded to each other are joined by
     ``+``. What is there of a residue is named as the molecule that it is with its hydrogen caps:
     alpha and carbonyl units are ACE, amino and alpha units NME, a whole backbone without its
-    side chain GLY. Other pieces are named by their units, as in ``TYR[side]``.
+    side chain GLY. Other pieces are named by their units, as in ``TYR[side]``. Each periodic image
+    has pieces of its own.
     """
+    images = Images(len(topology.units))
+    if images.has_others(units):
+        several = [fragment_name(topology, part) for part in images.split(units).values()]
+        return "+".join(sorted("+".join(several).split("+")))
     parts = []
     for chain in topology.chains:
         pieces = [(r, _piece(topology.residues[r], units)) for r in chain.residues]

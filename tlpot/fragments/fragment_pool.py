@@ -120,8 +120,9 @@ class FragmentPool:
         for number, atoms in enumerate(protein.frames):
             if atoms.pbc.any():
                 raise GeometryError(
-                    f"frame {number} of {protein.name} is periodic, and fragments are molecules in "
-                    "vacuum; set pbc=False"
+                    f"frame {number} of {protein.name} is periodic, and a file of fragments has no "
+                    "cells to put them together again; set pbc=False if molecules are whole and "
+                    "images do not matter, or write fragments as .xyz (tlpot fragment --export)"
                 )
             positions = np.asarray(atoms.positions, dtype=np.float64)
             if prepared is None or not _fits(prepared, atoms):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tlpot.fragments.fragment import Units
+from tlpot.fragments.image import Images, Shift, difference
 
 
 def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
@@ -43,5 +44,48 @@ def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
     for units in sorted(closed, key=lambda s: (-len(s), sorted(s))):
         rarest = min(units, key=lambda element: len(by_element[element]))
         above = (other for other in by_element[rarest] if units < other)
+        coefficients[units] = 1 - sum(coefficients[other] for other in above)
+    return {units: c for units, c in coefficients.items() if c}
+
+
+def periodic_inclusion_exclusion(primaries: Iterable[Units], images: Images) -> dict[Units, int]:
+    """Does the same for a family that goes on and on with all its periodic images.
+
+    Sets are compared in every way in which an image of one shares elements with the other, so
+    one set may contain another several times. Each set stands for all of its images.
+
+    Args:
+        primaries: sets of units of any image.
+        images: how these are numbered.
+
+    Returns:
+        The coefficient of each set; sets with coefficient 0 are left out.
+    """
+    closed: set[Units] = set()
+    by_unit: dict[int, list[tuple[Units, Shift]]] = {}
+
+    def add(units: Units) -> bool:
+        if not units or units in closed:
+            return False
+        closed.add(units)
+        for number in units:
+            unit, shift = images.place(number)
+            by_unit.setdefault(unit, []).append((units, shift))
+        return True
+
+    def meeting(number: int) -> set[Units]:
+        unit, shift = images.place(number)
+        return {images.moved(other, difference(shift, own)) for other, own in by_unit[unit]}
+
+    waiting = [units for one in primaries if add(units := images.canonical(one))]
+    while waiting:
+        units = waiting.pop()
+        met = {other for number in units for other in meeting(number)}
+        waiting += [common for other in met if add(common := images.canonical(units & other))]
+
+    coefficients: dict[Units, int] = {}
+    for units in sorted(closed, key=lambda s: (-len(s), sorted(s))):
+        rarest = min(units, key=lambda number: len(by_unit[images.place(number)[0]]))
+        above = (images.canonical(other) for other in meeting(rarest) if units < other)
         coefficients[units] = 1 - sum(coefficients[other] for other in above)
     return {units: c for units, c in coefficients.items() if c}

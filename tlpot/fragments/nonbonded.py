@@ -15,10 +15,18 @@ from torch import Tensor
 from tlpot.errors import ConfigError
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.block_energies import BlockEnergies
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.layer import Pieces
 
 COULOMB = _e / (4.0e-10 * np.pi * _eps0)
 """e² / (4 π ε₀) in eV Å."""
+
+VACUUM_ONLY = (
+    "point charges and Lennard-Jones terms (charges, scheme ai2bmd) are plain sums over all pairs, "
+    "for structures in vacuum; those of a periodic structure do not converge that way. Leave "
+    "charges out (scheme mfcc in place of ai2bmd) and take a low level that has periodic "
+    "electrostatics, such as low= an ASE calculator, or set pbc=False"
+)
 
 _BLOCK = 2_000_000
 """Pairs of atoms at a time."""
@@ -31,7 +39,7 @@ class NonbondedLayer:
     for capped dipeptides W is 1 for atoms in no common dipeptide, the rule of AI2BMD
     (doi:10.1038/s41586-024-08127-z). σ and ε are combined as in AMBER, (σ_a + σ_b) / 2 and
     √(ε_a ε_b). There is no cutoff: the sum over all pairs is exact and takes time ∝ n_atoms²,
-    a small part of the whole up to some ten thousand atoms.
+    a small part of the whole up to some ten thousand atoms; in vacuum only.
 
     Args:
         charges: [n_atoms], e.
@@ -83,8 +91,10 @@ class NonbondedLayer:
         """Returns half of each pair's energy on either atom, [n_atoms], eV, float64.
 
         Raises:
-            ConfigError: the structure has another number of atoms.
+            ConfigError: the structure has another number of atoms, or is periodic.
         """
+        if Lattice.of_graph(pieces.graph) is not None:
+            raise ConfigError(VACUUM_ONLY)
         positions = pieces.graph.positions
         n_atoms = len(positions)
         if n_atoms != len(self.charges):

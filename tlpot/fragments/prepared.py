@@ -13,8 +13,10 @@ from torch import Tensor
 from tlpot.errors import GeometryError
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.continuity import Continuity
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.schemes import Scheme
 from tlpot.fragments.switch import PairWeights
 from tlpot.fragments.topology import Topology
@@ -40,14 +42,19 @@ class Partition:
     batch: FragmentBatch
     weights: PairWeights | None
 
-    def coefficients(self, positions: Tensor) -> Tensor:
-        """Returns the coefficient of each fragment, [n_fragments], differentiable."""
+    def coefficients(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Returns the coefficient of each fragment, [n_fragments], differentiable.
+
+        Args:
+            positions: [n_atoms, 3], Å, of whole molecules.
+            cell: [3, 3], Å; None in vacuum.
+        """
         device = positions.device
         found = torch.from_numpy(self.expansion.base).to(device)
         terms = self.expansion.pairs
         if terms is None or self.weights is None:
             return found
-        strength = torch.from_numpy(terms.sign).to(device) * self.weights(positions)
+        strength = torch.from_numpy(terms.sign).to(device) * self.weights(positions, cell)
         some = torch.from_numpy(np.flatnonzero(terms.meet >= 0)).to(device)
         for index, part in (
             (terms.union, strength),
@@ -65,7 +72,8 @@ class Prepared:
     The list of fragments is made anew when an atom has moved by half of `skin` since it was
     made, and kept otherwise; a scheme with a hard list makes it anew for all positions. What
     the list holds beyond the reach of a smooth scheme has weight 0, so the energy depends on
-    the positions alone, but for rounding.
+    the positions alone, but for rounding. A strained cell uses up the skin, too, and atoms that
+    were moved to another image of theirs do not.
 
     Args:
         topology: of the structure.
@@ -83,12 +91,35 @@ class Prepared:
         self.n_lists = 0
         self._last: Partition | None = None
         self._where: NDArray[np.float64] | None = None
+        self._lattice: Lattice | None = None
+        self._continuity = Continuity(len(topology.atomic_numbers), topology.bonds)
 
-    def partition(self, positions: NDArray[np.float64]) -> Partition:
-        """Returns the fragments at some positions, [n_atoms, 3], Å."""
-        if self._last is None or not self._covers(positions):
+    def images(
+        self, positions: NDArray[np.float64], lattice: Lattice | None
+    ) -> NDArray[np.float64] | None:
+        """Returns n for which molecules at ``positions + n @ cell`` are whole, [n_atoms, 3].
+
+        None if they are whole as they are.
+        """
+        if lattice is None:
+            return None
+        found = self._continuity.shifts(positions, lattice)
+        return found if found.any() else None
+
+    def whole(self, positions: NDArray[np.float64], lattice: Lattice | None) -> NDArray[np.float64]:
+        """Returns positions with molecules in one piece, [n_atoms, 3], Å."""
+        found = self.images(positions, lattice)
+        return (
+            positions if found is None or lattice is None else positions + found @ lattice.vectors
+        )
+
+    def partition(
+        self, positions: NDArray[np.float64], lattice: Lattice | None = None
+    ) -> Partition:
+        """Returns the fragments at some positions, [n_atoms, 3], Å, of whole molecules."""
+        if self._last is None or not self._covers(positions, lattice):
             skin = self.skin if self.scheme.smooth else 0.0
-            expansion = self.scheme.expand(self.cutter, positions, skin=skin)
+            expansion = self.scheme.expand(self.cutter, positions, skin=skin, lattice=lattice)
             if self._last is not None and _same(self._last.expansion, expansion):
                 expansion = self._last.expansion
                 batch = self._last.batch
@@ -98,22 +129,36 @@ class Prepared:
                 batch = FragmentBatch(assembly, skin=self.pair_skin)
             weights = None
             if expansion.pairs is not None:
-                weights = PairWeights(self.topology, expansion.pairs, positions, skin)
+                weights = PairWeights(self.topology, expansion.pairs, positions, skin, lattice)
             self._last = Partition(expansion=expansion, batch=batch, weights=weights)
-            self._where = positions.copy()
+            self._where, self._lattice = positions.copy(), lattice
             self.n_lists += 1
         return self._last
 
-    def _covers(self, positions: NDArray[np.float64]) -> bool:
-        if self.scheme.reach is None:
+    def _covers(self, positions: NDArray[np.float64], lattice: Lattice | None) -> bool:
+        reach, old = self.scheme.reach, self._lattice
+        if (lattice is None) != (old is None):
+            return False
+        if reach is None:
             return True
-        assert self._where is not None
-        moved = positions - self._where
+        before, skin = self._where, self.skin if self.scheme.smooth else 0.0
+        assert before is not None
+        if lattice is not None and old is not None:
+            if not lattice.same_directions(old):
+                return False
+            if not np.array_equal(lattice.vectors, old.vectors):
+                # strain moves atoms that are far from each other most, but not their neighbours
+                deformation = old.deformation(lattice)
+                stretch = np.abs(np.linalg.svd(deformation, compute_uv=False) - 1.0).max()
+                before, skin = before @ deformation, skin - float(stretch) * (reach + skin)
+        moved = positions - before
         furthest = float(np.einsum("ij,ij->i", moved, moved).max())
-        return furthest <= (0.5 * self.skin) ** 2 if self.scheme.smooth else furthest == 0.0
+        if not self.scheme.smooth:
+            return furthest == 0.0 and skin == 0.0
+        return skin >= 0.0 and furthest <= (0.5 * skin) ** 2
 
     def broken_bonds(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Returns the bonds that are far too long, [n_broken, 2]."""
+        """Returns the bonds that are far too long, [n_broken, 2], in whole molecules."""
         bonds = self.topology.bonds
         vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
         radii = covalent_radii[self.topology.atomic_numbers]
@@ -124,7 +169,7 @@ class Prepared:
         """Checks that the structure still has the bonds that its fragments were made from.
 
         Raises:
-            GeometryError: a bond is broken; the first three are named.
+            GeometryError: a bond of a whole molecule is broken; the first three are named.
         """
         broken = self.broken_bonds(positions)
         if len(broken):

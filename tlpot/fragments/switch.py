@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 
-from tlpot.fragments.contacts import close_atoms
+from tlpot.fragments.contacts import after_home, close_atoms, close_images
 from tlpot.fragments.expansion import PairTerms
+from tlpot.fragments.image import Images
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
 
 _LEAST = 1e-60
@@ -38,6 +39,7 @@ class PairWeights:
         terms: the pair terms.
         positions: [n_atoms, 3], Å; pairs of atoms that are within ``terms.outer`` + `skin`.
         skin: Å.
+        lattice: of a periodic structure, in which molecules are whole; None in vacuum.
     """
 
     def __init__(
@@ -46,27 +48,45 @@ class PairWeights:
         terms: PairTerms,
         positions: NDArray[np.float64],
         skin: float,
+        lattice: Lattice | None = None,
     ) -> None:
         self.inner, self.outer = terms.inner, terms.outer
         n_units = len(topology.units)
-        atoms = close_atoms(positions, self.outer + skin)
-        units = np.sort(topology.unit_of[atoms], axis=1)
+        shifts: NDArray[np.int64] | None = None
+        if lattice is None:
+            atoms = close_atoms(positions, self.outer + skin)
+        else:
+            atoms, shifts = close_images(positions, self.outer + skin, lattice)
+        units = topology.unit_of[atoms]
         apart = units[:, 0] != units[:, 1]
+        if shifts is not None:
+            apart |= shifts.any(axis=1)
+            shifts = shifts[apart]
         atoms, units = atoms[apart], units[apart]
-        code, where = np.unique(units[:, 0] * n_units + units[:, 1], return_inverse=True)
+        keys, where = _unit_pairs(units, shifts, n_units)
         self._atoms = torch.from_numpy(atoms)
+        self._shifts = None
+        if shifts is not None and shifts.any():
+            self._shifts = torch.from_numpy(shifts.astype(np.float64))
         self._unit_pair = torch.from_numpy(where)
-        self._n_unit_pairs = len(code)
-        incidence = _incidence(terms, code, n_units)
+        self._n_unit_pairs = len(keys)
+        incidence = _incidence(terms, keys, n_units)
         self._term = torch.from_numpy(incidence[0])
         self._member = torch.from_numpy(incidence[1])
         self._n_terms = len(terms)
 
-    def __call__(self, positions: Tensor) -> Tensor:
-        """Returns w of each pair term, [n_pairs], float64, differentiable in `positions`."""
+    def __call__(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Returns w of each pair term, [n_pairs], float64, differentiable.
+
+        Args:
+            positions: [n_atoms, 3], Å, of whole molecules.
+            cell: [3, 3], Å; None in vacuum.
+        """
         device = positions.device
         i, j = self._atoms[:, 0].to(device), self._atoms[:, 1].to(device)
         vectors = positions.index_select(0, j) - positions.index_select(0, i)
+        if self._shifts is not None and cell is not None:
+            vectors = vectors + self._shifts.to(device) @ cell
         distance = torch.linalg.vector_norm(vectors, dim=1)
         apart = torch.log((1.0 - fade(distance, self.inner, self.outer)).clamp_min(_LEAST))
         by_units = apart.new_zeros(self._n_unit_pairs)
@@ -78,18 +98,63 @@ class PairWeights:
         return -torch.expm1(by_term)
 
 
+def _unit_pairs(
+    units: NDArray[np.int64], shifts: NDArray[np.int64] | None, n_units: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the distinct pairs of units and, for each pair given, which of these it is.
+
+    Returns:
+        [n, 2] or, with the image of the second unit, [n, 5]; and [n_pairs].
+    """
+    if shifts is None:
+        pairs = np.sort(units, axis=1)
+        code, where = np.unique(pairs[:, 0] * n_units + pairs[:, 1], return_inverse=True)
+        return np.stack([code // n_units, code % n_units], axis=1), where
+    keys = np.concatenate(_ordered(units, shifts), axis=1)
+    found, where = np.unique(keys, axis=0, return_inverse=True)
+    return found, where.reshape(-1)
+
+
 def _incidence(
-    terms: PairTerms, code: NDArray[np.int64], n_units: int
+    terms: PairTerms, keys: NDArray[np.int64], n_units: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Which unit pairs belong to which pair term, as two index arrays."""
-    place = sparse.coo_array(
-        (np.arange(1, len(code) + 1), (code // n_units, code % n_units)), shape=(n_units, n_units)
-    )
-    table = (place + place.T).tocsr()
-    rows, members = [], []
-    for k, (first, second) in enumerate(zip(terms.first, terms.second, strict=True)):
-        found = table[sorted(first), :][:, sorted(second)].data
-        rows.append(np.full(len(found), k, dtype=np.int64))
-        members.append(found.astype(np.int64) - 1)
     none = np.zeros(0, dtype=np.int64)
-    return np.concatenate([none, *rows]), np.concatenate([none, *members])
+    if not len(keys) or not len(terms):
+        return none, none
+    images = Images(n_units)
+    parts = [next(iter(images.split(second).items())) for second in terms.second]
+    first, second = [sorted(s) for s in terms.first], [sorted(s) for _, s in parts]
+    n_first, n_second = (np.array([len(s) for s in x], dtype=np.int64) for x in (first, second))
+    counts = n_first * n_second
+    term = np.repeat(np.arange(len(counts)), counts)
+    inner = np.arange(len(term)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.cumsum(n_first) - n_first, np.cumsum(n_second) - n_second
+    units = np.stack(
+        [
+            np.concatenate(first)[starts[0][term] + inner // n_second[term]],
+            np.concatenate(second)[starts[1][term] + inner % n_second[term]],
+        ],
+        axis=1,
+    )
+    shifts = np.array([shift for shift, _ in parts], dtype=np.int64)
+    known = keys[:, 2:] if keys.shape[1] == 5 else np.zeros((len(keys), 3), dtype=np.int64)
+    units, shifts = _ordered(units, shifts[term])
+    # one number for each key, ascending as the keys are
+    distinct, rank = np.unique(np.concatenate([known, shifts]), axis=0, return_inverse=True)
+    pairs = np.concatenate([keys[:, :2], units])
+    code = (pairs[:, 0] * n_units + pairs[:, 1]) * len(distinct) + rank.reshape(-1)
+    code, wanted = code[: len(keys)], code[len(keys) :]
+    place = np.searchsorted(code, wanted).clip(max=len(code) - 1)
+    found = code[place] == wanted
+    return term[found], place[found]
+
+
+def _ordered(
+    units: NDArray[np.int64], shifts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Writes pairs of units, the second in another image, in the one of two ways."""
+    equal = units[:, 0] == units[:, 1]
+    turn = (units[:, 0] > units[:, 1]) | (equal & ~after_home(shifts))
+    turn = turn[:, None]
+    return np.where(turn, units[:, ::-1], units), np.where(turn, -shifts, shifts)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.fragments.bonds import refuse_infinite
+from tlpot.fragments.lattice import Lattice
 from tlpot.system import System
 
 TOLERANCE = 1e-3
@@ -32,10 +32,12 @@ def unwrap(system: System, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
         GeometryError: a molecule is bound to its own periodic image.
     """
     positions = np.array(system.positions, dtype=np.float64)
-    if not system.pbc.any() or not len(bonds):
+    lattice = Lattice.of(system)
+    if lattice is None or not len(bonds):
         return positions
     vectors = positions[bonds[:, 1]] - positions[bonds[:, 0]]
-    return follow_bonds(system, bonds, _nearest_images(vectors, system))
+    vectors = vectors + lattice.nearest(vectors) @ lattice.vectors
+    return follow_bonds(system, bonds, vectors)
 
 
 def follow_bonds(
@@ -65,15 +67,3 @@ def follow_bonds(
     if torn.size:
         refuse_infinite(sorted({int(a) for a in bonds[torn].ravel()}), system.atomic_numbers, None)
     return positions
-
-
-def _nearest_images(vectors: NDArray[np.float64], system: System) -> NDArray[np.float64]:
-    """Returns the shortest of the images of each vector, also in a skewed cell."""
-    periodic = np.flatnonzero(system.pbc)
-    lattice = system.cell[periodic]
-    fractional = vectors @ np.linalg.pinv(lattice)
-    vectors = vectors - np.rint(fractional) @ lattice
-    shifts = np.array(list(itertools.product((0, -1, 1), repeat=len(periodic)))) @ lattice
-    images = vectors[:, None, :] + shifts[None]
-    best = np.linalg.norm(images, axis=2).round(9).argmin(axis=1)
-    return images[np.arange(len(vectors)), best]

@@ -19,7 +19,7 @@ from tlpot.fragments.calculator_model import CalculatorModel
 from tlpot.fragments.dispersion import dispersion_model
 from tlpot.fragments.force_field import FragmentForceField
 from tlpot.fragments.layer import Layer, ModelLayer
-from tlpot.fragments.nonbonded import NonbondedLayer
+from tlpot.fragments.nonbonded import VACUUM_ONLY, NonbondedLayer
 from tlpot.fragments.prepared import SKIN
 from tlpot.fragments.schemes import Scheme, choose_scheme, is_ai2bmd
 from tlpot.fragments.typed import TypedModel
@@ -33,16 +33,19 @@ Source = Model | Any
 
 
 class FragmentCalculator(Calculator):
-    """Energy and forces of a protein from its fragments.
+    """Energy, forces and stress of a protein from its fragments.
 
     E = E_low(whole) + Σ c [E_high − E_low](fragment), or Σ c E_high(fragment) without a low
     level. The bonds of `atoms`, and nothing else, decide about residues, caps and charges;
     forces are the exact derivative of the energy. Results also hold ``energies``, per atom,
     those of the caps with the atoms that they are bound to.
 
+    Periodic structures have stress. Atoms may be wrapped into the cell or not; fragments are
+    molecules in vacuum, of those periodic images that are close to each other.
+
     Args:
         atoms: the structure, with all hydrogen atoms. The calculator is for it alone, in any
-            conformation.
+            conformation and cell.
         high: the model of fragments: a file, the name of a shipped model, a potential, any
             energy model, an ASE calculator, a function from ase.Atoms to one, or a mapping from
             fragment names such as ``ACE-ALA-NME`` to any of these, with ``"*"`` for all others.
@@ -64,14 +67,16 @@ class FragmentCalculator(Calculator):
         kernels: see `TLPotCalculator`.
 
     Raises:
-        GeometryError: valences that do not close, overlapping atoms and so on; atoms are named.
-        ConfigError: no such scheme, or arguments that make no sense together.
+        GeometryError: valences that do not close, overlapping atoms, molecules that are bound to
+            their own periodic images and so on; atoms are named.
+        ConfigError: no such scheme, or arguments that make no sense together, such as charges in
+            a periodic structure.
         ModelFileError, UnknownLevelError: see `TLPotCalculator`.
         MissingExtraError: OpenMM, dftd3 or dftd4 is needed and missing.
     """
 
     name = "tlpot-fragments"
-    implemented_properties = ["energy", "free_energy", "energies", "forces"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
     def __init__(
         self,
@@ -99,6 +104,8 @@ class FragmentCalculator(Calculator):
             raise ConfigError("low_level is the level of low, which is not given")
         if parity and charges is not None:
             raise ConfigError("scheme ai2bmd has AMBER charges of its own; leave charges out")
+        if (parity or charges is not None) and atoms.pbc.any():
+            raise ConfigError(VACUUM_ONLY)
         options: dict[str, Any] = {"device": device, "dtype": dtype, "kernels": kernels}
         layers: list[Layer] = []
         if low is not None:
@@ -135,6 +142,10 @@ class FragmentCalculator(Calculator):
         self._inner = TLPotCalculator(self.force_field, device=home)
         self.device = self._inner.device
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
+        if not self.force_field.has_stress:
+            self.implemented_properties = [
+                name for name in type(self).implemented_properties if name != "stress"
+            ]
 
     @property
     def model(self) -> EnergyModel:
@@ -158,6 +169,7 @@ class FragmentCalculator(Calculator):
         Raises:
             GeometryError: broken bonds, other atoms than at the start, another charge.
             ElementRefusedError: the models do not know an element.
+            StressRefusedError: stress was asked for and there is no volume.
         """
         self.results = {}
         given = self.atoms if atoms is None else atoms

@@ -25,7 +25,8 @@ def make_dynamics(
 
     Raises:
         GeometryError: constant pressure was asked for without a fully periodic cell.
-        ConfigError: the installed ASE lacks the barostat, or it cannot hold the constraints.
+        ConfigError: the calculator has no stress, the installed ASE lacks the barostat, or it
+            cannot hold the constraints.
     """
     timestep = settings.timestep * units.fs
     if settings.ensemble == "nve":
@@ -44,6 +45,12 @@ def make_dynamics(
         raise GeometryError(
             f"npt needs a cell that is periodic in all three directions; pbc is "
             f"{atoms.pbc.tolist()}, cell {atoms.cell.array.tolist()}. Use nve or langevin"
+        )
+    known = getattr(atoms.calc, "implemented_properties", ("stress",))
+    if "stress" not in known:
+        raise ConfigError(
+            "npt needs stress, which the calculator does not give (an engine or a calculator of "
+            "the whole structure without it takes part); use nve or langevin, or another model"
         )
     if atoms.constraints:
         raise ConfigError("npt cannot hold constraints; remove them, or use nve or langevin")

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError
-from tlpot.fragments.contacts import set_pairs, unit_contacts
+from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
+from tlpot.fragments.image import Shift
 from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.windows import capped_windows
 
 
@@ -62,45 +64,54 @@ class Dimers:
         return self.outer
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`."""
         signed = inclusion_exclusion(capped_windows(cutter.topology, self.size))
         sets = list(signed)
-        found = Collector()
+        found = Collector(cutter.images.canonical)
         for units, c in signed.items():
             found.add(units, c)
-        certain = certain_pairs(cutter, sets, positions, self.inner - skin)
-        contacts = unit_contacts(cutter.topology, positions, self.outer + skin)
-        for i, j, share in set_pairs(sets, contacts):
-            a, b = sets[i], sets[j]
+        certain = certain_pairs(cutter, sets, positions, self.inner - skin, lattice)
+        near = touching_sets(sets, cutter.topology, positions, self.outer + skin, lattice)
+        for i, j, shift, share in near:
+            a, b = sets[i], cutter.images.moved(sets[j], shift)
             if a <= b or b <= a:
                 continue
             union = cutter.filled(a | b) if self.fill else a | b
             gap = union - a - b
             found.add_pair(
-                signed[a] * signed[b],
+                signed[sets[i]] * signed[sets[j]],
                 union,
                 a | gap,
                 b | gap,
                 (a & b) | gap,
-                None if share or (i, j) in certain else (a, b),
+                None if share or (i, j, shift) in certain else (a, b),
             )
         return found.expansion(self.inner, self.outer)
 
 
 def certain_pairs(
-    cutter: Cutter, sets: list[Units], positions: NDArray[np.float64], reach: float
-) -> set[tuple[int, int]]:
-    """Returns the pairs of sets with atoms less than `reach` apart.
+    cutter: Cutter,
+    sets: list[Units],
+    positions: NDArray[np.float64],
+    reach: float,
+    lattice: Lattice | None = None,
+) -> set[tuple[int, int, Shift]]:
+    """Returns the pairs of sets with atoms less than `reach` apart, and the image of the second.
 
     Their weight is 1 while atoms move by less than the skin, so that fragments that they add
     and take off cancel for good.
     """
     if reach <= 0.0:
         return set()
-    contacts = unit_contacts(cutter.topology, positions, reach)
-    return {(i, j) for i, j, _ in set_pairs(sets, contacts)}
+    near = touching_sets(sets, cutter.topology, positions, reach, lattice)
+    return {(i, j, shift) for i, j, shift, _ in near}
 
 
 def check_range(inner: float, outer: float) -> None:

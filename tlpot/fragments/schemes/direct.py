@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.lattice import Lattice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,12 @@ class Direct:
         return
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the one fragment, see `Scheme`."""
         return Expansion.fixed({frozenset(range(len(cutter.topology.units))): 1})

@@ -8,10 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.fragments.contacts import set_pairs, unit_contacts
+from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
+from tlpot.fragments.image import HOME
 from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.schemes.dimers import certain_pairs, check_range
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.windows import merged_residues, plain_windows
@@ -53,23 +55,28 @@ class GMFCC:
         return self.outer
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`."""
         topology = cutter.topology
         primaries = plain_windows(topology, 3)
-        found = Collector()
+        found = Collector(cutter.images.canonical)
         for units, c in inclusion_exclusion(primaries).items():
             found.add(units, c)
         cores = list(dict.fromkeys(_cores(topology)))
         together = {(a, b) for p in primaries for a in p for b in p}
-        certain = certain_pairs(cutter, cores, positions, self.inner - skin)
-        contacts = unit_contacts(topology, positions, self.outer + skin)
-        for i, j, share in set_pairs(cores, contacts):
-            a, b = cores[i], cores[j]
-            if share or (min(a), min(b)) in together:
+        certain = certain_pairs(cutter, cores, positions, self.inner - skin, lattice)
+        pairs = touching_sets(cores, topology, positions, self.outer + skin, lattice)
+        for i, j, shift, share in pairs:
+            a, b = cores[i], cutter.images.moved(cores[j], shift)
+            if share or (shift == HOME and (min(a), min(b)) in together):
                 continue
-            near = None if (i, j) in certain else (a, b)
+            near = None if (i, j, shift) in certain else (a, b)
             found.add_pair(1.0, a | b, a, b, frozenset(), near)
         return found.expansion(self.inner, self.outer)
 

@@ -12,6 +12,7 @@ from tlpot.errors import ConfigError
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.windows import capped_windows
 
 
@@ -45,7 +46,12 @@ class MFCC:
         return
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`."""
         return Expansion.fixed(inclusion_exclusion(capped_windows(cutter.topology, self.size)))

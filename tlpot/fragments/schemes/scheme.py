@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
+from tlpot.fragments.lattice import Lattice
 
 
 class Scheme(Protocol):
@@ -31,7 +32,12 @@ class Scheme(Protocol):
         ...
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments.
 
@@ -40,5 +46,6 @@ class Scheme(Protocol):
             positions: [n_atoms, 3], Å.
             skin: Å; pair terms that begin this much beyond the reach are listed too (their
                 weight is 0), so that the list stays good while atoms move by half of it.
+            lattice: of a periodic structure, in which molecules are whole; None in vacuum.
         """
         ...

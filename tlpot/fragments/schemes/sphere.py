@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError
-from tlpot.fragments.contacts import set_pairs, unit_contacts
+from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.inclusion import inclusion_exclusion
+from tlpot.fragments.image import opposite
+from tlpot.fragments.inclusion import inclusion_exclusion, periodic_inclusion_exclusion
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.windows import capped_windows
 
@@ -47,17 +49,25 @@ class Sphere:
         return self.radius
 
     def expand(
-        self, cutter: Cutter, positions: NDArray[np.float64], *, skin: float = 0.0
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`; the list is exact, so there is no skin."""
         windows = list(dict.fromkeys(capped_windows(cutter.topology, 1)))
         cores = [_core(cutter.topology, units) for units in windows]
-        contacts = unit_contacts(cutter.topology, positions, self.radius)
+        near = touching_sets(cores, cutter.topology, positions, self.radius, lattice)
         around = [set(units) for units in windows]
-        for i, j, _ in set_pairs(cores, contacts):
-            around[i] |= windows[j]
-            around[j] |= windows[i]
-        return Expansion.fixed(inclusion_exclusion(cutter.filled(units) for units in around))
+        for i, j, shift, _ in near:
+            around[i] |= cutter.images.moved(windows[j], shift)
+            around[j] |= cutter.images.moved(windows[i], opposite(shift))
+        filled = [cutter.filled(units) for units in around]
+        if lattice is None:
+            return Expansion.fixed(inclusion_exclusion(filled))
+        return Expansion.fixed(periodic_inclusion_exclusion(filled, cutter.images))
 
 
 def _core(topology: Topology, window: Units) -> Units:

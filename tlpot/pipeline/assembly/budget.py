@@ -106,6 +106,11 @@ def measure_budget(
         raise ConfigError("the reference of the whole structure must have scheme='direct'")
     if model is not None and model.force_field.scheme != fragments.force_field.scheme:
         raise ConfigError("the model and the reference must have the same scheme")
+    if any(frame.pbc.any() for frame in frames):
+        raise ConfigError(
+            "an error budget is for molecules in vacuum, and a frame is periodic; set pbc=False, "
+            "or compare energies and forces of FragmentCalculator yourself"
+        )
     topology, scheme = whole.topology, fragments.force_field.scheme
     found: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
     classes: list[dict[str, NDArray[np.bool_]]] = []

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from tlpot.fragments import Fragment, Topology, fragment_name
 from tlpot.fragments.coverage import check_coverage
+from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.ownership import residue_of
 from tlpot.fragments.prepared import Partition, Prepared
 from tlpot.fragments.schemes import Scheme
@@ -27,7 +28,8 @@ class Cut:
     Attributes:
         topology: of the structure.
         scheme: that lists the fragments.
-        positions: [n_atoms, 3], Å.
+        positions: [n_atoms, 3], Å, of whole molecules.
+        lattice: of a periodic structure.
         fragments: those with a coefficient other than 0.
         coefficients: [n_fragments].
     """
@@ -37,19 +39,27 @@ class Cut:
     positions: NDArray[np.float64]
     fragments: tuple[Fragment, ...]
     coefficients: NDArray[np.float64]
+    lattice: Lattice | None = None
 
     @classmethod
-    def make(cls, topology: Topology, scheme: Scheme, positions: NDArray[np.float64]) -> Cut:
+    def make(
+        cls,
+        topology: Topology,
+        scheme: Scheme,
+        positions: NDArray[np.float64],
+        lattice: Lattice | None = None,
+    ) -> Cut:
         """Cuts a structure, and checks that everything in it counts once.
 
         Raises:
             GeometryError: a bond is broken, or something does not add up.
         """
         prepared = Prepared(topology, scheme, skin=0.0)
+        positions = prepared.whole(positions, lattice)
         prepared.check_bonds(positions)
-        partition = prepared.partition(positions)
+        partition = prepared.partition(positions, lattice)
         check_coverage(prepared.cutter, partition.expansion)
-        coefficients = used_coefficients(partition, positions)
+        coefficients = used_coefficients(partition, positions, lattice)
         used = np.flatnonzero(coefficients)
         fragments = partition.batch.assembly.fragments
         return cls(
@@ -58,6 +68,7 @@ class Cut:
             positions=positions,
             fragments=tuple(fragments[k] for k in used),
             coefficients=coefficients[used],
+            lattice=lattice,
         )
 
     @cached_property
@@ -97,8 +108,12 @@ class Cut:
         return found
 
 
-def used_coefficients(partition: Partition, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+def used_coefficients(
+    partition: Partition, positions: NDArray[np.float64], lattice: Lattice | None = None
+) -> NDArray[np.float64]:
     """Returns the coefficients at some positions, [n_fragments], rounding set to 0."""
-    found: NDArray[np.float64] = partition.coefficients(torch.from_numpy(positions)).numpy().copy()
+    cell = None if lattice is None else torch.from_numpy(lattice.vectors)
+    where = torch.from_numpy(positions)
+    found: NDArray[np.float64] = partition.coefficients(where, cell).numpy().copy()
     found[np.abs(found) < _NOTHING] = 0.0
     return found

@@ -32,7 +32,7 @@ def write_fragments(cuts: Iterable[Cut], path: str | os.PathLike[str]) -> int:
 def _molecules(cut: Cut, frame: int) -> list[Atoms]:
     found = []
     for name, fragment, c in zip(cut.names, cut.fragments, cut.coefficients, strict=True):
-        atoms = fragment.atoms(cut.positions)
+        atoms = fragment.atoms(cut.positions, cut.lattice)
         atoms.info |= {"fragment": name, "coefficient": float(c), "frame": frame}
         caps = np.full(len(fragment.host), -1, dtype=np.int64)
         atoms.set_array("source", np.concatenate([fragment.real, caps]))

@@ -61,7 +61,7 @@ class Listing:
     def make(cls, name: str, cut: Cut, compared: Sequence[str] = COMPARED) -> Listing:
         """Cuts the structure with the default settings of the other schemes too."""
         others = {
-            other: Cut.make(cut.topology, choose_scheme(other), cut.positions)
+            other: Cut.make(cut.topology, choose_scheme(other), cut.positions, cut.lattice)
             for other in compared
             if other != name
         }
