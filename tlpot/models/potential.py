@@ -293,7 +293,7 @@ class LevelPotential:
             raise GeometryError(
                 f"a structure has charge {graph.charge.tolist()[:4]} and spin "
                 f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
-                "singlets only; train with model.charge_spin=true, or, if each kind of molecule has "
+                "singlets only; train with model.charge_spin=true or, if each kind of molecule has "
                 "always the same charge, with data.charges=ignore (tlpot report: --trained-charges)"
             )
         scalars, edges = potential.backbone(graph, species)
