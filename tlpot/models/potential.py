@@ -271,8 +271,8 @@ class LevelPotential(LevelView[Potential]):
             raise GeometryError(
                 f"a structure has charge {graph.charge.tolist()[:4]} and spin "
                 f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
-                "singlets only; train with model.charge_spin=true, or leave charge and spin out "
-                "of the data if they are the same everywhere"
+                "singlets only; train with model.charge_spin=true or, if each kind of molecule has "
+                "always the same charge, with data.charges=ignore (tlpot report: --trained-charges)"
             )
         scalars, edges = potential.backbone(graph, species)
         return species, scalars, edges
