@@ -7,9 +7,8 @@ sample    500 geometries of each capped residue, of its other protonation states
 peptides  snapshots of built peptides (ff14SB, GBn2, 300 K), among them some with other protonation
           states and with charged ends, and their mfcc_mbe2 fragments, labelled with GFN2-xTB, so
           that hydrogen bonds and dimers are known
-neutral   copies of the data without total charges: the network reads none, because a fragment's
-          charge follows from its atoms, and a protein's total charge means nothing to a local model
-pretrain  the network on GFN2-xTB
+pretrain  the network on GFN2-xTB; it reads no charges, because a fragment's charge follows from its
+          atoms, and a protein's total charge means nothing to a local model
 high      eight geometries of each of them in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
 finetune  both levels in one file (strategy multihead or replay, see --strategy)
 
@@ -20,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -95,21 +93,6 @@ def peptides(out: Path, options: argparse.Namespace) -> None:
           "-o", "pairs_gfn2.h5", folder=out)  # fmt: skip
 
 
-def neutral(out: Path, options: argparse.Namespace) -> None:
-    for name in ("residues", "states", "cap", "pairs_gfn2", "high"):
-        source, target = out / f"{name}.h5", out / f"{name}_neutral.h5"
-        if not source.exists():
-            continue
-        shutil.copy(source, target)
-        with h5py.File(target, "r+") as handle:
-            found: list[str] = []
-            handle.visit(found.append)
-            for path in found:
-                if path.split("/")[-1] in ("charge", "spin") and path in handle:
-                    del handle[path]
-        print(f"wrote {target}")
-
-
 def pretrain(out: Path, options: argparse.Namespace) -> None:
     config = Path(__file__).parent.parent / "configs" / "tlpot-fragments.yaml"
     resume = (out / "fragments-gfn2.run" / "checkpoint.safetensors").exists()
@@ -143,19 +126,17 @@ def _geometries(group: h5py.Group, rng: np.random.Generator) -> list[Atoms]:
 
 
 def finetune(out: Path, options: argparse.Namespace) -> None:
-    neutral(out, options)
     settings = []
     if options.strategy in ("multihead", "replay"):
-        settings = [
-            "strategy.files=[residues_neutral.h5, states_neutral.h5, pairs_gfn2_neutral.h5]"
-        ]
-    tlpot("finetune", "fragments-gfn2.safetensors", "high_neutral.h5", "--level", HIGH,
+        settings = ["strategy.files=[residues.h5, states.h5, pairs_gfn2.h5]"]
+    tlpot("finetune", "fragments-gfn2.safetensors", "high.h5", "--level", HIGH,
           "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
-          "split.by=random", "split.validation=0.1", "split.test=0.2", *settings,
+          "split.by=random", "split.validation=0.1", "split.test=0.2", "data.charges=ignore",
+          *settings,
           folder=out)  # fmt: skip
 
 
-STEPS = {f.__name__: f for f in (sample, peptides, neutral, pretrain, high, finetune)}
+STEPS = {f.__name__: f for f in (sample, peptides, pretrain, high, finetune)}
 
 
 def main() -> None:
