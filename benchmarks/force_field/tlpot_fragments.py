@@ -9,6 +9,9 @@ peptides  snapshots of built peptides (ff14SB, GBn2, 300 K), among them some wit
           that hydrogen bonds and dimers are known
 pretrain  the network on GFN2-xTB; it reads no charges, because a fragment's charge follows from its
           atoms, and a protein's total charge means nothing to a local model
+energies  the same network for six more epochs with squared errors, because Huber's loss leaves
+          energies of rare protonation states (LYN, CYM, HIP) eV away, as its gradient does not
+          grow; and for four with Huber's again, which is better for the forces
 high      eight geometries of each of them in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
 finetune  both levels in one file (strategy multihead or replay, see --strategy)
 
@@ -44,6 +47,8 @@ SEQUENCES = (
     "THR-ASH-PRO-GLH-GLY", "PHE-GLH-SER-LYN-ASH",
 )  # fmt: skip
 CHARGED_ENDS = ("GAKS", "YDAG", "VERT")
+HUBER = ("training.loss.energy=4", "training.loss.forces=10")
+SQUARES = ("training.loss.kind=mse", "training.loss.energy=100", "training.loss.forces=10")
 STATES = ("ASH", "GLH", "LYN", "CYM", "TYM", "HID", "HIP")
 
 
@@ -99,6 +104,20 @@ def pretrain(out: Path, options: argparse.Namespace) -> None:
     tlpot("train", str(config.resolve()), *(["--resume"] if resume else []), folder=out)
 
 
+def energies(out: Path, options: argparse.Namespace) -> None:
+    files = "residues.h5, states.h5, cap.h5, pairs_gfn2.h5"
+    for parent, made, epochs, loss in (
+        ("fragments-gfn2", "fragments-squares", 6, SQUARES),
+        ("fragments-squares", "fragments", 4, HUBER),
+    ):
+        tlpot("finetune", f"{parent}.safetensors", "residues.h5", "--level", LOW,
+              "--strategy", "full", "-o", f"{made}.safetensors", f"data.files=[{files}]",
+              "data.charges=ignore", "split.file=fragments-gfn2.run/split.json", *loss,
+              f"training.epochs={epochs}", "training.batch_size=16",
+              "training.learning_rate=0.003", "training.ema=0.998", "report.enabled=false",
+              folder=out)  # fmt: skip
+
+
 def high(out: Path, options: argparse.Namespace) -> None:
     if not (out / "high.xyz").exists():
         rng = np.random.default_rng(7)
@@ -129,14 +148,14 @@ def finetune(out: Path, options: argparse.Namespace) -> None:
     settings = []
     if options.strategy in ("multihead", "replay"):
         settings = ["strategy.files=[residues.h5, states.h5, pairs_gfn2.h5]"]
-    tlpot("finetune", "fragments-gfn2.safetensors", "high.h5", "--level", HIGH,
+    tlpot("finetune", "fragments.safetensors", "high.h5", "--level", HIGH,
           "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
           "split.by=random", "split.validation=0.1", "split.test=0.2", "data.charges=ignore",
           *settings,
           folder=out)  # fmt: skip
 
 
-STEPS = {f.__name__: f for f in (sample, peptides, pretrain, high, finetune)}
+STEPS = {f.__name__: f for f in (sample, peptides, pretrain, energies, high, finetune)}
 
 
 def main() -> None:
