@@ -11,7 +11,7 @@ pretrain  the network on GFN2-xTB; it reads no charges, because a fragment's cha
           atoms, and a protein's total charge means nothing to a local model
 energies  the same network for six more epochs with squared errors, because Huber's loss leaves
           energies of rare protonation states (LYN, CYM, HIP) eV away, as its gradient does not
-          grow; and for four with Huber's again, which is better for the forces
+          grow; and for four with squared errors of energies and Huber's loss for the forces
 high      eight geometries of each of them in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
 finetune  both levels in one file (strategy multihead or replay, see --strategy)
 
@@ -47,7 +47,7 @@ SEQUENCES = (
     "THR-ASH-PRO-GLH-GLY", "PHE-GLH-SER-LYN-ASH",
 )  # fmt: skip
 CHARGED_ENDS = ("GAKS", "YDAG", "VERT")
-HUBER = ("training.loss.energy=4", "training.loss.forces=10")
+WIDE = ("training.loss.energy=200", "training.loss.energy_delta=0.5", "training.loss.forces=10")
 SQUARES = ("training.loss.kind=mse", "training.loss.energy=100", "training.loss.forces=10")
 STATES = ("ASH", "GLH", "LYN", "CYM", "TYM", "HID", "HIP")
 
@@ -108,7 +108,7 @@ def energies(out: Path, options: argparse.Namespace) -> None:
     files = "residues.h5, states.h5, cap.h5, pairs_gfn2.h5"
     for parent, made, epochs, loss in (
         ("fragments-gfn2", "fragments-squares", 6, SQUARES),
-        ("fragments-squares", "fragments", 4, HUBER),
+        ("fragments-squares", "fragments", 4, WIDE),
     ):
         tlpot("finetune", f"{parent}.safetensors", "residues.h5", "--level", LOW,
               "--strategy", "full", "-o", f"{made}.safetensors", f"data.files=[{files}]",
