@@ -94,6 +94,14 @@ def test_npt_moves_the_cell_towards_the_pressure(tmp_path):
     assert not list(tmp_path.glob("molecule*")) + list(tmp_path.glob("fixed*"))
 
 
+@pytest.mark.parametrize("ensemble", ["nve", "langevin", "npt"])
+def test_a_run_starts_with_the_velocities_that_are_drawn(tmp_path, ensemble):
+    settings = MDSettings(ensemble=ensemble, steps=1, timestep=1e-3, log_every=1)
+    before, after = run(tmp_path / ensemble, settings, crystal()).samples
+    assert before.temperature > 10.0
+    assert after.temperature == pytest.approx(before.temperature, rel=0.05)
+
+
 @pytest.mark.parametrize("ensemble", ["nve", "langevin"])
 def test_the_seed_decides(tmp_path, ensemble):
     def last(seed, name):

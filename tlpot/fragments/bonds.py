@@ -197,7 +197,7 @@ def _refuse_double(
     twice[1:] = (pairs[1:] == pairs[:-1]).all(axis=1)
     own = pairs[:, 0] == pairs[:, 1]
     if (twice | own).any():
-        refuse_infinite([int(a) for a, _ in pairs[twice | own]], numbers, labels)
+        refuse_infinite(sorted({int(a) for a, _ in pairs[twice | own]}), numbers, labels)
 
 
 def refuse_infinite(

@@ -118,9 +118,9 @@ def run_md(
         )
     rng = np.random.default_rng([settings.seed, begun])
     atoms.calc = calculator
-    dynamics = make_dynamics(atoms, settings, rng)
     if not atoms.get_momenta().any():
         draw_velocities(atoms, settings, rigid, rng)
+    dynamics = make_dynamics(atoms, settings, rng)  # npt keeps the momenta that it is made with
     n_degrees = degrees_of_freedom(atoms, rigid)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     if not resume:

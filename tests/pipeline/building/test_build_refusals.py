@@ -35,6 +35,11 @@ WRONG = {
     "blind rounds": ({"uncertainty": {"method": "none"}}, "uncertainty.method"),
     "no uncertainty": ({"finetune": {"strategy": "delta"}}, "does not apply to the strategy"),
     "long curve": ({"curve": {"sizes": [5, 21]}}, "curve.sizes has 21 training labels"),
+    "curve of held-out labels": ({"curve": {"sizes": [8]}}, "finetune.split holds out 13"),
+    "untested curve": (
+        {"curve": {"sizes": [5]}, "finetune": {"split": {"validation": 10, "test": 0}}},
+        "finetune.split.test is 0",
+    ),
     "no curve": ({"curve": {"seeds": 2}}, "sizes is empty"),
     "few frames": ({"finetune": {"split": {"validation": 0.1}}}, "at least 10 validation frames"),
 }

@@ -36,14 +36,17 @@ def learning_curve_config(
         n_frames: expensive labels before any active round, if none fails.
 
     Raises:
-        ConfigError: an unknown strategy, or more labels than there will be.
+        ConfigError: an unknown strategy, more labels than there will be to train with, or none
+            to validate or test with.
     """
     if not settings.sizes:
         return None
-    if max(settings.sizes) > n_frames:
+    held = _held_out(tuning.split, n_frames)
+    if max(settings.sizes) > n_frames - held:
         raise ConfigError(
-            f"curve.sizes has {max(settings.sizes)} training labels, and there will be "
-            f"{n_frames} labels in all; lower it, or raise high.budget"
+            f"curve.sizes has {max(settings.sizes)} training labels, and there will be {n_frames} "
+            f"labels in all, of which finetune.split holds out {held}; lower it, or raise "
+            "high.budget"
         )
     own = given.get("strategy", "full")
     strategies = settings.strategies or ((own,) if own == "scratch" else (own, "scratch"))
@@ -56,6 +59,25 @@ def learning_curve_config(
             "references": tuning.references, "training": training,
         }
     )  # fmt: skip
+
+
+def _held_out(split: SplitSettings, n_frames: int) -> int:
+    """Returns how many frames are not trained on, as far as this is known before they are made.
+
+    Raises:
+        ConfigError: none is for validation, or for the test.
+    """
+    held = 0
+    for name in ("validation", "test"):
+        share = getattr(split, name)
+        if share == 0:
+            raise ConfigError(
+                f"a learning curve needs {name} frames, and finetune.split.{name} is 0; raise it, "
+                "or leave curve out"
+            )
+        if isinstance(share, float) and split.by == "random":
+            held += round(share * n_frames if share < 1 else share)
+    return held
 
 
 def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> Stage:
