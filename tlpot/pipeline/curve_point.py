@@ -19,6 +19,9 @@ from tlpot.training import CHECKPOINT
 
 FORMAT_VERSION = 1
 
+POINTS = "points"
+"""The folder of the results, whose names are hashes of all that a point depends on."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointTask:
@@ -53,7 +56,7 @@ class PointTask:
     @property
     def file(self) -> Path:
         """Where the result is."""
-        return self.folder / "points" / f"{self.key}.json"
+        return self.folder / POINTS / f"{self.key}.json"
 
     @property
     def model_file(self) -> Path | None:

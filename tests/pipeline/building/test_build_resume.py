@@ -129,6 +129,23 @@ def test_a_learning_curve_asked_for_later_is_all_that_is_made(resumed):
     assert build(given)[0] == []
 
 
+def test_a_longer_learning_curve_measures_only_the_points_that_are_new(resumed, tmp_path):
+    build(settings(resumed[0], curve={"sizes": [3, 6]}), until="curve")
+    points = resumed[0] / "curve" / "points"
+    before = {path.name: path.stat().st_mtime_ns for path in points.iterdir()}
+    log = tmp_path / "log"
+    undo = watch(log)
+    try:
+        worked, _ = build(settings(resumed[0], curve={"sizes": [3, 5, 6]}), until="curve")
+    finally:
+        undo()
+    assert worked == ["curve"]
+    after = {path.name: path.stat().st_mtime_ns for path in points.iterdir()}
+    assert (len(before), len(after)) == (4, 6)
+    assert before.items() <= after.items()
+    assert counts(log)["epoch"] == 2 * EPOCHS["finetune"]
+
+
 def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     folder = resumed[0]
     log = tmp_path / "log"

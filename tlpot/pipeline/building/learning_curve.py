@@ -14,6 +14,7 @@ from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.building.training import MODEL, SPLIT
 from tlpot.pipeline.curve import run_curve
 from tlpot.pipeline.curve_config import CurveConfig, curve_config
+from tlpot.pipeline.curve_point import POINTS
 from tlpot.pipeline.finetune import FinetuneConfig
 from tlpot.pipeline.sources import SplitSettings
 
@@ -113,4 +114,5 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
         settings={"curve": settings},
         needs=("pretrain", "high", tuned, *rounds),
         run=run,
+        kept=POINTS,
     )

@@ -85,7 +85,7 @@ def run_stages(
 def _do(now: Standing, work: Workplace) -> Record:
     assert now.origin is not None  # all stages before it are done
     if now.state != "begun":
-        _clear(work.folder)
+        _clear(work.folder, now.stage.kept)
         begin(work.folder, now.origin)
     started = time.perf_counter()
     made = now.stage.run(work)
@@ -99,8 +99,8 @@ def _do(now: Standing, work: Workplace) -> Record:
     return record
 
 
-def _clear(folder: Path) -> None:
-    """Removes what other settings have left, but for the labels."""
+def _clear(folder: Path, kept: str | None) -> None:
+    """Removes what other settings have left, but for the labels and the folder `kept`."""
     if not folder.is_dir():
         return
     # first what says that something is there, so that a kill on the way leaves no half truth
@@ -110,7 +110,7 @@ def _clear(folder: Path) -> None:
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif path.suffix != _JOURNAL:
+        elif path.suffix != _JOURNAL and (kept is None or path.parent != folder / kept):
             path.unlink()
 
 

@@ -64,6 +64,8 @@ class Stage:
         needs: names of the stages that it reads.
         run: does the work; what it writes under its folder must be whole at any moment.
         like: a stage that takes about as long, for the time left.
+        kept: a folder in its own whose files are named by all that they were made from, so that
+            those of other settings may stay.
     """
 
     name: str
@@ -72,3 +74,4 @@ class Stage:
     needs: tuple[str, ...]
     run: Callable[[Workplace], Made]
     like: str | None = None
+    kept: str | None = None
