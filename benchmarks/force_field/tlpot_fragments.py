@@ -13,7 +13,7 @@ energies  the same network for six more epochs with squared errors, because Hube
           energies of rare protonation states (LYN, CYM, HIP) eV away, as its gradient does not
           grow; and for four with squared errors of energies and Huber's loss for the forces
 high      eight geometries of each of them in turns at PBE-D3(BJ)/def2-SVP; stop it when you like
-finetune  both levels in one file (strategy multihead or replay, see --strategy)
+finetune  both levels in one file (replay by default, see --strategy)
 
 Needs the extras xtb, pyscf and prep.
 """
@@ -125,7 +125,7 @@ def high(out: Path, options: argparse.Namespace) -> None:
         for file in ("residues.h5", "states.h5"):
             with h5py.File(out / file) as handle:
                 for name, group in handle.items():
-                    chosen[name] = _geometries(group, rng)
+                    chosen[name] = _geometries(name, group, rng)
         names = sorted(chosen, key=lambda name: len(chosen[name][0]))
         frames = [chosen[name][k] for k in range(8) for name in names]
         write(out / "high.xyz", frames, format="extxyz")
@@ -133,26 +133,26 @@ def high(out: Path, options: argparse.Namespace) -> None:
           "--workers", str(options.workers), "-o", "high.h5", folder=out)  # fmt: skip
 
 
-def _geometries(group: h5py.Group, rng: np.random.Generator) -> list[Atoms]:
+def _geometries(name: str, group: h5py.Group, rng: np.random.Generator) -> list[Atoms]:
     count = len(group["coordinates"])
     charge = group["charge"][()] if "charge" in group else 0
     charge = np.broadcast_to(charge, count)
     return [
         Atoms(group["atomic_numbers"][:], group["coordinates"][k],
-              info={"charge": int(charge[k])})
+              info={"charge": int(charge[k]), "molecule": name})
         for k in rng.choice(count, 8, replace=False)
     ]  # fmt: skip
 
 
 def finetune(out: Path, options: argparse.Namespace) -> None:
     settings = []
-    if options.strategy in ("multihead", "replay"):
-        settings = ["strategy.files=[residues.h5, states.h5, pairs_gfn2.h5]"]
+    if options.strategy == "replay":
+        files = "residues.h5, states.h5, pairs_gfn2.h5"
+        settings = [f"strategy.files=[{files}]", "strategy.share=0.4"]
     tlpot("finetune", "fragments.safetensors", "high.h5", "--level", HIGH,
           "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
           "split.by=random", "split.validation=0.1", "split.test=0.2", "data.charges=ignore",
-          *settings,
-          folder=out)  # fmt: skip
+          "training.epochs=400", *WIDE, *settings, folder=out)  # fmt: skip
 
 
 STEPS = {f.__name__: f for f in (sample, peptides, pretrain, energies, high, finetune)}
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--strategy", default="multihead")
+    parser.add_argument("--strategy", default="replay")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     STEPS[options.step](options.out, options)
