@@ -148,7 +148,7 @@ def finetune(out: Path, options: argparse.Namespace) -> None:
     settings = []
     if options.strategy == "replay":
         files = "residues.h5, states.h5, pairs_gfn2.h5"
-        settings = [f"strategy.files=[{files}]", "strategy.share=0.4"]
+        settings = [f"strategy.files=[{files}]", "strategy.share=0.4", "strategy.weight=3"]
     tlpot("finetune", "fragments.safetensors", "high.h5", "--level", HIGH,
           "--strategy", options.strategy, "-o", "tlpot-fragments.safetensors",
           "split.by=random", "split.validation=0.1", "split.test=0.2", "data.charges=ignore",
