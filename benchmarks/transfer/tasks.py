@@ -46,6 +46,7 @@ from tlpot.pipeline.curve_report import analyse
 from tlpot.transfer import STRATEGY_NAMES
 
 CBS = "ccsd(t)/cbs(dt)"
+WB97X = "wb97x/6-31g*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +125,7 @@ TASKS = {
             "test": ["aziridine", "dimethylamine", "ethanol", "formic_acid", "methanol"],
         },
         parent="tlpot-tiny",
+        strategies=tuple(_joint(WB97X) if n == "multihead" else n for n in STRATEGY_NAMES),
     ),
     "T3": Task(
         level=DLPNO,

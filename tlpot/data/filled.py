@@ -50,11 +50,6 @@ class FilledDataset(DatasetView):
         self._first = replace
         self._labels = dict(zip(chosen.tolist(), labels, strict=True))
 
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of the file's content; what fills it is not part of it."""
-        return self.dataset.content_hash
-
     @cached_property
     def levels(self) -> Mapping[str, LevelInfo]:
         """Levels of theory by canonical name."""

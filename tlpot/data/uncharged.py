@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import LabelKind, LevelInfo
 from tlpot.data.frame import Frame
 from tlpot.data.view import DatasetView
 
@@ -22,24 +21,6 @@ class UnchargedDataset(DatasetView):
     Args:
         dataset: the frames.
     """
-
-    @property
-    def content_hash(self) -> str:
-        """SHA-256 of the file's content."""
-        return self.dataset.content_hash
-
-    @property
-    def levels(self) -> Mapping[str, LevelInfo]:
-        """Levels of theory by canonical name."""
-        return self.dataset.levels
-
-    def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
-        """Which frames carry a label, [n_frames].
-
-        Raises:
-            UnknownLevelError: no such level; the message lists those present.
-        """
-        return self.dataset.labelled(level, kind)
 
     def read(
         self,

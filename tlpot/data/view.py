@@ -1,18 +1,18 @@
-"""The frames of another dataset, with other labels."""
+"""Another dataset, part of which is seen differently."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset
+from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
 
 
 class DatasetView:
-    """What does not change when only labels do: part of `Dataset`.
+    """What a view does not change, which is all of `Dataset` but `read`.
 
     Args:
         dataset: the frames.
@@ -25,6 +25,16 @@ class DatasetView:
     def path(self) -> Path:
         """The file underneath."""
         return self.dataset.path
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of the content underneath."""
+        return self.dataset.content_hash
+
+    @property
+    def levels(self) -> Mapping[str, LevelInfo]:
+        """Levels of theory by canonical name."""
+        return self.dataset.levels
 
     @property
     def elements(self) -> tuple[int, ...]:
@@ -53,6 +63,10 @@ class DatasetView:
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
+        """Which frames carry a label, [n_frames]; see `Dataset.labelled`."""
+        return self.dataset.labelled(level, kind)
 
     def column(self, key: str) -> NDArray:
         """Returns an array of the file with one value for each frame; see `Dataset.column`."""
