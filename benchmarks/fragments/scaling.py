@@ -1,8 +1,9 @@
 """Time against the number of residues: python scaling.py [--model tlpot-tiny].
 
 ACE-Ala_n-NME as a helix, and helices of 12 residues packed side by side as a globule. Prints the
-time of an energy and force evaluation, split into the model and everything else, the slopes of
-log t against log n from the smallest to the largest, and that of dynamics with all lists in use.
+time of an energy and force evaluation, split into the model and everything else, atoms evaluated
+per atom, time per evaluated atom, and slopes of log t against log n: of the line through all sizes
+and between neighbouring sizes. Times are medians, after evaluations that are not counted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from ase import Atoms
 from tlpot import FragmentCalculator, load
 from tlpot.fragments import build_peptide
 from tlpot.graph import AtomGraph
+
+WARM = 3
+"""Evaluations that are not counted."""
 
 
 class Clocked:
@@ -72,7 +76,7 @@ def measure(atoms: Atoms, model, scheme: str, repeats: int) -> tuple[float, floa
     atoms.calc = calculator
     atoms.get_forces()
     rng, total, own = np.random.default_rng(0), [], []
-    for _ in range(repeats):  # small steps, as in dynamics: lists are kept and sometimes renewed
+    for _ in range(WARM + repeats):  # small steps: lists are kept or renewed
         atoms.positions += 0.01 * rng.normal(size=atoms.positions.shape)
         clocked.seconds, begun = 0.0, time.perf_counter()
         atoms.get_forces()
@@ -80,7 +84,7 @@ def measure(atoms: Atoms, model, scheme: str, repeats: int) -> tuple[float, floa
         own.append(clocked.seconds)
     partition = calculator.force_field.partition(atoms.numbers.astype(np.int64), atoms.positions)
     cost = partition.batch.assembly.n_rows / len(atoms)
-    return float(np.mean(total)), float(np.mean(own)), cost
+    return float(np.median(total[WARM:])), float(np.median(own[WARM:])), cost
 
 
 def main() -> None:
@@ -89,12 +93,13 @@ def main() -> None:
     parser.add_argument("--level", default=None)
     parser.add_argument("--schemes", default="mfcc,mfcc2,mfcc_mbe2")
     parser.add_argument("--residues", default="12,24,48,96,204")
+    parser.add_argument("--shapes", default="helix,globule")
     parser.add_argument("--repeats", type=int, default=20)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model = load(options.model).eval().requires_grad_(False).at(options.level)
     sizes = [int(n) for n in options.residues.split(",")]
-    for shape in ("helix", "globule"):
+    for shape in options.shapes.split(","):
         for scheme in options.schemes.split(","):
             times = []
             for n in sizes:
@@ -105,11 +110,14 @@ def main() -> None:
                 print(
                     f"{shape:8s} {scheme:10s} {n:4d} residues {len(atoms):5d} atoms x{cost:4.1f} "
                     f"{1e3 * total:8.1f} ms, model {1e3 * own:8.1f} ms, "
-                    f"overhead {100 * (total / own - 1):.1f} %",
+                    f"overhead {100 * (total / own - 1):.1f} %, "
+                    f"{1e6 * total / (cost * len(atoms)):.1f} µs per evaluated atom",
                     flush=True,
                 )
             slope = np.polyfit(np.log(sizes), np.log(times), 1)[0]
-            print(f"{shape:8s} {scheme:10s} slope {slope:.2f}", flush=True)
+            steps = np.diff(np.log(times)) / np.diff(np.log(sizes))
+            between = ", ".join(f"{s:.2f}" for s in steps)
+            print(f"{shape:8s} {scheme:10s} slope {slope:.2f}, between sizes {between}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
 from tlpot.training.parity import plot_parity as plot_parity
+from tlpot.training.picture import letter_panels as letter_panels
 from tlpot.training.picture import picture_path as picture_path
 from tlpot.training.picture import save_picture as save_picture
 from tlpot.training.plan import TrainingPlan as TrainingPlan

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_lowercase
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tlpot.atomic_file import atomic_file
@@ -25,6 +28,13 @@ def picture_path(path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise OutputError(f"the folder {target.parent} does not exist; create it first")
     return target
+
+
+def letter_panels(panels: Sequence[Axes]) -> None:
+    """Puts (a), (b), ... before the titles of the panels of a figure."""
+    for letter, axes in zip(ascii_lowercase, panels, strict=False):
+        axes.set_title(f"({letter}) {axes.get_title()}", fontsize=10, loc="left")
+        axes.set_title("")
 
 
 def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:

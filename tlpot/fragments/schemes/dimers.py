@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from tlpot.errors import ConfigError
 from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
-from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.image import Shift
+from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.inclusion import inclusion_exclusion
 from tlpot.fragments.lattice import Lattice
+from tlpot.fragments.schemes.fading import FadingPairs
 from tlpot.fragments.windows import capped_windows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dimers:
+class Dimers(FadingPairs):
     """Capped stretches and all pairs of them that are close: Σ s E(a) + Σ s s w ΔE(a, b).
 
     a and b run over stretches and their overlaps with the signs s of `MFCC`; ΔE(a, b) is
@@ -43,25 +43,13 @@ class Dimers:
 
     name: ClassVar[str] = "mfcc_mbe2"
     summary: ClassVar[str] = "capped stretches and their dimers (recommended)"
-    inner: float = 4.0
-    outer: float = 5.0
     size: int = 1
     fill: bool = True
 
     def __post_init__(self) -> None:
-        check_range(self.inner, self.outer)
+        super().__post_init__()
         if self.size < 1:
             raise ConfigError(f"size is {self.size} amino acids, expected 1 or more")
-
-    @property
-    def smooth(self) -> bool:
-        """Whether pairs fade in."""
-        return self.inner < self.outer
-
-    @property
-    def reach(self) -> float:
-        """The larger distance."""
-        return self.outer
 
     def expand(
         self,
@@ -77,7 +65,7 @@ class Dimers:
         found = Collector(cutter.images.canonical)
         for units, c in signed.items():
             found.add(units, c)
-        certain = certain_pairs(cutter, sets, positions, self.inner - skin, lattice)
+        certain = self.certain_pairs(cutter, sets, positions, skin, lattice)
         near = touching_sets(sets, cutter.topology, positions, self.outer + skin, lattice)
         for i, j, shift, share in near:
             a, b = sets[i], cutter.images.moved(sets[j], shift)
@@ -94,34 +82,3 @@ class Dimers:
                 None if share or (i, j, shift) in certain else (a, b),
             )
         return found.expansion(self.inner, self.outer)
-
-
-def certain_pairs(
-    cutter: Cutter,
-    sets: list[Units],
-    positions: NDArray[np.float64],
-    reach: float,
-    lattice: Lattice | None = None,
-) -> set[tuple[int, int, Shift]]:
-    """Returns the pairs of sets with atoms less than `reach` apart, and the image of the second.
-
-    Their weight is 1 while atoms move by less than the skin, so that fragments that they add
-    and take off cancel for good.
-    """
-    if reach <= 0.0:
-        return set()
-    near = touching_sets(sets, cutter.topology, positions, reach, lattice)
-    return {(i, j, shift) for i, j, shift, _ in near}
-
-
-def check_range(inner: float, outer: float) -> None:
-    """Checks the two distances of a switch.
-
-    Raises:
-        ConfigError: they are not positive, or in the wrong order.
-    """
-    if not 0.0 < inner <= outer < float("inf"):
-        raise ConfigError(
-            f"inner is {inner} Å and outer {outer} Å, expected 0 < inner <= outer; "
-            "4 and 5 suit most uses"
-        )

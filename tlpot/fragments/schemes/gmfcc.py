@@ -14,13 +14,13 @@ from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.image import HOME
 from tlpot.fragments.inclusion import inclusion_exclusion
 from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.schemes.dimers import certain_pairs, check_range
+from tlpot.fragments.schemes.fading import FadingPairs
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.windows import merged_residues, plain_windows
 
 
 @dataclass(frozen=True, kw_only=True)
-class GMFCC:
+class GMFCC(FadingPairs):
     """Stretches of three residues, and pairs of residues that are further along but close.
 
     He and Zhang, J. Chem. Phys. 2006, 124, 184703, for parity with published figures; `mfcc_mbe2`
@@ -41,19 +41,6 @@ class GMFCC:
     inner: float = 3.5
     outer: float = 4.5
 
-    def __post_init__(self) -> None:
-        check_range(self.inner, self.outer)
-
-    @property
-    def smooth(self) -> bool:
-        """Whether pairs fade in."""
-        return self.inner < self.outer
-
-    @property
-    def reach(self) -> float:
-        """The larger distance."""
-        return self.outer
-
     def expand(
         self,
         cutter: Cutter,
@@ -70,7 +57,7 @@ class GMFCC:
             found.add(units, c)
         cores = list(dict.fromkeys(_cores(topology)))
         together = {(a, b) for p in primaries for a in p for b in p}
-        certain = certain_pairs(cutter, cores, positions, self.inner - skin, lattice)
+        certain = self.certain_pairs(cutter, cores, positions, skin, lattice)
         pairs = touching_sets(cores, topology, positions, self.outer + skin, lattice)
         for i, j, shift, share in pairs:
             a, b = cores[i], cutter.images.moved(cores[j], shift)

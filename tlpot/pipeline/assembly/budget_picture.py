@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
 from tlpot.pipeline.assembly.budget_report import KCAL, BudgetReport
 from tlpot.pipeline.probes.number import short
-from tlpot.training import save_picture
+from tlpot.training import letter_panels, save_picture
 
 _COLOURS = {MODEL: "C0", SCHEME: "C1", TOTAL: "0.25"}
 
@@ -44,9 +44,7 @@ def budget_figure(report: BudgetReport) -> Figure:
     _classes(classes, report)
     _spread(spread, report)
     _energies(energies, report)
-    for letter, axes in zip("abcd", (residues, classes, spread, energies), strict=True):
-        axes.set_title(f"({letter}) {axes.get_title()}", fontsize=10, loc="left")
-        axes.set_title("")
+    letter_panels((residues, classes, spread, energies))
     return figure
 
 

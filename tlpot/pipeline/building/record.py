@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.errors import DataError
 
 RECORD, BEGUN = "stage.json", "begun.json"
@@ -152,9 +152,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     Raises:
         OutputError: it could not be written.
     """
-    with atomic_file(path) as temporary:
-        text = json.dumps(content, indent=1, ensure_ascii=False, default=float)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=float) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import atomic_file, write_text
 from tlpot.config import to_mapping
 from tlpot.interfaces import FragmentCalculator
 from tlpot.interfaces.md_settings import MDSettings
@@ -60,8 +60,7 @@ def assemble_stage(
             _copy(pretrained, work.folder / LOW)
             outputs.append(LOW)
         text = snippet(assembly, model, work.folder / LOW if two_files else model)
-        with atomic_file(work.folder / SNIPPET) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(work.folder / SNIPPET, text)
         found = {}
         for target in targets:
             runs, start = trajectories(work, settings, assembly, target)
@@ -74,8 +73,7 @@ def assemble_stage(
                     folder, assembly, target, reference, model, pretrained, name=work.root.name,
                     device=work.device,
                 )  # fmt: skip
-                with atomic_file(folder / "budget.txt") as temporary:
-                    temporary.write_text(budget.text(), encoding="utf-8")
+                write_text(folder / "budget.txt", budget.text())
                 found[target.name]["budget"] = budget.as_json()
         write_json(work.folder / TESTS, found)
         return Made(outputs=tuple(outputs), facts={"snippet": text})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +11,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from tlpot.errors import GeometryError
 from tlpot.fragments import Topology
 from tlpot.interfaces.md import energy_drift
-from tlpot.interfaces.md_dynamics import (
-    degrees_of_freedom,
-    draw_velocities,
-    make_dynamics,
-    rigid_motions,
-    temperature,
-)
 from tlpot.interfaces.md_record import Sample
 from tlpot.interfaces.md_settings import MDSettings
-from tlpot.pipeline.probes.stability import BROKEN
+from tlpot.pipeline.probes.watched import WatchedBonds, run_watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,63 +118,16 @@ def simulate(
         TLPotError: the calculator refuses the structure as it is at the start.
     """
     moving = atoms.copy()
-    moving.calc = calculator
-    rng = np.random.default_rng(settings.seed)
-    rigid = rigid_motions(moving, settings)
-    draw_velocities(moving, settings, rigid, rng)
-    n_degrees = degrees_of_freedom(moving, rigid)
-    if settings.ensemble == "nve" and settings.temperature > 0:
-        # a few atoms have a temperature by chance; every seed shall be as hard a test
-        kelvin = temperature(moving, n_degrees)
-        moving.set_momenta(moving.get_momenta() * np.sqrt(settings.temperature / kelvin))
-    bonds = topology.bonds
-    first = _lengths(moving.positions, bonds)
-    moving.get_potential_energy()  # what the calculator refuses now is no explosion
-    samples, frames, stretch, broken = [], [], 1.0, ""
-    started, n_steps = time.perf_counter(), 0
-    run = make_dynamics(moving, settings, rng).irun(settings.steps)
-    for step in range(settings.steps + 1):
-        try:
-            next(run)
-        except GeometryError as error:
-            broken = f"step {step}: {error}"
-            break
-        total = float(moving.get_total_energy())
-        if not (np.isfinite(total) and np.isfinite(moving.positions).all()):
-            broken = f"step {step}: energy or positions are not finite"
-            break
-        n_steps = step
-        ratios = _lengths(moving.positions, bonds) / first
-        worst = int(ratios.argmax()) if len(ratios) else 0
-        stretch = max(stretch, float(ratios.max(initial=1.0)))
-        if stretch > BROKEN:
-            i, j = bonds[worst]
-            pair = f"{moving.symbols[i]}{i}-{moving.symbols[j]}{j}"
-            broken = f"step {step}: bond {pair} is {stretch:.2f} times its first length"
-        if step % settings.log_every == 0 or step == settings.steps or broken:
-            potential = float(moving.get_potential_energy())
-            kelvin = temperature(moving, n_degrees)
-            samples.append(Sample(step, step * settings.timestep, total, potential, kelvin))
-            frames.append(moving.positions.copy())
-        if broken:
-            break
-        if on_step is not None and step:
-            on_step()
+    bonds = WatchedBonds.of_molecule(moving, topology.bonds)
+    run = run_watched(moving, calculator, settings, bonds, on_step=on_step)
     return Motion(
         structure=structure,
         calculator=name,
         settings=settings,
         n_atoms=len(moving),
-        samples=tuple(samples),
-        positions=np.array(frames),
-        stretch=stretch,
-        broken=broken,
-        seconds_per_step=(time.perf_counter() - started) / max(n_steps, 1),
+        samples=run.samples,
+        positions=run.positions,
+        stretch=run.stretch,
+        broken=run.broken,
+        seconds_per_step=run.seconds_per_step,
     )
-
-
-def _lengths(positions: NDArray[np.float64], bonds: NDArray[np.int64]) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.linalg.norm(
-        positions[bonds[:, 0]] - positions[bonds[:, 1]], axis=1
-    )
-    return lengths

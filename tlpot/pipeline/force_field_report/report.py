@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import make_folder, write_text
 from tlpot.config import to_mapping
 from tlpot.pipeline.assembly import BudgetReport
 from tlpot.pipeline.curve_record import Curve
@@ -109,10 +109,8 @@ def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -
     files = ReportFiles(page=Path(out_folder) / PAGE, numbers=Path(out_folder) / NUMBERS)
     page = render_page(report)
     numbers = json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    with atomic_file(files.numbers) as temporary:
-        temporary.write_text(numbers + "\n", encoding="utf-8")
-    with atomic_file(files.page) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(files.numbers, numbers + "\n")
+    write_text(files.page, page)
     return files
 
 

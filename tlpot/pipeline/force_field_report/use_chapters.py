@@ -22,7 +22,7 @@ from tlpot.pipeline.force_field_report.pictures import (
 )
 from tlpot.pipeline.force_field_report.provenance import ModelRecord, Provenance
 from tlpot.pipeline.force_field_report.ramachandran import CELL, Ramachandran
-from tlpot.pipeline.probes.stability import BROKEN
+from tlpot.pipeline.probes.watched import BROKEN
 
 
 def dynamics_chapter(motions: tuple[Motion, ...]) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tlpot.pipeline.probes.number import short
-from tlpot.training import Predictions, save_picture
+from tlpot.training import Predictions, letter_panels, save_picture
 
 if TYPE_CHECKING:
     from tlpot.pipeline.probes.report import TransferReport
@@ -48,9 +48,7 @@ def report_figure(report: TransferReport) -> Figure:
     _drift(drift, report)
     _dimers(dimers, report)
     _dynamics(dynamics, report)
-    for letter, axes in zip("abcd", (errors, drift, dimers, dynamics), strict=True):
-        axes.set_title(f"({letter}) {axes.get_title()}", fontsize=10, loc="left")
-        axes.set_title("")
+    letter_panels((errors, drift, dimers, dynamics))
     return figure
 
 

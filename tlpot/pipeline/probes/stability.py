@@ -10,34 +10,21 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from tlpot.data import Frame
 from tlpot.energy import EnergyModel
-from tlpot.errors import GeometryError
 from tlpot.interfaces.md import energy_drift
-from tlpot.interfaces.md_dynamics import (
-    degrees_of_freedom,
-    draw_velocities,
-    make_dynamics,
-    rigid_motions,
-    temperature,
-)
 from tlpot.interfaces.md_record import Sample
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.pipeline.probes.evaluation import evaluate_systems
 from tlpot.pipeline.probes.number import short
+from tlpot.pipeline.probes.watched import WatchedBonds, run_watched
 
 KELVIN = 300.0
 TIMESTEP = 0.5
 LARGEST = 60
 """Atoms of the largest molecule that is simulated."""
-_BONDED = 1.25
-"""Times the sum of the covalent radii."""
-BROKEN = 1.6
-"""Times the first length of the bond."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,67 +160,20 @@ def probe_stability(
         info=info if (system.charge, system.spin) != (0, 1) else None,
     )
     settings = MDSettings(
-        ensemble="nve", temperature=KELVIN, timestep=TIMESTEP, steps=steps, seed=seed
+        ensemble="nve",
+        temperature=KELVIN,
+        timestep=TIMESTEP,
+        steps=steps,
+        seed=seed,
+        log_every=1,
     )
-    rng = np.random.default_rng(seed)
-    rigid = rigid_motions(atoms, settings)
-    draw_velocities(atoms, settings, rigid, rng)
-    n_degrees = degrees_of_freedom(atoms, rigid)
-    # a few atoms have a temperature by chance; every seed shall be as hard a test
-    atoms.set_momenta(atoms.get_momenta() * np.sqrt(KELVIN / temperature(atoms, n_degrees)))
-    bonds = _Bonds(atoms)
-    atoms.calc = calculator
-    dynamics = make_dynamics(atoms, settings, rng).irun(steps)
-    samples: list[Sample] = []
-    broken, stretch = "", 1.0
-    atoms.get_potential_energy()  # what the calculator refuses is no explosion
-    for step in range(steps + 1):
-        try:
-            next(dynamics)
-        except GeometryError as error:
-            broken = f"step {step}: {error}"
-            break
-        potential = float(atoms.get_potential_energy())
-        total = potential + float(atoms.get_kinetic_energy())
-        if not (np.isfinite(total) and np.isfinite(atoms.positions).all()):
-            broken = f"step {step}: energy or positions are not finite"
-            break
-        samples.append(
-            Sample(step, step * TIMESTEP, total, potential, temperature(atoms, n_degrees))
-        )
-        name, ratio = bonds.longest(atoms)
-        stretch = max(stretch, ratio)
-        if ratio > BROKEN:
-            broken = f"step {step}: bond {name} is {ratio:.2f} times its first length"
-            break
+    run = run_watched(atoms, calculator, settings, WatchedBonds.near(atoms))
     return Stability(
         frame=frame.name,
         formula=atoms.get_chemical_formula(),
         n_atoms=len(atoms),
         steps=steps,
-        samples=tuple(samples),
-        stretch=stretch,
-        broken=broken,
+        samples=run.samples,
+        stretch=run.stretch,
+        broken=run.broken,
     )
-
-
-class _Bonds:
-    """Pairs that are bonded at the start, and how long they are."""
-
-    def __init__(self, atoms: Atoms) -> None:
-        radii = _BONDED * covalent_radii[atoms.numbers]
-        i, j, images, lengths = neighbor_list("ijSd", atoms, list(radii))
-        once = i <= j
-        self._i, self._j = i[once], j[once]
-        self._images, self._lengths = images[once], lengths[once]
-
-    def longest(self, atoms: Atoms) -> tuple[str, float]:
-        """Returns the bond that is stretched most, and by which factor."""
-        if not len(self._i):
-            return "", 1.0
-        positions = atoms.positions
-        vectors = positions[self._j] - positions[self._i] + self._images @ atoms.cell.array
-        ratios = np.linalg.norm(vectors, axis=1) / self._lengths
-        k = int(ratios.argmax())
-        a, b = self._i[k], self._j[k]
-        return f"{atoms.symbols[a]}{a}-{atoms.symbols[b]}{b}", float(ratios[k])
