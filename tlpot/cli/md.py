@@ -85,6 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         calculator = _assembled(arguments, atoms)
         method = f"{arguments.model} by {arguments.scheme}"
+        if arguments.low:
+            method += f" over {arguments.low}"
     velocities = "of the last frame" if arguments.resume else "drawn"
     if not arguments.resume and atoms.get_momenta().any():
         velocities = "of the structure"
