@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,6 @@ from tlpot.pipeline.building.stage import Stage
 
 State = Literal["done", "begun", "to do", "waits"]
 _SHOWN = 3
-_ABSENT = object()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,27 +82,27 @@ def _touched(folder: Path, record: Record) -> str:
 def _difference(old: Origin, new: Origin) -> str:
     words = [f"{name} changed" for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
     words += [f"{name} is no longer read" for name in old.inputs if name not in new.inputs]
-    before, after = _flat(old.settings), _flat(new.settings)
-    for name in sorted(before.keys() | after.keys()):
-        one, other = before.get(name, _ABSENT), after.get(name, _ABSENT)
-        if one != other:
-            words.append(f"{name}: {_word(one)} -> {_word(other)}")
+    words += _changes(old.settings, new.settings)
     more = [f"and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
-    return "; ".join([*words[:_SHOWN], *more])
+    return "; ".join([*words[:_SHOWN], *more]) or "another version of tlpot made it"
 
 
-def _flat(settings: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(settings, Mapping):
-        return {name: settings}
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        found |= _flat(value, f"{name}.{key}" if name else str(key))
-    return found
+def _changes(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Yields what differs; groups of settings that only one side has are one change."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            one, other = before.get(key), after.get(key)
+            yield from _changes(one, other, f"{name}.{key}" if name else str(key))
+    elif before != after:
+        yield f"{name}: {_word(before)} -> {_word(after)}"
 
 
 def _word(value: Any) -> str:
-    if value is _ABSENT:
-        return "nothing"
+    if value is None:
+        return "not set"
+    if isinstance(value, Mapping):
+        given = {key: x for key, x in value.items() if x is not None}
+        value = ", ".join(f"{key} {x}" for key, x in given.items())
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
