@@ -45,6 +45,20 @@ def test_a_page_from_a_model_a_structure_a_reference_and_data(folder, tmp_path, 
     assert "<h2>8. Provenance</h2>" in (out / "force_field.html").read_text(encoding="utf-8")
 
 
+def test_a_model_of_several_levels_moves_a_structure_at_the_level_named(folder, tmp_path):
+    energies = {}
+    for level in ("gfn2-xtb", "pbe-d3bj/def2-svp"):
+        out = tmp_path / level[:4]
+        arguments = ["report", "tlpot-fragments", "--level", level, "--structure",
+                     str(folder / "ala.xyz"), "--scheme", "mfcc", "-o", str(out), "--device",
+                     "cpu", *QUICK, "report.nve_steps=0"]  # fmt: skip
+        assert main(arguments) == 0
+        (motion,) = json.loads((out / "force_field.json").read_text())["dynamics"]
+        energies[level] = motion["total_energy_eV"][0]
+    # xtb counts valence electrons only
+    assert energies["gfn2-xtb"] > 0.5 * energies["pbe-d3bj/def2-svp"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

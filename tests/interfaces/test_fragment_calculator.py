@@ -13,6 +13,7 @@ from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.fragments import FragmentForceField, build_peptide, choose_scheme, perceive_topology
 from tlpot.fragments.nonbonded import COULOMB
 from tlpot.fragments.schemes import MFCC
+from tlpot.models import load
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
 
@@ -36,6 +37,17 @@ def test_direct_is_the_model_itself(peptide):
     peptide.calc = FragmentCalculator(peptide, MODEL)
     assert peptide.get_potential_energy() == expected[0]
     np.testing.assert_array_equal(peptide.get_forces(), expected[1])
+
+
+def test_a_level_of_a_model_is_kept():
+    atoms = build_peptide("G")
+    model = load("tlpot-fragments", device="cpu")
+    view = energy(atoms, model.at("gfn2-xtb"), "mfcc")
+    assert view == energy(atoms, model, "mfcc", level="gfn2-xtb")
+    other = next(level for level in model.levels if level != "gfn2-xtb")
+    assert view != energy(atoms, model, "mfcc", level=other)
+    both = energy(atoms, {"*": model.at("gfn2-xtb")}, "mfcc", low=model.at(other))
+    assert both == energy(atoms, model, "mfcc", level="gfn2-xtb", low=model, low_level=other)
 
 
 def test_energies_of_atoms_sum_to_the_energy_and_caps_count_with_their_hosts(peptide):
