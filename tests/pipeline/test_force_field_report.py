@@ -322,6 +322,47 @@ def test_a_molecule_that_falls_apart_is_said_to(dipeptide, tmp_path):
     assert motion.broken in text
 
 
+@pytest.mark.parametrize("pbc", [(True, True, True), (True, False, False)])
+def test_how_a_periodic_structure_is_wrapped_changes_neither_angles_nor_bonds(dipeptide, pbc):
+    inside = dipeptide[0].copy()
+    inside.set_cell([30.0] * 3)
+    inside.pbc = pbc
+    inside.center()
+    wrapped = inside.copy()
+    wrapped.positions += 15.0
+    wrapped.wrap()
+    assert np.ptp(wrapped.positions[:, 0]) > 20.0
+    settings = ExaminationSettings(nve_steps=0, langevin_steps=10, log_every=2)
+    found = [
+        examine_force_field("tlpot-tiny", {"ala": [atoms]}, assembly=Assembly(scheme="mfcc"),
+                            settings=settings, device="cpu")
+        for atoms in (inside, wrapped)
+    ]  # fmt: skip
+    one, other = (each.ramachandran[0] for each in found)
+    assert other.start == pytest.approx(one.start)
+    assert other.start == pytest.approx(np.array([[-80.0, 80.0]]), abs=0.5)
+    assert other.force_field.angles == pytest.approx(one.force_field.angles, abs=1e-2)
+    assert found[1].motions[0].stretch == pytest.approx(found[0].motions[0].stretch, abs=1e-4)
+    assert found[0].motions[0].stretch > 1.01
+
+
+def test_a_bond_through_the_boundary_is_watched(dipeptide):
+    wrapped = dipeptide[0].copy()
+    wrapped.set_cell([30.0] * 3)
+    wrapped.pbc = True
+    wrapped.center()
+    wrapped.positions += 15.0
+    wrapped.wrap()
+    topology = perceive_topology(System.from_atoms(wrapped))
+    settings = MDSettings(ensemble="nve", temperature=20_000.0, steps=200, timestep=0.5)
+    motion = simulate(wrapped, TLPotCalculator("tlpot-tiny", device="cpu"), settings,
+                      topology, structure="ala", name="tiny")  # fmt: skip
+    assert re.match(r"step \d+: bond \w+-\w+ is 1\.[67]", motion.broken)
+    lengths = np.linalg.norm(motion.positions[0][topology.bonds[:, 0]]
+                             - motion.positions[0][topology.bonds[:, 1]], axis=1)  # fmt: skip
+    assert lengths.max() < 2.0
+
+
 def test_overlaps_of_densities_are_between_none_and_all():
     rng = np.random.default_rng(0)
     first = rng.uniform(-180, 180, size=(20_000, 2, 2))

@@ -11,11 +11,13 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from tlpot.fragments import Topology
+from tlpot.fragments import Lattice, Topology
+from tlpot.fragments.continuity import Continuity
 from tlpot.interfaces.md import energy_drift
 from tlpot.interfaces.md_record import Sample
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.pipeline.probes.watched import WatchedBonds, run_watched
+from tlpot.system import System
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class Motion:
         settings: what was asked for.
         n_atoms: of the structure.
         samples: every ``log_every`` steps, the start and the last step included.
-        positions: of the samples, [n_samples, n_atoms, 3], Å.
+        positions: of the samples, [n_samples, n_atoms, 3], Å, molecules whole.
         stretch: longest bond relative to its first length.
         broken: what broke, in words; empty if nothing did.
         seconds_per_step: by the clock.
@@ -106,7 +108,7 @@ def simulate(
     """Runs dynamics until a bond breaks or the steps are done.
 
     Args:
-        atoms: the start; it is copied, and velocities are drawn.
+        atoms: the start, wrapped into its cell or not; it is copied, and velocities are drawn.
         calculator: of the forces.
         settings: of the run.
         topology: of the structure; its bonds are watched.
@@ -118,6 +120,8 @@ def simulate(
         TLPotError: the calculator refuses the structure as it is at the start.
     """
     moving = atoms.copy()
+    # dynamics never wrap atoms, so molecules that start whole have true bonds and angles to the end
+    moving.positions = _whole(atoms, topology)
     bonds = WatchedBonds.of_molecule(moving, topology.bonds)
     run = run_watched(moving, calculator, settings, bonds, on_step=on_step)
     return Motion(
@@ -131,3 +135,13 @@ def simulate(
         broken=run.broken,
         seconds_per_step=run.seconds_per_step,
     )
+
+
+def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
+    """Positions with molecules in one piece, [n_atoms, 3], Å."""
+    positions: NDArray[np.float64] = atoms.get_positions()
+    lattice = Lattice.of(System.from_atoms(atoms))
+    if lattice is not None:
+        found = Continuity(len(atoms), topology.bonds).shifts(positions, lattice)
+        positions = positions + found @ lattice.vectors
+    return positions
