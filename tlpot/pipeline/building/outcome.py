@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase.units import kB
-
 from tlpot._version import __version__
 from tlpot.config import to_mapping
-from tlpot.interfaces.md_record import Sample
-from tlpot.interfaces.md_settings import MDSettings
 from tlpot.pipeline.assembly import BudgetReport
-from tlpot.pipeline.building.config import AssembleSettings, BuildConfig
-from tlpot.pipeline.building.dynamics import Trajectory
+from tlpot.pipeline.building.config import BuildConfig
 from tlpot.pipeline.building.error_budget import REFERENCE, error_budget
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.labels import LABELS, Level, labels_of
 from tlpot.pipeline.building.learning_curve import LEARNING_CURVE
 from tlpot.pipeline.building.pretraining import Pretraining
 from tlpot.pipeline.building.record import write_json
+from tlpot.pipeline.building.recorded_motions import recorded_motions
 from tlpot.pipeline.building.reference_dynamics import REFERENCE as REFERENCE_RUN
-from tlpot.pipeline.building.reference_dynamics import reference_run, reference_settings
 from tlpot.pipeline.building.stage import Made, Workplace
 from tlpot.pipeline.building.stage import Stage as BuildStage
 from tlpot.pipeline.building.stage_errors import stage_errors, without_points
 from tlpot.pipeline.building.structures import Target
-from tlpot.pipeline.building.testing import (
-    FORCE_FIELD,
-    SNIPPET,
-    dynamics_settings,
-    trajectories,
-)
+from tlpot.pipeline.building.testing import FORCE_FIELD, SNIPPET
 from tlpot.pipeline.building.training import MODEL
 from tlpot.pipeline.curve_record import load_curve
 from tlpot.pipeline.finetune import FinetuneConfig
 from tlpot.pipeline.force_field_report import (
     CostRow,
     ForceFieldReport,
-    Motion,
     Provenance,
-    Ramachandran,
-    compare_angles,
     data_used,
     labelling_cost,
     model_chain,
@@ -92,7 +77,7 @@ def report_stage(
         files = [path for path in there if path.exists()]
         dataset = labels_of(files, config.trained_charges)
         stages = stage_errors(work, dataset, pretraining, tuning, tuned)
-        motions, angles = _motions(work, config.assemble, assembly, targets, mover)
+        motions, angles = recorded_motions(work, config.assemble, assembly, targets, mover)
         skipped = {} if config.curve.sizes else {"curve": "curve.sizes is empty."}
         budgets: list[BudgetReport] = []
         if reference is None:
@@ -147,57 +132,6 @@ def report_stage(
         settings={"name": config.name},
         needs=needs,
         run=run,
-    )
-
-
-def _motions(
-    work: Workplace,
-    settings: AssembleSettings,
-    assembly: Assembly,
-    targets: Sequence[Target],
-    mover: Level | None,
-) -> tuple[list[Motion], list[Ramachandran]]:
-    motions, angles = [], []
-    for target in targets:
-        runs, _ = trajectories(work, settings, assembly, target)
-        own: dict[str, Motion] = {}
-        for ensemble, trajectory in runs.items():
-            if trajectory.moments:
-                md = dynamics_settings(settings, ensemble)
-                own[ensemble] = _motion(work.root.name, target, trajectory, md)
-        if mover is not None:
-            trajectory = reference_run(work, settings, mover, target)
-            if trajectory.moments:
-                md = reference_settings(settings)
-                own["reference"] = _motion(mover.name, target, trajectory, md)
-        motions += list(own.values())
-        if "langevin" in own:
-            found = compare_angles(own["langevin"], own.get("reference"), target.topology)
-            angles += [found] if found is not None else []
-    return motions, angles
-
-
-def _motion(name: str, target: Target, trajectory: Trajectory, settings: MDSettings) -> Motion:
-    n_atoms = len(target.frames[0])
-    positions = np.array([moment.positions for moment in trajectory.moments])
-    i, j = target.topology.bonds.T
-    lengths = np.linalg.norm(positions[:, i] - positions[:, j], axis=2)
-    step = trajectory.interval
-    samples = tuple(
-        Sample(k * step, k * step * trajectory.timestep, moment.total, moment.potential,
-               2.0 * moment.kinetic / (3 * n_atoms * kB))
-        for k, moment in enumerate(trajectory.moments)
-    )  # fmt: skip
-    return Motion(
-        structure=target.name,
-        calculator=name,
-        settings=settings,
-        n_atoms=n_atoms,
-        samples=samples,
-        positions=positions,
-        stretch=float((lengths / lengths[0]).max(initial=1.0)),
-        broken=trajectory.ended,
-        seconds_per_step=math.nan,
     )
 
 

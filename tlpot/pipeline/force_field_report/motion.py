@@ -16,8 +16,15 @@ from tlpot.fragments.continuity import Continuity
 from tlpot.interfaces.md import energy_drift
 from tlpot.interfaces.md_record import Sample
 from tlpot.interfaces.md_settings import MDSettings
-from tlpot.pipeline.probes.watched import WatchedBonds, run_watched
+from tlpot.pipeline.probes.watched import BROKEN, WatchedBonds, run_watched
 from tlpot.system import System
+
+PROTOCOL = (
+    "Short runs from the given structures. NVE: velocity Verlet, velocities scaled to the "
+    "temperature at the start. Langevin: constant temperature. A bond that is beyond "
+    f"{BROKEN} times its first length after any step counts as broken and ends the run."
+)
+"""How `simulate` makes its runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +41,7 @@ class Motion:
         stretch: longest bond relative to its first length.
         broken: what broke, in words; empty if nothing did.
         seconds_per_step: by the clock.
+        protocol: how the run was made and watched, in words.
     """
 
     structure: str
@@ -45,6 +53,7 @@ class Motion:
     stretch: float
     broken: str
     seconds_per_step: float
+    protocol: str = PROTOCOL
 
     @property
     def picoseconds(self) -> float:

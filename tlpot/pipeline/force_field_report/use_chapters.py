@@ -22,16 +22,14 @@ from tlpot.pipeline.force_field_report.pictures import (
 )
 from tlpot.pipeline.force_field_report.provenance import ModelRecord, Provenance
 from tlpot.pipeline.force_field_report.ramachandran import CELL, Ramachandran
-from tlpot.pipeline.probes.watched import BROKEN
 
 
 def dynamics_chapter(motions: tuple[Motion, ...]) -> str:
     """Drift at constant energy, and whether the structures hold together."""
-    text = paragraph(
-        "Short runs from the given structures. NVE: velocity Verlet, velocities scaled to the "
-        "temperature at the start; the drift is the slope of a straight line through the total "
-        "energy. Langevin: constant temperature; mean and standard deviation of the temperature "
-        f"are of the second half. A bond beyond {BROKEN} times its first length counts as broken. "
+    text = "".join(paragraph(how) for how in dict.fromkeys(motion.protocol for motion in motions))
+    text += paragraph(
+        "The drift is the slope of a straight line through the total energy of the NVE run; mean "
+        "and standard deviation of the temperature are of the second half. "
         "This tells a force field that falls apart from one that does not; it proves nothing "
         "about nanoseconds."
     )
