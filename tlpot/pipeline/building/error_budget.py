@@ -44,10 +44,11 @@ def label_reference(work: Workplace, folder: Path, assembly: Assembly, target: T
     for frame in frames:
         for fragment in prepared.partition(frame.positions).batch.assembly.fragments:
             todo.append(fragment.atoms(frame.positions))
-    report = label(
-        todo, reference.spec, folder / REFERENCE, executor=work.executor,
-        in_flight=work.in_flight, threads=1, stop=work.stop, show=work.show,
-    )  # fmt: skip
+    with work.labelling():
+        report = label(
+            todo, reference.spec, folder / REFERENCE, executor=work.executor,
+            in_flight=work.in_flight, threads=1, stop=work.stop, show=work.show,
+        )  # fmt: skip
     if work.stop() and report.n_left:
         raise KeyboardInterrupt
 

@@ -65,6 +65,19 @@ class OutputFile:
         return status.st_size == self.size and OutputFile.of(path).sha256 == self.sha256
 
 
+@dataclass(kw_only=True, slots=True)
+class Spent:
+    """Time that a stage has taken so far.
+
+    Attributes:
+        seconds: by the clock.
+        label_seconds: the part of it that went into labels.
+    """
+
+    seconds: float = 0.0
+    label_seconds: float = 0.0
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
     """A finished stage.
@@ -73,13 +86,15 @@ class Record:
         origin: what it was made from.
         outputs: files by path relative to the stage's folder.
         facts: what it has to say, plain JSON.
-        seconds: by the clock, of all attempts that came to an end.
+        seconds: by the clock, of all attempts; one that was killed outright left no time.
+        label_seconds: the part of it that went into labels, which have clocks of their own.
     """
 
     origin: Origin
     outputs: Mapping[str, OutputFile]
     facts: Mapping[str, Any]
     seconds: float
+    label_seconds: float = 0.0
 
     @property
     def digest(self) -> str:
@@ -108,6 +123,7 @@ def read_record(folder: Path) -> Record | None:
             outputs={name: OutputFile(**file) for name, file in content["outputs"].items()},
             facts=content["facts"],
             seconds=content["seconds"],
+            label_seconds=content.get("label_seconds", 0.0),
         )
     except (KeyError, TypeError) as error:
         raise _damaged(folder / RECORD, error) from error
@@ -122,6 +138,7 @@ def write_record(folder: Path, record: Record) -> None:
         "outputs": {name: asdict(file) for name, file in record.outputs.items()},
         "facts": record.facts,
         "seconds": record.seconds,
+        "label_seconds": record.label_seconds,
     }
     write_json(folder / RECORD, content)
     (folder / BEGUN).unlink(missing_ok=True)
@@ -138,10 +155,30 @@ def begun(folder: Path) -> Origin | None:
         raise _damaged(folder / BEGUN, error) from error
 
 
-def begin(folder: Path, origin: Origin) -> None:
-    """Notes that an attempt begins; what was finished before in this folder is void."""
+def spent(folder: Path) -> Spent:
+    """Returns the time of the unfinished attempts in a folder; those that were killed left none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    content = _read(folder / BEGUN) or {}
+    return Spent(
+        seconds=content.get("seconds", 0.0), label_seconds=content.get("label_seconds", 0.0)
+    )
+
+
+def begin(folder: Path, origin: Origin, spent: Spent | None = None) -> None:
+    """Notes that a stage is begun; what was finished before in this folder is void.
+
+    Args:
+        folder: of the stage.
+        origin: what it is made from.
+        spent: time of the attempts so far.
+    """
     make_folder(folder)
-    content = {"settings": origin.settings, "inputs": dict(origin.inputs)}
+    content = {
+        "settings": origin.settings, "inputs": dict(origin.inputs), **asdict(spent or Spent()),
+    }  # fmt: skip
     write_json(folder / BEGUN, content)
     (folder / RECORD).unlink(missing_ok=True)
 

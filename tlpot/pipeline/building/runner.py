@@ -17,7 +17,9 @@ from tlpot.pipeline.building.record import (
     RECORD,
     OutputFile,
     Record,
+    Spent,
     begin,
+    spent,
     write_record,
 )
 from tlpot.pipeline.building.stage import Stage, Workplace
@@ -74,6 +76,7 @@ def run_stages(
                     stop=stop,
                     device=device,
                     show=show,
+                    spent=Spent() if now.state != "begun" else spent(root / stage.name),
                 )
                 records[stage.name] = _do(now, work)
             else:
@@ -88,12 +91,19 @@ def _do(now: Standing, work: Workplace) -> Record:
         _clear(work.folder, now.stage.kept)
         begin(work.folder, now.origin)
     started = time.perf_counter()
-    made = now.stage.run(work)
+    try:
+        made = now.stage.run(work)
+    except BaseException:
+        work.spent.seconds += time.perf_counter() - started
+        begin(work.folder, now.origin, work.spent)
+        raise
+    work.spent.seconds += time.perf_counter() - started
     record = Record(
         origin=now.origin,
         outputs={name: OutputFile.of(work.folder / name) for name in made.outputs},
         facts=made.facts,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(work.spent.seconds, 3),
+        label_seconds=round(work.spent.label_seconds, 3),
     )
     write_record(work.folder, record)
     return record

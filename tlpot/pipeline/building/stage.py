@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlpot.pipeline.building.record import Record
+from tlpot.pipeline.building.record import Record, Spent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,7 @@ class Workplace:
         stop: whether the user has asked to stop.
         device: of models.
         show: whether to show progress bars.
+        spent: time that the stage has taken in earlier attempts.
     """
 
     root: Path
@@ -47,6 +50,16 @@ class Workplace:
     stop: Callable[[], bool] = lambda: False
     device: str | None = None
     show: bool = True
+    spent: Spent = field(default_factory=Spent)
+
+    @contextmanager
+    def labelling(self) -> Iterator[None]:
+        """Books what is done inside as the time of labels, which a table counts as such."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent.label_seconds += time.perf_counter() - started
 
     def of(self, stage: str, name: str) -> Path:
         """Returns a file of another stage."""

@@ -125,7 +125,7 @@ def cost_chapter(rows: tuple[CostRow, ...]) -> str:
     cells.append(("total", "", "", "", duration(total), ""))
     return paragraph(
         "Time by the clocks of the workers, added up; several workers at once take less time by "
-        "the clock on the wall."
+        "the clock on the wall. What is called wall time is by that clock instead."
     ) + table(
         [
             ("work", ""), ("level", ""), ("number", ""), ("median", "of one"), ("total", "clock"),
