@@ -94,6 +94,16 @@ class FragmentForceField:
         self._bound = None if topology is None else Prepared(topology, self.scheme, skin=self.skin)
         self._typed, self._known = WeakKeyDictionary(), {}
 
+    def forget(self) -> None:
+        """Forgets what was kept of structures, so that lists of fragments and pairs start anew.
+
+        They go on from one evaluation to the next, and with them the order of sums. What follows
+        now is the same to the last bit, whatever came before.
+        """
+        self._known.clear()
+        if self._bound is not None:
+            self._bound = Prepared(self._bound.topology, self.scheme, skin=self.skin)
+
     @property
     def is_direct(self) -> bool:
         """Whether the whole structure is the only fragment."""

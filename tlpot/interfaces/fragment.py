@@ -152,6 +152,15 @@ class FragmentCalculator(Calculator):
         """The force field as an energy model."""
         return self.force_field
 
+    def forget(self) -> None:
+        """Forgets results and lists, so that what follows is the same, whatever came before.
+
+        Without it energies still depend on the atoms alone, but for rounding, which dynamics
+        amplify.
+        """
+        self.reset()
+        self.force_field.forget()
+
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
         if self.atoms is None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.errors import DataError, GeometryError
+from tlpot.interfaces import FragmentCalculator
 from tlpot.interfaces.md import drift_of
 from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics, rigid_motions
 from tlpot.interfaces.md_settings import MDSettings
@@ -120,9 +121,10 @@ def run_dynamics(
 ) -> Trajectory:
     """Runs dynamics interval by interval, each with random numbers of its own.
 
-    Each finished interval is a file, so that the trajectory does not depend on interruptions. It
-    ends early where the force field refuses the geometry (a bond is broken) or is not a number, or
-    where an engine fails on it.
+    Each finished interval is a file, and the next one starts from nothing else: on a CPU the
+    trajectory does not depend on interruptions, to the last bit. It ends early where the force
+    field refuses the geometry (a bond is broken) or is not a number, or where an engine fails on
+    it.
 
     Args:
         folder: of this trajectory; what is there is not repeated.
@@ -183,7 +185,9 @@ def _advanced(
         else:
             atoms.set_momenta(momenta)
     else:
-        # as they are on disk, so that nothing else is carried over
+        # as they are on disk, so that nothing else is carried over: not even the order of sums
+        if isinstance(atoms.calc, FragmentCalculator):
+            atoms.calc.forget()
         atoms.set_positions(moments[-1].positions)
         atoms.set_momenta(moments[-1].momenta)
         make_dynamics(atoms, settings, rng).run(settings.log_every)
