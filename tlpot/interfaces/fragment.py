@@ -228,8 +228,8 @@ def energy_model(source: Source, *, level: str | None = None, **options: Any) ->
         if level is not None:
             raise ConfigError("an ASE calculator has no levels to choose from; leave level out")
         return CalculatorModel(source)
-    if isinstance(source, LevelView) and level is None:
-        level = source.level
+    if isinstance(source, LevelView):
+        level, source = level or source.level, source.potential
     opened = open_model(source, **options)
     if isinstance(opened, TrainedModel):
         return opened.at(level)

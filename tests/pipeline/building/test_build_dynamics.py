@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator
 
+from tlpot.errors import DataError
 from tlpot.fragments import build_peptide
 from tlpot.interfaces import FragmentCalculator, MDSettings
-from tlpot.pipeline.building.dynamics import run_dynamics
+from tlpot.pipeline.building.dynamics import relaxed, run_dynamics
 from tlpot.pipeline.building.structures import Target
 
 
@@ -29,14 +32,14 @@ def after(count):
     return lambda: next(asked, None) is None
 
 
-def resumed(function):
-    """Calls until nothing stops it any more; each attempt is stopped when it asks again."""
+def resumed(function, asked=1):
+    """Calls until nothing stops it any more; an attempt is stopped when it has asked so often."""
     attempts = 0
     while True:
         attempts += 1
         assert attempts < 300
         try:
-            return function(after(1)), attempts
+            return function(after(asked)), attempts
         except KeyboardInterrupt:
             pass
 
@@ -54,3 +57,48 @@ def test_dynamics_that_were_stopped_are_the_same_to_the_last_bit(target, calcula
         np.testing.assert_array_equal(one.positions, other.positions)
         np.testing.assert_array_equal(one.momenta, other.momenta)
         assert one.total == other.total
+
+
+@pytest.fixture
+def strained(target):
+    atoms = target.frames[0].copy()
+    atoms.rattle(0.05, seed=1)
+    return atoms
+
+
+def test_a_relaxation_that_was_stopped_is_the_same_to_the_last_bit(strained, calculator, tmp_path):
+    whole = relaxed(tmp_path / "whole", strained, calculator)
+    pieces, attempts = resumed(
+        lambda stop: relaxed(tmp_path / "pieces", strained, calculator, stop=stop), 4
+    )
+    assert attempts > 5
+    np.testing.assert_array_equal(pieces.positions, whole.positions)
+    assert sorted(path.name for path in (tmp_path / "pieces").iterdir()) == ["relaxed.npz"]
+    whole.calc = calculator()
+    assert np.linalg.norm(whole.get_forces(), axis=1).max() < 0.05
+
+
+def test_a_relaxation_without_end_ends_after_its_steps_however_often_it_was_stopped(tmp_path):
+    class Slope(Calculator):
+        """A toy force that is 2 / (1 + z), and too large to end at wherever 200 steps lead."""
+
+        implemented_properties = ("energy", "forces")
+
+        def calculate(self, atoms, properties, changes):
+            super().calculate(atoms, properties, changes)
+            z = atoms.positions[0, 2]
+            self.results = {"energy": -2 * np.log1p(z), "forces": np.array([[0, 0, 2 / (1 + z)]])}
+
+    pieces, attempts = resumed(
+        lambda stop: relaxed(tmp_path / "pieces", Atoms("Ar"), Slope, stop=stop), 30
+    )
+    whole = relaxed(tmp_path / "whole", Atoms("Ar"), Slope)
+    np.testing.assert_array_equal(pieces.positions, whole.positions)
+    assert attempts > 5
+    assert 19.0 < whole.positions[0, 2] < 20.0
+
+
+def test_a_damaged_relaxation_is_refused_by_name(strained, calculator, tmp_path):
+    (tmp_path / "relaxing.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"relaxing.npz is damaged .* remove it"):
+        relaxed(tmp_path, strained, calculator)

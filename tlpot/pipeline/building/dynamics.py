@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.optimize import LBFGS
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from tlpot.interfaces.md import drift_of
 from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics, rigid_motions
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.labelling import LabelError
+from tlpot.pipeline.building.descent import descend
 from tlpot.pipeline.building.record import read_json, write_json
 
 _END = "ended.json"
@@ -86,24 +86,40 @@ class Trajectory:
         return drift_of(times, np.array([moment.total for moment in self.moments]), n_atoms)
 
 
-def relaxed(folder: Path, atoms: Atoms, calculator: Callable[[], Calculator]) -> Atoms:
+def relaxed(
+    folder: Path,
+    atoms: Atoms,
+    calculator: Callable[[], Calculator],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Atoms:
     """Returns a structure after a few steps downhill; what is in the folder is not repeated.
 
     Where the force field tears it apart, it is returned as it was, for dynamics to show how far
     it gets.
+
+    Args:
+        folder: of what is known of it.
+        atoms: the structure.
+        calculator: makes the calculator, if there is something to do.
+        stop: whether the user has asked to stop.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; all steps are kept.
+        DataError: a file in the folder is damaged.
     """
-    path, found = folder / "relaxed.npz", atoms.copy()
+    path, begun, found = folder / "relaxed.npz", folder / "relaxing.npz", atoms.copy()
     stored = _read(path)
     if stored is None:
         found.calc = calculator()
         try:
-            LBFGS(found, logfile=None, maxstep=0.1).run(fmax=0.05, steps=200)  # type: ignore[arg-type]
+            descend(found, begun, stop)
         except GeometryError:
             found.set_positions(atoms.positions)
         stored = Moment.of(found)
         found.calc = None
-        make_folder(folder)
         _write(path, stored)
+    begun.unlink(missing_ok=True)
     found.set_positions(stored.positions)
     return found
 

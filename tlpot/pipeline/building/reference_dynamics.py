@@ -108,7 +108,7 @@ def reference_run(
     def calculator() -> Calculator:
         return LevelCalculator(level.spec)(target.frames[0])
 
-    start = relaxed(folder, target.frames[0], calculator)
+    start = relaxed(folder, target.frames[0], calculator, stop=work.stop)
     return run_dynamics(
         folder, start, calculator, reference_settings(settings), stop=work.stop, show=work.show,
         name=f"{target.name} {level.name}",

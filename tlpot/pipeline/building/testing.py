@@ -137,7 +137,7 @@ def trajectories(
     def calculator() -> FragmentCalculator:
         return assembly.calculator(target, model, pretrained, device=work.device)
 
-    start = relaxed(folder, target.frames[0], calculator)
+    start = relaxed(folder, target.frames[0], calculator, stop=work.stop)
     rest: dict[str, Any] = {"stop": work.stop, "show": work.show}
     warm = run_dynamics(
         folder / "langevin", start, calculator, dynamics_settings(settings, "langevin"),
