@@ -101,7 +101,7 @@ def test_a_number_below_its_least_is_named(settings, message):
         check_least(Numbers(**settings), steps=1, timestep=0.1)
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_number_that_is_not_positive_is_named(value):
     check_positive(Numbers(timestep=None), "steps", "timestep")
     with pytest.raises(ConfigError, match=f"timestep is {value}, expected a positive number"):

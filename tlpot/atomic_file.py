@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,3 +59,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def copy_file(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Copies the content of a file, see `atomic_file`.
+
+    Raises:
+        OutputError: `source` could not be read, or the copy could not be written.
+    """
+    with atomic_file(path) as temporary:
+        shutil.copyfile(source, temporary)

@@ -122,11 +122,11 @@ def check_positive(settings: object, *names: str) -> None:
     """Checks numbers of a configuration; None passes.
 
     Raises:
-        ConfigError: one is zero, negative, or NaN.
+        ConfigError: one is zero, negative, infinite, or NaN.
     """
     for name in names:
         value = getattr(settings, name)
-        if value is not None and not value > 0:
+        if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"{name} is {value}, expected a positive number")
 
 

@@ -1,5 +1,7 @@
 """Mistakes in the configuration are one line, before any work."""
 
+import math
+
 import pytest
 import yaml
 from build_settings import settings
@@ -109,6 +111,13 @@ PARENTS = {
         {"assemble": {"reference_dynamics": "low"}}, "level of reference_steps, which is 0",
     ),
     "negative steps": ({"assemble": {"reference_steps": -1}}, "reference_steps is -1"),
+    "never triggers": (
+        {"active": {"rounds": 1, "trigger": math.nan}}, "trigger is nan, expected 0 or more",
+    ),
+    "boundless heat": (
+        {"active": {"rounds": 1, "temperature": math.inf}}, "temperature is inf, expected",
+    ),
+    "negative seed": ({"assemble": {"seed": -1}}, "seed is -1, expected 0 or more"),
     "other level": (
         {"assemble": {"reference_steps": 5, "reference_dynamics": "hihg"}}, "did you mean 'high'",
     ),

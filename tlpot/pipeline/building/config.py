@@ -105,11 +105,8 @@ class ActiveSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rounds < 0 or self.seed < 0:
-            raise ConfigError("rounds and seed must not be negative")
+        check_least(self, rounds=0, trigger=0, seed=0)
         check_positive(self, "steps", "temperature", "timestep", "interval", "budget")
-        if self.trigger < 0:
-            raise ConfigError(f"trigger is {self.trigger} meV per atom, expected 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,10 +162,7 @@ class AssembleSettings:
 
     def __post_init__(self) -> None:
         check_positive(self, "steps", "temperature", "timestep", "interval", "frames")
-        if self.seed < 0:
-            raise ConfigError("seed must not be negative")
-        if self.reference_steps < 0:
-            raise ConfigError(f"reference_steps is {self.reference_steps}, expected 0 or more")
+        check_least(self, reference_steps=0, seed=0)
         if self.reference_dynamics is not None and not self.reference_steps:
             raise ConfigError(
                 "reference_dynamics is the level of reference_steps, which is 0; set the steps, or "

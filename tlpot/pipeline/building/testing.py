@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tlpot.atomic_file import atomic_file, write_text
+from tlpot.atomic_file import copy_file, write_text
 from tlpot.config import to_mapping
 from tlpot.interfaces import FragmentCalculator
 from tlpot.interfaces.md_settings import MDSettings
@@ -53,11 +52,11 @@ def assemble_stage(
         source = uncertain if uncertain.exists() else work.of(tuned, MODEL)
         pretrained = work.of("pretrain", MODEL)
         model = work.folder / FORCE_FIELD
-        _copy(source, model)
+        copy_file(source, model)
         outputs = [FORCE_FIELD, SNIPPET, TESTS]
         two_files = assembly.low is not None and assembly.low not in assembly.levels(model)
         if two_files:
-            _copy(pretrained, work.folder / LOW)
+            copy_file(pretrained, work.folder / LOW)
             outputs.append(LOW)
         text = snippet(assembly, model, work.folder / LOW if two_files else model)
         write_text(work.folder / SNIPPET, text)
@@ -173,8 +172,3 @@ def _spread_out(start: Atoms, trajectory: Trajectory, count: int) -> list[Atoms]
         frame.set_positions(trajectory.moments[k].positions)
         frames.append(frame)
     return frames or [start]
-
-
-def _copy(source: Path, target: Path) -> None:
-    with atomic_file(target) as temporary:
-        shutil.copyfile(source, temporary)
