@@ -11,6 +11,8 @@ import torch
 from build_settings import EPOCHS, build, counts, settings, watch
 from safetensors.torch import load_file
 
+from tlpot.data import open_dataset
+
 pytest.importorskip("tblite")
 
 KILLS = [("epoch", 2), ("label", 30), ("moment", 3)]
@@ -160,6 +162,21 @@ def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     assert counts(log)["label"] <= 1 + 2
     worked, _ = build({**more, "assemble": {**more["assemble"], "seed": 1}}, until="assemble")
     assert worked == ["assemble"]
+
+
+def test_labels_that_are_no_longer_chosen_are_kept_and_not_used(resumed, tmp_path):
+    folder, log = resumed[0], tmp_path / "log"
+    undo = watch(log)
+    try:
+        for budget in (21, 20):
+            given = settings(folder, high={"engine": "gfn2-xtb", "budget": budget})
+            _, records = build(given, until="high")
+            assert records["high"].facts["gfn2-xtb"]["labels"] == budget
+            labels = open_dataset(folder / "high" / "labels.h5")
+            assert labels.labelled("gfn2-xtb").sum() == budget
+    finally:
+        undo()
+    assert counts(log)["label"] <= 1
 
 
 def test_a_file_that_was_changed_is_made_again(resumed):
