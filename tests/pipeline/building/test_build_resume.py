@@ -107,6 +107,23 @@ def test_the_report_says_what_was_made(resumed):
     assert scheme == pytest.approx(0.0, abs=1e-3)  # one residue is its own only fragment
 
 
+def test_geometries_that_the_pretraining_left_out_come_first_in_the_test(uninterrupted):
+    folder = uninterrupted[0]
+    low = json.loads((folder / "pretrain" / "model.run" / "split.json").read_text())
+    high = json.loads((folder / "finetune" / "split.json").read_text())
+    # the frames of the expensive labels are those of the cheap ones, in the same order
+    chosen = set(high["train"]) | set(high["validation"]) | set(high["test"])
+    assert (len(chosen), len(high["test"]), len(high["validation"])) == (20, 3, 10)
+    left = chosen & ({*low["test"], *low["validation"]})
+    seen = len(set(high["test"]) & set(low["train"]))
+    assert seen == max(0, 3 - len(left))
+    if len(left) > 3:
+        assert left <= {*high["test"], *high["validation"]}
+    report = json.loads((folder / "report" / "force_field.json").read_text())
+    said = f", {seen} of 3 pretrained on" if seen else ""
+    assert [e["part"] for e in report["errors"]] == ["test frames", *[f"test frames{said}"] * 3]
+
+
 def test_the_printed_snippet_runs(resumed):
     from tlpot.fragments import build_peptide
 
