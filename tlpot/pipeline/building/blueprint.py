@@ -9,6 +9,7 @@ from tlpot.errors import ConfigError
 from tlpot.levels import canonical_level
 from tlpot.pipeline.building.choice import select_stage
 from tlpot.pipeline.building.config import BuildConfig
+from tlpot.pipeline.building.error_budget import check_reference
 from tlpot.pipeline.building.exploration import explore_stage, round_label_stage
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.kinds import all_fragments, fragment_stage
@@ -115,6 +116,8 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     if curve is not None:
         stages.append(curve_stage(curve, tuned=tuned, rounds=rounds))
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
+    if reference is not None:
+        check_reference(reference, config.assemble.reference)
     mover = reference_level(config.assemble, low, high)
     if mover is not None:
         stages.append(reference_stage(config.assemble, mover, targets))
