@@ -111,18 +111,19 @@ def sampling_settings(given: Mapping[str, Any], budget: int) -> tuple[SamplingSe
 
 
 def sampling_engine(calculator: str | None, low: Level) -> Engine:
-    """Returns what drives the sampling: by default the cheap level.
+    """Returns what drives the sampling: by default the cheap level, with its settings.
 
     Raises:
         ConfigError: no such engine.
     """
     name = low.settings.engine if calculator is None else calculator
     kind, colon, rest = name.partition(":")
-    if name.lower() in XTB:
-        return Engine(name=name.lower())
-    if colon and kind == "model":
-        path, _, level = rest.partition("@")
-        return Engine(name=path, level=level or None)
+    if calculator is not None or not low.settings.settings:
+        if name.lower() in XTB:
+            return Engine(name=name.lower())
+        if colon and kind == "model":
+            path, _, level = rest.partition("@")
+            return Engine(name=path, level=level or None)
     if calculator is not None:
         raise ConfigError(
             f"sample.calculator is {calculator!r}, expected {', '.join(XTB)} or model:PATH[@LEVEL]"
