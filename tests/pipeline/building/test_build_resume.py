@@ -12,6 +12,7 @@ from build_settings import EPOCHS, build, counts, settings, watch
 from safetensors.torch import load_file
 
 from tlpot.data import open_dataset
+from tlpot.errors import DataError
 
 pytest.importorskip("tblite")
 
@@ -139,7 +140,7 @@ def test_a_learning_curve_asked_for_later_is_all_that_is_made(resumed):
     given = settings(resumed[0], curve={"sizes": [3, 6]})
     worked, records = build(given)
     assert worked == ["curve", "report"]
-    assert records["curve"].facts["failed"] == 0
+    assert records["curve"].facts == {"points": 4}
     report = json.loads((resumed[0] / "report" / "force_field.json").read_text())
     series = report["learning_curve"]["series"]
     assert [each["label"] for each in series] == ["multihead", "scratch"]
@@ -163,6 +164,26 @@ def test_a_longer_learning_curve_measures_only_the_points_that_are_new(resumed, 
     assert (len(before), len(after)) == (4, 6)
     assert before.items() <= after.items()
     assert counts(log)["epoch"] == 2 * EPOCHS["finetune"]
+
+
+def test_a_learning_curve_with_failed_points_is_not_done_and_says_why(resumed, monkeypatch):
+    import tlpot.pipeline.curve as curve
+
+    def failing(task):
+        if task.size == 4:
+            raise DataError("the training diverged")
+        return measured(task)
+
+    measured = curve.run_point
+    given = settings(resumed[0], curve={"sizes": [3, 4]})
+    monkeypatch.setattr(curve, "run_point", failing)
+    message = r"2 of 4 points.* multihead with 4 labels and seed 0: DataError: the training diverged"
+    for _ in range(2):
+        with pytest.raises(DataError, match=message):
+            build(given, until="curve")
+    monkeypatch.setattr(curve, "run_point", measured)
+    worked, records = build(given, until="curve")
+    assert (worked, records["curve"].facts) == (["curve"], {"points": 4})
 
 
 def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
