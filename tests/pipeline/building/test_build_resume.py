@@ -1,6 +1,7 @@
 """Whatever kills a build, the same command ends where it would have, and repeats nothing."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from build_settings import EPOCHS, build, counts, settings, watch
+from build_settings import EPOCHS, SETTINGS, build, counts, settings, watch
 from safetensors.torch import load_file
 
 from tlpot.data import open_dataset
 from tlpot.errors import DataError
+from tlpot.pipeline import fitting
 
 pytest.importorskip("tblite")
 
@@ -43,12 +45,15 @@ def resumed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     log = folder / "log"
     last = []
-    for kind, number in KILLS:
-        done = killed(folder / "out", log, kind, number)
+    for attempt, (kind, number) in enumerate(KILLS):
+        here, there = folder / str(attempt), folder / str(attempt + 1)
+        done = killed(here / "out", log, kind, number)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-        begun = list((folder / "out").glob("*/begun.json"))
+        begun = list((here / "out").glob("*/begun.json"))
         assert len(begun) == 1
         last.append(begun[0].parent.name)
+        here.rename(there)  # a build goes on wherever its folder is
+    folder = there
     assert last == ["pretrain", "high", "round-1-explore"]
     undo = watch(log)
     try:
@@ -79,6 +84,32 @@ def test_a_killed_build_ends_with_the_same_force_field(uninterrupted, resumed):
 def test_a_killed_build_ends_with_the_same_errors(uninterrupted, resumed):
     one, other = (run[2]["report"].facts["errors"] for run in (uninterrupted, resumed))
     assert one == other
+
+
+def test_a_checkpoint_of_an_older_version_is_trained_anew(resumed, tmp_path, monkeypatch):
+    from tlpot.training import loop
+
+    def killed(*args, **kwargs):
+        write(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "out"
+    shutil.copytree(resumed[0], folder)
+    longer = {**SETTINGS["finetune"], "training": {"epochs": 3, "batch_size": 8}}
+    given, write = settings(folder, finetune=longer), loop.write_checkpoint
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(given, until="finetune")
+    monkeypatch.undo()
+    identity = fitting._identity
+    monkeypatch.setattr(fitting, "_identity", lambda *args: {**identity(*args), "version": 2})
+    log = tmp_path / "log"
+    undo = watch(log)
+    try:
+        assert build(given, until="finetune")[0] == ["finetune"]
+    finally:
+        undo()
+    assert counts(log)["epoch"] == 3
 
 
 def test_nothing_is_done_twice(resumed):
@@ -177,7 +208,9 @@ def test_a_learning_curve_with_failed_points_is_not_done_and_says_why(resumed, m
     measured = curve.run_point
     given = settings(resumed[0], curve={"sizes": [3, 4]})
     monkeypatch.setattr(curve, "run_point", failing)
-    message = r"2 of 4 points.* multihead with 4 labels and seed 0: DataError: the training diverged"
+    message = (
+        r"2 of 4 points.* multihead with 4 labels and seed 0: DataError: the training diverged"
+    )
     for _ in range(2):
         with pytest.raises(DataError, match=message):
             build(given, until="curve")

@@ -202,7 +202,14 @@ def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
     if output.exists() and report.exists():
         return
     resume = checkpoint.exists() and not report.exists()
-    outcome = fit(prepare(), Processes(), resume=resume, overwrite=not resume, show=work.show)
+    job = prepare()
+    try:
+        outcome = fit(job, Processes(), resume=resume, overwrite=not resume, show=work.show)
+    except ConfigError:
+        if not resume:
+            raise
+        # the checkpoint is an older version's; nothing but time is lost by starting afresh
+        outcome = fit(prepare(), Processes(), overwrite=True, show=work.show)
     if outcome.training.interrupted:
         raise KeyboardInterrupt
 
