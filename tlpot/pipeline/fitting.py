@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.file_hash import file_hash
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
 from tlpot.pipeline.probes import Subject, TransferReport
+from tlpot.pipeline.sources import source_hashes
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
@@ -269,8 +269,7 @@ def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
         found[section] = {k: v for k, v in found.get(section, {}).items() if k != name}
     chosen = found.get("strategy")
     if isinstance(chosen, Mapping) and chosen.get("files"):
-        hashes = [file_hash(Path(path)) for path in chosen["files"]]
-        found["strategy"] = {**chosen, "files": hashes}
+        found["strategy"] = {**chosen, "files": source_hashes(chosen)}
     return found
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Split, UnchargedDataset, load_split, make_split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.file_hash import file_hash
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,3 +170,21 @@ def check_charges(settings: DataSettings, reads_charge: bool) -> None:
             "data.charges=ignore does not apply to a model that reads charges "
             "(model.charge_spin=true); leave one of them out"
         )
+
+
+def source_hashes(strategy: str | Mapping[str, Any], *, outside: Path | None = None) -> list[str]:
+    """Returns hashes of the files of source data that a strategy reads.
+
+    Args:
+        strategy: name, or a section with its settings.
+        outside: a folder whose files are passed over.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    files = () if isinstance(strategy, str) else strategy.get("files", ())
+    paths = [Path(path) for path in files]
+    if outside is not None:
+        folder = outside.resolve()
+        paths = [path for path in paths if not path.resolve().is_relative_to(folder)]
+    return [file_hash(path) for path in paths]
