@@ -67,6 +67,30 @@ def test_random_counts_are_exact_without_repeats(molecules):
     assert set.union(*parts(split)) == set(frames)
 
 
+def test_frames_are_held_out_in_turn_and_at_random_among_equals(molecules):
+    turn = np.array([2] * 60 + [1] * 20 + [0] * 20)
+    one, other = (
+        make_split(molecules, by="random", validation=25, test=15, seed=seed, turn=turn)
+        for seed in (0, 1)
+    )
+    for split in (one, other):
+        assert (turn[split.test] == 0).all()
+        assert abs(len(split.test) - 15) <= 1
+        assert (turn[split.validation] < 2).all()
+    assert parts(one) != parts(other)
+
+
+def test_what_is_kept_together_waits_for_the_last_of_its_frames(molecules):
+    turn = np.where(molecules.group_idx == 2, 0, 1)
+    assert {
+        int(molecules.group_idx[k]) for k in make_split(molecules, test=10, turn=turn).test
+    } == {2}
+    turn[np.flatnonzero(molecules.group_idx == 2)[0]] = 2
+    assert (
+        2 not in molecules.group_idx[make_split(molecules, test=90, validation=0, turn=turn).test]
+    )
+
+
 def test_by_key_and_by_name(molecules):
     split = make_split(molecules, by="key", key="temperature", validation=0, test=["600"])
     assert split.test.tolist() == list(range(1, 100, 2))

@@ -205,6 +205,21 @@ def test_structures_added_to_the_source_are_added_to_the_file(given, tmp_path):
     assert found[0] == found[1]
 
 
+def test_only_labels_that_are_asked_for_are_added_from_the_journal(given, tmp_path):
+    plain, out, log = tmp_path / "plain.h5", tmp_path / "x.h5", tmp_path / "calls"
+    label(given, spring(), plain, show=False)
+    stiff = spring("stiff", k=3.0, calls=str(log))
+    out.write_bytes(plain.read_bytes())
+    label(given, stiff, out, show=False)
+    out.write_bytes(plain.read_bytes())
+    frames = read(given, ":")
+    report = label(frames[:2], stiff, out, show=False)
+    assert (report.n_known, report.n_labelled, calls(log)) == (2, 0, 5)
+    assert open_dataset(out).labelled("stiff").sum() == 3  # one of them is there twice
+    label(out, stiff, out, show=False)
+    assert (open_dataset(out).labelled("stiff").all(), calls(log)) == (True, 5)
+
+
 def test_structures_are_not_added_when_those_of_the_file_are_gone(given, tmp_path):
     out = tmp_path / "x.h5"
     label(given, spring(), out, show=False)

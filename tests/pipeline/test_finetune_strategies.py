@@ -1,7 +1,10 @@
 """Every strategy end to end, through the pipeline and the model file."""
 
 import json
+import shutil
+from pathlib import Path
 
+import h5py
 import pytest
 import torch
 from ase.build import molecule
@@ -127,3 +130,60 @@ def test_what_is_fixed_is_bitwise_unchanged(settings, parent, strategy, fixed):
     }
     assert not changed & set(fixed)
     assert changed
+
+
+@pytest.fixture
+def interrupted(settings, tmp_path, monkeypatch):
+    """The settings of a run that was killed after an epoch, in a folder with all its files."""
+    from tlpot.training import loop
+
+    folder = tmp_path / "here"
+    folder.mkdir()
+    for path in (settings["parent"], settings["data"]["files"][0]):
+        shutil.copy(path, folder)
+    epoch, calls = loop._Run.epoch, []
+
+    def killed(self, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return epoch(self, *arguments)
+
+    given = inside(settings, folder)
+    monkeypatch.setattr(loop._Run, "epoch", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        finetune(configured(given, given["strategy"]), show=False)
+    monkeypatch.undo()
+    return folder
+
+
+def inside(settings, folder):
+    data = str(folder / Path(settings["data"]["files"][0]).name)
+    return {
+        **settings,
+        "parent": str(folder / Path(settings["parent"]).name),
+        "data": {**settings["data"], "files": [data]},
+        "strategy": {"name": "ewc", "files": [data], "frames": 4},
+        "output": str(folder / "model.safetensors"),
+        "name": folder.name,
+    }
+
+
+def test_an_interrupted_run_goes_on_where_its_files_have_moved(settings, interrupted, tmp_path):
+    there = interrupted.rename(tmp_path / "there")
+    given = inside(settings, there)
+    config = configured(given, given["strategy"])
+    found = finetune(config, resume=True, show=False)
+    assert len(found.training.history) == 1 + config.training.epochs
+    assert found.potential.card.name == "there"
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_source_data(settings, interrupted):
+    given = inside(settings, interrupted)
+    other = interrupted / "other.h5"
+    other.write_bytes(Path(given["data"]["files"][0]).read_bytes())
+    with h5py.File(other, "r+") as handle:
+        handle.attrs["changed"] = True
+    chosen = {**given["strategy"], "files": [str(other)]}
+    with pytest.raises(ConfigError, match=r"another training: recipe.strategy.files"):
+        finetune(configured({**given, "strategy": chosen}, chosen), resume=True, show=False)

@@ -113,6 +113,7 @@ def make_split(
     seed: int = 0,
     labelled: str | None = None,
     indices: Sequence[int] | NDArray[np.int64] | None = None,
+    turn: NDArray[np.int64] | None = None,
 ) -> Split:
     """Divides frames into training, validation and test.
 
@@ -130,6 +131,9 @@ def make_split(
         seed: of the random order.
         labelled: use only frames with an energy at this level.
         indices: use only these frames.
+        turn: [n_frames], small numbers; what is kept together is held out, for the test first,
+            in ascending order of the largest of its frames, and in random order only where these
+            are equal. None for random order.
 
     Raises:
         DataError: a part, or the training set, would be empty; an unknown name; all frames
@@ -146,6 +150,10 @@ def make_split(
         raise DataError(f"{dataset.path}: no frames{what} to split")
     names, groups = _groups(dataset, frames, by, key)
     order = np.random.default_rng(seed).permutation(len(names))
+    if turn is not None:
+        latest = np.full(len(names), np.iinfo(np.int64).min)
+        np.maximum.at(latest, groups, turn[frames])
+        order = order[np.argsort(latest[order], kind="stable")]
     owner = np.zeros(len(names), dtype=np.int64)
     for part, share in ((2, test), (1, validation)):
         taken = _take(share, names, groups, order, owner, _PARTS[part])

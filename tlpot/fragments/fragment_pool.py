@@ -31,11 +31,14 @@ class ProteinFrames:
         name: of the protein; a split by source keeps all its fragments together.
         frames: one or many; all hydrogens must be there.
         trajectory: the run that they are from, where a protein has several.
+        topology: of the frames, where it is known; a frame whose bonds are broken is perceived
+            anew. If left out, that of the first frame.
     """
 
     name: str
     frames: Iterable[Atoms]
     trajectory: str = ""
+    topology: Topology | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +118,8 @@ class FragmentPool:
         Raises:
             GeometryError: valences that do not close, or a periodic structure; the frame is named.
         """
-        prepared: Prepared | None = None
+        known = protein.topology
+        prepared = None if known is None else Prepared(known, self.scheme)
         orders: dict[Units, tuple[FragmentKind, NDArray[np.int64], str]] = {}
         for number, atoms in enumerate(protein.frames):
             if atoms.pbc.any():

@@ -88,6 +88,7 @@ def label(
 
     Every label is in the journal (``OUTPUT.journal``) before the next is waited for; the HDF5
     file is put together from it at the end, an interruption included. The same call continues.
+    Of the journal only labels of the given structures are added.
 
     Args:
         structures: see `read_structures`.
@@ -146,7 +147,7 @@ def label(
             # a file that would not change is not touched, so that its hash stays
             new = any(work.has(key) for key in geometries if key not in known)
             if new or (known and not target.exists()):
-                assemble(given, target, made.level, made.definition, work.outcome)
+                assemble(given, target, made.level, made.definition, work.asked)
         failures = work.failures(known)
         _write_logs(target, failures)
         return LabelReport(
@@ -191,6 +192,10 @@ class _Work:
     def outcome(self, geometry: str) -> Outcome | None:
         record = self._journal.get(self.key, geometry)
         return None if record is None else record.outcome
+
+    def asked(self, geometry: str) -> Outcome | None:
+        """As `outcome`, but only of what was given: a journal knows what others asked for."""
+        return self.outcome(geometry) if geometry in self._geometries else None
 
     def has(self, geometry: str) -> bool:
         """Whether the journal has the label that is wanted."""

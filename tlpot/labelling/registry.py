@@ -31,11 +31,22 @@ def make_engine(spec: EngineSpec) -> Engine:
             forces were asked for that do not exist.
         MissingExtraError: its program is not installed.
     """
-    return _cached(spec.as_text())
+    return _cached(spec.as_text(), _version(spec.name))
+
+
+def _version(name: str) -> tuple[int, int] | None:
+    """What tells that the file behind a name is another one."""
+    kind, colon, rest = name.partition(":")
+    if not colon or kind.lower() != "model":
+        return None
+    from tlpot.models import library_file
+
+    status = library_file(rest.partition("@")[0]).stat()
+    return status.st_mtime_ns, status.st_size
 
 
 @functools.lru_cache(maxsize=8)
-def _cached(text: str) -> Engine:
+def _cached(text: str, version: tuple[int, int] | None) -> Engine:
     name, settings, level, forces = json.loads(text)
     engine = _make(name, settings, level)
     if level is not None and engine.level != canonical_level(level):

@@ -126,8 +126,7 @@ def _finetune(task: PointTask, output: Path) -> Outcome:
         try:
             return finetune(config, device=task.device, resume=True, show=False)
         except ConfigError:
-            # the folder was moved, or the checkpoint is an older version's; nothing but time is
-            # lost by starting afresh
+            # the checkpoint is an older version's; nothing but time is lost by starting afresh
             pass
     return finetune(config, device=task.device, overwrite=True, show=False)
 

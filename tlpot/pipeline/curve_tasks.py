@@ -22,6 +22,7 @@ from tlpot.models import Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.curve_config import Contender, CurveConfig
 from tlpot.pipeline.curve_point import PointTask
 from tlpot.pipeline.finetune import finetune_config
+from tlpot.pipeline.sources import source_hashes
 from tlpot.transfer import strategy
 
 _VALIDATIONS = 100
@@ -187,6 +188,8 @@ def _task(
         "strategy": to_mapping(contender.strategy),
         "training": to_mapping(resolved),
     }
+    if sources := source_hashes(contender.strategy):
+        key["source_sha256"] = sources
     task = PointTask(
         folder=config.output.resolve(),
         identity=key,

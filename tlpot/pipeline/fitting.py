@@ -20,6 +20,7 @@ from tlpot.data import Dataset, Loader, Split
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
 from tlpot.pipeline.probes import Subject, TransferReport
+from tlpot.pipeline.sources import source_hashes
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
@@ -249,14 +250,27 @@ def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     for part in (job.split.train, job.others, job.split.validation, job.split.test):
         frames.update(part.astype("<i8").tobytes() + b"|")
     return {
-        "recipe": {
-            k: v for k, v in job.recipe.items() if k not in ("output", "training", "report")
-        },
+        "recipe": _by_content(job.recipe),
         "dataset": job.dataset.content_hash,
         "frames": frames.hexdigest()[:16],
         "parent": job.card.parent,
         "processes": processes.world_size,
     }
+
+
+def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without names of files, so that a run goes on after its folder was moved.
+
+    The contents of data, split and parent are in the identity beside it.
+    """
+    idle = ("output", "training", "report", "name", "parent")
+    found = {key: value for key, value in recipe.items() if key not in idle}
+    for section, name in (("data", "files"), ("split", "file")):
+        found[section] = {k: v for k, v in found.get(section, {}).items() if k != name}
+    chosen = found.get("strategy")
+    if isinstance(chosen, Mapping) and chosen.get("files"):
+        found["strategy"] = {**chosen, "files": source_hashes(chosen)}
+    return found
 
 
 def _check_labels(job: Job) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Split, UnchargedDataset, load_split, make_split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.file_hash import file_hash
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,8 +96,15 @@ class SplitSettings:
             if changed:
                 raise ConfigError(f"{', '.join(changed)} does not apply when split.file is given")
 
-    def divide(self, dataset: Dataset, level: str) -> Split:
+    def divide(
+        self, dataset: Dataset, level: str, *, turn: NDArray[np.int64] | None = None
+    ) -> Split:
         """Divides the frames of `dataset` that have an energy at `level`.
+
+        Args:
+            dataset: the frames.
+            level: of theory.
+            turn: which are held out first, see `make_split`; a stored split has no use for it.
 
         Raises:
             DataError: a part would be empty, or the stored split belongs to another dataset.
@@ -102,7 +113,7 @@ class SplitSettings:
         if self.file is not None:
             split = _labelled(load_split(self.file, dataset), dataset, level)
         elif self.by == "random" and not isinstance(self.test, float):
-            split = self._hold_out_molecules(dataset, level)
+            split = self._hold_out_molecules(dataset, level, turn)
         else:
             split = make_split(
                 dataset,
@@ -111,10 +122,13 @@ class SplitSettings:
                 by=self.by,
                 seed=self.seed,
                 labelled=level,
+                turn=turn,
             )
         return split if self.train is None else replace(split, train=split.subset(self.train))
 
-    def _hold_out_molecules(self, dataset: Dataset, level: str) -> Split:
+    def _hold_out_molecules(
+        self, dataset: Dataset, level: str, turn: NDArray[np.int64] | None
+    ) -> Split:
         """Holds out whole molecules for the test and divides the other frames at random."""
         outer = make_split(
             dataset, validation=0, test=self.test, by="molecule", seed=self.seed, labelled=level
@@ -126,6 +140,7 @@ class SplitSettings:
             by="random",
             seed=self.seed,
             indices=outer.train,
+            turn=turn,
         )
         return replace(inner, test=outer.test, by="random, test by molecule")
 
@@ -155,3 +170,21 @@ def check_charges(settings: DataSettings, reads_charge: bool) -> None:
             "data.charges=ignore does not apply to a model that reads charges "
             "(model.charge_spin=true); leave one of them out"
         )
+
+
+def source_hashes(strategy: str | Mapping[str, Any], *, outside: Path | None = None) -> list[str]:
+    """Returns hashes of the files of source data that a strategy reads.
+
+    Args:
+        strategy: name, or a section with its settings.
+        outside: a folder whose files are passed over.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    files = () if isinstance(strategy, str) else strategy.get("files", ())
+    paths = [Path(path) for path in files]
+    if outside is not None:
+        folder = outside.resolve()
+        paths = [path for path in paths if not path.resolve().is_relative_to(folder)]
+    return [file_hash(path) for path in paths]

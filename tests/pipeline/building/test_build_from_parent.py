@@ -72,7 +72,11 @@ def test_an_adopted_parent_is_copied_bit_for_bit(adopted):
 
 def test_all_low_labels_test_an_adopted_parent(adopted):
     first = adopted[2]["errors"][0]
-    assert (first["title"], first["part"]) == ("adopted parent", "all labels of this build")
+    part = "all labels of this build, of which the parent may know some"
+    assert (first["title"], first["part"]) == ("adopted parent", part)
+    assert {e["part"] for e in adopted[2]["errors"][1:]} == {
+        "test frames, of which the parent may know some"
+    }
     assert first["holistic"]["n_frames"] == adopted[1]["low"].facts["gfn2-xtb"]["labels"]
     assert first["holistic"]["n_train"] is None
     assert first["holistic"]["force_rmse"] < 200.0

@@ -110,6 +110,10 @@ PARENTS = {
     "level without steps": (
         {"assemble": {"reference_dynamics": "low"}}, "level of reference_steps, which is 0",
     ),
+    "budget without forces": (
+        {"high": {"engine": "gfn2-xtb", "budget": 20, "forces": "no"}},
+        "assemble.reference: high needs forces, and high.forces is no; leave high.forces out",
+    ),
     "negative steps": ({"assemble": {"reference_steps": -1}}, "reference_steps is -1"),
     "never triggers": (
         {"active": {"rounds": 1, "trigger": math.nan}}, "trigger is nan, expected 0 or more",
@@ -149,6 +153,19 @@ def test_reference_dynamics_need_an_engine_with_forces(tmp_path):
     given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
     with pytest.raises(ConfigError, match=r"needs forces, and pyscf:b2plyp/def2-svp has none"):
         make_blueprint(build_config(given))
+
+
+def test_an_error_budget_needs_an_engine_with_forces(tmp_path):
+    pytest.importorskip("pyscf")
+    run = {"steps": 2, "reference": "high"}
+    given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
+    message = r"reference: high needs forces, and pyscf:b2plyp/def2-svp has none.*numerical"
+    with pytest.raises(ConfigError, match=message):
+        make_blueprint(build_config(given))
+    for accepted in (
+        {"high": {**DOUBLE, "forces": "numerical"}}, {"assemble": {**run, "reference": "low"}},
+    ):  # fmt: skip
+        make_blueprint(build_config({**given, **accepted}))
 
 
 def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Whatever kills a build, the same command ends where it would have, and repeats nothing."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,8 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from build_settings import EPOCHS, build, counts, settings, watch
+from build_settings import EPOCHS, SETTINGS, build, counts, settings, watch
 from safetensors.torch import load_file
+
+from tlpot.data import open_dataset
+from tlpot.errors import DataError
+from tlpot.pipeline import fitting
 
 pytest.importorskip("tblite")
 
@@ -40,12 +45,15 @@ def resumed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     log = folder / "log"
     last = []
-    for kind, number in KILLS:
-        done = killed(folder / "out", log, kind, number)
+    for attempt, (kind, number) in enumerate(KILLS):
+        here, there = folder / str(attempt), folder / str(attempt + 1)
+        done = killed(here / "out", log, kind, number)
         assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-        begun = list((folder / "out").glob("*/begun.json"))
+        begun = list((here / "out").glob("*/begun.json"))
         assert len(begun) == 1
         last.append(begun[0].parent.name)
+        here.rename(there)  # a build goes on wherever its folder is
+    folder = there
     assert last == ["pretrain", "high", "round-1-explore"]
     undo = watch(log)
     try:
@@ -78,6 +86,32 @@ def test_a_killed_build_ends_with_the_same_errors(uninterrupted, resumed):
     assert one == other
 
 
+def test_a_checkpoint_of_an_older_version_is_trained_anew(resumed, tmp_path, monkeypatch):
+    from tlpot.training import loop
+
+    def killed(*args, **kwargs):
+        write(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "out"
+    shutil.copytree(resumed[0], folder)
+    longer = {**SETTINGS["finetune"], "training": {"epochs": 3, "batch_size": 8}}
+    given, write = settings(folder, finetune=longer), loop.write_checkpoint
+    monkeypatch.setattr(loop, "write_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build(given, until="finetune")
+    monkeypatch.undo()
+    identity = fitting._identity
+    monkeypatch.setattr(fitting, "_identity", lambda *args: {**identity(*args), "version": 2})
+    log = tmp_path / "log"
+    undo = watch(log)
+    try:
+        assert build(given, until="finetune")[0] == ["finetune"]
+    finally:
+        undo()
+    assert counts(log)["epoch"] == 3
+
+
 def test_nothing_is_done_twice(resumed):
     assert build(settings(resumed[0]))[0] == []
 
@@ -105,6 +139,23 @@ def test_the_report_says_what_was_made(resumed):
     assert scheme == pytest.approx(0.0, abs=1e-3)  # one residue is its own only fragment
 
 
+def test_geometries_that_the_pretraining_left_out_come_first_in_the_test(uninterrupted):
+    folder = uninterrupted[0]
+    low = json.loads((folder / "pretrain" / "model.run" / "split.json").read_text())
+    high = json.loads((folder / "finetune" / "split.json").read_text())
+    # the frames of the expensive labels are those of the cheap ones, in the same order
+    chosen = set(high["train"]) | set(high["validation"]) | set(high["test"])
+    assert (len(chosen), len(high["test"]), len(high["validation"])) == (20, 3, 10)
+    left = chosen & ({*low["test"], *low["validation"]})
+    seen = len(set(high["test"]) & set(low["train"]))
+    assert seen == max(0, 3 - len(left))
+    if len(left) > 3:
+        assert left <= {*high["test"], *high["validation"]}
+    report = json.loads((folder / "report" / "force_field.json").read_text())
+    said = f", {seen} of 3 pretrained on" if seen else ""
+    assert [e["part"] for e in report["errors"]] == ["test frames", *[f"test frames{said}"] * 3]
+
+
 def test_the_printed_snippet_runs(resumed):
     from tlpot.fragments import build_peptide
 
@@ -120,7 +171,7 @@ def test_a_learning_curve_asked_for_later_is_all_that_is_made(resumed):
     given = settings(resumed[0], curve={"sizes": [3, 6]})
     worked, records = build(given)
     assert worked == ["curve", "report"]
-    assert records["curve"].facts["failed"] == 0
+    assert records["curve"].facts == {"points": 4}
     report = json.loads((resumed[0] / "report" / "force_field.json").read_text())
     series = report["learning_curve"]["series"]
     assert [each["label"] for each in series] == ["multihead", "scratch"]
@@ -146,6 +197,28 @@ def test_a_longer_learning_curve_measures_only_the_points_that_are_new(resumed, 
     assert counts(log)["epoch"] == 2 * EPOCHS["finetune"]
 
 
+def test_a_learning_curve_with_failed_points_is_not_done_and_says_why(resumed, monkeypatch):
+    import tlpot.pipeline.curve as curve
+
+    def failing(task):
+        if task.size == 4:
+            raise DataError("the training diverged")
+        return measured(task)
+
+    measured = curve.run_point
+    given = settings(resumed[0], curve={"sizes": [3, 4]})
+    monkeypatch.setattr(curve, "run_point", failing)
+    message = (
+        r"2 of 4 points.* multihead with 4 labels and seed 0: DataError: the training diverged"
+    )
+    for _ in range(2):
+        with pytest.raises(DataError, match=message):
+            build(given, until="curve")
+    monkeypatch.setattr(curve, "run_point", measured)
+    worked, records = build(given, until="curve")
+    assert (worked, records["curve"].facts) == (["curve"], {"points": 4})
+
+
 def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     folder = resumed[0]
     log = tmp_path / "log"
@@ -160,6 +233,21 @@ def test_a_budget_reruns_only_what_depends_on_it(resumed, tmp_path):
     assert counts(log)["label"] <= 1 + 2
     worked, _ = build({**more, "assemble": {**more["assemble"], "seed": 1}}, until="assemble")
     assert worked == ["assemble"]
+
+
+def test_labels_that_are_no_longer_chosen_are_kept_and_not_used(resumed, tmp_path):
+    folder, log = resumed[0], tmp_path / "log"
+    undo = watch(log)
+    try:
+        for budget in (21, 20):
+            given = settings(folder, high={"engine": "gfn2-xtb", "budget": budget})
+            _, records = build(given, until="high")
+            assert records["high"].facts["gfn2-xtb"]["labels"] == budget
+            labels = open_dataset(folder / "high" / "labels.h5")
+            assert labels.labelled("gfn2-xtb").sum() == budget
+    finally:
+        undo()
+    assert counts(log)["label"] <= 1
 
 
 def test_a_file_that_was_changed_is_made_again(resumed):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from tlpot.errors import ConfigError
 from tlpot.levels import canonical_level
 from tlpot.pipeline.building.choice import select_stage
 from tlpot.pipeline.building.config import BuildConfig
+from tlpot.pipeline.building.error_budget import check_reference
 from tlpot.pipeline.building.exploration import explore_stage, round_label_stage
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.kinds import all_fragments, fragment_stage
@@ -26,6 +29,8 @@ from tlpot.pipeline.building.training import (
     tune_stage,
     tuning_config,
 )
+from tlpot.pipeline.finetune import FinetuneConfig
+from tlpot.pipeline.sources import source_hashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +97,18 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         low=low.name if config.assemble.two_layer else None,
         trained_charges=config.trained_charges,
     )
+    own = pretraining.config
+    pretrained_by = [own.strategy] if isinstance(own, FinetuneConfig) else []
     stages = [
         fragment_stage(config.fragments, config.scheme, targets, frames),
         sampling,
         low_stage(low),
-        pretrain_stage(pretraining),
+        _with_sources(pretrain_stage(pretraining), pretrained_by, config.output),
         select_stage(
             config.select, config.high.budget, low.name, trained_charges=config.trained_charges
         ),
         high_stage(high),
-        tune_stage(tuning, config.uncertainty),
+        _with_sources(tune_stage(tuning, config.uncertainty), [tuning.strategy], config.output),
     ]
     rounds: list[str] = []
     for number in range(1, config.active.rounds + 1):
@@ -110,11 +117,16 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         stages.append(round_label_stage(number, low, high))
         rounds.append(stages[-1].name)
         name = f"round-{number}-finetune"
-        stages.append(tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds)))
+        again = tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds))
+        stages.append(_with_sources(again, [tuning.strategy], config.output))
     tuned = stages[-1].name
     if curve is not None:
-        stages.append(curve_stage(curve, tuned=tuned, rounds=rounds))
+        measured = [contender.strategy for contender in curve.contenders()]
+        stage = curve_stage(curve, tuned=tuned, rounds=rounds)
+        stages.append(_with_sources(stage, measured, config.output))
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
+    if reference is not None:
+        check_reference(reference, config.assemble.reference)
     mover = reference_level(config.assemble, low, high)
     if mover is not None:
         stages.append(reference_stage(config.assemble, mover, targets))
@@ -132,6 +144,22 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         high=high.name,
         stages=tuple(stages),
     )
+
+
+def _with_sources(
+    stage: Stage, strategies: Sequence[str | Mapping[str, Any]], folder: Path
+) -> Stage:
+    """A stage that depends on the content of the source data of its strategies, too.
+
+    Files of the build itself are made by stages, which those that read them depend on.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    hashes = [x for each in strategies for x in source_hashes(each, outside=folder)]
+    if not hashes:
+        return stage
+    return replace(stage, settings={**stage.settings, "source_sha256": hashes})
 
 
 def up_to(stages: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ase import Atoms
 
+from tlpot.errors import ConfigError
 from tlpot.fragments.prepared import Prepared
 from tlpot.interfaces import FragmentCalculator
-from tlpot.labelling import label
+from tlpot.labelling import label, make_engine
 from tlpot.pipeline.assembly import BudgetReport, measure_budget
 from tlpot.pipeline.building.force_field import Assembly
 from tlpot.pipeline.building.known_labels import KnownLabels
@@ -20,6 +21,31 @@ from tlpot.pipeline.building.stage import Workplace
 from tlpot.pipeline.building.structures import Target, read_atoms, scheme_of
 
 FRAMES, REFERENCE = "frames.xyz", "reference.h5"
+
+
+def check_reference(reference: Level, name: str) -> None:
+    """Checks that a level has the forces that an error budget is about.
+
+    Args:
+        reference: level of theory.
+        name: of its section in the configuration.
+
+    Raises:
+        ConfigError: its engine has none, or is not to compute them.
+    """
+    settings = reference.settings
+    if settings.forces == "no":
+        found, remedy = f"{name}.forces is no", f"leave {name}.forces out"
+    elif not make_engine(reference.spec).has_forces:
+        found = f"{settings.engine} has none here"
+        remedy = f"take {name}.forces: numerical (6 energies for each atom of every structure)"
+    else:
+        return
+    other = "low" if name == "high" else "high"
+    raise ConfigError(
+        f"assemble.reference: {name} needs forces, and {found}; {remedy}, or take "
+        f"assemble.reference: {other} or none"
+    )
 
 
 def label_reference(work: Workplace, folder: Path, assembly: Assembly, target: Target,

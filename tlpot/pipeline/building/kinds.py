@@ -32,11 +32,12 @@ def cut_fragments(targets: Sequence[Target], scheme: Scheme) -> Iterator[Atoms]:
 
     They have the caps that `FragmentCalculator` gives them. ``info`` has ``charge``, ``spin``,
     ``molecule`` (key of the kind), ``name`` and, of dimers, ``first``: the number of atoms of
-    the first molecule, with the two ``charges``. Fragments that are the same molecule are one
-    kind, whichever of its hydrogen atoms are caps, and have their elements in the same order.
+    the first molecule. Fragments that are the same molecule are one kind, whichever of its
+    hydrogen atoms are caps, and have their elements in the same order. Bonds are those of the
+    structure's topology, so that frames of dynamics may have them stretched.
 
     Raises:
-        GeometryError: valences that do not close, or broken bonds.
+        GeometryError: broken bonds, and valences that do not close without them.
     """
     pool = FragmentPool(FragmentTypes(), scheme)
     for target in targets:
@@ -53,10 +54,7 @@ def cut_fragments(targets: Sequence[Target], scheme: Scheme) -> Iterator[Atoms]:
             "first": first,
         }  # fmt: skip
         for candidate in candidates:
-            atoms = Atoms(numbers[order], candidate.positions[order], info=dict(info))
-            if first:
-                atoms.info["charges"] = _charges(atoms, first)
-            yield atoms
+            yield Atoms(numbers[order], candidate.positions[order], info=dict(info))
 
 
 def _by_molecule(
@@ -105,7 +103,7 @@ def named(settings: FragmentSettings) -> list[Atoms]:
 def all_fragments(
     settings: FragmentSettings, targets: Sequence[Target], scheme: Scheme
 ) -> list[Atoms]:
-    """Returns the geometries of all fragments to begin with.
+    """Returns the geometries of all fragments to begin with, dimers with their two ``charges``.
 
     Raises:
         ConfigError: there are none, or two kinds have one name.
@@ -114,6 +112,9 @@ def all_fragments(
     frames = []
     if settings.source == "structures":
         frames = list(cut_fragments(targets, scheme))
+    for atoms in frames:
+        if first := int(atoms.info["first"]):
+            atoms.info["charges"] = _charges(atoms, first)
     own = {atoms.info["molecule"] for atoms in frames}
     for atoms in named(settings):
         if atoms.info["molecule"] in own:

@@ -23,6 +23,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.interfaces.engine import EngineCalculator
 from tlpot.labelling import EngineSpec, label, label_costs, make_engine
 from tlpot.labelling.xtb import METHODS as XTB
+from tlpot.models import content_hash
 from tlpot.pipeline.building.config import LevelSettings
 from tlpot.pipeline.building.kinds import FRAGMENTS, sampled_fragments
 from tlpot.pipeline.building.record import write_json
@@ -92,7 +93,7 @@ class Level:
         """What labels depend on."""
         found: dict[str, Any] = to_mapping(self.settings)
         del found["budget"]
-        return found
+        return found | _model_file(self.settings.engine)
 
 
 def sampling_settings(given: Mapping[str, Any], budget: int) -> tuple[SamplingSettings, str | None]:
@@ -111,18 +112,19 @@ def sampling_settings(given: Mapping[str, Any], budget: int) -> tuple[SamplingSe
 
 
 def sampling_engine(calculator: str | None, low: Level) -> Engine:
-    """Returns what drives the sampling: by default the cheap level.
+    """Returns what drives the sampling: by default the cheap level, with its settings.
 
     Raises:
         ConfigError: no such engine.
     """
     name = low.settings.engine if calculator is None else calculator
     kind, colon, rest = name.partition(":")
-    if name.lower() in XTB:
-        return Engine(name=name.lower())
-    if colon and kind == "model":
-        path, _, level = rest.partition("@")
-        return Engine(name=path, level=level or None)
+    if calculator is not None or not low.settings.settings:
+        if name.lower() in XTB:
+            return Engine(name=name.lower())
+        if colon and kind == "model":
+            path, _, level = rest.partition("@")
+            return Engine(name=path, level=level or None)
     if calculator is not None:
         raise ConfigError(
             f"sample.calculator is {calculator!r}, expected {', '.join(XTB)} or model:PATH[@LEVEL]"
@@ -151,7 +153,9 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
             outputs=(SAMPLES,), facts={"geometries": {row.name: row.frames for row in rows}}
         )
 
-    level = low.as_json() if calculator is None else {"engine": calculator}
+    level = low.as_json()
+    if calculator is not None:
+        level = {"engine": calculator} | _model_file(calculator)
     return Stage(
         name="sample",
         summary=f"{settings.budget} geometries of each, by {engine.name}",
@@ -272,6 +276,14 @@ def _at_once() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+def _model_file(engine: str) -> dict[str, str]:
+    """What a model is, where an engine is one: a file may be replaced under its name."""
+    kind, colon, rest = engine.partition(":")
+    if not colon or kind.lower() != "model":
+        return {}
+    return {"model_sha256": content_hash(rest.partition("@")[0])}
 
 
 def _is_distant(atoms: Atoms) -> bool:

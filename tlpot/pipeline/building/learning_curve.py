@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tlpot.config import to_mapping
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, DataError
 from tlpot.pipeline.building.config import LearningCurveSettings
 from tlpot.pipeline.building.labels import LABELS
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
@@ -100,8 +100,17 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
             output=work.folder,
         )
         found = run_curve(own, device=work.device, show=work.show)
-        failed = len(found.failures)
-        return Made(outputs=("curve.json",), facts={"failed": failed})
+        n_done = sum(len(series.points) for series in found.series)
+        if found.failures:
+            first = found.failures[0]
+            raise DataError(
+                f"{len(found.failures)} of {n_done + found.n_missing} points of the "
+                f"learning curve failed; the first, {first.label} with {first.size} labels and "
+                f"seed {first.seed}: {first.error}. The finished points are kept, and the same "
+                "command tries the others again; or leave out of curve.strategies or curve.sizes "
+                "what cannot work"
+            )
+        return Made(outputs=("curve.json",), facts={"points": n_done})
 
     settings = to_mapping(config)
     for name in ("data", "output", "parents", "split"):

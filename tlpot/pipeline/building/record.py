@@ -12,6 +12,7 @@ from typing import Any
 
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.errors import DataError
+from tlpot.file_hash import file_hash
 
 RECORD, BEGUN = "stage.json", "begun.json"
 FORMAT_VERSION = 1
@@ -52,8 +53,7 @@ class OutputFile:
     @classmethod
     def of(cls, path: Path) -> OutputFile:
         """Reads and hashes a file."""
-        with path.open("rb") as handle:
-            found = hashlib.file_digest(handle, "sha256").hexdigest()
+        found = file_hash(path)
         status = path.stat()
         return cls(sha256=found, size=status.st_size, mtime_ns=status.st_mtime_ns)
 

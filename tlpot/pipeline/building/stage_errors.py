@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, load_split
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
+from tlpot.pipeline.building.division import TRAINED, pretraining_use
 from tlpot.pipeline.building.labels import LABELS, labels_of
 from tlpot.pipeline.building.pretraining import Pretraining
 from tlpot.pipeline.building.stage import Workplace
@@ -46,7 +47,10 @@ def stage_errors(
     tuning: FinetuneConfig,
     tuned: str,
 ) -> list[Stage]:
-    """Measures errors on frames that the model in question was not trained on.
+    """Measures errors on frames that no model in question was trained on, as far as there are any.
+
+    Where the expensive labels have too few that the pretraining left out, or a parent was trained
+    elsewhere, the part says so.
 
     Args:
         work: of the report's stage.
@@ -69,13 +73,20 @@ def stage_errors(
     held = split.test if len(split.test) else split.validation
     part = "test frames" if len(split.test) else "validation frames"
     own_part = "test frames" if len(own.test) else "validation frames"
+    seen = int((pretraining_use(cheap, own, dataset)[held] == TRAINED).sum())
+    if seen:
+        part += f", {seen} of {len(held)} pretrained on"
     adopted = pretraining.config is None
+    if adopted and pretraining.split is None:
+        own_part = "all labels of this build"
+    if pretraining.parent is not None:
+        part, own_part = (f"{each}, of which the parent may know some" for each in (part, own_part))
     plan = [
         _Comparison(
             title="adopted parent" if adopted else "pretrained", model=pretrained, level=low,
             labels=low, dataset=cheap, frames=own.test if len(own.test) else own.validation,
             train=None if adopted else own.train,
-            part="all labels of this build" if adopted and pretraining.split is None else own_part,
+            part=own_part,
         ),
         _Comparison(
             title="before transfer", model=pretrained, level=low, labels=high, dataset=dataset,

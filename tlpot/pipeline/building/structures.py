@@ -59,7 +59,7 @@ class Target:
     @property
     def protein(self) -> ProteinFrames:
         """The same, to be cut."""
-        return ProteinFrames(name=self.name, frames=self.frames)
+        return ProteinFrames(name=self.name, frames=self.frames, topology=self.topology)
 
     @property
     def fingerprint(self) -> str:

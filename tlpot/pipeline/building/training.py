@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, Split, load_split, open_dataset
+from tlpot.data import Dataset, load_split
 from tlpot.errors import ConfigError, OutputError
 from tlpot.models import load, save
 from tlpot.pipeline.building.config import UncertaintySettings
+from tlpot.pipeline.building.division import write_split
 from tlpot.pipeline.building.labels import LABELS
 from tlpot.pipeline.building.stage import Made, Stage, Workplace
 from tlpot.pipeline.finetune import FinetuneConfig, finetune_config, prepare_finetune
@@ -147,7 +146,7 @@ def tune_stage(
             data=replace(config.data, files=files),
             name=config.name or f"{work.root.name}-{name}",
         )
-        _write_split(base, work.folder / SPLIT)
+        write_split(work, base, work.of("pretrain", RUN_SPLIT), work.folder / SPLIT)
         outputs = []
         for k in range(members):
             file = MODEL if k == 0 else f"member-{k}.safetensors"
@@ -203,38 +202,20 @@ def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
     if output.exists() and report.exists():
         return
     resume = checkpoint.exists() and not report.exists()
-    outcome = fit(prepare(), Processes(), resume=resume, overwrite=not resume, show=work.show)
+    job = prepare()
+    try:
+        outcome = fit(job, Processes(), resume=resume, overwrite=not resume, show=work.show)
+    except ConfigError:
+        if not resume:
+            raise
+        # the checkpoint is an older version's; nothing but time is lost by starting afresh
+        outcome = fit(prepare(), Processes(), overwrite=True, show=work.show)
     if outcome.training.interrupted:
         raise KeyboardInterrupt
 
 
 def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
     return lambda: prepare_finetune(config, device=device).job
-
-
-def _write_split(config: FinetuneConfig, path: Path) -> None:
-    """Divides the frames so that those of rounds never move a frame of the first labels.
-
-    The test frames stay the same in all rounds; a share of the new frames is for validation.
-    """
-    if path.exists():
-        return
-    dataset = config.data.open()
-    first = open_dataset(config.data.files[0])
-    whole = replace(config.split, train=None)
-    split = whole.divide(first, config.level)
-    known = np.flatnonzero(dataset.labelled(config.level))
-    new = np.random.default_rng([config.split.seed, 2]).permutation(known[known >= len(first)])
-    share = len(split.validation) / max(len(split.validation) + len(split.train), 1)
-    n_held = round(share * len(new))
-    Split(
-        train=np.sort(np.concatenate([split.train, new[n_held:]])),
-        validation=np.sort(np.concatenate([split.validation, new[:n_held]])),
-        test=split.test,
-        by=split.by,
-        seed=split.seed,
-        content_hash=dataset.content_hash,
-    ).save(path)
 
 
 def write_calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
