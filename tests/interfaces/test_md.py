@@ -186,6 +186,10 @@ def test_what_cannot_be_resumed(tmp_path):
     with pytest.raises(DataError, match="holds CH4O, not this C2H4"):
         run(tmp_path / "x", resume=True, atoms=molecule("C2H4"))
     trajectory = tmp_path / "x.xyz"
+    whole = trajectory.read_bytes()
+    with pytest.raises(DataError, match="holds CH4O, not this H2O"):
+        run(tmp_path / "x", resume=True, atoms=molecule("H2O"))
+    assert trajectory.read_bytes() == whole
     content = trajectory.read_text()
     (tmp_path / "x.csv").write_text("something,else\n")
     with pytest.raises(DataError, match="not a log"):

@@ -53,6 +53,17 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
     assert json.loads((config.output.with_suffix(".run") / "report.json").read_text())
 
 
+def test_a_model_without_forces_has_a_report_that_says_so(settings):
+    pytest.importorskip("sklearn")
+    parts = ["calibration", "drift", "forgetting", "dimers", "md"]
+    forest = {**settings, "report": {"parts": parts, "md_steps": 4}}
+    outcome = finetune(configured(forest, "frozen-forest"), show=False)
+    written = (Path(settings["output"]).with_suffix(".run") / "report.txt").read_text()
+    for part in parts[1:]:
+        assert f"{part}: the model has energies only" in written
+    assert outcome.end.overall
+
+
 @pytest.mark.parametrize("name", ["gradual", "lora", "ewc"])
 def test_a_killed_run_resumes_to_the_same_weights(settings, tmp_path, name, monkeypatch):
     whole = finetune(configured(settings, name), show=False).potential

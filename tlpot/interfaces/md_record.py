@@ -14,7 +14,7 @@ from types import TracebackType
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read
-from ase.io.extxyz import write_xyz
+from ase.io.extxyz import XYZError, write_xyz
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
@@ -87,6 +87,12 @@ class MDRecord:
         """
         if not self.trajectory.is_file():
             raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
+        first = self._first()  # before anything is cut off
+        if first is not None and len(first) != len(atoms):
+            raise DataError(
+                f"{self.trajectory} holds {first.get_chemical_formula()}, not this "
+                f"{atoms.get_chemical_formula()}; give the structure that the run was started with"
+            )
         with _writing(self.trajectory):
             os.truncate(self.trajectory, _complete(self.trajectory, len(atoms)))
         last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
@@ -103,6 +109,13 @@ class MDRecord:
         if not self.samples or self.samples[-1].step != last.info["step"]:
             raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
         write_text(self.log, "".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
+
+    def _first(self) -> Atoms | None:
+        """Returns the first frame, or None if not even that is whole."""
+        try:
+            return read(self.trajectory, index=0, format="extxyz")  # type: ignore[return-value]
+        except (OSError, ValueError, KeyError, IndexError, StopIteration, XYZError):
+            return None
 
     def __enter__(self) -> MDRecord:
         with _writing(self.trajectory):

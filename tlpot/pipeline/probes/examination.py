@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlpot.data import Dataset, Frame
+from tlpot.energy import has_forces
 from tlpot.interfaces import TLPotCalculator
 from tlpot.models import LevelPotential
 from tlpot.pipeline.probes.calibration import calibrate
@@ -57,7 +58,9 @@ def examine(
     skipped: dict[str, str] = {}
     for name in tqdm(PARTS, disable=not show, desc="report", dynamic_ncols=True):
         field, look = work[name]
-        result = look() if name in settings.parts else "switched off by report.parts"
+        result: object = "switched off by report.parts"
+        if name in settings.parts:
+            result = look() if examiner.can(name) else "the model has energies only"
         if isinstance(result, str):
             skipped[name] = result
         else:
@@ -88,6 +91,10 @@ class _Examiner:
         self._new = subject.potential.at(subject.level)
         self._device = subject.potential.device
         self._indices = _some(subject.indices, settings)
+
+    def can(self, part: Part) -> bool:
+        """Whether a part needs nothing that the model lacks."""
+        return part == "calibration" or has_forces(self._new)
 
     def calibration(self) -> object:
         references = self._subject.potential.references(self._subject.level)
