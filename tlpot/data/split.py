@@ -225,6 +225,8 @@ def _take(
         return taken
     if share < 0 or (share >= 1 and share != int(share)):
         raise DataError(f"{part} is {share}; expected a fraction below 1 or a number of frames")
+    if share > len(groups):
+        raise DataError(f"{part} is {share} frames, but there are only {len(groups)} to divide")
     if share == 0:
         return []
     counts = np.bincount(groups, minlength=len(names))

@@ -267,10 +267,13 @@ class LevelPotential(LevelView[Potential]):
         """
         potential = self.potential
         species = potential.species(graph.atomic_numbers)
-        if not self.uses_charge and bool((graph.charge != 0).any() | (graph.spin != 1).any()):
+        unread = (graph.charge != 0) | (graph.spin != 1)
+        if not self.uses_charge and bool(unread.any()):
+            k = int(unread.nonzero()[0])
+            place = f"structure {k} of {len(unread)}" if len(unread) > 1 else "the structure"
             raise GeometryError(
-                f"a structure has charge {graph.charge.tolist()[:4]} and spin "
-                f"{graph.spin.tolist()[:4]}, but model {potential.card.name!r} describes neutral "
+                f"{place} has charge {graph.charge[k]:+g} and multiplicity {graph.spin[k]:g}, "
+                f"but model {potential.card.name!r} describes neutral "
                 "singlets only; train with model.charge_spin=true or, if each kind of molecule has "
                 "always the same charge, with data.charges=ignore (tlpot report: --trained-charges)"
             )
