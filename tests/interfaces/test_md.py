@@ -298,3 +298,19 @@ def test_structures_come_by_file_or_name(tmp_path):
     path.write_text("nonsense")
     with pytest.raises(DataError, match="ASE could not read"):
         read_structure(str(path))
+
+
+class EnergyOnly(Calculator):
+    """A toy without forces."""
+
+    implemented_properties = ["energy"]  # noqa: RUF012
+
+    def calculate(self, *args, **options):
+        super().calculate(*args, **options)
+        self.results = {"energy": 0.0}
+
+
+def test_a_calculator_without_forces_leaves_no_files(tmp_path):
+    with pytest.raises(NotImplementedError):
+        run(tmp_path / "x", calculator=EnergyOnly())
+    assert list(tmp_path.iterdir()) == []

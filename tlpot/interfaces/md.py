@@ -123,6 +123,7 @@ def run_md(
     dynamics = make_dynamics(atoms, settings, rng)  # npt keeps the momenta that it is made with
     n_degrees = degrees_of_freedom(atoms, rigid)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
+    atoms.get_forces()
     if not resume:
         record.start(overwrite=overwrite)
 

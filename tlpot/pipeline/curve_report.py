@@ -116,7 +116,10 @@ class CurveReport:
         if self.unworthy:
             head = f"what the pretraining is worth cannot be said by laws: {self.unworthy}"
             return "\n".join([head, *self._overtaken()])
-        lines = ["what the pretraining is worth, in labels that scratch would need besides"]
+        lines = [
+            "what the pretraining is worth, in labels that scratch would need besides",
+            "(errors here are geometric means over the seeds)",
+        ]
         for label, rows in self.worths.items():
             lines.append(f"  {label}")
             lines += [f"  {row.text()}" for row in rows]
