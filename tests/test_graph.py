@@ -11,6 +11,7 @@ from ase.build import bulk, molecule
 from tlpot.errors import GeometryError
 from tlpot.graph import build_graph
 from tlpot.neighbors import neighbor_list
+from tlpot.padding import MOST_BLOCKS
 from tlpot.system import System
 
 
@@ -69,16 +70,49 @@ def test_joined_structures_keep_their_own_pairs(layout):
     single = torch.cat([build_graph([s], 3.5).edge_vectors().norm(dim=1) for s in systems])
     torch.testing.assert_close(inside, single[single < 3.5].sort().values)
     if layout == "padded":
-        assert joined.n_edges == joined.n_atoms * joined.slots
+        assert joined.n_edges == joined.blocks.n_slots
         assert (lengths[lengths >= 3.5] == 7.0).all()
     else:
-        assert joined.slots is None
+        assert joined.blocks is None
 
 
 def test_auto_layout_pads_uniform_and_sorts_mixed_systems():
-    assert build_graph([System.from_atoms(molecule("CH4"))], 4.5).slots is not None
+    assert build_graph([System.from_atoms(molecule("CH4"))], 4.5).blocks is not None
     mixed = [System.from_atoms(a) for a in (bulk("Cu"), *[Atoms("H")] * 20)]
-    assert build_graph(mixed, 4.5).slots is None
+    assert build_graph(mixed, 4.5).blocks is None
+
+
+def many() -> list[System]:
+    """Pairs for several blocks, in molecules and a crystal."""
+    names = ["C6H6", "H2O", "trans-butane", "CH4", "C5H5N"] * 3
+    return [System.from_atoms(a) for a in (*map(molecule, names), triclinic(True), Atoms("H"))]
+
+
+def test_large_batches_are_padded_in_blocks_that_waste_less():
+    padded = build_graph(many(), 4.5, layout="padded")
+    plain = build_graph(many(), 4.5, layout="sorted")
+    counts = torch.bincount(plain.center, minlength=plain.n_atoms)
+    assert 1 < len(padded.blocks.sizes) <= MOST_BLOCKS
+    assert plain.n_edges < padded.n_edges < 0.8 * padded.n_atoms * int(counts.max())
+    assert sum(n for n, _ in padded.blocks.sizes) == padded.n_atoms
+    begin = 0
+    order = padded.blocks.place.argsort()
+    for n_atoms, slots in padded.blocks.sizes:
+        atoms = order[:n_atoms]
+        order = order[n_atoms:]
+        owners = padded.center[begin : begin + n_atoms * slots].view(n_atoms, slots)
+        assert torch.equal(owners, atoms[:, None].expand(-1, slots))
+        begin += n_atoms * slots
+
+
+def test_padding_is_undone_by_sorting():
+    plain = build_graph(many(), 4.5, layout="sorted")
+    again = build_graph(many(), 4.5, layout="padded").by_center()
+    assert again.blocks is None
+    assert again.padding is None
+    for name in ("center", "neighbor", "shifts"):
+        assert torch.equal(getattr(again, name), getattr(plain, name))
+    assert torch.equal(again.edge_vectors(), plain.edge_vectors())
 
 
 def changed(**changes) -> System:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.neighbors import Neighbors, neighbor_list
+from tlpot.padding import Blocks, Slots, make_slots
 from tlpot.system import System
 
 Layout = Literal["auto", "padded", "sorted"]
@@ -27,10 +28,10 @@ _NO_SHIFTS = np.zeros((0, 3))
 class AtomGraph:
     """A batch of structures.
 
-    Edges are sorted by center. In the padded layout every atom owns exactly `slots`
-    consecutive edges, so that sums over neighbours are batched matrix products; unused
-    slots point from an atom to itself and are displaced by `padding` beyond any cutoff,
-    where the envelope and all its derivatives vanish.
+    In the sorted layout edges are sorted by center. In the padded layout they fill `blocks`, in
+    each of which every atom owns the same number of consecutive slots, so that sums over
+    neighbours are batched matrix products; unused slots point from an atom to itself and are
+    displaced by `padding` beyond any cutoff, where the envelope and all its derivatives vanish.
 
     Attributes:
         positions: [n_atoms, 3], Å, float64 whatever the model's precision.
@@ -38,11 +39,11 @@ class AtomGraph:
         system_idx: [n_atoms], int64, non-decreasing; which structure an atom belongs to.
         n_systems: number of structures.
         cell: [n_systems, 3, 3], rows are lattice vectors, Å; None when nothing is periodic.
-        center: [n_edges], int64, non-decreasing.
+        center: [n_edges], int64, non-decreasing in the sorted layout.
         neighbor: [n_edges], int64.
         shifts: [n_edges, 3], whole numbers; None when nothing is periodic.
         padding: [n_edges, 3], Å, the constant displacement of unused slots; None when sorted.
-        slots: edges per atom in the padded layout, else None.
+        blocks: their shapes in the padded layout, else None.
         charge: [n_systems], e.
         spin: [n_systems], multiplicity 2S + 1.
         once: the energy will be differentiated once at most, so a model need not keep what
@@ -59,7 +60,7 @@ class AtomGraph:
     neighbor: Tensor
     shifts: Tensor | None
     padding: Tensor | None
-    slots: int | None
+    blocks: Blocks | None
     charge: Tensor
     spin: Tensor
     once: bool = False
@@ -90,12 +91,28 @@ class AtomGraph:
             vectors = vectors + self.padding
         return vectors
 
+    def by_center(self) -> AtomGraph:
+        """Returns the graph in the sorted layout, without unused slots."""
+        if self.blocks is None:
+            return self
+        edges = self.center.argsort(stable=True)
+        if self.padding is not None:
+            edges = edges[(self.padding == 0).all(dim=1)[edges]]
+        return replace(
+            self,
+            center=self.center[edges],
+            neighbor=self.neighbor[edges],
+            shifts=None if self.shifts is None else self.shifts[edges],
+            padding=None,
+            blocks=None,
+        )
+
     def to(self, device: torch.device | str) -> AtomGraph:
         """Returns the graph on another device."""
         moved: dict[str, Any] = {
             name: value.to(device)
             for name in self.__dataclass_fields__
-            if isinstance(value := getattr(self, name), Tensor)
+            if isinstance(value := getattr(self, name), Tensor | Blocks)
         }
         return replace(self, **moved)
 
@@ -188,14 +205,12 @@ def flat_graph(
     center, neighbor = pairs.center, pairs.neighbor
     shifts = None if cell is None else pairs.shifts
     n_atoms = len(atomic_numbers)
-    counts = np.bincount(center, minlength=n_atoms)
-    slots = max(int(counts.max(initial=0)), 1)
-    padded = layout == "padded" or (
-        layout == "auto" and n_atoms * slots <= PAD_LIMIT * max(len(center), 1)
-    )
+    slots = None if layout == "sorted" else make_slots(center, n_atoms)
+    if layout == "auto" and slots and slots.blocks.n_slots > PAD_LIMIT * max(len(center), 1):
+        slots = None
     padding = None
-    if padded:
-        center, neighbor, shifts, padding = _pad(center, neighbor, shifts, counts, slots, cutoff)
+    if slots is not None:
+        center, neighbor, shifts, padding = _pad(slots, neighbor, shifts, cutoff)
     return AtomGraph(
         positions=positions,
         atomic_numbers=atomic_numbers,
@@ -206,7 +221,7 @@ def flat_graph(
         neighbor=torch.from_numpy(neighbor),
         shifts=None if shifts is None else torch.from_numpy(shifts),
         padding=None if padding is None else torch.from_numpy(padding),
-        slots=slots if padded else None,
+        blocks=None if slots is None else slots.blocks,
         charge=charge,
         spin=spin,
         pbc=pbc,
@@ -214,24 +229,18 @@ def flat_graph(
 
 
 def _pad(
-    center: NDArray[np.int64],
+    slots: Slots,
     neighbor: NDArray[np.int64],
     shifts: NDArray[np.float64] | None,
-    counts: NDArray[np.int64],
-    slots: int,
     cutoff: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64] | None, NDArray[np.float64]]:
-    n_atoms = len(counts)
-    first = np.cumsum(counts) - counts
-    place = center * slots + np.arange(len(center)) - first[center]
-    padded_center = np.repeat(np.arange(n_atoms), slots)
-    padded_neighbor = padded_center.copy()
-    padded_neighbor[place] = neighbor
-    padding = np.zeros((n_atoms * slots, 3))
+    padded_neighbor = slots.center.copy()
+    padded_neighbor[slots.of_pair] = neighbor
+    padding = np.zeros((len(slots.center), 3))
     padding[:, 0] = 2.0 * cutoff
-    padding[place] = 0.0
+    padding[slots.of_pair] = 0.0
     padded_shifts = None
     if shifts is not None:
-        padded_shifts = np.zeros((n_atoms * slots, 3))
-        padded_shifts[place] = shifts
-    return padded_center, padded_neighbor, padded_shifts, padding
+        padded_shifts = np.zeros((len(slots.center), 3))
+        padded_shifts[slots.of_pair] = shifts
+    return slots.center, padded_neighbor, padded_shifts, padding

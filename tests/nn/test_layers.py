@@ -1,6 +1,7 @@
 """Blocks of the network, each against an independent formula or e3nn."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,3 +113,41 @@ def test_constants_lose_no_digits_in_a_round_trip_of_precision():
     assert constant() == exact
     assert Constant(exact).float()().dtype == torch.float32
     assert DoubleBuffer(exact).float().value == exact
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (7, 5)])
+def test_convolution_of_elements_equals_that_of_their_atoms(hidden):
+    """Summing hidden radial values by element first is the same sum, with its derivatives."""
+    atoms = molecule("CH3OH")
+    graph = build_graph([System.from_atoms(atoms)], CUTOFF, layout="padded")
+    embedding = EdgeEmbedding(2, CUTOFF, 8, 6, Kernels(name="torch")).double()
+    sizes = {"l_in": 0, "l_edge": 2, "l_out": 2, "n_channels": 4, "n_basis": 8}
+    layer = Convolution(**sizes, radial_hidden=hidden, avg_neighbors=4.0).double()
+    table = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    species = torch.tensor([(1, 6, 8).index(z) for z in atoms.numbers])
+    found = []
+    for factored in (False, True):
+        positions = graph.positions.clone().requires_grad_(True)
+        edges = embedding(replace(graph, positions=positions), torch.float64)
+        assert layer.prefers_elements(len(table), edges)
+        if factored:
+            sums = layer.of_elements(table, species, edges)
+        else:
+            sums = layer([table[species][:, None]], edges)
+        value = sum((s * torch.arange(s.numel()).view(s.shape)).sum() for s in sums)
+        (slope,) = torch.autograd.grad(value, positions, create_graph=True)
+        second = torch.autograd.grad(slope.square().sum(), [*layer.parameters(), table])
+        found.append([*sums, slope, *second])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_many_elements_are_not_summed_apart(edges):
+    layer = Convolution(
+        l_in=0, l_edge=2, l_out=2, n_channels=3, n_basis=8, radial_hidden=(4,), avg_neighbors=4.0
+    )
+    assert not layer.prefers_elements(2, edges), "sorted pairs"
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], CUTOFF, layout="padded")
+    padded = EdgeEmbedding(2, CUTOFF, 8, 6, Kernels(name="torch"))(graph, torch.float32)
+    assert layer.prefers_elements(4, padded)
+    assert not layer.prefers_elements(80, padded)

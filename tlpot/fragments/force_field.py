@@ -260,6 +260,7 @@ def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
     """Takes one structure out of a batch."""
     if graph.n_systems == 1:
         return graph
+    graph = graph.by_center()
     inside = (graph.center >= begin) & (graph.center < end)
     edges = inside.nonzero()[:, 0]
     return replace(
@@ -273,7 +274,6 @@ def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
         center=graph.center[edges] - begin,
         neighbor=graph.neighbor[edges] - begin,
         shifts=None if graph.shifts is None else graph.shifts[edges],
-        padding=None if graph.padding is None else graph.padding[edges],
         charge=graph.charge[k : k + 1],
         spin=graph.spin[k : k + 1],
     )

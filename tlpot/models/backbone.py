@@ -39,15 +39,19 @@ class Backbone(nn.Module):
             species: index of each atom's element, [n_atoms].
         """
         edges = self.edges(graph, self.species.dtype)
-        features = self.embedding(self.species).index_select(0, species)
+        elements = self.embedding(self.species)
+        table: Tensor | None = elements
+        features = elements.index_select(0, species)
         if self.charge_spin is not None:
             state = torch.stack([graph.charge, graph.spin - 1], dim=1).to(features)
             shift = state @ self.charge_spin
             features = features + shift.index_select(0, graph.system_idx)
+            table = None
         degrees = [features[:, None]]
         scalars = []
         for interaction in self.interactions:
-            degrees = interaction(degrees, edges, self.species, species)
+            degrees = interaction(degrees, edges, self.species, species, table)
+            table = None
             scalars.append(degrees[0][:, 0])
         return scalars, edges
 

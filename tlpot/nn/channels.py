@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,13 @@ class ChannelLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(n_in, n_out))
         self.scale = 1.0 / math.sqrt(n_in)
 
+    def matrix(self) -> Tensor:
+        """Returns the map as a matrix, [n_in, n_out]."""
+        return self.weight * self.scale
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., n_in] to [..., n_out]."""
-        return x @ (self.weight * self.scale)
+        return x @ self.matrix()
 
 
 class ChannelMLP(nn.Module):
@@ -36,6 +41,7 @@ class ChannelMLP(nn.Module):
     def __init__(self, *widths: int) -> None:
         super().__init__()
         pairs = itertools.pairwise(widths)
+        self.n_hidden = widths[-2]
         self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -44,6 +50,10 @@ class ChannelMLP(nn.Module):
             # 1.6765 keeps the second moment of SiLU at one for normal input
             x = nn.functional.silu(self.layers[k](x)) * 1.6765
         return x
+
+    def last(self) -> Tensor:
+        """Returns the last layer as a matrix, [widths[-2], widths[-1]]."""
+        return cast(ChannelLinear, self.layers[-1]).matrix()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., widths[0]] to [..., widths[-1]]."""

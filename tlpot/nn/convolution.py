@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class Convolution(nn.Module):
             The atomic basis A, likewise.
         """
         if edges.lists is None:
-            sums = self._sums(features, self.radial(edges.radial), edges)
+            sums = self._sums(features, edges)
         elif edges.once:
             sums = convolve_in_parts(
                 self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial
@@ -76,16 +77,49 @@ class Convolution(nn.Module):
             sums = convolve(self.plan, edges.lists, edges.harmonics, weights, features)
         return [mix(s) for mix, s in zip(self.mix, sums, strict=True)]
 
-    def _sums(self, features: Sequence[Tensor], weights: Tensor, edges: Edges) -> list[Tensor]:
+    def of_elements(self, table: Tensor, species: Tensor, edges: Edges) -> list[Tensor]:
+        """Does what `forward` does where the senders' features are those of their elements.
+
+        Radial functions have few hidden values and there are few elements, so those are summed
+        over the neighbours, and channels appear only after the sum. Pairs must be padded.
+
+        Args:
+            table: features of the elements, [n_elements, c]; degree 0 only.
+            species: index of each atom's element, [n_atoms].
+            edges: the pairs.
+        """
+        hidden = self.radial.hidden(edges.radial)
+        kinds = torch.arange(len(table), device=species.device)
+        tags = (species.index_select(0, edges.neighbor)[:, None] == kinds).to(hidden)
+        tagged = (tags[:, :, None] * hidden[:, None, :]).flatten(1)
+        angular = edges.harmonics @ self.couplings()
+        sums = edges.contract(angular[:, None], tagged[:, None]).split(self.angular_sizes, dim=1)
+        last = self.radial.last().double().view(hidden.shape[1], -1, self.n_channels)
+        maps = (table.double()[:, None, None] * last).flatten(0, 1)
+        # hidden values are all of one sign, and rounding shows where the product cancels them
+        return [
+            (s.double() @ (maps[:, l] @ cast(ChannelLinear, mix).matrix().double())).to(hidden)
+            for l, (mix, s) in enumerate(zip(self.mix, sums, strict=True))
+        ]
+
+    def prefers_elements(self, n_elements: int, edges: Edges) -> bool:
+        """Whether `of_elements` can be used and is worth it."""
+        n_hidden = self.radial.n_hidden
+        wide = n_elements * n_hidden > 2 * len(self.paths) * self.n_channels
+        return edges.lists is None and edges.blocks is not None and not wide
+
+    def _sums(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
         """Does in torch what `convolve` does."""
-        # split, not slices: the gradient of a slice is a zero-padded copy of the whole
-        by_path = weights.split(self.n_channels, dim=1)
+        hidden = self.radial.hidden(edges.radial)
+        # a path at a time, whose weights then stay in the cache until they are used
+        last = self.radial.last().split(self.n_channels, dim=1)
         angular = (edges.harmonics @ self.couplings()).split(self.angular_sizes, dim=1)
         senders = [h.index_select(0, edges.neighbor) for h in features]
         sums: list[list[Tensor]] = [[] for _ in self.mix]
-        for (_, l2, l3), weight, block in zip(self.paths, by_path, angular, strict=True):
+        for (_, l2, l3), part, block in zip(self.paths, last, angular, strict=True):
             coupled = block.reshape(len(block), 2 * l2 + 1, 2 * l3 + 1)
-            sums[l3].append(edges.contract(coupled, weight[:, None] * senders[l2]))
+            weighted = (hidden @ part)[:, None] * senders[l2]
+            sums[l3].append(edges.contract(coupled, weighted))
         return [torch.cat(s, dim=2) for s in sums]
 
 

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from tlpot.graph import AtomGraph
 from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
+from tlpot.nn.contraction import contract
 from tlpot.nn.couplings import harmonic_polynomials
 from tlpot.nn.radial import BesselBasis
+from tlpot.padding import Blocks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +27,7 @@ class Edges:
         center: [n_edges].
         neighbor: [n_edges].
         n_atoms: number of atoms.
-        slots: edges per atom in the padded layout, else None.
+        blocks: the shapes of the padded layout, else None.
         kernels: who does the sums.
         lists: the pairs by both ends, for the compiled kernels; None if torch does the sums.
         once: see `AtomGraph`.
@@ -37,7 +39,7 @@ class Edges:
     center: Tensor
     neighbor: Tensor
     n_atoms: int
-    slots: int | None
+    blocks: Blocks | None
     kernels: Kernels
     lists: EdgeLists | None
     once: bool
@@ -49,8 +51,8 @@ class Edges:
     def contract(self, angular: Tensor, features: Tensor) -> Tensor:
         """Returns Σ_j Σ_k angular_ij[k, m] · features_ij[k, c] for each atom i.
 
-        In the padded layout this is one batched matrix product over neighbours and k
-        together, and no message [n_edges, m, c] ever exists.
+        In the padded layout this is a batched matrix product over neighbours and k together for
+        each block, and no message [n_edges, m, c] ever exists.
 
         Args:
             angular: [n_edges, k, m].
@@ -59,21 +61,14 @@ class Edges:
         Returns:
             [n_atoms, m, c].
         """
-        _, k, m = angular.shape
-        if self.slots is None:
+        if self.blocks is None:
             messages = torch.bmm(angular.mT, features)
             return self.kernels.segment_sum(messages, self.center, self.n_atoms)
-        rows = self.slots * k
-        return torch.bmm(
-            angular.reshape(self.n_atoms, rows, m).mT,
-            features.reshape(self.n_atoms, rows, features.shape[-1]),
-        )
+        return contract(angular, features, self.blocks)
 
     def sum(self, values: Tensor) -> Tensor:
         """Sums a number per edge, [n_edges], over the neighbours: [n_atoms]."""
-        if self.slots is None:
-            return self.kernels.segment_sum(values, self.center, self.n_atoms)
-        return values.reshape(self.n_atoms, self.slots).sum(dim=1)
+        return self.kernels.segment_sum(values, self.center, self.n_atoms)
 
 
 class EdgeEmbedding(nn.Module):
@@ -102,12 +97,15 @@ class EdgeEmbedding(nn.Module):
 
     def forward(self, graph: AtomGraph, dtype: torch.dtype) -> Edges:
         """Embeds the pairs in float64 and rounds to `dtype`, the precision of the model."""
-        vectors = graph.edge_vectors()
+        compiled = self.kernels.compiled(graph.positions.device, dtype, self.l_max)
         lists = None
-        if self.kernels.compiled(vectors.device, dtype, self.l_max) and self.plan is not None:
+        if compiled and self.plan is not None:
+            graph = graph.by_center()
+            vectors = graph.edge_vectors()
             lists = EdgeLists.of(graph.center, graph.neighbor, graph.n_atoms, dtype)
             harmonics, radial = embed(self.plan, vectors, dtype)
         else:
+            vectors = graph.edge_vectors()
             distances = torch.linalg.vector_norm(vectors, dim=1)
             harmonics = self.harmonics(vectors / distances[:, None]).to(dtype)
             radial = self.radial(distances).to(dtype)
@@ -118,7 +116,7 @@ class EdgeEmbedding(nn.Module):
             center=graph.center,
             neighbor=graph.neighbor,
             n_atoms=graph.n_atoms,
-            slots=graph.slots,
+            blocks=graph.blocks,
             kernels=self.kernels,
             lists=lists,
             once=graph.once,

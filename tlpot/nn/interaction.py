@@ -57,11 +57,27 @@ class Interaction(nn.Module):
         self.gain = None if first else ChannelLinear(n_species, n_channels)
 
     def forward(
-        self, features: Sequence[Tensor], edges: Edges, embedding: Tensor, species: Tensor
+        self,
+        features: Sequence[Tensor],
+        edges: Edges,
+        embedding: Tensor,
+        species: Tensor,
+        table: Tensor | None = None,
     ) -> list[Tensor]:
-        """Maps features [n_atoms, 2l+1, c], one for each degree to l_in, to those to l_out."""
+        """Maps features [n_atoms, 2l+1, c], one for each degree to l_in, to those to l_out.
+
+        Args:
+            features: of the atoms.
+            edges: the pairs.
+            embedding: of the elements, [n_elements, n_species].
+            species: index of each atom's element, [n_atoms].
+            table: [n_elements, c], if the features are rows of it.
+        """
         senders = features if self.sender is None else self.sender(features)
-        basis = self.convolution(senders, edges)
+        if table is not None and self.convolution.prefers_elements(len(table), edges):
+            basis = self.convolution.of_elements(table, species, edges)
+        else:
+            basis = self.convolution(senders, edges)
         products = self.product(basis, embedding, species, compiled=edges.lists is not None)
         updated = [linear(x) for linear, x in zip(self.update, products, strict=True)]
         if self.skip is None or self.gain is None:
