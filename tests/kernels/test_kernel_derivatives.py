@@ -16,6 +16,7 @@ from tlpot.kernels import (
     embed,
     multiply,
     parts,
+    sum_by_element,
 )
 from tlpot.nn.couplings import harmonic_polynomials
 
@@ -52,6 +53,25 @@ def test_convolution(channels):
 
     assert gradcheck(run, (harmonics, weights, *senders))
     assert gradgradcheck(run, (harmonics, weights, *senders))
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_sums_by_element(k):
+    lists = EdgeLists.of(CENTER, NEIGHBOR, 4, torch.float64)
+    species = torch.tensor([1, 0, 2, 0])
+
+    def run(a, b):
+        return sum_by_element(lists, species, 3, a, b)
+
+    left, right = random(6, 4), random(6, k)
+    assert run(left, right)[2].abs().max() == 0.0, "an atom without neighbours"
+    assert gradcheck(run, (left, right))
+    assert gradgradcheck(run, (left, right))
+
+    def slopes(a, b):
+        return torch.autograd.grad(run(a, b).square().sum(), (a, b), create_graph=True)
+
+    assert gradgradcheck(slopes, (left, right)), "third derivatives"
 
 
 @pytest.mark.parametrize("room", [1, 30, 10**6])

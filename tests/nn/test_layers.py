@@ -142,12 +142,14 @@ def test_convolution_of_elements_equals_that_of_their_atoms(hidden):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_many_elements_are_not_summed_apart(edges):
+def test_elements_are_summed_apart_where_that_is_less_work():
     layer = Convolution(
         l_in=0, l_edge=2, l_out=2, n_channels=3, n_basis=8, radial_hidden=(4,), avg_neighbors=4.0
     )
-    assert not layer.prefers_elements(2, edges), "sorted pairs"
-    graph = build_graph([System.from_atoms(molecule("CH3OH"))], CUTOFF, layout="padded")
-    padded = EdgeEmbedding(2, CUTOFF, 8, 6, Kernels(name="torch"))(graph, torch.float32)
-    assert layer.prefers_elements(4, padded)
-    assert not layer.prefers_elements(80, padded)
+    embedding = EdgeEmbedding(2, CUTOFF, 8, 6, Kernels(name="torch"))
+    systems = [System.from_atoms(molecule("CH3OH"))]
+    edges = embedding(build_graph(systems, CUTOFF, layout="padded"), torch.float32)
+    assert layer.prefers_elements(3, edges)
+    assert not layer.prefers_elements(80, edges)
+    edges = embedding(build_graph(systems, CUTOFF, layout="sorted"), torch.float32)
+    assert not layer.prefers_elements(3, edges), "torch sums by element in blocks only"

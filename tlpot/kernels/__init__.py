@@ -1,8 +1,9 @@
-"""Compiled CPU kernels for the two sums in which a network spends its time."""
+"""Compiled CPU kernels for the sums in which a network spends its time."""
 
 from tlpot.kernels.build import MAX_DEGREE
 from tlpot.kernels.choice import Kernels, kernels_by_name
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+from tlpot.kernels.elements import sum_by_element
 from tlpot.kernels.embedding import EmbeddingPlan, embed
 from tlpot.kernels.parts import convolve_in_parts
 from tlpot.kernels.product import ProductPlan, multiply
@@ -19,4 +20,5 @@ __all__ = [
     "embed",
     "kernels_by_name",
     "multiply",
+    "sum_by_element",
 ]

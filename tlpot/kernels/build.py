@@ -22,7 +22,7 @@ from tlpot.errors import KernelError
 MAX_DEGREE = 3
 """Highest degree that the kernels are compiled for."""
 
-_SOURCES = ("vector.hpp", "convolution.cpp", "embedding.cpp", "product.cpp")
+_SOURCES = ("vector.hpp", "convolution.cpp", "elements.cpp", "embedding.cpp", "product.cpp")
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno")
 # some compilers know only one name for "this processor", and Apple's has no OpenMP

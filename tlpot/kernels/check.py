@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tlpot.errors import KernelError
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+from tlpot.kernels.elements import sum_by_element
 from tlpot.kernels.embedding import EmbeddingPlan, embed
 from tlpot.kernels.product import ProductPlan, multiply
 
@@ -32,6 +33,7 @@ def check(dtype: torch.dtype) -> None:
         worst = max(_embedding(dtype), _convolution(dtype, 8), _product(dtype, 8))
         # channels that fill no register take another way
         worst = max(worst, _convolution(dtype, 3), _product(dtype, 3))
+        worst = max(worst, _elements(dtype, 8), _elements(dtype, 3))
     if not worst < 1e3 * torch.finfo(dtype).eps:
         raise KernelError(f"the compiled kernels differ from torch by {worst:.1e} in {dtype}")
 
@@ -79,6 +81,24 @@ def _convolution(dtype: torch.dtype, c: int) -> float:
             messages = torch.einsum("ekm,ec,ekc->emc", block, w, h[l2][neighbor])
             sums[l3].append(messages.new_zeros(4, 2 * l3 + 1, c).index_add(0, center, messages))
         return [torch.cat(s, dim=2) for s in sums]
+
+    return _difference(compiled, plain, inputs)
+
+
+def _elements(dtype: torch.dtype, k: int) -> float:
+    center = torch.tensor([0, 0, 1, 1, 1, 3])
+    neighbor = torch.tensor([1, 2, 0, 2, 3, 1])
+    species = torch.tensor([1, 0, 1, 0])
+    lists = EdgeLists.of(center, neighbor, 4, dtype)
+    inputs = [_random((6, 4), dtype, 8), _random((6, k), dtype, 9)]
+
+    def compiled(a: Tensor, b: Tensor) -> list[Tensor]:
+        return [sum_by_element(lists, species, 2, a, b)]
+
+    def plain(a: Tensor, b: Tensor) -> list[Tensor]:
+        tags = torch.eye(2, dtype=dtype)[species[neighbor]]
+        products = torch.einsum("em,ez,ek->emzk", a, tags, b).flatten(2)
+        return [products.new_zeros(4, 4, 2 * k).index_add(0, center, products)]
 
     return _difference(compiled, plain, inputs)
 

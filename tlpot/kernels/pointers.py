@@ -59,6 +59,22 @@ class ProductData(ctypes.Structure):
     )
 
 
+class ElementTables(ctypes.Structure):
+    """See elements.cpp."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("n_left", "n_right", "n_elements"))
+
+
+class ElementData(ctypes.Structure):
+    """See elements.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("n_atoms", "n_edges", "n_threads")),
+        *((name, ctypes.c_void_p) for name in ("first", "center", "neighbor", "element")),
+        *((name, ctypes.c_void_p) for name in ("left", "right", "sums", "by_left", "by_right")),
+    )
+
+
 class EmbeddingTables(ctypes.Structure):
     """See embedding.cpp."""
 

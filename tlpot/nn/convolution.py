@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlpot.kernels import ConvolutionPlan, convolve, convolve_in_parts
+from tlpot.kernels import ConvolutionPlan, convolve, convolve_in_parts, sum_by_element
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
 from tlpot.nn.constant import Constant
 from tlpot.nn.couplings import clebsch_gordan, convolution_paths
@@ -81,7 +81,8 @@ class Convolution(nn.Module):
         """Does what `forward` does where the senders' features are those of their elements.
 
         Radial functions have few hidden values and there are few elements, so those are summed
-        over the neighbours, and channels appear only after the sum. Pairs must be padded.
+        over the neighbours, and channels appear only after the sum. Where torch does the sums,
+        pairs must be padded.
 
         Args:
             table: features of the elements, [n_elements, c]; degree 0 only.
@@ -89,24 +90,34 @@ class Convolution(nn.Module):
             edges: the pairs.
         """
         hidden = self.radial.hidden(edges.radial)
-        kinds = torch.arange(len(table), device=species.device)
-        tags = (species.index_select(0, edges.neighbor)[:, None] == kinds).to(hidden)
-        tagged = (tags[:, :, None] * hidden[:, None, :]).flatten(1)
         angular = edges.harmonics @ self.couplings()
-        sums = edges.contract(angular[:, None], tagged[:, None]).split(self.angular_sizes, dim=1)
+        if edges.lists is not None:
+            sums = sum_by_element(edges.lists, species, len(table), angular, hidden)
+        else:
+            kinds = torch.arange(len(table), device=species.device)
+            tags = (species.index_select(0, edges.neighbor)[:, None] == kinds).to(hidden)
+            tagged = (tags[:, :, None] * hidden[:, None, :]).flatten(1)
+            sums = edges.contract(angular[:, None], tagged[:, None])
+        # an error of rounding in the maps would be the same for all atoms
         last = self.radial.last().double().view(hidden.shape[1], -1, self.n_channels)
         maps = (table.double()[:, None, None] * last).flatten(0, 1)
-        # hidden values are all of one sign, and rounding shows where the product cancels them
         return [
-            (s.double() @ (maps[:, l] @ cast(ChannelLinear, mix).matrix().double())).to(hidden)
-            for l, (mix, s) in enumerate(zip(self.mix, sums, strict=True))
+            s @ (maps[:, l] @ cast(ChannelLinear, mix).matrix().double()).to(hidden)
+            for l, (mix, s) in enumerate(
+                zip(self.mix, sums.split(self.angular_sizes, dim=1), strict=True)
+            )
         ]
 
     def prefers_elements(self, n_elements: int, edges: Edges) -> bool:
-        """Whether `of_elements` can be used and is worth it."""
-        n_hidden = self.radial.n_hidden
-        wide = n_elements * n_hidden > 2 * len(self.paths) * self.n_channels
-        return edges.lists is None and edges.blocks is not None and not wide
+        """Whether `of_elements` can be used and takes less time, by the number of operations."""
+        if edges.lists is None and edges.blocks is None:
+            return False
+        n_hidden, n_harmonics = self.radial.n_hidden, edges.harmonics.shape[1]
+        apart = edges.n_atoms * n_harmonics * n_elements * n_hidden
+        along = len(edges.center) * (n_hidden * len(self.paths) + 2 * n_harmonics)
+        # compiled and without second derivatives, radial weights never leave the cache
+        worth = 0.5 if edges.lists is not None and edges.once else 1.2
+        return apart < worth * along
 
     def _sums(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
         """Does in torch what `convolve` does."""

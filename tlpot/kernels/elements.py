@@ -1,0 +1,97 @@
+"""Sums S_i^{m,zk} = Σ_{j of element z} a_ij^m b_ij^k, differentiable as often as wanted."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tlpot.kernels.build import library
+from tlpot.kernels.convolution import EdgeLists
+from tlpot.kernels.pointers import ElementData, ElementTables
+
+
+def sum_by_element(
+    edges: EdgeLists, species: Tensor, n_elements: int, left: Tensor, right: Tensor
+) -> Tensor:
+    """Sums products of two vectors over the neighbours, apart for each element of these.
+
+    Args:
+        edges: who is whose neighbour.
+        species: index of each atom's element, [n_atoms].
+        n_elements: number of elements.
+        left: a, [n_edges, m].
+        right: b, [n_edges, k].
+
+    Returns:
+        S, [n_atoms, m, n_elements · k].
+    """
+    plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
+    sums: Tensor = _Sum.apply(plan, left, right)
+    return sums
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Plan:
+    edges: EdgeLists
+    species: Tensor
+    n_elements: int
+
+    def call(self, kernel: str, left: Tensor, right: Tensor, **results: Tensor) -> None:
+        tables = ElementTables(left.shape[1], right.shape[1], self.n_elements)
+        data = ElementData(
+            n_atoms=len(self.edges.first) - 1,
+            n_edges=len(self.edges.center),
+            n_threads=torch.get_num_threads(),
+            first=self.edges.first.data_ptr(),
+            center=self.edges.center.data_ptr(),
+            neighbor=self.edges.neighbor.data_ptr(),
+            element=self.species.data_ptr(),
+            left=left.data_ptr(),
+            right=right.data_ptr(),
+            **{name: tensor.data_ptr() for name, tensor in results.items()},
+        )
+        function = getattr(library(left.dtype), f"tlpot_{kernel}_by_element")
+        function(ctypes.byref(tables), ctypes.byref(data))
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, plan: _Plan, left: Tensor, right: Tensor) -> Tensor:
+        left, right = left.contiguous(), right.contiguous()
+        ctx.plan = plan
+        ctx.save_for_backward(left, right)
+        width = plan.n_elements * right.shape[1]
+        sums = left.new_empty((len(plan.edges.first) - 1, left.shape[1], width))
+        plan.call("sum", left, right, sums=sums)
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (None, *_Spread.apply(ctx.plan, grad, *ctx.saved_tensors))
+
+
+class _Spread(torch.autograd.Function):
+    """What sums give back to both vectors: S_i b_ij and S_i a_ij, of the element of j."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, plan: _Plan, sums: Tensor, left: Tensor, right: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        sums, left, right = sums.contiguous(), left.contiguous(), right.contiguous()
+        ctx.plan = plan
+        ctx.save_for_backward(sums, left, right)
+        by_left, by_right = torch.empty_like(left), torch.empty_like(right)
+        plan.call("spread", left, right, sums=sums, by_left=by_left, by_right=by_right)
+        return by_left, by_right
+
+    @staticmethod
+    def backward(ctx: Any, d_left: Tensor, d_right: Tensor) -> tuple[Tensor | None, ...]:
+        sums, left, right = ctx.saved_tensors
+        by_sums = None
+        if ctx.needs_input_grad[1]:
+            by_sums = _Sum.apply(ctx.plan, d_left, right) + _Sum.apply(ctx.plan, left, d_right)
+        return (None, by_sums, *_Spread.apply(ctx.plan, sums, d_left, d_right))
