@@ -192,7 +192,8 @@ def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise DataError(f"{dataset.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
-    print(f"{len(dataset):,} frames checked, no errors, {len(problems)} kinds of warning")
+    n = sum(problem.severity == "warning" for problem in problems)
+    print(f"{len(dataset):,} frames checked, no errors, {n} kinds of warning")
 
 
 def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
