@@ -32,10 +32,11 @@ def find_problems(
 ) -> list[Problem]:
     """Reads a dataset once and reports what looks wrong, worst first.
 
-    Checked: unusable structures (NaN positions, atoms closer than 0.1 Å, singular cells),
-    duplicates, frames without labels, net and excessive forces, energies far from the rest of
-    the molecule, forces with the sign of gradients (where frames are near enough to tell, which
-    takes a second look at some of them), arrays that the description leaves out.
+    Checked: labels that are infinite or NaN in part, unusable structures (NaN positions, atoms
+    closer than 0.1 Å, singular cells), duplicates, frames without labels, net and excessive
+    forces, energies far from the rest of the molecule, forces with the sign of gradients (where
+    frames are near enough to tell, which takes a second look at some of them), arrays that the
+    description leaves out.
 
     Args:
         dataset: what to check.
@@ -52,7 +53,9 @@ def find_problems(
         usable = _check_structure(frame, found)
         if usable and seen.setdefault(fingerprint(frame.system), frame.name) != frame.name:
             found.setdefault(_DUPLICATE, []).append(frame.name)
-        if not frame.labels:
+        for what in frame.damaged:
+            found.setdefault(what, []).append(frame.name)
+        if not frame.labels and not frame.damaged:
             unlabelled.append(frame.name)
         for level in frame.labels:
             levels[level].add(k, frame, usable)
