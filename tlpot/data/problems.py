@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from tlpot.data.closeness import Closeness, closeness
 from tlpot.data.dataset import Dataset, frames_of
+from tlpot.data.electrons import electron_problems
+from tlpot.data.energy_units import EnergyCheck
 from tlpot.data.fingerprint import fingerprint
 from tlpot.data.force_sign import force_problems
 from tlpot.data.frame import Frame
-from tlpot.data.problem import SEVERITIES, Problem
+from tlpot.data.length_units import LengthCheck
+from tlpot.data.problem import SEVERITIES, Problem, Severity
 from tlpot.errors import GeometryError
 from tlpot.neighbors import CLOSEST, neighbor_list
 
@@ -23,6 +27,9 @@ HIGH_FORCE = 100.0
 OUTLIER = 20.0
 """Robust standard deviations of the energy within a molecule."""
 
+MEASURED = 2048
+"""Structures whose bonds are measured."""
+
 FEW = 10
 """Fewer frames than this allow no statistics."""
 
@@ -33,10 +40,11 @@ def find_problems(
     """Reads a dataset once and reports what looks wrong, worst first.
 
     Checked: labels that are infinite or NaN in part, unusable structures (NaN positions, atoms
-    closer than 0.1 Å, singular cells), duplicates, frames without labels, net and excessive
-    forces, energies far from the rest of the molecule, forces with the sign of gradients (where
-    frames are near enough to tell, which takes a second look at some of them), arrays that the
-    description leaves out.
+    closer than 0.1 Å, singular cells), multiplicities that the electrons cannot have, units of
+    length by the lengths of bonds, units of energy by the free atoms, duplicates, frames without
+    labels, net and excessive forces, energies far from the rest of the molecule, forces with the
+    sign of gradients (where frames are near enough to tell, which takes a second look at some of
+    them), arrays that the description leaves out.
 
     Args:
         dataset: what to check.
@@ -45,7 +53,8 @@ def find_problems(
     Raises:
         DataError: the file is damaged.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[Severity, str], list[str]] = {}
+    lengths, stride = LengthCheck(), -(-len(dataset) // MEASURED)
     seen: dict[bytes, str] = {}
     unlabelled = []
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -53,39 +62,53 @@ def find_problems(
         usable = _check_structure(frame, found)
         if usable and seen.setdefault(fingerprint(frame.system), frame.name) != frame.name:
             found.setdefault(_DUPLICATE, []).append(frame.name)
-        for what in frame.damaged:
-            found.setdefault(what, []).append(frame.name)
+        for mistake in _check_contents(frame):
+            found.setdefault(mistake, []).append(frame.name)
+        near = None
+        if k % stride == 0 and np.isfinite(frame.system.positions).all():
+            near = closeness(frame.system)
+        if near is not None:
+            lengths.add(near, len(frame.system))
         if not frame.labels and not frame.damaged:
             unlabelled.append(frame.name)
         for level in frame.labels:
-            levels[level].add(k, frame, usable)
+            levels[level].add(k, frame, usable, near)
+    wrong_lengths = lengths.problems()
     problems = [
-        Problem(severity="warning" if what == _DUPLICATE else "error", what=what, frames=tuple(n))
-        for what, n in found.items()
+        Problem(severity=severity, what=what, frames=tuple(names))
+        for (severity, what), names in found.items()
     ]
+    problems += wrong_lengths
     if unlabelled:
         what = "no label at any level"
         problems.append(Problem(severity="warning", what=what, frames=tuple(unlabelled)))
     for checks in levels.values():
-        problems += checks.problems()
+        problems += checks.problems(bonds=not wrong_lengths)
     if dataset.unused_keys:
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
         problems.append(Problem(severity="warning", what=what))
     return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
-_DUPLICATE = "the same structure as an earlier frame"
+_DUPLICATE: tuple[Severity, str] = "warning", "the same structure as an earlier frame"
 
 
-def _check_structure(frame: Frame, found: dict[str, list[str]]) -> bool:
+def _check_contents(frame: Frame) -> Iterator[tuple[Severity, str]]:
+    for what in frame.damaged:
+        yield "error", what
+    yield from electron_problems(frame.system)
+
+
+def _check_structure(frame: Frame, found: dict[tuple[Severity, str], list[str]]) -> bool:
     if not np.isfinite(frame.system.positions).all():
-        found.setdefault("positions that are NaN or infinite", []).append(frame.name)
+        what = "positions that are NaN or infinite"
+        found.setdefault(("error", what), []).append(frame.name)
         return False
     try:
         neighbor_list(frame.system, 2 * CLOSEST, frame.name)
     except GeometryError as error:
         what = f"atoms closer than {CLOSEST} Å" if " Å apart" in str(error) else "an unusable cell"
-        found.setdefault(what, []).append(frame.name)
+        found.setdefault(("error", what), []).append(frame.name)
         return False
     return True
 
@@ -103,11 +126,14 @@ class _Level:
         self._high: list[str] = []
         self._worst_net = 0.0
         self._forces: list[int] = []
+        self._energy_check = EnergyCheck(level, dataset.levels[level].isolated_atoms)
 
-    def add(self, k: int, frame: Frame, usable: bool) -> None:
+    def add(self, k: int, frame: Frame, usable: bool, near: Closeness | None) -> None:
         labels = frame.labels[self._level]
         self._energies[k] = labels.energy
         self._names[k] = frame.name
+        if near is not None:
+            self._energy_check.add(frame, near.n_bonds)
         if labels.forces is not None:
             net = float(np.linalg.norm(labels.forces.sum(axis=0)))
             self._worst_net = max(self._worst_net, net)
@@ -118,8 +144,9 @@ class _Level:
             if usable and np.isfinite(labels.energy):
                 self._forces.append(k)
 
-    def problems(self) -> list[Problem]:
-        found: list[Problem] = []
+    def problems(self, *, bonds: bool) -> list[Problem]:
+        """Reports what the frames show; `bonds` says whether these can be counted."""
+        found = self._energy_check.problems() if bonds else []
         if self._forces:
             found += force_problems(self._dataset, self._level, np.array(self._forces))
         for names, what in (
