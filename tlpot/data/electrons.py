@@ -33,8 +33,9 @@ def electron_problems(system: System) -> Iterator[tuple[Severity, str]]:
     parity = "odd" if n_electrons % 2 else "even"
     possible = "2, 4, ..." if n_electrons % 2 else "1, 3, ..."
     stated = system.charge != 0 or system.spin != 1
+    charge = f"{system.charge:+d}" if system.charge else "0"
     what = (
-        f"charge {system.charge:+d} and multiplicity {system.spin} with an {parity} number of "
+        f"charge {charge} and multiplicity {system.spin} with an {parity} number of "
         f"electrons, expected multiplicity {possible} up to the number of electrons + 1; give "
         "charge and multiplicity as they were computed (0 and 1 stand for what a file leaves out)"
     )
