@@ -77,13 +77,18 @@ def test_frames_far_apart_say_nothing(tmp_path, sign):
     assert "could not be judged" in what
 
 
-def test_molecules_that_are_reversed_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("last", "named"),
+    [(1.0, "in 1 of 3 molecules (CH3N)"), (-1.0, "2 of 3 molecules (CH3N, CH3F)")],
+)
+def test_molecules_that_are_reversed_are_named(tmp_path, last, named):
     written = frames(20) + frames(20, sign=-1.0, symbols="NCHHH", seed=1)
-    written += frames(20, symbols="FCHHH", seed=2)
+    written += frames(20, sign=last, symbols="FCHHH", seed=2)
     (problem,) = judged(tmp_path, written)
     assert problem.severity == "error"
-    assert "in 1 of 3 molecules" in problem.what
-    assert problem.frames == tuple(f"toy.xyz[{k}]" for k in range(20, 40))
+    assert named in problem.what
+    end = 40 if last > 0 else 60
+    assert problem.frames == tuple(f"toy.xyz[{k}]" for k in range(20, end))
 
 
 def test_forces_in_another_order_do_not_belong_to_the_energies(tmp_path):

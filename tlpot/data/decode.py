@@ -149,10 +149,10 @@ class Decoder:
         """Says what is wrong with labels that `labels` calls damaged, and what to do."""
         spec = self._spec.levels[level]
         keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
-        what = "is infinite" if kind == "energy" else "has infinite numbers, or NaN beside others"
+        what = "is infinite" if kind == "energy" else "holds infinities, or NaN beside numbers"
         return (
-            f"{level}: {kind} ({' + '.join(repr(key) for key in keys)}) {what}; compute the frame "
-            f"again, or, if it has no {kind}, write NaN throughout"
+            f"{level}: {' + '.join(repr(key) for key in keys)} {what}; compute the frame again, "
+            f"or, if it has no {kind}, write NaN throughout"
         )
 
     def occurs(self, level: str, kind: LabelKind) -> bool:

@@ -28,6 +28,9 @@ DISAGREE = 0.25
 IN_ALL, FEWEST, MOST, RUN = 16384, 32, 512, 8
 """Frames compared in all, and of each molecule, and how many follow each other in the file."""
 
+SHOWN = 5
+"""Molecules named in a message."""
+
 WRONG_SIZE = 1.7
 """Factor between the changes of energy and the work of the forces that is worth a look, if it is
 the median of many pairs; units of length differ by 1.89, others by more."""
@@ -97,15 +100,17 @@ def force_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
     everything = sign_evidence([pairs for pairs, _ in found.values()])
     signs = {name: sign_evidence([pairs]).sign for name, (pairs, _) in found.items()}
     reversed_ones = [name for name, sign in signs.items() if sign < 0]
-    if reversed_ones and everything.sign >= 0:
+    if reversed_ones and (everything.sign >= 0 or max(signs.values()) > 0):
         some = sign_evidence([found[name][0] for name in reversed_ones])
         names = tuple(frame for name in reversed_ones for frame in found[name][1])
-        what = f"{_gradients(level, some)} in {len(reversed_ones)} of {len(found)} molecules; "
-        what += "multiply their forces by -1"
+        shown = ", ".join(reversed_ones[:SHOWN]) + ", ..." * (len(reversed_ones) > SHOWN)
+        what = f"{_gradients(level, some)} in {len(reversed_ones)} of {len(found)} molecules "
+        what += f"({shown}); multiply their forces by -1"
         return [Problem(severity="error", what=what, frames=names)]
     if everything.sign < 0:
         what = f"{_gradients(level, everything)}; multiply them by -1, or read the file with a "
-        return [Problem(severity="error", what=what + "description that says sign: gradient")]
+        what += "description of the other sign (sign: force or gradient)"
+        return [Problem(severity="error", what=what)]
     return _doubts(level, everything)
 
 
@@ -136,7 +141,7 @@ def _doubts(level: str, evidence: SignEvidence) -> list[Problem]:
         return [Problem(severity="warning", what=what)]
     what = (
         f"{level}: the sign of the forces could not be judged: {pairs} in {evidence.n_frames} "
-        f"frames (agreement {evidence.agreement:.2f}), which takes {FEWEST_PAIRS} pairs of one "
+        f"frames (mean agreement {evidence.agreement:.2f}); that takes {FEWEST_PAIRS} pairs of one "
         f"molecule that agree, less than {NEAR} Å apart after superposition, no atom more than "
         f"{FAR} Å; check it against the program that wrote the forces"
     )
