@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -24,6 +25,14 @@ class Inner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Names:
+    names: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    share: float | tuple[str, ...] = 0.0
+    either: tuple[str, ...] | str = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outer:
     name: str
     kind: Literal["huber", "mse"] = "huber"
@@ -36,6 +45,18 @@ def test_reads_nested_sections_and_yaml_floats_without_a_dot():
     config = parse(Outer, {"name": "x", "inner": {"rate": "1e-3", "sizes": [1, 2]}, "limit": 4})
     assert config == Outer(name="x", inner=Inner(rate=1e-3, sizes=(1, 2)), limit=4)
     assert parse(Outer, to_mapping(config)) == config
+
+
+def test_one_name_is_a_list_of_one():
+    one = {"names": "ethanol", "files": "a.h5", "share": "ethanol", "either": "ethanol"}
+    expected = Names(
+        names=("ethanol",), files=(Path("a.h5"),), share=("ethanol",), either="ethanol"
+    )
+    assert parse(Names, one) == expected
+    assert parse(Names, {"share": 0.1}) == Names(share=0.1)
+    assert parse(Names, {"share": ["a", "b"]}) == Names(share=("a", "b"))
+    with pytest.raises(ConfigError, match=r"share must be a list such as \[a, b\], not True"):
+        parse(Names, {"share": True})
 
 
 @pytest.mark.parametrize(

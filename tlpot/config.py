@@ -71,7 +71,7 @@ def parse(cls: type[T], settings: Mapping[str, Any], where: str = "configuration
 
     Args:
         cls: a dataclass; nested dataclasses, tuples, lists, mappings, Literals and unions
-            with None are understood.
+            with None are understood. One name stands for a list of one.
         settings: keys are field names.
         where: the file or section, for messages.
 
@@ -146,9 +146,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where} must be a section of 'key: value' pairs, not {value!r}")
         return parse(typing.cast(type, hint), value, where)
     if origin in (tuple, list):
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise ConfigError(f"{where} must be a list, not {value!r}")
         item = arguments[0] if arguments else Any
+        if isinstance(value, str) and _holds_text(item):
+            value = [value]  # one name is a list of one
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise ConfigError(f"{where} must be a list such as [a, b], not {value!r}")
         return origin(_convert(item, entry, f"{where}[{k}]") for k, entry in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
@@ -164,6 +166,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None and type(None) in options:
         return None
+    if str in options and isinstance(value, str):
+        return value
     errors = []
     for option in (o for o in options if o is not type(None)):
         try:
@@ -171,6 +175,10 @@ def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
         except ConfigError as error:
             errors.append(str(error))
     raise ConfigError(errors[-1])
+
+
+def _holds_text(hint: Any) -> bool:
+    return hint in (str, Path) or str in typing.get_args(hint)
 
 
 def _convert_scalar(hint: Any, value: Any, where: str) -> Any:

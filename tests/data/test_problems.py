@@ -11,16 +11,17 @@ N = 40
 
 
 def spring_file(path, sign=1.0, change=None):
-    """Water on harmonic springs, so that energies and forces belong together."""
+    """Water with harmonic springs for bonds, so that energies and forces belong together."""
     positions = water_frames(N)
-    stretch = positions - positions.mean(axis=0)
-    stretch -= stretch.mean(axis=1, keepdims=True)
+    arms = positions[:, :, None] - positions[:, None]
+    lengths = np.linalg.norm(arms, axis=3, keepdims=True) + np.eye(3)[:, :, None]
+    stretch = lengths - lengths.mean(axis=0)
     with h5py.File(path, "w") as handle:
         group = handle.create_group("H2O")
         group["atomic_numbers"] = numbers_of_water()
         group["coordinates"] = positions
-        group["wb97x_dz.energy"] = -76 + 0.5 * (stretch**2).sum(axis=(1, 2))
-        group["wb97x_dz.forces"] = -sign * stretch
+        group["wb97x_dz.energy"] = -76 + 0.25 * (stretch**2).sum(axis=(1, 2, 3))
+        group["wb97x_dz.forces"] = -sign * (stretch * arms / lengths).sum(axis=2)
         if change is not None:
             change(group)
     return open_dataset(path, "ani1x")

@@ -42,3 +42,10 @@ def test_charges_are_not_hidden_from_a_model_that_reads_them(charged):
     check_charges(settings, reads_charge=False)
     with pytest.raises(ConfigError, match="model that reads charges"):
         check_charges(settings, reads_charge=True)
+
+
+def test_a_fine_tuning_is_told_of_its_parent_and_not_of_settings_it_lacks(charged):
+    settings = DataSettings(files=(charged,), charges="ignore")
+    with pytest.raises(ConfigError, match=r"as the parent p\.safetensors does") as error:
+        check_charges(settings, reads_charge=True, parent="p.safetensors")
+    assert "model.charge_spin" not in str(error.value)

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info = _action(actions, "info", _info, "levels, counts, elements, sizes, ranges, duplicates")
     info.add_argument("--molecules", action="store_true", help="list the molecules")
     info.add_argument("--json", action="store_true", help="print everything as JSON")
-    _action(actions, "validate", _validate, "problems found; exit status 2 if there are errors")
+    validate = _action(
+        actions, "validate", _validate, "problems found; exit status 2 if there are errors"
+    )
+    validate.add_argument("--all", action="store_true", help=f"name all frames, not just {_SHOWN}")
     convert = _action(actions, "convert", _convert, "write the files as one in the native layout")
     convert.add_argument("-o", "--output", required=True, help="HDF5 file to write")
     split = _action(actions, "split", _split, "divide into training, validation and test frames")
@@ -115,10 +118,13 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
         ("multiplicities", " ".join(str(s) for s in summary.spins)),
         ("periodic", f"{summary.n_periodic:,} frames"),
         ("duplicates", f"{summary.n_duplicates:,} frames"),
+        ("damaged labels", f"{summary.n_damaged:,} frames (see tlpot data validate)"),
         ("not used", ", ".join(dataset.unused_keys) or "nothing"),
         ("SHA-256", dataset.content_hash),
     ]
     for key, text in rows:
+        if key == "damaged labels" and not summary.n_damaged:
+            continue
         print(f"{key:16}{text}")
     print()
     table = [
@@ -187,12 +193,14 @@ def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
         count = f"{len(problem.frames):,} frames: " if problem.frames else ""
         print(f"{problem.severity:8} {count}{problem.what}")
         if problem.frames:
-            more = ", ..." if len(problem.frames) > _SHOWN else ""
-            print(f"{'':9}{', '.join(problem.frames[:_SHOWN])}{more}")
+            shown = problem.frames if arguments.all else problem.frames[:_SHOWN]
+            more = ", ..." if len(problem.frames) > len(shown) else ""
+            print(f"{'':9}{', '.join(shown)}{more}")
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         raise DataError(f"{dataset.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
-    print(f"{len(dataset):,} frames checked, no errors, {len(problems)} kinds of warning")
+    n = sum(problem.severity == "warning" for problem in problems)
+    print(f"{len(dataset):,} frames checked, no errors, {n} kinds of warning")
 
 
 def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:

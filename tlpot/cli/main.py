@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tlpot._version import __version__
 from tlpot.cli.allocation import keep_freed_memory
+from tlpot.cli.wording import reworded
 from tlpot.errors import TLPotError
 
 SUBCOMMANDS = {
@@ -58,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TLPotError as error:
         if arguments.debug:
             raise
-        print(f"tlpot {arguments.subcommand}: {error}", file=sys.stderr)
+        message = reworded(str(error), arguments)
+        print(f"tlpot {arguments.subcommand}: {message}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit

@@ -27,7 +27,7 @@ from tlpot.data.joined import JoinedDataset as JoinedDataset
 from tlpot.data.loader import Loader as Loader
 from tlpot.data.open import Source as Source
 from tlpot.data.open import open_dataset as open_dataset
-from tlpot.data.problems import Problem as Problem
+from tlpot.data.problem import Problem as Problem
 from tlpot.data.problems import find_problems as find_problems
 from tlpot.data.split import Split as Split
 from tlpot.data.split import load_split as load_split

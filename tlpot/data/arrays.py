@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class ArrayDataset:
 
         Raises:
             UnknownLevelError: no such level; the message lists those present.
+            DataError: a frame's label is damaged: infinite, or NaN in part only.
         """
         level = canonical_level(level)
         if level not in self._levels:
@@ -107,13 +109,7 @@ class ArrayDataset:
                 f"{self.path} has no level {level!r}{nearest(level, self._levels)}"
             )
         if (level, kind) not in self._labelled:
-            mask = np.zeros(len(self), dtype=bool)
-            if kind in self._levels[level].kinds:
-                for section, slab, rows, frames in self._index.slabs():
-                    labels = self._labels(section, slab, rows, level)
-                    if labels is not None:
-                        mask[frames] = labels.present(kind)
-            self._labelled[level, kind] = mask
+            self._labelled[level, kind] = self._find_labelled(level, kind)
         return self._labelled[level, kind]
 
     def column(self, key: str) -> NDArray:
@@ -165,7 +161,14 @@ class ArrayDataset:
                 group = self.group_names[self.group_idx[asked[k]]]
                 row = int(places[k])
                 name = _frame_name(self._store.sections[section], rows.start + row)
-                frames[k] = _frame(geometry, here, row, group, name)
+                frame = _frame(geometry, here, row, group, name)
+                damaged = tuple(
+                    self._decoder.damage(level, kind)
+                    for level, found in here.items()
+                    for kind, rows_hit in found.damaged.items()
+                    if rows_hit[row]
+                )
+                frames[k] = replace(frame, damaged=damaged) if damaged else frame
                 start += 1
         return [frame for frame in frames if frame is not None]
 
@@ -186,6 +189,24 @@ class ArrayDataset:
             return labels, labels.n_bytes
 
         return self._cache.get((section, slab, level), load)
+
+    def _find_labelled(self, level: str, kind: LabelKind) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self), dtype=bool)
+        damaged = []
+        if kind in self._levels[level].kinds:
+            for section, slab, rows, frames in self._index.slabs():
+                labels = self._labels(section, slab, rows, level)
+                if labels is None:
+                    continue
+                mask[frames] = labels.present(kind)
+                for row in np.flatnonzero(labels.damaged.get(kind, False)):
+                    damaged.append(_frame_name(self._store.sections[section], rows.start + row))
+        if damaged:
+            raise DataError(
+                f"{self.path}: {self._decoder.damage(level, kind)}. {len(damaged)} frames: "
+                f"{', '.join(damaged[:_SHOWN])}{', ...' if len(damaged) > _SHOWN else ''}"
+            )
+        return mask
 
     def _find_levels(self) -> dict[str, LevelInfo]:
         levels = {}
@@ -210,6 +231,8 @@ class ArrayDataset:
 
 
 _KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+_SHOWN = 5
+"""Frames named in a message."""
 
 
 def _frame_name(section: Section, row: int) -> str:

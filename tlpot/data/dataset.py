@@ -92,6 +92,7 @@ class Dataset(Protocol):
 
         Raises:
             UnknownLevelError: no such level; the message lists those present.
+            DataError: a frame's label is damaged: infinite, or NaN in part only.
         """
         ...
 

@@ -116,8 +116,10 @@ class Decoder:
         spec, shapes = self._spec.levels[level], self._store.sections[section].shapes
         n_rows = rows.stop - rows.start
         energy = np.full(n_rows, np.nan)
+        damaged: dict[LabelKind, NDArray[np.bool_]] = {}
         if _has(shapes, spec, "energy"):
             parts = [self._read(section, key, rows).reshape(n_rows) for key in spec.energy_keys]
+            damaged["energy"] = np.asarray(np.isinf(parts).any(axis=0))
             energy = np.sum(parts, axis=0) * self._energy
             if spec.energy_zero == "isolated_atoms":
                 energy = energy + self._atom_table(level)[geometry.numbers].sum(axis=-1)
@@ -128,18 +130,29 @@ class Decoder:
         if spec.forces and spec.forces in shapes:
             forces = self._read(section, spec.forces, rows) * self._force
             unused = np.broadcast_to(geometry.numbers == 0, forces.shape[:2])
-            has_forces = np.asarray((np.isfinite(forces).all(axis=2) | unused).all(axis=1))
+            has_forces, damaged["forces"] = _complete(forces, unused[:, :, None])
         if spec.stress and spec.stress in shapes:
             stress = self._read(section, spec.stress, rows) * self._stress
             if stress.shape[1:] == (6,):
                 stress = np.array([voigt_6_to_full_3x3_stress(row) for row in stress])
-            has_stress = np.asarray(np.isfinite(stress).all(axis=(1, 2)))
+            has_stress, damaged["stress"] = _complete(stress)
         return LevelLabels(
             energy=energy,
             forces=forces,
             stress=stress,
             has_forces=has_forces,
             has_stress=has_stress,
+            damaged=damaged,
+        )
+
+    def damage(self, level: str, kind: LabelKind) -> str:
+        """Says what is wrong with labels that `labels` calls damaged, and what to do."""
+        spec = self._spec.levels[level]
+        keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
+        what = "is infinite" if kind == "energy" else "holds infinities, or NaN beside numbers"
+        return (
+            f"{level}: {' + '.join(repr(key) for key in keys)} {what}; compute the frame again, "
+            f"or, if it has no {kind}, write NaN throughout"
         )
 
     def occurs(self, level: str, kind: LabelKind) -> bool:
@@ -243,6 +256,15 @@ def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> b
         return bool(spec.energy_keys) and all(key in shapes for key in spec.energy_keys)
     key = getattr(spec, kind)
     return key is not None and key in shapes
+
+
+def _complete(
+    values: NDArray[np.float64], unused: NDArray[np.bool_] | bool = False
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Returns which rows [n_rows, n, 3] are finite, and which are neither that nor all NaN."""
+    complete = np.asarray((np.isfinite(values) | unused).all(axis=(1, 2)))
+    absent = np.asarray((np.isnan(values) | unused).all(axis=(1, 2)))
+    return complete, ~complete & ~absent
 
 
 def _pieces(n_rows: int) -> Iterator[slice]:

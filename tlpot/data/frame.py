@@ -35,9 +35,12 @@ class Frame:
         labels: labels by canonical level of theory; absent levels are not listed.
         group: the molecule (HDF5 group, file, or formula) that the frame belongs to.
         name: where it stands, for messages: ``data.h5:/methanol[12]``.
+        damaged: what is wrong with labels of the file that are neither finite nor NaN throughout,
+            and so are not among the `labels`.
     """
 
     system: System
     labels: Mapping[str, Labels]
     group: str
     name: str
+    damaged: tuple[str, ...] = ()

@@ -46,7 +46,7 @@ class Loader:
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
 
     Raises:
-        DataError: no indices, or no frame has a label at any of the levels.
+        DataError: no indices, no frame has a label at any of the levels, or labels are damaged.
         ConfigError: a size that makes no sense, or a frame with more atoms than `max_atoms`.
         UnknownLevelError: the dataset has no such level.
     """
@@ -187,11 +187,12 @@ class Loader:
                 f"max_atoms is {self.max_atoms}, but the largest structure has {largest} atoms"
             )
         kinds: tuple[LabelKind, ...] = ("energy", "forces", "stress")
-        found = (
+        # a list, because damaged labels of any kind are to be met here and not on the way
+        found = [
             self.dataset.labelled(level, kind)[every].any()
             for level in self.levels
             for kind in kinds
-        )
+        ]
         if self.levels and not any(found):
             raise DataError(
                 f"{self.dataset.path}: none of the {len(self.indices)} frames has a label at "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from tlpot.data.closeness import Closeness, closeness
 from tlpot.data.dataset import Dataset, frames_of
+from tlpot.data.electrons import electron_problems
+from tlpot.data.energy_units import EnergyCheck
 from tlpot.data.fingerprint import fingerprint
+from tlpot.data.force_sign import force_problems
 from tlpot.data.frame import Frame
+from tlpot.data.length_units import LengthCheck
+from tlpot.data.problem import SEVERITIES, Problem, Severity
 from tlpot.errors import GeometryError
 from tlpot.neighbors import CLOSEST, neighbor_list
 
@@ -23,33 +27,24 @@ HIGH_FORCE = 100.0
 OUTLIER = 20.0
 """Robust standard deviations of the energy within a molecule."""
 
+MEASURED = 2048
+"""Structures whose bonds are measured."""
+
 FEW = 10
-"""Fewer frames, or pairs of frames, than this allow no statistics."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Problem:
-    """A kind of mistake with the frames that show it.
-
-    Attributes:
-        severity: an error makes frames unusable, a warning is worth a look.
-        what: the mistake and the remedy.
-        frames: names of the frames; empty when it concerns the whole file.
-    """
-
-    severity: Literal["error", "warning"]
-    what: str
-    frames: tuple[str, ...] = ()
+"""Fewer frames than this allow no statistics."""
 
 
 def find_problems(
     dataset: Dataset, *, progress: Callable[[int], object] | None = None
 ) -> list[Problem]:
-    """Reads a dataset once and reports what looks wrong, errors first.
+    """Reads a dataset once and reports what looks wrong, worst first.
 
-    Checked: unusable structures (NaN positions, atoms closer than 0.1 Å, singular cells),
-    duplicates, frames without labels, net and excessive forces, energies far from the rest of
-    the molecule, forces with the sign of gradients, arrays that the description leaves out.
+    Checked: labels that are infinite or NaN in part, unusable structures (NaN positions, atoms
+    closer than 0.1 Å, singular cells), multiplicities that the electrons cannot have, units of
+    length by the lengths of bonds, units of energy by the free atoms, duplicates, frames without
+    labels, net and excessive forces, energies far from the rest of the molecule, forces with the
+    sign of gradients (where frames are near enough to tell, which takes a second look at some of
+    them), arrays that the description leaves out.
 
     Args:
         dataset: what to check.
@@ -58,7 +53,8 @@ def find_problems(
     Raises:
         DataError: the file is damaged.
     """
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[Severity, str], list[str]] = {}
+    lengths, stride = LengthCheck(), -(-len(dataset) // MEASURED)
     seen: dict[bytes, str] = {}
     unlabelled = []
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -66,37 +62,53 @@ def find_problems(
         usable = _check_structure(frame, found)
         if usable and seen.setdefault(fingerprint(frame.system), frame.name) != frame.name:
             found.setdefault(_DUPLICATE, []).append(frame.name)
-        if not frame.labels:
+        for mistake in _check_contents(frame):
+            found.setdefault(mistake, []).append(frame.name)
+        near = None
+        if k % stride == 0 and np.isfinite(frame.system.positions).all():
+            near = closeness(frame.system)
+        if near is not None:
+            lengths.add(near, len(frame.system))
+        if not frame.labels and not frame.damaged:
             unlabelled.append(frame.name)
         for level in frame.labels:
-            levels[level].add(k, frame)
+            levels[level].add(k, frame, usable, near)
+    wrong_lengths = lengths.problems()
     problems = [
-        Problem(severity="warning" if what == _DUPLICATE else "error", what=what, frames=tuple(n))
-        for what, n in found.items()
+        Problem(severity=severity, what=what, frames=tuple(names))
+        for (severity, what), names in found.items()
     ]
+    problems += wrong_lengths
     if unlabelled:
         what = "no label at any level"
         problems.append(Problem(severity="warning", what=what, frames=tuple(unlabelled)))
     for checks in levels.values():
-        problems += checks.problems()
+        problems += checks.problems(bonds=not wrong_lengths)
     if dataset.unused_keys:
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
         problems.append(Problem(severity="warning", what=what))
-    return sorted(problems, key=lambda problem: problem.severity)
+    return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
-_DUPLICATE = "the same structure as an earlier frame"
+_DUPLICATE: tuple[Severity, str] = "warning", "the same structure as an earlier frame"
 
 
-def _check_structure(frame: Frame, found: dict[str, list[str]]) -> bool:
+def _check_contents(frame: Frame) -> Iterator[tuple[Severity, str]]:
+    for what in frame.damaged:
+        yield "error", what
+    yield from electron_problems(frame.system)
+
+
+def _check_structure(frame: Frame, found: dict[tuple[Severity, str], list[str]]) -> bool:
     if not np.isfinite(frame.system.positions).all():
-        found.setdefault("positions that are NaN or infinite", []).append(frame.name)
+        what = "positions that are NaN or infinite"
+        found.setdefault(("error", what), []).append(frame.name)
         return False
     try:
         neighbor_list(frame.system, 2 * CLOSEST, frame.name)
     except GeometryError as error:
         what = f"atoms closer than {CLOSEST} Å" if " Å apart" in str(error) else "an unusable cell"
-        found.setdefault(what, []).append(frame.name)
+        found.setdefault(("error", what), []).append(frame.name)
         return False
     return True
 
@@ -105,6 +117,7 @@ class _Level:
     """What the frames of one level show."""
 
     def __init__(self, dataset: Dataset, level: str) -> None:
+        self._dataset = dataset
         self._level = level
         self._group_idx = dataset.group_idx
         self._energies = np.full(len(dataset), np.nan)
@@ -112,13 +125,15 @@ class _Level:
         self._net: list[str] = []
         self._high: list[str] = []
         self._worst_net = 0.0
-        self._previous: Frame | None = None
-        self._work: list[tuple[float, float]] = []
+        self._forces: list[int] = []
+        self._energy_check = EnergyCheck(level, dataset.levels[level].isolated_atoms)
 
-    def add(self, k: int, frame: Frame) -> None:
+    def add(self, k: int, frame: Frame, usable: bool, near: Closeness | None) -> None:
         labels = frame.labels[self._level]
         self._energies[k] = labels.energy
         self._names[k] = frame.name
+        if near is not None:
+            self._energy_check.add(frame, near.n_bonds)
         if labels.forces is not None:
             net = float(np.linalg.norm(labels.forces.sum(axis=0)))
             self._worst_net = max(self._worst_net, net)
@@ -126,33 +141,14 @@ class _Level:
                 self._net.append(frame.name)
             if np.abs(labels.forces).max() > HIGH_FORCE:
                 self._high.append(frame.name)
-            self._compare(frame)
-            self._previous = frame
+            if usable and np.isfinite(labels.energy):
+                self._forces.append(k)
 
-    def _compare(self, frame: Frame) -> None:
-        """Notes the work of the forces from the previous frame beside the energy difference."""
-        before = self._previous
-        if before is None or before.group != frame.group:
-            return
-        if not np.array_equal(before.system.atomic_numbers, frame.system.atomic_numbers):
-            return
-        old, new = before.labels[self._level], frame.labels[self._level]
-        if old.forces is None or new.forces is None:
-            return
-        step = frame.system.positions - before.system.positions
-        work = float(((old.forces + new.forces) * step).sum()) / 2
-        self._work.append((old.energy - new.energy, work))
-
-    def problems(self) -> list[Problem]:
-        found = []
-        if self._forces_are_gradients():
-            found.append(
-                Problem(
-                    severity="error",
-                    what=f"{self._level}: energy rises along the forces, so they look like "
-                    "gradients; set sign: gradient in the description",
-                )
-            )
+    def problems(self, *, bonds: bool) -> list[Problem]:
+        """Reports what the frames show; `bonds` says whether these can be counted."""
+        found = self._energy_check.problems() if bonds else []
+        if self._forces:
+            found += force_problems(self._dataset, self._level, np.array(self._forces))
         for names, what in (
             (self._net, f"net force above {NET_FORCE} eV/Å (largest {self._worst_net:.3g})"),
             (self._high, f"a force component above {HIGH_FORCE:g} eV/Å"),
@@ -162,14 +158,6 @@ class _Level:
                 what = f"{self._level}: {what}"
                 found.append(Problem(severity="warning", what=what, frames=tuple(names)))
         return found
-
-    def _forces_are_gradients(self) -> bool:
-        pairs = np.array(self._work, dtype=np.float64).reshape(-1, 2)
-        pairs = pairs[np.isfinite(pairs).all(axis=1)]
-        if len(pairs) < FEW or (pairs.std(axis=0) == 0).any():
-            return False
-        change, work = (pairs - pairs.mean(axis=0)).T
-        return float(change @ work) < -0.5 * float(np.linalg.norm(change) * np.linalg.norm(work))
 
     def _outliers(self) -> list[str]:
         frames = np.flatnonzero(np.isfinite(self._energies))

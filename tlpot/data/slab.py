@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,8 @@ class LevelLabels:
         stress: [n_rows, 3, 3], eV/Å³, or None.
         has_forces: [n_rows], where every component is finite.
         has_stress: [n_rows].
+        damaged: by kind, which rows hold numbers that are neither a label nor its absence, which
+            is NaN throughout, [n_rows]; these rows have no label of the kind.
     """
 
     energy: NDArray[np.float64]
@@ -54,11 +57,19 @@ class LevelLabels:
     stress: NDArray[np.float64] | None
     has_forces: NDArray[np.bool_]
     has_stress: NDArray[np.bool_]
+    damaged: Mapping[LabelKind, NDArray[np.bool_]]
 
     @property
     def n_bytes(self) -> int:
         """Memory."""
-        arrays = (self.energy, self.forces, self.stress, self.has_forces, self.has_stress)
+        arrays = (
+            self.energy,
+            self.forces,
+            self.stress,
+            self.has_forces,
+            self.has_stress,
+            *self.damaged.values(),
+        )
         return sum(array.nbytes for array in arrays if array is not None)
 
     def present(self, kind: LabelKind) -> NDArray[np.bool_]:

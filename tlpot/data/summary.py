@@ -52,6 +52,7 @@ class Summary:
         charges: total charges that occur.
         spins: multiplicities that occur.
         n_duplicates: frames whose structure occurred before.
+        n_damaged: frames with a label that is infinite, or NaN in part.
         levels: by level of theory.
     """
 
@@ -63,6 +64,7 @@ class Summary:
     charges: tuple[int, ...]
     spins: tuple[int, ...]
     n_duplicates: int
+    n_damaged: int
     levels: Mapping[str, LevelSummary]
 
 
@@ -77,13 +79,14 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         DataError: the file is damaged.
     """
     seen: set[bytes] = set()
-    n_periodic = 0
+    n_periodic = n_damaged = 0
     charges: set[int] = set()
     spins: set[int] = set()
     levels = {level: _Level(dataset, level) for level in dataset.levels}
     for k, frame in enumerate(frames_of(dataset, progress=progress)):
         seen.add(fingerprint(frame.system))
         n_periodic += bool(frame.system.pbc.any())
+        n_damaged += bool(frame.damaged)
         charges.add(frame.system.charge)
         spins.add(frame.system.spin)
         for level in frame.labels:
@@ -97,6 +100,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         charges=tuple(sorted(charges)),
         spins=tuple(sorted(spins)),
         n_duplicates=len(dataset) - len(seen),
+        n_damaged=n_damaged,
         levels={name: level.summary() for name, level in levels.items()},
     )
 

@@ -48,7 +48,7 @@ def write_dataset(
         progress: called with the number of frames done since the last call.
 
     Raises:
-        DataError: two levels have names that cannot be told apart in a file.
+        DataError: two levels have names that cannot be told apart in a file, or a label is damaged.
         OutputError: the file could not be written; an existing one is left as it was.
     """
     keys = _level_keys(dataset.levels)
@@ -63,6 +63,8 @@ def write_dataset(
                     runs: dict[str, list[Frame]] = {}
                     members: dict[str, list[int]] = {}
                     for k, frame in enumerate(dataset.read(range(start, stop)), start):
+                        if frame.damaged:
+                            raise DataError(f"{frame.name}: {frame.damaged[0]}")
                         name = _group_name(frame, names)
                         runs.setdefault(name, []).append(frame)
                         members.setdefault(name, []).append(k)

@@ -250,8 +250,8 @@ class FragmentForceField:
             values = sorted(set(charges.tolist()) - {0})
             raise ConfigError(
                 f"fragments have charges {values}, which {type(model).__name__} does not read. Use "
-                "a model with model.charge_spin=true, or, if it was trained on fragments with just "
-                "these charges, say trained_charges=True (--trained-charges)"
+                "a model pretrained with model.charge_spin=true, or, if it was trained on "
+                "fragments with just these charges, say trained_charges=True (--trained-charges)"
             )
         return False
 

@@ -131,7 +131,7 @@ def prepare_finetune(
     chosen = _strategy(config.strategy)
     # an uncertainty belongs to the very weights that are about to change
     parent = load_potential(config.parent, device=device).without_uncertainty()
-    check_charges(config.data, parent.architecture.charge_spin)
+    check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
     dataset = config.data.open(every_level=chosen.needs_levels)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(

@@ -159,16 +159,25 @@ def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
     return replace(split, **parts)
 
 
-def check_charges(settings: DataSettings, reads_charge: bool) -> None:
+def check_charges(
+    settings: DataSettings, reads_charge: bool, *, parent: Path | str | None = None
+) -> None:
     """Checks that charges are not kept from a model that reads them.
+
+    Args:
+        settings: of the data.
+        reads_charge: whether the model does.
+        parent: the model that is fine-tuned; None for a new one.
 
     Raises:
         ConfigError: they are.
     """
     if settings.charges == "ignore" and reads_charge:
+        whose = "(model.charge_spin=true); leave one of them out"
+        if parent is not None:
+            whose = f"as the parent {parent} does; leave it out, or take another parent"
         raise ConfigError(
-            "data.charges=ignore does not apply to a model that reads charges "
-            "(model.charge_spin=true); leave one of them out"
+            f"data.charges=ignore does not apply to a model that reads charges {whose}"
         )
 
 
