@@ -11,7 +11,16 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version"},
-    {"atomic_file", "differences", "file_hash", "file_lock", "units", "levels", "segment", "config"},
+    {
+        "atomic_file",
+        "differences",
+        "file_hash",
+        "file_lock",
+        "units",
+        "levels",
+        "segment",
+        "config",
+    },
     {"kernels", "system"},
     {"neighbors"},
     {"graph"},

@@ -82,7 +82,7 @@ def test_a_run_is_not_resumed_with_another_setting(tmp_path, changes, named):
             TLPotCalculator(shifted_model(), level="low", dtype="float64"),
             "something else: calculator.dtype was 'float32', is 'float64'. Resume",
         ),
-        (toy(), "calculator.kind was not there, is 'toys.ToyModel'"),
+        (toy(), "calculator.kind was not set, is 'toys.ToyModel'"),
     ],
 )
 def test_a_run_is_not_resumed_with_another_model(tmp_path, calculator, named):

@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--source", help="level of the parents to start from")
     parser.add_argument("-o", "--output", help="folder to write, and to continue in")
+    parser.add_argument(
+        "--overwrite", action="store_true",
+        help="a curve of just this, where -o holds one of other settings; points are kept",
+    )  # fmt: skip
     parser.add_argument("--keep-models", action="store_true", help="keep the models")
     parser.add_argument(
         "--ensembles", action="store_true",
@@ -70,8 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
         in_flight = arguments.workers if executor is not None and arguments.dask is None else None
         try:
             curve = run_curve(
-                config, executor=executor, in_flight=in_flight, device=arguments.device
-            )
+                config, executor=executor, in_flight=in_flight, device=arguments.device,
+                overwrite=arguments.overwrite,
+            )  # fmt: skip
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
             raise
