@@ -46,3 +46,18 @@ def test_a_level_that_the_file_lacks_is_named(tmp_path, capsys):
     levels = 'strategy.levels=["wb97x/6-31g"]'
     assert dry_run(tmp_path / "m.safetensors", "--strategy", "multihead", levels) == 2
     assert f"did you mean '{DFT}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("strategy", ["shift", "auto"])
+def test_a_model_that_is_there_is_named_and_left_alone(tmp_path, capsys, strategy):
+    output = tmp_path / "m.safetensors"
+    output.write_text("another model")
+    command = ["finetune", "tlpot-tiny", DATA, "--level", CC, "-o", str(output), "--device", "cpu",
+               "--strategy", strategy, "split.by=random", "split.train=8", "split.validation=4",
+               "split.test=4"]  # fmt: skip
+    assert main(command) == 2
+    shown = capsys.readouterr()
+    assert f"the model file {output} exists; replace it with --overwrite" in shown.err
+    assert bool(shown.out) == (strategy == "shift")  # auto tries nothing before
+    assert output.read_text() == "another model"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

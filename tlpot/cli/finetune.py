@@ -26,11 +26,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tunes."""
+    from pathlib import Path
+
     import torch
 
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.pipeline import choose_strategy, finetune_config, prepare_finetune, settings_for
+    from tlpot.pipeline import (
+        check_replaced,
+        choose_strategy,
+        finetune_config,
+        prepare_finetune,
+        settings_for,
+    )
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
     section = settings.get("data") or {}
@@ -51,6 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
         settings["report"] = {}
     settings = with_overrides(settings, arguments.settings)
     if settings["strategy"]["name"] == "auto":
+        if not arguments.dry_run:  # trying strategies takes its time
+            check_replaced(
+                Path(settings["output"]), overwrite=arguments.overwrite or arguments.resume
+            )
         torch.set_num_threads(arguments.threads)
         choice = choose_strategy(settings)
         print(choice.table() + "\n", flush=True)

@@ -18,7 +18,8 @@ from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.anchoring import anchor
-from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
+from tlpot.pipeline.fitting import Job, Outcome, fit
+from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.probes import ReportSettings, examine
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
