@@ -71,6 +71,25 @@ def test_a_file_of_settings_says_the_same(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("shift: 4 points, 3 there")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainin": {}}, "unknown key 'trainin'; did you mean 'training'"),
+        ({"strategies": ["fulll"]}, "unknown strategy 'fulll'; did you mean 'full'"),
+        ({"split": {"bye": "random"}}, "split: unknown key 'bye'"),
+    ],
+)
+def test_a_typo_in_the_file_of_settings_names_the_file(tmp_path, capsys, change, message):
+    path = tmp_path / "curve.yaml"
+    settings = {
+        "parents": "tlpot-tiny", "data": {"files": [DATA]}, "level": CC, "sizes": [8],
+        "strategies": ["shift"], "output": str(tmp_path / "c"), **change,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(settings))
+    assert main(["curve", str(path)]) == 2
+    assert f"{path}: {message}" in capsys.readouterr().err
+
+
 def test_the_resolved_settings_can_be_given_back(tmp_path, capsys):
     assert command(tmp_path / "c") == 0
     capsys.readouterr()

@@ -1,6 +1,7 @@
 """A curve is added to: what was measured before stays, and what cannot be compared is refused."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -118,6 +119,14 @@ def test_what_cannot_be_compared_is_refused(curve_settings, tmp_path, change, na
     anew = run(curve_settings, overwrite=True, **{"strategies": ["shift"], **change})
     assert "head" not in measured(anew)
     assert len(list((tmp_path / "curve" / "points").iterdir())) > len(anew.series[0].points)
+
+
+def test_what_a_killed_run_measured_is_in_the_curve(curve_settings, tmp_path):
+    curve = run(curve_settings, strategies=["shift"])
+    empty = tuple(replace(series, points=()) for series in curve.series)
+    replace(curve, series=empty).save(tmp_path / "curve")  # as it was when the run began
+    added = run(curve_settings, strategies=["head"], sizes=[8])
+    assert measured(added) == {"shift": [(8, 0), (16, 0)], "head": [(8, 0)]}
 
 
 def test_a_parent_that_changed_is_refused_and_another_added(curve_settings, parent, tmp_path):

@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.pipeline.curve_tasks import curve_tasks
 
     torch.set_num_threads(1)
-    config = curve_config(_settings(arguments))
+    config = curve_config(_settings(arguments), _file(arguments) or "curve")
     if arguments.ensembles:
         check_ensembles(config)
     if arguments.dry_run:
@@ -116,11 +116,12 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError
 
-    names = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+    names = _names(arguments)
     overrides = [s for s in arguments.settings if s not in names]
     settings: dict[str, Any] = {}
-    if len(names) == 1 and names[0].endswith((".yaml", ".yml")):
-        settings = read_yaml(names[0])
+    file = _file(arguments)
+    if file is not None:
+        settings = read_yaml(file)
     elif len(names) >= 2:
         settings = {"parents": names[:-1], "data": {"files": [names[-1]]}}
         if arguments.level is not None:
@@ -139,3 +140,13 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.keep_models:
         settings["keep_models"] = True
     return with_overrides(settings, overrides)
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    return [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+
+
+def _file(arguments: argparse.Namespace) -> str | None:
+    """The configuration file, if there is one."""
+    names = _names(arguments)
+    return names[0] if len(names) == 1 and names[0].endswith((".yaml", ".yml")) else None

@@ -69,18 +69,16 @@ def add_to_curve(
             f"{error}. Delete it, or start the curve anew with --overwrite (overwrite=True); its "
             "points stay"
         ) from error
-    points = [p for s in curve.series for p in s.points if _file(config, p.key).exists()]
-    if not points:
-        return alone
     whole, joined, why = config, plan, ""
     try:
         whole = _joined(parse(CurveConfig, curve.config, str(record)), config)
         joined = curve_tasks(whole, device=device)
     except TLPotError as error:
         why = str(error)
+    points = [p for s in curve.series for p in s.points if _file(config, p.key).exists()]
     known = {*_keys(joined)}
     lost = next((point for point in points if point.key not in known), None)
-    if lost is not None or why:
+    if points and (lost is not None or why):
         named = _fixed_differences(curve, config, plan)
         if not named and lost is not None:
             named = _point_differences(config, lost, joined)
@@ -90,7 +88,11 @@ def add_to_curve(
             "config.yaml), another output (-o), or --overwrite (overwrite=True) for a curve of "
             "what is asked for now; the files of all points stay"
         )
-    return Addition(config=whole, plan=joined, asked=_asked(config, plan, joined))
+    asked = _asked(config, plan, joined)
+    # not only what the record lists: a killed run may have measured more
+    if not any(t.file.exists() for s in joined.series for t in s.tasks if t.key not in asked):
+        return alone
+    return Addition(config=whole, plan=joined, asked=asked)
 
 
 def _joined(before: CurveConfig, now: CurveConfig) -> CurveConfig:

@@ -147,7 +147,8 @@ def fit(
         )
     # what trains nothing has no checkpoint to go on with; for the rest `train` says so
     goes_on = resume and (bool(job.plan.rates) or (job.run_dir / CHECKPOINT).exists())
-    check_replaced(job.output, overwrite=overwrite or goes_on)
+    if processes.is_first:  # one of the others may be late, and find what this one has written
+        check_replaced(job.output, overwrite=overwrite or goes_on)
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
 
