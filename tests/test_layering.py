@@ -11,7 +11,17 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version"},
-    {"atomic_file", "file_hash", "file_lock", "units", "levels", "segment", "padding", "config"},
+    {
+        "atomic_file",
+        "differences",
+        "file_hash",
+        "file_lock",
+        "units",
+        "levels",
+        "segment",
+        "padding",
+        "config",
+    },
     {"kernels", "system"},
     {"neighbors"},
     {"graph"},

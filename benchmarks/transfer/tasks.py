@@ -26,7 +26,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -242,11 +242,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     config = curve_of(options.task, options)
     curve = run_curve(config)
-    reports = {}
-    for quantity in ("energy_mae", "forces_mae"):  # some strategies have energies only
-        have = tuple(s for s in curve.series if all(quantity in p.end for p in s.points))
-        if have:
-            reports[quantity] = analyse(replace(curve, series=have), quantity)
+    shown = [q for q in ("energy_mae", "forces_mae") if q in curve.quantities()]
+    reports = {quantity: analyse(curve, quantity) for quantity in shown}
     plot_curve(reports, options.out / f"{options.task}.png")
     print("\n\n".join(report.text() for report in reports.values()))
     for failure in curve.failures:

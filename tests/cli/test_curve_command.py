@@ -41,6 +41,21 @@ def test_the_command_writes_tables_and_a_picture(tmp_path, capsys):
     assert times == {path: path.stat().st_mtime_ns for path in (folder / "points").iterdir()}
 
 
+def test_the_report_covers_what_other_commands_measured(tmp_path, capsys):
+    folder = tmp_path / "c"
+    assert command(folder) == 0
+    assert command(folder, strategies=("frozen-ridge",), sizes=("8", "16")) == 0
+    report = (folder / "report.txt").read_text()
+    assert "shift" in report
+    assert "frozen-ridge" in report
+    capsys.readouterr()
+    assert command(folder, "split.validation=5") == 2
+    assert "split.validation was 4.0, is 5.0" in capsys.readouterr().err
+    assert (folder / "report.txt").read_text() == report
+    assert command(folder, "split.validation=5", "--overwrite", sizes=("8", "16")) == 0
+    assert "frozen-ridge" not in (folder / "report.txt").read_text()
+
+
 def test_a_file_of_settings_says_the_same(tmp_path, capsys):
     assert command(tmp_path / "c") == 0
     path = tmp_path / "curve.yaml"
@@ -54,6 +69,25 @@ def test_a_file_of_settings_says_the_same(tmp_path, capsys):
     capsys.readouterr()
     assert main(["curve", str(path), "sizes=[8, 16, 24, 40]", "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("shift: 4 points, 3 there")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainin": {}}, "unknown key 'trainin'; did you mean 'training'"),
+        ({"strategies": ["fulll"]}, "unknown strategy 'fulll'; did you mean 'full'"),
+        ({"split": {"bye": "random"}}, "split: unknown key 'bye'"),
+    ],
+)
+def test_a_typo_in_the_file_of_settings_names_the_file(tmp_path, capsys, change, message):
+    path = tmp_path / "curve.yaml"
+    settings = {
+        "parents": "tlpot-tiny", "data": {"files": [DATA]}, "level": CC, "sizes": [8],
+        "strategies": ["shift"], "output": str(tmp_path / "c"), **change,
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(settings))
+    assert main(["curve", str(path)]) == 2
+    assert f"{path}: {message}" in capsys.readouterr().err
 
 
 def test_the_resolved_settings_can_be_given_back(tmp_path, capsys):

@@ -46,3 +46,45 @@ def test_a_level_that_the_file_lacks_is_named(tmp_path, capsys):
     levels = 'strategy.levels=["wb97x/6-31g"]'
     assert dry_run(tmp_path / "m.safetensors", "--strategy", "multihead", levels) == 2
     assert f"did you mean '{DFT}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("strategy", ["shift", "auto"])
+def test_a_model_that_is_there_is_named_and_left_alone(tmp_path, capsys, strategy):
+    output = tmp_path / "m.safetensors"
+    output.write_text("another model")
+    command = ["finetune", "tlpot-tiny", DATA, "--level", CC, "-o", str(output), "--device", "cpu",
+               "--strategy", strategy, "split.by=random", "split.train=8", "split.validation=4",
+               "split.test=4"]  # fmt: skip
+    assert main(command) == 2
+    shown = capsys.readouterr()
+    assert f"the model file {output} exists; replace it with --overwrite" in shown.err
+    assert bool(shown.out) == (strategy == "shift")  # auto tries nothing before
+    assert output.read_text() == "another model"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("trainin: {epochs: 3}", "unknown key 'trainin'; did you mean 'training'"),
+        ("training: {epoch: 3}", "training: unknown key 'epoch'; did you mean 'epochs'"),
+        ("strategy: {name: lora, rnk: 3}", "strategy lora: unknown key 'rnk'"),
+        ("strategy: ful", "unknown strategy 'ful'; did you mean 'full'"),
+        ("strategy: {name: auto, fold: 3}", "strategy auto: unknown key 'fold'"),
+        ("{strategy: auto, trainin: {}}", "unknown key 'trainin'"),
+    ],
+)
+def test_a_typo_in_the_configuration_names_the_file(tmp_path, capsys, content, message):
+    path = tmp_path / "more.yaml"
+    path.write_text(content)
+    assert dry_run(tmp_path / "m.safetensors", "--config", str(path)) == 2
+    assert f"{path}: {message}" in capsys.readouterr().err
+
+
+def test_auto_is_among_the_strategies_that_are_offered(tmp_path, capsys):
+    assert dry_run(tmp_path / "m.safetensors", "--strategy", "aut") == 2
+    assert "unknown strategy 'aut'; did you mean 'auto'" in capsys.readouterr().err
+    path = tmp_path / "more.yaml"
+    path.write_text("strategy: atuo")
+    assert dry_run(tmp_path / "m.safetensors", "--config", str(path)) == 2
+    assert "did you mean 'auto'" in capsys.readouterr().err

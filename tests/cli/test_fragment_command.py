@@ -202,3 +202,22 @@ def test_prepares_a_protein_without_hydrogens(data_dir, tmp_path, capsys):
     assert "78 hydrogens added" in capsys.readouterr().out
     assert main(["fragment", str(ready), "--scheme", "mfcc"]) == 0
     assert "175 atoms, 180 bonds and charge −2 count once each" in capsys.readouterr().out
+
+
+def test_a_frame_with_a_broken_bond_is_named_with_its_file(folder, tmp_path, capsys):
+    frames = read(folder / "two.xyz", index=":")
+    torn = frames[0].copy()
+    torn.positions[-1] += [9.0, 0.0, 0.0]
+    path = tmp_path / "three.xyz"
+    write(path, [*frames, torn])
+    model = ["--model", str(folder / "m.safetensors")]
+    for options in ([], model, ["--budget", "--reference", "tlpot-tiny", *model]):
+        assert run(tmp_path, "three.xyz", *options) == 2
+        shown = capsys.readouterr().err
+        assert f"{path}, frame 2: bonds of the first frame" in shown
+        assert "leave it out" in shown
+
+
+def test_a_structure_that_has_no_bonds_to_speak_of_is_named(folder, capsys):
+    assert run(folder, "naked.xyz") == 2
+    assert f"{folder / 'naked.xyz'}: " in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 from toys import E0
 
 from tlpot.cli import main
+from tlpot.interfaces import TLPotCalculator
 from tlpot.models import Potential, preset, save
 
 
@@ -17,14 +18,16 @@ def model(tmp_path_factory):
 
 def test_runs_and_resumes(model, tmp_path, capsys):
     out = str(tmp_path / "x")
-    common = ["md", "H2O", model, "--ensemble", "nve", "--out", out, "--device", "cpu"]
-    assert main([*common, "--time", "0.01", "--temperature", "100"]) == 0
+    common = ["md", "H2O", model, "--ensemble", "nve", "--out", out, "--temperature", "100"]
+    assert main([*common, "--time", "0.01", "--device", "cpu"]) == 0
     shown = capsys.readouterr()
     assert "H2O, low, nve, 20 steps of 0.5 fs, velocities drawn" in shown.out
     assert "meV/atom/ps" in shown.out
     assert "K," in shown.err
     assert main([*common, "--steps", "30"]) == 2
     assert "--resume" in capsys.readouterr().err
+    assert main([*common, "--steps", "30", "--resume", "--friction", "1"]) == 2
+    assert "settings.friction was 10.0, is 1.0" in capsys.readouterr().err
     assert main([*common, "--steps", "30", "--resume"]) == 0
     assert (tmp_path / "x.csv").read_text().count("\n") == 5
     assert (tmp_path / "x.png").exists()
@@ -48,3 +51,21 @@ def test_mistakes_end_in_one_line(model, tmp_path, capsys, arguments, message):
     assert message in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_says_what_was_kept(model, tmp_path, capsys, monkeypatch):
+    calls = []
+    calculate = TLPotCalculator.calculate
+
+    def interrupted(self, *args, **options):
+        calls.append(1)
+        if len(calls) > 15:
+            raise KeyboardInterrupt
+        calculate(self, *args, **options)
+
+    monkeypatch.setattr(TLPotCalculator, "calculate", interrupted)
+    out = str(tmp_path / "x")
+    assert main(["md", "H2O", model, "--out", out, "--steps", "30"]) == 130
+    shown = capsys.readouterr().err
+    assert f"interrupted; {out}.xyz holds 2 frames up to step 10 (0.005 ps)" in shown
+    assert "--resume" in shown

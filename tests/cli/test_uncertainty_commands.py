@@ -1,6 +1,7 @@
 """tlpot ensemble and tlpot calibrate, on toy members: the shipped model with noisy weights."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -157,3 +158,58 @@ def test_ensembles_cannot_be_fine_tuned(members, tmp_path, capsys):
         [*command, "-o", str(tmp_path / "o.safetensors"), "--device", "cpu"],
         "expected a single potential",
     )
+
+
+def test_a_model_that_is_there_is_replaced_only_when_asked(folder, members, tmp_path, capsys):
+    output = tmp_path / "o.safetensors"
+    output.write_text("another model")
+    ensemble = ["ensemble", *members, "-o", str(output), "--device", "cpu"]
+    message = f"the model file {output} exists; replace it with --overwrite"
+    refused(capsys, ensemble, message)
+    calibrate = [*calibrated(folder, "calibrate", members[0]), "-o", str(output)]
+    refused(capsys, calibrate, message)
+    assert output.read_text() == "another model"
+    assert main([*ensemble, "--overwrite"]) == 0
+    assert isinstance(load(output, device="cpu"), Ensemble)
+    assert main([*calibrate, "--overwrite"]) == 0
+    assert load(output, device="cpu").at(DFT).has_uncertainty
+
+
+def recorded(folder, tmp_path, **changes):
+    """A member whose card tells of its split."""
+    member = load_potential(folder / f"m{len(list(tmp_path.iterdir()))}.safetensors", device="cpu")
+    split = {"by": "random", "seed": 0, "train": 50, "validation": 60, "test": 40} | changes
+    content_hash = split.pop("content_hash", "abc")
+    card = {"file": "x.h5", "content_hash": content_hash, "split": split}
+    member.card = replace(member.card, dataset=card)
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+    save(member, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 1}, "split seed 0 and 1. Frames"),
+        ({"by": "molecule", "test": 41}, "split by random and molecule; test frames 40 and 41."),
+        ({"content_hash": "def"}, "data with SHA-256 abc and def."),
+        ({"held_out": "222"}, "frames held out, hash 111 and 222."),
+    ],
+)
+def test_members_of_other_splits_are_not_joined(folder, tmp_path, capsys, changes, named):
+    one = recorded(folder, tmp_path, held_out="111")
+    other = recorded(folder, tmp_path, **{"train": 30, "held_out": "111", **changes})
+    command = ["ensemble", one, other, "-o", str(tmp_path / "o.safetensors"), "--device", "cpu"]
+    refused(capsys, command, f"{one} and {other} were trained with different splits: {named}")
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+def test_members_of_other_subsets_are_joined_and_those_without_a_record_named(
+    folder, members, tmp_path, capsys
+):
+    one, other = recorded(folder, tmp_path), recorded(folder, tmp_path, train=30, held_out="1")
+    command = ["-o", str(tmp_path / "o.safetensors"), "--device", "cpu"]
+    assert main(["ensemble", one, other, *command]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["ensemble", one, other, members[2], *command, "--overwrite"]) == 0
+    assert f"warning: {members[2]}: the card does not say" in capsys.readouterr().err

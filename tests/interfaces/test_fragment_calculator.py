@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
-from toys import ToyModel
+from toys import E0, ToyModel
 
 from tlpot import FragmentCalculator, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.fragments import FragmentForceField, build_peptide, choose_scheme, perceive_topology
 from tlpot.fragments.nonbonded import COULOMB
 from tlpot.fragments.schemes import MFCC
-from tlpot.models import load
+from tlpot.models import Ensemble, ModelCard, Potential, load, preset
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
 
@@ -143,9 +143,28 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     atoms = build_peptide("AKA")
     with pytest.raises(ConfigError, match=r"charges \[1\].*trained_charges=True"):
         energy(atoms, MODEL, "mfcc")
+    sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
+    potential = Potential.create(sizes, {"low": E0}, scale=0.01)
+    potential.card = ModelCard(name="deaf")
+    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low does not read"):
+        energy(atoms, potential, "mfcc")
+    reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
+    kinds = {"ACE-LYS+-NME": potential, "*": reads}
+    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low \(for ACE-LYS\+-NME\)"):
+        energy(atoms, kinds, "mfcc")
     assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     assert energy(atoms, reads, "mfcc") != energy(atoms, MODEL, "mfcc", trained_charges=True)
+
+
+def test_of_an_ensemble_there_is_the_mean_and_no_standard_deviation(peptide):
+    sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
+    members = [Potential.create(sizes, {"low": E0}, scale=0.05, seed=k) for k in (0, 1)]
+    peptide.calc = FragmentCalculator(peptide, Ensemble(members), "mfcc")
+    mean = np.mean([energy(peptide, member, "mfcc") for member in members])
+    assert peptide.get_potential_energy() == pytest.approx(mean, abs=1e-4)
+    assert not {"energy_std", "forces_std"} & set(peptide.calc.results)
+    assert not {"energy_std", "forces_std"} & set(peptide.calc.implemented_properties)
 
 
 def test_a_charge_that_does_not_fit_the_hydrogens_is_refused():

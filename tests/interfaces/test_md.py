@@ -262,6 +262,14 @@ def test_ctrl_c_leaves_everything_readable(tmp_path):
     assert run(tmp_path / "x", calculator=Rough([]), resume=True).samples[-1].step == 40
 
 
+def test_ctrl_c_says_what_was_kept_and_how_to_go_on(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(tmp_path / "x", calculator=Rough([0.0] * 25 + [KeyboardInterrupt()]))
+    said = str(caught.value)
+    assert f"{tmp_path / 'x.xyz'} holds 3 frames up to step 20 (0.01 ps)" in said
+    assert "--resume" in said
+
+
 def test_drift_is_the_slope_per_atom_and_picosecond():
     samples = [Sample(i, 100.0 * i, 5.0 + 0.002 * i, 0.0, 0.0) for i in range(5)]
     assert energy_drift(samples, 4) == pytest.approx(5.0)  # 2 meV in 0.1 ps over 4 atoms

@@ -1,11 +1,13 @@
 """Tables, laws, worth and pictures of synthetic curves."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.errors import ConfigError
+from tlpot.pipeline.budget import Terms, candidates
 from tlpot.pipeline.curve_picture import plot_curve
 from tlpot.pipeline.curve_record import load_curve
 from tlpot.pipeline.curve_report import analyse, save_reports
@@ -88,3 +90,33 @@ def test_the_picture_is_drawn_with_and_without_laws(tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     plot_curve({"energy_mae": analyse(curve, "energy_mae")}, tmp_path / "curve.pdf")
     assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
+
+
+def with_forces(series):
+    points = tuple(
+        replace(p, start={**p.start, "forces_mae": 9.0}, end={**p.end, "forces_mae": 90 / p.size})
+        for p in series.points
+    )
+    return replace(series, points=points)
+
+
+def test_an_error_that_one_strategy_lacks_is_shown_for_the_others(tmp_path):
+    """A forest has energies only."""
+    forest = synthetic_series("frozen-forest", full)
+    lines = [with_forces(synthetic_series("scratch", scratch)), forest]
+    lines.append(with_forces(synthetic_series("full", full)))
+    curve = synthetic_curve(*lines)
+    assert curve.quantities() == ["energy_mae", "energy_rmse", "forces_mae"]
+    report = analyse(curve, "forces_mae")
+    assert sorted(report.laws) == ["full", "scratch"]
+    assert report.unfitted == {
+        "frozen-forest": "no forces MAE was measured; its models give none",
+    }
+    table, laws = report.text().split("laws err(n)")
+    assert "frozen-forest" not in table
+    assert "frozen-forest" in laws
+    assert sorted(analyse(curve, "energy_mae").laws) == ["frozen-forest", "full", "scratch"]
+    plot_curve({q: analyse(curve, q) for q in curve.quantities()}, tmp_path / "curve.png")
+    found, left_out = candidates(curve, "forces_mae", Terms(cost_ratio=10.0, budget=1e4, sunk=True))
+    assert {c.label for c in found} == {"full", "scratch"}
+    assert "its models give none" in left_out["frozen-forest"]

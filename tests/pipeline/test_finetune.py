@@ -140,6 +140,37 @@ def test_an_interrupted_run_is_not_lost_by_forgetting_resume(settings, tmp_path)
     finetune(finetune_config(settings), overwrite=True, show=False)
 
 
+def test_a_finished_model_is_replaced_only_when_asked(settings, tmp_path):
+    run(settings)
+    model = tmp_path / "model.safetensors"
+    before = model.read_bytes()
+    report = (tmp_path / "model.run" / "report.json").stat().st_mtime_ns
+    other = {**settings, "training": {**settings["training"], "seed": 7}}
+    with pytest.raises(OutputError, match=r"model.safetensors exists; replace it with --overwrite"):
+        run(other)
+    assert model.read_bytes() == before
+    assert (tmp_path / "model.run" / "report.json").stat().st_mtime_ns == report
+    finetune(finetune_config(settings), resume=True, show=False)  # its own run
+    finetune(finetune_config(other), overwrite=True, show=False)
+    assert model.read_bytes() != before
+
+
+def test_a_model_that_nothing_was_trained_for_is_replaced_only_when_asked(settings, tmp_path):
+    shift = {**settings, "strategy": "shift", "training": {}}
+    (tmp_path / "model.safetensors").write_text("another model")
+    for resume in (False, True):
+        with pytest.raises(OutputError, match="exists; replace it with --overwrite"):
+            finetune(finetune_config(shift), resume=resume, show=False)
+    finetune(finetune_config(shift), overwrite=True, show=False)
+    assert CC in load(tmp_path / "model.safetensors", device="cpu").levels
+
+
+def test_resuming_with_another_strategy_names_the_strategy_first(settings):
+    run(settings)
+    with pytest.raises(ConfigError, match=r"training: strategy.name was 'full', is 'lora'; str"):
+        finetune(finetune_config({**settings, "strategy": "lora"}), resume=True, show=False)
+
+
 def test_the_parent_cannot_be_overwritten(settings, parent):
     with pytest.raises(OutputError, match="is the parent itself"):
         run(settings, output=str(parent))

@@ -196,5 +196,5 @@ def test_an_interrupted_run_does_not_go_on_with_other_source_data(settings, inte
     with h5py.File(other, "r+") as handle:
         handle.attrs["changed"] = True
     chosen = {**given["strategy"], "files": [str(other)]}
-    with pytest.raises(ConfigError, match=r"another training: recipe.strategy.files"):
+    with pytest.raises(ConfigError, match=r"another training: strategy.files"):
         finetune(configured({**given, "strategy": chosen}, chosen), resume=True, show=False)

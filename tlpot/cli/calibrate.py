@@ -35,6 +35,9 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", help="calibration picture to write, .png, .pdf or .svg")
     parser.add_argument("--json", help="file for all numbers")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the model file that is there"
+    )
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
 
 
@@ -46,13 +49,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot.errors import OutputError
     from tlpot.models import library_file, load
-    from tlpot.pipeline import check_output
+    from tlpot.pipeline import check_output, check_replaced
 
     torch.set_num_threads(1)
     output = Path(arguments.output)
     check_output(output)
     if output.exists() and output.samefile(library_file(arguments.model)):
         raise OutputError(f"the output {output} is the model itself; choose another name")
+    check_replaced(output, overwrite=arguments.overwrite)
     model = load(arguments.model, device=arguments.device)
     calibrate_and_save(model, arguments.data, arguments, forces=arguments.forces)
 

@@ -31,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
     parser.add_argument("--source", help="level of the parents to start from")
     parser.add_argument("-o", "--output", help="folder to write, and to continue in")
+    parser.add_argument(
+        "--overwrite", action="store_true",
+        help="a curve of just this, where -o holds one of other settings; points are kept",
+    )  # fmt: skip
     parser.add_argument("--keep-models", action="store_true", help="keep the models")
     parser.add_argument(
         "--ensembles", action="store_true",
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.pipeline.curve_tasks import curve_tasks
 
     torch.set_num_threads(1)
-    config = curve_config(_settings(arguments))
+    config = curve_config(_settings(arguments), _file(arguments) or "curve")
     if arguments.ensembles:
         check_ensembles(config)
     if arguments.dry_run:
@@ -70,8 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
         in_flight = arguments.workers if executor is not None and arguments.dask is None else None
         try:
             curve = run_curve(
-                config, executor=executor, in_flight=in_flight, device=arguments.device
-            )
+                config, executor=executor, in_flight=in_flight, device=arguments.device,
+                overwrite=arguments.overwrite,
+            )  # fmt: skip
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
             raise
@@ -111,11 +116,12 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError
 
-    names = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+    names = _names(arguments)
     overrides = [s for s in arguments.settings if s not in names]
     settings: dict[str, Any] = {}
-    if len(names) == 1 and names[0].endswith((".yaml", ".yml")):
-        settings = read_yaml(names[0])
+    file = _file(arguments)
+    if file is not None:
+        settings = read_yaml(file)
     elif len(names) >= 2:
         settings = {"parents": names[:-1], "data": {"files": [names[-1]]}}
         if arguments.level is not None:
@@ -134,3 +140,13 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.keep_models:
         settings["keep_models"] = True
     return with_overrides(settings, overrides)
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    return [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+
+
+def _file(arguments: argparse.Namespace) -> str | None:
+    """The configuration file, if there is one."""
+    names = _names(arguments)
+    return names[0] if len(names) == 1 and names[0].endswith((".yaml", ".yml")) else None

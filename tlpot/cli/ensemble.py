@@ -17,13 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Joins models."""
+    import sys
     from pathlib import Path
 
     import torch
 
     from tlpot.errors import ConfigError, OutputError
     from tlpot.models import library_file, save
-    from tlpot.pipeline import check_output, make_ensemble
+    from tlpot.pipeline import check_output, check_replaced, check_shared_split, make_ensemble
 
     if arguments.calibrate is None:
         for name in ("spec", "split", "coverage", "plot", "json"):
@@ -34,7 +35,15 @@ def run(arguments: argparse.Namespace) -> None:
     check_output(output)
     if output.exists() and any(output.samefile(library_file(m)) for m in arguments.models):
         raise OutputError(f"the output {output} is one of the members; choose another name")
+    check_replaced(output, overwrite=arguments.overwrite)
     ensemble = make_ensemble(arguments.models, level=arguments.level, device=arguments.device)
+    unknown = check_shared_split(arguments.models, [m.card for m in ensemble.potentials()])
+    if unknown:
+        print(
+            f"warning: {', '.join(unknown)}: the card does not say with what split the model was "
+            "trained, so its training frames may be test frames of other members",
+            file=sys.stderr,
+        )
     print(f"{ensemble.card.description}, at {', '.join(ensemble.levels)}")
     if arguments.calibrate is not None:
         calibrate_and_save(ensemble, [arguments.calibrate], arguments)

@@ -26,13 +26,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tunes."""
+    from pathlib import Path
+
     import torch
 
     from tlpot.config import read_yaml, with_overrides
-    from tlpot.errors import ConfigError
-    from tlpot.pipeline import choose_strategy, finetune_config, prepare_finetune, settings_for
+    from tlpot.errors import ConfigError, nearest
+    from tlpot.pipeline import (
+        check_replaced,
+        choose_strategy,
+        finetune_config,
+        prepare_finetune,
+        settings_for,
+    )
+    from tlpot.transfer import STRATEGY_NAMES
 
     settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
+    where = arguments.config or "finetune"
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
@@ -44,6 +54,11 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.source is not None:
         settings["source"] = arguments.source
     if arguments.strategy is not None:
+        known = (*STRATEGY_NAMES, "auto")
+        if arguments.strategy not in known:  # not what the file says
+            raise ConfigError(
+                f"unknown strategy {arguments.strategy!r}{nearest(arguments.strategy, known)}"
+            )
         settings["strategy"] = arguments.strategy
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
@@ -51,11 +66,15 @@ def run(arguments: argparse.Namespace) -> None:
         settings["report"] = {}
     settings = with_overrides(settings, arguments.settings)
     if settings["strategy"]["name"] == "auto":
+        if not arguments.dry_run:  # trying strategies takes its time
+            check_replaced(
+                Path(settings["output"]), overwrite=arguments.overwrite or arguments.resume
+            )
         torch.set_num_threads(arguments.threads)
-        choice = choose_strategy(settings)
+        choice = choose_strategy(settings, where)
         print(choice.table() + "\n", flush=True)
         settings = settings_for(settings, choice.name)
-    config = finetune_config(settings)
+    config = finetune_config(settings, where)
 
     def prepare(device: str | None) -> tuple[Any, str]:
         prepared = prepare_finetune(config, device=device)

@@ -120,7 +120,10 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 
 def _read(name: str) -> tuple[list[Atoms], Topology]:
+    from tlpot.errors import GeometryError
     from tlpot.fragments import perceive_topology
+    from tlpot.fragments.prepared import Prepared
+    from tlpot.fragments.schemes import choose_scheme
     from tlpot.interfaces import read_frames
     from tlpot.interfaces.protein import is_protein_file, read_protein
 
@@ -128,7 +131,15 @@ def _read(name: str) -> tuple[list[Atoms], Topology]:
     notes = frames[0].info.get("reader_notes")
     if notes:
         print(f"note: {notes}\n", file=sys.stderr)
-    return frames, perceive_topology(frames[0])
+    some = ", frame 0" if len(frames) > 1 else ""
+    try:
+        topology = perceive_topology(frames[0])
+    except GeometryError as error:
+        raise GeometryError(f"{name}{some}: {error}") from error
+    bonds = Prepared(topology, choose_scheme("direct"), skin=0.0)
+    for k, frame in enumerate(frames):
+        bonds.check_bonds(bonds.whole(frame.positions, _lattice(frame)), where=f"{name}, frame {k}")
+    return frames, topology
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

@@ -23,8 +23,9 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue an interrupted run of the same command"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="discard the checkpoint of an interrupted run"
-    )
+        "--overwrite", action="store_true",
+        help="replace the model that is there, and discard the checkpoint of an interrupted run",
+    )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
     parser.add_argument(
         "--threads", type=int, default=1,

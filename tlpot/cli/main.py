@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print(f"tlpot {arguments.subcommand}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        what = f"interrupted; {error}" if str(error) else "interrupted"
+        print(f"tlpot {arguments.subcommand}: {what}", file=sys.stderr)
         return 130
     return 0
 

@@ -25,6 +25,7 @@ from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
+from tlpot.models import LevelView
 from tlpot.system import System
 
 SMALLEST_CUTOFF = 1.0
@@ -249,11 +250,22 @@ class FragmentForceField:
         if bool(charges.any()) and not self.trained_charges:
             values = sorted(set(charges.tolist()) - {0})
             raise ConfigError(
-                f"fragments have charges {values}, which {type(model).__name__} does not read. Use "
-                "a model pretrained with model.charge_spin=true, or, if it was trained on "
+                f"fragments have charges {values}, which {_called(model)} does not read. Use a "
+                "model pretrained with model.charge_spin=true, or, if it was trained on "
                 "fragments with just these charges, say trained_charges=True (--trained-charges)"
             )
         return False
+
+
+def _called(model: EnergyModel) -> str:
+    """What a user calls a model that does not read charges."""
+    if isinstance(model, TypedModel):
+        deaf = {name: one for name, one in model.models.items() if not one.uses_charge}
+        return ", ".join(f"{_called(one)} (for {name})" for name, one in deaf.items())
+    if isinstance(model, LevelView):
+        name = model.potential.card.name
+        return f"the model {name!r} at {model.level}" if name else f"the model at {model.level}"
+    return type(model).__name__
 
 
 def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:

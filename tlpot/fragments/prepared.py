@@ -165,8 +165,12 @@ class Prepared:
         limit = STRETCHED * (radii[bonds[:, 0]] + radii[bonds[:, 1]])
         return bonds[~(np.einsum("ij,ij->i", vectors, vectors) < limit**2)]
 
-    def check_bonds(self, positions: NDArray[np.float64]) -> None:
+    def check_bonds(self, positions: NDArray[np.float64], *, where: str = "") -> None:
         """Checks that the structure still has the bonds that its fragments were made from.
+
+        Args:
+            positions: [n_atoms, 3], Å, of whole molecules.
+            where: the structure among others of the molecule, for the message.
 
         Raises:
             GeometryError: a bond of a whole molecule is broken; the first three are named.
@@ -180,6 +184,12 @@ class Prepared:
                 for i, j in broken[:3].tolist()
             )
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+            if where:
+                raise GeometryError(
+                    f"{where}: bonds of the first frame, which the fragments are made from, are "
+                    f"broken: {names}{more}. Give frames of one molecule with the same bonds; put "
+                    "this one into a file of its own, or leave it out"
+                )
             raise GeometryError(
                 f"bonds that the fragments were made from are broken: {names}{more}. If this is "
                 "another molecule, make a new calculator; in dynamics, the model or the time step "

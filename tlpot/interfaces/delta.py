@@ -13,7 +13,6 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.interfaces.ase import TLPotCalculator
@@ -96,7 +95,8 @@ class DeltaCalculator(Calculator):
                 f"the difference is from {self.low_level}, but the low calculator is at {known}"
             )
         self.low = low
-        self._delta = TLPotCalculator(_Difference(model), device=source.device, skin=skin)
+        self._difference = _Difference(model)
+        self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
         self.implemented_properties = [
             name for name in ("energy", "free_energy", "forces", "stress")
             if name in given or name == "free_energy"
@@ -104,9 +104,9 @@ class DeltaCalculator(Calculator):
         self.parameters["level"] = self.level
 
     @property
-    def difference(self) -> EnergyModel:
+    def difference(self) -> _Difference:
         """The energy model of the difference."""
-        return self._delta.model
+        return self._difference
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""

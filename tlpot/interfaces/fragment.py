@@ -40,6 +40,10 @@ class FragmentCalculator(Calculator):
     forces are the exact derivative of the energy. Results also hold ``energies``, per atom,
     those of the caps with the atoms that they are bound to.
 
+    There is no ``energy_std`` and no ``forces_std``, whatever the models: of an ensemble the mean
+    is used. Errors of overlapping fragments are correlated, so no standard deviation of their sum
+    follows from those of the fragments; make a calculator for each member to see a spread.
+
     Periodic structures have stress. Atoms may be wrapped into the cell or not; fragments are
     molecules in vacuum, of those periodic images that are close to each other.
 

@@ -24,6 +24,7 @@ from tlpot.interfaces.md_dynamics import (
 )
 from tlpot.interfaces.md_record import MDRecord, Sample
 from tlpot.interfaces.md_settings import MDSettings
+from tlpot.interfaces.md_setup import md_setup
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
@@ -87,7 +88,8 @@ def run_md(
     """Runs molecular dynamics.
 
     Velocities are drawn unless `atoms` has some. A resumed run goes on from the positions and
-    velocities of the last frame; a thermostat starts afresh there.
+    velocities of the last frame; a thermostat starts afresh there. Only its length, the device
+    and the number of threads may differ from those of the run that it goes on with.
 
     Args:
         atoms: the structure; it is copied.
@@ -101,14 +103,17 @@ def run_md(
     Raises:
         SimulationError: the dynamics exploded; the files hold what came before.
         OutputError: a file exists already, or could not be written.
-        DataError: there is nothing to resume.
-        ConfigError: the run to resume is already as long as asked for.
+        DataError: there is nothing to resume, or nothing says what the run was started with.
+        ConfigError: the run to resume is already as long as asked for, or was started with
+            another calculator or other settings.
+        KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
     atoms = atoms.copy()
     record = MDRecord(out)
     rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
+    setup = md_setup(settings, calculator, atoms)
     if resume:
-        record.resume(atoms)
+        record.resume(atoms, setup)
     first = record.samples[-1] if record.samples else None
     begun = 0 if first is None else first.step
     if resume and begun >= settings.steps:
@@ -125,7 +130,7 @@ def run_md(
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     atoms.get_forces()
     if not resume:
-        record.start(overwrite=overwrite)
+        record.start(setup, overwrite=overwrite)
 
     begun_time = 0.0 if first is None else first.time
     started = time.perf_counter()
@@ -149,6 +154,8 @@ def run_md(
                     )
                     record.add(sample, atoms)
                     bar.set_postfix_str(f"{kelvin:.0f} K, {sample.total:.4f} eV", refresh=False)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(record.kept()) from None
     finally:
         if record.samples:
             _plot(record, atoms, settings)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -18,6 +19,7 @@ from ase.io.extxyz import XYZError, write_xyz
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
+from tlpot.interfaces.md_setup import check_setup, write_setup
 
 COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
 
@@ -45,25 +47,30 @@ class MDRecord:
     """A trajectory (extended XYZ with velocities and forces) and a log (CSV).
 
     A row is written before its frame, each in one piece and flushed, so that every frame has
-    a row and a killed run loses at most one frame.
+    a row and a killed run loses at most one frame. Beside them is what the run was started with.
 
     Args:
-        out: path without ending; ``.xyz``, ``.csv`` and ``.png`` are appended. A folder
-            stands for ``md`` inside it.
+        out: path without ending; ``.xyz``, ``.csv``, ``.png`` and ``.setup.json`` are appended.
+            A folder stands for ``md`` inside it.
     """
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
         prefix = Path(out)
         if prefix.is_dir():
             prefix = prefix / "md"
-        self.trajectory, self.log, self.plot = (
-            prefix.with_name(prefix.name + ending) for ending in (".xyz", ".csv", ".png")
+        self.trajectory, self.log, self.plot, self.setup = (
+            prefix.with_name(prefix.name + ending)
+            for ending in (".xyz", ".csv", ".png", ".setup.json")
         )
         self.samples: list[Sample] = []
         self._handles: list[io.TextIOWrapper] = []
 
-    def start(self, *, overwrite: bool) -> None:
-        """Makes sure that the files may be written.
+    def start(self, setup: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Makes sure that the files may be written, and writes what the run starts with.
+
+        Args:
+            setup: see `md_setup`.
+            overwrite: remove the files of another run.
 
         Raises:
             OutputError: a file exists and may not be overwritten.
@@ -76,39 +83,55 @@ class MDRecord:
                 )
         with _writing(self.trajectory):
             self.trajectory.parent.mkdir(parents=True, exist_ok=True)
-            for path in (self.trajectory, self.log):
+            for path in (self.trajectory, self.log):  # never beside the setup of another run
                 path.unlink(missing_ok=True)
+        write_setup(self.setup, setup)
 
-    def resume(self, atoms: Atoms) -> None:
+    def resume(self, atoms: Atoms, setup: Mapping[str, Any]) -> None:
         """Moves `atoms` to the last complete frame, and cuts the files there.
 
+        Args:
+            atoms: the structure that the run was started with.
+            setup: see `md_setup`.
+
         Raises:
-            DataError: there is no such frame, or it is of another structure.
+            DataError: there is no such frame, or it is of another structure; or nothing says
+                what the run was started with.
+            ConfigError: it was started with another setup.
         """
         if not self.trajectory.is_file():
             raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
-        first = self._first()  # before anything is cut off
-        if first is not None and len(first) != len(atoms):
+        first = self._first()  # all checks come before anything is cut off
+        if first is not None and first.numbers.tolist() != atoms.numbers.tolist():
             raise DataError(
                 f"{self.trajectory} holds {first.get_chemical_formula()}, not this "
-                f"{atoms.get_chemical_formula()}; give the structure that the run was started with"
-            )
-        with _writing(self.trajectory):
-            os.truncate(self.trajectory, _complete(self.trajectory, len(atoms)))
-        last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
-        if last.numbers.tolist() != atoms.numbers.tolist():
-            raise DataError(
-                f"{self.trajectory} holds {last.get_chemical_formula()}, not this "
                 f"{atoms.get_chemical_formula()} with its order of atoms; "
                 "give the structure that the run was started with"
             )
+        with _writing(self.trajectory):
+            end = _complete(self.trajectory, len(atoms))
+        samples = read_log(self.log)
+        check_setup(self.setup, setup, self.trajectory)
+        with _writing(self.trajectory):
+            os.truncate(self.trajectory, end)
+        last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
         atoms.set_cell(last.cell, apply_constraint=False)
         atoms.set_positions(last.positions, apply_constraint=False)
         atoms.set_momenta(last.get_momenta(), apply_constraint=False)
-        self.samples = [s for s in read_log(self.log) if s.step <= last.info["step"]]
+        self.samples = [s for s in samples if s.step <= last.info["step"]]
         if not self.samples or self.samples[-1].step != last.info["step"]:
             raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
         write_text(self.log, "".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
+
+    def kept(self) -> str:
+        """Returns what there is of the run, and how it goes on, for whoever interrupted it."""
+        if not self.samples:
+            return "no frame was written yet"
+        last = self.samples[-1]
+        return (
+            f"{self.trajectory} holds {len(self.samples)} frames up to step {last.step} "
+            f"({last.time / 1e3:g} ps); the same with --resume (resume=True) goes on from there"
+        )
 
     def _first(self) -> Atoms | None:
         """Returns the first frame, or None if not even that is whole."""

@@ -56,3 +56,4 @@ from tlpot.models.spread import UncertainModel as UncertainModel
 from tlpot.models.spread import uncertain as uncertain
 from tlpot.models.trained import LevelModel as LevelModel
 from tlpot.models.trained import TrainedModel as TrainedModel
+from tlpot.models.weights_hash import weights_hash as weights_hash

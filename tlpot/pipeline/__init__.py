@@ -14,14 +14,16 @@ from tlpot.pipeline.finetune import finetune_config as finetune_config
 from tlpot.pipeline.finetune import prepare_finetune as prepare_finetune
 from tlpot.pipeline.fitting import REPORT as REPORT
 from tlpot.pipeline.fitting import Outcome as Outcome
-from tlpot.pipeline.fitting import check_output as check_output
 from tlpot.pipeline.fitting import fit as fit
+from tlpot.pipeline.output import check_output as check_output
+from tlpot.pipeline.output import check_replaced as check_replaced
 from tlpot.pipeline.plan import Plan as Plan
 from tlpot.pipeline.plan import make_plan as make_plan
 from tlpot.pipeline.rank import rank_models as rank_models
 from tlpot.pipeline.ranking import Ranking as Ranking
 from tlpot.pipeline.report import ReportConfig as ReportConfig
 from tlpot.pipeline.report import make_report as make_report
+from tlpot.pipeline.shared_split import check_shared_split as check_shared_split
 from tlpot.pipeline.train import TrainConfig as TrainConfig
 from tlpot.pipeline.train import prepare_train as prepare_train
 from tlpot.pipeline.train import train_config as train_config

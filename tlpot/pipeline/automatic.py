@@ -74,7 +74,9 @@ class Choice:
         return "\n".join([*lines, self.reason])
 
 
-def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice:
+def choose_strategy(
+    settings: Mapping[str, Any], where: str = "finetune", *, show: bool = True
+) -> Choice:
     """Tries candidates on folds of the training frames; held-out frames are not looked at.
 
     Trials are kept in the run folder, so what was interrupted goes on where it stopped. Of the
@@ -82,6 +84,7 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
 
     Args:
         settings: of a fine-tuning whose strategy is ``auto``.
+        where: the file or section, for messages.
         show: whether to show a progress bar.
 
     Raises:
@@ -89,8 +92,8 @@ def choose_strategy(settings: Mapping[str, Any], *, show: bool = True) -> Choice
     """
     section = settings.get("strategy", "auto")
     options = {} if isinstance(section, str) else {k: v for k, v in section.items() if k != "name"}
-    chosen = parse(Automatic, options, "strategy auto")
-    plain = finetune_config({**settings, "strategy": "full"})
+    chosen = parse(Automatic, options, f"{where}: strategy auto")
+    plain = finetune_config({**settings, "strategy": "full"}, where)
     dataset = plain.data.open()
     level = choose_level(plain.level, dataset.levels, str(dataset.path))
     split = plain.split.divide(dataset, level)

@@ -105,6 +105,9 @@ def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidat
     curve.check_quantity(quantity)
     found, left_out = [], {}
     for series in curve.series:
+        if lacking := series.lacks(quantity):
+            left_out[series.label] = lacking
+            continue
         try:
             law = fit_law(series.measured(quantity))
         except DataError as error:

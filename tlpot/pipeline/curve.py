@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,10 +14,11 @@ from tqdm import tqdm
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
+from tlpot.pipeline.curve_addition import Addition, add_to_curve
 from tlpot.pipeline.curve_config import CurveConfig
 from tlpot.pipeline.curve_point import PointTask, read_point, run_point
 from tlpot.pipeline.curve_record import Curve, CurvePoint, Failure, Series
-from tlpot.pipeline.curve_tasks import CurveTasks, curve_tasks, write_split
+from tlpot.pipeline.curve_tasks import write_split
 
 Results = dict[str, dict[str, Any]]
 """Contents of point files by key."""
@@ -28,12 +30,14 @@ def run_curve(
     executor: Executor | None = None,
     in_flight: int | None = None,
     device: torch.device | str | None = None,
+    overwrite: bool = False,
     show: bool = True,
 ) -> Curve:
     """Measures what is not there yet and writes ``curve.json``.
 
-    Each point is written by its worker as soon as it is known, so that nothing is lost by an
-    interruption. A point that fails is reported and the others go on.
+    What was measured in the folder before, with other strategies, sizes, seeds or parents, stays
+    in the curve. Each point is written by its worker as soon as it is known, so that nothing is
+    lost by an interruption. A point that fails is reported and the others go on.
 
     Args:
         config: what to measure.
@@ -42,23 +46,34 @@ def run_curve(
         in_flight: points handed to the executor at a time; None for all. With as many as there
             are workers, Ctrl-C has none left waiting in the executor.
         device: see `tlpot.load`.
+        overwrite: leave out what was measured before and is not asked for; its points stay in
+            their folder.
         show: whether to show a progress bar.
 
+    Returns:
+        The whole curve; failures and missing points are those of this run.
+
     Raises:
+        ConfigError: the curve in the folder has another split, other data or other settings.
         TLPotError: something is wrong with the parents, the data or the settings; nothing has
             been measured then.
         KeyboardInterrupt: ``curve.json`` has what was measured until then.
     """
     if in_flight is not None and in_flight < 1:
         raise ConfigError(f"in_flight is {in_flight}, expected 1 or more")
-    plan = curve_tasks(config, device=device)
+    whole = add_to_curve(config, device=device, overwrite=overwrite)
+    plan = whole.plan
     make_folder(config.output)
-    text = yaml.safe_dump(to_mapping(config), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(to_mapping(whole.config), sort_keys=False, allow_unicode=True)
     write_text(config.output / "config.yaml", text)
     plan.split.save(config.output / "split.json")
-    tasks = {task.key: task for series in plan.series for task in series.tasks}
+    every = [task for series in plan.series for task in series.tasks]
+    tasks = {task.key: task for task in every if task.key in whole.asked}
+    others = [replace(task, model=None) for task in every if task.key not in whole.asked]
+    earlier: Results = {t.key: found for t in others if (found := read_point(t)) is not None}
     found = {key: read_point(task) for key, task in tasks.items()}
     results: Results = {key: content for key, content in found.items() if content is not None}
+    _assemble(whole, {**earlier, **results}, {}).save(config.output)  # whatever happens now
     todo = [task for key, task in tasks.items() if key not in results]
     todo.sort(key=lambda task: (task.seed, task.size))  # a first look at everything comes early
     for task in todo:
@@ -77,7 +92,7 @@ def run_curve(
                 bar.update(task.updates)
                 _announce(bar, results, tasks, errors)
         finally:
-            curve = _assemble(config, plan, results, errors)
+            curve = _assemble(whole, {**earlier, **results}, errors)
             curve.save(config.output)
     return curve
 
@@ -123,9 +138,8 @@ def _outcomes(
             future.cancel()
 
 
-def _assemble(
-    config: CurveConfig, plan: CurveTasks, results: Results, errors: dict[str, str]
-) -> Curve:
+def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curve:
+    plan = whole.plan
     series, failures, n_missing = [], [], 0
     for line in plan.series:
         points = []
@@ -133,7 +147,7 @@ def _assemble(
             if task.key in results:
                 points.append(_point(task, results[task.key]))
                 continue
-            n_missing += 1
+            n_missing += task.key in whole.asked
             if task.key in errors:
                 failures.append(
                     Failure(
@@ -157,7 +171,7 @@ def _assemble(
         series=tuple(series),
         failures=tuple(failures),
         n_missing=n_missing,
-        config=to_mapping(config),
+        config=to_mapping(whole.config),
     )
 
 

@@ -69,6 +69,13 @@ class Series:
         """Whether it is the baseline without a pretraining."""
         return self.strategy["name"] == "scratch"
 
+    def lacks(self, quantity: str) -> str:
+        """Returns why there is nothing to see of an error; empty if there is, or no points."""
+        if not self.points or any(quantity in p.end for p in self.points):
+            return ""
+        kind, error = quantity.rsplit("_", 1)
+        return f"no {kind.replace('_', ' ')} {error.upper()} was measured; its models give none"
+
     def measured(self, quantity: str, up_to: float = np.inf) -> list[Measured]:
         """Returns the errors by size, ascending, for sizes of at most `up_to`."""
         rows = []
@@ -107,8 +114,8 @@ class Curve:
         n_test: frames the errors belong to.
         series: what was measured.
         failures: what failed in this run.
-        n_missing: points that are not there, failures included.
-        config: the resolved configuration.
+        n_missing: points that this run was to measure and that are not there, failures included.
+        config: the resolved configuration, with all that was measured in any run.
     """
 
     level: str
@@ -125,17 +132,19 @@ class Curve:
         return next((s for s in self.series if s.is_scratch and s.points), None)
 
     def quantities(self) -> list[str]:
-        """Returns the errors that every point has, such as ``energy_mae``."""
-        names = [set(p.end) for s in self.series for p in s.points]
-        common = set.intersection(*names) if names else set()
+        """Returns the errors that any series has, such as ``energy_mae``.
+
+        Not all need have them: a strategy whose models give energies only has no ``forces_mae``.
+        """
+        names = {name for s in self.series for p in s.points for name in p.end}
         kinds = [f"{kind}_{error}" for kind in UNITS for error in ("mae", "rmse")]
-        return [name for name in kinds if name in common]
+        return [name for name in kinds if name in names]
 
     def check_quantity(self, name: str) -> str:
-        """Returns `name` if all points have it.
+        """Returns `name` if any series has it.
 
         Raises:
-            ConfigError: they do not; the message lists what they have.
+            ConfigError: none has; the message lists what there is.
         """
         if name not in self.quantities():
             raise ConfigError(f"no error is called {name!r}{nearest(name, self.quantities())}")

@@ -87,7 +87,8 @@ class CurveReport:
         for s in series:
             rows = {m.sizes[0]: m.errors for m in s.measured(self.quantity)}
             cells[s.label] = [_mean(rows.get(size, ())) for size in sizes]
-            start = [p.start[self.quantity] for p in s.points if p.size == sizes[-1]]
+            last = [p for p in s.points if p.size == sizes[-1]]
+            start = [p.start[self.quantity] for p in last if self.quantity in p.start]
             cells[s.label].append(_mean(start))
         heads = [*[str(size) for size in sizes], f"step 0, {sizes[-1]}"] if sizes else []
         width = max([len(label) for label in cells] + [6])
@@ -168,6 +169,9 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
     unfitted: dict[str, str] = {}
     forecasts = []
     for series in curve.series:
+        if lacking := series.lacks(quantity):
+            unfitted[series.label] = lacking
+            continue
         try:
             laws[series.label] = law = fit_law(series.measured(quantity, up_to))
         except DataError as error:

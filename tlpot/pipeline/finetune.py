@@ -14,17 +14,25 @@ from ase.data import chemical_symbols
 
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset
-from tlpot.errors import ConfigError, OutputError, UnknownElementError
+from tlpot.errors import ConfigError, OutputError, UnknownElementError, nearest
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.anchoring import anchor
-from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
+from tlpot.pipeline.fitting import Job, Outcome, fit
+from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.probes import ReportSettings, examine
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import Lessons, Situation, Strategy, strategy, strategy_settings
+from tlpot.transfer import (
+    STRATEGY_NAMES,
+    Lessons,
+    Situation,
+    Strategy,
+    strategy,
+    strategy_settings,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,10 +83,12 @@ def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> Fin
         ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
             the strategy.
     """
-    chosen = _strategy(settings.get("strategy", "full"))
+    chosen = _strategy(settings.get("strategy", "full"), where)
     training = settings.get("training", {})
     if not isinstance(training, Mapping):
-        raise ConfigError(f"training must be a section of 'key: value' pairs, not {training!r}")
+        raise ConfigError(
+            f"{where}: training must be a section of 'key: value' pairs, not {training!r}"
+        )
     if chosen.recipe is None:
         idle = sorted(set(training) - {"seed"})
         if idle:
@@ -95,13 +105,19 @@ def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> Fin
     return parse(FinetuneConfig, settings, where)
 
 
-def _strategy(settings: Any) -> Strategy:
+def _strategy(settings: Any, where: str = "finetune") -> Strategy:
     if not isinstance(settings, str | Mapping):
-        raise ConfigError(f"strategy must be a name or a section, not {settings!r}")
+        raise ConfigError(f"{where}: strategy must be a name or a section, not {settings!r}")
     name = settings if isinstance(settings, str) else settings.get("name")
     if name == "auto":
         raise ConfigError("strategy 'auto' has to choose first; see tlpot.pipeline.choose_strategy")
-    return strategy(settings)
+    if name is not None and name not in STRATEGY_NAMES:
+        known = (*STRATEGY_NAMES, "auto")
+        raise ConfigError(f"{where}: unknown strategy {name!r}{nearest(str(name), known)}")
+    try:
+        return strategy(settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.data import Dataset, Loader, Split
-from tlpot.errors import ConfigError, DataError, OutputError
+from tlpot.errors import ConfigError, DataError
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
+from tlpot.pipeline.output import check_replaced
 from tlpot.pipeline.probes import Subject, TransferReport
 from tlpot.pipeline.sources import source_hashes
 from tlpot.training import (
@@ -106,18 +107,6 @@ class Outcome:
     report: TransferReport | None = None
 
 
-def check_output(output: Path) -> None:
-    """Refuses an impossible output before any time is spent.
-
-    Raises:
-        OutputError: the folder does not exist, or the name has another ending.
-    """
-    if output.suffix != ".safetensors":
-        raise OutputError(f"the model file {output} must end in .safetensors")
-    if not output.parent.is_dir():
-        raise OutputError(f"the folder {output.parent} does not exist; create it first")
-
-
 def fit(
     job: Job,
     processes: Processes,
@@ -132,7 +121,8 @@ def fit(
         job: what to do.
         processes: those that share the training.
         resume: continue from the checkpoint of an interrupted run.
-        overwrite: start afresh even if that discards the checkpoint of an interrupted run.
+        overwrite: start afresh even if that replaces a model, or discards the checkpoint of an
+            interrupted run.
         show: whether to show a progress bar.
 
     Raises:
@@ -140,7 +130,8 @@ def fit(
             neither `resume` nor `overwrite` where an interrupted run would be lost; or no
             label has a weight in the loss.
         DataError: no validation frames, or the training diverged.
-        OutputError: a file could not be written.
+        OutputError: a file could not be written, or the model is there already and neither
+            `overwrite` nor the checkpoint of a run to `resume` says that it may be replaced.
     """
     potential, split, settings = job.potential, job.split, job.settings
     given = job.given or split
@@ -154,6 +145,10 @@ def fit(
             f"{job.run_dir} holds the checkpoint of an interrupted run; --resume continues it, "
             "--overwrite starts afresh"
         )
+    # what trains nothing has no checkpoint to go on with; for the rest `train` says so
+    goes_on = resume and (bool(job.plan.rates) or (job.run_dir / CHECKPOINT).exists())
+    if processes.is_first:  # one of the others may be late, and find what this one has written
+        check_replaced(job.output, overwrite=overwrite or goes_on)
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
 
@@ -219,7 +214,8 @@ def fit(
             "file": job.dataset.path.name,
             "content_hash": given.content_hash,
             "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
-                      "validation": len(split.validation), "test": len(split.test)},
+                      "validation": len(split.validation), "test": len(split.test),
+                      "held_out": _hash(given.validation, given.test)[:16]},
         },
         metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
     )  # fmt: skip
@@ -246,16 +242,22 @@ def fit(
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
     """What has to be the same for a resumed run to end where the first would have."""
-    frames = hashlib.sha256()
-    for part in (job.split.train, job.others, job.split.validation, job.split.test):
-        frames.update(part.astype("<i8").tobytes() + b"|")
+    parts = job.split
+    frames = _hash(parts.train, job.others, parts.validation, parts.test)
     return {
         "recipe": _by_content(job.recipe),
         "dataset": job.dataset.content_hash,
-        "frames": frames.hexdigest()[:16],
+        "frames": frames[:16],
         "parent": job.card.parent,
         "processes": processes.world_size,
     }
+
+
+def _hash(*parts: NDArray[np.int64]) -> str:
+    frames = hashlib.sha256()
+    for part in parts:
+        frames.update(part.astype("<i8").tobytes() + b"|")
+    return frames.hexdigest()
 
 
 def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:

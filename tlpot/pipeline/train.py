@@ -21,7 +21,8 @@ from tlpot.models import (
     level_parameters,
     read_architecture,
 )
-from tlpot.pipeline.fitting import Job, Outcome, check_output, fit
+from tlpot.pipeline.fitting import Job, Outcome, fit
+from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.references import find_references
 from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges

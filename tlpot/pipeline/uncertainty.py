@@ -22,6 +22,7 @@ from tlpot.models import (
     UncertainModel,
     load_potential,
 )
+from tlpot.pipeline.shared_split import check_shared_split
 from tlpot.training import CalibrationReport, Deviations, calibrate, deviations, fit_rigidity, judge
 
 
@@ -53,9 +54,11 @@ def make_ensemble(
     Raises:
         ModelFileError: a file that cannot be read, or is no single potential.
         UnknownLevelError: a potential lacks the level.
-        ConfigError: the potentials do not fit together.
+        ConfigError: the potentials do not fit together, or were trained with other splits, see
+            `check_shared_split`.
     """
     members = [load_potential(source, device=device) for source in sources]
+    check_shared_split(sources, [member.card for member in members])
     if level is not None:
         members = [
             member.only(choose_level(level, member.levels, f"the model {source}"))

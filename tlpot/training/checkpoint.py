@@ -15,12 +15,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from tlpot.atomic_file import atomic_file
+from tlpot.differences import differences
 from tlpot.errors import ConfigError, DataError
 from tlpot.training.ema import MovingAverage
 from tlpot.training.schedule import Schedule
 
 CHECKPOINT = "checkpoint.safetensors"
 _KEY = "tlpot-checkpoint"
+_CHOSEN = ("recipe.strategy.name", "recipe.strategy", "recipe", "settings", "levels")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -149,25 +151,12 @@ def read_checkpoint(
 
 
 def _check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:
-    old, new = _flat(found), _flat(wanted)
-    differing = [
-        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
+    # what the user chose comes before what follows from it, such as the weights that move
+    differing = differences(found, wanted, first=_CHOSEN)
     if differing:
+        listed = [text.removeprefix("recipe.") for text in differing[:4]]
         more = f"; and {len(differing) - 4} more" if len(differing) > 4 else ""
         raise ConfigError(
-            f"{path} belongs to another training: {'; '.join(differing[:4])}{more}. "
+            f"{path} belongs to another training: {'; '.join(listed)}{more}. "
             "Resume with the same settings, or start afresh"
         )
-
-
-def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in mapping.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

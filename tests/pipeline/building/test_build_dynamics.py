@@ -1,5 +1,7 @@
 """Dynamics and relaxations of a build: however they are stopped, they come out the same."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -8,7 +10,9 @@ from ase.calculators.calculator import Calculator
 from tlpot.errors import DataError
 from tlpot.fragments import build_peptide
 from tlpot.interfaces import FragmentCalculator, MDSettings
+from tlpot.pipeline.building.config import ActiveSettings
 from tlpot.pipeline.building.dynamics import relaxed, run_dynamics
+from tlpot.pipeline.building.exploration import _visited
 from tlpot.pipeline.building.structures import Target
 
 
@@ -102,3 +106,15 @@ def test_a_damaged_relaxation_is_refused_by_name(strained, calculator, tmp_path)
     (tmp_path / "relaxing.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"relaxing.npz is damaged .* remove it"):
         relaxed(tmp_path, strained, calculator)
+
+
+def test_the_relaxations_of_a_round_heed_the_wish_to_stop(strained, calculator, tmp_path):
+    """Not only the dynamics that follow them."""
+    assembly = SimpleNamespace(calculator=lambda *models, device: calculator())
+    work = SimpleNamespace(
+        folder=tmp_path, device="cpu", show=False, stop=after(3), of=lambda *names: tmp_path
+    )
+    there = Target.of("ala", [strained])
+    with pytest.raises(KeyboardInterrupt):
+        _visited(work, 1, ActiveSettings(), assembly, there, tmp_path)
+    assert [path.name for path in (tmp_path / "ala-0").iterdir()] == ["relaxing.npz"]

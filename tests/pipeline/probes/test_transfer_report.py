@@ -112,7 +112,7 @@ def test_the_command_line_reports_by_default(settings, parent, data_file, tmp_pa
     assert main([*command, "report.md_steps=10"]) == 0
     assert "force drift from the parent: RMS 0 meV/Å" in capsys.readouterr().out
     assert files(tmp_path) == FILES
-    assert main([*command, "report.enabled=false"]) == 0
+    assert main([*command, "report.enabled=false", "--overwrite"]) == 0
     assert "force drift" not in capsys.readouterr().out
     assert files(tmp_path) == {"report.json"}
 
@@ -155,3 +155,18 @@ def test_settings_that_make_no_sense():
         ReportSettings(md_steps=-1)
     with pytest.raises(ConfigError, match="md is not among the parts"):
         ReportSettings(parts=("drift",), md_steps=10)
+
+
+def test_a_slope_says_soft_stiff_or_that_nothing_follows_the_labels(settings):
+    report = run(shifted(settings), report={"parts": ["calibration"]}).report
+    line = report.calibration.lines["relative_energy"]
+
+    def warned(slope):
+        lines = {"relative_energy": replace(line, slope=slope, slope_error=0.01)}
+        changed = replace(report, calibration=replace(report.calibration, lines=lines))
+        return " ".join(w for w in changed.warnings if w.startswith("slope"))
+
+    assert warned(0.5).endswith("the surface is too soft")
+    assert warned(1.5).endswith("the surface is too stiff")
+    assert "do not rise with the labels" in warned(-0.5)
+    assert "soft" not in warned(-0.5)

@@ -159,7 +159,7 @@ def _visited(
         def calculator() -> object:
             return assembly.calculator(target, model, pretrained, device=work.device)
 
-        start = relaxed(folder, conformation, calculator)  # type: ignore[arg-type]
+        start = relaxed(folder, conformation, calculator, stop=work.stop)  # type: ignore[arg-type]
         seed = _seed(settings.seed, number, target.name, k)
         md = replace(dynamics_settings(settings, "langevin"), seed=seed)
         trajectory = run_dynamics(

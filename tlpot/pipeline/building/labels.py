@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
-from tlpot.atomic_file import atomic_file
+from tlpot.atomic_file import copy_file
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Frame, UnchargedDataset, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError
@@ -193,8 +192,7 @@ def high_stage(high: Level) -> Stage:
         source = work.of("low", LABELS)
         target = work.folder / LABELS
         if not target.exists():
-            with atomic_file(target) as temporary:
-                shutil.copyfile(source, temporary)
+            copy_file(source, target)
         chosen = read_choice(work.of("select", "chosen.json"))
         frames = [as_atoms(frame) for frame in frames_of(open_dataset(source), chosen, levels=())]
         return labelled(work, frames, [high])

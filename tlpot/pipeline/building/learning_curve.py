@@ -99,7 +99,8 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
             split=SplitSettings(file=work.of(tuned, SPLIT)),
             output=work.folder,
         )
-        found = run_curve(own, device=work.device, show=work.show)
+        # what another configuration of the build measured is none of its own
+        found = run_curve(own, device=work.device, overwrite=True, show=work.show)
         n_done = sum(len(series.points) for series in found.series)
         if found.failures:
             first = found.failures[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tlpot.atomic_file import atomic_file, make_folder
+from tlpot.atomic_file import copy_file, make_folder
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Split
 from tlpot.errors import (
@@ -203,8 +202,7 @@ def _job(plan: Pretraining, data: DataSettings, output: Path, device: str | None
 def _adopt(plan: Pretraining, dataset: Dataset, output: Path) -> None:
     """Copies the parent, and writes down which cheap labels test it."""
     assert plan.parent is not None
-    with atomic_file(output) as temporary:
-        shutil.copyfile(library_file(plan.parent.source), temporary)
+    copy_file(library_file(plan.parent.source), output)
     none = np.zeros(0, dtype=np.int64)
     if plan.split is None:
         known = np.flatnonzero(dataset.labelled(plan.level))

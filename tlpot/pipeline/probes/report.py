@@ -103,7 +103,7 @@ class TransferReport:
             if line is not None and abs(line.slope - 1) > max(_SLOPE, 2 * line.slope_error):
                 found.append(
                     f"slope {line.slope:.2f} of predicted against labelled {name.replace('_', ' ')}"
-                    ": the surface is too " + ("soft" if line.slope < 1 else "stiff")
+                    f": {_verdict(line.slope)}"
                 )
         rows = {} if self.calibration is None else self.calibration.by_molecule
         shifted = [
@@ -194,3 +194,13 @@ class TransferReport:
 
     def _warning_lines(self) -> list[str]:
         return [f"warning: {w}" for w in self.warnings] or ["no warnings"]
+
+
+def _verdict(slope: float) -> str:
+    """What a slope other than 1 says of the surface."""
+    if slope <= 0:
+        return (
+            "predictions do not rise with the labels; look at the sign and the units of the "
+            "labels, and whether anything was learned"
+        )
+    return "the surface is too " + ("soft" if slope < 1 else "stiff")
