@@ -63,7 +63,7 @@ def _train(settings: dict, output: Path, epochs: int, overwrite: bool = False) -
 
 
 def errors(model: Path, files: list[Path], level: str, indices=None, spec=None) -> dict:
-    """Returns RMSE and MAE of energies (meV) and forces (meV/Å) on some frames."""
+    """Returns RMSE, MAE and mean of the errors of energies (meV) and forces (meV/Å)."""
     dataset = open_dataset(files, spec, level=level)
     chosen = range(len(dataset)) if indices is None else indices
     found = predict(load(model).at(), dataset, list(chosen), level)
@@ -72,6 +72,7 @@ def errors(model: Path, files: list[Path], level: str, indices=None, spec=None) 
     return {
         "energy_rmse": float(np.sqrt(np.mean(energy**2))),
         "energy_mae": float(np.abs(energy).mean()),
+        "energy_mean": float(energy.mean()),
         "forces_rmse": float(np.sqrt(np.mean(forces**2))),
         "forces_mae": float(np.abs(forces).mean()),
         "frames": len(found.energy),

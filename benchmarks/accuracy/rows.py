@@ -117,6 +117,13 @@ def run(options: argparse.Namespace, settings: dict, output: Path) -> dict | Non
     settings.setdefault("training", {}).setdefault("batch_size", 5)
     settings["model"] = {"preset": options.preset}
     settings["training"] |= {"learning_rate": options.learning_rate, "ema": options.ema}
+    settings["training"]["loss"] = {
+        "energy": options.energy_weight,
+        "energy_end": options.energy_end,
+    }
+    if options.epochs:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.with_suffix(".epochs").write_text(str(options.epochs))
     if options.pilot:
         print(output.name, epochs_within(settings, output, options.seconds), "epochs")
         return None
@@ -127,7 +134,8 @@ def report(row: str, preset: str, r: dict) -> None:
     print(
         f"{row} {preset}: {r['frames']} frames, E {r['energy_rmse']:.2f} meV RMSE, "
         f"{r['energy_mae']:.3f} MAE; F {r['forces_rmse']:.2f} meV/Å RMSE, "
-        f"{r['forces_mae']:.3f} MAE; {r['epochs']} epochs in {r['seconds']:.0f} s",
+        f"{r['forces_mae']:.3f} MAE; mean error of E {r['energy_mean']:.2f} meV; "
+        f"{r['epochs']} epochs in {r['seconds']:.0f} s",
         flush=True,
     )
 
@@ -141,6 +149,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3000)
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--ema", type=float, default=0.999)
+    parser.add_argument("--energy-weight", type=float, default=1.0)
+    parser.add_argument("--energy-end", type=float, help="loss.energy_end")
+    parser.add_argument("--epochs", type=int, help="instead of --seconds")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(FOLDS)))
     parser.add_argument("--pilot", action="store_true", help="only measure the epochs")
     options = parser.parse_args()

@@ -45,6 +45,22 @@ def test_errors_fall(tmp_path):
     assert not result.interrupted
 
 
+def test_a_rising_weight_of_energies_is_that_of_the_loss(tmp_path):
+    """Beyond the half, training is what it is with the weight of the moment."""
+
+    def start(name, **weights):
+        loss = replace(SETTINGS.loss, **weights)
+        return fit(ToyPotential(), tmp_path / name, replace(SETTINGS, epochs=4, loss=loss))
+
+    rising = start("rising", energy=1.0, energy_end=1e4)
+    plain, heavy = start("plain", energy=1.0), start("heavy", energy=1e4)
+    losses = [[entry.get("training_loss") for entry in r.history] for r in (rising, plain, heavy)]
+    assert losses[0][:4] == losses[1][:4], "epochs that begin in the first half"
+    assert losses[0][4] > 3 * losses[1][4]
+    # what is validated has the last weight from the beginning
+    assert rising.history[0]["loss"] == heavy.history[0]["loss"]
+
+
 def test_two_levels_at_once_learn_from_holes(tmp_path):
     potential = ToyPotential(("low", "high"))
     result = fit(potential, tmp_path, replace(SETTINGS, epochs=40), levels=("low", "high"))

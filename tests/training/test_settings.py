@@ -23,6 +23,8 @@ from tlpot.training import LossSettings, TrainingSettings
         ({"loss": {"kind": "mse", "force_delta": 0.1}}, "force_delta does not apply"),
         ({"loss": {"force_delta": 0.0}}, r"force_delta is 0\.0"),
         ({"loss": {"energy": -1}}, "must not be negative"),
+        ({"loss": {"energy_end": 0.0}}, r"energy_end is 0\.0"),
+        ({"loss": {"energy": 0, "energy_end": 1.0}}, "energy_end rises from energy"),
         ({"loss": {"energy": 0, "forces": 0, "stress": 0}}, "nothing would be learned"),
     ],
 )
@@ -34,3 +36,12 @@ def test_mistakes_are_named(settings, message):
 def test_settings_survive_the_way_through_a_file():
     settings = TrainingSettings(epochs=3, schedule="plateau", loss=LossSettings(kind="mse"))
     assert parse(TrainingSettings, to_mapping(settings)) == settings
+
+
+def test_energies_gain_weight_in_the_second_half():
+    loss = LossSettings(energy=2.0, energy_end=200.0)
+    found = [loss.at(progress).energy for progress in (0.0, 0.5, 0.75, 1.0)]
+    assert found == pytest.approx([2.0, 2.0, 20.0, 200.0])
+    assert loss.at(1.0).forces == loss.forces
+    plain = LossSettings()
+    assert plain.at(1.0) is plain

@@ -285,3 +285,8 @@ def _check_labels(job: Job) -> None:
             f"the labels are {', '.join(sorted(kinds))}, but training.loss gives weight only to "
             f"{', '.join(k for k, w in weights.items() if w > 0)}; nothing would be learned"
         )
+    if loss.energy_end is not None and (kinds == {"energy"} or "energy" not in kinds):
+        raise ConfigError(
+            f"training.loss.energy_end moves weight from forces to energies, but the labels are "
+            f"{', '.join(sorted(kinds))} only; leave it out"
+        )

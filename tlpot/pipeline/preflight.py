@@ -62,11 +62,12 @@ def preflight_report(
         lines.append("training: none")
         return "\n".join(lines)
     s = job.settings
+    rise = "" if s.loss.energy_end is None else f" to {s.loss.energy_end:g}"
     n_frames = len(split.train) + min(job.n_others, len(job.others))
     lines.append(
         f"training: {s.epochs} epochs of {-(-n_frames // s.batch_size)} batches, "
         f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
-        f"E {s.loss.energy:g} : F {s.loss.forces:g} ({s.loss.kind})"
+        f"E {s.loss.energy:g}{rise} : F {s.loss.forces:g} ({s.loss.kind})"
     )
     return "\n".join(lines)
 

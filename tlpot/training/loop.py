@@ -224,7 +224,8 @@ class _Run:
             batch = batch.to(self.potential.device)
         parts = batch_loss(self.potential, batch, self.levels, settings.loss, training=True)
         counts = self.processes.add(parts.counts.clone())
-        loss = weighted(parts.sums, counts, settings.loss, self.factors)
+        weights = settings.loss.at(self.progress.epoch / settings.epochs)
+        loss = weighted(parts.sums, counts, weights, self.factors)
         if self.plan.penalty is not None and self.processes.is_first:
             loss = loss + self.plan.penalty(self.potential)
         if loss.requires_grad:
@@ -268,7 +269,7 @@ class _Run:
         started = time.perf_counter()
         with self.average.applied():
             loss, tables = validate(
-                self.potential, loader, self.levels, self.settings.loss, self.processes
+                self.potential, loader, self.levels, self.settings.loss.at(1.0), self.processes
             )
             if not math.isfinite(loss):
                 raise DataError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tlpot.config import check_positive
@@ -16,6 +16,9 @@ class LossSettings:
 
     Attributes:
         energy: weight of the error of the energy per atom.
+        energy_end: what it is at the end: `energy` for half of the training, then a geometric
+            rise. Forces come first, and energies are left with no common offset. The loss of a
+            validation has this weight. None for `energy` throughout.
         forces: weight of the error of each force component.
         stress: weight of the error of each stress component.
         kind: ``huber``, quadratic up to delta and linear beyond, divided by delta; or ``mse``.
@@ -25,6 +28,7 @@ class LossSettings:
     """
 
     energy: float = 1.0
+    energy_end: float | None = None
     forces: float = 10.0
     stress: float = 10.0
     kind: Literal["huber", "mse"] = "huber"
@@ -37,6 +41,11 @@ class LossSettings:
             raise ConfigError("loss weights must be finite and must not be negative")
         if self.energy + self.forces + self.stress == 0:
             raise ConfigError("all loss weights are zero; nothing would be learned")
+        if self.energy_end is not None:
+            if not 0 < self.energy_end < math.inf:
+                raise ConfigError(f"energy_end is {self.energy_end}, expected a positive number")
+            if self.energy == 0:
+                raise ConfigError("energy_end rises from energy, which is 0; set both or neither")
         deltas = {
             name: getattr(self, name) for name in ("energy_delta", "force_delta", "stress_delta")
         }
@@ -45,6 +54,13 @@ class LossSettings:
                 raise ConfigError(f"{name} does not apply to kind={self.kind!r}")
             if delta is not None and not 0 < delta < math.inf:
                 raise ConfigError(f"{name} is {delta}, expected a positive number")
+
+    def at(self, progress: float) -> LossSettings:
+        """Returns the weights at `progress`, the share of the training that is done (0 to 1)."""
+        if self.energy_end is None:
+            return self
+        risen = max(0.0, 2.0 * progress - 1.0)
+        return replace(self, energy=self.energy * (self.energy_end / self.energy) ** risen)
 
     @property
     def deltas(self) -> tuple[float, float, float]:
