@@ -222,7 +222,11 @@ def test_files_beside_the_model(settings, tmp_path):
         ({"split": {"test": ["benzene"]}}, DataError, "benzene"),
         ({"split": {"validation": 0.0}}, DataError, "no validation frames"),
         ({"training": {"loss": {"energy": 0}}}, ConfigError, "the labels are energy"),
-        ({"training": {"loss": {"energy_end": 9}}}, ConfigError, "labels are energy only"),
+        (
+            {"anchor": 0, "training": {"loss": {"energy_end": 9}}},
+            ConfigError,
+            "the labels are energy only",
+        ),
         ({"training": {"schedule": "constant", "floor": 0.1}}, ConfigError, "floor does not"),
         ({"data": {"files": ["nowhere.h5"]}}, DataError, "nowhere.h5"),
     ],
