@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,12 +23,15 @@ from contest import check_idle, processor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tlpot.energy import evaluate
-from tlpot.graph import build_graph
+from tlpot.graph import AtomGraph, build_graph
 from tlpot.models import Potential, preset
 from tlpot.system import System
 
 DUAL = 2
 """Multiply-adds of a kernel that carries a perturbation, for each of its plain ones."""
+
+
+PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.bmm.default, torch.ops.aten.bmm.out)
 
 
 class Count(TorchDispatchMode):
@@ -41,7 +45,7 @@ class Count(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if not func.is_view:
             self.n_ops += 1
-        if func in (torch.ops.aten.mm.default, torch.ops.aten.bmm.default):
+        if func in PRODUCTS:
             self.flops += 2 * args[0].numel() * args[1].shape[-1]
         return out
 
@@ -57,20 +61,27 @@ def peak_rate() -> float:
     return 2 * 1024**3 / min(times)
 
 
-def kernel_flops(potential: Potential, n_atoms: int, n_edges: int, training: bool) -> float:
+def kernel_flops(potential: Potential, graph: AtomGraph, training: bool) -> float:
     """Multiply-adds of neighbour sums and products, times two.
 
     Forward 1, forces 3 for a neighbour sum (by harmonics, weights, senders) and 2 for a product;
-    a training step adds as many again and the dual passes.
+    a training step adds as many again and the dual passes. Sums by element are forward 1 and
+    forces 2, and a training step adds 6, without dual passes.
     """
+    edges = potential.backbone.edges(replace(graph, once=not training), potential.dtype)
     total = 0
-    for interaction in potential.backbone.interactions:
+    for layer, interaction in enumerate(potential.backbone.interactions):
         convolution, product = interaction.convolution, interaction.product
-        couplings = sum(convolution.angular_sizes) * convolution.n_channels * n_edges
-        terms = 2 * len(product.plan.order) * product.n_channels * n_atoms
-        total += 4 * couplings + 3 * terms
+        couplings = sum(convolution.angular_sizes) * graph.n_edges
+        terms = 2 * len(product.plan.order) * product.n_channels * graph.n_atoms
+        total += 3 * terms
+        if layer == 0 and convolution.prefers_elements(len(potential.elements), edges):
+            total += (9 if training else 3) * couplings * convolution.radial.n_hidden
+        else:
+            passes = 4 + (3 + 4 * DUAL if training else 0)
+            total += passes * couplings * convolution.n_channels
         if training:
-            total += (3 + 4 * DUAL) * couplings + (2 + 3 * DUAL) * terms
+            total += (2 + 3 * DUAL) * terms
     return 2.0 * total
 
 
@@ -115,7 +126,7 @@ def main() -> None:
                     step()
                 matmul, own = count.flops, 0.0
                 if kernels == "compiled":
-                    own = kernel_flops(potential, graph.n_atoms, graph.n_edges, training)
+                    own = kernel_flops(potential, graph, training)
                 label = f"{'training 5 x 27' if training else 'E and F of 27 atoms'}"
                 median = 1e3 * np.median(times[5:])
                 print(

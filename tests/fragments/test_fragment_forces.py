@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from local_toy import LocalToy
 from structures import bridged, peptide
@@ -72,6 +73,26 @@ def check_forces(field: FragmentForceField, system: System, n_directions: int = 
     torque = np.cross(system.positions, found.forces.numpy()).sum(0)
     np.testing.assert_allclose(net, 0.0, atol=1e-10)
     np.testing.assert_allclose(torque, 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("layout", ["padded", "sorted"])
+def test_structures_of_a_batch_are_taken_apart(layout):
+    """In a batch large enough for several blocks of pairs."""
+    field = FragmentForceField(LocalToy(cutoff=4.0), "direct", trained_charges=True)
+    systems = []
+    for name in ("C6H6", "H2O", "trans-butane", "CH3CONH2", "C5H5N", "CH4") * 2:
+        atoms = molecule(name)
+        atoms.rattle(0.02, seed=len(systems))
+        if len(systems) % 2:
+            atoms.set_cell([5.0, 6.0, 7.0])
+            atoms.pbc = True
+        systems.append(System.from_atoms(atoms))
+    graph = build_graph(systems, field.cutoff, layout=layout)
+    assert graph.blocks is None or len(graph.blocks.sizes) > 1
+    found = evaluate(field, graph)
+    alone = [evaluate(field, build_graph([s], field.cutoff)) for s in systems]
+    torch.testing.assert_close(found.energy, torch.cat([a.energy for a in alone]))
+    torch.testing.assert_close(found.forces, torch.cat([a.forces for a in alone]))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -74,6 +74,39 @@ def test_sums_by_element(k):
     assert gradgradcheck(slopes, (left, right)), "third derivatives"
 
 
+def transposed(function, inputs):
+    """The function of the transposes, with its results transposed: nothing lies as it should."""
+    turned = [x.detach().mT.contiguous().requires_grad_(True) for x in inputs]
+
+    def run(*tensors):
+        results = function(*(x.mT for x in tensors))
+        return tuple(x.mT for x in results)
+
+    return run, turned
+
+
+def test_second_derivatives_of_tensors_that_are_not_contiguous():
+    """A kernel that copies them would lose what depends on the original."""
+    plan, lists, harmonics, senders = convolution(2)
+    species = torch.tensor([1, 0, 2, 0])
+    terms = ProductPlan([((0, 1, 2), 0), ((1, 3), 2), ((2,), 3)], 2, 2, 3)
+    points = EmbeddingPlan(harmonic_polynomials(2), 4.0, 3, 6)
+    cases = [
+        (
+            lambda y, r, *h: convolve(plan, lists, y, r, h),
+            (harmonics, random(6, len(PATHS) * 2), *senders),
+        ),
+        (lambda a, b: [sum_by_element(lists, species, 3, a, b)], (random(6, 4), random(6, 4))),
+        (
+            lambda w, *x: multiply(terms, w, species, x),
+            (random(3, 3, 3), random(4, 1, 3), random(4, 3, 3)),
+        ),
+        (lambda r: embed(points, r, torch.float64), (random(5, 3),)),
+    ]
+    for function, inputs in cases:
+        assert gradgradcheck(*transposed(function, inputs))
+
+
 @pytest.mark.parametrize("room", [1, 30, 10**6])
 def test_convolution_in_parts_is_the_convolution(monkeypatch, room):
     monkeypatch.setattr(parts, "PART", room)

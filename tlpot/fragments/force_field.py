@@ -152,6 +152,8 @@ class FragmentForceField:
                 is for vacuum only.
         """
         ends = torch.bincount(graph.system_idx, minlength=graph.n_systems).cumsum(0).tolist()
+        if graph.n_systems > 1:
+            graph = graph.by_center()
         found, begin = [], 0
         for k, end in enumerate(ends):
             found.append(self._one(_structure(graph, k, begin, end)))
@@ -269,10 +271,9 @@ def _called(model: EnergyModel) -> str:
 
 
 def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
-    """Takes one structure out of a batch."""
+    """Takes one structure out of a batch in the sorted layout."""
     if graph.n_systems == 1:
         return graph
-    graph = graph.by_center()
     inside = (graph.center >= begin) & (graph.center < end)
     edges = inside.nonzero()[:, 0]
     return replace(

@@ -170,10 +170,13 @@ def convolve(
     Returns:
         [n_atoms, 2l+1, n_paths of l · n_channels] by degree.
     """
-    return list(_Convolve.apply(plan, edges, harmonics, weights, *senders))
+    tensors = (t.contiguous() for t in (harmonics, weights, *senders))
+    return list(_Convolve.apply(plan, edges, *tensors))
 
 
 class _Convolve(torch.autograd.Function):
+    """Tensors come contiguous: a copy made inside could not be differentiated again."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -183,12 +186,10 @@ class _Convolve(torch.autograd.Function):
         weights: Tensor,
         *senders: Tensor,
     ) -> tuple[Tensor, ...]:
-        harmonics, weights = harmonics.contiguous(), weights.contiguous()
-        held = [h.contiguous() for h in senders]
         ctx.plan, ctx.edges = plan, edges
-        ctx.save_for_backward(harmonics, weights, *held)
+        ctx.save_for_backward(harmonics, weights, *senders)
         out = plan.outputs(weights, len(edges.first) - 1)
-        data = convolution_data(edges, harmonics, weights, held)
+        data = convolution_data(edges, harmonics, weights, senders)
         data.out = pointers(out)
         plan.call("convolve", weights, data, dual=False)
         return tuple(out)
@@ -196,7 +197,8 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         needed = tuple(ctx.needs_input_grad[2:])
-        found = _ConvolveGradient.apply(ctx.plan, ctx.edges, needed, *ctx.saved_tensors, *grads)
+        tensors = (*ctx.saved_tensors, *(g.contiguous() for g in grads))
+        found = _ConvolveGradient.apply(ctx.plan, ctx.edges, needed, *tensors)
         return (None, None, *found)
 
 
@@ -210,7 +212,7 @@ class _ConvolveGradient(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        harmonics, weights, *rest = (t.contiguous() for t in tensors)
+        harmonics, weights, *rest = tensors
         senders, grads = rest[: plan.sender_degrees], rest[plan.sender_degrees :]
         ctx.plan, ctx.edges = plan, edges
         ctx.save_for_backward(harmonics, weights, *senders, *grads)

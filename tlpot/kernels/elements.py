@@ -30,7 +30,7 @@ def sum_by_element(
         S, [n_atoms, m, n_elements · k].
     """
     plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
-    sums: Tensor = _Sum.apply(plan, left, right)
+    sums: Tensor = _Sum.apply(plan, left.contiguous(), right.contiguous())
     return sums
 
 
@@ -59,9 +59,10 @@ class _Plan:
 
 
 class _Sum(torch.autograd.Function):
+    """Tensors come contiguous: a copy made inside could not be differentiated again."""
+
     @staticmethod
     def forward(ctx: Any, plan: _Plan, left: Tensor, right: Tensor) -> Tensor:
-        left, right = left.contiguous(), right.contiguous()
         ctx.plan = plan
         ctx.save_for_backward(left, right)
         width = plan.n_elements * right.shape[1]
@@ -71,7 +72,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *_Spread.apply(ctx.plan, grad, *ctx.saved_tensors))
+        return (None, *_Spread.apply(ctx.plan, grad.contiguous(), *ctx.saved_tensors))
 
 
 class _Spread(torch.autograd.Function):
@@ -81,7 +82,6 @@ class _Spread(torch.autograd.Function):
     def forward(
         ctx: Any, plan: _Plan, sums: Tensor, left: Tensor, right: Tensor
     ) -> tuple[Tensor, Tensor]:
-        sums, left, right = sums.contiguous(), left.contiguous(), right.contiguous()
         ctx.plan = plan
         ctx.save_for_backward(sums, left, right)
         by_left, by_right = torch.empty_like(left), torch.empty_like(right)
@@ -91,6 +91,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, d_left: Tensor, d_right: Tensor) -> tuple[Tensor | None, ...]:
         sums, left, right = ctx.saved_tensors
+        d_left, d_right = d_left.contiguous(), d_right.contiguous()
         by_sums = None
         if ctx.needs_input_grad[1]:
             by_sums = _Sum.apply(ctx.plan, d_left, right) + _Sum.apply(ctx.plan, left, d_right)

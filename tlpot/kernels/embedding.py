@@ -75,16 +75,17 @@ def embed(plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype) -> tuple[Ten
         [n_edges, n_harmonics] and [n_edges, n_basis]; the latter is zero, with its derivatives,
         from the cutoff on.
     """
-    harmonics, radial = _Embed.apply(plan, vectors.double(), dtype)
+    harmonics, radial = _Embed.apply(plan, vectors.double().contiguous(), dtype)
     return harmonics, radial
 
 
 class _Embed(torch.autograd.Function):
+    """Tensors come contiguous: a copy made inside could not be differentiated again."""
+
     @staticmethod
     def forward(
         ctx: Any, plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        vectors = vectors.contiguous()
         ctx.plan = plan
         ctx.save_for_backward(vectors)
         harmonics, radial = plan.outputs(vectors, dtype)
@@ -93,13 +94,14 @@ class _Embed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        return None, _EmbedGradient.apply(ctx.plan, *ctx.saved_tensors, *grads), None
+        tensors = (*ctx.saved_tensors, *(g.contiguous() for g in grads))
+        return None, _EmbedGradient.apply(ctx.plan, *tensors), None
 
 
 class _EmbedGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: EmbeddingPlan, *tensors: Tensor) -> Tensor:
-        vectors, by_harmonics, by_radial = (t.contiguous() for t in tensors)
+        vectors, by_harmonics, by_radial = tensors
         ctx.plan = plan
         ctx.save_for_backward(vectors, by_harmonics, by_radial)
         gradient = torch.empty_like(vectors)

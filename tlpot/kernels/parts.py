@@ -47,7 +47,8 @@ def convolve_in_parts(
     Returns:
         See `convolve`.
     """
-    return list(_InParts.apply(plan, edges, network, harmonics, radial, *senders))
+    tensors = (t.contiguous() for t in (harmonics, radial, *senders))
+    return list(_InParts.apply(plan, edges, network, *tensors))
 
 
 class _InParts(torch.autograd.Function):
@@ -61,14 +62,12 @@ class _InParts(torch.autograd.Function):
         radial: Tensor,
         *senders: Tensor,
     ) -> tuple[Tensor, ...]:
-        harmonics, radial = harmonics.contiguous(), radial.contiguous()
-        held = [h.contiguous() for h in senders]
         ctx.plan, ctx.edges, ctx.network = plan, edges, network
-        ctx.save_for_backward(harmonics, radial, *held)
+        ctx.save_for_backward(harmonics, radial, *senders)
         out = plan.outputs(radial, len(edges.first) - 1)
         for atoms, rows, part in _parts(plan, edges, backward=False):
             weights = network(radial[rows])
-            data = convolution_data(part, harmonics[rows], weights, held)
+            data = convolution_data(part, harmonics[rows], weights, senders)
             data.out = pointers([o[atoms] for o in out])
             plan.call("convolve", weights, data, dual=False)
         return tuple(out)

@@ -90,19 +90,21 @@ def multiply(
     Returns:
         [n_atoms, 2l+1, n_channels] by degree.
     """
-    return list(_Multiply.apply(plan, species, coefficients, *features))
+    tensors = (t.contiguous() for t in (coefficients, *features))
+    return list(_Multiply.apply(plan, species, *tensors))
 
 
 class _Multiply(torch.autograd.Function):
+    """Tensors come contiguous: a copy made inside could not be differentiated again."""
+
     @staticmethod
     def forward(
         ctx: Any, plan: ProductPlan, species: Tensor, coefficients: Tensor, *features: Tensor
     ) -> tuple[Tensor, ...]:
-        coefficients, held = coefficients.contiguous(), [x.contiguous() for x in features]
         ctx.plan, ctx.species = plan, species
-        ctx.save_for_backward(coefficients, *held)
-        out = _outputs(plan, held[0])
-        data = _data(plan, species, coefficients, held)
+        ctx.save_for_backward(coefficients, *features)
+        out = _outputs(plan, features[0])
+        data = _data(plan, species, coefficients, features)
         data.out = pointers(out)
         plan.call("multiply", coefficients, data)
         return tuple(out)
@@ -110,7 +112,8 @@ class _Multiply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         plan, needed = ctx.plan, ctx.needs_input_grad[2]
-        found = _MultiplyGradient.apply(plan, ctx.species, needed, *ctx.saved_tensors, *grads)
+        tensors = (*ctx.saved_tensors, *(g.contiguous() for g in grads))
+        found = _MultiplyGradient.apply(plan, ctx.species, needed, *tensors)
         return (None, None, *found)
 
 
@@ -120,7 +123,7 @@ class _MultiplyGradient(torch.autograd.Function):
         ctx: Any, plan: ProductPlan, species: Tensor, needed: bool, *tensors: Tensor
     ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        coefficients, *rest = (t.contiguous() for t in tensors)
+        coefficients, *rest = tensors
         features, grads = rest[: -plan.out_degrees], rest[-plan.out_degrees :]
         ctx.plan, ctx.species = plan, species
         ctx.save_for_backward(coefficients, *features, *grads)
