@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MOST_BLOCKS = 3
+"""More of them save no pairs worth the products."""
 
 PAIRS_IN_BLOCK = 512
 """Fewer pairs than this are not worth a matrix product of their own."""

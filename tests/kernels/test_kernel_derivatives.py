@@ -17,6 +17,7 @@ from tlpot.kernels import (
     multiply,
     parts,
     sum_by_element,
+    sum_by_element_in_parts,
 )
 from tlpot.nn.couplings import harmonic_polynomials
 
@@ -125,6 +126,28 @@ def test_convolution_in_parts_is_the_convolution(monkeypatch, room):
     torch.testing.assert_close(
         torch.autograd.grad(divided, inputs, weights), expected, rtol=1e-12, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("room", [1, 30, 10**6])
+def test_sums_by_element_in_parts_are_the_sums(monkeypatch, room):
+    monkeypatch.setattr(parts, "PART", room)
+    lists = EdgeLists.of(CENTER, NEIGHBOR, 4, torch.float64)
+    species = torch.tensor([1, 0, 2, 0])
+    left, basis, matrix = random(6, 4), random(6, 3), random(3, 5).detach()
+
+    def network(x):
+        return torch.tanh(x @ matrix)
+
+    whole = sum_by_element(lists, species, 3, left, network(basis))
+    divided = sum_by_element_in_parts(lists, species, 3, left, basis, network)
+    torch.testing.assert_close(divided, whole, rtol=1e-13, atol=1e-13)
+    weights = torch.randn_like(whole)
+    expected = torch.autograd.grad(whole, (left, basis), weights)
+    found = torch.autograd.grad(divided, (left, basis), weights)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    nothing = EdgeLists.of(CENTER[:0], NEIGHBOR[:0], 4, torch.float64)
+    none = sum_by_element_in_parts(nothing, species, 3, left[:0], basis[:0], network)
+    assert torch.equal(none, torch.zeros_like(whole))
 
 
 def third_derivative(function, inputs):

@@ -3,7 +3,7 @@
 from tlpot.kernels.build import MAX_DEGREE
 from tlpot.kernels.choice import Kernels, kernels_by_name
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
-from tlpot.kernels.elements import sum_by_element
+from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
 from tlpot.kernels.embedding import EmbeddingPlan, embed
 from tlpot.kernels.parts import convolve_in_parts
 from tlpot.kernels.product import ProductPlan, multiply
@@ -21,4 +21,5 @@ __all__ = [
     "kernels_by_name",
     "multiply",
     "sum_by_element",
+    "sum_by_element_in_parts",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from tlpot.kernels.build import library
 from tlpot.kernels.convolution import EdgeLists
+from tlpot.kernels.last import last_derivative
+from tlpot.kernels.parts import ONLY_ONCE, edge_parts
 from tlpot.kernels.pointers import ElementData, ElementTables
 
 
@@ -31,6 +34,32 @@ def sum_by_element(
     """
     plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
     sums: Tensor = _Sum.apply(plan, left.contiguous(), right.contiguous())
+    return sums
+
+
+def sum_by_element_in_parts(
+    edges: EdgeLists,
+    species: Tensor,
+    n_elements: int,
+    left: Tensor,
+    radial: Tensor,
+    network: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Does what `sum_by_element` does with b = ``network(radial)``, but never holds all of it.
+
+    It is computed part by part, and again for the gradient. No gradient goes to the network's
+    own parameters.
+
+    Args:
+        edges: see `sum_by_element`.
+        species: see there.
+        n_elements: see there.
+        left: see there.
+        radial: [n_edges, n_basis].
+        network: maps the radial basis of some edges to b.
+    """
+    plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
+    sums: Tensor = _InParts.apply(plan, network, left.contiguous(), radial.contiguous())
     return sums
 
 
@@ -57,6 +86,11 @@ class _Plan:
         function = getattr(library(left.dtype), f"tlpot_{kernel}_by_element")
         function(ctypes.byref(tables), ctypes.byref(data))
 
+    def parts(self, left: Tensor, n_right: int) -> Iterator[tuple[slice, slice, _Plan]]:
+        """Cuts the atoms: which of them, which edges, and the plan for these."""
+        for atoms, rows, part in edge_parts(self.edges, left.shape[1] + n_right, senders=False):
+            yield atoms, rows, replace(self, edges=part)
+
 
 class _Sum(torch.autograd.Function):
     """Tensors come contiguous: a copy made inside could not be differentiated again."""
@@ -72,10 +106,10 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return (None, *_Spread.apply(ctx.plan, grad.contiguous(), *ctx.saved_tensors))
+        return (None, *_SumGradient.apply(ctx.plan, grad.contiguous(), *ctx.saved_tensors))
 
 
-class _Spread(torch.autograd.Function):
+class _SumGradient(torch.autograd.Function):
     """What sums give back to both vectors: S_i b_ij and S_i a_ij, of the element of j."""
 
     @staticmethod
@@ -95,4 +129,38 @@ class _Spread(torch.autograd.Function):
         by_sums = None
         if ctx.needs_input_grad[1]:
             by_sums = _Sum.apply(ctx.plan, d_left, right) + _Sum.apply(ctx.plan, left, d_right)
-        return (None, by_sums, *_Spread.apply(ctx.plan, sums, d_left, d_right))
+        return (None, by_sums, *_SumGradient.apply(ctx.plan, sums, d_left, d_right))
+
+
+class _InParts(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, plan: _Plan, network: Callable[[Tensor], Tensor], left: Tensor, radial: Tensor
+    ) -> Tensor:
+        ctx.plan, ctx.network = plan, network
+        ctx.save_for_backward(left, radial)
+        # even without pairs the network says how many values there are
+        ctx.n_right = network(radial[:0]).shape[1]
+        width = plan.n_elements * ctx.n_right
+        sums = left.new_empty((len(plan.edges.first) - 1, left.shape[1], width))
+        for atoms, rows, part in plan.parts(left, ctx.n_right):
+            part.call("sum", left[rows], network(radial[rows]), sums=sums[atoms])
+        return sums
+
+    @staticmethod
+    @last_derivative(ONLY_ONCE)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        left, radial = ctx.saved_tensors
+        grad = grad.contiguous()
+        by_left, by_radial = torch.empty_like(left), torch.empty_like(radial)
+        for atoms, rows, part in ctx.plan.parts(left, ctx.n_right):
+            with torch.enable_grad():
+                basis = radial[rows].detach().requires_grad_(True)
+                right = ctx.network(basis)
+            by_right = torch.empty_like(right)
+            part.call(
+                "spread", left[rows], right, sums=grad[atoms], by_left=by_left[rows],
+                by_right=by_right,
+            )  # fmt: skip
+            (by_radial[rows],) = torch.autograd.grad(right, basis, by_right)
+        return None, None, by_left, by_radial

@@ -12,13 +12,13 @@ from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_da
 from tlpot.kernels.last import last_derivative
 from tlpot.kernels.pointers import pointers
 
-_ONCE = (
+ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
     "create_graph=True"
 )
 
 PART = 1 << 19
-"""Radial weights in a part, for each thread: 2 MiB in float32, which stay in a core's cache."""
+"""Radial values in a part, for each thread: 2 MiB in float32, which stay in a core's cache."""
 
 MOST_PARTS = 512
 
@@ -65,7 +65,8 @@ class _InParts(torch.autograd.Function):
         ctx.plan, ctx.edges, ctx.network = plan, edges, network
         ctx.save_for_backward(harmonics, radial, *senders)
         out = plan.outputs(radial, len(edges.first) - 1)
-        for atoms, rows, part in _parts(plan, edges, backward=False):
+        width = plan.n_paths * plan.n_channels
+        for atoms, rows, part in edge_parts(edges, width, senders=False):
             weights = network(radial[rows])
             data = convolution_data(part, harmonics[rows], weights, senders)
             data.out = pointers([o[atoms] for o in out])
@@ -73,7 +74,7 @@ class _InParts(torch.autograd.Function):
         return tuple(out)
 
     @staticmethod
-    @last_derivative(_ONCE)
+    @last_derivative(ONLY_ONCE)
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         plan: ConvolutionPlan = ctx.plan
         harmonics, radial, *senders = ctx.saved_tensors
@@ -81,7 +82,8 @@ class _InParts(torch.autograd.Function):
         by_harmonics, by_radial = torch.empty_like(harmonics), torch.empty_like(radial)
         wanted = any(ctx.needs_input_grad[5:])
         by_senders = [torch.zeros_like(h) for h in senders] if wanted else []
-        for atoms, rows, part in _parts(plan, ctx.edges, backward=wanted):
+        width = plan.n_paths * plan.n_channels
+        for atoms, rows, part in edge_parts(ctx.edges, width, senders=wanted):
             with torch.enable_grad():
                 basis = radial[rows].detach().requires_grad_(True)
                 weights = ctx.network(basis)
@@ -99,12 +101,21 @@ class _InParts(torch.autograd.Function):
         return (None, None, None, by_harmonics, by_radial, *found)
 
 
-def _parts(
-    plan: ConvolutionPlan, edges: EdgeLists, *, backward: bool
+def edge_parts(
+    edges: EdgeLists, width: int, *, senders: bool
 ) -> Iterator[tuple[slice, slice, EdgeLists]]:
-    """Cuts the atoms where their edges fill a part: atoms, their edges, and the lists of these."""
+    """Cuts the atoms where their edges fill a part.
+
+    Args:
+        edges: of all atoms.
+        width: numbers that are held for each edge.
+        senders: whether the lists of a part are needed by neighbor, too.
+
+    Yields:
+        Which atoms, which edges, and the lists of these.
+    """
     n_atoms, n_edges = len(edges.first) - 1, len(edges.center)
-    room = PART * torch.get_num_threads() // (plan.n_paths * plan.n_channels)
+    room = PART * torch.get_num_threads() // width
     # the lists of a part are as long as there are atoms, so their number must not grow with it
     room = max(room, n_edges // MOST_PARTS, 1)
     if n_edges <= room:
@@ -115,6 +126,6 @@ def _parts(
         low = int(edges.first[begin])
         end = int(torch.searchsorted(edges.first, low + room, right=True)) - 1
         end = min(max(end, begin + 1), n_atoms)
-        part = edges.between(begin, end, senders=backward)
+        part = edges.between(begin, end, senders=senders)
         yield slice(begin, end), slice(low, int(edges.first[end])), part
         begin = end

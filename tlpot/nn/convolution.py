@@ -10,7 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlpot.kernels import ConvolutionPlan, convolve, convolve_in_parts, sum_by_element
+from tlpot.kernels import (
+    ConvolutionPlan,
+    convolve,
+    convolve_in_parts,
+    sum_by_element,
+    sum_by_element_in_parts,
+)
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
 from tlpot.nn.constant import Constant
 from tlpot.nn.couplings import clebsch_gordan, convolution_paths
@@ -89,24 +95,16 @@ class Convolution(nn.Module):
             species: index of each atom's element, [n_atoms].
             edges: the pairs.
         """
-        hidden = self.radial.hidden(edges.radial)
-        angular = edges.harmonics @ self.couplings()
-        if edges.lists is not None:
-            sums = sum_by_element(edges.lists, species, len(table), angular, hidden)
-        else:
-            kinds = torch.arange(len(table), device=species.device)
-            tags = (species.index_select(0, edges.neighbor)[:, None] == kinds).to(hidden)
-            tagged = (tags[:, :, None] * hidden[:, None, :]).flatten(1)
-            sums = edges.contract(angular[:, None], tagged[:, None])
-        # an error of rounding in the maps would be the same for all atoms
-        last = self.radial.last().double().view(hidden.shape[1], -1, self.n_channels)
+        sums = self._sums_by_element(len(table), species, edges)
+        # in double precision, as an error of rounding in the maps would be the same for all atoms
+        last = self.radial.last().double().view(self.radial.n_hidden, -1, self.n_channels)
         maps = (table.double()[:, None, None] * last).flatten(0, 1)
-        return [
-            s @ (maps[:, l] @ cast(ChannelLinear, mix).matrix().double()).to(hidden)
-            for l, (mix, s) in enumerate(
-                zip(self.mix, sums.split(self.angular_sizes, dim=1), strict=True)
-            )
+        mixed = [
+            maps[:, l] @ cast(ChannelLinear, mix).matrix().double()
+            for l, mix in enumerate(self.mix)
         ]
+        by_degree = sums.split(self.angular_sizes, dim=1)
+        return [s @ m.to(sums) for s, m in zip(by_degree, mixed, strict=True)]
 
     def prefers_elements(self, n_elements: int, edges: Edges) -> bool:
         """Whether `of_elements` can be used and takes less time, by the number of operations."""
@@ -115,14 +113,31 @@ class Convolution(nn.Module):
         n_hidden, n_harmonics = self.radial.n_hidden, edges.harmonics.shape[1]
         apart = edges.n_atoms * n_harmonics * n_elements * n_hidden
         along = len(edges.center) * (n_hidden * len(self.paths) + 2 * n_harmonics)
-        # compiled and without second derivatives, radial weights never leave the cache
+        # where the two take the same time, for molecules of 27 atoms and for water; compiled and
+        # without second derivatives, radial weights never leave the cache
         worth = 0.5 if edges.lists is not None and edges.once else 1.2
         return apart < worth * along
+
+    def _sums_by_element(self, n_elements: int, species: Tensor, edges: Edges) -> Tensor:
+        """Sums hidden radial values times harmonics, [n_atoms, m, n_elements · n_hidden]."""
+        angular = edges.harmonics @ self.couplings()
+        if edges.lists is not None and edges.once:
+            return sum_by_element_in_parts(
+                edges.lists, species, n_elements, angular, edges.radial, self.radial.hidden
+            )
+        hidden = self.radial.hidden(edges.radial)
+        if edges.lists is not None:
+            return sum_by_element(edges.lists, species, n_elements, angular, hidden)
+        kinds = torch.arange(n_elements, device=species.device)
+        tags = (species.index_select(0, edges.neighbor)[:, None] == kinds).to(hidden)
+        tagged = (tags[:, :, None] * hidden[:, None, :]).flatten(1)
+        return edges.contract(angular[:, None], tagged[:, None])
 
     def _sums(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
         """Does in torch what `convolve` does."""
         hidden = self.radial.hidden(edges.radial)
-        # a path at a time, whose weights then stay in the cache until they are used
+        # a path at a time, whose weights then stay in the cache until they are used; split, not
+        # slices: the gradient of a slice is a zero-padded copy of the whole
         last = self.radial.last().split(self.n_channels, dim=1)
         angular = (edges.harmonics @ self.couplings()).split(self.angular_sizes, dim=1)
         senders = [h.index_select(0, edges.neighbor) for h in features]
