@@ -120,3 +120,17 @@ def test_info_counts_them(tmp_path, capsys):
     path = file_with(tmp_path, "water/low.energy", 2, np.inf)
     assert main(["data", "info", str(path)]) == 0
     assert "damaged labels  1 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["water/low.energy", "water/charge", "water/coordinates"])
+def test_text_in_place_of_numbers_is_an_error_that_names_it(tmp_path, capsys, key):
+    path = native_file(tmp_path / "a.h5")
+    with h5py.File(path, "a") as handle:
+        n_frames = len(handle["water/coordinates"])
+        shape = handle[key].shape if key in handle else (n_frames,)
+        if key in handle:
+            del handle[key]
+        handle[key] = np.full(shape, b"n/a")
+    assert main(["data", "validate", str(path)]) == 2
+    shown = capsys.readouterr().err
+    assert f"a.h5:/water: '{key.removeprefix('water/')}' holds what is no number" in shown
