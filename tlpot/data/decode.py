@@ -205,10 +205,13 @@ class Decoder:
         stored = self._store.read(section, key, rows)
         if stored.dtype.kind in "SUO":
             return _from_symbols(stored, label)
-        numbers = stored.astype(np.int64)
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(chemical_symbols)):
-            raise DataError(f"{label}: {key!r} holds numbers that are no atomic numbers")
-        return numbers
+        numbers = self._floats(section, key, stored)
+        elements = (numbers >= 0) & (numbers < len(chemical_symbols)) & (numbers % 1 == 0)
+        if not elements.all():
+            raise DataError(
+                f"{label}: {key!r} holds {numbers[~elements].flat[0]:g}, which is no atomic number"
+            )
+        return numbers.astype(np.int64)
 
     def _numbers_by_row(self, section: int) -> bool:
         return len(self._store.sections[section].shapes[self._spec.numbers]) == 2
@@ -217,13 +220,13 @@ class Decoder:
         return self._floats(section, key, self._store.read(section, key, rows))
 
     def _floats(self, section: int, key: str | None, stored: NDArray) -> NDArray[np.float64]:
+        label = self._store.sections[section].label
+        if np.iscomplexobj(stored):
+            raise DataError(f"{label}: {key!r} holds complex numbers, expected real ones")
         try:
             return stored.astype(np.float64)
         except (TypeError, ValueError) as error:
-            raise DataError(
-                f"{self._store.sections[section].label}: {key!r} holds what is no number "
-                f"({error}); write numbers, and NaN where there are none"
-            ) from error
+            raise DataError(f"{label}: {key!r} holds what is no number ({error})") from error
 
     def _by_row(self, section: int, key: str | None, rows: slice, n_dims: int) -> NDArray | None:
         """Reads a quantity given once or for every frame, as one item per frame."""
