@@ -1,6 +1,7 @@
 """`tlpot md` from the command line."""
 
 import pytest
+from ase.build import molecule
 from toys import E0
 
 from tlpot.cli import main
@@ -69,3 +70,44 @@ def test_ctrl_c_says_what_was_kept(model, tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().err
     assert f"interrupted; {out}.xyz holds 2 frames up to step 10 (0.005 ps)" in shown
     assert "--resume" in shown
+
+
+@pytest.mark.parametrize("more", [[], ["--overwrite"]])
+def test_the_structure_itself_is_never_replaced(model, tmp_path, capsys, more):
+    water = tmp_path / "water.xyz"
+    molecule("H2O").write(water)
+    before = water.read_bytes()
+    command = ["md", str(water), model, "--out", str(tmp_path / "water"), "--steps", "2", *more]
+    assert main(command) == 2
+    assert "is the structure to start from; choose another --out" in capsys.readouterr().err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+def test_a_structure_is_not_taken_for_a_run_to_resume(model, tmp_path, capsys):
+    water = tmp_path / "water.xyz"
+    molecule("H2O").write(water)
+    command = ["md", str(water), model, "--out", str(tmp_path / "water"), "--resume"]
+    assert main(command) == 2
+    assert "water.setup.json" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [water]
+
+
+@pytest.mark.parametrize("ending", ["png", "setup.json"])
+def test_no_file_is_replaced_unasked(model, tmp_path, capsys, ending):
+    other = tmp_path / f"x.{ending}"
+    other.write_text("mine")
+    command = ["md", "H2O", model, "--out", str(tmp_path / "x"), "--steps", "2"]
+    assert main(command) == 2
+    assert f"x.{ending} exists" in capsys.readouterr().err
+    assert other.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [other]
+    assert main([*command, "--overwrite"]) == 0
+    assert other.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize("command", [["md", "H2O", "m"], ["train", "a.yaml"]])
+def test_resume_and_overwrite_exclude_each_other(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--resume", "--overwrite"])
+    assert stopped.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err

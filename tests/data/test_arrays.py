@@ -143,7 +143,7 @@ def test_a_file_that_changed_after_opening(tmp_path):
         ("low.forces", np.zeros((6, 2, 3)), r"'low.forces' has shape \(6, 2, 3\)"),
         ("atomic_numbers", np.array([8, 1]), r"'atomic_numbers' has shape \(2,\)"),
         ("coordinates", np.zeros((6, 9)), r"expected \(frames, atoms, 3\)"),
-        ("atomic_numbers", np.array([8, 1, 300]), "no atomic numbers"),
+        ("atomic_numbers", np.array([8, 1, 300]), "300, which is no atomic number"),
         ("atomic_numbers", np.array([b"O", b"H", b"Xx"]), "'Xx' is not an element"),
         ("charge", np.array([0, 0, 0.5, 0, 0, 0]), "not whole"),
     ],

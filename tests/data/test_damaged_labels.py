@@ -120,3 +120,41 @@ def test_info_counts_them(tmp_path, capsys):
     path = file_with(tmp_path, "water/low.energy", 2, np.inf)
     assert main(["data", "info", str(path)]) == 0
     assert "damaged labels  1 frames" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["water/low.energy", "water/charge", "water/coordinates"])
+def test_text_in_place_of_numbers_is_an_error_that_names_it(tmp_path, capsys, key):
+    path = native_file(tmp_path / "a.h5")
+    with h5py.File(path, "a") as handle:
+        n_frames = len(handle["water/coordinates"])
+        shape = handle[key].shape if key in handle else (n_frames,)
+        if key in handle:
+            del handle[key]
+        handle[key] = np.full(shape, b"n/a")
+    assert main(["data", "validate", str(path)]) == 2
+    shown = capsys.readouterr().err
+    assert f"a.h5:/water: '{key.removeprefix('water/')}' holds what is no number" in shown
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "what"),
+    [
+        ("E", [-1.0 + 0j, -2.0], "'E' holds complex numbers"),
+        ("Z", [[8, 1, 1.5], [8, 1, 0]], "'Z' holds 1.5, which is no atomic number"),
+        ("Z", [[8, 1, 1], [8, 1, np.nan]], "'Z' holds nan, which is no atomic number"),
+        ("Z", [[8, 1, 300], [8, 1, 0]], "'Z' holds 300, which is no atomic number"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused_not_rounded(tmp_path, key, values, what):
+    content = {
+        "N": [3, 2],
+        "Z": [[8, 1, 1], [8, 1, 0]],
+        "R": np.arange(18.0).reshape(2, 3, 3),
+        "E": [-1.0, -2.0],
+        "F": np.zeros((2, 3, 3)),
+        "Q": [0, 0],
+    }
+    np.savez(tmp_path / "a.npz", **{**content, key: values})
+    with pytest.raises(DataError) as refused:
+        find_problems(open_dataset(tmp_path / "a.npz", "physnet", level="mp2/aug-cc-pvtz"))
+    assert what in str(refused.value)

@@ -155,3 +155,22 @@ def test_real_data_pass(data_dir):
     assert not suspicious(open_dataset(data_dir / "s66x8" / "s66x8_wb97x6-31gd.h5", "comp6"))
     (path,) = (data_dir / "vpt2-tl").glob("hono_ccf12*")
     assert not suspicious(open_dataset(path, "physnet", level="ccsd(t)-f12/aug-cc-pvtz-f12"))
+
+
+@pytest.mark.parametrize(
+    ("zeros", "what"),
+    [
+        (1, "total energies were read as relative to the free atoms (energy_zero)"),
+        (-1, "energies relative to the free atoms were read as total (energy_zero)"),
+    ],
+)
+def test_energies_with_another_zero_are_a_warning(tmp_path, zeros, what):
+    path = tmp_path / "a.h5"
+    file_of(path)
+    with h5py.File(path, "a") as handle:
+        for group in handle.values():
+            atoms = sum(ATOMS[z] for z in group["atomic_numbers"][:].tolist())
+            group["toy.energy"][...] += zeros * atoms
+    ((severity, said),) = found(open_dataset(path))
+    assert severity == "warning"
+    assert what in said

@@ -19,10 +19,11 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         help="settings, such as training.epochs=100 or split.seed=1",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="stop after the pre-flight report")
-    parser.add_argument(
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
         "--resume", action="store_true", help="continue an interrupted run of the same command"
     )
-    parser.add_argument(
+    there.add_argument(
         "--overwrite", action="store_true",
         help="replace the model that is there, and discard the checkpoint of an interrupted run",
     )  # fmt: skip

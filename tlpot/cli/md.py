@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat")
     parser.add_argument("--log-every", type=int, default=10, help="steps between frames")
     parser.add_argument("--out", default="md", help="path of the files without ending, or a folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    there.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
     parser.add_argument("--dtype", help="float32 or float64; default as stored")
     parser.add_argument(
@@ -74,6 +75,8 @@ def run(arguments: argparse.Namespace) -> None:
         log_every=arguments.log_every,
     )
     torch.set_num_threads(arguments.threads)
+    if not arguments.resume:
+        _check_out(arguments)
     atoms = read_structure(arguments.structure)
     calculator: TLPotCalculator | FragmentCalculator
     if arguments.scheme is None:
@@ -103,6 +106,21 @@ def run(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
     )
     print(result.summary())
+
+
+def _check_out(arguments: argparse.Namespace) -> None:
+    """Refuses to replace the structure itself, even with --overwrite: it may be the only copy."""
+    from pathlib import Path
+
+    from tlpot.errors import OutputError
+    from tlpot.interfaces.md_record import MDRecord
+
+    structure, trajectory = Path(arguments.structure), MDRecord(arguments.out).trajectory
+    if structure.exists() and trajectory.exists() and structure.samefile(trajectory):
+        raise OutputError(
+            f"--out {arguments.out} would write the trajectory to {trajectory}, which is the "
+            "structure to start from; choose another --out"
+        )
 
 
 def _assembled(arguments: argparse.Namespace, atoms: Atoms) -> FragmentCalculator:

@@ -93,7 +93,7 @@ class Decoder:
         return Geometry(
             numbers=self.numbers(section, rows),
             positions=positions,
-            cell=None if cell is None else cell.astype(np.float64) * self._length,
+            cell=None if cell is None else self._floats(section, spec.cell, cell) * self._length,
             pbc=None if pbc is None else pbc.astype(bool),
             charge=self._whole(section, charge, spec.charge, n_rows, 0),
             spin=self._whole(section, spin, spec.spin, n_rows, 1),
@@ -205,16 +205,28 @@ class Decoder:
         stored = self._store.read(section, key, rows)
         if stored.dtype.kind in "SUO":
             return _from_symbols(stored, label)
-        numbers = stored.astype(np.int64)
-        if numbers.size and (numbers.min() < 0 or numbers.max() >= len(chemical_symbols)):
-            raise DataError(f"{label}: {key!r} holds numbers that are no atomic numbers")
-        return numbers
+        numbers = self._floats(section, key, stored)
+        elements = (numbers >= 0) & (numbers < len(chemical_symbols)) & (numbers % 1 == 0)
+        if not elements.all():
+            raise DataError(
+                f"{label}: {key!r} holds {numbers[~elements].flat[0]:g}, which is no atomic number"
+            )
+        return numbers.astype(np.int64)
 
     def _numbers_by_row(self, section: int) -> bool:
         return len(self._store.sections[section].shapes[self._spec.numbers]) == 2
 
     def _read(self, section: int, key: str, rows: slice) -> NDArray[np.float64]:
-        return self._store.read(section, key, rows).astype(np.float64)
+        return self._floats(section, key, self._store.read(section, key, rows))
+
+    def _floats(self, section: int, key: str | None, stored: NDArray) -> NDArray[np.float64]:
+        label = self._store.sections[section].label
+        if np.iscomplexobj(stored):
+            raise DataError(f"{label}: {key!r} holds complex numbers, expected real ones")
+        try:
+            return stored.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{label}: {key!r} holds what is no number ({error})") from error
 
     def _by_row(self, section: int, key: str | None, rows: slice, n_dims: int) -> NDArray | None:
         """Reads a quantity given once or for every frame, as one item per frame."""
@@ -232,7 +244,7 @@ class Decoder:
     ) -> NDArray[np.int64]:
         if values is None:
             return np.full(n_rows, default)
-        numbers = values.astype(np.float64)
+        numbers = self._floats(section, key, values)
         whole = np.rint(numbers)
         if not (np.abs(numbers - whole) < 1e-3).all():
             raise DataError(

@@ -23,6 +23,12 @@ DEEP = 5.0
 _SAME_ATOMS = 1.35
 """Factor by which molecules and the sum of their free atoms may differ in energy."""
 
+_TWICE = 0.2
+"""Distance from 2 of energies to which the free atoms were added once too often."""
+
+_REMAINDER = 0.03
+"""Largest share of molecular energies that is due to bonds, but for hydrogen alone."""
+
 _SAME_BONDS = 3.0
 """Factor by which the energy of bonds may differ from a typical one."""
 
@@ -40,6 +46,7 @@ class EnergyCheck:
         self._atoms = isolated_atoms
         self._ratios: list[float] = []
         self._bonds: list[float] = []
+        self._relative: list[float] = []
 
     def add(self, frame: Frame, n_bonds: int) -> None:
         """Notes a structure that has an energy."""
@@ -52,16 +59,28 @@ class EnergyCheck:
             self._ratios.append(energy / free)
         if 2 * n_bonds >= len(numbers) > 1:
             self._bonds.append((free - energy) / n_bonds)
+            self._relative.append(-energy / n_bonds)
+
+    def _other_zero(self, ratio: float) -> str:
+        """Names the zero of energy that was mistaken; empty where it is none."""
+        if abs(ratio - 2) < _TWICE:
+            others = _explain(ratio, _SAME_ATOMS)
+            what = "total energies were read as relative to the free atoms (energy_zero)"
+            return f"{what}, or {others}" if others else what
+        few = 0 < ratio < _REMAINDER and bool(self._relative)
+        if few and 1 / _SAME_BONDS < np.median(self._relative) / BOND_ENERGY < _SAME_BONDS:
+            return "energies relative to the free atoms were read as total (energy_zero)"
+        return ""
 
     def problems(self) -> list[Problem]:
         """Reports energies that fit another unit decisively better."""
         if self._ratios:
             ratio = float(np.median(self._ratios))
-            if units := _explain(ratio, _SAME_ATOMS):
+            if units := self._other_zero(ratio) or _explain(ratio, _SAME_ATOMS):
                 what = (
                     f"{self._level}: energies are {ratio:.3g} times the sum of the free atoms "
                     f"(median of {len(self._ratios)} structures; expected 1 to 1.3), as if "
-                    f"{units}; give the right units of energies and of isolated atoms"
+                    f"{units}; give the right units, or zero, of energies and of isolated atoms"
                 )
                 return [Problem(severity="warning", what=what)]
         if self._bonds:

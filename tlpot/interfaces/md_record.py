@@ -75,7 +75,8 @@ class MDRecord:
         Raises:
             OutputError: a file exists and may not be overwritten.
         """
-        for path in (self.trajectory, self.log):
+        files = (self.trajectory, self.log, self.plot, self.setup)
+        for path in files:
             if path.exists() and not overwrite:
                 raise OutputError(
                     f"{path} exists; go on with --resume (resume=True), replace it with "
@@ -83,7 +84,7 @@ class MDRecord:
                 )
         with _writing(self.trajectory):
             self.trajectory.parent.mkdir(parents=True, exist_ok=True)
-            for path in (self.trajectory, self.log):  # never beside the setup of another run
+            for path in files:  # never beside the setup or the picture of another run
                 path.unlink(missing_ok=True)
         write_setup(self.setup, setup)
 
@@ -110,8 +111,8 @@ class MDRecord:
             )
         with _writing(self.trajectory):
             end = _complete(self.trajectory, len(atoms))
-        samples = read_log(self.log)
         check_setup(self.setup, setup, self.trajectory)
+        samples = read_log(self.log)
         with _writing(self.trajectory):
             os.truncate(self.trajectory, end)
         last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
