@@ -118,7 +118,7 @@ def test_truncated_foreign_and_empty_files(tmp_path):
     with pytest.raises(DataError, match="not a complete HDF5 file"):
         open_dataset(path)
     path.write_text("this is no HDF5 file")
-    with pytest.raises(DataError, match="not a complete HDF5 file"):
+    with pytest.raises(DataError, match="not an HDF5 file, and its name tells of no other"):
         open_dataset(path)
     with h5py.File(path, "w"):
         pass

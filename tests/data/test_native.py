@@ -63,6 +63,12 @@ def test_attributes_are_read(tmp_path):
             {"units": '{"coordinates": "feet", "energy": "ev", "forces": "ev/angstrom"}'},
             "unknown length unit 'feet'",
         ),
+        ({"isolated_atoms": '{"Hx": {"low.energy": -0.4}}'}, "'Hx' is not an element"),
+        ({"isolated_atoms": '{"H": -0.4}'}, "has -0.4 for H, expected the energy by dataset"),
+        (
+            {"isolated_atoms": '{"H": {"lo.energy": -0.4}}'},
+            "no such dataset; did you mean 'low.energy'",
+        ),
     ],
 )
 def test_attributes_that_are_missing_or_wrong(tmp_path, attributes, message):

@@ -100,6 +100,11 @@ def open_hdf5(path: Path) -> h5py.File:
     """
     if not path.is_file():
         raise DataError(f"no such file: {path}")
+    if path.stat().st_size and not h5py.is_hdf5(path):
+        raise DataError(
+            f"{path} is not an HDF5 file, and its name tells of no other format that holds a "
+            "dataset (.xyz and .extxyz do, .npz with spec=...)"
+        )
     try:
         return h5py.File(path, "r", locking="best-effort")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from ase.data import atomic_numbers
 
 from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
 
 OPTIONAL = ("cell", "pbc", "charge", "spin")
@@ -40,6 +41,8 @@ def read_native_spec(path: Path) -> DataSpec:
                 "'tlpot data convert'"
             )
     units, atoms = attributes["units"], attributes["isolated_atoms"]
+    energies = {f"{key}.energy" for key in attributes["levels"]}
+    _check_atoms(path, atoms, energies | {name for name in present if name.endswith("energy")})
     levels: dict[str, LevelSpec] = {}
     for key, name in attributes["levels"].items():
         level = canonical_level(str(name))
@@ -52,7 +55,7 @@ def read_native_spec(path: Path) -> DataSpec:
             isolated_atoms={
                 symbol: float(energies[f"{key}.energy"])
                 for symbol, energies in atoms.items()
-                if symbol in atomic_numbers and f"{key}.energy" in energies
+                if f"{key}.energy" in energies
             },
             definition=str(attributes["definitions"].get(key, "")),
         )
@@ -77,3 +80,20 @@ def read_native_spec(path: Path) -> DataSpec:
         )
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _check_atoms(path: Path, atoms: Mapping[str, Any], known: set[str]) -> None:
+    """Refuses free atoms that would be passed over without a word."""
+    for symbol, energies in atoms.items():
+        if symbol not in atomic_numbers:
+            raise DataError(f"{path}: attribute 'isolated_atoms': {symbol!r} is not an element")
+        if not isinstance(energies, Mapping):
+            raise DataError(
+                f"{path}: attribute 'isolated_atoms' has {energies!r} for {symbol}, expected the "
+                'energy by dataset, as {"H": {"LEVEL.energy": -0.5}}'
+            )
+        for name in sorted(energies.keys() - known):
+            raise DataError(
+                f"{path}: attribute 'isolated_atoms' has an energy of {symbol} for {name!r}, and "
+                f"the file has no such dataset{nearest(name, sorted(known))}"
+            )
