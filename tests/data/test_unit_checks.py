@@ -62,32 +62,26 @@ def test_positions_in_another_unit_are_an_error(tmp_path, length, what):
     assert not [error for error in errors if "energies are" in error]
 
 
-def test_few_small_molecules_are_no_proof(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as handle:
-        handle.attrs["levels"], handle.attrs["units"] = (
-            '{"toy": "toy"}',
-            '{"coordinates": "angstrom", "energy": "ev"}',
-        )
+def hydrogen(path, distances):
+    """A toy file of H2, all energies zero."""
+    with h5py.File(path, "w") as handle:
+        handle.attrs["levels"] = '{"toy": "toy"}'
+        handle.attrs["units"] = '{"coordinates": "angstrom", "energy": "ev"}'
         group = handle.create_group("H2")
         group["atomic_numbers"] = [1, 1]
-        group["coordinates"] = np.array([[[0, 0, 0], [0, 0, d]] for d in (1.2, 1.25, 1.3)])
-        group["toy.energy"] = np.zeros(3)
-    ((severity, what),) = found(open_dataset(tmp_path / "a.h5"))
+        group["coordinates"] = np.array([[[0, 0, 0], [0, 0, d]] for d in distances])
+        group["toy.energy"] = np.zeros(len(distances))
+    return open_dataset(path)
+
+
+def test_few_small_molecules_are_no_proof(tmp_path):
+    ((severity, what),) = found(hydrogen(tmp_path / "a.h5", (1.2, 1.25, 1.3)))
     assert severity == "warning"
     assert "in bohr" in what
 
 
 def test_a_dissociation_curve_is_no_mistake(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as handle:
-        handle.attrs["levels"], handle.attrs["units"] = (
-            '{"toy": "toy"}',
-            '{"coordinates": "angstrom", "energy": "ev"}',
-        )
-        group = handle.create_group("H2")
-        group["atomic_numbers"] = [1, 1]
-        group["coordinates"] = np.array([[[0, 0, 0], [0, 0, d]] for d in np.linspace(0.6, 5.0, 20)])
-        group["toy.energy"] = np.zeros(20)
-    assert found(open_dataset(tmp_path / "a.h5")) == []
+    assert found(hydrogen(tmp_path / "a.h5", np.linspace(0.6, 5.0, 20))) == []
 
 
 @pytest.mark.parametrize(

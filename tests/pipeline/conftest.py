@@ -44,3 +44,20 @@ def settings(parent, data_file, tmp_path):
         "split": {"by": "random", "test": ["methanol"], "validation": 8, "train": 24},
         "training": {"epochs": 3, "batch_size": 8, "ema": 0.5},
     }
+
+
+@pytest.fixture
+def curve_settings(parent, data_file, tmp_path):
+    """A learning curve: two strategies, one of which trains nothing, two sizes, two updates."""
+    return {
+        "parents": [str(parent)],
+        "data": {"files": [str(data_file)]},
+        "level": CC,
+        "strategies": ["shift", "full"],
+        "sizes": [8, 16],
+        "seeds": 1,
+        "updates": 2,
+        "output": str(tmp_path / "curve"),
+        "split": {"by": "random", "test": ["methanol"], "validation": 4},
+        "training": {"batch_size": 8, "ema": 0.5},
+    }

@@ -18,23 +18,6 @@ from tlpot.pipeline.joint_budget import measured_laws
 from tlpot.training import predict
 
 
-@pytest.fixture
-def curve_settings(parent, data_file, tmp_path):
-    """Two strategies, two sizes, one seed, two updates."""
-    return {
-        "parents": [str(parent)],
-        "data": {"files": [str(data_file)]},
-        "level": CC,
-        "strategies": ["shift", "full"],
-        "sizes": [8, 16],
-        "seeds": 1,
-        "updates": 2,
-        "output": str(tmp_path / "curve"),
-        "split": {"by": "random", "test": ["methanol"], "validation": 4},
-        "training": {"batch_size": 8, "ema": 0.5},
-    }
-
-
 def run(settings, **changes):
     return run_curve(curve_config({**settings, **changes}), device="cpu", show=False)
 

@@ -5,30 +5,12 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from shipped_levels import CC
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import load, save
 from tlpot.pipeline import curve_point, load_curve, run_curve
 from tlpot.pipeline.curve_config import curve_config
 from tlpot.pipeline.curve_tasks import curve_tasks
-
-
-@pytest.fixture
-def curve_settings(parent, data_file, tmp_path):
-    """One strategy that trains nothing, and one that trains for two updates."""
-    return {
-        "parents": [str(parent)],
-        "data": {"files": [str(data_file)]},
-        "level": CC,
-        "strategies": ["shift", "full"],
-        "sizes": [8, 16],
-        "seeds": 1,
-        "updates": 2,
-        "output": str(tmp_path / "curve"),
-        "split": {"by": "random", "test": ["methanol"], "validation": 4},
-        "training": {"batch_size": 8, "ema": 0.5},
-    }
 
 
 def run(settings, *, overwrite=False, **changes):
