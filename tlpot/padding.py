@@ -58,7 +58,7 @@ def make_slots(center: NDArray[np.int64], n_atoms: int) -> Slots:
     """Gives each pair a slot.
 
     Large batches get several blocks, cut at quantiles of the number of neighbours: in organic
-    molecules one block would be a third empty.
+    molecules much of a single block would be empty.
 
     Args:
         center: [n_pairs], ascending.
