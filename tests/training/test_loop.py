@@ -53,7 +53,8 @@ def test_a_rising_weight_of_energies_is_that_of_the_loss(tmp_path):
         return fit(ToyPotential(), tmp_path / name, replace(SETTINGS, epochs=4, loss=loss))
 
     rising = start("rising", energy=1.0, energy_end=1e4)
-    plain, heavy = start("plain", energy=1.0), start("heavy", energy=1e4)
+    plain = start("plain", energy=1.0, energy_end=1.0)
+    heavy = start("heavy", energy=1e4, energy_end=1e4)
     losses = [[entry.get("training_loss") for entry in r.history] for r in (rising, plain, heavy)]
     assert losses[0][:4] == losses[1][:4], "epochs that begin in the first half"
     assert losses[0][4] > 3 * losses[1][4]

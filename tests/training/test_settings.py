@@ -43,5 +43,7 @@ def test_energies_gain_weight_in_the_second_half():
     found = [loss.at(progress).energy for progress in (0.0, 0.5, 0.75, 1.0)]
     assert found == pytest.approx([2.0, 2.0, 20.0, 200.0])
     assert loss.at(1.0).forces == loss.forces
-    plain = LossSettings()
-    assert plain.at(1.0) is plain
+    assert LossSettings().at(1.0).energy == pytest.approx(100.0)
+    for kinds in ({"energy"}, {"forces"}):
+        assert LossSettings().for_labels(kinds).at(1.0).energy == 1.0
+    assert LossSettings(energy=0.0).at(1.0).energy == 0.0

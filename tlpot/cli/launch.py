@@ -79,8 +79,11 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
         for correction in outcome.potential.corrections(job.saved_level or job.levels[0]):
             facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
             print(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
-        if outcome.report is not None:
+        if outcome.report is not None:  # which repeats the warnings
             print(f"\n{outcome.report.summary()}")
+        else:
+            for warning in outcome.warnings:
+                print(f"warning: {warning}")
         print(f"\n{result.seconds:.0f} s; model {job.output}; details in {job.run_dir}")
         if result.interrupted:
             print(

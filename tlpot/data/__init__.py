@@ -30,6 +30,7 @@ from tlpot.data.open import open_dataset as open_dataset
 from tlpot.data.problem import Problem as Problem
 from tlpot.data.problems import find_problems as find_problems
 from tlpot.data.split import Split as Split
+from tlpot.data.split import default_by as default_by
 from tlpot.data.split import load_split as load_split
 from tlpot.data.split import make_split as make_split
 from tlpot.data.statistics import average_neighbors as average_neighbors

@@ -71,6 +71,22 @@ class Split:
 _PARTS = ("train", "validation", "test")
 
 
+def default_by(dataset: Dataset, labelled: str | None = None) -> SplitBy:
+    """Returns ``molecule``, or ``random`` where all frames are of one molecule.
+
+    Args:
+        dataset: the frames.
+        labelled: only frames with an energy at this level count.
+
+    Raises:
+        UnknownLevelError: no such level.
+    """
+    groups = dataset.group_idx
+    if labelled is not None:
+        groups = groups[dataset.labelled(labelled)]
+    return "random" if len(groups) and (groups == groups[0]).all() else "molecule"
+
+
 def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
     """Reads a split that was made for `dataset`.
 

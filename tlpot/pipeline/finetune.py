@@ -18,6 +18,7 @@ from tlpot.errors import ConfigError, OutputError, UnknownElementError, nearest
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
 from tlpot.pipeline.anchoring import anchor
+from tlpot.pipeline.defaults import DEFAULTS, training_defaults
 from tlpot.pipeline.fitting import Job, Outcome, fit
 from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
@@ -49,12 +50,14 @@ class FinetuneConfig:
         anchor: weight in the loss of the parent's forces, where the labels are energies only;
             None for a small one, 0 for none.
         references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
-            atoms as the dataset gives them, or those of the ``parent``.
+            atoms as the dataset gives them, or those of the ``parent``. None for those of the
+            parent where the labels are more of the level that it knows, else a fit.
         split: which frames are for what.
         training: settings; the strategy's recipe applies to what is not set.
         name: of the model; the file's stem if left out.
         licence: of the new weights.
         report: what the transfer report looks at; none is made if this is left out.
+        defaults: version of the training's defaults, see `tlpot.pipeline.defaults`.
     """
 
     parent: str
@@ -64,12 +67,13 @@ class FinetuneConfig:
     strategy: str | Mapping[str, Any] = "full"
     source: str | None = None
     anchor: float | None = None
-    references: ReferenceMethod = "fit"
+    references: ReferenceMethod | None = None
     split: SplitSettings = field(default_factory=SplitSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     name: str = ""
     licence: str = "not stated"
     report: ReportSettings | None = None
+    defaults: int = DEFAULTS
 
 
 def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> FinetuneConfig:
@@ -96,12 +100,13 @@ def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> Fin
                 f"{where}: strategy {chosen.name!r} trains nothing, so training.{idle[0]} does "
                 "not apply; leave it out"
             )
-    recipe = {} if chosen.recipe is None else to_mapping(chosen.recipe)
-    settings = {
-        **settings,
-        "strategy": strategy_settings(chosen),
-        "training": {**recipe, **training},
-    }
+    if chosen.recipe is not None:
+        version = settings.get("defaults", DEFAULTS)
+        training = {
+            **to_mapping(chosen.recipe),
+            **training_defaults(version, training, where),
+        }
+    settings = {**settings, "strategy": strategy_settings(chosen), "training": training}
     return parse(FinetuneConfig, settings, where)
 
 
@@ -167,12 +172,14 @@ def prepare_finetune(
     lessons = chosen.lessons(situation)
     others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
     situation = replace(situation, others=others)
+    kinds = lessons.dataset.levels[lessons.levels[0]].kinds
     lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, config.training)
     learned, saved = lessons.levels[0], chosen.saved_level(situation)
     # frames without a difference are left out; frames that are added are not the user's
     given = lessons.split if chosen.learns_difference else situation.split
+    own = source == level and chosen.inherits and not chosen.learns_difference
     references = find_references(
-        config.references,
+        config.references or ("parent" if own else "fit"),
         lessons.dataset,
         given.train,
         learned,
@@ -195,6 +202,7 @@ def prepare_finetune(
             release=chosen.release(start, learned),
             penalty=chosen.penalty(start, situation),
             level_weights=lessons.weights,
+            keeps_start=chosen.inherits or chosen.learns_difference,
         ),
         output=config.output,
         card=_card(config, chosen, parent, references, saved, start.levels),
@@ -202,6 +210,10 @@ def prepare_finetune(
         others=lessons.others,
         n_others=lessons.n_others,
         finish=lambda potential: chosen.finish(potential, situation),
+        kinds=kinds,
+        shifts={}
+        if references.fit is None or not chosen.inherits
+        else {z: e - references.prior[z] for z, e in references.energies.items()},
         saved_level=saved,
         # a difference is no total energy: no walls, no dynamics
         examine=None

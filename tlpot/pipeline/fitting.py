@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import make_folder, write_text
-from tlpot.data import Dataset, Loader, Split
+from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
 from tlpot.pipeline.output import check_replaced
@@ -27,13 +27,17 @@ from tlpot.training import (
     ErrorReport,
     Predictions,
     Processes,
+    Selection,
     TrainingPlan,
     TrainingResult,
     TrainingSettings,
     error_report,
+    make_selection,
     plot_parity,
     predict,
+    refit_words,
     train,
+    worse_words,
 )
 
 REPORT = "report.json"
@@ -59,6 +63,9 @@ class Job:
         finish: brings the trained model into the form that is saved.
         given: the division of the user's frames, where `split` has others as well.
         examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
+        kinds: of labels that decide which weights are kept; None for all that are learned.
+        shifts: what a fit has added to the reference energies of the parent, eV by atomic number;
+            empty if there was none.
         saved_level: the level of that model which answers to the first of `levels`, if it has
             another name; its errors are taken against the labels of that name.
     """
@@ -77,6 +84,8 @@ class Job:
     finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
     given: Split | None = None
     examine: Callable[..., TransferReport] | None = None
+    kinds: Collection[LabelKind] | None = None
+    shifts: Mapping[int, float] = field(default_factory=dict)
     saved_level: str | None = None
 
     @property
@@ -96,6 +105,7 @@ class Outcome:
             where there are no test frames.
         end: errors of the saved model on the same frames.
         part: which frames those are.
+        warnings: in which respects the model ends worse than it began; empty if in none.
         report: the transfer report, if there was to be one and the job was not interrupted.
     """
 
@@ -104,6 +114,7 @@ class Outcome:
     start: ErrorReport
     end: ErrorReport
     part: str
+    warnings: tuple[str, ...] = ()
     report: TransferReport | None = None
 
 
@@ -133,7 +144,8 @@ def fit(
         OutputError: a file could not be written, or the model is there already and neither
             `overwrite` nor the checkpoint of a run to `resume` says that it may be replaced.
     """
-    potential, split, settings = job.potential, job.split, job.settings
+    potential, split = job.potential, job.split
+    settings = replace(job.settings, loss=job.settings.loss.for_labels(_kinds(job)))
     given = job.given or split
     if not len(split.validation):
         raise DataError("the split has no validation frames, which decide what weights are kept")
@@ -178,6 +190,8 @@ def fit(
         world_size=processes.world_size,
     )
     if job.plan.rates:
+        selection = _selection(job)
+        held_out = partial(loader, batch_size=max(32, settings.batch_size), shuffle=False)
         result = train(
             potential,
             levels=job.levels,
@@ -187,9 +201,7 @@ def fit(
                 others=job.others,
                 n_others=job.n_others,
             ),
-            validation_loader=loader(
-                split.validation, batch_size=max(32, settings.batch_size), shuffle=False
-            ),
+            validation_loader=held_out(split.validation),
             settings=settings,
             plan=job.plan,
             run_dir=job.run_dir,
@@ -197,16 +209,25 @@ def fit(
             resume=resume,
             processes=processes,
             show=show,
+            selection=selection,
+            support_loader=held_out(selection.support) if len(selection.support) else None,
         )
     else:
         result = TrainingResult(
-            best_epoch=0, best_loss=math.nan, history=[], seconds=0.0, interrupted=False
-        )
+            best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
+            interrupted=False,
+        )  # fmt: skip
     finished = job.finish(potential)
     level = job.saved_level or job.levels[0]
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
+    warnings = [
+        *worse_words(start.overall, end.overall, part),
+        *refit_words(before, job.shifts, part),
+    ]
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
+    if warnings:
+        metrics["warnings"] = warnings
     finished.card = replace(
         job.card,
         recipe=dict(job.recipe),
@@ -226,18 +247,29 @@ def fit(
         if job.examine is not None and not result.interrupted:
             subject = Subject(potential=finished, level=level, dataset=job.dataset,
                               indices=indices, part=part, end=after, start=before)  # fmt: skip
-            examination = job.examine(subject, show=show)
+            examination = replace(job.examine(subject, show=show), worse=tuple(warnings))
             examination.save(report)
         elif not result.interrupted:
-            write_text(report, json.dumps(end.as_json(), indent=2))
+            write_text(report, json.dumps({**end.as_json(), "warnings": warnings}, indent=2))
     return Outcome(
         potential=finished,
         training=result,
         start=start,
         end=end,
         part=part,
+        warnings=tuple(warnings),
         report=examination,
     )
+
+
+def _kinds(job: Job) -> Collection[LabelKind]:
+    """Kinds of labels that the user gave, without those that hold a model in place."""
+    return job.dataset.levels[job.levels[0]].kinds if job.kinds is None else job.kinds
+
+
+def _selection(job: Job) -> Selection:
+    kinds = [kind for kind in job.settings.loss.kinds if kind in _kinds(job)]
+    return make_selection(job.dataset, job.split, job.levels[0], kinds)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:
@@ -285,7 +317,8 @@ def _check_labels(job: Job) -> None:
             f"the labels are {', '.join(sorted(kinds))}, but training.loss gives weight only to "
             f"{', '.join(k for k, w in weights.items() if w > 0)}; nothing would be learned"
         )
-    if loss.energy_end is not None and (kinds == {"energy"} or "energy" not in kinds):
+    rises = loss.energy_end not in (None, loss.energy)
+    if rises and (kinds == {"energy"} or "energy" not in kinds):
         raise ConfigError(
             f"training.loss.energy_end moves weight from forces to energies, but the labels are "
             f"{', '.join(sorted(kinds))} only; leave it out"

@@ -38,7 +38,7 @@ def preflight_report(
             f"{part} {n} frames of {m} molecules"
             for part, n, m in zip(_PARTS, frames, molecules, strict=True)
         ),
-        f"  divided by {split.by}, seed {split.seed}",
+        f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
         *_others(job),
         references.table(),
         _trainable(job, level),
@@ -62,7 +62,9 @@ def preflight_report(
         lines.append("training: none")
         return "\n".join(lines)
     s = job.settings
-    rise = "" if s.loss.energy_end is None else f" to {s.loss.energy_end:g}"
+    loss = s.loss.for_labels(dataset.levels[level].kinds if job.kinds is None else job.kinds)
+    end = loss.at(1.0).energy
+    rise = "" if end == loss.energy else f" to {end:g}"
     n_frames = len(split.train) + min(job.n_others, len(job.others))
     lines.append(
         f"training: {s.epochs} epochs of {-(-n_frames // s.batch_size)} batches, "
@@ -73,6 +75,14 @@ def preflight_report(
 
 
 _PARTS = ("train", "validation", "test")
+
+
+def _one_molecule(job: Job) -> str:
+    split = job.split
+    frames = np.concatenate([split.train, split.validation, split.test])
+    if split.by != "random" or len(np.unique(job.dataset.group_idx[frames])) > 1:
+        return ""
+    return "; all frames are of one molecule, so nothing is known of errors for others"
 
 
 def _others(job: Job) -> list[str]:

@@ -10,7 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Split, UnchargedDataset, load_split, make_split, open_dataset
+from tlpot.data import (
+    Dataset,
+    Split,
+    UnchargedDataset,
+    default_by,
+    load_split,
+    make_split,
+    open_dataset,
+)
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.file_hash import file_hash
 
@@ -70,7 +78,8 @@ class SplitSettings:
         file: a split stored by ``tlpot data split``; by, validation, test and seed then do
             not apply.
         by: ``molecule`` keeps all frames of a molecule together, ``source`` all fragments of a
-            protein, ``trajectory`` all frames of a run; ``random`` divides frames.
+            protein, ``trajectory`` all frames of a run; ``random`` divides frames. None for
+            ``molecule``, or ``random`` where all frames are of one molecule.
         validation: fraction (below 1), number of frames, or names of molecules (or sources).
         test: the same; these frames are seen by nothing but the final evaluation. Named
             molecules are held out whole even when the other frames are divided at random.
@@ -80,7 +89,7 @@ class SplitSettings:
     """
 
     file: Path | None = None
-    by: Literal["molecule", "random", "source", "trajectory"] = "molecule"
+    by: Literal["molecule", "random", "source", "trajectory"] | None = None
     validation: float | tuple[str, ...] = 0.1
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
@@ -110,16 +119,17 @@ class SplitSettings:
             DataError: a part would be empty, or the stored split belongs to another dataset.
             UnknownLevelError: the dataset has no such level.
         """
+        by = self.by or default_by(dataset, level)
         if self.file is not None:
             split = _labelled(load_split(self.file, dataset), dataset, level)
-        elif self.by == "random" and not isinstance(self.test, float):
+        elif by == "random" and not isinstance(self.test, float):
             split = self._hold_out_molecules(dataset, level, turn)
         else:
             split = make_split(
                 dataset,
                 validation=self.validation,
                 test=self.test,
-                by=self.by,
+                by=by,
                 seed=self.seed,
                 labelled=level,
                 turn=turn,

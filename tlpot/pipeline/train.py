@@ -21,6 +21,7 @@ from tlpot.models import (
     level_parameters,
     read_architecture,
 )
+from tlpot.pipeline.defaults import DEFAULTS, training_defaults
 from tlpot.pipeline.fitting import Job, Outcome, fit
 from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
@@ -51,6 +52,7 @@ class TrainConfig:
         description: one sentence for the card.
         licence: of the weights.
         citation: what to cite.
+        defaults: version of the training's defaults, see `tlpot.pipeline.defaults`.
     """
 
     data: DataSettings
@@ -65,6 +67,7 @@ class TrainConfig:
     description: str = ""
     licence: str = "not stated"
     citation: str = ""
+    defaults: int = DEFAULTS
 
 
 def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConfig:
@@ -73,6 +76,10 @@ def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConf
     Raises:
         ConfigError: a typo, or a value that makes no sense.
     """
+    training = settings.get("training", {})
+    if isinstance(training, Mapping):
+        version = settings.get("defaults", DEFAULTS)
+        settings = {**settings, "training": training_defaults(version, training, where)}
     return parse(TrainConfig, settings, where)
 
 
@@ -106,7 +113,9 @@ def prepare_train(
         dataset=dataset,
         split=split,
         settings=config.training,
-        plan=TrainingPlan(rates=dict.fromkeys(level_parameters(potential, level), 1.0)),
+        plan=TrainingPlan(
+            rates=dict.fromkeys(level_parameters(potential, level), 1.0), keeps_start=False
+        ),
         output=config.output,
         card=ModelCard(
             name=config.name or config.output.stem,

@@ -5,6 +5,8 @@ from tlpot.training.calibration import calibrate as calibrate
 from tlpot.training.calibration import judge as judge
 from tlpot.training.calibration_picture import plot_calibration as plot_calibration
 from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
+from tlpot.training.comparison import refit_words as refit_words
+from tlpot.training.comparison import worse_words as worse_words
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
 from tlpot.training.parity import plot_parity as plot_parity
@@ -21,6 +23,8 @@ from tlpot.training.reference import fit_references as fit_references
 from tlpot.training.report import ErrorReport as ErrorReport
 from tlpot.training.report import error_report as error_report
 from tlpot.training.rigidity import fit_rigidity as fit_rigidity
+from tlpot.training.selection import Selection as Selection
+from tlpot.training.selection import make_selection as make_selection
 from tlpot.training.settings import LossSettings as LossSettings
 from tlpot.training.settings import TrainingSettings as TrainingSettings
 from tlpot.training.uncertain import Deviations as Deviations

@@ -34,7 +34,8 @@ class Progress:
         batch: batches of it that are done.
         step: updates in all.
         seconds: time spent so far, over all launches.
-        best_loss: lowest validation loss.
+        best_loss: validation loss of the weights kept so far.
+        best_score: what they were chosen by; less is better.
         best_epoch: epochs done when it was reached; 0 before the first update.
         waited: validations since then.
         best: averaged weights of that moment.
@@ -48,6 +49,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     best_loss: float = math.inf
+    best_score: float = math.inf
     best_epoch: int = 0
     waited: int = 0
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -57,8 +59,8 @@ class Progress:
 
 
 _NUMBERS = (
-    "epoch", "batch", "step", "seconds", "best_loss", "best_epoch", "waited", "history",
-    "losses", "n_losses",
+    "epoch", "batch", "step", "seconds", "best_loss", "best_score", "best_epoch", "waited",
+    "history", "losses", "n_losses",
 )  # fmt: skip
 
 
@@ -129,6 +131,7 @@ def read_checkpoint(
         raise DataError(f"nothing to resume: there is no {path}") from None
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"{path} is damaged or no checkpoint ({error}); start afresh") from error
+    content["identity"]["settings"].setdefault("selection", "loss")
     _check_identity(content["identity"], json.loads(json.dumps(dict(identity))), path)
     weights = dict(model.named_parameters())
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "best": {}}
@@ -147,7 +150,10 @@ def read_checkpoint(
     average.n_updates = content["n_averaged"]
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
     schedule.factor, schedule.best, schedule.waited = content["schedule"]
-    return Progress(**content["progress"], best=parts["best"])
+    progress = content["progress"]
+    # checkpoints from before there was a choice went by the loss
+    progress.setdefault("best_score", progress["best_loss"])
+    return Progress(**progress, best=parts["best"])
 
 
 def _check_identity(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path) -> None:

@@ -23,11 +23,17 @@ from tlpot.training.ema import MovingAverage
 from tlpot.training.interrupt import Interrupt
 from tlpot.training.log import MetricsLog
 from tlpot.training.loss import batch_loss, weighted
+from tlpot.training.metrics import Metrics
 from tlpot.training.plan import TrainingPlan, make_optimizer
 from tlpot.training.processes import Processes
 from tlpot.training.schedule import Schedule
+from tlpot.training.selection import Selection
 from tlpot.training.settings import TrainingSettings
 from tlpot.training.validation import short_errors, validate
+
+DECIDING = "deciding"
+"""In an entry of the history: errors that the choice of the weights goes by, where these are not
+those of the validation frames alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +44,7 @@ class TrainingResult:
         best_epoch: epochs done when the kept weights were reached; 0 if nothing was better
             than the start.
         best_loss: their validation loss.
+        best_score: what they were chosen by, see `TrainingSettings.selection`.
         history: one entry for each validation; the first is the model before any update.
         seconds: time spent, over all launches.
         interrupted: whether it was stopped before its end.
@@ -45,6 +52,7 @@ class TrainingResult:
 
     best_epoch: int
     best_loss: float
+    best_score: float
     history: list[dict[str, Any]]
     seconds: float
     interrupted: bool
@@ -63,6 +71,8 @@ def train(
     resume: bool = False,
     processes: Processes | None = None,
     show: bool = True,
+    selection: Selection | None = None,
+    support_loader: Loader | None = None,
 ) -> TrainingResult:
     """Trains in place; afterwards the potential has the best averaged weights.
 
@@ -81,6 +91,9 @@ def train(
         resume: continue from the checkpoint in `run_dir`.
         processes: those that share the training; None for one.
         show: whether to show a progress bar.
+        selection: what decides which weights are kept; None for all kinds of labels that have a
+            weight in the loss, on the validation frames.
+        support_loader: the frames of `selection.support`; None if there are none.
 
     Raises:
         ConfigError: a checkpoint of another training.
@@ -104,6 +117,8 @@ def train(
             "weights": {name: list(p.shape) for name, p in potential.named_parameters()},
         },
         processes=processes or Processes(),
+        selection=selection or Selection(kinds=settings.loss.kinds),
+        support=support_loader,
     )
     run.start(resume, validation_loader)
     with Interrupt() as interrupt, run.bar(train_loader, show) as bar:
@@ -118,6 +133,7 @@ def train(
     return TrainingResult(
         best_epoch=run.progress.best_epoch,
         best_loss=run.progress.best_loss,
+        best_score=run.progress.best_score,
         history=run.progress.history,
         seconds=run.progress.seconds,
         interrupted=run.stopping,
@@ -141,7 +157,10 @@ class _Run:
         run_dir: Path,
         identity: Mapping[str, Any],
         processes: Processes,
+        selection: Selection,
+        support: Loader | None,
     ) -> None:
+        self.selection, self.support = selection, support
         self.potential, self.levels, self.plan = potential, levels, plan
         self.settings, self.processes = settings, processes
         self.run_dir, self.identity = run_dir, identity
@@ -268,22 +287,28 @@ class _Run:
         progress = self.progress
         started = time.perf_counter()
         with self.average.applied():
-            loss, tables = validate(
-                self.potential, loader, self.levels, self.settings.loss.at(1.0), self.processes
-            )
+            loss, metrics = self.validated(loader)
+            tables = {level: metrics[level].table() for level in self.levels}
+            deciding = tables[self.levels[0]]
+            if self.support is not None:
+                support = self.validated(self.support)[1]
+                deciding = self.selection.errors(metrics[self.levels[0]], support[self.levels[0]])
             if not math.isfinite(loss):
                 raise DataError(
                     f"the validation loss is {loss} after update {progress.step}; look for broken "
                     "labels with 'tlpot data validate'"
                     + (", or lower training.learning_rate" if progress.step else "")
                 )
-            if loss < progress.best_loss:
-                progress.best_loss, progress.best_epoch = loss, progress.epoch
+            score = self.score(loss, deciding)
+            if score < progress.best_score or not progress.best:
+                first = not progress.best and not self.plan.keeps_start
+                progress.best_loss, progress.best_score = loss, math.inf if first else score
+                progress.best_epoch = progress.epoch
                 progress.waited = 0
                 progress.best = {n: t.clone() for n, t in self.average.averages.items()}
             else:
                 progress.waited += 1
-        self.schedule.validated(loss)
+        self.schedule.validated(score)
         progress.seconds += time.perf_counter() - started
         entry = {
             "epoch": progress.epoch,
@@ -291,14 +316,33 @@ class _Run:
             "seconds": round(progress.seconds, 3),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "loss": loss,
+            "score": score,
             **tables,
         }
+        if self.support is not None:
+            entry[DECIDING] = deciding
         if progress.n_losses:
             entry["training_loss"] = progress.losses / progress.n_losses
             progress.losses, progress.n_losses = 0.0, 0
         progress.history.append(entry)
         if self.log is not None:
             self.log.append(entry)
+
+    def validated(self, loader: Loader) -> tuple[float, dict[str, Metrics]]:
+        """Returns the loss with its final weights and the errors over all frames of a loader."""
+        weights = self.settings.loss.at(1.0)
+        return validate(self.potential, loader, self.levels, weights, self.processes)
+
+    def score(self, loss: float, errors: Mapping[str, float]) -> float:
+        """Returns what the choice of the weights goes by; less is better."""
+        if self.settings.selection == "loss":
+            return loss
+        start = errors
+        if self.progress.history:
+            first = self.progress.history[0]
+            start = first.get(DECIDING, first[self.levels[0]])
+        relative = self.selection.score(errors, start, bounded=self.plan.keeps_start)
+        return loss if math.isnan(relative) else relative
 
     def is_stale(self) -> bool:
         patience = self.settings.patience

@@ -21,12 +21,15 @@ class TrainingPlan:
         release: share of the training after which a weight begins to move; 0 if not named.
         penalty: added to the loss of every batch; None for nothing.
         level_weights: factor of the loss by level of theory; 1 if not named.
+        keeps_start: whether the model before the first update may be the result; not where its
+            weights are random.
     """
 
     rates: Mapping[str, float]
     release: Mapping[str, float] = field(default_factory=dict)
     penalty: Callable[[nn.Module], Tensor] | None = None
     level_weights: Mapping[str, float] = field(default_factory=dict)
+    keeps_start: bool = True
 
 
 def make_optimizer(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tlpot.config import check_positive
+from tlpot.data import LabelKind
 from tlpot.errors import ConfigError
+
+_RISE = 100.0
+"""Of the weight of the energy, from the first half of a training to its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +23,8 @@ class LossSettings:
         energy: weight of the error of the energy per atom.
         energy_end: what it is at the end: `energy` for half of the training, then a geometric
             rise. Forces come first, and energies are left with no common offset. The loss of a
-            validation has this weight. None for `energy` throughout.
+            validation has this weight. None for a hundred times `energy`, or for `energy`
+            throughout where the labels are energies only, or have none.
         forces: weight of the error of each force component.
         stress: weight of the error of each stress component.
         kind: ``huber``, quadratic up to delta and linear beyond, divided by delta; or ``mse``.
@@ -29,8 +35,8 @@ class LossSettings:
 
     energy: float = 1.0
     energy_end: float | None = None
-    forces: float = 10.0
-    stress: float = 10.0
+    forces: float = 1.0
+    stress: float = 1.0
     kind: Literal["huber", "mse"] = "huber"
     energy_delta: float | None = None
     force_delta: float | None = None
@@ -57,10 +63,25 @@ class LossSettings:
 
     def at(self, progress: float) -> LossSettings:
         """Returns the weights at `progress`, the share of the training that is done (0 to 1)."""
-        if self.energy_end is None:
+        if not self.energy:
             return self
+        end = _RISE * self.energy if self.energy_end is None else self.energy_end
         risen = max(0.0, 2.0 * progress - 1.0)
-        return replace(self, energy=self.energy * (self.energy_end / self.energy) ** risen)
+        return replace(self, energy=self.energy * (end / self.energy) ** risen)
+
+    def for_labels(self, kinds: Collection[LabelKind]) -> LossSettings:
+        """Returns the settings for labels of these kinds: no rise where it would say nothing."""
+        if self.energy_end is None and not {"energy", "forces"} <= set(kinds):
+            return replace(self, energy_end=self.energy or None)
+        return self
+
+    @property
+    def kinds(self) -> tuple[LabelKind, ...]:
+        """Kinds of labels that have a weight."""
+        weights: dict[LabelKind, float] = {
+            "energy": self.energy, "forces": self.forces, "stress": self.stress
+        }  # fmt: skip
+        return tuple(kind for kind, weight in weights.items() if weight > 0)
 
     @property
     def deltas(self) -> tuple[float, float, float]:
@@ -90,6 +111,9 @@ class TrainingSettings:
         validate_every: epochs between validations.
         checkpoint_every: batches between checkpoints within an epoch; one is always written
             at the end of an epoch.
+        selection: which weights are kept: ``relative``, those with the least errors relative to
+            step 0, none of which may rise in any kind of label; or ``loss``, those with the
+            least validation loss.
         seed: of the order of the frames and of new weights.
         loss: what is minimised.
         tensorboard: also write event files for TensorBoard.
@@ -110,6 +134,7 @@ class TrainingSettings:
     patience: int | None = None
     validate_every: int = 1
     checkpoint_every: int = 500
+    selection: Literal["relative", "loss"] = "relative"
     seed: int = 0
     loss: LossSettings = field(default_factory=LossSettings)
     tensorboard: bool = False

@@ -21,7 +21,7 @@ def validate(
     levels: tuple[str, ...],
     settings: LossSettings,
     processes: Processes,
-) -> tuple[float, dict[str, dict[str, float]]]:
+) -> tuple[float, dict[str, Metrics]]:
     """Returns the loss of the first level over all batches, and the errors of every level.
 
     Args:
@@ -46,8 +46,7 @@ def validate(
     processes.add(counts)
     for level in levels:
         metrics[level].sums = processes.add(metrics[level].sums.to(device)).cpu()
-    tables = {level: metrics[level].table() for level in levels}
-    return float(weighted(sums[:1], counts[:1], settings)), tables
+    return float(weighted(sums[:1], counts[:1], settings)), metrics
 
 
 def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:

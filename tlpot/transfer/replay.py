@@ -29,6 +29,8 @@ class Replay(Strategy):
     Old labels are the parent's own predictions (pseudo-labels) for the training frames, or
     frames of the data that it was trained on. Both levels are kept, and the errors of the old
     one are reported with every validation: with pseudo-labels, on the validation frames.
+    Where the labels are more of the parent's own level, they count as they are, and only frames
+    without one get pseudo-labels.
 
     Attributes:
         files: source data; none for pseudo-labels.
@@ -74,8 +76,11 @@ class Replay(Strategy):
             UnknownLevelError: the source data does not have the parent's level.
         """
         split, source = situation.split, situation.source
-        levels = (situation.level, source)
-        weights = {source: self.weight}
+        same = source == situation.level
+        levels = (source,) if same else (situation.level, source)
+        weights = {} if same else {source: self.weight}
+        if not self.files and same:
+            return self._unlabelled(situation)
         if not self.files:
             seen = np.concatenate([split.train, split.validation])
             found = pseudo_labels(situation.parent, source, situation.dataset, seen)
@@ -107,6 +112,19 @@ class Replay(Strategy):
         """Returns the parent with its source level and the new one."""
         return super().start(
             replace(situation, parent=situation.parent.only(situation.source)), references
+        )
+
+    def _unlabelled(self, situation: Situation) -> Lessons:
+        """Returns the labels, and the parent's predictions for frames that have none."""
+        dataset, split, level = situation.dataset, situation.split, situation.level
+        frames = np.flatnonzero(~dataset.labelled(level))
+        found = pseudo_labels(situation.parent, level, dataset, frames) if len(frames) else []
+        return Lessons(
+            dataset=FilledDataset(dataset, level, frames, found),
+            split=split,
+            levels=(level,),
+            others=frames,
+            n_others=min(len(frames), mixed_in(len(split.train), 0.5)),
         )
 
     def _chosen(self, old: Dataset, situation: Situation) -> NDArray[np.int64]:

@@ -50,6 +50,7 @@ class TransferReport:
         dimers: short-range walls.
         stability: short dynamics.
         skipped: why a part is missing.
+        worse: in which respects the model ends worse than it began.
     """
 
     level: str
@@ -63,11 +64,12 @@ class TransferReport:
     dimers: DimerScan | None = None
     stability: Stability | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
+    worse: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should look at before using the model; empty if nothing."""
-        found = []
+        found = list(self.worse)
         if self.stability is not None:
             if self.stability.broken:
                 found.append(f"the molecule breaks in dynamics: {self.stability.broken}")

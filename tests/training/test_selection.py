@@ -1,0 +1,67 @@
+"""Which weights a training keeps."""
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from tlpot.data import make_split, open_dataset
+from tlpot.training import Selection, make_selection
+
+START = {"energy_mae": 10.0, "forces_mae": 100.0}
+
+
+def test_a_score_is_relative_to_the_start_in_every_kind():
+    selection = Selection()
+    assert selection.score(START, START) == 1.0
+    assert selection.score({"energy_mae": 2.5, "forces_mae": 100.0}, START) == pytest.approx(0.5)
+
+
+def test_no_kind_pays_for_another():
+    paid = {"energy_mae": 11.0, "forces_mae": 1.0}
+    assert Selection().score(paid, START) == pytest.approx(1.1)
+    assert Selection().score(paid, START, bounded=False) < 0.2
+    assert Selection(kinds=("forces",)).score(paid, START) == pytest.approx(0.01)
+
+
+def test_nothing_to_go_by_is_nan():
+    assert np.isnan(Selection(kinds=("stress",)).score(START, START))
+
+
+def test_a_perfect_start_is_not_divided_by():
+    exact = {"energy_mae": 0.0, "forces_mae": 100.0}
+    assert Selection().score(exact, exact) <= 1.0
+    assert Selection().score({**exact, "energy_mae": 1e-3}, exact) > 1.0
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Thirty energies, every third with forces."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for k in range(30):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, seed=k)
+        atoms.info["energy"] = -10.0 + rng.normal()
+        forces = rng.normal(size=(3, 3)) if k % 3 == 0 else np.full((3, 3), np.nan)
+        atoms.arrays["forces"] = forces
+        frames.append(atoms)
+    write(tmp_path / "water.xyz", frames, format="extxyz", write_results=False)
+    return open_dataset(tmp_path / "water.xyz", level="toy")
+
+
+def test_training_frames_help_a_few_validation_frames(dataset):
+    split = make_split(dataset, validation=4, test=0, by="random", seed=0)
+    chosen = make_selection(dataset, split, "toy", ("energy", "forces"))
+    assert set(chosen.support) <= set(split.train)
+    both = np.concatenate([split.validation, chosen.support])
+    assert dataset.labelled("toy")[both].sum() >= 20
+    assert dataset.labelled("toy", "forces")[both].sum() == 10, "all that there are"
+    assert set(chosen.supported) == {"energy", "forces"}
+
+
+def test_enough_validation_frames_decide_alone(dataset):
+    split = make_split(dataset, validation=20, test=0, by="random", seed=0)
+    chosen = make_selection(dataset, split, "toy", ("energy",))
+    assert not len(chosen.support)
+    assert not chosen.supported
