@@ -37,9 +37,9 @@ class Case:
         write: makes the data from the folder of public data; None if it ships.
         pretraining: settings of the parent's training, beside its data.
         training: what differs from the defaults, because the defaults would take hours.
-        strategies: that apply.
         low: level that `delta` and `multihead` have labels of; None if there is none.
-        settings: further settings of the job.
+        settings: further settings of the data.
+        has_forces: whether the labels have any; the weights of a loss say nothing without.
     """
 
     data: str
@@ -51,6 +51,7 @@ class Case:
     training: Mapping[str, Any] = field(default_factory=dict)
     low: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    has_forces: bool = True
 
 
 def _surface(folder: Path, path: Path) -> None:
@@ -102,6 +103,7 @@ _QM = {
     "level": "ccsd(t)/cbs(dt)",
     "parent": "tlpot-tiny",
     "low": "wb97x/6-31g*",
+    "has_forces": False,
 }
 _QM_TEST = ["aziridine", "dimethylamine", "ethanol", "formic_acid", "methanol"]
 
@@ -118,7 +120,7 @@ CASES: Mapping[str, Case] = {
     "demo 12": Case(**_QM, split=_of(12, _QM_TEST)),
     "demo 48": Case(**_QM, split=_of(48, _QM_TEST)),
     "acac 10": Case(**_ACAC, split=_of(10, [TEST])),
-    "acac 450": Case(**_ACAC, split=_of(450, [TEST]), training={"epochs": 30}),
+    "acac 450": Case(**_ACAC, split=_of(450, [TEST]), training={"epochs": 15}),
     "mixed 36": Case(
         data="mixed.h5",
         write=write_mixed,
