@@ -33,12 +33,16 @@ from tlpot.training import (
     TrainingSettings,
     error_report,
     make_selection,
+    offset_words,
     plot_parity,
     predict,
     refit_words,
     train,
     worse_words,
 )
+
+_MOLECULES, _FRAMES = 200, 5
+"""Of the training set, that are looked at for constant errors."""
 
 REPORT = "report.json"
 """Written when a training has come to its end, not when it was interrupted."""
@@ -224,6 +228,8 @@ def fit(
     warnings = [
         *worse_words(start.overall, end.overall, part),
         *refit_words(before, job.shifts, part),
+        *_training_offsets(job, finished, level),
+        *(() if job.examine is not None else offset_words(after, part)),
     ]
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
     if warnings:
@@ -260,6 +266,22 @@ def fit(
         warnings=tuple(warnings),
         report=examination,
     )
+
+
+def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str]:
+    """What to say of molecules that are off by a constant although they were learned."""
+    train = job.split.train[job.dataset.labelled(job.levels[0])[job.split.train]]
+    if not job.plan.rates or not len(train):
+        return []
+    order = np.random.default_rng(0).permutation(len(train))
+    names, chosen = job.dataset.group_idx[train[order]], []
+    for group in np.unique(names)[:_MOLECULES]:
+        chosen += train[order][names == group][:_FRAMES].tolist()
+    found = predict(
+        potential.at(level), job.dataset, sorted(chosen), job.saved_level or job.levels[0],
+        device=potential.device, forces=False,
+    )  # fmt: skip
+    return offset_words(found, "training")
 
 
 def _kinds(job: Job) -> Collection[LabelKind]:

@@ -5,6 +5,7 @@ from tlpot.training.calibration import calibrate as calibrate
 from tlpot.training.calibration import judge as judge
 from tlpot.training.calibration_picture import plot_calibration as plot_calibration
 from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
+from tlpot.training.comparison import offset_words as offset_words
 from tlpot.training.comparison import refit_words as refit_words
 from tlpot.training.comparison import worse_words as worse_words
 from tlpot.training.loop import TrainingResult as TrainingResult

@@ -1,4 +1,4 @@
-"""A model at the end of its training beside itself at step 0: what became worse."""
+"""A model at the end of its training: what became worse than at step 0, and what is off."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ import numpy as np
 from tlpot.training.prediction import Predictions
 
 _UNITS = {"energy": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
+_OFFSET = 43.4
+"""1 kcal/mol in meV."""
+_CLEAR = 2.0
+"""A molecule is shifted if its mean error is so many times its scatter."""
+_NAMED = 3
 _ROUNDING = 1e-6
 """Relative; two evaluations of one model may differ by so much."""
 
@@ -68,4 +73,29 @@ def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str
         f"REFITTED REFERENCE ENERGIES ARE WORSE: energy MAE {kept:.4g} meV without the refit, "
         f"{refitted:.4g} meV with it, on the {part} frames before the training; try "
         "references=parent, or more molecules among the labels"
+    ]
+
+
+def offset_words(predictions: Predictions, part: str) -> list[str]:
+    """Returns a sentence if whole molecules are off by a constant.
+
+    Args:
+        predictions: energies beside their labels.
+        part: which frames: ``test``, ``training``.
+    """
+    error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
+    known = np.isfinite(error)
+    names = sorted(set(predictions.groups[known].tolist()))
+    shifted = []
+    for name in names:
+        mine = error[known & (predictions.groups == name)]
+        if len(mine) > 1 and abs(mine.mean()) > max(_OFFSET, _CLEAR * mine.std()):
+            shifted.append((name, float(mine.mean())))
+    if not shifted:
+        return []
+    worst = sorted(shifted, key=lambda pair: -abs(pair[1]))[:_NAMED]
+    return [
+        f"shifted as a whole by more than 1 kcal/mol (43 meV): {len(shifted)} of {len(names)} "
+        f"molecules of the {part} frames, {', '.join(f'{n} {e:+.0f} meV' for n, e in worst)}"
+        + (", ..." if len(shifted) > _NAMED else "")
     ]

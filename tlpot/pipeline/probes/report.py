@@ -18,7 +18,7 @@ from tlpot.pipeline.probes.drift import ForceDrift
 from tlpot.pipeline.probes.forgetting import Forgetting
 from tlpot.pipeline.probes.number import short
 from tlpot.pipeline.probes.stability import Stability
-from tlpot.training import ErrorReport, Predictions, error_report
+from tlpot.training import ErrorReport, Predictions, error_report, offset_words
 
 _SLOPE = 0.1
 _REACHABLE = 3.0
@@ -27,11 +27,6 @@ _DRIFT = 5.0
 """meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
 _MOVED = 0.1
 """Share of the parent's RMS force."""
-_OFFSET = 43.4
-"""1 kcal/mol in meV."""
-_CLEAR = 2.0
-"""A molecule is shifted if its mean error is so many times its scatter."""
-_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,20 +102,7 @@ class TransferReport:
                     f"slope {line.slope:.2f} of predicted against labelled {name.replace('_', ' ')}"
                     f": {_verdict(line.slope)}"
                 )
-        rows = {} if self.calibration is None else self.calibration.by_molecule
-        shifted = [
-            (name, row["energy_mean"])
-            for name, row in rows.items()
-            if row["n_frames"] > 1
-            and abs(row["energy_mean"]) > max(_OFFSET, _CLEAR * row["energy_std"])
-        ]
-        if shifted:
-            worst = sorted(shifted, key=lambda pair: -abs(pair[1]))[:_NAMED]
-            found.append(
-                f"shifted as a whole by more than 1 kcal/mol (43 meV): {len(shifted)} of "
-                f"{len(rows)} molecules, {', '.join(f'{n} {e:+.0f} meV' for n, e in worst)}"
-                + (", ..." if len(shifted) > _NAMED else "")
-            )
+        found += offset_words(self.end, self.part)
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:
