@@ -129,7 +129,7 @@ def charge_and_spin(
     spin = 1 if spin is None else spin
     if (n_electrons + spin) % 2 == 0 or spin - 1 > n_electrons:
         raise GeometryError(
-            f"{n_electrons} electrons (charge {charge:+d}) cannot have multiplicity {spin}; "
+            f"{n_electrons} electrons (total charge {charge}) cannot have multiplicity {spin}; "
             f"expected {'2, 4, ...' if n_electrons % 2 else '1, 3, ...'} up to {n_electrons + 1}"
         )
     return charge, spin
@@ -252,5 +252,6 @@ def _whole(value: object, key: str, least: int | None = None) -> int:
         or (least is not None and round(number) < least)
     ):
         kind = "a whole number" if least is None else f"a whole number of at least {least}"
-        raise GeometryError(f"info[{key!r}] is {value!r}, expected {kind}")
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise GeometryError(f"info[{key!r}] is {shown!r}, expected {kind}")
     return round(number)

@@ -92,6 +92,8 @@ def _bare(line: str, start: int, *, value: bool) -> tuple[str, int]:
     """Returns a word; within a value, as in a SMILES string, ``=`` is a character."""
     k = start
     while k < len(line) and not line[k].isspace() and (value or line[k] != "="):
+        if line[k] == '"' and not value:
+            raise ValueError(f"a quotation mark too many in the comment line at {line[k:][:40]!r}")
         k += 1
     return line[start:k], k
 

@@ -148,7 +148,8 @@ def _agreed(
                 both = f"{first[0]!r} and {key!r}" if key != first[0] else f"two {key!r}"
                 raise DataError(
                     f"{name} has {both} with different values ({first[1].flat[0]:.10g} and "
-                    f"{value.flat[0]:.10g}); say which with keys={{{quantity!r}: {key!r}}}"
+                    f"{value.flat[0]:.10g}); say which with keys={{{quantity!r}: {key!r}}} or "
+                    f"{{{quantity!r}: {first[0]!r}}}"
                 )
     return None if first is None else first[1]
 
