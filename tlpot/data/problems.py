@@ -84,9 +84,10 @@ def find_problems(
         problems.append(Problem(severity="warning", what=what, frames=tuple(unlabelled)))
     for checks in levels.values():
         problems += checks.problems(bonds=not wrong_lengths)
+    problems += dataset.problems
     if dataset.unused_keys:
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
-        problems.append(Problem(severity="warning", what=what))
+        problems.append(Problem(severity="note", what=what))
     return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
