@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 from tlpot.data.cache import ByteCache
 from tlpot.data.dataset import LabelKind, LevelInfo
 from tlpot.data.decode import Decoder
-from tlpot.data.findings import definition_problems, resolution_problems, unread_problems
+from tlpot.data.findings import (
+    definition_problems,
+    outside_problems,
+    resolution_problems,
+    unread_problems,
+)
 from tlpot.data.frame import Frame, Labels
 from tlpot.data.index import build_index
 from tlpot.data.problem import Problem
@@ -106,7 +111,8 @@ class ArrayDataset:
         return (
             *self._store.problems,
             *self._decoder.cell_problems(),
-            *unread_problems(self.unused_keys),
+            *unread_problems(set(self.unused_keys) - {*self._spec.unread}),
+            *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self._levels),
             *resolution_problems(steps),
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from tlpot.data.dataset import LevelInfo
 from tlpot.data.label_names import looks_like
 from tlpot.data.problem import Problem
+from tlpot.data.spec import DataSpec
 
 COARSE = 1e-4
 """eV; energies that are stored in larger steps have lost what a converged calculation gives."""
@@ -26,8 +27,26 @@ def unread_problems(keys: Iterable[str]) -> list[Problem]:
             if kind != "unit"
             else f"{key!r} is not used, although it looks like a unit",
         )
-        for key in keys
+        for key in sorted(keys)
         if (kind := looks_like(key)) is not None
+    ]
+
+
+def outside_problems(keys: Set[str], spec: DataSpec) -> list[Problem]:
+    """Reports labels that are stored apart from any structure.
+
+    Args:
+        keys: arrays in groups that hold no structures.
+        spec: what is a label.
+    """
+    labels = {key for level in spec.levels.values() for key in level.keys}
+    return [
+        Problem(
+            severity="warning",
+            what=f"{key!r} is also in groups without {spec.numbers!r} and {spec.coordinates!r}, "
+            "where it is not read; labels belong beside their structures",
+        )
+        for key in sorted(keys & labels)
     ]
 
 

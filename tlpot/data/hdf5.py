@@ -288,10 +288,10 @@ def _text(name: str | bytes) -> str:
 
 
 _PASSED_OVER: Mapping[str, tuple[Severity, str]] = {
-    "empty": ("note", "hold no frame and were passed over"),
-    "again": ("note", "are read already under another name and were passed over"),
-    "unasked": ("note", "do not match the pattern 'groups' of the description"),
-    "half": ("warning", "have only one of {numbers!r} and {coordinates!r} and were passed over"),
+    "empty": ("note", "groups passed over because they hold no frame"),
+    "again": ("note", "groups passed over because they are read under another name"),
+    "unasked": ("note", "groups passed over because they do not match the description's 'groups'"),
+    "half": ("warning", "groups passed over because they lack {numbers!r} or {coordinates!r}"),
 }
 _SHOWN = 3
 """Groups named in a message."""
@@ -306,7 +306,7 @@ def _problems(
         if names:
             shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             text = what.format(numbers=numbers, coordinates=coordinates)
-            found.append(Problem(severity=severity, what=f"{len(names)} groups {text}: {shown}"))
+            found.append(Problem(severity=severity, what=f"{text}: {len(names)} ({shown})"))
     return tuple(found)
 
 

@@ -112,6 +112,7 @@ class DataSpec:
         other_levels: for a level that is not listed (`one_level` only).
         columns: arrays that are neither structure nor labels and are meant to be there, such as
             one value per frame for a split.
+        unread: arrays that look like labels and are left out on purpose.
         unlabelled: a file without any label is no mistake.
     """
 
@@ -132,6 +133,7 @@ class DataSpec:
     one_level: bool = False
     other_levels: LevelSpec | None = None
     columns: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     unlabelled: bool = False
 
     def __post_init__(self) -> None:
@@ -208,7 +210,7 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
         levels={name: chosen},
         one_level=False,
         other_levels=None,
-        columns=(*spec.columns, *sorted(others - {*spec.columns})),
+        unread=(*spec.unread, *sorted(others - {*spec.unread})),
     )
 
 
