@@ -86,7 +86,7 @@ def test_arrays_left_out_are_listed(tmp_path):
     def change(group):
         group["dipole"] = np.zeros((N, 3))
 
-    assert ("warning", "arrays not used: dipole") in found(
+    assert ("note", "arrays not used: dipole") in found(
         spring_file(tmp_path / "a.h5", change=change)
     )
 

@@ -93,12 +93,18 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _info(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import summarize
+    from tlpot.data import definitions_of, summarize
 
     with _progress(dataset, "reading") as progress:
         summary = summarize(dataset, progress=progress)
     if arguments.json:
-        content = {**dataclasses.asdict(summary), "content_hash": dataset.content_hash}
+        content = {
+            **dataclasses.asdict(summary),
+            "content_hash": dataset.content_hash,
+            "definitions": {name: definitions_of(x) for name, x in dataset.levels.items()},
+            "unused_keys": dataset.unused_keys,
+            "problems": [dataclasses.asdict(problem) for problem in dataset.problems],
+        }
         print(json.dumps(content, indent=2))
         return
     _print_summary(dataset, summary)
@@ -108,6 +114,8 @@ def _info(dataset: Dataset, arguments: argparse.Namespace) -> None:
 
 def _print_summary(dataset: Dataset, summary: Summary) -> None:
     from ase.data import chemical_symbols
+
+    from tlpot.data import definitions_of, printable
 
     low, high = summary.size_range
     rows = [
@@ -119,7 +127,7 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
         ("periodic", f"{summary.n_periodic:,} frames"),
         ("duplicates", f"{summary.n_duplicates:,} frames"),
         ("damaged labels", f"{summary.n_damaged:,} frames (see tlpot data validate)"),
-        ("not used", ", ".join(dataset.unused_keys) or "nothing"),
+        ("not used", ", ".join(map(printable, dataset.unused_keys)) or "nothing"),
         ("SHA-256", dataset.content_hash),
     ]
     for key, text in rows:
@@ -160,10 +168,19 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
     print("the molecule's mean; forces in eV/Å.")
     if not all(level.relative for level in summary.levels.values()):
         print("* The file gives no free atoms at this level: energies are total.")
+    print()
+    for name, info in dataset.levels.items():
+        print(f"{name}: read from {', '.join(map(printable, info.keys)) or 'nothing'}")
+        for text in definitions_of(info):
+            print(f"{'':4}{text}")
+    for problem in dataset.problems:
+        print(f"{problem.severity}: {problem.what}")
 
 
 def _print_molecules(dataset: Dataset) -> None:
     import numpy as np
+
+    from tlpot.data import printable
 
     n = len(dataset.group_names)
     counts = np.bincount(dataset.group_idx, minlength=n)
@@ -177,7 +194,7 @@ def _print_molecules(dataset: Dataset) -> None:
         [
             ["molecule", "atoms", "frames", *labelled],
             *(
-                [name, str(sizes[k]), f"{counts[k]:,}", *(f"{v[k]:,}" for v in labelled.values())]
+                [printable(name), str(sizes[k]), f"{counts[k]:,}", *(f"{v[k]:,}" for v in labelled.values())]
                 for k, name in enumerate(dataset.group_names)
             ),
         ]

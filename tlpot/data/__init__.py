@@ -10,6 +10,7 @@ from tlpot.data.dataset import frames_of as frames_of
 from tlpot.data.difference import DifferenceDataset as DifferenceDataset
 from tlpot.data.difference import LowValues as LowValues
 from tlpot.data.filled import FilledDataset as FilledDataset
+from tlpot.data.findings import definitions_of as definitions_of
 from tlpot.data.fragment_kind import FragmentKind as FragmentKind
 from tlpot.data.fragment_kind import FragmentRows as FragmentRows
 from tlpot.data.fragment_kind import FragmentSource as FragmentSource
@@ -23,6 +24,7 @@ from tlpot.data.fragment_protein import assembled as assembled
 from tlpot.data.fragment_writer import append_fragments as append_fragments
 from tlpot.data.frame import Frame as Frame
 from tlpot.data.frame import Labels as Labels
+from tlpot.data.hdf5 import printable as printable
 from tlpot.data.joined import JoinedDataset as JoinedDataset
 from tlpot.data.loader import Loader as Loader
 from tlpot.data.open import Source as Source

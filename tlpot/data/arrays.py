@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 from tlpot.data.cache import ByteCache
 from tlpot.data.dataset import LabelKind, LevelInfo
 from tlpot.data.decode import Decoder
+from tlpot.data.findings import (
+    definition_problems,
+    outside_problems,
+    resolution_problems,
+    unread_problems,
+)
 from tlpot.data.frame import Frame, Labels
 from tlpot.data.index import build_index
+from tlpot.data.problem import Problem
 from tlpot.data.slab import Geometry, LevelLabels
 from tlpot.data.spec import DataSpec
 from tlpot.data.store import Section, Store
 from tlpot.errors import DataError, UnknownLevelError, nearest
+from tlpot.file_hash import file_hash
 from tlpot.levels import canonical_level
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -58,9 +66,11 @@ class ArrayDataset:
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of the file's content."""
-        with self.path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        """SHA-256 of the file's content, with that of other files that it leads to."""
+        hashes = [file_hash(path) for path in (self.path, *self._store.linked)]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @property
     def levels(self) -> Mapping[str, LevelInfo]:
@@ -92,7 +102,20 @@ class ArrayDataset:
         """Arrays of the file that the description does not mention."""
         known = set(self._decoder.described_keys)
         held = {key for s in self._store.sections for key in (*s.shapes, *s.unread)}
-        return tuple(sorted(held - known))
+        return tuple(sorted((held | set(self._store.outside)) - known))
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What opening the file has shown."""
+        steps = {level: self._decoder.energy_step(level) for level in self._levels}
+        return (
+            *self._store.problems,
+            *self._decoder.cell_problems(),
+            *unread_problems(set(self.unused_keys) - {*self._spec.unread}),
+            *outside_problems(set(self._store.outside), self._spec),
+            *definition_problems(self._levels),
+            *resolution_problems(steps),
+        )
 
     def __len__(self) -> int:
         return len(self._index.sizes)
@@ -219,6 +242,8 @@ class ArrayDataset:
                     kinds=kinds,
                     isolated_atoms=self._decoder.isolated_atoms(name),
                     definition=spec.definition,
+                    other_definitions=spec.other_definitions,
+                    keys=tuple(key for key in spec.keys if self._decoder.has_array(key)),
                 )
         if not levels and len(self) and not self._spec.unlabelled:
             described = sorted({k for level in self._spec.levels.values() for k in level.keys})

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.frame import Frame
+from tlpot.data.problem import Problem
 
 FRAMES_AT_ONCE = 1024
 """Frames read together when a whole dataset is gone through."""
@@ -27,12 +28,16 @@ class LevelInfo:
         kinds: which labels exist for at least one frame.
         isolated_atoms: total energy of the free atom by atomic number, eV; empty if not given.
         definition: how the labels were computed, in words; empty if not given.
+        other_definitions: where labels of one name were computed in several ways, the others.
+        keys: the arrays that the labels are read from.
     """
 
     name: str
     kinds: frozenset[LabelKind]
     isolated_atoms: Mapping[int, float] = field(default_factory=dict)
     definition: str = ""
+    other_definitions: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 class Dataset(Protocol):
@@ -81,6 +86,11 @@ class Dataset(Protocol):
     @property
     def unused_keys(self) -> Sequence[str]:
         """Arrays of the file that its description does not mention."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What opening the file has shown: parts passed over, arrays that look like labels."""
         ...
 
     def __len__(self) -> int:

@@ -11,15 +11,21 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import LabelKind
+from tlpot.data.problem import Problem
 from tlpot.data.shapes import check_shapes
 from tlpot.data.slab import Geometry, LevelLabels
 from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import Store
+from tlpot.data.stored_values import as_elements, as_numbers, as_periodic, as_whole
 from tlpot.errors import DataError
 from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
 
 _CHARGED_ATOM = re.compile(r"\[[^\]]*?([+-]+)(\d*)(?::\d+)?\]")
 _SCAN_ROWS = 65536
+_STEP_SECTIONS = 256
+_STEP_ROWS = 64
+_STEP_MIN = 8
+"""Different energies that have the digits of 32 bits by chance in no real file."""
 
 
 class Decoder:
@@ -93,10 +99,16 @@ class Decoder:
         return Geometry(
             numbers=self.numbers(section, rows),
             positions=positions,
-            cell=None if cell is None else self._floats(section, spec.cell, cell) * self._length,
-            pbc=None if pbc is None else pbc.astype(bool),
-            charge=self._whole(section, charge, spec.charge, n_rows, 0),
-            spin=self._whole(section, spin, spec.spin, n_rows, 1),
+            cell=None
+            if cell is None
+            else as_numbers(cell, self._where(section, spec.cell)) * self._length,
+            pbc=None if pbc is None else as_periodic(pbc, self._where(section, spec.pbc)),
+            charge=np.zeros(n_rows, dtype=np.int64)
+            if charge is None
+            else as_whole(charge, self._where(section, spec.charge)),
+            spin=np.ones(n_rows, dtype=np.int64)
+            if spin is None
+            else as_whole(spin, self._where(section, spec.spin)),
         )
 
     def has_level(self, section: int, level: str) -> bool:
@@ -127,12 +139,12 @@ class Decoder:
         forces = stress = None
         has_forces: NDArray[np.bool_] = np.zeros(n_rows, dtype=bool)
         has_stress: NDArray[np.bool_] = np.zeros(n_rows, dtype=bool)
-        if spec.forces and spec.forces in shapes:
-            forces = self._read(section, spec.forces, rows) * self._force
+        if spec.forces and _has(shapes, spec, "forces"):
+            forces = self._read(section, spec.forces, rows, half=True) * self._force
             unused = np.broadcast_to(geometry.numbers == 0, forces.shape[:2])
             has_forces, damaged["forces"] = _complete(forces, unused[:, :, None])
-        if spec.stress and spec.stress in shapes:
-            stress = self._read(section, spec.stress, rows) * self._stress
+        if spec.stress and _has(shapes, spec, "stress"):
+            stress = self._read(section, spec.stress, rows, half=True) * self._stress
             if stress.shape[1:] == (6,):
                 stress = np.array([voigt_6_to_full_3x3_stress(row) for row in stress])
             has_stress, damaged["stress"] = _complete(stress)
@@ -164,12 +176,59 @@ class Decoder:
             keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
             for rows in _pieces(self.n_rows(k)):
                 columns = [
-                    self._read(k, key, rows).reshape(rows.stop - rows.start, -1) for key in keys
+                    self._read(k, key, rows, half=kind != "energy").reshape(
+                        rows.stop - rows.start, -1
+                    )
+                    for key in keys
                 ]
                 # padded atoms may hold NaN, so one finite number per frame must do here
                 if np.all([np.isfinite(c).any(axis=1) for c in columns], axis=0).any():
                     return True
         return False
+
+    def has_array(self, key: str) -> bool:
+        """Whether a section has an array with anything in it."""
+        return any(0 not in s.shapes[key] for s in self._store.sections if key in s.shapes)
+
+    def energy_step(self, level: str) -> float:
+        """Returns the distance of neighbouring energies as stored, eV; 0 where that is of 64 bits.
+
+        Floats of 64 bits that all have the digits of 32 have lost the others before. A part of the
+        rows is looked at.
+        """
+        spec, step = self._spec.levels[level], 0.0
+        labelled = [k for k, s in enumerate(self._store.sections) if _has(s.shapes, spec, "energy")]
+        for key in spec.energy_keys:
+            seen: list[NDArray[np.float64]] = []
+            for k in labelled[:: max(1, len(labelled) // _STEP_SECTIONS)]:
+                rows = slice(0, min(self.n_rows(k), _STEP_ROWS))
+                stored = self._store.read(k, key, rows).reshape(-1)
+                numbers = as_numbers(stored, self._where(k, key))
+                largest = np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0)
+                if stored.dtype.kind in "iu" and largest:
+                    step = max(step, self._energy)
+                elif stored.dtype.kind == "f" and stored.dtype.itemsize < 8:
+                    step = max(step, _step_of_32_bits(largest) * self._energy)
+                seen.append(numbers)
+            energies = np.unique(np.concatenate(seen or [np.zeros(0)]))
+            energies = energies[np.isfinite(energies)]
+            with np.errstate(over="ignore"):
+                few_digits = (energies == energies.astype(np.float32)).all()
+            if len(energies) >= _STEP_MIN and few_digits:
+                step = max(step, _step_of_32_bits(np.abs(energies).max()) * self._energy)
+        return step
+
+    def cell_problems(self) -> list[Problem]:
+        """Reports cells in which nothing is said to be periodic."""
+        cell, pbc = self._spec.cell, self._spec.pbc
+        boxes = [s for s in self._store.sections if cell in s.shapes and pbc not in s.shapes]
+        if not boxes or self._spec.container == "extxyz":
+            return []
+        what = (
+            f"{len(boxes)} groups ({boxes[0].label}, ...) have {cell!r} but no {pbc or 'pbc'!r}, "
+            "so they are read as not periodic; write which directions are"
+        )
+        return [Problem(severity="warning", what=what)]
 
     def isolated_atoms(self, level: str) -> dict[int, float]:
         """Energies of the free atoms at a level by atomic number, eV."""
@@ -201,32 +260,20 @@ class Decoder:
         return table
 
     def _read_numbers(self, section: int, rows: slice | None = None) -> NDArray[np.int64]:
-        key, label = self._spec.numbers, self._store.sections[section].label
-        stored = self._store.read(section, key, rows)
-        if stored.dtype.kind in "SUO":
-            return _from_symbols(stored, label)
-        numbers = self._floats(section, key, stored)
-        elements = (numbers >= 0) & (numbers < len(chemical_symbols)) & (numbers % 1 == 0)
-        if not elements.all():
-            raise DataError(
-                f"{label}: {key!r} holds {numbers[~elements].flat[0]:g}, which is no atomic number"
-            )
-        return numbers.astype(np.int64)
+        key = self._spec.numbers
+        return as_elements(self._store.read(section, key, rows), self._where(section, key))
 
     def _numbers_by_row(self, section: int) -> bool:
         return len(self._store.sections[section].shapes[self._spec.numbers]) == 2
 
-    def _read(self, section: int, key: str, rows: slice) -> NDArray[np.float64]:
-        return self._floats(section, key, self._store.read(section, key, rows))
+    def _read(
+        self, section: int, key: str, rows: slice, *, half: bool = False
+    ) -> NDArray[np.float64]:
+        stored = self._store.read(section, key, rows)
+        return as_numbers(stored, self._where(section, key), half=half)
 
-    def _floats(self, section: int, key: str | None, stored: NDArray) -> NDArray[np.float64]:
-        label = self._store.sections[section].label
-        if np.iscomplexobj(stored):
-            raise DataError(f"{label}: {key!r} holds complex numbers, expected real ones")
-        try:
-            return stored.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{label}: {key!r} holds what is no number ({error})") from error
+    def _where(self, section: int, key: str | None) -> str:
+        return f"{self._store.sections[section].label}: {key!r}"
 
     def _by_row(self, section: int, key: str | None, rows: slice, n_dims: int) -> NDArray | None:
         """Reads a quantity given once or for every frame, as one item per frame."""
@@ -239,24 +286,12 @@ class Decoder:
         once = self._store.read(section, key).reshape((3,) * n_dims)
         return np.broadcast_to(once, (n_rows, *once.shape))
 
-    def _whole(
-        self, section: int, values: NDArray | None, key: str | None, n_rows: int, default: int
-    ) -> NDArray[np.int64]:
-        if values is None:
-            return np.full(n_rows, default)
-        numbers = self._floats(section, key, values)
-        whole = np.rint(numbers)
-        if not (np.abs(numbers - whole) < 1e-3).all():
-            raise DataError(
-                f"{self._store.sections[section].label}: {key!r} holds values that are not whole "
-                "numbers"
-            )
-        return whole.astype(np.int64)
-
     def _smiles_charge(self, section: int) -> int:
         key = str(self._spec.charge_smiles)
-        text = self._store.read(section, key).reshape(-1)[0]
-        smiles = text.decode() if isinstance(text, bytes) else str(text)
+        stored = self._store.read(section, key).reshape(-1)
+        if not len(stored) or not isinstance(stored[0], str | bytes):
+            raise DataError(f"{self._where(section, key)} holds no SMILES, so no charge is known")
+        smiles = stored[0].decode() if isinstance(stored[0], bytes) else str(stored[0])
         return sum(
             (1 if signs[0] == "+" else -1) * (int(count) if count else len(signs))
             for signs, count in _CHARGED_ATOM.findall(smiles)
@@ -264,10 +299,13 @@ class Decoder:
 
 
 def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> bool:
-    if kind == "energy":
-        return bool(spec.energy_keys) and all(key in shapes for key in spec.energy_keys)
-    key = getattr(spec, kind)
-    return key is not None and key in shapes
+    """Whether a section has labels of a kind; an array without any element is none."""
+    keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
+    return bool(keys) and all(key in shapes and 0 not in shapes[key] for key in keys)
+
+
+def _step_of_32_bits(value: float) -> float:
+    return float(np.spacing(np.float32(min(value, np.finfo(np.float32).max / 2))))
 
 
 def _complete(
@@ -282,12 +320,3 @@ def _complete(
 def _pieces(n_rows: int) -> Iterator[slice]:
     for start in range(0, n_rows, _SCAN_ROWS):
         yield slice(start, min(start + _SCAN_ROWS, n_rows))
-
-
-def _from_symbols(stored: NDArray, label: str) -> NDArray[np.int64]:
-    symbols, places = np.unique(stored.astype(str), return_inverse=True)
-    unknown = [str(symbol) for symbol in symbols if symbol and not atomic_numbers.get(symbol)]
-    if unknown:
-        raise DataError(f"{label}: {unknown[0]!r} is not an element symbol")
-    numbers = np.array([atomic_numbers[s] if s else 0 for s in symbols], dtype=np.int64)
-    return numbers[places].reshape(stored.shape)

@@ -23,6 +23,7 @@ from tlpot.data.fragment_layout import (
     read_units,
 )
 from tlpot.data.hdf5 import HDF5File
+from tlpot.data.problem import Problem
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.data.store import Section
 from tlpot.errors import ConfigError, DataError
@@ -42,6 +43,10 @@ class FragmentStore:
     Raises:
         DataError: it is damaged or not as the layout wants it; file and key are named.
     """
+
+    linked: Sequence[Path] = ()
+    outside: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path

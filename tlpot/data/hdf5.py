@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.data.problem import Problem, Severity
 from tlpot.data.store import Section
 from tlpot.errors import DataError
 
 
 class HDF5Store:
     """The groups of an HDF5 file that hold structures.
+
+    Groups without any frame are passed over, and counted in `problems`. So are, with a warning,
+    groups that have one of the two datasets only.
 
     Args:
         path: the file.
@@ -26,7 +31,8 @@ class HDF5Store:
         pattern: shell pattern for the groups' paths (without the leading slash).
 
     Raises:
-        DataError: the file is not HDF5, is truncated, or no group has both datasets.
+        DataError: the file is not HDF5, is truncated, leads to another that is not there, or no
+            group has both datasets.
     """
 
     def __init__(self, path: Path, numbers: str, coordinates: str, pattern: str = "*") -> None:
@@ -34,16 +40,31 @@ class HDF5Store:
         self._file = HDF5File(path)
         self.sections: Sequence[Section] = []
         self._names: list[str] = []
+        passed: dict[str, list[str]] = {kind: [] for kind in _PASSED_OVER}
         seen: set[str] = set()
-        for name, molecule, shapes in _groups(self._file.open()):
+        outside: set[str] = set()
+        groups = GroupWalk(self._file.open(), path)
+        for name, molecule, shapes in groups:
             seen |= shapes.keys()
-            if numbers in shapes and coordinates in shapes and fnmatchcase(name, pattern):
+            both = {numbers, coordinates} & shapes.keys()
+            if not fnmatchcase(name, pattern):
+                passed["unasked"] += [name] if len(both) == 2 else []
+            elif len(both) < 2:
+                passed["half"] += [name] if both else []
+                outside |= shapes.keys()
+            elif not shapes[coordinates][:1] or shapes[coordinates][0] == 0:
+                passed["empty"].append(name)
+            else:
                 self._names.append(name)
-                self.sections.append(
-                    Section(group=molecule, label=f"{path.name}:/{name}", shapes=shapes)
-                )
-        if not self.sections:
-            found = ", ".join(sorted(seen)) or "no datasets at all"
+                label = f"{path.name}:/{printable(name)}"
+                self.sections.append(Section(group=molecule, label=label, shapes=shapes))
+        passed["empty"] += groups.empty
+        passed["again"] += groups.again
+        self.linked: Sequence[Path] = tuple(sorted(groups.linked))
+        self.outside: Sequence[str] = tuple(sorted(outside - {numbers, coordinates}))
+        self.problems: Sequence[Problem] = _problems(passed, numbers, coordinates)
+        if not self.sections and not passed["empty"]:
+            found = ", ".join(sorted(map(printable, seen))) or "no datasets at all"
             raise DataError(
                 f"{path}: no group matching {pattern!r} has both {numbers!r} and {coordinates!r} "
                 f"(found: {found}); is this the right description (spec)?"
@@ -57,7 +78,9 @@ class HDF5Store:
         """
         name = self._names[section]
         try:
-            return self._file.open()[f"{name}/{key}"][() if rows is None else rows]
+            dataset = self._file.open()[_raw(f"{name}/{key}")]
+            # text that is stored once comes without a shape
+            return np.asarray(dataset[() if rows is None else rows])
         except (OSError, KeyError) as error:
             raise DataError(
                 f"{self.path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "
@@ -114,20 +137,177 @@ def open_hdf5(path: Path) -> h5py.File:
         ) from error
 
 
-def _groups(
-    group: h5py.Group, path: str = ""
-) -> Iterator[tuple[str, str, dict[str, tuple[int, ...]]]]:
-    """Yields every group's path, molecule and shapes of its datasets, in the file's order."""
-    shapes, children = {}, []
-    for name, item in group.items():
-        if isinstance(item, h5py.Dataset):
-            shapes[name] = item.shape
-        elif isinstance(item, h5py.Group):
-            children.append((f"{path}/{name}" if path else name, item))
-    # several groups are one molecule where its atoms come in several orders
-    yield path, str(group.attrs.get("molecule", path)), shapes
-    for child_path, child in children:
-        yield from _groups(child, child_path)
+class GroupWalk:
+    """Every group of a file once: its path, its molecule and the shapes of its datasets.
+
+    Links are followed. A group that was met before, by another name or as its own ancestor, is
+    not gone through again.
+
+    Args:
+        handle: the file, or a group of it.
+        path: of the file.
+
+    Attributes:
+        empty: groups with nothing in them, as far as the walk has come.
+        again: names that lead to groups that were met before.
+        linked: other files that hold part of the content.
+
+    Raises:
+        DataError: a link or a virtual dataset leads to something that is not there.
+    """
+
+    def __init__(self, handle: h5py.Group, path: Path) -> None:
+        self.empty: list[str] = []
+        self.again: list[str] = []
+        self.linked: set[Path] = set()
+        self._handle = handle
+        self._path = path
+        self._met: set[tuple[int, int]] = set()
+
+    def __iter__(self) -> Iterator[tuple[str, str, dict[str, tuple[int, ...]]]]:
+        self._is_new(self._handle)
+        yield from self._groups(self._handle, "")
+
+    def _groups(
+        self, group: h5py.Group, path: str
+    ) -> Iterator[tuple[str, str, dict[str, tuple[int, ...]]]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        children: list[tuple[str, h5py.Group]] = []
+        # a group that a link leads to has its own name where it lies in the file itself
+        names = [_text(name) for name in group]
+        for name in sorted(names, key=lambda name: self._is_link(group, name)):
+            item, full = self._item(group, name), f"{path}/{name}" if path else name
+            if isinstance(item, h5py.Dataset):
+                self._note_files(item, full)
+                # a dataset without dataspace has no shape at all
+                shapes[name] = (0,) if item.shape is None else item.shape
+            elif isinstance(item, h5py.Group):
+                children.append((full, item))
+        if path and not shapes and not children:
+            self.empty.append(path)
+        yield path, molecule_name(group, path), shapes
+        for child_path, child in children:
+            if self._is_new(child):
+                yield from self._groups(child, child_path)
+            else:
+                self.again.append(child_path)
+
+    def _is_new(self, group: h5py.Group) -> bool:
+        info = h5py.h5o.get_info(group.id)
+        key = info.fileno, info.addr
+        new = key not in self._met
+        self._met.add(key)
+        return new
+
+    @staticmethod
+    def _is_link(group: h5py.Group, name: str) -> bool:
+        return group.id.links.get_info(_raw(name)).type != h5py.h5l.TYPE_HARD
+
+    def _item(self, group: h5py.Group, name: str) -> object:
+        try:
+            item = group[_raw(name)]
+        except (KeyError, OSError, RuntimeError) as error:
+            link = group.get(_raw(name), getlink=True)
+            if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
+                target = link.path
+                if isinstance(link, h5py.ExternalLink):
+                    target = f"{link.filename}:{target}"
+                raise DataError(
+                    f"{self._path}:{group.name}: the link {name!r} leads to {target}, which is not "
+                    "there; put the file that it needs beside this one, or remove the link"
+                ) from error
+            raise DataError(
+                f"{self._path}:{group.name}: cannot open {name!r} ({error}); the file is damaged"
+            ) from error
+        if group.id.links.get_info(_raw(name)).type == h5py.h5l.TYPE_EXTERNAL:
+            self._link(Path(item.file.filename))
+        return item
+
+    def _note_files(self, dataset: h5py.Dataset, name: str) -> None:
+        """Notes where a dataset has its content, if that is not in the file itself."""
+        layout = dataset.id.get_create_plist()
+        files: list[str] = []
+        if layout.get_layout() == h5py.h5d.VIRTUAL:
+            files = [source.file_name for source in dataset.virtual_sources()]
+        elif layout.get_layout() == h5py.h5d.CONTIGUOUS and layout.get_external_count():
+            files = [file for file, *_ in dataset.external]
+        for file in set(files) - {"."}:
+            place = Path(dataset.file.filename).parent / file
+            if not place.is_file():
+                # what is not there would be read as zeros
+                raise DataError(
+                    f"{self._path}:/{printable(name)} has its content in {file}, which is not "
+                    "there; put that file beside this one"
+                )
+            self._link(place)
+
+    def _link(self, file: Path) -> None:
+        if file.resolve() != self._path.resolve():
+            self.linked.add(file)
+
+
+def dataset_names(handle: h5py.File, path: Path) -> set[str]:
+    """Returns the names of all datasets, wherever they are; those of groups may be among them.
+
+    Raises:
+        DataError: see `GroupWalk`.
+    """
+    names: set[str] = set()
+    kinds: set[int] = set()
+
+    def visit(name: bytes, info: Any) -> None:
+        names.add(_text(name).rpartition("/")[2])
+        kinds.add(info.type)
+
+    handle.id.links.visit(visit, info=True)
+    if kinds <= {h5py.h5l.TYPE_HARD}:
+        return names
+    # where links lead, only the slower way through all groups tells
+    return {name for _, _, shapes in GroupWalk(handle, path) for name in shapes}
+
+
+def molecule_name(group: h5py.Group, path: str) -> str:
+    """Returns the molecule of a group: several are one where its atoms come in several orders."""
+    name = np.asarray(group.attrs.get("molecule", path)).reshape(-1)[:1].tolist()
+    text = name[0] if name else path
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+
+
+def printable(name: str) -> str:
+    """Returns a name for a message: what would break the line, or the terminal, is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def _raw(name: str) -> bytes:
+    """Returns a name as the file has it, which need not be UTF-8."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+
+
+_PASSED_OVER: Mapping[str, tuple[Severity, str]] = {
+    "empty": ("note", "groups passed over because they hold no frame"),
+    "again": ("note", "groups passed over because they are read under another name"),
+    "unasked": ("note", "groups passed over because they do not match the description's 'groups'"),
+    "half": ("warning", "groups passed over because they lack {numbers!r} or {coordinates!r}"),
+}
+_SHOWN = 3
+"""Groups named in a message."""
+
+
+def _problems(
+    passed: Mapping[str, Sequence[str]], numbers: str, coordinates: str
+) -> tuple[Problem, ...]:
+    found = []
+    for kind, (severity, what) in _PASSED_OVER.items():
+        names = [printable(name) or "/" for name in passed[kind]]
+        if names:
+            shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            text = what.format(numbers=numbers, coordinates=coordinates)
+            found.append(Problem(severity=severity, what=f"{text}: {len(names)} ({shown})"))
+    return tuple(found)
 
 
 def json_attribute(handle: h5py.File, name: str, path: Path) -> dict[str, Any]:

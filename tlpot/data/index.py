@@ -83,7 +83,7 @@ def build_index(store: Store, decoder: Decoder) -> FrameIndex:
         if m and (counts == 0).any():
             raise DataError(f"{section.label} has frames without atoms")
         ids = []
-        for row in unique:
+        for row in unique if m else ():  # a molecule without frames is none
             name = _formula(row) if section.group is None or numbers.ndim == 2 else section.group
             ids.append(names.setdefault(name, len(names)))
         n_rows.append(m)

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
+from tlpot.data.findings import definition_problems, definitions_of
 from tlpot.data.frame import Frame
+from tlpot.data.problem import Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 
@@ -90,6 +92,20 @@ class JoinedDataset:
         """Arrays of the files that the description does not mention."""
         return tuple(sorted({key for part in self.parts for key in part.unused_keys}))
 
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What opening the files has shown, and levels that were computed in several ways."""
+        several = set(definition_problems(self._levels))
+        return (
+            *(
+                replace(problem, what=f"{part.path.name}: {problem.what}")
+                for part in self.parts
+                for problem in part.problems
+                if problem not in several
+            ),
+            *definition_problems(self._levels),
+        )
+
     def __len__(self) -> int:
         return len(self._sizes)
 
@@ -165,10 +181,14 @@ def _join_levels(parts: Sequence[Dataset]) -> dict[str, LevelInfo]:
                         f"{part.path}: the free atom {z} has energy {energy:.6f} eV at {name}, but "
                         f"{atoms[z]:.6f} eV in another file; are these the same level of theory?"
                     )
+            said = [*definitions_of(known), *definitions_of(info)]
+            first, *others = dict.fromkeys(said) if said else [""]
             levels[name] = replace(
                 known,
                 kinds=known.kinds | info.kinds,
                 isolated_atoms=atoms,
-                definition=known.definition or info.definition,
+                definition=first,
+                other_definitions=tuple(others),
+                keys=tuple(dict.fromkeys((*known.keys, *info.keys))),
             )
     return levels

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from ase.data import atomic_numbers
 
-from tlpot.data.hdf5 import json_attribute, open_hdf5
+from tlpot.data.hdf5 import dataset_names, json_attribute, open_hdf5
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
@@ -31,8 +31,7 @@ def read_native_spec(path: Path) -> DataSpec:
             name: json_attribute(handle, name, path)
             for name in ("levels", "units", "isolated_atoms", "definitions")
         }
-        present: set[str] = set()
-        handle.visit(lambda name: present.add(name.rpartition("/")[2]))
+        present = dataset_names(handle, path)
     for name in ("levels", "units"):
         if not attributes[name]:
             raise DataError(
@@ -57,7 +56,8 @@ def read_native_spec(path: Path) -> DataSpec:
                 for symbol, energies in atoms.items()
                 if f"{key}.energy" in energies
             },
-            definition=str(attributes["definitions"].get(key, "")),
+            definition=next(iter(definitions := _definitions(attributes, key)), ""),
+            other_definitions=definitions[1:],
         )
     needed = ["coordinates", "energy"]
     needed += [
@@ -80,6 +80,13 @@ def read_native_spec(path: Path) -> DataSpec:
         )
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _definitions(attributes: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Returns how the labels of a level were computed: text, or a list where there are several."""
+    said = attributes["definitions"].get(key, "")
+    texts = said if isinstance(said, list) else [said]
+    return tuple(dict.fromkeys(str(text) for text in texts if text))
 
 
 def _check_atoms(path: Path, atoms: Mapping[str, Any], known: set[str]) -> None:

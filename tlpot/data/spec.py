@@ -59,6 +59,7 @@ class LevelSpec:
             the free atoms, whose energies are then added back.
         isolated_atoms: total energy of the free atom by element symbol.
         definition: how the labels were computed, in words.
+        other_definitions: where they were computed in several ways, the others.
     """
 
     energy: tuple[str, ...] | str = ()
@@ -67,6 +68,7 @@ class LevelSpec:
     energy_zero: Literal["total", "isolated_atoms"] = "total"
     isolated_atoms: Mapping[str, float] = field(default_factory=dict)
     definition: str = ""
+    other_definitions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for symbol in self.isolated_atoms:
@@ -110,6 +112,7 @@ class DataSpec:
         other_levels: for a level that is not listed (`one_level` only).
         columns: arrays that are neither structure nor labels and are meant to be there, such as
             one value per frame for a split.
+        unread: arrays that look like labels and are left out on purpose.
         unlabelled: a file without any label is no mistake.
         named: extended XYZ only: quantities of which no other key is read than the one given
             here, although it is the usual one (`energy`), which would stand for its usual other
@@ -133,6 +136,7 @@ class DataSpec:
     one_level: bool = False
     other_levels: LevelSpec | None = None
     columns: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     unlabelled: bool = False
     named: tuple[str, ...] = ()
 
@@ -203,7 +207,15 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
             f"{where} has no level {level!r}{nearest(name, spec.levels)}"
             f"{remedy if spec.one_level else ''}"
         )
-    return replace(spec, levels={name: chosen}, one_level=False, other_levels=None)
+    # arrays of the levels that were not asked for are no surprise
+    others = {key for other in spec.levels.values() for key in other.keys} - {*chosen.keys}
+    return replace(
+        spec,
+        levels={name: chosen},
+        one_level=False,
+        other_levels=None,
+        unread=(*spec.unread, *sorted(others - {*spec.unread})),
+    )
 
 
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:

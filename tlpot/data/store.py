@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.data.problem import Problem
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Section:
@@ -43,6 +45,21 @@ class Store(Protocol):
         """The sections, in file order."""
         ...
 
+    @property
+    def linked(self) -> Sequence[Path]:
+        """Other files that hold part of the content."""
+        ...
+
+    @property
+    def outside(self) -> Sequence[str]:
+        """Names of arrays that are in no section."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What was found and passed over when the file was opened."""
+        ...
+
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a column, or some of its rows.
 
@@ -60,6 +77,10 @@ class MemoryStore:
         sections: what they are.
         columns: arrays by name, for every section.
     """
+
+    linked: Sequence[Path] = ()
+    outside: Sequence[str] = ()
+    problems: Sequence[Problem] = ()
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
+from tlpot.data.problem import Problem
 
 
 class DatasetView:
@@ -60,6 +61,11 @@ class DatasetView:
     def unused_keys(self) -> Sequence[str]:
         """Arrays of the file that its description does not mention."""
         return self.dataset.unused_keys
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """What opening the file has shown."""
+        return self.dataset.problems
 
     def __len__(self) -> int:
         return len(self.dataset)

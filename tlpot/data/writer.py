@@ -14,7 +14,8 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import atomic_file
-from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset
+from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, LevelInfo
+from tlpot.data.findings import definitions_of
 from tlpot.data.frame import Frame
 from tlpot.data.native import PROVENANCE
 from tlpot.errors import DataError
@@ -118,9 +119,15 @@ def _attributes(dataset: Dataset, keys: Mapping[str, str]) -> dict[str, str]:
         "levels": {key: level for level, key in keys.items()},
         "units": UNITS,
         "isolated_atoms": atoms,
-        "definitions": {key: dataset.levels[level].definition for level, key in keys.items()},
+        "definitions": {key: _definitions(dataset.levels[level]) for level, key in keys.items()},
     }
     return {"layout": "ani1x", **{name: json.dumps(value) for name, value in content.items()}}
+
+
+def _definitions(info: LevelInfo) -> str | list[str]:
+    """Returns the definition of a level, or a list where labels were computed in several ways."""
+    found = definitions_of(info)
+    return list(found) if len(found) > 1 else info.definition
 
 
 def _group_name(frame: Frame, names: dict[tuple[str, bytes], str]) -> str:
@@ -180,7 +187,8 @@ def _append(
         _extend(group, name, array, absent, n_old)
     # what these frames do not have is filled with its default
     for name in group.keys() - columns.keys() - {"atomic_numbers"}:
-        group[name].resize(n_old + len(frames), axis=0)
+        if isinstance(group[name], h5py.Dataset):  # another molecule may lie in the group
+            group[name].resize(n_old + len(frames), axis=0)
 
 
 def _labels(frames: list[Frame], level: str) -> dict[str, NDArray[np.float64]]:
