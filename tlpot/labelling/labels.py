@@ -18,6 +18,7 @@ from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
+from tlpot.labelling.core_potential import only_heavy
 from tlpot.labelling.engine import Engine, EngineSpec
 from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, Record
@@ -166,7 +167,11 @@ def label(
 
 def engine_key(level: str, definition: Mapping[str, Any]) -> str:
     """Returns a hash of what makes the energies; how forces are had is not part of it."""
-    content = {name: value for name, value in definition.items() if name != "forces"}
+    content = {
+        name: value
+        for name, value in definition.items()
+        if name != "forces" and not only_heavy(name, definition)
+    }
     text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
