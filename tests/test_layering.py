@@ -21,6 +21,7 @@ LAYERS = [
         "segment",
         "padding",
         "config",
+        "total_charge",
     },
     {"kernels", "system"},
     {"neighbors"},
