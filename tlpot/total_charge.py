@@ -30,6 +30,9 @@ _UNPAIRED = {
     "uhf", "nunpaired", "unpaired", "unpairedelectrons", "nunpairedelectrons", "numunpaired",
     "magmom", "totalmagmom", "totalmagneticmoment", "2s",
 }  # fmt: skip
+_SETTINGS = {"hamiltoniancharge", "chargestate"}
+"""Keywords for the total charge that only settings of programs have."""
+
 _WHOLE = 1e-3
 """Largest distance of a stated charge or multiplicity from a whole number."""
 
@@ -133,6 +136,26 @@ def charge_and_spin(
             f"expected {'2, 4, ...' if n_electrons % 2 else '1, 3, ...'} up to {n_electrons + 1}"
         )
     return charge, spin
+
+
+def fixed_settings(settings: Mapping[str, Any], charge: int, spin: int) -> dict[str, int]:
+    """Returns what settings of a program for charge and multiplicity must be for a structure.
+
+    Args:
+        settings: keywords of a calculator; what is None or a text leaves it to the structure.
+        charge: total charge of the structure, e.
+        spin: its multiplicity.
+
+    Returns:
+        The keys that fix either of the two, with the values that they must have.
+    """
+    wanted = ((_CHARGES | _SETTINGS, charge), (_MULTIPLICITIES, spin), (_UNPAIRED, spin - 1))
+    return {
+        key: value
+        for names, value in wanted
+        for key, found in _under(settings, names)
+        if _is_number(found)
+    }
 
 
 def _charge(info: Mapping[str, Any], arrays: Mapping[str, Any], used: set[str]) -> int | None:

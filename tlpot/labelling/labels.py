@@ -75,6 +75,7 @@ def label(
     output: PathLike,
     *,
     spec: PathLike | None = None,
+    keys: Mapping[str, str] | None = None,
     executor: Executor | None = None,
     in_flight: int | None = None,
     threads: int | None = None,
@@ -98,6 +99,7 @@ def label(
             hold the structures, or the source is plain structures that have grown: those that
             the file has, and more. It may be the source itself.
         spec: see `read_structures`.
+        keys: see `read_structures`.
         executor: runs the labels, on other machines too; None for this process. It is not shut
             down.
         in_flight: labels handed to the executor at a time; None for 64.
@@ -119,7 +121,7 @@ def label(
     if isinstance(engine, str):
         engine = EngineSpec(name=engine)
     target = Path(output)
-    given = read_structures(structures, spec)
+    given = read_structures(structures, spec, keys)
     made = make_engine(engine)
     elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
