@@ -91,7 +91,8 @@ class ArrayDataset:
     def unused_keys(self) -> tuple[str, ...]:
         """Arrays of the file that the description does not mention."""
         known = set(self._decoder.described_keys)
-        return tuple(sorted({k for s in self._store.sections for k in s.shapes} - known))
+        held = {key for s in self._store.sections for key in (*s.shapes, *s.unread)}
+        return tuple(sorted(held - known))
 
     def __len__(self) -> int:
         return len(self._index.sizes)

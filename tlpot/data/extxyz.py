@@ -1,47 +1,58 @@
-"""Extended XYZ files, plain or compressed, through ASE."""
+"""Extended XYZ files as datasets."""
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import ase.io
 import numpy as np
-from ase import Atoms
-from ase.stress import voigt_6_to_full_3x3_stress
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import MemoryStore, Section
-from tlpot.errors import DataError
+from tlpot.data.xyz_file import XYZFrame, read_xyz
+from tlpot.data.xyz_labels import QUANTITIES, FrameLabels, frame_labels
+from tlpot.errors import DataError, GeometryError
+from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor
-
-_ALIASES = {key: f"REF_{key}" for key in ("energy", "forces", "stress")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
-    number: int
-    label: str
-    atoms: Atoms
+    """A frame with what was understood of it."""
+
+    name: str
+    frame: XYZFrame
     group: str | None
+    labels: FrameLabels
+    stated: StatedCharge
+    isolated: bool
 
     @property
     def kind(self) -> tuple[str | None, bytes]:
         """Rows of one kind can be stacked."""
-        return self.group, self.atoms.numbers.tobytes()
+        return self.group, self.frame.numbers.tobytes()
+
+    @property
+    def held(self) -> set[str]:
+        """Keys and columns of the frame but for its structure."""
+        nameless = {f"{self.frame.nameless} columns without a name"} if self.frame.nameless else ()
+        return {*self.frame.info, *self.frame.arrays, *nameless}
 
 
 def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
     """Reads a file into memory.
 
-    A label is looked for in the comment line, in the per-atom columns and in the calculator
-    that ASE makes of them; ``energy``, ``forces`` and ``stress`` also as ``REF_energy`` and so
-    on. Single atoms whose ``config_type`` is ``isolated_atom`` (in any spelling) give the
-    level's isolated atoms and are not frames.
+    A label is looked for in the comment line and in the columns, under ``energy``, ``forces`` and
+    ``stress`` also as ``REF_energy`` and so on; a stress also as virial. Charge and multiplicity
+    are understood under their usual names, see `tlpot.total_charge`. Single atoms whose
+    ``config_type`` is ``isolated_atom`` (in any spelling) give the level's isolated atoms and are
+    not frames.
 
     Args:
         path: the file.
@@ -51,29 +62,33 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
         The columns, and the description of these columns.
 
     Raises:
-        DataError: not extended XYZ, no frame has labels, or two keys contradict each other.
+        DataError: not extended XYZ, no frame has labels, two keys contradict each other, a
+            charge or multiplicity that cannot be, or two energies of one free atom.
+
+    Warns:
+        UserWarning: frames lack a label and hold something that looks like it.
     """
     (name, level), *_ = spec.levels.items()
-    rows = [
-        _Row(number=k, label=f"{path.name}[{k}]", atoms=atoms, group=_group(atoms, spec))
-        for k, atoms in enumerate(_read_frames(path))
-    ]
-    frames = [row for row in rows if not _is_isolated_atom(row.atoms)]
+    rows = [_row(frame, path, spec, level) for frame in read_xyz(path)]
+    frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     for _, equal in groupby(frames, key=lambda row: row.kind):
         run = list(equal)
-        found = _columns(run, spec, level)
+        found = _columns(run, spec)
         columns.append(found)
+        used = _used(run, spec)
         sections.append(
             Section(
                 group=run[0].group,
                 label=path.name,
                 shapes={key: column.shape for key, column in found.items()},
-                first_row=run[0].number,
+                first_row=run[0].frame.number,
+                unread=frozenset().union(*(row.held for row in run)) - used - found.keys(),
             )
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, level, present)
+    _warn_of_similar(path, frames)
     return MemoryStore(path, sections, columns), replace(
         spec,
         numbers="numbers",
@@ -85,7 +100,7 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
                 energy="energy",
                 forces="forces" if "forces" in present else None,
                 stress="stress" if "stress" in present else None,
-                isolated_atoms={**level.isolated_atoms, **_isolated_atoms(rows, spec, level)},
+                isolated_atoms=_isolated_atoms(path, rows, spec, level),
             )
         },
         cell="cell",
@@ -95,97 +110,102 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
     )
 
 
-def _read_frames(path: Path) -> list[Atoms]:
+def _row(frame: XYZFrame, path: Path, spec: DataSpec, level: LevelSpec) -> _Row:
+    name = f"{path.name}[{frame.number}]"
+    kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
+    group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
     try:
-        return list(ase.io.iread(path, index=":", format="extxyz"))
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
-    except Exception as error:  # ASE's parser raises whatever its parts raise
-        raise DataError(f"{path} is not complete extended XYZ ({error})") from error
+        stated = _stated(frame, spec)
+    except GeometryError as error:
+        raise DataError(
+            f"{path}: frame {frame.number}: {error}. To name the keys: charge=KEY and spin=KEY "
+            "(keys=..., --keys), with nothing for KEY to read none"
+        ) from None
+    return _Row(
+        name=name,
+        frame=frame,
+        group=group,
+        labels=frame_labels(frame, name, spec, level),
+        stated=stated,
+        isolated=len(frame) == 1 and kind == "isolatedatom",
+    )
 
 
-def _columns(run: Sequence[_Row], spec: DataSpec, level: LevelSpec) -> dict[str, NDArray]:
-    first = run[0].atoms
+def _stated(frame: XYZFrame, spec: DataSpec) -> StatedCharge:
+    """Reads charge and multiplicity; a stated multiplicity must be one that the electrons have."""
+    info, arrays = dict(frame.info), dict(frame.arrays)
+    keys: dict[str, str | None] = {}
+    for quantity, key in (("charge", spec.charge), ("spin", spec.spin)):
+        only = quantity in spec.named or key not in (None, quantity)
+        # a key that no frame has reads nothing
+        keys[f"{quantity}_key"] = (key or "") if only else None
+    n_protons, periodic = int(frame.numbers.sum()), bool(frame.pbc.any())
+    stated = stated_charge(info, arrays, n_protons, periodic=periodic, **keys)
+    if stated.spin is not None:
+        charge_and_spin(info, arrays, n_protons, periodic=periodic, **keys)
+    return stated
+
+
+def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
+    first = run[0].frame
     columns: dict[str, NDArray] = {
         "numbers": first.numbers,
-        "coordinates": np.stack([row.atoms.positions for row in run]),
-        "cell": np.stack([row.atoms.cell.array for row in run]),
-        "pbc": np.stack([row.atoms.pbc for row in run]),
+        "coordinates": np.stack([row.frame.positions for row in run]),
+        "cell": np.stack([row.frame.cell for row in run]),
+        "pbc": np.stack([row.frame.pbc for row in run]),
     }
-    for quantity, keys, absent in (
-        ("energy", level.energy_keys, np.nan),
-        ("forces", (level.forces,), np.full((len(first), 3), np.nan)),
-        ("stress", (level.stress,), np.full((3, 3), np.nan)),
-    ):
-        found = [_label(row, quantity, keys) for row in run]
-        if any(value is not None for value in found):
-            columns[quantity] = np.stack([absent if v is None else v for v in found])
-    for quantity, key, default in (("charge", spec.charge, 0), ("spin", spec.spin, 1)):
-        if key and any(key in row.atoms.info for row in run):
-            columns[quantity] = np.array([row.atoms.info.get(key, default) for row in run])
-    used = {*columns, *level.keys, spec.charge, spec.spin, spec.group}
+    for quantity in QUANTITIES:
+        values = [row.labels.values.get(quantity) for row in run]
+        shape = next((value.shape for value in values if value is not None), None)
+        if shape is not None:
+            absent = np.full(shape, np.nan)
+            columns[quantity] = np.stack([absent if v is None else v for v in values])
+    charges, spins = [r.stated.charge for r in run], [r.stated.spin for r in run]
+    for key, stated, default in (("charge", charges, 0), ("spin", spins, 1)):
+        if any(value is not None for value in stated):
+            columns[key] = np.array([default if v is None else v for v in stated])
+    used = _used(run, spec)
     for key, value in first.info.items():
-        if key not in used and np.ndim(value) == 0 and all(key in r.atoms.info for r in run):
-            columns[key] = np.array([row.atoms.info[key] for row in run])
+        everywhere = all(key in row.frame.info for row in run)
+        if key not in used and key not in columns and np.ndim(value) == 0 and everywhere:
+            columns[key] = np.array([row.frame.info[key] for row in run])
     return columns
 
 
-def _label(row: _Row, quantity: str, keys: Sequence[str | None]) -> NDArray | None:
-    parts = [part for key in keys if key and (part := _find(row, key)) is not None]
-    if not parts or len(parts) < len(keys):
-        return None
-    value = np.sum(parts, axis=0)
-    if quantity == "stress":
-        value = voigt_6_to_full_3x3_stress(value) if value.size == 6 else value.reshape(3, 3)
-    expected = {"energy": (), "forces": (len(row.atoms), 3), "stress": (3, 3)}[quantity]
-    if value.shape != expected:
-        raise DataError(
-            f"{row.label}: {'+'.join(str(k) for k in keys)} has shape {value.shape}, "
-            f"expected {expected} for {quantity}"
-        )
-    return value
+def _used(run: Sequence[_Row], spec: DataSpec) -> set[str]:
+    used = {spec.group} if spec.group else set()
+    return used.union(*(row.labels.used | row.stated.keys for row in run))
 
 
-def _find(row: _Row, key: str) -> NDArray[np.float64] | None:
-    """Returns the numbers that a frame holds under a key or its ``REF_`` alias, or None."""
-    atoms = row.atoms
-    places: list[Mapping[str, Any]] = [atoms.info, atoms.arrays]
-    if atoms.calc is not None:
-        places.append(atoms.calc.results)
-    found = [place[key] for place in places if key in place]
-    alias = _ALIASES.get(key, key)
-    found += [place[alias] for place in places if alias != key and alias in place]
-    try:
-        numbers = [np.asarray(value, dtype=np.float64) for value in found]
-    except (TypeError, ValueError):
-        raise DataError(f"{row.label}: {key!r} is {found[0]!r}, expected numbers") from None
-    if any(n.shape != numbers[0].shape or not np.allclose(n, numbers[0]) for n in numbers):
-        raise DataError(
-            f"{row.label} has {key!r} and {alias!r} (or two of one name) with different values; "
-            f"say which with keys={{{key!r}: ...}}"
-        )
-    return numbers[0] if numbers else None
+def _isolated_atoms(
+    path: Path, rows: Sequence[_Row], spec: DataSpec, level: LevelSpec
+) -> dict[str, float]:
+    """Energies of the free atoms, in the unit that the description gives for them.
 
-
-def _group(atoms: Atoms, spec: DataSpec) -> str | None:
-    return str(atoms.info[spec.group]) if spec.group and spec.group in atoms.info else None
-
-
-def _is_isolated_atom(atoms: Atoms) -> bool:
-    kind = str(atoms.info.get("config_type", "")).lower().replace("_", "")
-    return len(atoms) == 1 and kind == "isolatedatom"
-
-
-def _isolated_atoms(rows: Sequence[_Row], spec: DataSpec, level: LevelSpec) -> dict[str, float]:
-    """Energies in the unit that the description gives for isolated atoms."""
+    Raises:
+        DataError: an element has two different ones, or the atom is an ion.
+    """
     factor = energy_factor(spec.units.energy)
     factor /= energy_factor(spec.units.isolated_atoms or spec.units.energy)
-    return {
-        row.atoms.get_chemical_symbols()[0]: float(energy) * factor
-        for row in rows
-        if _is_isolated_atom(row.atoms)
-        and (energy := _label(row, "energy", level.energy_keys)) is not None
-    }
+    found = dict(level.isolated_atoms)
+    whose = dict.fromkeys(found, "the description")
+    for row in rows:
+        if not row.isolated or "energy" not in row.labels.values:
+            continue
+        symbol = chemical_symbols[row.frame.numbers[0]]
+        energy = float(row.labels.values["energy"]) * factor
+        if row.stated.charge:
+            raise DataError(
+                f"{path}: {row.name} is the free atom of {symbol} with charge "
+                f"{row.stated.charge:+d}; expected the neutral one"
+            )
+        if found.setdefault(symbol, energy) != energy:
+            raise DataError(
+                f"{path}: two energies of the free atom {symbol}: {found[symbol]:.8g} in "
+                f"{whose[symbol]} and {energy:.8g} in {row.name}; keep one of them as isolated_atom"
+            )
+        whose[symbol] = row.name
+    return found
 
 
 def _check_present(
@@ -194,7 +214,7 @@ def _check_present(
     """Checks that what was asked for under a name of its own is there."""
     if not present:
         return
-    asked = {
+    asked: Mapping[str, Sequence[str | None]] = {
         "energy": level.energy_keys,
         "forces": (level.forces,),
         "stress": (level.stress,),
@@ -202,18 +222,32 @@ def _check_present(
         "spin": (spec.spin,),
     }
     for quantity, keys in asked.items():
-        named = [key for key in keys if key and key != quantity]
+        named = [key for key in keys if key and (key != quantity or quantity in spec.named)]
         if quantity not in present and (
             named or (quantity == "energy" and "forces" not in present)
         ):
-            held: set[str] = set()
-            for row in rows:
-                held |= row.atoms.info.keys() | row.atoms.arrays.keys()
-                held |= row.atoms.calc.results.keys() if row.atoms.calc is not None else set()
+            held = set().union(*(row.held for row in rows))
             raise DataError(
                 f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
-                f"the file has {', '.join(sorted(held))}. Name the right one with "
-                f"keys={{{quantity!r}: ...}}"
+                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. Name the right "
+                f"one with keys={{{quantity!r}: ...}}"
             )
-    if spec.group and not any(spec.group in row.atoms.info for row in rows):
+    if spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
+
+
+def _warn_of_similar(path: Path, rows: Sequence[_Row]) -> None:
+    """Warns where frames lack a label and hold what looks like it."""
+    counts = Counter(pair for row in rows for pair in row.labels.similar)
+    for (kind, key), n in sorted(counts.items()):
+        first = next(row.name for row in rows if (kind, key) in row.labels.similar)
+        what = (
+            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, write a "
+            "description (spec)"
+            if kind == "unit"
+            else f"{key!r} is not read, although it looks like {kind}, which these frames lack; "
+            f"if it is, name it with keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
+        )
+        if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
+            what += ", and give sign: gradient in a description if it is the gradient"
+        warnings.warn(f"{path}: {n} frames ({first}, ...): {what}", stacklevel=5)

@@ -13,6 +13,7 @@ from tlpot.data.energy_units import EnergyCheck
 from tlpot.data.fingerprint import fingerprint
 from tlpot.data.force_sign import force_problems
 from tlpot.data.frame import Frame
+from tlpot.data.label_names import looks_like
 from tlpot.data.length_units import LengthCheck
 from tlpot.data.problem import SEVERITIES, Problem, Severity
 from tlpot.errors import GeometryError
@@ -87,6 +88,17 @@ def find_problems(
     if dataset.unused_keys:
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
         problems.append(Problem(severity="warning", what=what))
+    problems += [
+        Problem(
+            severity="warning",
+            what=f"{key!r} is not used, although it looks like {kind}; name it if it is "
+            f"(keys, --keys {kind}={key}, or a description)"
+            if kind != "unit"
+            else f"{key!r} is not used, although it looks like a unit",
+        )
+        for key in dataset.unused_keys
+        if (kind := looks_like(key)) is not None
+    ]
     return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
 
 

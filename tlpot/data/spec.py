@@ -111,6 +111,9 @@ class DataSpec:
         columns: arrays that are neither structure nor labels and are meant to be there, such as
             one value per frame for a split.
         unlabelled: a file without any label is no mistake.
+        named: extended XYZ only: quantities of which no other key is read than the one given
+            here, although it is the usual one (`energy`), which would stand for its usual other
+            names, too.
     """
 
     container: Literal["hdf5", "npz", "extxyz"]
@@ -131,6 +134,7 @@ class DataSpec:
     other_levels: LevelSpec | None = None
     columns: tuple[str, ...] = ()
     unlabelled: bool = False
+    named: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         listed = list(self.levels.values()) + ([self.other_levels] if self.other_levels else [])
@@ -205,6 +209,8 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
 
+    An empty name for ``charge`` or ``spin`` has none read.
+
     Raises:
         ConfigError: not a quantity, or a label where there are several levels.
     """
@@ -222,5 +228,13 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
             )
         name, level = next(iter(levels.items()))
         levels[name] = replace(level, **labels)  # type: ignore[arg-type]
-    structure = {quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS}
-    return replace(spec, levels=levels, **structure)  # type: ignore[arg-type]
+    structure: dict[str, str | None] = {
+        quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS
+    }
+    for quantity, key in keys.items():
+        if not key:
+            if quantity not in ("charge", "spin"):
+                raise ConfigError(f"keys: {quantity} needs the name of an array")
+            structure[quantity] = None
+    named = tuple(sorted({*spec.named, *keys}))
+    return replace(spec, levels=levels, named=named, **structure)  # type: ignore[arg-type]

@@ -20,12 +20,14 @@ class Section:
         label: what to call it in a message: ``data.h5:/methanol``.
         first_row: the number of its first frame in a message.
         shapes: shape of every column.
+        unread: what the file holds here beside the columns.
     """
 
     group: str | None
     label: str
     shapes: Mapping[str, tuple[int, ...]]
     first_row: int = 0
+    unread: frozenset[str] = frozenset()
 
 
 class Store(Protocol):

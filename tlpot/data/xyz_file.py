@@ -1,0 +1,321 @@
+"""XYZ files, plain or extended, as frames of named numbers; nothing is interpreted here.
+
+The format is that of ASE (``ase.io.extxyz``), read strictly: a key that is given twice, a line
+with more columns than ``Properties`` says or an open quotation mark is an error, because each of
+them would otherwise lose something that the file holds.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import NDArray
+
+from tlpot.data.xyz_comment import parse_comment
+from tlpot.errors import DataError
+
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_ASE_NAMES = {"pos": "positions", "Z": "numbers", "species": "symbols", "charge": "charges"}
+_PLAIN = "species:S:1:pos:R:3"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class XYZFrame:
+    """One frame of a file, in its own units.
+
+    Attributes:
+        number: of the frame in the file, from 0.
+        numbers: atomic numbers, [n_atoms].
+        positions: [n_atoms, 3].
+        cell: rows are lattice vectors, [3, 3]; zeros where there is none.
+        pbc: [3], bool.
+        info: the other keys of the comment line.
+        arrays: the other columns by ASE's names, [n_atoms] or [n_atoms, n].
+        nameless: columns beyond those that have a name.
+    """
+
+    number: int
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    cell: NDArray[np.float64]
+    pbc: NDArray[np.bool_]
+    info: dict[str, Any]
+    arrays: dict[str, NDArray]
+    nameless: int = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def is_xyz(path: Path) -> bool:
+    """Whether a name is that of an XYZ file, compressed or not."""
+    inner = path.with_suffix("") if path.suffix in _OPENERS else path
+    return inner.suffix.lower() in (".xyz", ".extxyz")
+
+
+def read_xyz(path: Path) -> Iterator[XYZFrame]:
+    """Yields the frames of a file; blank lines between them are passed over.
+
+    Raises:
+        DataError: no such file, or a frame is damaged; the message names frame and line.
+    """
+    try:
+        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
+            yield from _frames(handle, path)
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+        raise DataError(f"{path} cannot be read ({error})") from error
+
+
+def read_xyz_atoms(path: Path) -> list[Atoms]:
+    """Returns the frames as ASE's reader would: with constraints, results in a calculator.
+
+    Raises:
+        DataError: see `read_xyz`; or the file has no frames.
+    """
+    found = [_atoms(frame) for frame in read_xyz(path)]
+    if not found:
+        raise DataError(f"{path} holds no structures")
+    return found
+
+
+def _frames(handle: IO[str], path: Path) -> Iterator[XYZFrame]:
+    lines = _Lines(handle)
+    number = 0
+    while (header := lines.next_filled()) is not None:
+        start = lines.count
+        try:
+            n_atoms = int(header) if header.strip().isdigit() else -1
+            if n_atoms < 1:
+                raise _DamageError(
+                    f"expected the number of atoms, found {_short(header)}"
+                    + ("; is there a line too many in the frame before?" if number else "")
+                )
+            comment = lines.next()
+            rows = [lines.next() for _ in range(n_atoms)]
+            vectors = lines.vectors()
+            yield _frame(number, comment, rows, vectors)
+        except _DamageError as error:
+            raise DataError(
+                f"{path} is not complete extended XYZ: frame {number} (from line {start}): {error}"
+            ) from None
+        number += 1
+
+
+class _DamageError(Exception):
+    """What is wrong with a frame."""
+
+
+class _Lines:
+    """Lines of a file, with one that can be put back."""
+
+    def __init__(self, handle: IO[str]) -> None:
+        self._lines = iter(handle)
+        self._back: str | None = None
+        self.count = 0
+
+    def _take(self) -> str | None:
+        line, self._back = self._back, None
+        if line is None:
+            line = next(self._lines, None)
+        self.count += line is not None
+        return line
+
+    def next_filled(self) -> str | None:
+        while (line := self._take()) is not None:
+            if line.strip():
+                return line
+        return None
+
+    def next(self) -> str | None:
+        return self._take()
+
+    def vectors(self) -> list[str]:
+        """Takes the lines ``VEC1 ...`` that programs write after the atoms."""
+        found = []
+        while (line := self._take()) is not None:
+            if not line.lstrip().startswith("VEC"):
+                self._back = line
+                self.count -= 1
+                break
+            found.append(line)
+        return found
+
+
+def _frame(
+    number: int, comment: str | None, rows: Sequence[str | None], vectors: Sequence[str]
+) -> XYZFrame:
+    if comment is None:
+        raise _DamageError("the file ends before the comment line")
+    try:
+        info = parse_comment(comment.strip())
+    except ValueError as error:
+        raise _DamageError(str(error)) from None
+    properties = info.pop("Properties", None)
+    columns = _columns(_PLAIN if properties is None else properties)
+    width = sum(n for _, _, n in columns)
+    tokens = []
+    for k, row in enumerate(rows):
+        words = [] if row is None else row.split()
+        if len(words) < width or (len(words) > width and properties is not None):
+            found = "the end of the file" if row is None else f"{len(words)} columns"
+            found = "a blank line" if row is not None and not words else found
+            raise _DamageError(f"atom {k}: expected {width} columns, found {found}")
+        tokens.append(words[:width])
+    widest = max((len(row.split()) for row in rows if row is not None), default=width)
+    arrays: dict[str, NDArray] = {}
+    start = 0
+    for name, kind, n in columns:
+        values = [words[start : start + n] for words in tokens]
+        array = _convert(name, kind, values)
+        arrays[_ASE_NAMES.get(name, name)] = array[:, 0] if n == 1 else array
+        start += n
+    positions = arrays.pop("positions", None)
+    if positions is None or positions.shape != (len(rows), 3):
+        raise _DamageError("Properties has no pos:R:3")
+    cell, pbc = _cell(info, vectors)
+    return XYZFrame(
+        number=number,
+        numbers=_numbers(arrays),
+        positions=positions.astype(np.float64),
+        cell=cell,
+        pbc=pbc,
+        info=info,
+        arrays=arrays,
+        nameless=widest - width,
+    )
+
+
+def _columns(properties: object) -> list[tuple[str, str, int]]:
+    fields = str(properties).split(":")
+    columns = []
+    for name, kind, n in zip(fields[::3], fields[1::3], fields[2::3], strict=False):
+        if kind not in ("R", "I", "S", "L") or not n.isdigit() or int(n) < 1:
+            raise _DamageError(f"Properties has {name}:{kind}:{n}, expected NAME:R|I|S|L:NUMBER")
+        columns.append((name, kind, int(n)))
+    names = [_ASE_NAMES.get(name, name) for name, _, _ in columns]
+    if len(fields) % 3 or len(set(names)) < len(names):
+        raise _DamageError(f"Properties is {_short(str(properties))}, with a name twice or cut off")
+    return columns
+
+
+def _convert(name: str, kind: str, values: Sequence[Sequence[str]]) -> NDArray:
+    try:
+        if kind == "S":
+            return np.array(values, dtype=object)
+        if any("_" in word for words in values for word in words):  # Python reads 1_0 as 10
+            raise ValueError("an underscore")
+        if kind == "L":
+            known = {"T": True, "F": False, "True": True, "False": False}
+            return np.array([[known[word] for word in words] for words in values])
+        if kind == "I":
+            return np.array([[int(word) for word in words] for words in values], dtype=np.int64)
+        return _reals(values)
+    except (ValueError, KeyError, OverflowError):
+        what = {"L": "T or F", "I": "whole numbers", "R": "numbers"}[kind]
+        raise _DamageError(f"column {name!r} holds what is not {what}") from None
+
+
+def _reals(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+    try:
+        return np.array([[float(word) for word in words] for words in values])
+    except ValueError:  # Fortran writes 1.0D+00
+        return np.array(
+            [[float(w.replace("D", "E").replace("d", "e")) for w in words] for words in values]
+        )
+
+
+def _numbers(arrays: dict[str, NDArray]) -> NDArray[np.int64]:
+    numbers, symbols = arrays.pop("numbers", None), arrays.pop("symbols", None)
+    if numbers is None and symbols is None:
+        raise _DamageError("Properties has neither species:S:1 nor Z:I:1")
+    if numbers is not None and numbers.dtype.kind == "f" and (numbers % 1 == 0).all():
+        numbers = numbers.astype(np.int64)
+    named = None if symbols is None else np.array([_element(str(s)) for s in symbols.flat])
+    if numbers is None:
+        assert named is not None
+        return named
+    in_table = numbers.dtype.kind == "i" and numbers.ndim == 1
+    if not in_table or not ((numbers > 0) & (numbers < len(chemical_symbols))).all():
+        raise _DamageError("column 'Z' holds what is no atomic number")
+    if named is not None and not np.array_equal(named, numbers):
+        raise _DamageError("species and Z name different elements")
+    return numbers.astype(np.int64)
+
+
+def _element(text: str) -> int:
+    number = int(text) if text.isdigit() else atomic_numbers.get(text.capitalize(), 0)
+    if not 0 < number < len(chemical_symbols):
+        raise _DamageError(f"{_short(text)} is not an element")
+    return number
+
+
+def _cell(
+    info: dict[str, Any], vectors: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    lattice, pbc = _pop(info, "lattice"), _pop(info, "pbc")
+    cell, periodic = np.zeros((3, 3)), np.zeros(3, dtype=bool)
+    if lattice is not None:
+        values = np.asarray(lattice)
+        if values.dtype.kind not in "if" or values.size != 9:
+            raise _DamageError(f"Lattice is {_short(str(lattice))}, expected nine numbers")
+        cell, periodic = values.astype(np.float64).reshape(3, 3), np.ones(3, dtype=bool)
+    for k, line in enumerate(vectors):
+        words = line.split()
+        if lattice is not None or k > 2 or words[0] != f"VEC{k + 1}" or len(words) != 4:
+            raise _DamageError(f"{_short(line)} is not the vector VEC{k + 1} of a cell")
+        cell[k], periodic[k] = _convert("VEC", "R", [words[1:]])[0], True
+    if pbc is not None:
+        flags = np.atleast_1d(pbc)
+        if flags.size not in (1, 3) or not (
+            flags.dtype.kind == "b" or (flags.dtype.kind == "i" and np.isin(flags, (0, 1)).all())
+        ):
+            raise _DamageError(f"pbc is {_short(str(pbc))}, expected three of T and F")
+        periodic = np.broadcast_to(flags.astype(bool).reshape(-1), (3,)).copy()
+    return cell, periodic
+
+
+def _pop(info: dict[str, Any], name: str) -> Any:
+    """Takes out what is held under a name, in upper or lower case."""
+    spelt = [key for key in info if key.lower() == name]
+    if len(spelt) > 1:
+        raise _DamageError(f"{' and '.join(spelt)} are one key, given twice")
+    return info.pop(spelt[0]) if spelt else None
+
+
+def _short(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _atoms(frame: XYZFrame) -> Atoms:
+    info, arrays = dict(frame.info), dict(frame.arrays)
+    results = {key: arrays.pop(key) for key in list(arrays) if key in all_properties}
+    results |= {key: info.pop(key) for key in list(info) if key in all_properties}
+    moves = arrays.pop("move_mask", None)
+    atoms = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=info)
+    for key, array in arrays.items():
+        atoms.set_array(key, array)
+    if moves is not None:
+        fixed = ~moves.astype(bool)
+        atoms.set_constraint(
+            FixAtoms(mask=fixed)
+            if fixed.ndim == 1
+            else [FixCartesian(k, mask=fixed[k]) for k in range(len(atoms))]
+        )
+    if results:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return atoms
