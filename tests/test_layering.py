@@ -29,6 +29,7 @@ LAYERS = [
     {"energy", "verlet"},
     {"nn"},
     {"models", "data"},
+    {"structures"},
     {"training", "transfer", "labelling", "fragments"},
     {"interfaces"},
     {"sampling"},

@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.total_charge import StatedCharge, stated_charge
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 NO_CELL = np.zeros((3, 3))
 NO_PBC = np.zeros(3, dtype=bool)
+
+_SHORTEST = 1.2
+"""Å; shorter than any lattice vector of matter. Files have 1 x 1 x 1 Å where there is no cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,22 +43,38 @@ class System:
 
     @classmethod
     def from_atoms(cls, atoms: Atoms) -> System:
-        """Reads an `ase.Atoms`; charge and spin come from ``atoms.info``, default 0 and 1.
+        """Reads an `ase.Atoms`, with its charge and multiplicity.
+
+        They are ``atoms.info["charge"]`` and ``atoms.info["spin"]``, or what else states them
+        without doubt, see `tlpot.total_charge.stated_charge`; 0 and 1 where nothing does.
 
         Raises:
-            GeometryError: charge or spin is not a whole number, or spin is below 1.
+            GeometryError: charge or multiplicity is not a whole number, contradicts itself or
+                can be understood in two ways.
         """
+        stated = stated_charge_of(atoms)
         return cls(
             atomic_numbers=np.asarray(atoms.numbers, dtype=np.int64),
             positions=np.asarray(atoms.positions, dtype=np.float64),
             cell=np.asarray(atoms.cell.array, dtype=np.float64),
             pbc=np.asarray(atoms.pbc, dtype=bool),
-            charge=_whole(atoms.info.get("charge", 0), "charge"),
-            spin=_whole(atoms.info.get("spin", 1), "spin", least=1),
+            charge=stated.charge or 0,
+            spin=1 if stated.spin is None else stated.spin,
         )
 
     def __len__(self) -> int:
         return len(self.atomic_numbers)
+
+
+def stated_charge_of(atoms: Atoms) -> StatedCharge:
+    """Returns what an `ase.Atoms` says of its charge and multiplicity.
+
+    Raises:
+        GeometryError: see `tlpot.total_charge.stated_charge`.
+    """
+    return stated_charge(
+        atoms.info, atoms.arrays, int(atoms.numbers.sum()), periodic=bool(atoms.pbc.any())
+    )
 
 
 def check_system(system: System, name: str = "the structure") -> None:
@@ -65,7 +85,7 @@ def check_system(system: System, name: str = "the structure") -> None:
         name: what to call it in a message (a file and frame, say).
 
     Raises:
-        GeometryError: no atoms, wrong shapes, NaN or infinite positions, or a zero or
+        GeometryError: no atoms, wrong shapes, NaN or infinite positions, or a zero, tiny or
             singular cell along a periodic direction.
     """
     n_atoms = len(system.atomic_numbers)
@@ -96,19 +116,13 @@ def _check_cell(cell: NDArray[np.float64], pbc: NDArray[np.bool_], name: str) ->
             f"{name}: pbc is {pbc.tolist()} but a periodic lattice vector is zero: "
             f"{cell.tolist()}; set the cell, or pbc=False"
         )
+    if (lengths < _SHORTEST).any():
+        raise GeometryError(
+            f"{name}: a periodic lattice vector is {lengths.min():.3f} Å long, so that every atom "
+            "sits on its own image; is it a placeholder for no cell? Set pbc=False, or the cell"
+        )
     volume = np.sqrt(max(np.linalg.det(periodic @ periodic.T), 0.0))
     if volume < 1e-6 * lengths.prod():
         raise GeometryError(
             f"{name}: the periodic lattice vectors are linearly dependent: {cell.tolist()}"
         )
-
-
-def _whole(value: object, key: str, least: int | None = None) -> int:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = float("nan")
-    if number != round(number, 0) or (least is not None and number < least):
-        kind = "a whole number" if least is None else f"a whole number of at least {least}"
-        raise GeometryError(f"atoms.info[{key!r}] is {value!r}, expected {kind}")
-    return int(number)

@@ -30,6 +30,9 @@ _UNPAIRED = {
     "uhf", "nunpaired", "unpaired", "unpairedelectrons", "nunpairedelectrons", "numunpaired",
     "magmom", "totalmagmom", "totalmagneticmoment", "2s",
 }  # fmt: skip
+_SETTINGS = {"hamiltoniancharge", "chargestate"}
+"""Keywords for the total charge that only settings of programs have."""
+
 _WHOLE = 1e-3
 """Largest distance of a stated charge or multiplicity from a whole number."""
 
@@ -129,10 +132,30 @@ def charge_and_spin(
     spin = 1 if spin is None else spin
     if (n_electrons + spin) % 2 == 0 or spin - 1 > n_electrons:
         raise GeometryError(
-            f"{n_electrons} electrons (total charge {charge}) cannot have multiplicity {spin}; "
+            f"{n_electrons} electrons (charge {charge:+d}) cannot have multiplicity {spin}; "
             f"expected {'2, 4, ...' if n_electrons % 2 else '1, 3, ...'} up to {n_electrons + 1}"
         )
     return charge, spin
+
+
+def fixed_settings(settings: Mapping[str, Any], charge: int, spin: int) -> dict[str, int]:
+    """Returns what settings of a program for charge and multiplicity must be for a structure.
+
+    Args:
+        settings: keywords of a calculator; what is None or a text leaves it to the structure.
+        charge: total charge of the structure, e.
+        spin: its multiplicity.
+
+    Returns:
+        The keys that fix either of the two, with the values that they must have.
+    """
+    wanted = ((_CHARGES | _SETTINGS, charge), (_MULTIPLICITIES, spin), (_UNPAIRED, spin - 1))
+    return {
+        key: value
+        for names, value in wanted
+        for key, found in _under(settings, names)
+        if _is_number(found)
+    }
 
 
 def _charge(info: Mapping[str, Any], arrays: Mapping[str, Any], used: set[str]) -> int | None:
@@ -252,6 +275,5 @@ def _whole(value: object, key: str, least: int | None = None) -> int:
         or (least is not None and round(number) < least)
     ):
         kind = "a whole number" if least is None else f"a whole number of at least {least}"
-        shown = value.item() if isinstance(value, np.generic) else value
-        raise GeometryError(f"info[{key!r}] is {shown!r}, expected {kind}")
+        raise GeometryError(f"info[{key!r}] is {value!r}, expected {kind}")
     return round(number)

@@ -5,7 +5,7 @@ import pytest
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
 from tlpot.fragments import perceive_topology
-from tlpot.interfaces.protein import read_protein
+from tlpot.structures.protein import read_protein
 
 pytest.importorskip("gemmi")
 pytest.importorskip("pdbfixer")

@@ -10,7 +10,7 @@ from ase.io import read, write
 
 from tlpot.errors import DataError, GeometryError, MissingExtraError
 from tlpot.fragments import perceive_topology
-from tlpot.interfaces.protein import read_protein
+from tlpot.structures.protein import read_protein
 
 gemmi = pytest.importorskip("gemmi")
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))

@@ -142,15 +142,14 @@ def _models(name: str) -> str | Mapping[str, str]:
 
 def _structures(names: list[str]) -> dict[str, list[Atoms]]:
     from tlpot.errors import ConfigError
-    from tlpot.interfaces import read_frames
-    from tlpot.interfaces.protein import is_protein_file, read_protein
+    from tlpot.structures import read_frames
 
     found: dict[str, list[Atoms]] = {}
     for name in names:
         stem = Path(name).stem
         if stem in found:
             raise ConfigError(f"two structures are called {stem}; rename one of the files")
-        found[stem] = [read_protein(name)] if is_protein_file(Path(name)) else read_frames(name)
+        found[stem] = read_frames(name)
     return found
 
 

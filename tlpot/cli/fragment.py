@@ -124,10 +124,9 @@ def _read(name: str) -> tuple[list[Atoms], Topology]:
     from tlpot.fragments import perceive_topology
     from tlpot.fragments.prepared import Prepared
     from tlpot.fragments.schemes import choose_scheme
-    from tlpot.interfaces import read_frames
-    from tlpot.interfaces.protein import is_protein_file, read_protein
+    from tlpot.structures import read_frames
 
-    frames = [read_protein(name)] if is_protein_file(Path(name)) else read_frames(name)
+    frames = read_frames(name)
     notes = frames[0].info.get("reader_notes")
     if notes:
         print(f"note: {notes}\n", file=sys.stderr)

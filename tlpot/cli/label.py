@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", help="name of the level of theory, instead of the engine's")
     parser.add_argument("--spec", help="layout of the dataset, if it is not tlpot's own")
     parser.add_argument(
+        "--keys", nargs="+", default=[], metavar="QUANTITY=NAME",
+        help="names that the file has for a quantity: charge=Q spin=M; with --spec any quantity "
+        "of the layout",
+    )  # fmt: skip
+    parser.add_argument(
         "--forces", default="auto",
         help="auto (analytic ones where they exist), no, analytic, or numerical",
     )  # fmt: skip
@@ -69,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             engine,
             arguments.output,
             spec=arguments.spec,
+            keys=dict(_pair(text) for text in arguments.keys),
             executor=executor,
             in_flight=in_flight,
             threads=1,
@@ -93,6 +99,15 @@ def run(arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt
     if report.failures and not report.n_labelled and not report.n_known:
         raise DataError("every geometry failed, see above")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from tlpot.errors import ConfigError
+
+    quantity, equals, name = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
+    return quantity, name
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from tlpot.cli.assembly import add_assembly_arguments, fragment_calculator, refuse_without_scheme
@@ -78,6 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.resume:
         _check_out(arguments)
     atoms = read_structure(arguments.structure)
+    if atoms.info.get("reader_notes"):
+        print(f"note: {atoms.info['reader_notes']}\n", file=sys.stderr)
     calculator: TLPotCalculator | FragmentCalculator
     if arguments.scheme is None:
         refuse_without_scheme(arguments)

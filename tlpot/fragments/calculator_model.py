@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.block_energies import BlockEnergies
+from tlpot.fragments.told_charge import mark_charge, told_charge
 from tlpot.graph import AtomGraph
 
 KEPT = 4096
@@ -26,10 +27,9 @@ class CalculatorModel:
     """Energies and forces of an ASE calculator for each structure of a graph.
 
     The energy is shared evenly by the atoms; only whole structures have a derivative, that by
-    the cell from the calculator's stress. Charge and
-    multiplicity go into ``atoms.info`` and, for calculators that read those, into the initial
-    charges and magnetic moments, whose sums they are. Results are kept, so that fragments that
-    several schemes have in common cost nothing twice.
+    the cell from the calculator's stress. The calculator is told charge and multiplicity, see
+    `told_charge`. Results are kept, so that fragments that several schemes have in common cost
+    nothing twice.
 
     Args:
         calculator: an ASE calculator, or a function that makes one for each molecule, which
@@ -71,7 +71,8 @@ class CalculatorModel:
 
         Raises:
             GeometryError: the calculator fails, or gives NaN.
-            ConfigError: stress is wanted and the calculator has none.
+            ConfigError: stress is wanted and the calculator has none, or it has a charge or
+                multiplicity of its own that cannot be set.
         """
         derive = graph.positions.requires_grad
         strained = graph.cell is not None and graph.cell.requires_grad
@@ -143,29 +144,29 @@ class CalculatorModel:
         return found
 
     def _calculate(self, atoms: Atoms, derive: bool, stress: bool) -> _Result:
-        share = np.zeros(len(atoms))
-        share[0] = 1.0
-        atoms.set_initial_charges(atoms.info["charge"] * share)
-        atoms.set_initial_magnetic_moments((atoms.info["spin"] - 1) * share)
-        name = f"{atoms.get_chemical_formula()} (charge {atoms.info['charge']})"
+        charge, spin = atoms.info["charge"], atoms.info["spin"]
+        mark_charge(atoms, charge, spin)
+        name = f"{atoms.get_chemical_formula()} (charge {charge})"
         calculator = self.calculator if self._is_calculator else self.calculator(atoms)
         self.n_calculations += 1
         if self._is_calculator and hasattr(calculator, "reset"):
             calculator.reset()  # what came before must not matter, such as a density to start from
-        try:
-            atoms.calc = calculator
-            forces = np.array(atoms.get_forces(), dtype=np.float64) if derive else None
-            energy = float(atoms.get_potential_energy())
-            tensor = np.array(atoms.get_stress(voigt=False)) if stress else None
-        except PropertyNotImplementedError as error:
-            raise ConfigError(
-                f"{type(calculator).__name__} lacks something that is wanted of {name} ({error}); "
-                "without forces there is no dynamics, without stress no constant pressure"
-            ) from error
-        except Exception as error:
-            raise GeometryError(
-                f"{type(calculator).__name__} fails for the fragment {name}: {error}"
-            ) from error
+        with told_charge(calculator, atoms, charge, spin):
+            try:
+                atoms.calc = calculator
+                forces = np.array(atoms.get_forces(), dtype=np.float64) if derive else None
+                energy = float(atoms.get_potential_energy())
+                tensor = np.array(atoms.get_stress(voigt=False)) if stress else None
+            except PropertyNotImplementedError as error:
+                raise ConfigError(
+                    f"{type(calculator).__name__} lacks something that is wanted of {name} "
+                    f"({error}); without forces there is no dynamics, without stress no "
+                    "constant pressure"
+                ) from error
+            except Exception as error:
+                raise GeometryError(
+                    f"{type(calculator).__name__} fails for the fragment {name}: {error}"
+                ) from error
         if not all(np.isfinite(x).all() for x in (energy, forces, tensor) if x is not None):
             raise GeometryError(f"{type(calculator).__name__} gives NaN for the fragment {name}")
         return energy, forces, tensor

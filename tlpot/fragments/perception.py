@@ -19,7 +19,7 @@ from tlpot.fragments.topology import Topology
 from tlpot.fragments.unwrapping import follow_bonds
 from tlpot.fragments.valence import close_valences
 from tlpot.neighbors import neighbor_list
-from tlpot.system import System
+from tlpot.system import System, stated_charge_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -83,7 +83,7 @@ def _read(
     system = System.from_atoms(structure)
     if labels is None and "residue_label" in structure.arrays:
         labels = [str(label) for label in structure.arrays["residue_label"]]
-    return system, system.charge if "charge" in structure.info else None, labels
+    return system, stated_charge_of(structure).charge, labels
 
 
 def _check(system: System, labels: Sequence[str] | None) -> None:

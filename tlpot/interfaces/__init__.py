@@ -11,6 +11,6 @@ from tlpot.interfaces.md import run_md as run_md
 from tlpot.interfaces.md_settings import MDSettings as MDSettings
 from tlpot.interfaces.preparation import PreparationReport as PreparationReport
 from tlpot.interfaces.preparation import prepare_protein as prepare_protein
-from tlpot.interfaces.protein import read_protein as read_protein
-from tlpot.interfaces.structure import read_frames as read_frames
-from tlpot.interfaces.structure import read_structure as read_structure
+from tlpot.structures.protein import read_protein as read_protein
+from tlpot.structures.reader import read_frames as read_frames
+from tlpot.structures.reader import read_structure as read_structure

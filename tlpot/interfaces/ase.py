@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from tlpot.interfaces.refusal import (
 from tlpot.interfaces.source import Model, PackedModel, open_model
 from tlpot.levels import difference_parts
 from tlpot.models import LevelView, Spread, TrainedModel, choose_device, uncertain
-from tlpot.system import System
+from tlpot.system import System, stated_charge_of
 from tlpot.verlet import VerletList
 
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
@@ -37,7 +38,10 @@ class TLPotCalculator(Calculator):
 
     One evaluation gives energy and forces together; stress joins in from the first time it is
     asked for. Total charge and multiplicity are ``atoms.info["charge"]`` (0 if absent) and
-    ``atoms.info["spin"]`` (2S + 1; 1 if absent).
+    ``atoms.info["spin"]`` (2S + 1; 1 if absent); other usual keys, initial charges and magnetic
+    moments are understood where they leave no doubt. A molecule with an odd number of electrons
+    is no singlet: a model that reads the multiplicity refuses it without one, any other warns
+    once.
 
     Positions and sums over atoms are float64 in any precision of the network. float32 does for
     dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
@@ -86,7 +90,7 @@ class TLPotCalculator(Calculator):
     ) -> None:
         super().__init__()
         self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
-        self._stress_wanted = self._forces_std_wanted = False
+        self._stress_wanted = self._forces_std_wanted = self._warned_of_electrons = False
         if isinstance(self._source, TrainedModel):
             given = isinstance(model, LevelView | TrainedModel)
             self._home = str(self._source.device) if given or device is not None else None
@@ -276,7 +280,29 @@ class TLPotCalculator(Calculator):
                 "describes neutral singlets only. Use a model that reads the charge, or, if it "
                 "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
             )
+        if not system.pbc.any():
+            self._check_electrons(system)
         return system
+
+    def _check_electrons(self, system: System) -> None:
+        n_electrons = int(system.atomic_numbers.sum()) - system.charge
+        if (n_electrons + system.spin) % 2 and system.spin - 1 <= n_electrons:
+            return
+        what = (
+            f"{n_electrons} electrons (charge {system.charge:+d}) cannot have multiplicity "
+            f"{system.spin}"
+        )
+        if self._model.uses_charge:
+            raise ChargeRefusedError(
+                f"{what}; state both in atoms.info['charge'] and atoms.info['spin'] (2S + 1)"
+            )
+        if not self._warned_of_electrons:
+            self._warned_of_electrons = True
+            warnings.warn(
+                f"{what}, and the model reads neither: its result is for whatever state it was "
+                "trained on. Use a model that reads charge and multiplicity",
+                stacklevel=2,
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""
@@ -305,13 +331,14 @@ def _refuse_difference(level: str) -> None:
 
 
 def _fingerprint(atoms: Atoms) -> dict[str, object]:
+    stated = stated_charge_of(atoms)
     return {
         "positions": atoms.positions.tobytes(),
         "numbers": atoms.numbers.tobytes(),
         "cell": atoms.cell.array.tobytes(),
         "pbc": atoms.pbc.tobytes(),
-        "charge": atoms.info.get("charge", 0),
-        "spin": atoms.info.get("spin", 1),
+        "charge": stated.charge or 0,
+        "spin": stated.spin,
     }
 
 

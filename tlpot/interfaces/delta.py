@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.fragments.told_charge import contradiction, mark_charge
 from tlpot.graph import AtomGraph, Layout
 from tlpot.interfaces.ase import TLPotCalculator
+from tlpot.interfaces.refusal import ChargeRefusedError
 from tlpot.interfaces.source import Model, open_model
 from tlpot.levels import difference_parts
 from tlpot.models import DeltaPotential, LevelPotential, Potential
+from tlpot.system import System, stated_charge_of
 
 
 class DeltaCalculator(Calculator):
@@ -112,9 +115,11 @@ class DeltaCalculator(Calculator):
         """Returns what has changed since the last calculation, charge and spin included."""
         changes: list[str] = super().check_state(atoms, tol)
         if self.atoms is not None:
-            for key, default in (("charge", 0), ("spin", 1)):
-                if self.atoms.info.get(key, default) != atoms.info.get(key, default):
-                    changes.append(key)
+            before, now = stated_charge_of(self.atoms), stated_charge_of(atoms)
+            if (before.charge or 0) != (now.charge or 0):
+                changes.append("charge")
+            if before.spin != now.spin:
+                changes.append("spin")
         return changes
 
     def calculate(
@@ -127,7 +132,8 @@ class DeltaCalculator(Calculator):
 
         Raises:
             GeometryError: the low calculator gives NaN or infinity, or the structure is unusable.
-            ElementRefusedError, ChargeRefusedError, StressRefusedError: see `TLPotCalculator`.
+            ElementRefusedError, ChargeRefusedError, StressRefusedError: see `TLPotCalculator`;
+                or the low calculator has a charge or multiplicity of its own that is another.
         """
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
@@ -140,14 +146,15 @@ class DeltaCalculator(Calculator):
         results: dict[str, Any] = {}
         # the difference first: it is cheap, and refuses what neither part should be asked
         delta = self._delta.get_property("energy", structure)
+        told = self._told(structure)
         for name, get in (("forces", "get_forces"), ("stress", "get_stress")):
             if name in wanted:
                 correction = self._delta.get_property(name, structure)
-                value = self._finite(name, getattr(self.low, get)(structure), structure)
+                value = self._finite(name, getattr(self.low, get)(told), structure)
                 if name == "stress" and value.shape == (3, 3):
                     value = full_3x3_to_voigt_6_stress(value)
                 results[name] = value + correction
-        low = float(self._finite("energy", self.low.get_potential_energy(structure), structure))
+        low = float(self._finite("energy", self.low.get_potential_energy(told), structure))
         free = getattr(self.low, "results", {}).get("free_energy")
         free = low if free is None else float(self._finite("free energy", free, structure))
         self.results = {
@@ -157,6 +164,20 @@ class DeltaCalculator(Calculator):
             "energy_delta": delta,
             **results,
         }
+
+    def _told(self, structure: Atoms) -> Atoms:
+        """A copy that says charge and multiplicity wherever the low calculator may look."""
+        system = System.from_atoms(structure)
+        found = contradiction(self.low, system.charge, system.spin)
+        if found is not None:
+            raise ChargeRefusedError(
+                f"the low calculator {type(self.low).__name__} was made with {found}, but the "
+                f"structure has charge {system.charge} and multiplicity {system.spin}; state both "
+                "in atoms.info['charge'] and atoms.info['spin'], where the difference reads them"
+            )
+        copy: Atoms = structure.copy()
+        mark_charge(copy, system.charge, system.spin)
+        return copy
 
     def _finite(self, name: str, value: Any, structure: Atoms) -> NDArray[np.float64]:
         array = np.array(value, dtype=np.float64)

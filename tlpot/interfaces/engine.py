@@ -17,6 +17,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import CalculatorModel
 from tlpot.interfaces.fragment import Source
 from tlpot.labelling import Engine, EngineSpec, LabelError, make_engine
+from tlpot.labelling.engine import check_electrons
 from tlpot.system import System
 
 _KINDS = ("gfn1-xtb", "gfn2-xtb", "pyscf", "ase")
@@ -56,6 +57,8 @@ class EngineCalculator(Calculator):
         if self.atoms is None:
             raise ConfigError("the calculator has no atoms yet; pass some")
         system = System.from_atoms(self.atoms)
+        if not system.pbc.any():
+            check_electrons(system)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))
         try:

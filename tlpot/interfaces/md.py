@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from tlpot.interfaces.md_dynamics import (
     rigid_motions,
     temperature,
 )
-from tlpot.interfaces.md_record import MDRecord, Sample
+from tlpot.interfaces.md_record import LOST, MDRecord, Sample, lost_constraints
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.interfaces.md_setup import md_setup
 
@@ -110,6 +111,7 @@ def run_md(
     """
     atoms = atoms.copy()
     record = MDRecord(out)
+    _warn_of_constraints(atoms, record)
     rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
     setup = md_setup(settings, calculator, atoms)
     if resume:
@@ -168,6 +170,26 @@ def run_md(
         plot=record.plot,
         seconds_per_step=(time.perf_counter() - started) / (settings.steps - begun),
     )
+
+
+def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
+    """Says which constraints the structure has lost, or will lose in its trajectory."""
+    before = set(str(atoms.info.pop(LOST, "")).split(",")) - {""}
+    missing = before - {type(c).__name__ for c in atoms.constraints}
+    if missing:
+        warnings.warn(
+            f"the structure is a frame of a run with the constraints {', '.join(sorted(missing))}, "
+            "which its file does not hold: this run goes without them; set them again with "
+            "atoms.set_constraint",
+            stacklevel=3,
+        )
+    lost = lost_constraints(atoms)
+    if lost:
+        warnings.warn(
+            f"{record.trajectory} cannot hold the constraints {', '.join(lost)}: a new run from "
+            "one of its frames has to set them again (a resumed one takes those of its structure)",
+            stacklevel=3,
+        )
 
 
 def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:

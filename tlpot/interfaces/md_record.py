@@ -12,8 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCartesian
 from ase.io import read
 from ase.io.extxyz import XYZError, write_xyz
 
@@ -21,12 +23,15 @@ from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
 from tlpot.interfaces.md_setup import check_setup, write_setup
 
+LOST = "lost_constraints"
+"""The key under which frames name constraints that the file cannot hold."""
+
 COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of the log.
+    """One row of the log; energies with what constraints such as springs add.
 
     Attributes:
         step: steps since the start.
@@ -45,6 +50,9 @@ class Sample:
 
 class MDRecord:
     """A trajectory (extended XYZ with velocities and forces) and a log (CSV).
+
+    Energies and forces of the trajectory are the calculator's, without constraints. Fixed atoms
+    and Cartesian coordinates are kept in it, other constraints are named.
 
     A row is written before its frame, each in one piece and flushed, so that every frame has
     a row and a killed run loses at most one frame. Beside them is what the run was started with.
@@ -165,10 +173,13 @@ class MDRecord:
         Raises:
             OutputError: the disk is full, say.
         """
-        frame = atoms.copy()
+        frame = _writable(atoms)
         frame.info.update(step=sample.step, time_fs=sample.time)
+        # labels are the calculator's; what constraints add to the energy is in the log alone
         frame.calc = SinglePointCalculator(
-            frame, energy=sample.potential, forces=atoms.get_forces(apply_constraint=False)
+            frame,
+            energy=float(atoms.get_potential_energy(apply_constraint=False)),
+            forces=atoms.get_forces(apply_constraint=False),
         )
         text = io.StringIO()
         write_xyz(text, frame)
@@ -179,6 +190,25 @@ class MDRecord:
                 handle.write(content)
                 handle.flush()
         self.samples.append(sample)
+
+
+def lost_constraints(atoms: Atoms) -> list[str]:
+    """Returns the kinds of constraints that a trajectory cannot hold, in words."""
+    kept = (FixAtoms, FixCartesian)
+    return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
+
+
+def _writable(atoms: Atoms) -> Atoms:
+    """A copy without what extended XYZ does not give back: lines in values, spaces in columns."""
+    frame: Atoms = atoms.copy()
+    frame.info.pop("reader_notes", None)
+    for name, values in list(frame.arrays.items()):
+        if values.dtype.kind == "U":
+            frame.arrays[name] = np.char.replace(values, " ", "_")
+    lost = lost_constraints(atoms)
+    if lost:
+        frame.info[LOST] = ",".join(lost)
+    return frame
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Sample]:

@@ -17,6 +17,7 @@ from tlpot.differences import differences
 from tlpot.errors import ConfigError, DataError
 from tlpot.interfaces.identity import identity, plain
 from tlpot.interfaces.md_settings import MDSettings
+from tlpot.system import System
 
 _FREE = ("steps",)
 """Settings that a resumed run may change."""
@@ -33,10 +34,11 @@ def md_setup(settings: MDSettings, calculator: Calculator, atoms: Atoms) -> dict
         calculator: of the forces.
         atoms: the structure; positions, cell and velocities do not count.
     """
+    system = System.from_atoms(atoms)
     kept = {key: value for key, value in to_mapping(settings).items() if key not in _FREE}
     structure = {
-        "charge": atoms.info.get("charge", 0),
-        "spin": atoms.info.get("spin", 1),
+        "charge": system.charge,
+        "spin": system.spin,
         "pbc": atoms.pbc,
         "masses": atoms.get_masses(),
         "constraints": [constraint.todict() for constraint in atoms.constraints],

@@ -14,8 +14,8 @@ from tlpot.atomic_file import atomic_file
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.fragments import Topology, perceive_topology
 from tlpot.interfaces.caps import add_caps, is_amino
-from tlpot.interfaces.protein import ProteinFile, is_protein_file, load_protein, read_protein
-from tlpot.interfaces.protein import residue_label as label_of
+from tlpot.structures.protein import ProteinFile, is_protein_file, load_protein, read_protein
+from tlpot.structures.protein import residue_label as label_of
 
 PEPTIDE_REACH = 2.0
 """Å; a longer C-N distance between neighbours in the file is a chain break."""

@@ -19,6 +19,7 @@ from tlpot.data import Labels
 from tlpot.errors import ConfigError, nearest
 from tlpot.labelling.engine import LabelError
 from tlpot.system import System
+from tlpot.total_charge import fixed_settings
 
 _PLACES = ("charge", "spin")
 
@@ -74,7 +75,8 @@ class ASEEngine:
         """Asks the calculator, in a folder of its own that is removed afterwards.
 
         Raises:
-            LabelError: the calculator is not told the charge or multiplicity of the structure.
+            LabelError: the calculator is not told the charge or multiplicity of the structure,
+                or is told another.
         """
         place = {"charge": system.charge, "spin": system.spin}
         for key, usual in zip(_PLACES, (0, 1), strict=True):
@@ -82,6 +84,13 @@ class ASEEngine:
                 raise LabelError(
                     f"the structure has {key} {place[key]}, of which the calculator is not told; "
                     f"give the keyword that takes it the value {{{key}}}"
+                )
+        for key, value in fixed_settings(self._settings, system.charge, system.spin).items():
+            if self._settings[key] != value:
+                raise LabelError(
+                    f"the structure has charge {system.charge} and multiplicity {system.spin}, but "
+                    f"the calculator is told {key}={self._settings[key]}; give {key} the value "
+                    "{charge} or {spin}"
                 )
         atoms = Atoms(
             numbers=system.atomic_numbers,

@@ -17,6 +17,7 @@ from tlpot.data import Frame, write_structures
 from tlpot.data.hdf5 import json_attribute, open_hdf5
 from tlpot.data.writer import UNITS
 from tlpot.errors import DataError
+from tlpot.labelling.core_potential import only_heavy
 from tlpot.labelling.geometry_file import (
     StoredLevel,
     geometry_groups,
@@ -230,7 +231,9 @@ def _differences(stored: StoredLevel, definition: Mapping[str, Any]) -> list[str
     return [
         f"{name}: {known.get(name, 'absent')} there, {here.get(name, 'absent')} now"
         for name in sorted(known.keys() | here.keys())
-        if known.get(name) != here.get(name) and not _only_forces(name, known, here)
+        if known.get(name) != here.get(name)
+        and not _only_forces(name, known, here)
+        and not (name not in known and only_heavy(name, here))
     ]
 
 

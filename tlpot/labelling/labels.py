@@ -18,6 +18,7 @@ from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
+from tlpot.labelling.core_potential import only_heavy
 from tlpot.labelling.engine import Engine, EngineSpec
 from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, Record
@@ -74,6 +75,7 @@ def label(
     output: PathLike,
     *,
     spec: PathLike | None = None,
+    keys: Mapping[str, str] | None = None,
     executor: Executor | None = None,
     in_flight: int | None = None,
     threads: int | None = None,
@@ -97,6 +99,7 @@ def label(
             hold the structures, or the source is plain structures that have grown: those that
             the file has, and more. It may be the source itself.
         spec: see `read_structures`.
+        keys: see `read_structures`.
         executor: runs the labels, on other machines too; None for this process. It is not shut
             down.
         in_flight: labels handed to the executor at a time; None for 64.
@@ -118,7 +121,7 @@ def label(
     if isinstance(engine, str):
         engine = EngineSpec(name=engine)
     target = Path(output)
-    given = read_structures(structures, spec)
+    given = read_structures(structures, spec, keys)
     made = make_engine(engine)
     elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
@@ -166,7 +169,11 @@ def label(
 
 def engine_key(level: str, definition: Mapping[str, Any]) -> str:
     """Returns a hash of what makes the energies; how forces are had is not part of it."""
-    content = {name: value for name, value in definition.items() if name != "forces"}
+    content = {
+        name: value
+        for name, value in definition.items()
+        if name != "forces" and not only_heavy(name, definition)
+    }
     text = json.dumps([level, content], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from ase.data import chemical_symbols
 from ase.units import Bohr
 
+from tlpot.labelling.core_potential import ecp_of
 from tlpot.labelling.engine import LabelError, check_electrons
 from tlpot.labelling.method import Method
 from tlpot.system import System
@@ -31,7 +33,7 @@ class Numerics:
 
 
 def molecule(system: System, basis: str, cartesian: bool, memory: int, log: TextIO) -> Any:
-    """Returns PySCF's molecule.
+    """Returns PySCF's molecule, with the core potentials that belong to the basis set.
 
     Raises:
         LabelError: periodic, or charge and multiplicity do not fit.
@@ -50,6 +52,7 @@ def molecule(system: System, basis: str, cartesian: bool, memory: int, log: Text
         for z, r in zip(system.atomic_numbers, system.positions / Bohr, strict=True)
     ]
     mol.unit, mol.basis, mol.cart = "Bohr", basis, cartesian
+    mol.ecp = ecp_of(basis, {chemical_symbols[z] for z in system.atomic_numbers.tolist()})
     mol.charge, mol.spin, mol.max_memory = system.charge, system.spin - 1, memory
     mol.verbose, mol.stdout = 4, log
     return mol.build(dump_input=False, parse_arg=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tlpot.errors import ConfigError, MissingExtraError
+from tlpot.labelling.core_potential import has_any_element
 from tlpot.labelling.dispersion import Dispersion
 from tlpot.levels import canonical_level
 
@@ -202,22 +203,24 @@ _COMMON = ("pbe", "pbe0", "b3lyp", "wb97x", "wb97m-v", "m06-2x", "r2scan")
 
 def _check_basis(basis: str) -> None:
     try:
-        from pyscf import gto
         from pyscf.gto.basis import ALIAS
-        from pyscf.lib.exceptions import BasisNotFoundError
     except ImportError as error:
         raise MissingExtraError("pyscf", "pyscf", "engine pyscf:") from error
-    try:
-        gto.basis.load(basis, "H")
-    except (BasisNotFoundError, KeyError, ValueError):
-        # PySCF's own names have no hyphens
-        plain = basis.replace("-", "").replace("_", "")
+    # PySCF's own names have no hyphens
+    plain = basis.replace("-", "").replace("_", "")
+    if plain.startswith("gth"):
+        raise ConfigError(
+            f"the basis set {basis!r} is for the GTH pseudopotentials of periodic programs, which "
+            "this engine does not set up; take an all-electron set, or one with a core potential "
+            "such as ccecp-cc-pvdz"
+        )
+    if not has_any_element(basis):
         near = difflib.get_close_matches(plain, list(ALIAS), n=1, cutoff=0.6)
         hint = f"; did you mean {_HYPHENATED.get(near[0], near[0])!r}?" if near else ""
         raise ConfigError(
             f"PySCF has no basis set {basis!r}{hint} (def2-svp, def2-tzvpp, cc-pvtz, 6-31g*, "
             "aug-cc-pvdz, ... are some that it has)"
-        ) from None
+        )
 
 
 _HYPHENATED = {

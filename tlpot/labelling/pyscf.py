@@ -10,13 +10,13 @@ from importlib.metadata import version
 from typing import Any, TextIO
 
 import numpy as np
-from ase.data import chemical_symbols
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
 from tlpot.data import Labels
 from tlpot.errors import ConfigError
 from tlpot.labelling import composite
+from tlpot.labelling.core_potential import check_element, core_potential
 from tlpot.labelling.engine import LabelError
 from tlpot.labelling.mean_field import (
     VV10_GRID,
@@ -34,7 +34,6 @@ from tlpot.system import System
 _CORRELATED: tuple[Family, ...] = ("double hybrid", "mp2", "ccsd", "ccsd(t)")
 _CARTESIAN = re.compile(r"(3-21|4-31|6-31)\+*g.*")
 """Pople's double-zeta sets were made with six Cartesian d functions, all others with five."""
-_LAST_ELEMENT = 36
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +42,8 @@ class PySCFSettings:
 
     Attributes:
         density_fitting: fitted Coulomb and exchange integrals (default: for HF, density
-            functionals and double hybrids).
+            functionals and double hybrids, in basis sets without core potentials up to krypton;
+            for those with them there are no fitting sets).
         auxiliary_basis: for fitting; the default is PySCF's JK set for the basis.
         frozen_core: whether correlation leaves the core out (default: it does).
         cartesian: Cartesian d functions (default: for 3-21G, 4-31G, 6-31G and what is derived
@@ -130,6 +130,9 @@ class PySCFEngine:
             "cartesian": numerics.cartesian,
             "density_fitting": numerics.density_fitting,
         }
+        potential = core_potential(method.basis)
+        if potential is not None:
+            found["core_potential"] = potential.definition
         if numerics.density_fitting:
             found["auxiliary_basis"] = numerics.auxiliary_basis or "PySCF's JK set"
         if method.xc is not None:
@@ -158,32 +161,17 @@ class PySCFEngine:
         return found | {"references": references}
 
     def check(self, elements: Sequence[int], *, periodic: bool) -> None:
-        """Checks that the basis set has the elements.
+        """Checks that the basis set has the elements, and the core potentials that they need.
 
         Raises:
-            ConfigError: it does not, or an element needs a core potential.
+            ConfigError: it does not.
         """
-        from pyscf import gto
-        from pyscf.lib.exceptions import BasisNotFoundError
-
         names = [self._method.basis]
         if self._method.cardinals is not None:
             names = [f"cc-pv{'?0dtq'[x]}z" for x in self._method.cardinals]
         for z in elements:
-            symbol = chemical_symbols[z]
-            if z > _LAST_ELEMENT:
-                raise ConfigError(
-                    f"{symbol} needs an effective core potential, which this engine does not set "
-                    "up; use an ase: engine, or leave these structures out"
-                )
             for basis in names:
-                try:
-                    gto.basis.load(basis, symbol)
-                except (BasisNotFoundError, KeyError):
-                    raise ConfigError(
-                        f"PySCF's basis set {basis} does not have {symbol}; take another, or "
-                        "leave these structures out"
-                    ) from None
+                check_element(basis, z)
 
     def compute(self, system: System, *, forces: bool, log: TextIO) -> Labels:
         """Computes the labels.
@@ -275,7 +263,8 @@ def _resolve(method: Method, settings: PySCFSettings) -> Numerics:
     family = method.family
     with_grid = method.xc is not None
     correlated = family in _CORRELATED
-    fitting = family in ("hf", "dft", "double hybrid")
+    potential = None if family == "composite" else core_potential(method.basis)
+    fitting = family in ("hf", "dft", "double hybrid") and not (potential and potential.light)
     if settings.density_fitting is not None:
         fitting = settings.density_fitting
     applies = {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
 
 from tlpot.data import (
@@ -20,11 +19,17 @@ from tlpot.data import (
     write_structures,
 )
 from tlpot.data.hdf5 import open_hdf5
-from tlpot.errors import DataError, TLPotError
+from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.geometry_file import geometry_groups, group_systems, is_native
-from tlpot.system import System, check_system
+from tlpot.neighbors import neighbor_list
+from tlpot.structures.reader import read_all
+from tlpot.structures.stated import name_charge
+from tlpot.system import System
 
 PathLike = str | os.PathLike[str]
+_NEAR = 0.5
+"""Å; the reach of the search for atoms in one place."""
+
 Source = PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms]
 
 
@@ -47,19 +52,28 @@ class Structures:
     frames: tuple[Frame, ...] = ()
 
 
-def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
-    """Reads geometries.
+def read_structures(
+    source: Source,
+    spec: PathLike | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Structures:
+    """Reads geometries, and checks that they can be computed at all.
 
     Args:
         source: a file in the native layout (with labels or without), one of another layout
             together with `spec`, files of any format that ASE reads, or `ase.Atoms`.
         spec: name or path of the description of a dataset's layout. Without one, labels in an
             extended XYZ file are not carried over.
+        keys: names that differ from the description; without `spec`, the keys of ``charge`` and
+            ``spin`` in files of structures.
 
     Raises:
-        DataError: no such file, not readable, or no structures.
-        GeometryError: a structure is unusable.
+        DataError: no such file, not readable, no structures, or a named key is not there.
+        ConfigError: `keys` that do not apply.
+        GeometryError: a structure is unusable: atoms in one place, a cell that is none, a charge
+            or multiplicity that is ambiguous.
     """
+    keys = dict(keys or {})
     if isinstance(source, str | os.PathLike | Atoms):
         parts: list[PathLike | Atoms] = [source]
     else:
@@ -69,8 +83,10 @@ def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
         if not path.is_file():
             raise DataError(f"no such file: {path}")
         if spec is not None or is_fragment_file(path):
-            return _checked(_from_dataset(path, spec))
+            return _checked(_from_dataset(path, spec, keys))
         if is_native(path):
+            if keys:
+                raise ConfigError(f"{path} describes itself; leave keys=... out")
             return _checked(_from_native(path))
         if path.suffix in (".h5", ".hdf5"):
             raise DataError(
@@ -79,12 +95,20 @@ def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
             )
     if spec is not None:
         raise DataError("spec describes one dataset; join several with 'tlpot data convert' first")
+    strange = keys.keys() - {"charge", "spin"}
+    if strange:
+        raise ConfigError(
+            f"keys: {', '.join(sorted(strange))} of files of structures are not read; valid: "
+            "charge, spin. To carry labels over, describe the layout with spec=... (--spec)"
+        )
     frames: list[Frame] = []
     for part in parts:
         if isinstance(part, Atoms):
-            frames.append(_frame(part, f"structure {len(frames)}"))
+            atoms, name = part.copy(), f"structure {len(frames)}"
+            name_charge(atoms, name, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
+            frames.append(_frame(atoms, name))
         else:
-            frames += _from_ase(Path(part))
+            frames += _from_file(Path(part), keys)
     return _checked(
         Structures(
             systems=tuple(frame.system for frame in frames),
@@ -99,7 +123,8 @@ def _checked(structures: Structures) -> Structures:
     if not structures.systems:
         raise DataError("there are no structures to label")
     for system, name in zip(structures.systems, structures.names, strict=True):
-        check_system(system, name)
+        # as calculators do: programs run for hours, or for ever, on what is refused here
+        neighbor_list(system, _NEAR, name)
     return structures
 
 
@@ -118,8 +143,8 @@ def _refuse_writing(path: Path) -> None:
     raise AssertionError("a native file is copied, with all that is in it")
 
 
-def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
-    dataset = open_dataset(path, spec)
+def _from_dataset(path: Path, spec: PathLike | None, keys: Mapping[str, str]) -> Structures:
+    dataset = open_dataset(path, spec, keys=keys or None)
     frames = list(frames_of(dataset, levels=()))
     return Structures(
         systems=tuple(frame.system for frame in frames),
@@ -128,23 +153,13 @@ def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
     )
 
 
-def _from_ase(path: Path) -> list[Frame]:
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
+def _from_file(path: Path, keys: Mapping[str, str]) -> list[Frame]:
     if path.suffix in (".h5", ".hdf5"):
         raise DataError(
             f"{path}: several datasets cannot be labelled at once; join them with "
             "'tlpot data convert' first"
         )
-    try:
-        found = ase.io.read(path, index=":")
-    except TLPotError:
-        raise
-    except Exception as error:  # its readers raise whatever they like
-        raise DataError(
-            f"{path}: ASE cannot read it ({type(error).__name__}: {error}); give a dataset, or "
-            "a file such as .xyz, .pdb, .sdf or .traj"
-        ) from error
+    found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
     return [_frame(atoms, f"{path.name}[{k}]") for k, atoms in enumerate(found)]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.fingerprint import fingerprint
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError
-from tlpot.labelling.engine import EngineSpec
+from tlpot.labelling.engine import EngineSpec, check_electrons
 from tlpot.labelling.registry import make_engine
 from tlpot.system import System
 
@@ -100,6 +100,8 @@ def run_task(task: LabelTask) -> Outcome:
     energy, forces, error = None, None, None
     start, cpu = time.perf_counter(), _cpu_seconds()
     try:
+        if not task.system.pbc.any():
+            check_electrons(task.system)
         labels = engine.compute(task.system, forces=task.forces, log=log)
         energy, forces = labels.energy, labels.forces
         if not np.isfinite(energy) or (forces is not None and not np.isfinite(forces).all()):

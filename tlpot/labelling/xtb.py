@@ -23,6 +23,7 @@ from tlpot.data import Labels
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.labelling.engine import LabelError, check_electrons
 from tlpot.system import System
+from tlpot.total_charge import charge_and_spin
 
 METHODS = {
     "gfn2-xtb": ("GFN2-xTB", "10.1021/acs.jctc.8b01176"),
@@ -149,17 +150,21 @@ def xtb_calculator(atoms: Atoms, name: str, purpose: str) -> Calculator:
     (within the threshold of convergence); those of `XTBEngine` do not.
 
     Args:
-        atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+        atoms: with charge and multiplicity, see `tlpot.total_charge.charge_and_spin`.
         name: one of `METHODS`.
         purpose: what it is for.
 
     Raises:
+        GeometryError: a charge or multiplicity that is ambiguous or cannot be.
         MissingExtraError: tblite is not installed.
     """
+    charge, spin = charge_and_spin(
+        atoms.info, atoms.arrays, int(atoms.numbers.sum()), periodic=bool(atoms.pbc.any())
+    )
     calculator: Calculator = _tblite("ase", purpose).TBLite(
         method=METHODS[name][0],
-        charge=int(atoms.info.get("charge", 0)),
-        multiplicity=int(atoms.info.get("spin", 1)),
+        charge=charge,
+        multiplicity=spin,
         verbosity=0,
     )
     return calculator

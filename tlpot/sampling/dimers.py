@@ -8,13 +8,16 @@ from ase.data import vdw_radii
 from numpy.typing import NDArray
 
 from tlpot.sampling.candidate import Candidate
+from tlpot.system import System
 
 FACTORS = np.linspace(0.75, 1.75, 8)
 """Closest approach as a multiple of the sum of van der Waals radii."""
 
 
 def dimer(one: Atoms, other: Atoms, *, apart: float = 12.0) -> Atoms:
-    """The two molecules side by side: charges add up, the first one's atoms come first.
+    """The two molecules side by side: charges and unpaired electrons add up.
+
+    The first one's atoms come first.
 
     Args:
         one: a molecule.
@@ -24,7 +27,10 @@ def dimer(one: Atoms, other: Atoms, *, apart: float = 12.0) -> Atoms:
     first, second = (Atoms(m.numbers, m.positions - m.positions.mean(0)) for m in (one, other))
     second.positions += [apart, 0.0, 0.0]
     joined = first + second
-    joined.info["charge"] = int(one.info.get("charge", 0)) + int(other.info.get("charge", 0))
+    parts = System.from_atoms(one), System.from_atoms(other)
+    joined.info["charge"] = sum(part.charge for part in parts)
+    # unpaired electrons stay unpaired, as in two molecules far from each other
+    joined.info["spin"] = 1 + sum(part.spin - 1 for part in parts)
     return joined
 
 

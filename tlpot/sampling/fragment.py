@@ -23,6 +23,7 @@ from tlpot.sampling.modes import NormalModes, hessian_of
 from tlpot.sampling.scan import scan
 from tlpot.sampling.selection import farthest_points, most_uncertain, scaled
 from tlpot.sampling.settings import SamplingSettings
+from tlpot.structures.stated import check_charge, name_charge
 
 _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
@@ -34,13 +35,24 @@ class Fragment:
 
     Attributes:
         name: also of the group in the file.
-        atoms: the structure, with ``info["charge"]`` and ``info["spin"]`` where not 0 and 1.
+        atoms: the structure, with ``info["charge"]`` and ``info["spin"]`` where not 0 and 1; what
+            else states them is understood, too.
         partners: the two molecules of a dimer.
+
+    Raises:
+        GeometryError: a charge or multiplicity that is ambiguous, or that the electrons cannot
+            have.
     """
 
     name: str
     atoms: Atoms
     partners: tuple[Atoms, Atoms] | None = None
+
+    def __post_init__(self) -> None:
+        atoms = self.atoms.copy()
+        name_charge(atoms, self.name)
+        check_charge(atoms, self.name)
+        object.__setattr__(self, "atoms", atoms)
 
     @classmethod
     def pair(cls, one: Fragment, other: Fragment) -> Fragment:

@@ -10,11 +10,14 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.errors import DataError, MissingExtraError
-from tlpot.interfaces.structure import read_structure
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
 LABELS = "residue_label"
 """The per-atom array with names like ``A/ALA 12``."""
+_FULL = 0.06
+"""Atoms for each Å³ from which on they fill a cell; water has 0.1, a protein in its crystal half of
+that, and a third to an eighth again where symmetry makes the rest."""
+
 NOTES = "reader_notes"
 """The key of ``atoms.info`` with what was dropped or chosen, one line each."""
 
@@ -55,11 +58,53 @@ def read_protein(path: str | Path, *, model: int | None = None, periodic: bool =
         MissingExtraError: gemmi is not installed.
     """
     path = Path(path)
-    if not is_protein_file(path) or _is_small_molecule_cif(path):
+    if not is_protein_file(path) or is_small_molecule_cif(path):
         if model is not None or periodic:
             raise DataError(f"{path}: model and periodic apply to PDB and mmCIF files only")
+        from tlpot.structures.reader import read_structure  # it takes these files to here
+
         return read_structure(str(path))
     loaded = load_protein(path, model=model)
+    atoms = _atoms(loaded)
+    if periodic:
+        if not _has_cell(loaded.structure.cell):
+            raise DataError(f"{path} has no cell (CRYST1), but periodic=True asks for one")
+        _set_cell(atoms, loaded.structure.cell)
+    return atoms
+
+
+def read_models(path: Path) -> list[Atoms]:
+    """Returns every model of a PDB or mmCIF file, as `read_protein` returns one.
+
+    A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
+    of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes
+    say so.
+
+    Raises:
+        DataError, MissingExtraError: see `read_protein`.
+    """
+    whole = _parsed(path)
+    frames = []
+    for k in range(len(whole)):
+        single = _gemmi().Structure()
+        single.add_model(whole[k])
+        where = path if len(whole) == 1 else Path(f"{path}, model {whole[k].num}")
+        atoms = _atoms(_settled(single, where, []))
+        if _has_cell(whole.cell):
+            group = whole.spacegroup_hm.strip() or "P 1"
+            full = len(atoms) >= _FULL * whole.cell.volume
+            if full and group == "P 1":
+                _set_cell(atoms, whole.cell)
+            said = "periodic in the cell of" if atoms.pbc.all() else "not periodic: the cell of"
+            said = f"{said} the file, {whole.cell.volume:.0f} Å³, space group {group}"
+            if not atoms.pbc.all():
+                said += ", is ignored; for a periodic structure give extended XYZ with Lattice"
+            atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
+        frames.append(atoms)
+    return frames
+
+
+def _atoms(loaded: ProteinFile) -> Atoms:
     rows = [
         (residue_label(chain, residue), atom)
         for chain in loaded.structure[0]
@@ -73,13 +118,17 @@ def read_protein(path: str | Path, *, model: int | None = None, periodic: bool =
     atoms.set_array(LABELS, np.array([label for label, _ in rows]))
     atoms.set_array("atom_name", np.array([atom.name for _, atom in rows]))
     atoms.info[NOTES] = "\n".join(loaded.notes)
-    if periodic:
-        cell = loaded.structure.cell
-        if not cell.is_crystal():
-            raise DataError(f"{path} has no cell (CRYST1), but periodic=True asks for one")
-        atoms.set_cell([cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma])
-        atoms.pbc = True
     return atoms
+
+
+def _has_cell(cell: Any) -> bool:
+    """Whether a `gemmi.UnitCell` is one: files have 1 x 1 x 1 Å where there is none."""
+    return bool(cell.is_crystal()) and max(cell.a, cell.b, cell.c) > 1.5
+
+
+def _set_cell(atoms: Atoms, cell: Any) -> None:
+    atoms.set_cell([cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma])
+    atoms.pbc = True
 
 
 def is_protein_file(path: Path) -> bool:
@@ -89,6 +138,13 @@ def is_protein_file(path: Path) -> bool:
 
 def load_protein(path: Path, *, model: int | None = None) -> ProteinFile:
     """Reads a PDB or mmCIF file; see `read_protein`, also for what it raises."""
+    structure = _parsed(path)
+    notes: list[str] = []
+    _keep_model(structure, model, path, notes)
+    return _settled(structure, path, notes)
+
+
+def _parsed(path: Path) -> Any:
     gemmi = _gemmi()
     if not path.is_file():
         raise DataError(f"there is no file {str(path)!r}")
@@ -98,8 +154,13 @@ def load_protein(path: Path, *, model: int | None = None) -> ProteinFile:
         raise DataError(
             f"{path} cannot be read: {error}; is it truncated, or not a PDB or mmCIF file?"
         ) from error
-    notes: list[str] = []
-    _keep_model(structure, model, path, notes)
+    if not len(structure):
+        raise DataError(f"{path} has no atoms; expected ATOM or HETATM records")
+    return structure
+
+
+def _settled(structure: Any, path: Path, notes: list[str]) -> ProteinFile:
+    """Leaves one location of every atom of a structure with one model."""
     if not any(len(residue) for chain in structure[0] for residue in chain):
         raise DataError(f"{path} has no atoms; expected ATOM or HETATM records")
     for chain in structure[0]:
@@ -187,8 +248,6 @@ def _alternates(residue: Any) -> bool:
 
 def _keep_model(structure: Any, model: int | None, path: Path, notes: list[str]) -> None:
     numbers = [one.num for one in structure]
-    if not numbers:
-        raise DataError(f"{path} has no atoms; expected ATOM or HETATM records")
     if model is not None and model not in numbers:
         shown = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
         raise DataError(f"{path} has no model {model}; it has {shown}")
@@ -225,7 +284,7 @@ def _check_atoms(structure: Any, path: Path, notes: list[str]) -> None:
         notes.append(f"{heavy_hydrogen} deuterium atoms read as hydrogen")
 
 
-def _is_small_molecule_cif(path: Path) -> bool:
+def is_small_molecule_cif(path: Path) -> bool:
     """Tells whether a CIF file holds a crystal (fractional coordinates): ASE's, not gemmi's."""
     if not path.name.lower().endswith((".cif", ".cif.gz")) or not path.is_file():
         return False

@@ -1,0 +1,127 @@
+"""Structures as a user names them: a file, or one of ASE's molecules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
+from ase.io import iread
+
+from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
+from tlpot.errors import DataError, TLPotError, nearest
+from tlpot.structures.protein import NOTES, is_protein_file, is_small_molecule_cif, read_models
+from tlpot.structures.stated import name_charge
+
+
+def read_structure(name: str) -> Atoms:
+    """Returns one structure of a file, or an ASE molecule such as ``CH3CH2OH``.
+
+    It is the last of a trajectory and the first of the models of a PDB or mmCIF file, whose
+    number is in ``info["reader_notes"]``. See `read_all` for the rest.
+
+    Args:
+        name: path in any format that ASE reads, or a name in ASE's G2 collection.
+
+    Raises:
+        DataError: neither a file nor such a name, or the file could not be read.
+        GeometryError: its charge or multiplicity cannot be understood.
+    """
+    path = Path(name)
+    if not path.exists():
+        if name not in g2.names:
+            raise DataError(
+                f"there is no file {name!r} and no ASE molecule of that name{_similar(name)}"
+            )
+        found = molecule(name)
+        name_charge(found, name)
+        return found
+    frames = read_all(path)
+    if not _is_protein(path):
+        return frames[-1]
+    if len(frames) > 1:
+        said = f"the first of {len(frames)} models is read"
+        frames[0].info[NOTES] = "\n".join(filter(None, [frames[0].info.get(NOTES), said]))
+    return frames[0]
+
+
+def read_frames(name: str) -> list[Atoms]:
+    """Returns all structures of a file, or an ASE molecule; see `read_structure`.
+
+    Raises:
+        DataError: see `read_structure`; or the file has no structures, or those of several
+            molecules.
+    """
+    path = Path(name)
+    if not path.exists():
+        return [read_structure(name)]
+    frames = read_all(path)
+    for k, frame in enumerate(frames):
+        if not np.array_equal(frame.numbers, frames[0].numbers):
+            raise DataError(
+                f"{path}: frame {k} has other atoms than frame 0 ({frame.get_chemical_formula()}, "
+                f"not {frames[0].get_chemical_formula()}, or another order); give the frames of "
+                "one molecule"
+            )
+    return frames
+
+
+def read_all(
+    path: Path, *, charge_key: str | None = None, spin_key: str | None = None
+) -> list[Atoms]:
+    """Returns all structures of a file, whatever they are; this reader is the only one.
+
+    Models of PDB and mmCIF files are conformations, with one location of every atom (see
+    `read_protein`). XYZ files are read as datasets are, everything else by ASE. What states
+    charge and multiplicity becomes ``info["charge"]`` and ``info["spin"]``.
+
+    Args:
+        path: the file.
+        charge_key: the only key of ``info`` to read the charge from.
+        spin_key: the only key of ``info`` to read the multiplicity from.
+
+    Raises:
+        DataError: the file could not be read, has no structures, or lacks a named key.
+        GeometryError: a charge or multiplicity cannot be understood; the frame is named.
+    """
+    frames = _read(path)
+    if not frames:
+        raise DataError(f"{path} holds no structures")
+    for key in filter(None, (charge_key, spin_key)):
+        if not any(key in frame.info for frame in frames):
+            held = sorted({str(k) for frame in frames for k in frame.info})
+            raise DataError(
+                f"{path}: no frame has the key {key!r}; the file has {', '.join(held) or 'none'}"
+            )
+    for k, frame in enumerate(frames):
+        name_charge(frame, f"{path}, frame {k}", charge_key=charge_key, spin_key=spin_key)
+    return frames
+
+
+def _read(path: Path) -> list[Atoms]:
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    if _is_protein(path):
+        return read_models(path)
+    if is_xyz(path):
+        return read_xyz_atoms(path)
+    try:
+        return list(iread(path, index=":"))
+    except TLPotError:
+        raise
+    except Exception as error:  # every reader of ASE has its own
+        raise DataError(
+            f"ASE could not read {path} ({type(error).__name__}: {error}); give a file such as "
+            ".xyz, .pdb, .cif, .sdf or .traj"
+        ) from error
+
+
+def _is_protein(path: Path) -> bool:
+    return is_protein_file(path) and not is_small_molecule_cif(path)
+
+
+def _similar(name: str) -> str:
+    hint = nearest(name, g2.names)
+    return hint.partition(" (valid")[0] if "did you mean" in hint else ""
