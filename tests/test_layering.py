@@ -21,6 +21,7 @@ LAYERS = [
         "segment",
         "padding",
         "config",
+        "torch_mode",
     },
     {"kernels", "system"},
     {"neighbors"},

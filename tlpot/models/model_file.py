@@ -35,6 +35,7 @@ from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.models.spread import Calibration
 from tlpot.models.trained import TrainedModel
 from tlpot.nn.couplings import fingerprint
+from tlpot.torch_mode import plain_torch
 
 FORMAT = "tlpot-potential"
 FORMAT_VERSION = 1
@@ -87,6 +88,7 @@ def save(model: TrainedModel, path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@plain_torch()
 def load(
     source: str | os.PathLike[str],
     *,
@@ -165,6 +167,7 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
     return to_mapping(replace(card, versions=versions))
 
 
+@plain_torch()
 def from_bytes(
     content: bytes,
     *,
