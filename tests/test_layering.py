@@ -22,6 +22,7 @@ LAYERS = [
         "padding",
         "config",
         "total_charge",
+        "torch_mode",
     },
     {"kernels", "system"},
     {"neighbors"},

@@ -15,6 +15,7 @@ from torch import Tensor
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.segment import segment_sum
+from tlpot.torch_mode import plain_torch
 
 
 @runtime_checkable
@@ -98,8 +99,9 @@ def evaluate(
     derive = forces or stress
     if derive:
         _check_derivatives(model)
-    # derivatives are wanted whatever mode the caller is in
-    with torch.inference_mode(False), torch.set_grad_enabled(derive or create_graph):
+    # derivatives are wanted, and full precision, whatever mode the caller is in
+    with plain_torch(), torch.set_grad_enabled(derive or create_graph):
+        graph = graph.usable()
         positions = graph.positions.detach()
         if forces:
             positions.requires_grad_(True)
@@ -130,7 +132,8 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
         ConfigError: the energies of `model` cannot be differentiated.
     """
     _check_derivatives(model)
-    with torch.inference_mode(False), torch.enable_grad():
+    with plain_torch(), torch.enable_grad():
+        graph = graph.usable()
         positions = graph.positions.detach().requires_grad_(True)
         energies = model.atomic_energies(replace(graph, positions=positions, once=False))
         (gradient,) = _gradients(energies.sum(), [positions], graph, create_graph=True)

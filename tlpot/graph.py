@@ -14,6 +14,7 @@ from torch import Tensor
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.padding import Blocks, Slots, make_slots
 from tlpot.system import System
+from tlpot.torch_mode import plain_torch, usable
 
 Layout = Literal["auto", "padded", "sorted"]
 
@@ -116,6 +117,22 @@ class AtomGraph:
         }
         return replace(self, **moved)
 
+    def usable(self) -> AtomGraph:
+        """Returns the graph, or a copy where it was made in torch's inference mode."""
+        if not any(isinstance(t, Tensor) and t.is_inference() for t in self._values()):
+            return self
+        changed: dict[str, Any] = {
+            name: usable(value)
+            for name, value in zip(self.__dataclass_fields__, self._values(), strict=True)
+            if isinstance(value, Tensor)
+        }
+        if self.blocks is not None and self.blocks.place is not None:
+            changed["blocks"] = replace(self.blocks, place=usable(self.blocks.place))
+        return replace(self, **changed)
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__dataclass_fields__]
+
 
 def build_graph(
     systems: Sequence[System],
@@ -144,6 +161,7 @@ def build_graph(
     return join_graphs(systems, neighbors, cutoff, layout=layout)
 
 
+@plain_torch()
 def join_graphs(
     systems: Sequence[System],
     neighbors: Sequence[Neighbors],

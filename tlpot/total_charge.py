@@ -275,5 +275,6 @@ def _whole(value: object, key: str, least: int | None = None) -> int:
         or (least is not None and round(number) < least)
     ):
         kind = "a whole number" if least is None else f"a whole number of at least {least}"
-        raise GeometryError(f"info[{key!r}] is {value!r}, expected {kind}")
+        shown = value.item() if isinstance(value, np.generic) else value
+        raise GeometryError(f"info[{key!r}] is {shown!r}, expected {kind}")
     return round(number)

@@ -12,6 +12,7 @@ from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph, Layout, join_graphs
 from tlpot.neighbors import CLOSEST, Neighbors, neighbor_list
 from tlpot.system import System
+from tlpot.torch_mode import plain_torch
 
 _ONES = np.ones(3)
 
@@ -100,7 +101,7 @@ class VerletList:
         if candidates is None or not _covers(candidates, system):
             candidates = self._candidates = self._search(system)
         inside = self._within(candidates, system)
-        with torch.inference_mode(False):  # what is kept must serve callers in any mode
+        with plain_torch():  # what is kept must serve callers in any mode
             return self._graph(candidates, system, inside)
 
     def _graph(

@@ -27,6 +27,7 @@ from tlpot.interfaces.source import Model, PackedModel, open_model
 from tlpot.levels import difference_parts
 from tlpot.models import LevelView, Spread, TrainedModel, choose_device, uncertain
 from tlpot.system import System, stated_charge_of
+from tlpot.torch_mode import plain_torch
 from tlpot.verlet import VerletList
 
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
@@ -180,6 +181,7 @@ class TLPotCalculator(Calculator):
         new = _fingerprint(atoms)
         return [name for name, value in _fingerprint(self.atoms).items() if value != new[name]]
 
+    @plain_torch()
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -245,6 +247,7 @@ class TLPotCalculator(Calculator):
         known = {k: v for k, v in self.results.items() if k not in STANDARD_DEVIATIONS}
         return Properties(known)
 
+    @plain_torch()
     def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 

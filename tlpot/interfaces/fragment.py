@@ -27,6 +27,7 @@ from tlpot.interfaces.ase import TLPotCalculator
 from tlpot.interfaces.source import Model, open_model
 from tlpot.models import LevelView, TrainedModel
 from tlpot.system import System
+from tlpot.torch_mode import plain_torch
 
 Source = Model | Any
 """What can evaluate a fragment: whatever `TLPotCalculator` takes, or an ASE calculator."""
@@ -82,6 +83,7 @@ class FragmentCalculator(Calculator):
     name = "tlpot-fragments"
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
 
+    @plain_torch()
     def __init__(
         self,
         atoms: Atoms,
@@ -171,6 +173,7 @@ class FragmentCalculator(Calculator):
             return list(all_changes)
         return self._inner.check_state(self._charged(atoms), tol)
 
+    @plain_torch()
     def calculate(
         self,
         atoms: Atoms | None = None,

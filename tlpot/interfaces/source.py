@@ -18,12 +18,14 @@ from tlpot.models import (
     load,
     to_bytes,
 )
+from tlpot.torch_mode import plain_torch
 
 Model = str | os.PathLike[str] | TrainedModel | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+@plain_torch()
 def open_model(
     model: Model,
     *,
@@ -84,6 +86,7 @@ class PackedModel:
         """Packs the weights, wherever they are."""
         return cls(content=to_bytes(model), kernels=model.kernels, device=device)
 
+    @plain_torch()
     def unpack(self) -> TrainedModel:
         """Rebuilds the model, with frozen weights.
 

@@ -12,8 +12,9 @@ from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.card import ModelCard
 from tlpot.models.ensemble import Ensemble
-from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_calibration
+from tlpot.models.model_file import FORMATS, FileFormat, card_mapping
 from tlpot.models.parts import read_part, write_part
+from tlpot.models.spread import read_calibration
 
 ENSEMBLE_FORMAT = "tlpot-ensemble"
 ENSEMBLE_VERSION = 1

@@ -16,6 +16,7 @@ from tlpot.models.correction import CorrectionInfo
 from tlpot.models.features import pool_features
 from tlpot.models.spread import Spread
 from tlpot.nn.constant import DoubleBuffer
+from tlpot.torch_mode import plain_torch
 
 
 class GaussianCorrection(nn.Module):
@@ -193,7 +194,8 @@ def process_spread(
         graph: a batch.
         forces: whether those of the forces are wanted.
     """
-    with torch.inference_mode(False), torch.set_grad_enabled(forces):
+    with plain_torch(), torch.set_grad_enabled(forces):
+        graph = graph.usable()
         positions = graph.positions.detach()
         if forces:
             graph = replace(graph, positions=positions.requires_grad_(True), once=False)

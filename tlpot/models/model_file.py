@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
+from tlpot.models.checksum import has_checksum, with_checksum
 from tlpot.models.correction import CorrectionInfo
 from tlpot.models.device import choose_device
 from tlpot.models.features import check_blocks, feature_blocks
@@ -32,9 +34,10 @@ from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
 from tlpot.models.regressors import empty_correction
 from tlpot.models.rigidity import LastLayerRigidity
-from tlpot.models.spread import Calibration
+from tlpot.models.spread import read_calibration
 from tlpot.models.trained import TrainedModel
 from tlpot.nn.couplings import fingerprint
+from tlpot.torch_mode import plain_torch
 
 FORMAT = "tlpot-potential"
 FORMAT_VERSION = 1
@@ -87,6 +90,7 @@ def save(model: TrainedModel, path: str | os.PathLike[str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+@plain_torch()
 def load(
     source: str | os.PathLike[str],
     *,
@@ -150,7 +154,8 @@ def to_bytes(model: TrainedModel) -> bytes:
         if isinstance(model, form.kind):
             metadata, tensors = form.write(model)
             metadata |= {"format_version": form.version, "coupling_fingerprint": fingerprint()}
-            return safetensors.torch.save(tensors, {name: json.dumps(metadata, sort_keys=True)})
+            content = safetensors.torch.save(tensors, {name: json.dumps(metadata, sort_keys=True)})
+            return with_checksum(content)
     raise TypeError(f"there is no model file for {type(model).__name__}")
 
 
@@ -165,6 +170,7 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
     return to_mapping(replace(card, versions=versions))
 
 
+@plain_torch()
 def from_bytes(
     content: bytes,
     *,
@@ -179,13 +185,23 @@ def from_bytes(
         name: what to call the file in a message.
         dtype: None means as stored.
         kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
+
+    Warns:
+        UserWarning: there is no checksum in it.
     """
-    form, metadata = _metadata(content, name)
+    form, metadata, checked = _metadata(content, name)
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelFileError(f"{name} is damaged ({error}); copy it again") from error
-    return FORMATS[form].read(metadata, tensors, name, dtype, kernels)
+    model = FORMATS[form].read(metadata, tensors, name, dtype, kernels)
+    if not checked:
+        warnings.warn(
+            f"{name} has no checksum (a tlpot of before wrote it, or another program), so damage "
+            "to its weights cannot be seen; load it and save it again to give it one",
+            stacklevel=3,
+        )
+    return model
 
 
 def write_potential(potential: Potential) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -254,23 +270,6 @@ def read_potential(
     return potential
 
 
-def read_calibration(tensors: Mapping[str, Tensor], prefix: str, name: str) -> Calibration | None:
-    """Returns the calibration whose tensors' names have a prefix; None if there is none.
-
-    Raises:
-        ModelFileError: it is damaged.
-    """
-    scores = tensors.get(f"{prefix}scores.value")
-    coverage = tensors.get(f"{prefix}coverage.value")
-    if scores is None or coverage is None:
-        return None
-    try:
-        forces = tensors.get(f"{prefix}force_scores.value")
-        return Calibration(scores, float(coverage), forces)
-    except (ConfigError, RuntimeError) as error:
-        raise ModelFileError(f"{name}: the calibration is damaged: {error}") from error
-
-
 FORMATS[FORMAT] = FileFormat(
     version=FORMAT_VERSION,
     kind=Potential,
@@ -280,8 +279,8 @@ FORMATS[FORMAT] = FileFormat(
 )
 
 
-def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
-    """Returns the name of a file's format and its metadata in the newest version."""
+def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any], bool]:
+    """Returns a file's format, its metadata in the newest version, and if it has a checksum."""
     length = int.from_bytes(content[:8], "little")
     try:
         header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
@@ -294,6 +293,7 @@ def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
             f"{' or '.join(map(repr, FORMATS))}; expected a model saved by 'tlpot train' or "
             "'tlpot finetune'"
         )
+    checked = has_checksum(content, name)  # before anything that it says is taken at its word
     try:
         metadata: dict[str, Any] = json.loads(header[form])
     except (ValueError, TypeError) as error:
@@ -306,7 +306,7 @@ def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any]]:
             f"({found}, here {fingerprint()}, e3nn {e3nn.__version__}); its weights would give "
             "wrong energies. Install the e3nn version named by 'tlpot info'"
         )
-    return form, metadata
+    return form, metadata, checked
 
 
 def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
 from tlpot.models.spread import Calibration, Spread
 from tlpot.nn.edges import Edges
 from tlpot.nn.repulsion import ZBLRepulsion
+from tlpot.torch_mode import plain_torch
 
 
 class Potential(nn.Module):
@@ -61,6 +62,7 @@ class Potential(nn.Module):
         self.register_buffer("index", index, persistent=False)
 
     @classmethod
+    @plain_torch()
     def create(
         cls,
         architecture: Architecture,

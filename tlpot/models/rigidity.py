@@ -18,6 +18,7 @@ from tlpot.graph import AtomGraph
 from tlpot.models.spread import Calibration, Spread
 from tlpot.nn.constant import DoubleBuffer
 from tlpot.segment import segment_sum
+from tlpot.torch_mode import plain_torch
 
 Features = Callable[[AtomGraph], Tensor]
 """Gives the last-layer features of every atom, [n_atoms, n_features], float64."""
@@ -49,7 +50,7 @@ def system_features(features: Features, graph: AtomGraph) -> Tensor:
 
 def rigid_std(rigidity: LastLayerRigidity, features: Features, graph: AtomGraph) -> Spread:
     """Returns the standard deviations of the energies, not calibrated."""
-    with torch.no_grad():
+    with plain_torch(), torch.no_grad():
         white = rigidity.whiten(system_features(features, graph))
     return Spread(energy_std=white.norm(dim=1))
 
@@ -60,7 +61,8 @@ def rigid_forces_std(rigidity: LastLayerRigidity, features: Features, graph: Ato
     A force component is −f'·w with f' = ∂f/∂r, so its variance is f'ᵀ (FᵀF + ς²)⁻¹ f'. One
     backward pass for each of the n_features.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with plain_torch(), torch.enable_grad():
+        graph = graph.usable()
         positions = graph.positions.detach().requires_grad_(True)
         moved = replace(graph, positions=positions, once=False)
         white = rigidity.whiten(system_features(features, moved))

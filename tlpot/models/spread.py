@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tlpot.energy import EnergyModel, Properties
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph
 from tlpot.nn.constant import DoubleBuffer
 
@@ -179,3 +180,20 @@ class UncertainModel(EnergyModel, Protocol):
 def uncertain(model: EnergyModel) -> UncertainModel | None:
     """Returns the model if it can tell its uncertainty, else None."""
     return model if isinstance(model, UncertainModel) and model.has_uncertainty else None
+
+
+def read_calibration(tensors: Mapping[str, Tensor], prefix: str, name: str) -> Calibration | None:
+    """Returns the calibration whose tensors' names have a prefix; None if there is none.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    scores = tensors.get(f"{prefix}scores.value")
+    coverage = tensors.get(f"{prefix}coverage.value")
+    if scores is None or coverage is None:
+        return None
+    try:
+        forces = tensors.get(f"{prefix}force_scores.value")
+        return Calibration(scores, float(coverage), forces)
+    except (ConfigError, RuntimeError) as error:
+        raise ModelFileError(f"{name}: the calibration is damaged: {error}") from error

@@ -11,12 +11,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tlpot.atomic_file import atomic_file
 from tlpot.differences import differences
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, ModelFileError
+from tlpot.models.checksum import has_checksum, with_checksum
 from tlpot.training.ema import MovingAverage
 from tlpot.training.schedule import Schedule
 
@@ -104,7 +105,7 @@ def write_checkpoint(
         {_KEY: json.dumps(content)},
     )
     with atomic_file(run_dir / CHECKPOINT) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(with_checksum(data))
 
 
 def read_checkpoint(
@@ -124,12 +125,14 @@ def read_checkpoint(
     """
     path = run_dir / CHECKPOINT
     try:
-        with safe_open(path, "pt") as handle:
-            content = json.loads(handle.metadata()[_KEY])
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+        stored = path.read_bytes()
+        tensors = safetensors.torch.load(stored)
+        has_checksum(stored, str(path))
+        length = int.from_bytes(stored[:8], "little")
+        content = json.loads(json.loads(stored[8 : 8 + length])["__metadata__"][_KEY])
     except FileNotFoundError:
         raise DataError(f"nothing to resume: there is no {path}") from None
-    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+    except (SafetensorError, ModelFileError, ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"{path} is damaged or no checkpoint ({error}); start afresh") from error
     content["identity"]["settings"].setdefault("selection", "loss")
     _check_identity(content["identity"], json.loads(json.dumps(dict(identity))), path)
