@@ -11,12 +11,10 @@ from torch import Tensor
 from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.card import ModelCard
+from tlpot.models.description import ENSEMBLE_FORMAT
 from tlpot.models.ensemble import Ensemble
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_calibration
 from tlpot.models.parts import read_part, write_part
-
-ENSEMBLE_FORMAT = "tlpot-ensemble"
-ENSEMBLE_VERSION = 1
 
 
 def _write(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -71,6 +69,4 @@ def _read(
     return ensemble
 
 
-FORMATS[ENSEMBLE_FORMAT] = FileFormat(
-    version=ENSEMBLE_VERSION, kind=Ensemble, write=_write, read=_read, upgrades={}
-)
+FORMATS[ENSEMBLE_FORMAT] = FileFormat(kind=Ensemble, write=_write, read=_read)
