@@ -37,8 +37,8 @@ COMMANDS = {
     "report": ["report", NOWHERE, f"{NOWHERE}.h5"],
     "build": ["build", f"{NOWHERE}.yaml"],
     "sample": ["sample", f"{NOWHERE}.xyz", "-o", "x.h5"],
-    "fragment": ["fragment", f"{NOWHERE}.pdb"],
-    "md": ["md", f"{NOWHERE}.xyz", "tlpot-tiny"],
+    "fragment": ["fragment", f"{NOWHERE}.pdb", "--level", "pbe"],
+    "md": ["md", f"{NOWHERE}.xyz", "tlpot-tiny", "--threads", "0"],
     "models rank": ["models", "rank", f"{NOWHERE}.h5", "--level", "pbe"],
     "demo": [],
 }

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 
@@ -15,27 +16,15 @@ def lazy_exports(package: str) -> Callable[[str], Any]:
     """Returns the ``__getattr__`` of a package that lists its names under ``if TYPE_CHECKING:``.
 
     Type checkers see plain imports, and using one name does not import the modules of all others:
-    listing models must not load torch. A name that is also that of its module has to be
-    imported eagerly, because importing the module would put that in its place.
+    listing models must not load torch.
 
     Args:
         package: ``__name__`` of the caller.
     """
-
-    @cache
-    def places() -> dict[str, str]:
-        source = Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8")
-        listed = (node for node in ast.parse(source).body if isinstance(node, ast.If))
-        return {
-            alias.asname or alias.name: str(statement.module)
-            for node in listed
-            for statement in node.body
-            if isinstance(statement, ast.ImportFrom)
-            for alias in statement.names
-        }
+    sys.modules[package].__class__ = _LazyPackage
 
     def get(name: str) -> Any:
-        module = None if name.startswith("__") else places().get(name)
+        module = None if name.startswith("__") else _places(package).get(name)
         if module is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(module), name)
@@ -43,3 +32,26 @@ def lazy_exports(package: str) -> Callable[[str], Any]:
         return value
 
     return get
+
+
+class _LazyPackage(ModuleType):
+    """A package in which a function wins over the module of the same name that it is from."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # importing a module puts it into its package
+        if not isinstance(value, ModuleType) or name not in _places(self.__name__):
+            super().__setattr__(name, value)
+
+
+@cache
+def _places(package: str) -> dict[str, str]:
+    """Returns the module of each name that a package lists."""
+    source = Path(str(sys.modules[package].__file__)).read_text(encoding="utf-8")
+    return {
+        alias.asname or alias.name: str(statement.module)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.If)
+        for statement in node.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
@@ -96,6 +95,8 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
 
 
 def _read_frames(path: Path) -> list[Atoms]:
+    import ase.io
+
     try:
         return list(ase.io.iread(path, index=":", format="extxyz"))
     except FileNotFoundError:

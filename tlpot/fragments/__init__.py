@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from tlpot.fragments.fragment_name import fragment_name as fragment_name
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from tlpot.fragments.export import fragments_from as fragments_from
     from tlpot.fragments.force_field import FragmentForceField as FragmentForceField
     from tlpot.fragments.fragment import Fragment as Fragment
+    from tlpot.fragments.fragment_name import fragment_name as fragment_name
     from tlpot.fragments.fragment_pool import ProteinFrames as ProteinFrames
     from tlpot.fragments.fragment_type import FragmentTypes as FragmentTypes
     from tlpot.fragments.lattice import Lattice as Lattice

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import molecule
-from ase.collections import g2
-from ase.io import iread, read
 
 from tlpot.errors import DataError, nearest
 
@@ -22,6 +19,10 @@ def read_structure(name: str) -> Atoms:
     Raises:
         DataError: neither a file nor such a name, or ASE could not read the file.
     """
+    from ase.build import molecule
+    from ase.collections import g2
+    from ase.io import read
+
     path = Path(name)
     if not path.exists():
         if name in g2.names:
@@ -62,6 +63,8 @@ def read_all(path: Path) -> list[Atoms]:
     Raises:
         DataError: ASE could not read the file, or it has no structures.
     """
+    from ase.io import iread
+
     try:
         frames = list(iread(path, index=":"))
     except Exception as error:  # every reader of ASE has its own
@@ -72,5 +75,7 @@ def read_all(path: Path) -> list[Atoms]:
 
 
 def _similar(name: str) -> str:
+    from ase.collections import g2
+
     hint = nearest(name, g2.names)
     return hint.partition(" (valid")[0] if "did you mean" in hint else ""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
 
 from tlpot.data import (
@@ -129,6 +128,8 @@ def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
 
 
 def _from_ase(path: Path) -> list[Frame]:
+    import ase.io
+
     if not path.is_file():
         raise DataError(f"no such file: {path}")
     if path.suffix in (".h5", ".hdf5"):

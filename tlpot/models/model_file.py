@@ -9,7 +9,6 @@ import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -35,6 +34,7 @@ from tlpot.models.regressors import empty_correction
 from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.models.spread import Calibration
 from tlpot.models.trained import TrainedModel
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileFormat:

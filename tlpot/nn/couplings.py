@@ -123,7 +123,7 @@ def harmonic_polynomials(l_max: int) -> NDArray[np.float64]:
 
 
 def harmonic_monomials(l_max: int) -> list[Monomial]:
-    """Lists the monomials of `harmonic_polynomials` as ascending axes: (), (0,), (1,), …"""
+    """Lists the monomials of `harmonic_polynomials` as ascending axes."""
     return [
         powers
         for l in range(l_max + 1)

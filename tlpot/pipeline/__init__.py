@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
-from tlpot.pipeline.curve_config import curve_config as curve_config
-from tlpot.pipeline.finetune import finetune as finetune
 
 if TYPE_CHECKING:
     from tlpot.pipeline.automatic import Choice as Choice
@@ -12,9 +10,11 @@ if TYPE_CHECKING:
     from tlpot.pipeline.automatic import settings_for as settings_for
     from tlpot.pipeline.curve import run_curve as run_curve
     from tlpot.pipeline.curve_config import CurveConfig as CurveConfig
+    from tlpot.pipeline.curve_config import curve_config as curve_config
     from tlpot.pipeline.curve_record import Curve as Curve
     from tlpot.pipeline.curve_record import load_curve as load_curve
     from tlpot.pipeline.finetune import FinetuneConfig as FinetuneConfig
+    from tlpot.pipeline.finetune import finetune as finetune
     from tlpot.pipeline.finetune import finetune_config as finetune_config
     from tlpot.pipeline.finetune import prepare_finetune as prepare_finetune
     from tlpot.pipeline.fitting import REPORT as REPORT

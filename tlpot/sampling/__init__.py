@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
-from tlpot.sampling.diversity import diversity as diversity
 
 if TYPE_CHECKING:
     from tlpot.sampling.calculators import Engine as Engine
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from tlpot.sampling.collection import sample as sample
     from tlpot.sampling.dataset_file import write_samples as write_samples
     from tlpot.sampling.diversity import Diversity as Diversity
+    from tlpot.sampling.diversity import diversity as diversity
     from tlpot.sampling.fragment import Fragment as Fragment
     from tlpot.sampling.fragment import FragmentSamples as FragmentSamples
     from tlpot.sampling.fragment import sample_fragment as sample_fragment

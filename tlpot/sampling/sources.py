@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ase import Atoms
-from ase.build import molecule
-from ase.collections import g2
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments import capped_residues
@@ -31,6 +29,9 @@ def named_fragments(names: Sequence[str]) -> list[Fragment]:
         ConfigError: no such fragment or file.
         DataError: ASE could not read a file.
     """
+    from ase.build import molecule
+    from ase.collections import g2
+
     every = capped_residues(states=True)
     found: dict[str, Atoms] = {}
     for name in names:

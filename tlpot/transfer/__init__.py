@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
-from tlpot.transfer.registry import strategy as strategy
 
 if TYPE_CHECKING:
     from tlpot.transfer.law import Law as Law
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from tlpot.transfer.pooled import pooled_features as pooled_features
     from tlpot.transfer.recipe import Recipe as Recipe
     from tlpot.transfer.registry import STRATEGY_NAMES as STRATEGY_NAMES
+    from tlpot.transfer.registry import strategy as strategy
     from tlpot.transfer.registry import strategy_settings as strategy_settings
     from tlpot.transfer.ridge import Moments as Moments
     from tlpot.transfer.ridge import assign_folds as assign_folds

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
-from tlpot.pipeline.force_field_report.data_used import data_used as data_used
-from tlpot.pipeline.force_field_report.error_text import error_text as error_text
 
 if TYPE_CHECKING:
     from tlpot.pipeline.force_field_report.cost import CostRow as CostRow
     from tlpot.pipeline.force_field_report.cost import labelling_cost as labelling_cost
     from tlpot.pipeline.force_field_report.data_used import DataRow as DataRow
+    from tlpot.pipeline.force_field_report.data_used import data_used as data_used
+    from tlpot.pipeline.force_field_report.error_text import error_text as error_text
     from tlpot.pipeline.force_field_report.examination import (
         examine_force_field as examine_force_field,
     )

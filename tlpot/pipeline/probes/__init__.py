@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
-from tlpot.pipeline.probes.forgetting import forgetting as forgetting
 
 if TYPE_CHECKING:
     from tlpot.pipeline.probes.calibration import Calibration as Calibration
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from tlpot.pipeline.probes.drift import force_drift as force_drift
     from tlpot.pipeline.probes.examination import examine as examine
     from tlpot.pipeline.probes.forgetting import Forgetting as Forgetting
+    from tlpot.pipeline.probes.forgetting import forgetting as forgetting
     from tlpot.pipeline.probes.report import TransferReport as TransferReport
     from tlpot.pipeline.probes.settings import ReportSettings as ReportSettings
     from tlpot.pipeline.probes.stability import Stability as Stability
