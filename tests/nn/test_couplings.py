@@ -1,11 +1,14 @@
 """Coupling constants: counts, equivariance, completeness."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from e3nn import o3
 
-from tlpot.nn.couplings import convolution_paths, fingerprint, product_basis
+from tlpot.nn.couplings import clebsch_gordan, convolution_paths, fingerprint, product_basis
+from tlpot.nn.edges import Harmonics
 
 
 @pytest.mark.parametrize(
@@ -66,3 +69,16 @@ def test_convolution_paths_have_natural_parity_and_obey_the_triangle_rule():
 def test_fingerprint_is_reproducible():
     assert fingerprint() == fingerprint()
     assert len(fingerprint()) == 16
+
+
+def test_couplings_and_harmonics_are_those_of_e3nn():
+    for l1, l2 in itertools.product(range(7), range(5)):
+        for l3 in range(abs(l1 - l2), l1 + l2 + 1):
+            expected = o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
+            np.testing.assert_array_equal(clebsch_gordan(l1, l2, l3), expected)
+    torch.manual_seed(0)
+    points = torch.nn.functional.normalize(torch.randn(50, 3, dtype=torch.float64))
+    for l_max in range(5):
+        degrees = list(range(l_max + 1))
+        expected = o3.spherical_harmonics(degrees, points, False, "component")
+        torch.testing.assert_close(Harmonics(l_max)(points), expected, rtol=0.0, atol=1e-14)

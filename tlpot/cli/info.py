@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlpot.models import DeltaPotential, Potential, TrainedModel
+    from tlpot.models.description import ModelDescription, PotentialDescription
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,36 +20,34 @@ def run(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 
-    from tlpot.models import DeltaPotential, Ensemble, Potential, content_hash, library_file, load
+    from tlpot.models import ENSEMBLE_FORMAT, describe, read_description
 
+    model = read_description(arguments.model)
     if arguments.json:
-        from tlpot.models import describe
-
-        found = {"sha256": content_hash(arguments.model), **describe(arguments.model)}
+        found = {"sha256": model.sha256, **describe(model.path)}
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    model = load(arguments.model, device="cpu")
     card = model.card
     print(f"{card.name}: {card.description}" if card.description else card.name)
     rows: list[tuple[str, Any]] = [
         ("levels", ", ".join(model.levels)),
         ("elements", " ".join(chemical_symbols[z] for z in model.elements)),
         *_networks(model),
-        ("precision", str(model.dtype).removeprefix("torch.")),
+        ("precision", model.dtype),
         ("uncertainty", _uncertainty(model)),
+        ("parent", card.parent or "none"),
         ("licence", card.licence),
-        ("file", library_file(arguments.model)),
-        ("SHA-256", content_hash(arguments.model)),
+        ("file", model.path),
+        ("SHA-256", model.sha256),
         ("cite", card.citation or "see README.md"),
     ]
-    if isinstance(model, Potential | DeltaPotential):
-        rows.insert(-4, ("parent", card.parent or "none"))
     for key, value in rows:
-        print(f"  {key:16}{value}")
-    if isinstance(model, Ensemble):
-        for k, member in enumerate(model.potentials(), start=1):
+        if key != "parent" or model.form != ENSEMBLE_FORMAT:
+            print(f"  {key:16}{value}")
+    if model.form == ENSEMBLE_FORMAT:
+        for k, member in enumerate(model.parts, start=1):
             print(f"  member {k:<9}{member.card.name}: {member.card.description}")
-    if isinstance(model, Potential | DeltaPotential):
+    else:
         _print_references(model)
     for title, content in (
         ("data", card.dataset),
@@ -62,33 +60,36 @@ def run(arguments: argparse.Namespace) -> None:
             _print_tree(content, "    ")
 
 
-def _networks(model: TrainedModel) -> list[tuple[str, Any]]:
+def _networks(model: ModelDescription) -> list[tuple[str, Any]]:
     """Returns what to say of the network, or of each part of a sum."""
-    from tlpot.models import DeltaPotential, Potential
+    from tlpot.models import DELTA_FORMAT, ENSEMBLE_FORMAT
 
-    n_weights = f"{sum(p.numel() for p in model.parameters()):,}"
-    if isinstance(model, Potential):
-        a = model.architecture
-        return [
-            ("cutoff", f"{model.cutoff} Å x {a.n_layers} layers"),
-            (
-                "network",
-                f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
-                f"{n_weights} weights",
-            ),
-            ("repulsion", "ZBL" if a.zbl else "none"),
-            ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
-        ]
-    if not isinstance(model, DeltaPotential):
-        return [("weights", n_weights)]
+    if model.form == ENSEMBLE_FORMAT:
+        return [("weights", f"{sum(part.n_weights for part in model.parts):,}")]
+    if model.form != DELTA_FORMAT:
+        return _network(model.parts[0])
     rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
-    for part in (model.low, model.delta):
+    for part in model.parts:
         rows.append(("part", part.levels[0]))
-        rows += [(f"- {key}", value) for key, value in _networks(part)]
+        rows += [(f"- {key}", value) for key, value in _network(part)]
     return rows
 
 
-def _print_references(model: Potential | DeltaPotential) -> None:
+def _network(part: PotentialDescription) -> list[tuple[str, Any]]:
+    a = part.architecture
+    return [
+        ("cutoff", f"{a.cutoff} Å x {a.n_layers} layers"),
+        (
+            "network",
+            f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
+            f"{part.n_weights:,} weights",
+        ),
+        ("repulsion", "ZBL" if a.zbl else "none"),
+        ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
+    ]
+
+
+def _print_references(model: ModelDescription) -> None:
     from ase.data import chemical_symbols
 
     for level in model.levels:
@@ -100,20 +101,17 @@ def _print_references(model: Potential | DeltaPotential) -> None:
             + " eV"
         )
         for correction in model.corrections(level):
-            print(f"  + {correction.info.kind} on {' + '.join(correction.info.blocks)}")
-            _print_tree(correction.info.fit, "    ")
+            print(f"  + {correction['kind']} on {' + '.join(correction['blocks'])}")
+            _print_tree(correction.get("fit", {}), "    ")
 
 
-def _uncertainty(model: TrainedModel) -> str:
+def _uncertainty(model: ModelDescription) -> str:
     """Says at which levels the model knows its uncertainty, and how that was calibrated."""
-    from tlpot.models import uncertain
-
     words = []
     for level in model.levels:
-        found = uncertain(model.at(level))
-        if found is not None:
-            made = found.calibration
-            how = f"calibrated on {made.n_frames} frames" if made else "not calibrated"
+        n_frames = model.uncertainty(level)
+        if n_frames is not None:
+            how = f"calibrated on {n_frames} frames" if n_frames else "not calibrated"
             words.append(f"{level} ({how})")
     return ", ".join(words) or "none"
 

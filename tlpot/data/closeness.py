@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import covalent_radii
-from scipy.spatial import cKDTree
 
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
@@ -47,6 +46,8 @@ def closeness(system: System) -> Closeness | None:
     Args:
         system: with finite positions.
     """
+    from scipy.spatial import cKDTree
+
     radii = covalent_radii[system.atomic_numbers]
     if len(system) < 2:
         return None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from tlpot.fragments.fragment import Fragment
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 class Assembly:
@@ -80,6 +83,8 @@ class Assembly:
 
     def matrix(self) -> sparse.csr_array:
         """Returns P, [n_rows, n_atoms]."""
+        from scipy import sparse
+
         rows = np.arange(self.n_rows)
         cap = self.is_cap.numpy()
         host, gone, ratio = self.host.numpy(), self.gone.numpy(), self.ratio.numpy()

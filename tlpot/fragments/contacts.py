@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import vesin
 from numpy.typing import NDArray
-from scipy import sparse
 
 from tlpot.fragments.image import HOME, Shift
 from tlpot.fragments.lattice import Lattice
 from tlpot.fragments.topology import Topology
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def close_atoms(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
@@ -57,6 +60,8 @@ def unit_contacts(
 
 
 def _contacts(topology: Topology, atoms: NDArray[np.int64]) -> sparse.csr_array:
+    from scipy import sparse
+
     owner, n_units = topology.unit_of, len(topology.units)
     pairs = owner[atoms]
     own = np.arange(n_units)
@@ -70,6 +75,8 @@ def set_pairs(
     sets: list[frozenset[int]], contacts: sparse.csr_array
 ) -> list[tuple[int, int, bool]]:
     """Returns the pairs a < b of sets that share a unit or touch, and whether they share one."""
+    from scipy import sparse
+
     member = _membership(sets, contacts.shape[0])
     touching = sparse.triu(member @ contacts @ member.T, k=1).tocoo()
     shared = (member @ member.T).tocsr()
@@ -136,6 +143,8 @@ def _through_boundaries(
 
 
 def _membership(sets: Sequence[frozenset[int]], n_units: int) -> sparse.csr_array:
+    from scipy import sparse
+
     rows = np.concatenate([np.full(len(s), k) for k, s in enumerate(sets)])
     columns = np.concatenate([np.fromiter(sorted(s), dtype=np.int64) for s in sets])
     ones = np.ones(len(rows), dtype=np.int64)

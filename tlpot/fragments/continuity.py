@@ -6,8 +6,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse import csgraph
 
 from tlpot.fragments.lattice import Lattice
 
@@ -48,6 +46,9 @@ class Continuity:
     @cached_property
     def _tree(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The atom before each atom on a path of bonds from its molecule's first atom, and that."""
+        from scipy import sparse
+        from scipy.sparse import csgraph
+
         n = self._n_atoms
         i, j = self._bonds.T
         bonds = sparse.coo_array((np.ones(len(i)), (i, j)), shape=(n, n)).tocsr()

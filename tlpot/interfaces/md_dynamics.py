@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from ase import Atoms, units
-from ase.md.langevin import Langevin
-from ase.md.md import MolecularDynamics
-from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.interfaces.md_settings import MDSettings
+
+if TYPE_CHECKING:
+    from ase.md.md import MolecularDynamics
+
 
 _THERMOSTAT_TIME = 100.0 * units.fs
 _BAROSTAT_TIME = 1000.0 * units.fs
@@ -28,6 +31,9 @@ def make_dynamics(
         ConfigError: the calculator has no stress, the installed ASE lacks the barostat, or it
             cannot hold the constraints.
     """
+    from ase.md.langevin import Langevin
+    from ase.md.verlet import VelocityVerlet
+
     timestep = settings.timestep * units.fs
     if settings.ensemble == "nve":
         return VelocityVerlet(atoms, timestep)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlpot.atomic_file import atomic_file
 from tlpot.interfaces.md_record import Sample
@@ -26,6 +25,8 @@ def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str)
     Raises:
         OutputError: the file could not be written.
     """
+    from matplotlib.figure import Figure
+
     time = np.array([s.time for s in samples]) * 1e-3
     zero = samples[0].potential
     temperatures = np.array([s.temperature for s in samples])

@@ -16,8 +16,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
-from ase.io import read
-from ase.io.extxyz import XYZError, write_xyz
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
@@ -108,6 +106,8 @@ class MDRecord:
                 what the run was started with.
             ConfigError: it was started with another setup.
         """
+        from ase.io import read
+
         if not self.trajectory.is_file():
             raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
         first = self._first()  # all checks come before anything is cut off
@@ -144,6 +144,9 @@ class MDRecord:
 
     def _first(self) -> Atoms | None:
         """Returns the first frame, or None if not even that is whole."""
+        from ase.io import read
+        from ase.io.extxyz import XYZError
+
         try:
             return read(self.trajectory, index=0, format="extxyz")  # type: ignore[return-value]
         except (OSError, ValueError, KeyError, IndexError, StopIteration, XYZError):
@@ -173,6 +176,8 @@ class MDRecord:
         Raises:
             OutputError: the disk is full, say.
         """
+        from ase.io.extxyz import write_xyz
+
         frame = _writable(atoms)
         frame.info.update(step=sample.step, time_fs=sample.time)
         # labels are the calculator's; what constraints add to the energy is in the log alone

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
-from e3nn import o3
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
-from tlpot.nn.repulsion import REACH
+from tlpot.nn.repulsion_reach import REACH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,24 +86,27 @@ class Architecture:
     @property
     def n_channels(self) -> int:
         """Multiplicity of every irrep."""
-        return int(self._irreps()[0].mul)
+        return self._irreps()[0][0]
 
     @property
     def l_hidden(self) -> int:
         """Highest degree of the features between layers."""
         return len(self._irreps()) - 1
 
-    def _irreps(self) -> o3.Irreps:
-        try:
-            irreps = o3.Irreps(self.hidden_irreps)
-        except ValueError as error:
-            raise ConfigError(f"hidden_irreps {self.hidden_irreps!r}: {error}") from error
-        natural = [(l, (-1) ** l) for l in range(len(irreps))]
+    def _irreps(self) -> list[tuple[int, int, str]]:
+        """Returns multiplicity, degree and parity of each; one that is not written is 1."""
+        matches = [_IRREP.fullmatch(part.strip()) for part in self.hidden_irreps.split("+")]
+        irreps = [
+            (int(m[1] or 1), int(m[2]), "eo"[int(m[2]) % 2] if m[3] == "y" else m[3])
+            for m in matches
+            if m is not None
+        ]
+        natural = [(l, "eo"[l % 2]) for l in range(len(matches))]
+        n_channels = irreps[0][0] if irreps else 0
         if (
-            not irreps
-            or irreps[0].mul < 1
-            or [(ir.l, ir.p) for _, ir in irreps] != natural
-            or (len({mul for mul, _ in irreps}) != 1)
+            n_channels < 1
+            or [(l, p) for _, l, p in irreps] != natural
+            or any(n != n_channels for n, _, _ in irreps)
         ):
             raise ConfigError(
                 f"hidden_irreps is {self.hidden_irreps!r}; expected consecutive degrees from 0 "
@@ -111,6 +114,8 @@ class Architecture:
             )
         return irreps
 
+
+_IRREP = re.compile(r"(?:(\d+)\s*x\s*)?(\d+)([eoy])")  # y: the natural parity
 
 _PRESETS: dict[str, dict[str, object]] = {
     "tiny": {},

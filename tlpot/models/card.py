@@ -21,7 +21,7 @@ class ModelCard:
         recipe: the resolved configuration that made it.
         metrics: errors on validation and test sets, in meV, meV/atom and meV/Å.
         references: by level of theory, how its isolated-atom energies were found.
-        versions: of tlpot, torch, e3nn and Python when it was made.
+        versions: of tlpot, torch and Python when it was made.
         citation: what to cite.
     """
 

@@ -14,8 +14,8 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from tlpot.errors import ConfigError, ModelFileError, nearest
 from tlpot.levels import canonical_level
+from tlpot.models.description import describe
 from tlpot.models.library import SUFFIX, file_hash, library_file, library_names
-from tlpot.models.model_file import describe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,11 +12,9 @@ from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.card import ModelCard
 from tlpot.models.delta import DeltaPotential
+from tlpot.models.description import DELTA_FORMAT
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping
 from tlpot.models.parts import read_part, write_part
-
-DELTA_FORMAT = "tlpot-delta"
-DELTA_VERSION = 1
 
 
 def _write(potential: DeltaPotential) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -60,6 +58,4 @@ def _read(
     return potential
 
 
-FORMATS[DELTA_FORMAT] = FileFormat(
-    version=DELTA_VERSION, kind=DeltaPotential, write=_write, read=_read, upgrades={}
-)
+FORMATS[DELTA_FORMAT] = FileFormat(kind=DeltaPotential, write=_write, read=_read)

@@ -11,13 +11,11 @@ from torch import Tensor
 from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.card import ModelCard
+from tlpot.models.description import ENSEMBLE_FORMAT
 from tlpot.models.ensemble import Ensemble
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping
 from tlpot.models.parts import read_part, write_part
 from tlpot.models.spread import read_calibration
-
-ENSEMBLE_FORMAT = "tlpot-ensemble"
-ENSEMBLE_VERSION = 1
 
 
 def _write(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -72,6 +70,4 @@ def _read(
     return ensemble
 
 
-FORMATS[ENSEMBLE_FORMAT] = FileFormat(
-    version=ENSEMBLE_VERSION, kind=Ensemble, write=_write, read=_read, upgrades={}
-)
+FORMATS[ENSEMBLE_FORMAT] = FileFormat(kind=Ensemble, write=_write, read=_read)

@@ -12,7 +12,6 @@ from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.download import download, is_url
 from tlpot.models.library import LIBRARY, SUFFIX, check_name, file_hash, own_library
-from tlpot.models.model_file import from_bytes
 from tlpot.models.place import Place, read_file
 
 
@@ -64,6 +63,8 @@ def install(
         ConfigError: a name that cannot be one.
         OutputError: it could not be written.
     """
+    from tlpot.models.model_file import from_bytes  # needs torch, listing models does not
+
     content, origin, stem = _content(source, place, show)
     called = check_name(name if name is not None else stem)
     found = hashlib.sha256(content).hexdigest()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import platform
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import e3nn
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -24,8 +23,9 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
-from tlpot.models.checksum import has_checksum, with_checksum
+from tlpot.models.checksum import with_checksum
 from tlpot.models.correction import CorrectionInfo
+from tlpot.models.description import CONVENTIONS, FORMAT, VERSIONS, read_metadata
 from tlpot.models.device import choose_device
 from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.forest import ForestCorrection
@@ -36,13 +36,7 @@ from tlpot.models.regressors import empty_correction
 from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.models.spread import read_calibration
 from tlpot.models.trained import TrainedModel
-from tlpot.nn.couplings import fingerprint
 from tlpot.torch_mode import plain_torch
-
-FORMAT = "tlpot-potential"
-FORMAT_VERSION = 1
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""Maps a format version to the function that turns its metadata into the next version's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,25 +44,28 @@ class FileFormat:
     """One kind of model file.
 
     Attributes:
-        version: of its metadata; the newest that is read, and the one that is written.
         kind: the class of the models that it holds.
         write: gives metadata and tensors of a model.
         read: rebuilds a model on the CPU from metadata, tensors, the file's name for messages,
             precision and kernels.
-        upgrades: maps a version to the function that turns its metadata into the next one's.
     """
 
-    version: int
     kind: type
     write: Callable[[Any], tuple[dict[str, Any], dict[str, Tensor]]]
     read: Callable[
         [Mapping[str, Any], Mapping[str, Tensor], str, torch.dtype | None, str], TrainedModel
     ]
-    upgrades: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
 
 
 FORMATS: dict[str, FileFormat] = {}
-"""By the name of the metadata entry; the module of each format adds its own."""
+"""By the name of the metadata entry; the module of each format adds its own, see `file_formats`."""
+
+
+def file_formats() -> Mapping[str, FileFormat]:
+    """Returns all kinds of model files by the name of their metadata entry."""
+    for name in ("ensemble_file", "delta_file"):
+        importlib.import_module(f"tlpot.models.{name}")
+    return FORMATS
 
 
 def save(model: TrainedModel, path: str | os.PathLike[str]) -> str:
@@ -139,21 +136,12 @@ def load_potential(
     return model
 
 
-def content_hash(source: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a model file.
-
-    Raises:
-        ModelFileError: no such file or name.
-    """
-    return hashlib.sha256(library_file(source).read_bytes()).hexdigest()
-
-
 def to_bytes(model: TrainedModel) -> bytes:
     """Returns what `save` writes; the same model gives the same bytes."""
-    for name, form in FORMATS.items():
+    for name, form in file_formats().items():
         if isinstance(model, form.kind):
             metadata, tensors = form.write(model)
-            metadata |= {"format_version": form.version, "coupling_fingerprint": fingerprint()}
+            metadata |= {"format_version": VERSIONS[name], "coupling_fingerprint": CONVENTIONS}
             content = safetensors.torch.save(tensors, {name: json.dumps(metadata, sort_keys=True)})
             return with_checksum(content)
     raise TypeError(f"there is no model file for {type(model).__name__}")
@@ -164,7 +152,6 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
     versions = {
         "tlpot": __version__,
         "torch": torch.__version__,
-        "e3nn": e3nn.__version__,
         "python": platform.python_version(),
     }
     return to_mapping(replace(card, versions=versions))
@@ -189,12 +176,12 @@ def from_bytes(
     Warns:
         UserWarning: there is no checksum in it.
     """
-    form, metadata, checked = _metadata(content, name)
+    form, metadata, checked = read_metadata(content, name)
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelFileError(f"{name} is damaged ({error}); copy it again") from error
-    model = FORMATS[form].read(metadata, tensors, name, dtype, kernels)
+    model = file_formats()[form].read(metadata, tensors, name, dtype, kernels)
     if not checked:
         warnings.warn(
             f"{name} has no checksum (a tlpot of before wrote it, or another program), so damage "
@@ -270,64 +257,7 @@ def read_potential(
     return potential
 
 
-FORMATS[FORMAT] = FileFormat(
-    version=FORMAT_VERSION,
-    kind=Potential,
-    write=write_potential,
-    read=read_potential,
-    upgrades=UPGRADES,
-)
-
-
-def _metadata(content: bytes, name: str) -> tuple[str, dict[str, Any], bool]:
-    """Returns a file's format, its metadata in the newest version, and if it has a checksum."""
-    length = int.from_bytes(content[:8], "little")
-    try:
-        header = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-        form = next((key for key in FORMATS if key in header), None)
-    except (ValueError, AttributeError, OverflowError, TypeError) as error:
-        raise ModelFileError(f"{name} is not a safetensors file, or it is damaged") from error
-    if form is None:
-        raise ModelFileError(
-            f"{name} was not written by tlpot: it has no metadata called "
-            f"{' or '.join(map(repr, FORMATS))}; expected a model saved by 'tlpot train' or "
-            "'tlpot finetune'"
-        )
-    checked = has_checksum(content, name)  # before anything that it says is taken at its word
-    try:
-        metadata: dict[str, Any] = json.loads(header[form])
-    except (ValueError, TypeError) as error:
-        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
-    metadata = upgraded(form, metadata, name)
-    found = metadata.get("coupling_fingerprint")
-    if found != fingerprint():
-        raise ModelFileError(
-            f"{name} was made with other spherical-harmonics or Clebsch–Gordan conventions "
-            f"({found}, here {fingerprint()}, e3nn {e3nn.__version__}); its weights would give "
-            "wrong energies. Install the e3nn version named by 'tlpot info'"
-        )
-    return form, metadata, checked
-
-
-def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:
-    """Returns the metadata of a format in its newest version.
-
-    Raises:
-        ModelFileError: it is damaged, or from a newer tlpot.
-    """
-    newest = FORMATS[form].version
-    try:
-        version = metadata["format_version"]
-    except (TypeError, KeyError) as error:
-        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
-    if not isinstance(version, int) or not 1 <= version <= newest:
-        raise ModelFileError(
-            f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
-            f"{newest}. Update tlpot"
-        )
-    for step in range(version, newest):
-        metadata = FORMATS[form].upgrades[step](metadata)
-    return metadata
+FORMATS[FORMAT] = FileFormat(kind=Potential, write=write_potential, read=read_potential)
 
 
 def _add_corrections(
@@ -377,13 +307,3 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
     for forest in potential.modules():
         if isinstance(forest, ForestCorrection) and not forest.is_whole():
             raise ModelFileError(f"{name}: the trees of a forest are damaged; copy the file again")
-
-
-def describe(source: str | Path) -> dict[str, Any]:
-    """Returns the metadata of a model file without building the model.
-
-    Raises:
-        ModelFileError: see `load`.
-    """
-    path = library_file(source)
-    return _metadata(path.read_bytes(), str(path))[1]

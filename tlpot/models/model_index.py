@@ -17,7 +17,6 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.catalogue import CatalogueEntry
 from tlpot.models.library import SUFFIX, check_name
-from tlpot.models.model_file import from_bytes
 
 INDEX = "tlpot-models.json"
 FORMAT = "tlpot-models"
@@ -89,6 +88,8 @@ def index_entry(path: Path) -> IndexEntry:
         ModelFileError: it cannot be read, or holds no model.
         ConfigError: its name is no name for a model.
     """
+    from tlpot.models.model_file import from_bytes  # needs torch, reading an index does not
+
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -8,20 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlpot.models.model_file import (
-    FORMAT,
-    FORMAT_VERSION,
-    read_potential,
-    upgraded,
-    write_potential,
-)
+from tlpot.models.description import FORMAT, VERSIONS, upgraded
+from tlpot.models.model_file import read_potential, write_potential
 from tlpot.models.potential import Potential
 
 
 def write_part(potential: Potential, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Returns description and tensors of a part; the tensors' names begin with `prefix`."""
     described, weights = write_potential(potential)
-    described["format_version"] = FORMAT_VERSION
+    described["format_version"] = VERSIONS[FORMAT]
     # when and with what a part was made is worth more than when it was put here
     described["card"]["versions"] = dict(potential.card.versions)
     return described, {f"{prefix}{key}": tensor for key, tensor in weights.items()}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlpot.models.model_file import FORMATS
-from tlpot.models.trained import TrainedModel
+if TYPE_CHECKING:
+    from tlpot.models.trained import TrainedModel
 
 _IDLE = ("card", "dtype")
 """Entries of a model's description that its weights do not depend on."""
@@ -19,7 +19,9 @@ def weights_hash(model: TrainedModel) -> str:
     Unlike `content_hash` it depends neither on the card, which names versions of programs, nor
     on the device. A model read in a higher precision than it is stored in keeps its hash.
     """
-    form = next(form for form in FORMATS.values() if isinstance(model, form.kind))
+    from tlpot.models.model_file import file_formats
+
+    form = next(form for form in file_formats().values() if isinstance(model, form.kind))
     metadata, tensors = form.write(model)
     digest = hashlib.sha256(type(model).__name__.encode())
     digest.update(json.dumps(_decisive(metadata), sort_keys=True).encode())

@@ -36,13 +36,19 @@ class Constant(nn.Module):
 
 
 class DoubleBuffer(nn.Module):
-    """A buffer that stays float64 when its module changes precision; saved with the model."""
+    """A buffer that stays float64 when its module changes precision.
+
+    Args:
+        value: what it holds.
+        saved: whether it belongs to the model's file.
+    """
 
     value: Tensor
 
-    def __init__(self, value: np.ndarray | Tensor) -> None:
+    def __init__(self, value: np.ndarray | Tensor, *, saved: bool = True) -> None:
         super().__init__()
-        self.register_buffer("value", torch.as_tensor(value, dtype=torch.float64))
+        exact = torch.as_tensor(value, dtype=torch.float64)
+        self.register_buffer("value", exact, persistent=saved)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         exact = self.value

@@ -1,7 +1,8 @@
-"""Constants of angular-momentum coupling, from e3nn's Clebsch–Gordan coefficients.
+"""Constants of angular-momentum coupling, in the conventions of e3nn.
 
 Only natural parity occurs, (−1)^l for degree l, so a coupling of degrees l₁ … l_ν to L exists
-when their sum with L is even.
+when their sum with L is even. Components of degree 1 are x, y, z. The constants are e3nn's, which
+the tests compare, without its import: that takes longer than torch's.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import hashlib
 import itertools
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache
+from math import factorial
 
 import numpy as np
 import torch
-from e3nn import o3
 from numpy.typing import NDArray
+from torch import Tensor
 
 Monomial = tuple[int, ...]
 """Component indices l² + l + m of a product of basis functions, ascending."""
@@ -49,31 +52,83 @@ class ProductBasis:
 @cache
 def clebsch_gordan(l1: int, l2: int, l3: int) -> NDArray[np.float64]:
     """Returns real coupling coefficients [2l₁+1, 2l₂+1, 2l₃+1] with Frobenius norm 1."""
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy()
+    q1, q2, q3 = (_real_components(l) for l in (l1, l2, l3))
+    # torch adds in the order of e3nn, so that the last bits agree, too
+    coupled = torch.einsum(
+        "ij,kl,mn,ikn->jlm", q1, q2, torch.conj(q3.T), _complex_clebsch_gordan(l1, l2, l3)
+    ).real
+    return (coupled / torch.norm(coupled)).numpy()
+
+
+def _complex_clebsch_gordan(l1: int, l2: int, l3: int) -> Tensor:
+    """Returns ⟨l₁m₁ l₂m₂|l₃m₃⟩, [2l₁+1, 2l₂+1, 2l₃+1], by Racah's formula in exact fractions."""
+    table = torch.zeros(2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1, dtype=torch.complex128)
+    for m1, m2 in itertools.product(range(-l1, l1 + 1), range(-l2, l2 + 1)):
+        m3 = m1 + m2
+        if abs(m3) > l3:
+            continue
+        square = Fraction(
+            math.prod(map(factorial, (l3 + l1 - l2, l3 - l1 + l2, l1 + l2 - l3, l3 + m3, l3 - m3))),
+            math.prod(map(factorial, (l1 + l2 + l3 + 1, l1 - m1, l1 + m1, l2 - m2, l2 + m2))),
+        )
+        first = max(0, l2 - l1 + m3, m1 - l1)
+        last = min(l2 + l3 + m1, l3 - l1 + l2, l3 + m3)
+        total = sum(
+            Fraction(
+                (-1) ** (k + l2 + m2) * factorial(l2 + l3 + m1 - k) * factorial(l1 - m1 + k),
+                math.prod(map(factorial, (k, l3 - l1 + l2 - k, l3 + m3 - k, k + l1 - l2 - m3))),
+            )
+            for k in range(first, last + 1)
+        )
+        table[l1 + m1, l2 + m2, l3 + m3] = ((2.0 * l3 + 1.0) * square) ** 0.5 * total
+    return table
+
+
+def _real_components(l: int) -> Tensor:
+    """Returns the unitary matrix [2l+1, 2l+1] from complex to real harmonics.
+
+    The phase (−i)^l makes the couplings real.
+    """
+    table = torch.zeros(2 * l + 1, 2 * l + 1, dtype=torch.complex128)
+    table[l, l] = 1
+    for m in range(1, l + 1):
+        sign = (-1) ** m
+        table[l - m, l + m], table[l - m, l - m] = 1 / 2**0.5, -1j / 2**0.5
+        table[l + m, l + m], table[l + m, l - m] = sign / 2**0.5, 1j * sign / 2**0.5
+    return (-1j) ** l * table
 
 
 @cache
 def harmonic_polynomials(l_max: int) -> NDArray[np.float64]:
     """Returns [(l_max+1)², n]: the harmonics as polynomials of the unit vector.
 
-    Component-normalised, in the monomials of degree 0 to l_max, x first: 1, x, y, z, x², xy, …
+    Component-normalised, Σ_m Y_lm² = 2l + 1, in the monomials of degree 0 to l_max, x first:
+    1, x, y, z, x², xy, … Degree l is the coupling of degree l − 1 with the vector itself.
     """
-    points = np.random.default_rng(0).normal(size=(200, 3))
-    harmonics = o3.spherical_harmonics(
-        list(range(l_max + 1)), torch.from_numpy(points), normalize=False, normalization="component"
-    ).numpy()
-    blocks, column = [], 0
-    n_monomials = sum((l + 1) * (l + 2) // 2 for l in range(l_max + 1))
-    for l in range(l_max + 1):
-        # without normalisation degree l is homogeneous in the vector, so the fit is exact
-        powers = list(itertools.combinations_with_replacement(range(3), l))
-        monomials = np.stack([points[:, list(p)].prod(axis=1) for p in powers], axis=1)
-        block = np.zeros((2 * l + 1, n_monomials))
-        fit = np.linalg.lstsq(monomials, harmonics[:, l**2 : (l + 1) ** 2], rcond=None)[0].T
-        block[:, column : column + len(powers)] = np.where(np.abs(fit) > 1e-9, fit, 0.0)
-        blocks.append(block)
-        column += len(powers)
-    return np.concatenate(blocks)
+    monomials = harmonic_monomials(l_max)
+    column = {monomial: k for k, monomial in enumerate(monomials)}
+    table = np.zeros(((l_max + 1) ** 2, len(monomials)))
+    table[0, 0] = 1.0
+    for l in range(1, l_max + 1):
+        lower, block = slice((l - 1) ** 2, l * l), slice(l * l, (l + 1) ** 2)
+        coupling = clebsch_gordan(l - 1, 1, l)
+        for monomial in (m for m in monomials if len(m) == l - 1):
+            for axis in range(3):
+                product = column[tuple(sorted((*monomial, axis)))]
+                table[block, product] += table[lower, column[monomial]] @ coupling[:, axis]
+        # at the pole y every harmonic but that with m = 0 vanishes
+        pole = column[(1,) * l]
+        table[block] *= math.sqrt(2 * l + 1) / table[l * l + l, pole]
+    return np.where(np.abs(table) > 1e-9, table, 0.0)
+
+
+def harmonic_monomials(l_max: int) -> list[Monomial]:
+    """Lists the monomials of `harmonic_polynomials` as ascending axes."""
+    return [
+        powers
+        for l in range(l_max + 1)
+        for powers in itertools.combinations_with_replacement(range(3), l)
+    ]
 
 
 def convolution_paths(l_in: int, l_edge: int, l_out: int) -> list[tuple[int, int, int]]:
@@ -112,10 +167,15 @@ def product_basis(l_max: int, degree: int, order: int) -> ProductBasis:
     )
 
 
+@cache
 def fingerprint() -> str:
     """Returns a hash of the conventions that weights depend on: harmonics and couplings."""
-    vectors = torch.tensor([[0.3, -0.5, 0.8], [-0.1, 0.9, 0.4]], dtype=torch.float64)
-    harmonics = o3.spherical_harmonics([0, 1, 2, 3], vectors, True, "component").numpy()
+    vectors = np.array([[0.3, -0.5, 0.8], [-0.1, 0.9, 0.4]])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    monomials = np.stack(
+        [vectors[:, list(powers)].prod(axis=1) for powers in harmonic_monomials(3)], axis=1
+    )
+    harmonics = monomials @ harmonic_polynomials(3).T
     digest = hashlib.sha256()
     triples = itertools.product(range(4), repeat=3)
     parts = [harmonics] + [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from tlpot.graph import AtomGraph
 from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
+from tlpot.nn.constant import DoubleBuffer
 from tlpot.nn.contraction import contract
-from tlpot.nn.couplings import harmonic_polynomials
+from tlpot.nn.couplings import harmonic_monomials, harmonic_polynomials
 from tlpot.nn.radial import BesselBasis
 from tlpot.padding import Blocks
 
@@ -71,6 +71,29 @@ class Edges:
         return self.kernels.segment_sum(values, self.center, self.n_atoms)
 
 
+class Harmonics(nn.Module):
+    """Component-normalised real spherical harmonics of unit vectors, up to a degree.
+
+    Args:
+        l_max: highest degree.
+    """
+
+    def __init__(self, l_max: int) -> None:
+        super().__init__()
+        self.polynomials = DoubleBuffer(harmonic_polynomials(l_max), saved=False)
+        monomials = harmonic_monomials(l_max)
+        place = {monomial: k for k, monomial in enumerate(monomials)}
+        self._factors = [(place[m[:-1]], m[-1]) for m in monomials[1:]]
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Returns [n_edges, (l_max + 1)²] for unit vectors [n_edges, 3], both in float64."""
+        axes = vectors.unbind(dim=1)
+        monomials = [torch.ones_like(axes[0])]
+        for lower, axis in self._factors:
+            monomials.append(axes[axis] * monomials[lower] if lower else axes[axis])
+        return torch.stack(monomials, dim=1) @ self.polynomials.value.T
+
+
 class EdgeEmbedding(nn.Module):
     """Distances, spherical harmonics and radial basis of all pairs of a graph.
 
@@ -86,9 +109,7 @@ class EdgeEmbedding(nn.Module):
         self, l_max: int, cutoff: float, n_basis: int, power: int, kernels: Kernels
     ) -> None:
         super().__init__()
-        self.harmonics = o3.SphericalHarmonics(
-            list(range(l_max + 1)), normalize=False, normalization="component"
-        )
+        self.harmonics = Harmonics(l_max)
         self.radial = BesselBasis(cutoff, n_basis, power)
         self.l_max, self.kernels = l_max, kernels
         self.plan = None

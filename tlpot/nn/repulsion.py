@@ -10,13 +10,11 @@ from torch import Tensor, nn
 from tlpot.nn.constant import Constant
 from tlpot.nn.edges import Edges
 from tlpot.nn.radial import envelope
+from tlpot.nn.repulsion_reach import REACH
 
 _EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)
 _COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
 _BOHR_FACTOR = 0.88534
-REACH = 0.75
-"""Where the repulsion ends, as a share of the sum of the covalent radii. Ending it at the bond
-length would put the jump of its third derivative where molecules live, and energy would drift."""
 
 
 class ZBLRepulsion(nn.Module):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.curve_record import Series, unit_of
 from tlpot.pipeline.curve_report import CurveReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _MARKERS = "osD^vP*Xhp<>d8"
 _GREY = "0.35"
@@ -36,6 +38,8 @@ def plot_curve(reports: Mapping[str, CurveReport], path: Path) -> None:
 
 def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
     """Returns the figure, one panel for each error."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.4 * len(reports), 4.9), layout="constrained")
     panels = figure.subplots(1, len(reports), squeeze=False)[0]
     for axes, (quantity, report) in zip(panels, reports.items(), strict=True):
@@ -49,6 +53,9 @@ def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
 
 
 def _panel(axes: Axes, quantity: str, report: CurveReport) -> None:
+    from matplotlib import colormaps
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     series = [s for s in report.curve.series if s.measured(quantity)]
     palette = colormaps["tab10" if len(series) <= 10 else "tab20"]
     sizes = sorted({p.size for s in series for p in s.points})

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase.build import molecule
 from tqdm import tqdm
 
 from tlpot.atomic_file import make_folder
@@ -87,6 +86,8 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
         OutputError: a file could not be written.
         ConfigError: there are no seeds.
     """
+    from ase.build import molecule
+
     if n_seeds < 1:
         raise ConfigError(f"the number of seeds is {n_seeds}, expected 1 or more")
     started = time.perf_counter()

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlpot.atomic_file import atomic_file
 
@@ -31,6 +30,8 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     Raises:
         OutputError: the file could not be written.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.2, 4.4), layout="constrained")
     axes = figure.subplots()
     sizes = sorted(errors)

@@ -9,7 +9,6 @@ from functools import cache
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.optimize import LBFGS
 from numpy.typing import NDArray
 
 from tlpot.errors import SimulationError, TLPotError
@@ -178,6 +177,8 @@ def _molecule_pool(
 
 
 def _relaxed(atoms: Atoms, molecule: Molecule, calculator: Calculator, name: str) -> Atoms:
+    from ase.optimize import LBFGS
+
     relaxed = atoms.copy()
     if len(atoms) == 1:
         return relaxed
@@ -196,6 +197,8 @@ def _starts(
     atoms: Atoms, pool: list[Candidate], molecule: Molecule, calculator: Calculator
 ) -> list[Atoms]:
     """The minimum, and unlike geometries of the scan after a few steps downhill."""
+    from ase.optimize import LBFGS
+
     starts = [atoms]
     turned = [c for c in pool if c.method == "scan"]
     if turned:

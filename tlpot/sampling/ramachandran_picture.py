@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from tlpot.atomic_file import atomic_file
 from tlpot.sampling.bonds import Molecule, backbone_dihedrals
@@ -32,6 +30,9 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
     Raises:
         OutputError: the file could not be written.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     shown = [s for s in samples if backbone_dihedrals(Molecule(s.atoms))]
     if not shown:
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from tlpot.training.calibration import CalibrationReport, normal_quantile
 from tlpot.training.picture import picture_path, save_picture
@@ -30,6 +29,8 @@ def plot_calibration(
     Raises:
         OutputError: the file could not be written.
     """
+    from matplotlib.figure import Figure
+
     target = picture_path(path)
     error = 1e3 * np.abs(judged.energy)
     reported = 1e3 * judged.energy_std * report.factor

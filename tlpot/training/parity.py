@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tlpot.training.picture import picture_path, save_picture
@@ -27,6 +26,8 @@ def plot_parity(predictions: Predictions, path: str | os.PathLike[str], title: s
     Raises:
         OutputError: the file could not be written.
     """
+    from matplotlib.figure import Figure
+
     target = picture_path(path)
     label, found = predictions.energy.T
     offset = np.zeros_like(label)

@@ -6,12 +6,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from tlpot.atomic_file import atomic_file
 from tlpot.errors import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _FORMATS = (".png", ".pdf", ".svg")
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
 from tlpot.pipeline.assembly.budget_report import KCAL, BudgetReport
 from tlpot.pipeline.probes.number import short
 from tlpot.training import letter_panels, save_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _COLOURS = {MODEL: "C0", SCHEME: "C1", TOTAL: "0.25"}
 
@@ -32,6 +35,8 @@ def plot_budget(report: BudgetReport, path: str | os.PathLike[str]) -> None:
 
 def budget_figure(report: BudgetReport) -> Figure:
     """Returns the figure with its four panels."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10.4, 7.6), layout="constrained")
     (residues, classes), (spread, energies) = figure.subplots(2, 2)
     model = f"{report.model}, " if report.model else ""
@@ -103,6 +108,8 @@ def _spread(axes: Axes, report: BudgetReport) -> None:
 
 
 def _energies(axes: Axes, report: BudgetReport) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     budget = report.budget
     several = budget.n_frames > 1
     unit = KCAL * budget.n_residues

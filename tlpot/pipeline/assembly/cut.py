@@ -8,7 +8,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 
 from tlpot.fragments import Fragment, Topology, fragment_name
 from tlpot.fragments.coverage import check_coverage
@@ -97,6 +96,8 @@ class Cut:
 
         1 where fragments have all of both residues together, 0 where they never meet.
         """
+        from scipy import sparse
+
         topology = self.topology
         rows = np.concatenate([np.full(len(f.real), k) for k, f in enumerate(self.fragments)])
         columns = residue_of(topology)[np.concatenate([f.real for f in self.fragments])]

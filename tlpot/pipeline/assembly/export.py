@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 
 from tlpot.atomic_file import atomic_file
 from tlpot.pipeline.assembly.cut import Cut
@@ -23,6 +22,8 @@ def write_fragments(cuts: Iterable[Cut], path: str | os.PathLike[str]) -> int:
     Raises:
         OutputError: the file could not be written.
     """
+    from ase.io import write
+
     molecules = [atoms for frame, cut in enumerate(cuts) for atoms in _molecules(cut, frame)]
     with atomic_file(path) as temporary:
         write(temporary, molecules, format="extxyz")

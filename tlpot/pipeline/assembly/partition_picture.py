@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
-from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, nearest
@@ -18,6 +14,11 @@ from tlpot.fragments import Topology
 from tlpot.fragments.ownership import residue_of
 from tlpot.pipeline.assembly.cut import Cut
 from tlpot.training import save_picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee9944")
 """Paul Tol's bright colours, which stay apart for colour-blind readers; grey is for caps."""
@@ -51,6 +52,8 @@ def plot_partition(
 
 def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
     """Returns the figure: the projected structure, and a table of residues that meet."""
+    from matplotlib.figure import Figure
+
     n_residues = len(cut.topology.residues)
     if n_residues > _MOST_RESIDUES:
         raise ConfigError(
@@ -109,6 +112,9 @@ def projection(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgb
+
     topology, fragment = cut.topology, cut.fragments[chosen]
     flat = projection(cut.positions)
     owner = residue_of(topology)
@@ -161,6 +167,8 @@ def _bonds(
     inside: NDArray[np.bool_],
 ) -> None:
     """Each half of a bond has the colour of its atom."""
+    from matplotlib.collections import LineCollection
+
     for there, order in ((False, 1.0), (True, 2.0)):
         pairs = topology.bonds[inside[topology.bonds].all(axis=1) == there]
         begin, end = flat[pairs[:, 0], :2], flat[pairs[:, 1], :2]
@@ -176,6 +184,8 @@ def _bonds(
 
 def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
     """Draws a short stroke across every bond that some fragment cuts."""
+    from matplotlib.collections import LineCollection
+
     ends = {
         (min(h, g), max(h, g))
         for f in cut.fragments
@@ -198,6 +208,9 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
 
 def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
     """Writes each name where there is most room around its alpha carbon."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.patheffects import withStroke
+
     if len(topology.residues) > 60:
         return
     span = np.ptp(flat[:, :2], axis=0).max()

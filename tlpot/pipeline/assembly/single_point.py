@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import atomic_file
@@ -96,6 +95,8 @@ class SinglePoints:
         Raises:
             OutputError: the file could not be written.
         """
+        from ase.io import write
+
         labelled = []
         for frame, energy, forces in zip(frames, self.energies, self.forces, strict=True):
             copy = frame.copy()

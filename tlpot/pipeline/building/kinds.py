@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
@@ -61,6 +59,9 @@ def _by_molecule(
     order: NDArray[np.int64], bonds: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int]:
     """An order with molecule after molecule, and the size of the first if there are two."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(order)
     matrix = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
     count, label = connected_components(matrix, directed=False)

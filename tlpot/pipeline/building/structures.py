@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
 
 from tlpot.atomic_file import atomic_file
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
@@ -133,6 +132,8 @@ def write_atoms(frames: Sequence[Atoms], path: Path) -> None:
     Raises:
         OutputError: it could not be written.
     """
+    from ase.io import write
+
     with atomic_file(path) as temporary:
         if frames:
             write(temporary, list(frames), format="extxyz")
@@ -146,6 +147,8 @@ def read_atoms(path: Path) -> list[Atoms]:
     Raises:
         DataError: the file is missing or damaged.
     """
+    from ase.io import read
+
     try:
         if not path.stat().st_size:
             return []

@@ -7,11 +7,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from tlpot.pipeline.probes.number import short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 STYLE = """
 :root { --ink: #1c2530; --soft: #5c6875; --line: #d8dee5; --accent: #1f5f99; --pale: #f4f7fa;

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tlpot.pipeline.force_field_report.kind_errors import Stage
 from tlpot.pipeline.force_field_report.motion import Motion
 from tlpot.pipeline.force_field_report.ramachandran import AngleRun, Ramachandran
 from tlpot.pipeline.probes.number import short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 FORCE_FIELD, REFERENCE = "#1f5f99", "#c2571a"
 _GREY = "0.6"
@@ -28,6 +31,8 @@ def parity_figure(stages: Sequence[Stage]) -> Figure:
     Args:
         stages: one column each.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(3.5 * max(len(stages), 2), 6.6), layout="constrained")
     axes = figure.subplots(2, max(len(stages), 2), squeeze=False)
     for panel in axes[:, len(stages) :].ravel():
@@ -44,6 +49,8 @@ def parity_figure(stages: Sequence[Stage]) -> Figure:
 
 
 def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> None:
+    from matplotlib.colors import LogNorm
+
     label, found = values.T
     low, high = float(values.min()), float(values.max())
     margin = 0.04 * max(high - low, 1e-9)
@@ -75,6 +82,8 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
     Args:
         motions: of one structure.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(8.6, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for k, motion in enumerate(motions):
@@ -111,6 +120,8 @@ def run_name(motion: Motion) -> str:
 
 def ramachandran_figure(each: Ramachandran) -> Figure:
     """Draws densities of φ and ψ of both runs, all residues together, and their marginals."""
+    from matplotlib.figure import Figure
+
     runs = [(each.force_field, FORCE_FIELD)]
     if each.reference is not None:
         runs.append((each.reference, REFERENCE))
@@ -144,6 +155,8 @@ def ramachandran_figure(each: Ramachandran) -> Figure:
 
 
 def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
+    from matplotlib.colors import LogNorm
+
     edges = np.arange(-180.0, 180.1, _FINE)
     flat = run.angles.reshape(-1, 2)
     if len(flat):

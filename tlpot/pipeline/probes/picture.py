@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import chemical_symbols
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tlpot.pipeline.probes.number import short
 from tlpot.training import Predictions, letter_panels, save_picture
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from tlpot.pipeline.probes.report import TransferReport
     from tlpot.pipeline.probes.wall import DimerCurve
 
@@ -40,6 +41,8 @@ def plot_report(report: TransferReport, path: str | os.PathLike[str]) -> None:
 
 def report_figure(report: TransferReport) -> Figure:
     """Returns the figure with its four panels."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9.6, 7.4), layout="constrained")
     (errors, drift), (dimers, dynamics) = figure.subplots(2, 2)
     origin = f"{report.source} → " if report.source else ""

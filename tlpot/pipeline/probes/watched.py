@@ -10,7 +10,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
@@ -47,6 +46,8 @@ class WatchedBonds:
     @classmethod
     def near(cls, atoms: Atoms) -> WatchedBonds:
         """Returns the pairs closer than 1.25 times the sum of their covalent radii."""
+        from ase.neighborlist import neighbor_list
+
         radii = _BONDED * covalent_radii[atoms.numbers]
         i, j, images, lengths = neighbor_list("ijSd", atoms, list(radii))
         once = i <= j

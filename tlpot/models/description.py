@@ -1,0 +1,352 @@
+"""What a model file says of its model, read without building it and without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot._version import __version__
+from tlpot.config import parse
+from tlpot.errors import ConfigError, ModelFileError
+from tlpot.models.architecture import Architecture
+from tlpot.models.card import ModelCard
+from tlpot.models.checksum import has_checksum
+from tlpot.models.library import library_file
+
+FORMAT = "tlpot-potential"
+ENSEMBLE_FORMAT = "tlpot-ensemble"
+DELTA_FORMAT = "tlpot-delta"
+VERSIONS = {FORMAT: 1, ENSEMBLE_FORMAT: 1, DELTA_FORMAT: 1}
+"""Newest version of the metadata of each kind of file: what is written, and what is read."""
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+UPGRADES: Mapping[str, Mapping[int, Upgrade]] = {}
+"""By format and version, the function that turns metadata into the next version's."""
+CONVENTIONS = "54bd5cd0dac11283"
+"""What `tlpot.nn.couplings.fingerprint` gives: a file with another has other weights."""
+
+_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+
+
+def describe(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns the metadata of a model file in the newest version.
+
+    Raises:
+        ModelFileError: no such file or name, or the file is damaged, foreign, from a newer
+            tlpot, or made with other coupling conventions.
+    """
+    path = library_file(source)
+    return read_metadata(path.read_bytes(), str(path))[1]
+
+
+def content_hash(source: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a model file.
+
+    Raises:
+        ModelFileError: no such file or name.
+    """
+    return hashlib.sha256(library_file(source).read_bytes()).hexdigest()
+
+
+def read_metadata(content: bytes, name: str) -> tuple[str, dict[str, Any], bool]:
+    """Returns a file's format, its metadata in the newest version, and if it has a checksum.
+
+    Args:
+        content: the file's bytes.
+        name: of the file, for messages.
+
+    Raises:
+        ModelFileError: see `describe`.
+    """
+    try:
+        header = _header(content)[0].get("__metadata__", {})
+        form = next((key for key in VERSIONS if key in header), None)
+    except (ValueError, AttributeError, OverflowError, TypeError) as error:
+        raise ModelFileError(f"{name} is not a safetensors file, or it is damaged") from error
+    if form is None:
+        raise ModelFileError(
+            f"{name} was not written by tlpot: it has no metadata called "
+            f"{' or '.join(map(repr, VERSIONS))}; expected a model saved by 'tlpot train' or "
+            "'tlpot finetune'"
+        )
+    checked = has_checksum(content, name)  # before anything that it says is taken at its word
+    try:
+        metadata: dict[str, Any] = json.loads(header[form])
+    except (ValueError, TypeError) as error:
+        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
+    metadata = upgraded(form, metadata, name)
+    found = metadata.get("coupling_fingerprint")
+    if found != CONVENTIONS:
+        raise ModelFileError(
+            f"{name} was made with other spherical-harmonics or Clebsch–Gordan conventions "
+            f"({found}, here {CONVENTIONS}); its weights would give wrong energies. Use the tlpot "
+            "that it was made with"
+        )
+    return form, metadata, checked
+
+
+def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the metadata of a format in its newest version.
+
+    Raises:
+        ModelFileError: it is damaged, or from a newer tlpot.
+    """
+    newest = VERSIONS[form]
+    try:
+        version = metadata["format_version"]
+    except (TypeError, KeyError) as error:
+        raise ModelFileError(f"{name}: the model's description is damaged: {error!r}") from error
+    if not isinstance(version, int) or not 1 <= version <= newest:
+        raise ModelFileError(
+            f"{name} has format version {version}; this tlpot ({__version__}) reads 1 to "
+            f"{newest}. Update tlpot"
+        )
+    for step in range(version, newest):
+        metadata = UPGRADES[form][step](metadata)
+    return metadata
+
+
+class Tensors:
+    """The tensors of a safetensors file under a prefix of their names.
+
+    Args:
+        content: the file's bytes.
+        name: of the file, for messages.
+
+    Raises:
+        ModelFileError: the header does not fit the file.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content, self._name, self._prefix = content, name, ""
+        header, self._start = _header(content)
+        self._entries = {k: v for k, v in header.items() if k != "__metadata__"}
+        try:
+            end = max((int(e["data_offsets"][1]) for e in self._entries.values()), default=0)
+            for entry in self._entries.values():
+                math.prod(entry["shape"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ModelFileError(f"{name} is damaged ({error!r}); copy it again") from error
+        if self._start + end != len(content):
+            raise ModelFileError(
+                f"{name} is damaged: it has {len(content)} bytes, its header needs "
+                f"{self._start + end}; copy it again"
+            )
+
+    def under(self, prefix: str) -> Tensors:
+        """Returns those whose names begin with `prefix`, by the rest of their names."""
+        made = object.__new__(Tensors)
+        made.__dict__.update(self.__dict__, _prefix=self._prefix + prefix)
+        return made
+
+    def __contains__(self, name: str) -> bool:
+        return self._prefix + name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return (k.removeprefix(self._prefix) for k in self._entries if k.startswith(self._prefix))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Returns the shape of one."""
+        return tuple(self._entries[self._prefix + name]["shape"])
+
+    def read(self, name: str) -> NDArray[np.floating]:
+        """Returns the numbers of one.
+
+        Raises:
+            ModelFileError: there is no such tensor of floating-point numbers.
+        """
+        key = self._prefix + name
+        try:
+            entry = self._entries[key]
+            first, last = (self._start + offset for offset in entry["data_offsets"])
+            flat = np.frombuffer(self._content[first:last], dtype=_FLOATS[entry["dtype"]])
+            return flat.reshape(entry["shape"])
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelFileError(
+                f"{self._name} is damaged: no readable tensor {key!r}; copy it again"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class PotentialDescription:
+    """A single potential, in a file of its own or as a part of another model.
+
+    Attributes:
+        metadata: its description.
+        tensors: its own.
+        name: of the file, for messages.
+    """
+
+    metadata: Mapping[str, Any]
+    tensors: Tensors
+    name: str
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """Its sizes."""
+        return parse(Architecture, self.metadata["architecture"], self.name)
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """Its provenance."""
+        return parse(ModelCard, self.metadata["card"], self.name)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels of theory."""
+        return tuple(self.metadata["levels"])
+
+    @property
+    def n_weights(self) -> int:
+        """Number of trainable numbers; constants and corrections do not count."""
+        return sum(
+            math.prod(self.tensors.shape(name))
+            for name in self.tensors
+            if not name.endswith((".value", "readout.scale")) and ".corrections." not in name
+        )
+
+    def references(self, level: str) -> dict[int, float]:
+        """Returns E0 by atomic number, eV."""
+        values = self.tensors.read(f"heads.{self.levels.index(level)}.references.value")
+        return dict(zip(self.architecture.elements, values.tolist(), strict=True))
+
+    def corrections(self, level: str) -> list[Mapping[str, Any]]:
+        """Returns what is said of each regressor that adds to the energy."""
+        return list(self.metadata.get("corrections", {}).get(level, ()))
+
+    def uncertainty(self, level: str) -> int | None:
+        """Returns how many frames calibrated the uncertainty; 0 for none, None without any."""
+        own = self.tensors.under(f"heads.{self.levels.index(level)}.")
+        last = len(self.corrections(level)) - 1
+        if f"corrections.{last}.cholesky.value" in own:
+            return 0
+        if "rigidity.cholesky.value" not in own:
+            return None
+        return calibration_frames(own.under("rigidity.calibration."))
+
+
+def calibration_frames(tensors: Tensors) -> int:
+    """Returns how many frames a calibration was made from; 0 if there is none."""
+    return tensors.shape("scores.value")[0] if "scores.value" in tensors else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """A model file.
+
+    Attributes:
+        path: of the file.
+        form: name of its format.
+        metadata: in the newest version.
+        parts: the potential, the members of an ensemble, or the low level and the difference.
+        tensors: all.
+        sha256: of the file.
+    """
+
+    path: Path
+    form: str
+    metadata: Mapping[str, Any]
+    parts: tuple[PotentialDescription, ...]
+    tensors: Tensors
+    sha256: str
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """Its provenance."""
+        return parse(ModelCard, self.metadata["card"], str(self.path))
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels of theory."""
+        return tuple(self.metadata["levels"])
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that all parts know."""
+        first, *others = (part.architecture.elements for part in self.parts)
+        return tuple(z for z in first if all(z in other for other in others))
+
+    @property
+    def dtype(self) -> str:
+        """Precision of the networks."""
+        return str(self.parts[0].metadata["dtype"])
+
+    def references(self, level: str) -> dict[int, float]:
+        """Returns E0 by atomic number, eV; of a sum, the sum."""
+        if self.form != DELTA_FORMAT:
+            return self.parts[0].references(level)
+        found = [part.references(part.levels[0]) for part in self.parts]
+        return {z: sum(values[z] for values in found) for z in self.elements}
+
+    def corrections(self, level: str) -> list[Mapping[str, Any]]:
+        """Returns what is said of each regressor that adds to the energy."""
+        first = self.parts[0]
+        return first.corrections(first.levels[0] if self.form == DELTA_FORMAT else level)
+
+    def uncertainty(self, level: str) -> int | None:
+        """Returns how many frames calibrated the uncertainty; 0 for none, None without any."""
+        if self.form == DELTA_FORMAT:
+            return None
+        if self.form == ENSEMBLE_FORMAT:
+            prefix = f"calibrations.{self.levels.index(level)}."
+            return calibration_frames(self.tensors.under(prefix))
+        return self.parts[0].uncertainty(level)
+
+
+def read_description(source: str | os.PathLike[str]) -> ModelDescription:
+    """Reads what a model file says, and checks that its numbers are whole.
+
+    Raises:
+        ModelFileError: see `describe`; or a number is NaN or infinite.
+    """
+    path = library_file(source)
+    content, name = path.read_bytes(), str(path)
+    form, metadata, _ = read_metadata(content, name)
+    tensors = Tensors(content, name)
+    for key in tensors:
+        if not np.isfinite(tensors.read(key)).all():
+            raise ModelFileError(f"{name}: weight {key!r} holds NaN or infinity")
+    try:
+        if form == FORMAT:
+            described = {"": metadata}
+        elif form == ENSEMBLE_FORMAT:
+            described = {f"members.{k}.": part for k, part in enumerate(metadata["members"])}
+        else:
+            described = {f"{part}.": metadata["parts"][part] for part in ("low", "delta")}
+        found = ModelDescription(
+            path=path,
+            form=form,
+            metadata=metadata,
+            parts=tuple(
+                PotentialDescription(
+                    metadata=upgraded(FORMAT, part, name), tensors=tensors.under(prefix), name=name
+                )
+                for prefix, part in described.items()
+            ),
+            tensors=tensors,
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+        _ = found.card, found.elements, found.dtype, [part.card for part in found.parts]
+        for level in found.levels:
+            _ = found.references(level), found.uncertainty(level)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        what = str(error) if isinstance(error, ConfigError) else repr(error)
+        raise ModelFileError(f"{name}: the model's description is damaged: {what}") from error
+    return found
+
+
+def _header(content: bytes) -> tuple[dict[str, Any], int]:
+    """Returns the header of a safetensors file and where its tensors begin."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), 8 + length
