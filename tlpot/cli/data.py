@@ -194,7 +194,12 @@ def _print_molecules(dataset: Dataset) -> None:
         [
             ["molecule", "atoms", "frames", *labelled],
             *(
-                [printable(name), str(sizes[k]), f"{counts[k]:,}", *(f"{v[k]:,}" for v in labelled.values())]
+                [
+                    printable(name),
+                    str(sizes[k]),
+                    f"{counts[k]:,}",
+                    *(f"{v[k]:,}" for v in labelled.values()),
+                ]  # fmt: skip
                 for k, name in enumerate(dataset.group_names)
             ),
         ]

@@ -64,7 +64,9 @@ def run(arguments: argparse.Namespace) -> None:
         have=arguments.have,
     )
     pretraining = load_curve(Path(arguments.pretraining)) if arguments.pretraining else None
-    plan = make_plan(curve, arguments.quantity, terms, pretraining=pretraining)
+    plan = make_plan(
+        curve, arguments.quantity, terms, pretraining=pretraining, folder=Path(arguments.curve)
+    )
     print(plan.text())
     if arguments.json:
         write_text(arguments.json, json.dumps(plan.as_json(), indent=1, ensure_ascii=False))

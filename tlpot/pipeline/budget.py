@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
+from tlpot.pipeline.convergence import convergence
 from tlpot.pipeline.curve_record import Curve, Series, unit_of
 from tlpot.transfer.law import Estimate, Law, fit_law, inverse
 
@@ -60,6 +61,8 @@ class Offer:
         favourite: share of the drawn laws by which this strategy is the best; None without
             intervals.
         notes: what should not be believed too easily.
+        doubt: ``under-trained`` if its law does not say what labels can do because trainings were
+            too short, ``not known`` if they may have been; empty if they were not.
     """
 
     label: str
@@ -68,6 +71,7 @@ class Offer:
     error: Estimate
     favourite: float | None
     notes: tuple[str, ...]
+    doubt: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers."""
@@ -78,6 +82,7 @@ class Offer:
             "error": self.error.as_json(),
             "favourite": self.favourite,
             "notes": list(self.notes),
+            "doubt": self.doubt,
         }
 
 
@@ -89,11 +94,13 @@ class Candidate:
         label: of the series.
         law: error against expensive labels.
         pretraining: cost of the cheap labels, 0 if there are none or if they are paid.
+        doubt: as in `Offer`.
     """
 
     label: str
     law: Law
     pretraining: float
+    doubt: str = ""
 
 
 def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidate], dict[str, str]]:
@@ -117,8 +124,11 @@ def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidat
             left_out[series.label] = law.notes[0]
             continue
         found.append(
-            Candidate(label=series.label, law=law, pretraining=pretraining_cost(series, terms))
-        )
+            Candidate(
+                label=series.label, law=law, pretraining=pretraining_cost(series, terms),
+                doubt=convergence(series, quantity).doubt,
+            )
+        )  # fmt: skip
     return found, left_out
 
 
@@ -158,7 +168,8 @@ def offers_for_target(
                 cost=Estimate.of(cost, costs[k]),
                 error=Estimate(value=target, low=target, high=target),
                 favourite=_favourite(costs, k),
-                notes=tuple(_target_notes(candidate.law, labels, target)),
+                notes=tuple(_target_notes(candidate, labels, target)),
+                doubt=candidate.doubt,
             )
         )
     return sorted(rows, key=lambda row: row.cost.value)
@@ -190,6 +201,7 @@ def offers_for_budget(
                 error=candidate.law.estimate(n),
                 favourite=_favourite(errors, k),
                 notes=tuple(range_notes(n, candidate.law.ranges[0], "labels")),
+                doubt=candidate.doubt,
             )
         )
     return sorted(rows, key=lambda row: row.error.value), poor
@@ -232,9 +244,12 @@ def _favourite(values: Sequence[Array | None], k: int) -> float | None:
     return float((first[k] / np.maximum(first.sum(axis=0), 1)).mean())
 
 
-def _target_notes(law: Law, labels: Estimate, target: float) -> list[str]:
+def _target_notes(candidate: Candidate, labels: Estimate, target: float) -> list[str]:
+    law = candidate.law
     if np.isfinite(labels.value):
         return range_notes(labels.value, law.ranges[0], "labels")
+    if candidate.doubt:  # more updates may lower C
+        return []
     note = f"the target lies below the error that the law tends to, C = {law.floor.value:.3g}"
     if np.isfinite(labels.low):
         note += f"; C may be lower, then {labels.low:.0f} labels or more"

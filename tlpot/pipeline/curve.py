@@ -171,6 +171,7 @@ def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curv
         series=tuple(series),
         failures=tuple(failures),
         n_missing=n_missing,
+        n_train=len(plan.split.train),
         config=to_mapping(whole.config),
     )
 
@@ -183,4 +184,6 @@ def _point(task: PointTask, content: dict[str, Any]) -> CurvePoint:
         start=content["start"],
         end=content["end"],
         seconds=content["seconds"],
+        updates=content.get("updates"),
+        late_fall=content.get("late_fall", {}),
     )

@@ -12,6 +12,7 @@ import torch
 from tlpot.atomic_file import write_text
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.pipeline.curve_config import CurveConfig
+from tlpot.pipeline.curve_record import geometric
 from tlpot.pipeline.curve_tasks import CurveTasks, SeriesTasks, curve_tasks
 from tlpot.pipeline.uncertainty import make_ensemble
 from tlpot.training import deviations, error_report, predict
@@ -29,7 +30,7 @@ class EnsembleRow:
         size: training frames of each.
         n_members: how many models.
         kind: ``energy``, in meV, or ``forces``, in meV/Å.
-        single: mean over the models of the MAE of each, on the test frames.
+        single: geometric mean over the models of the MAE of each, on the test frames.
         joined: MAE of their mean.
         std: mean standard deviation of their predictions, not calibrated.
         within: share of the errors of the mean that are within one such standard deviation.
@@ -161,7 +162,7 @@ def _rows(
                         size=size,
                         n_members=len(files),
                         kind=kind,
-                        single=float(np.mean([errors[f"{kind}_mae"] for errors in single])),
+                        single=geometric([errors[f"{kind}_mae"] for errors in single]),
                         joined=1e3 * float(np.abs(error).mean()),
                         std=1e3 * float(std.mean()),
                         within=float((np.abs(error) <= std).mean()),

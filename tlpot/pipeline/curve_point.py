@@ -13,6 +13,7 @@ from typing import Any
 
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.errors import ConfigError, DataError
+from tlpot.pipeline.convergence import late_falls, validation_course
 from tlpot.pipeline.finetune import finetune, finetune_config
 from tlpot.pipeline.fitting import Outcome
 from tlpot.training import CHECKPOINT
@@ -137,6 +138,7 @@ def _result(task: PointTask, outcome: Outcome) -> dict[str, Any]:
     if bad:
         raise DataError(f"the {bad[0]} of the trained model is {end[bad[0]]}")
     card = outcome.potential.card
+    history, level = outcome.training.history, str(task.identity["level"])
     return {
         "size": task.size,
         "seed": task.seed,
@@ -146,5 +148,8 @@ def _result(task: PointTask, outcome: Outcome) -> dict[str, Any]:
         "split": dict(card.dataset["split"]),
         "best_epoch": outcome.training.best_epoch,
         "seconds": outcome.training.seconds,
+        "updates": int(history[-1]["step"]) if history else 0,
+        "late_fall": late_falls(history, level),
+        "validation": validation_course(history, level),
         "device": str(outcome.potential.device),
     }

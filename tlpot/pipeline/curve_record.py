@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.transfer.law import Measured
 
 RECORD = "curve.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 UNITS = {
     "energy": "meV", "energy_per_atom": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³",
 }  # fmt: skip
@@ -34,6 +34,9 @@ class CurvePoint:
         start: errors on the test frames at step 0.
         end: errors on the test frames after training.
         seconds: of training.
+        updates: gradient steps made; None in records that do not say.
+        late_fall: share by which each validation error fell in the last fifth of the updates;
+            empty in records that do not say, and where nothing is trained by steps.
     """
 
     key: str
@@ -42,6 +45,8 @@ class CurvePoint:
     start: Mapping[str, float]
     end: Mapping[str, float]
     seconds: float
+    updates: int | None = None
+    late_fall: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +120,8 @@ class Curve:
         series: what was measured.
         failures: what failed in this run.
         n_missing: points that this run was to measure and that are not there, failures included.
+        n_train: training frames that there are, the largest size that can be measured; None in
+            records that do not say.
         config: the resolved configuration, with all that was measured in any run.
     """
 
@@ -124,6 +131,7 @@ class Curve:
     series: tuple[Series, ...]
     failures: tuple[Failure, ...] = ()
     n_missing: int = 0
+    n_train: int | None = None
     config: Mapping[str, Any]
 
     @property
@@ -137,18 +145,25 @@ class Curve:
         Not all need have them: a strategy whose models give energies only has no ``forces_mae``.
         """
         names = {name for s in self.series for p in s.points for name in p.end}
-        kinds = [f"{kind}_{error}" for kind in UNITS for error in ("mae", "rmse")]
-        return [name for name in kinds if name in names]
+        return [name for name in _quantities() if name in names]
 
     def check_quantity(self, name: str) -> str:
         """Returns `name` if any series has it.
 
         Raises:
-            ConfigError: none has; the message lists what there is.
+            ConfigError: none has; the message lists what there is, or says why.
         """
-        if name not in self.quantities():
-            raise ConfigError(f"no error is called {name!r}{nearest(name, self.quantities())}")
-        return name
+        there = self.quantities()
+        if name in there:
+            return name
+        if name in _quantities():
+            kind = name.rsplit("_", 1)[0].replace("_", " ")
+            raise ConfigError(
+                f"no error is called {name!r} in this curve, whose test frames have no {kind} at "
+                f"{self.level}; take one that it has ({', '.join(there) or 'none'}), or label "
+                f"{kind} and measure a curve with them"
+            )
+        raise ConfigError(f"no error is called {name!r}{nearest(name, there)}")
 
     def save(self, folder: Path) -> None:
         """Writes ``curve.json``.
@@ -192,5 +207,24 @@ def unit_of(quantity: str) -> str:
 
 
 def geometric(values: Sequence[float]) -> float:
-    """Returns the geometric mean, the middle on a log scale."""
+    """Returns the geometric mean, the middle on a log scale: the mean of tables and pictures.
+
+    It is the one that laws are fitted to; 0 if one of the values is.
+    """
+    if min(values) <= 0:
+        return 0.0
     return float(np.exp(np.mean(np.log(values))))
+
+
+def relative_spread(values: Sequence[float]) -> float:
+    """Returns the standard deviation about the geometric mean as a share of it; 0 for one value.
+
+    That of the logarithms, σ, as exp(σ) − 1: for small spreads the usual one over the mean.
+    """
+    if len(values) < 2 or min(values) <= 0:
+        return 0.0
+    return float(np.expm1(np.std(np.log(values), ddof=1)))
+
+
+def _quantities() -> list[str]:
+    return [f"{kind}_{error}" for kind in UNITS for error in ("mae", "rmse")]

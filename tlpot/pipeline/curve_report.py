@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,19 @@ import numpy as np
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError
-from tlpot.pipeline.curve_record import Curve, geometric, unit_of
+from tlpot.pipeline.convergence import (
+    LARGEST_FALL,
+    Convergence,
+    convergence,
+    doubts,
+    more_updates,
+)  # fmt: skip
+from tlpot.pipeline.curve_record import Curve, geometric, relative_spread, unit_of
 from tlpot.transfer.law import Law, fit_law
 from tlpot.transfer.worth import Worth, overtaken, worth_of
+
+_MARK = "*"
+"""At errors of trainings that were too short."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +51,9 @@ class CurveReport:
     Attributes:
         curve: the measurements.
         quantity: which error, such as ``forces_mae``.
-        laws: by label of the series.
+        laws: by label of the series, of errors that fall.
         unfitted: why there is no law, by label.
+        convergence: whether the trainings were long enough, by label.
         worths: of each transfer with a law of scratch to compare it with.
         unworthy: why there are no worths; empty if there are.
         forecasts: if the laws were fitted to the smaller sizes only.
@@ -52,6 +63,7 @@ class CurveReport:
     quantity: str
     laws: Mapping[str, Law]
     unfitted: Mapping[str, str]
+    convergence: Mapping[str, Convergence]
     worths: Mapping[str, tuple[Worth, ...]]
     unworthy: str = ""
     forecasts: tuple[Forecast, ...] = ()
@@ -67,18 +79,22 @@ class CurveReport:
         """Returns plain numbers."""
         return {
             "unit": unit_of(self.quantity),
+            "mean": "geometric",
+            "training": {label: found.as_json() for label, found in self.convergence.items()},
             "laws": {label: law.as_json() for label, law in self.laws.items()},
             "without a law": dict(self.unfitted),
             "worth": {
                 label: [row.as_json() for row in rows] for label, rows in self.worths.items()
             },
+            "without a worth": self.unworthy,
         }
 
     def _errors(self) -> str:
         curve, lines = self.curve, []
         lines.append(
             f"{_words(self.quantity)} in {unit_of(self.quantity)} at {curve.level} on "
-            f"{curve.n_test} test frames, mean ± standard deviation over the seeds;\n"
+            f"{curve.n_test} test frames,\n"
+            "geometric mean ± relative standard deviation over the seeds;\n"
             f"labels are training frames, {curve.n_validation} more are for validation"
         )
         series = [s for s in curve.series if s.measured(self.quantity)]
@@ -86,7 +102,10 @@ class CurveReport:
         cells: dict[str, list[str]] = {}
         for s in series:
             rows = {m.sizes[0]: m.errors for m in s.measured(self.quantity)}
-            cells[s.label] = [_mean(rows.get(size, ())) for size in sizes]
+            short = self.convergence[s.label].under_trained
+            cells[s.label] = [
+                _mean(rows.get(size, ())) + (_MARK if size in short else "") for size in sizes
+            ]
             last = [p for p in s.points if p.size == sizes[-1]]
             start = [p.start[self.quantity] for p in last if self.quantity in p.start]
             cells[s.label].append(_mean(start))
@@ -98,7 +117,19 @@ class CurveReport:
         for label, row in cells.items():
             body = "".join(f"  {cell:>{columns[k]}}" for k, cell in _index(row))
             lines.append(f"  {label:{width}}{body}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._training()])
+
+    def _training(self) -> list[str]:
+        """What the marks mean, and of which trainings nothing is known."""
+        lines = []
+        if any(found.under_trained for found in self.convergence.values()):
+            lines.append(
+                f"{_MARK} under-trained: the validation error still fell by more than "
+                f"{100 * LARGEST_FALL:.0f} % in the last fifth of the updates; "
+                f"{more_updates(self.curve.config)}"
+            )
+        unknown = [c for c in self.convergence.values() if c.doubt == "not known"]
+        return lines + doubts(unknown, self.curve.config)
 
     def _laws(self) -> str:
         lines = ["laws err(n) = D n^-α + C, 95 % intervals in brackets"]
@@ -110,6 +141,12 @@ class CurveReport:
                 f"C {_interval(floor)}"
             )
             lines += [f"  {'':{width}}  note: {note}" for note in law.notes]
+            if short := self.convergence[label].under_trained:
+                sizes = ", ".join(map(str, short))
+                lines.append(
+                    f"  {'':{width}}  note: under-trained with {sizes} labels, so this is the law "
+                    "of trainings of this length"
+                )
         lines += [f"  {label:{width}}  none: {why}" for label, why in self.unfitted.items()]
         return "\n".join(lines)
 
@@ -117,19 +154,21 @@ class CurveReport:
         if self.unworthy:
             head = f"what the pretraining is worth cannot be said by laws: {self.unworthy}"
             return "\n".join([head, *self._overtaken()])
-        lines = [
-            "what the pretraining is worth, in labels that scratch would need besides",
-            "(errors here are geometric means over the seeds)",
-        ]
+        lines = ["what the pretraining is worth, in labels that scratch would need besides"]
         for label, rows in self.worths.items():
             lines.append(f"  {label}")
-            lines += [f"  {row.text()}" for row in rows]
+            short = self.convergence[label].under_trained
+            lines += [
+                f"  {row.text()}"
+                + (", and perhaps more: it is under-trained" if row.labels in short else "")
+                for row in rows
+            ]
         return "\n".join(lines)
 
     def _overtaken(self) -> list[str]:
         """What the measurements say without a law."""
         curve = self.curve
-        if curve.scratch is None:
+        if curve.scratch is None or self.convergence[curve.scratch.label].doubt:
             return []
         base = curve.scratch.measured(self.quantity)
         found = {
@@ -167,16 +206,21 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
     curve.check_quantity(quantity)
     laws: dict[str, Law] = {}
     unfitted: dict[str, str] = {}
+    training = {s.label: convergence(s, quantity) for s in curve.series}
     forecasts = []
     for series in curve.series:
         if lacking := series.lacks(quantity):
             unfitted[series.label] = lacking
             continue
         try:
-            laws[series.label] = law = fit_law(series.measured(quantity, up_to))
+            law = fit_law(series.measured(quantity, up_to))
         except DataError as error:
             unfitted[series.label] = str(error)
             continue
+        if not law.falls:
+            unfitted[series.label] = law.notes[0]
+            continue
+        laws[series.label] = law
         for measured in series.measured(quantity):
             if measured.sizes[0] > up_to:
                 found = law.estimate(measured.sizes[0])
@@ -189,7 +233,7 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
                     )
                 )
     worths: dict[str, tuple[Worth, ...]] = {}
-    unworthy = _unworthy(curve, laws, unfitted)
+    unworthy = _unworthy(curve, unfitted, training)
     if not unworthy and curve.scratch is not None:
         for series in curve.series:
             if not series.is_scratch and (rows := series.measured(quantity, up_to)):
@@ -199,20 +243,26 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
         quantity=quantity,
         laws=laws,
         unfitted=unfitted,
+        convergence=training,
         worths=worths,
         unworthy=unworthy,
         forecasts=tuple(forecasts),
     )
 
 
-def _unworthy(curve: Curve, laws: Mapping[str, Law], unfitted: Mapping[str, str]) -> str:
+def _unworthy(
+    curve: Curve, unfitted: Mapping[str, str], training: Mapping[str, Convergence]
+) -> str:
     scratch = curve.scratch
     if scratch is None:
         return "the curve has no 'scratch' to compare with; add it to the strategies"
+    # an error that more updates would lower is no measure of labels
+    if training[scratch.label].under_trained:
+        return f"{training[scratch.label].text()}; {more_updates(curve.config)}"
+    if training[scratch.label].unknown:
+        return "scratch may be under-trained, see above"
     if scratch.label in unfitted:
         return f"scratch has no law: {unfitted[scratch.label]}"
-    if not laws[scratch.label].falls:
-        return "the error of scratch does not surely fall with the labels that were measured"
     return ""
 
 
@@ -232,11 +282,11 @@ def _index(items: list[str]) -> list[tuple[int, str]]:
     return list(enumerate(items))
 
 
-def _mean(values: tuple[float, ...] | list[float]) -> str:
+def _mean(values: Sequence[float]) -> str:
     if not values:
         return "-"
-    text = f"{np.mean(values):.4g}"
-    return text + (f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else "")
+    text = f"{geometric(values):.4g}"
+    return text + (f" ± {100 * relative_spread(values):.2g} %" if len(values) > 1 else "")
 
 
 def _interval(found: Any) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.pipeline.budget import Terms, range_notes
+from tlpot.pipeline.convergence import convergence
 from tlpot.pipeline.curve_record import Curve, Series
 from tlpot.transfer.law import Estimate, Law, Measured, fit_law
 from tlpot.transfer.purchase import best_split, cheapest_labels
@@ -27,11 +28,13 @@ class JointLaw:
         label: of the strategy.
         law: in expensive and cheap labels.
         assumption: what was assumed rather than measured; empty if nothing was.
+        doubt: as in `tlpot.pipeline.budget.Offer`.
     """
 
     label: str
     law: Law
     assumption: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +51,7 @@ class Division:
         alone: for a budget, the errors of spending all on ``expensive`` or on ``cheap`` labels
             beside what there is; empty where one of them would be nothing.
         notes: what should not be believed too easily.
+        doubt: as in `JointLaw`.
     """
 
     label: str
@@ -58,6 +62,7 @@ class Division:
     error: Estimate
     alone: dict[str, float]
     notes: tuple[str, ...]
+    doubt: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers."""
@@ -70,6 +75,7 @@ class Division:
             "error": self.error.as_json(),
             "alone": self.alone,
             "notes": list(self.notes),
+            "doubt": self.doubt,
         }
 
 
@@ -102,7 +108,7 @@ def measured_laws(curve: Curve, quantity: str) -> tuple[list[JointLaw], dict[str
             left_out[label] = str(error)
             continue
         if law.falls:
-            found.append(JointLaw(label=label, law=law))
+            found.append(JointLaw(label=label, law=law, doubt=_doubt(lines, quantity)))
         else:
             left_out[label] = law.notes[0]
     return found, left_out
@@ -143,8 +149,14 @@ def assumed_laws(curve: Curve, pretraining: Curve, quantity: str) -> list[JointL
                 "that the error falls with the cheap labels as the low level's own does "
                 f"(n^-{beta:.2g}) is assumed; a curve over several parents measures it"
             )
-            found.append(JointLaw(label=series.label, law=joined, assumption=text))
+            doubt = _doubt((series, cheap), quantity)
+            found.append(JointLaw(label=series.label, law=joined, assumption=text, doubt=doubt))
     return found
+
+
+def _doubt(lines: Sequence[Series], quantity: str) -> str:
+    found = {convergence(line, quantity).doubt for line in lines}
+    return next((doubt for doubt in ("under-trained", "not known") if doubt in found), "")
 
 
 def _join(high: Law, low: Law, n_low: float) -> Law:
@@ -206,6 +218,7 @@ def divide_budget(
         error=law.estimate(float(high), float(low)),
         alone=alone,
         notes=tuple(_notes(joint, float(high), float(low))),
+        doubt=joint.doubt,
     )
 
 
@@ -226,7 +239,7 @@ def divide_target(
     drawn = (None, None, None) if law.samples is None else buy(law.samples)
     high, low, cost = (Estimate.of(v, d) for v, d in zip(values, drawn, strict=True))
     notes = _notes(joint, high.value, low.value)
-    if not np.isfinite(high.value):
+    if not np.isfinite(high.value) and not joint.doubt:
         notes.append(f"the target lies below the error the law tends to, C = {law.floor.value:.3g}")
     return Division(
         label=joint.label,
@@ -237,6 +250,7 @@ def divide_target(
         error=Estimate(value=target, low=target, high=target),
         alone={},
         notes=tuple(notes),
+        doubt=joint.doubt,
     )
 
 

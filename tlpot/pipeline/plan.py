@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tlpot.pipeline.budget import (
     offers_for_target,
     unit_text,
 )  # fmt: skip
+from tlpot.pipeline.convergence import convergence, doubts
 from tlpot.pipeline.curve_record import Curve
 from tlpot.pipeline.joint_budget import (
     Division,
@@ -26,6 +28,7 @@ from tlpot.pipeline.joint_budget import (
     divide_target,
     measured_laws,
 )  # fmt: skip
+from tlpot.pipeline.law_remedies import law_remedies
 from tlpot.transfer.law import Estimate
 
 
@@ -42,6 +45,8 @@ class Plan:
         joint: laws of both sizes.
         divisions: of the money between cheap and expensive labels.
         left_out: strategies that do not take part, and why.
+        remedies: what would give a law to those that have none, with command lines.
+        doubts: about laws of trainings that were too short or may have been, with what to do.
     """
 
     curve: Curve
@@ -52,6 +57,8 @@ class Plan:
     joint: tuple[JointLaw, ...]
     divisions: tuple[Division, ...]
     left_out: Mapping[str, str]
+    remedies: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers; costs are in cheap labels."""
@@ -64,6 +71,8 @@ class Plan:
             "joint laws": {j.label: j.law.as_json() for j in self.joint},
             "divisions": [division.as_json() for division in self.divisions],
             "left out": dict(self.left_out),
+            "remedies": list(self.remedies),
+            "doubts": list(self.doubts),
         }
 
     def text(self) -> str:
@@ -79,7 +88,11 @@ class Plan:
         if t.target is not None:
             lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
             for offer in self.target:
-                if np.isinf(offer.labels.value) and offer.labels.low == offer.labels.high:
+                if np.isinf(offer.labels.value) and offer.doubt:
+                    lines.append(
+                        f"  {offer.label}: cannot be said by its law (see the doubts below)"
+                    )
+                elif np.isinf(offer.labels.value) and offer.labels.low == offer.labels.high:
                     lines.append(f"  {offer.label}: never, by its law")
                 else:
                     lines.append(
@@ -104,23 +117,35 @@ class Plan:
         if self.left_out:
             lines += ["", "left out"]
             lines += [f"  {label}: {why}" for label, why in self.left_out.items()]
+        if self.remedies:
+            lines += ["", f"what would give a law of the {kind}"]
+            lines += [f"  {line}" for line in self.remedies]
+        if self.doubts:
+            lines += ["", "doubts: a law is that of the labels only if training was long enough"]
+            lines += [f"  {line}" for line in self.doubts]
         return "\n".join(lines)
 
     def _verdict(self, offers: tuple[Offer, ...], word: str) -> list[str]:
         if not offers:
             return ["  no strategy has a law"]
-        first = offers[0]
+        first, doubted = offers[0], [offer.label for offer in offers if offer.doubt]
         if not np.isfinite(first.cost.value):
+            if doubted:
+                return ["  whether one of the strategies reaches it cannot be said by their laws"]
             return ["  none of the strategies reaches it by its law"]
         if len(offers) == 1:
             return []
         share = first.favourite
         sure = "" if share is None else f" (by {100 * share:.0f} % of the laws that fit the data)"
+        if doubted:
+            sure += f", but see the doubts about {', '.join(doubted)} below"
         return [f"{word}: {first.label}{sure}"]
 
     def _division(self, d: Division) -> list[str]:
         unit = unit_text(1, self.quantity)[2:]
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
+        if np.isinf(d.high.value) and d.doubt:
+            return [f"  {aim}: cannot be said by the law (see the doubts below)"]
         lines = [
             f"  {aim}: {_count(d.high)} expensive and {_count(d.low)} cheap labels in all, cost "
             f"{_count(d.cost)}, error {_plain(d.error)} {unit}"
@@ -131,8 +156,9 @@ class Plan:
 
 
 def make_plan(
-    curve: Curve, quantity: str, terms: Terms, *, pretraining: Curve | None = None
-) -> Plan:
+    curve: Curve, quantity: str, terms: Terms, *, pretraining: Curve | None = None,
+    folder: Path | None = None,
+) -> Plan:  # fmt: skip
     """Plans what to buy.
 
     Args:
@@ -141,6 +167,7 @@ def make_plan(
         terms: prices and aims.
         pretraining: learning curve of the low level itself; used where the transfer was not
             measured with several parents.
+        folder: of the curve, for command lines; None for the one that it was written to.
 
     Raises:
         ConfigError: no such error, or terms that make no sense.
@@ -180,7 +207,17 @@ def make_plan(
         joint=tuple(joint),
         divisions=tuple(divisions),
         left_out=left_out,
+        remedies=tuple(law_remedies(curve, quantity, folder)),
+        doubts=tuple(_doubts(curve, quantity, pretraining)),
     )
+
+
+def _doubts(curve: Curve, quantity: str, pretraining: Curve | None) -> list[str]:
+    lines = doubts((convergence(s, quantity) for s in curve.series), curve.config)
+    if pretraining is not None and pretraining.scratch is not None:
+        found = doubts([convergence(pretraining.scratch, quantity)], pretraining.config)
+        lines += [f"the curve of the pretraining: {text}" for text in found]
+    return lines
 
 
 def _joint_text(joint: JointLaw, ratio: float) -> list[str]:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.build import molecule
-from ase.collections import g2
-from ase.io import iread
 
 from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
 from tlpot.errors import DataError, TLPotError, nearest
@@ -31,6 +28,9 @@ def read_structure(name: str) -> Atoms:
     """
     path = Path(name)
     if not path.exists():
+        from ase.build import molecule
+        from ase.collections import g2
+
         if name not in g2.names:
             raise DataError(
                 f"there is no file {name!r} and no ASE molecule of that name{_similar(name)}"
@@ -107,6 +107,8 @@ def _read(path: Path) -> list[Atoms]:
         return read_models(path)
     if is_xyz(path):
         return read_xyz_atoms(path)
+    from ase.io import iread
+
     try:
         return list(iread(path, index=":"))
     except TLPotError:
@@ -123,5 +125,7 @@ def _is_protein(path: Path) -> bool:
 
 
 def _similar(name: str) -> str:
+    from ase.collections import g2
+
     hint = nearest(name, g2.names)
     return hint.partition(" (valid")[0] if "did you mean" in hint else ""

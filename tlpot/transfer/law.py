@@ -288,7 +288,7 @@ def _notes(law: Law, floor: bool, flat: Sequence[int]) -> list[str]:
         if k in flat:
             notes.append(
                 f"the error does not surely fall with {name} between {law.ranges[k][0]:g} and "
-                f"{law.ranges[k][1]:g}: its exponent means nothing"
+                f"{law.ranges[k][1]:g}"
             )
         elif found.high > _VAGUE * found.low or found.high >= 0.999 * STEEPEST:
             notes.append(
