@@ -21,6 +21,7 @@ LAYERS = [
         "segment",
         "padding",
         "config",
+        "lazy_exports",
         "total_charge",
         "torch_mode",
     },

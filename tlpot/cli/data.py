@@ -199,7 +199,7 @@ def _print_molecules(dataset: Dataset) -> None:
                     str(sizes[k]),
                     f"{counts[k]:,}",
                     *(f"{v[k]:,}" for v in labelled.values()),
-                ]  # fmt: skip
+                ]
                 for k, name in enumerate(dataset.group_names)
             ),
         ]

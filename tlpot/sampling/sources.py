@@ -9,8 +9,8 @@ from ase import Atoms
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments import capped_residues
-from tlpot.interfaces.structure import read_all
 from tlpot.sampling.fragment import Fragment
+from tlpot.structures.reader import read_all, read_structure
 
 SETS = ("residues", "states")
 
@@ -22,14 +22,15 @@ def named_fragments(names: Sequence[str]) -> list[Fragment]:
         names: ``residues`` (the 21 fragments of ITLFF), ``states`` (those and the other
             protonation states), one of them such as ``ACE-HIP-NME``, a molecule of ASE's G2
             collection such as ``H2O``, or a file that ASE reads; each frame of a file is a
-            fragment. Charge and multiplicity of a file's molecules are read from ``charge`` and
-            ``spin`` of extended XYZ.
+            fragment. Charge and multiplicity of a file's molecules are read from the keys of
+            extended XYZ that state them, see `tlpot.total_charge`.
 
     Raises:
         ConfigError: no such fragment or file.
-        DataError: ASE could not read a file.
+        DataError: a file could not be read.
+        GeometryError: a charge or multiplicity that is ambiguous, or that the electrons of a
+            molecule cannot have.
     """
-    from ase.build import molecule
     from ase.collections import g2
 
     every = capped_residues(states=True)
@@ -42,7 +43,7 @@ def named_fragments(names: Sequence[str]) -> list[Fragment]:
         elif Path(name).is_file():
             found |= _read(Path(name))
         elif name in g2.names:
-            found[name] = molecule(name)
+            found[name] = read_structure(name)
         else:
             raise ConfigError(f"no fragment or file {name!r}{nearest(name, [*SETS, *every])}")
     return [Fragment(name=name, atoms=atoms) for name, atoms in found.items()]
