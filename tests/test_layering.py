@@ -37,7 +37,7 @@ LAYERS = [
     {"sampling"},
     {"pipeline"},
     {"cli"},
-    {"_ase_plugin"},
+    {"_ase_plugin", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {"utils", "common", "helpers", "tools", "misc", "base"}
