@@ -73,7 +73,7 @@ def test_they_are_fine_tuned_on_from_several_files(tmp_path, monkeypatch):
     water(tmp_path / "b.xyz", half, n=10)
     command = ["finetune", "tlpot-tiny", "a.xyz", "b.xyz", "training.epochs=1", "--level", LEVEL]
     command += ["-o", "m.safetensors", "--device", "cpu", "split.by=random", "split.test=4"]
-    command += ["split.validation=4", "report.md_steps=0"]
+    command += ["split.validation=4", "report.enabled=false"]
     assert main(command) == 0
     split = json.loads((tmp_path / "m.run" / "split.json").read_text())
     assert sorted(split["train"] + split["validation"] + split["test"]) == list(range(18))
