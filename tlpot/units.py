@@ -18,6 +18,19 @@ ENERGY = {
     "rydberg": ase_units.Rydberg,
 }
 LENGTH = {"angstrom": 1.0, "bohr": ase_units.Bohr, "nm": ase_units.nm}
+PRESSURE = {
+    "gpa": ase_units.GPa,
+    "mpa": 1e6 * ase_units.Pascal,
+    "kpa": 1e3 * ase_units.Pascal,
+    "pa": ase_units.Pascal,
+    "kbar": 1e3 * ase_units.bar,
+    "bar": ase_units.bar,
+    "atm": 1.01325 * ase_units.bar,
+}
+_SPELLINGS = {
+    "ha": "hartree", "eh": "hartree", "ry": "rydberg", "å": "angstrom", "a": "angstrom",
+    "ang": "angstrom", "a0": "bohr", "gigapascal": "gpa", "kilobar": "kbar",
+}  # fmt: skip
 
 
 def energy_factor(unit: str) -> float:
@@ -49,20 +62,31 @@ def force_factor(unit: str) -> float:
 
 
 def stress_factor(unit: str) -> float:
-    """Returns the factor from a stress unit (``gpa`` or ``energy/length^3``) to eV/Å³.
+    """Returns the factor from a stress unit to eV/Å³.
+
+    Args:
+        unit: a pressure such as ``gpa`` or ``kbar``, or ``energy/length^3``.
 
     Raises:
-        DataError: the unit is not known.
+        DataError: the unit is not known, or is a millibar or a megabar.
     """
-    if unit.lower() == "gpa":
-        return float(ase_units.GPa)
-    energy, _, volume = unit.rpartition("/")
-    length = volume.removesuffix("^3")
+    text = unit.strip()
+    if text == "Mbar":
+        return float(1e6 * ase_units.bar)
+    if text.lower() == "mbar":
+        raise DataError(f"the stress unit {unit!r} may be milli or mega; write Mbar, or kbar")
+    if "/" not in text:
+        return _look_up(text, PRESSURE, "stress")
+    energy, _, volume = text.rpartition("/")
+    length = volume.strip().removesuffix("³").removesuffix("3").rstrip("^*")
+    if length == volume.strip():
+        raise DataError(f"unknown stress unit {unit!r}; expected gpa, kbar, or energy/length^3")
     return _look_up(energy, ENERGY, "stress") / _look_up(length, LENGTH, "stress") ** 3
 
 
 def _look_up(unit: str, table: dict[str, float], kind: str) -> float:
+    text = unit.strip().lower()
     try:
-        return float(table[unit.lower()])
+        return float(table[_SPELLINGS.get(text, text)])
     except KeyError:
-        raise DataError(f"unknown {kind} unit {unit!r}{nearest(unit.lower(), table)}") from None
+        raise DataError(f"unknown {kind} unit {unit!r}{nearest(text, table)}") from None

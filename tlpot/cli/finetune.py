@@ -1,8 +1,9 @@
-"""`tlpot finetune PARENT DATA --level L --strategy S -o MODEL [key=value ...]`."""
+"""`tlpot finetune PARENT DATA ... --level L --strategy S -o MODEL [key=value ...]`."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from tlpot.cli.launch import add_launch_arguments, launch
@@ -11,7 +12,9 @@ from tlpot.cli.launch import add_launch_arguments, launch
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
     parser.add_argument("parent", help="a model file, or the name of a shipped model")
-    parser.add_argument("data", help="file with the labels")
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA", help="files with the labels, read as one dataset"
+    )
     parser.add_argument("--level", required=True, help="level of theory to learn")
     parser.add_argument(
         "--strategy",
@@ -46,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
-    data = {"level": arguments.level, **section, "files": [arguments.data]}
+    files, overrides = _files_and_settings([*arguments.data, *arguments.settings])
+    data = {"level": arguments.level, **section, "files": files}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
     settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
@@ -64,7 +68,7 @@ def run(arguments: argparse.Namespace) -> None:
         settings["strategy"] = {"name": settings.get("strategy", "full")}
     if settings.get("report") is None:
         settings["report"] = {}
-    settings = with_overrides(settings, arguments.settings)
+    settings = with_overrides(settings, overrides)
     if settings["strategy"]["name"] == "auto":
         if not arguments.dry_run:  # trying strategies takes its time
             check_replaced(
@@ -81,3 +85,11 @@ def run(arguments: argparse.Namespace) -> None:
         return prepared.job, prepared.report
 
     launch(arguments, prepare)
+
+
+def _files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tells files from ``key=value``, which argparse cannot, wherever they stand."""
+    from pathlib import Path
+
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    return [word for word in words if word not in settings], settings

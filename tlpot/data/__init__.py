@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tlpot.data.dataset import LabelKind as LabelKind
     from tlpot.data.dataset import LevelInfo as LevelInfo
     from tlpot.data.dataset import frames_of as frames_of
+    from tlpot.data.dataset import with_any_label as with_any_label
     from tlpot.data.difference import DifferenceDataset as DifferenceDataset
     from tlpot.data.difference import LowValues as LowValues
     from tlpot.data.filled import FilledDataset as FilledDataset

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.frame import Frame
 from tlpot.data.problem import Problem
+from tlpot.levels import canonical_level
 
 FRAMES_AT_ONCE = 1024
 """Frames read together when a whole dataset is gone through."""
@@ -125,6 +126,20 @@ class Dataset(Protocol):
             DataError: an index is out of range, or the file is damaged.
         """
         ...
+
+
+def with_any_label(dataset: Dataset, level: str) -> NDArray[np.bool_]:
+    """Returns which frames carry an energy, forces or a stress at a level, [n_frames].
+
+    Raises:
+        UnknownLevelError: no such level; the message lists those present.
+        DataError: a frame's label is damaged: infinite, or NaN in part only.
+    """
+    found = dataset.labelled(level)
+    for kind in sorted(dataset.levels[canonical_level(level)].kinds - {"energy"}):
+        if not found.all():  # the other arrays are larger
+            found = found | dataset.labelled(level, kind)
+    return found
 
 
 def frames_of(

@@ -320,9 +320,19 @@ def json_attribute(handle: h5py.File, name: str, path: Path) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_distinct)
     except (TypeError, ValueError) as error:
         raise DataError(f"{path}: root attribute {name!r} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}: root attribute {name!r} must be a JSON object, not {text!r}")
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Makes an object; the last of two equal keys would else win unsaid."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"{key!r} is given twice, as {found[key]!r} and {value!r}")
+        found[key] = value
+    return found

@@ -24,7 +24,7 @@ class UnitSpec:
         coordinates: of positions and cells.
         energy: of energies.
         forces: ``energy/length``; needed when a level has forces.
-        stress: ``gpa`` or ``energy/length^3``; needed when a level has stresses.
+        stress: ``gpa``, ``kbar``, ... or ``energy/length^3``; needed when a level has stresses.
         isolated_atoms: of the constants in the description; the unit of the energies if left out.
     """
 

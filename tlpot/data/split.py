@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.atomic_file import write_text
-from tlpot.data.dataset import Dataset, frames_of
+from tlpot.data.dataset import Dataset, frames_of, with_any_label
 from tlpot.data.fingerprint import fingerprint
 from tlpot.errors import DataError, nearest
 
@@ -145,7 +145,7 @@ def make_split(
             frames, except that identical structures stay together.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
-        labelled: use only frames with an energy at this level.
+        labelled: use only frames with an energy, forces or a stress at this level.
         indices: use only these frames.
         turn: [n_frames], small numbers; what is kept together is held out, for the test first,
             in ascending order of the largest of its frames, and in random order only where these
@@ -160,9 +160,9 @@ def make_split(
     if frames.size and (frames[0] < 0 or frames[-1] >= len(dataset)):
         raise DataError(f"{dataset.path} has {len(dataset)} frames; an index is outside")
     if labelled is not None:
-        frames = frames[dataset.labelled(labelled)[frames]]
+        frames = frames[with_any_label(dataset, labelled)[frames]]
     if not len(frames):
-        what = f" with an energy at {labelled}" if labelled else ""
+        what = f" with a label at {labelled}" if labelled else ""
         raise DataError(f"{dataset.path}: no frames{what} to split")
     names, groups = _groups(dataset, frames, by, key)
     order = np.random.default_rng(seed).permutation(len(names))

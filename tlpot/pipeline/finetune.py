@@ -24,7 +24,7 @@ from tlpot.pipeline.output import check_output
 from tlpot.pipeline.preflight import preflight_report
 from tlpot.pipeline.probes import ReportSettings, examine
 from tlpot.pipeline.references import ReferenceMethod, References, find_references
-from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges
+from tlpot.pipeline.sources import DataSettings, SplitSettings, check_charges, with_energies
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
 from tlpot.transfer import (
     STRATEGY_NAMES,
@@ -159,12 +159,15 @@ def prepare_finetune(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
     )
     _check_elements(parent, dataset, config.parent)
+    split = config.split.divide(dataset, level)
+    if chosen.recipe is None:  # what has no epochs is solved from the energies
+        split = with_energies(split, dataset, level)
     situation = Situation(
         parent=parent,
         source=source,
         level=level,
         dataset=dataset,
-        split=config.split.divide(dataset, level),
+        split=split,
         seed=config.training.seed,
         cache=config.output.with_suffix(".run") / "features",
     )

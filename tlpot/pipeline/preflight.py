@@ -46,11 +46,12 @@ def preflight_report(
     sample = split.train[:: max(1, len(split.train) // 200)]
     error = error_report(predict(potential.at(level), dataset, sample, level,
                                  device=potential.device)).overall  # fmt: skip
-    text = f"error at step 0, {len(sample)} training frames: E MAE {error['energy_mae']:.4g} meV"
+    text = f"error at step 0, {len(sample)} training frames: "
+    text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
     if "forces_mae" in error and "forces" in _kinds(job, level):
         text += f", F MAE {error['forces_mae']:.4g} meV/Å"
     lines.append(text)
-    if pretrained and error["energy_per_atom_mae"] > 1e3 * _SUSPICIOUS:
+    if pretrained and error.get("energy_per_atom_mae", 0.0) > 1e3 * _SUSPICIOUS:
         lines.append(
             f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "
             "energies do not belong to the labels (relative energies taken for total ones, a "

@@ -112,6 +112,10 @@ def find_references(
 
     fallback = parent_energies or dict.fromkeys(elements, 0.0)
     prior = {z: float(given.get(z, fallback[z])) for z in elements}
+    indices = indices[dataset.labelled(level)[indices]]
+    if not len(indices):
+        origin = "as they were: no training frame has an energy, so they mean nothing"
+        return References(energies=prior, origin=origin, prior=prior)
     composition, labels = _compositions_and_energies(dataset, indices, level, elements)
     base = composition @ np.array([prior[z] for z in elements])
     if parent is not None and parent_energies is not None:

@@ -18,6 +18,7 @@ from tlpot.data import (
     load_split,
     make_split,
     open_dataset,
+    with_any_label,
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.file_hash import file_hash
@@ -108,7 +109,7 @@ class SplitSettings:
     def divide(
         self, dataset: Dataset, level: str, *, turn: NDArray[np.int64] | None = None
     ) -> Split:
-        """Divides the frames of `dataset` that have an energy at `level`.
+        """Divides the frames of `dataset` that have an energy, forces or a stress at `level`.
 
         Args:
             dataset: the frames.
@@ -156,8 +157,20 @@ class SplitSettings:
 
 
 def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
-    """Leaves out the frames of a stored split that have no energy at `level`."""
-    known = dataset.labelled(level)
+    """Leaves out the frames of a stored split that have no label at `level`."""
+    return _restricted(split, with_any_label(dataset, level), f"a label at {level}")
+
+
+def with_energies(split: Split, dataset: Dataset, level: str) -> Split:
+    """Leaves out frames without an energy at `level`, for what learns from nothing else.
+
+    Raises:
+        DataError: a part that has frames would lose them all.
+    """
+    return _restricted(split, dataset.labelled(level), f"an energy at {level}")
+
+
+def _restricted(split: Split, known: NDArray[np.bool_], what: str) -> Split:
     parts = {
         name: frames[known[frames]]
         for name in ("train", "validation", "test")
@@ -165,7 +178,7 @@ def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
     }
     for name, frames in parts.items():
         if not len(frames):
-            raise DataError(f"none of the {name} frames of the split has an energy at {level}")
+            raise DataError(f"none of the {name} frames of the split has {what}")
     return replace(split, **parts)
 
 
