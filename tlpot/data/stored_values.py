@@ -84,8 +84,8 @@ def as_periodic(stored: NDArray, where: str) -> NDArray[np.bool_]:
     if stored.dtype.kind not in "iuf" or not np.isin(stored, (0, 1)).all():
         odd = stored[~np.isin(stored, (0, 1))] if stored.dtype.kind in "iuf" else stored
         raise DataError(
-            f"{where} holds {odd.reshape(-1).tolist()[0]!r}, which does not say whether a direction is periodic; "
-            "write true and false, or 1 and 0"
+            f"{where} holds {odd.reshape(-1).tolist()[0]!r}, which does not say whether a "
+            "direction is periodic; write true and false, or 1 and 0"
         )
     return stored.astype(np.bool_)
 
