@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tlpot.errors import StrictError, TLPotWarning
 
@@ -19,16 +21,23 @@ def add_strict_argument(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def strictness(arguments: argparse.Namespace) -> Iterator[None]:
-    """Makes an error of every `TLPotWarning`, where the user wants that.
+    """Shows every `TLPotWarning` as one line, or makes an error of it, where the user wants that.
 
     Raises:
         StrictError: there was one.
     """
-    if not getattr(arguments, "strict", False):
-        yield
-        return
     with warnings.catch_warnings():
-        warnings.simplefilter("error", TLPotWarning)
+        strict = getattr(arguments, "strict", False)
+        warnings.simplefilter("error" if strict else "always", TLPotWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, TLPotWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
         try:
             yield
         except TLPotWarning as warning:

@@ -11,8 +11,9 @@ import h5py
 import numpy as np
 
 from tlpot.data.decode import Decoder
-from tlpot.data.hdf5 import GroupWalk, json_attribute, open_hdf5, printable, raw_name
+from tlpot.data.hdf5 import GroupWalk, HDF5Store, json_attribute, open_hdf5, printable, raw_name
 from tlpot.data.native import OPTIONAL
+from tlpot.data.problem import Problem
 from tlpot.data.spec import DataSpec, UnitSpec
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.writer import UNITS
@@ -120,6 +121,20 @@ def group_systems(group: h5py.Group, path: Path) -> list[System]:
         )
         for k in range(n)
     ]
+
+
+def geometry_problems(path: Path) -> list[Problem]:
+    """Reports groups that `geometry_groups` passes over, and cells that count for nothing."""
+    store = HDF5Store(path, "atomic_numbers", "coordinates")
+    held = {key for section in store.sections for key in section.shapes}
+    spec = DataSpec(
+        container="hdf5",
+        units=UnitSpec(coordinates="angstrom", energy=UNITS["energy"]),
+        unlabelled=True,
+        cell="cell" if "cell" in held else None,
+        pbc="pbc" if "pbc" in held else None,
+    )
+    return [*store.problems, *Decoder(store, spec).cell_problems()]
 
 
 class _GroupStore(MemoryStore):

@@ -22,7 +22,6 @@ from tlpot.models import TrainedModel, load
 from tlpot.models.library import library_file
 from tlpot.system import System
 
-
 _NO_NAME = ("", "unnamed")
 
 _THEORY = {

@@ -13,6 +13,7 @@ from ase import Atoms
 
 from tlpot.data import (
     Frame,
+    Problem,
     frames_of,
     is_fragment_file,
     open_dataset,
@@ -21,7 +22,12 @@ from tlpot.data import (
 )
 from tlpot.data.hdf5 import open_hdf5
 from tlpot.errors import DataError, TLPotError
-from tlpot.labelling.geometry_file import geometry_groups, group_systems, is_native
+from tlpot.labelling.geometry_file import (
+    geometry_groups,
+    geometry_problems,
+    group_systems,
+    is_native,
+)
 from tlpot.system import System, check_system
 
 PathLike = str | os.PathLike[str]
@@ -38,6 +44,7 @@ class Structures:
         write: writes the native file; labels that the source has go with it.
         home: the source itself, where it is in the native layout.
         frames: where the source says nothing but the geometries, these; else empty.
+        problems: what opening the source has shown.
     """
 
     systems: tuple[System, ...]
@@ -45,6 +52,7 @@ class Structures:
     write: Callable[[Path], None]
     home: Path | None = None
     frames: tuple[Frame, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def read_structures(source: Source, spec: PathLike | None = None) -> Structures:
@@ -111,7 +119,13 @@ def _from_native(path: Path) -> Structures:
             found = group_systems(group, path)
             names += [f"{path.name}:{group.name}[{k}]" for k in range(len(found))]
             systems += found
-    return Structures(systems=tuple(systems), names=tuple(names), write=_refuse_writing, home=path)
+    return Structures(
+        systems=tuple(systems),
+        names=tuple(names),
+        write=_refuse_writing,
+        home=path,
+        problems=tuple(geometry_problems(path)),
+    )
 
 
 def _refuse_writing(path: Path) -> None:
@@ -125,6 +139,7 @@ def _from_dataset(path: Path, spec: PathLike | None) -> Structures:
         systems=tuple(frame.system for frame in frames),
         names=tuple(frame.name for frame in frames),
         write=partial(write_dataset, dataset),
+        problems=tuple(dataset.problems),
     )
 
 
