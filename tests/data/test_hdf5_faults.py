@@ -73,7 +73,8 @@ def test_a_group_without_frames_is_passed_over_and_counted(tmp_path, capsys, sha
                                   "l.forces": nothing})  # fmt: skip
         handle.create_group("nothing at all")
     dataset = open_dataset(path)
-    assert list(dataset.group_names) == ["w"] and len(dataset) == N
+    assert list(dataset.group_names) == ["w"]
+    assert len(dataset) == N
     check(dataset)
     assert main(["data", "info", str(path), "--molecules"]) == 0
     assert "hold no frame: 2 (54X VAL" in capsys.readouterr().out
@@ -121,7 +122,8 @@ def test_a_charge_as_text_is_read(tmp_path):
 @pytest.mark.parametrize(
     "numbers",
     [
-        np.array([8, 1, 1], ">i2"), np.array([8, 1, 1], ">f4"), fault(np.array([b"O ", b"H ", b"H\x00"])),
+        np.array([8, 1, 1], ">i2"), np.array([8, 1, 1], ">f4"),
+        fault(np.array([b"O ", b"H ", b"H\x00"])),
         fault(["O ", "H", " H"]),
     ],
 )  # fmt: skip
@@ -297,7 +299,8 @@ def test_two_definitions_of_one_level_are_shown_and_warned_of(tmp_path, capsys):
     for files in (both, [str(tmp_path / "c.h5")]):
         assert main(["data", "info", *files]) == 0
         shown = capsys.readouterr().out
-        assert "PySCF, grid 3" in shown and "ORCA, RIJCOSX" in shown
+        assert "PySCF, grid 3" in shown
+        assert "ORCA, RIJCOSX" in shown
         assert main(["data", "validate", *files]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert any(line.startswith("warning") and "2 ways" in line for line in lines)

@@ -84,7 +84,7 @@ def _others(job: Job) -> list[str]:
 
 def _source(job: Job, level: str) -> str:
     keys = job.dataset.levels[level].keys
-    return f" (from {', '.join(keys)})" if keys else ""
+    return f"\n    from {', '.join(keys)}" if keys else ""
 
 
 def _kinds(job: Job, level: str) -> list[str]:
