@@ -50,6 +50,14 @@ class KernelError(TLPotError, RuntimeError):
     """Compiled kernels that cannot be built, loaded or trusted on this machine."""
 
 
+class StrictError(TLPotError):
+    """A warning where the user asked for none (``--strict``)."""
+
+
+class TLPotWarning(UserWarning):
+    """Something that may be meant, and often is not; ``--strict`` makes it an error."""
+
+
 class MissingExtraError(TLPotError, ImportError):
     """An optional dependency that is not installed."""
 

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import IO, Any
 
-from tlpot.errors import TLPotError
+from tlpot.errors import TLPotError, TLPotWarning
 
 
 def lock_file(handle: IO[Any], path: Path, busy: TLPotError, advice: str) -> None:
@@ -29,4 +29,4 @@ def lock_file(handle: IO[Any], path: Path, busy: TLPotError, advice: str) -> Non
     except BlockingIOError:
         raise busy from None
     except OSError as error:
-        warnings.warn(f"{path} cannot be locked ({error}); {advice}", stacklevel=3)
+        warnings.warn(f"{path} cannot be locked ({error}); {advice}", TLPotWarning, stacklevel=3)

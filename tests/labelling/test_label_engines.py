@@ -221,7 +221,8 @@ def test_a_model_labels_at_the_level_that_is_named():
     with pytest.raises(UnknownLevelError, match="no level 'high'"):
         make_engine(EngineSpec(name="model:tlpot-tiny@high"))
     engine = make_engine(EngineSpec(name="model:tlpot-tiny@wB97X/6-31G*"))
-    assert engine.level == "wb97x/6-31g*"
+    assert engine.level == "tlpot-tiny"  # the model's, never that of the level it was fitted to
+    assert engine.definition["model_level"] == "wb97x/6-31g*"
     assert len(engine.definition["model_sha256"]) == 64
     with pytest.raises(ConfigError, match="does not know He"):
         engine.check([1, 2], periodic=False)

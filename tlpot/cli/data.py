@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tlpot.cli.strict import add_strict_argument, check_warnings
 from tlpot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from tlpot.data import Dataset, Summary
+    from tlpot.data import Dataset, Problem, Summary
 
 _SHOWN = 3
 """Frames named for each problem."""
@@ -75,6 +77,7 @@ def _action(
     parser.add_argument("files", nargs="+", metavar="FILE", help="read together as one dataset")
     parser.add_argument("--spec", help="name or path of the description of the layout")
     parser.add_argument("--level", help="level of theory, where the file does not say")
+    add_strict_argument(parser)
     parser.add_argument(
         "--keys",
         nargs="+",
@@ -106,10 +109,12 @@ def _info(dataset: Dataset, arguments: argparse.Namespace) -> None:
             "problems": [dataclasses.asdict(problem) for problem in dataset.problems],
         }
         print(json.dumps(content, indent=2))
+        check_warnings(_warnings(dataset.problems), arguments)
         return
     _print_summary(dataset, summary)
     if arguments.molecules:
         _print_molecules(dataset)
+    check_warnings(_warnings(dataset.problems), arguments)
 
 
 def _print_summary(dataset: Dataset, summary: Summary) -> None:
@@ -223,11 +228,24 @@ def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
         raise DataError(f"{dataset.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
     n = sum(problem.severity == "warning" for problem in problems)
     print(f"{len(dataset):,} frames checked, no errors, {n} kinds of warning")
+    check_warnings(_warnings(problems), arguments)
+
+
+def _warnings(problems: Sequence[Problem]) -> list[str]:
+    return [problem.what for problem in problems if problem.severity == "warning"]
+
+
+def _tell(dataset: Dataset, arguments: argparse.Namespace) -> None:
+    """Says what opening the files has shown, before anything is written."""
+    for problem in dataset.problems:
+        print(f"{problem.severity}: {problem.what}", file=sys.stderr)
+    check_warnings(_warnings(dataset.problems), arguments)
 
 
 def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
     from tlpot.data import write_dataset
 
+    _tell(dataset, arguments)
     with _progress(dataset, "writing") as progress:
         write_dataset(dataset, arguments.output, progress=progress)
     levels = ", ".join(dataset.levels)
@@ -237,6 +255,7 @@ def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
 def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
     from tlpot.data import make_split
 
+    _tell(dataset, arguments)
     split = make_split(
         dataset,
         validation=_share(arguments.validation),

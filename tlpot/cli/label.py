@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
+from tlpot.cli.strict import add_strict_argument, check_warnings, warnings_of
+
 _SHOWN = 10
 """Failures that are printed; all are in the file that the last line names."""
 
@@ -27,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", required=True,
         help="HDF5 file to write, or to add labels to; may be the dataset itself",
     )  # fmt: skip
-    parser.add_argument("--level", help="name of the level of theory, instead of the engine's")
+    parser.add_argument(
+        "--level", help="name of the level of theory, instead of the engine's or the model's"
+    )
     parser.add_argument("--spec", help="layout of the dataset, if it is not tlpot's own")
     parser.add_argument(
         "--keys", nargs="+", default=[], metavar="QUANTITY=NAME",
@@ -47,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tries", type=int, default=3, help="workers that a geometry may kill (default 3)"
     )
     parser.add_argument("--retry-failed", action="store_true", help="try failures again")
+    add_strict_argument(parser)
     parser.add_argument(
         "--repair-journal", action="store_true", help="drop damaged lines of the journal"
     )
@@ -99,6 +104,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise KeyboardInterrupt
     if report.failures and not report.n_labelled and not report.n_known:
         raise DataError("every geometry failed, see above")
+    failed = [f"{record.name}: {record.outcome.error}" for record in report.failures]
+    check_warnings([*warnings_of(report.text()), *failed], arguments)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from tlpot.cli.strict import add_strict_argument, check_warnings, warnings_of
+
 if TYPE_CHECKING:
     from tlpot.pipeline.fitting import Job
 
@@ -27,6 +29,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true",
         help="replace the model that is there, and discard the checkpoint of an interrupted run",
     )  # fmt: skip
+    add_strict_argument(parser)
     parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
     parser.add_argument(
         "--threads", type=int, default=1,
@@ -60,6 +63,7 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
         if processes.is_first:
             print(yaml.safe_dump(dict(job.recipe), sort_keys=False, allow_unicode=True))
             print(report, flush=True)
+        check_warnings(warnings_of(report), arguments)
         if arguments.dry_run:
             return
         outcome = fit(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tlpot._version import __version__
 from tlpot.cli.allocation import keep_freed_memory
+from tlpot.cli.strict import strictness
 from tlpot.cli.wording import reworded
 from tlpot.errors import TLPotError
 
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif rest:
         arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        arguments.module.run(arguments)
+        with strictness(arguments):
+            arguments.module.run(arguments)
     except TLPotError as error:
         if arguments.debug:
             raise

@@ -78,7 +78,7 @@ class HDF5Store:
         """
         name = self._names[section]
         try:
-            dataset = self._file.open()[_raw(f"{name}/{key}")]
+            dataset = self._file.open()[raw_name(f"{name}/{key}")]
             # text that is stored once comes without a shape
             return np.asarray(dataset[() if rows is None else rows])
         except (OSError, KeyError) as error:
@@ -201,13 +201,13 @@ class GroupWalk:
 
     @staticmethod
     def _is_link(group: h5py.Group, name: str) -> bool:
-        return group.id.links.get_info(_raw(name)).type != h5py.h5l.TYPE_HARD
+        return group.id.links.get_info(raw_name(name)).type != h5py.h5l.TYPE_HARD
 
     def _item(self, group: h5py.Group, name: str) -> object:
         try:
-            item = group[_raw(name)]
+            item = group[raw_name(name)]
         except (KeyError, OSError, RuntimeError) as error:
-            link = group.get(_raw(name), getlink=True)
+            link = group.get(raw_name(name), getlink=True)
             if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
                 target = link.path
                 if isinstance(link, h5py.ExternalLink):
@@ -219,7 +219,7 @@ class GroupWalk:
             raise DataError(
                 f"{self._path}:{group.name}: cannot open {name!r} ({error}); the file is damaged"
             ) from error
-        if group.id.links.get_info(_raw(name)).type == h5py.h5l.TYPE_EXTERNAL:
+        if group.id.links.get_info(raw_name(name)).type == h5py.h5l.TYPE_EXTERNAL:
             self._link(Path(item.file.filename))
         return item
 
@@ -278,7 +278,7 @@ def printable(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
-def _raw(name: str) -> bytes:
+def raw_name(name: str) -> bytes:
     """Returns a name as the file has it, which need not be UTF-8."""
     return name.encode("utf-8", "surrogateescape")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from tlpot.errors import KernelError
+from tlpot.errors import KernelError, TLPotWarning
 
 MAX_DEGREE = 3
 """Highest degree that the kernels are compiled for."""
@@ -108,6 +108,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
         warnings.warn(
             "the C++ compiler has no OpenMP, so the compiled kernels use one thread; set CXX to "
             "one that has it, such as g++",
+            TLPotWarning,
             stacklevel=2,
         )
     return kernels

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tlpot.errors import ConfigError, KernelError, nearest
+from tlpot.errors import ConfigError, KernelError, TLPotWarning, nearest
 from tlpot.kernels.build import MAX_DEGREE, library
 from tlpot.kernels.check import check
 from tlpot.segment import SegmentSum, segment_sum, segment_sum_backend
@@ -81,6 +81,7 @@ def _failure(dtype: torch.dtype) -> str | None:
         warnings.warn(
             f"tlpot runs several times slower than it could: {error}. Mend that (all it takes is a "
             "C++ compiler such as g++), or silence this with kernels='torch'",
+            TLPotWarning,
             stacklevel=2,
         )
         return str(error)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from tlpot.data.hdf5 import json_attribute, open_hdf5
+from tlpot.data.decode import Decoder
+from tlpot.data.hdf5 import GroupWalk, HDF5Store, json_attribute, open_hdf5, printable, raw_name
+from tlpot.data.native import OPTIONAL
+from tlpot.data.problem import Problem
+from tlpot.data.spec import DataSpec, UnitSpec
+from tlpot.data.store import MemoryStore, Section
+from tlpot.data.writer import UNITS
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level
 from tlpot.system import NO_CELL, NO_PBC, System
-from tlpot.units import length_factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,9 +45,14 @@ def stored_levels(path: Path) -> dict[str, StoredLevel]:
         levels = json_attribute(handle, "levels", path)
         definitions = json_attribute(handle, "definitions", path)
     return {
-        canonical_level(str(name)): StoredLevel(key=key, definition=str(definitions.get(key, "")))
+        canonical_level(str(name)): StoredLevel(key=key, definition=_text(definitions.get(key, "")))
         for key, name in levels.items()
     }
+
+
+def _text(definition: object) -> str:
+    """Returns a definition; several of them, as one text that no engine's is equal to."""
+    return "; ".join(map(str, definition)) if isinstance(definition, list) else str(definition)
 
 
 def is_native(path: Path) -> bool:
@@ -55,60 +64,91 @@ def is_native(path: Path) -> bool:
 
 
 def geometry_groups(handle: h5py.File) -> Iterator[h5py.Group]:
-    """Yields the groups that hold geometries, in the file's order."""
-    found: list[h5py.Group] = []
+    """Yields the groups that hold geometries; those without any frame are passed over.
 
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Group) and {"atomic_numbers", "coordinates"} <= item.keys():
-            found.append(item)
-
-    if {"atomic_numbers", "coordinates"} <= handle.keys():
-        found.append(handle)
-    handle.visititems(visit)
+    Raises:
+        DataError: a link leads nowhere, or into another file, where labels would be written.
+    """
+    path = Path(handle.filename)
+    walk = GroupWalk(handle, path)
+    found = [
+        handle[raw_name(name or "/")]
+        for name, _, shapes in walk
+        if {"atomic_numbers", "coordinates"} <= shapes.keys() and 0 not in shapes["coordinates"][:1]
+    ]
+    if walk.linked:
+        raise DataError(
+            f"{path} has part of its content in {sorted(walk.linked)[0]}, where labels would be "
+            "written, too; make one file of them with 'tlpot data convert' first"
+        )
     yield from found
 
 
 def group_systems(group: h5py.Group, path: Path) -> list[System]:
-    """Returns the geometries of a group, one for each row.
+    """Returns the geometries of a group, one for each row, read as `open_dataset` reads them.
 
     Raises:
-        DataError: arrays that do not fit together.
+        DataError: arrays that do not fit together or hold what they should not.
     """
     units: Mapping[str, Any] = json_attribute(group.file, "units", path)
-    factor = length_factor(str(units.get("coordinates", "angstrom")))
-    numbers = np.asarray(group["atomic_numbers"], dtype=np.int64)
-    positions = np.asarray(group["coordinates"], dtype=np.float64) * factor
-    if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
+    store = _GroupStore(group, path)
+    (section,) = store.sections
+    if len(section.shapes["atomic_numbers"]) != 1:
         raise DataError(
-            f"{path}:{group.name}: coordinates have shape {positions.shape}, expected "
-            f"(frames, {len(numbers)}, 3)"
+            f"{section.label}: 'atomic_numbers' has one row for each frame; labels are added to "
+            "groups of one molecule, which 'tlpot data convert' makes"
         )
-    n = len(positions)
-    cells = _rows(group, "cell", n, NO_CELL).astype(np.float64) * factor
-    pbc = _rows(group, "pbc", n, NO_PBC).astype(bool)
-    charge, spin = _rows(group, "charge", n, np.array(0)), _rows(group, "spin", n, np.array(1))
+    optional = {key: key for key in OPTIONAL if key in section.shapes}
+    spec = DataSpec(
+        container="hdf5",
+        units=UnitSpec(
+            coordinates=str(units.get("coordinates", "angstrom")), energy=UNITS["energy"]
+        ),
+        unlabelled=True,
+        **cast(dict[str, Any], optional),
+    )
+    decoder = Decoder(store, spec)
+    n = decoder.n_rows(0)
+    geometry = decoder.geometry(0, slice(0, n))
     return [
         System(
-            atomic_numbers=numbers,
-            positions=positions[k],
-            cell=cells[k],
-            pbc=pbc[k],
-            charge=round(float(charge[k])),
-            spin=round(float(spin[k])),
+            atomic_numbers=geometry.numbers,
+            positions=geometry.positions[k],
+            cell=NO_CELL if geometry.cell is None else geometry.cell[k],
+            pbc=NO_PBC if geometry.pbc is None else geometry.pbc[k],
+            charge=int(geometry.charge[k]),
+            spin=int(geometry.spin[k]),
         )
         for k in range(n)
     ]
 
 
-def _rows(group: h5py.Group, key: str, n: int, default: NDArray) -> NDArray:
-    """One value for each row, whether stored so, once, or not at all."""
-    value = default if key not in group else np.asarray(group[key])
-    if value.shape == (n, *default.shape):
-        return value
-    try:
-        return np.broadcast_to(value.reshape(default.shape), (n, *default.shape))
-    except ValueError:
-        raise DataError(
-            f"{group.file.filename}:{group.name}: {key!r} has shape {value.shape}, expected "
-            f"{default.shape} or {(n, *default.shape)}"
-        ) from None
+def geometry_problems(path: Path) -> list[Problem]:
+    """Reports groups that `geometry_groups` passes over, and cells that count for nothing."""
+    store = HDF5Store(path, "atomic_numbers", "coordinates")
+    held = {key for section in store.sections for key in section.shapes}
+    spec = DataSpec(
+        container="hdf5",
+        units=UnitSpec(coordinates="angstrom", energy=UNITS["energy"]),
+        unlabelled=True,
+        cell="cell" if "cell" in held else None,
+        pbc="pbc" if "pbc" in held else None,
+    )
+    return [*store.problems, *Decoder(store, spec).cell_problems()]
+
+
+class _GroupStore(MemoryStore):
+    """One group of an open file."""
+
+    def __init__(self, group: h5py.Group, path: Path) -> None:
+        names = [name for name in ("atomic_numbers", "coordinates", *OPTIONAL) if name in group]
+        columns = {
+            name: np.zeros(0) if group[name].shape is None else np.asarray(group[name][()])
+            for name in names
+        }
+        section = Section(
+            group=None,
+            label=f"{path.name}:{printable(group.name)}",
+            shapes={name: column.shape for name, column in columns.items()},
+        )
+        super().__init__(path, [section], [columns])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.core_potential import only_heavy
 from tlpot.labelling.engine import Engine, EngineSpec
@@ -122,6 +123,9 @@ def label(
         engine = EngineSpec(name=engine)
     target = Path(output)
     given = read_structures(structures, spec, keys)
+    for problem in given.problems:
+        if problem.severity == "warning":
+            warnings.warn(problem.what, TLPotWarning, stacklevel=2)
     made = make_engine(engine)
     elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))

@@ -83,7 +83,7 @@ def _make(name: str, settings: Mapping[str, Any], level: str | None) -> Engine:
     if colon and kind == "model":
         from tlpot.labelling.model import ModelEngine, ModelSettings
 
-        return ModelEngine(rest, parse(ModelSettings, settings, where))
+        return ModelEngine(rest, parse(ModelSettings, settings, where), level)
     raise ConfigError(f"unknown engine {name!r}{nearest(name.lower(), ENGINES)}")
 
 

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from tlpot.data import (
     Frame,
+    Problem,
     frames_of,
     is_fragment_file,
     open_dataset,
@@ -20,7 +21,12 @@ from tlpot.data import (
 )
 from tlpot.data.hdf5 import open_hdf5
 from tlpot.errors import ConfigError, DataError
-from tlpot.labelling.geometry_file import geometry_groups, group_systems, is_native
+from tlpot.labelling.geometry_file import (
+    geometry_groups,
+    geometry_problems,
+    group_systems,
+    is_native,
+)
 from tlpot.neighbors import neighbor_list
 from tlpot.structures.reader import read_all
 from tlpot.structures.stated import name_charge
@@ -43,6 +49,7 @@ class Structures:
         write: writes the native file; labels that the source has go with it.
         home: the source itself, where it is in the native layout.
         frames: where the source says nothing but the geometries, these; else empty.
+        problems: what opening the source has shown.
     """
 
     systems: tuple[System, ...]
@@ -50,6 +57,7 @@ class Structures:
     write: Callable[[Path], None]
     home: Path | None = None
     frames: tuple[Frame, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def read_structures(
@@ -136,7 +144,13 @@ def _from_native(path: Path) -> Structures:
             found = group_systems(group, path)
             names += [f"{path.name}:{group.name}[{k}]" for k in range(len(found))]
             systems += found
-    return Structures(systems=tuple(systems), names=tuple(names), write=_refuse_writing, home=path)
+    return Structures(
+        systems=tuple(systems),
+        names=tuple(names),
+        write=_refuse_writing,
+        home=path,
+        problems=tuple(geometry_problems(path)),
+    )
 
 
 def _refuse_writing(path: Path) -> None:
@@ -150,6 +164,7 @@ def _from_dataset(path: Path, spec: PathLike | None, keys: Mapping[str, str]) ->
         systems=tuple(frame.system for frame in frames),
         names=tuple(frame.name for frame in frames),
         write=partial(write_dataset, dataset),
+        problems=tuple(dataset.problems),
     )
 
 

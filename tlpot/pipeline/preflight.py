@@ -31,7 +31,9 @@ def preflight_report(
     frames = [len(getattr(split, part)) for part in _PARTS]
     lines = [
         f"data: {dataset.path}",
-        *(f"  level {k}: {', '.join(_kinds(job, k))}" for k in job.levels),
+        *(f"  level {k}: {', '.join(_kinds(job, k))}{_source(job, k)}" for k in job.levels),
+        "  not read: " + (", ".join(dataset.unused_keys) or "nothing"),
+        *(f"{problem.severity}: {problem.what}" for problem in dataset.problems),
         "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
         "  "
         + ", ".join(
@@ -89,6 +91,11 @@ def _one_molecule(job: Job) -> str:
 def _others(job: Job) -> list[str]:
     n = min(job.n_others, len(job.others))
     return [f"  {len(job.others)} other frames take turns, {n} in an epoch"] if n else []
+
+
+def _source(job: Job, level: str) -> str:
+    keys = job.dataset.levels[level].keys
+    return f"\n    from {', '.join(keys)}" if keys else ""
 
 
 def _kinds(job: Job, level: str) -> list[str]:
