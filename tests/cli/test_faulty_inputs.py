@@ -62,11 +62,13 @@ def hdf5(**changes):
 def add(handle, name, **changes):
     rng = np.random.default_rng(3)
     energies = -76.4 + 0.01 * rng.normal(size=N)
+    coordinates = WATER + 0.05 * rng.normal(size=(N, 3, 3))
+    forces = 0.01 * rng.normal(size=(N, 3, 3))
     arrays = {
         "atomic_numbers": [8, 1, 1],
-        "coordinates": WATER + 0.05 * rng.normal(size=(N, 3, 3)),
+        "coordinates": coordinates,
         "l.energy": energies,
-        "l.forces": 0.01 * rng.normal(size=(N, 3, 3)),
+        "l.forces": forces - forces.mean(axis=1, keepdims=True),
     }
     for key, value in {**arrays, **changes}.items():
         if value is not None:
