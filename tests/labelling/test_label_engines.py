@@ -202,6 +202,7 @@ def test_charge_and_multiplicity_reach_the_program():
     radical.info["spin"] = 2
     assert abs(compute("gfn2-xtb", ion).energy - compute("gfn2-xtb", radical).energy) > 1.0
     wrong = molecule("OH")
+    wrong.set_initial_magnetic_moments(None)  # which would state the doublet
     with pytest.raises(LabelError, match="9 electrons"):
         compute("gfn2-xtb", wrong)
 

@@ -45,7 +45,7 @@ def pool():
 
 def test_a_killed_worker_costs_its_own_point_only(pool, tmp_path):
     calls = tmp_path / "calls"
-    killer = Atoms("HeH", [[0, 0, 0], [0, 0, 1.0]])
+    killer = Atoms("HeBe", [[0, 0, 0], [0, 0, 1.0]])
     given = [*hydrogens(4), killer, *hydrogens(8)[4:]]
     outcomes = {
         task.geometry: outcome
@@ -59,7 +59,7 @@ def test_a_killed_worker_costs_its_own_point_only(pool, tmp_path):
     assert "died 2 times" in failed[0].error
     assert outcomes[geometry_key(System.from_atoms(killer))].energy is None
     counts = Counter(calls.read_text().splitlines())
-    assert counts.pop("HeH 1.000000") == 2
+    assert counts.pop("HeBe 1.000000") == 2
     assert set(counts.values()) == {1}  # the others were computed once
 
 

@@ -39,6 +39,17 @@ class Residue:
     units: tuple[int, ...]
     partners: tuple[int, ...] = ()
 
+    def number(self, index: int) -> str:
+        """Returns its number in the file, with the chain: ``A/12``; else its place.
+
+        Args:
+            index: its place in the topology.
+        """
+        if not self.label:
+            return str(index)
+        chain, slash, rest = self.label.rpartition("/")
+        return f"{chain}{slash}{rest.replace('_', ' ').rpartition(' ')[2]}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chain:

@@ -37,11 +37,13 @@ def topology_table(topology: Topology) -> str:
 def _line(topology: Topology, index: int) -> str:
     residue = topology.residues[index]
     atoms = sum(len(topology.units[unit].atoms) for unit in residue.units)
-    line = f"  {index:5d}  {residue.name:<8} {_charge(topology, index):+3d}  {atoms:4d} atoms"
+    line = f"  {residue.number(index):>7}  {residue.name:<8} {_charge(topology, index):+3d}"
+    line += f"  {atoms:4d} atoms"
     if residue.label:
         line += f"  {residue.label}"
     if residue.partners:
-        names = (f"{topology.residues[other].name} {other}" for other in residue.partners)
+        others = [(topology.residues[other], other) for other in residue.partners]
+        names = (f"{other.name} {other.number(k)}" for other, k in others)
         line += f"  bound to {', '.join(names)}"
     return line
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms, FixCartesian
@@ -20,6 +19,7 @@ from ase.constraints import FixAtoms, FixCartesian
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
 from tlpot.interfaces.md_setup import check_setup, write_setup
+from tlpot.structures.writable import for_extxyz
 
 LOST = "lost_constraints"
 """The key under which frames name constraints that the file cannot hold."""
@@ -178,7 +178,10 @@ class MDRecord:
         """
         from ase.io.extxyz import write_xyz
 
-        frame = _writable(atoms)
+        frame = for_extxyz(atoms)
+        lost = lost_constraints(atoms)
+        if lost:
+            frame.info[LOST] = ",".join(lost)
         frame.info.update(step=sample.step, time_fs=sample.time)
         # labels are the calculator's; what constraints add to the energy is in the log alone
         frame.calc = SinglePointCalculator(
@@ -201,19 +204,6 @@ def lost_constraints(atoms: Atoms) -> list[str]:
     """Returns the kinds of constraints that a trajectory cannot hold, in words."""
     kept = (FixAtoms, FixCartesian)
     return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
-
-
-def _writable(atoms: Atoms) -> Atoms:
-    """A copy without what extended XYZ does not give back: lines in values, spaces in columns."""
-    frame: Atoms = atoms.copy()
-    frame.info.pop("reader_notes", None)
-    for name, values in list(frame.arrays.items()):
-        if values.dtype.kind == "U":
-            frame.arrays[name] = np.char.replace(values, " ", "_")
-    lost = lost_constraints(atoms)
-    if lost:
-        frame.info[LOST] = ",".join(lost)
-    return frame
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Sample]:

@@ -14,6 +14,7 @@ from tlpot.atomic_file import atomic_file
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.fragments import Topology, perceive_topology
 from tlpot.interfaces.caps import add_caps, is_amino
+from tlpot.interfaces.metal_donors import free_donors
 from tlpot.structures.protein import ProteinFile, is_protein_file, load_protein, read_protein
 from tlpot.structures.protein import residue_label as label_of
 
@@ -116,6 +117,7 @@ def prepare_protein(
     try:
         fixer.addMissingAtoms(seed=1)
         fixer.addMissingHydrogens(ph)
+        free_donors(fixer, ph, notes)
     except Exception as error:  # a residue without template raises ValueError, and more kinds
         raise DataError(
             f"{path}: PDBFixer could not complete the structure: {error}; remove_hetero=True "

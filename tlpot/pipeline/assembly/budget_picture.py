@@ -61,8 +61,8 @@ def _residues(axes: Axes, report: BudgetReport) -> None:
         mae = [row["mae"] for row in report.by_residue(name)]
         axes.plot(where, mae, "o-", color=_COLOURS[name], ms=4, lw=1.2, label=name)
     step = max(1, len(residues) // 24)
-    axes.set_xticks(where[::step], [f"{residues[k].name} {k}" for k in where[::step]],
-                    rotation=90, fontsize=7)  # fmt: skip
+    names = [f"{residues[k].name} {residues[k].number(k)}" for k in where[::step]]
+    axes.set_xticks(where[::step], names, rotation=90, fontsize=7)
     axes.set_ylabel("force MAE (meV/Å)")
     axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     axes.legend(fontsize=8, loc="upper left", frameon=False, ncols=2)

@@ -70,7 +70,12 @@ class BudgetReport:
         """Returns force errors of a part for each residue."""
         residues = self.budget.topology.residues
         return [
-            {"residue": index, "name": residues[index].name, **self.forces(name, mask)}
+            {
+                "residue": index,
+                "name": residues[index].name,
+                "label": residues[index].label,
+                **self.forces(name, mask),
+            }
             for index, mask in enumerate(self.budget.residue_masks())
         ]
 
@@ -174,9 +179,10 @@ class BudgetReport:
         names = list(self.budget.parts)
         yield f"{'residue':>8}  {'name':<8}" + "".join(f"{name:>26}" for name in names)
         tables = [self.by_residue(name) for name in names]
-        for rows in zip(*tables, strict=True):
+        residues = self.budget.topology.residues
+        for index, rows in enumerate(zip(*tables, strict=True)):
             cells = (f"{_triple(row):>26}" for row in rows)
-            yield f"{rows[0]['residue']:>8}  {rows[0]['name']:<8}" + "".join(cells)
+            yield f"{residues[index].number(index):>8}  {rows[0]['name']:<8}" + "".join(cells)
 
     def _fragment_table(self) -> Iterator[str]:
         found = self.budget.fragments

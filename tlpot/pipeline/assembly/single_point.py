@@ -16,6 +16,7 @@ from tlpot.atomic_file import atomic_file
 from tlpot.fragments import CalculatorModel, Topology
 from tlpot.fragments.ownership import residue_of
 from tlpot.interfaces import FragmentCalculator
+from tlpot.structures.writable import for_extxyz
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +83,8 @@ class SinglePoints:
         energies = self.by_residue.mean(0)
         for index, residue in enumerate(self.topology.residues):
             most = norms[:, owner == index].max(initial=0.0)
-            lines.append(f"{index:>8}  {residue.name:<8}{energies[index]:>16.6f}{most:>19.4f}")
+            number = residue.number(index)
+            lines.append(f"{number:>8}  {residue.name:<8}{energies[index]:>16.6f}{most:>19.4f}")
         if self.shared:
             lines.append(
                 "note: this model has no energies of atoms; that of a fragment is shared evenly"
@@ -99,7 +101,7 @@ class SinglePoints:
 
         labelled = []
         for frame, energy, forces in zip(frames, self.energies, self.forces, strict=True):
-            copy = frame.copy()
+            copy = for_extxyz(frame)
             copy.info.setdefault("charge", self.topology.charge)
             copy.calc = SinglePointCalculator(copy, energy=float(energy), forces=forces)
             labelled.append(copy)
