@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version"},
+    {"atomic_file"},
     {
-        "atomic_file",
         "differences",
         "file_hash",
         "file_lock",
@@ -21,6 +21,7 @@ LAYERS = [
         "segment",
         "padding",
         "config",
+        "progress_bar",
         "torch_mode",
     },
     {"kernels", "system"},

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_seed
 from tlpot.data import Dataset, Split, UnchargedDataset, load_split, make_split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.file_hash import file_hash
@@ -87,6 +88,7 @@ class SplitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed, "split.seed")
         if self.file is not None:
             changed = [
                 name
