@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version"},
+    {"atomic_file"},
     {
-        "atomic_file",
         "differences",
         "file_hash",
         "file_lock",
@@ -23,6 +23,7 @@ LAYERS = [
         "config",
         "lazy_exports",
         "total_charge",
+        "progress_bar",
         "torch_mode",
     },
     {"kernels", "system"},

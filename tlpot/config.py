@@ -118,6 +118,16 @@ def check_least(settings: object, **least: float) -> None:
             raise ConfigError(f"{name} is {value}, expected {low} or more")
 
 
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Checks the seed of a random-number generator.
+
+    Raises:
+        ConfigError: it is negative, or too large for one of the generators in use.
+    """
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"{name} is {seed}, expected a whole number from 0 to {2**32 - 1}")
+
+
 def check_positive(settings: object, *names: str) -> None:
     """Checks numbers of a configuration; None passes.
 
@@ -187,9 +197,13 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and not isinstance(value, bool):
         # YAML 1.1 reads 1e-3 (no dot) as text
         try:
-            return float(value)
+            number = float(value)
         except (TypeError, ValueError):
             pass
+        else:
+            if math.isnan(number):
+                raise ConfigError(f"{where} must be a number, not NaN")
+            return number
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where} must be {hint.__name__}, not {value!r}")

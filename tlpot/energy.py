@@ -88,8 +88,8 @@ def evaluate(
         model: any energy model.
         graph: the batch, built with at least the model's cutoff.
         forces: compute −∂E/∂r.
-        stress: compute ∂E/∂ε / V; at least one structure of the batch needs three lattice
-            vectors, and those without have stress 0.
+        stress: compute ∂E/∂ε / V; at least one structure of the batch must be periodic with
+            three lattice vectors, and those that are not have stress 0.
         create_graph: keep the result differentiable in the model's weights (training).
 
     Raises:
@@ -184,6 +184,9 @@ def _gradients(
 
 def _volumes(graph: AtomGraph) -> Tensor:
     volumes = None if graph.cell is None else torch.linalg.det(graph.cell).abs()
+    if volumes is not None and graph.pbc is not None:
+        # the box that a program draws around a molecule is no volume, in whatever batch it is
+        volumes = volumes * graph.pbc.any(dim=1)
     if volumes is None or bool((volumes < 1e-9).all()):
         raise GeometryError("stress needs three lattice vectors that span a volume; set the cell")
     return volumes.where(volumes >= 1e-9, torch.inf)

@@ -1,32 +1,110 @@
-"""Keeping a second process away from a file."""
+"""Keeping a second run away from the files that one is writing."""
 
 from __future__ import annotations
 
+import os
+import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from tlpot.errors import TLPotError, TLPotWarning
+from tlpot.atomic_file import make_folder
+from tlpot.errors import OutputError, TLPotError, TLPotWarning
 
 
-def lock_file(handle: IO[Any], path: Path, busy: TLPotError, advice: str) -> None:
-    """Locks an open file for this process, until it is closed.
+@contextmanager
+def sole_use(output: Path, job: str, *, error: type[TLPotError] = OutputError) -> Iterator[None]:
+    """Keeps other runs, of this process or another, away from a file while the context lasts.
 
-    Where there are no locks (on some file systems, with a warning, and on Windows) nothing happens.
+    The lock is the operating system's (``flock``) on a small file that names the holder. It goes
+    with the process, so that a killed run never blocks another. Where there are no locks (on
+    some file systems, with a warning, and on Windows) nothing happens.
 
     Args:
-        handle: open for writing.
-        path: what is locked, for the warning.
-        busy: raised where another process has the lock.
-        advice: what to do without locks.
+        output: what is to be written; its folder must exist, the file need not.
+        job: what is at work, such as ``tlpot md``.
+        error: what to raise.
+
+    Raises:
+        TLPotError: another run has the output; the message names it.
+        OutputError: the folder cannot be written.
+    """
+    with _sole_use(output, output.with_name(f".{output.name}.lock"), job, error):
+        yield
+
+
+@contextmanager
+def sole_folder(folder: Path, job: str, *, error: type[TLPotError] = OutputError) -> Iterator[None]:
+    """As `sole_use`, for a folder: it is made, and removed again if nothing was put into it."""
+    make_folder(folder)
+    try:
+        with _sole_use(folder, folder / ".lock", job, error):
+            yield
+    finally:
+        with suppress(OSError):  # not empty, as it should be
+            folder.rmdir()
+
+
+@contextmanager
+def _sole_use(output: Path, path: Path, job: str, error: type[TLPotError]) -> Iterator[None]:
+    handle = _locked(path, output, job, error)
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # a forked worker that comes by here holds nothing
+            with suppress(OSError):
+                path.unlink()  # before the lock goes, see `_locked`
+        handle.close()
+
+
+def _locked(path: Path, output: Path, job: str, error: type[TLPotError]) -> IO[str]:
+    while True:
+        try:
+            handle = path.open("a+", encoding="utf-8")
+        except OSError as problem:
+            raise OutputError(
+                f"cannot write beside {output}: {path}: {problem.strerror or problem}"
+            ) from problem
+        try:
+            _lock(handle)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another run"
+            handle.close()
+            raise error(
+                f"{output} is in use by {holder}; wait for it, or choose another output"
+            ) from None
+        except OSError as problem:
+            warnings.warn(
+                f"{output} cannot be locked ({problem}); keep other runs away from it yourself",
+                TLPotWarning,
+                stacklevel=4,
+            )
+        try:
+            # the file may have been removed by the run before, after it was opened here
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                break
+        except FileNotFoundError:
+            pass
+        handle.close()
+    handle.truncate(0)
+    handle.write(f"{job} (process {os.getpid()} on {socket.gethostname()})\n")
+    handle.flush()
+    return handle
+
+
+def _lock(handle: IO[str]) -> None:
+    """Takes the lock of an open file.
+
+    Raises:
+        BlockingIOError: somebody has it.
+        OSError: there are no locks here.
     """
     try:
         import fcntl
     except ImportError:  # not on Windows
         return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise busy from None
-    except OSError as error:
-        warnings.warn(f"{path} cannot be locked ({error}); {advice}", TLPotWarning, stacklevel=3)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -263,6 +263,6 @@ def _budget(
 
 
 def _bar(name: str) -> tqdm:
-    from tqdm import tqdm
+    from tlpot.progress_bar import progress_bar
 
-    return tqdm(desc=name, unit="", delay=1.0, file=sys.stderr, dynamic_ncols=True)
+    return progress_bar(desc=name, unit="", delay=1.0, file=sys.stderr, dynamic_ncols=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "pyscf:METHOD/BASIS, ase:MODULE:CLASS or a YAML file with a model for each fragment",
     )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
-    parser.add_argument("--ensemble", default="langevin", help="nve, langevin (default) or npt")
+    parser.add_argument(
+        "--ensemble", default="langevin", help="nve, langevin (default), npt; nvt means langevin"
+    )
     parser.add_argument("--temperature", type=float, default=300.0, help="K; default 300")
     parser.add_argument("--timestep", type=float, default=0.5, help="fs; default 0.5")
     length = parser.add_mutually_exclusive_group()
@@ -32,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--steps", type=int, help="length in steps")
     parser.add_argument("--friction", type=float, default=10.0, help="1/ps; default 10")
     parser.add_argument("--pressure", type=float, default=1.0, help="bar; default 1")
+    parser.add_argument(
+        "--thermostat-time", type=float, default=100.0,
+        help="period of the thermostat of npt, fs; default 100",
+    )  # fmt: skip
+    parser.add_argument(
+        "--barostat-time", type=float, default=1000.0,
+        help="period of the barostat of npt, fs; default 1000",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat")
     parser.add_argument("--log-every", type=int, default=10, help="steps between frames")
     parser.add_argument("--out", default="md", help="path of the files without ending, or a folder")
@@ -60,10 +71,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.threads < 1:
         raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
-    if arguments.timestep <= 0:
+    if not 0 < arguments.timestep < math.inf:
         raise ConfigError(f"--timestep is {arguments.timestep}, expected a time in fs")
     steps = arguments.steps
     if steps is None:
+        if not 0 < arguments.time < math.inf:
+            raise ConfigError(f"--time is {arguments.time}, expected a length in ps")
         steps = round(1e3 * arguments.time / arguments.timestep)
     settings = MDSettings(
         ensemble=arguments.ensemble,
@@ -72,6 +85,8 @@ def run(arguments: argparse.Namespace) -> None:
         steps=steps,
         friction=arguments.friction,
         pressure=arguments.pressure,
+        thermostat_time=arguments.thermostat_time,
+        barostat_time=arguments.barostat_time,
         seed=arguments.seed,
         log_every=arguments.log_every,
     )

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.data.batch import Batch
 from tlpot.data.dataset import Dataset
 from tlpot.data.loader import Loader
 from tlpot.energy import EnergyModel, layout_of
+from tlpot.progress_bar import progress_bar
 
 
 def sweep(
@@ -49,7 +49,7 @@ def sweep(
         max_atoms=max_atoms, shuffle=False, layout=layout_of(model), memo_bytes=0,
     )  # fmt: skip
     hidden = None if show is None else not show
-    for batch in tqdm(loader.batches(0), total=loader.n_batches(0), disable=hidden,
+    for batch in progress_bar(loader.batches(0), total=loader.n_batches(0), disable=hidden,
                       file=sys.stderr, desc=name, dynamic_ncols=True):  # fmt: skip
         assert batch is not None  # there is one process
         yield batch.to(device)

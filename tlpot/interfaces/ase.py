@@ -206,12 +206,13 @@ class TLPotCalculator(Calculator):
                 "the model has energies only: a forest is piecewise constant in the positions. "
                 "For forces use a model made with strategy frozen-ridge or frozen-gp"
             )
-        has_volume = bool(system.pbc.any() and np.linalg.det(system.cell) != 0.0)
+        has_volume = bool(system.pbc.all() and np.linalg.det(system.cell) != 0.0)
         if "stress" in properties:
             if not has_volume:
                 raise StressRefusedError(
-                    f"stress needs a periodic structure with three lattice vectors; pbc is "
-                    f"{system.pbc.tolist()}, cell {system.cell.tolist()}"
+                    f"only a structure that is periodic in three directions has a stress; pbc is "
+                    f"{system.pbc.tolist()}, cell {system.cell.tolist()}. For a slab or chain in "
+                    "vacuum set pbc=True, and mind that the volume counts the vacuum"
                 )
             self._stress_wanted = True
         self._forces_std_wanted |= "forces_std" in properties

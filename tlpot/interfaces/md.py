@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from tlpot.errors import ConfigError, GeometryError, SimulationError
 from tlpot.interfaces.md_dynamics import (
+    check_mobile,
     degrees_of_freedom,
     draw_velocities,
     make_dynamics,
@@ -26,6 +27,7 @@ from tlpot.interfaces.md_dynamics import (
 from tlpot.interfaces.md_record import LOST, MDRecord, Sample, lost_constraints
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.interfaces.md_setup import md_setup
+from tlpot.progress_bar import progress_bar
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
@@ -109,9 +111,26 @@ def run_md(
             another calculator or other settings.
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
-    atoms = atoms.copy()
     record = MDRecord(out)
     _warn_of_constraints(atoms, record)
+    with record.alone():
+        return _run(
+            atoms.copy(), calculator, settings, record, resume=resume, overwrite=overwrite,
+            progress=progress,
+        )  # fmt: skip
+
+
+def _run(
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: MDSettings,
+    record: MDRecord,
+    *,
+    resume: bool,
+    overwrite: bool,
+    progress: bool,
+) -> MDResult:
+    check_mobile(atoms)
     rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
     setup = md_setup(settings, calculator, atoms)
     if resume:
@@ -133,6 +152,8 @@ def run_md(
     atoms.get_forces()
     if not resume:
         record.start(setup, overwrite=overwrite)
+        record.extras = _extras(settings, calculator)
+    _warn_of_constraints(atoms, record)
 
     begun_time = 0.0 if first is None else first.time
     started = time.perf_counter()
@@ -146,13 +167,12 @@ def run_md(
                 if step > begun:
                     bar.update()
                 if _logs(step, begun, settings) and not (step == begun and first is not None):
-                    potential = float(atoms.get_potential_energy())
-                    sample = Sample(
+                    sample = _sample(
+                        atoms,
                         step,
                         begun_time + (step - begun) * settings.timestep,
-                        potential + float(atoms.get_kinetic_energy()),
-                        potential,
                         kelvin,
+                        record.extras,
                     )
                     record.add(sample, atoms)
                     bar.set_postfix_str(f"{kelvin:.0f} K, {sample.total:.4f} eV", refresh=False)
@@ -215,7 +235,7 @@ def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_ato
 
 
 def _bar(settings: MDSettings, begun: int, progress: bool) -> tqdm:
-    return tqdm(
+    return progress_bar(
         total=settings.steps,
         initial=begun,
         disable=not progress,
@@ -223,6 +243,43 @@ def _bar(settings: MDSettings, begun: int, progress: bool) -> tqdm:
         desc=settings.ensemble,
         dynamic_ncols=True,
     )
+
+
+def _extras(settings: MDSettings, calculator: Calculator) -> tuple[str, ...]:
+    """Returns the fields of `Sample` that this run has beyond those of every run."""
+    found = ("volume", "density", "pressure") if settings.ensemble == "npt" else ()
+    known = getattr(calculator, "implemented_properties", ())
+    return (*found, "energy_std") if "energy_std" in known else found
+
+
+def _sample(atoms: Atoms, step: int, time: float, kelvin: float, extras: Sequence[str]) -> Sample:
+    # that of a restraint is no energy of the model, but the total is constant only with it
+    potential = float(atoms.get_potential_energy(apply_constraint=False))
+    total = float(atoms.get_potential_energy()) + float(atoms.get_kinetic_energy())
+    found: dict[str, float] = {}
+    if "volume" in extras:
+        found["volume"] = float(atoms.get_volume())
+    if "density" in extras:
+        grams = float(atoms.get_masses().sum()) * units._amu * 1e3
+        found["density"] = grams / (float(atoms.get_volume()) * 1e-24)
+    if "pressure" in extras:
+        stress = atoms.get_stress(include_ideal_gas=True)
+        found["pressure"] = -float(stress[:3].mean()) / units.bar
+    if "energy_std" in extras:
+        found["energy_std"] = float(atoms.calc.get_property("energy_std", atoms))
+    return Sample(step, time, total, potential, kelvin, **found)
+
+
+def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
+    """Says which constraints extended XYZ cannot hold."""
+    lost = {type(c).__name__ for c in atoms.constraints} - {"FixAtoms", "FixCartesian"}
+    if lost:
+        warnings.warn(
+            f"the constraints {', '.join(sorted(lost))} are kept in this run and when it is "
+            f"resumed, but extended XYZ has no place for them: a new run from a frame of "
+            f"{record.trajectory} has to be given them again",
+            stacklevel=4,
+        )
 
 
 def _logs(step: int, begun: int, settings: MDSettings) -> bool:

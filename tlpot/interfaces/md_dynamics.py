@@ -14,9 +14,6 @@ from tlpot.interfaces.md_settings import MDSettings
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
 
-
-_THERMOSTAT_TIME = 100.0 * units.fs
-_BAROSTAT_TIME = 1000.0 * units.fs
 _LINEAR = 1e-3
 """A molecule whose least moment of inertia is this much smaller than its largest is linear."""
 
@@ -69,9 +66,23 @@ def make_dynamics(
         timestep,
         temperature_K=settings.temperature,
         pressure_au=settings.pressure * units.bar,
-        tdamp=_THERMOSTAT_TIME,
-        pdamp=_BAROSTAT_TIME,
+        tdamp=settings.thermostat_time * units.fs,
+        pdamp=settings.barostat_time * units.fs,
     )
+
+
+def check_mobile(atoms: Atoms) -> None:
+    """Checks that something can move, without which there is no temperature.
+
+    Raises:
+        GeometryError: constraints hold everything.
+    """
+    if int(atoms.get_number_of_degrees_of_freedom()) < 1:
+        held = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
+        raise GeometryError(
+            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can move; remove some, "
+            "or take single points instead of dynamics"
+        )
 
 
 def rigid_motions(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:

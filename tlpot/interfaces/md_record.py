@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from ase.constraints import FixAtoms, FixCartesian
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
+from tlpot.file_lock import sole_use
 from tlpot.interfaces.md_setup import check_setup, write_setup
 from tlpot.structures.writable import for_extxyz
 
@@ -25,6 +27,13 @@ LOST = "lost_constraints"
 """The key under which frames name constraints that the file cannot hold."""
 
 COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
+EXTRA_COLUMNS = {
+    "volume": "volume_A3",
+    "density": "density_g_cm3",
+    "pressure": "pressure_bar",
+    "energy_std": "energy_std_eV",
+}
+"""Columns that not every run has, by the field of a `Sample`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +43,13 @@ class Sample:
     Attributes:
         step: steps since the start.
         time: fs.
-        total: potential and kinetic energy, eV.
-        potential: eV.
+        total: potential and kinetic energy, and that of restraints such as Hookean springs, eV.
+        potential: of the calculator alone, eV.
         temperature: K.
+        volume: of the cell, Å³; NaN where the run has no barostat, as the next two.
+        density: g/cm³.
+        pressure: of this moment, kinetic part included, bar.
+        energy_std: standard deviation that the model states, eV; NaN if it states none.
     """
 
     step: int
@@ -44,6 +57,10 @@ class Sample:
     total: float
     potential: float
     temperature: float
+    volume: float = math.nan
+    density: float = math.nan
+    pressure: float = math.nan
+    energy_std: float = math.nan
 
 
 class MDRecord:
@@ -69,7 +86,20 @@ class MDRecord:
             for ending in (".xyz", ".csv", ".png", ".setup.json")
         )
         self.samples: list[Sample] = []
+        self.extras: tuple[str, ...] = ()
         self._handles: list[io.TextIOWrapper] = []
+        self._lock = ExitStack()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A context at whose end others may write the files that were started or resumed in it."""
+        try:
+            yield
+        finally:
+            self._lock.close()
+
+    def _take(self) -> None:
+        self._lock.enter_context(sole_use(self.trajectory, "tlpot md"))
 
     def start(self, setup: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes sure that the files may be written, and writes what the run starts with.
@@ -82,6 +112,9 @@ class MDRecord:
             OutputError: a file exists and may not be overwritten.
         """
         files = (self.trajectory, self.log, self.plot, self.setup)
+        with _writing(self.trajectory):
+            self.trajectory.parent.mkdir(parents=True, exist_ok=True)
+        self._take()
         for path in files:
             if path.exists() and not overwrite:
                 raise OutputError(
@@ -89,7 +122,6 @@ class MDRecord:
                     "--overwrite (overwrite=True), or choose another --out"
                 )
         with _writing(self.trajectory):
-            self.trajectory.parent.mkdir(parents=True, exist_ok=True)
             for path in files:  # never beside the setup or the picture of another run
                 path.unlink(missing_ok=True)
         write_setup(self.setup, setup)
@@ -110,6 +142,7 @@ class MDRecord:
 
         if not self.trajectory.is_file():
             raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
+        self._take()
         first = self._first()  # all checks come before anything is cut off
         if first is not None and first.numbers.tolist() != atoms.numbers.tolist():
             raise DataError(
@@ -121,6 +154,7 @@ class MDRecord:
             end = _complete(self.trajectory, len(atoms))
         check_setup(self.setup, setup, self.trajectory)
         samples = read_log(self.log)
+        self.extras = _extras(self.log)  # a log keeps the columns that it was begun with
         with _writing(self.trajectory):
             os.truncate(self.trajectory, end)
         last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
@@ -130,7 +164,7 @@ class MDRecord:
         self.samples = [s for s in samples if s.step <= last.info["step"]]
         if not self.samples or self.samples[-1].step != last.info["step"]:
             raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
-        write_text(self.log, "".join(map(_line, (COLUMNS, *map(astuple, self.samples)))))
+        write_text(self.log, "".join([self._header(), *map(self._row, self.samples)]))
 
     def kept(self) -> str:
         """Returns what there is of the run, and how it goes on, for whoever interrupted it."""
@@ -157,7 +191,7 @@ class MDRecord:
             for path in (self.log, self.trajectory):
                 self._handles.append(path.open("a", encoding="utf-8", newline=""))
             if not self.samples:
-                self._handles[0].write(_line(COLUMNS))
+                self._handles[0].write(self._header())
         return self
 
     def __exit__(
@@ -183,6 +217,8 @@ class MDRecord:
         if lost:
             frame.info[LOST] = ",".join(lost)
         frame.info.update(step=sample.step, time_fs=sample.time)
+        if "energy_std" in self.extras:
+            frame.info["energy_std"] = sample.energy_std
         # labels are the calculator's; what constraints add to the energy is in the log alone
         frame.calc = SinglePointCalculator(
             frame,
@@ -193,11 +229,18 @@ class MDRecord:
         write_xyz(text, frame)
         with _writing(self.trajectory):
             for handle, content in zip(
-                self._handles, (_line(astuple(sample)), text.getvalue()), strict=True
+                self._handles, (self._row(sample), text.getvalue()), strict=True
             ):
                 handle.write(content)
                 handle.flush()
         self.samples.append(sample)
+
+    def _header(self) -> str:
+        return _line((*COLUMNS, *(EXTRA_COLUMNS[name] for name in self.extras)))
+
+    def _row(self, sample: Sample) -> str:
+        extras = (getattr(sample, name) for name in self.extras)
+        return _line((*astuple(sample)[: len(COLUMNS)], *extras))
 
 
 def lost_constraints(atoms: Atoms) -> list[str]:
@@ -218,9 +261,26 @@ def read_log(path: str | os.PathLike[str]) -> list[Sample]:
         raise DataError(f"could not read the log {path}: {error.strerror}") from error
     complete = text[: text.rfind("\n") + 1]
     header, *rows = csv.reader(complete.splitlines()) if complete else [[]]
-    if tuple(header) != COLUMNS:
+    known = {column: name for name, column in EXTRA_COLUMNS.items()}
+    n = len(COLUMNS)
+    if tuple(header[:n]) != COLUMNS or not set(header[n:]) <= set(known):
         raise DataError(f"{path} is not a log of tlpot md: expected the columns {COLUMNS}")
-    return [Sample(int(row[0]), *map(float, row[1:])) for row in rows]
+    extras = [known[column] for column in header[n:]]
+    return [
+        Sample(
+            int(row[0]),
+            *map(float, row[1:n]),
+            **dict(zip(extras, map(float, row[n:]), strict=True)),
+        )
+        for row in rows
+    ]
+
+
+def _extras(path: Path) -> tuple[str, ...]:
+    """Returns the fields that the log has beyond those of every run."""
+    with path.open(encoding="utf-8") as handle:
+        header = handle.readline().strip().split(",")
+    return tuple(name for name, column in EXTRA_COLUMNS.items() if column in header)
 
 
 def _line(values: tuple[object, ...]) -> str:

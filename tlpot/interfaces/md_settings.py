@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from tlpot.config import check_least
+from tlpot.config import check_least, check_seed
 from tlpot.errors import ConfigError, nearest
 
-Ensemble = Literal["nve", "langevin", "npt"]
+Ensemble = Literal["nve", "langevin", "nvt", "npt"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,13 +17,16 @@ class MDSettings:
     """Settings of a run; impossible values raise a `ConfigError`.
 
     Attributes:
-        ensemble: ``nve`` (velocity Verlet), ``langevin`` (constant temperature) or ``npt``
-            (constant temperature and isotropic pressure, Martyna-Tobias-Klein).
+        ensemble: ``nve`` (velocity Verlet), ``langevin`` (constant temperature, also called
+            ``nvt``) or ``npt`` (constant temperature and isotropic pressure,
+            Martyna-Tobias-Klein).
         temperature: of the thermostat and of the velocities drawn at the start, K.
         timestep: fs.
         steps: length of the run, what a resumed run has behind it included.
         friction: of ``langevin``, 1/ps.
         pressure: of ``npt``, bar.
+        thermostat_time: period of the Nosé-Hoover chains of ``npt``, fs.
+        barostat_time: period of the barostat of ``npt``, fs.
         seed: of the velocities and of the thermostat's noise.
         log_every: steps between two frames of the trajectory and rows of the log.
     """
@@ -34,6 +37,8 @@ class MDSettings:
     steps: int = 2000
     friction: float = 10.0
     pressure: float = 1.0
+    thermostat_time: float = 100.0
+    barostat_time: float = 1000.0
     seed: int = 0
     log_every: int = 10
 
@@ -43,8 +48,10 @@ class MDSettings:
             raise ConfigError(
                 f"unknown ensemble {self.ensemble!r}{nearest(self.ensemble, ensembles)}"
             )
+        if self.ensemble == "nvt":
+            object.__setattr__(self, "ensemble", "langevin")
         check_least(self, temperature=0, timestep=1e-6, steps=1, friction=0, log_every=1)
+        check_least(self, thermostat_time=self.timestep, barostat_time=self.timestep)
         if not math.isfinite(self.pressure):
             raise ConfigError(f"pressure is {self.pressure}, expected a number in bar")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}, expected a whole number of at least 0")
+        check_seed(self.seed)

@@ -48,6 +48,10 @@ def md_setup(settings: MDSettings, calculator: Calculator, atoms: Atoms) -> dict
     return {**setup, "calculator": identity(calculator)}
 
 
+def _defaults() -> dict[str, Any]:
+    return {key: value for key, value in to_mapping(MDSettings()).items() if key not in _FREE}
+
+
 def write_setup(path: Path, setup: Mapping[str, Any]) -> None:
     """Writes the record of a run, atomically.
 
@@ -76,6 +80,8 @@ def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         recorded = {key: dict(found[key]) for key in setup}
+        # a run of before a setting existed had what is its default now
+        recorded["settings"] = {**_defaults(), **recorded["settings"]}
     except FileNotFoundError:
         raise DataError(
             f"{trajectory} cannot be resumed: {path}, which says with what model and settings the "

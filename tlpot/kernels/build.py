@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 
@@ -24,7 +25,7 @@ MAX_DEGREE = 3
 
 _SOURCES = ("vector.hpp", "convolution.cpp", "elements.cpp", "embedding.cpp", "product.cpp")
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
-_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fno-math-errno")
+_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno")
 # some compilers know only one name for "this processor", and Apple's has no OpenMP
 _VARIANTS = (
     ("-march=native", "-fopenmp"),
@@ -38,11 +39,12 @@ _VARIANTS = (
 
 @functools.cache
 def library(dtype: torch.dtype) -> ctypes.CDLL:
-    """Returns the kernels for a precision, compiled if need be (6 s, once for each machine).
+    """Returns the kernels for a precision, compiled if need be (seconds, once for each machine).
 
     The library lies in ``$XDG_CACHE_HOME/tlpot`` (``~/.cache/tlpot``), or for this process alone
-    in a temporary directory if that cannot be written. Its name depends on source, flags,
-    processor and compiler. The compiler is ``$CXX``, else ``c++``.
+    in a temporary directory, with a warning, if that cannot be written. Its name depends on
+    source, flags, processor, compiler and its own content, so that a truncated or damaged one is
+    not loaded but made again. The compiler is ``$CXX``, else ``c++``.
 
     Raises:
         KernelError: no compiler, or it failed.
@@ -51,14 +53,14 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
     if scalar is None:
         raise KernelError(f"the compiled kernels know float32 and float64, not {dtype}")
     try:
-        return _loaded(_built(scalar))
+        return _found_or_built(scalar)
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, KernelError):
             raise
         raise KernelError(f"the kernels cannot be compiled: {error}") from error
 
 
-def _built(scalar: str) -> Path:
+def _found_or_built(scalar: str) -> ctypes.CDLL:
     folder = resources.files("tlpot.kernels")
     sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _SOURCES}
     stem = f"kernels-{scalar}-{_digest(*sources.values(), str(_VARIANTS), *_FLAGS, _processor())}"
@@ -67,34 +69,84 @@ def _built(scalar: str) -> Path:
         compiler = _compiler()
     except KernelError:
         # compute nodes of a cluster may lack the compiler that the login node has
-        if cache is not None and (ready := sorted(cache.glob(f"{stem}-*.so"))):
-            return ready[0]
+        if (ready := _ready(cache, f"{stem}-*")) is not None:
+            return _loaded(ready)
         raise
-    if cache is None:
-        cache = Path(tempfile.mkdtemp(prefix="tlpot-"))
-    path = cache / f"{stem}-{_digest(_version(compiler))}.so"
-    if not path.exists():
-        _compile(sources, scalar, compiler, path)
-    return path
+    stem = f"{stem}-{_digest(_version(compiler))}"
+    ready = _ready(cache, f"{stem}-*")
+    if ready is not None:
+        return _loaded(ready)
+    if cache is not None and _writable(cache):
+        return _loaded(_built(sources, scalar, compiler, cache, stem))
+    warnings.warn(
+        f"the cache of compiled kernels, {cache or 'a folder in your home'}, cannot be written, so "
+        "every process compiles them anew, which takes some seconds; set XDG_CACHE_HOME to a "
+        "folder that can",
+        stacklevel=2,
+    )
+    with tempfile.TemporaryDirectory(prefix="tlpot-") as own:
+        # what is loaded stays so when its file is gone
+        return _loaded(_built(sources, scalar, compiler, Path(own), stem))
+
+
+def _ready(cache: Path | None, pattern: str) -> Path | None:
+    """Returns a library of the cache that is what its name says; others are removed."""
+    try:
+        found = [] if cache is None else sorted(cache.glob(f"{pattern}.so"))
+    except OSError:
+        return None
+    for path in found:
+        try:
+            if path.stem.rpartition("-")[2] == _content_digest(path):
+                return path
+            path.unlink()  # loading a truncated library may kill the process
+        except OSError:
+            continue
+    return None
+
+
+def _built(
+    sources: dict[str, str], scalar: str, compiler: list[str], folder: Path, stem: str
+) -> Path:
+    made = folder / f".{stem}.{os.getpid()}.so"
+    try:
+        _compile(sources, scalar, compiler, made)
+        return made.replace(folder / f"{stem}-{_content_digest(made)}.so")
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def _compile(sources: dict[str, str], scalar: str, compiler: list[str], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        for name, text in sources.items():
-            Path(folder, name).write_text(text, encoding="utf-8")
-        units = [str(Path(folder, name)) for name in sources if name.endswith(".cpp")]
-        made = Path(folder, "kernels.so")
-        command = [*compiler, *_FLAGS, f"-DTLPOT_SCALAR={scalar}", *units, "-o", str(made)]
+    """Compiles the sources side by side, and links them."""
+    units = [name for name in sources if name.endswith(".cpp")]
+    with tempfile.TemporaryDirectory(dir=path.parent) as name:
+        folder = Path(name)
+        for source, text in sources.items():
+            (folder / source).write_text(text, encoding="utf-8")
+        objects = [str(folder / f"{unit}.o") for unit in units]
+        made = folder / "kernels.so"
         messages = []
         for variant in _VARIANTS:
-            done = subprocess.run(
-                [*command, *variant], capture_output=True, text=True, errors="replace"
-            )
-            if done.returncode == 0:
+            options = [*_FLAGS, f"-DTLPOT_SCALAR={scalar}", *variant]
+            commands = [
+                [*compiler, *options, "-c", str(folder / unit), "-o", target]
+                for unit, target in zip(units, objects, strict=True)
+            ]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                failures = list(filter(None, pool.map(_failure, commands)))
+            link = [*compiler, *options, "-shared", *objects, "-o", str(made)]
+            failure = failures[0] if failures else _failure(link)
+            if failure is None:
                 made.replace(path)
                 return
-            messages.append(done.stderr)
+            messages.append(failure)
     raise KernelError(f"{shlex.join(compiler)} cannot compile the kernels: {messages[0][-800:]}")
+
+
+def _failure(command: list[str]) -> str | None:
+    """Runs a compiler; returns what it says if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    return None if done.returncode == 0 else done.stderr or "without a word"
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
@@ -140,15 +192,25 @@ def _processor() -> str:
 
 
 def _cache() -> Path | None:
-    """The directory for libraries, or None where none can be written."""
+    """The directory for libraries, whether it can be written or not; None without a home."""
     root = os.environ.get("XDG_CACHE_HOME")
     try:
-        folder = (Path(root) if root else Path.home() / ".cache") / "tlpot"
+        return (Path(root) if root else Path.home() / ".cache") / "tlpot"
+    except RuntimeError:
+        return None
+
+
+def _writable(folder: Path) -> bool:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except (OSError, RuntimeError):  # RuntimeError: there is no home directory
-        return None
+            return True
+    except OSError:
+        return False
+
+
+def _content_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _digest(*texts: str) -> str:

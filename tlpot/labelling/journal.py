@@ -10,6 +10,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from tlpot.errors import DataError, OutputError
-from tlpot.file_lock import lock_file
+from tlpot.file_lock import sole_use
 from tlpot.labelling.task import Cost, Outcome
 
 _FORMAT = 1
@@ -57,6 +58,7 @@ class Journal:
     def __init__(self, path: Path, *, repair: bool = False) -> None:
         self.path = path
         self.notes: list[str] = []
+        self._lock = ExitStack()
         self._records: dict[tuple[str, str], Record] = {}
         self._definitions: dict[str, Mapping[str, Any]] = {}
         try:
@@ -64,13 +66,10 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
-            busy = DataError(
-                f"{path} is in use by another 'tlpot label'; wait for it, or write to another file"
-            )
-            lock_file(self._handle, path, busy, "run one tlpot label at a time")
+            self._lock.enter_context(sole_use(path, "tlpot label", error=DataError))
             self._read(repair)
         except BaseException:
-            self._handle.close()
+            self._close()
             raise
 
     @property
@@ -122,7 +121,11 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._handle.close()
+        self._lock.close()
 
     def _keep(self, record: Record) -> None:
         key = record.engine, record.geometry

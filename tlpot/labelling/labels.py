@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
 from tlpot.errors import ConfigError, DataError, TLPotWarning
@@ -27,6 +25,7 @@ from tlpot.labelling.registry import make_engine
 from tlpot.labelling.run import TRIES, run_tasks
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
 from tlpot.labelling.task import LabelTask, Outcome, geometry_key
+from tlpot.progress_bar import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +140,7 @@ def label(
         n_known = sum(key in known or work.has(key) for key in geometries)
         if tasks:
             journal.define(work.key, made.level, made.definition)
-        bar = tqdm(total=len(tasks), disable=not show, unit="label", desc=made.level)
+        bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
         outcomes = run_tasks(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
         try:
             with bar, closing(outcomes):

@@ -8,10 +8,9 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from tlpot._version import __version__
 from tlpot.errors import ConfigError, DownloadError
+from tlpot.progress_bar import progress_bar
 
 SCHEMES = ("http", "https", "file")
 _SECONDS = 30.0
@@ -54,7 +53,7 @@ def download(url: str, *, most: int = _LARGEST, show: bool = False) -> bytes:
             length = answer.headers.get("Content-Length")
             size = int(length) if length and length.isdecimal() else None
             name = urlsplit(url).path.rpartition("/")[2]
-            with tqdm(total=size, desc=name, unit="B", unit_scale=True, delay=1.0,
+            with progress_bar(total=size, desc=name, unit="B", unit_scale=True, delay=1.0,
                       disable=not show, file=sys.stderr, dynamic_ncols=True) as bar:  # fmt: skip
                 n_bytes = 0
                 while chunk := answer.read(_CHUNK):

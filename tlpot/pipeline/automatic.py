@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.atomic_file import make_folder, write_text
 from tlpot.config import check_least, parse
@@ -21,6 +20,7 @@ from tlpot.errors import ConfigError
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash
 from tlpot.pipeline.finetune import FinetuneConfig, finetune, finetune_config
+from tlpot.progress_bar import progress_bar
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 SIMPLEST_FIRST = (
@@ -110,7 +110,7 @@ def choose_strategy(
     folder = plain.output.with_suffix(".run") / "auto"
     make_folder(folder)
     parts = _folds(dataset, split, chosen.folds)
-    for name, k in tqdm(
+    for name, k in progress_bar(
         [(name, k) for name in names for k in range(len(parts))], disable=not show, desc="trials"
     ):
         trial = settings_for(settings, name, epochs=chosen.epochs)

@@ -19,11 +19,14 @@ from tlpot.pipeline.curve_config import CurveConfig
 from tlpot.pipeline.curve_point import PointTask, read_point, run_point
 from tlpot.pipeline.curve_record import Curve, CurvePoint, Failure, Series
 from tlpot.pipeline.curve_tasks import write_split
+from tlpot.pipeline.output import alone_in_folder
+from tlpot.progress_bar import progress_bar
 
 Results = dict[str, dict[str, Any]]
 """Contents of point files by key."""
 
 
+@alone_in_folder
 def run_curve(
     config: CurveConfig,
     *,
@@ -80,7 +83,7 @@ def run_curve(
         write_split(plan.split, task, config.subsets)
     errors: dict[str, str] = {}
     total = sum(task.updates for task in tasks.values())
-    with tqdm(total=total, disable=not show, unit="update", unit_scale=True) as bar:
+    with progress_bar(total=total, disable=not show, unit="update", unit_scale=True) as bar:
         bar.initial = bar.n = total - sum(task.updates for task in todo)
         _announce(bar, results, tasks, errors)
         try:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tlpot.atomic_file import make_folder
 from tlpot.errors import ConfigError
@@ -16,6 +15,7 @@ from tlpot.interfaces import MDResult, MDSettings, TLPotCalculator, run_md
 from tlpot.models import LIBRARY
 from tlpot.pipeline.demo_picture import plot_demo
 from tlpot.pipeline.finetune import finetune, finetune_config
+from tlpot.progress_bar import progress_bar
 
 PARENT = "tlpot-tiny"
 LEVEL = "ccsd(t)/cbs(dt)"
@@ -98,7 +98,7 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
     }
     molecules: dict[str, list[Mapping[str, float]]] = {s: [] for s in STRATEGIES}
     n_test = 0
-    for n_labels, strategy, seed in tqdm(jobs, disable=not show, desc="fine-tuning"):
+    for n_labels, strategy, seed in progress_bar(jobs, disable=not show, desc="fine-tuning"):
         config = _config(out, n_labels, strategy, seed)
         outcome = finetune(finetune_config(config), overwrite=True, show=False)
         errors[n_labels][strategy].append(outcome.end.overall["energy_mae"])

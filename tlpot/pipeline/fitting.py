@@ -19,7 +19,7 @@ from tlpot.atomic_file import make_folder, write_text
 from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
-from tlpot.pipeline.output import check_replaced
+from tlpot.pipeline.output import alone_with_model, check_replaced
 from tlpot.pipeline.probes import Subject, TransferReport
 from tlpot.pipeline.sources import source_hashes
 from tlpot.training import (
@@ -122,6 +122,7 @@ class Outcome:
     report: TransferReport | None = None
 
 
+@alone_with_model
 def fit(
     job: Job,
     processes: Processes,

@@ -2,9 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
+from tlpot.atomic_file import make_folder
 from tlpot.errors import OutputError
+from tlpot.file_lock import sole_folder, sole_use
+from tlpot.training import Processes
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class _HasOutput(Protocol):
+    @property
+    def output(self) -> Path: ...
+
+
+_Job = TypeVar("_Job", bound=_HasOutput)
+
+
+def alone_with_model(
+    fit: Callable[Concatenate[_Job, Processes, _P], _R],
+) -> Callable[Concatenate[_Job, Processes, _P], _R]:
+    """Keeps other runs away from the model file, and the folder beside it, of a training.
+
+    Of several processes that share a training the first holds the lock.
+    """
+
+    @wraps(fit)
+    def locked(job: _Job, processes: Processes, *args: _P.args, **options: _P.kwargs) -> _R:
+        if not processes.is_first:
+            return fit(job, processes, *args, **options)
+        make_folder(job.output.parent)
+        with sole_use(job.output, "a training"):
+            return fit(job, processes, *args, **options)
+
+    return locked
+
+
+def alone_in_folder(
+    run: Callable[Concatenate[_Job, _P], _R],
+) -> Callable[Concatenate[_Job, _P], _R]:
+    """Keeps other runs away from the folder that a learning curve is measured in."""
+
+    @wraps(run)
+    def locked(config: _Job, *args: _P.args, **options: _P.kwargs) -> _R:
+        with sole_folder(config.output, "tlpot curve"):
+            return run(config, *args, **options)
+
+    return locked
 
 
 def check_output(output: Path) -> None:

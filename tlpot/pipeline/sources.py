@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.config import check_seed
 from tlpot.data import (
     Dataset,
     Split,
@@ -97,6 +98,7 @@ class SplitSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed, "split.seed")
         if self.file is not None:
             changed = [
                 name

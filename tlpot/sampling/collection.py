@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
 
-from tqdm import tqdm
-
+from tlpot.atomic_file import make_folder
 from tlpot.errors import ConfigError, OutputError
+from tlpot.file_lock import sole_use
+from tlpot.progress_bar import progress_bar
 from tlpot.sampling.calculators import Engine
 from tlpot.sampling.dataset_file import write_samples
 from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
@@ -53,7 +54,20 @@ def sample(
         OutputError: the file exists, or parts of another sampling do.
         SimulationError: a fragment falls apart or has no geometry left; the others are kept.
     """
-    engine = engine or Engine()
+    make_folder(Path(out).parent)
+    with sole_use(Path(out), "tlpot sample"):
+        return _sample(fragments, out, settings, engine or Engine(), executor, overwrite, progress)
+
+
+def _sample(
+    fragments: Sequence[Fragment],
+    out: str | os.PathLike[str],
+    settings: SamplingSettings,
+    engine: Engine,
+    executor: Executor | None,
+    overwrite: bool,
+    progress: bool,
+) -> list[FragmentSamples]:
     names = [fragment.name for fragment in fragments]
     if not names:
         raise ConfigError("there are no fragments to sample")
@@ -71,7 +85,7 @@ def sample(
     # large ones first, so that no process ends up alone with them
     todo = sorted((f for f in fragments if f.name not in done), key=lambda f: -len(f.atoms))
     weights = {f.name: float(len(f.atoms)) ** 2 for f in fragments}
-    with tqdm(
+    with progress_bar(
         total=sum(weights.values()),
         initial=sum(weights[name] for name in done),
         bar_format=_BAR,

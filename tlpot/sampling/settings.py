@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from tlpot.config import check_least
+from tlpot.config import check_least, check_seed
 from tlpot.errors import ConfigError, nearest
 
 Selection = Literal["farthest", "uncertainty"]
@@ -61,7 +61,8 @@ class SamplingSettings:
             raise ConfigError("md and modes need a temperature")
         if any(not 0 < t < 1e4 for t in self.temperatures):
             raise ConfigError(f"temperatures are {list(self.temperatures)}, expected K above 0")
-        check_least(self, budget=1, pool=1.0, window=1e-3, interval=1, seed=0)
+        check_least(self, budget=1, pool=1.0, window=1e-3, interval=1)
+        check_seed(self.seed)
 
     @property
     def needs_temperature(self) -> bool:

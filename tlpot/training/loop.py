@@ -18,6 +18,7 @@ from tlpot.config import to_mapping
 from tlpot.data import Batch, Loader
 from tlpot.errors import DataError
 from tlpot.models import Potential
+from tlpot.progress_bar import progress_bar
 from tlpot.training.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
 from tlpot.training.ema import MovingAverage
 from tlpot.training.interrupt import Interrupt
@@ -175,7 +176,7 @@ class _Run:
 
     def bar(self, loader: Loader, show: bool) -> tqdm[Any]:
         """Returns a progress bar over all updates, at the present one."""
-        bar = tqdm(
+        bar = progress_bar(
             total=self.settings.epochs * loader.n_batches(self.progress.epoch),
             initial=self.progress.step,
             disable=not show or not self.processes.is_first,

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tlpot.config import check_positive
+from tlpot.config import check_positive, check_seed
 from tlpot.data import LabelKind
 from tlpot.errors import ConfigError
 
@@ -144,6 +144,7 @@ class TrainingSettings:
             self, "epochs", "batch_size", "learning_rate", "clip", "validate_every",
             "checkpoint_every", "patience", "max_atoms", "plateau_factor", "plateau_patience",
         )  # fmt: skip
+        check_seed(self.seed, "training.seed")
         for name in ("warmup", "floor", "ema", "plateau_factor", "weight_decay"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:

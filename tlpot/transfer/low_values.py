@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.data import Dataset, LabelKind, Loader, LowValues
 from tlpot.energy import evaluate
 from tlpot.errors import DataError
 from tlpot.models import Potential, to_bytes
+from tlpot.progress_bar import progress_bar
 
 _PATIENCE = 5.0
 """Seconds before a progress bar appears."""
@@ -49,7 +49,7 @@ def low_values(
         dataset, indices[np.argsort(dataset.sizes[indices], kind="stable")], levels=(high,),
         cutoff=model.cutoff, batch_size=32, shuffle=False, layout=model.layout, memo_bytes=0,
     )  # fmt: skip
-    batches = tqdm(
+    batches = progress_bar(
         zip(loader.plan(0), loader.batches(0), strict=True), total=loader.n_batches(0),
         desc=f"low level {level}", delay=_PATIENCE, disable=None, leave=False, file=sys.stderr,
         dynamic_ncols=True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tlpot.config import check_least, check_positive, parse
+from tlpot.config import check_least, check_positive, check_seed, parse
 from tlpot.errors import ConfigError
 
 UncertaintyMethod = Literal["none", "last-layer", "ensemble"]
@@ -105,7 +105,8 @@ class ActiveSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_least(self, rounds=0, trigger=0, seed=0)
+        check_least(self, rounds=0, trigger=0)
+        check_seed(self.seed)
         check_positive(self, "steps", "temperature", "timestep", "interval", "budget")
 
 
@@ -162,7 +163,8 @@ class AssembleSettings:
 
     def __post_init__(self) -> None:
         check_positive(self, "steps", "temperature", "timestep", "interval", "frames")
-        check_least(self, reference_steps=0, seed=0)
+        check_least(self, reference_steps=0)
+        check_seed(self.seed)
         if self.reference_dynamics is not None and not self.reference_steps:
             raise ConfigError(
                 "reference_dynamics is the level of reference_steps, which is 0; set the steps, or "

@@ -12,7 +12,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.atomic_file import atomic_file, make_folder
 from tlpot.errors import DataError, GeometryError
@@ -23,6 +22,7 @@ from tlpot.interfaces.md_settings import MDSettings
 from tlpot.labelling import LabelError
 from tlpot.pipeline.building.descent import descend
 from tlpot.pipeline.building.record import read_json, write_json
+from tlpot.progress_bar import progress_bar
 
 _END = "ended.json"
 
@@ -168,7 +168,7 @@ def run_dynamics(
     atoms = start.copy()
     if not ended and len(moments) < n + 1:
         atoms.calc = calculator()
-        with tqdm(total=n + 1, initial=len(moments), disable=not show, unit="frame",
+        with progress_bar(total=n + 1, initial=len(moments), disable=not show, unit="frame",
                   desc=name, dynamic_ncols=True) as bar:  # fmt: skip
             while len(moments) < n + 1 and not ended:
                 if stop():

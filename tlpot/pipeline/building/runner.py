@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
 
-from tlpot.atomic_file import make_folder
 from tlpot.errors import ConfigError
-from tlpot.file_lock import lock_file
+from tlpot.file_lock import sole_folder
 from tlpot.pipeline.building.plan import Standing, standing
 from tlpot.pipeline.building.record import (
     BEGUN,
@@ -24,7 +22,6 @@ from tlpot.pipeline.building.record import (
 )
 from tlpot.pipeline.building.stage import Stage, Workplace
 
-_LOCK = ".lock"
 _JOURNAL = ".journal"
 """Labels in a journal are good whatever else has changed."""
 
@@ -58,9 +55,8 @@ def run_stages(
         TLPotError: something is wrong; what was finished is kept.
         KeyboardInterrupt: the user stopped it; so is what was begun.
     """
-    make_folder(root)
     records: dict[str, Record] = {}
-    with _locked(root):
+    with sole_folder(root, "tlpot build", error=ConfigError):
         for stage in stages:
             now = standing(stage, root, records)
             if now.state != "done" or now.record is None:
@@ -122,18 +118,3 @@ def _clear(folder: Path, kept: str | None) -> None:
                 path.rmdir()
         elif path.suffix != _JOURNAL and (kept is None or path.parent != folder / kept):
             path.unlink()
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keeps a second build out of the folder.
-
-    Raises:
-        ConfigError: another one is at work there.
-    """
-    busy = ConfigError(
-        f"another tlpot build is at work in {root}; wait for it, or choose another output"
-    )
-    with (root / _LOCK).open("a") as handle:
-        lock_file(handle, root, busy, "run one build at a time")
-        yield

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.data import Dataset, Frame
 from tlpot.energy import has_forces
@@ -21,6 +20,7 @@ from tlpot.pipeline.probes.report import TransferReport
 from tlpot.pipeline.probes.settings import PARTS, Part, ReportSettings
 from tlpot.pipeline.probes.stability import LARGEST, choose_frame, probe_stability
 from tlpot.pipeline.probes.subject import Subject
+from tlpot.progress_bar import progress_bar
 
 _NO_PARENT = "there is no parent to compare with"
 
@@ -56,7 +56,7 @@ def examine(
     }
     found: dict[str, Any] = {}
     skipped: dict[str, str] = {}
-    for name in tqdm(PARTS, disable=not show, desc="report", dynamic_ncols=True):
+    for name in progress_bar(PARTS, disable=not show, desc="report", dynamic_ncols=True):
         field, look = work[name]
         result: object = "switched off by report.parts"
         if name in settings.parts:

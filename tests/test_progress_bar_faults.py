@@ -1,0 +1,62 @@
+"""Progress in a log file: whole lines, few of them."""
+
+import io
+import types
+
+import pytest
+
+from tlpot.cli import main
+
+pytestmark = pytest.mark.fault
+
+
+def test_no_bar_is_drawn_into_a_file(tmp_path, capsys):
+    command = ["md", "H2O", "tlpot-tiny", "--steps", "30", "--out", str(tmp_path / "x")]
+    assert main(command) == 0
+    error = capsys.readouterr().err
+    assert "\r" not in error
+    (line,) = error.splitlines()
+    assert "30/30" in line
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    seconds = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: seconds[0])
+    monkeypatch.setattr("tlpot.progress_bar.time", clock)
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("total", "step", "expected"),
+    [
+        (1000, 1.0, 10),  # a job of a quarter of an hour: a line after each tenth, and the last
+        (20, 0.1, 1),  # two seconds
+        (2000, 60.0, 200),  # a day and a half: a line in ten minutes
+    ],
+)
+def test_lines_come_now_and_then(clock, total, step, expected):
+    from tlpot.progress_bar import progress_bar
+
+    log = io.StringIO()
+    with progress_bar(total=total, file=log, unit="step", desc="md") as bar:
+        for _ in range(total):
+            clock[0] += step
+            bar.n += 1
+            bar.refresh()
+    lines = log.getvalue().splitlines()
+    assert expected <= len(lines) <= expected + 1
+    assert f"{total}/{total}" in lines[-1]
+
+
+def test_a_terminal_has_a_bar_and_a_hidden_one_stays_so():
+    from tlpot.progress_bar import progress_bar
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for file, options in ((Terminal(), {}), (io.StringIO(), {"disable": True})):
+        for _ in progress_bar(range(3), file=file, **options):
+            pass
+        assert ("\r" in file.getvalue()) == (not options)
