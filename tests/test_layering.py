@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
-    {"errors", "_version"},
+    {"errors", "_version", "lazy_exports"},
     {
         "atomic_file",
         "differences",
@@ -20,8 +20,9 @@ LAYERS = [
         "levels",
         "segment",
         "padding",
-        "config",
+        "strict_yaml",
     },
+    {"config"},
     {"kernels", "system"},
     {"neighbors"},
     {"graph"},
@@ -33,7 +34,7 @@ LAYERS = [
     {"sampling"},
     {"pipeline"},
     {"cli"},
-    {"_ase_plugin"},
+    {"_ase_plugin", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {"utils", "common", "helpers", "tools", "misc", "base"}
