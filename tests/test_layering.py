@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
-    {"errors", "_version"},
+    {"errors", "_version", "lazy_exports"},
     {"atomic_file"},
     {
         "differences",
@@ -20,12 +20,12 @@ LAYERS = [
         "levels",
         "segment",
         "padding",
-        "config",
-        "lazy_exports",
+        "strict_yaml",
         "total_charge",
         "progress_bar",
         "torch_mode",
     },
+    {"config"},
     {"kernels", "system"},
     {"neighbors"},
     {"graph"},

@@ -1,4 +1,4 @@
-"""The one place that reads YAML: mappings become frozen dataclasses, typos become errors."""
+"""The one place that reads settings: mappings become frozen dataclasses, typos become errors."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from tlpot.errors import ConfigError, nearest
+from tlpot.strict_yaml import parse_yaml
 
 T = TypeVar("T")
+
+LARGEST_SEED = 2**63 - 1
+"""Every generator of random numbers here takes it."""
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a YAML file whose top level is a mapping.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or is not a mapping.
+        ConfigError: the file is missing, is not YAML, gives a key twice, or is not a mapping.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"cannot read the configuration {path}: {why}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the configuration {path}: it is not UTF-8 text") from error
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected 'key: value' pairs at the top level")
     return content
@@ -41,11 +45,13 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
     Values are read as YAML, so ``training.epochs=50`` is a number and ``levels=[a,b]`` a list.
 
     Raises:
-        ConfigError: an override has no ``=``, or goes through something that is not a mapping.
+        ConfigError: an override has no ``=``, goes through something that is not a mapping, or
+            one key is given twice with different values.
     """
     result: dict[str, Any] = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()
     }
+    given: dict[str, str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -59,10 +65,10 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
                 raise ConfigError(f"override {override!r}: {name!r} is not a section")
             node[name] = dict(child)
             node = node[name]
-        try:
-            node[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"override {override!r}: {error}") from error
+        if key in given and given[key] != text:
+            raise ConfigError(f"{key} is given twice, as {given[key]!r} and {text!r}; keep one")
+        given[key] = text
+        node[last] = parse_yaml(text, f"override {override!r}")
     return result
 
 
@@ -82,17 +88,46 @@ def parse(cls: type[T], settings: Mapping[str, Any], where: str = "configuration
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     for key in settings:
         if key not in fields:
-            raise ConfigError(f"{where}: unknown key {key!r}{nearest(str(key), fields)}")
+            hint = _deeper(str(key), cls, hints, settings) or nearest(str(key), fields)
+            raise ConfigError(f"{where}: unknown key {key!r}{hint}")
     values: dict[str, Any] = {}
     for name, spec in fields.items():
         if name in settings:
             values[name] = _convert(hints[name], settings[name], f"{where}: {name}")
+            if name == "seed" or name.endswith("_seed"):
+                _check_seed(values[name], f"{where}: {name}")
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}: the key {name!r} is required")
     try:
         return cls(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _deeper(key: str, cls: type, hints: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Returns a hint for a key that belongs into a section, or nothing.
+
+    The keys of a section that is a mapping are those of the dataclass in the field's metadata
+    under ``section``, if there is one.
+    """
+    places = []
+    for spec in dataclasses.fields(cls):
+        section, hint = spec.name, hints[spec.name]
+        kinds = [
+            kind
+            for kind in (hint, *typing.get_args(hint), spec.metadata.get("section"))
+            if dataclasses.is_dataclass(kind)
+        ]
+        fields = {f.name for kind in kinds for f in dataclasses.fields(kind) if f.init}
+        content = settings.get(section)
+        if key in fields or (isinstance(content, Mapping) and key in content):
+            places.append(f"{section}.{key}")
+    return f"; did you mean {' or '.join(places)}?" if places else ""
+
+
+def _check_seed(seed: Any, where: str) -> None:
+    if isinstance(seed, int) and not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"{where} is {seed}, expected 0 to {LARGEST_SEED}")
 
 
 def to_mapping(config: Any) -> Any:
@@ -202,7 +237,7 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
             pass
         else:
             if math.isnan(number):
-                raise ConfigError(f"{where} must be a number, not NaN")
+                raise ConfigError(f"{where} is {value!r}, expected a number")
             return number
     elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value

@@ -8,20 +8,62 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tlpot.errors import UnknownLevelError, nearest
+from tlpot.errors import ConfigError, UnknownLevelError, nearest
 
 _MINUS = " - "
 
 
 def canonical_level(name: str) -> str:
-    """Returns the canonical spelling: ``"wB97X/6-31G*"`` becomes ``"wb97x/6-31g*"``."""
-    parts = re.split(r"\s+-\s+", name.strip())
-    return _MINUS.join("".join(part.lower().replace("ω", "w").split()) for part in parts)
+    """Returns the canonical spelling: ``"wB97X/6-31G*"`` becomes ``"wb97x/6-31g*"``.
+
+    Raises:
+        ConfigError: an empty name, or what is neither one level nor the difference of two.
+    """
+    parts = [_spelled(part) for part in re.split(r"(?:^|\s+)-(?:\s+|$)", name.strip())]
+    if not all(parts) or len(parts) > 2:
+        what = repr(name) if name.strip() else "empty"
+        raise ConfigError(
+            f"the level of theory is {what}; expected a name such as 'ccsd(t)/cbs', or "
+            "'high - low' for the difference of two"
+        )
+    return _MINUS.join(parts)
+
+
+def total_level(name: str, purpose: str) -> str:
+    """Returns the canonical spelling of a level whose energies are totals.
+
+    Args:
+        name: of the level.
+        purpose: what it is for, to begin the message with.
+
+    Raises:
+        ConfigError: see `canonical_level`, or a difference of two levels.
+    """
+    level = canonical_level(name)
+    if _MINUS in level:
+        raise ConfigError(
+            f"{purpose} needs a level of total energies, and {name!r} is the name of a difference "
+            "of two levels; leave out the spaces if that minus belongs to the method"
+        )
+    return level
+
+
+def part_of_level(text: str) -> str:
+    """Returns a part of a level's name as `canonical_level` spells it, to look for."""
+    return _MINUS.join(_spelled(part) for part in text.split(_MINUS))
+
+
+def _spelled(part: str) -> str:
+    return "".join(part.lower().replace("ω", "w").split())
 
 
 def difference_level(high: str, low: str) -> str:
-    """Returns the name of the difference of two levels."""
-    return f"{canonical_level(high)}{_MINUS}{canonical_level(low)}"
+    """Returns the name of the difference of two levels.
+
+    Raises:
+        ConfigError: one is a difference itself, see `canonical_level`.
+    """
+    return f"{total_level(high, 'a difference')}{_MINUS}{total_level(low, 'a difference')}"
 
 
 def difference_parts(level: str) -> tuple[str, str] | None:
@@ -43,6 +85,7 @@ def choose_level(
 
     Raises:
         UnknownLevelError: no such level, or none was named and there are several.
+        ConfigError: no name of a level, see `canonical_level`.
     """
     levels = list(available)
     if asked is None:

@@ -49,7 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
     potential = load(arguments.model, device=arguments.device)
     dataset = _open(arguments)
     level = choose_level(arguments.level, dataset.levels, str(dataset.path))
-    wanted = arguments.model_level or (level if level in potential.levels else None)
+    wanted = arguments.model_level
+    if wanted is None and level in potential.levels:
+        wanted = level
     if wanted is None:
         wanted = choose_level(
             None, potential.levels, f"the model {arguments.model}", option="model-level"
@@ -91,7 +93,7 @@ def _open(arguments: argparse.Namespace) -> Dataset:
     from tlpot.levels import canonical_level, difference_parts
 
     files, spec, level = arguments.data, arguments.spec, arguments.level
-    parts = difference_parts(level or "")
+    parts = None if level is None else difference_parts(level)
     if parts is None:
         return open_dataset(files, spec, level=level)
     try:

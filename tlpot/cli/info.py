@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
+
+from tlpot.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from tlpot.models.description import ModelDescription, PotentialDescription
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = read_description(arguments.model)
     if arguments.json:
         found = {"sha256": model.sha256, **describe(model.path)}
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
         return
     card = model.card
     print(f"{card.name}: {card.description}" if card.description else card.name)

@@ -9,8 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
-from tlpot.cli.allocation import keep_freed_memory
+from tlpot.cli.allocation import keep_freed_memory, load_torch
+from tlpot.cli.completion import CompletionAction
+from tlpot.cli.parser import Parser, check_values
 from tlpot.cli.strict import strictness
+from tlpot.cli.terminal import never_fail
 from tlpot.cli.wording import reworded
 from tlpot.errors import TLPotError
 
@@ -36,6 +39,10 @@ SUBCOMMANDS = {
 """Each is a module of `tlpot.cli` with `add_arguments(parser)` and `run(arguments)`."""
 
 
+_LIGHT = ("data", "info", "models")
+"""Subcommands that need no torch, or only for some of what they do."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
@@ -45,28 +52,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Two spinning OpenMP threads on a shared core slow small models 50-fold; libgomp reads
     # this when torch is loaded, which happens below and not before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    never_fail()
     keep_freed_memory()
     arguments_given = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments_given)
+    parser = make_parser(arguments_given)
     arguments, rest = parser.parse_known_args(arguments_given)
     open_ended = [name for name in ("settings", "models") if hasattr(arguments, name)]
     if rest and open_ended and not any(r.startswith("-") for r in rest):
         # argparse takes no second run of positional arguments after an option
         setattr(arguments, open_ended[0], [*getattr(arguments, open_ended[0]), *rest])
     elif rest:
-        arguments.parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.parser.unknown(rest)
     try:
+        check_values(arguments)
+        if arguments.subcommand not in _LIGHT:
+            load_torch()
         with strictness(arguments):
             arguments.module.run(arguments)
-    except TLPotError as error:
-        if arguments.debug:
-            raise
-        message = reworded(str(error), arguments)
-        print(f"tlpot {arguments.subcommand}: {message}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (TLPotError, OSError) as error:
+        if arguments.debug or not (isinstance(error, TLPotError) or error.filename):
+            raise
+        return _mistake(error, arguments)
     except KeyboardInterrupt as error:
         what = f"interrupted; {error}" if str(error) else "interrupted"
         print(f"tlpot {arguments.subcommand}: {what}", file=sys.stderr)
@@ -74,19 +83,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser(arguments_given: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tlpot", description="Transfer-learned interatomic potentials."
-    )
+def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
+    """Returns the parser of all subcommands.
+
+    Args:
+        arguments_given: only the subcommands in it get their arguments, so that only their
+            modules are imported; None is for all.
+    """
+    parser = Parser(prog="tlpot", description="Transfer-learned interatomic potentials.")
     parser.add_argument("--version", action="version", version=f"tlpot {__version__}")
+    parser.add_argument(
+        "--print-completion", action=CompletionAction, help="completion for bash, zsh or tcsh"
+    )
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         subparser.add_argument(
             "--debug", action="store_true", help="show the traceback of an error"
         )
-        if name in arguments_given:  # only the module in use is imported
+        if arguments_given is None or name in arguments_given:
             module = importlib.import_module(f"tlpot.cli.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(module=module, parser=subparser)
     return parser
+
+
+def _mistake(error: Exception, arguments: argparse.Namespace) -> int:
+    """Prints an error as one line and returns the exit status of a mistake of the user's."""
+    text = str(error)
+    if isinstance(error, OSError) and not isinstance(error, TLPotError):
+        text = f"{error.filename}: {error.strerror or error}"
+    line = " ".join(part.strip() for part in reworded(text, arguments).splitlines())
+    print(f"tlpot {arguments.subcommand}: {line}", file=sys.stderr)
+    return 2

@@ -6,6 +6,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from tlpot.cli.terminal import print_json
+
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
     from tlpot.pipeline import Ranking
@@ -126,7 +128,7 @@ def _info(arguments: argparse.Namespace) -> None:
         return
     entry = Place(arguments.place).entry(arguments.model)
     if arguments.json:
-        print(json.dumps(to_mapping(entry), indent=2, ensure_ascii=False))
+        print_json(to_mapping(entry))
         return
     _print_entries([entry.as_catalogue()])
     print(f"  {entry.kind}, {entry.size:,} bytes, SHA-256 {entry.sha256}")

@@ -59,6 +59,7 @@ def read_native_spec(path: Path) -> DataSpec:
             definition=next(iter(definitions := _definitions(attributes, key)), ""),
             other_definitions=definitions[1:],
         )
+    costs = [f"{key}.cost" for key in attributes["levels"]]  # what tlpot label spent on each
     needed = ["coordinates", "energy"]
     needed += [
         kind for kind in ("forces", "stress") if any(getattr(x, kind) for x in levels.values())
@@ -75,7 +76,7 @@ def read_native_spec(path: Path) -> DataSpec:
             units=UnitSpec(**{name: str(units[name]) for name in needed}),
             sign="force",
             levels=levels,
-            columns=tuple(name for name in PROVENANCE if name in present),
+            columns=tuple(name for name in (*PROVENANCE, *costs) if name in present),
             **cast(dict[str, Any], {name: name for name in OPTIONAL if name in present}),
         )
     except ConfigError as error:

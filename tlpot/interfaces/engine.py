@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot.config import with_overrides
-from tlpot.errors import ConfigError, DataError
+from tlpot.config import read_yaml, with_overrides
+from tlpot.errors import ConfigError
 from tlpot.fragments import CalculatorModel
 from tlpot.interfaces.fragment import Source
 from tlpot.labelling import Engine, EngineSpec, LabelError, make_engine
@@ -85,7 +84,7 @@ def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> A
 
     Raises:
         ConfigError: no such engine or setting.
-        DataError: an unreadable YAML file.
+        ConfigError: an unreadable YAML file.
         MissingExtraError: the engine's program is not installed.
     """
     if name.endswith((".yaml", ".yml")):
@@ -100,11 +99,8 @@ def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> A
 
 
 def _by_fragment(path: Path, on_done: Callable[[], object] | None) -> dict[str, Source]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+    found = read_yaml(path)
+    if not all(isinstance(v, str) for v in found.values()):
         raise ConfigError(
             f"{path} is no list of models by fragment; expected lines such as "
             "'ACE-ALA-NME: ala.safetensors', and '\"*\": other.safetensors' for all others"

@@ -259,7 +259,7 @@ def _hydrogens(topology: Any) -> int:
 
 def _write(app: Any, fixer: Any, path: Path) -> None:
     writer = app.PDBFile if path.suffix.lower() in (".pdb", ".ent", ".pdb1") else app.PDBxFile
-    with path.open("w") as handle:
+    with path.open("w", encoding="utf-8") as handle:
         writer.writeFile(fixer.topology, fixer.positions, handle, keepIds=True)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlpot.kernels.build import library
 from tlpot.kernels.convolution import EdgeLists
-from tlpot.kernels.last import last_derivative
+from tlpot.kernels.last import last_derivative, pull_back
 from tlpot.kernels.parts import ONLY_ONCE, edge_parts
 from tlpot.kernels.pointers import ElementData, ElementTables
 
@@ -162,5 +162,5 @@ class _InParts(torch.autograd.Function):
                 "spread", left[rows], right, sums=grad[atoms], by_left=by_left[rows],
                 by_right=by_right,
             )  # fmt: skip
-            (by_radial[rows],) = torch.autograd.grad(right, basis, by_right)
+            by_radial[rows] = pull_back(right, basis, by_right)
         return None, None, by_left, by_radial

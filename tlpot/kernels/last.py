@@ -15,6 +15,16 @@ NO_THIRD = (
 )
 
 
+def pull_back(output: Tensor, source: Tensor, weights: Tensor) -> Tensor:
+    """Returns the gradient of Σ output · weights with respect to `source`.
+
+    As ``torch.autograd.grad(output, source, weights)``, which however imports all of sympy.
+    """
+    with torch.enable_grad():
+        total = torch.dot(output.reshape(-1), weights.reshape(-1))
+    return torch.autograd.grad(total, source)[0]
+
+
 def last_derivative(message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Marks a backward whose results cannot be differentiated again.
 

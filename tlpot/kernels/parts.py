@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
-from tlpot.kernels.last import last_derivative
+from tlpot.kernels.last import last_derivative, pull_back
 from tlpot.kernels.pointers import pointers
 
 ONLY_ONCE = (
@@ -96,7 +96,7 @@ class _InParts(torch.autograd.Function):
             if wanted:
                 data.grad_senders = pointers(by_senders)
                 plan.call("convolve_senders", weights, data, dual=False)
-            (by_radial[rows],) = torch.autograd.grad(weights, basis, by_weights)
+            by_radial[rows] = pull_back(weights, basis, by_weights)
         found = by_senders if wanted else [None] * len(senders)
         return (None, None, None, by_harmonics, by_radial, *found)
 

@@ -161,6 +161,6 @@ def _outputs(folder: str) -> str:
     parts = []
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         if entry.is_file() and entry.name.endswith((".out", ".log", ".err", ".txt")):
-            with open(entry.path, errors="replace") as handle:  # noqa: PTH123
+            with open(entry.path, encoding="utf-8", errors="replace") as handle:  # noqa: PTH123
                 parts.append(f"--- {entry.name}\n{handle.read()}")
     return "\n".join(parts)

@@ -11,7 +11,7 @@ from tlpot.config import parse
 from tlpot.errors import ConfigError, nearest
 from tlpot.labelling.engine import Engine, EngineSpec
 from tlpot.labelling.numerical import NumericalForces
-from tlpot.levels import canonical_level
+from tlpot.levels import total_level
 
 ENGINES: Mapping[str, str] = {
     "gfn1-xtb": "GFN1-xTB by tblite",
@@ -48,9 +48,11 @@ def _version(name: str) -> tuple[int, int] | None:
 @functools.lru_cache(maxsize=8)
 def _cached(text: str, version: tuple[int, int] | None) -> Engine:
     name, settings, level, forces = json.loads(text)
+    if level is not None:
+        level = total_level(level, "labelling")
     engine = _make(name, settings, level)
-    if level is not None and engine.level != canonical_level(level):
-        engine = _Renamed(engine, canonical_level(level))
+    if level is not None and engine.level != level:
+        engine = _Renamed(engine, level)
     if forces == "numerical":
         return NumericalForces(engine)
     if forces == "analytic" and not engine.has_forces:
@@ -79,7 +81,7 @@ def _make(name: str, settings: Mapping[str, Any], level: str | None) -> Engine:
     if colon and kind == "ase":
         from tlpot.labelling.ase import ASEEngine
 
-        return ASEEngine(rest, settings, None if level is None else canonical_level(level))
+        return ASEEngine(rest, settings, level)
     if colon and kind == "model":
         from tlpot.labelling.model import ModelEngine, ModelSettings
 

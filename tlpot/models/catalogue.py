@@ -13,7 +13,7 @@ from typing import Any
 from ase.data import atomic_numbers, chemical_symbols
 
 from tlpot.errors import ConfigError, ModelFileError, nearest
-from tlpot.levels import canonical_level
+from tlpot.levels import part_of_level
 from tlpot.models.description import describe
 from tlpot.models.library import SUFFIX, file_hash, library_file, library_names
 
@@ -72,7 +72,7 @@ class Query:
 
     def accepts(self, entry: CatalogueEntry) -> bool:
         """Whether a usable model has all that is asked for."""
-        wanted = canonical_level(self.level) if self.level is not None else ""
+        wanted = part_of_level(self.level) if self.level is not None else ""
         return (
             not entry.problem
             and set(self.elements or ()) <= set(entry.elements)

@@ -58,7 +58,9 @@ class TrainConfig:
     data: DataSettings
     output: Path
     level: str | None = None
-    model: Mapping[str, Any] = field(default_factory=lambda: {"preset": "tiny"})
+    model: Mapping[str, Any] = field(
+        default_factory=lambda: {"preset": "tiny"}, metadata={"section": Architecture}
+    )
     references: Literal["fit", "isolated"] = "fit"
     split: SplitSettings = field(default_factory=SplitSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)

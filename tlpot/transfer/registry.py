@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,19 @@ def strategy(name: str | Mapping[str, Any], **settings: Any) -> Strategy:
         name = str(settings.pop("name", "full"))
     if name not in STRATEGIES:
         raise ConfigError(f"unknown strategy {name!r}{nearest(name, STRATEGIES)}")
-    return parse(STRATEGIES[name], settings, f"strategy {name}")
+    try:
+        return parse(STRATEGIES[name], settings, f"strategy {name}")
+    except ConfigError as error:
+        own = _fields(STRATEGIES[name])
+        for key in (key for key in settings if key not in own):
+            others = [other for other, kind in STRATEGIES.items() if key in _fields(kind)]
+            if others:
+                raise ConfigError(f"{error}; {key} is a setting of {', '.join(others)}") from error
+        raise
+
+
+def _fields(kind: type[Strategy]) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind) if f.init}
 
 
 def strategy_settings(chosen: Strategy) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""``tlpot --print-completion SHELL``: what a shell completes, from the parsers themselves."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from tlpot.errors import MissingExtraError
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+class CompletionAction(argparse.Action):
+    """Prints a shell's completion of all subcommands, and exits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, choices=SHELLS, metavar="SHELL", **kwargs)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Prints, and exits with status 0, or 2 where shtab is not installed."""
+        from tlpot.cli.main import make_parser
+
+        try:
+            import shtab
+        except ImportError:
+            missing = MissingExtraError("shtab", "completion", "--print-completion")
+            parser.error(str(missing))
+        print(shtab.complete(make_parser(), shell=str(values)))
+        parser.exit(0)
