@@ -1,5 +1,7 @@
 """Ranking of source models on real labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from shipped_levels import CC, DFT
@@ -116,6 +118,10 @@ def test_the_commands_it_prints_can_be_run(ranking, dataset, tmp_path, monkeypat
     from tlpot.cli import main
 
     monkeypatch.chdir(tmp_path)
+    assert "5 molecules" in ranking.undecided()
+    assert ranking.winner is None
+    assert ranking.best is ranking.scores[0]
+    ranking = replace(ranking, n_molecules=50)  # as if there were more like these
     command = shlex.split(ranking.commands()[0])
     assert command[:2] == ["tlpot", "finetune"]
     assert main([*command[1:], "split.by=random", "--dry-run"]) == 0

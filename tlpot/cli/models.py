@@ -244,12 +244,22 @@ def _table(ranking: Ranking) -> str:
         "what is left out is new"
         for model in ranking.acquainted
     ]
-    best = ranking.winner
+    return "\n".join([*lines, *_advice(ranking)])
+
+
+def _advice(ranking: Ranking) -> list[str]:
+    best, undecided = ranking.best, ranking.undecided()
+    if not any(score.model for score in ranking.scores):
+        return ["\nno model could be tried; train from scratch"]
+    name = None if best is None else f"{best.model} at {best.source}, {best.what}"
+    found = f"smallest error: {name}" if name else "no model did better than the composition alone"
+    if undecided:
+        return [
+            "\nthe data cannot decide which model to take, so none is recommended: "
+            f"{undecided}.\n{found}. Label more molecules, or compare by training: tlpot curve "
+            "with strategies scratch, shift and full"
+        ]
     if best is None:
-        lines.append("no model does better than the composition alone; train from scratch")
-        return "\n".join(lines)
-    lines.append(
-        f"\nbest: {best.model} at {best.source}, {best.what}; in closed form, and fine-tuned:"
-    )
-    lines += [f"  {command}" for command in ranking.commands()]
-    return "\n".join(lines)
+        return [f"\n{found}; train from scratch"]
+    commands = [f"  {command}" for command in ranking.commands()]
+    return [f"\nbest: {name}; in closed form, and fine-tuned:", *commands]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +26,8 @@ from tlpot.transfer import STRATEGY_NAMES, strategy
 SIMPLEST_FIRST = (
     "shift", "frozen-ridge", "head", "gain", "lora", "discriminative", "full", "delta",
 )  # fmt: skip
+_KINDS = {"energy_per_atom_mae": "energies", "forces_mae": "forces", "stress_mae": "stresses"}
+"""Errors by which candidates are compared, as far as there are such labels."""
 FEW = 30
 """Training frames below which strategies that move few weights are tried as well."""
 
@@ -56,21 +58,33 @@ class Choice:
 
     Attributes:
         name: of the strategy.
-        errors: by candidate, one for each fold: the mean of the errors of energies (per atom)
-            and forces, each relative to ``shift``'s.
+        errors: by candidate, one for each fold: the geometric mean over the kinds of labels of
+            the errors relative to ``shift``'s.
         reason: why, in words.
+        kinds: by candidate and kind of label (``energies`` are those for each atom, ``forces``,
+            ``stresses``): errors relative to ``shift``'s, geometric mean over the folds.
     """
 
     name: str
     errors: Mapping[str, list[float]]
     reason: str
+    kinds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def table(self) -> str:
         """Returns the errors and the reason as text."""
-        lines = ["strategy=auto: error relative to new reference energies alone, by fold"]
+        if not self.errors:
+            return f"strategy=auto\n{self.reason}"
+        heads = list(next(iter(self.kinds.values()), {}))
+        columns = "".join(f"{head:>10}" for head in heads)
+        lines = [
+            "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
+            f"  {'':16}{columns}   by fold, over all kinds",
+        ]
         for name, row in self.errors.items():
+            kinds = "".join(f"{self.kinds[name][head]:10.3f}" for head in heads)
             cells = "".join(f"{value:8.3f}" for value in row)
-            lines.append(f"  {name:16}{cells}   mean {np.mean(row):.3f}")
+            worse = "   worse in one kind" if _is_worse(self.kinds[name]) else ""
+            lines.append(f"  {name:16}{kinds}  {cells}{worse}")
         return "\n".join([*lines, self.reason])
 
 
@@ -79,8 +93,10 @@ def choose_strategy(
 ) -> Choice:
     """Tries candidates on folds of the training frames; held-out frames are not looked at.
 
-    Trials are kept in the run folder, so what was interrupted goes on where it stopped. Of the
-    candidates whose error is within one standard error of the smallest, the simplest is taken.
+    Trials are kept in the run folder, so what was interrupted goes on where it stopped. ``shift``
+    is always among them. A candidate that is worse than it in any kind of label is out, however
+    good it is in the others. Of those that are left, the simplest is taken whose error is within
+    one standard error of the smallest.
 
     Args:
         settings: of a fine-tuning whose strategy is ``auto``.
@@ -115,23 +131,61 @@ def choose_strategy(
     ):
         trial = settings_for(settings, name, epochs=chosen.epochs)
         found[name].append(_errors(trial, dataset, split, parts, k, folder))
-    relative = {
+    by_kind = {
         name: [_relative(name, row, base) for row, base in zip(rows, found["shift"], strict=True)]
         for name, rows in found.items()
     }
-    best = min(relative, key=lambda name: float(np.mean(relative[name])))
-    spread = np.std(relative[best], ddof=1) / np.sqrt(len(parts))
-    limit = float(np.mean(relative[best]) + spread)
-    good = [name for name in relative if np.mean(relative[name]) <= limit]
+    errors = {name: [_geometric(row.values()) for row in rows] for name, rows in by_kind.items()}
+    kinds = {
+        name: {kind: _geometric(row[kind] for row in rows) for kind in rows[0]}
+        for name, rows in by_kind.items()
+    }
+    name, reason = _choice(errors, kinds)
+    return Choice(
+        name=name, errors=errors, reason=f"{reason}, from {n} training frames", kinds=kinds
+    )
+
+
+def _choice(
+    errors: Mapping[str, list[float]], kinds: Mapping[str, Mapping[str, float]]
+) -> tuple[str, str]:
+    """Returns the strategy and why."""
+    able = [name for name in errors if not _is_worse(kinds[name])]
+    best = min(able, key=lambda name: float(np.mean(errors[name])))
+    if best == "shift":
+        return "shift", (
+            "chosen: shift, because nothing beats new reference energies alone in every kind of "
+            "label"
+        )
+    spread = float(np.std(errors[best], ddof=1) / np.sqrt(len(errors[best])))
+    limit = float(np.mean(errors[best])) + spread
     order = dict.fromkeys((*SIMPLEST_FIRST, *STRATEGY_NAMES))
     rank = {name: k for k, name in enumerate(order)}
+    good = [name for name in able if np.mean(errors[name]) <= limit]
     simplest = min(good, key=lambda name: rank[name])
-    reason = f"chosen: {simplest}, with the smallest error"
+    if simplest == "shift":
+        return "shift", (
+            f"chosen: shift, because nothing surely beats new reference energies alone: {best} is "
+            f"within one standard error ({spread:.3f})"
+        )
     if simplest != best:
-        reason = (
+        return simplest, (
             f"chosen: {simplest}, the simplest within one standard error ({spread:.3f}) of {best}"
         )
-    return Choice(name=simplest, errors=relative, reason=f"{reason}, from {n} training frames")
+    return simplest, f"chosen: {simplest}, with the smallest error"
+
+
+def _is_worse(kinds: Mapping[str, float]) -> bool:
+    """Whether a candidate is worse than ``shift`` in one kind of label or more."""
+    return any(value > 1.0 for value in kinds.values())
+
+
+def _geometric(values: Iterable[float]) -> float:
+    """The mean of ratios: twice as bad and twice as good cancel."""
+    row = np.array(list(values))
+    if (row == 0).any():
+        return 0.0
+    return float(np.exp(np.log(row).mean()))
 
 
 def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
@@ -214,12 +268,18 @@ def _errors(
     return overall
 
 
-def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> float:
-    kinds = [k for k in ("energy_per_atom_mae", "forces_mae") if k in base]
-    missing = [k for k in kinds if k not in row]
+def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
+    """Returns errors relative to ``shift``'s by kind of label."""
+    missing = [k for k in _KINDS if k in base and k not in row]
     if missing:
         raise ConfigError(
             f"strategy auto: candidate {name!r} has no {missing[0]}, which the others are "
             "compared by; leave it out of strategy.candidates"
         )
-    return float(np.mean([row[k] / base[k] for k in kinds]))
+    return {words: _ratio(row[k], base[k]) for k, words in _KINDS.items() if k in base}
+
+
+def _ratio(error: float, base: float) -> float:
+    if base > 0:
+        return error / base
+    return 1.0 if error == 0 else np.inf

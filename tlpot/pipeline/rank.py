@@ -129,6 +129,7 @@ def rank_models(
         level=target.level,
         by=by,
         n_frames=len(target.indices),
+        n_molecules=len(np.unique(dataset.group_idx[target.indices])),
         folds={scheme: int(folds.max()) + 1 for scheme, folds in target.folds.items()},
         seed=seed,
         scores=tuple(scores),
@@ -250,6 +251,9 @@ def _score(
             mae=1e3 * float(np.abs(error).mean()),
             rmse=1e3 * float(np.sqrt(np.mean(error**2))),
             r2=1.0 - float(np.sum(error**2) / max(np.sum(worst**2), 1e-300)),
+            by_fold=tuple(
+                1e3 * float(np.abs(error[folds == k]).mean()) for k in range(int(folds.max()) + 1)
+            ),
         )
     return Score(model=model, source=source, features=blocks, on=on, errors=errors)
 

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from scipy.special import stdtrit
+
 from tlpot.config import to_mapping
 
 Scheme = Literal["random", "molecule", "cluster"]
 """What is kept together in a fold: nothing, a molecule, or structures that look alike."""
 
 BASELINE = "composition only"
+LEAST_MOLECULES = 10
+"""With fewer, the folds say little about a model and much about which molecules there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +29,13 @@ class FoldError:
         rmse: root mean square, meV.
         r2: share of the squared error of `BASELINE` on the same folds that is gone; negative
             if it got worse.
+        by_fold: mean absolute error of each fold, meV.
     """
 
     mae: float
     rmse: float
     r2: float
+    by_fold: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +77,7 @@ class Ranking:
         n_frames: frames with a label.
         folds: number of folds by scheme.
         seed: of the folds.
+        n_molecules: molecules among them.
         scores: the best first.
         refused: why a model could not be tried, by model.
         acquainted: models that were trained on frames of the same file.
@@ -81,6 +89,7 @@ class Ranking:
     level: str
     by: Scheme
     n_frames: int
+    n_molecules: int
     folds: Mapping[str, int]
     seed: int
     scores: tuple[Score, ...]
@@ -89,13 +98,58 @@ class Ranking:
     spec: str | None = None
 
     @property
-    def winner(self) -> Score | None:
-        """The best use of a model, or None if `BASELINE` is as good."""
+    def best(self) -> Score | None:
+        """The use of a model with the smallest error, or None if `BASELINE` is as good."""
         best = self.scores[0]
-        return best if best.model else None
+        base = self._baseline.errors[self.by].mae
+        return best if best.model and best.errors[self.by].mae < base else None
+
+    @property
+    def winner(self) -> Score | None:
+        """What is recommended: `best`, unless the data cannot decide that it is better."""
+        return None if self.undecided() else self.best
+
+    def interval(self) -> tuple[float, float, float] | None:
+        """Returns the error of `best` relative to `BASELINE`'s, with its 95 % interval over folds.
+
+        From the logarithms of the ratios of the folds, by Student's t. None without a `best`.
+        """
+        if self.best is None:
+            return None
+        rows = self.best.errors[self.by].by_fold, self._baseline.errors[self.by].by_fold
+        ratios = np.log(np.maximum(np.array(rows), 1e-12))
+        logs = ratios[0] - ratios[1]
+        width = stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs))
+        middle = logs.mean()
+        low, mean, high = np.exp([middle - width, middle, middle + width])
+        return float(mean), float(low), float(high)
+
+    def undecided(self) -> str:
+        """Returns why the data cannot decide whether a model is any good; empty if they can."""
+        reasons = []
+        if self.n_molecules < LEAST_MOLECULES:
+            molecules = "molecule" if self.n_molecules == 1 else "molecules"
+            reasons.append(
+                f"there are {self.n_molecules} {molecules}, fewer than {LEAST_MOLECULES}"
+            )
+        found = self.interval()
+        if found is not None and found[2] >= 1.0:
+            mean, low, high = found
+            reasons.append(
+                f"the smallest error is {mean:.2g} times that of {BASELINE} "
+                f"(95 % interval over the folds {low:.2g} to {high:.2g}), which may be no gain"
+            )
+        return "; ".join(reasons)
+
+    @property
+    def _baseline(self) -> Score:
+        return next(score for score in self.scores if not score.model)
 
     def commands(self) -> list[str]:
-        """Returns the commands that use the winner: in closed form, and with all weights."""
+        """Returns the commands that use the winner: in closed form, and with all weights.
+
+        None without a winner.
+        """
         best = self.winner
         if best is None:
             return []
@@ -114,4 +168,11 @@ class Ranking:
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything as plain values."""
-        return {**to_mapping(self), "commands": self.commands()}
+        found = self.interval()
+        relative = None if found is None else dict(zip(("mean", "low", "high"), found, strict=True))
+        return {
+            **to_mapping(self),
+            "relative to composition only": relative,
+            "undecided": self.undecided(),
+            "commands": self.commands(),
+        }

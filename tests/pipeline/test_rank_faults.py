@@ -1,0 +1,93 @@
+"""A ranking recommends no model that the data cannot tell from the composition alone."""
+
+import h5py
+import numpy as np
+import pytest
+
+from tlpot.cli import main
+from tlpot.data import open_dataset
+from tlpot.models import LIBRARY
+from tlpot.pipeline import rank
+
+LEVEL = "gfn2-xtb"
+
+
+@pytest.fixture
+def some(tmp_path):
+    """Writes so many molecules of the shipped data with so many frames of each."""
+
+    def some(n_molecules, n_frames):
+        path = tmp_path / "some.h5"
+        with h5py.File(LIBRARY / "tlpot-qm.h5") as source, h5py.File(path, "w") as target:
+            for key, value in source.attrs.items():
+                target.attrs[key] = value
+            full = open_dataset(LIBRARY / "tlpot-qm.h5")
+            labelled = full.group_idx[full.labelled(LEVEL)]
+            names = [full.group_names[k] for k in np.unique(labelled)]
+            for name in names[:n_molecules]:
+                group = source[name]
+                total = len(group["coordinates"])
+                made = target.create_group(name)
+                for key, value in group.attrs.items():
+                    made.attrs[key] = value
+                for key, values in group.items():
+                    whole = key == "atomic_numbers" or len(values) != total
+                    made[key] = values[()] if whole else values[:n_frames]
+                    for word, value in values.attrs.items():
+                        made[key].attrs[word] = value
+        return str(path)
+
+    return some
+
+
+def ranked(path, capsys, *options):
+    assert main(["models", "rank", path, "tlpot-tiny", "--level", LEVEL, *options]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def errors(monkeypatch):
+    """Gives the composition an error of 1 eV, and every model those of each fold."""
+
+    def errors(by_fold):
+        def left_out(target, left, rows, folds):
+            if rows is None and np.array_equal(left, rank._composition_only(target)):
+                return np.ones(len(left))
+            return np.array(by_fold)[folds]
+
+        monkeypatch.setattr(rank, "_left_out", left_out)
+
+    return errors
+
+
+@pytest.mark.fault
+def test_with_few_molecules_the_data_cannot_decide(some, errors, capsys):
+    errors([0.2, 0.21, 0.19])
+    text = ranked(some(3, 2), capsys, "--folds", "3")
+    assert "cannot decide" in text
+    assert "3 molecules, fewer than 10" in text
+    assert "tlpot finetune" not in text
+
+
+@pytest.mark.fault
+def test_folds_that_disagree_cannot_decide(some, errors, capsys):
+    """The mean is below that of the composition; one fold in five is far above."""
+    errors([3.0, 0.3, 0.3, 0.3, 0.3])
+    text = ranked(some(12, 1), capsys)
+    assert "cannot decide" in text
+    assert "interval" in text
+    assert "tlpot finetune" not in text
+
+
+def test_folds_that_agree_recommend_the_model(some, errors, capsys):
+    errors([0.3, 0.28, 0.31, 0.25, 0.3])
+    text = ranked(some(12, 1), capsys)
+    assert "cannot decide" not in text
+    assert "tlpot finetune tlpot-tiny" in text
+
+
+def test_what_is_worse_is_not_recommended(some, errors, capsys):
+    errors([1.3, 1.28, 1.31, 1.25, 1.3])
+    text = ranked(some(12, 1), capsys)
+    assert "tlpot finetune" not in text
+    assert "train from scratch" in text
