@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         *_networks(model),
         ("precision", str(model.dtype).removeprefix("torch.")),
         ("uncertainty", _uncertainty(model)),
+        ("domain", _domain(model)),
         ("licence", card.licence),
         ("file", library_file(arguments.model)),
         ("SHA-256", content_hash(arguments.model)),
@@ -116,6 +117,32 @@ def _uncertainty(model: TrainedModel) -> str:
             how = f"calibrated on {made.n_frames} frames" if made else "not calibrated"
             words.append(f"{level} ({how})")
     return ", ".join(words) or "none"
+
+
+def _domain(model: TrainedModel) -> str:
+    """Says at which levels the model knows what it was trained on, and what that was."""
+    from ase.data import chemical_symbols
+
+    from tlpot.energy import has_domain
+
+    words = []
+    for level in model.levels:
+        view = model.at(level)
+        if not has_domain(view):
+            continue
+        known = getattr(view, "training_domain", None)
+        if known is None:  # of several networks
+            words.append(level)
+            continue
+        content = known.content
+        never = [
+            chemical_symbols[z]
+            for z, count in zip(model.elements, content.atoms.tolist(), strict=True)
+            if not count
+        ]
+        without = f", none with {' '.join(never)}" if never else ""
+        words.append(f"{level} ({content.n_frames} training frames{without})")
+    return ", ".join(words) or "none: no check of what the model was trained on"
 
 
 def _print_tree(content: Any, indent: str) -> None:

@@ -18,15 +18,16 @@ from tlpot.graph import AtomGraph, Layout
 from tlpot.interfaces.ase import TLPotCalculator
 from tlpot.interfaces.source import Model, open_model
 from tlpot.levels import difference_parts
-from tlpot.models import DeltaPotential, LevelPotential, Potential
+from tlpot.models import DeltaPotential, LevelPotential, Potential, TrainingDomain
 
 
 class DeltaCalculator(Calculator):
     """The energy, forces and stress of another calculator plus a learned difference.
 
     Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Results also hold
-    ``energy_low`` and ``energy_delta``, which sum to ``energy``. What the low calculator cannot
-    give (forces, stress) this one cannot either.
+    ``energy_low`` and ``energy_delta``, which sum to ``energy``, and ``domain``, the smaller of
+    those that the parts give, if any. What the low calculator cannot give (forces, stress) this
+    one cannot either.
 
     Results are kept while the structure stays; after changing a setting of the low calculator
     call ``reset()``.
@@ -157,6 +158,10 @@ class DeltaCalculator(Calculator):
             "energy_delta": delta,
             **results,
         }
+        parts = [getattr(part, "results", {}).get("domain") for part in (self._delta, self.low)]
+        known = [domain for domain in parts if domain is not None]
+        if known:
+            self.results["domain"] = min(known)
 
     def _finite(self, name: str, value: Any, structure: Atoms) -> NDArray[np.float64]:
         array = np.array(value, dtype=np.float64)
@@ -194,6 +199,17 @@ class _Difference:
     @property
     def layout(self) -> Layout:
         return self.model.layout
+
+    @property
+    def has_domain(self) -> bool:
+        return self.model.has_domain
+
+    @property
+    def training_domain(self) -> TrainingDomain | None:
+        return self.model.training_domain
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        return self.model.energies_and_domain(graph)
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         return self.model.atomic_energies(graph)

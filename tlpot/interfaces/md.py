@@ -25,6 +25,7 @@ from tlpot.interfaces.md_dynamics import (
 from tlpot.interfaces.md_record import MDRecord, Sample
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.interfaces.md_setup import md_setup
+from tlpot.interfaces.md_stop import stop_conditions
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
@@ -42,6 +43,7 @@ class MDResult:
         log: CSV file.
         plot: PNG file.
         seconds_per_step: wall time, without what came before a resumption.
+        stopped: why the run ended before its length, in words; empty if it did not.
     """
 
     atoms: Atoms
@@ -51,6 +53,7 @@ class MDResult:
     log: Path
     plot: Path
     seconds_per_step: float
+    stopped: str = ""
 
     @property
     def drift(self) -> float:
@@ -65,7 +68,8 @@ class MDResult:
     def summary(self) -> str:
         """Returns a few lines for a terminal."""
         last = self.samples[-1]
-        lines = [
+        lines = [f"stopped at step {last.step}: {self.stopped}"] if self.stopped else []
+        lines += [
             f"{last.step} steps, {last.time / 1e3:g} ps, {1e3 * self.seconds_per_step:.2f} ms/step",
             f"temperature {self.temperatures.mean():.0f} ± {self.temperatures.std():.0f} K",
         ]
@@ -84,6 +88,7 @@ def run_md(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    stop_when: Sequence[str] = (),
 ) -> MDResult:
     """Runs molecular dynamics.
 
@@ -99,6 +104,8 @@ def run_md(
         resume: go on with the run whose files are there.
         overwrite: replace the files that are there.
         progress: show a progress bar.
+        stop_when: ends the run where any of these holds, ``domain<0.05`` or ``energy_std>0.2``
+            say; see `StopCondition`. The frame where it does is written.
 
     Raises:
         SimulationError: the dynamics exploded; the files hold what came before.
@@ -110,6 +117,7 @@ def run_md(
     """
     atoms = atoms.copy()
     record = MDRecord(out)
+    conditions = stop_conditions(stop_when)
     rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
     setup = md_setup(settings, calculator, atoms)
     if resume:
@@ -129,12 +137,15 @@ def run_md(
     n_degrees = degrees_of_freedom(atoms, rigid)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     atoms.get_forces()
+    for condition in conditions:
+        condition.check(calculator)
     if not resume:
         record.start(setup, overwrite=overwrite)
 
     begun_time = 0.0 if first is None else first.time
     started = time.perf_counter()
     steps = iter(dynamics.irun(settings.steps - begun))
+    stopped, done = "", begun
     try:
         with record, _bar(settings, begun, progress) as bar:
             for step in range(begun, settings.steps + 1):
@@ -143,7 +154,11 @@ def run_md(
                 _check_motion(atoms, step, kelvin, settings, record)
                 if step > begun:
                     bar.update()
-                if _logs(step, begun, settings) and not (step == begun and first is not None):
+                done = step
+                stopped = next(filter(None, (c.met(atoms, kelvin) for c in conditions)), "")
+                if (stopped or _logs(step, begun, settings)) and not (
+                    step == begun and first is not None
+                ):
                     potential = float(atoms.get_potential_energy())
                     sample = Sample(
                         step,
@@ -154,6 +169,8 @@ def run_md(
                     )
                     record.add(sample, atoms)
                     bar.set_postfix_str(f"{kelvin:.0f} K, {sample.total:.4f} eV", refresh=False)
+                if stopped:
+                    break
     except KeyboardInterrupt:
         raise KeyboardInterrupt(record.kept()) from None
     finally:
@@ -166,7 +183,8 @@ def run_md(
         trajectory=record.trajectory,
         log=record.log,
         plot=record.plot,
-        seconds_per_step=(time.perf_counter() - started) / (settings.steps - begun),
+        seconds_per_step=(time.perf_counter() - started) / max(done - begun, 1),
+        stopped=stopped,
     )
 
 

@@ -16,6 +16,10 @@ from tlpot.models.delta import DeltaLevel as DeltaLevel
 from tlpot.models.delta import DeltaPotential as DeltaPotential
 from tlpot.models.delta_file import DELTA_FORMAT as DELTA_FORMAT
 from tlpot.models.device import choose_device as choose_device
+from tlpot.models.domain import WARNING_LEVEL as WARNING_LEVEL
+from tlpot.models.domain import TrainingContent as TrainingContent
+from tlpot.models.domain import TrainingDomain as TrainingDomain
+from tlpot.models.domain import frame_scores as frame_scores
 from tlpot.models.ensemble import Ensemble as Ensemble
 from tlpot.models.ensemble import LevelEnsemble as LevelEnsemble
 from tlpot.models.ensemble_file import ENSEMBLE_FORMAT as ENSEMBLE_FORMAT

@@ -5,6 +5,7 @@ from tlpot.training.calibration import calibrate as calibrate
 from tlpot.training.calibration import judge as judge
 from tlpot.training.calibration_picture import plot_calibration as plot_calibration
 from tlpot.training.checkpoint import CHECKPOINT as CHECKPOINT
+from tlpot.training.domain import fit_domain as fit_domain
 from tlpot.training.loop import TrainingResult as TrainingResult
 from tlpot.training.loop import train as train
 from tlpot.training.parity import plot_parity as plot_parity
