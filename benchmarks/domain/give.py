@@ -11,7 +11,6 @@ import argparse
 import json
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 from split import FRAGMENTS, TINY, fragment_frames, tiny_frames
 
@@ -59,8 +58,8 @@ def main() -> None:
         dataset, split = tiny_frames()
         give(TINY, dataset, split.train, split.validation)
     if FRAGMENTS in options.models:
-        dataset, split = fragment_frames(options.data, labelled=False)
-        give(FRAGMENTS, dataset, split.train, np.sort(split.validation))
+        dataset, split = fragment_frames(options.data)
+        give(FRAGMENTS, dataset, split.train, split.validation)
 
 
 if __name__ == "__main__":

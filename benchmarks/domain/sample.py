@@ -8,19 +8,18 @@ residues  each capped residue, its other protonation states and the cap. As in t
           which costs a hundredth; and without normal modes, which the dynamics excite anyway
 peptides  the mfcc_mbe2 fragments of snapshots of peptides, as in the recipe, of which every
           sequence that is there is used (``peptides`` of that script makes them; seven do)
-label     energies and forces of all with GFN2-xTB, for frames that are held out
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import h5py
 import numpy as np
 import torch
 from ase import Atoms, units
@@ -65,11 +64,24 @@ def residues(out: Path, options: argparse.Namespace) -> None:
         tags = [*range(len(warm))] * (1 + options.frames) + [
             f"turned{k}" for k in range(len(turned))
         ]
-        low = within(model, pool)
-        kept = [k for k, atoms in enumerate(pool) if low[k] and molecule.intact(atoms)]
+        whole = [k for k, atoms in enumerate(pool) if molecule.intact(atoms)]
+        low = within(model, [pool[k] for k in whole])
+        kept = [k for k, is_low in zip(whole, low, strict=True) if is_low]
         frames += [named(pool[k], fragment, tags[k]) for k in kept]
         print(f"{fragment.name}: {len(kept)} of {len(pool)} geometries", flush=True)
     write_structures(frames, out / FILES[0])
+    add_energies(model, out / FILES[0])
+
+
+def add_energies(model, path: Path) -> None:
+    """Adds energies of the model, for a file of geometries alone is none of labels."""
+    with h5py.File(path, "a") as handle:
+        handle.attrs["levels"] = json.dumps({"model": "tlpot-fragments"})
+        for group in handle.values():
+            positions = group["coordinates"][:]
+            atoms = Atoms(group["atomic_numbers"][:])
+            energies, _ = batched(model, [atoms] * len(positions), positions)
+            group["model.energy"] = energies / units.Hartree
 
 
 def descend(model, frames, steps):
@@ -141,14 +153,7 @@ def peptides(out: Path, options: argparse.Namespace) -> None:
     print(export_fragments(proteins, "mfcc_mbe2", out / FILES[1], per_kind=4, select="random"))
 
 
-def label(out: Path, options: argparse.Namespace) -> None:
-    for name in FILES:
-        made = name.replace(".h5", "_gfn2.h5")
-        command = ("label", name, "--engine", LEVEL, "max_iterations=1000", "-o", made)
-        subprocess.run([sys.executable, "-m", "tlpot.cli", *command], cwd=out, check=True)
-
-
-STEPS = {f.__name__: f for f in (residues, peptides, label)}
+STEPS = {f.__name__: f for f in (residues, peptides)}
 
 
 def main() -> None:

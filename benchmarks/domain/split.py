@@ -20,10 +20,9 @@ def tiny_frames() -> tuple[Dataset, Split]:
     return dataset, make_split(dataset, by="random", labelled=TINY_LEVEL, **shares)
 
 
-def fragment_frames(folder: Path, *, labelled: bool) -> tuple[Dataset, Split]:
+def fragment_frames(folder: Path) -> tuple[Dataset, Split]:
     """Frames of sample.py: whole trajectories of residues are held out, and pairs at random."""
-    names = ("residues", "pairs")
-    files = [folder / f"{name}{'_gfn2' if labelled else ''}.h5" for name in names]
+    files = [folder / "residues.h5", folder / "pairs.h5"]
     parts: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
     done = 0
     for file, by in zip(files, ("molecule", "random"), strict=True):
