@@ -19,3 +19,8 @@ def data_dir() -> Path:
     if not path:
         pytest.skip("set TLPOT_DATA to the directory of the QM data")
     return Path(path)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets tests evaluate the shipped models far from their training; some test the warning."""
+    config.addinivalue_line("filterwarnings", "ignore:.*outside of what:UserWarning")

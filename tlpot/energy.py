@@ -7,7 +7,7 @@ and cell alike (Knuth et al., doi:10.1016/j.cpc.2015.01.003), positive when tens
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -52,6 +52,29 @@ def layout_of(model: EnergyModel) -> Layout:
     return layout
 
 
+@runtime_checkable
+class DomainModel(EnergyModel, Protocol):
+    """An energy model that can tell how far a structure is from what it was trained on."""
+
+    @property
+    def has_domain(self) -> bool:
+        """Whether it was told what it was trained on."""
+        ...
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns what `atomic_energies` does, and the domain of each structure.
+
+        The domain, [n_systems], float64, is 1 for structures such as those of the training and
+        goes to 0 away from them; it has no derivatives.
+        """
+        ...
+
+
+def has_domain(model: EnergyModel) -> bool:
+    """Whether a model can tell how far a structure is from what it was trained on."""
+    return bool(getattr(model, "has_domain", False))
+
+
 def has_forces(model: EnergyModel) -> bool:
     """Whether the energy can be differentiated: its attribute ``has_forces``, if it has one."""
     return bool(getattr(model, "has_forces", True))
@@ -66,12 +89,14 @@ class Properties:
         energies: [n_atoms], eV, float64; they sum to `energy`.
         forces: [n_atoms, 3], eV/Å, or None when not asked for.
         stress: [n_systems, 3, 3], eV/Å³, or None when not asked for.
+        domain: [n_systems], float64, see `DomainModel`; None when not asked for or not known.
     """
 
     energy: Tensor
     energies: Tensor
     forces: Tensor | None = None
     stress: Tensor | None = None
+    domain: Tensor | None = None
 
 
 def evaluate(
@@ -80,6 +105,7 @@ def evaluate(
     *,
     forces: bool = True,
     stress: bool = False,
+    domain: bool = False,
     create_graph: bool = False,
 ) -> Properties:
     """Evaluates energies and their derivatives.
@@ -90,6 +116,7 @@ def evaluate(
         forces: compute −∂E/∂r.
         stress: compute ∂E/∂ε / V; at least one structure of the batch must be periodic with
             three lattice vectors, and those that are not have stress 0.
+        domain: tell how far each structure is from the training, if the model knows.
         create_graph: keep the result differentiable in the model's weights (training).
 
     Raises:
@@ -110,7 +137,11 @@ def evaluate(
         if stress:
             strained, strain = _strain(strained)
             inputs.append(strain)
-        energies = model.atomic_energies(strained)
+        inside: Tensor | None = None
+        if domain and has_domain(model):
+            energies, inside = cast(DomainModel, model).energies_and_domain(strained)
+        else:
+            energies = model.atomic_energies(strained)
         energy = segment_sum(energies, graph.system_idx, graph.n_systems)
         gradients = _gradients(energy, inputs, graph, create_graph) if derive else []
     if not create_graph:
@@ -120,6 +151,7 @@ def evaluate(
         energies=energies,
         forces=-gradients[0] if forces else None,
         stress=gradients[-1] / _volumes(graph)[:, None, None] if stress else None,
+        domain=inside,
     )
 
 

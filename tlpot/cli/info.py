@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("precision", model.dtype),
         ("uncertainty", _uncertainty(model)),
         ("parent", card.parent or "none"),
+        ("domain", _domain(model)),
         ("licence", card.licence),
         ("file", model.path),
         ("SHA-256", model.sha256),
@@ -115,6 +116,23 @@ def _uncertainty(model: ModelDescription) -> str:
             how = f"calibrated on {n_frames} frames" if n_frames else "not calibrated"
             words.append(f"{level} ({how})")
     return ", ".join(words) or "none"
+
+
+def _domain(model: ModelDescription) -> str:
+    """Says at which levels the model knows what it was trained on, and what that was."""
+    from ase.data import chemical_symbols
+
+    words = []
+    for part in model.parts:
+        for level in part.levels:
+            found = part.domain(level)
+            if found is None:
+                continue
+            n_frames, absent = found
+            never = " ".join(chemical_symbols[z] for z in absent)
+            without = f", none with {never}" if never else ""
+            words.append(f"{level} ({n_frames} training frames{without})")
+    return ", ".join(dict.fromkeys(words)) or "none: no check of what the model was trained on"
 
 
 def _print_tree(content: Any, indent: str) -> None:

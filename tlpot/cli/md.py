@@ -45,6 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of velocities and thermostat")
     parser.add_argument("--log-every", type=int, default=10, help="steps between frames")
+    parser.add_argument(
+        "--stop-when", action="append", default=[], metavar="CONDITION",
+        help="end the run there: 'domain<0.05', 'energy_std>0.2', 'temperature>900', ...; may be "
+        "given several times",
+    )  # fmt: skip
     parser.add_argument("--out", default="md", help="path of the files without ending, or a folder")
     there = parser.add_mutually_exclusive_group()
     there.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -122,6 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
+        stop_when=arguments.stop_when,
     )
     print(result.summary())
 

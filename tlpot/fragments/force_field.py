@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces, layout_of
+from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.calculator_model import CalculatorModel
@@ -24,6 +24,7 @@ from tlpot.fragments.prepared import SKIN, Partition, Prepared
 from tlpot.fragments.schemes import Scheme, choose_scheme
 from tlpot.fragments.topology import Topology
 from tlpot.fragments.typed import TypedBatch, TypedModel
+from tlpot.fragments.watched import WatchedModel
 from tlpot.graph import AtomGraph, Layout
 from tlpot.models import LevelView
 from tlpot.system import System
@@ -151,14 +152,28 @@ class FragmentForceField:
             ConfigError: charged fragments and a model that cannot read charges, or a layer that
                 is for vacuum only.
         """
-        ends = torch.bincount(graph.system_idx, minlength=graph.n_systems).cumsum(0).tolist()
-        if graph.n_systems > 1:
-            graph = graph.by_center()
-        found, begin = [], 0
-        for k, end in enumerate(ends):
-            found.append(self._one(_structure(graph, k, begin, end)))
-            begin = end
-        return torch.cat(found)
+        return torch.cat([self._one(one, self.high)[0] for one in _structures(graph)])
+
+    @property
+    def has_domain(self) -> bool:
+        """Whether the model of all fragments knows what it was trained on."""
+        return has_domain(self.high)
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns what `atomic_energies` does, and the smallest domain of a fragment that counts.
+
+        Raises:
+            GeometryError, ConfigError: see `atomic_energies`; or the model does not know what it
+                was trained on.
+        """
+        watched = WatchedModel(cast(DomainModel, self.high))
+        energies, inside = [], []
+        for one in _structures(graph):
+            own, weights = self._one(one, watched)
+            found = watched.taken()
+            energies.append(own)
+            inside.append(found.where(weights != 0, 1.0).amin())
+        return torch.cat(energies), torch.stack(inside)
 
     def prepared(
         self,
@@ -201,7 +216,8 @@ class FragmentForceField:
         prepared = self.prepared(numbers, positions, lattice)
         return prepared.partition(prepared.whole(positions, lattice), lattice)
 
-    def _one(self, graph: AtomGraph) -> Tensor:
+    def _one(self, graph: AtomGraph, high: EnergyModel) -> tuple[Tensor, Tensor]:
+        """Returns the energy of each atom and the coefficient of each fragment."""
         numbers = graph.atomic_numbers.cpu().numpy()
         where = graph.positions.detach().cpu().numpy()
         lattice = Lattice.of_graph(graph)
@@ -217,33 +233,40 @@ class FragmentForceField:
         batch = partition.batch
         reads_charge = self._reads_charge(self.high, batch.assembly.charge)
         rows = batch.assembly.positions(whole, cell)
+        weights = partition.coefficients(whole, cell)
         pieces = Pieces(
             graph=graph,
             batch=batch,
             rows=rows,
-            coefficients=partition.coefficients(whole, cell),
+            coefficients=weights,
             once=graph.once,
         )
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
-            total = self.high.atomic_energies(given)
+            total = high.atomic_energies(given)
         else:
-            energies = self._high(prepared, batch, rows, graph.once, reads_charge)
+            energies = self._high(high, prepared, batch, rows, graph.once, reads_charge)
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
-        return total
+        return total, weights.detach()
 
     def _high(
-        self, prepared: Prepared, batch: FragmentBatch, rows: Tensor, once: bool, charge: bool
+        self,
+        high: EnergyModel,
+        prepared: Prepared,
+        batch: FragmentBatch,
+        rows: Tensor,
+        once: bool,
+        charge: bool,
     ) -> Tensor:
-        if not isinstance(self.high, TypedModel):
-            return batch.energies(self.high, rows, once=once, charge=charge)
+        if not isinstance(high, TypedModel):
+            return batch.energies(high, rows, once=once, charge=charge)
         typed = self._typed.get(batch)
         if typed is None:
             topology = prepared.topology
             names = [fragment_name(topology, f.units) for f in batch.assembly.fragments]
-            typed = self._typed[batch] = TypedBatch(batch, names, self.high)
+            typed = self._typed[batch] = TypedBatch(batch, names, high)
         return typed.energies(rows, once=once, charge=charge)
 
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
@@ -268,6 +291,17 @@ def _called(model: EnergyModel) -> str:
         name = model.potential.card.name
         return f"the model {name!r} at {model.level}" if name else f"the model at {model.level}"
     return type(model).__name__
+
+
+def _structures(graph: AtomGraph) -> Iterator[AtomGraph]:
+    """Takes a batch apart."""
+    ends = torch.bincount(graph.system_idx, minlength=graph.n_systems).cumsum(0).tolist()
+    if graph.n_systems > 1:
+        graph = graph.by_center()
+    begin = 0
+    for k, end in enumerate(ends):
+        yield _structure(graph, k, begin, end)
+        begin = end
 
 
 def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:

@@ -15,8 +15,9 @@ from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.energy import EnergyModel, evaluate, has_forces, hessian, layout_of
+from tlpot.energy import EnergyModel, evaluate, has_domain, has_forces, hessian, layout_of
 from tlpot.errors import ConfigError
+from tlpot.interfaces.domain_check import DomainCheck
 from tlpot.interfaces.refusal import (
     ChargeRefusedError,
     ElementRefusedError,
@@ -32,6 +33,7 @@ from tlpot.verlet import VerletList
 
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
 """Results of models that know their uncertainty; ASE has no names for them."""
+_OWN = (*STANDARD_DEVIATIONS, "domain")
 
 
 class TLPotCalculator(Calculator):
@@ -52,6 +54,10 @@ class TLPotCalculator(Calculator):
     always with an ensemble; with a last-layer uncertainty or a Gaussian process they are
     expensive and join in from the first time that they are asked for, as
     ``calc.get_property("forces_std", atoms)``.
+
+    A model that knows what it was trained on adds ``domain`` to the results: 1 for a structure
+    such as those of its training, 0 far away from them. It is the share of held-out frames that
+    are as far away. Below 0.05 there is a `DomainWarning`, once for each calculator.
 
     Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
     call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
@@ -117,10 +123,13 @@ class TLPotCalculator(Calculator):
             self.device = choose_device(self._home)
         self._known = frozenset(self._model.elements)
         self._uncertain = uncertain(self._model)
+        self._domain = DomainCheck(self._model) if has_domain(self._model) else None
         self.implemented_properties = list(type(self).implemented_properties)
         if self._uncertain is not None:
             derived = has_forces(self._model)
             self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
+        if self._domain is not None:
+            self.implemented_properties += ("domain",)
 
     def _list(self, skin: float) -> VerletList:
         layout = layout_of(self._model)
@@ -218,14 +227,16 @@ class TLPotCalculator(Calculator):
         self._forces_std_wanted |= "forces_std" in properties
         graph, stress = self._pairs.graph(system), self._stress_wanted and has_volume
         spread: Spread | None = None
+        known = self._domain is not None
         if self._uncertain is None:
-            found = evaluate(self._model, graph, forces=with_forces, stress=stress)
+            found = evaluate(self._model, graph, forces=with_forces, stress=stress, domain=known)
         else:
             found, spread = self._uncertain.predict(
                 graph,
                 forces=with_forces,
                 stress=stress,
                 forces_std=self._forces_std_wanted and with_forces,
+                domain=known,
             )
         energy = float(found.energy)
         self.results = {
@@ -237,15 +248,17 @@ class TLPotCalculator(Calculator):
             self.results["forces"] = found.forces.cpu().numpy()
         if found.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
-
+        if self._domain is not None and found.domain is not None:
+            self.results["domain"] = float(found.domain)
+            self._domain.warn(self.results["domain"], self.atoms)
         if spread is not None:
             self.results["energy_std"] = float(spread.energy_std)
             if spread.forces_std is not None:
                 self.results["forces_std"] = spread.forces_std.cpu().numpy()
 
     def export_properties(self) -> Properties:
-        """Returns the results that ASE has names for, which leaves out standard deviations."""
-        known = {k: v for k, v in self.results.items() if k not in STANDARD_DEVIATIONS}
+        """Returns the results that ASE has names for, which leaves out our own."""
+        known = {k: v for k, v in self.results.items() if k not in _OWN}
         return Properties(known)
 
     @plain_torch()
@@ -314,7 +327,7 @@ class TLPotCalculator(Calculator):
         state["_pairs"] = self._pairs.skin
         if isinstance(self._source, TrainedModel):
             state["_source"] = PackedModel.pack(self._source, self._home)
-        del state["_model"], state["_uncertain"], state["device"]
+        del state["_model"], state["_uncertain"], state["_domain"], state["device"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from tlpot.interfaces.ase import TLPotCalculator
 from tlpot.interfaces.refusal import ChargeRefusedError
 from tlpot.interfaces.source import Model, open_model
 from tlpot.levels import difference_parts
-from tlpot.models import DeltaPotential, LevelPotential, Potential
+from tlpot.models import DeltaPotential, LevelPotential, Potential, TrainingDomain
 from tlpot.system import System, stated_charge_of
 
 
@@ -28,8 +28,9 @@ class DeltaCalculator(Calculator):
     """The energy, forces and stress of another calculator plus a learned difference.
 
     Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Results also hold
-    ``energy_low`` and ``energy_delta``, which sum to ``energy``. What the low calculator cannot
-    give (forces, stress) this one cannot either.
+    ``energy_low`` and ``energy_delta``, which sum to ``energy``, and ``domain``, the smaller of
+    those that the parts give, if any. What the low calculator cannot give (forces, stress) this
+    one cannot either.
 
     Results are kept while the structure stays; after changing a setting of the low calculator
     call ``reset()``.
@@ -164,6 +165,10 @@ class DeltaCalculator(Calculator):
             "energy_delta": delta,
             **results,
         }
+        parts = [getattr(part, "results", {}).get("domain") for part in (self._delta, self.low)]
+        known = [domain for domain in parts if domain is not None]
+        if known:
+            self.results["domain"] = min(known)
 
     def _told(self, structure: Atoms) -> Atoms:
         """A copy that says charge and multiplicity wherever the low calculator may look."""
@@ -215,6 +220,17 @@ class _Difference:
     @property
     def layout(self) -> Layout:
         return self.model.layout
+
+    @property
+    def has_domain(self) -> bool:
+        return self.model.has_domain
+
+    @property
+    def training_domain(self) -> TrainingDomain | None:
+        return self.model.training_domain
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        return self.model.energies_and_domain(graph)
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         return self.model.atomic_energies(graph)

@@ -27,6 +27,7 @@ from tlpot.interfaces.md_dynamics import (
 from tlpot.interfaces.md_record import LOST, MDRecord, Sample, lost_constraints
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.interfaces.md_setup import md_setup
+from tlpot.interfaces.md_stop import StopCondition, stop_conditions
 from tlpot.progress_bar import progress_bar
 
 _LONGEST_STEP = 0.5
@@ -45,6 +46,7 @@ class MDResult:
         log: CSV file.
         plot: PNG file.
         seconds_per_step: wall time, without what came before a resumption.
+        stopped: why the run ended before its length, in words; empty if it did not.
     """
 
     atoms: Atoms
@@ -54,6 +56,7 @@ class MDResult:
     log: Path
     plot: Path
     seconds_per_step: float
+    stopped: str = ""
 
     @property
     def drift(self) -> float:
@@ -68,7 +71,8 @@ class MDResult:
     def summary(self) -> str:
         """Returns a few lines for a terminal."""
         last = self.samples[-1]
-        lines = [
+        lines = [f"stopped at step {last.step}: {self.stopped}"] if self.stopped else []
+        lines += [
             f"{last.step} steps, {last.time / 1e3:g} ps, {1e3 * self.seconds_per_step:.2f} ms/step",
             f"temperature {self.temperatures.mean():.0f} ± {self.temperatures.std():.0f} K",
         ]
@@ -87,6 +91,7 @@ def run_md(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool = True,
+    stop_when: Sequence[str] = (),
 ) -> MDResult:
     """Runs molecular dynamics.
 
@@ -102,6 +107,8 @@ def run_md(
         resume: go on with the run whose files are there.
         overwrite: replace the files that are there.
         progress: show a progress bar.
+        stop_when: ends the run where any of these holds, ``domain<0.05`` or ``energy_std>0.2``
+            say; see `StopCondition`. The frame where it does is written.
 
     Raises:
         SimulationError: the dynamics exploded; the files hold what came before.
@@ -112,11 +119,11 @@ def run_md(
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
     record = MDRecord(out)
-    _warn_of_constraints(atoms, record)
+    conditions = stop_conditions(stop_when)
     with record.alone():
         return _run(
             atoms.copy(), calculator, settings, record, resume=resume, overwrite=overwrite,
-            progress=progress,
+            progress=progress, conditions=conditions,
         )  # fmt: skip
 
 
@@ -129,6 +136,7 @@ def _run(
     resume: bool,
     overwrite: bool,
     progress: bool,
+    conditions: Sequence[StopCondition],
 ) -> MDResult:
     check_mobile(atoms)
     rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
@@ -150,6 +158,8 @@ def _run(
     n_degrees = degrees_of_freedom(atoms, rigid)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     atoms.get_forces()
+    for condition in conditions:
+        condition.check(calculator)
     if not resume:
         record.start(setup, overwrite=overwrite)
         record.extras = _extras(settings, calculator)
@@ -158,6 +168,7 @@ def _run(
     begun_time = 0.0 if first is None else first.time
     started = time.perf_counter()
     steps = iter(dynamics.irun(settings.steps - begun))
+    stopped, done = "", begun
     try:
         with record, _bar(settings, begun, progress) as bar:
             for step in range(begun, settings.steps + 1):
@@ -166,7 +177,11 @@ def _run(
                 _check_motion(atoms, step, kelvin, settings, record)
                 if step > begun:
                     bar.update()
-                if _logs(step, begun, settings) and not (step == begun and first is not None):
+                done = step
+                stopped = next(filter(None, (c.met(atoms, kelvin) for c in conditions)), "")
+                if (stopped or _logs(step, begun, settings)) and not (
+                    step == begun and first is not None
+                ):
                     sample = _sample(
                         atoms,
                         step,
@@ -176,6 +191,8 @@ def _run(
                     )
                     record.add(sample, atoms)
                     bar.set_postfix_str(f"{kelvin:.0f} K, {sample.total:.4f} eV", refresh=False)
+                if stopped:
+                    break
     except KeyboardInterrupt:
         raise KeyboardInterrupt(record.kept()) from None
     finally:
@@ -188,7 +205,8 @@ def _run(
         trajectory=record.trajectory,
         log=record.log,
         plot=record.plot,
-        seconds_per_step=(time.perf_counter() - started) / (settings.steps - begun),
+        seconds_per_step=(time.perf_counter() - started) / max(done - begun, 1),
+        stopped=stopped,
     )
 
 
@@ -268,18 +286,6 @@ def _sample(atoms: Atoms, step: int, time: float, kelvin: float, extras: Sequenc
     if "energy_std" in extras:
         found["energy_std"] = float(atoms.calc.get_property("energy_std", atoms))
     return Sample(step, time, total, potential, kelvin, **found)
-
-
-def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
-    """Says which constraints extended XYZ cannot hold."""
-    lost = {type(c).__name__ for c in atoms.constraints} - {"FixAtoms", "FixCartesian"}
-    if lost:
-        warnings.warn(
-            f"the constraints {', '.join(sorted(lost))} are kept in this run and when it is "
-            f"resumed, but extended XYZ has no place for them: a new run from a frame of "
-            f"{record.trajectory} has to be given them again",
-            stacklevel=4,
-        )
 
 
 def _logs(step: int, begun: int, settings: MDSettings) -> bool:

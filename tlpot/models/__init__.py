@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from tlpot.models.description import describe as describe
     from tlpot.models.description import read_description as read_description
     from tlpot.models.device import choose_device as choose_device
+    from tlpot.models.domain import WARNING_LEVEL as WARNING_LEVEL
+    from tlpot.models.domain import TrainingContent as TrainingContent
+    from tlpot.models.domain import TrainingDomain as TrainingDomain
+    from tlpot.models.domain import frame_scores as frame_scores
     from tlpot.models.ensemble import Ensemble as Ensemble
     from tlpot.models.ensemble import LevelEnsemble as LevelEnsemble
     from tlpot.models.features import atomic_features as atomic_features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, device, dtype, nn
+from torch import Tensor, device, dtype, nn, stack
 
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph, Layout
@@ -139,3 +139,28 @@ class DeltaLevel(LevelView[DeltaPotential]):
         """
         low = self.potential.low.at().atomic_energies(graph)
         return low + self.potential.delta.at().atomic_energies(graph)
+
+    @property
+    def has_domain(self) -> bool:
+        """Whether a part knows what it was trained on."""
+        return self.potential.low.at().has_domain or self.potential.delta.at().has_domain
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns what `atomic_energies` does, and the smaller of the parts' domains.
+
+        Raises:
+            ConfigError: no part knows what it was trained on.
+            UnknownElementError, GeometryError: see `atomic_energies`.
+        """
+        energies: list[Tensor] = []
+        inside: list[Tensor] = []
+        for part in (self.potential.low.at(), self.potential.delta.at()):
+            if part.has_domain:
+                own, found = part.energies_and_domain(graph)
+                inside.append(found)
+            else:
+                own = part.atomic_energies(graph)
+            energies.append(own)
+        if not inside:
+            raise ConfigError(f"level {self.level!r} does not know what it was trained on")
+        return energies[0] + energies[1], stack(inside).amin(dim=0)

@@ -34,7 +34,7 @@ UPGRADES: Mapping[str, Mapping[int, Upgrade]] = {}
 CONVENTIONS = "54bd5cd0dac11283"
 """What `tlpot.nn.couplings.fingerprint` gives: a file with another has other weights."""
 
-_FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "<u1"}
 
 
 def describe(source: str | os.PathLike[str]) -> dict[str, Any]:
@@ -158,17 +158,17 @@ class Tensors:
         """Returns the shape of one."""
         return tuple(self._entries[self._prefix + name]["shape"])
 
-    def read(self, name: str) -> NDArray[np.floating]:
+    def read(self, name: str) -> NDArray[np.number]:
         """Returns the numbers of one.
 
         Raises:
-            ModelFileError: there is no such tensor of floating-point numbers.
+            ModelFileError: there is no such tensor of numbers.
         """
         key = self._prefix + name
         try:
             entry = self._entries[key]
             first, last = (self._start + offset for offset in entry["data_offsets"])
-            flat = np.frombuffer(self._content[first:last], dtype=_FLOATS[entry["dtype"]])
+            flat = np.frombuffer(self._content[first:last], dtype=_TYPES[entry["dtype"]])
             return flat.reshape(entry["shape"])
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(
@@ -211,7 +211,8 @@ class PotentialDescription:
         return sum(
             math.prod(self.tensors.shape(name))
             for name in self.tensors
-            if not name.endswith((".value", "readout.scale")) and ".corrections." not in name
+            if not name.endswith((".value", "readout.scale"))
+            and not any(part in name for part in (".corrections.", ".domain."))
         )
 
     def references(self, level: str) -> dict[int, float]:
@@ -222,6 +223,19 @@ class PotentialDescription:
     def corrections(self, level: str) -> list[Mapping[str, Any]]:
         """Returns what is said of each regressor that adds to the energy."""
         return list(self.metadata.get("corrections", {}).get(level, ()))
+
+    def domain(self, level: str) -> tuple[int, list[int]] | None:
+        """Returns the number of training frames and the elements that none of them had.
+
+        None where the model does not know what it was trained on.
+        """
+        own = self.tensors.under(f"heads.{self.levels.index(level)}.domain.")
+        if "counts" not in own:
+            return None
+        n_frames, _, _, *atoms = map(int, own.read("counts").tolist())
+        return n_frames, [
+            z for z, n in zip(self.architecture.elements, atoms, strict=True) if not n
+        ]
 
     def uncertainty(self, level: str) -> int | None:
         """Returns how many frames calibrated the uncertainty; 0 for none, None without any."""

@@ -124,6 +124,22 @@ class LevelEnsemble(LevelView[Ensemble]):
         """
         return torch.stack([m.atomic_energies(graph) for m in self._members()]).mean(dim=0)
 
+    @property
+    def has_domain(self) -> bool:
+        """Whether all members know what they were trained on."""
+        return all(member.has_domain for member in self._members())
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns what `atomic_energies` does, and the mean of the members' domains.
+
+        Raises:
+            ConfigError: a member does not know what it was trained on.
+            UnknownElementError, GeometryError: see `LevelPotential.atomic_energies`.
+        """
+        found = [member.energies_and_domain(graph) for member in self._members()]
+        energies, inside = zip(*found, strict=True)
+        return torch.stack(energies).mean(dim=0), torch.stack(inside).mean(dim=0)
+
     def predict(
         self,
         graph: AtomGraph,
@@ -131,6 +147,7 @@ class LevelEnsemble(LevelView[Ensemble]):
         forces: bool = True,
         stress: bool = False,
         forces_std: bool = False,
+        domain: bool = False,
         calibrated: bool = True,
     ) -> tuple[Properties, Spread]:
         """Evaluates every member once: means, and standard deviations with ddof = 1.
@@ -142,7 +159,11 @@ class LevelEnsemble(LevelView[Ensemble]):
             UnknownElementError, GeometryError: see `LevelPotential.atomic_energies`.
         """
         derived = forces or forces_std
-        found = [evaluate(m, graph, forces=derived, stress=stress) for m in self._members()]
+        found = [
+            evaluate(m, graph, forces=derived, stress=stress, domain=domain)
+            for m in self._members()
+        ]
+        inside = [f.domain for f in found if f.domain is not None]
 
         energies = torch.stack([f.energies for f in found])
         totals = torch.stack([f.energy for f in found])
@@ -153,6 +174,7 @@ class LevelEnsemble(LevelView[Ensemble]):
             energies=energies.mean(dim=0),
             forces=None if slopes is None else slopes.mean(dim=0),
             stress=None if strains is None else strains.mean(dim=0),
+            domain=torch.stack(inside).mean(dim=0) if inside else None,
         )
         spread = Spread(
             energy_std=totals.std(dim=0), forces_std=None if slopes is None else slopes.std(dim=0)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
+from ase.data import chemical_symbols
 from torch import nn
 
+from tlpot.errors import ConfigError
 from tlpot.models.architecture import Architecture
+from tlpot.models.domain import TrainingDomain
 from tlpot.models.gaussian import GaussianCorrection
 from tlpot.models.rigidity import LastLayerRigidity
 from tlpot.nn.constant import DoubleBuffer
@@ -25,13 +31,17 @@ class Head(nn.Module):
         rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
             to these very weights and has to go when they change. A head with corrections has
             none, since it would not know of them.
+        domain: what the level was trained on; None if it was never told. It belongs to these very
+            weights of the backbone and has to go when they change.
     """
 
     rigidity: LastLayerRigidity | None
+    domain: TrainingDomain | None
 
     def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
         super().__init__()
         self.rigidity = None
+        self.domain = None
         self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
         self.readout = Readout(
             n_layers=architecture.n_layers,
@@ -57,3 +67,28 @@ class Head(nn.Module):
         for correction in self.corrections:
             if isinstance(correction, GaussianCorrection):
                 correction.cholesky = None
+
+
+def reference_list(
+    architecture: Architecture, level: str, references: Mapping[int, float]
+) -> list[float]:
+    """Returns E0 in the order of the elements, eV.
+
+    Args:
+        architecture: says which elements there are.
+        level: for messages.
+        references: E0 by atomic number, eV.
+
+    Raises:
+        ConfigError: one is missing, or not finite.
+    """
+    missing = [chemical_symbols[z] for z in architecture.elements if z not in references]
+    if missing:
+        raise ConfigError(
+            f"level {level!r}: no reference energy E0 for {', '.join(missing)}; every element "
+            "of the model needs one"
+        )
+    values = [float(references[z]) for z in architecture.elements]
+    if not all(map(math.isfinite, values)):
+        raise ConfigError(f"level {level!r}: the reference energies hold NaN or infinity: {values}")
+    return values

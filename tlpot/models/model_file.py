@@ -27,6 +27,7 @@ from tlpot.models.checksum import with_checksum
 from tlpot.models.correction import CorrectionInfo
 from tlpot.models.description import CONVENTIONS, FORMAT, VERSIONS, read_metadata
 from tlpot.models.device import choose_device
+from tlpot.models.domain import read_domain
 from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.forest import ForestCorrection
 from tlpot.models.gaussian import GaussianCorrection
@@ -236,6 +237,9 @@ def read_potential(
     )
     _add_corrections(potential, metadata.get("corrections", {}), tensors, name)
     for k, level in enumerate(potential.levels):
+        potential.head(level).domain = read_domain(
+            tensors, f"heads.{k}.domain.", architecture, potential.dtype, name
+        )
         prefix = f"heads.{k}.rigidity."
         cholesky = tensors.get(f"{prefix}cholesky.value")
         if cholesky is not None:

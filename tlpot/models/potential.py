@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,9 +18,10 @@ from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone
 from tlpot.models.card import ModelCard
 from tlpot.models.correction import Correction
+from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
 from tlpot.models.gaussian import process_spread
-from tlpot.models.head import Head
+from tlpot.models.head import Head, reference_list
 from tlpot.models.level_view import LevelView
 from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
 from tlpot.models.spread import Calibration, Spread
@@ -90,7 +90,7 @@ class Potential(nn.Module):
             torch.manual_seed(seed)
             heads = {
                 canonical_level(level): Head(
-                    architecture, _reference_list(architecture, level, references), scale
+                    architecture, reference_list(architecture, level, references), scale
                 )
                 for level, references in levels.items()
             }
@@ -174,7 +174,8 @@ class Potential(nn.Module):
         source = self.at(parent).level
         head = copy.deepcopy(self.head(source))
         head.forget()
-        values = _reference_list(self.architecture, level, references)
+        head.domain = None
+        values = reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
         grown = copy.deepcopy(self)
         heads = {**dict(zip(self.levels, grown.heads, strict=True)), name: head}
@@ -291,9 +292,41 @@ class LevelPotential(LevelView[Potential]):
             UnknownElementError: an element that the potential does not know.
             GeometryError: a charge or spin that the potential does not read.
         """
+        return self._energies(graph, *self.invariants(graph))
+
+    @property
+    def training_domain(self) -> TrainingDomain | None:
+        """What the level was trained on; None if it was never told."""
+        return self.potential.head(self.level).domain
+
+    @property
+    def has_domain(self) -> bool:
+        """Whether the level knows what it was trained on."""
+        return self.training_domain is not None
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        """Returns what `atomic_energies` does, and the domain of each structure, [n_systems].
+
+        Raises:
+            ConfigError: the level does not know what it was trained on.
+            UnknownElementError, GeometryError: see `atomic_energies`.
+        """
+        domain = self.training_domain
+        if domain is None:
+            raise ConfigError(f"level {self.level!r} does not know what it was trained on")
+        species, scalars, edges = self.invariants(graph)
+        with torch.no_grad():
+            features = torch.cat(scalars, dim=1)
+        inside = domain(
+            features, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin
+        )
+        return self._energies(graph, species, scalars, edges), inside
+
+    def _energies(
+        self, graph: AtomGraph, species: Tensor, scalars: list[Tensor], edges: Edges
+    ) -> Tensor:
         potential = self.potential
         head = potential.head(self.level)
-        species, scalars, edges = self.invariants(graph)
         energies = head.readout(scalars)
         if potential.repulsion is not None:
             energies = energies + potential.repulsion(edges, species)
@@ -331,6 +364,7 @@ class LevelPotential(LevelView[Potential]):
         forces: bool = True,
         stress: bool = False,
         forces_std: bool = False,
+        domain: bool = False,
         calibrated: bool = True,
     ) -> tuple[Properties, Spread]:
         """Evaluates energies, derivatives and standard deviations; see `UncertainModel`.
@@ -348,7 +382,7 @@ class LevelPotential(LevelView[Potential]):
                 f"model {self.potential.card.name!r} has no uncertainty at level {self.level!r}; "
                 "'tlpot calibrate' gives it one"
             )
-        found = evaluate(self, graph, forces=forces or forces_std, stress=stress)
+        found = evaluate(self, graph, forces=forces or forces_std, stress=stress, domain=domain)
         if head.process is not None:
             return found, process_spread(head.process, self._process_inputs, graph, forces_std)
         assert head.rigidity is not None
@@ -362,18 +396,3 @@ class LevelPotential(LevelView[Potential]):
         assert head.process is not None
         species, scalars, _ = self.invariants(graph)
         return select_features(scalars, head.readout, head.process.info.blocks), species
-
-
-def _reference_list(
-    architecture: Architecture, level: str, references: Mapping[int, float]
-) -> list[float]:
-    missing = [chemical_symbols[z] for z in architecture.elements if z not in references]
-    if missing:
-        raise ConfigError(
-            f"level {level!r}: no reference energy E0 for {', '.join(missing)}; every element "
-            "of the model needs one"
-        )
-    values = [float(references[z]) for z in architecture.elements]
-    if not all(map(math.isfinite, values)):
-        raise ConfigError(f"level {level!r}: the reference energies hold NaN or infinity: {values}")
-    return values

@@ -162,6 +162,7 @@ class UncertainModel(EnergyModel, Protocol):
         forces: bool = True,
         stress: bool = False,
         forces_std: bool = False,
+        domain: bool = False,
         calibrated: bool = True,
     ) -> tuple[Properties, Spread]:
         """Evaluates energies, derivatives and their standard deviations.
@@ -172,6 +173,7 @@ class UncertainModel(EnergyModel, Protocol):
             stress: compute ∂E/∂ε / V.
             forces_std: whether standard deviations of forces are wanted; a model to which they
                 are free may give them anyway.
+            domain: see `tlpot.energy.evaluate`.
             calibrated: apply the calibration, if there is one.
         """
         ...

@@ -17,7 +17,8 @@ def weights_hash(model: TrainedModel) -> str:
     """Returns a SHA-256 of all that decides the energies: sizes, levels and weights.
 
     Unlike `content_hash` it depends neither on the card, which names versions of programs, nor
-    on the device. A model read in a higher precision than it is stored in keeps its hash.
+    on the training domain or the device. A model read in a higher precision than it is stored in
+    keeps its hash.
     """
     from tlpot.models.model_file import file_formats
 
@@ -26,6 +27,8 @@ def weights_hash(model: TrainedModel) -> str:
     digest = hashlib.sha256(type(model).__name__.encode())
     digest.update(json.dumps(_decisive(metadata), sort_keys=True).encode())
     for name in sorted(tensors):
+        if "domain" in name.split("."):
+            continue
         tensor = tensors[name].detach().cpu()
         values = (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
         digest.update(f"|{name}{list(values.shape)}|".encode() + values.tobytes())

@@ -22,6 +22,7 @@ from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, sav
 from tlpot.pipeline.output import alone_with_model, check_replaced
 from tlpot.pipeline.probes import Subject, TransferReport
 from tlpot.pipeline.sources import source_hashes
+from tlpot.pipeline.training_domain import tell_domain
 from tlpot.training import (
     CHECKPOINT,
     ErrorReport,
@@ -224,6 +225,9 @@ def fit(
         )  # fmt: skip
     finished = job.finish(potential)
     level = job.saved_level or job.levels[0]
+    if processes.is_first:
+        tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
+                    others=job.others, rates=job.plan.rates, seed=settings.seed)  # fmt: skip
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
     warnings = [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlpot.training.comparison import offset_words as offset_words
     from tlpot.training.comparison import refit_words as refit_words
     from tlpot.training.comparison import worse_words as worse_words
+    from tlpot.training.domain import fit_domain as fit_domain
     from tlpot.training.loop import TrainingResult as TrainingResult
     from tlpot.training.loop import train as train
     from tlpot.training.parity import plot_parity as plot_parity

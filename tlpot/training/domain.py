@@ -1,0 +1,287 @@
+"""Making a training domain from training frames and frames that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tlpot.data import Dataset, collate, frames_of
+from tlpot.errors import DataError
+from tlpot.models import LevelPotential, TrainingContent, TrainingDomain, frame_scores
+
+MOST_FRAMES = 4000
+"""Training frames whose features are looked at."""
+MOST_HELD_OUT = 1000
+N_AXES = 16
+N_PROTOTYPES = 128
+"""For each element."""
+MOST_ATOMS = 20_000
+"""Atoms of an element that prototypes are found from."""
+ENOUGH = 40
+"""With fewer held-out frames than this, training frames are held out in turn as well."""
+_FOLDS = 5
+_ROUNDS = 15
+_KNOTS = 200
+_SHRINKAGE = 0.01
+"""Added to the variance along each axis, in units of the largest: axes hardly used say little."""
+_UNIT = 0.9
+"""Quantile of the distances of held-out atoms that is the unit of an element's scores."""
+_FEWEST = 10
+"""Held-out atoms of an element that a unit of its own takes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Atoms:
+    """Features of all atoms of some frames.
+
+    Attributes:
+        features: [n_atoms, n_features].
+        species: [n_atoms].
+        frame: [n_atoms], which frame each belongs to.
+        n_frames: how many there are.
+    """
+
+    features: Tensor
+    species: Tensor
+    frame: Tensor
+    n_frames: int
+
+    def of(self, frames: Tensor) -> _Atoms:
+        """Returns the atoms of some frames, [n_frames] bool, which keep their numbers."""
+        kept = frames[self.frame]
+        return _Atoms(
+            features=self.features[kept],
+            species=self.species[kept],
+            frame=self.frame[kept],
+            n_frames=self.n_frames,
+        )
+
+
+def fit_domain(
+    model: LevelPotential,
+    dataset: Dataset,
+    train: Sequence[int] | NDArray[np.int64],
+    held_out: Sequence[int] | NDArray[np.int64],
+    *,
+    seed: int = 0,
+    most_atoms: int = 1000,
+) -> TrainingDomain:
+    """Returns the domain of a model's training frames.
+
+    Of very many frames a selection is looked at that has every molecule and every element. Where
+    fewer than `ENOUGH` frames were held out, each fifth of the training frames is compared with
+    the rest as well.
+
+    Args:
+        model: a potential at one level.
+        dataset: the frames.
+        train: those that the model was trained on.
+        held_out: others like them, which the training has not seen.
+        seed: of all selections.
+        most_atoms: evaluated at a time.
+
+    Raises:
+        DataError: there are no training frames.
+        UnknownElementError: a frame has an element that the model does not know.
+    """
+    rng = np.random.default_rng(seed)
+    train = np.unique(np.asarray(train, dtype=np.int64))
+    if not len(train):
+        raise DataError(f"{dataset.path}: there are no training frames to tell a domain from")
+    content, counts = _content(model, dataset, train)
+    chosen = train[_spread(dataset.group_idx[train], counts, rng)]
+    atoms = _atoms(model, dataset, chosen, most_atoms)
+    held = np.asarray(held_out, dtype=np.int64)
+    if len(held) > MOST_HELD_OUT:
+        held = np.sort(rng.choice(held, MOST_HELD_OUT, replace=False))
+    n_elements = len(model.elements)
+    projection, shift = _axes(atoms, n_elements)
+
+    def domain(known: _Atoms, unit: Tensor, scores: Tensor) -> TrainingDomain:
+        found = [
+            _prototypes(_projected(known, k, projection, shift), rng) for k in range(n_elements)
+        ]
+        owner = torch.cat([torch.full((len(p),), k) for k, p in enumerate(found)])
+        return TrainingDomain(
+            projection=projection / unit[:, None, None],
+            shift=shift / unit[:, None],
+            prototypes=torch.cat(found) / unit[owner][:, None],
+            owner=owner,
+            held_out=scores,
+            n_held_out=len(scores),
+            content=content,
+            reads_charge=model.uses_charge,
+        )
+
+    ones, nothing = torch.ones(n_elements, dtype=torch.float64), torch.zeros(1)
+    tested: list[tuple[TrainingDomain, _Atoms]] = []
+    final = domain(atoms, ones, nothing)
+    if len(held):
+        tested.append((final, _atoms(model, dataset, held, most_atoms)))
+    if len(held) < ENOUGH and len(chosen) > 1:
+        fold = torch.from_numpy(rng.permutation(len(chosen)) % min(_FOLDS, len(chosen)))
+        for k in range(int(fold.max()) + 1):
+            rest = domain(atoms.of(fold != k), ones, nothing)
+            tested.append((rest, atoms.of(fold == k)))
+    if not tested:  # one frame, which can only be compared with itself
+        tested.append((final, atoms))
+    distances = [one.atom_scores(some.features, some.species) for one, some in tested]
+    unit = _units(torch.cat(distances), torch.cat([s.species for _, s in tested]), n_elements)
+    scores = [_scores(d / unit[s.species], s) for d, (_, s) in zip(distances, tested, strict=True)]
+    return _finished(final, unit, torch.cat(scores))
+
+
+def _finished(raw: TrainingDomain, unit: Tensor, scores: Tensor) -> TrainingDomain:
+    """Returns a domain in units of the distances of held-out atoms, with the ranks of scores."""
+    knots = scores
+    if len(scores) > _KNOTS:
+        levels = torch.linspace(0.0, 1.0, _KNOTS, dtype=torch.float64)
+        knots = torch.quantile(scores, levels)
+    return TrainingDomain(
+        projection=(raw.projection / unit[:, None, None]).float(),
+        shift=(raw.shift / unit[:, None]).float(),
+        prototypes=(raw.prototypes / unit[raw.owner][:, None]).float(),
+        owner=raw.owner,
+        held_out=knots,
+        n_held_out=len(scores),
+        content=raw.content,
+        reads_charge=raw.reads_charge,
+    )
+
+
+def _content(
+    model: LevelPotential, dataset: Dataset, train: NDArray[np.int64]
+) -> tuple[TrainingContent, NDArray[np.int64]]:
+    """Returns what all training frames consist of, and atoms by element, [n_frames, n_elements]."""
+    elements = np.array(model.elements)
+    counts = np.zeros((len(train), len(elements)), dtype=np.int64)
+    states = set()
+    for row, frame in zip(counts, frames_of(dataset, train, levels=()), strict=True):
+        row[:] = (frame.system.atomic_numbers[:, None] == elements).sum(axis=0)
+        states.add((frame.system.charge, frame.system.spin))
+    content = TrainingContent(
+        n_frames=len(train),
+        atoms=torch.from_numpy(counts.sum(axis=0)),
+        most=torch.from_numpy(counts.max(axis=0)),
+        states=torch.tensor(sorted(states)),
+    )
+    return content, counts
+
+
+def _spread(
+    groups: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Returns at most about `MOST_FRAMES` frames: of every molecule and of every element."""
+    n = len(groups)
+    if n <= MOST_FRAMES:
+        return np.arange(n)
+    order = rng.permutation(n)
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    _, starts, sizes = np.unique(groups[by_group], return_index=True, return_counts=True)
+    turn = np.arange(n) - np.repeat(starts, sizes)
+    chosen = by_group[np.lexsort((rng.random(n), turn))[:MOST_FRAMES]]
+    rare = [order[counts[order, k] > 0][:ENOUGH] for k in range(counts.shape[1])]
+    return np.unique(np.concatenate([chosen, *rare]))
+
+
+def _atoms(
+    model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], most_atoms: int
+) -> _Atoms:
+    device = model.potential.device
+    features, species, frames, done = [], [], [], 0
+    for frame_batch in _batches(indices, dataset.sizes[indices], most_atoms):
+        read = dataset.read(frame_batch, ())
+        batch = collate(read, model.cutoff, (), layout=model.layout).to(device)
+        with torch.no_grad():
+            index, scalars, _ = model.invariants(batch.graph)
+        features.append(torch.cat(scalars, dim=1).double().cpu())
+        species.append(index.cpu())
+        frames.append(done + batch.graph.system_idx.cpu())
+        done += len(frame_batch)
+    return _Atoms(
+        features=torch.cat(features),
+        species=torch.cat(species),
+        frame=torch.cat(frames),
+        n_frames=done,
+    )
+
+
+def _batches(
+    indices: NDArray[np.int64], sizes: NDArray[np.int64], most: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yields frames in order, as many as have a number of atoms together, or one."""
+    start = 0
+    while start < len(indices):
+        total = np.cumsum(sizes[start:])
+        stop = start + max(1, int(np.searchsorted(total, most, side="right")))
+        yield indices[start:stop]
+        start = stop
+
+
+def _axes(atoms: _Atoms, n_elements: int) -> tuple[Tensor, Tensor]:
+    """Returns whitened principal axes, [n_elements, n_features, n_axes], and minus the means."""
+    n_features = atoms.features.shape[1]
+    n_axes = min(N_AXES, n_features)
+    projection = torch.zeros((n_elements, n_features, n_axes), dtype=torch.float64)
+    shift = torch.zeros((n_elements, n_axes), dtype=torch.float64)
+    for k in range(n_elements):
+        own = atoms.features[atoms.species == k]
+        if not len(own):
+            continue
+        mean = own.mean(dim=0)
+        centred = own - mean
+        values, vectors = torch.linalg.eigh(centred.mT @ centred / len(own))
+        values, vectors = values.flip(0)[:n_axes].clamp(min=0.0), vectors.flip(1)[:, :n_axes]
+        # atoms that are all alike have no spread of their own
+        floor = max(_SHRINKAGE * float(values[0]), 1e-6 * float(own.square().sum(1).mean()), 1e-12)
+        projection[k] = vectors / (values + floor).sqrt()
+        shift[k] = -mean @ projection[k]
+    return projection, shift
+
+
+def _projected(atoms: _Atoms, k: int, projection: Tensor, shift: Tensor) -> Tensor:
+    return atoms.features[atoms.species == k] @ projection[k] + shift[k]
+
+
+def _prototypes(points: Tensor, rng: np.random.Generator) -> Tensor:
+    """Returns centres of k-means clusters of points, [n, n_axes]; few points are all kept.
+
+    Half of the centres start at points far from all others, so that rare surroundings have one.
+    """
+    if len(points) > MOST_ATOMS:
+        points = points[torch.from_numpy(rng.choice(len(points), MOST_ATOMS, replace=False))]
+    if len(points) <= N_PROTOTYPES:
+        return points
+    drawn = rng.choice(len(points), N_PROTOTYPES // 2, replace=False).tolist()
+    nearest = torch.cdist(points, points[drawn]).amin(dim=1)
+    while len(drawn) < N_PROTOTYPES:
+        drawn.append(int(nearest.argmax()))
+        nearest = torch.minimum(nearest, (points - points[drawn[-1]]).norm(dim=1))
+    centres = points[drawn]
+    for _ in range(_ROUNDS):
+        own = torch.cdist(points, centres).argmin(dim=1)
+        sums = torch.zeros_like(centres).index_add(0, own, points)
+        sizes = torch.bincount(own, minlength=len(centres))[:, None]
+        centres = torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+    return centres
+
+
+def _units(distances: Tensor, species: Tensor, n_elements: int) -> Tensor:
+    """Returns the unit of each element's distances, [n_elements]; few atoms share one of all."""
+    shared = torch.quantile(distances[distances.isfinite()], _UNIT)
+    units = shared.repeat(n_elements)
+    for k in range(n_elements):
+        own = distances[species == k]
+        if len(own) >= _FEWEST:
+            units[k] = torch.quantile(own, _UNIT)
+    return units.clamp(min=max(1e-2 * float(shared), 1e-3))
+
+
+def _scores(distances: Tensor, atoms: _Atoms) -> Tensor:
+    frames, system_idx = atoms.frame.unique(return_inverse=True)
+    return frame_scores(distances, system_idx, len(frames))
