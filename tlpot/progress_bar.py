@@ -30,7 +30,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[
     return ProgressLines(iterable, **options)
 
 
-class ProgressLines(tqdm):  # type: ignore[type-arg]
+class ProgressLines(tqdm):
     """A bar that writes a line after a tenth of the work, but at most every half minute.
 
     At the end comes one line, so that a short job says just what it did.
@@ -44,7 +44,7 @@ class ProgressLines(tqdm):  # type: ignore[type-arg]
         self._written: float = options.get("initial", 0)
         super().__init__(iterable, mininterval=1.0, **options)
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Writes a line if it is time for one."""
         now = time.monotonic()
         done = (self.n - self._written) / self.total if self.total else 1.0
@@ -52,13 +52,12 @@ class ProgressLines(tqdm):  # type: ignore[type-arg]
         if waited >= _LONGEST or (waited >= _SHORTEST and done >= _SHARE):
             self._latest, self._written = now, self.n
             self._write()
-        return True
 
     def close(self) -> None:
         """Writes the last line, unless the bar was to vanish or to appear only later."""
         if self.disable:
             return
-        if self.leave and time.monotonic() - self._begun >= self.delay:
+        if self.leave and time.monotonic() - self._begun >= (self.delay or 0.0):
             self._write()
         self.fp = io.StringIO()  # what tqdm writes to clear its bar is not for a log
         super().close()

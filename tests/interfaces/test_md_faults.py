@@ -94,7 +94,7 @@ def test_constraints_that_it_can_hold_come_back_without_a_warning(tmp_path, cons
     last = read(run(tmp_path / "x", atoms).trajectory)
     still = [0, 2] if isinstance(constraint, FixAtoms) else [0]
     before = last.positions.copy()
-    last.positions = before + 1.0
+    last.set_positions(before + 1.0)
     moved = np.isclose(last.positions, before + 1.0)
     assert not moved[still].all()
     assert moved[[k for k in range(len(atoms)) if k not in still]].all()
