@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.strict import add_strict_argument, check_warnings
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset, Problem, Summary
@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="SHARE",
             help="fraction (below 1) or number of frames, or names: water,methanol (default 0.1)",
         )
-    split.add_argument("--labelled", metavar="LEVEL", help="only frames with an energy there")
+    split.add_argument(
+        "--labelled", metavar="LEVEL", help="only frames with a label there (default: --level)"
+    )
     split.add_argument("--seed", type=int, default=0, help="of the random order (default 0)")
 
 
@@ -57,12 +59,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Opens the files and does what was asked."""
     from tlpot.data import open_dataset
 
-    dataset = open_dataset(
-        arguments.files,
-        arguments.spec,
-        level=arguments.level,
-        keys=dict(_pair(text) for text in arguments.keys),
-    )
+    keys = dict(_pair(text) for text in arguments.keys)
+    level = arguments.level or getattr(arguments, "labelled", None)
+    try:
+        dataset = open_dataset(arguments.files, arguments.spec, level=level, keys=keys)
+    except UnknownLevelError:
+        if arguments.action != "split" or level is not None:
+            raise
+        # the file has one level and does not name it; frames are divided all the same
+        dataset = open_dataset(arguments.files, arguments.spec, level="unnamed", keys=keys)
     arguments.do(dataset, arguments)
 
 
@@ -263,7 +268,7 @@ def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
         by=arguments.by,
         key=arguments.key,
         seed=arguments.seed,
-        labelled=arguments.labelled,
+        labelled=arguments.labelled or arguments.level,
     )
     split.save(arguments.output)
     table = [["", "frames", "molecules"]]
