@@ -305,7 +305,7 @@ def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> b
 
 
 def _step_of_32_bits(value: float) -> float:
-    return float(np.spacing(np.float32(min(value, np.finfo(np.float32).max / 2))))
+    return float(np.spacing(np.float32(min(value, float(np.finfo(np.float32).max) / 2))))
 
 
 def _complete(
