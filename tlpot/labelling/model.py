@@ -146,7 +146,7 @@ def _label_name(asked: str | None, card: str, stem: str, model: TrainedModel) ->
                 "the name of the model, or choose another"
             )
         return name
-    plain = re.sub(r"[^\w.+()*-]+", "-", stem if card in _NO_NAME else card).strip("-")
+    plain = re.sub(r"[^\w.+()*]+", "-", stem if card in _NO_NAME else card).strip("-")
     name = canonical_level(plain) or "model"
     return f"model-{name}" if _is_theory(name, model) else name
 
