@@ -26,7 +26,7 @@ def test_labels_two_levels_and_continues(waters, tmp_path, capsys):
     assert main(["label", waters, "--engine", "gfn2-xtb", "-o", out, "--limit", "3"]) == 0
     shown = capsys.readouterr()
     assert "3 labelled now, 0 before, 0 failed, 1 left" in shown.out
-    assert "label/s" in shown.err
+    assert "3/3 label" in shown.err
     again = ["label", out, "--engine", "gfn2-xtb", "-o", out]
     assert main(again) == 0
     assert "1 labelled now, 3 before" in capsys.readouterr().out
@@ -40,7 +40,9 @@ def test_labels_two_levels_and_continues(waters, tmp_path, capsys):
 
 
 def test_the_exit_status_tells_when_everything_failed(tmp_path, capsys):
-    radical = molecule("OH")  # a singlet, says the file
+    radical = molecule("OH")
+    radical.set_initial_magnetic_moments(None)  # a singlet, says the file
+    radical.info["spin"] = 1
     write(tmp_path / "r.xyz", radical)
     out = str(tmp_path / "x.h5")
     assert main(["label", str(tmp_path / "r.xyz"), "--engine", "gfn2-xtb", "-o", out]) == 2

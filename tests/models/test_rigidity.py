@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule
 from test_model_file import rewrite
 
@@ -109,7 +110,7 @@ def test_uncertainty_grows_away_from_the_training_frames(potential):
 
 
 def test_a_lone_atom_is_certain_and_still(potential):
-    graph = build_graph([System.from_atoms(molecule("O"))], 4.5)
+    graph = build_graph([System.from_atoms(Atoms("O"))], 4.5)
     _, spread = potential.at("high").predict(graph, forces_std=True)
     assert float(spread.energy_std) == 0.0
     assert (spread.forces_std == 0).all()

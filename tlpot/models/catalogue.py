@@ -180,5 +180,5 @@ def _n_weights(path: Path) -> int:
         for name, tensor in header.items()
         if name != "__metadata__"
         and not name.endswith((".value", "readout.scale"))
-        and ".corrections." not in name
+        and not any(part in name for part in (".corrections.", ".domain."))
     )

@@ -93,8 +93,9 @@ def _real_components(l: int) -> Tensor:
     table[l, l] = 1
     for m in range(1, l + 1):
         sign = (-1) ** m
-        table[l - m, l + m], table[l - m, l - m] = 1 / 2**0.5, -1j / 2**0.5
-        table[l + m, l + m], table[l + m, l - m] = sign / 2**0.5, 1j * sign / 2**0.5
+        real, imaginary = torch.view_as_real(table).unbind(-1)
+        real[l - m, l + m], imaginary[l - m, l - m] = 1 / 2**0.5, -1 / 2**0.5
+        real[l + m, l + m], imaginary[l + m, l - m] = sign / 2**0.5, sign / 2**0.5
     return (-1j) ** l * table
 
 
