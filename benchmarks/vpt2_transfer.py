@@ -47,6 +47,7 @@ def pretrain(data: Path, out: Path, epochs: int) -> Path:
             "output": str(model),
             "split": {"by": "random", "validation": 1000},
             "training": {"epochs": epochs, "batch_size": 32},
+            "defaults": 1,  # as in RESULTS.md
         }
     )
     resume = (model.with_suffix(".run") / "checkpoint.safetensors").exists()
@@ -75,6 +76,7 @@ def transfer(
                 "seed": seed,
             },
             "training": {"epochs": epochs, "batch_size": 5, "seed": seed, "validate_every": 5},
+            "defaults": 1,
         }
     )
     started = time.perf_counter()

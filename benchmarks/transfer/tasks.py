@@ -221,6 +221,7 @@ def _pretrain(task: Task, data: Path, parent: Path) -> None:
         "data": {"files": [str(data)]},
         "level": task.low,
         "output": str(parent),
+        "defaults": 1,  # the parents of RESULTS.md
         **task.pretraining,
     }
     resume = (parent.with_suffix(".run") / "checkpoint.safetensors").exists()

@@ -30,6 +30,7 @@ def training_defaults(version: Any, training: Mapping[str, Any], where: str) -> 
     given = training.get("loss", {})
     if not isinstance(given, Mapping):
         return dict(training)  # which the parser refuses
-    constant = given.get("energy", 1.0) or None
-    loss = {"energy": 1.0, "energy_end": constant, "forces": 10.0, "stress": 10.0, **given}
+    loss = {"energy": 1.0, "energy_end": None, "forces": 10.0, "stress": 10.0, **given}
+    if loss["energy_end"] is None:  # which did not rise
+        loss["energy_end"] = loss["energy"] or None
     return {"selection": "loss", **training, "loss": loss}
