@@ -63,12 +63,6 @@ def test_plain_numbers_stay_numbers():
     assert found == {"a": 0, "b": 10, "c": 1000, "d": 16, "e": -3}
 
 
-def test_a_setting_that_is_given_twice_with_two_values():
-    assert with_overrides({}, ["a.b=1", "a.b=1"]) == {"a": {"b": 1}}
-    with pytest.raises(ConfigError, match=r"a\.b is given twice"):
-        with_overrides({}, ["a.b=1", "a.b=2"])
-
-
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
 def test_seeds_that_no_generator_takes(seed):
     with pytest.raises(ConfigError, match="seed"):

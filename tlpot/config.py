@@ -45,13 +45,11 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
     Values are read as YAML, so ``training.epochs=50`` is a number and ``levels=[a,b]`` a list.
 
     Raises:
-        ConfigError: an override has no ``=``, goes through something that is not a mapping, or
-            one key is given twice with different values.
+        ConfigError: an override has no ``=``, or goes through something that is not a mapping.
     """
     result: dict[str, Any] = {
         key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()
     }
-    given: dict[str, str] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
@@ -65,9 +63,6 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
                 raise ConfigError(f"override {override!r}: {name!r} is not a section")
             node[name] = dict(child)
             node = node[name]
-        if key in given and given[key] != text:
-            raise ConfigError(f"{key} is given twice, as {given[key]!r} and {text!r}; keep one")
-        given[key] = text
         node[last] = parse_yaml(text, f"override {override!r}")
     return result
 

@@ -14,9 +14,8 @@ SHELLS = ("bash", "zsh", "tcsh")
 class CompletionAction(argparse.Action):
     """Prints a shell's completion of all subcommands, and exits."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
-        kwargs |= {"choices": SHELLS, "metavar": "SHELL"}
-        super().__init__(option_strings, dest, **kwargs)
+    def __init__(self, option_strings: Sequence[str], dest: str, *, help: str) -> None:
+        super().__init__(option_strings, dest, choices=SHELLS, metavar="SHELL", help=help)
 
     def __call__(
         self,

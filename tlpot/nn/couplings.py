@@ -89,14 +89,13 @@ def _real_components(l: int) -> Tensor:
 
     The phase (−i)^l makes the couplings real.
     """
-    table = torch.zeros(2 * l + 1, 2 * l + 1, dtype=torch.complex128)
+    table = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
     table[l, l] = 1
     for m in range(1, l + 1):
         sign = (-1) ** m
-        real, imaginary = torch.view_as_real(table).unbind(-1)
-        real[l - m, l + m], imaginary[l - m, l - m] = 1 / 2**0.5, -1 / 2**0.5
-        real[l + m, l + m], imaginary[l + m, l - m] = sign / 2**0.5, sign / 2**0.5
-    return (-1j) ** l * table
+        table[l - m, l + m], table[l - m, l - m] = 1 / 2**0.5, -1j / 2**0.5
+        table[l + m, l + m], table[l + m, l - m] = sign / 2**0.5, 1j * sign / 2**0.5
+    return torch.from_numpy((-1j) ** l * table)
 
 
 @cache
