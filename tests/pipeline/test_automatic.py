@@ -14,7 +14,7 @@ def test_candidates_are_compared_with_the_shift_on_folds(settings):
     choice = choose_strategy({**settings, "strategy": AUTO}, show=False)
     assert set(choice.errors) == {"shift", "head", "full"}
     assert choice.errors["shift"] == [1.0, 1.0]
-    able = [name for name, row in choice.kinds.items() if max(row.values()) <= 1.0]
+    able = [name for name, row in choice.kinds.items() if max(row.values()) <= 1.001]
     means = {name: np.mean(choice.errors[name]) for name in able}
     best = min(means, key=means.get)
     assert means[choice.name] <= means[best] + np.std(choice.errors[best], ddof=1) / np.sqrt(2)

@@ -28,6 +28,8 @@ SIMPLEST_FIRST = (
 )  # fmt: skip
 _KINDS = {"energy_per_atom_mae": "energies", "forces_mae": "forces", "stress_mae": "stresses"}
 """Errors by which candidates are compared, as far as there are such labels."""
+_SAME = 1.001
+"""Ratio of two errors up to which they are the same: rounding, and nothing that one would see."""
 FEW = 30
 """Training frames below which strategies that move few weights are tried as well."""
 
@@ -177,7 +179,7 @@ def _choice(
 
 def _is_worse(kinds: Mapping[str, float]) -> bool:
     """Whether a candidate is worse than ``shift`` in one kind of label or more."""
-    return any(value > 1.0 for value in kinds.values())
+    return any(value > _SAME for value in kinds.values())
 
 
 def _geometric(values: Iterable[float]) -> float:
