@@ -33,7 +33,7 @@ def alone_with_model(
     """
 
     @wraps(fit)
-    def locked(job: _Job, processes: Processes, *args: _P.args, **options: _P.kwargs) -> _R:
+    def locked(job: _Job, processes: Processes, /, *args: _P.args, **options: _P.kwargs) -> _R:
         if not processes.is_first:
             return fit(job, processes, *args, **options)
         make_folder(job.output.parent)
@@ -49,7 +49,7 @@ def alone_in_folder(
     """Keeps other runs away from the folder that a learning curve is measured in."""
 
     @wraps(run)
-    def locked(config: _Job, *args: _P.args, **options: _P.kwargs) -> _R:
+    def locked(config: _Job, /, *args: _P.args, **options: _P.kwargs) -> _R:
         with sole_folder(config.output, "tlpot curve"):
             return run(config, *args, **options)
 
