@@ -13,7 +13,9 @@ from tqdm import tqdm
 _SHORTEST, _LONGEST = 30.0, 600.0
 """Seconds between two lines: the least, after a tenth of the work; and the most."""
 _SHARE = 0.1
-_LINE = "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]"
+_LINE = (
+    "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+)
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:

@@ -279,7 +279,7 @@ def test_drift_is_the_slope_per_atom_and_picosecond():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ensemble": "nvt"}, "unknown ensemble 'nvt'"),
+        ({"ensemble": "nph"}, "unknown ensemble 'nph'"),
         ({"temperature": -1.0}, "temperature is -1"),
         ({"timestep": 0.0}, "timestep is 0"),
         ({"timestep": float("nan")}, "timestep is nan"),

@@ -219,7 +219,7 @@ class TLPotCalculator(Calculator):
         if "stress" in properties:
             if not has_volume:
                 raise StressRefusedError(
-                    f"only a structure that is periodic in three directions has a stress; pbc is "
+                    f"stress needs three lattice vectors, periodic in all three directions; pbc is "
                     f"{system.pbc.tolist()}, cell {system.cell.tolist()}. For a slab or chain in "
                     "vacuum set pbc=True, and mind that the volume counts the vacuum"
                 )
