@@ -25,19 +25,19 @@ def test_a_trained_model_knows_its_molecules_from_others(parent):
 @pytest.mark.fault
 def test_fine_tuning_of_all_weights_replaces_the_domain(settings):
     finetune(finetune_config({**settings, "strategy": "full"}), show=False)
-    assert domain(settings["output"], "C6H6", CC) < 0.05
+    assert 0.05 < domain(settings["output"], "CH3OH", CC) <= 1.0
     model = load(settings["output"])
     assert model.head(CC).domain.n_frames == 24
 
 
 @pytest.mark.fault
 def test_a_level_that_is_kept_keeps_its_domain(settings, parent):
-    finetune(finetune_config({**settings, "strategy": "shift"}), show=False)
+    idle = {key: value for key, value in settings.items() if key != "training"}
+    finetune(finetune_config({**idle, "strategy": "shift"}), show=False)
     model = load(settings["output"])
     assert model.head(DFT).domain.n_frames == 150
     assert model.head(CC).domain.n_frames == 24
-    assert domain(settings["output"], "H2O", DFT) == domain(parent, "H2O", DFT)
-    assert domain(settings["output"], "C6H6", CC) < 0.05
+    assert domain(settings["output"], "C6H6", DFT) == domain(parent, "C6H6", DFT) < 0.05
 
 
 @pytest.mark.fault
