@@ -76,14 +76,14 @@ def default_by(dataset: Dataset, labelled: str | None = None) -> SplitBy:
 
     Args:
         dataset: the frames.
-        labelled: only frames with an energy at this level count.
+        labelled: only frames with a label at this level count.
 
     Raises:
         UnknownLevelError: no such level.
     """
     groups = dataset.group_idx
     if labelled is not None:
-        groups = groups[dataset.labelled(labelled)]
+        groups = groups[with_any_label(dataset, labelled)]
     return "random" if len(groups) and (groups == groups[0]).all() else "molecule"
 
 
