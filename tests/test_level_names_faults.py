@@ -6,9 +6,8 @@ from tlpot.errors import ConfigError
 from tlpot.labelling import EngineSpec, make_engine
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 
-pytestmark = pytest.mark.fault
 
-
+@pytest.mark.fault
 @pytest.mark.parametrize("name", ["", "  ", "a - b - c", "- b", "a -", " - ", "-"])
 def test_no_names(name):
     with pytest.raises(ConfigError, match="level of theory"):
@@ -23,11 +22,13 @@ def test_names_with_a_minus_of_their_own():
     assert difference_parts(" A  -  b/c ") == ("a", "b/c")
 
 
+@pytest.mark.fault
 def test_a_difference_of_differences():
     with pytest.raises(ConfigError, match="difference"):
         difference_level("a", "b - c")
 
 
+@pytest.mark.fault
 def test_labels_are_totals():
     spec = EngineSpec(name="model:tlpot-tiny", level="ccsd(t)/cbs - wb97x/6-31g*")
     with pytest.raises(ConfigError, match="difference"):

@@ -8,8 +8,6 @@ from tlpot.cli import main
 from tlpot.config import parse, read_yaml, with_overrides
 from tlpot.errors import ConfigError
 
-pytestmark = pytest.mark.fault
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -25,6 +23,7 @@ class Whole:
     seed: int = 0
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("text", "key", "line"),
     [
@@ -48,6 +47,7 @@ def test_merged_and_repeated_anchors_are_no_duplicates(tmp_path):
     assert read_yaml(path) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}}
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(("text", "meant"), [("010", "8"), ("1:30", "90"), ("-012", "-10")])
 def test_numbers_that_yaml_reads_otherwise(tmp_path, text, meant):
     with pytest.raises(ConfigError, match=meant):
@@ -63,6 +63,7 @@ def test_plain_numbers_stay_numbers():
     assert found == {"a": 0, "b": 10, "c": 1000, "d": 16, "e": -3}
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("seed", [-1, 2**63, 10**30])
 def test_seeds_that_no_generator_takes(seed):
     with pytest.raises(ConfigError, match="seed"):
@@ -71,11 +72,13 @@ def test_seeds_that_no_generator_takes(seed):
         parse(Whole, {"part": {"seed": seed}})
 
 
+@pytest.mark.fault
 def test_nan_is_no_number():
     with pytest.raises(ConfigError, match="rate"):
         parse(Whole, {"part": {"rate": float("nan")}})
 
 
+@pytest.mark.fault
 def test_a_key_one_section_too_high_is_led_there():
     with pytest.raises(ConfigError, match=r"part\.rank"):
         parse(Whole, {"rank": 8})
@@ -83,6 +86,7 @@ def test_a_key_one_section_too_high_is_led_there():
         parse(Whole, {"width": 8, "other": {"width": 3}})
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize(
     ("setting", "right"),
     [("rank=8", "strategy.rank"), ("epochs=3", "training.epochs"), ("by=random", "split.by")],
@@ -93,6 +97,7 @@ def test_settings_of_finetune_one_section_too_high(setting, right, tmp_path, cap
     assert right in capsys.readouterr().err
 
 
+@pytest.mark.fault
 def test_a_model_s_setting_one_section_too_high(tmp_path, capsys):
     config = tmp_path / "train.yaml"
     config.write_text("data: {files: [x.h5]}\noutput: m.safetensors\n")
@@ -100,6 +105,7 @@ def test_a_model_s_setting_one_section_too_high(tmp_path, capsys):
     assert "model.cutoff" in capsys.readouterr().err
 
 
+@pytest.mark.fault
 def test_a_strategy_s_setting_for_another_strategy(tmp_path, capsys):
     arguments = ["finetune", "tlpot-tiny", "x.h5", "--level", "pbe", "--strategy", "full"]
     assert main([*arguments, "-o", str(tmp_path / "m.safetensors"), "strategy.rank=8"]) == 2

@@ -7,8 +7,6 @@ import pytest
 from tlpot.cli import main
 from tlpot.models import LIBRARY
 
-pytestmark = pytest.mark.fault
-
 DATA = str(LIBRARY / "tlpot-qm.h5")
 XYZ = """2
 Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3 energy=-1.0
@@ -98,11 +96,13 @@ def test_a_folder_for_a_file(command, capsys):
     assert "folder" in refused(arguments, capsys)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_empty_text(command, capsys):
     assert "empty" in refused(given(command, ""), capsys)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("command", COMMANDS)
 def test_an_unknown_option(command, capsys):
     arguments = [word.replace("<in>", "good") for word in COMMANDS[command]]
@@ -118,6 +118,7 @@ def test_a_level_that_is_none(command, level, capsys):
     assert "level" in refused(arguments, capsys)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e999"])
 @pytest.mark.parametrize("option", ["--time", "--timestep", "--temperature", "--friction"])
 def test_no_number_is_infinite(option, value, capsys):
@@ -125,6 +126,7 @@ def test_no_number_is_infinite(option, value, capsys):
     assert option in refused(arguments, capsys)
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("seed", ["-1", str(2**63), "99999999999999999999999"])
 @pytest.mark.parametrize("command", ["data split", "md", "sample", "models rank"])
 def test_seeds_that_no_generator_takes(command, seed, capsys):
@@ -132,5 +134,6 @@ def test_seeds_that_no_generator_takes(command, seed, capsys):
     assert "seed" in refused([*arguments, "--seed", seed], capsys)
 
 
+@pytest.mark.fault
 def test_a_misspelt_option_has_a_hint(capsys):
     assert "--temperature" in refused(["md", "H2O", "tlpot-tiny", "--temprature", "300"], capsys)
