@@ -78,15 +78,21 @@ def _found_or_built(scalar: str) -> ctypes.CDLL:
         return _loaded(ready)
     if cache is not None and _writable(cache):
         return _loaded(_built(sources, scalar, compiler, cache, stem))
+    _warn_unwritable(cache)
+    with tempfile.TemporaryDirectory(prefix="tlpot-") as own:
+        # what is loaded stays so when its file is gone
+        return _loaded(_built(sources, scalar, compiler, Path(own), stem))
+
+
+@functools.cache
+def _warn_unwritable(cache: Path | None) -> None:
+    """Says it once, and not for each precision."""
     warnings.warn(
         f"the cache of compiled kernels, {cache or 'a folder in your home'}, cannot be written, so "
         "every process compiles them anew, which takes some seconds; set XDG_CACHE_HOME to a "
         "folder that can",
-        stacklevel=2,
+        stacklevel=4,
     )
-    with tempfile.TemporaryDirectory(prefix="tlpot-") as own:
-        # what is loaded stays so when its file is gone
-        return _loaded(_built(sources, scalar, compiler, Path(own), stem))
 
 
 def _ready(cache: Path | None, pattern: str) -> Path | None:
