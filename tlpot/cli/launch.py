@@ -96,6 +96,7 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
                 file=sys.stderr,
             )
             raise KeyboardInterrupt
+        check_warnings(outcome.warnings, arguments)
 
 
 def _overall(overall: object) -> str:

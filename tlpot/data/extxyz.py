@@ -17,7 +17,7 @@ from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.data.xyz_labels import QUANTITIES, FrameLabels, frame_labels
-from tlpot.errors import DataError, GeometryError
+from tlpot.errors import DataError, GeometryError, TLPotWarning
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor
 
@@ -250,4 +250,4 @@ def _warn_of_similar(path: Path, rows: Sequence[_Row]) -> None:
         )
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
             what += ", and give sign: gradient in a description if it is the gradient"
-        warnings.warn(f"{path}: {n} frames ({first}, ...): {what}", stacklevel=5)
+        warnings.warn(f"{path}: {n} frames ({first}, ...): {what}", TLPotWarning, stacklevel=5)

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from tlpot.errors import ConfigError, nearest
+from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.fragments.packing import pack
 from tlpot.fragments.peptide_chain import PeptideChain, side_chain
 from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
@@ -230,6 +230,6 @@ def _warn_of_contacts(atoms: Atoms, bonds: NDArray[np.int64], conformation: str)
             f"the sequence has no room as {conformation}: {names[0]} and {names[1]} are "
             f"{atoms.get_distance(*extra[0]):.2f} Å apart ({len(extra)} such contacts); give "
             "phi and psi of your own, or another conformation",
-            UserWarning,
+            TLPotWarning,
             stacklevel=3,
         )

@@ -16,7 +16,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel, evaluate, has_domain, has_forces, hessian, layout_of
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.interfaces.domain_check import DomainCheck
 from tlpot.interfaces.refusal import (
     ChargeRefusedError,
@@ -318,6 +318,7 @@ class TLPotCalculator(Calculator):
             warnings.warn(
                 f"{what}, and the model reads neither: its result is for whatever state it was "
                 "trained on. Use a model that reads charge and multiplicity",
+                TLPotWarning,
                 stacklevel=2,
             )
 

@@ -9,10 +9,11 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from tlpot.energy import EnergyModel
+from tlpot.errors import TLPotWarning
 from tlpot.models import WARNING_LEVEL, LevelView, TrainingDomain
 
 
-class DomainWarning(UserWarning):
+class DomainWarning(TLPotWarning):
     """A structure that is unlike those that the model was trained on."""
 
 

@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.errors import ConfigError, GeometryError, SimulationError
+from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
 from tlpot.interfaces.md_dynamics import (
     check_mobile,
     degrees_of_freedom,
@@ -219,6 +219,7 @@ def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
             f"the structure is a frame of a run with the constraints {', '.join(sorted(missing))}, "
             "which its file does not hold: this run goes without them; set them again with "
             "atoms.set_constraint",
+            TLPotWarning,
             stacklevel=3,
         )
     lost = lost_constraints(atoms)
@@ -226,6 +227,7 @@ def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
         warnings.warn(
             f"{record.trajectory} cannot hold the constraints {', '.join(lost)}: a new run from "
             "one of its frames has to set them again (a resumed one takes those of its structure)",
+            TLPotWarning,
             stacklevel=3,
         )
 

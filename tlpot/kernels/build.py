@@ -91,6 +91,7 @@ def _warn_unwritable(cache: Path | None) -> None:
         f"the cache of compiled kernels, {cache or 'a folder in your home'}, cannot be written, so "
         "every process compiles them anew, which takes some seconds; set XDG_CACHE_HOME to a "
         "folder that can",
+        TLPotWarning,
         stacklevel=4,
     )
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from tlpot._version import __version__
 from tlpot.atomic_file import atomic_file
 from tlpot.config import parse, to_mapping
-from tlpot.errors import ConfigError, ModelFileError
+from tlpot.errors import ConfigError, ModelFileError, TLPotWarning
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
 from tlpot.models.checksum import with_checksum
@@ -187,6 +187,7 @@ def from_bytes(
         warnings.warn(
             f"{name} has no checksum (a tlpot of before wrote it, or another program), so damage "
             "to its weights cannot be seen; load it and save it again to give it one",
+            TLPotWarning,
             stacklevel=3,
         )
     return model
