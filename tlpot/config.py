@@ -154,8 +154,8 @@ def check_seed(seed: int, name: str = "seed") -> None:
     Raises:
         ConfigError: it is negative, or too large for one of the generators in use.
     """
-    if not 0 <= seed < 2**32:
-        raise ConfigError(f"{name} is {seed}, expected a whole number from 0 to {2**32 - 1}")
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ConfigError(f"{name} is {seed}, expected a whole number from 0 to {LARGEST_SEED}")
 
 
 def check_positive(settings: object, *names: str) -> None:

@@ -17,8 +17,8 @@ from tlpot.models import LevelPotential, TrainingContent, TrainingDomain, frame_
 MOST_FRAMES = 4000
 """Training frames whose features are looked at."""
 MOST_HELD_OUT = 1000
-N_AXES = 16
-N_PROTOTYPES = 128
+N_AXES = 64
+N_PROTOTYPES = 64
 """For each element."""
 MOST_ATOMS = 20_000
 """Atoms of an element that prototypes are found from."""
@@ -27,7 +27,7 @@ ENOUGH = 40
 _FOLDS = 5
 _ROUNDS = 15
 _KNOTS = 200
-_SHRINKAGE = 0.01
+_SHRINKAGE = 1e-5
 """Added to the variance along each axis, in units of the largest: axes hardly used say little."""
 _UNIT = 0.9
 """Quantile of the distances of held-out atoms that is the unit of an element's scores."""

@@ -58,7 +58,7 @@ class FrozenForest(Frozen):
         seen = leftover(potential, situation, self.blocks)
         forest = RandomForestRegressor(
             self.trees, min_samples_leaf=self.min_leaf, max_features=1 / 3, oob_score=False,
-            random_state=situation.seed, n_jobs=1,
+            random_state=situation.seed % 2**32, n_jobs=1,
         ).fit(seen.pooled.rows, seen.targets)  # fmt: skip
         grown = [
             (

@@ -34,7 +34,7 @@ class ReportSettings:
         check_least(self, frames=1)
         if self.md_steps < 0:
             raise ConfigError(f"md_steps is {self.md_steps}, expected 0 (none) or more")
-        if not 0 <= self.seed < 2**32:
+        if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}, expected a whole number of at least 0")
         default = type(self).__dataclass_fields__["md_steps"].default
         if "md" not in self.parts and self.md_steps not in (0, default):
