@@ -149,5 +149,5 @@ def test_unusable_structures_are_named(system, message):
 def test_charge_and_spin_must_be_whole(info):
     atoms = molecule("H2O")
     atoms.info.update(info)
-    with pytest.raises(GeometryError, match=f"atoms.info\\['{next(iter(info))}'\\]"):
+    with pytest.raises(GeometryError, match=f"info\\['{next(iter(info))}'\\]"):
         System.from_atoms(atoms)

@@ -38,7 +38,7 @@ def test_runs_and_resumes(model, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["H2OO"], "no ASE molecule"),
-        (["H2O", "--ensemble", "nvt"], "unknown ensemble 'nvt'"),
+        (["H2O", "--ensemble", "nph"], "unknown ensemble 'nph'"),
         (["H2O", "--timestep", "0"], "--timestep is 0"),
         (["H2O", "--threads", "0"], "--threads is 0"),
         (["H2O", "--level", "high"], "no level 'high'"),

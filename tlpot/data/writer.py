@@ -171,7 +171,7 @@ def _append(
     }
     if any(system.cell.any() for system in systems):
         columns["cell"] = np.stack([system.cell for system in systems]), 0.0
-    if any(system.pbc.any() for system in systems):
+    if "cell" in columns or any(system.pbc.any() for system in systems):
         columns["pbc"] = np.stack([system.pbc for system in systems]), False
     if any(system.charge for system in systems):
         columns["charge"] = np.array([system.charge for system in systems]), 0
