@@ -267,7 +267,7 @@ def _rank_table(held_out: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float
     """Returns scores in ascending order, the domain at each, and how it falls beyond the last."""
     held = held_out.double().cpu().numpy()
     n = len(held)
-    levels = (n + 1.0 - np.arange(n)) / (n + 1.0)
+    levels = np.linspace(1.0, 2.0 / (n + 1.0), n, dtype=np.float64)
     tail = held[int(_TAIL * n) :]
     # an exponential distribution is as wide as its mean; that of a single frame is not known
     excess = float((tail - tail[0]).mean()) if len(tail) > 1 else SOFTNESS
