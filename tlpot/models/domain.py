@@ -265,9 +265,9 @@ def frame_scores(atom_scores: Tensor, system_idx: Tensor, n_systems: int) -> Ten
 
 def _rank_table(held_out: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Returns scores in ascending order, the domain at each, and how it falls beyond the last."""
-    held = held_out.double().cpu().numpy()
+    held: NDArray[np.float64] = held_out.double().cpu().numpy()
     n = len(held)
-    levels = np.linspace(1.0, 2.0 / (n + 1.0), n, dtype=np.float64)
+    levels = (n + 1.0 - np.arange(n, dtype=np.float64)) / (n + 1.0)
     tail = held[int(_TAIL * n) :]
     # an exponential distribution is as wide as its mean; that of a single frame is not known
     excess = float((tail - tail[0]).mean()) if len(tail) > 1 else SOFTNESS
