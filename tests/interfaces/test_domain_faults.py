@@ -84,11 +84,7 @@ def test_a_structure_outside_of_the_training_is_warned_of_once(name):
     model, level, made = OUTSIDE[name]
     atoms = made()
     atoms.calc = TLPotCalculator(model, level=level)
-<<<<<<< HEAD
-    with pytest.warns(UserWarning, match="outside of what") as caught:  # noqa: PT031
-=======
     with pytest.warns(UserWarning, match="outside of what"):
->>>>>>> mend-domain
         atoms.get_potential_energy()
     atoms.rattle(0.01, seed=1)
     with warnings.catch_warnings():

@@ -54,7 +54,7 @@ def test_a_file_of_one_molecule_is_divided_at_random_and_says_so(tmp_path, capsy
 def test_several_molecules_are_kept_whole(tmp_path):
     from tlpot.pipeline import prepare_train
 
-    path = springs(tmp_path / "two.xyz", 40, names=("H2O", "H2O2", "H2", "O2"))
+    path = springs(tmp_path / "two.xyz", 40, names=("H2O", "H2O2", "H2", "CH4"))
     job, _ = prepare_train(train_config(toy_training(path, tmp_path, split={"validation": 0.25})))
     groups = job.dataset.group_idx
     assert not set(groups[job.split.validation]) & set(groups[job.split.train])

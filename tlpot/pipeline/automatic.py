@@ -193,7 +193,7 @@ def _geometric(values: Iterable[float]) -> float:
 def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
     few = ("gain", "lora") if n < FEW else ("lora", "discriminative")
     # a difference has no E0 of the parent, and free atoms may lack its low level
-    whole = difference_parts(config.level) is None and config.references == "fit"
+    whole = difference_parts(config.level) is None and config.references in (None, "fit")
     return ("frozen-ridge", "head", *few, "full", *(["delta"] if whole else []))
 
 

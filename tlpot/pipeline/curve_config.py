@@ -55,7 +55,7 @@ class CurveConfig:
     subsets: Literal["by_seed", "shared"] = "by_seed"
     updates: int | None = None
     source: str | None = None
-    references: ReferenceMethod = "fit"
+    references: ReferenceMethod | None = None
     split: SplitSettings = field(default_factory=lambda: SplitSettings(test=_TEST))
     training: Mapping[str, Any] = field(default_factory=dict)
     keep_models: bool = False

@@ -51,7 +51,8 @@ class FinetuneConfig:
             None for a small one, 0 for none.
         references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
             atoms as the dataset gives them, or those of the ``parent``. None for those of the
-            parent where the labels are more of the level that it knows, else a fit.
+            parent where weights are trained with more labels of the level that it knows, else a
+            fit.
         split: which frames are for what.
         training: settings; the strategy's recipe applies to what is not set.
         name: of the model; the file's stem if left out.
@@ -180,7 +181,7 @@ def prepare_finetune(
     learned, saved = lessons.levels[0], chosen.saved_level(situation)
     # frames without a difference are left out; frames that are added are not the user's
     given = lessons.split if chosen.learns_difference else situation.split
-    own = source == level and chosen.inherits and not chosen.learns_difference
+    own = source == level and chosen.inherits and chosen.recipe is not None
     references = find_references(
         config.references or ("parent" if own else "fit"),
         lessons.dataset,

@@ -79,7 +79,9 @@ class FrozenGP(Frozen):
             length, (1e-3 * length, 1e4 * length)
         ) + WhiteKernel(1e-2, (1e-10, 1e2))
         process = GaussianProcessRegressor(
-            kernel, alpha=1e-10, n_restarts_optimizer=self.restarts,
+            kernel,
+            alpha=1e-10,
+            n_restarts_optimizer=self.restarts,
             random_state=situation.seed % 2**32,
         )
         with warnings.catch_warnings(record=True) as caught:

@@ -8,8 +8,8 @@ from build_settings import settings
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError
+from tlpot.file_lock import sole_folder
 from tlpot.pipeline.building import build_config, make_blueprint, up_to
-from tlpot.pipeline.building.runner import _locked
 
 pytest.importorskip("tblite")
 
@@ -186,8 +186,8 @@ def test_until_names_a_stage(tmp_path):
 
 def test_two_builds_do_not_share_a_folder(tmp_path):
     with (
-        _locked(tmp_path),
-        pytest.raises(ConfigError, match="another tlpot build"),
-        _locked(tmp_path),
+        sole_folder(tmp_path, "tlpot build", error=ConfigError),
+        pytest.raises(ConfigError, match="in use by tlpot build"),
+        sole_folder(tmp_path, "tlpot build", error=ConfigError),
     ):
         pass
