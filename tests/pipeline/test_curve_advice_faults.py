@@ -232,3 +232,18 @@ def test_another_error_with_a_law_is_offered():
     ).text()
     assert "--quantity energy_mae" in text
     assert "--seeds" in text
+
+
+@pytest.mark.fault
+def test_a_rate_that_goes_to_zero_hides_no_short_training():
+    """Errors that fall in proportion to what the weights have moved, and rest as the rate ends."""
+    steps = np.linspace(0, 100, 21)
+    rates = 0.5 * (1 + np.cos(np.pi * steps / 100))
+    moved = np.append(0.0, np.cumsum(np.diff(steps) * (rates[1:] + rates[:-1]) / 2))
+    history = [
+        {"step": step, "learning_rate": rate, "a": {"energy_mae": 700.0 * np.exp(-m / 50)}}
+        for step, rate, m in zip(steps, rates, moved, strict=True)
+    ]
+    from tlpot.pipeline.convergence import LARGEST_FALL, late_falls
+
+    assert late_falls(history, "a")["energy_mae"] > LARGEST_FALL

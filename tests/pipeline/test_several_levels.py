@@ -141,7 +141,7 @@ def test_multihead_needs_another_level(settings, data_file, tmp_path):
 
 
 def test_energies_alone_are_anchored_to_the_parents_forces(settings, parent):
-    more = {**settings["training"], "epochs": 12, "selection": "loss"}
+    more = {**settings["training"], "epochs": 30, "learning_rate": 5e-4}
     moved = []
     for weight in (0.0, 30.0):
         output = settings["output"].replace("model", f"model{weight}")

@@ -25,10 +25,12 @@ LARGEST_FALL = 0.05
 
 
 def late_falls(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, float]:
-    """Returns by which share each validation error fell in the last fifth of the updates.
+    """Returns by which share each validation error fell in the last fifth of the training.
 
     A straight line through the logarithms of the errors gives it, since single validations
-    scatter. Negative where an error rose.
+    scatter. Negative where an error rose. A fifth of the updates, or of the sum of their
+    learning rates, whichever shows the larger fall: a rate that goes to zero makes the last
+    updates of any training look like its end.
 
     Args:
         history: of a training, as in `TrainingResult`.
@@ -39,7 +41,15 @@ def late_falls(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, fl
     steps = np.array(course.pop("step", []), dtype=float)
     if len(steps) < 2 or steps[-1] <= 0:
         return {}
-    return {name: _late_fall(steps / steps[-1], np.array(row)) for name, row in course.items()}
+    axes = [steps / steps[-1]]
+    if all("learning_rate" in entry for entry in history):
+        rates = np.array([entry["learning_rate"] for entry in history], dtype=float)
+        moved = np.append(0.0, np.cumsum(np.diff(steps) * (rates[1:] + rates[:-1]) / 2))
+        if moved[-1] > 0:
+            axes.append(moved / moved[-1])
+    return {
+        name: max(_late_fall(axis, np.array(row)) for axis in axes) for name, row in course.items()
+    }
 
 
 def validation_course(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, list[float]]:
@@ -58,7 +68,7 @@ def validation_course(history: Sequence[Mapping[str, Any]], level: str) -> dict[
 
 
 def _late_fall(x: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
-    """The fall of errors at x = updates / all updates over the last share of x."""
+    """The fall of errors at x, the share of the training that is done, over the last share of x."""
     if not (errors > 0).all():  # an error of zero cannot fall
         return 0.0
     logs = np.log(errors)

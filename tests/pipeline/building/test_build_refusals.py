@@ -116,12 +116,12 @@ PARENTS = {
     ),
     "negative steps": ({"assemble": {"reference_steps": -1}}, "reference_steps is -1"),
     "never triggers": (
-        {"active": {"rounds": 1, "trigger": math.nan}}, "trigger is nan, expected 0 or more",
+        {"active": {"rounds": 1, "trigger": math.nan}}, "trigger is nan, expected a number",
     ),
     "boundless heat": (
         {"active": {"rounds": 1, "temperature": math.inf}}, "temperature is inf, expected",
     ),
-    "negative seed": ({"assemble": {"seed": -1}}, "seed is -1, expected 0 or more"),
+    "negative seed": ({"assemble": {"seed": -1}}, "seed is -1, expected 0 to"),
     "other level": (
         {"assemble": {"reference_steps": 5, "reference_dynamics": "hihg"}}, "did you mean 'high'",
     ),
