@@ -46,6 +46,7 @@ def test_without_torch(arguments):
     run("torch,e3nn,matplotlib", *arguments)
 
 
+@pytest.mark.control
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_help_without_torch(name):
     run("torch,ase,h5py", name, "--help")

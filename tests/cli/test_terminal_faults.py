@@ -46,6 +46,7 @@ def test_what_is_shown_is_replaced(tmp_path, terminal):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.control
 def test_json_loses_no_character(tmp_path):
     found = json.loads(tlpot(tmp_path, "ascii", "info", "tlpot-fragments", "--json").stdout)
     rich = json.loads(tlpot(tmp_path, "cp1252", "info", "tlpot-fragments", "--json").stdout)

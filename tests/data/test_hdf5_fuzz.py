@@ -85,7 +85,6 @@ def check(dataset, arrays, level, length, energy, sign):
             assert not np.isfinite(expected["l.forces"][k]).all()
 
 
-@pytest.mark.fault
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @settings(
     max_examples=30, deadline=None, derandomize=True, database=None, phases=[Phase.generate],

@@ -71,6 +71,7 @@ def test_every_fragment_gets_its_charge(scheme, settings):
         assert fixed.parameters[key] == value
 
 
+@pytest.mark.control
 def test_both_layers_get_their_charges():
     found = energy(LYSINE, Fixed(charge=1), "mfcc", low=Fixed(charge=0))
     assert found == pytest.approx(energy(LYSINE, Fixed(), "mfcc", low=Fixed()))

@@ -85,6 +85,7 @@ def test_constraints_that_the_trajectory_cannot_hold_are_warned_of(tmp_path):
         run(tmp_path / "x", atoms)
 
 
+@pytest.mark.control
 @pytest.mark.parametrize(
     "constraint", [FixAtoms([0, 2]), [FixCartesian(0, mask=[True, False, True])]]
 )
@@ -202,6 +203,7 @@ def test_seeds_that_no_generator_takes_are_refused(tmp_path, capsys, job, seed):
     assert seed in error
 
 
+@pytest.mark.control
 def test_nan_is_no_number_in_a_configuration(tmp_path, capsys):
     command = ["finetune", "tlpot-tiny", "x.h5", "--level", "a/b", "-o", f"{tmp_path}/m.st",
                "strategy.name=l2sp", "training.ema=.nan"]  # fmt: skip

@@ -102,6 +102,7 @@ def test_constraints_that_a_trajectory_cannot_hold_are_warned_of(tmp_path):
         run_md(frames[-1], calculator, settings, tmp_path / "again", progress=False)
 
 
+@pytest.mark.control
 @pytest.mark.parametrize("constraint", [FixAtoms([0]), FixCartesian([0], mask=[1, 0, 0])])
 def test_fixed_atoms_are_kept(tmp_path, constraint):
     frames, _ = run(tmp_path, constraint)

@@ -127,6 +127,7 @@ def damage(data, whole):
     return bytes(changed)
 
 
+@pytest.mark.control
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 @pytest.mark.parametrize("kind", MODELS)
