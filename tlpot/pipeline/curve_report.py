@@ -286,7 +286,10 @@ def _mean(values: Sequence[float]) -> str:
     if not values:
         return "-"
     text = f"{geometric(values):.4g}"
-    return text + (f" ± {100 * relative_spread(values):.2g} %" if len(values) > 1 else "")
+    if len(values) < 2:
+        return text
+    spread = 100 * relative_spread(values)
+    return text + f" ± {f'{spread:.2g}' if spread < 99.5 else f'{spread:.0f}'} %"
 
 
 def _interval(found: Any) -> str:
