@@ -19,7 +19,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixCartesian
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
@@ -310,6 +309,8 @@ def _atoms(frame: XYZFrame) -> Atoms:
     for key, array in arrays.items():
         atoms.set_array(key, array)
     if moves is not None:
+        from ase.constraints import FixAtoms, FixCartesian
+
         fixed = ~moves.astype(bool)
         atoms.set_constraint(
             FixAtoms(mask=fixed)

@@ -15,7 +15,6 @@ from typing import Any
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixCartesian
 
 from tlpot.atomic_file import write_text
 from tlpot.errors import DataError, OutputError
@@ -245,6 +244,10 @@ class MDRecord:
 
 def lost_constraints(atoms: Atoms) -> list[str]:
     """Returns the kinds of constraints that a trajectory cannot hold, in words."""
+    if not atoms.constraints:
+        return []
+    from ase.constraints import FixAtoms, FixCartesian
+
     kept = (FixAtoms, FixCartesian)
     return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import stdtrit
 
 from tlpot.config import to_mapping
 
@@ -116,6 +115,8 @@ class Ranking:
         """
         if self.best is None:
             return None
+        from scipy.special import stdtrit
+
         rows = self.best.errors[self.by].by_fold, self._baseline.errors[self.by].by_fold
         ratios = np.log(np.maximum(np.array(rows), 1e-12))
         logs = ratios[0] - ratios[1]

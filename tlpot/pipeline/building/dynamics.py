@@ -20,7 +20,6 @@ from tlpot.interfaces.md import drift_of
 from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics, rigid_motions
 from tlpot.interfaces.md_settings import MDSettings
 from tlpot.labelling import LabelError
-from tlpot.pipeline.building.descent import descend
 from tlpot.pipeline.building.record import read_json, write_json
 from tlpot.progress_bar import progress_bar
 
@@ -112,6 +111,8 @@ def relaxed(
     stored = _read(path)
     if stored is None:
         found.calc = calculator()
+        from tlpot.pipeline.building.descent import descend  # ase.optimize takes its time
+
         try:
             descend(found, begun, stop)
         except GeometryError:
