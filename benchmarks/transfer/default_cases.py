@@ -98,6 +98,13 @@ _ACAC = {
         "training": {"epochs": 30, "batch_size": 8},
     },
 }
+_MIXED = {
+    "data": "mixed.h5",
+    "write": write_mixed,
+    "level": PBE_SVP,
+    "parent": "tlpot-tiny",
+    "low": GFN2,
+}
 _QM = {
     "data": str(LIBRARY / "tlpot-qm.h5"),
     "level": "ccsd(t)/cbs(dt)",
@@ -121,35 +128,11 @@ CASES: Mapping[str, Case] = {
     "demo 48": Case(**_QM, split=_of(48, _QM_TEST)),
     "acac 10": Case(**_ACAC, split=_of(10, [TEST])),
     "acac 450": Case(**_ACAC, split=_of(450, [TEST]), training={"epochs": 15}),
-    "mixed 36": Case(
-        data="mixed.h5",
-        write=write_mixed,
-        level=PBE_SVP,
-        parent="tlpot-tiny",
-        split={"by": "random", "test": [MIXED_TEST]},
-        low=GFN2,
-    ),
-    "mixed 36, other molecules": Case(
-        data="mixed.h5",
-        write=write_mixed,
-        level=PBE_SVP,
-        parent="tlpot-tiny",
-        split={"by": "molecule", "test": [MIXED_TEST]},
-        low=GFN2,
-    ),
-    "mixed 20": Case(
-        data="mixed.h5",
-        write=write_mixed,
-        level=PBE_SVP,
-        parent="tlpot-tiny",
-        split=_of(20, [MIXED_TEST]),
-        low=GFN2,
-    ),
+    "mixed 36": Case(**_MIXED, split={"by": "random", "test": [MIXED_TEST]}),
+    "mixed 36, other molecules": Case(**_MIXED, split={"by": "molecule", "test": [MIXED_TEST]}),
+    "mixed 20": Case(**_MIXED, split=_of(20, [MIXED_TEST])),
     "gfn2 210": Case(
-        data="mixed.h5",
-        write=write_mixed,
-        level=GFN2,
-        parent="tlpot-tiny",
+        **{**_MIXED, "level": GFN2, "low": None},
         split=_of(210, [MIXED_TEST]),
         training={"epochs": 25},
     ),
