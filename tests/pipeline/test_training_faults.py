@@ -51,6 +51,16 @@ def test_a_file_of_one_molecule_is_divided_at_random_and_says_so(tmp_path, capsy
     assert "all frames are of one molecule" in capsys.readouterr().out
 
 
+@pytest.mark.fault
+def test_a_stored_split_of_one_molecule_is_random(tmp_path, capsys):
+    path = springs(tmp_path / "water.xyz", 40)
+    out = tmp_path / "split.json"
+    command = ["data", "split", str(path), "--level", "toy", "--validation", "0.1", "-o", str(out)]
+    assert main(command) == 0
+    assert "by random" in capsys.readouterr().out
+    assert len(json.loads(out.read_text())["validation"]) == 4
+
+
 def test_several_molecules_are_kept_whole(tmp_path):
     from tlpot.pipeline import prepare_train
 

@@ -36,10 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument("-o", "--output", required=True, help="JSON file to write")
     split.add_argument(
         "--by",
-        default="molecule",
         choices=("molecule", "random", "source", "trajectory", "key"),
         help="what stays together: all frames of a molecule (default), nothing but identical "
-        "structures, all frames from one protein or run, or with the same value of --key",
+        "structures (default where all frames are of one molecule), all frames from one protein or run, or with the same value of --key",
     )
     split.add_argument("--key", help="array with one value per frame, for --by key")
     for part in ("validation", "test"):
@@ -258,17 +257,18 @@ def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
 
 
 def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import make_split
+    from tlpot.data import default_by, make_split
 
     _tell(dataset, arguments)
+    labelled = arguments.labelled or arguments.level
     split = make_split(
         dataset,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        by=arguments.by,
+        by=arguments.by or default_by(dataset, labelled),
         key=arguments.key,
         seed=arguments.seed,
-        labelled=arguments.labelled or arguments.level,
+        labelled=labelled,
     )
     split.save(arguments.output)
     table = [["", "frames", "molecules"]]
