@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         choices=("molecule", "random", "source", "trajectory", "key"),
         help="what stays together: all frames of a molecule (default), nothing but identical "
-        "structures (default where all frames are of one molecule), all frames from one protein or run, or with the same value of --key",
+        "structures (default where all frames are of one molecule), all frames from one protein "
+        "or run, or with the same value of --key",
     )
     split.add_argument("--key", help="array with one value per frame, for --by key")
     for part in ("validation", "test"):
