@@ -171,3 +171,34 @@ def test_molecules_that_are_off_by_a_constant_are_named():
     (words,) = offset_words(found, "training")
     assert "bad +470 meV" in words
     assert "1 of 2" in words
+
+
+@pytest.mark.fault
+def test_a_training_in_vain_says_so(settings, monkeypatch):
+    """All updates lead away from the labels."""
+    from tlpot.training import loop
+
+    update = loop._Run.update
+    monkeypatch.setattr(
+        loop._Run, "update", lambda run, done: (update(run, done), _spoil_averages(run))
+    )
+    outcome = finetune(finetune_config(settings), show=False)
+    assert outcome.training.best_epoch == 0
+    assert any("NO UPDATE WAS KEPT" in warning for warning in outcome.warnings)
+
+
+def _spoil_averages(run):
+    """Of the weights that are validated."""
+    run.average.averages = {name: 1.5 * value for name, value in run.average.averages.items()}
+
+
+@pytest.mark.fault
+def test_an_element_that_is_only_held_out_is_warned_of(tmp_path, capsys):
+    names = ("H2O", "H2", "CH4")
+    path = springs(tmp_path / "three.xyz", 30, names=names)
+    settings = toy_training(path, tmp_path, split={"validation": ["CH4"]})
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(settings))
+    assert main(["train", str(config), "--dry-run"]) == 0
+    assert "warning: C is in the data and in no training frame" in capsys.readouterr().out
+    assert main(["train", str(config), "--dry-run", "--strict"]) == 2

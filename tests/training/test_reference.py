@@ -51,7 +51,7 @@ def test_an_element_that_does_not_occur_stays_and_is_called_unknown():
     found, *_ = fit([[4, 1, 0], [6, 2, 0], [2, 2, 0]], [0.5, 1.0, 9.0])
     assert found.shifts[2] == 0.0
     assert np.isnan(found.uncertainties[2])
-    assert found.caution == "O occurs in no frame and is left as it was"
+    assert found.caution == "no training frame has O, left as before"
 
 
 def test_uncertainties_are_standard_errors():

@@ -12,6 +12,10 @@ from tlpot.energy import EnergyModel
 from tlpot.errors import TLPotWarning
 from tlpot.models import WARNING_LEVEL, LevelView, TrainingDomain
 
+FEW_FRAMES = 100
+"""Training frames below which a distance alone is no reason to warn: they do not tell how far
+frames like themselves may be."""
+
 
 class DomainWarning(TLPotWarning):
     """A structure that is unlike those that the model was trained on."""
@@ -37,10 +41,14 @@ class DomainCheck:
         """
         if self._done or domain >= WARNING_LEVEL:
             return
+        reason = self._reason(atoms)
+        known = getattr(self._model, "training_domain", None)
+        if not reason and isinstance(known, TrainingDomain) and known.n_frames < FEW_FRAMES:
+            return
         self._done = True
         warnings.warn(
             f"{atoms.get_chemical_formula()} is outside of what {_called(self._model)} was trained "
-            f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{self._reason(atoms)}): energies and "
+            f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{reason}): energies and "
             "forces may be far off, here and in what follows. Compare some with a calculation at "
             "the level of theory, or train on such structures",
             DomainWarning,

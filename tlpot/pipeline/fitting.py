@@ -231,6 +231,7 @@ def fit(
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
     warnings = [
+        *_nothing_kept(job, result),
         *worse_words(start.overall, end.overall, part),
         *refit_words(before, job.shifts, part),
         *_training_offsets(job, finished, level),
@@ -271,6 +272,20 @@ def fit(
         warnings=tuple(warnings),
         report=examination,
     )
+
+
+def _nothing_kept(job: Job, result: TrainingResult) -> list[str]:
+    """What to say if all updates were in vain."""
+    kept = result.best_epoch > 0 or not job.plan.rates or not job.plan.keeps_start
+    if kept or len(result.history) < 2 or result.interrupted:
+        return []
+    n = len(job.split.validation)
+    molecules = len(np.unique(job.dataset.group_idx[job.split.validation]))
+    return [
+        f"NO UPDATE WAS KEPT: at every validation ({n} frames of {molecules} molecules) some kind "
+        "of error was above step 0, so the model is that of before the training; hold out other or "
+        "more frames for the choice (split.by=random, split.validation), or train longer"
+    ]
 
 
 def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase.data import chemical_symbols
 
+from tlpot.data import Dataset
 from tlpot.models import parameter_blocks
 from tlpot.pipeline.fitting import Job
 from tlpot.pipeline.references import References
@@ -43,6 +44,7 @@ def preflight_report(
         f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
         *_others(job),
         references.table(),
+        *_unlearned(dataset, references),
         _trainable(job, level),
     ]
     sample = split.train[:: max(1, len(split.train) // 200)]
@@ -86,6 +88,19 @@ def _one_molecule(job: Job) -> str:
     if split.by != "random" or len(np.unique(job.dataset.group_idx[frames])) > 1:
         return ""
     return "; all frames are of one molecule, so nothing is known of errors for others"
+
+
+def _unlearned(dataset: Dataset, references: References) -> list[str]:
+    """Names elements that only frames have which are not trained on."""
+    absent = () if references.fit is None else references.fit.absent
+    symbols = [chemical_symbols[z] for z in absent if z in dataset.elements]
+    if not symbols:
+        return []
+    return [
+        f"warning: {', '.join(symbols)} is in the data and in no training frame, so energies of "
+        "molecules with it will be far off; use split.by=random, or name what is held out "
+        "(split.validation, split.test)"
+    ]
 
 
 def _others(job: Job) -> list[str]:

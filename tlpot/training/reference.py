@@ -56,7 +56,7 @@ class ReferenceFit:
             )
         if self.absent:
             names = ", ".join(chemical_symbols[z] for z in self.absent)
-            sentences.append(f"{names} occurs in no frame and is left as it was")
+            sentences.append(f"no training frame has {names}, left as before")
         return ". ".join(sentences)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, Frame
 from tlpot.energy import has_forces
 from tlpot.interfaces import TLPotCalculator
+from tlpot.interfaces.domain_check import DomainWarning
 from tlpot.models import LevelPotential
 from tlpot.pipeline.probes.calibration import calibrate
 from tlpot.pipeline.probes.dimers import scan_dimers
@@ -138,7 +140,9 @@ class _Examiner:
         frame = choose_frame(self._frames(), self._new, seed=seed, device=self._device)
         if frame is None:
             return f"no frame has between 2 and {LARGEST} atoms"
-        return probe_stability(frame, TLPotCalculator(self._new), steps=steps, seed=seed)
+        with warnings.catch_warnings():  # the dynamics are a test, wherever they lead
+            warnings.simplefilter("ignore", DomainWarning)
+            return probe_stability(frame, TLPotCalculator(self._new), steps=steps, seed=seed)
 
     def _frames(self) -> list[Frame]:
         return self._subject.dataset.read(self._indices, [])
