@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.energy import evaluate
 from tlpot.graph import build_graph
-from tlpot.interfaces import TLPotCalculator
 from tlpot.models import Potential, preset
 from tlpot.system import System
 

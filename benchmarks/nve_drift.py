@@ -17,7 +17,8 @@ import torch
 from ase.build import molecule
 from ase.optimize import BFGS
 
-from tlpot.interfaces import MDSettings, TLPotCalculator, run_md
+from tlpot.calculators import TLPotCalculator
+from tlpot.dynamics import MDSettings, run_md
 
 CRITERION = 0.05
 """meV/atom/ps."""

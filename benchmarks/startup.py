@@ -65,7 +65,7 @@ def main() -> None:
         name: f"from tlpot.cli import main; main({COMMANDS[name]!r})" for name in chosen
     }
     if "demo" in lines:
-        lines["demo"] = "import tlpot.pipeline.demo"
+        lines["demo"] = "import tlpot.jobs.demo"
     times: dict[str, list[float]] = {name: [] for name in lines}
     for turn in range(arguments.repeats + 1):
         for name, code in lines.items():

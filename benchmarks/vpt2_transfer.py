@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from tlpot.pipeline import finetune, finetune_config, train_config, train_from_scratch
+from tlpot.jobs import finetune, finetune_config, train_config, train_from_scratch
 
 MP2 = "mp2/aug-cc-pvtz"
 CC = "ccsd(t)/aug-cc-pvtz"

@@ -4,7 +4,7 @@ from ase import units
 from ase.build import molecule
 from ase.md.langevin import Langevin
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 
 atoms = molecule("CH3CH2OH")
 atoms.calc = TLPotCalculator("tlpot-tiny")

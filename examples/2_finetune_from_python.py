@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from ase.build import molecule
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
+from tlpot.jobs import finetune, finetune_config
 from tlpot.models import LIBRARY
-from tlpot.pipeline import finetune, finetune_config
 
 torch.set_num_threads(1)
 

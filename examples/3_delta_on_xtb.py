@@ -11,9 +11,9 @@ from ase.build import molecule
 from ase.optimize import BFGS
 from tblite.ase import TBLite
 
-from tlpot import DeltaCalculator
+from tlpot.calculators import DeltaCalculator
+from tlpot.jobs import finetune, finetune_config
 from tlpot.models import LIBRARY
-from tlpot.pipeline import finetune, finetune_config
 
 torch.set_num_threads(1)  # more threads slow small molecules down
 

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 import tlpot
-from tlpot import FragmentCalculator
-from tlpot.fragments import build_peptide, perceive_topology
-from tlpot.interfaces import MDSettings, run_md
+from tlpot.calculators import FragmentCalculator
+from tlpot.dynamics import MDSettings, run_md
+from tlpot.structures import build_peptide
+from tlpot.topology import perceive_topology
 
 torch.set_num_threads(1)  # more threads slow small molecules down
 

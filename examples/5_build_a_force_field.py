@@ -7,14 +7,8 @@ python examples/5_build_a_force_field.py --build    # does it, in this process
 import sys
 from pathlib import Path
 
+from tlpot.building import all_standings, build_config, make_blueprint, run_stages, stage_table
 from tlpot.config import read_yaml
-from tlpot.pipeline.building import (
-    all_standings,
-    build_config,
-    make_blueprint,
-    run_stages,
-    stage_table,
-)
 
 settings = read_yaml(Path(__file__).with_suffix(".yaml"))
 blueprint = make_blueprint(build_config(settings))

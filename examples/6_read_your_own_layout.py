@@ -6,8 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tlpot import open_dataset
-from tlpot.data import write_dataset
+from tlpot.data import open_dataset, write_dataset
 
 SPEC = """
 container: hdf5

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tlpot.atomic_file import copy_file
 from tlpot.errors import OutputError
+from tlpot.files import copy_file
 
 
 def test_a_copy_replaces_a_file_in_one_step(tmp_path):

@@ -7,14 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tlpot.config import (
-    check_least,
-    check_positive,
-    parse,
-    read_yaml,
-    to_mapping,
-    with_overrides,
-)
+from tlpot.config import check_least, check_positive, parse, read_yaml, to_mapping, with_overrides
 from tlpot.errors import ConfigError
 
 

@@ -12,10 +12,10 @@ import pytest
 from ase.build import molecule
 from ase.io import write
 
+from tlpot.building import run_stages
 from tlpot.cli import main
 from tlpot.errors import ConfigError, OutputError
 from tlpot.models import LIBRARY
-from tlpot.pipeline.building.runner import run_stages
 
 pytestmark = pytest.mark.fault
 
@@ -132,7 +132,7 @@ def test_two_builds_in_one_folder(tmp_path):
 
 def test_only_one_of_several_threads_of_one_process_writes(tmp_path):
     """A notebook that starts the same run twice is no better than two processes."""
-    from tlpot.file_lock import sole_use
+    from tlpot.files import sole_use
 
     path = tmp_path / "x"
     with sole_use(path, "one"):
@@ -146,14 +146,14 @@ def test_only_one_of_several_threads_of_one_process_writes(tmp_path):
 
 
 def test_a_forked_child_leaves_the_lock_of_its_parent_alone(tmp_path):
-    from tlpot.file_lock import sole_use
+    from tlpot.files import sole_use
 
     child = textwrap.dedent(
         """
         import os, sys
         from pathlib import Path
         from tlpot.errors import OutputError
-        from tlpot.file_lock import sole_use
+        from tlpot.files import sole_use
         path = Path(sys.argv[1])
         with sole_use(path, "parent"):
             child = os.fork()

@@ -9,9 +9,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from tlpot.errors import GeometryError
-from tlpot.graph import build_graph
+from tlpot.graph import MOST_BLOCKS, build_graph
 from tlpot.neighbors import neighbor_list
-from tlpot.padding import MOST_BLOCKS
 from tlpot.system import System
 
 

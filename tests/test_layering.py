@@ -11,32 +11,34 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"atomic_file"},
-    {
-        "differences",
-        "file_hash",
-        "file_lock",
-        "units",
-        "levels",
-        "segment",
-        "padding",
-        "strict_yaml",
-        "total_charge",
-        "progress_bar",
-        "torch_mode",
-    },
+    {"files", "levels", "units"},
     {"config"},
-    {"kernels", "system"},
+    {"torch_mode", "total_charge"},
+    {"system", "presentation"},
     {"neighbors"},
     {"graph"},
     {"energy", "verlet"},
+    {"kernels"},
     {"nn"},
-    {"models", "data"},
+    {"data"},
+    {"models"},
+    {"topology"},
     {"structures"},
-    {"training", "transfer", "labelling", "fragments"},
-    {"interfaces"},
+    {"fragments"},
+    {"dynamics"},
+    {"evaluation"},
+    {"training"},
+    {"uncertainty"},
+    {"transfer"},
+    {"engines"},
+    {"calculators"},
+    {"labelling"},
     {"sampling"},
-    {"pipeline"},
+    {"jobs"},
+    {"ranking", "learning_curves"},
+    {"reports"},
+    {"building"},
+    {"api"},
     {"cli"},
     {"_ase_plugin", "__main__"},
 ]
@@ -77,7 +79,7 @@ def test_imports_go_down(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_are_small_and_named_for_a_noun(path):
-    assert len(path.read_text().splitlines()) <= 400
+    assert len(path.read_text().splitlines()) <= 500
     assert not FORBIDDEN & set(path.relative_to(PACKAGE).with_suffix("").parts)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from tlpot.engines import EngineSpec, make_engine
 from tlpot.errors import ConfigError
-from tlpot.labelling import EngineSpec, make_engine
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 
 

@@ -23,7 +23,7 @@ def test_no_bar_is_drawn_into_a_file(tmp_path, capsys):
 def clock(monkeypatch):
     seconds = [0.0]
     clock = types.SimpleNamespace(monotonic=lambda: seconds[0])
-    monkeypatch.setattr("tlpot.progress_bar.time", clock)
+    monkeypatch.setattr("tlpot.presentation.progress.time", clock)
     return seconds
 
 
@@ -36,7 +36,7 @@ def clock(monkeypatch):
     ],
 )
 def test_lines_come_now_and_then(clock, total, step, expected):
-    from tlpot.progress_bar import progress_bar
+    from tlpot.presentation import progress_bar
 
     log = io.StringIO()
     with progress_bar(total=total, file=log, unit="step", desc="md") as bar:
@@ -50,7 +50,7 @@ def test_lines_come_now_and_then(clock, total, step, expected):
 
 
 def test_a_terminal_has_a_bar_and_a_hidden_one_stays_so():
-    from tlpot.progress_bar import progress_bar
+    from tlpot.presentation import progress_bar
 
     class Terminal(io.StringIO):
         def isatty(self):

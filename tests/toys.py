@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tlpot.graph import AtomGraph
-from tlpot.segment import segment_sum
+from tlpot.graph import AtomGraph, segment_sum
 
 E0 = {1: -1.25, 6: -3.5, 7: -4.75, 8: -6.125, 29: -2.0}
 """Exact in binary, so that sums are too."""

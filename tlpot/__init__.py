@@ -9,21 +9,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tlpot._version import __version__ as __version__
+from tlpot._version import __version__
 
 if TYPE_CHECKING:
-    from tlpot.data import open_dataset as open_dataset
-    from tlpot.interfaces import DeltaCalculator as DeltaCalculator
-    from tlpot.interfaces import FragmentCalculator as FragmentCalculator
-    from tlpot.interfaces import TLPotCalculator as TLPotCalculator
-    from tlpot.models import Potential as Potential
-    from tlpot.models import load as load
+    from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
+    from tlpot.data import open_dataset
+    from tlpot.models import Potential, load
 
 _PUBLIC = {
-    "DeltaCalculator": "tlpot.interfaces",
-    "FragmentCalculator": "tlpot.interfaces",
+    "DeltaCalculator": "tlpot.calculators",
+    "FragmentCalculator": "tlpot.calculators",
     "Potential": "tlpot.models",
-    "TLPotCalculator": "tlpot.interfaces",
+    "TLPotCalculator": "tlpot.calculators",
     "load": "tlpot.models",
     "open_dataset": "tlpot.data",
 }

@@ -2,6 +2,6 @@
 
 import sys
 
-from tlpot.cli.main import main
+from tlpot.cli import main
 
 sys.exit(main())

@@ -16,7 +16,7 @@ try:
         CalculatorPlugin(
             name="tlpot",
             citation="see the citation field of the model card: tlpot info MODEL",
-            implementation="tlpot.interfaces.TLPotCalculator",
+            implementation="tlpot.calculators.TLPotCalculator",
         )
     }
 except (ImportError, TypeError):  # the interface is not final: an ASE without it is as good

@@ -1,18 +1,117 @@
-"""The one place that reads settings: mappings become frozen dataclasses, typos become errors."""
+"""Settings: strict YAML, mappings into frozen dataclasses, and what differs between two records."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from tlpot.errors import ConfigError, nearest
-from tlpot.strict_yaml import parse_yaml
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Reads YAML.
+
+    Args:
+        text: what to read.
+        where: the file or setting, for messages.
+
+    Raises:
+        ConfigError: it is not YAML; a key stands twice in one section; or a number is written
+            so that YAML 1.1 means another by it: ``010`` is 8, ``1:30`` is 90.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark is not None and "\n" in text else ""
+        how = "" if isinstance(error, yaml.constructor.ConstructorError) else " is not valid YAML"
+        raise ConfigError(f"{where}{line}{how}: {error.problem or error.context}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with stricter mappings and whole numbers."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise yaml.constructor.ConstructorError(
+                problem=f"the key {key.value!r} is given twice in one section, first in line "
+                f"{seen[key.value]}; remove one",
+                problem_mark=key.start_mark,
+            )
+        seen[key.value] = line
+    return yaml.SafeLoader.construct_yaml_map(loader, node)
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    number = yaml.SafeLoader.construct_yaml_int(loader, node)
+    if ":" in node.value or re.fullmatch(r"[-+]?0[0-9_]+", node.value):
+        raise yaml.constructor.ConstructorError(
+            problem=f"{node.value} means {number} in YAML; write the number in full, or text in "
+            "quotes",
+            problem_mark=node.start_mark,
+        )
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], *, first: Sequence[str] = ()
+) -> list[str]:
+    """Returns ``key was 1, is 2`` for each entry that differs, sections as ``section.key``.
+
+    An entry that is not there is one that is None.
+
+    Args:
+        old: what was recorded, as plain JSON.
+        new: what is given, as plain JSON.
+        first: keys, or sections, that are named before all others.
+    """
+    before, now = _flat(old), _flat(new)
+    keys = [key for key in before.keys() | now.keys() if before.get(key) != now.get(key)]
+
+    def rank(key: str) -> tuple[int, str]:
+        leading = [k for k, name in enumerate(first) if key == name or key.startswith(f"{name}.")]
+        return (leading[0] if leading else len(first)), key
+
+    return [
+        f"{key} was {_said(before.get(key))}, is {_said(now.get(key))}"
+        for key in sorted(keys, key=rank)
+    ]
+
+
+def _said(value: Any) -> str:
+    return "not set" if value is None else repr(value)
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
 
 T = TypeVar("T")
 

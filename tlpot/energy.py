@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.graph import AtomGraph, Layout
-from tlpot.segment import segment_sum
+from tlpot.graph import AtomGraph, Layout, segment_sum
 from tlpot.torch_mode import plain_torch
 
 

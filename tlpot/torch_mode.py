@@ -1,4 +1,4 @@
-"""Torch as tlpot means it, whatever modes the caller has switched on around a call.
+"""Torch as tlpot means it: devices, and modes that the caller has switched on around a call.
 
 Autocast would round a network's products to half precision and shift its energies by tens of
 meV; tensors made in inference mode cannot be differentiated; a default device, such as that of
@@ -12,6 +12,8 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
+
+from tlpot.errors import ConfigError
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
@@ -39,3 +41,20 @@ def plain_torch() -> Iterator[None]:
 def usable(tensor: Tensor) -> Tensor:
     """Returns a tensor that may be differentiated: a copy of one made in inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor
+
+
+def choose_device(name: str | torch.device | None = None) -> torch.device:
+    """Returns the device called `name`; None means CUDA if there is one, else the CPU.
+
+    Raises:
+        ConfigError: no such kind of device, or none of it here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device {str(name)!r} cannot be used: {reason}") from error
+    return device

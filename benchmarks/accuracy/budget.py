@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tlpot import TLPotCalculator, load, open_dataset
-from tlpot.pipeline import train_config, train_from_scratch
-from tlpot.training import predict
+from tlpot.calculators import TLPotCalculator
+from tlpot.data import open_dataset
+from tlpot.evaluation import predict
+from tlpot.jobs import train_config, train_from_scratch
+from tlpot.models import load
 
 PILOT = 4
 """Epochs of the run that measures how long an epoch takes."""

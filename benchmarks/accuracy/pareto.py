@@ -19,7 +19,7 @@ import torch
 from ase.io import read
 from budget import epochs_within, errors, step_time, train_within
 
-from tlpot import load
+from tlpot.models import load
 
 LEVEL = "pbe-d3/def2-svp"
 

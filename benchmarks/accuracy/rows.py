@@ -27,8 +27,8 @@ from ase.optimize import BFGS
 from ase.vibrations.data import VibrationsData
 from budget import epochs_within, errors, train_within
 
-from tlpot import TLPotCalculator, open_dataset
-from tlpot.data import make_split
+from tlpot.calculators import TLPotCalculator
+from tlpot.data import make_split, open_dataset
 
 PBE, WB97X, MP2 = "pbe-d3/def2-svp", "wb97x/6-31g(d)", "mp2/aug-cc-pvtz"
 FOLDS = 10

@@ -14,10 +14,9 @@ from pathlib import Path
 import safetensors.torch
 from split import FRAGMENTS, TINY, fragment_frames, tiny_frames
 
-from tlpot import load
-from tlpot.atomic_file import atomic_file
-from tlpot.models import library_file, weights_hash
-from tlpot.training import fit_domain
+from tlpot.files import atomic_file
+from tlpot.models import library_file, load, weights_hash
+from tlpot.uncertainty import fit_domain
 
 
 def give(name: str, dataset, train, held) -> None:
@@ -43,7 +42,7 @@ def give(name: str, dataset, train, held) -> None:
 
 def checked(content: bytes) -> bytes:
     try:
-        from tlpot.models.checksum import with_checksum
+        from tlpot.models import with_checksum
     except ImportError:
         return content
     return with_checksum(content)

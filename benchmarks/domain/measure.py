@@ -32,10 +32,9 @@ from ase.units import Hartree
 from outside import charged_pair, disulfide, water
 from split import FRAGMENTS, FRAGMENTS_LEVEL, TINY, TINY_LEVEL, fragment_frames, tiny_frames
 
-from tlpot import load
 from tlpot.energy import evaluate
 from tlpot.graph import build_graph
-from tlpot.models import WARNING_LEVEL
+from tlpot.models import WARNING_LEVEL, load
 from tlpot.system import System
 
 MOST_TEST = 300

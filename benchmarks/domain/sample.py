@@ -25,15 +25,15 @@ import torch
 from ase import Atoms, units
 from ase.io import read
 
-from tlpot import load
 from tlpot.data import Frame, write_structures
 from tlpot.energy import evaluate
 from tlpot.fragments import ProteinFrames, export_fragments
 from tlpot.graph import build_graph
+from tlpot.models import load
 from tlpot.sampling import named_fragments
-from tlpot.sampling.bonds import Molecule
 from tlpot.sampling.scan import scan
 from tlpot.system import System
+from tlpot.topology import Molecule
 
 FILES = ("residues.h5", "pairs.h5")
 LEVEL = "gfn2-xtb"

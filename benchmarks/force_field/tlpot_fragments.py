@@ -37,7 +37,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "fragments"))
 import snapshots
 
 from tlpot.errors import TLPotError
-from tlpot.fragments import ProteinFrames, build_peptide, export_fragments
+from tlpot.fragments import ProteinFrames, export_fragments
+from tlpot.structures import build_peptide
 
 LOW, HIGH = "gfn2-xtb", "pbe-d3bj/def2-svp"
 SEQUENCES = (

@@ -21,9 +21,9 @@ from ase.data import covalent_radii
 from ase.io import read
 from ase.optimize import FIRE
 
-from tlpot import FragmentCalculator
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import MDSettings, run_md
+from tlpot.calculators import FragmentCalculator
+from tlpot.dynamics import MDSettings, run_md
+from tlpot.structures import build_peptide
 
 
 def stretch(atoms: Atoms, bonds: np.ndarray) -> np.ndarray:

@@ -30,9 +30,10 @@ from scipy.spatial.distance import cdist
 from tblite.ase import TBLite
 from tqdm import tqdm
 
-from tlpot import FragmentCalculator
-from tlpot.fragments import CalculatorModel, build_peptide
-from tlpot.fragments.schemes import Dimers
+from tlpot.calculators import FragmentCalculator
+from tlpot.fragments import Dimers
+from tlpot.models import CalculatorModel
+from tlpot.structures import build_peptide
 
 KCAL = units.kcal / units.mol
 

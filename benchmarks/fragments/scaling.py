@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from tlpot import FragmentCalculator, load
-from tlpot.fragments import build_peptide
+from tlpot.calculators import FragmentCalculator
 from tlpot.graph import AtomGraph
+from tlpot.models import load
+from tlpot.structures import build_peptide
 
 WARM = 3
 """Evaluations that are not counted."""

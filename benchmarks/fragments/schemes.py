@@ -21,9 +21,9 @@ from ase import Atoms, units
 from ase.io import read
 from tblite.ase import TBLite
 
-from tlpot import FragmentCalculator
-from tlpot.fragments import CalculatorModel
-from tlpot.fragments.schemes import GMFCC, MFCC, Dimers, Sphere
+from tlpot.calculators import FragmentCalculator
+from tlpot.fragments import GMFCC, MFCC, Dimers, Sphere
+from tlpot.models import CalculatorModel
 
 KCAL = units.kcal / units.mol
 CAREFUL = {"mixer_damping": 0.2, "max_iterations": 1000}

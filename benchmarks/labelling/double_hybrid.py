@@ -17,7 +17,7 @@ from ase.units import Bohr, Hartree
 from pyscf import dft, gto
 from pyscf.mp.dfmp2_native import DFRMP2
 
-from tlpot.labelling import EngineSpec, make_engine
+from tlpot.engines import EngineSpec, make_engine
 from tlpot.system import System
 
 CAPPED_GLYCINE = Atoms(

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from ase.build import molecule
 
-from tlpot.labelling import EngineSpec, WorkerPool, label
+from tlpot.engines import EngineSpec
+from tlpot.labelling import WorkerPool, label
 
 
 def structures(n: int, seed: int) -> list:

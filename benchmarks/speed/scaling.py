@@ -24,7 +24,7 @@ from ase import Atoms
 from ase.build import molecule
 from contest import check_idle, processor
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 from tlpot.models import Potential, preset
 
 SPACING = 3.104

@@ -7,7 +7,7 @@ import torch
 from ase.io import read
 from worker import calculator_task, serve
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 from tlpot.energy import evaluate
 from tlpot.graph import build_graph
 from tlpot.models import Potential, preset

@@ -18,7 +18,7 @@ from mixed_labels import PBE as PBE_SVP
 from mixed_labels import write_mixed
 from surfaces import CC, MP2, write_surface
 
-from tlpot.atomic_file import atomic_file
+from tlpot.files import atomic_file
 from tlpot.models import LIBRARY
 
 GFN2, AIMNET2, ANI = "gfn2-xtb", "aimnet2", "ani-1ccx"

@@ -26,7 +26,7 @@ import torch
 from default_cases import CASES, Case
 from tqdm import tqdm
 
-from tlpot.pipeline import finetune, finetune_config, train_config, train_from_scratch
+from tlpot.jobs import finetune, finetune_config, train_config, train_from_scratch
 
 DEFAULT = "default"
 GRID: Mapping[str, Mapping[str, Any]] = {

@@ -24,10 +24,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from tlpot import load, open_dataset
-from tlpot.models import LIBRARY
-from tlpot.pipeline import finetune, finetune_config
-from tlpot.training import predict
+from tlpot.data import open_dataset
+from tlpot.evaluation import predict
+from tlpot.jobs import finetune, finetune_config
+from tlpot.models import LIBRARY, load
 
 CC, CBS, DFT = "ccsd(t)/aug-cc-pvtz", "ccsd(t)/cbs(dt)", "wb97x/6-31g*"
 HELD_OUT = ("aziridine", "dimethylamine", "ethanol", "formic_acid", "methanol")

@@ -14,7 +14,7 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.atomic_file import atomic_file
+from tlpot.files import atomic_file
 
 GFN2 = "gfn2-xtb"
 

@@ -21,7 +21,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from labelled import Group, gfn2_calculator, with_gfn2, write_groups
 from tqdm import tqdm
 
-from tlpot.labelling import EngineSpec, make_engine
+from tlpot.engines import EngineSpec, make_engine
 from tlpot.system import System
 
 PBE = "pbe/def2-svp"

@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from tlpot.data import Dataset, open_dataset
 from tlpot.errors import DataError
+from tlpot.evaluation import Predictions, predict
+from tlpot.learning_curves import CurveConfig, curve_tasks
 from tlpot.levels import difference_level
 from tlpot.models import load
-from tlpot.pipeline.curve_config import CurveConfig
-from tlpot.pipeline.curve_tasks import curve_tasks
-from tlpot.training import Predictions, predict
 
 
 def relative_table(config: CurveConfig) -> str:

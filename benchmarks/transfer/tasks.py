@@ -39,10 +39,9 @@ from labelled import GFN2
 from relative import parent_error, relative_table
 from surfaces import CC, F12, MP2, write_surface
 
+from tlpot.jobs import train_config, train_from_scratch
+from tlpot.learning_curves import CurveConfig, analyse, curve_config, plot_curve, run_curve
 from tlpot.models import LIBRARY
-from tlpot.pipeline import CurveConfig, curve_config, run_curve, train_config, train_from_scratch
-from tlpot.pipeline.curve_picture import plot_curve
-from tlpot.pipeline.curve_report import analyse
 from tlpot.transfer import STRATEGY_NAMES
 
 CBS = "ccsd(t)/cbs(dt)"

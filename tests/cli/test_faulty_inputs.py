@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tlpot.cli.main import main
+from tlpot.cli import main
 
 WATER = np.array([[0.0, 0.0, 0.117], [0.0, 0.757, -0.469], [0.0, -0.757, -0.469]])
 N = 8
@@ -195,7 +195,7 @@ def test_every_command_reads_it_right_or_refuses_it(fault, name, model, tmp_path
 
 def check_labels(path):
     """The geometries that were labelled are those that were written."""
-    from tlpot import open_dataset
+    from tlpot.data import open_dataset
 
     dataset = open_dataset(path, level="mine")
     rng = np.random.default_rng(3)

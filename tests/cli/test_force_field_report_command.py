@@ -7,8 +7,8 @@ import pytest
 from ase.io import write
 
 from tlpot.cli import main
-from tlpot.fragments import build_peptide
 from tlpot.models import LIBRARY
+from tlpot.structures import build_peptide
 
 QUICK = ["report.nve_steps=4", "report.langevin_steps=4", "report.reference_steps=0"]
 

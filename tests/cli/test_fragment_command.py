@@ -9,8 +9,8 @@ from toys import E0
 
 from tlpot.cli import main
 from tlpot.data import open_dataset
-from tlpot.fragments import build_peptide
 from tlpot.models import Potential, preset, save
+from tlpot.structures import build_peptide
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import pytest
 from ase.build import molecule
 from toys import E0
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.cli import main
-from tlpot.interfaces import TLPotCalculator
 from tlpot.models import Potential, preset, save
 
 

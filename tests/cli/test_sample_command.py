@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tlpot import open_dataset
 from tlpot.cli import main
+from tlpot.data import open_dataset
 from tlpot.levels import canonical_level
 
 LEVEL = "wb97x/6-31g*"

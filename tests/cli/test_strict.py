@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tlpot.cli.main import main
+from tlpot.cli import main
 
 
 @pytest.fixture

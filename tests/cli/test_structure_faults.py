@@ -10,12 +10,13 @@ from ase.build import molecule
 from ase.io import write
 from toys import ToyModel
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.cli import main
 from tlpot.data import frames_of, open_dataset
+from tlpot.engines import EngineSpec
 from tlpot.errors import GeometryError
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import TLPotCalculator, read_frames, read_structure
-from tlpot.labelling import EngineSpec, label
+from tlpot.labelling import label
+from tlpot.structures import build_peptide, read_frames, read_structure
 
 pytestmark = pytest.mark.fault
 

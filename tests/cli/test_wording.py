@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tlpot.cli import main
-from tlpot.cli.wording import reworded
+from tlpot.cli.parser import reworded
 from tlpot.data import open_dataset
 from tlpot.errors import UnknownLevelError
 

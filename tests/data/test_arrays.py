@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from layouts import native_file
 
-from tlpot.data import open_dataset
-from tlpot.data.arrays import ArrayDataset
-from tlpot.data.hdf5 import HDF5Store
+from tlpot.data import ArrayDataset, HDF5Store, open_dataset
 from tlpot.data.native import read_native_spec
 from tlpot.errors import DataError
 
@@ -77,7 +75,7 @@ def test_pickling_leaves_the_cache_behind(tmp_path):
 
 
 def test_a_file_larger_than_the_cache_is_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlpot.data.index.SLAB_BYTES", 2000)
+    monkeypatch.setattr("tlpot.data.arrays.SLAB_BYTES", 2000)
     path = native_file(tmp_path / "a.h5", n=400)
     reads = []
     original = HDF5Store.read

@@ -1,6 +1,6 @@
 """The cache's bound."""
 
-from tlpot.data.cache import ByteCache
+from tlpot.data.arrays import ByteCache
 
 
 def test_the_least_recently_used_goes_first():

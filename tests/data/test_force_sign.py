@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from tlpot.data import find_problems, open_dataset
 from tlpot.data.force_sign import force_problems
-from tlpot.data.view import DatasetView
+from tlpot.data.views import DatasetView
 
 EQUILIBRIUM = np.array(
     [[0.0, 0.0, 0.0], [1.4, 0.0, 0.0], [-0.4, 1.0, 0.0], [-0.4, -0.5, 0.9], [1.8, 0.5, -0.8]]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ase.units import Hartree
 
-from tlpot import open_dataset
-from tlpot.cli.main import main
+from tlpot.cli import main
+from tlpot.data import open_dataset
 from tlpot.errors import DataError
 
 WATER = np.array([[0.0, 0.0, 0.117], [0.0, 0.757, -0.469], [0.0, -0.757, -0.469]])

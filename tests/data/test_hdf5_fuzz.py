@@ -13,8 +13,8 @@ from ase.units import Bohr, Hartree, kcal, mol
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tlpot import open_dataset
-from tlpot.cli.main import main
+from tlpot.cli import main
+from tlpot.data import open_dataset
 from tlpot.errors import TLPotError
 
 LENGTHS = {"angstrom": 1.0, "bohr": Bohr, "nm": 10.0}

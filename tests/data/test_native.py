@@ -92,7 +92,7 @@ def test_writing_and_reading_back(tmp_path):
 
 def test_structures_that_differ_in_what_they_have(tmp_path, monkeypatch):
     """Charge, cell, stress and atom order that appear only later in the stream."""
-    monkeypatch.setattr("tlpot.data.writer.FRAMES_AT_ONCE", 1)
+    monkeypatch.setattr("tlpot.data.native.FRAMES_AT_ONCE", 1)
     text = (
         "2\nProperties=species:S:1:pos:R:3 energy=1\nO 0 0 0\nH 0 0 1\n"
         "2\nProperties=species:S:1:pos:R:3 charge=-1 spin=3\nO 0 0 0\nH 0 0 1.1\n"

@@ -4,15 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tlpot.data.spec import (
-    DataSpec,
-    LevelSpec,
-    UnitSpec,
-    load_spec,
-    select_level,
-    specs_folder,
-    with_keys,
-)
+from tlpot.data import DataSpec, LevelSpec, UnitSpec
+from tlpot.data.spec import load_spec, select_level, specs_folder, with_keys
 from tlpot.errors import ConfigError, UnknownLevelError
 
 SHIPPED = ["aimnet2", "ani1", "ani1x", "ani2x", "comp6", "extxyz", "physnet", "spice"]

@@ -8,7 +8,8 @@ from ase.io import write
 
 from tlpot.data import UnchargedDataset, open_dataset
 from tlpot.errors import ConfigError
-from tlpot.pipeline.sources import DataSettings, check_charges
+from tlpot.jobs import DataSettings
+from tlpot.jobs.data_sources import check_charges
 
 
 @pytest.fixture

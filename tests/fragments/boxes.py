@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 from structures import peptide
 from torch import Tensor
 
-from tlpot.graph import AtomGraph
-from tlpot.segment import segment_sum
+from tlpot.graph import AtomGraph, segment_sum
 
 SKEWED = np.array([[11.0, 0.0, 0.0], [2.5, 9.0, 0.0], [-1.5, 2.0, 8.5]])
 """A capped amino acid is almost as long as it."""

@@ -4,7 +4,8 @@ import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
 from tlpot.data import add_level
-from tlpot.fragments import ProteinFrames, build_peptide, export_fragments, fragments_from
+from tlpot.fragments import ProteinFrames, export_fragments, fragments_from
+from tlpot.structures import build_peptide
 
 
 class Springs(Calculator):

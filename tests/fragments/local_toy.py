@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tlpot.graph import AtomGraph
-from tlpot.segment import segment_sum
+from tlpot.graph import AtomGraph, segment_sum
 
 
 @dataclass(frozen=True, kw_only=True)

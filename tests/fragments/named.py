@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import natural_cutoffs, neighbor_list
 
-from tlpot.fragments import Chain, Residue, Topology, Unit
+from tlpot.topology import Chain, Residue, Topology, Unit
 
 CHARGES = {"ASP": -1, "GLU": -1, "LYS": 1, "ARG": 1, "HIP": 1, "CYM": -1, "TYM": -1}
 BACKBONE = {

@@ -5,7 +5,7 @@ from ase import Atoms
 from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
-from tlpot.fragments import build_peptide
+from tlpot.structures import build_peptide
 
 
 def peptide(sequence: str | list[str], **settings) -> Atoms:

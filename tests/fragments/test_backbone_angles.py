@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tlpot.fragments import build_peptide, dihedral_angles, dihedrals, perceive_topology
+from tlpot.structures import build_peptide
 from tlpot.system import System
+from tlpot.topology import dihedral_angles, dihedrals, perceive_topology
 
 PHI, PSI = (-60.0, -120.0, 75.0, -70.0), (-45.0, 130.0, 20.0, 150.0)
 

@@ -16,16 +16,15 @@ from local_toy import LocalToy
 from structures import bridged, peptide
 
 from tlpot.energy import evaluate
-from tlpot.fragments import FragmentForceField, check_coverage, perceive_topology
+from tlpot.fragments import GMFCC, MFCC, Dimers, FragmentForceField, Sphere, check_coverage
 from tlpot.fragments.contacts import set_pairs, unit_contacts
-from tlpot.fragments.coverage import coverage
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.inclusion import inclusion_exclusion
-from tlpot.fragments.schemes import GMFCC, MFCC, Dimers, Sphere
+from tlpot.fragments.inclusion_exclusion import coverage, inclusion_exclusion
 from tlpot.fragments.windows import capped_windows
 from tlpot.graph import build_graph
 from tlpot.system import System
+from tlpot.topology import perceive_topology
 
 HARD = 4.0
 

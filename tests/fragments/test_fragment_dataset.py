@@ -12,6 +12,7 @@ from tlpot.cli import main
 from tlpot.data import (
     FragmentRows,
     FragmentSource,
+    FragmentStore,
     add_labels,
     add_level,
     append_fragments,
@@ -24,10 +25,9 @@ from tlpot.data import (
     stored_split,
     write_dataset,
 )
-from tlpot.data.fragment_store import FragmentStore
 from tlpot.errors import ConfigError, DataError, OutputError, UnknownLevelError
 from tlpot.fragments import fragments_from
-from tlpot.pipeline import train_config, train_from_scratch
+from tlpot.jobs import train_config, train_from_scratch
 
 
 @pytest.fixture(scope="module")

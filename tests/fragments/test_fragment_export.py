@@ -8,16 +8,10 @@ from fragment_files import fragment_file, rattled
 
 from tlpot.data import is_fragment_file, open_dataset
 from tlpot.errors import ConfigError, DataError, GeometryError
-from tlpot.fragments import (
-    ProteinFrames,
-    build_peptide,
-    choose_scheme,
-    export_fragments,
-    fragments_from,
-    perceive_topology,
-)
-from tlpot.fragments.prepared import Prepared
+from tlpot.fragments import Prepared, ProteinFrames, choose_scheme, export_fragments, fragments_from
 from tlpot.fragments.selection import choose, inverse_distances
+from tlpot.structures import build_peptide
+from tlpot.topology import perceive_topology
 
 
 def test_every_fragment_is_there_with_its_source(tmp_path):

@@ -14,14 +14,20 @@ from toys import ToyModel
 
 from tlpot.energy import evaluate, hessian
 from tlpot.errors import ConfigError
-from tlpot.fragments import FragmentForceField, perceive_topology
+from tlpot.fragments import (
+    GMFCC,
+    MFCC,
+    Dimers,
+    FragmentForceField,
+    ModelLayer,
+    NonbondedLayer,
+    Sphere,
+)
 from tlpot.fragments.batch import FragmentBatch
-from tlpot.fragments.calculator_model import CalculatorModel
-from tlpot.fragments.layer import ModelLayer
-from tlpot.fragments.nonbonded import NonbondedLayer
-from tlpot.fragments.schemes import GMFCC, MFCC, Dimers, Sphere
 from tlpot.graph import build_graph
+from tlpot.models import CalculatorModel
 from tlpot.system import System
+from tlpot.topology import perceive_topology
 
 SCHEMES = {
     "direct": "direct",

@@ -10,9 +10,11 @@ from scipy.spatial.transform import Rotation
 from structures import bridged, peptide
 
 from tlpot.energy import evaluate
-from tlpot.fragments import FragmentForceField, build_peptide, choose_scheme, perceive_topology
+from tlpot.fragments import FragmentForceField, choose_scheme
 from tlpot.graph import build_graph
+from tlpot.structures import build_peptide
 from tlpot.system import System
+from tlpot.topology import perceive_topology
 
 SCHEMES = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
 TOY = LocalToy(cutoff=5.0)

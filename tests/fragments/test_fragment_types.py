@@ -5,10 +5,10 @@ import pytest
 from ase.build import molecule
 from ase.io import read
 
-from tlpot.fragments import FragmentTypes, build_peptide, choose_scheme, perceive_topology
-from tlpot.fragments.canonical_order import ColouredGraph, matching_order
+from tlpot.fragments import FragmentTypes, Prepared, choose_scheme
 from tlpot.fragments.fragment_type import fragment_bonds
-from tlpot.fragments.prepared import Prepared
+from tlpot.structures import build_peptide
+from tlpot.topology import ColouredGraph, matching_order, perceive_topology
 
 
 def cut(atoms, scheme):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from fragment_files import Springs, labelled, rattled
 
+from tlpot.calculators import FragmentCalculator
 from tlpot.data import assembled
 from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import ProteinFrames, export_fragments
-from tlpot.interfaces import FragmentCalculator
 
 TIGHT = 1e-9
 

@@ -5,10 +5,10 @@ import pytest
 from ase.data import covalent_radii
 
 from tlpot.errors import ConfigError
-from tlpot.fragments import build_peptide, capped_residues
-from tlpot.fragments.peptide import CONFORMATIONS, STATES
-from tlpot.fragments.peptide_chain import PeptideChain
-from tlpot.fragments.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
+from tlpot.structures import build_peptide, capped_residues
+from tlpot.structures.peptide import CONFORMATIONS, STATES
+from tlpot.structures.peptide_chain import PeptideChain
+from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
 FORMULAS = {  # of ACE-X-NME at the state built by default
     "ALA": "C6H12N2O2", "ARG": "C9H20N5O2", "ASN": "C7H13N3O3", "ASP": "C7H11N2O4",

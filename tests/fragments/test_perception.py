@@ -12,8 +12,8 @@ from ase.io import read
 from sketch import CHARGES, SIDES, capped, residue, sketch
 
 from tlpot.errors import GeometryError
-from tlpot.fragments import perceive_topology, unwrap
 from tlpot.system import System
+from tlpot.topology import perceive_topology, unwrap
 
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="TLPOT_DATA is not set")

@@ -7,8 +7,8 @@ from ase.build import bulk, graphene, molecule
 from sketch import capped, sketch
 
 from tlpot.errors import GeometryError
-from tlpot.fragments import perceive_topology, unwrap
 from tlpot.system import System
+from tlpot.topology import perceive_topology, unwrap
 
 
 def refused(atoms, labels=None):

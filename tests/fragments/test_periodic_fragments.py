@@ -13,17 +13,24 @@ from toys import ToyModel
 
 from tlpot.energy import evaluate, hessian
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.fragments import FragmentForceField, build_peptide, fragment_name, perceive_topology
-from tlpot.fragments.coverage import check_coverage
+from tlpot.fragments import (
+    GMFCC,
+    MFCC,
+    Dimers,
+    FragmentForceField,
+    ModelLayer,
+    NonbondedLayer,
+    Sphere,
+    check_coverage,
+    fragment_name,
+)
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.image import Images
-from tlpot.fragments.inclusion import periodic_inclusion_exclusion
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.layer import ModelLayer
-from tlpot.fragments.nonbonded import NonbondedLayer
-from tlpot.fragments.schemes import GMFCC, MFCC, Dimers, Sphere
+from tlpot.fragments.inclusion_exclusion import periodic_inclusion_exclusion
 from tlpot.graph import build_graph
+from tlpot.structures import build_peptide
 from tlpot.system import System
+from tlpot.topology import Lattice, perceive_topology
 
 SCHEMES = {
     "direct": "direct",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 
 GOLDEN = {
     # molecule: energy (eV), largest force component (eV/Å)

@@ -19,6 +19,7 @@ from ase.optimize import BFGS
 from ase.vibrations import Vibrations, VibrationsData
 from toys import E0, ToyModel
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.errors import (
     ConfigError,
     GeometryError,
@@ -26,7 +27,6 @@ from tlpot.errors import (
     UnknownElementError,
     UnknownLevelError,
 )
-from tlpot.interfaces import TLPotCalculator
 from tlpot.models import Potential, preset, save
 
 ELEMENTS = (1, 6, 8)

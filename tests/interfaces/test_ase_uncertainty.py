@@ -13,17 +13,9 @@ from ase.calculators.fd import calculate_numerical_forces
 from ase.io import read, write
 from toys import E0, ToyModel
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, UnknownLevelError
-from tlpot.interfaces import TLPotCalculator
-from tlpot.models import (
-    Calibration,
-    Ensemble,
-    LastLayerRigidity,
-    Potential,
-    preset,
-    save,
-    to_bytes,
-)
+from tlpot.models import Calibration, Ensemble, LastLayerRigidity, Potential, preset, save, to_bytes
 
 SIZES = preset("tiny", (1, 6, 8), hidden_irreps="4x0e+4x1o", radial_hidden=(), cutoff=3.0)
 

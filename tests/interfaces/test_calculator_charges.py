@@ -6,11 +6,12 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot import DeltaCalculator, FragmentCalculator
+from tlpot.calculators import DeltaCalculator, FragmentCalculator
+from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.fragments import build_peptide
-from tlpot.labelling import EngineSpec, label
+from tlpot.labelling import label
 from tlpot.models import Potential, preset
+from tlpot.structures import build_peptide
 
 pytestmark = pytest.mark.fault
 

@@ -16,6 +16,8 @@ from ase.optimize import BFGS
 from toys import E0, ToyModel
 
 import tlpot
+from tlpot.calculators import DeltaCalculator, TLPotCalculator
+from tlpot.dynamics import MDSettings, run_md
 from tlpot.errors import (
     ConfigError,
     GeometryError,
@@ -23,7 +25,6 @@ from tlpot.errors import (
     SimulationError,
     UnknownElementError,
 )
-from tlpot.interfaces import DeltaCalculator, MDSettings, TLPotCalculator, run_md
 from tlpot.models import DeltaPotential, Potential, preset, save
 
 ELEMENTS = (1, 6, 8)

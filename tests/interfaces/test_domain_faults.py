@@ -9,9 +9,10 @@ from ase import Atoms
 from ase.build import molecule
 from ase.io import read, write
 
-from tlpot import DeltaCalculator, FragmentCalculator, TLPotCalculator, load
+from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
 from tlpot.cli import main
-from tlpot.fragments import build_peptide
+from tlpot.models import load
+from tlpot.structures import build_peptide
 
 LOW = "gfn2-xtb"
 

@@ -8,12 +8,13 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from toys import E0, ToyModel
 
-from tlpot import FragmentCalculator, TLPotCalculator
+from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.fragments import FragmentForceField, build_peptide, choose_scheme, perceive_topology
+from tlpot.fragments import MFCC, FragmentForceField, choose_scheme
 from tlpot.fragments.nonbonded import COULOMB
-from tlpot.fragments.schemes import MFCC
 from tlpot.models import Ensemble, ModelCard, Potential, load, preset
+from tlpot.structures import build_peptide
+from tlpot.topology import perceive_topology
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
 

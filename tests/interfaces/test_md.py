@@ -12,6 +12,10 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from toys import ToyModel
 
+from tlpot.calculators import TLPotCalculator
+from tlpot.dynamics import MDSettings, Sample, draw_velocities, energy_drift, rigid_motions, run_md
+from tlpot.dynamics.integrators import degrees_of_freedom, temperature
+from tlpot.dynamics.record import read_log
 from tlpot.errors import (
     ConfigError,
     DataError,
@@ -20,14 +24,7 @@ from tlpot.errors import (
     SimulationError,
     UnknownElementError,
 )
-from tlpot.interfaces import MDSettings, TLPotCalculator, energy_drift, read_structure, run_md
-from tlpot.interfaces.md_dynamics import (
-    degrees_of_freedom,
-    draw_velocities,
-    rigid_motions,
-    temperature,
-)
-from tlpot.interfaces.md_record import Sample, read_log
+from tlpot.structures import read_structure
 
 NVE = MDSettings(ensemble="nve", steps=40, log_every=10)
 

@@ -14,12 +14,12 @@ from ase.constraints import FixAtoms, FixCartesian, Hookean
 from ase.io import read, write
 from toys import ToyModel
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 from tlpot.cli import main
+from tlpot.dynamics import MDSettings, run_md
 from tlpot.energy import evaluate
 from tlpot.errors import GeometryError, TLPotError
 from tlpot.graph import build_graph
-from tlpot.interfaces import MDSettings, run_md
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.system import System
 

@@ -10,16 +10,10 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms
 from toys import E0, ToyModel
 
+from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator, identity
+from tlpot.dynamics import MDSettings, run_md
 from tlpot.errors import ConfigError, DataError
-from tlpot.fragments.schemes import Dimers
-from tlpot.interfaces import (
-    DeltaCalculator,
-    FragmentCalculator,
-    MDSettings,
-    TLPotCalculator,
-    run_md,
-)
-from tlpot.interfaces.identity import identity
+from tlpot.fragments import Dimers
 from tlpot.models import Potential, preset
 
 NVE = MDSettings(ensemble="nve", steps=40, log_every=10)

@@ -7,10 +7,10 @@ from ase.constraints import FixAtoms, FixCartesian, Hookean
 from ase.io import read
 from toys import ToyModel
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 from tlpot.cli import main
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import MDSettings, run_md
+from tlpot.dynamics import MDSettings, run_md
+from tlpot.structures import build_peptide
 
 pytestmark = pytest.mark.fault
 
@@ -56,7 +56,7 @@ def test_prepare_leaves_no_proton_on_a_donor_of_zinc(
 ):
     pytest.importorskip("gemmi")
     pytest.importorskip("pdbfixer")
-    from tlpot.interfaces import prepare_protein
+    from tlpot.structures import prepare_protein
 
     atoms = build_peptide(sequence, conformation="extended")
     names = [name.strip() for name in atoms.arrays["atomtypes"]]

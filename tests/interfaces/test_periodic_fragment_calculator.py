@@ -15,16 +15,15 @@ from ase.calculators.fd import calculate_numerical_stress
 from ase.io import read, write
 from toys import ToyModel
 
-from tlpot import FragmentCalculator, TLPotCalculator
+from tlpot.calculators import FragmentCalculator, TLPotCalculator
+from tlpot.dynamics import MDSettings, run_md
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, TLPotError
-from tlpot.fragments import build_peptide
-from tlpot.fragments.calculator_model import CalculatorModel
-from tlpot.fragments.lattice import Lattice
-from tlpot.graph import build_graph
-from tlpot.interfaces import MDSettings, run_md
-from tlpot.segment import segment_sum
+from tlpot.graph import build_graph, segment_sum
+from tlpot.models import CalculatorModel
+from tlpot.structures import build_peptide
 from tlpot.system import System
+from tlpot.topology import Lattice
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
 CELL = np.array([[5.9, 0.0, 0.0], [1.6, 5.6, 0.0], [0.7, -1.1, 6.0]])
@@ -221,7 +220,7 @@ def test_energy_is_conserved_while_molecules_cross_the_boundary(box, tmp_path):
 
 
 def test_the_command_line_lists_and_evaluates_a_box(box, tmp_path, capsys, monkeypatch):
-    from tlpot.cli.main import main
+    from tlpot.cli import main
 
     monkeypatch.chdir(tmp_path)
     write("box.xyz", box, format="extxyz")
@@ -240,7 +239,7 @@ def test_the_command_line_lists_and_evaluates_a_box(box, tmp_path, capsys, monke
 
 
 def test_an_error_budget_is_refused(box):
-    from tlpot.pipeline.assembly import measure_budget
+    from tlpot.reports import measure_budget
 
     whole, pieces = (FragmentCalculator(box, MODEL, scheme) for scheme in ("direct", "mfcc"))
     with pytest.raises(ConfigError, match="a frame is periodic"):

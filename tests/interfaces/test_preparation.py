@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
-from tlpot.fragments import perceive_topology
-from tlpot.structures.protein import read_protein
+from tlpot.structures import read_protein
+from tlpot.topology import perceive_topology
 
 pytest.importorskip("gemmi")
 pytest.importorskip("pdbfixer")
 
-from tlpot.interfaces.caps import place
-from tlpot.interfaces.preparation import prepare_protein
+from tlpot.structures import prepare_protein
+from tlpot.structures.caps import place
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # OpenMM and PDBFixer import old packages
 

@@ -9,8 +9,8 @@ from ase.build import molecule
 from ase.io import read, write
 
 from tlpot.errors import DataError, GeometryError, MissingExtraError
-from tlpot.fragments import perceive_topology
-from tlpot.structures.protein import read_protein
+from tlpot.structures import read_protein
+from tlpot.topology import perceive_topology
 
 gemmi = pytest.importorskip("gemmi")
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))

@@ -9,11 +9,11 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from tlpot import FragmentCalculator, TLPotCalculator, load
+from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.energy import evaluate
-from tlpot.fragments import build_peptide
 from tlpot.graph import build_graph
-from tlpot.models import Ensemble, Potential, preset, save
+from tlpot.models import Ensemble, Potential, load, preset, save
+from tlpot.structures import build_peptide
 from tlpot.system import System
 
 

@@ -8,8 +8,9 @@ import pytest
 from ase import Atoms
 from ase.units import Hartree
 
+from tlpot.engines import EngineSpec, make_engine
 from tlpot.errors import ConfigError
-from tlpot.labelling import EngineSpec, label, make_engine
+from tlpot.labelling import label
 from tlpot.system import System
 
 gto = pytest.importorskip("pyscf.gto")

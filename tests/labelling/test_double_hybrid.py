@@ -7,8 +7,8 @@ import pytest
 from ase import Atoms
 from ase.units import Bohr, Hartree
 
-from tlpot.labelling import EngineSpec, make_engine
-from tlpot.labelling.perturbation import pair_energies
+from tlpot.engines import EngineSpec, make_engine
+from tlpot.engines.mean_field import pair_energies
 from tlpot.system import System
 
 pyscf = pytest.importorskip("pyscf")

@@ -10,8 +10,8 @@ from ase.build import molecule
 from ase.units import Hartree
 
 from tlpot.data import open_dataset
+from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.errors import ConfigError, UnknownLevelError
-from tlpot.labelling import EngineSpec, LabelError, make_engine
 from tlpot.system import System
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tlpot.errors import DataError
+from tlpot.labelling import Outcome
 from tlpot.labelling.journal import Journal, Record
-from tlpot.labelling.task import Cost, Outcome
+from tlpot.labelling.task import Cost
 
 COST = Cost(seconds=0.1, cpu_seconds=0.2, threads=1, gflops=3.0)
 

@@ -10,8 +10,9 @@ from ase import Atoms
 from ase.io import read, write
 
 from tlpot.data import open_dataset
+from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
-from tlpot.labelling import EngineSpec, cost_ratio, label, label_costs
+from tlpot.labelling import cost_ratio, label, label_costs
 
 SPRING = "ase:label_toys:Spring"
 
@@ -134,7 +135,7 @@ def test_nothing_but_failures_makes_no_dataset(tmp_path):
 
 
 def test_an_interruption_leaves_what_was_finished(given, tmp_path, monkeypatch):
-    import tlpot.labelling.run as run
+    import tlpot.labelling.executor as run
 
     done = []
 

@@ -12,9 +12,10 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.labelling import EngineSpec, LabelTask, WorkerPool, label
-from tlpot.labelling.run import run_tasks
+from tlpot.labelling import LabelTask, WorkerPool, label
+from tlpot.labelling.executor import run_tasks
 from tlpot.labelling.task import geometry_key
 from tlpot.system import System
 

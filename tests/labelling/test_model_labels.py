@@ -3,9 +3,10 @@
 import pytest
 from ase.build import molecule
 
-from tlpot import open_dataset
+from tlpot.data import open_dataset
+from tlpot.engines import EngineSpec, make_engine
 from tlpot.errors import ConfigError
-from tlpot.labelling import EngineSpec, label, make_engine
+from tlpot.labelling import label
 
 
 @pytest.mark.fault

@@ -11,10 +11,18 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tlpot import load
 from tlpot.errors import ModelFileError, TLPotError
-from tlpot.models import DeltaPotential, Ensemble, ModelCard, Potential, preset, save
-from tlpot.models.model_file import from_bytes, to_bytes
+from tlpot.models import (
+    DeltaPotential,
+    Ensemble,
+    ModelCard,
+    Potential,
+    from_bytes,
+    load,
+    preset,
+    save,
+    to_bytes,
+)
 
 pytestmark = pytest.mark.fault
 
@@ -82,8 +90,7 @@ def test_a_file_without_checksum_loads_with_a_warning(tmp_path):
 
 @pytest.mark.parametrize("name", ["tlpot-tiny", "tlpot-fragments"])
 def test_the_shipped_models_have_one(name):
-    from tlpot.models import library_file
-    from tlpot.models.checksum import has_checksum
+    from tlpot.models import has_checksum, library_file
 
     assert has_checksum(library_file(name).read_bytes(), name)
 

@@ -29,13 +29,14 @@ from tlpot.models import (
     TrainedModel,
     content_hash,
     describe,
+    from_bytes,
     load,
     load_potential,
     preset,
+    to_bytes,
     uncertain,
 )
 from tlpot.models import save as save_model
-from tlpot.models.model_file import from_bytes, to_bytes
 from tlpot.system import System
 
 E0 = {1: -13.6, 6: -1030.0, 8: -2040.1}

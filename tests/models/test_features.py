@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from ase.build import molecule
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, ModelFileError, UnknownElementError
 from tlpot.graph import build_graph

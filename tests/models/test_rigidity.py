@@ -20,7 +20,7 @@ from tlpot.models import (
     uncertain,
 )
 from tlpot.system import System
-from tlpot.training.rigidity import choose_regularisation, factorise
+from tlpot.uncertainty.last_layer import choose_regularisation, factorise
 
 E0 = {"low": {1: -13.6, 8: -2040.1}, "high": {1: -13.5, 8: -2041.7}}
 

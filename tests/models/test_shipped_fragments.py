@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tlpot import FragmentCalculator, TLPotCalculator, load
-from tlpot.fragments import build_peptide
+from tlpot.calculators import FragmentCalculator, TLPotCalculator
+from tlpot.models import load
+from tlpot.structures import build_peptide
 
 LOW, HIGH = "gfn2-xtb", "pbe-d3bj/def2-svp"
 

@@ -8,10 +8,18 @@ from ase.build import molecule
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
 from tlpot.graph import build_graph
-from tlpot.models import LIBRARY, Architecture, Potential, from_bytes, load, to_bytes, weights_hash
-from tlpot.models.domain import frame_scores
+from tlpot.models import (
+    LIBRARY,
+    Architecture,
+    Potential,
+    frame_scores,
+    from_bytes,
+    load,
+    to_bytes,
+    weights_hash,
+)
 from tlpot.system import System
-from tlpot.training import fit_domain
+from tlpot.uncertainty import fit_domain
 
 
 def graph(model, *names, charge=0):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tlpot.nn.contraction import contract
-from tlpot.padding import Blocks
+from tlpot.graph import Blocks
+from tlpot.nn.edges import contract
 
 SIZES = ((3, 2), (2, 5))
 

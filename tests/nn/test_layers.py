@@ -9,15 +9,12 @@ import torch
 from ase.build import molecule
 from e3nn import o3
 
-from tlpot.graph import build_graph
+from tlpot.graph import build_graph, segment_sum
 from tlpot.kernels import Kernels
+from tlpot.nn import Convolution, DoubleBuffer, EdgeEmbedding, ZBLRepulsion
 from tlpot.nn.channels import ChannelMLP
-from tlpot.nn.constant import Constant, DoubleBuffer
-from tlpot.nn.convolution import Convolution
-from tlpot.nn.edges import EdgeEmbedding
+from tlpot.nn.couplings import Constant
 from tlpot.nn.radial import BesselBasis, envelope
-from tlpot.nn.repulsion import ZBLRepulsion
-from tlpot.segment import segment_sum
 from tlpot.system import System
 
 CUTOFF = 4.0

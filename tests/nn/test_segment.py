@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.segment import segment_sum, segment_sum_backend
+from tlpot.graph import segment_sum, segment_sum_backend
 
 HAS_SCATTER = importlib.util.find_spec("torch_scatter") is not None
 

@@ -9,9 +9,9 @@ from ase.md.verlet import VelocityVerlet
 from battery import ELEMENTS, compute, water
 from toys import ToyModel
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.energy import EnergyModel, hessian
 from tlpot.graph import build_graph
-from tlpot.interfaces import TLPotCalculator
 from tlpot.system import System
 
 

@@ -3,8 +3,8 @@
 import pytest
 from shipped_levels import CC, DFT
 
+from tlpot.jobs import train_config, train_from_scratch
 from tlpot.models import LIBRARY
-from tlpot.pipeline import train_config, train_from_scratch
 
 MODEL = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}
 

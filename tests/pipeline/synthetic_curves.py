@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tlpot.pipeline.curve_record import Curve, CurvePoint, Series
+from tlpot.learning_curves import Curve
+from tlpot.learning_curves.record import CurvePoint, Series
 
 SIZES = (10, 20, 50, 100, 200, 500)
 

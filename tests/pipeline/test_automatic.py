@@ -5,7 +5,7 @@ import pytest
 from shipped_levels import DFT
 
 from tlpot.errors import ConfigError
-from tlpot.pipeline import automatic, choose_strategy, finetune_config, settings_for
+from tlpot.jobs import automatic, choose_strategy, finetune_config, settings_for
 
 AUTO = {"name": "auto", "folds": 2, "epochs": 2, "candidates": ["head", "full"]}
 

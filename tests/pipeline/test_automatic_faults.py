@@ -3,8 +3,8 @@
 import pytest
 from shipped_levels import DFT
 
+from tlpot.jobs import automatic, choose_strategy
 from tlpot.models import LIBRARY
-from tlpot.pipeline import automatic, choose_strategy
 
 ENERGY, FORCES = "energy_per_atom_mae", "forces_mae"
 

@@ -8,8 +8,7 @@ from synthetic_curves import full, joint, scratch, synthetic_curve, synthetic_se
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError
-from tlpot.pipeline.budget import Terms
-from tlpot.pipeline.plan import make_plan
+from tlpot.learning_curves import Terms, make_plan
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from ase.io import write
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.cli import main
-from tlpot.labelling import EngineSpec, label
+from tlpot.engines import EngineSpec
+from tlpot.labelling import label
 
 EMT, LJ = "ase:ase.calculators.emt:EMT", "ase:ase.calculators.lj:LennardJones"
 

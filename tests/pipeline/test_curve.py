@@ -9,13 +9,13 @@ import pytest
 from shipped_levels import CC, DFT
 
 from tlpot.errors import ConfigError, DataError
+from tlpot.evaluation import predict
+from tlpot.jobs import finetune, finetune_config
+from tlpot.learning_curves import curve_config, curve_ensembles, curve_tasks, load_curve, run_curve
+from tlpot.learning_curves import point as curve_point
+from tlpot.learning_curves.joint_budget import measured_laws
+from tlpot.learning_curves.tasks import subset_of, write_split
 from tlpot.models import load, save
-from tlpot.pipeline import curve_point, finetune, finetune_config, load_curve, run_curve
-from tlpot.pipeline.curve_config import curve_config
-from tlpot.pipeline.curve_ensemble import curve_ensembles
-from tlpot.pipeline.curve_tasks import curve_tasks, subset_of, write_split
-from tlpot.pipeline.joint_budget import measured_laws
-from tlpot.training import predict
 
 
 def run(settings, **changes):

@@ -7,10 +7,9 @@ import pytest
 import yaml
 
 from tlpot.errors import ConfigError, DataError
+from tlpot.learning_curves import curve_config, curve_tasks, load_curve, run_curve
+from tlpot.learning_curves import point as curve_point
 from tlpot.models import load, save
-from tlpot.pipeline import curve_point, load_curve, run_curve
-from tlpot.pipeline.curve_config import curve_config
-from tlpot.pipeline.curve_tasks import curve_tasks
 
 
 def run(settings, *, overwrite=False, **changes):

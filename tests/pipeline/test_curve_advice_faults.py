@@ -11,10 +11,9 @@ import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.cli import main
+from tlpot.learning_curves import analyse, curve_figure
+from tlpot.learning_curves import point as curve_point
 from tlpot.models import LIBRARY
-from tlpot.pipeline import curve_point
-from tlpot.pipeline.curve_picture import curve_figure
-from tlpot.pipeline.curve_report import analyse
 
 CC = "ccsd(t)/cbs(dt)"
 ERRORS = {
@@ -219,8 +218,7 @@ def test_an_error_without_labels_is_explained(measure, tmp_path, capsys):
 
 @pytest.mark.fault
 def test_another_error_with_a_law_is_offered():
-    from tlpot.pipeline.budget import Terms
-    from tlpot.pipeline.plan import make_plan
+    from tlpot.learning_curves import Terms, make_plan
 
     lines = [synthetic_series("scratch", scratch), synthetic_series("full", full)]
     lines = [
@@ -244,6 +242,6 @@ def test_a_rate_that_goes_to_zero_hides_no_short_training():
         {"step": step, "learning_rate": rate, "a": {"energy_mae": 700.0 * np.exp(-m / 50)}}
         for step, rate, m in zip(steps, rates, moved, strict=True)
     ]
-    from tlpot.pipeline.convergence import LARGEST_FALL, late_falls
+    from tlpot.learning_curves.convergence import LARGEST_FALL, late_falls
 
     assert late_falls(history, "a")["energy_mae"] > LARGEST_FALL

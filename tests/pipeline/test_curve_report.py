@@ -7,10 +7,8 @@ import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.errors import ConfigError
-from tlpot.pipeline.budget import Terms, candidates
-from tlpot.pipeline.curve_picture import plot_curve
-from tlpot.pipeline.curve_record import load_curve
-from tlpot.pipeline.curve_report import analyse, save_reports
+from tlpot.learning_curves import Terms, analyse, load_curve, plot_curve, save_reports
+from tlpot.learning_curves.budget import candidates
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import pytest
 from ase.build import molecule
 from shipped_levels import CC, DFT
 
-from tlpot import TLPotCalculator, load
-from tlpot.pipeline import finetune, finetune_config
+from tlpot.calculators import TLPotCalculator
+from tlpot.jobs import finetune, finetune_config
+from tlpot.models import load
 
 FAR = "C6H6"
 

@@ -11,16 +11,16 @@ from ase.units import kcal, mol
 from tlpot.cli import main
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError
+from tlpot.evaluation import predict
+from tlpot.jobs import finetune, finetune_config
 from tlpot.models import LIBRARY, load, save
-from tlpot.pipeline import finetune, finetune_config
-from tlpot.pipeline.force_field_report import (
+from tlpot.reports import (
     ForceFieldReport,
     error_text,
     examine_force_field,
     measure_stage,
     write_report,
 )
-from tlpot.training import predict
 
 LOW, HIGH, XTB = "wb97x/6-31g*", "ccsd(t)/cbs(dt)", "gfn2-xtb"
 NAMES = ("methanol", "water", "formaldehyde", "ethane")

@@ -20,8 +20,8 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.graph import build_graph
+from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import content_hash, load
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune
 from tlpot.system import System
 
 

@@ -9,15 +9,15 @@ from ase.build import molecule
 from ase.calculators.emt import EMT
 from shipped_levels import CC, DFT
 
+from tlpot.calculators import DeltaCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, ModelFileError, UnknownLevelError
+from tlpot.evaluation import error_report, predict
 from tlpot.graph import build_graph
-from tlpot.interfaces import DeltaCalculator, TLPotCalculator
+from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import DeltaPotential, Potential, content_hash, load
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune
 from tlpot.system import System
-from tlpot.training import error_report, predict
 
 XTB = "gfn2-xtb"
 TINY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}

@@ -13,8 +13,8 @@ from shipped_levels import CC, DFT
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
+from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load, parameter_blocks
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune
 from tlpot.system import System
 from tlpot.transfer import STRATEGY_NAMES, strategy
 

@@ -11,20 +11,16 @@ import pytest
 from synthetic_curves import synthetic_curve, synthetic_series
 from toys import ToyModel
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.data import add_level, open_dataset
+from tlpot.dynamics import MDSettings, simulate
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
-from tlpot.fragments import (
-    ProteinFrames,
-    build_peptide,
-    choose_scheme,
-    export_fragments,
-    perceive_topology,
-)
+from tlpot.fragments import ProteinFrames, choose_scheme, export_fragments
 from tlpot.graph import build_graph
-from tlpot.interfaces import MDSettings, TLPotCalculator
 from tlpot.models import LIBRARY, load, save
-from tlpot.pipeline.force_field_report import (
+from tlpot.presentation import short
+from tlpot.reports import (
     Assembly,
     CostRow,
     ExaminationSettings,
@@ -34,14 +30,14 @@ from tlpot.pipeline.force_field_report import (
     examine_force_field,
     measure_stage,
     model_chain,
-    simulate,
     write_report,
 )
-from tlpot.pipeline.force_field_report.data_used import fragment_names, kind_names
-from tlpot.pipeline.force_field_report.page import CHAPTERS
-from tlpot.pipeline.force_field_report.ramachandran import overlap
-from tlpot.pipeline.probes.number import short
+from tlpot.reports.data_used import fragment_names, kind_names
+from tlpot.reports.page import CHAPTERS
+from tlpot.reports.ramachandran import overlap
+from tlpot.structures import build_peptide
 from tlpot.system import System
+from tlpot.topology import perceive_topology
 
 LOW, XTB = "wb97x/6-31g*", "gfn2-xtb"
 SHORT = ExaminationSettings(nve_steps=6, langevin_steps=20, reference_steps=20, log_every=2)

@@ -5,9 +5,9 @@ import pytest
 from shipped_levels import DFT
 
 from tlpot.data import open_dataset
+from tlpot.evaluation import predict
+from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load_potential
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune
-from tlpot.training import predict
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 

@@ -6,9 +6,10 @@ from shipped_levels import CC, DFT
 
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.jobs import finetune, finetune_config
 from tlpot.models import Potential, catalogue, load, preset, save
-from tlpot.pipeline import finetune, finetune_config, rank, rank_models
-from tlpot.pipeline.ranking import BASELINE
+from tlpot.ranking import rank, rank_models
+from tlpot.ranking.ranking import BASELINE
 from tlpot.training import fit_references
 
 

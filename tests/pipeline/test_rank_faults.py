@@ -7,7 +7,7 @@ import pytest
 from tlpot.cli import main
 from tlpot.data import open_dataset
 from tlpot.models import LIBRARY
-from tlpot.pipeline import rank
+from tlpot.ranking import rank
 
 LEVEL = "gfn2-xtb"
 

@@ -12,8 +12,8 @@ from shipped_levels import CC, DFT
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.graph import build_graph
+from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune
 from tlpot.system import System
 
 JOINT = {"name": "multihead", "levels": [DFT]}

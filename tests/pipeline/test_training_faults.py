@@ -10,8 +10,8 @@ from shipped_levels import CC
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError
+from tlpot.jobs import finetune, finetune_config, prepare_finetune, train_config
 from tlpot.models import load_potential
-from tlpot.pipeline import finetune, finetune_config, prepare_finetune, train_config
 
 TOY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 2, "readout_hidden": 4}
 
@@ -62,7 +62,7 @@ def test_a_stored_split_of_one_molecule_is_random(tmp_path, capsys):
 
 
 def test_several_molecules_are_kept_whole(tmp_path):
-    from tlpot.pipeline import prepare_train
+    from tlpot.jobs import prepare_train
 
     path = springs(tmp_path / "two.xyz", 40, names=("H2O", "H2O2", "H2", "CH4"))
     job, _ = prepare_train(train_config(toy_training(path, tmp_path, split={"validation": 0.25})))
@@ -100,7 +100,7 @@ def _spoil(run):
 def test_the_choice_of_the_weights_never_lets_one_kind_pay_for_another(tmp_path):
     path = springs(tmp_path / "data.xyz", 60, names=("H2O", "H2", "H2O2"))
     first = toy_training(path, tmp_path, split={"by": "random"})
-    from tlpot.pipeline import train_from_scratch
+    from tlpot.jobs import train_from_scratch
 
     train_from_scratch(train_config(first), show=False)
     heavy = {"epochs": 4, "batch_size": 8, "learning_rate": 0.05}
@@ -144,7 +144,7 @@ def test_the_forces_of_an_anchor_do_not_decide(settings):
 @pytest.mark.fault
 def test_a_refit_that_makes_energies_worse_is_named(tmp_path):
     """Two training frames of one molecule, off by chance, decide on the references of all."""
-    from tlpot.training import Predictions, refit_words
+    from tlpot.evaluation import Predictions, refit_words
 
     found = Predictions(
         indices=np.arange(2), sizes=np.array([1, 1]), groups=np.array(["a", "b"]),
@@ -158,7 +158,7 @@ def test_a_refit_that_makes_energies_worse_is_named(tmp_path):
 
 
 def test_molecules_that_are_off_by_a_constant_are_named():
-    from tlpot.training import Predictions, offset_words
+    from tlpot.evaluation import Predictions, offset_words
 
     n = 6
     groups = np.array(["good"] * 3 + ["bad"] * 3)

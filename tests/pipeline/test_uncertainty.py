@@ -3,8 +3,8 @@
 import torch
 from shipped_levels import CC, DFT
 
+from tlpot.jobs import finetune_config, prepare_finetune
 from tlpot.models import LastLayerRigidity, load_potential, save, uncertain
-from tlpot.pipeline import finetune_config, prepare_finetune
 
 
 def test_fine_tuning_drops_the_uncertainty_of_the_parent(data_file, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot.sampling.bonds import Molecule
+from tlpot.topology import Molecule
 
 
 class Springs(Calculator):

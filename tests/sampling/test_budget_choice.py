@@ -8,11 +8,11 @@ from ase.build import molecule as g2
 from toys import E0
 
 from tlpot.errors import ConfigError, UnknownElementError
-from tlpot.fragments import build_peptide
 from tlpot.fragments.selection import choose
 from tlpot.models import Ensemble, Potential, preset, save
-from tlpot.sampling.descriptor import ModelView, geometry_features
-from tlpot.sampling.selection import farthest_points, most_uncertain, scaled
+from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
+from tlpot.sampling.descriptor import geometry_features
+from tlpot.structures import build_peptide
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,23 @@ from ase.io import write
 from spring_molecule import Springs
 from toys import E0
 
-from tlpot import open_dataset
+from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
-from tlpot.fragments import build_peptide
 from tlpot.models import Ensemble, Potential, preset, save
-from tlpot.sampling import Engine, Fragment, SamplingSettings, diversity, named_fragments, sample
-from tlpot.sampling.descriptor import ModelView
-from tlpot.sampling.diversity import occupied, ramachandran, table
-from tlpot.sampling.ramachandran_picture import plot_ramachandran
-from tlpot.sampling.sources import pairs
+from tlpot.sampling import (
+    Engine,
+    Fragment,
+    ModelView,
+    SamplingSettings,
+    diversity,
+    named_fragments,
+    pairs,
+    plot_ramachandran,
+    sample,
+    table,
+)
+from tlpot.sampling.diversity import occupied, ramachandran
+from tlpot.structures import build_peptide
 
 made = []
 SETTINGS = SamplingSettings(budget=8, pool=2.0, interval=5, window=2.0, temperatures=(200.0, 400.0))

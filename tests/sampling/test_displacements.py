@@ -8,10 +8,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import vdw_radii
 from spring_molecule import Springs
 
-from tlpot.sampling.bonds import Molecule
 from tlpot.sampling.dimers import FACTORS, approaches, dimer
 from tlpot.sampling.dynamics import dynamics
 from tlpot.sampling.modes import NormalModes, hessian_of
+from tlpot.topology import Molecule
 
 
 def test_the_wavenumber_of_a_diatomic():

@@ -5,9 +5,9 @@ import pytest
 from ase.build import molecule as g2
 
 from tlpot.errors import GeometryError
-from tlpot.fragments import build_peptide
-from tlpot.sampling.bonds import Molecule, backbone_dihedrals, torsions
 from tlpot.sampling.scan import scan
+from tlpot.structures import build_peptide
+from tlpot.topology import Molecule, backbone_dihedrals, torsions
 
 TURNING = {  # torsions beside φ and ψ that are worth a scan
     "ALA": 0, "ARG": 4, "ASN": 2, "ASP": 2, "ASH": 3, "CYS": 2, "GLN": 3, "GLY": 0, "HIE": 2,

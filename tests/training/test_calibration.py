@@ -9,8 +9,9 @@ import torch
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import ONE_SIGMA, Calibration
-from tlpot.training import Deviations, calibrate, judge, picture_path, plot_calibration
-from tlpot.training.calibration import negative_log_likelihood, normal_quantile, spearman
+from tlpot.presentation import picture_path
+from tlpot.uncertainty import Deviations, calibrate, judge, plot_calibration, spearman
+from tlpot.uncertainty.conformal import negative_log_likelihood, normal_quantile
 
 
 def synthetic(n, *, understated=4.0, seed=0, forces=0, forces_understated=None):

@@ -6,7 +6,7 @@ import torch
 
 from tlpot.data import Targets
 from tlpot.energy import Properties
-from tlpot.training.metrics import Metrics
+from tlpot.evaluation import Metrics
 
 
 def test_errors_over_batches_with_holes():

@@ -11,7 +11,7 @@ from training_toys import CUTOFF, ToyDataset, ToyPotential, make_frames
 from tlpot.data import collate
 from tlpot.energy import evaluate
 from tlpot.errors import DataError, OutputError
-from tlpot.training import error_report, plot_parity, predict
+from tlpot.evaluation import error_report, plot_parity, predict
 
 
 @pytest.fixture

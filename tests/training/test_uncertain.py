@@ -11,7 +11,7 @@ from tlpot.errors import DataError
 from tlpot.graph import build_graph
 from tlpot.models import Ensemble, Potential, preset, system_features
 from tlpot.system import System
-from tlpot.training import deviations, fit_rigidity
+from tlpot.uncertainty import deviations, fit_rigidity
 
 E0 = {"low": {1: -13.6, 8: -2040.0}, "high": {1: -13.5, 8: -2040.0}}
 

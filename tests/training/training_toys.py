@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tlpot.data import Frame, Labels, LevelInfo, Loader
-from tlpot.segment import segment_sum
+from tlpot.graph import segment_sum
 from tlpot.system import System
 from tlpot.training import TrainingPlan, TrainingSettings
 

@@ -7,8 +7,8 @@ from transfer_levels import LEVEL, LOW
 
 from tlpot.data import open_dataset
 from tlpot.graph import build_graph
+from tlpot.jobs import SplitSettings
 from tlpot.models import LIBRARY, Potential, preset
-from tlpot.pipeline.sources import SplitSettings
 from tlpot.system import System
 from tlpot.transfer import Situation
 

@@ -16,8 +16,7 @@ from tlpot.data import average_neighbors, open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.graph import build_graph
-from tlpot.models import LIBRARY, DeltaPotential, Potential
-from tlpot.models.model_file import from_bytes, to_bytes
+from tlpot.models import LIBRARY, DeltaPotential, Potential, from_bytes, to_bytes
 from tlpot.transfer import strategy
 from tlpot.transfer.low_values import low_values
 

@@ -11,9 +11,8 @@ from transfer_levels import LEVEL, LOW
 from tlpot.data import Frame
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, TLPotError
-from tlpot.graph import build_graph
+from tlpot.graph import build_graph, segment_sum
 from tlpot.models import LIBRARY
-from tlpot.segment import segment_sum
 from tlpot.system import System
 from tlpot.transfer import ewc as ewc_module
 from tlpot.transfer import strategy

@@ -9,12 +9,13 @@ import torch
 from ase.build import molecule
 from transfer_levels import HIGH, LEVEL
 
-from tlpot import TLPotCalculator
+from tlpot.calculators import TLPotCalculator
+from tlpot.calculators.tlpot import ForcesRefusedError
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate, has_forces, hessian
 from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
+from tlpot.evaluation import error_report, predict
 from tlpot.graph import build_graph
-from tlpot.interfaces.refusal import ForcesRefusedError
 from tlpot.models import (
     LIBRARY,
     Ensemble,
@@ -26,9 +27,9 @@ from tlpot.models import (
 )
 from tlpot.models.features import select_features
 from tlpot.system import System
-from tlpot.training import deviations, error_report, fit_rigidity, predict
-from tlpot.transfer import strategy
-from tlpot.transfer.leftover import leftover, missing_energies
+from tlpot.transfer import missing_energies, strategy
+from tlpot.transfer.residuals import leftover
+from tlpot.uncertainty import deviations, fit_rigidity
 
 pytest.importorskip("sklearn")
 
@@ -76,7 +77,7 @@ def test_the_process_is_that_of_scikit_learn(fitted, seen, situation):
     ours = rows_and_corrections(fitted["frozen-gp"], situation, indices)
     model = fitted["frozen-gp"].at(LEVEL)
     graph = build_graph([f.system for f in frames], model.cutoff)
-    from tlpot.transfer.pooled import pooled_features
+    from tlpot.transfer import pooled_features
 
     there = pooled_features(model, situation.dataset, indices, process.info.blocks).rows * scale
     mean, std = theirs.predict(there, return_std=True)
@@ -155,7 +156,7 @@ def test_the_forest_is_that_of_scikit_learn(fitted, seen, situation):
     theirs.fit(seen.pooled.rows, seen.targets)
     indices = situation.split.validation
     model = fitted["frozen-forest"].at(LEVEL)
-    from tlpot.transfer.pooled import pooled_features
+    from tlpot.transfer import pooled_features
 
     there = pooled_features(model, situation.dataset, indices, ("layer 1", "layer 2")).rows
     ours = rows_and_corrections(fitted["frozen-forest"], situation, indices)

@@ -9,6 +9,7 @@ from tlpot.data import Batch, Labels, collate, open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import build_graph
+from tlpot.jobs import SplitSettings
 from tlpot.models import (
     LIBRARY,
     CorrectionInfo,
@@ -19,10 +20,9 @@ from tlpot.models import (
     pool_features,
     to_bytes,
 )
-from tlpot.pipeline.sources import SplitSettings
-from tlpot.transfer import Situation, pooled, strategy
+from tlpot.transfer import Situation, pooled_features, strategy
+from tlpot.transfer import summed_features as pooled
 from tlpot.transfer.jacobian import force_rows, normal_equations
-from tlpot.transfer.pooled import pooled_features
 
 BLOCKS = ("layer 1", "layer 2", "readout")
 XTB = "gfn2-xtb"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tlpot.errors import DataError
-from tlpot.transfer.law import Measured, fit_law
-from tlpot.transfer.worth import overtaken, worth_of
+from tlpot.learning_curves import Measured, fit_law
+from tlpot.learning_curves.label_savings import overtaken, worth_of
 
 SIZES = (10, 20, 50, 100, 200, 500)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlpot.transfer.purchase import best_split, cheapest_labels
+from tlpot.learning_curves.joint_budget import best_split, cheapest_labels
 
 LAWS = [(np.log(900), 0.5, 0.3, 5.0), (np.log(50), 0.2, 0.8, 0.0), (np.log(400), 0.7, 0.05, 2.0)]
 

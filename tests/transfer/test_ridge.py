@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tlpot.errors import DataError
-from tlpot.transfer.ridge import GRID, Moments, assign_folds, fit_ridge
+from tlpot.transfer import Moments, assign_folds, fit_ridge
+from tlpot.transfer.ridge import GRID
 
 
 @pytest.fixture

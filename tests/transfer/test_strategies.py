@@ -6,8 +6,7 @@ from transfer_levels import HIGH, LEVEL, LOW
 
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
-from tlpot.models import parameter_blocks
-from tlpot.models.model_file import from_bytes, to_bytes
+from tlpot.models import from_bytes, parameter_blocks, to_bytes
 from tlpot.transfer import STRATEGY_NAMES as ALL_NAMES
 from tlpot.transfer import strategy, strategy_settings
 

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlpot.pipeline.building.plan import Standing
-    from tlpot.pipeline.building.record import Record
+    from tlpot.building import Record, Standing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Builds, and says what is done and why."""
     import torch
 
-    from tlpot.config import read_yaml, with_overrides
-    from tlpot.pipeline.building import (
+    from tlpot.building import (
         all_standings,
         build_config,
         make_blueprint,
@@ -43,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         stage_table,
         up_to,
     )
-    from tlpot.training.interrupt import Interrupt
+    from tlpot.config import read_yaml, with_overrides
+    from tlpot.training import Interrupt
 
     torch.set_num_threads(1)
     settings = with_overrides(read_yaml(arguments.config), arguments.settings)
@@ -81,14 +80,14 @@ def _started(now: Standing) -> None:
 
 
 def _ended(now: Standing, record: Record) -> None:
-    from tlpot.pipeline.building.progress import duration
+    from tlpot.building import duration
 
     if now.state != "done":
         print(f"{now.stage.name} done, {duration(record.seconds)}", flush=True)
 
 
 def _conclude(records: dict[str, Record]) -> None:
-    from tlpot.pipeline.force_field_report import error_text
+    from tlpot.reports import error_text
 
     if "report" in records:
         print("\n" + error_text(records["report"].facts["errors"]))

@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.errors import OutputError
+    from tlpot.jobs import check_output, check_replaced
     from tlpot.models import library_file, load
-    from tlpot.pipeline import check_output, check_replaced
 
     torch.set_num_threads(1)
     output = Path(arguments.output)
@@ -70,13 +70,14 @@ def calibrate_and_save(
         model: what to calibrate.
         data: files with the labels.
         arguments: those of `add_calibration_arguments`, and ``output``.
-        forces: see `tlpot.pipeline.calibrate_model`.
+        forces: see `tlpot.jobs.calibrate_model`.
     """
-    from tlpot.atomic_file import write_text
     from tlpot.data import load_split, open_dataset
+    from tlpot.files import write_text
+    from tlpot.jobs import calibrate_model
     from tlpot.models import ONE_SIGMA, save
-    from tlpot.pipeline import calibrate_model
-    from tlpot.training import picture_path, plot_calibration
+    from tlpot.presentation import picture_path
+    from tlpot.uncertainty import plot_calibration
 
     if arguments.plot:
         picture_path(arguments.plot)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlpot.pipeline import Curve
+    from tlpot.learning_curves import Curve
 
 _SHOWN = ("energy_mae", "forces_mae")
 """Errors that are printed and drawn; the files have all."""
@@ -55,10 +55,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot.cli.workers import workers
     from tlpot.errors import DataError
-    from tlpot.pipeline import run_curve
-    from tlpot.pipeline.curve_config import curve_config
-    from tlpot.pipeline.curve_ensemble import check_ensembles, curve_ensembles
-    from tlpot.pipeline.curve_tasks import curve_tasks
+    from tlpot.learning_curves import (
+        check_ensembles,
+        curve_config,
+        curve_ensembles,
+        curve_tasks,
+        run_curve,
+    )
 
     torch.set_num_threads(1)
     config = curve_config(_settings(arguments), _file(arguments) or "curve")
@@ -98,8 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _report(curve: Curve, folder: Path) -> None:
-    from tlpot.pipeline.curve_picture import plot_curve
-    from tlpot.pipeline.curve_report import analyse, save_reports
+    from tlpot.learning_curves import analyse, plot_curve, save_reports
 
     every = {quantity: analyse(curve, quantity) for quantity in curve.quantities()}
     if not every:  # all points failed

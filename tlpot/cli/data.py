@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.strict import add_strict_argument, check_warnings
+from tlpot.cli.terminal import add_strict_argument, check_warnings
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 
 if TYPE_CHECKING:

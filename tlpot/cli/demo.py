@@ -16,7 +16,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the demo."""
     import torch
 
-    from tlpot.pipeline.demo import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, run_demo
+    from tlpot.jobs import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, run_demo
 
     torch.set_num_threads(1)
     print(

@@ -23,8 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from tlpot.errors import ConfigError, OutputError
+    from tlpot.jobs import check_output, check_replaced, check_shared_split, make_ensemble
     from tlpot.models import library_file, save
-    from tlpot.pipeline import check_output, check_replaced, check_shared_split, make_ensemble
 
     if arguments.calibrate is None:
         for name in ("spec", "split", "coverage", "plot", "json"):

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from tlpot.cli.assembly import add_assembly_arguments, force_field, refuse_without_scheme
+from tlpot.cli.fragment_options import add_assembly_arguments, force_field, refuse_without_scheme
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset
@@ -35,12 +35,13 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
     import torch
 
-    from tlpot.atomic_file import write_text
     from tlpot.data import DifferenceDataset, load_split
     from tlpot.errors import ConfigError, DataError
+    from tlpot.evaluation import error_report, plot_parity, predict
+    from tlpot.files import write_text
     from tlpot.levels import choose_level, difference_parts
     from tlpot.models import load
-    from tlpot.training import error_report, picture_path, plot_parity, predict
+    from tlpot.presentation import picture_path
 
     torch.set_num_threads(1)
     refuse_without_scheme(arguments)

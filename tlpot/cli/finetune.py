@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot.config import read_yaml, with_overrides
     from tlpot.errors import ConfigError, nearest
-    from tlpot.pipeline import (
+    from tlpot.jobs import (
         check_replaced,
         choose_strategy,
         finetune_config,

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.assembly import OPTIONS, add_assembly_arguments
+from tlpot.cli.fragment_options import OPTIONS, add_assembly_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,15 +59,10 @@ def is_force_field(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> None:
     """Examines a force field and writes the page."""
-    from tlpot.atomic_file import make_folder
     from tlpot.config import parse, with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.pipeline.force_field_report import (
-        ExaminationSettings,
-        error_text,
-        examine_force_field,
-        write_report,
-    )
+    from tlpot.files import make_folder
+    from tlpot.reports import ExaminationSettings, error_text, examine_force_field, write_report
 
     _check(arguments)
     changes = with_overrides({}, arguments.settings)
@@ -154,9 +149,9 @@ def _structures(names: list[str]) -> dict[str, list[Atoms]]:
 
 
 def _assembly(arguments: argparse.Namespace) -> Any:
-    from tlpot.cli.assembly import assembly_words, calculator_scheme
-    from tlpot.interfaces import named_source
-    from tlpot.pipeline.force_field_report import Assembly
+    from tlpot.calculators import named_source
+    from tlpot.cli.fragment_options import assembly_words, calculator_scheme
+    from tlpot.reports import Assembly
 
     if arguments.scheme is None:
         arguments.scheme = "mfcc_mbe2"

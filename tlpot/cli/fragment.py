@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.assembly import add_assembly_arguments
+from tlpot.cli.fragment_options import add_assembly_arguments
 
 if TYPE_CHECKING:
     from ase import Atoms
     from tqdm import tqdm
 
-    from tlpot.fragments import Topology
-    from tlpot.fragments.lattice import Lattice
-    from tlpot.pipeline.assembly import Cut
+    from tlpot.jobs import Cut
+    from tlpot.topology import Lattice, Topology
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Lists, draws, exports, evaluates, or prepares."""
     import torch
 
-    from tlpot.training import picture_path
+    from tlpot.presentation import picture_path
 
     torch.set_num_threads(1)
     _check_options(arguments)
@@ -82,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.model is not None:
             found |= _evaluate(arguments, frames, topology)
     if arguments.json is not None:
-        from tlpot.atomic_file import write_text
+        from tlpot.files import write_text
 
         write_text(arguments.json, json.dumps(found, indent=2))
 
@@ -121,10 +120,9 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 def _read(name: str) -> tuple[list[Atoms], Topology]:
     from tlpot.errors import GeometryError
-    from tlpot.fragments import perceive_topology
-    from tlpot.fragments.prepared import Prepared
-    from tlpot.fragments.schemes import choose_scheme
+    from tlpot.fragments import Prepared, choose_scheme
     from tlpot.structures import read_frames
+    from tlpot.topology import perceive_topology
 
     frames = read_frames(name)
     notes = frames[0].info.get("reader_notes")
@@ -142,15 +140,15 @@ def _read(name: str) -> tuple[list[Atoms], Topology]:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from tlpot.interfaces.preparation import prepare_protein
+    from tlpot.structures import prepare_protein
 
     ph = 7.4 if arguments.ph is None else arguments.ph
     print(prepare_protein(arguments.structure, out=arguments.prepare, ph=ph).text())
 
 
 def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology) -> dict[str, Any]:
-    from tlpot.cli.assembly import scheme_of
-    from tlpot.pipeline.assembly import Cut, Listing
+    from tlpot.cli.fragment_options import scheme_of
+    from tlpot.jobs import Cut, Listing
 
     scheme = scheme_of(arguments)
     cuts = [Cut.make(topology, scheme, f.positions, _lattice(f)) for f in frames]
@@ -166,8 +164,8 @@ def _list(arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 
 
 def _lattice(frame: Atoms) -> Lattice | None:
-    from tlpot.fragments.lattice import Lattice
     from tlpot.system import System
+    from tlpot.topology import Lattice
 
     return Lattice.of(System.from_atoms(frame))
 
@@ -175,7 +173,7 @@ def _lattice(frame: Atoms) -> Lattice | None:
 def _export(arguments: argparse.Namespace, frames: list[Atoms], cuts: list[Cut]) -> None:
     from tlpot.errors import OutputError
     from tlpot.fragments import ProteinFrames, export_fragments
-    from tlpot.pipeline.assembly import write_fragments
+    from tlpot.jobs import write_fragments
 
     path = Path(arguments.export)
     if path.suffix == ".xyz":
@@ -192,7 +190,7 @@ def _export(arguments: argparse.Namespace, frames: list[Atoms], cuts: list[Cut])
 
 
 def _draw(arguments: argparse.Namespace, cut: Cut) -> None:
-    from tlpot.pipeline.assembly.partition_picture import plot_partition
+    from tlpot.reports import plot_partition
 
     plot_partition(cut, arguments.picture, Path(arguments.structure).stem, arguments.show)
     print(f"\nwrote {arguments.picture}")
@@ -201,8 +199,8 @@ def _draw(arguments: argparse.Namespace, cut: Cut) -> None:
 def _evaluate(
     arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 ) -> dict[str, Any]:
-    from tlpot.cli.assembly import fragment_calculator
-    from tlpot.pipeline.assembly import SinglePoints
+    from tlpot.cli.fragment_options import fragment_calculator
+    from tlpot.jobs import SinglePoints
 
     with _bar("calculations") as bar:
         calculator = fragment_calculator(
@@ -220,11 +218,10 @@ def _evaluate(
 def _budget(
     arguments: argparse.Namespace, frames: list[Atoms], topology: Topology
 ) -> dict[str, Any]:
-    from tlpot.cli.assembly import assembly_words, fragment_calculator
+    from tlpot.calculators import FragmentCalculator, energy_model, named_source
+    from tlpot.cli.fragment_options import assembly_words, fragment_calculator
     from tlpot.errors import ConfigError
-    from tlpot.interfaces import FragmentCalculator, named_source
-    from tlpot.interfaces.fragment import energy_model
-    from tlpot.pipeline.assembly import BudgetReport, measure_budget
+    from tlpot.reports import BudgetReport, measure_budget
 
     if arguments.scheme == "direct" and arguments.model is None:
         raise ConfigError("scheme direct has no fragments, and without --model there is no error")
@@ -263,6 +260,6 @@ def _budget(
 
 
 def _bar(name: str) -> tqdm:
-    from tlpot.progress_bar import progress_bar
+    from tlpot.presentation import progress_bar
 
     return progress_bar(desc=name, unit="", delay=1.0, file=sys.stderr, dynamic_ncols=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tlpot.cli.terminal import print_json
 
 if TYPE_CHECKING:
-    from tlpot.models.description import ModelDescription, PotentialDescription
+    from tlpot.models import ModelDescription, PotentialDescription
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

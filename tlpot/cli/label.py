@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
-from tlpot.cli.strict import add_strict_argument, check_warnings, warnings_of
+from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
 
 _SHOWN = 10
 """Failures that are printed; all are in the file that the last line names."""
@@ -62,9 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from tlpot.config import with_overrides
+    from tlpot.engines import EngineSpec
     from tlpot.errors import DataError
-    from tlpot.labelling import EngineSpec, label
-    from tlpot.training.interrupt import Interrupt
+    from tlpot.labelling import label
+    from tlpot.training import Interrupt
 
     names = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
     engine = EngineSpec(

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from tlpot.cli.strict import add_strict_argument, check_warnings, warnings_of
+from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
 
 if TYPE_CHECKING:
-    from tlpot.pipeline.fitting import Job
+    from tlpot.jobs import Job
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
     import yaml
 
     from tlpot.errors import ConfigError
-    from tlpot.pipeline.fitting import fit
+    from tlpot.jobs import fit
     from tlpot.training import joined_processes
 
     if arguments.threads < 1:
@@ -100,6 +100,6 @@ def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[
 
 
 def _overall(overall: object) -> str:
-    from tlpot.training import ErrorReport
+    from tlpot.evaluation import ErrorReport
 
     return ErrorReport(overall=overall).text()  # type: ignore[arg-type]

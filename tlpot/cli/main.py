@@ -9,12 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
-from tlpot.cli.allocation import keep_freed_memory, load_torch
 from tlpot.cli.completion import CompletionAction
-from tlpot.cli.parser import Parser, check_values
-from tlpot.cli.strict import strictness
-from tlpot.cli.terminal import never_fail
-from tlpot.cli.wording import reworded
+from tlpot.cli.malloc import keep_freed_memory, load_torch
+from tlpot.cli.parser import Parser, check_values, reworded
+from tlpot.cli.terminal import never_fail, strictness
 from tlpot.errors import TLPotError
 
 SUBCOMMANDS = {

@@ -7,12 +7,16 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
-from tlpot.cli.assembly import add_assembly_arguments, fragment_calculator, refuse_without_scheme
+from tlpot.cli.fragment_options import (
+    add_assembly_arguments,
+    fragment_calculator,
+    refuse_without_scheme,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from tlpot.interfaces import FragmentCalculator
+    from tlpot.calculators import FragmentCalculator
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +70,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Runs the dynamics and prints a summary."""
     import torch
 
+    from tlpot.calculators import TLPotCalculator
+    from tlpot.dynamics import MDSettings, run_md
     from tlpot.errors import ConfigError
-    from tlpot.interfaces import (
-        MDSettings,
-        TLPotCalculator,
-        read_structure,
-        run_md,
-    )
+    from tlpot.structures import read_structure
 
     if arguments.threads < 1:
         raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
@@ -136,8 +137,8 @@ def _check_out(arguments: argparse.Namespace) -> None:
     """Refuses to replace the structure itself, even with --overwrite: it may be the only copy."""
     from pathlib import Path
 
+    from tlpot.dynamics import MDRecord
     from tlpot.errors import OutputError
-    from tlpot.interfaces.md_record import MDRecord
 
     structure, trajectory = Path(arguments.structure), MDRecord(arguments.out).trajectory
     if structure.exists() and trajectory.exists() and structure.samefile(trajectory):

@@ -10,7 +10,7 @@ from tlpot.cli.terminal import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
-    from tlpot.pipeline import Ranking
+    from tlpot.ranking import Ranking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -197,10 +197,10 @@ def _rank(arguments: argparse.Namespace) -> None:
 
     import torch
 
-    from tlpot.atomic_file import write_text
     from tlpot.data import open_dataset
+    from tlpot.files import write_text
     from tlpot.models import catalogue
-    from tlpot.pipeline import rank_models
+    from tlpot.ranking import rank_models
 
     torch.set_num_threads(1)
     dataset = open_dataset([arguments.data], arguments.spec, level=arguments.level)

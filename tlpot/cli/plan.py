@@ -43,12 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plans."""
-    from tlpot.atomic_file import write_text
     from tlpot.errors import ConfigError
-    from tlpot.pipeline.budget import Terms
-    from tlpot.pipeline.curve_record import load_curve
-    from tlpot.pipeline.curve_report import analyse
-    from tlpot.pipeline.plan import make_plan
+    from tlpot.files import write_text
+    from tlpot.learning_curves import Terms, analyse, load_curve, make_plan
 
     curve = load_curve(Path(arguments.curve))
     if arguments.fit_up_to is not None:

@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace) -> None:
             "or both for the report on a force field"
         )
 
-    from tlpot.atomic_file import make_folder
     from tlpot.config import parse, with_overrides
-    from tlpot.pipeline import REPORT, ReportConfig, make_report
+    from tlpot.files import make_folder
+    from tlpot.jobs import REPORT, ReportConfig, make_report
 
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}

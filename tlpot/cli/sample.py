@@ -54,12 +54,18 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot.cli.workers import workers
     from tlpot.errors import ConfigError
-    from tlpot.sampling.calculators import Engine
-    from tlpot.sampling.collection import sample
-    from tlpot.sampling.diversity import diversity, table, write_json
-    from tlpot.sampling.ramachandran_picture import plot_ramachandran
-    from tlpot.sampling.settings import METHODS, SamplingSettings
-    from tlpot.sampling.sources import named_fragments, pairs
+    from tlpot.sampling import (
+        METHODS,
+        Engine,
+        SamplingSettings,
+        diversity,
+        named_fragments,
+        pairs,
+        plot_ramachandran,
+        sample,
+        table,
+        write_json,
+    )
 
     methods = METHODS if arguments.method is None else tuple(arguments.method.split(","))
     if arguments.temperatures is None:

@@ -1,10 +1,16 @@
-"""What a terminal cannot show is replaced; a program must not die of an Å."""
+"""What a terminal cannot show is replaced, and `--strict` makes errors of warnings."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tlpot.errors import StrictError, TLPotWarning
 
 
 def never_fail() -> None:
@@ -23,3 +29,57 @@ def print_json(content: Any) -> None:
     """Prints JSON in whose texts no character is lost, whatever the terminal can show."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "ascii")
     print(json.dumps(content, indent=2, ensure_ascii=not encoding.lower().startswith("utf")))
+
+
+def add_strict_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the argument of every command that can be strict."""
+    parser.add_argument(
+        "--strict", action="store_true", help="take every warning for an error (exit status 2)"
+    )
+
+
+@contextmanager
+def strictness(arguments: argparse.Namespace) -> Iterator[None]:
+    """Shows every `TLPotWarning` as one line, or makes an error of it, where the user wants that.
+
+    Raises:
+        StrictError: there was one.
+    """
+    with warnings.catch_warnings():
+        strict = getattr(arguments, "strict", False)
+        warnings.simplefilter("error" if strict else "always", TLPotWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, TLPotWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        try:
+            yield
+        except TLPotWarning as warning:
+            raise StrictError(f"{warning} (a warning, and --strict was given)") from warning
+
+
+def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:
+    """Refuses to go on after warnings of a report, where the user wants that.
+
+    Args:
+        found: the warnings.
+        arguments: of the command; one without ``--strict`` never does.
+
+    Raises:
+        StrictError: there are some.
+    """
+    texts = list(found)
+    if texts and getattr(arguments, "strict", False):
+        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        raise StrictError(f"{texts[0]}{more}; a warning, and --strict was given")
+
+
+def warnings_of(report: str) -> list[str]:
+    """Returns the warnings of a report: what its lines that begin with "warning:" say."""
+    lines = (line.strip() for line in report.splitlines())
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("warning:")]

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Trains."""
     from tlpot.config import read_yaml, with_overrides
-    from tlpot.pipeline import prepare_train, train_config
+    from tlpot.jobs import prepare_train, train_config
 
     settings = with_overrides(read_yaml(arguments.config), arguments.settings)
     config = train_config(settings, arguments.config)

@@ -66,7 +66,7 @@ def _start_worker() -> None:
     # Ctrl-C reaches all processes of a terminal; a training in progress asks for it again, to
     # write its checkpoint
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tlpot.cli.allocation import keep_freed_memory
+    from tlpot.cli.malloc import keep_freed_memory
 
     keep_freed_memory()
     _one_thread()

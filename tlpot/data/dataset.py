@@ -1,4 +1,4 @@
-"""What every dataset offers, whatever file it comes from."""
+"""Structures with their labels, and what every dataset offers, whatever file it comes from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,66 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.frame import Frame
-from tlpot.data.problem import Problem
 from tlpot.levels import canonical_level
+from tlpot.system import System
+
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A kind of mistake with the frames that show it.
+
+    Attributes:
+        severity: an error makes frames unusable, a warning is worth a look, a note says what
+            could not be checked.
+        what: the mistake and the remedy.
+        frames: names of the frames; empty when it concerns the whole file.
+    """
+
+    severity: Severity
+    what: str
+    frames: tuple[str, ...] = ()
+
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""Worst first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """What one level of theory says about one structure.
+
+    Attributes:
+        energy: total energy, eV; NaN where absent.
+        forces: [n_atoms, 3], eV/Å; None where absent.
+        stress: [3, 3], eV/Å³, positive when tensile; None where absent.
+    """
+
+    energy: float = float("nan")
+    forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """One structure of a dataset.
+
+    Attributes:
+        system: geometry, charge, multiplicity.
+        labels: labels by canonical level of theory; absent levels are not listed.
+        group: the molecule (HDF5 group, file, or formula) that the frame belongs to.
+        name: where it stands, for messages: ``data.h5:/methanol[12]``.
+        damaged: what is wrong with labels of the file that are neither finite nor NaN throughout,
+            and so are not among the `labels`.
+    """
+
+    system: System
+    labels: Mapping[str, Labels]
+    group: str
+    name: str
+    damaged: tuple[str, ...] = ()
+
 
 FRAMES_AT_ONCE = 1024
 """Frames read together when a whole dataset is gone through."""

@@ -10,9 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
-from tlpot.data.frame import Frame, Labels
-from tlpot.data.view import DatasetView
+from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, LevelInfo
+from tlpot.data.views import DatasetView
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level, choose_level, difference_level
 

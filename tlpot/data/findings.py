@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 
-from tlpot.data.dataset import LevelInfo
-from tlpot.data.label_names import looks_like
-from tlpot.data.problem import Problem
-from tlpot.data.spec import DataSpec
+from tlpot.data.dataset import LevelInfo, Problem
+from tlpot.data.spec import DataSpec, looks_like
 
 COARSE = 1e-4
 """eV; energies that are stored in larger steps have lost what a converged calculation gives."""

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tlpot.data.dataset import Dataset, frames_of
-from tlpot.data.fingerprint import fingerprint
 from tlpot.data.fragment_layout import level_names, read_e0
 from tlpot.data.fragment_writer import edited, make_column
 from tlpot.data.open import open_dataset
-from tlpot.data.split import Split
+from tlpot.data.split import Split, fingerprint
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level, choose_level
 

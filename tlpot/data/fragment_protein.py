@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.fingerprint import PRECISION
 from tlpot.data.fragment_layout import (
     check_shape,
     is_fragment_file,
@@ -22,6 +21,7 @@ from tlpot.data.fragment_layout import (
 from tlpot.data.fragment_store import FragmentStore
 from tlpot.data.fragment_writer import make_column
 from tlpot.data.hdf5 import open_hdf5
+from tlpot.data.split import PRECISION
 from tlpot.errors import DataError, nearest
 from tlpot.levels import choose_level
 

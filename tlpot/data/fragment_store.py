@@ -11,9 +11,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.fragment_kind import FragmentKind
+from tlpot.data.dataset import Problem
 from tlpot.data.fragment_layout import (
     SOURCE_COLUMNS,
+    FragmentKind,
     check_version,
     label_index,
     level_names,
@@ -23,7 +24,6 @@ from tlpot.data.fragment_layout import (
     read_units,
 )
 from tlpot.data.hdf5 import HDF5File
-from tlpot.data.problem import Problem
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.data.store import Section
 from tlpot.errors import ConfigError, DataError

@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot._version import __version__
-from tlpot.atomic_file import atomic_file
-from tlpot.data.fingerprint import PRECISION
-from tlpot.data.fragment_kind import FragmentKind, FragmentRows, FragmentSource
 from tlpot.data.fragment_layout import (
     SCHEMA,
     SOURCE_COLUMNS,
     UNITS,
     VERSION,
+    FragmentKind,
+    FragmentRows,
+    FragmentSource,
     is_fragment_file,
     read_kind,
     read_units,
 )
 from tlpot.data.fragment_store import FragmentStore
+from tlpot.data.split import PRECISION
 from tlpot.errors import DataError
+from tlpot.files import atomic_file
 
 _CHUNK_ROWS = 256
 _TEXT = h5py.string_dtype()

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.problem import Problem, Severity
+from tlpot.data.dataset import Problem, Severity
 from tlpot.data.store import Section
 from tlpot.errors import DataError
 

@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, LabelKind, LevelInfo
+from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem
 from tlpot.data.findings import definition_problems, definitions_of
-from tlpot.data.frame import Frame
-from tlpot.data.problem import Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 

@@ -1,18 +1,21 @@
-"""Batches of a dataset, epoch by epoch: shuffled, bucketed by size, the same on every machine."""
+"""Batches of a dataset: shuffled epoch by epoch, or every frame once, the same on every machine."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from tlpot.data.batch import Batch, collate
-from tlpot.data.dataset import Dataset, LabelKind
-from tlpot.data.frame import Frame
+from tlpot.data.batches import Batch, collate
+from tlpot.data.dataset import Dataset, Frame, LabelKind
+from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import Layout
 from tlpot.neighbors import Neighbors, neighbor_list
+from tlpot.presentation import progress_bar
 
 POOL = 16
 """Batches' worth of shuffled frames within which frames of similar size are put together."""
@@ -210,3 +213,42 @@ def _n_bytes(frame: Frame, neighbors: Neighbors) -> int:
         *(x.forces for x in frame.labels.values() if x.forces is not None),
     ]
     return _OVERHEAD + sum(array.nbytes for array in arrays)
+
+
+def sweep(
+    model: EnergyModel,
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64],
+    levels: Sequence[str],
+    *,
+    device: torch.device | str,
+    batch_size: int,
+    max_atoms: int | None = None,
+    name: str = "evaluate",
+    show: bool | None = None,
+) -> Iterator[Batch]:
+    """Yields batches in the order of the frames, on a device.
+
+    Args:
+        model: decides cutoff and layout of the pairs.
+        dataset: the frames.
+        indices: which of them; those of one size together waste nothing on padding.
+        levels: whose labels to carry.
+        device: where the model is.
+        batch_size: frames in a batch.
+        max_atoms: atoms in a batch; None for no bound.
+        name: for the progress bar.
+        show: whether there is one; None for where somebody sees it.
+
+    Raises:
+        DataError: there are no frames, or none has a label at any of the levels.
+    """
+    loader = Loader(
+        dataset, indices, levels=levels, cutoff=model.cutoff, batch_size=batch_size,
+        max_atoms=max_atoms, shuffle=False, layout=layout_of(model), memo_bytes=0,
+    )  # fmt: skip
+    hidden = None if show is None else not show
+    for batch in progress_bar(loader.batches(0), total=loader.n_batches(0), disable=hidden,
+                      file=sys.stderr, desc=name, dynamic_ncols=True):  # fmt: skip
+        assert batch is not None  # there is one process
+        yield batch.to(device)

@@ -1,16 +1,25 @@
-"""tlpot's own layout: ANI-1x groups, with levels of theory and units as attributes."""
+"""tlpot's own layout, read and written: ANI-1x groups with levels and units as attributes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from ase.data import atomic_numbers
+import h5py
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from ase.units import Hartree
+from numpy.typing import NDArray
 
+from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, Frame, LevelInfo
+from tlpot.data.findings import definitions_of
 from tlpot.data.hdf5 import dataset_names, json_attribute, open_hdf5
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.files import atomic_file
 from tlpot.levels import canonical_level
 
 OPTIONAL = ("cell", "pbc", "charge", "spin")
@@ -105,3 +114,208 @@ def _check_atoms(path: Path, atoms: Mapping[str, Any], known: set[str]) -> None:
                 f"{path}: attribute 'isolated_atoms' has an energy of {symbol} for {name!r}, and "
                 f"the file has no such dataset{nearest(name, sorted(known))}"
             )
+
+
+UNITS = {
+    "coordinates": "angstrom",
+    "energy": "hartree",
+    "forces": "hartree/angstrom",
+    "stress": "hartree/angstrom^3",
+}
+"""Those of ANI-1x, so that its readers need no conversion."""
+
+_CHUNK_BYTES = 1 << 16
+
+
+def write_dataset(
+    dataset: Dataset,
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> None:
+    """Writes a dataset in the native layout: ANI-1x groups, units and levels as attributes.
+
+    Where a frame is from (`tlpot.data.native.PROVENANCE`) is written if the dataset says so.
+    Frames are streamed, so the dataset may be larger than memory. The frames of one molecule
+    keep their order; a molecule whose atoms come in several orders becomes several groups.
+
+    Args:
+        dataset: what to write.
+        path: the HDF5 file.
+        progress: called with the number of frames done since the last call.
+
+    Raises:
+        DataError: two levels have names that cannot be told apart in a file, or a label is damaged.
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    keys = _level_keys(dataset.levels)
+    provenance = _provenance(dataset)
+    with atomic_file(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as handle:
+                handle.attrs.update(_attributes(dataset, keys))
+                names: dict[tuple[str, bytes], str] = {}
+                for start in range(0, len(dataset), FRAMES_AT_ONCE):
+                    stop = min(start + FRAMES_AT_ONCE, len(dataset))
+                    runs: dict[str, list[Frame]] = {}
+                    members: dict[str, list[int]] = {}
+                    for k, frame in enumerate(dataset.read(range(start, stop)), start):
+                        if frame.damaged:
+                            raise DataError(f"{frame.name}: {frame.damaged[0]}")
+                        name = _group_name(frame, names)
+                        runs.setdefault(name, []).append(frame)
+                        members.setdefault(name, []).append(k)
+                    for name, frames in runs.items():
+                        more = {key: texts[members[name]] for key, texts in provenance.items()}
+                        _append(handle.require_group(name), frames, keys, more)
+                    if progress is not None:
+                        progress(stop - start)
+        except RuntimeError as error:  # HDF5 reports some failed writes this way
+            raise OSError(str(error)) from error
+
+
+def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> None:
+    """Writes geometries without labels in the native layout, for labels to be added.
+
+    Args:
+        frames: their labels are not written.
+        path: the HDF5 file.
+
+    Raises:
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    with atomic_file(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as handle:
+                handle.attrs.update({"layout": "ani1x", "levels": "{}", "units": json.dumps(UNITS)})
+                names: dict[tuple[str, bytes], str] = {}
+                runs: dict[str, list[Frame]] = {}
+                for frame in frames:
+                    runs.setdefault(_group_name(frame, names), []).append(frame)
+                for name, run in runs.items():
+                    _append(handle.require_group(name), run, {}, {})
+        except RuntimeError as error:  # HDF5 reports some failed writes this way
+            raise OSError(str(error)) from error
+
+
+def _level_keys(levels: Iterable[str]) -> dict[str, str]:
+    """Returns the key of each level in the file: a dataset's name may not hold a slash."""
+    keys = {level: level.replace("/", "_") for level in levels}
+    if len(set(keys.values())) != len(keys):
+        raise DataError(f"levels {', '.join(keys)} cannot be told apart in a file")
+    return keys
+
+
+def _attributes(dataset: Dataset, keys: Mapping[str, str]) -> dict[str, str]:
+    atoms: dict[str, dict[str, float]] = {}
+    for level, key in keys.items():
+        for z, energy in dataset.levels[level].isolated_atoms.items():
+            atoms.setdefault(chemical_symbols[z], {})[f"{key}.energy"] = energy / Hartree
+    content: dict[str, Any] = {
+        "levels": {key: level for level, key in keys.items()},
+        "units": UNITS,
+        "isolated_atoms": atoms,
+        "definitions": {
+            key: _writer_definitions(dataset.levels[level]) for level, key in keys.items()
+        },
+    }
+    return {"layout": "ani1x", **{name: json.dumps(value) for name, value in content.items()}}
+
+
+def _writer_definitions(info: LevelInfo) -> str | list[str]:
+    """Returns the definition of a level, or a list where labels were computed in several ways."""
+    found = definitions_of(info)
+    return list(found) if len(found) > 1 else info.definition
+
+
+def _group_name(frame: Frame, names: dict[tuple[str, bytes], str]) -> str:
+    """Returns a group for this molecule and this order of its atoms."""
+    kind = frame.group.strip("/"), frame.system.atomic_numbers.tobytes()
+    if kind not in names:
+        taken, name, k = set(names.values()), kind[0], 1
+        while name in taken:
+            k += 1
+            name = f"{kind[0]}.{k}"
+        names[kind] = name
+    return names[kind]
+
+
+def _provenance(dataset: Dataset) -> dict[str, NDArray]:
+    """Returns what the dataset says about the origin of each frame, as text."""
+    found = {}
+    for key in PROVENANCE:
+        try:
+            column = dataset.column(key)
+        except DataError:  # not every dataset says
+            continue
+        texts = [x.decode() if isinstance(x, bytes) else str(x) for x in column.tolist()]
+        found[key] = np.array(texts, dtype=h5py.string_dtype())
+    return found
+
+
+def _append(
+    group: h5py.Group,
+    frames: list[Frame],
+    keys: Mapping[str, str],
+    provenance: Mapping[str, NDArray],
+) -> None:
+    systems = [frame.system for frame in frames]
+    if "atomic_numbers" not in group:
+        group.attrs["molecule"] = frames[0].group
+        group["atomic_numbers"] = systems[0].atomic_numbers.astype(np.uint8)
+    n_old = len(group["coordinates"]) if "coordinates" in group else 0
+    columns: dict[str, tuple[NDArray, Any]] = {
+        "coordinates": (np.stack([system.positions for system in systems]), np.nan)
+    }
+    if any(system.cell.any() for system in systems):
+        columns["cell"] = np.stack([system.cell for system in systems]), 0.0
+    if "cell" in columns or any(system.pbc.any() for system in systems):
+        columns["pbc"] = np.stack([system.pbc for system in systems]), False
+    if any(system.charge for system in systems):
+        columns["charge"] = np.array([system.charge for system in systems]), 0
+    if any(system.spin != 1 for system in systems):
+        columns["spin"] = np.array([system.spin for system in systems]), 1
+    for level, key in keys.items():
+        columns |= {
+            f"{key}.{kind}": (array / Hartree, np.nan)
+            for kind, array in _labels(frames, level).items()
+        }
+    columns |= {name: (texts, "") for name, texts in provenance.items()}
+    for name, (array, absent) in columns.items():
+        _extend(group, name, array, absent, n_old)
+    # what these frames do not have is filled with its default
+    for name in group.keys() - columns.keys() - {"atomic_numbers"}:
+        if isinstance(group[name], h5py.Dataset):  # another molecule may lie in the group
+            group[name].resize(n_old + len(frames), axis=0)
+
+
+def _labels(frames: list[Frame], level: str) -> dict[str, NDArray[np.float64]]:
+    found = [frame.labels.get(level) for frame in frames]
+    n_atoms = len(frames[0].system)
+    columns: dict[str, NDArray[np.float64]] = {}
+    energy = np.array([np.nan if label is None else label.energy for label in found])
+    if np.isfinite(energy).any():
+        columns["energy"] = energy
+    for kind, shape in (("forces", (n_atoms, 3)), ("stress", (3, 3))):
+        values = [None if label is None else getattr(label, kind) for label in found]
+        if any(value is not None for value in values):
+            nothing = np.full(shape, np.nan)
+            columns[kind] = np.stack([nothing if v is None else v for v in values])
+    return columns
+
+
+def _extend(group: h5py.Group, name: str, array: NDArray, absent: Any, n_old: int) -> None:
+    if name not in group:
+        row_bytes = max(array[:1].nbytes, 1)
+        group.create_dataset(
+            name,
+            shape=(n_old, *array.shape[1:]),
+            maxshape=(None, *array.shape[1:]),
+            dtype=array.dtype,
+            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, 4096)), *array.shape[1:]),
+            compression="gzip",
+            shuffle=True,
+            fillvalue=absent,
+        )
+    group[name].resize(n_old + len(array), axis=0)
+    group[name][n_old:] = array

@@ -15,8 +15,8 @@ from tlpot.data.fragment_store import FragmentStore
 from tlpot.data.hdf5 import HDF5Store
 from tlpot.data.joined import JoinedDataset
 from tlpot.data.native import read_native_spec
-from tlpot.data.npz import read_npz
 from tlpot.data.spec import DataSpec, load_spec, select_level, with_keys
+from tlpot.data.store import read_npz
 from tlpot.errors import ConfigError, DataError
 
 _COMPRESSED = (".gz", ".xz", ".bz2")

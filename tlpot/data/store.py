@@ -1,7 +1,8 @@
-"""Where arrays come from: a file seen as sections of named columns."""
+"""Where arrays come from: a file, HDF5 aside, seen as sections of named columns."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.problem import Problem
+from tlpot.data.dataset import Problem
+from tlpot.errors import DataError, nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,3 +98,32 @@ class MemoryStore:
         """Returns a column, or some of its rows."""
         column = np.asarray(self._columns[section][key])
         return column if rows is None else column[rows]
+
+
+def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
+    """Reads an archive as one section.
+
+    Args:
+        path: the file.
+        numbers: name of the array of atomic numbers.
+        coordinates: name of the array of positions.
+
+    Raises:
+        DataError: no such file, not an archive, truncated, or an array is missing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{path} is not a complete npz archive of plain arrays ({error})"
+        ) from error
+    for key in (numbers, coordinates):
+        if key not in columns:
+            raise DataError(f"{path}: no array {key!r}{nearest(key, columns)}")
+    section = Section(
+        group=None, label=path.name, shapes={name: a.shape for name, a in columns.items()}
+    )
+    return MemoryStore(path, [section], [columns])

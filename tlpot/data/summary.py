@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlpot.data.dataset import Dataset, frames_of
-from tlpot.data.fingerprint import fingerprint
-from tlpot.data.frame import Frame
+from tlpot.data.dataset import Dataset, Frame, frames_of
+from tlpot.data.split import fingerprint
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

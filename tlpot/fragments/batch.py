@@ -15,8 +15,8 @@ from vesin import NeighborList
 from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import GeometryError
 from tlpot.fragments.assembly import Assembly
-from tlpot.fragments.block_energies import BlockEnergies
 from tlpot.graph import AtomGraph, Layout, flat_graph
+from tlpot.models import BlockEnergies
 from tlpot.neighbors import CLOSEST, Neighbors
 
 CHUNK = 20_000

@@ -10,8 +10,7 @@ import vesin
 from numpy.typing import NDArray
 
 from tlpot.fragments.image import HOME, Shift
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.topology import Topology
+from tlpot.topology import Lattice, Topology
 
 if TYPE_CHECKING:
     from scipy import sparse

@@ -8,7 +8,7 @@ import importlib.util
 from ase import Atoms
 
 from tlpot.errors import ConfigError, MissingExtraError, nearest
-from tlpot.fragments.calculator_model import CalculatorModel
+from tlpot.models import CalculatorModel
 
 _KINDS = {"d3bj": ("dftd3", "DFTD3"), "d3zero": ("dftd3", "DFTD3"), "d4": ("dftd4", "DFTD4")}
 

@@ -12,18 +12,22 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.data.fingerprint import PRECISION
-from tlpot.data.fragment_kind import FragmentRows
-from tlpot.data.fragment_layout import is_fragment_file
-from tlpot.data.fragment_protein import add_assembly, add_protein
-from tlpot.data.fragment_store import FragmentStore
-from tlpot.data.fragment_writer import add_rows, edited
-from tlpot.data.open import open_dataset
+from tlpot.data import (
+    PRECISION,
+    FragmentRows,
+    FragmentStore,
+    add_assembly,
+    add_protein,
+    add_rows,
+    edited,
+    is_fragment_file,
+    open_dataset,
+)
 from tlpot.errors import ConfigError, DataError
-from tlpot.fragments.caps import ratio_table
+from tlpot.fragments.fragment import ratio_table
 from tlpot.fragments.fragment_pool import Candidate, FragmentPool, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.schemes import Scheme
+from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.selection import Selection, choose, inverse_distances
 from tlpot.levels import canonical_level
 

@@ -15,19 +15,65 @@ from torch import Tensor
 from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
-from tlpot.fragments.calculator_model import CalculatorModel
-from tlpot.fragments.fragment_name import fragment_name
-from tlpot.fragments.lattice import Lattice
+from tlpot.fragments.fragment_type import fragment_name
 from tlpot.fragments.layer import Layer, ModelLayer, Pieces
-from tlpot.fragments.perception import perceive_topology
 from tlpot.fragments.prepared import SKIN, Partition, Prepared
-from tlpot.fragments.schemes import Scheme, choose_scheme
-from tlpot.fragments.topology import Topology
+from tlpot.fragments.schemes.registry import choose_scheme
+from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.typed import TypedBatch, TypedModel
-from tlpot.fragments.watched import WatchedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.models import LevelView
+from tlpot.models import CalculatorModel, LevelView
 from tlpot.system import System
+from tlpot.topology import Lattice, Topology, perceive_topology
+
+
+class WatchedModel:
+    """A model as it is, which keeps the domains of all that it evaluates.
+
+    Args:
+        model: knows what it was trained on.
+    """
+
+    def __init__(self, model: DomainModel) -> None:
+        self._model = model
+        self._found: list[Tensor] = []
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å."""
+        return self._model.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self._model.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self._model.uses_charge
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out."""
+        return layout_of(self._model)
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether the energy can be differentiated."""
+        return has_forces(self._model)
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns the energy of each atom, [n_atoms], eV, float64."""
+        energies, inside = self._model.energies_and_domain(graph)
+        self._found.append(inside)
+        return energies
+
+    def taken(self) -> Tensor:
+        """Returns the domains of all structures so far, in order, and forgets them."""
+        found, self._found = torch.cat(self._found), []
+        return found
+
 
 SMALLEST_CUTOFF = 1.0
 

@@ -10,17 +10,15 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.data.fingerprint import PRECISION
-from tlpot.data.fragment_kind import FragmentKind, FragmentSource
-from tlpot.data.fragment_protein import ProteinAssembly
+from tlpot.data import PRECISION, FragmentKind, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.perception import perceive_topology
 from tlpot.fragments.prepared import Partition, Prepared
-from tlpot.fragments.schemes import Scheme, choose_scheme
-from tlpot.fragments.topology import Topology
+from tlpot.fragments.schemes.registry import choose_scheme
+from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.topology import Topology, perceive_topology
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,11 @@ from torch import Tensor
 from tlpot.errors import GeometryError
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
-from tlpot.fragments.continuity import Continuity
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.schemes import Scheme
+from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.switch import PairWeights
-from tlpot.fragments.topology import Topology
+from tlpot.topology import Continuity, Lattice, Topology
 
 SKIN = 0.3
 """Å."""

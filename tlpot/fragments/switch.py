@@ -10,8 +10,7 @@ from torch import Tensor
 from tlpot.fragments.contacts import after_home, close_atoms, close_images
 from tlpot.fragments.expansion import PairTerms
 from tlpot.fragments.image import Images
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.topology import Topology
+from tlpot.topology import Lattice, Topology
 
 _LEAST = 1e-60
 """Keeps logarithms finite; a pair of fragments with a factor this small has w = 1."""

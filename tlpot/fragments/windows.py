@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from tlpot.fragments.fragment import Units
-from tlpot.fragments.residue import Chain
-from tlpot.fragments.topology import Topology
+from tlpot.topology import Chain, Topology
 
 
 def capped_windows(topology: Topology, size: int) -> list[Units]:

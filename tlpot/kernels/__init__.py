@@ -1,25 +1,16 @@
 """Compiled CPU kernels for the sums in which a network spends its time."""
 
-from tlpot.kernels.build import MAX_DEGREE
-from tlpot.kernels.choice import Kernels, kernels_by_name
-from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
-from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
-from tlpot.kernels.embedding import EmbeddingPlan, embed
-from tlpot.kernels.parts import convolve_in_parts
-from tlpot.kernels.product import ProductPlan, multiply
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "MAX_DEGREE",
-    "ConvolutionPlan",
-    "EdgeLists",
-    "EmbeddingPlan",
-    "Kernels",
-    "ProductPlan",
-    "convolve",
-    "convolve_in_parts",
-    "embed",
-    "kernels_by_name",
-    "multiply",
-    "sum_by_element",
-    "sum_by_element_in_parts",
-]
+from tlpot.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from tlpot.kernels.build import MAX_DEGREE
+    from tlpot.kernels.choice import Kernels, kernels_by_name
+    from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+    from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
+    from tlpot.kernels.embedding import EmbeddingPlan, embed
+    from tlpot.kernels.parts import convolve_in_parts
+    from tlpot.kernels.product import ProductPlan, multiply
+
+__getattr__ = lazy_exports(__name__)

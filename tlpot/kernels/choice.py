@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from tlpot.errors import ConfigError, KernelError, TLPotWarning, nearest
+from tlpot.graph import SegmentSum, segment_sum, segment_sum_backend
 from tlpot.kernels.build import MAX_DEGREE, library
 from tlpot.kernels.check import check
-from tlpot.segment import SegmentSum, segment_sum, segment_sum_backend
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from tlpot.errors import GeometryError
 from tlpot.kernels.build import library
-from tlpot.kernels.last import NO_THIRD, last_derivative
 from tlpot.kernels.pointers import (
+    NO_THIRD,
     ConvolutionData,
     ConvolutionTables,
     contiguous,
     index32,
+    last_derivative,
     pointer,
     pointers,
 )

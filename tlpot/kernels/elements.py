@@ -12,9 +12,8 @@ from torch import Tensor
 
 from tlpot.kernels.build import library
 from tlpot.kernels.convolution import EdgeLists
-from tlpot.kernels.last import last_derivative, pull_back
 from tlpot.kernels.parts import ONLY_ONCE, edge_parts
-from tlpot.kernels.pointers import ElementData, ElementTables
+from tlpot.kernels.pointers import ElementData, ElementTables, last_derivative, pull_back
 
 
 def sum_by_element(

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.kernels.build import library
-from tlpot.kernels.last import NO_THIRD, last_derivative
-from tlpot.kernels.pointers import EmbeddingData, EmbeddingTables, index32, pointer
+from tlpot.kernels.pointers import (
+    NO_THIRD,
+    EmbeddingData,
+    EmbeddingTables,
+    index32,
+    last_derivative,
+    pointer,
+)
 
 _VALUES, _GRADIENT, _DUAL = range(3)
 

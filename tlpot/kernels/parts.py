@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
-from tlpot.kernels.last import last_derivative, pull_back
-from tlpot.kernels.pointers import pointers
+from tlpot.kernels.pointers import last_derivative, pointers, pull_back
 
 ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.build import library
-from tlpot.kernels.last import NO_THIRD, last_derivative
 from tlpot.kernels.pointers import (
+    NO_THIRD,
     ProductData,
     ProductTables,
     index32,
+    last_derivative,
     pointer,
     pointers,
 )

@@ -10,13 +10,22 @@ from typing import Any, cast
 import h5py
 import numpy as np
 
-from tlpot.data.decode import Decoder
-from tlpot.data.hdf5 import GroupWalk, HDF5Store, json_attribute, open_hdf5, printable, raw_name
-from tlpot.data.native import OPTIONAL
-from tlpot.data.problem import Problem
-from tlpot.data.spec import DataSpec, UnitSpec
-from tlpot.data.store import MemoryStore, Section
-from tlpot.data.writer import UNITS
+from tlpot.data import (
+    OPTIONAL,
+    UNITS,
+    DataSpec,
+    Decoder,
+    GroupWalk,
+    HDF5Store,
+    MemoryStore,
+    Problem,
+    Section,
+    UnitSpec,
+    json_attribute,
+    open_hdf5,
+    printable,
+    raw_name,
+)
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level
 from tlpot.system import NO_CELL, NO_PBC, System

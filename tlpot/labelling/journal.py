@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 
 from tlpot.errors import DataError, OutputError
-from tlpot.file_lock import sole_use
+from tlpot.files import sole_use
 from tlpot.labelling.task import Cost, Outcome
 
 _FORMAT = 1

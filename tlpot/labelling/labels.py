@@ -13,19 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import write_text
 from tlpot.data import is_fragment_file
+from tlpot.engines import Engine, EngineSpec, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
-from tlpot.labelling.assembly import assemble, check_same_definition, labelled_geometries
-from tlpot.labelling.core_potential import only_heavy
-from tlpot.labelling.engine import Engine, EngineSpec
+from tlpot.files import write_text
+from tlpot.labelling.executor import TRIES, run_tasks
 from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, Record
-from tlpot.labelling.registry import make_engine
-from tlpot.labelling.run import TRIES, run_tasks
+from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
 from tlpot.labelling.task import LabelTask, Outcome, geometry_key
-from tlpot.progress_bar import progress_bar
+from tlpot.presentation import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

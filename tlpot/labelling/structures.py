@@ -16,10 +16,10 @@ from tlpot.data import (
     frames_of,
     is_fragment_file,
     open_dataset,
+    open_hdf5,
     write_dataset,
     write_structures,
 )
-from tlpot.data.hdf5 import open_hdf5
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.geometry_file import (
     geometry_groups,
@@ -28,8 +28,7 @@ from tlpot.labelling.geometry_file import (
     is_native,
 )
 from tlpot.neighbors import neighbor_list
-from tlpot.structures.reader import read_all
-from tlpot.structures.stated import name_charge
+from tlpot.structures import name_charge, read_all
 from tlpot.system import System
 
 PathLike = str | os.PathLike[str]

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.fingerprint import fingerprint
+from tlpot.data import fingerprint
+from tlpot.engines import EngineSpec, check_electrons, make_engine
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError
-from tlpot.labelling.engine import EngineSpec, check_electrons
-from tlpot.labelling.registry import make_engine
 from tlpot.system import System
 
 PRECISION = 1e-6

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
-from tlpot.nn.repulsion_reach import REACH
+from tlpot.nn import REACH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import Architecture
-from tlpot.nn.constant import DoubleBuffer
+from tlpot.nn import DoubleBuffer
 
 WARNING_LEVEL = 0.05
 """A structure with a lower domain is warned of; one in twenty held-out frames is below it."""

@@ -1,22 +1,26 @@
-"""Several potentials of the same levels as one: their mean, and how far they are apart."""
+"""Several potentials of the same levels as one: their mean, how far they are apart, their file."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
+from tlpot.config import parse
 from tlpot.energy import Properties, evaluate
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import choose_level
 from tlpot.models.card import ModelCard
-from tlpot.models.level_view import LevelView
+from tlpot.models.description import ENSEMBLE_FORMAT
+from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import LevelPotential, Potential
-from tlpot.models.spread import Calibration, Spread
+from tlpot.models.spread import Calibration, Spread, read_calibration
+from tlpot.models.trained import LevelView
 
 
 class Ensemble(nn.Module):
@@ -233,3 +237,58 @@ def _fitted(potential: Potential) -> dict[str, Tensor]:
 
 def _symbols(numbers: tuple[int, ...]) -> str:
     return " ".join(chemical_symbols[z] for z in numbers)
+
+
+def _write(ensemble: Ensemble) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    members = []
+    tensors: dict[str, Tensor] = {}
+    for k, member in enumerate(ensemble.potentials()):
+        described, weights = write_part(member, f"members.{k}.")
+        members.append(described)
+        tensors |= weights
+    for name, tensor in ensemble.calibrations.state_dict().items():
+        tensors[f"calibrations.{name}"] = tensor.cpu().contiguous()
+    metadata = {
+        "members": members,
+        "levels": list(ensemble.levels),
+        "card": card_mapping(ensemble.card),
+    }
+    return metadata, tensors
+
+
+def _read(
+    metadata: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    dtype: torch.dtype | None,
+    kernels: str,
+) -> Ensemble:
+    try:
+        described = list(metadata["members"])
+        card = parse(ModelCard, metadata["card"], name)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ModelFileError(f"{name}: the ensemble's description is damaged: {error}") from error
+    rest = dict(tensors)
+    members = []
+    for k, description in enumerate(described):
+        title = f"{name}, member {k + 1}"
+        member, rest = read_part(description, rest, f"members.{k}.", title, dtype, kernels)
+        members.append(member)
+    try:
+        ensemble = Ensemble(members)
+    except ConfigError as error:
+        raise ModelFileError(f"{name} is damaged: {error}") from error
+    ensemble.card = card
+    for k in range(len(ensemble.levels)):
+        prefix = f"calibrations.{k}."
+        calibration = read_calibration(rest, prefix, name)
+        if calibration is not None:
+            ensemble.calibrations[str(k)] = calibration
+            for key in calibration.state_dict():
+                rest.pop(f"{prefix}{key}")
+    if rest:
+        raise ModelFileError(f"{name} has unknown weights {sorted(rest)[:3]} for an ensemble")
+    return ensemble
+
+
+FORMATS[ENSEMBLE_FORMAT] = FileFormat(kind=Ensemble, write=_write, read=_read)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from tlpot.errors import ConfigError, nearest
-from tlpot.graph import AtomGraph
+from tlpot.graph import AtomGraph, segment_sum
 from tlpot.models.architecture import Architecture
-from tlpot.nn.readout import Readout
-from tlpot.segment import segment_sum
+from tlpot.nn import Readout
 
 if TYPE_CHECKING:
     from tlpot.models.potential import LevelPotential

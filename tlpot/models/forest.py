@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tlpot.models.correction import CorrectionInfo
+from tlpot.models.corrections import CorrectionInfo
 from tlpot.models.features import pool_features
-from tlpot.nn.constant import DoubleBuffer
+from tlpot.nn import DoubleBuffer
 
 
 class ForestCorrection(nn.Module):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
-from tlpot.models.correction import CorrectionInfo
+from tlpot.models.corrections import CorrectionInfo
 from tlpot.models.features import pool_features
 from tlpot.models.spread import Spread
-from tlpot.nn.constant import DoubleBuffer
+from tlpot.nn import DoubleBuffer
 from tlpot.torch_mode import plain_torch
 
 

@@ -18,26 +18,48 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tlpot._version import __version__
-from tlpot.atomic_file import atomic_file
 from tlpot.config import parse, to_mapping
-from tlpot.errors import ConfigError, ModelFileError, TLPotWarning
+from tlpot.errors import ConfigError, ModelFileError, TLPotWarning, nearest
+from tlpot.files import atomic_file
 from tlpot.models.architecture import Architecture
 from tlpot.models.card import ModelCard
 from tlpot.models.checksum import with_checksum
-from tlpot.models.correction import CorrectionInfo
-from tlpot.models.description import CONVENTIONS, FORMAT, VERSIONS, read_metadata
-from tlpot.models.device import choose_device
+from tlpot.models.corrections import CorrectionInfo, LinearCorrection
+from tlpot.models.description import CONVENTIONS, FORMAT, VERSIONS, read_metadata, upgraded
 from tlpot.models.domain import read_domain
 from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.forest import ForestCorrection
 from tlpot.models.gaussian import GaussianCorrection
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
-from tlpot.models.regressors import empty_correction
-from tlpot.models.rigidity import LastLayerRigidity
-from tlpot.models.spread import read_calibration
+from tlpot.models.spread import LastLayerRigidity, read_calibration
 from tlpot.models.trained import TrainedModel
-from tlpot.torch_mode import plain_torch
+from tlpot.torch_mode import choose_device, plain_torch
+
+AnyCorrection = LinearCorrection | GaussianCorrection | ForestCorrection
+
+_KINDS: Mapping[str, tuple[type[AnyCorrection], int]] = {
+    "linear": (LinearCorrection, 0),
+    "gaussian process": (GaussianCorrection, 1),
+    "forest": (ForestCorrection, 2),
+}
+"""The class, and how many sizes it needs."""
+
+
+def empty_correction(info: CorrectionInfo, n_elements: int, n_features: int) -> AnyCorrection:
+    """Returns a correction whose numbers are still to be read.
+
+    Raises:
+        ConfigError: no such kind, or sizes that make no sense.
+    """
+    if info.kind not in _KINDS:
+        raise ConfigError(f"unknown correction {info.kind!r}{nearest(info.kind, _KINDS)}")
+    kind, n_sizes = _KINDS[info.kind]
+    if len(info.sizes) != n_sizes or min(info.sizes, default=1) < 1:
+        raise ConfigError(
+            f"correction {info.kind!r} has sizes {list(info.sizes)}, expected {n_sizes} of them"
+        )
+    return kind(info, n_elements, n_features)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +86,7 @@ FORMATS: dict[str, FileFormat] = {}
 
 def file_formats() -> Mapping[str, FileFormat]:
     """Returns all kinds of model files by the name of their metadata entry."""
-    for name in ("ensemble_file", "delta_file"):
+    for name in ("ensemble", "delta"):
         importlib.import_module(f"tlpot.models.{name}")
     return FORMATS
 
@@ -100,7 +122,7 @@ def load(
 
     Args:
         source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``)
-            or is installed, see `tlpot.models.install`.
+            or is installed, see `tlpot.models.installation`.
         device: None means CUDA if there is one, else the CPU.
         dtype: None means as stored.
         kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
@@ -312,3 +334,72 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
     for forest in potential.modules():
         if isinstance(forest, ForestCorrection) and not forest.is_whole():
             raise ModelFileError(f"{name}: the trees of a forest are damaged; copy the file again")
+
+
+def write_part(potential: Potential, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Returns description and tensors of a part; the tensors' names begin with `prefix`."""
+    described, weights = write_potential(potential)
+    described["format_version"] = VERSIONS[FORMAT]
+    # when and with what a part was made is worth more than when it was put here
+    described["card"]["versions"] = dict(potential.card.versions)
+    return described, {f"{prefix}{key}": tensor for key, tensor in weights.items()}
+
+
+def read_part(
+    description: dict[str, Any],
+    tensors: Mapping[str, Tensor],
+    prefix: str,
+    name: str,
+    dtype: torch.dtype | None,
+    kernels: str,
+) -> tuple[Potential, dict[str, Tensor]]:
+    """Rebuilds what `write_part` described.
+
+    Args:
+        description: of the part.
+        tensors: of the file.
+        prefix: of the names of the part's tensors.
+        name: of file and part, for messages.
+        dtype: None means as stored.
+        kernels: see `load`.
+
+    Returns:
+        The part, and the tensors that are not its own.
+
+    Raises:
+        ModelFileError: the description or the tensors are damaged, or do not fit together.
+    """
+    own = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+    rest = {k: t for k, t in tensors.items() if not k.startswith(prefix)}
+    newest = upgraded(FORMAT, description, name)
+    return read_potential(newest, own, name, dtype, kernels), rest
+
+
+_IDLE = ("card", "dtype")
+"""Entries of a model's description that its weights do not depend on."""
+
+
+def weights_hash(model: TrainedModel) -> str:
+    """Returns a SHA-256 of all that decides the energies: sizes, levels and weights.
+
+    Unlike `content_hash` it depends neither on the card, which names versions of programs, nor
+    on the training domain or the device. A model read in a higher precision than it is stored in
+    keeps its hash.
+    """
+    form = next(form for form in file_formats().values() if isinstance(model, form.kind))
+    metadata, tensors = form.write(model)
+    digest = hashlib.sha256(type(model).__name__.encode())
+    digest.update(json.dumps(_decisive(metadata), sort_keys=True).encode())
+    for name in sorted(tensors):
+        if "domain" in name.split("."):
+            continue
+        tensor = tensors[name].detach().cpu()
+        values = (tensor.double() if tensor.is_floating_point() else tensor.long()).numpy()
+        digest.update(f"|{name}{list(values.shape)}|".encode() + values.tobytes())
+    return digest.hexdigest()
+
+
+def _decisive(metadata: Any) -> Any:
+    if isinstance(metadata, dict):
+        return {key: _decisive(value) for key, value in metadata.items() if key not in _IDLE}
+    return [_decisive(value) for value in metadata] if isinstance(metadata, list) else metadata

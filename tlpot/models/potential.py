@@ -15,18 +15,15 @@ from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
-from tlpot.models.backbone import Backbone
+from tlpot.models.backbone import Backbone, Head, reference_list
 from tlpot.models.card import ModelCard
-from tlpot.models.correction import Correction
+from tlpot.models.corrections import Correction
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
 from tlpot.models.gaussian import process_spread
-from tlpot.models.head import Head, reference_list
-from tlpot.models.level_view import LevelView
-from tlpot.models.rigidity import LastLayerRigidity, rigid_forces_std, rigid_std
-from tlpot.models.spread import Calibration, Spread
-from tlpot.nn.edges import Edges
-from tlpot.nn.repulsion import ZBLRepulsion
+from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
+from tlpot.models.trained import LevelView
+from tlpot.nn import Edges, ZBLRepulsion
 from tlpot.torch_mode import plain_torch
 
 

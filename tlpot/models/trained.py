@@ -1,9 +1,9 @@
-"""What every model that is kept in a file has in common, so that calculators take them all."""
+"""What every model that is kept in a file has in common, at one of its levels or all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -87,3 +87,38 @@ class TrainedModel(Protocol):
     def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
         """As torch modules do."""
         ...
+
+
+M = TypeVar("M", bound=TrainedModel)
+
+
+class LevelView(Generic[M]):
+    """What `TrainedModel.at` returns: an energy model that shares the weights.
+
+    Attributes:
+        potential: the whole model.
+        level: canonical name.
+    """
+
+    def __init__(self, potential: M, level: str) -> None:
+        self.potential, self.level = potential, level
+
+    @property
+    def cutoff(self) -> float:
+        """Range of the neighbour list, Å."""
+        return self.potential.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the model knows."""
+        return self.potential.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        """Whether the energy depends on total charge and multiplicity."""
+        return self.potential.uses_charge
+
+    @property
+    def layout(self) -> Layout:
+        """How the pairs should be laid out."""
+        return self.potential.layout

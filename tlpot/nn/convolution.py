@@ -18,8 +18,7 @@ from tlpot.kernels import (
     sum_by_element_in_parts,
 )
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
-from tlpot.nn.constant import Constant
-from tlpot.nn.couplings import clebsch_gordan, convolution_paths
+from tlpot.nn.couplings import Constant, clebsch_gordan, convolution_paths
 from tlpot.nn.edges import Edges
 
 

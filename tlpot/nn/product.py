@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from tlpot.kernels import ProductPlan, multiply
 from tlpot.nn.channels import ChannelLinear
-from tlpot.nn.constant import Constant
-from tlpot.nn.couplings import Monomial, ProductBasis, product_basis
+from tlpot.nn.couplings import Constant, Monomial, ProductBasis, product_basis
 
 
 class SymmetricProduct(nn.Module):

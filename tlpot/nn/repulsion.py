@@ -7,7 +7,7 @@ from ase import units
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
-from tlpot.nn.constant import Constant
+from tlpot.nn.couplings import Constant
 from tlpot.nn.edges import Edges
 from tlpot.nn.radial import envelope
 from tlpot.nn.repulsion_reach import REACH

@@ -9,10 +9,10 @@ from importlib.metadata import version
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from tlpot.calculators import TLPotCalculator
+from tlpot.engines import METHODS as XTB
+from tlpot.engines import xtb_calculator
 from tlpot.errors import ConfigError, nearest
-from tlpot.interfaces import TLPotCalculator
-from tlpot.labelling.xtb import METHODS as XTB
-from tlpot.labelling.xtb import xtb_calculator
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

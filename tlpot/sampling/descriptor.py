@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.graph import build_graph
-from tlpot.models import Ensemble, Potential, TrainedModel, load
-from tlpot.models.features import atomic_features, pool_features
-from tlpot.models.features import check_blocks as known_blocks
-from tlpot.models.spread import uncertain
+from tlpot.models import (
+    Ensemble,
+    Potential,
+    TrainedModel,
+    atomic_features,
+    load,
+    pool_features,
+    uncertain,
+)
+from tlpot.models import check_blocks as known_blocks
 from tlpot.system import System
 
 RANGE = 6.0

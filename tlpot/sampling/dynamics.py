@@ -8,10 +8,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
-from tlpot.interfaces.md_dynamics import draw_velocities, make_dynamics
-from tlpot.interfaces.md_settings import MDSettings
-from tlpot.sampling.bonds import Molecule
+from tlpot.dynamics import MDSettings, draw_velocities, make_dynamics
 from tlpot.sampling.candidate import Candidate
+from tlpot.topology import Molecule
 
 TIMESTEP = 1.0
 """fs."""

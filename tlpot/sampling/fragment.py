@@ -12,17 +12,16 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.errors import SimulationError, TLPotError
-from tlpot.sampling.bonds import Molecule
 from tlpot.sampling.calculators import Engine
-from tlpot.sampling.candidate import Candidate, stream
+from tlpot.sampling.candidate import Candidate, farthest_points, most_uncertain, scaled, stream
 from tlpot.sampling.descriptor import ModelView, geometry_features
 from tlpot.sampling.dimers import approaches, dimer
 from tlpot.sampling.dynamics import dynamics
 from tlpot.sampling.modes import NormalModes, hessian_of
 from tlpot.sampling.scan import scan
-from tlpot.sampling.selection import farthest_points, most_uncertain, scaled
 from tlpot.sampling.settings import SamplingSettings
-from tlpot.structures.stated import check_charge, name_charge
+from tlpot.structures import check_charge, name_charge
+from tlpot.topology import Molecule
 
 _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlpot.atomic_file import atomic_file
 from tlpot.errors import DataError, OutputError
+from tlpot.files import atomic_file
 from tlpot.sampling.calculators import Engine
 from tlpot.sampling.candidate import Candidate
 from tlpot.sampling.fragment import Fragment, FragmentSamples

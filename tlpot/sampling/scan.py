@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
-from tlpot.sampling.bonds import Molecule, torsions
 from tlpot.sampling.candidate import Candidate
+from tlpot.topology import Molecule, torsions
 
 _ATTEMPTS = 10
 _ROTAMERS = np.array([60.0, 180.0, 300.0])

@@ -8,9 +8,8 @@ from pathlib import Path
 from ase import Atoms
 
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments import capped_residues
 from tlpot.sampling.fragment import Fragment
-from tlpot.structures.reader import read_all, read_structure
+from tlpot.structures import capped_residues, read_all, read_structure
 
 SETS = ("residues", "states")
 

@@ -1,6 +1,19 @@
 """Structures from files, whatever takes them: PDB, mmCIF, XYZ, and what ASE reads."""
 
-from tlpot.structures.protein import read_protein as read_protein
-from tlpot.structures.reader import read_all as read_all
-from tlpot.structures.reader import read_frames as read_frames
-from tlpot.structures.reader import read_structure as read_structure
+from typing import TYPE_CHECKING
+
+from tlpot.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from tlpot.structures.peptide import build_peptide, capped_residues
+    from tlpot.structures.preparation import PreparationReport, prepare_protein
+    from tlpot.structures.protein import for_extxyz, read_protein
+    from tlpot.structures.reader import (
+        check_charge,
+        name_charge,
+        read_all,
+        read_frames,
+        read_structure,
+    )
+
+__getattr__ = lazy_exports(__name__)

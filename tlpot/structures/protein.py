@@ -1,4 +1,4 @@
-"""Protein files, PDB and mmCIF, as one conformer of one model."""
+"""Protein files, PDB and mmCIF, as one conformer of one model, and what can be written back."""
 
 from __future__ import annotations
 
@@ -302,3 +302,20 @@ def _gemmi() -> Any:
     except ImportError as error:
         raise MissingExtraError("gemmi", "pdb", "reading PDB and mmCIF files") from error
     return gemmi
+
+
+def for_extxyz(atoms: Atoms) -> Atoms:
+    """Returns a copy without what would make the file unreadable.
+
+    Spaces in columns of text, such as names of residues, become underscores; the reader's notes,
+    which are lines of their own, are left out.
+
+    Args:
+        atoms: not changed; constraints are copied, a calculator is not.
+    """
+    copy: Atoms = atoms.copy()
+    copy.info.pop(NOTES, None)
+    for name, values in list(copy.arrays.items()):
+        if values.dtype.kind == "U":
+            copy.arrays[name] = np.char.replace(values, " ", "_")
+    return copy

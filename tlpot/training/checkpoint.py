@@ -14,10 +14,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from tlpot.atomic_file import atomic_file
-from tlpot.differences import differences
+from tlpot.config import differences
 from tlpot.errors import ConfigError, DataError, ModelFileError
-from tlpot.models.checksum import has_checksum, with_checksum
+from tlpot.files import atomic_file
+from tlpot.models import has_checksum, with_checksum
 from tlpot.training.ema import MovingAverage
 from tlpot.training.schedule import Schedule
 

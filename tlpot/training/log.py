@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlpot.atomic_file import write_text
 from tlpot.errors import MissingExtraError
+from tlpot.files import write_text
 
 METRICS = "metrics.jsonl"
 

@@ -17,16 +17,15 @@ from tqdm import tqdm
 from tlpot.config import to_mapping
 from tlpot.data import Batch, Loader
 from tlpot.errors import DataError
+from tlpot.evaluation import Metrics
 from tlpot.models import Potential
-from tlpot.progress_bar import progress_bar
+from tlpot.presentation import progress_bar
 from tlpot.training.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
 from tlpot.training.ema import MovingAverage
-from tlpot.training.interrupt import Interrupt
 from tlpot.training.log import MetricsLog
 from tlpot.training.loss import batch_loss, weighted
-from tlpot.training.metrics import Metrics
 from tlpot.training.plan import TrainingPlan, make_optimizer
-from tlpot.training.processes import Processes
+from tlpot.training.processes import Interrupt, Processes
 from tlpot.training.schedule import Schedule
 from tlpot.training.selection import Selection
 from tlpot.training.settings import TrainingSettings

@@ -11,8 +11,8 @@ from torch.nn.functional import huber_loss
 
 from tlpot.data import Batch, Targets
 from tlpot.energy import Properties, evaluate
+from tlpot.evaluation import Metrics
 from tlpot.models import Potential
-from tlpot.training.metrics import Metrics
 from tlpot.training.settings import LossSettings
 
 

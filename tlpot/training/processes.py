@@ -1,4 +1,4 @@
-"""One training shared by several processes.
+"""One training shared by several processes, and polite interruption.
 
 A global batch is divided among the processes; each sums its errors, the counts are added up
 first, so that the sum of the local gradients is exactly the gradient of the global loss. The
@@ -9,13 +9,47 @@ hooks fire during the backward pass that makes the forces and do not expect a se
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType, TracebackType
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+
+class Interrupt:
+    """While entered, the first SIGINT or SIGTERM sets `requested`; a second one is obeyed at once.
+
+    Outside the main thread, where Python allows no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)  # type: ignore[arg-type]
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Split
-from tlpot.data.dataset import LabelKind
-from tlpot.training.metrics import Metrics
+from tlpot.data import Dataset, LabelKind, Split
+from tlpot.evaluation import Metrics
 
 ENOUGH = 20
 """Frames with a kind of label on which a choice rests; fewer of them choose by luck."""

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from tlpot.data import Loader
+from tlpot.evaluation import Metrics
 from tlpot.models import Potential
 from tlpot.training.loss import batch_loss, weighted
-from tlpot.training.metrics import Metrics
 from tlpot.training.processes import Processes
 from tlpot.training.settings import LossSettings
 

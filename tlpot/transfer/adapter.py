@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from tlpot.models import Potential
-from tlpot.nn.channels import ChannelLinear
+from tlpot.nn import ChannelLinear
 
 
 def attach(potential: Potential, level: str, make: Callable[[nn.Parameter], nn.Module]) -> None:

@@ -22,9 +22,9 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
+from tlpot.transfer.context import Lessons, Situation
+from tlpot.transfer.defaults import Recipe
 from tlpot.transfer.low_values import low_values
-from tlpot.transfer.recipe import Recipe
-from tlpot.transfer.situation import Lessons, Situation
 from tlpot.transfer.strategy import Strategy
 
 PARENT = "parent"

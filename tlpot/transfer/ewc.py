@@ -10,9 +10,9 @@ from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.anchor import Anchor
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
 from tlpot.transfer.fisher import fisher_information
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
-from tlpot.transfer.situation import Situation
 from tlpot.transfer.source_data import open_source, source_frames
 from tlpot.transfer.strategy import Penalty, Strategy
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
 from tlpot.transfer.blocks import chosen_blocks
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
 from tlpot.transfer.strategy import Strategy
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from tlpot.config import check_least
 from tlpot.models import CorrectionInfo, ForestCorrection, Potential
-from tlpot.transfer.frozen import Frozen
-from tlpot.transfer.leftover import leftover, need_sklearn
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+from tlpot.transfer.residuals import Frozen, leftover, need_sklearn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
-from tlpot.transfer.frozen import Frozen
+from tlpot.transfer.context import Situation
 from tlpot.transfer.jacobian import normal_equations
-from tlpot.transfer.pooled import pooled_features
+from tlpot.transfer.residuals import Frozen
 from tlpot.transfer.ridge import assign_folds, fit_ridge
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.summed_features import pooled_features
 
 FORCE_WEIGHT = 0.05
 """Å²: of the size of (error of an energy)²/(atoms · (error of a force component)²)."""

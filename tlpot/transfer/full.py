@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
 from tlpot.transfer.strategy import Strategy
 
 

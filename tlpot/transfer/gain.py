@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tlpot.models import Potential
 from tlpot.transfer.adapter import adapter_weights, attach, merge
-from tlpot.transfer.recipe import LARGE_RATE, Recipe
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import LARGE_RATE, Recipe
 from tlpot.transfer.strategy import Strategy
 
 

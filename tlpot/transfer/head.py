@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tlpot.models import Potential, parameter_blocks
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import LARGE_RATE, Recipe
 from tlpot.transfer.fresh import with_fresh_blocks
-from tlpot.transfer.recipe import LARGE_RATE, Recipe
-from tlpot.transfer.situation import Situation
 from tlpot.transfer.strategy import Strategy
 
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Batch, Dataset
-from tlpot.data.sweep import sweep
+from tlpot.data import Batch, Dataset, sweep
 from tlpot.energy import evaluate
 from tlpot.graph import AtomGraph
 from tlpot.models import LevelPotential, atomic_features, pool_features

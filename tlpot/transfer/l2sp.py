@@ -8,8 +8,8 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.anchor import Anchor
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
 from tlpot.transfer.strategy import Penalty, Strategy
 
 

@@ -13,8 +13,8 @@ from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.adapter import adapter_weights, attach, merge
-from tlpot.transfer.recipe import LARGE_RATE, Recipe
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import LARGE_RATE, Recipe
 from tlpot.transfer.strategy import Strategy
 
 

@@ -12,7 +12,7 @@ from tlpot.data import Dataset, LabelKind, Loader, LowValues
 from tlpot.energy import evaluate
 from tlpot.errors import DataError
 from tlpot.models import Potential, to_bytes
-from tlpot.progress_bar import progress_bar
+from tlpot.presentation import progress_bar
 
 _PATIENCE = 5.0
 """Seconds before a progress bar appears."""

@@ -11,9 +11,9 @@ import numpy as np
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
-from tlpot.transfer.mixture import mixed_in
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
-from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.context import Lessons, Situation
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.source_data import mixed_in
 from tlpot.transfer.strategy import Strategy
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Labels
-from tlpot.data.sweep import sweep
+from tlpot.data import Dataset, Labels, sweep
 from tlpot.energy import evaluate
 from tlpot.models import Potential
 

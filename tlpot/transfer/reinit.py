@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import Recipe
 from tlpot.transfer.fresh import with_fresh_blocks
-from tlpot.transfer.recipe import Recipe
-from tlpot.transfer.situation import Situation
 from tlpot.transfer.strategy import Strategy
 
 

@@ -14,11 +14,10 @@ from tlpot.config import check_least
 from tlpot.data import Dataset, FilledDataset, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
-from tlpot.transfer.mixture import mixed_in
+from tlpot.transfer.context import Lessons, Situation
+from tlpot.transfer.defaults import SMALL_RATE, Recipe
 from tlpot.transfer.pseudo_labels import pseudo_labels
-from tlpot.transfer.recipe import SMALL_RATE, Recipe
-from tlpot.transfer.situation import Lessons, Situation
-from tlpot.transfer.source_data import open_source, source_frames
+from tlpot.transfer.source_data import mixed_in, open_source, source_frames
 from tlpot.transfer.strategy import Strategy
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlpot.models import Potential
-from tlpot.transfer.recipe import Recipe
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import Recipe
 from tlpot.transfer.strategy import Strategy
 
 

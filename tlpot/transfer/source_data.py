@@ -1,4 +1,4 @@
-"""The data that the parent was trained on, where a strategy is given it."""
+"""The data that the parent was trained on, and how much of it an epoch has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from tlpot.data import Dataset, UnchargedDataset, open_dataset
 from tlpot.errors import DataError, nearest
-from tlpot.transfer.situation import Situation
+from tlpot.transfer.context import Situation
+
+
+def mixed_in(n_train: int, share: float) -> int:
+    """Returns the number of other frames beside which `n_train` frames are `share` of all.
+
+    An epoch then grows with the labels of the new level, not with the other data, of which
+    there may be a thousand times as much.
+    """
+    return round(n_train * (1.0 - share) / share)
 
 
 def open_source(files: Sequence[Path], spec: str | None, situation: Situation) -> Dataset:

@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from tlpot.models import DeltaPotential, Potential, level_parameters
-from tlpot.transfer.recipe import Recipe
-from tlpot.transfer.situation import Lessons, Situation
+from tlpot.transfer.context import Lessons, Situation
+from tlpot.transfer.defaults import Recipe
 
 Penalty = Callable[[nn.Module], Tensor]
 """Added to the loss of each batch."""

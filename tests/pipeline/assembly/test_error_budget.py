@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from toys import ToyModel
 
+from tlpot.calculators import FragmentCalculator
 from tlpot.errors import ConfigError
-from tlpot.fragments import build_peptide, perceive_topology
-from tlpot.fragments.schemes import Dimers
-from tlpot.interfaces import FragmentCalculator
-from tlpot.pipeline.assembly import BudgetReport, Cut, measure_budget
-from tlpot.pipeline.assembly.atom_classes import atom_classes, hydrogen_bonds
-from tlpot.pipeline.assembly.budget import MODEL, SCHEME, TOTAL
+from tlpot.fragments import Dimers
+from tlpot.jobs import Cut
+from tlpot.reports import BudgetReport, measure_budget
+from tlpot.reports.error_budget import MODEL, SCHEME, TOTAL, atom_classes, hydrogen_bonds
+from tlpot.structures import build_peptide
+from tlpot.topology import perceive_topology
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tlpot.pipeline.building import build_config, make_blueprint, run_stages, up_to
+from tlpot.building import build_config, make_blueprint, run_stages, up_to
 
 EPOCHS = {"pretrain": 3, "finetune": 2}
 SETTINGS = {
@@ -39,7 +39,7 @@ def settings(folder, **changes):
 
 def watch(log, kill=None):
     """Notes labels, epochs and MD steps in a file; kills the process at the n-th of a kind."""
-    import tlpot.pipeline.building.dynamics as dynamics
+    import tlpot.building.dynamics as dynamics
     from tlpot.labelling.journal import Journal
     from tlpot.training.loop import _Run
 

@@ -7,13 +7,14 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 
+from tlpot.building.config import ActiveSettings
+from tlpot.building.dynamics import relaxed, run_dynamics
+from tlpot.building.exploration import _visited
+from tlpot.building.structures import Target
+from tlpot.calculators import FragmentCalculator
+from tlpot.dynamics import MDSettings
 from tlpot.errors import DataError
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import FragmentCalculator, MDSettings
-from tlpot.pipeline.building.config import ActiveSettings
-from tlpot.pipeline.building.dynamics import relaxed, run_dynamics
-from tlpot.pipeline.building.exploration import _visited
-from tlpot.pipeline.building.structures import Target
+from tlpot.structures import build_peptide
 
 
 @pytest.fixture(scope="module")

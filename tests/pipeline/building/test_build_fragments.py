@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tlpot.building.config import FragmentSettings
+from tlpot.building.kinds import all_fragments, cut_fragments, sampled_fragments
+from tlpot.building.structures import Target
 from tlpot.errors import GeometryError
-from tlpot.fragments import build_peptide, choose_scheme, perceive_topology
-from tlpot.pipeline.building.config import FragmentSettings
-from tlpot.pipeline.building.kinds import all_fragments, cut_fragments, sampled_fragments
-from tlpot.pipeline.building.structures import Target
+from tlpot.fragments import choose_scheme
+from tlpot.structures import build_peptide
+from tlpot.topology import perceive_topology
 
 MFCC = choose_scheme("mfcc")
 DIMERS = choose_scheme("mfcc_mbe2")

@@ -10,14 +10,14 @@ from ase import Atoms
 from ase.calculators.lj import LennardJones
 from build_settings import build, counts, settings, watch
 
+from tlpot.building import all_standings, build_config, make_blueprint, run_stages
+from tlpot.building.dynamics import run_dynamics
+from tlpot.building.exploration import spread_per_atom
+from tlpot.dynamics import MDSettings
+from tlpot.engines import LabelError
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import MDSettings
-from tlpot.labelling import LabelError
 from tlpot.models import LIBRARY, content_hash, load, save
-from tlpot.pipeline.building import all_standings, build_config, make_blueprint, run_stages
-from tlpot.pipeline.building.dynamics import run_dynamics
-from tlpot.pipeline.building.exploration import spread_per_atom
+from tlpot.structures import build_peptide
 
 pytest.importorskip("tblite")
 

@@ -6,14 +6,14 @@ import pytest
 from ase.build import molecule
 from build_settings import build, settings
 
+from tlpot.building import all_standings, build_config, make_blueprint
+from tlpot.building.config import LevelSettings
+from tlpot.building.labels import Level, sampling_engine
+from tlpot.calculators import EngineCalculator
 from tlpot.data import frames_of, open_dataset
+from tlpot.engines import make_engine
 from tlpot.errors import DataError
-from tlpot.interfaces.engine import EngineCalculator
-from tlpot.labelling import make_engine
 from tlpot.models import LIBRARY, load, save
-from tlpot.pipeline.building import all_standings, build_config, make_blueprint
-from tlpot.pipeline.building.config import LevelSettings
-from tlpot.pipeline.building.labels import Level, sampling_engine
 
 pytest.importorskip("tblite")
 

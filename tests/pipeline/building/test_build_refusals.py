@@ -6,10 +6,10 @@ import pytest
 import yaml
 from build_settings import settings
 
+from tlpot.building import build_config, make_blueprint, up_to
 from tlpot.cli import main
 from tlpot.errors import ConfigError
-from tlpot.file_lock import sole_folder
-from tlpot.pipeline.building import build_config, make_blueprint, up_to
+from tlpot.files import sole_folder
 
 pytest.importorskip("tblite")
 

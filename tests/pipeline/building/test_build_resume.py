@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tlpot.data import open_dataset
 from tlpot.errors import DataError
-from tlpot.pipeline import fitting
+from tlpot.jobs import fitting
 
 pytest.importorskip("tblite")
 
@@ -157,7 +157,7 @@ def test_geometries_that_the_pretraining_left_out_come_first_in_the_test(uninter
 
 
 def test_the_printed_snippet_runs(resumed):
-    from tlpot.fragments import build_peptide
+    from tlpot.structures import build_peptide
 
     folder, _, records, _ = resumed
     text = records["assemble"].facts["snippet"]
@@ -198,7 +198,7 @@ def test_a_longer_learning_curve_measures_only_the_points_that_are_new(resumed, 
 
 
 def test_a_learning_curve_with_failed_points_is_not_done_and_says_why(resumed, monkeypatch):
-    import tlpot.pipeline.curve as curve
+    import tlpot.learning_curves.curve as curve
 
     def failing(task):
         if task.size == 4:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from tlpot.pipeline.building.plan import standing
-from tlpot.pipeline.building.record import Origin, Record, write_record
-from tlpot.pipeline.building.stage import Stage
+from tlpot.building import Record
+from tlpot.building.record import Origin, write_record
+from tlpot.building.stage import Stage
+from tlpot.building.stage_status import standing
 
 SETTINGS = {"anchor": None, "training": {"epochs": 10, "ema": None}, "frames": 5}
 STAGE = Stage(name="pretrain", summary="", settings=SETTINGS, needs=(), run=lambda work: None)

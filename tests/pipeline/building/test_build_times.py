@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tlpot.pipeline.building import runner
-from tlpot.pipeline.building import stage as stage_module
-from tlpot.pipeline.building.outcome import _costs
-from tlpot.pipeline.building.record import Origin, Record, read_record
-from tlpot.pipeline.building.stage import Made, Stage, Workplace
+from tlpot.building import Record, runner
+from tlpot.building import stage as stage_module
+from tlpot.building.outcome import _costs
+from tlpot.building.record import Origin, read_record
+from tlpot.building.stage import Made, Stage, Workplace
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tlpot.fragments import build_peptide
-from tlpot.interfaces import MDSettings
-from tlpot.pipeline.building.dynamics import Moment, Trajectory
-from tlpot.pipeline.building.recorded_motions import motion_of
-from tlpot.pipeline.building.structures import Target
-from tlpot.pipeline.building.testing import _summary
-from tlpot.pipeline.force_field_report import ForceFieldReport, write_report
+from tlpot.building.dynamics import Moment, Trajectory
+from tlpot.building.recorded_motions import motion_of
+from tlpot.building.structures import Target
+from tlpot.building.validation import _summary
+from tlpot.dynamics import MDSettings
+from tlpot.reports import ForceFieldReport, write_report
+from tlpot.structures import build_peptide
 
 MD = MDSettings(ensemble="nve", temperature=300.0, timestep=0.5, steps=60, log_every=20)
 

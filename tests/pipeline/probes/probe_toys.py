@@ -9,8 +9,7 @@ from ase.build import molecule
 from torch import Tensor
 
 from tlpot.data import Frame
-from tlpot.graph import AtomGraph
-from tlpot.segment import segment_sum
+from tlpot.graph import AtomGraph, segment_sum
 from tlpot.system import System
 
 

@@ -7,9 +7,9 @@ from ase.data import covalent_radii
 from probe_toys import PairToy, repulsion
 from toys import E0, ToyModel
 
+from tlpot.evaluation import scan_dimers
+from tlpot.evaluation.walls import find_hole
 from tlpot.models import load
-from tlpot.pipeline.probes import scan_dimers
-from tlpot.pipeline.probes.wall import find_hole
 
 CC = 2 * covalent_radii[6]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from probe_toys import PairToy, frames, repulsion
 
-from tlpot.pipeline.probes import force_drift
-from tlpot.pipeline.probes.composition import centred, composition_idx
+from tlpot.evaluation import force_drift
+from tlpot.evaluation.offsets import centred, composition_idx
 
 
 def test_a_model_does_not_drift_from_itself():

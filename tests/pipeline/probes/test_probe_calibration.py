@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tlpot.pipeline.probes import calibrate
-from tlpot.training import Predictions
+from tlpot.evaluation import Predictions, calibrate
 
 E0 = {1: -13.0, 8: -2040.0}
 

@@ -7,11 +7,10 @@ import pytest
 import torch
 from probe_toys import PairToy, frames
 
+from tlpot.calculators import TLPotCalculator
 from tlpot.data import open_dataset
-from tlpot.interfaces import TLPotCalculator
+from tlpot.evaluation import choose_frame, probe_stability
 from tlpot.models import LIBRARY
-from tlpot.pipeline.probes import probe_stability
-from tlpot.pipeline.probes.stability import choose_frame
 
 
 def test_the_shipped_model_holds_methanol_together():

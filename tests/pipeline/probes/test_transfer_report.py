@@ -8,9 +8,9 @@ from shipped_levels import CC, DFT
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError
-from tlpot.pipeline import finetune, finetune_config
-from tlpot.pipeline.probes import ReportSettings
-from tlpot.pipeline.probes.picture import report_figure
+from tlpot.evaluation import ReportSettings
+from tlpot.evaluation.transfer_picture import report_figure
+from tlpot.jobs import finetune, finetune_config
 
 FILES = {"report.json", "report.txt", "report.png"}
 SHORT = {"md_steps": 20, "frames": 12}

@@ -12,11 +12,10 @@ from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.image import HOME
-from tlpot.fragments.inclusion import inclusion_exclusion
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.schemes.fading import FadingPairs
-from tlpot.fragments.topology import Topology
+from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
+from tlpot.fragments.schemes.dimers import FadingPairs
 from tlpot.fragments.windows import merged_residues, plain_windows
+from tlpot.topology import Lattice, Topology
 
 
 @dataclass(frozen=True, kw_only=True)

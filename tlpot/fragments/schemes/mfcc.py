@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tlpot.errors import ConfigError
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.inclusion import inclusion_exclusion
-from tlpot.fragments.lattice import Lattice
+from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
 from tlpot.fragments.windows import capped_windows
+from tlpot.topology import Lattice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.lattice import Lattice
+from tlpot.topology import Lattice
 
 
 class Scheme(Protocol):

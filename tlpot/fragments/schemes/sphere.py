@@ -13,10 +13,9 @@ from tlpot.fragments.contacts import touching_sets
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.image import opposite
-from tlpot.fragments.inclusion import inclusion_exclusion, periodic_inclusion_exclusion
-from tlpot.fragments.lattice import Lattice
-from tlpot.fragments.topology import Topology
+from tlpot.fragments.inclusion_exclusion import inclusion_exclusion, periodic_inclusion_exclusion
 from tlpot.fragments.windows import capped_windows
+from tlpot.topology import Lattice, Topology
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,236 @@
+"""Molecular dynamics that goes on where it was killed, without a step done twice."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator
+from numpy.typing import NDArray
+
+from tlpot.building.record import read_json, write_json
+from tlpot.calculators import FragmentCalculator
+from tlpot.dynamics import MDSettings, draw_velocities, drift_of, make_dynamics, rigid_motions
+from tlpot.engines import LabelError
+from tlpot.errors import DataError, GeometryError
+from tlpot.files import atomic_file, make_folder
+from tlpot.presentation import progress_bar
+
+_END = "ended.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """A frame of a trajectory.
+
+    Attributes:
+        positions: [n_atoms, 3], Å.
+        momenta: [n_atoms, 3], in ASE's unit.
+        potential: eV.
+        kinetic: eV.
+    """
+
+    positions: NDArray[np.float64]
+    momenta: NDArray[np.float64]
+    potential: float
+    kinetic: float
+
+    @classmethod
+    def of(cls, atoms: Atoms) -> Moment:
+        """Takes what atoms with a calculator are doing now."""
+        return cls(
+            positions=atoms.positions.copy(),
+            momenta=atoms.get_momenta(),
+            potential=float(atoms.get_potential_energy()),
+            kinetic=float(atoms.get_kinetic_energy()),
+        )
+
+    @property
+    def total(self) -> float:
+        """Potential and kinetic energy, eV."""
+        return self.potential + self.kinetic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """Frames, and why there are not more.
+
+    Attributes:
+        moments: the relaxed or given start, and one for each interval.
+        ended: why it ended early; empty if it did not.
+        timestep: fs.
+        interval: steps between two frames.
+    """
+
+    moments: tuple[Moment, ...]
+    ended: str
+    timestep: float
+    interval: int
+
+    @property
+    def picoseconds(self) -> float:
+        """Its length."""
+        return (len(self.moments) - 1) * self.interval * self.timestep * 1e-3
+
+    def drift(self, n_atoms: int) -> float:
+        """Slope of the total energy, meV/atom/ps; NaN with fewer than three frames."""
+        times = np.linspace(0.0, self.picoseconds, len(self.moments))
+        return drift_of(times, np.array([moment.total for moment in self.moments]), n_atoms)
+
+
+def relaxed(
+    folder: Path,
+    atoms: Atoms,
+    calculator: Callable[[], Calculator],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> Atoms:
+    """Returns a structure after a few steps downhill; what is in the folder is not repeated.
+
+    Where the force field tears it apart, it is returned as it was, for dynamics to show how far
+    it gets.
+
+    Args:
+        folder: of what is known of it.
+        atoms: the structure.
+        calculator: makes the calculator, if there is something to do.
+        stop: whether the user has asked to stop.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; all steps are kept.
+        DataError: a file in the folder is damaged.
+    """
+    path, begun, found = folder / "relaxed.npz", folder / "relaxing.npz", atoms.copy()
+    stored = _read(path)
+    if stored is None:
+        found.calc = calculator()
+        from tlpot.building.relaxation import descend  # ase.optimize takes its time
+
+        try:
+            descend(found, begun, stop)
+        except GeometryError:
+            found.set_positions(atoms.positions)
+        stored = Moment.of(found)
+        found.calc = None
+        _write(path, stored)
+    begun.unlink(missing_ok=True)
+    found.set_positions(stored.positions)
+    return found
+
+
+def run_dynamics(
+    folder: Path,
+    start: Atoms,
+    calculator: Callable[[], Calculator],
+    settings: MDSettings,
+    *,
+    momenta: NDArray[np.float64] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    show: bool = True,
+    name: str = "dynamics",
+) -> Trajectory:
+    """Runs dynamics interval by interval, each with random numbers of its own.
+
+    Each finished interval is a file, and the next one starts from nothing else: on a CPU the
+    trajectory does not depend on interruptions, to the last bit. It ends early where the force
+    field refuses the geometry (a bond is broken) or is not a number, or where an engine fails on
+    it.
+
+    Args:
+        folder: of this trajectory; what is there is not repeated.
+        start: the structure.
+        calculator: makes the calculator, if there is something to do.
+        settings: `log_every` is the interval.
+        momenta: to start with; None draws them.
+        stop: whether the user has asked to stop.
+        show: whether to show a progress bar.
+        name: for the bar.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it.
+        DataError: a file in the folder is damaged.
+    """
+    make_folder(folder)
+    n = -(-settings.steps // settings.log_every)
+    moments: list[Moment] = []
+    ended = str(read_json(folder / _END)["why"]) if (folder / _END).exists() else ""
+    for k in range(n + 1):
+        found = _read(folder / f"{k:06d}.npz")
+        if found is None:
+            break
+        moments.append(found)
+    atoms = start.copy()
+    if not ended and len(moments) < n + 1:
+        atoms.calc = calculator()
+        with progress_bar(total=n + 1, initial=len(moments), disable=not show, unit="frame",
+                  desc=name, dynamic_ncols=True) as bar:  # fmt: skip
+            while len(moments) < n + 1 and not ended:
+                if stop():
+                    raise KeyboardInterrupt
+                k = len(moments)
+                try:
+                    moments.append(_advanced(atoms, moments, settings, k, momenta))
+                    _write(folder / f"{k:06d}.npz", moments[-1])
+                except (GeometryError, LabelError) as error:
+                    ended = str(error)
+                    write_json(folder / _END, {"why": ended, "frame": k})
+                bar.update()
+    return Trajectory(
+        moments=tuple(moments), ended=ended, timestep=settings.timestep,
+        interval=settings.log_every,
+    )  # fmt: skip
+
+
+def _advanced(
+    atoms: Atoms,
+    moments: list[Moment],
+    settings: MDSettings,
+    k: int,
+    momenta: NDArray[np.float64] | None,
+) -> Moment:
+    rng = np.random.default_rng([settings.seed, k])
+    if k == 0:
+        if momenta is None:
+            draw_velocities(atoms, settings, rigid_motions(atoms, settings), rng)
+        else:
+            atoms.set_momenta(momenta)
+    else:
+        # as they are on disk, so that nothing else is carried over: not even the order of sums
+        if isinstance(atoms.calc, FragmentCalculator):
+            atoms.calc.forget()
+        atoms.set_positions(moments[-1].positions)
+        atoms.set_momenta(moments[-1].momenta)
+        make_dynamics(atoms, settings, rng).run(settings.log_every)
+    moment = Moment.of(atoms)
+    if not np.isfinite(moment.total) or not np.isfinite(moment.positions).all():
+        raise GeometryError("energy or positions are no longer numbers")
+    return moment
+
+
+def _write(path: Path, moment: Moment) -> None:
+    with atomic_file(path) as temporary, temporary.open("wb") as handle:
+        np.savez(
+            handle,
+            positions=moment.positions,
+            momenta=moment.momenta,
+            energies=np.array([moment.potential, moment.kinetic]),
+        )
+
+
+def _read(path: Path) -> Moment | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            potential, kinetic = file["energies"].tolist()
+            return Moment(
+                positions=file["positions"], momenta=file["momenta"], potential=potential,
+                kinetic=kinetic,
+            )  # fmt: skip
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as e:
+        raise DataError(f"{path} is damaged ({e}); remove it") from e

@@ -1,0 +1,173 @@
+"""What came of a build: errors, costs and tests of all stages on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tlpot._version import __version__
+from tlpot.building.config import BuildConfig
+from tlpot.building.error_budget import REFERENCE, error_budget
+from tlpot.building.force_field import Assembly
+from tlpot.building.labels import LABELS, Level, labels_of
+from tlpot.building.learning_curve import LEARNING_CURVE
+from tlpot.building.pretraining import Pretraining
+from tlpot.building.record import write_json
+from tlpot.building.recorded_motions import recorded_motions
+from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
+from tlpot.building.stage import Made, Workplace
+from tlpot.building.stage import Stage as BuildStage
+from tlpot.building.stage_errors import stage_errors, without_points
+from tlpot.building.structures import Target
+from tlpot.building.training import MODEL
+from tlpot.building.validation import FORCE_FIELD, SNIPPET
+from tlpot.config import to_mapping
+from tlpot.jobs import FinetuneConfig
+from tlpot.learning_curves import load_curve
+from tlpot.reports import (
+    BudgetReport,
+    CostRow,
+    ForceFieldReport,
+    Provenance,
+    data_record,
+    data_used,
+    labelling_cost,
+    model_chain,
+    versions,
+    write_report,
+)
+
+BUILD = "build.json"
+
+
+def report_stage(
+    config: BuildConfig,
+    pretraining: Pretraining,
+    tuning: FinetuneConfig,
+    assembly: Assembly,
+    targets: Sequence[Target],
+    reference: Level | None,
+    mover: Level | None,
+    tuned: str,
+    rounds: Sequence[str],
+) -> BuildStage:
+    """Collects what there is to say about the force field.
+
+    Args:
+        config: of the build.
+        pretraining: how the model of the cheap level was made.
+        tuning: how it was fine-tuned.
+        assembly: of the force field.
+        targets: the structures.
+        reference: of the error budget, or None.
+        mover: of the reference dynamics, or None.
+        tuned: stage with the last model.
+        rounds: stages with the labels of active rounds.
+    """
+    needs = (
+        "fragments", "sample", "low", "pretrain", "select", "high", "finetune",
+        *(name for number in range(1, len(rounds) + 1) for name in _of_round(number)), "assemble",
+        *([] if mover is None else [REFERENCE_RUN]),
+        *([LEARNING_CURVE] if config.curve.sizes else []),
+    )  # fmt: skip
+
+    def run(work: Workplace) -> Made:
+        there = [work.of("high", LABELS), *(work.of(name, LABELS) for name in rounds)]
+        files = [path for path in there if path.exists()]
+        dataset = labels_of(files, config.trained_charges)
+        stages = stage_errors(work, dataset, pretraining, tuning, tuned)
+        motions, angles = recorded_motions(work, config.assemble, assembly, targets, mover)
+        skipped = {} if config.curve.sizes else {"curve": "curve.sizes is empty."}
+        budgets: list[BudgetReport] = []
+        if reference is None:
+            skipped["budgets"] = "assemble.reference is none."
+        else:
+            budgets = _budgets(work, assembly, targets, reference)
+        model = work.of("assemble", FORCE_FIELD)
+        # an adopted parent goes by its own name
+        ancestors = [] if pretraining.parent is None else [pretraining.parent.source]
+        ancestors.append(str(work.of("pretrain", MODEL)))
+        chain, missing_parent = model_chain(model, ancestors)
+        name = config.name or work.root.name
+        report = ForceFieldReport(
+            title=name,
+            summary=f"{', '.join(target.name for target in targets)}: "
+            f"{pretraining.level} to {assembly.high}.",
+            data=data_used(dataset),
+            stages=tuple(stages),
+            curve=load_curve(work.root / LEARNING_CURVE) if config.curve.sizes else None,
+            budgets=tuple(budgets),
+            motions=tuple(motions),
+            ramachandran=tuple(angles),
+            cost=tuple(_costs(work, files, targets)),
+            provenance=Provenance(
+                models=chain,
+                missing=missing_parent,
+                data=(data_record(dataset),),
+                settings=_recipe(config),
+                versions=versions(),
+            ),
+            skipped=skipped,
+        )
+        written = write_report(work.folder, report)
+        errors = [without_points(stage.as_json()) for stage in stages]
+        content = {
+            "name": name,
+            "tlpot": __version__,
+            "config": _recipe(config),
+            "stages": {
+                stage: {"seconds": record.seconds, "facts": record.facts, "digest": record.digest}
+                for stage, record in work.records.items()
+            },
+            "calculator": work.of("assemble", SNIPPET).read_text(encoding="utf-8"),
+        }
+        write_json(work.folder / BUILD, content)
+        facts = {"page": str(written.page), "errors": errors}
+        return Made(outputs=(written.page.name, written.numbers.name, BUILD), facts=facts)
+
+    return BuildStage(
+        name="report",
+        summary="errors, costs and tests on one page",
+        settings={"name": config.name},
+        needs=needs,
+        run=run,
+    )
+
+
+def _budgets(
+    work: Workplace, assembly: Assembly, targets: Sequence[Target], reference: Level
+) -> list[BudgetReport]:
+    model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
+    return [
+        error_budget(
+            work.of("assemble", target.name), assembly, target, reference, model, pretrained,
+            name=work.root.name, device=work.device,
+        )
+        for target in targets
+    ]  # fmt: skip
+
+
+def _costs(work: Workplace, files: Sequence[Path], targets: Sequence[Target]) -> list[CostRow]:
+    rows = list(labelling_cost(files))
+    references = [work.of("assemble", f"{target.name}/{REFERENCE}") for target in targets]
+    there = [path for path in references if path.exists()]
+    rows += [replace(row, what="label, error budget") for row in labelling_cost(there)]
+    for name, record in work.records.items():
+        if name in ("sample", "pretrain", REFERENCE_RUN, "assemble") or name.endswith(
+            ("finetune", "explore")
+        ):
+            # it is the one that shares its work, so its clock is not that of the workers
+            what = "sample, wall time" if name == "sample" else name
+            own = record.seconds - record.label_seconds
+            rows.append(CostRow(what=what, count=1, total_seconds=own))
+    return rows
+
+
+def _recipe(config: BuildConfig) -> dict[str, Any]:
+    return {k: v for k, v in to_mapping(config).items() if k != "output"}
+
+
+def _of_round(number: int) -> tuple[str, str, str]:
+    return (f"round-{number}-explore", f"round-{number}-labels", f"round-{number}-finetune")

@@ -1,0 +1,219 @@
+"""What is known on disk about a stage: what it was made from, what it made, and what is begun."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tlpot.errors import DataError
+from tlpot.files import file_hash, make_folder, write_text
+
+RECORD, BEGUN = "stage.json", "begun.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """All that a stage's result depends on.
+
+    Attributes:
+        settings: its part of the configuration, plain JSON.
+        inputs: digests of the stages that it reads, by name.
+    """
+
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """A hash, equal for equal origins."""
+        return digest([FORMAT_VERSION, self.settings, dict(self.inputs)])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputFile:
+    """A file as it was when its stage was finished.
+
+    Attributes:
+        sha256: of the content.
+        size: bytes.
+        mtime_ns: with an equal size and time the content is taken to be the same.
+    """
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> OutputFile:
+        """Reads and hashes a file."""
+        found = file_hash(path)
+        status = path.stat()
+        return cls(sha256=found, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a file still has this content."""
+        status = path.stat()
+        if (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns):
+            return True
+        return status.st_size == self.size and OutputFile.of(path).sha256 == self.sha256
+
+
+@dataclass(kw_only=True, slots=True)
+class Spent:
+    """Time that a stage has taken so far.
+
+    Attributes:
+        seconds: by the clock.
+        label_seconds: the part of it that went into labels.
+    """
+
+    seconds: float = 0.0
+    label_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """A finished stage.
+
+    Attributes:
+        origin: what it was made from.
+        outputs: files by path relative to the stage's folder.
+        facts: what it has to say, plain JSON.
+        seconds: by the clock, of all attempts; one that was killed outright left no time.
+        label_seconds: the part of it that went into labels, which have clocks of their own.
+    """
+
+    origin: Origin
+    outputs: Mapping[str, OutputFile]
+    facts: Mapping[str, Any]
+    seconds: float
+    label_seconds: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """A hash of what was made; stages that read it depend on nothing else."""
+        return digest({name: file.sha256 for name, file in self.outputs.items()})
+
+
+def digest(content: Any) -> str:
+    """Returns a hash of plain JSON."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_record(folder: Path) -> Record | None:
+    """Returns the record of a stage; None if it was never finished.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    content = _read(folder / RECORD)
+    if content is None or content.get("format_version") != FORMAT_VERSION:
+        return None
+    try:
+        return Record(
+            origin=Origin(settings=content["settings"], inputs=content["inputs"]),
+            outputs={name: OutputFile(**file) for name, file in content["outputs"].items()},
+            facts=content["facts"],
+            seconds=content["seconds"],
+            label_seconds=content.get("label_seconds", 0.0),
+        )
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder / RECORD, error) from error
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Writes the record of a stage, and forgets that it was begun."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "settings": record.origin.settings,
+        "inputs": dict(record.origin.inputs),
+        "outputs": {name: asdict(file) for name, file in record.outputs.items()},
+        "facts": record.facts,
+        "seconds": record.seconds,
+        "label_seconds": record.label_seconds,
+    }
+    write_json(folder / RECORD, content)
+    (folder / BEGUN).unlink(missing_ok=True)
+
+
+def begun(folder: Path) -> Origin | None:
+    """Returns what the unfinished attempt in a folder is made from; None if there is none."""
+    content = _read(folder / BEGUN)
+    if content is None:
+        return None
+    try:
+        return Origin(settings=content["settings"], inputs=content["inputs"])
+    except KeyError as error:
+        raise _damaged(folder / BEGUN, error) from error
+
+
+def spent(folder: Path) -> Spent:
+    """Returns the time of the unfinished attempts in a folder; those that were killed left none.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    content = _read(folder / BEGUN) or {}
+    return Spent(
+        seconds=content.get("seconds", 0.0), label_seconds=content.get("label_seconds", 0.0)
+    )
+
+
+def begin(folder: Path, origin: Origin, spent: Spent | None = None) -> None:
+    """Notes that a stage is begun; what was finished before in this folder is void.
+
+    Args:
+        folder: of the stage.
+        origin: what it is made from.
+        spent: time of the attempts so far.
+    """
+    make_folder(folder)
+    content = {
+        "settings": origin.settings, "inputs": dict(origin.inputs), **asdict(spent or Spent()),
+    }  # fmt: skip
+    write_json(folder / BEGUN, content)
+    (folder / RECORD).unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Writes a JSON file in one step.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=float) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a finished stage.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(content, dict):
+        raise _damaged(path, "it is no JSON object")
+    return content
+
+
+def _damaged(path: Path, error: object) -> DataError:
+    return DataError(f"{path} is damaged ({error}); remove it to have its stage done again")

@@ -1,0 +1,115 @@
+"""Dynamics of the structures at a level of theory, for the force field to be held against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ase.calculators.calculator import Calculator
+
+from tlpot.building.config import AssembleSettings
+from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
+from tlpot.building.labels import Level, LevelCalculator
+from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.structures import Target
+from tlpot.building.validation import dynamics_settings
+from tlpot.dynamics import MDSettings
+from tlpot.engines import make_engine
+from tlpot.errors import ConfigError
+from tlpot.reports import complete
+
+REFERENCE = "reference"
+"""Name of the stage."""
+
+
+def reference_level(settings: AssembleSettings, low: Level, high: Level) -> Level | None:
+    """Returns the level that moves the structures; None if there is no such run."""
+    if not settings.reference_steps:
+        return None
+    return high if settings.reference_dynamics == "high" else low
+
+
+def reference_settings(settings: AssembleSettings) -> MDSettings:
+    """Returns the settings of the run: those of the force field's, but for length and seed.
+
+    With the same noise short runs would go alike, and agree better than their densities do.
+    """
+    own = dynamics_settings(settings, "langevin")
+    return replace(own, steps=settings.reference_steps, seed=own.seed + 1)
+
+
+def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[Target]) -> Stage:
+    """Relaxes each structure and runs Langevin dynamics of it.
+
+    It depends on no model, so that nothing of it is repeated when the force field changes.
+
+    Args:
+        settings: lengths, temperature and so on.
+        level: that moves the structures.
+        targets: the structures.
+
+    Raises:
+        ConfigError: the level has no forces or lacks an element, or no structure has φ and ψ.
+    """
+    if not make_engine(level.spec).has_forces:
+        key = "reference_dynamics: low" if settings.reference_dynamics == "high" else "another low"
+        raise ConfigError(
+            f"assemble.reference_steps needs forces, and {level.settings.engine} has none here; "
+            f"take {key}, forces: numerical (6 energies for each atom and step), or leave "
+            "reference_steps out"
+        )
+    if not any(complete(target.topology) for target in targets):
+        raise ConfigError(
+            "assemble.reference_steps is for φ and ψ, and none of the structures has an amino acid "
+            "with both; leave it out"
+        )
+    level.check([target.frames[0] for target in targets])
+    md = reference_settings(settings)
+
+    def run(work: Workplace) -> Made:
+        facts: dict[str, object] = {}
+        for target in targets:
+            found = reference_run(work, settings, level, target)
+            facts[target.name] = {"picoseconds": found.picoseconds, "ended": found.ended}
+        made = (
+            path for pattern in ("*.npz", "*.json") for path in work.folder.glob(f"*/{pattern}")
+        )
+        return Made(outputs=tuple(sorted(str(p.relative_to(work.folder)) for p in made)),
+                    facts=facts)  # fmt: skip
+
+    return Stage(
+        name=REFERENCE,
+        summary=f"{settings.reference_steps} steps of dynamics at {level.name}",
+        settings={
+            "level": level.as_json(),
+            "dynamics": {
+                "steps": md.steps, "temperature": md.temperature, "timestep": md.timestep,
+                "interval": md.log_every, "seed": md.seed,
+            },
+            "structures": {target.name: target.fingerprint for target in targets},
+        },
+        needs=(),
+        run=run,
+    )  # fmt: skip
+
+
+def reference_run(
+    work: Workplace, settings: AssembleSettings, level: Level, target: Target
+) -> Trajectory:
+    """Returns the run of a structure; what is done is read.
+
+    Raises:
+        LabelError: the engine fails at the very start.
+        KeyboardInterrupt: the user stopped it; all finished intervals are kept.
+    """
+    folder: Path = work.root / REFERENCE / target.name
+
+    def calculator() -> Calculator:
+        return LevelCalculator(level.spec)(target.frames[0])
+
+    start = relaxed(folder, target.frames[0], calculator, stop=work.stop)
+    return run_dynamics(
+        folder, start, calculator, reference_settings(settings), stop=work.stop, show=work.show,
+        name=f"{target.name} {level.name}",
+    )  # fmt: skip

@@ -1,0 +1,250 @@
+"""The stage that fine-tunes to the expensive level, and what all trainings share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tlpot.building.config import UncertaintySettings
+from tlpot.building.labels import LABELS
+from tlpot.building.split import write_split
+from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.config import to_mapping
+from tlpot.data import Dataset, load_split
+from tlpot.errors import ConfigError, OutputError
+from tlpot.jobs import (
+    REPORT,
+    FinetuneConfig,
+    Job,
+    SplitSettings,
+    calibrate_model,
+    finetune_config,
+    fit,
+    make_ensemble,
+    prepare_finetune,
+)
+from tlpot.models import load, save
+from tlpot.training import CHECKPOINT, Processes
+from tlpot.transfer import strategy
+from tlpot.uncertainty import MIN_FRAMES
+
+MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
+SPLIT = "split.json"
+RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
+"""Of a training, beside its model."""
+_SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
+"""Of a build: every kind of fragment has frames for training and for testing."""
+
+
+def tuning_config(
+    given: Mapping[str, Any], low: str, high: str, *, trained_charges: bool = False
+) -> FinetuneConfig:
+    """Returns the configuration of the fine-tuning; files are filled in later.
+
+    Args:
+        given: the section of the configuration.
+        low: the cheap level.
+        high: the expensive one.
+        trained_charges: the model reads no charges.
+
+    Raises:
+        ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
+    """
+    refuse_keys(given, "finetune", ("parent", "data", "level", "source", "output"))
+    settings = {
+        **given, "split": build_split(given, "finetune"), "parent": MODEL, "source": low,
+        "level": high, "output": MODEL,
+        "data": {"files": [LABELS], "charges": "ignore" if trained_charges else "read"},
+    }  # fmt: skip
+    return finetune_config(settings)
+
+
+def check_uncertainty(settings: UncertaintySettings, config: FinetuneConfig, n_frames: int) -> None:
+    """Checks that the models can be given such an uncertainty.
+
+    Args:
+        settings: how.
+        config: of the fine-tuning.
+        n_frames: expensive labels, if none fails.
+
+    Raises:
+        ConfigError: the strategy makes no such models, or there are too few validation frames.
+    """
+    if settings.method == "none":
+        return
+    chosen = strategy(config.strategy)
+    corrects = chosen.name.startswith("frozen-")
+    if chosen.learns_difference or (corrects and settings.method == "last-layer"):
+        raise ConfigError(
+            f"uncertainty.method={settings.method!r} does not apply to the strategy "
+            f"{chosen.name!r}; take one that fine-tunes weights, such as full or multihead"
+            + (", or an ensemble" if corrects else "")
+        )
+    held = config.split.validation
+    if isinstance(held, float):
+        check_held_out(held, n_frames, "finetune")
+
+
+def check_held_out(share: float, n_frames: int, where: str) -> None:
+    """Checks that there will be enough validation frames to calibrate an uncertainty on.
+
+    Raises:
+        ConfigError: there will not.
+    """
+    n_held = round(share * n_frames if share < 1 else share)
+    if n_held < MIN_FRAMES:
+        raise ConfigError(
+            f"an uncertainty is calibrated on at least {MIN_FRAMES} validation frames; "
+            f"{where}.split.validation={share:g} of {n_frames} labels gives {n_held}. Raise it, or "
+            "the budget"
+        )
+
+
+def build_split(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns how the frames of a section are divided, as plain settings.
+
+    Raises:
+        ConfigError: no section, or a file of a split.
+    """
+    split = given.get("split", {})
+    if not isinstance(split, Mapping):
+        raise ConfigError(f"{where}: split must be a section of 'key: value' pairs, not {split!r}")
+    if split.get("file") is not None:
+        raise ConfigError(f"{where}: split.file does not apply, as the frames are yet to be made")
+    return {**_SPLIT, **split}
+
+
+def refuse_keys(given: Mapping[str, Any], where: str, names: Sequence[str]) -> None:
+    """Refuses the keys of a section that a build fills in.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    for name in names:
+        if name in given:
+            raise ConfigError(f"{where}.{name} does not apply: a build fills it in; leave it out")
+
+
+def tune_stage(
+    config: FinetuneConfig,
+    uncertainty: UncertaintySettings,
+    *,
+    name: str = "finetune",
+    rounds: Sequence[str] = (),
+) -> Stage:
+    """Fine-tunes the pretrained model to the expensive level.
+
+    Args:
+        config: of `tuning_config`.
+        uncertainty: how the model is to know how sure it is.
+        name: of the stage.
+        rounds: stages with further labels.
+    """
+    members = uncertainty.members if uncertainty.method == "ensemble" else 1
+
+    def run(work: Workplace) -> Made:
+        extra = [work.of(other, LABELS) for other in rounds]
+        files = (work.of("high", LABELS), *(path for path in extra if path.exists()))
+        base = replace(
+            config,
+            parent=str(work.of("pretrain", MODEL)),
+            data=replace(config.data, files=files),
+            name=config.name or f"{work.root.name}-{name}",
+        )
+        write_split(work, base, work.of("pretrain", RUN_SPLIT), work.folder / SPLIT)
+        outputs = []
+        for k in range(members):
+            file = MODEL if k == 0 else f"member-{k}.safetensors"
+            training = replace(config.training, seed=config.training.seed + k)
+            own = replace(
+                base,
+                output=work.folder / file,
+                split=SplitSettings(file=work.folder / SPLIT, train=config.split.train),
+                training=training,
+            )
+            trained(work, own.output, _prepared(own, work.device))
+            outputs.append(file)
+        dataset = base.data.open()
+        if uncertainty.method == "last-layer":
+            write_calibrated(work, work.folder / MODEL, dataset, config.level)
+        elif uncertainty.method == "ensemble":
+            ensemble = make_ensemble([str(work.folder / f) for f in outputs], device=work.device)
+            split = load_split(work.folder / SPLIT, dataset)
+            found = calibrate_model(ensemble, dataset, level=config.level, split=split)
+            save(found.model, work.folder / UNCERTAIN)
+        if uncertainty.method != "none":
+            outputs.append(UNCERTAIN)
+        return Made(outputs=(*outputs, SPLIT), facts=model_facts(work.folder / MODEL))
+
+    settings = to_mapping(config)
+    for key in ("data", "output", "parent"):
+        del settings[key]
+    strategy_name = strategy(config.strategy).name
+    return Stage(
+        name=name,
+        summary=f"{strategy_name} to {config.level}" + (f", {members} models" * (members > 1)),
+        settings={
+            "finetune": settings,
+            "uncertainty": to_mapping(uncertainty)
+            if uncertainty.method == "ensemble"
+            else uncertainty.method,
+        },
+        needs=("pretrain", "high", *rounds),
+        run=run,
+        like=None if name == "finetune" else "finetune",
+    )
+
+
+def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
+    """Trains a model, from its last checkpoint on, unless that is done.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; the checkpoint is kept.
+        TLPotError: something is wrong with the data or the settings.
+    """
+    run = output.with_suffix(".run")
+    report, checkpoint = run / REPORT, run / CHECKPOINT
+    if output.exists() and report.exists():
+        return
+    resume = checkpoint.exists() and not report.exists()
+    job = prepare()
+    try:
+        outcome = fit(job, Processes(), resume=resume, overwrite=not resume, show=work.show)
+    except ConfigError:
+        if not resume:
+            raise
+        # the checkpoint is an older version's; nothing but time is lost by starting afresh
+        outcome = fit(prepare(), Processes(), overwrite=True, show=work.show)
+    if outcome.training.interrupted:
+        raise KeyboardInterrupt
+
+
+def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
+    return lambda: prepare_finetune(config, device=device).job
+
+
+def write_calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
+    """Writes the model with a calibrated uncertainty of its last layer, beside it.
+
+    Raises:
+        ConfigError, DataError: see `calibrate_model`.
+    """
+    split = load_split(model.with_suffix(".run") / SPLIT, dataset)
+    found = calibrate_model(
+        load(model, device=work.device), dataset, level=level, split=split, show=work.show
+    )
+    save(found.model, work.folder / UNCERTAIN)
+
+
+def model_facts(model: Path) -> dict[str, Any]:
+    """Returns what the card of a model says of errors and frames.
+
+    Raises:
+        OutputError: it has none.
+    """
+    found = load(model, device="cpu")
+    if not hasattr(found, "card"):
+        raise OutputError(f"{model} has no card")
+    return {"metrics": dict(found.card.metrics), "frames": dict(found.card.dataset)}

@@ -1,0 +1,241 @@
+"""Any ASE calculator with a learned correction: E = E_low + ΔE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tlpot.calculators.source import Model, open_model
+from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator
+from tlpot.errors import ConfigError, GeometryError
+from tlpot.graph import AtomGraph, Layout
+from tlpot.levels import difference_parts
+from tlpot.models import (
+    DeltaPotential,
+    LevelPotential,
+    Potential,
+    TrainingDomain,
+    contradiction,
+    mark_charge,
+)
+from tlpot.system import System, stated_charge_of
+
+
+class DeltaCalculator(Calculator):
+    """The energy, forces and stress of another calculator plus a learned difference.
+
+    Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Results also hold
+    ``energy_low`` and ``energy_delta``, which sum to ``energy``, and ``domain``, the smaller of
+    those that the parts give, if any. What the low calculator cannot give (forces, stress) this
+    one cannot either.
+
+    Results are kept while the structure stays; after changing a setting of the low calculator
+    call ``reset()``.
+
+    Args:
+        low: any ASE calculator. It must be at the level that the difference was learned for,
+            with the same settings; only for a `TLPotCalculator` can that be checked.
+        delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
+            potential in it.
+        level: which difference, if there are several.
+        device: of the difference, see `TLPotCalculator`.
+        dtype: of the difference, see `TLPotCalculator`.
+        skin: of the neighbour search for the difference, see `TLPotCalculator`.
+        kernels: for a file or name, see `TLPotCalculator`.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        UnknownLevelError: no such level, or none was named and there are several.
+        ConfigError: `low` is no calculator or one of another level, `delta` is a whole
+            potential or a sum, or an argument makes no sense.
+    """
+
+    name = "tlpot-delta"
+
+    def __init__(
+        self,
+        low: Any,
+        delta: Model,
+        *,
+        level: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        skin: float = 0.5,
+        kernels: str = "auto",
+    ) -> None:
+        super().__init__()
+        given = set(getattr(low, "implemented_properties", ()))
+        if "energy" not in given or not hasattr(low, "get_potential_energy"):
+            raise ConfigError(
+                f"low is a {type(low).__name__}; expected an ASE calculator that gives energies"
+            )
+        if isinstance(delta, LevelPotential) and level is None:
+            level = delta.level
+        source = open_model(delta, device=device, dtype=dtype, kernels=kernels)
+        if isinstance(source, DeltaPotential):
+            raise ConfigError(
+                f"the model of {source.levels[0]} holds its low level already and gives totals; "
+                "use TLPotCalculator, without low"
+            )
+        if not isinstance(source, Potential):
+            raise ConfigError(
+                f"delta is a {type(source).__name__}; expected a model file or a Potential"
+            )
+        model = source.at(level)
+        parts = difference_parts(model.level)
+        if parts is None:
+            raise ConfigError(
+                f"the model's level is {model.level!r}, a total energy and no difference; use "
+                "TLPotCalculator, or a model from 'tlpot finetune --strategy delta "
+                "strategy.low=LEVEL'"
+            )
+        self.level, self.low_level = parts
+        known = getattr(low, "level", None) if isinstance(low, _LEVELLED) else None
+        if known is not None and known != self.low_level:
+            raise ConfigError(
+                f"the difference is from {self.low_level}, but the low calculator is at {known}"
+            )
+        self.low = low
+        self._difference = _Difference(model)
+        self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
+        self.implemented_properties = [
+            name for name in ("energy", "free_energy", "forces", "stress")
+            if name in given or name == "free_energy"
+        ]  # fmt: skip
+        self.parameters["level"] = self.level
+
+    @property
+    def difference(self) -> _Difference:
+        """The energy model of the difference."""
+        return self._difference
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Returns what has changed since the last calculation, charge and spin included."""
+        changes: list[str] = super().check_state(atoms, tol)
+        if self.atoms is not None:
+            before, now = stated_charge_of(self.atoms), stated_charge_of(atoms)
+            if (before.charge or 0) != (now.charge or 0):
+                changes.append("charge")
+            if before.spin != now.spin:
+                changes.append("spin")
+        return changes
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluates both parts and stores the results.
+
+        Raises:
+            GeometryError: the low calculator gives NaN or infinity, or the structure is unusable.
+            ElementRefusedError, ChargeRefusedError, StressRefusedError: see `TLPotCalculator`;
+                or the low calculator has a charge or multiplicity of its own that is another.
+        """
+        # what was asked for before at this structure stays available
+        wanted = {*properties} if system_changes else {*properties, *self.results}
+        self.results = {}
+        given = self.atoms if atoms is None else atoms
+        if given is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        structure: Atoms = given.copy()
+        self.atoms = structure
+        results: dict[str, Any] = {}
+        # the difference first: it is cheap, and refuses what neither part should be asked
+        delta = self._delta.get_property("energy", structure)
+        told = self._told(structure)
+        for name, get in (("forces", "get_forces"), ("stress", "get_stress")):
+            if name in wanted:
+                correction = self._delta.get_property(name, structure)
+                value = self._finite(name, getattr(self.low, get)(told), structure)
+                if name == "stress" and value.shape == (3, 3):
+                    value = full_3x3_to_voigt_6_stress(value)
+                results[name] = value + correction
+        low = float(self._finite("energy", self.low.get_potential_energy(told), structure))
+        free = getattr(self.low, "results", {}).get("free_energy")
+        free = low if free is None else float(self._finite("free energy", free, structure))
+        self.results = {
+            "energy": low + delta,
+            "free_energy": free + delta,
+            "energy_low": low,
+            "energy_delta": delta,
+            **results,
+        }
+        parts = [getattr(part, "results", {}).get("domain") for part in (self._delta, self.low)]
+        known = [domain for domain in parts if domain is not None]
+        if known:
+            self.results["domain"] = min(known)
+
+    def _told(self, structure: Atoms) -> Atoms:
+        """A copy that says charge and multiplicity wherever the low calculator may look."""
+        system = System.from_atoms(structure)
+        found = contradiction(self.low, system.charge, system.spin)
+        if found is not None:
+            raise ChargeRefusedError(
+                f"the low calculator {type(self.low).__name__} was made with {found}, but the "
+                f"structure has charge {system.charge} and multiplicity {system.spin}; state both "
+                "in atoms.info['charge'] and atoms.info['spin'], where the difference reads them"
+            )
+        copy: Atoms = structure.copy()
+        mark_charge(copy, system.charge, system.spin)
+        return copy
+
+    def _finite(self, name: str, value: Any, structure: Atoms) -> NDArray[np.float64]:
+        array = np.array(value, dtype=np.float64)
+        if not np.isfinite(array).all():
+            raise GeometryError(
+                f"the low calculator {type(self.low).__name__} gives {name} that is NaN or "
+                f"infinite for {structure.get_chemical_formula()}; look at the structure and at "
+                "the calculator's own output"
+            )
+        return array
+
+
+_LEVELLED = (TLPotCalculator, DeltaCalculator)
+"""Calculators that know their level of theory."""
+
+
+class _Difference:
+    """A potential at the level of a difference, which is no total energy, as an energy model."""
+
+    def __init__(self, model: LevelPotential) -> None:
+        self.model = model
+
+    @property
+    def cutoff(self) -> float:
+        return self.model.cutoff
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        return self.model.elements
+
+    @property
+    def uses_charge(self) -> bool:
+        return self.model.uses_charge
+
+    @property
+    def layout(self) -> Layout:
+        return self.model.layout
+
+    @property
+    def has_domain(self) -> bool:
+        return self.model.has_domain
+
+    @property
+    def training_domain(self) -> TrainingDomain | None:
+        return self.model.training_domain
+
+    def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
+        return self.model.energies_and_domain(graph)
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        return self.model.atomic_energies(graph)

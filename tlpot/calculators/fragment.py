@@ -1,0 +1,252 @@
+"""A protein from its fragments, as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from numpy.typing import ArrayLike, NDArray
+
+from tlpot.calculators.source import Model, open_model
+from tlpot.calculators.tlpot import TLPotCalculator
+from tlpot.energy import EnergyModel
+from tlpot.errors import ConfigError
+from tlpot.fragments import (
+    SKIN,
+    VACUUM_ONLY,
+    FragmentForceField,
+    Layer,
+    ModelLayer,
+    NonbondedLayer,
+    Scheme,
+    TypedModel,
+    amber_parameters,
+    choose_scheme,
+    dispersion_model,
+    is_ai2bmd,
+)
+from tlpot.models import CalculatorModel, LevelView, TrainedModel
+from tlpot.system import System
+from tlpot.topology import Topology, perceive_topology
+from tlpot.torch_mode import plain_torch
+
+Source = Model | Any
+"""What can evaluate a fragment: whatever `TLPotCalculator` takes, or an ASE calculator."""
+
+
+class FragmentCalculator(Calculator):
+    """Energy, forces and stress of a protein from its fragments.
+
+    E = E_low(whole) + Σ c [E_high − E_low](fragment), or Σ c E_high(fragment) without a low
+    level. The bonds of `atoms`, and nothing else, decide about residues, caps and charges;
+    forces are the exact derivative of the energy. Results also hold ``energies``, per atom,
+    those of the caps with the atoms that they are bound to.
+
+    There is no ``energy_std`` and no ``forces_std``, whatever the models: of an ensemble the mean
+    is used. Errors of overlapping fragments are correlated, so no standard deviation of their sum
+    follows from those of the fragments; make a calculator for each member to see a spread.
+
+    Periodic structures have stress. Atoms may be wrapped into the cell or not; fragments are
+    molecules in vacuum, of those periodic images that are close to each other.
+
+    Args:
+        atoms: the structure, with all hydrogen atoms. The calculator is for it alone, in any
+            conformation and cell.
+        high: the model of fragments: a file, the name of a shipped model, a potential, any
+            energy model, an ASE calculator, a function from ase.Atoms to one, or a mapping from
+            fragment names such as ``ACE-ALA-NME`` to any of these, with ``"*"`` for all others.
+        scheme: ``direct`` (the whole structure at once), ``mfcc``, ``mfcc2``, ``mfcc3``, ...,
+            ``mfcc_mbe2``, ``gmfcc``, ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms
+            that share no fragment), or a `Scheme` with settings of its own.
+        low: a model of the whole structure, like `high`.
+        level: level of theory of `high`, if it has several.
+        low_level: level of theory of `low`.
+        charges: point charges for Coulomb terms between atoms that no fragment has together:
+            [n_atoms] in e, or ``"amber"`` to have OpenMM assign those of ff14SB.
+        dispersion: dispersion of the whole structure to add, such as ``d3bj:b3lyp``; the labels
+            of the high level must be without it.
+        trained_charges: see `FragmentForceField`.
+        skin: see `FragmentForceField`.
+        topology: of `atoms`, if it is known already.
+        device: see `TLPotCalculator`.
+        dtype: see `TLPotCalculator`.
+        kernels: see `TLPotCalculator`.
+
+    Raises:
+        GeometryError: valences that do not close, overlapping atoms, molecules that are bound to
+            their own periodic images and so on; atoms are named.
+        ConfigError: no such scheme, or arguments that make no sense together, such as charges in
+            a periodic structure.
+        ModelFileError, UnknownLevelError: see `TLPotCalculator`.
+        MissingExtraError: OpenMM, dftd3 or dftd4 is needed and missing.
+    """
+
+    name = "tlpot-fragments"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+
+    @plain_torch()
+    def __init__(
+        self,
+        atoms: Atoms,
+        high: Source | Mapping[str, Source],
+        scheme: str | Scheme = "direct",
+        *,
+        low: Source | None = None,
+        level: str | None = None,
+        low_level: str | None = None,
+        charges: ArrayLike | str | None = None,
+        dispersion: str | None = None,
+        trained_charges: bool = False,
+        skin: float = SKIN,
+        topology: Topology | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        kernels: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.topology = topology or perceive_topology(System.from_atoms(atoms))
+        parity = is_ai2bmd(scheme)
+        chosen = choose_scheme("mfcc" if parity else scheme)
+        if low is None and low_level is not None:
+            raise ConfigError("low_level is the level of low, which is not given")
+        if parity and charges is not None:
+            raise ConfigError("scheme ai2bmd has AMBER charges of its own; leave charges out")
+        if (parity or charges is not None) and atoms.pbc.any():
+            raise ConfigError(VACUUM_ONLY)
+        options: dict[str, Any] = {"device": device, "dtype": dtype, "kernels": kernels}
+        layers: list[Layer] = []
+        if low is not None:
+            model = energy_model(low, level=low_level, **options)
+            layers.append(ModelLayer(model, charge=model.uses_charge or not trained_charges))
+        if parity:
+            amber = amber_parameters(self.topology)
+            layers.append(NonbondedLayer(amber.charges, amber.sigma, amber.epsilon))
+        elif isinstance(charges, str):
+            if charges != "amber":
+                raise ConfigError(f"charges is {charges!r}, expected 'amber' or one value per atom")
+            layers.append(NonbondedLayer(amber_parameters(self.topology).charges))
+        elif charges is not None:
+            layers.append(NonbondedLayer(charges))
+        if dispersion is not None:
+            layers.append(ModelLayer(dispersion_model(dispersion), subtract=False))
+        fragments: EnergyModel
+        if isinstance(high, Mapping):
+            fragments = TypedModel(
+                {name: energy_model(one, level=level, **options) for name, one in high.items()}
+            )
+        else:
+            fragments = energy_model(high, level=level, **options)
+        self.force_field = FragmentForceField(
+            fragments,
+            chosen,
+            layers=layers,
+            topology=self.topology,
+            trained_charges=trained_charges,
+            skin=skin,
+        )
+        # the graphs have to be where the weights are, wherever these were loaded to
+        home = device or _home(fragments) or (None if low is None else _home(model))
+        self._inner = TLPotCalculator(self.force_field, device=home)
+        self.device = self._inner.device
+        self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
+        if not self.force_field.has_stress:
+            self.implemented_properties = [
+                name for name in type(self).implemented_properties if name != "stress"
+            ]
+
+    @property
+    def model(self) -> EnergyModel:
+        """The force field as an energy model."""
+        return self.force_field
+
+    def forget(self) -> None:
+        """Forgets results and lists, so that what follows is the same, whatever came before.
+
+        Without it energies still depend on the atoms alone, but for rounding, which dynamics
+        amplify.
+        """
+        self.reset()
+        self.force_field.forget()
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Returns what has changed since the last calculation, charge and spin included."""
+        if self.atoms is None:
+            return list(all_changes)
+        return self._inner.check_state(self._charged(atoms), tol)
+
+    @plain_torch()
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluates the force field and stores the results.
+
+        Raises:
+            GeometryError: broken bonds, other atoms than at the start, another charge.
+            ElementRefusedError: the models do not know an element.
+            StressRefusedError: stress was asked for and there is no volume.
+        """
+        self.results = {}
+        given = self.atoms if atoms is None else atoms
+        if given is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        self.atoms = given.copy()
+        self._inner.calculate(self._charged(given), properties, system_changes)
+        self.results = dict(self._inner.results)
+
+    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å²; see `TLPotCalculator.get_hessian`.
+
+        Raises:
+            ConfigError: an ASE calculator takes part; differentiate its forces numerically.
+        """
+        given = self.atoms if atoms is None else atoms
+        if given is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        return self._inner.get_hessian(self._charged(given))
+
+    def _charged(self, atoms: Atoms) -> Atoms:
+        """The total charge follows from the bonds; where it is given it must agree."""
+        copy: Atoms = atoms.copy()
+        copy.info.setdefault("charge", self.topology.charge)
+        return copy
+
+
+def _home(model: EnergyModel) -> str | None:
+    """Returns the device of a trained model, None for other models, which have none."""
+    if isinstance(model, TypedModel):
+        return next((home for one in model.models.values() if (home := _home(one))), None)
+    return str(model.potential.device) if isinstance(model, LevelView) else None
+
+
+def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:
+    """Returns the energy model in whatever was given, see `FragmentCalculator`.
+
+    Raises:
+        ConfigError: nothing that has energies, or an argument that does not apply.
+        ModelFileError, UnknownLevelError: see `TLPotCalculator`.
+    """
+    if isinstance(source, TLPotCalculator | FragmentCalculator):
+        return source.model
+    is_calculator = hasattr(source, "get_potential_energy")
+    is_factory = callable(source) and not isinstance(source, EnergyModel | TrainedModel)
+    if is_calculator or is_factory:
+        if level is not None:
+            raise ConfigError("an ASE calculator has no levels to choose from; leave level out")
+        return CalculatorModel(source)
+    if isinstance(source, LevelView):
+        level, source = level or source.level, source.potential
+    opened = open_model(source, **options)
+    if isinstance(opened, TrainedModel):
+        return opened.at(level)
+    if level is not None:
+        raise ConfigError(
+            f"{type(opened).__name__} has no levels of theory to choose from; leave level out"
+        )
+    return opened

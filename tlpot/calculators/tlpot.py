@@ -1,0 +1,380 @@
+"""Any energy model as a calculator of the Atomic Simulation Environment."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import (
+    Calculator,
+    InputError,
+    PropertyNotImplementedError,
+    all_changes,
+)
+from ase.data import chemical_symbols
+from ase.outputs import Properties
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from tlpot.calculators.source import Model, PackedModel, open_model
+from tlpot.energy import EnergyModel, evaluate, has_domain, has_forces, hessian, layout_of
+from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
+from tlpot.levels import difference_parts
+from tlpot.models import LevelView, Spread, TrainedModel, uncertain
+from tlpot.system import System, stated_charge_of
+from tlpot.torch_mode import choose_device, plain_torch
+from tlpot.uncertainty import DomainCheck
+from tlpot.verlet import VerletList
+
+
+class ElementRefusedError(UnknownElementError, InputError):
+    """An element that the model was not trained on."""
+
+
+class ChargeRefusedError(GeometryError, InputError):
+    """A charge or multiplicity that the model cannot represent."""
+
+
+class StressRefusedError(GeometryError, PropertyNotImplementedError):
+    """Stress of a structure without a volume."""
+
+
+class ForcesRefusedError(ConfigError, PropertyNotImplementedError):
+    """Forces of a model whose energy cannot be differentiated."""
+
+
+STANDARD_DEVIATIONS = ("energy_std", "forces_std")
+"""Results of models that know their uncertainty; ASE has no names for them."""
+_OWN = (*STANDARD_DEVIATIONS, "domain")
+
+
+class TLPotCalculator(Calculator):
+    """Energy, forces and stress of an energy model, for everything in ASE.
+
+    One evaluation gives energy and forces together; stress joins in from the first time it is
+    asked for. Total charge and multiplicity are ``atoms.info["charge"]`` (0 if absent) and
+    ``atoms.info["spin"]`` (2S + 1; 1 if absent); other usual keys, initial charges and magnetic
+    moments are understood where they leave no doubt. A molecule with an odd number of electrons
+    is no singlet: a model that reads the multiplicity refuses it without one, any other warns
+    once.
+
+    Positions and sums over atoms are float64 in any precision of the network. float32 does for
+    dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
+
+    A model that knows its uncertainty, see `tlpot.models.UncertainModel`, adds ``energy_std``
+    (eV) and ``forces_std`` ([n_atoms, 3], eV/Å) to the results. Those of the forces come
+    always with an ensemble; with a last-layer uncertainty or a Gaussian process they are
+    expensive and join in from the first time that they are asked for, as
+    ``calc.get_property("forces_std", atoms)``.
+
+    A model that knows what it was trained on adds ``domain`` to the results: 1 for a structure
+    such as those of its training, 0 far away from them. It is the share of held-out frames that
+    are as far away. Below 0.05 there is a `DomainWarning`, once for each calculator.
+
+    Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
+    call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
+    not made here.
+
+    Args:
+        model: a model file, the name of a shipped model, a `Potential`, an `Ensemble`, or any
+            `EnergyModel`. A potential or ensemble is copied, so that training it further does
+            not change this calculator; any other energy model is used as it is.
+        level: level of theory; may be left out when the model has just one.
+        device: such as ``"cuda:1"``. None means, for a file or name, CUDA if there is one and
+            else the CPU; for a potential, where it is; for another energy model, the CPU.
+        dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
+        skin: Å added to the range of the neighbour search, see `VerletList`.
+        kernels: ``auto`` (compiled on a CPU, else torch), ``compiled``, ``torch`` or
+            ``torch_scatter``; for a file or name.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        UnknownLevelError: no such level, or none was named and there are several.
+        ConfigError: an argument that does not apply to such a model, no such device, or a model
+            of the difference of two levels (see `DeltaCalculator`).
+    """
+
+    name = "tlpot"
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        level: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        skin: float = 0.5,
+        kernels: str = "auto",
+    ) -> None:
+        super().__init__()
+        self._source = open_model(model, device=device, dtype=dtype, kernels=kernels)
+        self._stress_wanted = self._forces_std_wanted = self._warned_of_electrons = False
+        if isinstance(self._source, TrainedModel):
+            given = isinstance(model, LevelView | TrainedModel)
+            self._home = str(self._source.device) if given or device is not None else None
+            if isinstance(model, LevelView) and level is None:
+                level = model.level
+        else:
+            self._home = "cpu" if device is None else str(device)
+            if level is not None:
+                raise self._no_levels()
+        self._choose(level)
+        self._pairs = self._list(skin)
+
+    def _choose(self, level: str | None) -> None:
+        self._level: str | None
+        self._model: EnergyModel
+        if isinstance(self._source, TrainedModel):
+            chosen = self._source.at(level)
+            _refuse_difference(chosen.level)
+            self._model, self._level, self.device = chosen, chosen.level, self._source.device
+            self.parameters["level"] = chosen.level
+        else:
+            self._model, self._level = self._source, None
+            self.device = choose_device(self._home)
+        self._known = frozenset(self._model.elements)
+        self._uncertain = uncertain(self._model)
+        self._domain = DomainCheck(self._model) if has_domain(self._model) else None
+        self.implemented_properties = list(type(self).implemented_properties)
+        if self._uncertain is not None:
+            derived = has_forces(self._model)
+            self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
+        if self._domain is not None:
+            self.implemented_properties += ("domain",)
+
+    def _list(self, skin: float) -> VerletList:
+        layout = layout_of(self._model)
+        return VerletList(self._model.cutoff, skin, layout=layout, device=self.device)
+
+    def _no_levels(self) -> ConfigError:
+        return ConfigError(
+            f"{type(self._source).__name__} has no levels of theory to choose from; leave level out"
+        )
+
+    @property
+    def model(self) -> EnergyModel:
+        """The energy model in use."""
+        return self._model
+
+    @property
+    def level(self) -> str | None:
+        """Level of theory, None for an energy model without levels; setting it clears results.
+
+        Raises:
+            UnknownLevelError: no such level.
+            ConfigError: the energy model has no levels.
+        """
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        if not isinstance(self._source, TrainedModel):
+            raise self._no_levels()
+        self._choose(level)
+        self.reset()
+
+    def set(self, **parameters: Any) -> dict[str, Any]:
+        """ASE's way to change parameters; there is one, ``level``.
+
+        Raises:
+            ConfigError: another parameter.
+        """
+        unknown = parameters.keys() - {"level"}
+        if unknown:
+            raise ConfigError(
+                f"cannot set {', '.join(sorted(unknown))}: only level can change; "
+                "make a new TLPotCalculator for anything else"
+            )
+        changed = {k: v for k, v in parameters.items() if v != self._level}
+        if changed:
+            self.level = changed["level"]
+        return changed
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Returns what has changed since the last calculation, charge and spin included.
+
+        Everything is compared exactly, whatever `tol`, which takes a tenth of the time of ASE's
+        own check. Initial charges and magnetic moments do not count: no model reads them.
+        """
+        if self.atoms is None:
+            return [*all_changes, "charge", "spin"]
+        new = _fingerprint(atoms)
+        return [name for name, value in _fingerprint(self.atoms).items() if value != new[name]]
+
+    @plain_torch()
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluates the model and stores the results.
+
+        Raises:
+            GeometryError: NaN, coincident atoms, a singular cell, no atoms at all.
+            ElementRefusedError: the model does not know an element.
+            ChargeRefusedError: a charge or multiplicity that the model does not read.
+            StressRefusedError: stress was asked for and there is no volume.
+            ForcesRefusedError: the model has energies only, and more was asked for.
+        """
+        self.results = {}
+        self.atoms = self._atoms_or(atoms).copy()
+        system = self._system(self.atoms)
+        with_forces = has_forces(self._model)
+        if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
+            raise ForcesRefusedError(
+                "the model has energies only: a forest is piecewise constant in the positions. "
+                "For forces use a model made with strategy frozen-ridge or frozen-gp"
+            )
+        has_volume = bool(system.pbc.all() and np.linalg.det(system.cell) != 0.0)
+        if "stress" in properties:
+            if not has_volume:
+                raise StressRefusedError(
+                    f"stress needs three lattice vectors, periodic in all three directions; pbc is "
+                    f"{system.pbc.tolist()}, cell {system.cell.tolist()}. For a slab or chain in "
+                    "vacuum set pbc=True, and mind that the volume counts the vacuum"
+                )
+            self._stress_wanted = True
+        self._forces_std_wanted |= "forces_std" in properties
+        graph, stress = self._pairs.graph(system), self._stress_wanted and has_volume
+        spread: Spread | None = None
+        known = self._domain is not None
+        if self._uncertain is None:
+            found = evaluate(self._model, graph, forces=with_forces, stress=stress, domain=known)
+        else:
+            found, spread = self._uncertain.predict(
+                graph,
+                forces=with_forces,
+                stress=stress,
+                forces_std=self._forces_std_wanted and with_forces,
+                domain=known,
+            )
+        energy = float(found.energy)
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": found.energies.cpu().numpy(),
+        }
+        if found.forces is not None:
+            self.results["forces"] = found.forces.cpu().numpy()
+        if found.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(found.stress[0].cpu().numpy())
+        if self._domain is not None and found.domain is not None:
+            self.results["domain"] = float(found.domain)
+            self._domain.warn(self.results["domain"], self.atoms)
+        if spread is not None:
+            self.results["energy_std"] = float(spread.energy_std)
+            if spread.forces_std is not None:
+                self.results["forces_std"] = spread.forces_std.cpu().numpy()
+
+    def export_properties(self) -> Properties:
+        """Returns the results that ASE has names for, which leaves out our own."""
+        known = {k: v for k, v in self.results.items() if k not in _OWN}
+        return Properties(known)
+
+    @plain_torch()
+    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
+
+        ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)`` makes frequencies of it.
+
+        Raises:
+            ConfigError: no atoms were given and none were calculated before.
+            GeometryError, ElementRefusedError, ChargeRefusedError: see `calculate`.
+        """
+        atoms = self._atoms_or(atoms)
+        graph = self._pairs.graph(self._system(atoms))
+        size = 3 * len(atoms)
+        matrix: NDArray[np.float64] = hessian(self._model, graph).reshape(size, size).cpu().numpy()
+        return 0.5 * (matrix + matrix.T)
+
+    def _atoms_or(self, atoms: Atoms | None) -> Atoms:
+        found = self.atoms if atoms is None else atoms
+        if found is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        return found
+
+    def _system(self, atoms: Atoms) -> System:
+        system = System.from_atoms(atoms)
+        unknown = set(system.atomic_numbers.tolist()) - self._known
+        if unknown:
+            raise ElementRefusedError(
+                f"the model does not know {_symbols(unknown)}; it was trained on "
+                f"{_symbols(self._model.elements)}. Use a model with these elements, or train one"
+            )
+        if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+            raise ChargeRefusedError(
+                f"atoms.info says charge {system.charge} and spin {system.spin}, but the model "
+                "describes neutral singlets only. Use a model that reads the charge, or, if it "
+                "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
+            )
+        if not system.pbc.any():
+            self._check_electrons(system)
+        return system
+
+    def _check_electrons(self, system: System) -> None:
+        n_electrons = int(system.atomic_numbers.sum()) - system.charge
+        if (n_electrons + system.spin) % 2 and system.spin - 1 <= n_electrons:
+            return
+        what = (
+            f"{n_electrons} electrons (charge {system.charge:+d}) cannot have multiplicity "
+            f"{system.spin}"
+        )
+        if self._model.uses_charge:
+            raise ChargeRefusedError(
+                f"{what}; state both in atoms.info['charge'] and atoms.info['spin'] (2S + 1)"
+            )
+        if not self._warned_of_electrons:
+            self._warned_of_electrons = True
+            warnings.warn(
+                f"{what}, and the model reads neither: its result is for whatever state it was "
+                "trained on. Use a model that reads charge and multiplicity",
+                TLPotWarning,
+                stacklevel=2,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""
+        state = self.__dict__.copy()
+        state["_pairs"] = self._pairs.skin
+        if isinstance(self._source, TrainedModel):
+            state["_source"] = PackedModel.pack(self._source, self._home)
+        del state["_model"], state["_uncertain"], state["_domain"], state["device"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._source, PackedModel):
+            self._source = self._source.unpack()
+        self._choose(self._level)
+        self._pairs = self._list(state["_pairs"])
+
+
+def _refuse_difference(level: str) -> None:
+    parts = difference_parts(level)
+    if parts is not None:
+        raise ConfigError(
+            f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
+            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]}"
+        )
+
+
+def _fingerprint(atoms: Atoms) -> dict[str, object]:
+    stated = stated_charge_of(atoms)
+    return {
+        "positions": atoms.positions.tobytes(),
+        "numbers": atoms.numbers.tobytes(),
+        "cell": atoms.cell.array.tobytes(),
+        "pbc": atoms.pbc.tobytes(),
+        "charge": stated.charge or 0,
+        "spin": stated.spin,
+    }
+
+
+def _symbols(numbers: Sequence[int] | set[int]) -> str:
+    return ", ".join(chemical_symbols[z] for z in sorted(numbers))

@@ -1,0 +1,310 @@
+"""The files of a molecular-dynamics run, readable whenever the run ends, and how to go on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from tlpot.dynamics.setup import check_setup, write_setup
+from tlpot.errors import DataError, OutputError
+from tlpot.files import sole_use, write_text
+from tlpot.structures import for_extxyz
+
+LOST = "lost_constraints"
+"""The key under which frames name constraints that the file cannot hold."""
+
+COLUMNS = ("step", "time_fs", "total_eV", "potential_eV", "temperature_K")
+EXTRA_COLUMNS = {
+    "volume": "volume_A3",
+    "density": "density_g_cm3",
+    "pressure": "pressure_bar",
+    "energy_std": "energy_std_eV",
+}
+"""Columns that not every run has, by the field of a `Sample`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of the log; energies with what constraints such as springs add.
+
+    Attributes:
+        step: steps since the start.
+        time: fs.
+        total: potential and kinetic energy, and that of restraints such as Hookean springs, eV.
+        potential: of the calculator alone, eV.
+        temperature: K.
+        volume: of the cell, Å³; NaN where the run has no barostat, as the next two.
+        density: g/cm³.
+        pressure: of this moment, kinetic part included, bar.
+        energy_std: standard deviation that the model states, eV; NaN if it states none.
+    """
+
+    step: int
+    time: float
+    total: float
+    potential: float
+    temperature: float
+    volume: float = math.nan
+    density: float = math.nan
+    pressure: float = math.nan
+    energy_std: float = math.nan
+
+
+class MDRecord:
+    """A trajectory (extended XYZ with velocities and forces) and a log (CSV).
+
+    Energies and forces of the trajectory are the calculator's, without constraints. Fixed atoms
+    and Cartesian coordinates are kept in it, other constraints are named.
+
+    A row is written before its frame, each in one piece and flushed, so that every frame has
+    a row and a killed run loses at most one frame. Beside them is what the run was started with.
+
+    Args:
+        out: path without ending; ``.xyz``, ``.csv``, ``.png`` and ``.setup.json`` are appended.
+            A folder stands for ``md`` inside it.
+    """
+
+    def __init__(self, out: str | os.PathLike[str]) -> None:
+        prefix = Path(out)
+        if prefix.is_dir():
+            prefix = prefix / "md"
+        self.trajectory, self.log, self.plot, self.setup = (
+            prefix.with_name(prefix.name + ending)
+            for ending in (".xyz", ".csv", ".png", ".setup.json")
+        )
+        self.samples: list[Sample] = []
+        self.extras: tuple[str, ...] = ()
+        self._handles: list[io.TextIOWrapper] = []
+        self._lock = ExitStack()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A context at whose end others may write the files that were started or resumed in it."""
+        try:
+            yield
+        finally:
+            self._lock.close()
+
+    def _take(self) -> None:
+        self._lock.enter_context(sole_use(self.trajectory, "tlpot md"))
+
+    def start(self, setup: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Makes sure that the files may be written, and writes what the run starts with.
+
+        Args:
+            setup: see `md_setup`.
+            overwrite: remove the files of another run.
+
+        Raises:
+            OutputError: a file exists and may not be overwritten.
+        """
+        files = (self.trajectory, self.log, self.plot, self.setup)
+        with _writing(self.trajectory):
+            self.trajectory.parent.mkdir(parents=True, exist_ok=True)
+        self._take()
+        for path in files:
+            if path.exists() and not overwrite:
+                raise OutputError(
+                    f"{path} exists; go on with --resume (resume=True), replace it with "
+                    "--overwrite (overwrite=True), or choose another --out"
+                )
+        with _writing(self.trajectory):
+            for path in files:  # never beside the setup or the picture of another run
+                path.unlink(missing_ok=True)
+        write_setup(self.setup, setup)
+
+    def resume(self, atoms: Atoms, setup: Mapping[str, Any]) -> None:
+        """Moves `atoms` to the last complete frame, and cuts the files there.
+
+        Args:
+            atoms: the structure that the run was started with.
+            setup: see `md_setup`.
+
+        Raises:
+            DataError: there is no such frame, or it is of another structure; or nothing says
+                what the run was started with.
+            ConfigError: it was started with another setup.
+        """
+        from ase.io import read
+
+        if not self.trajectory.is_file():
+            raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
+        self._take()
+        first = self._first()  # all checks come before anything is cut off
+        if first is not None and first.numbers.tolist() != atoms.numbers.tolist():
+            raise DataError(
+                f"{self.trajectory} holds {first.get_chemical_formula()}, not this "
+                f"{atoms.get_chemical_formula()} with its order of atoms; "
+                "give the structure that the run was started with"
+            )
+        with _writing(self.trajectory):
+            end = _complete(self.trajectory, len(atoms))
+        check_setup(self.setup, setup, self.trajectory)
+        samples = read_log(self.log)
+        self.extras = _extras(self.log)  # a log keeps the columns that it was begun with
+        with _writing(self.trajectory):
+            os.truncate(self.trajectory, end)
+        last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
+        atoms.set_cell(last.cell, apply_constraint=False)
+        atoms.set_positions(last.positions, apply_constraint=False)
+        atoms.set_momenta(last.get_momenta(), apply_constraint=False)
+        self.samples = [s for s in samples if s.step <= last.info["step"]]
+        if not self.samples or self.samples[-1].step != last.info["step"]:
+            raise DataError(f"{self.log} lacks the row of the last frame in {self.trajectory}")
+        write_text(self.log, "".join([self._header(), *map(self._row, self.samples)]))
+
+    def kept(self) -> str:
+        """Returns what there is of the run, and how it goes on, for whoever interrupted it."""
+        if not self.samples:
+            return "no frame was written yet"
+        last = self.samples[-1]
+        return (
+            f"{self.trajectory} holds {len(self.samples)} frames up to step {last.step} "
+            f"({last.time / 1e3:g} ps); the same with --resume (resume=True) goes on from there"
+        )
+
+    def _first(self) -> Atoms | None:
+        """Returns the first frame, or None if not even that is whole."""
+        from ase.io import read
+        from ase.io.extxyz import XYZError
+
+        try:
+            return read(self.trajectory, index=0, format="extxyz")  # type: ignore[return-value]
+        except (OSError, ValueError, KeyError, IndexError, StopIteration, XYZError):
+            return None
+
+    def __enter__(self) -> MDRecord:
+        with _writing(self.trajectory):
+            for path in (self.log, self.trajectory):
+                self._handles.append(path.open("a", encoding="utf-8", newline=""))
+            if not self.samples:
+                self._handles[0].write(self._header())
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._handles:
+            handle.close()
+        self._handles.clear()
+
+    def add(self, sample: Sample, atoms: Atoms) -> None:
+        """Writes a row and a frame.
+
+        Raises:
+            OutputError: the disk is full, say.
+        """
+        from ase.io.extxyz import write_xyz
+
+        frame = for_extxyz(atoms)
+        lost = lost_constraints(atoms)
+        if lost:
+            frame.info[LOST] = ",".join(lost)
+        frame.info.update(step=sample.step, time_fs=sample.time)
+        if "energy_std" in self.extras:
+            frame.info["energy_std"] = sample.energy_std
+        # labels are the calculator's; what constraints add to the energy is in the log alone
+        frame.calc = SinglePointCalculator(
+            frame,
+            energy=float(atoms.get_potential_energy(apply_constraint=False)),
+            forces=atoms.get_forces(apply_constraint=False),
+        )
+        text = io.StringIO()
+        write_xyz(text, frame)
+        with _writing(self.trajectory):
+            for handle, content in zip(
+                self._handles, (self._row(sample), text.getvalue()), strict=True
+            ):
+                handle.write(content)
+                handle.flush()
+        self.samples.append(sample)
+
+    def _header(self) -> str:
+        return _line((*COLUMNS, *(EXTRA_COLUMNS[name] for name in self.extras)))
+
+    def _row(self, sample: Sample) -> str:
+        extras = (getattr(sample, name) for name in self.extras)
+        return _line((*astuple(sample)[: len(COLUMNS)], *extras))
+
+
+def lost_constraints(atoms: Atoms) -> list[str]:
+    """Returns the kinds of constraints that a trajectory cannot hold, in words."""
+    if not atoms.constraints:
+        return []
+    from ase.constraints import FixAtoms, FixCartesian
+
+    kept = (FixAtoms, FixCartesian)
+    return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
+
+
+def read_log(path: str | os.PathLike[str]) -> list[Sample]:
+    """Reads the complete rows of a log.
+
+    Raises:
+        DataError: no such file, or not such a log.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"could not read the log {path}: {error.strerror}") from error
+    complete = text[: text.rfind("\n") + 1]
+    header, *rows = csv.reader(complete.splitlines()) if complete else [[]]
+    known = {column: name for name, column in EXTRA_COLUMNS.items()}
+    n = len(COLUMNS)
+    if tuple(header[:n]) != COLUMNS or not set(header[n:]) <= set(known):
+        raise DataError(f"{path} is not a log of tlpot md: expected the columns {COLUMNS}")
+    extras = [known[column] for column in header[n:]]
+    return [
+        Sample(
+            int(row[0]),
+            *map(float, row[1:n]),
+            **dict(zip(extras, map(float, row[n:]), strict=True)),
+        )
+        for row in rows
+    ]
+
+
+def _extras(path: Path) -> tuple[str, ...]:
+    """Returns the fields that the log has beyond those of every run."""
+    with path.open(encoding="utf-8") as handle:
+        header = handle.readline().strip().split(",")
+    return tuple(name for name, column in EXTRA_COLUMNS.items() if column in header)
+
+
+def _line(values: tuple[object, ...]) -> str:
+    return ",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in values) + "\n"
+
+
+def _complete(path: Path, n_atoms: int) -> int:
+    """Length in bytes of the complete frames of a trajectory, each of `n_atoms` + 2 lines."""
+    end = position = 0
+    with path.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            position += len(line)
+            if number % (n_atoms + 2) == 0 and line.endswith(b"\n"):
+                end = position
+    if end == 0:
+        raise DataError(f"there is nothing to resume: {path} has no complete frame")
+    return end
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"could not write {path}: {error.strerror or error}") from error

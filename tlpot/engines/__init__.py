@@ -1,0 +1,13 @@
+"""Everything that computes energies of structures, by one grammar of names."""
+
+from typing import TYPE_CHECKING
+
+from tlpot.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from tlpot.engines.core_potential import only_heavy
+    from tlpot.engines.engine import Engine, EngineSpec, LabelError, check_electrons
+    from tlpot.engines.registry import ENGINES, make_engine
+    from tlpot.engines.xtb import METHODS, xtb_calculator
+
+__getattr__ = lazy_exports(__name__)

@@ -1,0 +1,239 @@
+"""METHOD/BASIS as PySCF is to compute it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tlpot.engines.core_potential import has_any_element
+from tlpot.engines.dispersion import Dispersion
+from tlpot.errors import ConfigError, MissingExtraError
+from tlpot.levels import canonical_level
+
+Family = Literal["hf", "dft", "double hybrid", "mp2", "ccsd", "ccsd(t)", "composite"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mixture:
+    """A double hybrid: E = E_KS[xc] + os E_PT2,os + ss E_PT2,ss + dispersion.
+
+    Attributes:
+        xc: the hybrid whose orbitals are used, as PySCF writes it.
+        opposite_spin: factor of the opposite-spin part of the second-order correlation.
+        same_spin: factor of the same-spin part.
+        dispersion: D3(BJ) parameters, or the name under which s-dftd3 has them.
+        doi: where it was published.
+    """
+
+    xc: str
+    opposite_spin: float
+    same_spin: float
+    dispersion: Mapping[str, float] | str
+    doi: str
+
+
+_DSD = "10.1002/jcc.23391"
+DOUBLE_HYBRIDS: Mapping[str, Mixture] = {
+    "b2plyp": Mixture(
+        xc="0.53*HF + 0.47*B88, 0.73*LYP", opposite_spin=0.27, same_spin=0.27,
+        dispersion="b2plyp", doi="10.1063/1.2148954",
+    ),
+    "b2gp-plyp": Mixture(
+        xc="0.65*HF + 0.35*B88, 0.64*LYP", opposite_spin=0.36, same_spin=0.36,
+        dispersion="b2gpplyp", doi="10.1021/jp801805p",
+    ),
+    "dsd-blyp-d3bj": Mixture(
+        xc="0.71*HF + 0.29*B88, 0.54*LYP", opposite_spin=0.47, same_spin=0.40,
+        dispersion={"s6": 0.57, "s8": 0.0, "a1": 0.0, "a2": 5.4}, doi=_DSD,
+    ),
+    "dsd-pbep86-d3bj": Mixture(
+        xc="0.69*HF + 0.31*PBE, 0.44*P86", opposite_spin=0.52, same_spin=0.22,
+        dispersion={"s6": 0.48, "s8": 0.0, "a1": 0.0, "a2": 5.6}, doi=_DSD,
+    ),
+    "dsd-pbepbe-d3bj": Mixture(
+        xc="0.68*HF + 0.32*PBE, 0.49*PBE", opposite_spin=0.55, same_spin=0.13,
+        dispersion={"s6": 0.78, "s8": 0.0, "a1": 0.0, "a2": 6.1}, doi=_DSD,
+    ),
+}  # fmt: skip
+"""The DSD family was fitted together with its dispersion (frozen core), so it has no bare form."""
+
+_WAVE_FUNCTION: Mapping[str, Family] = {
+    "hf": "hf", "mp2": "mp2", "ccsd": "ccsd", "ccsd(t)": "ccsd(t)",
+}  # fmt: skip
+_DISPERSIONS = ("d3bj", "d4")
+_INSTEAD_OF_VV10 = {"wb97x": "wb97x_v", "wb97m": "wb97m_v", "b97m": "b97m_v"}
+"""D3 and D4 were fitted to these without VV10 (doi:10.1021/acs.jctc.8b00842), not to the
+functionals of 2008 and before that bear the shorter names."""
+
+_COMPOSITE = re.compile(r"cbs\((d|t)(t|q)\)")
+_CARDINAL = {"d": 2, "t": 3, "q": 4}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """What PySCF is to compute.
+
+    Attributes:
+        name: canonical ``method/basis``.
+        family: which kind of calculation.
+        basis: of the main calculation; of the larger one in a composite.
+        xc: the functional as PySCF writes it, None for a wave function.
+        without_vv10: whether the functional's own non-local correlation is left out.
+        dispersion: added to the energy.
+        mixture: of a double hybrid.
+        cardinals: of the two basis sets of a composite.
+    """
+
+    name: str
+    family: Family
+    basis: str
+    xc: str | None = None
+    without_vv10: bool = False
+    dispersion: Dispersion | None = None
+    mixture: Mixture | None = None
+    cardinals: tuple[int, int] | None = None
+
+
+def parse_method(text: str) -> Method:
+    """Reads ``METHOD/BASIS``.
+
+    Raises:
+        ConfigError: no such method, basis set or dispersion correction of it; the nearest name
+            is offered.
+        MissingExtraError: PySCF, or the dispersion program, is not installed.
+    """
+    name = canonical_level(text)
+    method, slash, basis = name.partition("/")
+    if not slash or not method or not basis:
+        raise ConfigError(
+            f"engine 'pyscf:{text}' is not of the form pyscf:METHOD/BASIS, such as "
+            "pyscf:wb97x/6-31g*"
+        )
+    if basis.startswith("cbs"):
+        return _composite(name, method, basis)
+    _check_basis(basis)
+    if method in DOUBLE_HYBRIDS or method.removesuffix("-d3bj") in DOUBLE_HYBRIDS:
+        return _double_hybrid(name, method, basis)
+    bare, kind = method, ""
+    for suffix in _DISPERSIONS:
+        if method.endswith(f"-{suffix}"):
+            bare, kind = method.removesuffix(f"-{suffix}"), suffix
+    family = _WAVE_FUNCTION.get(bare, "dft")
+    if kind and family not in ("hf", "dft"):
+        raise ConfigError(f"{method}: there is no {kind} correction for {bare}; use {bare}/{basis}")
+    xc = None
+    without_vv10 = bool(kind) and bare in _INSTEAD_OF_VV10
+    if family == "dft":
+        xc = _INSTEAD_OF_VV10[bare] if without_vv10 else bare
+        _check_functional(xc, method)
+    return Method(
+        name=name,
+        family=family,
+        basis=basis,
+        xc=xc,
+        without_vv10=without_vv10,
+        dispersion=Dispersion.named(kind, bare) if kind else None,
+    )
+
+
+def _double_hybrid(name: str, method: str, basis: str) -> Method:
+    mixture = DOUBLE_HYBRIDS.get(method) or DOUBLE_HYBRIDS[method.removesuffix("-d3bj")]
+    dispersion = None
+    if method.endswith("-d3bj"):
+        parameters = mixture.dispersion
+        if isinstance(parameters, str):
+            dispersion = Dispersion.named("d3bj", parameters)
+        else:
+            dispersion = Dispersion.of(parameters)
+    return Method(
+        name=name,
+        family="double hybrid",
+        basis=basis,
+        xc=mixture.xc,
+        dispersion=dispersion,
+        mixture=mixture,
+    )
+
+
+def _composite(name: str, method: str, basis: str) -> Method:
+    match = _COMPOSITE.fullmatch(basis)
+    if method != "ccsd(t)" or match is None or match[1] == match[2]:
+        raise ConfigError(
+            f"there is no composite {name!r}; valid: ccsd(t)/cbs(dt) from cc-pVDZ and cc-pVTZ, "
+            "ccsd(t)/cbs(tq) from cc-pVTZ and cc-pVQZ"
+        )
+    cardinals = _CARDINAL[match[1]], _CARDINAL[match[2]]
+    if cardinals == (2, 4):
+        raise ConfigError("cbs(dq) leaves out a basis set; valid: cbs(dt), cbs(tq)")
+    return Method(name=name, family="composite", basis=f"cc-pv{match[2]}z", cardinals=cardinals)
+
+
+def _check_functional(xc: str, method: str) -> None:
+    try:
+        from pyscf.dft import libxc
+    except ImportError as error:
+        raise MissingExtraError("pyscf", "pyscf", "engine pyscf:") from error
+    if re.search(r"[-_](d|d2|d3|3c)$", xc) or xc == "cf22d":
+        raise ConfigError(
+            f"{method}: libxc has the functional without the dispersion in its name, so its "
+            "energies would be another method's; use FUNCTIONAL-d3bj or FUNCTIONAL-d4"
+        )
+    try:
+        if libxc.is_nlc(xc) or libxc.xc_type(xc) in ("LDA", "GGA", "MGGA"):
+            return
+    except (KeyError, ValueError):
+        pass
+    names = [*_WAVE_FUNCTION, *DOUBLE_HYBRIDS]
+    known = [*libxc.XC_CODES, *libxc.XC_ALIAS, *_COMMON]
+    names += [_LIBXC_PREFIX.sub("", name.lower()) for name in known if isinstance(name, str)]
+    names += [f"{name}-{kind}" for name in _COMMON for kind in _DISPERSIONS]
+    raise ConfigError(
+        f"unknown method {method!r}{_suggestion(method, names)}; valid: "
+        f"{', '.join([*_WAVE_FUNCTION, *DOUBLE_HYBRIDS])}, or a functional of libxc such as "
+        f"{', '.join(_COMMON)}, with or without -d3bj or -d4"
+    )
+
+
+_LIBXC_PREFIX = re.compile(r"^(hyb_)?(lda|gga|mgga)_(xc|x|c|k)_")
+_COMMON = ("pbe", "pbe0", "b3lyp", "wb97x", "wb97m-v", "m06-2x", "r2scan")
+
+
+def _check_basis(basis: str) -> None:
+    try:
+        from pyscf.gto.basis import ALIAS
+    except ImportError as error:
+        raise MissingExtraError("pyscf", "pyscf", "engine pyscf:") from error
+    # PySCF's own names have no hyphens
+    plain = basis.replace("-", "").replace("_", "")
+    if plain.startswith("gth"):
+        raise ConfigError(
+            f"the basis set {basis!r} is for the GTH pseudopotentials of periodic programs, which "
+            "this engine does not set up; take an all-electron set, or one with a core potential "
+            "such as ccecp-cc-pvdz"
+        )
+    if not has_any_element(basis):
+        near = difflib.get_close_matches(plain, list(ALIAS), n=1, cutoff=0.6)
+        hint = f"; did you mean {_HYPHENATED.get(near[0], near[0])!r}?" if near else ""
+        raise ConfigError(
+            f"PySCF has no basis set {basis!r}{hint} (def2-svp, def2-tzvpp, cc-pvtz, 6-31g*, "
+            "aug-cc-pvdz, ... are some that it has)"
+        )
+
+
+_HYPHENATED = {
+    name.replace("-", ""): name
+    for name in (
+        "def2-svp", "def2-svpd", "def2-tzvp", "def2-tzvpp", "def2-tzvpd", "def2-tzvppd",
+        "def2-qzvp", "def2-qzvpp", "cc-pvdz", "cc-pvtz", "cc-pvqz", "aug-cc-pvdz", "aug-cc-pvtz",
+        "aug-cc-pvqz", "sto-3g", "3-21g", "6-31g", "6-31g*", "6-31g**", "6-31+g*", "6-311g",
+        "6-311g*", "6-311g**", "6-311+g**",
+    )
+}  # fmt: skip
+
+
+def _suggestion(name: str, names: Iterable[str]) -> str:
+    match = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {match[0]!r}?" if match else ""

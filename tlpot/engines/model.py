@@ -1,0 +1,154 @@
+"""A tlpot model as an engine: labels of another level for pretraining or comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import torch
+from ase.data import chemical_symbols
+
+from tlpot._version import __version__
+from tlpot.data import Labels
+from tlpot.energy import evaluate, has_forces, layout_of
+from tlpot.engines.engine import LabelError
+from tlpot.errors import ConfigError
+from tlpot.graph import build_graph
+from tlpot.levels import canonical_level, difference_parts
+from tlpot.models import TrainedModel, library_file, load
+from tlpot.system import System
+
+_NO_NAME = ("", "unnamed")
+
+_THEORY = {
+    "hf", "mp2", "mp3", "mp4", "cisd", "ccsd", "ccsd(t)", "dlpno-ccsd(t)", "lda", "svwn", "pbe",
+    "pbe0", "pbesol", "revpbe", "rpbe", "blyp", "bp86", "b3lyp", "cam-b3lyp", "tpss", "tpssh",
+    "scan", "r2scan", "m06-2x", "m06-l", "hse06", "wb97x", "wb97x-d", "wb97x-v", "wb97m-v",
+    "b97-3c", "r2scan-3c", "pbeh-3c", "hf-3c", "b3lyp-3c", "wb97x-3c", "gfn-ff", "gfn0-xtb",
+    "gfn1-xtb", "gfn2-xtb", "g-xtb", "pm6", "pm7", "am1", "dftb", "dftb3", "b2plyp", "dsd-blyp",
+    "dsd-pbep86",
+}  # fmt: skip
+_DISPERSION = re.compile(r"-d(2|3|3bj|3zero|4)$")
+"""Names of methods that a label by a model may not have, with or without dispersion."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """Settings of a model.
+
+    Attributes:
+        device: where it runs; None for CUDA if there is one, else the CPU.
+    """
+
+    device: str | None = None
+
+
+class ModelEngine:
+    """A model file at one of its levels.
+
+    Its labels are those of the model and carry its name: they differ from the level of theory that
+    it was fitted to by its errors, and nothing may take the one for the other.
+
+    Args:
+        source: ``PATH`` or ``PATH@LEVEL``; the path may be the name of a shipped model.
+        settings: where it runs.
+        level: a name for the labels; None for that of the model.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        UnknownLevelError: no such level, or none was named and there are several.
+        ConfigError: the level is the difference of two, or the name is that of a level of theory.
+    """
+
+    def __init__(self, source: str, settings: ModelSettings, level: str | None = None) -> None:
+        name = level
+        path, _, level = source.partition("@")
+        potential = load(path, device=settings.device).eval().requires_grad_(False)
+        self._model = potential.at(level or None)
+        self._level = self._model.level
+        if difference_parts(self._level):
+            raise ConfigError(
+                f"{path} at {self._level!r} gives a difference, not a total energy, so it "
+                "cannot label; use a model of total energies"
+            )
+        self._name = _label_name(name, potential.card.name, library_file(path).stem, potential)
+        self._hash = hashlib.sha256(library_file(path).read_bytes()).hexdigest()
+        self._device = next(potential.parameters()).device
+        self.has_forces = has_forces(self._model)
+
+    @property
+    def level(self) -> str:
+        """Name of the model."""
+        return self._name
+
+    @property
+    def definition(self) -> Mapping[str, Any]:
+        """Hash of the file and the version of tlpot."""
+        return {
+            "engine": "model",
+            "model_sha256": self._hash,
+            "model_level": self._level,
+            "program": f"tlpot {__version__}",
+        }
+
+    def check(self, elements: Sequence[int], *, periodic: bool) -> None:
+        """Checks that the model knows the elements.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        unknown = sorted(set(elements) - set(self._model.elements))
+        if unknown:
+            names = ", ".join(chemical_symbols[z] for z in unknown)
+            raise ConfigError(f"the model does not know {names}; leave these structures out")
+
+    def compute(self, system: System, *, forces: bool, log: TextIO) -> Labels:
+        """Evaluates the model.
+
+        Raises:
+            LabelError: a charge or multiplicity that the model does not read.
+        """
+        if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+            raise LabelError(
+                f"charge {system.charge} and multiplicity {system.spin}, but the model describes "
+                "neutral singlets only"
+            )
+        graph = build_graph([system], self._model.cutoff, layout=layout_of(self._model))
+        found = evaluate(self._model, graph.to(self._device), forces=forces)
+        return Labels(
+            energy=float(found.energy),
+            forces=None if found.forces is None else found.forces.cpu().numpy(),
+        )
+
+    def use_threads(self, n: int | None) -> int:
+        """Sets torch's threads."""
+        if n is not None:
+            torch.set_num_threads(n)
+        return torch.get_num_threads()
+
+
+def _label_name(asked: str | None, card: str, stem: str, model: TrainedModel) -> str:
+    """Returns the name of the labels of a model.
+
+    Raises:
+        ConfigError: it is asked for by the name of a level of theory.
+    """
+    if asked is not None:
+        name = canonical_level(asked)
+        if _is_theory(name, model):
+            raise ConfigError(
+                f"labels by the model {card!r} may not be called {asked!r}, which is the name of a "
+                "level of theory: they have the errors of the model. Leave level out (--level) for "
+                "the name of the model, or choose another"
+            )
+        return name
+    plain = re.sub(r"[^\w.+()*]+", "-", stem if card in _NO_NAME else card).strip("-")
+    name = canonical_level(plain) or "model"
+    return f"model-{name}" if _is_theory(name, model) else name
+
+
+def _is_theory(name: str, model: TrainedModel) -> bool:
+    return "/" in name or name in model.levels or _DISPERSION.sub("", name) in _THEORY

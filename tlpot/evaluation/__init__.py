@@ -1,0 +1,26 @@
+"""A model over structures: predictions, tables of errors, and what a transfer did."""
+
+from typing import TYPE_CHECKING
+
+from tlpot.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from tlpot.evaluation.comparison import offset_words, refit_words, worse_words
+    from tlpot.evaluation.drift import ForceDrift, force_drift
+    from tlpot.evaluation.error_tables import ErrorReport, error_report
+    from tlpot.evaluation.forgetting import Forgetting, forgetting
+    from tlpot.evaluation.metrics import Metrics
+    from tlpot.evaluation.offsets import Calibration, calibrate
+    from tlpot.evaluation.parity import plot_parity
+    from tlpot.evaluation.predictions import Predictions, predict
+    from tlpot.evaluation.stability import LARGEST, Stability, choose_frame, probe_stability
+    from tlpot.evaluation.transfer_report import (
+        PARTS,
+        Part,
+        ReportSettings,
+        Subject,
+        TransferReport,
+    )
+    from tlpot.evaluation.walls import DimerScan, scan_dimers
+
+__getattr__ = lazy_exports(__name__)

@@ -1,0 +1,193 @@
+"""Force drift: how far a transfer has moved the forces away from the parent's.
+
+No label is needed, so this is the guard of a fine-tuning on energies only, whose forces nothing
+else watches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from tlpot.data import Frame
+from tlpot.energy import EnergyModel, evaluate, layout_of
+from tlpot.evaluation.offsets import centred, composition_idx
+from tlpot.graph import build_graph
+from tlpot.presentation import short
+from tlpot.system import System
+
+_ATOMS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """What a model says.
+
+    Attributes:
+        energy: [n_systems], eV.
+        forces: [n_atoms, 3], eV/Å, all structures one after the other; empty if not asked for.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
+def evaluate_systems(
+    model: EnergyModel,
+    systems: Sequence[System],
+    *,
+    device: torch.device | str = "cpu",
+    forces: bool = True,
+    names: Sequence[str] | None = None,
+) -> Evaluation:
+    """Evaluates structures in few large batches.
+
+    Args:
+        model: an energy model on `device`.
+        systems: at least one.
+        device: where the model is.
+        forces: whether to evaluate forces.
+        names: what to call each structure in a message.
+
+    Raises:
+        GeometryError: a structure is unusable.
+        UnknownElementError: the model does not know an element.
+    """
+    energies, gradients = [], [np.empty((0, 3))]
+    for start, stop in _batches(systems):
+        graph = build_graph(
+            systems[start:stop],
+            model.cutoff,
+            layout=layout_of(model),
+            names=None if names is None else names[start:stop],
+        )
+        found = evaluate(model, graph.to(device), forces=forces)
+        energies.append(found.energy.cpu().numpy())
+        if found.forces is not None:
+            gradients.append(found.forces.cpu().numpy())
+    return Evaluation(energy=np.concatenate(energies), forces=np.concatenate(gradients))
+
+
+def _batches(systems: Sequence[System]) -> list[tuple[int, int]]:
+    """Ranges of structures of at most `_ATOMS_AT_ONCE` atoms, but of one structure at least."""
+    ranges, start, n_atoms = [], 0, 0
+    for k, system in enumerate(systems):
+        if n_atoms + len(system) > _ATOMS_AT_ONCE and k > start:
+            ranges.append((start, k))
+            start, n_atoms = k, 0
+        n_atoms += len(system)
+    return [*ranges, (start, len(systems))]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForceDrift:
+    """Forces and relative energies of the new model less the parent's.
+
+    Attributes:
+        n_frames: frames that were looked at.
+        components: [n_atoms, 3], force differences, meV/Å.
+        atomic_numbers: [n_atoms].
+        parent_rms: RMS force component of the parent, meV/Å.
+        energies: energy differences less their mean for the composition, meV; only of
+            compositions with two frames or more.
+    """
+
+    n_frames: int
+    components: NDArray[np.float64]
+    atomic_numbers: NDArray[np.int64]
+    parent_rms: float
+    energies: NDArray[np.float64]
+
+    @property
+    def rms(self) -> float:
+        """RMS difference of a force component, meV/Å."""
+        return _rms(self.components)
+
+    @property
+    def relative(self) -> float:
+        """The same as a share of the parent's RMS force; NaN if that is zero."""
+        return self.rms / self.parent_rms if self.parent_rms else float("nan")
+
+    @property
+    def by_element(self) -> dict[str, float]:
+        """RMS difference on the atoms of an element, meV/Å."""
+        return {
+            chemical_symbols[z]: _rms(self.components[self.atomic_numbers == z])
+            for z in sorted(set(self.atomic_numbers.tolist()))
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers; what is not defined is left out."""
+        found: dict[str, Any] = {
+            "n_frames": self.n_frames,
+            "forces_rms": self.rms,
+            "forces_largest": float(np.abs(self.components).max()),
+            "forces_rms_of_parent": self.parent_rms,
+            "forces_rms_by_element": self.by_element,
+        }
+        if len(self.energies):
+            found["relative_energy_rms"] = _rms(self.energies)
+        return found
+
+    def summary(self) -> str:
+        """Returns one line."""
+        share = f", {short(100 * self.relative)} % of its forces" if self.parent_rms else ""
+        return f"force drift from the parent: RMS {short(self.rms)} meV/Å{share}"
+
+    def text(self) -> str:
+        """Returns a few lines."""
+        elements = ", ".join(f"{name} {short(value)}" for name, value in self.by_element.items())
+        lines = [
+            f"{self.summary()} ({self.n_frames} frames, no labels needed)",
+            f"  largest component {short(np.abs(self.components).max())} meV/Å; RMS by element: "
+            f"{elements}",
+        ]
+        if len(self.energies):
+            lines.append(
+                f"  energies relative to the mean of their composition moved by RMS "
+                f"{short(_rms(self.energies))} meV ({len(self.energies)} frames)"
+            )
+        return "\n".join(lines)
+
+
+def force_drift(
+    new: EnergyModel,
+    parent: EnergyModel,
+    frames: Sequence[Frame],
+    *,
+    device: torch.device | str = "cpu",
+) -> ForceDrift:
+    """Compares two models on the geometries of `frames`; labels are not looked at.
+
+    Args:
+        new: the model after the transfer.
+        parent: the model before it; both are on `device`.
+        frames: at least one.
+        device: where the models are.
+
+    Raises:
+        UnknownElementError: a model does not know an element.
+    """
+    systems, names = [f.system for f in frames], [f.name for f in frames]
+    after, before = (evaluate_systems(m, systems, device=device, names=names)
+                     for m in (new, parent))  # fmt: skip
+    numbers = np.concatenate([s.atomic_numbers for s in systems])
+    groups = composition_idx(np.array([len(s) for s in systems]), numbers)
+    energies = centred(1e3 * (after.energy - before.energy), groups)
+    return ForceDrift(
+        n_frames=len(frames),
+        components=1e3 * (after.forces - before.forces),
+        atomic_numbers=numbers,
+        parent_rms=_rms(1e3 * before.forces),
+        energies=energies[np.isfinite(energies)],
+    )
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(values).mean()))

@@ -1,0 +1,256 @@
+"""The transfer report: what a fine-tuning gained, what it cost, and whether the model is sound."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.config import check_least
+from tlpot.data import Dataset
+from tlpot.errors import ConfigError
+from tlpot.evaluation.comparison import offset_words
+from tlpot.evaluation.drift import ForceDrift
+from tlpot.evaluation.error_tables import ErrorReport, error_report
+from tlpot.evaluation.forgetting import Forgetting
+from tlpot.evaluation.offsets import Calibration
+from tlpot.evaluation.predictions import Predictions
+from tlpot.evaluation.stability import Stability
+from tlpot.evaluation.walls import DimerScan
+from tlpot.files import write_text
+from tlpot.models import DeltaPotential, Potential
+from tlpot.presentation import short
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """A model after its transfer, and frames that it was not trained on.
+
+    Attributes:
+        potential: the model.
+        level: its new level, canonical.
+        dataset: where the frames come from.
+        indices: which frames.
+        part: what they are called: test, validation, all.
+        end: predictions of the model beside the labels, on these frames.
+        start: the same of the model at step 0, if known.
+    """
+
+    potential: Potential | DeltaPotential
+    level: str
+    dataset: Dataset
+    indices: NDArray[np.int64]
+    part: str
+    end: Predictions
+    start: Predictions | None = None
+
+
+Part = Literal["calibration", "drift", "forgetting", "dimers", "md"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportSettings:
+    """Settings of the transfer report.
+
+    Attributes:
+        enabled: whether there is one.
+        parts: what is looked at besides the errors.
+        frames: look at so many frames at most, drawn at random, where models are compared.
+        md_steps: length of the dynamics in steps of 0.5 fs; 0 for none.
+        seed: of the frames that are drawn and of the velocities.
+    """
+
+    enabled: bool = True
+    parts: tuple[Part, ...] = PARTS
+    frames: int = 200
+    md_steps: int = 500
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, frames=1)
+        if self.md_steps < 0:
+            raise ConfigError(f"md_steps is {self.md_steps}, expected 0 (none) or more")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}, expected a whole number of at least 0")
+        default = type(self).__dataclass_fields__["md_steps"].default
+        if "md" not in self.parts and self.md_steps not in (0, default):
+            raise ConfigError("md_steps does not apply: md is not among the parts")
+
+
+_SLOPE = 0.1
+_REACHABLE = 3.0
+"""eV; 35 kT at 1000 K."""
+_DRIFT = 5.0
+"""meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
+_MOVED = 0.1
+"""Share of the parent's RMS force."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferReport:
+    """All parts; one that was not looked at is None and has its reason in `skipped`.
+
+    Attributes:
+        level: the new level of theory.
+        source: the parent's level; empty without a parent.
+        part: which frames: test, validation or all.
+        end: predictions of the new model beside the labels.
+        start: predictions of the model at step 0, if known.
+        calibration: systematic errors.
+        drift: of the forces from the parent.
+        forgetting: errors at the source level.
+        dimers: short-range walls.
+        stability: short dynamics.
+        skipped: why a part is missing.
+        worse: in which respects the model ends worse than it began.
+    """
+
+    level: str
+    source: str
+    part: str
+    end: Predictions
+    start: Predictions | None = None
+    calibration: Calibration | None = None
+    drift: ForceDrift | None = None
+    forgetting: Forgetting | None = None
+    dimers: DimerScan | None = None
+    stability: Stability | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    worse: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should look at before using the model; empty if nothing."""
+        found = list(self.worse)
+        if self.stability is not None:
+            if self.stability.broken:
+                found.append(f"the molecule breaks in dynamics: {self.stability.broken}")
+            elif abs(self.stability.drift) > _DRIFT:
+                found.append(
+                    f"the total energy drifts by {short(self.stability.drift, sign=True)} "
+                    "meV/atom/ps; conserved energy should stay within a few meV/atom/ps"
+                )
+        dimers = () if self.dimers is None else self.dimers.worst_first
+        for dimer in dimers:
+            hole = dimer.new.hole
+            if hole is None or not (hole.barrier < _REACHABLE or (dimer.worse and hole.bottom < 0)):
+                continue
+            found.append(
+                f"{dimer.name} has a hole in its wall: {hole.words()}"
+                + (", opened or made easier to reach by the transfer" if dimer.worse else "")
+            )
+        weak = [d.name + (" (by the transfer)" if d.worse else "") for d in dimers if d.new.weak]
+        if weak:
+            found.append(
+                f"hardly a repulsive wall between {', '.join(weak)}: energies and forces of close "
+                "contacts are not to be trusted (a model with zbl=true has a wall)"
+            )
+        unwatched = not np.isfinite(self.end.forces[..., 0]).any()
+        if unwatched and self.drift is not None and self.drift.relative > _MOVED:
+            found.append(
+                f"no label watches the forces, and they moved by {100 * self.drift.relative:.0f} % "
+                "of the parent's: check them, raise the anchor, or move less (head, ewc)"
+            )
+        lines = {} if self.calibration is None else self.calibration.lines
+        for name in ("relative_energy", "force"):
+            line = lines.get(name)
+            if line is not None and abs(line.slope - 1) > max(_SLOPE, 2 * line.slope_error):
+                found.append(
+                    f"slope {line.slope:.2f} of predicted against labelled {name.replace('_', ' ')}"
+                    f": {_verdict(line.slope)}"
+                )
+        found += offset_words(self.end, self.part)
+        return tuple(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain dicts; units are meV, meV/Å, Å; eV for dimers; K and fs for dynamics."""
+        parts = {
+            "calibration": self.calibration,
+            "drift": self.drift,
+            "forgetting": self.forgetting,
+            "dimers": self.dimers,
+            "md": self.stability,
+        }
+        return {
+            "level": self.level,
+            "source": self.source or None,
+            "part": self.part,
+            "before": None if self.start is None else dict(error_report(self.start).overall),
+            **{name: None if part is None else part.as_json() for name, part in parts.items()},
+            "skipped": dict(self.skipped),
+            "warnings": list(self.warnings),
+        }
+
+    def summary(self) -> str:
+        """Returns a line for each part."""
+        lines = [part.summary() for part in self._parts]
+        lines += [f"{name}: not looked at, {reason}" for name, reason in self.skipped.items()]
+        return "\n".join([*lines, *self._warning_lines()])
+
+    def text(self) -> str:
+        """Returns everything as text, the error tables first."""
+        origin = f", from {self.source}" if self.source else ""
+        blocks = [f"transfer report: {self.level}{origin}; {self.part} frames"]
+        if self.start is not None:
+            before = ErrorReport(overall=error_report(self.start).overall)
+            blocks.append(f"target error before training\n{before.text()}")
+        blocks.append(f"target error\n{error_report(self.end).text()}")
+        blocks += [part.text() for part in self._parts]
+        if self.skipped:
+            rows = [f"  {name}: {reason}" for name, reason in self.skipped.items()]
+            blocks.append("\n".join(["not looked at", *rows]))
+        blocks.append("\n".join(self._warning_lines()))
+        return "\n\n".join(blocks) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Writes text and picture beside the JSON file `path`, and that one last.
+
+        The JSON file holds the error tables as every training writes them, and the rest under
+        ``transfer``.
+
+        Raises:
+            OutputError: a file could not be written.
+        """
+        write_text(path.with_suffix(".txt"), self.text())
+        self.draw(path.with_suffix(".png"))
+        found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
+        write_text(path, json.dumps(found, indent=2))
+
+    def draw(self, path: str | os.PathLike[str]) -> None:
+        """Draws the picture.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        from tlpot.evaluation.transfer_picture import (
+            plot_report,  # matplotlib takes its time to load
+        )
+
+        plot_report(self, path)
+
+    @property
+    def _parts(
+        self,
+    ) -> list[Calibration | ForceDrift | Forgetting | DimerScan | Stability]:
+        parts = (self.calibration, self.drift, self.forgetting, self.dimers, self.stability)
+        return [part for part in parts if part is not None]
+
+    def _warning_lines(self) -> list[str]:
+        return [f"warning: {w}" for w in self.warnings] or ["no warnings"]
+
+
+def _verdict(slope: float) -> str:
+    """What a slope other than 1 says of the surface."""
+    if slope <= 0:
+        return (
+            "predictions do not rise with the labels; look at the sign and the units of the "
+            "labels, and whether anything was learned"
+        )
+    return "the surface is too " + ("soft" if slope < 1 else "stiff")

@@ -1,0 +1,184 @@
+"""Files that are written whole or not at all, their hashes, and locks on what is being written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from tlpot.errors import DataError, OutputError, TLPotError, TLPotWarning
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, with those above it, unless it is there.
+
+    Raises:
+        OutputError: it could not be made, or a file is in the way.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is fsynced and renamed to `path`.
+
+    On any failure, a full disk included, the temporary file is removed and an existing
+    `path` is left as it was.
+
+    Raises:
+        OutputError: the file could not be written (disk full, no such folder, no permission).
+    """
+    target = Path(path)
+    if not target.name or target.is_dir():
+        raise OutputError(f"cannot write the file {path}: it is a folder")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"could not write {target}: {error.strerror or error}; nothing was changed. "
+            "Check that the folder exists, that you may write there, and that the disk has room."
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file, UTF-8, see `atomic_file`.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def copy_file(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Copies the content of a file, see `atomic_file`.
+
+    Raises:
+        OutputError: `source` could not be read, or the copy could not be written.
+    """
+    with atomic_file(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file's content.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def sole_use(output: Path, job: str, *, error: type[TLPotError] = OutputError) -> Iterator[None]:
+    """Keeps other runs, of this process or another, away from a file while the context lasts.
+
+    The lock is the operating system's (``flock``) on a small file that names the holder. It goes
+    with the process, so that a killed run never blocks another. Where there are no locks (on
+    some file systems, with a warning, and on Windows) nothing happens.
+
+    Args:
+        output: what is to be written; its folder must exist, the file need not.
+        job: what is at work, such as ``tlpot md``.
+        error: what to raise.
+
+    Raises:
+        TLPotError: another run has the output; the message names it.
+        OutputError: the folder cannot be written.
+    """
+    with _sole_use(output, output.with_name(f".{output.name}.lock"), job, error):
+        yield
+
+
+@contextmanager
+def sole_folder(folder: Path, job: str, *, error: type[TLPotError] = OutputError) -> Iterator[None]:
+    """As `sole_use`, for a folder: it is made, and removed again if nothing was put into it."""
+    make_folder(folder)
+    try:
+        with _sole_use(folder, folder / ".lock", job, error):
+            yield
+    finally:
+        with suppress(OSError):  # not empty, as it should be
+            folder.rmdir()
+
+
+@contextmanager
+def _sole_use(output: Path, path: Path, job: str, error: type[TLPotError]) -> Iterator[None]:
+    handle = _locked(path, output, job, error)
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # a forked worker that comes by here holds nothing
+            with suppress(OSError):
+                path.unlink()  # before the lock goes, see `_locked`
+        handle.close()
+
+
+def _locked(path: Path, output: Path, job: str, error: type[TLPotError]) -> IO[str]:
+    while True:
+        try:
+            handle = path.open("a+", encoding="utf-8")
+        except OSError as problem:
+            raise OutputError(
+                f"cannot write beside {output}: {path}: {problem.strerror or problem}"
+            ) from problem
+        try:
+            _lock(handle)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another run"
+            handle.close()
+            raise error(
+                f"{output} is in use by {holder}; wait for it, or choose another output"
+            ) from None
+        except OSError as problem:
+            warnings.warn(
+                f"{output} cannot be locked ({problem}); keep other runs away from it yourself",
+                TLPotWarning,
+                stacklevel=4,
+            )
+        try:
+            # the file may have been removed by the run before, after it was opened here
+            if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                break
+        except FileNotFoundError:
+            pass
+        handle.close()
+    handle.truncate(0)
+    handle.write(f"{job} (process {os.getpid()} on {socket.gethostname()})\n")
+    handle.flush()
+    return handle
+
+
+def _lock(handle: IO[str]) -> None:
+    """Takes the lock of an open file.
+
+    Raises:
+        BlockingIOError: somebody has it.
+        OSError: there are no locks here.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

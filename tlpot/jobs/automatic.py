@@ -1,0 +1,287 @@
+"""The strategy that suits the data, by k-fold errors of a few candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.config import check_least, parse
+from tlpot.data import Dataset, Split
+from tlpot.errors import ConfigError
+from tlpot.files import make_folder, write_text
+from tlpot.jobs.finetune import FinetuneConfig, finetune, finetune_config
+from tlpot.levels import choose_level, difference_parts
+from tlpot.models import content_hash
+from tlpot.presentation import progress_bar
+from tlpot.transfer import STRATEGY_NAMES, strategy
+
+SIMPLEST_FIRST = (
+    "shift", "frozen-ridge", "head", "gain", "lora", "discriminative", "full", "delta",
+)  # fmt: skip
+_KINDS = {"energy_per_atom_mae": "energies", "forces_mae": "forces", "stress_mae": "stresses"}
+"""Errors by which candidates are compared, as far as there are such labels."""
+_SAME = 1.001
+"""Ratio of two errors up to which they are the same: rounding, and nothing that one would see."""
+FEW = 30
+"""Training frames below which strategies that move few weights are tried as well."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Automatic:
+    """Settings of ``strategy=auto``.
+
+    Attributes:
+        candidates: names of strategies; empty for what suits the number of frames.
+        folds: parts into which the training frames are divided.
+        epochs: of each trial; None for those of the training itself.
+    """
+
+    candidates: tuple[str, ...] = ()
+    folds: int = 3
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_least(self, folds=2, epochs=1)
+        for name in self.candidates:
+            strategy(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        name: of the strategy.
+        errors: by candidate, one for each fold: the geometric mean over the kinds of labels of
+            the errors relative to ``shift``'s.
+        reason: why, in words.
+        kinds: by candidate and kind of label (``energies`` are those for each atom, ``forces``,
+            ``stresses``): errors relative to ``shift``'s, geometric mean over the folds.
+    """
+
+    name: str
+    errors: Mapping[str, list[float]]
+    reason: str
+    kinds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """Returns the errors and the reason as text."""
+        if not self.errors:
+            return f"strategy=auto\n{self.reason}"
+        heads = list(next(iter(self.kinds.values()), {}))
+        columns = "".join(f"{head:>10}" for head in heads)
+        lines = [
+            "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
+            f"  {'':16}{columns}   by fold, over all kinds",
+        ]
+        for name, row in self.errors.items():
+            kinds = "".join(f"{self.kinds[name][head]:10.3f}" for head in heads)
+            cells = "".join(f"{value:8.3f}" for value in row)
+            worse = "   worse in one kind" if _is_worse(self.kinds[name]) else ""
+            lines.append(f"  {name:16}{kinds}  {cells}{worse}")
+        return "\n".join([*lines, self.reason])
+
+
+def choose_strategy(
+    settings: Mapping[str, Any], where: str = "finetune", *, show: bool = True
+) -> Choice:
+    """Tries candidates on folds of the training frames; held-out frames are not looked at.
+
+    Trials are kept in the run folder, so what was interrupted goes on where it stopped. ``shift``
+    is always among them. A candidate that is worse than it in any kind of label is out, however
+    good it is in the others. Of those that are left, the simplest is taken whose error is within
+    one standard error of the smallest.
+
+    Args:
+        settings: of a fine-tuning whose strategy is ``auto``.
+        where: the file or section, for messages.
+        show: whether to show a progress bar.
+
+    Raises:
+        TLPotError: something is wrong with the settings, the parent or the data.
+    """
+    section = settings.get("strategy", "auto")
+    options = {} if isinstance(section, str) else {k: v for k, v in section.items() if k != "name"}
+    chosen = parse(Automatic, options, f"{where}: strategy auto")
+    plain = finetune_config({**settings, "strategy": "full"}, where)
+    dataset = plain.data.open()
+    level = choose_level(plain.level, dataset.levels, str(dataset.path))
+    split = plain.split.divide(dataset, level)
+    n = len(split.train)
+    if n < 3 * chosen.folds:
+        return Choice(
+            name="shift", errors={},
+            reason=f"chosen: shift, because {n} training frames are too few to compare anything "
+            f"else in {chosen.folds} folds",
+        )  # fmt: skip
+    names = chosen.candidates or _candidates(n, plain)
+    names = tuple(dict.fromkeys(("shift", *names)))
+    found: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}
+    folder = plain.output.with_suffix(".run") / "auto"
+    make_folder(folder)
+    parts = _folds(dataset, split, chosen.folds)
+    for name, k in progress_bar(
+        [(name, k) for name in names for k in range(len(parts))], disable=not show, desc="trials"
+    ):
+        trial = settings_for(settings, name, epochs=chosen.epochs)
+        found[name].append(_errors(trial, dataset, split, parts, k, folder))
+    by_kind = {
+        name: [_relative(name, row, base) for row, base in zip(rows, found["shift"], strict=True)]
+        for name, rows in found.items()
+    }
+    errors = {name: [_geometric(row.values()) for row in rows] for name, rows in by_kind.items()}
+    kinds = {
+        name: {kind: _geometric(row[kind] for row in rows) for kind in rows[0]}
+        for name, rows in by_kind.items()
+    }
+    name, reason = _choice(errors, kinds)
+    return Choice(
+        name=name, errors=errors, reason=f"{reason}, from {n} training frames", kinds=kinds
+    )
+
+
+def _choice(
+    errors: Mapping[str, list[float]], kinds: Mapping[str, Mapping[str, float]]
+) -> tuple[str, str]:
+    """Returns the strategy and why."""
+    able = [name for name in errors if not _is_worse(kinds[name])]
+    best = min(able, key=lambda name: float(np.mean(errors[name])))
+    if best == "shift":
+        return "shift", (
+            "chosen: shift, because nothing beats new reference energies alone in every kind of "
+            "label"
+        )
+    spread = float(np.std(errors[best], ddof=1) / np.sqrt(len(errors[best])))
+    limit = float(np.mean(errors[best])) + spread
+    order = dict.fromkeys((*SIMPLEST_FIRST, *STRATEGY_NAMES))
+    rank = {name: k for k, name in enumerate(order)}
+    good = [name for name in able if np.mean(errors[name]) <= limit]
+    simplest = min(good, key=lambda name: rank[name])
+    if simplest == "shift":
+        return "shift", (
+            f"chosen: shift, because nothing surely beats new reference energies alone: {best} is "
+            f"within one standard error ({spread:.3f})"
+        )
+    if simplest != best:
+        return simplest, (
+            f"chosen: {simplest}, the simplest within one standard error ({spread:.3f}) of {best}"
+        )
+    return simplest, f"chosen: {simplest}, with the smallest error"
+
+
+def _is_worse(kinds: Mapping[str, float]) -> bool:
+    """Whether a candidate is worse than ``shift`` in one kind of label or more."""
+    return any(value > _SAME for value in kinds.values())
+
+
+def _geometric(values: Iterable[float]) -> float:
+    """The mean of ratios: twice as bad and twice as good cancel."""
+    row = np.array(list(values))
+    if (row == 0).any():
+        return 0.0
+    return float(np.exp(np.log(row).mean()))
+
+
+def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
+    few = ("gain", "lora") if n < FEW else ("lora", "discriminative")
+    # a difference has no E0 of the parent, and free atoms may lack its low level
+    whole = difference_parts(config.level) is None and config.references in (None, "fit")
+    return ("frozen-ridge", "head", *few, "full", *(["delta"] if whole else []))
+
+
+def settings_for(
+    settings: Mapping[str, Any], name: str, *, epochs: int | None = None
+) -> dict[str, Any]:
+    """Returns the settings of a fine-tuning with a strategy that was tried or chosen.
+
+    Settings of gradient steps are left out if the strategy makes none.
+
+    Args:
+        settings: of a fine-tuning whose strategy is ``auto``.
+        name: of the strategy.
+        epochs: in place of those of `settings`, where the strategy trains.
+    """
+    settings = dict(settings)
+    training = dict(settings.get("training", {}))
+    if epochs is not None:
+        training["epochs"] = epochs
+    if strategy(name).recipe is None:
+        training = {k: v for k, v in training.items() if k == "seed"}
+        settings.pop("anchor", None)
+    return {**settings, "strategy": name, "training": training}
+
+
+def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int64]]:
+    """Divides the training frames, whole molecules where the split does so and there are enough."""
+    rng = np.random.default_rng([split.seed, 7])
+    groups = dataset.group_idx[split.train]
+    if split.by == "molecule" and len(np.unique(groups)) >= n_folds:
+        shares = np.array_split(rng.permutation(np.unique(groups)), n_folds)
+        return [split.train[np.isin(groups, share)] for share in shares]
+    return np.array_split(rng.permutation(split.train), n_folds)
+
+
+def _errors(
+    trial: Mapping[str, Any],
+    dataset: Dataset,
+    split: Split,
+    parts: list[NDArray[np.int64]],
+    k: int,
+    folder: Path,
+) -> Mapping[str, float]:
+    rest = np.concatenate([part for j, part in enumerate(parts) if j != k])
+    order = np.random.default_rng([split.seed, 8, k]).permutation(rest)
+    n_validation = max(1, len(rest) // 5)
+    division = replace(
+        split,
+        train=np.sort(order[n_validation:]),
+        validation=np.sort(order[:n_validation]),
+        test=np.sort(parts[k]),
+    )
+    described = {key: value for key, value in trial.items() if key not in ("output", "split")}
+    identity = json.dumps(
+        [described, content_hash(str(trial["parent"])), division.test.tolist(),
+         division.train.tolist(), split.content_hash],
+        sort_keys=True, default=str,
+    )  # fmt: skip
+    file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
+    if file.exists():
+        kept: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    with TemporaryDirectory() as place:
+        division.save(Path(place) / "split.json")
+        config: FinetuneConfig = finetune_config(
+            {
+                **trial,
+                "split": {"file": str(Path(place) / "split.json")},
+                "output": str(Path(place) / "trial.safetensors"),
+            }
+        )
+        overall = dict(finetune(config, show=False).end.overall)
+    write_text(file, json.dumps(overall))
+    return overall
+
+
+def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
+    """Returns errors relative to ``shift``'s by kind of label."""
+    missing = [k for k in _KINDS if k in base and k not in row]
+    if missing:
+        raise ConfigError(
+            f"strategy auto: candidate {name!r} has no {missing[0]}, which the others are "
+            "compared by; leave it out of strategy.candidates"
+        )
+    return {words: _ratio(row[k], base[k]) for k, words in _KINDS.items() if k in base}
+
+
+def _ratio(error: float, base: float) -> float:
+    if base > 0:
+        return error / base
+    return 1.0 if error == 0 else np.inf

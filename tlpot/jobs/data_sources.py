@@ -1,0 +1,280 @@
+"""Which data a job uses and how it is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.config import check_seed
+from tlpot.data import (
+    Dataset,
+    Split,
+    UnchargedDataset,
+    default_by,
+    load_split,
+    make_split,
+    open_dataset,
+    with_any_label,
+)
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.files import file_hash
+from tlpot.models import ModelCard
+
+_WORDS = {
+    "data": "data with SHA-256",
+    "by": "split by",
+    "seed": "split seed",
+    "validation": "validation frames",
+    "test": "test frames",
+    "held_out": "frames held out, hash",
+}
+
+
+def check_shared_split(names: Sequence[str], cards: Sequence[ModelCard]) -> list[str]:
+    """Checks that validation and test frames are the same; training frames may be other subsets.
+
+    Args:
+        names: of the models, for messages.
+        cards: of the models.
+
+    Returns:
+        The names of those whose cards say nothing of a split, about which nothing is known.
+
+    Raises:
+        ConfigError: two models were trained with other splits, or with other data.
+    """
+    records = [_record(card) for card in cards]
+    told = [k for k, record in enumerate(records) if record]
+    for k in told[1:]:
+        first, other = records[told[0]], records[k]
+        differing = [
+            f"{words} {_short(first[key])} and {_short(other[key])}"
+            for key, words in _WORDS.items()
+            if key in first and key in other and first[key] != other[key]
+        ]
+        if differing:
+            raise ConfigError(
+                f"{names[told[0]]} and {names[k]} were trained with different splits: "
+                f"{'; '.join(differing)}. Frames that one is tested on may be training frames of "
+                "the other. Train all members with the same split (the same split.* settings, or "
+                "split.file), and with other training.seed"
+            )
+    return [name for name, record in zip(names, records, strict=True) if not record]
+
+
+def _record(card: ModelCard) -> Mapping[str, Any]:
+    split = card.dataset.get("split")
+    if not split:
+        return {}
+    found = {key: split[key] for key in _WORDS if key in split}
+    if "content_hash" in card.dataset:
+        found["data"] = card.dataset["content_hash"]
+    return found
+
+
+def _short(value: Any) -> str:
+    return str(value)[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSettings:
+    """Where the labels are.
+
+    Attributes:
+        files: one file, or several that hold different frames.
+        spec: name or path of the layout's description; None for tlpot's own layout.
+        level: level of theory of the labels, where the file does not say.
+        keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
+        charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
+            charges and molecules whose charge follows from their atoms.
+    """
+
+    files: tuple[Path, ...]
+    spec: str | None = None
+    level: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    charges: Literal["read", "ignore"] = "read"
+
+    def open(self, *, every_level: bool = False) -> Dataset:
+        """Opens the files as one dataset; see `open_dataset` for the errors.
+
+        Args:
+            every_level: read the other levels, too, where the files say which is which; `level`
+                alone would be the only one to read.
+        """
+        dataset = self._opened(every_level)
+        return UnchargedDataset(dataset) if self.charges == "ignore" else dataset
+
+    def _opened(self, every_level: bool) -> Dataset:
+        paths = list(self.files)
+        if every_level and not self.keys:
+            try:
+                return open_dataset(paths, self.spec)
+            except UnknownLevelError:
+                if self.level is None:
+                    raise
+        return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
+
+    def open_all_levels(self) -> Dataset:
+        """Opens the files with labels of every level, where the layout says which these are."""
+        try:
+            return replace(self, level=None).open()
+        except UnknownLevelError:
+            return self.open()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitSettings:
+    """How the frames that carry a label are divided.
+
+    Attributes:
+        file: a split stored by ``tlpot data split``; by, validation, test and seed then do
+            not apply.
+        by: ``molecule`` keeps all frames of a molecule together, ``source`` all fragments of a
+            protein, ``trajectory`` all frames of a run; ``random`` divides frames. None for
+            ``molecule``, or ``random`` where all frames are of one molecule.
+        validation: fraction (below 1), number of frames, or names of molecules (or sources).
+        test: the same; these frames are seen by nothing but the final evaluation. Named
+            molecules are held out whole even when the other frames are divided at random.
+        train: use only this many of the training frames; smaller subsets are part of larger
+            ones.
+        seed: of the division and of the subset.
+    """
+
+    file: Path | None = None
+    by: Literal["molecule", "random", "source", "trajectory"] | None = None
+    validation: float | tuple[str, ...] = 0.1
+    test: float | tuple[str, ...] = 0.0
+    train: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed, "split.seed")
+        if self.file is not None:
+            changed = [
+                name
+                for name in ("by", "validation", "test", "seed")
+                if getattr(self, name) != SplitSettings.__dataclass_fields__[name].default
+            ]
+            if changed:
+                raise ConfigError(f"{', '.join(changed)} does not apply when split.file is given")
+
+    def divide(
+        self, dataset: Dataset, level: str, *, turn: NDArray[np.int64] | None = None
+    ) -> Split:
+        """Divides the frames of `dataset` that have an energy, forces or a stress at `level`.
+
+        Args:
+            dataset: the frames.
+            level: of theory.
+            turn: which are held out first, see `make_split`; a stored split has no use for it.
+
+        Raises:
+            DataError: a part would be empty, or the stored split belongs to another dataset.
+            UnknownLevelError: the dataset has no such level.
+        """
+        by = self.by or default_by(dataset, level)
+        if self.file is not None:
+            split = _labelled(load_split(self.file, dataset), dataset, level)
+        elif by == "random" and not isinstance(self.test, float):
+            split = self._hold_out_molecules(dataset, level, turn)
+        else:
+            split = make_split(
+                dataset,
+                validation=self.validation,
+                test=self.test,
+                by=by,
+                seed=self.seed,
+                labelled=level,
+                turn=turn,
+            )
+        return split if self.train is None else replace(split, train=split.subset(self.train))
+
+    def _hold_out_molecules(
+        self, dataset: Dataset, level: str, turn: NDArray[np.int64] | None
+    ) -> Split:
+        """Holds out whole molecules for the test and divides the other frames at random."""
+        outer = make_split(
+            dataset, validation=0, test=self.test, by="molecule", seed=self.seed, labelled=level
+        )
+        inner = make_split(
+            dataset,
+            validation=self.validation,
+            test=0,
+            by="random",
+            seed=self.seed,
+            indices=outer.train,
+            turn=turn,
+        )
+        return replace(inner, test=outer.test, by="random, test by molecule")
+
+
+def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
+    """Leaves out the frames of a stored split that have no label at `level`."""
+    return _restricted(split, with_any_label(dataset, level), f"a label at {level}")
+
+
+def with_energies(split: Split, dataset: Dataset, level: str) -> Split:
+    """Leaves out frames without an energy at `level`, for what learns from nothing else.
+
+    Raises:
+        DataError: a part that has frames would lose them all.
+    """
+    return _restricted(split, dataset.labelled(level), f"an energy at {level}")
+
+
+def _restricted(split: Split, known: NDArray[np.bool_], what: str) -> Split:
+    parts = {
+        name: frames[known[frames]]
+        for name in ("train", "validation", "test")
+        if len(frames := getattr(split, name))
+    }
+    for name, frames in parts.items():
+        if not len(frames):
+            raise DataError(f"none of the {name} frames of the split has {what}")
+    return replace(split, **parts)
+
+
+def check_charges(
+    settings: DataSettings, reads_charge: bool, *, parent: Path | str | None = None
+) -> None:
+    """Checks that charges are not kept from a model that reads them.
+
+    Args:
+        settings: of the data.
+        reads_charge: whether the model does.
+        parent: the model that is fine-tuned; None for a new one.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if settings.charges == "ignore" and reads_charge:
+        whose = "(model.charge_spin=true); leave one of them out"
+        if parent is not None:
+            whose = f"as the parent {parent} does; leave it out, or take another parent"
+        raise ConfigError(
+            f"data.charges=ignore does not apply to a model that reads charges {whose}"
+        )
+
+
+def source_hashes(strategy: str | Mapping[str, Any], *, outside: Path | None = None) -> list[str]:
+    """Returns hashes of the files of source data that a strategy reads.
+
+    Args:
+        strategy: name, or a section with its settings.
+        outside: a folder whose files are passed over.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    files = () if isinstance(strategy, str) else strategy.get("files", ())
+    paths = [Path(path) for path in files]
+    if outside is not None:
+        folder = outside.resolve()
+        paths = [path for path in paths if not path.resolve().is_relative_to(folder)]
+    return [file_hash(path) for path in paths]

@@ -1,0 +1,411 @@
+"""What pretraining and fine-tuning share: from a model at step 0 to a saved, tested one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, LabelKind, Loader, Split
+from tlpot.errors import ConfigError, DataError
+from tlpot.evaluation import (
+    ErrorReport,
+    Predictions,
+    Subject,
+    TransferReport,
+    error_report,
+    offset_words,
+    plot_parity,
+    predict,
+    refit_words,
+    worse_words,
+)
+from tlpot.files import make_folder, write_text
+from tlpot.jobs.data_sources import source_hashes
+from tlpot.jobs.output import alone_with_model, check_replaced
+from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
+from tlpot.training import (
+    CHECKPOINT,
+    Processes,
+    Selection,
+    TrainingPlan,
+    TrainingResult,
+    TrainingSettings,
+    make_selection,
+    train,
+)
+from tlpot.uncertainty import fit_domain
+
+
+def tell_domain(
+    model: Potential | DeltaPotential,
+    levels: Collection[str],
+    *,
+    dataset: Dataset,
+    split: Split,
+    others: NDArray[np.int64],
+    rates: Mapping[str, float],
+    seed: int,
+) -> None:
+    """Gives each level of a model its training domain, or takes it away.
+
+    Levels that were learned, or rehearsed, have that of all training frames. Another level keeps
+    its own if the network below the readouts is what it was, and else has none.
+
+    Args:
+        model: just trained; of a sum the difference was.
+        levels: those that the training had labels of.
+        dataset: of the training.
+        split: its division.
+        others: further training frames.
+        rates: learning-rate factors of the weights that moved.
+        seed: of selections.
+    """
+    trained = model.delta if isinstance(model, DeltaPotential) else model
+    moved = any(name.startswith("backbone.") for name in rates)
+    learned = [level for level in trained.levels if level in levels]
+    found = None
+    if learned:
+        frames = np.concatenate([split.train, others])
+        found = fit_domain(trained.at(learned[0]), dataset, frames, split.validation, seed=seed)
+    for level in trained.levels:
+        head = trained.head(level)
+        if level in learned and found is not None:
+            head.domain = copy.deepcopy(found).to(device=trained.device, dtype=trained.dtype)
+        elif moved:
+            head.domain = None
+
+
+_MOLECULES, _FRAMES = 200, 5
+"""Of the training set, that are looked at for constant errors."""
+
+REPORT = "report.json"
+"""Written when a training has come to its end, not when it was interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A model at step 0, its data, and where the result goes.
+
+    Attributes:
+        potential: the model before the first update.
+        levels: levels of theory to learn; the first is the one reported on.
+        dataset: where labels come from.
+        split: which frames are for what.
+        settings: of the training.
+        plan: which weights move; if none does, nothing is trained.
+        output: the model file.
+        card: what is known about the model before training.
+        recipe: the resolved configuration, kept in the card.
+        others: further training frames, which take turns; see `tlpot.data.Loader`.
+        n_others: how many of them an epoch has.
+        finish: brings the trained model into the form that is saved.
+        given: the division of the user's frames, where `split` has others as well.
+        examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
+        kinds: of labels that decide which weights are kept; None for all that are learned.
+        shifts: what a fit has added to the reference energies of the parent, eV by atomic number;
+            empty if there was none.
+        saved_level: the level of that model which answers to the first of `levels`, if it has
+            another name; its errors are taken against the labels of that name.
+    """
+
+    potential: Potential
+    levels: tuple[str, ...]
+    dataset: Dataset
+    split: Split
+    settings: TrainingSettings
+    plan: TrainingPlan
+    output: Path
+    card: ModelCard
+    recipe: Mapping[str, Any]
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_others: int = 0
+    finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
+    given: Split | None = None
+    examine: Callable[..., TransferReport] | None = None
+    kinds: Collection[LabelKind] | None = None
+    shifts: Mapping[int, float] = field(default_factory=dict)
+    saved_level: str | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoint, metrics and pictures go."""
+        return self.output.with_suffix(".run")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """A finished (or interrupted) job.
+
+    Attributes:
+        potential: the best model, as saved.
+        training: how it went.
+        start: errors of the model at step 0 on the test frames, or the validation frames
+            where there are no test frames.
+        end: errors of the saved model on the same frames.
+        part: which frames those are.
+        warnings: in which respects the model ends worse than it began; empty if in none.
+        report: the transfer report, if there was to be one and the job was not interrupted.
+    """
+
+    potential: Potential | DeltaPotential
+    training: TrainingResult
+    start: ErrorReport
+    end: ErrorReport
+    part: str
+    warnings: tuple[str, ...] = ()
+    report: TransferReport | None = None
+
+
+@alone_with_model
+def fit(
+    job: Job,
+    processes: Processes,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    show: bool = True,
+) -> Outcome:
+    """Trains, tests and saves.
+
+    Args:
+        job: what to do.
+        processes: those that share the training.
+        resume: continue from the checkpoint of an interrupted run.
+        overwrite: start afresh even if that replaces a model, or discards the checkpoint of an
+            interrupted run.
+        show: whether to show a progress bar.
+
+    Raises:
+        ConfigError: `resume` with other settings, data or weights than the run had, or
+            neither `resume` nor `overwrite` where an interrupted run would be lost; or no
+            label has a weight in the loss.
+        DataError: no validation frames, or the training diverged.
+        OutputError: a file could not be written, or the model is there already and neither
+            `overwrite` nor the checkpoint of a run to `resume` says that it may be replaced.
+    """
+    potential, split = job.potential, job.split
+    settings = replace(job.settings, loss=job.settings.loss.for_labels(_kinds(job)))
+    given = job.given or split
+    if not len(split.validation):
+        raise DataError("the split has no validation frames, which decide what weights are kept")
+    if job.plan.rates:
+        _check_labels(job)
+    report = job.run_dir / REPORT
+    if not resume and not overwrite and (job.run_dir / CHECKPOINT).exists() and not report.exists():
+        raise ConfigError(
+            f"{job.run_dir} holds the checkpoint of an interrupted run; --resume continues it, "
+            "--overwrite starts afresh"
+        )
+    # what trains nothing has no checkpoint to go on with; for the rest `train` says so
+    goes_on = resume and (bool(job.plan.rates) or (job.run_dir / CHECKPOINT).exists())
+    if processes.is_first:  # one of the others may be late, and find what this one has written
+        check_replaced(job.output, overwrite=overwrite or goes_on)
+    part = "test" if len(split.test) else "validation"
+    indices = getattr(split, part)
+
+    def predictions(potential: TrainedModel, level: str, name: str | None = None) -> Predictions:
+        found = predict(potential.at(level), job.dataset, indices, level, device=potential.device)
+        if name is not None and processes.is_first:
+            title = f"{job.output.stem}, {part} frames, {level}"
+            plot_parity(found, job.run_dir / name, title)
+        return found
+
+    before = predictions(potential, job.levels[0])
+    start = error_report(before)
+    if processes.is_first and not resume:
+        make_folder(job.run_dir)
+        for suffix in (".json", ".txt", ".png"):
+            report.with_suffix(suffix).unlink(missing_ok=True)
+        write_text(job.run_dir / "config.yaml", yaml.safe_dump(dict(job.recipe), sort_keys=False))
+    loader = partial(
+        Loader,
+        job.dataset,
+        levels=job.levels,
+        cutoff=potential.cutoff,
+        layout=potential.layout,
+        max_atoms=settings.max_atoms,
+        seed=settings.seed,
+        rank=processes.rank,
+        world_size=processes.world_size,
+    )
+    if job.plan.rates:
+        selection = _selection(job)
+        held_out = partial(loader, batch_size=max(32, settings.batch_size), shuffle=False)
+        result = train(
+            potential,
+            levels=job.levels,
+            train_loader=loader(
+                split.train,
+                batch_size=settings.batch_size,
+                others=job.others,
+                n_others=job.n_others,
+            ),
+            validation_loader=held_out(split.validation),
+            settings=settings,
+            plan=job.plan,
+            run_dir=job.run_dir,
+            identity=_identity(job, processes),
+            resume=resume,
+            processes=processes,
+            show=show,
+            selection=selection,
+            support_loader=held_out(selection.support) if len(selection.support) else None,
+        )
+    else:
+        result = TrainingResult(
+            best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
+            interrupted=False,
+        )  # fmt: skip
+    finished = job.finish(potential)
+    level = job.saved_level or job.levels[0]
+    if processes.is_first:
+        tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
+                    others=job.others, rates=job.plan.rates, seed=settings.seed)  # fmt: skip
+    after = predictions(finished, level, "parity.png")
+    end = error_report(after)
+    warnings = [
+        *_nothing_kept(job, result),
+        *worse_words(start.overall, end.overall, part),
+        *refit_words(before, job.shifts, part),
+        *_training_offsets(job, finished, level),
+        *(() if job.examine is not None else offset_words(after, part)),
+    ]
+    metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
+    if warnings:
+        metrics["warnings"] = warnings
+    finished.card = replace(
+        job.card,
+        recipe=dict(job.recipe),
+        dataset={
+            "file": job.dataset.path.name,
+            "content_hash": given.content_hash,
+            "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
+                      "validation": len(split.validation), "test": len(split.test),
+                      "held_out": _hash(given.validation, given.test)[:16]},
+        },
+        metrics={**metrics, "best_epoch": result.best_epoch, "interrupted": result.interrupted},
+    )  # fmt: skip
+    examination = None
+    if processes.is_first:
+        save(finished, job.output)
+        given.save(job.run_dir / "split.json")
+        if job.examine is not None and not result.interrupted:
+            subject = Subject(potential=finished, level=level, dataset=job.dataset,
+                              indices=indices, part=part, end=after, start=before)  # fmt: skip
+            examination = replace(job.examine(subject, show=show), worse=tuple(warnings))
+            examination.save(report)
+        elif not result.interrupted:
+            write_text(report, json.dumps({**end.as_json(), "warnings": warnings}, indent=2))
+    return Outcome(
+        potential=finished,
+        training=result,
+        start=start,
+        end=end,
+        part=part,
+        warnings=tuple(warnings),
+        report=examination,
+    )
+
+
+def _nothing_kept(job: Job, result: TrainingResult) -> list[str]:
+    """What to say if all updates were in vain."""
+    kept = result.best_epoch > 0 or not job.plan.rates or not job.plan.keeps_start
+    if kept or len(result.history) < 2 or result.interrupted:
+        return []
+    n = len(job.split.validation)
+    molecules = len(np.unique(job.dataset.group_idx[job.split.validation]))
+    return [
+        f"NO UPDATE WAS KEPT: at every validation ({n} frames of {molecules} molecules) some kind "
+        "of error was above step 0, so the model is that of before the training; hold out other or "
+        "more frames for the choice (split.by=random, split.validation), or train longer"
+    ]
+
+
+def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str]:
+    """What to say of molecules that are off by a constant although they were learned."""
+    train = job.split.train[job.dataset.labelled(job.levels[0])[job.split.train]]
+    if not job.plan.rates or not len(train):
+        return []
+    order = np.random.default_rng(0).permutation(len(train))
+    names, chosen = job.dataset.group_idx[train[order]], []
+    for group in np.unique(names)[:_MOLECULES]:
+        chosen += train[order][names == group][:_FRAMES].tolist()
+    found = predict(
+        potential.at(level), job.dataset, sorted(chosen), job.saved_level or job.levels[0],
+        device=potential.device, forces=False,
+    )  # fmt: skip
+    return offset_words(found, "training")
+
+
+def _kinds(job: Job) -> Collection[LabelKind]:
+    """Kinds of labels that the user gave, without those that hold a model in place."""
+    return job.dataset.levels[job.levels[0]].kinds if job.kinds is None else job.kinds
+
+
+def _selection(job: Job) -> Selection:
+    kinds = [kind for kind in job.settings.loss.kinds if kind in _kinds(job)]
+    return make_selection(job.dataset, job.split, job.levels[0], kinds)
+
+
+def _identity(job: Job, processes: Processes) -> dict[str, Any]:
+    """What has to be the same for a resumed run to end where the first would have."""
+    parts = job.split
+    frames = _hash(parts.train, job.others, parts.validation, parts.test)
+    return {
+        "recipe": _by_content(job.recipe),
+        "dataset": job.dataset.content_hash,
+        "frames": frames[:16],
+        "parent": job.card.parent,
+        "processes": processes.world_size,
+    }
+
+
+def _hash(*parts: NDArray[np.int64]) -> str:
+    frames = hashlib.sha256()
+    for part in parts:
+        frames.update(part.astype("<i8").tobytes() + b"|")
+    return frames.hexdigest()
+
+
+def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without names of files, so that a run goes on after its folder was moved.
+
+    The contents of data, split and parent are in the identity beside it.
+    """
+    idle = ("output", "training", "report", "name", "parent")
+    found = {key: value for key, value in recipe.items() if key not in idle}
+    for section, name in (("data", "files"), ("split", "file")):
+        found[section] = {k: v for k, v in found.get(section, {}).items() if k != name}
+    chosen = found.get("strategy")
+    if isinstance(chosen, Mapping) and chosen.get("files"):
+        found["strategy"] = {**chosen, "files": source_hashes(chosen)}
+    return found
+
+
+def _check_labels(job: Job) -> None:
+    """Refuses a loss whose weights miss all labels: the weights would never move."""
+    loss = job.settings.loss
+    weights = {"energy": loss.energy, "forces": loss.forces, "stress": loss.stress}
+    kinds = {kind for level in job.levels for kind in job.dataset.levels[level].kinds}
+    if not any(weights[kind] > 0 for kind in kinds):
+        raise ConfigError(
+            f"the labels are {', '.join(sorted(kinds))}, but training.loss gives weight only to "
+            f"{', '.join(k for k, w in weights.items() if w > 0)}; nothing would be learned"
+        )
+    rises = loss.energy_end not in (None, loss.energy)
+    if rises and (kinds == {"energy"} or "energy" not in kinds):
+        raise ConfigError(
+            f"training.loss.energy_end moves weight from forces to energies, but the labels are "
+            f"{', '.join(sorted(kinds))} only; leave it out"
+        )

@@ -1,0 +1,135 @@
+"""What the user reads before the first update."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from tlpot.data import Dataset
+from tlpot.evaluation import error_report, predict
+from tlpot.jobs.fitting import Job
+from tlpot.jobs.references import References
+from tlpot.models import parameter_blocks
+
+_SUSPICIOUS = 0.5
+"""eV/atom; a step-0 error above this is nearly always a mismatch of reference energies."""
+
+
+def preflight_report(
+    job: Job, references: References, *, pretrained: bool, caution: str = ""
+) -> str:
+    """Says what data, model and settings are, and how good the model is at step 0.
+
+    Args:
+        job: the model before the first update.
+        references: its reference energies at the level to learn.
+        pretrained: whether the model should be good already.
+        caution: what the strategy warns of.
+    """
+    dataset, split, potential = job.dataset, job.split, job.potential
+    level = job.levels[0]
+    molecules = [len(np.unique(dataset.group_idx[getattr(split, part)])) for part in _PARTS]
+    frames = [len(getattr(split, part)) for part in _PARTS]
+    lines = [
+        f"data: {dataset.path}",
+        *(f"  level {k}: {', '.join(_kinds(job, k))}{_source(job, k)}" for k in job.levels),
+        "  not read: " + (", ".join(dataset.unused_keys) or "nothing"),
+        *(f"{problem.severity}: {problem.what}" for problem in dataset.problems),
+        "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
+        "  "
+        + ", ".join(
+            f"{part} {n} frames of {m} molecules"
+            for part, n, m in zip(_PARTS, frames, molecules, strict=True)
+        ),
+        f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
+        *_others(job),
+        references.table(),
+        *_unlearned(dataset, references),
+        _trainable(job, level),
+    ]
+    sample = split.train[:: max(1, len(split.train) // 200)]
+    error = error_report(predict(potential.at(level), dataset, sample, level,
+                                 device=potential.device)).overall  # fmt: skip
+    text = f"error at step 0, {len(sample)} training frames: "
+    text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
+    if "forces_mae" in error and "forces" in _kinds(job, level):
+        text += f", F MAE {error['forces_mae']:.4g} meV/Å"
+    lines.append(text)
+    if pretrained and error.get("energy_per_atom_mae", 0.0) > 1e3 * _SUSPICIOUS:
+        lines.append(
+            f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "
+            "energies do not belong to the labels (relative energies taken for total ones, a "
+            "wrong unit, or another level of theory)"
+        )
+    if caution:
+        lines.append(f"note: {caution}")
+    if not job.plan.rates:
+        lines.append("training: none")
+        return "\n".join(lines)
+    s = job.settings
+    loss = s.loss.for_labels(dataset.levels[level].kinds if job.kinds is None else job.kinds)
+    end = loss.at(1.0).energy
+    rise = "" if end == loss.energy else f" to {end:g}"
+    n_frames = len(split.train) + min(job.n_others, len(job.others))
+    lines.append(
+        f"training: {s.epochs} epochs of {-(-n_frames // s.batch_size)} batches, "
+        f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
+        f"E {s.loss.energy:g}{rise} : F {s.loss.forces:g} ({s.loss.kind})"
+    )
+    return "\n".join(lines)
+
+
+_PARTS = ("train", "validation", "test")
+
+
+def _one_molecule(job: Job) -> str:
+    split = job.split
+    frames = np.concatenate([split.train, split.validation, split.test])
+    if split.by != "random" or len(np.unique(job.dataset.group_idx[frames])) > 1:
+        return ""
+    return "; all frames are of one molecule, so nothing is known of errors for others"
+
+
+def _unlearned(dataset: Dataset, references: References) -> list[str]:
+    """Names elements that only frames have which are not trained on."""
+    absent = () if references.fit is None else references.fit.absent
+    symbols = [chemical_symbols[z] for z in absent if z in dataset.elements]
+    if not symbols:
+        return []
+    return [
+        f"warning: {', '.join(symbols)} is in the data and in no training frame, so energies of "
+        "molecules with it will be far off; use split.by=random, or name what is held out "
+        "(split.validation, split.test)"
+    ]
+
+
+def _others(job: Job) -> list[str]:
+    n = min(job.n_others, len(job.others))
+    return [f"  {len(job.others)} other frames take turns, {n} in an epoch"] if n else []
+
+
+def _source(job: Job, level: str) -> str:
+    keys = job.dataset.levels[level].keys
+    return f"\n    from {', '.join(keys)}" if keys else ""
+
+
+def _kinds(job: Job, level: str) -> list[str]:
+    """Returns the kinds of labels, without an anchor's forces, which no held-out frame has."""
+    dataset, held_out = job.dataset, np.concatenate([job.split.validation, job.split.test])
+    kinds = sorted(dataset.levels[level].kinds)
+    if level != job.levels[0]:
+        return list(kinds)
+    return [k for k in kinds if k == "energy" or dataset.labelled(level, k)[held_out].any()]
+
+
+def _trainable(job: Job, level: str) -> str:
+    sizes = {name: p.numel() for name, p in job.potential.named_parameters()}
+    lines = ["weights that move:"]
+    for block, names in parameter_blocks(job.potential, level).items():
+        total = sum(sizes[name] for name in names)
+        moving = [name for name in names if name in job.plan.rates]
+        n_moving = sum(sizes[name] for name in moving)
+        rates = sorted({job.plan.rates[name] for name in moving})
+        rate = f"rate x {', '.join(f'{r:g}' for r in rates)}" if rates else "fixed"
+        lines.append(f"  {block:16}{n_moving:>9,} of {total:>9,}  {rate}")
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""Reference energies E0 of a level of theory: given, inherited, or fitted as far as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, frames_of
+from tlpot.energy import EnergyModel
+from tlpot.errors import ConfigError, DataError
+from tlpot.evaluation import predict
+from tlpot.training import ReferenceFit, fit_references
+
+ReferenceMethod = Literal["fit", "isolated", "parent"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class References:
+    """Reference energies and how they were found.
+
+    Attributes:
+        energies: E0 by atomic number, eV.
+        origin: in words, for the model card.
+        prior: the values that a fit started from.
+        fit: the fit, if there was one.
+    """
+
+    energies: Mapping[int, float]
+    origin: str
+    prior: Mapping[int, float]
+    fit: ReferenceFit | None = None
+
+    def table(self) -> str:
+        """Returns the shift table of the pre-flight report."""
+        lines = [f"reference energies: {self.origin}"]
+        lines.append(f"  {'element':8}{'prior (eV)':>16}{'shift (eV)':>14}{'E0 (eV)':>16}")
+        for k, (z, energy) in enumerate(self.energies.items()):
+            shift = energy - self.prior[z]
+            note = ""
+            if self.fit is not None:
+                error = self.fit.uncertainties[k]
+                note = f"  ± {error:.4f}" if np.isfinite(error) else "  not identified alone"
+            lines.append(
+                f"  {chemical_symbols[z]:8}{self.prior[z]:>16.6f}{shift:>14.6f}"
+                f"{energy:>16.6f}{note}"
+            )
+        if self.fit is not None:
+            lines.append(
+                f"  mean residual before {1e3 * self.fit.before:.1f} meV, "
+                f"after {1e3 * self.fit.after:.1f} meV"
+            )
+            if self.fit.caution:
+                lines.append(f"  note: {self.fit.caution}")
+        return "\n".join(lines)
+
+
+def find_references(
+    method: ReferenceMethod,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    level: str,
+    elements: Sequence[int],
+    *,
+    parent: EnergyModel | None = None,
+    parent_energies: Mapping[int, float] | None = None,
+    device: torch.device | str = "cpu",
+) -> References:
+    """Decides on the reference energies of `level`.
+
+    A fit starts from the free atoms of the level where the dataset gives them, else from the
+    parent's values, else from zero, and moves only what the compositions identify. With a
+    parent it is a fit to what the parent's interaction energy leaves over.
+
+    Args:
+        method: ``fit``, ``isolated`` (free atoms as given, unchanged), or ``parent``.
+        dataset: where labels come from.
+        indices: the training frames; no others are looked at.
+        level: canonical.
+        elements: of the model.
+        parent: the pretrained energy model, if any.
+        parent_energies: its reference energies.
+        device: where the parent is.
+
+    Raises:
+        DataError: free atoms are asked for and not given.
+        ConfigError: the parent's are asked for and there are none.
+    """
+    given = dataset.levels[level].isolated_atoms
+    if method == "parent":
+        if parent_energies is None:
+            raise ConfigError(
+                "references=parent does not apply to a difference of levels, of which the parent "
+                "has no reference energies; use references=fit or references=isolated"
+            )
+        return References(
+            energies=dict(parent_energies), origin="those of the parent", prior=parent_energies
+        )
+    missing = [chemical_symbols[z] for z in elements if z not in given]
+    if method == "isolated":
+        if missing:
+            raise DataError(
+                f"{dataset.path}: no free-atom energy at {level} for {', '.join(missing)}; add "
+                "'isolated_atoms' to the file or its description, or use references=fit"
+            )
+        energies = {z: given[z] for z in elements}
+        return References(energies=energies, origin="free atoms of this level", prior=energies)
+
+    fallback = parent_energies or dict.fromkeys(elements, 0.0)
+    prior = {z: float(given.get(z, fallback[z])) for z in elements}
+    indices = indices[dataset.labelled(level)[indices]]
+    if not len(indices):
+        origin = "as they were: no training frame has an energy, so they mean nothing"
+        return References(energies=prior, origin=origin, prior=prior)
+    composition, labels = _compositions_and_energies(dataset, indices, level, elements)
+    base = composition @ np.array([prior[z] for z in elements])
+    if parent is not None and parent_energies is not None:
+        found = predict(parent, dataset, indices, level, device=device, forces=False)
+        interaction = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(indices))]
+        base += interaction - composition @ np.array([parent_energies[z] for z in elements])
+    fit = fit_references(elements, composition, labels - base)
+    start = "zero" if parent_energies is None else "the parent's"
+    if len(missing) < len(elements):
+        start = "free atoms of this level" + (
+            f", for {', '.join(missing)} {start}" if missing else ""
+        )
+    return References(
+        energies={z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)},
+        origin=f"least squares over {len(indices)} training frames, starting from {start}"
+        + (", on the residuals of the parent" if parent is not None else ""),
+        prior=prior,
+        fit=fit,
+    )
+
+
+def _compositions_and_energies(
+    dataset: Dataset, indices: NDArray[np.int64], level: str, elements: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns [n_frames, n_elements] and [n_frames], eV, reading a few frames at a time."""
+    counts = np.zeros((len(indices), len(elements)))
+    energies = np.zeros(len(indices))
+    for k, frame in enumerate(frames_of(dataset, indices, levels=[level])):
+        counts[k] = [(frame.system.atomic_numbers == z).sum() for z in elements]
+        energies[k] = frame.labels[level].energy
+    return counts, energies

@@ -1,0 +1,238 @@
+"""Tasks over worker processes of which one may die without harm to the others."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tlpot.errors import ConfigError, OutputError, TLPotError
+from tlpot.labelling.task import LabelTask, Outcome, run_task
+
+_ONE_THREAD = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Job:
+    future: Future[Any]
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+class WorkerPool(Executor):
+    """Processes that each run one call at a time; satisfies `concurrent.futures.Executor`.
+
+    When a process dies (killed for its memory, crashed in compiled code), the call that it ran
+    fails with `BrokenExecutor`, and a new process takes its place; in a
+    `ProcessPoolExecutor` all calls in flight fail, and nobody knows which is guilty.
+
+    Args:
+        n: processes of one thread each.
+
+    Raises:
+        ConfigError: `n` is below 1.
+    """
+
+    def __init__(self, n: int) -> None:
+        if n < 1:
+            raise ConfigError(f"{n} workers, expected 1 or more")
+        self._lock = threading.Lock()
+        self._waiting: deque[_Job] = deque()
+        self._idle = [_lane() for _ in range(n)]
+        self._busy: set[ProcessPoolExecutor] = set()
+        self._closed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Hands a call to the next free process."""
+        job = _Job(Future(), fn, args, kwargs)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the pool is closed")
+            self._waiting.append(job)
+        self._start()
+        return job.future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Ends the processes when they are done, or with ``wait=False`` at once."""
+        with self._lock:
+            self._closed = True
+            waiting = list(self._waiting) if cancel_futures or not wait else []
+            for job in waiting:
+                self._waiting.remove(job)
+        for job in waiting:
+            job.future.cancel()
+        if not wait:
+            for lane in [*self._idle, *self._busy]:
+                for process in list((lane._processes or {}).values()):
+                    process.kill()
+        for lane in [*self._idle, *self._busy]:
+            lane.shutdown(wait=wait)
+
+    def _start(self) -> None:
+        """Starts waiting jobs on idle lanes."""
+        while True:
+            with self._lock:
+                if not self._waiting or not self._idle:
+                    return
+                job, lane = self._waiting.popleft(), self._idle.pop()
+                self._busy.add(lane)
+            if not job.future.set_running_or_notify_cancel():
+                self._free(lane)
+                continue
+            try:
+                inner = lane.submit(job.function, *job.arguments, **job.keywords)
+            except BrokenExecutor:  # it died while idle; nobody is guilty
+                lane.shutdown(wait=False)
+                with self._lock:
+                    self._busy.discard(lane)
+                    self._busy.add(lane := _lane())
+                inner = lane.submit(job.function, *job.arguments, **job.keywords)
+            inner.add_done_callback(partial(self._done, lane, job))
+
+    def _done(self, lane: ProcessPoolExecutor, job: _Job, done: Future[Any]) -> None:
+        error = done.exception()
+        if isinstance(error, BrokenExecutor):
+            lane.shutdown(wait=False)
+            with self._lock:
+                self._busy.discard(lane)
+                if not self._closed:
+                    self._idle.append(_lane())
+        else:
+            self._free(lane)
+        if not self._closed:
+            self._start()  # before the result is looked at, so that no process waits for it
+        if error is None:
+            job.future.set_result(done.result())
+        else:
+            job.future.set_exception(error)
+
+    def _free(self, lane: ProcessPoolExecutor) -> None:
+        with self._lock:
+            self._busy.discard(lane)
+            self._idle.append(lane)
+
+
+def _lane() -> ProcessPoolExecutor:
+    # the threads of torch and OpenMP do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """Runs in a new process before the programs are loaded there."""
+    for name in _ONE_THREAD:
+        os.environ[name] = "1"
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Ctrl-C reaches all processes of a terminal; labels in progress are finished
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """Ends this process with the one that made it, even when that was killed.
+
+    Waiting for work does not end by itself: the workers hold both ends of the queue.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+TRIES = 3
+"""Workers that a geometry may cost before it is given up."""
+
+
+def run_tasks(
+    tasks: Sequence[LabelTask],
+    executor: Executor | None = None,
+    *,
+    in_flight: int | None = None,
+    tries: int = TRIES,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[tuple[LabelTask, Outcome]]:
+    """Yields each task with its outcome, as they come.
+
+    Closing the iterator cancels what has not started.
+
+    Args:
+        tasks: what to do.
+        executor: runs them; None for one after the other in this process.
+        in_flight: tasks handed to the executor at a time; None for 64.
+        tries: how often a task whose worker died is given to another.
+        stop: when it returns True, what runs is finished and nothing else is started.
+
+    Raises:
+        ConfigError: `in_flight` or `tries` is below 1.
+        TLPotError: a worker cannot run the engine at all.
+        OutputError: the executor takes no more tasks.
+    """
+    window = 64 if in_flight is None else in_flight
+    if window < 1 or tries < 1:
+        raise ConfigError(f"in_flight is {window} and tries is {tries}, expected 1 or more")
+    if executor is None:
+        for task in tasks:
+            if stop():
+                return
+            yield task, run_task(task)
+        return
+    waiting = deque(tasks)
+    deaths: dict[str, int] = {}
+    running: dict[Future[Outcome], LabelTask] = {}
+    try:
+        while waiting or running:
+            if stop():
+                waiting.clear()
+                running = {f: task for f, task in running.items() if not f.cancel()}
+                if not running:
+                    return
+            while waiting and len(running) < window:
+                task = waiting.popleft()
+                running[_submit(executor, task)] = task
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                try:
+                    outcome = future.result()
+                except TLPotError:
+                    raise
+                except Exception as error:  # of the executor: its worker died, say
+                    count = deaths[task.geometry] = deaths.get(task.geometry, 0) + 1
+                    if count < tries:
+                        waiting.append(task)
+                        continue
+                    outcome = Outcome(
+                        error=f"the worker died {count} times ({type(error).__name__}: {error}); "
+                        "out of memory, or a crash in the program?"
+                    )
+                yield task, outcome
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _submit(executor: Executor, task: LabelTask) -> Future[Outcome]:
+    try:
+        return executor.submit(run_task, task)
+    except RuntimeError as error:  # broken, or shut down
+        raise OutputError(
+            f"the executor takes no more tasks ({type(error).__name__}: {error}); what was "
+            "labelled is safe, and the same call with a new executor continues"
+        ) from error

@@ -1,0 +1,235 @@
+"""Labels from the journal into the HDF5 file, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from tlpot.data import UNITS, Frame, json_attribute, open_hdf5, write_structures
+from tlpot.engines import only_heavy
+from tlpot.errors import DataError
+from tlpot.files import atomic_file
+from tlpot.labelling.geometry_file import StoredLevel, geometry_groups, group_systems, stored_levels
+from tlpot.labelling.structures import Structures
+from tlpot.labelling.task import Outcome, geometry_key
+from tlpot.units import energy_factor, force_factor
+
+COST_COLUMNS = ("seconds", "cpu_seconds", "threads", "gflops")
+"""Columns of the dataset ``<key>.cost``, see `tlpot.labelling.task.Cost`."""
+
+
+def labelled_geometries(path: Path, level: str, *, forces: bool) -> set[str]:
+    """Returns the keys of the geometries that a file has labels for.
+
+    Args:
+        path: in the native layout.
+        level: canonical.
+        forces: whether a label without forces does not count.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    stored = stored_levels(path).get(level)
+    if stored is None:
+        return set()
+    done: set[str] = set()
+    with open_hdf5(path) as handle:
+        for group in geometry_groups(handle):
+            if f"{stored.key}.energy" not in group:
+                continue
+            has = np.isfinite(group[f"{stored.key}.energy"][()]).reshape(-1)
+            if forces:
+                name = f"{stored.key}.forces"
+                if name not in group:
+                    continue
+                has &= np.isfinite(group[name][()]).all(axis=(1, 2))
+            systems = group_systems(group, path)
+            done |= {geometry_key(systems[k]) for k in np.flatnonzero(has)}
+    return done
+
+
+def check_same_definition(path: Path, level: str, definition: Mapping[str, Any]) -> None:
+    """Checks that labels may be added to those that a file has at a level.
+
+    Raises:
+        DataError: they were computed in another way, or it is not known how.
+    """
+    stored = stored_levels(path).get(level)
+    if stored is None:
+        return
+    differences = _differences(stored, definition)
+    if differences:
+        raise DataError(
+            f"{path} has labels at {level!r} that were computed in another way "
+            f"({'; '.join(differences)}). Labels of one level must come from one program with one "
+            "set of settings: use these, or call the new level something else with level=... "
+            "(--level), or write to another file"
+        )
+
+
+def assemble(
+    structures: Structures,
+    output: Path,
+    level: str,
+    definition: Mapping[str, Any],
+    found: Callable[[str], Outcome | None],
+) -> None:
+    """Writes the file: what it has, or else the structures, with the labels added.
+
+    Args:
+        structures: what was labelled.
+        output: the HDF5 file; if it exists, everything in it is kept.
+        level: canonical name of the level of theory.
+        definition: of the level.
+        found: gives the outcome of a geometry by its key, or None.
+
+    Raises:
+        DataError: an existing file is damaged.
+        OutputError: it could not be written; an existing file is left as it was.
+    """
+    home = output if output.exists() else structures.home
+    with atomic_file(output) as temporary:
+        if home is None:
+            structures.write(temporary)
+        else:
+            shutil.copyfile(home, temporary)
+        try:
+            with h5py.File(temporary, "r+") as handle:
+                if output.exists() and structures.frames:
+                    _add_frames(handle, output, structures.frames)
+                key, units = _announce(handle, output, level, definition)
+                for group in geometry_groups(handle):
+                    _fill(group, output, key, units, found)
+        except RuntimeError as error:  # HDF5 reports some failed writes this way
+            raise OSError(str(error)) from error
+
+
+def _add_frames(handle: h5py.File, path: Path, frames: Sequence[Frame]) -> None:
+    """Adds groups with the geometries that the file does not hold."""
+    held = {
+        geometry_key(system)
+        for group in geometry_groups(handle)
+        for system in group_systems(group, path)
+    }
+    new = [frame for frame in frames if geometry_key(frame.system) not in held]
+    if not new:
+        return
+    units = json_attribute(handle, "units", path)
+    if units.get("coordinates", "angstrom") != "angstrom":
+        raise DataError(
+            f"{path} has coordinates in {units['coordinates']!r}, and geometries in Å cannot be "
+            "added to them; write to another file"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "added.h5"
+        write_structures(new, file)
+        with h5py.File(file) as source:
+            for group in list(geometry_groups(source)):
+                name = stem = group.name.strip("/")
+                k = 1
+                while name in handle:
+                    k += 1
+                    name = f"{stem}-{k}"
+                source.copy(group, handle, name=name)
+
+
+def _announce(
+    handle: h5py.File, path: Path, level: str, definition: Mapping[str, Any]
+) -> tuple[str, Mapping[str, str]]:
+    """Enters the level in the attributes; returns its key and the units of the file."""
+    levels = json_attribute(handle, "levels", path)
+    units = {**UNITS, **json_attribute(handle, "units", path)}
+    definitions = json_attribute(handle, "definitions", path)
+    keys = [key for key, name in levels.items() if name == level]
+    key = keys[0] if keys else _new_key(level, levels)
+    definitions[key] = json.dumps(dict(definition), ensure_ascii=False)
+    for name, value in (
+        ("levels", {**levels, key: level}),
+        ("units", units),
+        ("definitions", definitions),
+        ("isolated_atoms", json_attribute(handle, "isolated_atoms", path)),
+    ):
+        handle.attrs[name] = json.dumps(value, ensure_ascii=False)
+    handle.attrs["layout"] = "ani1x"
+    return key, units
+
+
+def _new_key(level: str, levels: Mapping[str, Any]) -> str:
+    key = level.replace("/", "_")
+    while key in levels:
+        key += "_"
+    return key
+
+
+def _fill(
+    group: h5py.Group,
+    path: Path,
+    key: str,
+    units: Mapping[str, str],
+    found: Callable[[str], Outcome | None],
+) -> None:
+    systems = group_systems(group, path)
+    n, n_atoms = len(systems), len(group["atomic_numbers"])
+    shapes = {"energy": (n,), "forces": (n, n_atoms, 3), "cost": (n, len(COST_COLUMNS))}
+    columns = {}
+    for kind, shape in shapes.items():
+        name = f"{key}.{kind}"
+        here = group[name][()].reshape(shape) if name in group else np.full(shape, np.nan)
+        columns[kind] = np.asarray(here, dtype=np.float64)
+    per_energy = energy_factor(units["energy"])
+    per_force = force_factor(units["forces"])
+    for k, system in enumerate(systems):
+        outcome = found(geometry_key(system))
+        if outcome is None or outcome.energy is None:
+            continue
+        columns["energy"][k] = outcome.energy / per_energy
+        if outcome.forces is not None:
+            columns["forces"][k] = outcome.forces / per_force
+        if outcome.cost is not None:
+            columns["cost"][k] = [getattr(outcome.cost, name) for name in COST_COLUMNS]
+    for kind, values in columns.items():
+        name = f"{key}.{kind}"
+        if name in group:
+            del group[name]
+        if np.isfinite(values).any():
+            group.create_dataset(
+                name,
+                data=values,
+                maxshape=(None, *values.shape[1:]),
+                chunks=True,
+                compression="gzip",
+                shuffle=True,
+                fillvalue=np.nan,
+            )
+            if kind == "cost":
+                group[name].attrs["columns"] = json.dumps(COST_COLUMNS)
+
+
+def _differences(stored: StoredLevel, definition: Mapping[str, Any]) -> list[str]:
+    try:
+        known = json.loads(stored.definition)
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        said = stored.definition or "nothing"
+        return [f"the file says {said!r} about them, the engine is {definition.get('engine')}"]
+    here = json.loads(json.dumps(dict(definition)))  # tuples become lists
+    return [
+        f"{name}: {known.get(name, 'absent')} there, {here.get(name, 'absent')} now"
+        for name in sorted(known.keys() | here.keys())
+        if known.get(name) != here.get(name)
+        and not _only_forces(name, known, here)
+        and not (name not in known and only_heavy(name, here))
+    ]
+
+
+def _only_forces(name: str, known: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
+    """Energies alone go with forces of one kind, but not those of two kinds with each other."""
+    return name == "forces" and (name not in known or name not in here)

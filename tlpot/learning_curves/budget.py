@@ -1,0 +1,261 @@
+"""What labels to buy: the strategies compared by what an error costs, or a budget brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.config import check_least
+from tlpot.errors import ConfigError, DataError
+from tlpot.learning_curves.convergence import convergence
+from tlpot.learning_curves.power_law import Estimate, Law, fit_law, inverse
+from tlpot.learning_curves.record import Curve, Series, unit_of
+
+Array = NDArray[np.float64]
+
+FAR = 3.0
+"""Times the largest measured size, beyond which a forecast is called far outside the data."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What labels cost and what is wanted.
+
+    Attributes:
+        cost_ratio: price of an expensive label in cheap ones; all costs are in cheap labels.
+        target: error to reach, in the unit of the records (meV, Å).
+        budget: to be spent.
+        sunk: whether the pretraining is paid already.
+        have: expensive labels that are there already, for training and validation together.
+    """
+
+    cost_ratio: float
+    target: float | None = None
+    budget: float | None = None
+    sunk: bool = False
+    have: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("cost_ratio", "target", "budget"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise ConfigError(f"{name} is {value}, expected a positive number")
+        check_least(self, have=0)
+        if self.target is None and self.budget is None:
+            raise ConfigError("nothing to plan: give a target or a budget")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """What one strategy asks for, or gives.
+
+    Attributes:
+        label: of the series.
+        labels: for training, to buy or to have.
+        cost: of these, the validation labels and the pretraining, as far as not paid.
+        error: with them.
+        favourite: share of the drawn laws by which this strategy is the best; None without
+            intervals.
+        notes: what should not be believed too easily.
+        doubt: ``under-trained`` if its law does not say what labels can do because trainings were
+            too short, ``not known`` if they may have been; empty if they were not.
+    """
+
+    label: str
+    labels: Estimate
+    cost: Estimate
+    error: Estimate
+    favourite: float | None
+    notes: tuple[str, ...]
+    doubt: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers."""
+        return {
+            "label": self.label,
+            "labels": self.labels.as_json(),
+            "cost": self.cost.as_json(),
+            "error": self.error.as_json(),
+            "favourite": self.favourite,
+            "notes": list(self.notes),
+            "doubt": self.doubt,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A strategy with a law, and what it has cost before the first expensive label.
+
+    Attributes:
+        label: of the series.
+        law: error against expensive labels.
+        pretraining: cost of the cheap labels, 0 if there are none or if they are paid.
+        doubt: as in `Offer`.
+    """
+
+    label: str
+    law: Law
+    pretraining: float
+    doubt: str = ""
+
+
+def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidate], dict[str, str]]:
+    """Returns the strategies that have a law, and why the others do not take part.
+
+    Raises:
+        ConfigError: no such error, or the cost of the pretraining is not known and not sunk.
+    """
+    curve.check_quantity(quantity)
+    found, left_out = [], {}
+    for series in curve.series:
+        if lacking := series.lacks(quantity):
+            left_out[series.label] = lacking
+            continue
+        try:
+            law = fit_law(series.measured(quantity))
+        except DataError as error:
+            left_out[series.label] = str(error)
+            continue
+        if not law.falls:
+            left_out[series.label] = law.notes[0]
+            continue
+        found.append(
+            Candidate(
+                label=series.label, law=law, pretraining=pretraining_cost(series, terms),
+                doubt=convergence(series, quantity).doubt,
+            )
+        )  # fmt: skip
+    return found, left_out
+
+
+def pretraining_cost(series: Series, terms: Terms) -> float:
+    """Returns the price of the cheap labels that a series has still to pay.
+
+    Raises:
+        ConfigError: the parent's card does not say how many there were.
+    """
+    if terms.sunk or series.is_scratch:
+        return 0.0
+    if series.pretraining is None:
+        raise ConfigError(
+            f"the card of {series.parent} does not say how many labels it was trained with, so "
+            "its cost is not known; use --sunk to leave it out"
+        )
+    return float(series.pretraining)
+
+
+def offers_for_target(
+    found: Sequence[Candidate], target: float, terms: Terms, n_validation: int
+) -> list[Offer]:
+    """Returns what each strategy asks for an error, the cheapest first."""
+    drawn = [_labels_drawn(c.law, target) for c in found]
+    costs = [
+        None if d is None else _cost(d, c, terms, n_validation)
+        for d, c in zip(drawn, found, strict=True)
+    ]
+    rows = []
+    for k, candidate in enumerate(found):
+        labels = candidate.law.labels_for(target)
+        cost = float(_cost(np.array(labels.value), candidate, terms, n_validation))
+        rows.append(
+            Offer(
+                label=candidate.label,
+                labels=labels,
+                cost=Estimate.of(cost, costs[k]),
+                error=Estimate(value=target, low=target, high=target),
+                favourite=_favourite(costs, k),
+                notes=tuple(_target_notes(candidate, labels, target)),
+                doubt=candidate.doubt,
+            )
+        )
+    return sorted(rows, key=lambda row: row.cost.value)
+
+
+def offers_for_budget(
+    found: Sequence[Candidate], budget: float, terms: Terms, n_validation: int
+) -> tuple[list[Offer], dict[str, str]]:
+    """Returns what each strategy gives for a budget, the best first, and who cannot pay."""
+    affordable, poor = [], {}
+    for candidate in found:
+        n = (budget - candidate.pretraining) / terms.cost_ratio + terms.have - n_validation
+        if n < 1:
+            poor[candidate.label] = (
+                f"the budget does not pay the pretraining ({candidate.pretraining:g}) and the "
+                f"{n_validation} labels for validation"
+            )
+        else:
+            affordable.append((candidate, float(np.floor(n))))
+    errors = [c.law.draw(n) for c, n in affordable]
+    rows = []
+    for k, (candidate, n) in enumerate(affordable):
+        labels = Estimate(value=n, low=n, high=n)
+        rows.append(
+            Offer(
+                label=candidate.label,
+                labels=labels,
+                cost=Estimate(value=budget, low=budget, high=budget),
+                error=candidate.law.estimate(n),
+                favourite=_favourite(errors, k),
+                notes=tuple(range_notes(n, candidate.law.ranges[0], "labels")),
+                doubt=candidate.doubt,
+            )
+        )
+    return sorted(rows, key=lambda row: row.error.value), poor
+
+
+def range_notes(size: float, measured: tuple[float, float], name: str) -> list[str]:
+    """Says how far a size is from what was measured."""
+    low, high = measured
+    if not np.isfinite(size):
+        return []
+    if size > FAR * high:
+        return [
+            f"far outside the data: {size / high:.3g} times the largest measured number of "
+            f"{name} ({high:g})"
+        ]
+    if size > high:
+        return [f"beyond the measured {name}, which end at {high:g}"]
+    if size < low:
+        return [f"below the measured {name}, which begin at {low:g}"]
+    return []
+
+
+def _labels_drawn(law: Law, target: float) -> Array | None:
+    return None if law.samples is None else inverse(law.samples, target)
+
+
+def _cost(labels: Array, candidate: Candidate, terms: Terms, n_validation: int) -> Array:
+    # there is no part of a label, and no training without one
+    bought = np.maximum(np.ceil(np.maximum(labels, 1.0)) + n_validation - terms.have, 0.0)
+    return terms.cost_ratio * bought + candidate.pretraining
+
+
+def _favourite(values: Sequence[Array | None], k: int) -> float | None:
+    """Share of the draws in which row `k` is the smallest finite one; ties are shared."""
+    if any(v is None for v in values):
+        return None
+    table = np.stack([v for v in values if v is not None])
+    least = table.min(axis=0)
+    first = (table == least) & np.isfinite(least)
+    return float((first[k] / np.maximum(first.sum(axis=0), 1)).mean())
+
+
+def _target_notes(candidate: Candidate, labels: Estimate, target: float) -> list[str]:
+    law = candidate.law
+    if np.isfinite(labels.value):
+        return range_notes(labels.value, law.ranges[0], "labels")
+    if candidate.doubt:  # more updates may lower C
+        return []
+    note = f"the target lies below the error that the law tends to, C = {law.floor.value:.3g}"
+    if np.isfinite(labels.low):
+        note += f"; C may be lower, then {labels.low:.0f} labels or more"
+    return [note]
+
+
+def unit_text(value: float, quantity: str) -> str:
+    """Returns an error with its unit."""
+    return f"{value:.4g} {unit_of(quantity)}"

@@ -1,0 +1,206 @@
+"""Whether the trainings of a learning curve were long enough to be compared.
+
+An error that still falls when the training stops is an error of the number of updates as much as
+of the number of labels, and says nothing about what the labels can do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.transfer import STRATEGY_NAMES, strategy
+
+if TYPE_CHECKING:
+    from tlpot.learning_curves.record import Series
+
+LAST = 0.2
+"""Share of the updates, at the end, that is looked at."""
+LARGEST_FALL = 0.05
+"""Of the validation error in that share; a training whose error falls by more is too short."""
+
+
+def late_falls(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, float]:
+    """Returns by which share each validation error fell in the last fifth of the training.
+
+    A straight line through the logarithms of the errors gives it, since single validations
+    scatter. Negative where an error rose. A fifth of the updates, or of the sum of their
+    learning rates, whichever shows the larger fall: a rate that goes to zero makes the last
+    updates of any training look like its end.
+
+    Args:
+        history: of a training, as in `TrainingResult`.
+        level: that was learned; where the history does not have it (a difference is learned),
+            its first level.
+    """
+    course = validation_course(history, level)
+    steps = np.array(course.pop("step", []), dtype=float)
+    if len(steps) < 2 or steps[-1] <= 0:
+        return {}
+    axes = [steps / steps[-1]]
+    if all("learning_rate" in entry for entry in history):
+        rates = np.array([entry["learning_rate"] for entry in history], dtype=float)
+        moved = np.append(0.0, np.cumsum(np.diff(steps) * (rates[1:] + rates[:-1]) / 2))
+        if moved[-1] > 0:
+            axes.append(moved / moved[-1])
+    return {
+        name: max(_late_fall(axis, np.array(row)) for axis in axes) for name, row in course.items()
+    }
+
+
+def validation_course(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, list[float]]:
+    """Returns the validation errors of the learned level by name, and ``step``, as columns."""
+    if not history:
+        return {}
+    tables = [name for name, entry in history[0].items() if isinstance(entry, Mapping)]
+    learned = level if level in tables else next(iter(tables), None)
+    if learned is None:
+        return {}
+    names = [name for name in history[0][learned] if name.endswith(("_mae", "_rmse"))]
+    course: dict[str, list[float]] = {"step": [entry["step"] for entry in history]}
+    for name in names:
+        course[name] = [float(f"{entry[learned][name]:.6g}") for entry in history]
+    return course
+
+
+def _late_fall(x: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """The fall of errors at x, the share of the training that is done, over the last share of x."""
+    if not (errors > 0).all():  # an error of zero cannot fall
+        return 0.0
+    logs = np.log(errors)
+    late = x > 1.0 - LAST
+    # few validations may all lie before the last fifth, or in it
+    points = np.append(1.0 - LAST, x[late])
+    values = np.append(np.interp(1.0 - LAST, x, logs), logs[late])
+    slope = np.polyfit(points, values, 1)[0]
+    return float(1.0 - np.exp(LAST * slope))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convergence:
+    """How far the trainings of a series went, for one error.
+
+    Attributes:
+        label: of the series.
+        falls: of the validation error in the last fifth of the updates, mean over the seeds by
+            size; None where the record does not say.
+        updates: fewest and most of any of its trainings; None if the record does not say.
+    """
+
+    label: str
+    falls: Mapping[int, float | None]
+    updates: tuple[int, int] | None = None
+
+    @property
+    def under_trained(self) -> tuple[int, ...]:
+        """Sizes whose trainings were too short."""
+        return tuple(
+            n for n, fall in self.falls.items() if fall is not None and fall > LARGEST_FALL
+        )
+
+    @property
+    def unknown(self) -> tuple[int, ...]:
+        """Sizes of which the record does not say."""
+        return tuple(n for n, fall in self.falls.items() if fall is None)
+
+    @property
+    def doubt(self) -> str:
+        """Why its errors are not, or may not be, those of its labels; empty if nothing is wrong."""
+        return "under-trained" if self.under_trained else "not known" if self.unknown else ""
+
+    def text(self) -> str:
+        """Returns a doubt in words; or nothing."""
+        if short := self.under_trained:
+            most = max(fall for n in short if (fall := self.falls[n]) is not None)
+            updates = "the updates"
+            if self.updates is not None:
+                low, high = self.updates
+                updates = f"{low}" + (f" to {high}" if high > low else "") + " updates"
+            return (
+                f"{self.label} is under-trained with {_listed(short)} labels: its validation error "
+                f"still fell by {100 * most:.0f} % in the last fifth of {updates}"
+            )
+        return _not_known([self.label]) if self.unknown else ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers."""
+        return {
+            "fall of the validation error in the last fifth": {
+                str(n): fall for n, fall in self.falls.items()
+            },
+            "under-trained": list(self.under_trained),
+            "not known": list(self.unknown),
+        }
+
+
+def convergence(series: Series, quantity: str) -> Convergence:
+    """Returns how far the trainings of a series went, by size.
+
+    Args:
+        series: the points.
+        quantity: which error.
+    """
+    steps = trains(series.strategy)
+    falls: dict[int, float | None] = {}
+    points = [p for p in series.points if quantity in p.end]
+    for size in sorted({p.size for p in points}):
+        found = [p.late_fall.get(quantity) for p in points if p.size == size]
+        known = [fall for fall in found if fall is not None]
+        falls[size] = float(np.mean(known)) if len(known) == len(found) else None
+        if not steps:  # a solution in closed form is at its end
+            falls[size] = 0.0
+    updates = [p.updates for p in points if p.updates is not None]
+    return Convergence(
+        label=series.label,
+        falls=falls,
+        updates=(min(updates), max(updates)) if updates and steps else None,
+    )
+
+
+def trains(settings: Mapping[str, Any]) -> bool:
+    """Returns whether a strategy makes gradient steps; one that is not known may."""
+    return settings["name"] not in STRATEGY_NAMES or strategy(settings).recipe is not None
+
+
+def doubts(found: Iterable[Convergence], config: Mapping[str, Any]) -> list[str]:
+    """Returns the doubts about some series in words, with what to do; each is said once.
+
+    Args:
+        found: of the series.
+        config: of the curve.
+    """
+    found = list(found)
+    lines = [c.text() for c in found if c.doubt == "under-trained"]
+    if lines:
+        lines[-1] += f"; {more_updates(config)}"
+    unknown = [c.label for c in found if c.doubt == "not known"]
+    return [*lines, _not_known(unknown)] if unknown else lines
+
+
+def _not_known(labels: Sequence[str]) -> str:
+    return (
+        f"whether the trainings of {', '.join(labels)} were long enough is not known: the record "
+        "(of an earlier tlpot, or without validation labels of this kind) does not say; measure "
+        "anew, in another folder (-o)"
+    )
+
+
+def more_updates(config: Mapping[str, Any]) -> str:
+    """Returns what to do about an under-trained curve with this configuration."""
+    updates = config.get("updates")
+    if updates:
+        longer = f"--updates {2 * int(updates)} or more"
+    else:
+        epochs = (config.get("training") or {}).get("epochs")
+        longer = "more updates (--updates, or training.epochs" + (
+            f"={2 * int(epochs)} or more)" if epochs else ")"
+        )
+    return f"measure it with {longer}, in another folder (-o)"
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(str(n) for n in sizes)

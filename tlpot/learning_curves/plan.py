@@ -1,0 +1,256 @@
+"""The plan: what to buy, from measured learning curves and prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.errors import ConfigError
+from tlpot.learning_curves.budget import (  # fmt: skip
+    Offer,
+    Terms,
+    candidates,
+    offers_for_budget,
+    offers_for_target,
+    unit_text,
+)
+from tlpot.learning_curves.convergence import convergence, doubts
+from tlpot.learning_curves.joint_budget import (  # fmt: skip
+    Division,
+    JointLaw,
+    assumed_laws,
+    divide_budget,
+    divide_target,
+    measured_laws,
+)
+from tlpot.learning_curves.law_remedies import law_remedies
+from tlpot.learning_curves.power_law import Estimate
+from tlpot.learning_curves.record import Curve
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Offers of the strategies and, with a law of both sizes, divisions of the money.
+
+    Attributes:
+        curve: what was measured.
+        quantity: which error.
+        terms: prices and aims.
+        target: offers for the target, the cheapest first.
+        budget: offers for the budget, the best first.
+        joint: laws of both sizes.
+        divisions: of the money between cheap and expensive labels.
+        left_out: strategies that do not take part, and why.
+        remedies: what would give a law to those that have none, with command lines.
+        doubts: about laws of trainings that were too short or may have been, with what to do.
+    """
+
+    curve: Curve
+    quantity: str
+    terms: Terms
+    target: tuple[Offer, ...]
+    budget: tuple[Offer, ...]
+    joint: tuple[JointLaw, ...]
+    divisions: tuple[Division, ...]
+    left_out: Mapping[str, str]
+    remedies: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers; costs are in cheap labels."""
+        return {
+            "quantity": self.quantity,
+            "cost_ratio": self.terms.cost_ratio,
+            "n_validation": self.curve.n_validation,
+            "target": [offer.as_json() for offer in self.target],
+            "budget": [offer.as_json() for offer in self.budget],
+            "joint laws": {j.label: j.law.as_json() for j in self.joint},
+            "divisions": [division.as_json() for division in self.divisions],
+            "left out": dict(self.left_out),
+            "remedies": list(self.remedies),
+            "doubts": list(self.doubts),
+        }
+
+    def text(self) -> str:
+        """Returns what to read."""
+        t, kind = self.terms, self.quantity.replace("_", " ")
+        lines = [
+            f"{kind} at {self.curve.level}; costs in cheap labels, of which one expensive label "
+            f"costs {t.cost_ratio:g};",
+            f"{self.curve.n_validation} expensive labels for validation are included, the "
+            f"pretraining is {'paid already' if t.sunk else 'included'}"
+            + (f", {t.have} expensive labels are there already" if t.have else ""),
+        ]
+        if t.target is not None:
+            lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
+            for offer in self.target:
+                if np.isinf(offer.labels.value) and offer.doubt:
+                    lines.append(
+                        f"  {offer.label}: cannot be said by its law (see the doubts below)"
+                    )
+                elif np.isinf(offer.labels.value) and offer.labels.low == offer.labels.high:
+                    lines.append(f"  {offer.label}: never, by its law")
+                else:
+                    lines.append(
+                        f"  {offer.label}: {_count(offer.labels)} training labels, cost "
+                        f"{_count(offer.cost)}"
+                    )
+                lines += _remarks(offer)
+            lines += self._verdict(self.target, "cheapest")
+        if t.budget is not None:
+            lines += ["", f"for a budget of {t.budget:g}"]
+            for offer in self.budget:
+                error = f"{_plain(offer.error)} {unit_text(1, self.quantity)[2:]}"
+                lines.append(
+                    f"  {offer.label}: {offer.labels.value:.0f} training labels, error {error}"
+                )
+                lines += _remarks(offer)
+            lines += self._verdict(self.budget, "best")
+        for joint in self.joint:
+            lines += ["", *_joint_text(joint, t.cost_ratio)]
+            for division in (d for d in self.divisions if d.label == joint.label):
+                lines += self._division(division)
+        if self.left_out:
+            lines += ["", "left out"]
+            lines += [f"  {label}: {why}" for label, why in self.left_out.items()]
+        if self.remedies:
+            lines += ["", f"what would give a law of the {kind}"]
+            lines += [f"  {line}" for line in self.remedies]
+        if self.doubts:
+            lines += ["", "doubts: a law is that of the labels only if training was long enough"]
+            lines += [f"  {line}" for line in self.doubts]
+        return "\n".join(lines)
+
+    def _verdict(self, offers: tuple[Offer, ...], word: str) -> list[str]:
+        if not offers:
+            return ["  no strategy has a law"]
+        first, doubted = offers[0], [offer.label for offer in offers if offer.doubt]
+        if not np.isfinite(first.cost.value):
+            if doubted:
+                return ["  whether one of the strategies reaches it cannot be said by their laws"]
+            return ["  none of the strategies reaches it by its law"]
+        if len(offers) == 1:
+            return []
+        share = first.favourite
+        sure = "" if share is None else f" (by {100 * share:.0f} % of the laws that fit the data)"
+        if doubted:
+            sure += f", but see the doubts about {', '.join(doubted)} below"
+        return [f"{word}: {first.label}{sure}"]
+
+    def _division(self, d: Division) -> list[str]:
+        unit = unit_text(1, self.quantity)[2:]
+        aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
+        if np.isinf(d.high.value) and d.doubt:
+            return [f"  {aim}: cannot be said by the law (see the doubts below)"]
+        lines = [
+            f"  {aim}: {_count(d.high)} expensive and {_count(d.low)} cheap labels in all, cost "
+            f"{_count(d.cost)}, error {_plain(d.error)} {unit}"
+        ]
+        for name, error in d.alone.items():
+            lines.append(f"    all of it on {name} labels: error {error:.4g} {unit}")
+        return lines + [f"    note: {note}" for note in d.notes]
+
+
+def make_plan(
+    curve: Curve, quantity: str, terms: Terms, *, pretraining: Curve | None = None,
+    folder: Path | None = None,
+) -> Plan:  # fmt: skip
+    """Plans what to buy.
+
+    Args:
+        curve: of the transfer.
+        quantity: which error, such as ``energy_mae``.
+        terms: prices and aims.
+        pretraining: learning curve of the low level itself; used where the transfer was not
+            measured with several parents.
+        folder: of the curve, for command lines; None for the one that it was written to.
+
+    Raises:
+        ConfigError: no such error, or terms that make no sense.
+        DataError: the pretraining has no law.
+    """
+    found, left_out = candidates(curve, quantity, terms)
+    n_validation = curve.n_validation
+    for_target: list[Offer] = []
+    for_budget: list[Offer] = []
+    if terms.target is not None:
+        for_target = offers_for_target(found, terms.target, terms, n_validation)
+    if terms.budget is not None:
+        for_budget, poor = offers_for_budget(found, terms.budget, terms, n_validation)
+        left_out |= {f"{label}, budget": why for label, why in poor.items()}
+    joint, without = measured_laws(curve, quantity)
+    left_out |= {f"{label}, law of both sizes": why for label, why in without.items()}
+    if pretraining is not None:
+        joint += assumed_laws(curve, pretraining, quantity)
+    have_low = 0.0
+    if terms.sunk:
+        have_low = float(max((s.pretraining or 0 for s in curve.series), default=0))
+    divisions = []
+    for law in joint:
+        if terms.budget is not None:
+            try:
+                divisions.append(divide_budget(law, terms.budget, terms, n_validation, have_low))
+            except ConfigError as error:
+                left_out[f"{law.label}, division of the budget"] = str(error)
+        if terms.target is not None:
+            divisions.append(divide_target(law, terms.target, terms, n_validation, have_low))
+    return Plan(
+        curve=curve,
+        quantity=quantity,
+        terms=terms,
+        target=tuple(for_target),
+        budget=tuple(for_budget),
+        joint=tuple(joint),
+        divisions=tuple(divisions),
+        left_out=left_out,
+        remedies=tuple(law_remedies(curve, quantity, folder)),
+        doubts=tuple(_doubts(curve, quantity, pretraining)),
+    )
+
+
+def _doubts(curve: Curve, quantity: str, pretraining: Curve | None) -> list[str]:
+    lines = doubts((convergence(s, quantity) for s in curve.series), curve.config)
+    if pretraining is not None and pretraining.scratch is not None:
+        found = doubts([convergence(pretraining.scratch, quantity)], pretraining.config)
+        lines += [f"the curve of the pretraining: {text}" for text in found]
+    return lines
+
+
+def _joint_text(joint: JointLaw, ratio: float) -> list[str]:
+    alpha, beta = joint.law.exponent(0), joint.law.exponent(1)
+    lines = [
+        f"{joint.label}: err = D n_high^-α n_low^-β + C, α {_plain(alpha)}, β {_plain(beta)}, "
+        f"C {_plain(joint.law.floor)}"
+    ]
+    if alpha.value > 0:
+        lines.append(
+            f"  both kinds pay alike at {ratio * beta.value / alpha.value:.3g} cheap labels for "
+            "each expensive one; with fewer, buy cheap ones"
+        )
+    return lines + [f"  note: {note}" for note in joint.law.notes]
+
+
+def _remarks(offer: Offer) -> list[str]:
+    return [f"    note: {note}" for note in offer.notes]
+
+
+def _count(found: Estimate) -> str:
+    return _interval(found, lambda v: f"{v:,.0f}" if v < 1e6 else f"{v:.3g}")
+
+
+def _plain(found: Estimate) -> str:
+    return _interval(found, lambda v: f"{v:.4g}")
+
+
+def _interval(found: Estimate, write: Any) -> str:
+    def one(value: float) -> str:
+        return write(value) if np.isfinite(value) else "∞"
+
+    text = "never" if np.isinf(found.value) else one(found.value)
+    if np.isnan(found.low) or found.low == found.high:
+        return text
+    return f"{text} [{one(found.low)}, {one(found.high)}]"

@@ -1,0 +1,230 @@
+"""A measured learning curve and its file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.config import parse, to_mapping
+from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.files import write_text
+from tlpot.learning_curves.power_law import Measured
+
+RECORD = "curve.json"
+FORMAT_VERSION = 2
+UNITS = {
+    "energy": "meV", "energy_per_atom": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³",
+}  # fmt: skip
+"""Of the errors in reports and records."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """The result of one fine-tuning, in the units of `UNITS`.
+
+    Attributes:
+        key: name of its file in the folder ``points``.
+        size: training frames.
+        seed: which repeat.
+        start: errors on the test frames at step 0.
+        end: errors on the test frames after training.
+        seconds: of training.
+        updates: gradient steps made; None in records that do not say.
+        late_fall: share by which each validation error fell in the last fifth of the updates;
+            empty in records that do not say, and where nothing is trained by steps.
+    """
+
+    key: str
+    size: int
+    seed: int
+    start: Mapping[str, float]
+    end: Mapping[str, float]
+    seconds: float
+    updates: int | None = None
+    late_fall: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """The points of one strategy with one parent.
+
+    Attributes:
+        label: in tables and pictures.
+        name: of the strategy with its settings, the same for all parents.
+        strategy: its name and settings.
+        parent: name of the parent.
+        pretraining: labels of the parent's training, None if its card does not say.
+        points: in no particular order.
+    """
+
+    label: str
+    name: str
+    strategy: Mapping[str, Any]
+    parent: str
+    pretraining: int | None
+    points: tuple[CurvePoint, ...]
+
+    @property
+    def is_scratch(self) -> bool:
+        """Whether it is the baseline without a pretraining."""
+        return self.strategy["name"] == "scratch"
+
+    def lacks(self, quantity: str) -> str:
+        """Returns why there is nothing to see of an error; empty if there is, or no points."""
+        if not self.points or any(quantity in p.end for p in self.points):
+            return ""
+        kind, error = quantity.rsplit("_", 1)
+        return f"no {kind.replace('_', ' ')} {error.upper()} was measured; its models give none"
+
+    def measured(self, quantity: str, up_to: float = np.inf) -> list[Measured]:
+        """Returns the errors by size, ascending, for sizes of at most `up_to`."""
+        rows = []
+        for size in sorted({p.size for p in self.points if p.size <= up_to}):
+            same = sorted((p for p in self.points if p.size == size), key=lambda p: p.seed)
+            errors = tuple(p.end[quantity] for p in same if quantity in p.end)
+            if errors:
+                rows.append(Measured(sizes=(size,), errors=errors))
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """A point that could not be measured.
+
+    Attributes:
+        label: of its series.
+        size: training frames.
+        seed: which repeat.
+        error: what went wrong.
+    """
+
+    label: str
+    size: int
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curve:
+    """A learning curve, perhaps unfinished.
+
+    Attributes:
+        level: of the labels, canonical.
+        n_validation: frames that decide which weights are kept; labels too.
+        n_test: frames the errors belong to.
+        series: what was measured.
+        failures: what failed in this run.
+        n_missing: points that this run was to measure and that are not there, failures included.
+        n_train: training frames that there are, the largest size that can be measured; None in
+            records that do not say.
+        config: the resolved configuration, with all that was measured in any run.
+    """
+
+    level: str
+    n_validation: int
+    n_test: int
+    series: tuple[Series, ...]
+    failures: tuple[Failure, ...] = ()
+    n_missing: int = 0
+    n_train: int | None = None
+    config: Mapping[str, Any]
+
+    @property
+    def scratch(self) -> Series | None:
+        """The baseline."""
+        return next((s for s in self.series if s.is_scratch and s.points), None)
+
+    def quantities(self) -> list[str]:
+        """Returns the errors that any series has, such as ``energy_mae``.
+
+        Not all need have them: a strategy whose models give energies only has no ``forces_mae``.
+        """
+        names = {name for s in self.series for p in s.points for name in p.end}
+        return [name for name in _quantities() if name in names]
+
+    def check_quantity(self, name: str) -> str:
+        """Returns `name` if any series has it.
+
+        Raises:
+            ConfigError: none has; the message lists what there is, or says why.
+        """
+        there = self.quantities()
+        if name in there:
+            return name
+        if name in _quantities():
+            kind = name.rsplit("_", 1)[0].replace("_", " ")
+            raise ConfigError(
+                f"no error is called {name!r} in this curve, whose test frames have no {kind} at "
+                f"{self.level}; take one that it has ({', '.join(there) or 'none'}), or label "
+                f"{kind} and measure a curve with them"
+            )
+        raise ConfigError(f"no error is called {name!r}{nearest(name, there)}")
+
+    def save(self, folder: Path) -> None:
+        """Writes ``curve.json``.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        content = {"format_version": FORMAT_VERSION, "units": UNITS, **to_mapping(self)}
+        write_text(folder / RECORD, json.dumps(content, indent=1))
+
+
+def load_curve(folder: Path) -> Curve:
+    """Reads what `Curve.save` wrote.
+
+    Raises:
+        DataError: there is no curve in the folder, or it is damaged or from a newer tlpot.
+    """
+    path = folder / RECORD
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version = content.pop("format_version")
+        content.pop("units")
+        if version > FORMAT_VERSION:
+            raise DataError(f"{path} was written by a newer tlpot (format {version}); update tlpot")
+        return parse(Curve, content, str(path))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} has no {RECORD}; expected the folder that tlpot curve -o ... wrote"
+        ) from None
+    except ConfigError as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} is not a curve written by tlpot ({error!r})") from error
+
+
+def unit_of(quantity: str) -> str:
+    """Returns the unit of ``energy_mae``: meV."""
+    return UNITS[quantity.rsplit("_", 1)[0]]
+
+
+def geometric(values: Sequence[float]) -> float:
+    """Returns the geometric mean, the middle on a log scale: the mean of tables and pictures.
+
+    It is the one that laws are fitted to; 0 if one of the values is.
+    """
+    if min(values) <= 0:
+        return 0.0
+    return float(np.exp(np.mean(np.log(values))))
+
+
+def relative_spread(values: Sequence[float]) -> float:
+    """Returns the standard deviation about the geometric mean as a share of it; 0 for one value.
+
+    That of the logarithms, σ, as exp(σ) − 1: for small spreads the usual one over the mean.
+    """
+    if len(values) < 2 or min(values) <= 0:
+        return 0.0
+    return float(np.expm1(np.std(np.log(values), ddof=1)))
+
+
+def _quantities() -> list[str]:
+    return [f"{kind}_{error}" for kind in UNITS for error in ("mae", "rmse")]

@@ -1,0 +1,302 @@
+"""What a learning curve says: laws, what the pretraining is worth, and how forecasts fare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlpot.errors import DataError
+from tlpot.files import write_text
+from tlpot.learning_curves.convergence import (  # fmt: skip
+    LARGEST_FALL,
+    Convergence,
+    convergence,
+    doubts,
+    more_updates,
+)
+from tlpot.learning_curves.label_savings import Worth, overtaken, worth_of
+from tlpot.learning_curves.power_law import Law, fit_law
+from tlpot.learning_curves.record import Curve, geometric, relative_spread, unit_of
+
+_MARK = "*"
+"""At errors of trainings that were too short."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a law of the smaller sizes said about a larger one.
+
+    Attributes:
+        label: of the series.
+        size: labels.
+        forecast: error by the law, with the ends of its interval.
+        measured: mean error over the seeds.
+    """
+
+    label: str
+    size: int
+    forecast: tuple[float, float, float]
+    measured: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurveReport:
+    """One error of a curve, analysed.
+
+    Attributes:
+        curve: the measurements.
+        quantity: which error, such as ``forces_mae``.
+        laws: by label of the series, of errors that fall.
+        unfitted: why there is no law, by label.
+        convergence: whether the trainings were long enough, by label.
+        worths: of each transfer with a law of scratch to compare it with.
+        unworthy: why there are no worths; empty if there are.
+        forecasts: if the laws were fitted to the smaller sizes only.
+    """
+
+    curve: Curve
+    quantity: str
+    laws: Mapping[str, Law]
+    unfitted: Mapping[str, str]
+    convergence: Mapping[str, Convergence]
+    worths: Mapping[str, tuple[Worth, ...]]
+    unworthy: str = ""
+    forecasts: tuple[Forecast, ...] = ()
+
+    def text(self) -> str:
+        """Returns tables: errors, laws, worth, forecasts."""
+        parts = [self._errors(), self._laws(), self._worths()]
+        if self.forecasts:
+            parts.append(self._forecasts())
+        return "\n\n".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers."""
+        return {
+            "unit": unit_of(self.quantity),
+            "mean": "geometric",
+            "training": {label: found.as_json() for label, found in self.convergence.items()},
+            "laws": {label: law.as_json() for label, law in self.laws.items()},
+            "without a law": dict(self.unfitted),
+            "worth": {
+                label: [row.as_json() for row in rows] for label, rows in self.worths.items()
+            },
+            "without a worth": self.unworthy,
+        }
+
+    def _errors(self) -> str:
+        curve, lines = self.curve, []
+        lines.append(
+            f"{_words(self.quantity)} in {unit_of(self.quantity)} at {curve.level} on "
+            f"{curve.n_test} test frames,\n"
+            "geometric mean ± relative standard deviation over the seeds;\n"
+            f"labels are training frames, {curve.n_validation} more are for validation"
+        )
+        series = [s for s in curve.series if s.measured(self.quantity)]
+        sizes = sorted({p.size for s in series for p in s.points})
+        cells: dict[str, list[str]] = {}
+        for s in series:
+            rows = {m.sizes[0]: m.errors for m in s.measured(self.quantity)}
+            short = self.convergence[s.label].under_trained
+            cells[s.label] = [
+                _mean(rows.get(size, ())) + (_MARK if size in short else "") for size in sizes
+            ]
+            last = [p for p in s.points if p.size == sizes[-1]]
+            start = [p.start[self.quantity] for p in last if self.quantity in p.start]
+            cells[s.label].append(_mean(start))
+        heads = [*[str(size) for size in sizes], f"step 0, {sizes[-1]}"] if sizes else []
+        width = max([len(label) for label in cells] + [6])
+        columns = [max(len(h), *(len(row[k]) for row in cells.values())) for k, h in _index(heads)]
+        head = "".join(f"  {h:>{columns[k]}}" for k, h in _index(heads))
+        lines.append(f"  {'labels':{width}}{head}")
+        for label, row in cells.items():
+            body = "".join(f"  {cell:>{columns[k]}}" for k, cell in _index(row))
+            lines.append(f"  {label:{width}}{body}")
+        return "\n".join([*lines, *self._training()])
+
+    def _training(self) -> list[str]:
+        """What the marks mean, and of which trainings nothing is known."""
+        lines = []
+        if any(found.under_trained for found in self.convergence.values()):
+            lines.append(
+                f"{_MARK} under-trained: the validation error still fell by more than "
+                f"{100 * LARGEST_FALL:.0f} % in the last fifth of the updates; "
+                f"{more_updates(self.curve.config)}"
+            )
+        unknown = [c for c in self.convergence.values() if c.doubt == "not known"]
+        return lines + doubts(unknown, self.curve.config)
+
+    def _laws(self) -> str:
+        lines = ["laws err(n) = D n^-α + C, 95 % intervals in brackets"]
+        width = max([len(label) for label in (*self.laws, *self.unfitted)] + [1])
+        for label, law in self.laws.items():
+            alpha, floor = law.exponent(), law.floor
+            lines.append(
+                f"  {label:{width}}  D {law.scale.value:.3g}   α {_interval(alpha)}   "
+                f"C {_interval(floor)}"
+            )
+            lines += [f"  {'':{width}}  note: {note}" for note in law.notes]
+            if short := self.convergence[label].under_trained:
+                sizes = ", ".join(map(str, short))
+                lines.append(
+                    f"  {'':{width}}  note: under-trained with {sizes} labels, so this is the law "
+                    "of trainings of this length"
+                )
+        lines += [f"  {label:{width}}  none: {why}" for label, why in self.unfitted.items()]
+        return "\n".join(lines)
+
+    def _worths(self) -> str:
+        if self.unworthy:
+            head = f"what the pretraining is worth cannot be said by laws: {self.unworthy}"
+            return "\n".join([head, *self._overtaken()])
+        lines = ["what the pretraining is worth, in labels that scratch would need besides"]
+        for label, rows in self.worths.items():
+            lines.append(f"  {label}")
+            short = self.convergence[label].under_trained
+            lines += [
+                f"  {row.text()}"
+                + (", and perhaps more: it is under-trained" if row.labels in short else "")
+                for row in rows
+            ]
+        return "\n".join(lines)
+
+    def _overtaken(self) -> list[str]:
+        """What the measurements say without a law."""
+        curve = self.curve
+        if curve.scratch is None or self.convergence[curve.scratch.label].doubt:
+            return []
+        base = curve.scratch.measured(self.quantity)
+        found = {
+            s.label: overtaken(s.measured(self.quantity), base)
+            for s in curve.series
+            if not s.is_scratch
+        }
+        return [f"  measured: {k}, {row.text()}" for k, row in found.items() if row is not None]
+
+    def _forecasts(self) -> str:
+        lines = ["forecasts of the laws for sizes they were not fitted to"]
+        for row in self.forecasts:
+            value, low, high = row.forecast
+            inside = "no interval" if np.isnan(low) else (
+                "inside" if low <= row.measured <= high else "outside"
+            )  # fmt: skip
+            lines.append(
+                f"  {row.label}, {row.size} labels: forecast {value:.4g} ({low:.4g} to "
+                f"{high:.4g}), measured {row.measured:.4g}: {inside}"
+            )
+        return "\n".join(lines)
+
+
+def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveReport:
+    """Fits the laws of all series.
+
+    Args:
+        curve: the measurements.
+        quantity: which error.
+        up_to: fit sizes up to this only and forecast the larger ones.
+
+    Raises:
+        ConfigError: no such error.
+    """
+    curve.check_quantity(quantity)
+    laws: dict[str, Law] = {}
+    unfitted: dict[str, str] = {}
+    training = {s.label: convergence(s, quantity) for s in curve.series}
+    forecasts = []
+    for series in curve.series:
+        if lacking := series.lacks(quantity):
+            unfitted[series.label] = lacking
+            continue
+        try:
+            law = fit_law(series.measured(quantity, up_to))
+        except DataError as error:
+            unfitted[series.label] = str(error)
+            continue
+        if not law.falls:
+            unfitted[series.label] = law.notes[0]
+            continue
+        laws[series.label] = law
+        for measured in series.measured(quantity):
+            if measured.sizes[0] > up_to:
+                found = law.estimate(measured.sizes[0])
+                forecasts.append(
+                    Forecast(
+                        label=series.label,
+                        size=int(measured.sizes[0]),
+                        forecast=(found.value, found.low, found.high),
+                        measured=geometric(measured.errors),
+                    )
+                )
+    worths: dict[str, tuple[Worth, ...]] = {}
+    unworthy = _unworthy(curve, unfitted, training)
+    if not unworthy and curve.scratch is not None:
+        for series in curve.series:
+            if not series.is_scratch and (rows := series.measured(quantity, up_to)):
+                worths[series.label] = tuple(worth_of(rows, laws[curve.scratch.label]))
+    return CurveReport(
+        curve=curve,
+        quantity=quantity,
+        laws=laws,
+        unfitted=unfitted,
+        convergence=training,
+        worths=worths,
+        unworthy=unworthy,
+        forecasts=tuple(forecasts),
+    )
+
+
+def _unworthy(
+    curve: Curve, unfitted: Mapping[str, str], training: Mapping[str, Convergence]
+) -> str:
+    scratch = curve.scratch
+    if scratch is None:
+        return "the curve has no 'scratch' to compare with; add it to the strategies"
+    # an error that more updates would lower is no measure of labels
+    if training[scratch.label].under_trained:
+        return f"{training[scratch.label].text()}; {more_updates(curve.config)}"
+    if training[scratch.label].unknown:
+        return "scratch may be under-trained, see above"
+    if scratch.label in unfitted:
+        return f"scratch has no law: {unfitted[scratch.label]}"
+    return ""
+
+
+def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
+    """Writes ``laws.json`` and ``report.txt``.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
+    content = {quantity: report.as_json() for quantity, report in reports.items()}
+    write_text(folder / "laws.json", json.dumps(content, indent=1, ensure_ascii=False))
+    text = "\n\n\n".join(report.text() for report in reports.values())
+    write_text(folder / "report.txt", text + "\n")
+
+
+def _index(items: list[str]) -> list[tuple[int, str]]:
+    return list(enumerate(items))
+
+
+def _mean(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    text = f"{geometric(values):.4g}"
+    if len(values) < 2:
+        return text
+    spread = 100 * relative_spread(values)
+    return text + f" ± {f'{spread:.2g}' if spread < 99.5 else f'{spread:.0f}'} %"
+
+
+def _interval(found: Any) -> str:
+    text = f"{found.value:.3g}"
+    return text if np.isnan(found.low) else f"{text} [{found.low:.3g}, {found.high:.3g}]"
+
+
+def _words(quantity: str) -> str:
+    kind, error = quantity.rsplit("_", 1)
+    return f"{kind.replace('_', ' ')} {error.upper()}"

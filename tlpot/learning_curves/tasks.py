@@ -1,0 +1,234 @@
+"""From the configuration of a curve to its points, with everything checked before the first."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tlpot._version import __version__
+from tlpot.config import to_mapping
+from tlpot.data import Dataset, Split
+from tlpot.errors import DataError
+from tlpot.files import make_folder
+from tlpot.jobs import finetune_config, source_hashes
+from tlpot.learning_curves.config import Contender, CurveConfig
+from tlpot.learning_curves.point import PointTask
+from tlpot.levels import choose_level
+from tlpot.models import Potential, content_hash, library_file, load_potential
+from tlpot.transfer import strategy
+
+_VALIDATIONS = 100
+"""Of a training of fixed updates: with few frames, validating every epoch would take most of the
+time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parent:
+    """A pretrained potential.
+
+    Attributes:
+        path: of its file.
+        name: from its card.
+        content_hash: of its file.
+        source: the level to start from.
+        labels: it was pretrained with, training frames; None if its card does not say.
+    """
+
+    path: Path
+    name: str
+    content_hash: str
+    source: str
+    labels: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeriesTasks:
+    """The points of one strategy with one parent.
+
+    Attributes:
+        label: unique in the curve.
+        contender: the strategy.
+        parent: what it starts from.
+        tasks: points, by seed and then by size.
+    """
+
+    label: str
+    contender: Contender
+    parent: Parent
+    tasks: tuple[PointTask, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurveTasks:
+    """All points of a curve.
+
+    Attributes:
+        level: to learn, canonical.
+        split: of which the points use subsets.
+        series: one for each line of the picture.
+    """
+
+    level: str
+    split: Split
+    series: tuple[SeriesTasks, ...]
+
+
+def curve_tasks(config: CurveConfig, *, device: torch.device | str | None = None) -> CurveTasks:
+    """Checks everything that can be checked and lists the points.
+
+    Raises:
+        TLPotError: something is wrong with the parents, the data or the settings.
+    """
+    dataset = config.data.open()
+    level = choose_level(config.level, dataset.levels, str(dataset.path))
+    split = config.split.divide(dataset, level)
+    for part in ("validation", "test"):
+        if not len(getattr(split, part)):
+            raise DataError(f"the split has no {part} frames; set split.{part}")
+    if max(config.sizes) > len(split.train):
+        raise DataError(
+            f"size {max(config.sizes)} is more than the {len(split.train)} training frames that "
+            f"{dataset.path} has at {level} beside {len(split.validation)} for validation and "
+            f"{len(split.test)} for testing"
+        )
+    parents = [_parent(name, config.source) for name in config.parents]
+    names = [parent.name for parent in parents]
+    series = []
+    for k, parent in enumerate(parents):
+        for contender in config.contenders():
+            if contender.is_scratch and k:
+                continue  # nothing would differ but the reference energies' prior
+            label = contender.label
+            if len(parents) > 1 and not contender.is_scratch:
+                origin = parent.name if names.count(parent.name) == 1 else f"{parent.name} #{k + 1}"
+                label = f"{label}, {origin}"
+                if parent.labels is not None:
+                    label += f" ({parent.labels})"
+            tasks = tuple(
+                _task(config, dataset, level, split, parent, contender, label, size, seed, device)
+                for seed in range(config.seeds)
+                for size in sorted(config.sizes)
+            )
+            series.append(SeriesTasks(label=label, contender=contender, parent=parent, tasks=tasks))
+    return CurveTasks(level=level, split=split, series=tuple(series))
+
+
+def subset_of(split: Split, size: int, seed: int, subsets: str) -> Split:
+    """Returns the split with `size` training frames; those of smaller sizes are among them."""
+    drawn = replace(split, seed=split.seed + seed) if subsets == "by_seed" else split
+    return replace(split, train=drawn.subset(size))
+
+
+def _parent(name: str, source: str | None) -> Parent:
+    potential: Potential = load_potential(name, device="cpu")
+    card = potential.card
+    found = card.dataset.get("split", {}).get("train")
+    return Parent(
+        path=library_file(name).resolve(),
+        name=card.name,
+        content_hash=content_hash(name),
+        source=choose_level(source, potential.levels, f"the parent {name}", option="source"),
+        labels=None if found is None else int(found),
+    )
+
+
+def _task(
+    config: CurveConfig, dataset: Dataset, level: str, split: Split, parent: Parent,
+    contender: Contender, label: str, size: int, seed: int, device: torch.device | str | None,
+) -> PointTask:  # fmt: skip
+    part = subset_of(split, size, seed, config.subsets)
+    frames = _hash_frames(part)
+    data = to_mapping(config.data)
+    data["files"] = [str(file.resolve()) for file in config.data.files]
+    if data["spec"] is not None and Path(data["spec"]).is_file():
+        data["spec"] = str(Path(data["spec"]).resolve())
+    settings: dict[str, Any] = {
+        "parent": str(parent.path),
+        "data": data,
+        "level": level,
+        "source": parent.source,
+        "references": config.references,
+        "strategy": contender.strategy,
+        "split": {"file": str(_split_file(config.output, size, seed, frames).resolve())},
+        "licence": config.licence,
+        "name": f"{contender.label} {size} {seed}",
+    }
+    shared = config.training if contender.trains else {}
+    training = {**shared, **contender.training, "seed": seed}
+    where = {**settings, "output": "model.safetensors"}
+    frames_of_epoch = strategy(contender.strategy).epoch_frames(size)
+    if contender.trains and config.updates is not None:
+        batch = finetune_config({**where, "training": training}).training.batch_size
+        training["epochs"] = math.ceil(config.updates / math.ceil(frames_of_epoch / batch))
+        training.setdefault("validate_every", max(1, training["epochs"] // _VALIDATIONS))
+    resolved = finetune_config({**where, "training": training}).training
+    settings["training"] = training
+    batches = math.ceil(frames_of_epoch / resolved.batch_size)
+    key = {
+        "tlpot": __version__,
+        "parent": parent.content_hash,
+        "source": parent.source,
+        "level": level,
+        "references": config.references,
+        "data": {
+            "content_hash": dataset.content_hash,
+            "spec": _hash_spec(config.data.spec),
+            "level": config.data.level,
+            "keys": dict(config.data.keys),
+        },
+        "frames": frames,
+        "strategy": to_mapping(contender.strategy),
+        "training": to_mapping(resolved),
+    }
+    if sources := source_hashes(contender.strategy):
+        key["source_sha256"] = sources
+    task = PointTask(
+        folder=config.output.resolve(),
+        identity=key,
+        settings=settings,
+        size=size,
+        seed=seed,
+        updates=resolved.epochs * batches if contender.trains else 1,
+        device=None if device is None else str(device),
+    )
+    if config.keep_models:
+        slug = re.sub(r"[^\w.+=-]+", "-", label).strip("-")
+        task = replace(task, model=f"{slug}-{size}-{seed}-{task.key[:8]}.safetensors")
+    return task
+
+
+def write_split(split: Split, task: PointTask, subsets: str) -> None:
+    """Writes the frames of a point for the worker.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    path = Path(task.settings["split"]["file"])
+    if not path.exists():
+        make_folder(path.parent)
+        subset_of(split, task.size, task.seed, subsets).save(path)
+
+
+def _split_file(folder: Path, size: int, seed: int, frames: str) -> Path:
+    return folder / "splits" / f"{size}-{seed}-{frames[:8]}.json"
+
+
+def _hash_frames(split: Split) -> str:
+    digest = hashlib.sha256()
+    for part in (split.train, split.validation, split.test):
+        digest.update(np.asarray(part).astype("<i8").tobytes() + b"|")
+    return digest.hexdigest()[:24]
+
+
+def _hash_spec(spec: str | None) -> str | None:
+    """A description of the user's own may change while its name stays."""
+    if spec is None or not Path(spec).is_file():
+        return spec
+    return hashlib.sha256(Path(spec).read_bytes()).hexdigest()[:24]

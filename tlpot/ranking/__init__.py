@@ -1,0 +1,11 @@
+"""Which pretrained model to transfer from."""
+
+from typing import TYPE_CHECKING
+
+from tlpot.lazy_exports import lazy_exports
+
+if TYPE_CHECKING:
+    from tlpot.ranking.rank import rank_models
+    from tlpot.ranking.ranking import Ranking
+
+__getattr__ = lazy_exports(__name__)

@@ -1,0 +1,281 @@
+"""Which pretrained model to transfer from: closed-form errors on folds of the target set.
+
+The idea of shotgun transfer learning (Yamada et al., doi:10.1021/acscentsci.9b00804): try the
+features of every model there is, since that costs next to nothing, and start from the best.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tlpot.data import Dataset, frames_of
+from tlpot.errors import ConfigError, DataError, TLPotError
+from tlpot.levels import choose_level
+from tlpot.models import (
+    CatalogueEntry,
+    LevelPotential,
+    check_blocks,
+    feature_blocks,
+    load_potential,
+)
+from tlpot.ranking.clusters import structural_clusters
+from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
+from tlpot.training import fit_references
+from tlpot.transfer import (
+    Moments,
+    PooledFeatures,
+    assign_folds,
+    fit_ridge,
+    missing_energies,
+    pooled_features,
+    silence,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Target:
+    """The target set.
+
+    Attributes:
+        indices: frames with a label.
+        sizes: [n_frames], atoms.
+        counts: [n_frames, n_elements], atoms of each element of the dataset.
+        folds: [n_frames] by scheme.
+    """
+
+    dataset: Dataset
+    level: str
+    indices: NDArray[np.int64]
+    sizes: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    folds: Mapping[Scheme, NDArray[np.int64]]
+
+
+def rank_models(
+    dataset: Dataset,
+    level: str,
+    entries: Sequence[CatalogueEntry],
+    *,
+    by: Scheme | None = None,
+    n_folds: int = 5,
+    seed: int = 0,
+    cache: Path | None = None,
+    device: str | torch.device | None = None,
+    spec: str | None = None,
+) -> Ranking:
+    """Scores every model, level and block of features on a target set.
+
+    In each fold the reference energies are fitted to what the model leaves over on the other
+    folds, then a ridge on the pooled features of each element, whose strength is chosen on
+    those other folds. Frames that are left out decide on nothing.
+
+    Args:
+        dataset: the target set.
+        level: of its labels.
+        entries: the models.
+        by: which folds decide on the order; None is by molecule if there are at least as many
+            molecules as folds, else at random.
+        n_folds: 3 or more.
+        seed: of the folds.
+        cache: folder for features.
+        device: for the models.
+        spec: how the dataset was opened, for the commands.
+
+    Raises:
+        ConfigError: fewer than 3 folds, or folds that the data do not allow.
+        DataError: fewer labels than folds.
+        UnknownLevelError: the dataset has no such level.
+    """
+    if n_folds < 3:
+        raise ConfigError(f"folds is {n_folds}, expected 3 or more: one is left out, and the "
+                          "others choose the regularisation among them")  # fmt: skip
+    target = _target(dataset, choose_level(level, dataset.levels, str(dataset.path)), n_folds, seed)
+    if by is None:
+        molecules = target.folds.get("molecule")
+        by = "molecule" if molecules is not None and molecules.max() + 1 == n_folds else "random"
+    if by not in target.folds:
+        raise ConfigError(
+            f"folds by {by} need at least 3 of them, and the data do not have so many; use "
+            f"{' or '.join(target.folds)}"
+        )
+    scores, refused = [], {}
+    baseline = _composition_only(target)
+    scores.append(_score(target, baseline, None, baseline))
+    for entry in tqdm(entries, disable=None, file=sys.stderr, desc="models", dynamic_ncols=True):
+        missing = set(dataset.elements) - set(entry.elements)
+        if entry.problem or missing:
+            symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
+            refused[entry.source] = entry.problem or f"does not know {symbols}"
+            continue
+        try:
+            scores += _scores_of(target, entry, baseline, cache, device)
+        except TLPotError as error:
+            refused[entry.source] = str(error)
+    chosen = by
+    scores.sort(key=lambda score: score.errors[chosen].mae)
+    return Ranking(
+        data=str(dataset.path),
+        content_hash=dataset.content_hash,
+        level=target.level,
+        by=by,
+        n_frames=len(target.indices),
+        n_molecules=len(np.unique(dataset.group_idx[target.indices])),
+        folds={scheme: int(folds.max()) + 1 for scheme, folds in target.folds.items()},
+        seed=seed,
+        scores=tuple(scores),
+        refused=refused,
+        acquainted=tuple(
+            entry.source
+            for entry in entries
+            if entry.trained_on == dataset.content_hash and entry.source not in refused
+        ),
+        spec=spec,
+    )
+
+
+def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
+    indices = np.flatnonzero(dataset.labelled(level))
+    if len(indices) < n_folds:
+        raise DataError(
+            f"{dataset.path} has {len(indices)} energies at {level}, too few for {n_folds} folds"
+        )
+    groups: dict[Scheme, NDArray[np.int64]] = {
+        "random": assign_folds(np.arange(len(indices)), n_folds, seed),
+        "molecule": assign_folds(dataset.group_idx[indices], n_folds, seed),
+        "cluster": structural_clusters(dataset, indices, n_folds, seed),
+    }
+    counts = np.array(
+        [
+            [(frame.system.atomic_numbers == z).sum() for z in dataset.elements]
+            for frame in frames_of(dataset, indices, levels=())
+        ],
+        dtype=np.float64,
+    )
+    return _Target(
+        dataset=dataset,
+        level=level,
+        indices=indices,
+        sizes=counts.sum(axis=1),
+        counts=counts,
+        folds={scheme: folds for scheme, folds in groups.items() if folds.max() >= 2},
+    )
+
+
+def _composition_only(target: _Target) -> NDArray[np.float64]:
+    """Returns the labels above the free atoms, eV, as far as those are given."""
+    given = target.dataset.levels[target.level].isolated_atoms
+    energies = [
+        frame.labels[target.level].energy
+        for frame in frames_of(target.dataset, target.indices, levels=[target.level])
+    ]
+    prior = np.array([given.get(z, 0.0) for z in target.dataset.elements])
+    return np.array(energies) - target.counts @ prior
+
+
+def _scores_of(
+    target: _Target,
+    entry: CatalogueEntry,
+    baseline: NDArray[np.float64],
+    cache: Path | None,
+    device: str | torch.device | None,
+) -> list[Score]:
+    potential = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
+        False
+    )
+    sizes = feature_blocks(potential.architecture)
+    choices = [*((block,) for block in sizes), check_blocks((), potential.architecture)]
+    scores = []
+    for source in potential.levels:
+        model = potential.at(source)
+        pooled = pooled_features(model, target.dataset, target.indices, list(sizes), cache=cache)
+        bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
+            False
+        )
+        silence(bare, source)
+        for on, used in (("residual", model), ("total", bare.at(source))):
+            left = _leftover(target, used)
+            for blocks in ([()] if on == "residual" else []) + choices:
+                rows = _columns(pooled, sizes, blocks) if blocks else None
+                scores.append(
+                    _score(target, left, rows, baseline, entry.source, source, blocks, on)
+                )
+    return scores
+
+
+def _leftover(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
+    """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
+    left = missing_energies(model, target.dataset, target.indices, target.level)
+    given = target.dataset.levels[target.level].isolated_atoms
+    known = model.potential.references(model.level)
+    change = np.array([known[z] - given.get(z, known[z]) for z in target.dataset.elements])
+    return left + target.counts @ change
+
+
+def _columns(
+    pooled: PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
+) -> NDArray[np.float64]:
+    """Returns standardised rows of some blocks, without columns that do not vary."""
+    ends = np.cumsum(list(sizes.values()))
+    starts = dict(zip(sizes, ends - list(sizes.values()), strict=True))
+    wanted = np.concatenate([starts[b] + np.arange(sizes[b]) for b in blocks])
+    scale = pooled.scale()[:, wanted].reshape(-1)
+    rows = pooled.sums[:, :, wanted].reshape(len(pooled.sums), -1)
+    return rows[:, np.isfinite(scale)] / scale[np.isfinite(scale)]
+
+
+def _score(
+    target: _Target,
+    left: NDArray[np.float64],
+    rows: NDArray[np.float64] | None,
+    baseline: NDArray[np.float64],
+    model: str = "",
+    source: str = "",
+    blocks: tuple[str, ...] = (),
+    on: Any = "residual",
+) -> Score:
+    errors: dict[str, FoldError] = {}
+    for scheme, folds in target.folds.items():
+        error = _left_out(target, left, rows, folds)
+        worst = error if left is baseline else _left_out(target, baseline, None, folds)
+        errors[scheme] = FoldError(
+            mae=1e3 * float(np.abs(error).mean()),
+            rmse=1e3 * float(np.sqrt(np.mean(error**2))),
+            r2=1.0 - float(np.sum(error**2) / max(np.sum(worst**2), 1e-300)),
+            by_fold=tuple(
+                1e3 * float(np.abs(error[folds == k]).mean()) for k in range(int(folds.max()) + 1)
+            ),
+        )
+    return Score(model=model, source=source, features=blocks, on=on, errors=errors)
+
+
+def _left_out(
+    target: _Target,
+    left: NDArray[np.float64],
+    rows: NDArray[np.float64] | None,
+    folds: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Returns the error of each frame when its fold was left out, [n_frames], eV."""
+    errors = np.zeros_like(left)
+    for k in range(int(folds.max()) + 1):
+        out = folds == k
+        fit = fit_references(target.dataset.elements, target.counts[~out], left[~out])
+        rest = left - target.counts @ fit.shifts
+        errors[out] = rest[out]
+        if rows is not None and rows.shape[1]:
+            inner = [
+                Moments.of(rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j])
+                for j in range(int(folds.max()) + 1)
+                if j != k
+            ]
+            errors[out] -= rows[out] @ fit_ridge(inner).weights
+    return errors

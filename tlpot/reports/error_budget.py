@@ -1,0 +1,219 @@
+"""The error budget of a fragment method: three differences that are never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tlpot.calculators import FragmentCalculator
+from tlpot.errors import ConfigError
+from tlpot.fragments import close_atoms
+from tlpot.jobs import Cut
+from tlpot.reports.fragment_errors import FragmentErrors, fragment_errors
+from tlpot.topology import Topology, residue_of
+
+_ACCEPTORS = {7: 2, 8: 2, 16: 2, 9: 1, 17: 1}
+"""Most bonds that an atom with a free lone pair has."""
+_REACH = 2.5
+_STRAIGHT = -0.5
+"""Cosine of 120 degrees."""
+_BACKBONE = ("amino", "alpha", "carbonyl")
+
+
+def atom_classes(cut: Cut) -> dict[str, NDArray[np.bool_]]:
+    """Returns which atoms are in each class, [n_atoms]; an atom may be in several, or in none.
+
+    - ``backbone``, ``side chain`` and ``molecule`` (ligands, water, ions) by the kind of unit;
+    - ``cap-adjacent``: at an end of a bond that a fragment cuts;
+    - ``hydrogen-bonded``: donor, hydrogen and acceptor of `hydrogen_bonds`;
+    - ``charged``: in a unit with a formal charge.
+    """
+    topology, n_atoms = cut.topology, len(cut.positions)
+    kinds = np.array([unit.kind for unit in topology.units])[topology.unit_of]
+    charges = np.array([unit.charge for unit in topology.units])[topology.unit_of]
+    capped = np.zeros(n_atoms, dtype=bool)
+    for fragment in cut.fragments:
+        capped[fragment.host] = True
+        capped[fragment.gone] = True
+    bonded = np.zeros(n_atoms, dtype=bool)
+    bonded[hydrogen_bonds(topology, cut.positions)] = True
+    found = {
+        "backbone": np.isin(kinds, _BACKBONE),
+        "side chain": kinds == "side",
+        "molecule": kinds == "molecule",
+        "cap-adjacent": capped,
+        "hydrogen-bonded": bonded,
+        "charged": charges != 0,
+    }
+    return {name: mask for name, mask in found.items() if mask.any()}
+
+
+def hydrogen_bonds(topology: Topology, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Returns donor, hydrogen and acceptor of each hydrogen bond, [n_bonds, 3].
+
+    H···A below 2.5 Å and D-H···A above 120°, for D of N, O or S and A with a lone pair, as of
+    Baker and Hubbard, doi:10.1016/0079-6107(84)90007-5.
+    """
+    numbers = topology.atomic_numbers
+    n_bonds = np.bincount(topology.bonds.ravel(), minlength=len(numbers))
+    donor = np.full(len(numbers), -1, dtype=np.int64)
+    for i, j in topology.bonds.tolist():
+        for hydrogen, heavy in ((i, j), (j, i)):
+            if numbers[hydrogen] == 1 and numbers[heavy] in (7, 8, 16):
+                donor[hydrogen] = heavy
+    accepts = np.array(
+        [n <= _ACCEPTORS.get(int(z), -1) for z, n in zip(numbers, n_bonds, strict=True)]
+    )
+    pairs = close_atoms(positions, _REACH)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    hydrogen, acceptor = pairs[(donor[pairs[:, 0]] >= 0) & accepts[pairs[:, 1]]].T
+    heavy = donor[hydrogen]
+    back = positions[heavy] - positions[hydrogen]
+    on = positions[acceptor] - positions[hydrogen]
+    lengths = np.linalg.norm(back, axis=1) * np.linalg.norm(on, axis=1)
+    straight = np.einsum("ij,ij->i", back, on) < _STRAIGHT * lengths
+    chosen = straight & (acceptor != heavy)
+    return np.stack([heavy, hydrogen, acceptor], axis=1)[chosen]
+
+
+MODEL, SCHEME, TOTAL = "model − fragment QM", "fragment QM − whole QM", "model − whole QM"
+"""What is wrong with the model, with the scheme, and with the sum of both."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """Energy and forces of one assembly minus those of another.
+
+    Attributes:
+        energy: [n_frames], eV.
+        forces: [n_frames, n_atoms, 3], eV/Å.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+    @property
+    def relative(self) -> NDArray[np.float64]:
+        """Energy differences without their mean over the frames, [n_frames], eV."""
+        return self.energy - self.energy.mean()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """The three parts, frame by frame.
+
+    `MODEL` and `SCHEME` add up to `TOTAL`, signs and all; their mean absolute values do not.
+
+    Attributes:
+        topology: of all frames.
+        parts: by name; without a model only `SCHEME`.
+        classes: [n_frames, n_atoms] by name, see `atom_classes`.
+        fragments: errors of the model on single fragments, None without a model.
+        cost: mean number of atoms evaluated per atom.
+    """
+
+    topology: Topology
+    parts: dict[str, Difference]
+    classes: dict[str, NDArray[np.bool_]]
+    fragments: FragmentErrors | None
+    cost: float
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.parts[SCHEME].energy)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of a frame."""
+        return len(self.topology.atomic_numbers)
+
+    @property
+    def n_residues(self) -> int:
+        """Number of amino acids, or of molecules if there are none."""
+        amino = sum(residue.kind == "amino" for residue in self.topology.residues)
+        return amino or len(self.topology.residues)
+
+    def residue_masks(self) -> list[NDArray[np.bool_]]:
+        """Returns which atoms each residue has, [n_atoms] each."""
+        owner = residue_of(self.topology)
+        return [owner == index for index in range(len(self.topology.residues))]
+
+
+def measure_budget(
+    frames: Sequence[Atoms],
+    *,
+    whole: FragmentCalculator,
+    fragments: FragmentCalculator,
+    model: FragmentCalculator | None = None,
+) -> Budget:
+    """Measures the errors of all frames.
+
+    Args:
+        frames: one structure in one or more conformations.
+        whole: the reference for the whole structure, scheme ``direct``.
+        fragments: the reference in place of the model, otherwise as `model`.
+        model: the assembly in question; None leaves the error of the scheme alone.
+
+    Raises:
+        ConfigError: no frames, or calculators that do not belong together.
+        TLPotError: see `FragmentCalculator.calculate`.
+    """
+    if not len(frames):
+        raise ConfigError("an error budget needs at least one structure")
+    if not whole.force_field.is_direct:
+        raise ConfigError("the reference of the whole structure must have scheme='direct'")
+    if model is not None and model.force_field.scheme != fragments.force_field.scheme:
+        raise ConfigError("the model and the reference must have the same scheme")
+    if any(frame.pbc.any() for frame in frames):
+        raise ConfigError(
+            "an error budget is for molecules in vacuum, and a frame is periodic; set pbc=False, "
+            "or compare energies and forces of FragmentCalculator yourself"
+        )
+    topology, scheme = whole.topology, fragments.force_field.scheme
+    found: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+    classes: list[dict[str, NDArray[np.bool_]]] = []
+    errors, cost = [], []
+    for frame in frames:
+        cut = Cut.make(topology, scheme, frame.positions)
+        classes.append(atom_classes(cut))
+        cost.append(cut.cost)
+        far, pieces = _evaluate(whole, frame), _evaluate(fragments, frame)
+        found.setdefault(SCHEME, []).append(_minus(pieces, far))
+        if model is not None:
+            own = _evaluate(model, frame)
+            found.setdefault(MODEL, []).append(_minus(own, pieces))
+            found.setdefault(TOTAL, []).append(_minus(own, far))
+            errors.append(fragment_errors(model, fragments, frame.positions))
+    parts = {
+        name: Difference(
+            energy=np.array([e for e, _ in found[name]]),
+            forces=np.array([f for _, f in found[name]]),
+        )
+        for name in (MODEL, SCHEME, TOTAL)
+        if name in found
+    }
+    nowhere = np.zeros(len(frames[0]), dtype=bool)
+    names = list(dict.fromkeys(name for one in classes for name in one))
+    return Budget(
+        topology=topology,
+        parts=parts,
+        classes={n: np.array([one.get(n, nowhere) for one in classes]) for n in names},
+        fragments=FragmentErrors.joined(errors) if errors else None,
+        cost=float(np.mean(cost)),
+    )
+
+
+def _evaluate(calculator: FragmentCalculator, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
+    calculator.calculate(frame, ("energy", "forces"))
+    return float(calculator.results["energy"]), calculator.results["forces"]
+
+
+def _minus(
+    first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]]
+) -> tuple[float, NDArray[np.float64]]:
+    return first[0] - second[0], first[1] - second[1]

@@ -1,0 +1,221 @@
+"""Errors of models on fragments, kind by kind and of all together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset
+from tlpot.errors import DataError
+from tlpot.evaluation import predict
+from tlpot.reports.data_used import fragment_names, kind_names
+from tlpot.reports.error_budget_report import KCAL
+from tlpot.reports.reference_shift import Models, ReferenceShift, model_of
+
+HOLISTIC = "holistic"
+"""What the row over all fragments together is called."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KindErrors:
+    """Errors on the fragments of one kind, or of all.
+
+    Attributes:
+        kind: name; `HOLISTIC` for all.
+        n_train: labelled fragments that the model was trained on; None if that is not known.
+        n_frames: fragments that the errors are of.
+        n_atoms: of a fragment; the mean for all.
+        energy_rmse: of total energies per atom, meV/atom.
+        energy_mae: likewise.
+        energy_rmse_kcal: of total energies of whole fragments, kcal/mol.
+        energy_mae_kcal: likewise.
+        relative_rmse: of energies per atom less the mean error of their kind, meV/atom.
+        relative_mae: likewise.
+        force_rmse: of force components, meV/Å; NaN without forces.
+        force_mae: likewise.
+        force_rmse_kcal: the same in kcal/mol/Å.
+        force_mae_kcal: likewise.
+    """
+
+    kind: str
+    n_train: int | None
+    n_frames: int
+    n_atoms: float
+    energy_rmse: float
+    energy_mae: float
+    energy_rmse_kcal: float
+    energy_mae_kcal: float
+    relative_rmse: float
+    relative_mae: float
+    force_rmse: float
+    force_mae: float
+    force_rmse_kcal: float
+    force_mae_kcal: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One model against the labels of one level.
+
+    Attributes:
+        title: such as ``before transfer``.
+        model: what it is called.
+        model_level: level of the model.
+        label_level: level of the labels.
+        part: which frames.
+        rows: by kind, in the order of the data.
+        total: over all frames and all force components.
+        energy: [n_frames, 2], label and prediction per atom, each less its mean for the kind,
+            eV/atom.
+        forces: [n_components, 2], label and prediction, eV/Å.
+        shift: of the model's reference energies to the level of the labels, if there was one.
+    """
+
+    title: str
+    model: str
+    model_level: str
+    label_level: str
+    part: str
+    rows: tuple[KindErrors, ...]
+    total: KindErrors
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+    shift: ReferenceShift | None = None
+
+    @property
+    def same_zero(self) -> bool:
+        """Whether total energies can be compared: one level, or E0 shifted to the labels'."""
+        return self.model_level == self.label_level or self.shift is not None
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain dicts; without the force components, which are in the picture only."""
+        return {
+            "title": self.title,
+            "model": self.model,
+            "model_level": self.model_level,
+            "label_level": self.label_level,
+            "part": self.part,
+            "total_energies_comparable": self.same_zero,
+            "e0_shift": None if self.shift is None else self.shift.as_json(),
+            "by_kind": [asdict(row) for row in self.rows],
+            HOLISTIC: asdict(self.total),
+            "relative_energies_per_atom": self.energy.tolist(),
+        }
+
+
+def measure_stage(
+    models: Models,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    *,
+    title: str,
+    model: str,
+    model_level: str,
+    label_level: str,
+    part: str,
+    train: NDArray[np.int64] | None = None,
+    shift_on: NDArray[np.int64] | None = None,
+    device: torch.device | str = "cpu",
+) -> Stage:
+    """Evaluates a model on labelled fragments.
+
+    Args:
+        models: one for everything, or by name of the kind with ``"*"`` for all others.
+        dataset: the fragments.
+        indices: those to look at; frames without a label at `label_level` are passed over.
+        title: see `Stage`.
+        model: see `Stage`.
+        model_level: canonical.
+        label_level: canonical.
+        part: see `Stage`.
+        train: frames that the model learned from, to be counted; None if that is not known.
+        shift_on: frames to which the reference energies of a model of another level are fitted
+            first, as a transfer does before its first step; None leaves them as they are.
+        device: where the models are.
+
+    Raises:
+        DataError: no frame has a label.
+        ConfigError: a kind has no model.
+        UnknownElementError: a model does not know an element.
+    """
+    known = dataset.labelled(label_level)
+    labelled = indices[known[indices]]
+    if not len(labelled):
+        raise DataError(f"{dataset.path}: none of the {part} has an energy at {label_level}")
+    shift = None
+    if shift_on is not None:
+        fitted_on = shift_on[known[shift_on]]
+        shift = ReferenceShift.fitted(models, dataset, fitted_on, label_level, device=device)
+    rows, energies, centred, forces, sizes = [], [], [], [], []
+    plain = fragment_names(dataset)
+    for group, name in enumerate(kind_names(dataset)):
+        chosen = labelled[dataset.group_idx[labelled] == group]
+        if not len(chosen):
+            continue
+        found = predict(model_of(models, plain[group]), dataset, chosen, label_level, device=device)
+        energy = found.energy if shift is None else shift.applied(found, plain[group], models)
+        components = found.forces.reshape(-1, 2)
+        components = components[np.isfinite(components).all(axis=1)]
+        per_atom = energy / found.sizes[:, None]
+        own = per_atom - per_atom.mean(0)
+        n_train = None if train is None else int((dataset.group_idx[train] == group).sum())
+        rows.append(_errors(name, n_train, energy, own, components, found.sizes))
+        energies.append(energy)
+        centred.append(own)
+        forces.append(components)
+        sizes.append(found.sizes)
+    return Stage(
+        title=title,
+        model=model,
+        model_level=model_level,
+        label_level=label_level,
+        part=part,
+        rows=tuple(rows),
+        total=_errors(
+            HOLISTIC, None if train is None else len(train), np.concatenate(energies),
+            np.concatenate(centred), np.concatenate(forces), np.concatenate(sizes),
+        ),
+        energy=np.concatenate(centred),
+        forces=np.concatenate(forces),
+        shift=shift,
+    )  # fmt: skip
+
+
+def _errors(
+    name: str,
+    n_train: int | None,
+    energy: NDArray[np.float64],
+    centred: NDArray[np.float64],
+    forces: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+) -> KindErrors:
+    whole, relative, force = (1e3 * (x[:, 1] - x[:, 0]) for x in (energy, centred, forces))
+    total = whole / sizes
+    return KindErrors(
+        kind=name,
+        n_train=n_train,
+        n_frames=len(energy),
+        n_atoms=float(sizes.mean()),
+        energy_rmse=_rms(total),
+        energy_mae=_mean(total),
+        energy_rmse_kcal=_rms(whole) / KCAL,
+        energy_mae_kcal=_mean(whole) / KCAL,
+        relative_rmse=_rms(relative),
+        relative_mae=_mean(relative),
+        force_rmse=_rms(force),
+        force_mae=_mean(force),
+        force_rmse_kcal=_rms(force) / KCAL,
+        force_mae_kcal=_mean(force) / KCAL,
+    )
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(values).mean())) if values.size else float("nan")
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(np.abs(values).mean()) if values.size else float("nan")

@@ -1,0 +1,261 @@
+"""Bond orders and formal charges from which atoms are bound to which."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.errors import GeometryError
+from tlpot.topology.bonds import COVALENT, BondGraph, atom_name, refusal
+from tlpot.topology.valence_closure import EXPECTED, OPEN, Closures, Surroundings, closures
+
+MOST_STATES = 200_000
+
+Options = tuple[tuple[int, int], ...]
+"""What an atom may be: (extra bond orders, cost) pairs."""
+
+
+@lru_cache(maxsize=4096)
+def cheapest_orders(
+    options: tuple[Options, ...], edges: tuple[tuple[int, int], ...]
+) -> tuple[int, ...]:
+    """Returns the extra order (0, 1 or 2) of each bond that costs least in all.
+
+    Exact dynamic programming over the bonds in the given order: an atom is priced when its
+    last bond is set, so the table holds only the atoms at the front. With atoms numbered
+    breadth first and bonds sorted by their later atom, the front of a molecule is narrow.
+
+    Args:
+        options: for each atom what it may be; anything else is forbidden.
+        edges: bonds between atoms.
+
+    Raises:
+        GeometryError: the front is too wide (a sheet of graphene).
+    """
+    last = {}
+    for index, (a, b) in enumerate(edges):
+        last[a] = last[b] = index
+    prices = [dict(option) for option in options]
+    most = [max(price) for price in prices]
+    empty: tuple = ()
+    table: dict[tuple[int, ...], tuple[int, tuple]] = {(0,) * len(options): (0, empty)}
+    for index, (a, b) in enumerate(edges):
+        closing = [atom for atom in (a, b) if last[atom] == index]
+        new: dict[tuple[int, ...], tuple[int, tuple]] = {}
+        for state, (cost, path) in table.items():
+            for order in range(min(2, most[a] - state[a], most[b] - state[b]) + 1):
+                after = list(state)
+                after[a] += order
+                after[b] += order
+                total: int | None = cost
+                for atom in closing:
+                    price = prices[atom].get(after[atom])
+                    total = None if price is None or total is None else total + price
+                    after[atom] = 0
+                if total is None:
+                    continue
+                key = tuple(after)
+                if key not in new or total < new[key][0]:
+                    new[key] = (total, (path, order))
+        if len(new) > MOST_STATES:
+            raise GeometryError(
+                f"a conjugated system of {len(options)} atoms is too wide for an assignment of "
+                "double bonds; fragments of sheets and tubes are not supported"
+            )
+        table = new
+    _, path = min(table.values(), key=lambda entry: entry[0])
+    orders = []
+    while path:
+        path, order = path
+        orders.append(order)
+    return tuple(reversed(orders))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Valences:
+    """One Lewis structure.
+
+    Attributes:
+        charges: [n_atoms], formal charges, e.
+        extra: bond order minus one of each bond that is not single; the smaller index first.
+    """
+
+    charges: NDArray[np.int64]
+    extra: dict[tuple[int, int], int]
+
+    def single(self, a: int, b: int) -> bool:
+        """Tells whether a bond is single in this Lewis structure."""
+        return (min(a, b), max(a, b)) not in self.extra
+
+
+def close_valences(
+    numbers: NDArray[np.int64],
+    graph: BondGraph,
+    labels: Sequence[str] | None = None,
+    charge: int | None = None,
+) -> Valences:
+    """Finds bond orders and formal charges that close every valence.
+
+    Args:
+        numbers: [n_atoms], atomic numbers.
+        graph: the bonds.
+        labels: a name of each atom's residue, for messages.
+        charge: total charge that was stated. It is compared with what is found; and where it
+            is stated, alkoxides, hydroxide, enolates and amide anions are believed too, which
+            otherwise are refused because a hydrogen is missing far more often.
+
+    Raises:
+        GeometryError: valences do not close (the atoms are listed), a lone atom is no known
+            ion, or the charge is not the stated one.
+    """
+    found, wrong = _assign(Surroundings(numbers=numbers, graph=graph))
+    if wrong and charge is not None:
+        looser, still = _assign(Surroundings(numbers=numbers, graph=graph, relaxed=True))
+        if not still and int(looser.charges.sum()) == charge:
+            return looser
+    if wrong:
+        raise _refuse(wrong, numbers, graph, labels)
+    total = int(found.charges.sum())
+    if charge is not None and total != charge:
+        charged = np.flatnonzero(found.charges)
+        lines = [
+            f"atom {atom_name(int(k), numbers, labels)}: {found.charges[k]:+d}" for k in charged
+        ]
+        raise refusal(
+            f"the stated charge is {charge:+d}, but the formal charges add up to {total:+d}",
+            lines or ["no atom has a formal charge"],
+            "Are hydrogens missing, is a metal in an unusual oxidation state, or is the stated "
+            "charge (atoms.info['charge']) wrong?",
+        )
+    return found
+
+
+def _assign(around: Surroundings) -> tuple[Valences, list[int]]:
+    """Returns the best Lewis structure and the atoms whose valence it leaves open."""
+    numbers, neighbors = around.numbers, around.graph.neighbors
+    covalent = np.isin(numbers, list(COVALENT))
+    ways = [
+        closures(around, atom) if covalent[atom] or not neighbors[atom] else {}
+        for atom in range(len(numbers))
+    ]
+    unsaturated = {a for a, way in enumerate(ways) if max(way, default=0) > 0}
+    unsaturated = {a for a in unsaturated if any(b in unsaturated for b in neighbors[a])}
+    extra: dict[tuple[int, int], int] = {}
+    gained = np.zeros(len(numbers), dtype=np.int64)
+    for members in _components(unsaturated, neighbors):
+        place = {atom: k for k, atom in enumerate(members)}
+        edges = [
+            (place[b], place[a])
+            for a in members
+            for b in neighbors[a]
+            if place.get(b, 1e9) < place[a]
+        ]
+        options = tuple(_priced(ways[atom]) for atom in members)
+        for (a, b), order in zip(edges, cheapest_orders(options, tuple(edges)), strict=True):
+            if order:
+                i, j = sorted((members[a], members[b]))
+                extra[i, j] = order
+                gained[[i, j]] += order
+    charges = np.zeros(len(numbers), dtype=np.int64)
+    wrong = []
+    for atom, way in enumerate(ways):
+        if int(gained[atom]) in way:
+            charges[atom] = way[int(gained[atom])][1]
+        else:
+            wrong.append(atom)
+    found = Valences(charges=charges, extra=extra)
+    if not around.relaxed:
+        wrong = sorted({*wrong, *_implausible(around, found)})
+    return found, wrong
+
+
+def _priced(way: Closures) -> tuple[tuple[int, int], ...]:
+    """Adds to the ways in which a valence closes those in which it does not, at a high cost."""
+    prices = dict.fromkeys(range(max(way) + 1), OPEN)
+    prices.update({extra: cost for extra, (cost, _) in way.items()})
+    return tuple(sorted(prices.items()))
+
+
+def _components(atoms: set[int], neighbors: tuple[tuple[int, ...], ...]) -> list[list[int]]:
+    """Returns connected parts of a set of atoms, each breadth first."""
+    found, seen = [], set()
+    for start in sorted(atoms):
+        if start in seen:
+            continue
+        seen.add(start)
+        members, queue = [], deque([start])
+        while queue:
+            atom = queue.popleft()
+            members.append(atom)
+            for other in neighbors[atom]:
+                if other in atoms and other not in seen:
+                    seen.add(other)
+                    queue.append(other)
+        found.append(members)
+    return found
+
+
+def _implausible(around: Surroundings, found: Valences) -> list[int]:
+    """Returns atoms whose valence closes only in a way that a missing hydrogen explains better.
+
+    These are enolates and amide anions (C=C-O-, N=C-O- outside of rings), N-acyliminium ions
+    and oxoammonium ions, all of which a carbon radical beside an amide, or a nitroxide, would
+    be taken for.
+    """
+    numbers, neighbors = around.numbers, around.graph.neighbors
+    partners: dict[int, list[int]] = {}
+    for a, b in found.extra:
+        partners.setdefault(a, []).append(b)
+        partners.setdefault(b, []).append(a)
+    wrong = []
+    for atom in np.flatnonzero(found.charges).tolist():
+        near = neighbors[atom]
+        if numbers[atom] == 8 and found.charges[atom] == -1 and len(near) == 1:
+            if atom in around.graph.ligands:
+                continue
+            for other in partners.get(near[0], []):
+                enol = numbers[other] == 6 or (numbers[other] == 7 and len(neighbors[other]) == 2)
+                ring = around.graph.in_same_ring(near[0], other)
+                if numbers[near[0]] == 6 and enol and not ring:
+                    wrong.append(other)
+        elif numbers[atom] == 7 and found.charges[atom] == 1:
+            for other in partners.get(atom, []):
+                if numbers[other] == 8 and len(near) == 3:
+                    anions = [n for n in near if n != other and found.charges[n] == -1]
+                    wrong += [] if anions else [other]
+                elif numbers[other] == 6 and len(near) == 3:
+                    hetero = [n for n in neighbors[other] if n != atom and numbers[n] in (7, 8, 16)]
+                    acyl = any(
+                        numbers[n] == 6 and any(numbers[p] == 8 for p in partners.get(n, []))
+                        for n in near
+                        if n != other
+                    )
+                    if acyl and not hetero and not around.graph.in_same_ring(atom, other, 6):
+                        wrong.append(other)
+    return wrong
+
+
+def _refuse(
+    wrong: list[int],
+    numbers: NDArray[np.int64],
+    graph: BondGraph,
+    labels: Sequence[str] | None,
+) -> GeometryError:
+    lines = []
+    for atom in wrong:
+        near = [atom_name(other, numbers, None) for other in graph.neighbors[atom]]
+        beside = f"bound to {', '.join(near)}" if near else "bound to nothing"
+        expected = EXPECTED.get(int(numbers[atom]), "a closed shell")
+        lines.append(f"atom {atom_name(atom, numbers, labels)} {beside}; expected {expected}")
+    count = f"{len(wrong)} atoms do" if len(wrong) > 1 else "1 atom does"
+    return refusal(
+        f"{count} not close the valence",
+        lines,
+        "Hydrogens or heavy atoms are missing, atoms overlap, an element is wrong, or it is a "
+        "radical (not supported). `tlpot fragment --prepare` adds what is missing from a protein.",
+    )

@@ -1,0 +1,120 @@
+"""What a frozen model leaves over, and how structures look to a regressor."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, sweep
+from tlpot.energy import evaluate
+from tlpot.errors import MissingExtraError
+from tlpot.models import LevelPotential, Potential, check_blocks
+from tlpot.transfer.context import Situation
+from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.summed_features import PooledFeatures, pooled_features
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leftover:
+    """Training frames as a regressor of energies sees them.
+
+    Attributes:
+        blocks: whose features.
+        pooled: the features.
+        targets: [n_frames], label − energy of the model at step 0, eV.
+    """
+
+    blocks: tuple[str, ...]
+    pooled: PooledFeatures
+    targets: NDArray[np.float64]
+
+
+def leftover(potential: Potential, situation: Situation, blocks: tuple[str, ...]) -> Leftover:
+    """Returns the training frames as a regressor sees them; `potential` becomes float64."""
+    chosen = check_blocks(blocks, potential.architecture)
+    model = potential.double().at(situation.level)
+    train = situation.split.train
+    return Leftover(
+        blocks=chosen,
+        pooled=pooled_features(model, situation.dataset, train, chosen, cache=situation.cache),
+        targets=missing_energies(model, situation.dataset, train, situation.level),
+    )
+
+
+def missing_energies(
+    model: LevelPotential,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    level: str,
+    *,
+    batch_size: int = 64,
+) -> NDArray[np.float64]:
+    """Returns label − energy of the model for each frame, eV; NaN without a label."""
+    order = np.argsort(dataset.sizes[indices], kind="stable")
+    parts = []
+    for batch in sweep(
+        model, dataset, indices[order], (level,), device=model.potential.device,
+        batch_size=batch_size, show=False,
+    ):  # fmt: skip
+        found = evaluate(model, batch.graph, forces=False)
+        parts.append((batch.targets[level].energy - found.energy).cpu())
+    return torch.cat(parts).numpy()[np.argsort(order)]
+
+
+def silence(potential: Potential, level: str) -> None:
+    """Makes the readout of a level, with its corrections, add nothing; in place."""
+    head = potential.head(level)
+    head.readout.scale.zero_()
+    while len(head.corrections):
+        del head.corrections[-1]
+
+
+def need_sklearn(strategy: str) -> None:
+    """Checks that scikit-learn is there.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if importlib.util.find_spec("sklearn") is None:
+        raise MissingExtraError("scikit-learn", "sklearn", f"strategy {strategy}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frozen(Strategy):
+    """No weight moves; `finish` adds a regressor on the parent's features to the new level.
+
+    Attributes:
+        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
+        on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
+            only its features are used.
+    """
+
+    recipe: ClassVar[Recipe | None] = None
+    keeps_levels: ClassVar[bool] = True
+
+    blocks: tuple[str, ...] = ()
+    on: Literal["residual", "total"] = "residual"
+
+    @property
+    def inherits(self) -> bool:  # type: ignore[override]
+        """Without the parent's energy step 0 is nothing but reference energies."""
+        return self.on == "residual"
+
+    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+        """Returns the parent with one more level, whose readout is silent if it is replaced.
+
+        Raises:
+            ConfigError: no such block.
+        """
+        check_blocks(self.blocks, situation.parent.architecture)
+        grown = super().start(situation, references)
+        if self.on == "total":
+            silence(grown, situation.level)
+        return grown
