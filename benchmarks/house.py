@@ -157,7 +157,9 @@ def main() -> None:
     lines = {name: text.count("\n") for name, text in package.source.items()}
     skips = sum(text.count("# fmt: skip") for text in package.source.values())
     uncounted = {"tlpot.api"} | {
-        name for name in lines if re.search(r"(dynamics|jobs|cli)\.(relax\w*|frequencies|vibrations|predict)$", name)
+        name
+        for name in lines
+        if re.search(r"(dynamics|jobs|cli)\.(relax\w*|frequencies|vibrations|predict)$", name)
     }
     total = sum(lines.values())
     print(f"lines in tlpot/                     {total}")
