@@ -238,6 +238,7 @@ def test_threads_change_nothing_but_rounding(threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
+        lists = EdgeLists.of(CENTER, NEIGHBOR, 4, torch.float64)
         found = convolve(plan, lists, harmonics, weights, senders)
     finally:
         torch.set_num_threads(before)

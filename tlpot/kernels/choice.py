@@ -10,8 +10,9 @@ import torch
 
 from tlpot.errors import ConfigError, KernelError, TLPotWarning, nearest
 from tlpot.graph import SegmentSum, segment_sum, segment_sum_backend
-from tlpot.kernels.build import MAX_DEGREE, library
+from tlpot.kernels.build import library
 from tlpot.kernels.check import check
+from tlpot.kernels.structures import MAX_DEGREE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -243,20 +243,28 @@ TLPOT_CONVOLUTION(convolve)
 TLPOT_CONVOLUTION(convolve_edges)
 TLPOT_CONVOLUTION(convolve_senders)
 
-// Lists the edges by `neighbor`: into [n_nodes + 1] and order [n_edges]. Returns 1 if one is no
-// node, or if they must ascend and do not.
+// Lists the edges by `neighbor`: into [n_nodes + 1] and order [n_edges], which is null where they
+// must ascend. Returns 1 if one is no node, or if they must ascend and do not.
 int tlpot_group_edges(const int64_t *neighbor, int64_t n_edges, int64_t n_nodes, int64_t *into,
-                      int64_t *order, int ascending) {
+                      int64_t *order) {
     std::memset(into, 0, (n_nodes + 1) * sizeof(int64_t));
     for (int64_t e = 0; e < n_edges; ++e) {
         if (neighbor[e] < 0 || neighbor[e] >= n_nodes) return 1;
-        if (ascending && e > 0 && neighbor[e] < neighbor[e - 1]) return 1;
+        if (!order && e > 0 && neighbor[e] < neighbor[e - 1]) return 1;
         ++into[neighbor[e] + 1];
     }
     for (int64_t j = 0; j < n_nodes; ++j) into[j + 1] += into[j];
+    if (!order) return 0;
     std::vector<int64_t> next(into, into + n_nodes);
     for (int64_t e = 0; e < n_edges; ++e) order[next[neighbor[e]]++] = e;
     return 0;
+}
+
+// Returns the place of the first of n indices that is not 0 to limit − 1, or n.
+int64_t tlpot_outside(const int64_t *index, int64_t n, int64_t limit) {
+    for (int64_t k = 0; k < n; ++k)
+        if (index[k] < 0 || index[k] >= limit) return k;
+    return n;
 }
 
 int tlpot_has_openmp() {

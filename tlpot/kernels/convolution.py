@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,19 @@ from torch import Tensor
 
 from tlpot.errors import GeometryError
 from tlpot.kernels.build import library
-from tlpot.kernels.pointers import (
-    NO_THIRD,
-    ConvolutionData,
-    ConvolutionTables,
+from tlpot.kernels.calls import (
+    Plan,
     contiguous,
+    expect,
+    expect_degrees,
     index32,
-    last_derivative,
+    number_of_threads,
     pointer,
     pointers,
+    run,
 )
+from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.structures import ConvolutionData, ConvolutionTables
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,10 @@ class EdgeLists:
         into: [n_nodes + 1].
         order: [n_edges]; edges order[into[j]] to order[into[j+1]] have neighbor j.
         dtype: whose kernels are in use.
+        n_atoms: number of centers.
+        n_nodes: number of atoms that a neighbor may be.
+        n_edges: number of edges.
+        n_threads: of everything that is computed with these lists, derivatives included.
     """
 
     center: Tensor
@@ -45,6 +51,10 @@ class EdgeLists:
     into: Tensor
     order: Tensor
     dtype: torch.dtype
+    n_atoms: int
+    n_nodes: int
+    n_edges: int
+    n_threads: int
 
     @classmethod
     def of(cls, center: Tensor, neighbor: Tensor, n_atoms: int, dtype: torch.dtype) -> EdgeLists:
@@ -52,13 +62,25 @@ class EdgeLists:
 
         Raises:
             GeometryError: the centers do not ascend, or an index is not that of an atom.
+            ValueError: center and neighbor are not integers, two by two.
         """
-        center = center.to(torch.int64).contiguous()
-        neighbor = neighbor.to(torch.int64).contiguous()
-        first, _ = _group(center, n_atoms, dtype, ascending=True)
-        into, order = _group(neighbor, n_atoms, dtype)
+        n_edges = center.numel()
+        if center.is_floating_point() or neighbor.is_floating_point():
+            raise ValueError("the pairs of a graph must be integers")
+        center = expect("center", center.to(torch.int64), torch.int64, n_edges)
+        neighbor = expect("neighbor", neighbor.to(torch.int64), torch.int64, n_edges)
+        order = torch.empty_like(neighbor)
         return cls(
-            center=center, neighbor=neighbor, first=first, into=into, order=order, dtype=dtype
+            center=center,
+            neighbor=neighbor,
+            first=_group(center, n_atoms, dtype),
+            into=_group(neighbor, n_atoms, dtype, order),
+            order=order,
+            dtype=dtype,
+            n_atoms=n_atoms,
+            n_nodes=n_atoms,
+            n_edges=n_edges,
+            n_threads=number_of_threads(),
         )
 
     def between(self, begin: int, end: int, *, senders: bool) -> EdgeLists:
@@ -70,47 +92,53 @@ class EdgeLists:
         neighbor = self.neighbor[low:high]
         into, order = self.into, self.order
         if senders:
-            into, order = _group(neighbor, len(self.into) - 1, self.dtype)
-        return EdgeLists(
+            order = torch.empty_like(neighbor)
+            into = _group(neighbor, self.n_nodes, self.dtype, order)
+        return replace(
+            self,
             center=self.center[low:high] - begin,
             neighbor=neighbor,
             first=self.first[begin : end + 1] - low,
             into=into,
             order=order,
-            dtype=self.dtype,
+            n_atoms=end - begin,
+            n_edges=high - low,
         )
 
 
-def _group(
-    index: Tensor, n: int, dtype: torch.dtype, *, ascending: bool = False
-) -> tuple[Tensor, Tensor]:
-    into, order = index.new_empty(n + 1), torch.empty_like(index)
+def _group(index: Tensor, n: int, dtype: torch.dtype, order: Tensor | None = None) -> Tensor:
+    """Counts how many edges come before each atom's, and puts those in `order`, if it is given.
+
+    Without it they must be in order already.
+    """
+    before = index.new_empty(n + 1)
     wrong = library(dtype).tlpot_group_edges(
-        *(ctypes.c_void_p(index.data_ptr()), ctypes.c_int64(len(index)), ctypes.c_int64(n)),
-        *(ctypes.c_void_p(into.data_ptr()), ctypes.c_void_p(order.data_ptr())),
-        ctypes.c_int(ascending),
+        index.data_ptr(), len(index), n, before.data_ptr(), pointer(order)
     )
     if wrong:
         raise GeometryError(
             f"the pairs of a graph must name atoms 0 to {n - 1} and be sorted by center; make "
             "graphs with tlpot.graph.build_graph, or sort them"
         )
-    return into, order
+    return before
 
 
-class ConvolutionPlan:
+class ConvolutionPlan(Plan):
     """The couplings of a convolution, as tables.
 
     Args:
         paths: (harmonic degree, sender degree, message degree), ordered by message degree.
         couplings: [n_harmonics, Σ_paths (2 l_sender + 1)(2 l_message + 1)].
         n_channels: channels.
+
+    Raises:
+        ValueError: the couplings are not those of the paths.
     """
 
     def __init__(
         self, paths: Sequence[tuple[int, int, int]], couplings: NDArray[np.float64], n_channels: int
     ) -> None:
-        self._arguments = (paths, couplings, n_channels)
+        super().__init__(paths, couplings, n_channels)
         self.n_channels, self.n_paths = n_channels, len(paths)
         self.sender_degrees = max(l for _, l, _ in paths) + 1
         self.fan_in = [sum(p[2] == l for p in paths) for l in range(max(p[2] for p in paths) + 1)]
@@ -119,13 +147,16 @@ class ConvolutionPlan:
             rows.append((l2, l3, offset, seen[l3], self.fan_in[l3]))
             seen[l3] += 1
             offset += (2 * l2 + 1) * (2 * l3 + 1)
+        if couplings.ndim != 2 or couplings.shape[1] != offset:
+            raise ValueError(f"couplings {couplings.shape} are not [n_harmonics, {offset}]")
+        self.n_harmonics = len(couplings)
         self._paths = index32(rows)
         harmonic, angular = np.nonzero(couplings)
         by_output = np.lexsort((harmonic, angular))
         self._places = index32(np.stack([angular, harmonic], 1)[by_output])
         exact = torch.from_numpy(couplings[harmonic, angular][by_output])
         self._values = {t: exact.to(t).contiguous() for t in (torch.float32, torch.float64)}
-        sizes = (n_channels, len(paths), offset, len(exact), len(couplings))
+        sizes = (n_channels, len(paths), offset, len(exact), self.n_harmonics)
         self._tables = {
             dtype: ConvolutionTables(
                 *sizes, self._paths.data_ptr(), self._places.data_ptr(), values.data_ptr()
@@ -133,16 +164,30 @@ class ConvolutionPlan:
             for dtype, values in self._values.items()
         }
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ConvolutionPlan:
-        return self  # never changes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ConvolutionPlan, self._arguments
-
     def call(self, kernel: str, like: Tensor, data: ConvolutionData, dual: bool) -> None:
         """Runs one kernel in the precision of `like`."""
-        function = getattr(library(like.dtype), f"tlpot_{kernel}")
-        function(ctypes.byref(self._tables[like.dtype]), ctypes.byref(data), int(dual))
+        run(kernel, like.dtype, self._tables[like.dtype], data, dual)
+
+    def expect(
+        self, edges: EdgeLists, harmonics: Tensor, radial: Tensor, senders: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Returns the inputs in one piece, in the precision of `radial`, [n_edges, any].
+
+        Raises:
+            ValueError: they do not belong to these edges and couplings.
+        """
+        dtype, n_edges = radial.dtype, edges.n_edges
+        return [
+            expect("harmonics", harmonics, dtype, n_edges, self.n_harmonics),
+            expect("radial values", radial, dtype, n_edges, radial.shape[-1]),
+            *expect_degrees(
+                "senders", senders, dtype, self.sender_degrees, edges.n_nodes, self.n_channels
+            ),
+        ]
+
+    def expect_weights(self, weights: Tensor, edges: EdgeLists, dtype: torch.dtype) -> Tensor:
+        """Returns radial weights in one piece, if there is one for each edge and path."""
+        return expect("weights", weights, dtype, edges.n_edges, self.n_paths * self.n_channels)
 
     def outputs(self, like: Tensor, n_atoms: int) -> list[Tensor]:
         """Makes room for the messages, [n_atoms, 2l+1, paths·channels] by degree."""
@@ -170,8 +215,12 @@ def convolve(
 
     Returns:
         [n_atoms, 2l+1, n_paths of l · n_channels] by degree.
+
+    Raises:
+        ValueError: an input does not belong to these edges and couplings.
     """
-    tensors = (t.contiguous() for t in (harmonics, weights, *senders))
+    weights = plan.expect_weights(weights, edges, harmonics.dtype)
+    tensors = plan.expect(edges, harmonics, weights, senders)
     return list(_Convolve.apply(plan, edges, *tensors))
 
 
@@ -189,7 +238,7 @@ class _Convolve(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.plan, ctx.edges = plan, edges
         ctx.save_for_backward(harmonics, weights, *senders)
-        out = plan.outputs(weights, len(edges.first) - 1)
+        out = plan.outputs(weights, edges.n_atoms)
         data = convolution_data(edges, harmonics, weights, senders)
         data.out = pointers(out)
         plan.call("convolve", weights, data, dual=False)
@@ -234,7 +283,7 @@ class _ConvolveGradient(torch.autograd.Function):
         data.d_senders = pointers(d_senders)
         needed = ctx.needs_input_grad[3 : 5 + len(senders)]
         found = _gradients(plan, data, harmonics, weights, senders, needed, dual=True)
-        along = plan.outputs(weights, len(ctx.edges.first) - 1)
+        along = plan.outputs(weights, ctx.edges.n_atoms)
         data.out = pointers(along)
         plan.call("convolve", weights, data, dual=True)
         return (None, None, None, *found, *along)
@@ -244,15 +293,20 @@ def convolution_data(
     edges: EdgeLists, harmonics: Tensor, weights: Tensor, senders: Sequence[Tensor]
 ) -> ConvolutionData:
     """Returns what every kernel is given; outputs and gradients are for the caller to add."""
-    data = ConvolutionData()
-    data.n_atoms, data.n_nodes = len(edges.first) - 1, len(edges.into) - 1
-    data.n_edges, data.n_threads = len(edges.center), torch.get_num_threads()
-    data.first, data.neighbor = edges.first.data_ptr(), edges.neighbor.data_ptr()
-    data.center = edges.center.data_ptr()
-    data.into, data.order = edges.into.data_ptr(), edges.order.data_ptr()
-    data.harmonics, data.weights = harmonics.data_ptr(), weights.data_ptr()
-    data.senders = pointers(senders)
-    return data
+    return ConvolutionData(
+        n_atoms=edges.n_atoms,
+        n_nodes=edges.n_nodes,
+        n_edges=edges.n_edges,
+        n_threads=edges.n_threads,
+        first=edges.first.data_ptr(),
+        neighbor=edges.neighbor.data_ptr(),
+        center=edges.center.data_ptr(),
+        into=edges.into.data_ptr(),
+        order=edges.order.data_ptr(),
+        harmonics=harmonics.data_ptr(),
+        weights=weights.data_ptr(),
+        senders=pointers(senders),
+    )
 
 
 def _gradients(

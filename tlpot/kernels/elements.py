@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlpot.kernels.build import library
+from tlpot.kernels.calls import expect, expect_species, run
 from tlpot.kernels.convolution import EdgeLists
-from tlpot.kernels.parts import ONLY_ONCE, edge_parts
-from tlpot.kernels.pointers import ElementData, ElementTables, last_derivative, pull_back
+from tlpot.kernels.parts import ONLY_ONCE, cut, edge_parts
+from tlpot.kernels.pointers import last_derivative, pull_back
+from tlpot.kernels.structures import ElementData, ElementTables
 
 
 def sum_by_element(
@@ -30,9 +30,12 @@ def sum_by_element(
 
     Returns:
         S, [n_atoms, m, n_elements · k].
+
+    Raises:
+        ValueError: an input does not belong to these edges, or a species to these elements.
     """
-    plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
-    sums: Tensor = _Sum.apply(plan, left.contiguous(), right.contiguous())
+    plan = _Plan.of(edges, species, n_elements)
+    sums: Tensor = _Sum.apply(plan, *plan.expect(left, right))
     return sums
 
 
@@ -56,9 +59,12 @@ def sum_by_element_in_parts(
         left: see there.
         radial: [n_edges, n_basis].
         network: maps the radial basis of some edges to b.
+
+    Raises:
+        ValueError: see there.
     """
-    plan = _Plan(edges=edges, species=species.contiguous(), n_elements=n_elements)
-    sums: Tensor = _InParts.apply(plan, network, left.contiguous(), radial.contiguous())
+    plan = _Plan.of(edges, species, n_elements)
+    sums: Tensor = _InParts.apply(plan, network, *plan.expect(left, radial))
     return sums
 
 
@@ -68,12 +74,26 @@ class _Plan:
     species: Tensor
     n_elements: int
 
+    @classmethod
+    def of(cls, edges: EdgeLists, species: Tensor, n_elements: int) -> _Plan:
+        species = expect_species(species, edges.n_nodes, n_elements, edges.dtype)
+        return cls(edges=edges, species=species, n_elements=n_elements)
+
+    def expect(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns two vectors for each edge in one piece, in the precision of the first."""
+        n_edges, dtype = self.edges.n_edges, left.dtype
+        left = expect("left", left, dtype, n_edges, left.shape[-1])
+        return left, expect("right", right, dtype, n_edges, right.shape[-1])
+
+    def sums(self, left: Tensor, n_right: int) -> Tensor:
+        """Makes room for the sums."""
+        return left.new_empty((self.edges.n_atoms, left.shape[1], self.n_elements * n_right))
+
     def call(self, kernel: str, left: Tensor, right: Tensor, **results: Tensor) -> None:
-        tables = ElementTables(left.shape[1], right.shape[1], self.n_elements)
         data = ElementData(
-            n_atoms=len(self.edges.first) - 1,
-            n_edges=len(self.edges.center),
-            n_threads=torch.get_num_threads(),
+            n_atoms=self.edges.n_atoms,
+            n_edges=self.edges.n_edges,
+            n_threads=self.edges.n_threads,
             first=self.edges.first.data_ptr(),
             center=self.edges.center.data_ptr(),
             neighbor=self.edges.neighbor.data_ptr(),
@@ -82,10 +102,12 @@ class _Plan:
             right=right.data_ptr(),
             **{name: tensor.data_ptr() for name, tensor in results.items()},
         )
-        function = getattr(library(left.dtype), f"tlpot_{kernel}_by_element")
-        function(ctypes.byref(tables), ctypes.byref(data))
+        tables = ElementTables(left.shape[1], right.shape[1], self.n_elements)
+        run(f"{kernel}_by_element", left.dtype, tables, data)
 
-    def parts(self, left: Tensor, n_right: int) -> Iterator[tuple[slice, slice, _Plan]]:
+    def parts(
+        self, left: Tensor, n_right: int
+    ) -> Iterator[tuple[slice | None, slice | None, _Plan]]:
         """Cuts the atoms: which of them, which edges, and the plan for these."""
         for atoms, rows, part in edge_parts(self.edges, left.shape[1] + n_right, senders=False):
             yield atoms, rows, replace(self, edges=part)
@@ -98,8 +120,7 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, plan: _Plan, left: Tensor, right: Tensor) -> Tensor:
         ctx.plan = plan
         ctx.save_for_backward(left, right)
-        width = plan.n_elements * right.shape[1]
-        sums = left.new_empty((len(plan.edges.first) - 1, left.shape[1], width))
+        sums = plan.sums(left, right.shape[1])
         plan.call("sum", left, right, sums=sums)
         return sums
 
@@ -140,10 +161,10 @@ class _InParts(torch.autograd.Function):
         ctx.save_for_backward(left, radial)
         # even without pairs the network says how many values there are
         ctx.n_right = network(radial[:0]).shape[1]
-        width = plan.n_elements * ctx.n_right
-        sums = left.new_empty((len(plan.edges.first) - 1, left.shape[1], width))
+        sums = plan.sums(left, ctx.n_right)
         for atoms, rows, part in plan.parts(left, ctx.n_right):
-            part.call("sum", left[rows], network(radial[rows]), sums=sums[atoms])
+            here, right = part.expect(cut(left, rows), network(cut(radial, rows)))
+            part.call("sum", here, right, sums=cut(sums, atoms))
         return sums
 
     @staticmethod
@@ -153,13 +174,12 @@ class _InParts(torch.autograd.Function):
         grad = grad.contiguous()
         by_left, by_radial = torch.empty_like(left), torch.empty_like(radial)
         for atoms, rows, part in ctx.plan.parts(left, ctx.n_right):
+            here = cut(left, rows)
             with torch.enable_grad():
-                basis = radial[rows].detach().requires_grad_(True)
-                right = ctx.network(basis)
+                basis = cut(radial, rows).detach().requires_grad_(True)
+                _, right = part.expect(here, ctx.network(basis))
             by_right = torch.empty_like(right)
-            part.call(
-                "spread", left[rows], right, sums=grad[atoms], by_left=by_left[rows],
-                by_right=by_right,
-            )  # fmt: skip
-            by_radial[rows] = pull_back(right, basis, by_right)
+            results = {"by_left": cut(by_left, rows), "by_right": by_right}
+            part.call("spread", here, right, sums=cut(grad, atoms), **results)
+            cut(by_radial, rows).copy_(pull_back(right, basis, by_right))
         return None, None, by_left, by_radial

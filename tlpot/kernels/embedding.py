@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,62 +10,46 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.kernels.build import library
-from tlpot.kernels.pointers import (
-    NO_THIRD,
-    EmbeddingData,
-    EmbeddingTables,
-    index32,
-    last_derivative,
-    pointer,
-)
+from tlpot.kernels.calls import Plan, expect, index32, number_of_threads, run
+from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.structures import EmbeddingData, EmbeddingTables
 
 _VALUES, _GRADIENT, _DUAL = range(3)
+_MOST_HARMONICS, _MOST_MONOMIALS, _MOST_BASIS = 16, 20, 64
 
 
-class EmbeddingPlan:
+class EmbeddingPlan(Plan):
     """Which functions of an edge vector are wanted.
 
     Args:
         harmonics: [n_harmonics, n_monomials], polynomials of the unit vector up to degree 3.
         cutoff: Å.
-        n_basis: number of Bessel functions.
+        n_basis: number of Bessel functions, at most 64.
         power: of the envelope.
+
+    Raises:
+        ValueError: more functions than the kernel has room for.
     """
 
     def __init__(
         self, harmonics: NDArray[np.float64], cutoff: float, n_basis: int, power: int
     ) -> None:
-        self._arguments = (harmonics, cutoff, n_basis, power)
-        self.n_harmonics, self.n_basis = len(harmonics), n_basis
+        super().__init__(harmonics, cutoff, n_basis, power)
+        n_harmonics, n_monomials = harmonics.shape
+        for name, number, most in (
+            ("harmonics", n_harmonics, _MOST_HARMONICS),
+            ("monomials", n_monomials, _MOST_MONOMIALS),
+            ("radial functions", n_basis, _MOST_BASIS),
+        ):
+            if not 0 < number <= most:
+                raise ValueError(f"the compiled kernels know 1 to {most} {name}, not {number}")
+        self.n_harmonics, self.n_basis = n_harmonics, n_basis
         places = np.nonzero(harmonics)
         self._entries = index32(np.stack(places, axis=1))
-        self._values = torch.from_numpy(harmonics[places])
-        self._tables = EmbeddingTables(
-            *(n_basis, power, len(harmonics), len(self._values), cutoff),
+        self._values = torch.from_numpy(harmonics[places]).double()
+        self.tables = EmbeddingTables(
+            *(n_basis, power, n_harmonics, len(self._values), cutoff),
             *(self._entries.data_ptr(), self._values.data_ptr()),
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> EmbeddingPlan:
-        return self  # never changes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return EmbeddingPlan, self._arguments
-
-    def run(self, vectors: Tensor, task: int, dtype: torch.dtype, **tensors: Tensor) -> None:
-        """Runs the kernel for results in `dtype`; `tensors` are the fields of EmbeddingData."""
-        data = EmbeddingData(len(vectors), torch.get_num_threads(), vectors.data_ptr())
-        for name, tensor in tensors.items():
-            setattr(data, name, pointer(tensor))
-        kernel = library(dtype).tlpot_embed
-        kernel(ctypes.byref(self._tables), ctypes.byref(data), task)
-
-    def outputs(self, vectors: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Makes room for harmonics and radial functions."""
-        n_edges = len(vectors)
-        return (
-            vectors.new_empty((n_edges, self.n_harmonics), dtype=dtype),
-            vectors.new_empty((n_edges, self.n_basis), dtype=dtype),
         )
 
 
@@ -80,41 +64,63 @@ def embed(plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype) -> tuple[Ten
     Returns:
         [n_edges, n_harmonics] and [n_edges, n_basis]; the latter is zero, with its derivatives,
         from the cutoff on.
+
+    Raises:
+        ValueError: the vectors are no such thing, or not on the CPU.
     """
-    harmonics, radial = _Embed.apply(plan, vectors.double().contiguous(), dtype)
+    vectors = expect("vectors", vectors.double(), torch.float64, len(vectors), 3)
+    call = _Call(plan=plan, dtype=dtype, n_threads=number_of_threads())
+    harmonics, radial = _Embed.apply(call, vectors)
     return harmonics, radial
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    plan: EmbeddingPlan
+    dtype: torch.dtype
+    n_threads: int
+
+    def run(self, task: int, vectors: Tensor, **tensors: Tensor) -> None:
+        """Runs the kernel; `tensors` are the fields of EmbeddingData."""
+        addresses = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+        data = EmbeddingData(len(vectors), self.n_threads, vectors.data_ptr(), **addresses)
+        run("embed", self.dtype, self.plan.tables, data, task)
+
+    def outputs(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Makes room for harmonics and radial functions."""
+        n_edges, dtype = len(vectors), self.dtype
+        return (
+            vectors.new_empty((n_edges, self.plan.n_harmonics), dtype=dtype),
+            vectors.new_empty((n_edges, self.plan.n_basis), dtype=dtype),
+        )
 
 
 class _Embed(torch.autograd.Function):
     """Tensors come contiguous: a copy made inside could not be differentiated again."""
 
     @staticmethod
-    def forward(
-        ctx: Any, plan: EmbeddingPlan, vectors: Tensor, dtype: torch.dtype
-    ) -> tuple[Tensor, Tensor]:
-        ctx.plan = plan
+    def forward(ctx: Any, call: _Call, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.call = call
         ctx.save_for_backward(vectors)
-        harmonics, radial = plan.outputs(vectors, dtype)
-        plan.run(vectors, _VALUES, dtype, harmonics=harmonics, radial=radial)
+        harmonics, radial = call.outputs(vectors)
+        call.run(_VALUES, vectors, harmonics=harmonics, radial=radial)
         return harmonics, radial
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         tensors = (*ctx.saved_tensors, *(g.contiguous() for g in grads))
-        return None, _EmbedGradient.apply(ctx.plan, *tensors), None
+        return None, _EmbedGradient.apply(ctx.call, *tensors)
 
 
 class _EmbedGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: EmbeddingPlan, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, call: _Call, *tensors: Tensor) -> Tensor:
         vectors, by_harmonics, by_radial = tensors
-        ctx.plan = plan
+        ctx.call = call
         ctx.save_for_backward(vectors, by_harmonics, by_radial)
         gradient = torch.empty_like(vectors)
-        plan.run(
-            vectors, _GRADIENT, by_radial.dtype, grad_vectors=gradient,
-            grad_harmonics=by_harmonics, grad_radial=by_radial,
-        )  # fmt: skip
+        grads = {"grad_harmonics": by_harmonics, "grad_radial": by_radial}
+        call.run(_GRADIENT, vectors, grad_vectors=gradient, **grads)
         return gradient
 
     @staticmethod
@@ -122,10 +128,8 @@ class _EmbedGradient(torch.autograd.Function):
     def backward(ctx: Any, direction: Tensor) -> tuple[Any, ...]:
         vectors, by_harmonics, by_radial = ctx.saved_tensors
         gradient, along = torch.empty_like(vectors), direction.contiguous()
-        harmonics, radial = ctx.plan.outputs(vectors, by_radial.dtype)
-        ctx.plan.run(
-            vectors, _DUAL, by_radial.dtype, d_vectors=along, grad_vectors=gradient,
-            grad_harmonics=by_harmonics, grad_radial=by_radial,
-            harmonics=harmonics, radial=radial,
-        )  # fmt: skip
+        harmonics, radial = ctx.call.outputs(vectors)
+        grads = {"grad_harmonics": by_harmonics, "grad_radial": by_radial}
+        results = {"grad_vectors": gradient, "harmonics": harmonics, "radial": radial}
+        ctx.call.run(_DUAL, vectors, d_vectors=along, **grads, **results)
         return None, gradient, harmonics, radial

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tlpot.kernels.calls import pointers
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
-from tlpot.kernels.pointers import last_derivative, pointers, pull_back
+from tlpot.kernels.pointers import last_derivative, pull_back
 
 ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
@@ -45,8 +46,11 @@ def convolve_in_parts(
 
     Returns:
         See `convolve`.
+
+    Raises:
+        ValueError: an input, or what the network makes, does not belong to these edges.
     """
-    tensors = (t.contiguous() for t in (harmonics, radial, *senders))
+    tensors = plan.expect(edges, harmonics, radial, senders)
     return list(_InParts.apply(plan, edges, network, *tensors))
 
 
@@ -63,12 +67,12 @@ class _InParts(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.plan, ctx.edges, ctx.network = plan, edges, network
         ctx.save_for_backward(harmonics, radial, *senders)
-        out = plan.outputs(radial, len(edges.first) - 1)
+        out = plan.outputs(radial, edges.n_atoms)
         width = plan.n_paths * plan.n_channels
         for atoms, rows, part in edge_parts(edges, width, senders=False):
-            weights = network(radial[rows])
-            data = convolution_data(part, harmonics[rows], weights, senders)
-            data.out = pointers([o[atoms] for o in out])
+            weights = plan.expect_weights(network(cut(radial, rows)), part, radial.dtype)
+            data = convolution_data(part, cut(harmonics, rows), weights, senders)
+            data.out = pointers([cut(o, atoms) for o in out])
             plan.call("convolve", weights, data, dual=False)
         return tuple(out)
 
@@ -84,25 +88,30 @@ class _InParts(torch.autograd.Function):
         width = plan.n_paths * plan.n_channels
         for atoms, rows, part in edge_parts(ctx.edges, width, senders=wanted):
             with torch.enable_grad():
-                basis = radial[rows].detach().requires_grad_(True)
-                weights = ctx.network(basis)
+                basis = cut(radial, rows).detach().requires_grad_(True)
+                weights = plan.expect_weights(ctx.network(basis), part, radial.dtype)
             by_weights = torch.empty_like(weights)
-            data = convolution_data(part, harmonics[rows], weights, senders)
-            data.grad = pointers([g[atoms] for g in grads])
-            data.grad_harmonics = by_harmonics[rows].data_ptr()
+            data = convolution_data(part, cut(harmonics, rows), weights, senders)
+            data.grad = pointers([cut(g, atoms) for g in grads])
+            data.grad_harmonics = cut(by_harmonics, rows).data_ptr()
             data.grad_weights = by_weights.data_ptr()
             plan.call("convolve_edges", weights, data, dual=False)
             if wanted:
                 data.grad_senders = pointers(by_senders)
                 plan.call("convolve_senders", weights, data, dual=False)
-            by_radial[rows] = pull_back(weights, basis, by_weights)
+            cut(by_radial, rows).copy_(pull_back(weights, basis, by_weights))
         found = by_senders if wanted else [None] * len(senders)
         return (None, None, None, by_harmonics, by_radial, *found)
 
 
+def cut(tensor: Tensor, rows: slice | None) -> Tensor:
+    """Returns some rows of a tensor; None stands for all, without the price of a view."""
+    return tensor if rows is None else tensor[rows]
+
+
 def edge_parts(
     edges: EdgeLists, width: int, *, senders: bool
-) -> Iterator[tuple[slice, slice, EdgeLists]]:
+) -> Iterator[tuple[slice | None, slice | None, EdgeLists]]:
     """Cuts the atoms where their edges fill a part.
 
     Args:
@@ -111,14 +120,14 @@ def edge_parts(
         senders: whether the lists of a part are needed by neighbor, too.
 
     Yields:
-        Which atoms, which edges, and the lists of these.
+        Which atoms, which edges, for `cut`, and the lists of these.
     """
-    n_atoms, n_edges = len(edges.first) - 1, len(edges.center)
-    room = PART * torch.get_num_threads() // width
+    n_atoms, n_edges = edges.n_atoms, edges.n_edges
+    room = PART * edges.n_threads // width
     # the lists of a part are as long as there are atoms, so their number must not grow with it
     room = max(room, n_edges // MOST_PARTS, 1)
     if n_edges <= room:
-        yield slice(0, n_atoms), slice(0, n_edges), edges
+        yield None, None, edges
         return
     begin = 0
     while begin < n_atoms:

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tlpot.kernels.build import library
-from tlpot.kernels.pointers import (
-    NO_THIRD,
-    ProductData,
-    ProductTables,
+from tlpot.kernels.calls import (
+    Plan,
+    contiguous,
+    expect,
+    expect_degrees,
+    expect_species,
     index32,
-    last_derivative,
+    number_of_threads,
     pointer,
     pointers,
+    run,
 )
+from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.structures import ProductData, ProductTables
 
 Term = tuple[tuple[int, ...], int]
 """A monomial, as ascending indices of one to three inputs, and the output that it adds to."""
 
 
-class ProductPlan:
+class ProductPlan(Plan):
     """Which monomial adds to which output, as tables.
 
     Args:
@@ -36,14 +40,21 @@ class ProductPlan:
 
     Attributes:
         order: the terms as the kernels run through them.
+
+    Raises:
+        ValueError: a term names an input or output that there is not.
     """
 
     def __init__(
         self, terms: Sequence[Term], in_degrees: int, out_degrees: int, n_channels: int
     ) -> None:
-        self._arguments = (terms, in_degrees, out_degrees, n_channels)
-        self.n_channels, self.out_degrees = n_channels, out_degrees
+        super().__init__(terms, in_degrees, out_degrees, n_channels)
+        self.n_channels, self.n_terms = n_channels, len(terms)
+        self.in_degrees, self.out_degrees = in_degrees, out_degrees
         one = in_degrees**2
+        for monomial, output in terms:
+            if not (set(monomial) <= set(range(one)) and 0 <= output < out_degrees**2):
+                raise ValueError(f"no input or output of that index: {monomial}, {output}")
 
         def triple(monomial: tuple[int, ...]) -> tuple[int, int, int]:
             i, j, k = {1: (one, one, *monomial), 2: (*monomial, one), 3: monomial}[len(monomial)]
@@ -62,19 +73,12 @@ class ProductPlan:
         self.out_place = index32([(l, m) for l in range(out_degrees) for m in range(2 * l + 1)])
         self._sizes = (n_channels, one, out_degrees**2, len(pairs) - 1, len(rows))
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ProductPlan:
-        return self  # never changes
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ProductPlan, self._arguments
-
     def call(self, kernel: str, coefficients: Tensor, data: ProductData) -> None:
         """Runs one kernel in the precision of `coefficients`."""
         tables = ProductTables(
             *self._sizes, len(coefficients), self._pairs.data_ptr(), self._terms.data_ptr()
         )
-        function = getattr(library(coefficients.dtype), f"tlpot_{kernel}")
-        function(ctypes.byref(tables), ctypes.byref(data))
+        run(kernel, coefficients.dtype, tables, data)
 
 
 def multiply(
@@ -90,9 +94,61 @@ def multiply(
 
     Returns:
         [n_atoms, 2l+1, n_channels] by degree.
+
+    Raises:
+        ValueError: an input does not fit the plan, or a species the coefficients.
     """
-    tensors = (t.contiguous() for t in (coefficients, *features))
-    return list(_Multiply.apply(plan, species, *tensors))
+    dtype, n_atoms, n_elements = coefficients.dtype, len(species), len(coefficients)
+    shape = (n_elements, plan.n_terms, plan.n_channels)
+    coefficients = expect("coefficients", coefficients, dtype, *shape)
+    sizes = (plan.in_degrees, n_atoms, plan.n_channels)
+    inputs = expect_degrees("features", features, dtype, *sizes)
+    species = expect_species(species, n_atoms, n_elements, dtype)
+    call = _Call(plan=plan, species=species, n_threads=number_of_threads())
+    return list(_Multiply.apply(call, coefficients, *inputs))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Call:
+    plan: ProductPlan
+    species: Tensor
+    n_threads: int
+
+    def data(
+        self, coefficients: Tensor, features: Sequence[Tensor], grads: Sequence[Tensor] = ()
+    ) -> ProductData:
+        """Returns what the kernels are given; outputs and directions are for the caller to add."""
+        return ProductData(
+            n_atoms=len(self.species),
+            n_threads=self.n_threads,
+            species=self.species.data_ptr(),
+            in_place=self.plan.in_place.data_ptr(),
+            out_place=self.plan.out_place.data_ptr(),
+            coefficients=coefficients.data_ptr(),
+            inputs=pointers(features),
+            grad=pointers(grads),
+        )
+
+    def outputs(self, like: Tensor) -> list[Tensor]:
+        """Makes room for the values."""
+        n_atoms, c = len(self.species), self.plan.n_channels
+        return [like.new_empty((n_atoms, 2 * l + 1, c)) for l in range(self.plan.out_degrees)]
+
+    def gradients(
+        self,
+        kernel: str,
+        data: ProductData,
+        coefficients: Tensor,
+        features: Sequence[Tensor],
+        needed: bool,
+    ) -> tuple[Tensor | None, ...]:
+        """Runs a kernel that gives gradients: by the coefficients, if needed, and by features."""
+        by_features = [torch.empty_like(x) for x in features]
+        shape = (self.n_threads, *coefficients.shape)
+        parts = coefficients.new_zeros(shape) if needed else None
+        data.grad_inputs, data.grad_coefficients = pointers(by_features), pointer(parts)
+        self.plan.call(kernel, coefficients, data)
+        return None if parts is None else parts.sum(dim=0), *by_features
 
 
 class _Multiply(torch.autograd.Function):
@@ -100,80 +156,49 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plan: ProductPlan, species: Tensor, coefficients: Tensor, *features: Tensor
+        ctx: Any, call: _Call, coefficients: Tensor, *features: Tensor
     ) -> tuple[Tensor, ...]:
-        ctx.plan, ctx.species = plan, species
+        ctx.call = call
         ctx.save_for_backward(coefficients, *features)
-        out = _outputs(plan, features[0])
-        data = _data(plan, species, coefficients, features)
+        out = call.outputs(features[0])
+        data = call.data(coefficients, features)
         data.out = pointers(out)
-        plan.call("multiply", coefficients, data)
+        call.plan.call("multiply", coefficients, data)
         return tuple(out)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        plan, needed = ctx.plan, ctx.needs_input_grad[2]
         tensors = (*ctx.saved_tensors, *(g.contiguous() for g in grads))
-        found = _MultiplyGradient.apply(plan, ctx.species, needed, *tensors)
-        return (None, None, *found)
+        return None, *_MultiplyGradient.apply(ctx.call, ctx.needs_input_grad[1], *tensors)
 
 
 class _MultiplyGradient(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, plan: ProductPlan, species: Tensor, needed: bool, *tensors: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def forward(ctx: Any, call: _Call, needed: bool, *tensors: Tensor) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
-        coefficients, *rest = tensors
-        features, grads = rest[: -plan.out_degrees], rest[-plan.out_degrees :]
-        ctx.plan, ctx.species = plan, species
-        ctx.save_for_backward(coefficients, *features, *grads)
-        data = _data(plan, species, coefficients, features)
-        data.grad = pointers(grads)
-        by_features = [torch.empty_like(x) for x in features]
-        data.grad_inputs = pointers(by_features)
-        parts = _parts(coefficients) if needed else None
-        data.grad_coefficients = pointer(parts)
-        plan.call("multiply_backward", coefficients, data)
-        return None if parts is None else parts.sum(dim=0), *by_features
+        ctx.call = call
+        ctx.save_for_backward(*tensors)
+        coefficients, features, grads = _apart(call.plan, tensors)
+        data = call.data(coefficients, features, grads)
+        return call.gradients("multiply_backward", data, coefficients, features, needed)
 
     @staticmethod
     @last_derivative(NO_THIRD)
-    def backward(ctx: Any, along: Tensor | None, *directions: Tensor | None) -> tuple[Any, ...]:
-        plan: ProductPlan = ctx.plan
-        coefficients, *rest = ctx.saved_tensors
-        features, grads = rest[: -plan.out_degrees], rest[-plan.out_degrees :]
-        held = [None if d is None else d.contiguous() for d in directions]
-        along = None if along is None else along.contiguous()
-        data = _data(plan, ctx.species, coefficients, features)
-        data.grad, data.d_inputs = pointers(grads), pointers(held)
-        data.d_coefficients = pointer(along)
-        by_grads = _outputs(plan, features[0])
-        by_features = [torch.empty_like(x) for x in features]
-        parts = _parts(coefficients) if ctx.needs_input_grad[3] else None
-        data.out, data.grad_inputs = pointers(by_grads), pointers(by_features)
-        data.grad_coefficients = pointer(parts)
-        plan.call("multiply_dual", coefficients, data)
-        by_coefficients = None if parts is None else parts.sum(dim=0)
-        return (None, None, None, by_coefficients, *by_features, *by_grads)
+    def backward(ctx: Any, *directions: Tensor | None) -> tuple[Any, ...]:
+        call: _Call = ctx.call
+        coefficients, features, grads = _apart(call.plan, ctx.saved_tensors)
+        along, *held = contiguous(directions)
+        by_grads = call.outputs(features[0])
+        data = call.data(coefficients, features, grads)
+        data.d_coefficients, data.d_inputs = pointer(along), pointers(held)
+        data.out = pointers(by_grads)
+        needed = ctx.needs_input_grad[2]
+        found = call.gradients("multiply_dual", data, coefficients, features, needed)
+        return None, None, *found, *by_grads
 
 
-def _data(
-    plan: ProductPlan, species: Tensor, coefficients: Tensor, features: Sequence[Tensor]
-) -> ProductData:
-    data = ProductData()
-    data.n_atoms, data.n_threads = len(species), torch.get_num_threads()
-    data.species = species.data_ptr()
-    data.in_place, data.out_place = plan.in_place.data_ptr(), plan.out_place.data_ptr()
-    data.coefficients = coefficients.data_ptr()
-    data.inputs = pointers(features)
-    return data
-
-
-def _outputs(plan: ProductPlan, like: Tensor) -> list[Tensor]:
-    n_atoms = len(like)
-    return [like.new_empty((n_atoms, 2 * l + 1, plan.n_channels)) for l in range(plan.out_degrees)]
-
-
-def _parts(coefficients: Tensor) -> Tensor:
-    return coefficients.new_zeros((torch.get_num_threads(), *coefficients.shape))
+def _apart(
+    plan: ProductPlan, tensors: Sequence[Tensor]
+) -> tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]:
+    """Returns coefficients, features and gradients by the values."""
+    return tensors[0], tensors[1 : 1 + plan.in_degrees], tensors[1 + plan.in_degrees :]
