@@ -6,6 +6,7 @@ and cell alike (Knuth et al., doi:10.1016/j.cpc.2015.01.003), positive when tens
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
@@ -154,10 +155,17 @@ def evaluate(
     )
 
 
-def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
+def hessian(
+    model: EnergyModel, graph: AtomGraph, *, on_row: Callable[[int, int], object] | None = None
+) -> Tensor:
     """Returns ∂²E/∂r∂r summed over the batch, [n_atoms, 3, n_atoms, 3], eV/Å².
 
     One backward pass for each of the 3 n_atoms rows.
+
+    Args:
+        model: any energy model.
+        graph: the batch.
+        on_row: called after each row with the number of those done and that of all.
 
     Raises:
         ConfigError: the energies of `model` cannot be differentiated.
@@ -171,10 +179,13 @@ def hessian(model: EnergyModel, graph: AtomGraph) -> Tensor:
         flat = gradient.reshape(-1)
         if not flat.requires_grad:  # an isolated atom: nothing depends on the positions
             return positions.new_zeros((graph.n_atoms, 3, graph.n_atoms, 3))
-        rows = [
-            torch.autograd.grad(component, positions, retain_graph=True, materialize_grads=True)[0]
-            for component in flat
-        ]
+        rows: list[Tensor] = []
+        for component in flat:
+            rows += torch.autograd.grad(
+                component, positions, retain_graph=True, materialize_grads=True
+            )
+            if on_row is not None:
+                on_row(len(rows), len(flat))
     return torch.stack(rows).reshape(graph.n_atoms, 3, graph.n_atoms, 3).detach()
 
 

@@ -19,8 +19,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.optimize import BFGS
-from ase.vibrations.data import VibrationsData
 from pyscf import gto, mp, scf
+
+from tlpot.dynamics import harmonic_modes
 
 STEP = 0.005
 FREE_ATOMS = {1: -0.499821176024, 6: -37.759560677467, 8: -74.959294141352}
@@ -74,13 +75,13 @@ def main() -> None:
     hessian[9:] = -hessian[:9].reshape(3, 3, 12).sum(axis=0)
     atoms.positions = start
     hessian = 0.5 * (hessian + hessian.T)
-    vibrations = VibrationsData.from_2d(atoms, hessian)
+    modes = harmonic_modes(atoms, hessian)
     found = {
         "method": "frozen-core MP2/aug-cc-pVTZ, PySCF, central differences of analytic gradients",
         "symbols": list(atoms.symbols),
         "positions_angstrom": start.tolist(),
         "hessian_ev_per_angstrom2": hessian.tolist(),
-        "frequencies_per_cm": vibrations.get_frequencies().real[6:].tolist(),
+        "frequencies_per_cm": modes.wavenumbers.tolist(),
     }
     options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(found["frequencies_per_cm"])

@@ -23,12 +23,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 from ase import Atoms
-from ase.optimize import BFGS
-from ase.vibrations.data import VibrationsData
 from budget import epochs_within, errors, train_within
 
-from tlpot.calculators import TLPotCalculator
 from tlpot.data import make_split, open_dataset
+from tlpot.jobs import frequencies
 
 PBE, WB97X, MP2 = "pbe-d3/def2-svp", "wb97x/6-31g(d)", "mp2/aug-cc-pvtz"
 FOLDS = 10
@@ -102,11 +100,8 @@ def formaldehyde(options: argparse.Namespace) -> None:
     report("A3", options.preset, took | errors(output, [file], MP2, test, spec="physnet"))
     level = json.loads(Path(__file__).with_name("h2co_mp2_frequencies.json").read_text())
     atoms = Atoms(level["symbols"], level["positions_angstrom"])
-    atoms.calc = TLPotCalculator(output, dtype="float64")
-    BFGS(atoms, logfile=None).run(fmax=1e-6, steps=200)
-    hessian = atoms.calc.get_hessian(atoms)
-    found = VibrationsData.from_2d(atoms, np.asarray(hessian).reshape(12, 12)).get_frequencies()
-    found, expected = found.real[6:], np.array(level["frequencies_per_cm"])
+    found = frequencies(atoms, output, relax=True, fmax=1e-6).wavenumbers
+    expected = np.array(level["frequencies_per_cm"])
     print("frequencies in 1/cm: tlpot, MP2 itself, difference")
     for a, b in zip(found, expected, strict=True):
         print(f"  {a:9.2f}{b:10.2f}{a - b:8.2f}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -200,7 +200,12 @@ class FragmentCalculator(Calculator):
         self._inner.calculate(self._charged(given), properties, system_changes)
         self.results = dict(self._inner.results)
 
-    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+    def get_hessian(
+        self,
+        atoms: Atoms | None = None,
+        *,
+        on_row: Callable[[int, int], object] | None = None,
+    ) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å²; see `TLPotCalculator.get_hessian`.
 
         Raises:
@@ -209,7 +214,7 @@ class FragmentCalculator(Calculator):
         given = self.atoms if atoms is None else atoms
         if given is None:
             raise ConfigError("the calculator has no atoms yet; pass some")
-        return self._inner.get_hessian(self._charged(given))
+        return self._inner.get_hessian(self._charged(given), on_row=on_row)
 
     def _charged(self, atoms: Atoms) -> Atoms:
         """The total charge follows from the bonds; where it is given it must agree."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -278,10 +278,20 @@ class TLPotCalculator(Calculator):
         return Properties(known)
 
     @plain_torch()
-    def get_hessian(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+    def get_hessian(
+        self,
+        atoms: Atoms | None = None,
+        *,
+        on_row: Callable[[int, int], object] | None = None,
+    ) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 
-        ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)`` makes frequencies of it.
+        `tlpot.jobs.frequencies` makes frequencies of it, and so does
+        ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)``.
+
+        Args:
+            atoms: the structure; None is the last one.
+            on_row: see `tlpot.energy.hessian`.
 
         Raises:
             ConfigError: no atoms were given and none were calculated before.
@@ -290,7 +300,8 @@ class TLPotCalculator(Calculator):
         atoms = self._atoms_or(atoms)
         graph = self._pairs.graph(self._system(atoms))
         size = 3 * len(atoms)
-        matrix: NDArray[np.float64] = hessian(self._model, graph).reshape(size, size).cpu().numpy()
+        found = hessian(self._model, graph, on_row=on_row).reshape(size, size)
+        matrix: NDArray[np.float64] = found.cpu().numpy()
         return 0.5 * (matrix + matrix.T)
 
     def _atoms_or(self, atoms: Atoms | None) -> Atoms:

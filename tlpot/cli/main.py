@@ -30,6 +30,8 @@ SUBCOMMANDS = {
     "sample": "geometries of molecules and fragments to label",
     "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",
+    "relax": "a structure to its nearest minimum, with a model",
+    "frequencies": "harmonic vibrations and thermochemistry, with a model",
     "models": "list, search, install and rank pretrained models",
     "info": "print the card of a model",
     "demo": "the main job, start to end, on data that ships with tlpot",

@@ -6,6 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.jobs.automatic import Choice, choose_strategy, settings_for
+    from tlpot.jobs.calculator import check_output
     from tlpot.jobs.data_sources import (
         DataSettings,
         SplitSettings,
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragment_cut import Cut, used_coefficients
     from tlpot.jobs.fragment_energies import SinglePoints
     from tlpot.jobs.fragment_listing import Listing, write_fragments
+    from tlpot.jobs.frequencies import frequencies
     from tlpot.jobs.output import alone_in_folder, check_output, check_replaced
     from tlpot.jobs.references import ReferenceMethod
+    from tlpot.jobs.relax import relax
     from tlpot.jobs.report import ReportConfig, make_report
     from tlpot.jobs.train import TrainConfig, prepare_train, train_config, train_from_scratch
     from tlpot.jobs.transfer_examination import examine

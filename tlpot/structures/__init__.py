@@ -7,7 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.structures.peptide import build_peptide, capped_residues
     from tlpot.structures.preparation import PreparationReport, prepare_protein
-    from tlpot.structures.protein import for_extxyz, read_protein
+    from tlpot.structures.protein import NOTES, for_extxyz, read_protein
     from tlpot.structures.reader import (
         check_charge,
         name_charge,
@@ -15,5 +15,6 @@ if TYPE_CHECKING:
         read_frames,
         read_structure,
     )
+    from tlpot.structures.writer import check_structure_format, write_structure
 
 __getattr__ = lazy_exports(__name__)

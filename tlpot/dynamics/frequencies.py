@@ -1,0 +1,249 @@
+"""Harmonic frequencies, zero-point energy and thermochemistry as a result that shows itself."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms, units
+from numpy.typing import NDArray
+
+from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
+from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
+from tlpot.files import atomic_file, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from tlpot.dynamics.relaxation_result import Relaxation
+
+_WORDS = {
+    "atom": "an atom",
+    "linear": "a linear molecule",
+    "nonlinear": "a nonlinear molecule",
+    "periodic": "periodic, at the Γ point of this cell",
+    "held": "with fixed atoms",
+}
+_WIDTH = 10.0
+"""cm⁻¹, half width of a line in the picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Frequencies:
+    """Vibrations of a structure.
+
+    Attributes:
+        atoms: the structure.
+        method: the model and its level, in words.
+        derivatives: how the Hessian was found.
+        precision: of the model, such as ``float64``; empty where it is the calculator's own.
+        energy: of the structure, eV.
+        max_force: largest force on an atom, eV/Å.
+        stationary: whether that is small enough.
+        hessian: [3 n_atoms, 3 n_atoms], eV/Å².
+        modes: wavenumbers, reduced masses and displacements.
+        thermochemistry: None where there is none, see `no_thermochemistry`.
+        no_thermochemistry: why, in words.
+        symmetry_found: whether the symmetry number was found and not given.
+        domain: 1 where the model was trained, 0 far away; None if it does not know.
+        relaxation: that came before, if one was asked for.
+        notes: of the reader of the structure.
+        files: that were written.
+    """
+
+    atoms: Atoms
+    method: str
+    derivatives: str
+    precision: str = ""
+    energy: float
+    max_force: float
+    stationary: bool
+    hessian: NDArray[np.float64]
+    modes: HarmonicModes
+    thermochemistry: Thermochemistry | None
+    no_thermochemistry: str = ""
+    symmetry_found: bool = False
+    domain: float | None = None
+    relaxation: Relaxation | None = None
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+
+    @property
+    def wavenumbers(self) -> NDArray[np.float64]:
+        """Of each mode, cm⁻¹, negative for imaginary ones, [n_modes]."""
+        return self.modes.wavenumbers
+
+    @property
+    def n_imaginary(self) -> int:
+        """Number of imaginary modes."""
+        return self.modes.n_imaginary
+
+    @property
+    def zero_point_energy(self) -> float:
+        """Half the quanta of all real modes, eV."""
+        return float(0.5 * units.invcm * self.wavenumbers[self.wavenumbers > 0].sum())
+
+    @property
+    def kind(self) -> str:
+        """What the structure is, by its imaginary modes, in words."""
+        if not self.stationary:
+            return "NO STATIONARY POINT: harmonic frequencies mean little here"
+        if self.n_imaginary == 0:
+            return "a minimum: no imaginary mode"
+        lowest = f"{-self.wavenumbers[0]:.1f}i cm⁻¹"
+        if self.n_imaginary == 1:
+            text = f"TRANSITION STATE: one imaginary mode, {lowest}"
+            if -self.wavenumbers[0] < SOFT:
+                text += "; so soft a one may be a minimum that is not relaxed enough"
+            return text
+        return f"SADDLE POINT OF ORDER {self.n_imaginary}: as many imaginary modes, from {lowest}"
+
+    def __str__(self) -> str:
+        """A table and what follows from it, for a terminal."""
+        lines = [f"{self.atoms.get_chemical_formula()}, {self.method}"]
+        before = self.relaxation
+        if before is not None:
+            lines.append(
+                f"relaxed first: {before.n_steps} steps of {before.optimizer}, "
+                f"{before.energy_change:+.6f} eV, rmsd {before.rmsd:.4f} Å"
+            )
+            lines += before.bond_lines
+        lines += [f"{name:15}{value}" for name, value in self._facts()]
+        lines += ["", f"{'mode':>6}{'cm⁻¹':>12}{'amu':>10}{'eV/Å²':>12}"]
+        for k, found in enumerate(self.wavenumbers):
+            shown = f"{-found:.2f}i" if found < 0 else f"{found:.2f}"
+            lines.append(
+                f"{k + 1:>6}{shown:>12}{self.modes.reduced_masses[k]:>10.3f}"
+                f"{self.modes.force_constants[k]:>12.4f}"
+            )
+        lines += ["", *(f"{name:15}{value}" for name, value in self._thermal_rows())]
+        if self.files:
+            lines.append(f"wrote {', '.join(map(str, self.files))}")
+        return "\n".join(lines)
+
+    def _facts(self) -> list[tuple[str, str]]:
+        shape = _WORDS[self.modes.shape]
+        rows = [
+            ("energy", f"{self.energy:.6f} eV"),
+            ("largest force", f"{self.max_force:.5f} eV/Å"),
+            ("Hessian", "; ".join(filter(None, (self.derivatives, self.precision)))),
+            ("vibrations", f"{len(self.wavenumbers)} ({shape})"),
+        ]
+        rigid = self.modes.rigid_wavenumbers
+        if rigid.size:
+            rows.append(("projected out", f"{rigid.size}, up to {np.abs(rigid).max():.2f} cm⁻¹"))
+        if self.domain is not None:
+            rows.append(("domain", f"{self.domain:.3g}"))
+        return rows
+
+    def _thermal_rows(self) -> list[tuple[str, str]]:
+        per_cm = self.zero_point_energy / units.invcm
+        rows = [
+            ("stationary", self.kind),
+            ("ZPE", f"{self.zero_point_energy:.6f} eV ({per_cm:.1f} cm⁻¹)"),
+        ]
+        found = self.thermochemistry
+        if found is None:
+            return [*rows, ("thermochemistry", f" none: {self.no_thermochemistry}")]
+        where = f"{found.temperature:g} K"
+        gas = found.kind == "ideal gas"
+        if gas:
+            how = "found; give another if it is" if self.symmetry_found else "given"
+            where += f", {found.pressure:g} bar"
+            rows.append(("symmetry", f"number {found.symmetry} ({how})"))
+            rows.append(("multiplicity", str(found.multiplicity)))
+        rows.append(
+            (found.kind, where + (", without the imaginary mode" * (self.n_imaginary == 1)))
+        )
+        values = [("U", found.internal_energy), ("H", found.enthalpy)] if gas else []
+        values += [("G", found.free_energy)] if gas else [("F", found.free_energy)]
+        if not gas:
+            values.insert(0, ("U", found.internal_energy))
+        rows += [
+            (name, f"{value:.6f} eV ({value - self.energy:+.6f} from the energy)")
+            for name, value in values
+        ]
+        rows.append(("S", f"{1e3 * found.entropy:.5f} meV/K"))
+        if found.soft_modes:
+            rows.append(
+                ("caution", f"{found.soft_modes} modes below {SOFT:g} cm⁻¹ are hardly harmonic; "
+                 "their entropy is too large")
+            )  # fmt: skip
+        return rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns everything as plain JSON."""
+        thermal = self.thermochemistry
+        return {
+            "formula": self.atoms.get_chemical_formula(),
+            "method": self.method,
+            "derivatives": self.derivatives,
+            "precision": self.precision,
+            "symbols": list(self.atoms.symbols),
+            "positions_A": self.atoms.positions.tolist(),
+            "masses_amu": self.atoms.get_masses().tolist(),
+            "energy_eV": self.energy,
+            "max_force_eV_per_A": self.max_force,
+            "stationary": self.stationary,
+            "kind": self.kind,
+            "shape": self.modes.shape,
+            "wavenumbers_per_cm": self.wavenumbers.tolist(),
+            "projected_out_per_cm": self.modes.rigid_wavenumbers.tolist(),
+            "modes": plain_modes(self.modes),
+            "zero_point_energy_eV": self.zero_point_energy,
+            "thermochemistry": None if thermal is None else thermal.as_json(),
+            "no_thermochemistry": self.no_thermochemistry,
+            "hessian_eV_per_A2": self.hessian.tolist(),
+            "domain": self.domain,
+            "relaxation": None if self.relaxation is None else self.relaxation.as_json(),
+            "notes": list(self.notes),
+            "files": [str(path) for path in self.files],
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes everything as JSON.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draws the density of vibrations, each a Lorentzian of 10 cm⁻¹, with a mark for each.
+
+        It is no infrared spectrum: all modes count alike.
+
+        Args:
+            path: of a picture to write, ``.png``, ``.pdf`` or ``.svg``; None writes none.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.0, 3.5), layout="constrained")
+        axes = figure.subplots()
+        found = self.wavenumbers
+        first, last = (float(found[0]), float(found[-1])) if found.size else (0.0, 4000.0)
+        grid = np.linspace(min(0.0, first) - 100.0, last + 200.0, 2000)
+        lines = _WIDTH / np.pi / ((grid[:, None] - found) ** 2 + _WIDTH**2)
+        axes.plot(grid, lines.sum(axis=1), color="C0", lw=1.2)
+        for value in found:
+            axes.axvline(value, ymax=0.06, color="C3" if value < 0 else "black", lw=1.0)
+        axes.set_xlabel("wavenumber (cm⁻¹), imaginary modes below 0")
+        axes.set_ylabel("density of modes (cm)")
+        axes.set_title(f"{self.atoms.get_chemical_formula()}, {self.method}", fontsize=10)
+        if path is not None:
+            with atomic_file(path) as temporary:
+                kind = Path(path).suffix.lstrip(".") or "png"
+                figure.savefig(temporary, format=kind, dpi=150)
+        return figure
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return f"<pre>{html.escape(str(self))}</pre>"
