@@ -63,7 +63,7 @@ def check_files(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from tlpot.errors import OutputError
-    from tlpot.jobs import check_output
+    from tlpot.jobs import check_result_file
     from tlpot.presentation import picture_path
 
     names = ("out", "trajectory", "modes", "molden", "json", "plot")
@@ -78,7 +78,7 @@ def check_files(arguments: argparse.Namespace) -> None:
     for name in ("json", "plot"):
         path = getattr(arguments, name)
         if path is not None:
-            check_output(
+            check_result_file(
                 path, arguments.structure, overwrite=arguments.overwrite, option=f"--{name}"
             )
 

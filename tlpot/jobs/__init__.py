@@ -6,7 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.jobs.automatic import Choice, choose_strategy, settings_for
-    from tlpot.jobs.calculator import check_output
+    from tlpot.jobs.calculator import check_result_file
     from tlpot.jobs.data_sources import (
         DataSettings,
         SplitSettings,

@@ -242,7 +242,7 @@ def labelled(atoms: Atoms) -> Atoms:
     return copy
 
 
-def check_output(
+def check_result_file(
     path: str | os.PathLike[str], structure: Structure, *, overwrite: bool, option: str
 ) -> None:
     """Refuses to replace a file unless told, and the structure itself ever.

@@ -32,7 +32,7 @@ from tlpot.fragments import Scheme
 from tlpot.jobs.calculator import (
     Progress,
     Structure,
-    check_output,
+    check_result_file,
     domain_of,
     labelled,
     open_calculator,
@@ -122,7 +122,7 @@ def frequencies(
     settings = RelaxationSettings(fmax=fmax, steps=steps)
     for path, option in ((modes, "modes"), (molden, "molden")):
         if path is not None:
-            check_output(path, structure, overwrite=overwrite, option=option)
+            check_result_file(path, structure, overwrite=overwrite, option=option)
     if modes is not None and molden is not None and Path(modes).resolve() == Path(molden).resolve():
         raise OutputError(f"modes and molden are both {modes}; give two names")
     with torch_threads(threads):

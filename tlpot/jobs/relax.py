@@ -25,7 +25,7 @@ from tlpot.fragments import Scheme
 from tlpot.jobs.calculator import (
     Progress,
     Structure,
-    check_output,
+    check_result_file,
     domain_of,
     labelled,
     open_calculator,
@@ -108,7 +108,7 @@ def relax(
     )
     for path, option in ((output, "output"), (trajectory, "trajectory")):
         if path is not None:
-            check_output(path, structure, overwrite=overwrite, option=option)
+            check_result_file(path, structure, overwrite=overwrite, option=option)
     if output is not None:
         check_structure_format(output)
         if trajectory is not None and Path(output).resolve() == Path(trajectory).resolve():
