@@ -58,6 +58,10 @@ class TLPotWarning(UserWarning):
     """Something that may be meant, and often is not; ``--strict`` makes it an error."""
 
 
+class UnreadLabelWarning(TLPotWarning):
+    """Something of a dataset that looks like a label and is not read; among its `problems`, too."""
+
+
 class MissingExtraError(TLPotError, ImportError):
     """An optional dependency that is not installed."""
 

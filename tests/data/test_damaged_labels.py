@@ -44,7 +44,7 @@ def test_they_are_reported_with_file_key_and_frame(tmp_path, key, place, value, 
 @DAMAGE
 def test_nothing_trains_on_them_or_passes_them_over(tmp_path, key, place, value, kind):
     dataset = open_dataset(file_with(tmp_path, key, place, value))
-    with pytest.raises(DataError, match=r"1 frames: a\.h5:/water\[2\]"):
+    with pytest.raises(DataError, match=r"1 frame: a\.h5:/water\[2\]"):
         dataset.labelled(LEVEL, kind)
     with pytest.raises(DataError, match=r"a\.h5:/water\[2\]"):
         Loader(dataset, np.arange(12), levels=[LEVEL], cutoff=3.0, batch_size=4)
@@ -119,7 +119,7 @@ def test_validate_names_all_frames_when_asked(tmp_path, capsys):
 def test_info_counts_them(tmp_path, capsys):
     path = file_with(tmp_path, "water/low.energy", 2, np.inf)
     assert main(["data", "info", str(path)]) == 0
-    assert "damaged labels  1 frames" in capsys.readouterr().out
+    assert "damaged labels  1 frame" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("key", ["water/low.energy", "water/charge", "water/coordinates"])

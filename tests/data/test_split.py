@@ -119,7 +119,7 @@ def test_only_labelled_frames(tmp_path):
     ("settings", "message"),
     [
         ({"validation": 0.5, "test": 0.5}, "nothing is left for training"),
-        ({"test": 0.01}, "test would be empty: 0.01 of 100 frames in 10 indivisible groups"),
+        ({"test": 0.01}, "test would be empty: 0.01 of 100 frames of 10 molecules"),
         ({"by": "random", "test": 0.001}, "test would be empty"),
         ({"by": "random", "test": 500}, "test is 500 frames, but there are only 100 to divide"),
         ({"test": -1}, "test is -1"),

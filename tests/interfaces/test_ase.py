@@ -106,7 +106,7 @@ def change_pbc(atoms):
 
 
 def change_charge(atoms):
-    atoms.info["charge"] = 1
+    atoms.info.update(charge=1, spin=2)
 
 
 def change_spin(atoms):

@@ -58,7 +58,7 @@ class TLPotCalculator(Calculator):
     One evaluation gives energy and forces together; stress joins in from the first time it is
     asked for. Total charge and multiplicity are ``atoms.info["charge"]`` (0 if absent) and
     ``atoms.info["spin"]`` (2S + 1; 1 if absent); other usual keys, initial charges and magnetic
-    moments are understood where they leave no doubt. A molecule with an odd number of electrons
+    moments are understood where they leave no doubt. A structure with an odd number of electrons
     is no singlet: a model that reads the multiplicity refuses it without one, any other warns
     once.
 
@@ -324,8 +324,7 @@ class TLPotCalculator(Calculator):
                 "describes neutral singlets only. Use a model that reads the charge, or, if it "
                 "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
             )
-        if not system.pbc.any():
-            self._check_electrons(system)
+        self._check_electrons(system)
         return system
 
     def _check_electrons(self, system: System) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -55,7 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(stage_table(all_standings(stages, config.output)), flush=True)
     if arguments.dry_run:
         return
-    with Interrupt() as interrupt, _executor(arguments) as (executor, in_flight):
+    with (
+        Interrupt() as interrupt,
+        _executor(arguments, lambda: interrupt.requested) as (executor, in_flight),
+    ):
         try:
             records = run_stages(
                 stages,
@@ -98,7 +101,9 @@ def _conclude(records: dict[str, Record]) -> None:
 
 
 @contextmanager
-def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, int | None]]:
+def _executor(
+    arguments: argparse.Namespace, stop: Callable[[], bool]
+) -> Iterator[tuple[Executor | None, int | None]]:
     from tlpot.cli.workers import label_workers, workers
     from tlpot.errors import ConfigError
 
@@ -111,5 +116,5 @@ def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor | None, 
     if arguments.workers == 1:
         yield None, None
         return
-    with label_workers(arguments.workers) as (pool, in_flight):
+    with label_workers(arguments.workers, stop) as (pool, in_flight):
         yield pool, in_flight

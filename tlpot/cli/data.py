@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.terminal import add_strict_argument, check_warnings
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.plural import counted
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset, Problem, Summary
@@ -129,14 +130,14 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
 
     low, high = summary.size_range
     rows = [
-        ("frames", f"{summary.n_frames:,} of {summary.n_molecules:,} molecules"),
+        ("frames", f"{summary.n_frames:,} of {counted(summary.n_molecules, 'molecule')}"),
         ("atoms", str(low) if low == high else f"{low} to {high}"),
         ("elements", " ".join(chemical_symbols[z] for z in summary.elements)),
         ("charges", " ".join(f"{q:+d}" if q else "0" for q in summary.charges)),
-        ("multiplicities", " ".join(str(s) for s in summary.spins)),
-        ("periodic", f"{summary.n_periodic:,} frames"),
-        ("duplicates", f"{summary.n_duplicates:,} frames"),
-        ("damaged labels", f"{summary.n_damaged:,} frames (see tlpot data validate)"),
+        ("multiplicities", _spins(summary)),
+        ("periodic", f"{counted(summary.n_periodic, 'frame')}"),
+        ("duplicates", f"{counted(summary.n_duplicates, 'frame')}"),
+        ("damaged labels", f"{counted(summary.n_damaged, 'frame')} (see tlpot data validate)"),
         ("not used", ", ".join(map(printable, dataset.unused_keys)) or "nothing"),
         ("SHA-256", dataset.content_hash),
     ]
@@ -187,6 +188,14 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
         print(f"{problem.severity}: {problem.what}")
 
 
+def _spins(summary: Summary) -> str:
+    text = " ".join(str(s) for s in summary.spins)
+    n = summary.n_impossible
+    if not n:
+        return text
+    return f"{text} (not those of {counted(n, 'frame')}; see tlpot data validate)"
+
+
 def _print_molecules(dataset: Dataset) -> None:
     import numpy as np
 
@@ -222,7 +231,7 @@ def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
     with _progress(dataset, "checking") as progress:
         problems = find_problems(dataset, progress=progress)
     for problem in problems:
-        count = f"{len(problem.frames):,} frames: " if problem.frames else ""
+        count = f"{counted(len(problem.frames), 'frame')}: " if problem.frames else ""
         print(f"{problem.severity:8} {count}{problem.what}")
         if problem.frames:
             shown = problem.frames if arguments.all else problem.frames[:_SHOWN]
@@ -230,9 +239,13 @@ def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
             print(f"{'':9}{', '.join(shown)}{more}")
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        raise DataError(f"{dataset.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
+        raise DataError(
+            f"{dataset.path}: {errors[0].what} "
+            f"({counted(len(errors), 'kind of error', 'kinds of error')} in all)"
+        )
     n = sum(problem.severity == "warning" for problem in problems)
-    print(f"{len(dataset):,} frames checked, no errors, {n} kinds of warning")
+    kinds = counted(n, "kind of warning", "kinds of warning")
+    print(f"{counted(len(dataset), 'frame')} checked, no errors, {kinds}")
     check_warnings(_warnings(problems), arguments)
 
 
@@ -254,11 +267,13 @@ def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
     with _progress(dataset, "writing") as progress:
         write_dataset(dataset, arguments.output, progress=progress)
     levels = ", ".join(dataset.levels)
-    print(f"wrote {arguments.output}: {len(dataset):,} frames at {levels}")
+    print(f"wrote {arguments.output}: {counted(len(dataset), 'frame')} at {levels}")
 
 
 def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import default_by, make_split
+    from ase.data import chemical_symbols
+
+    from tlpot.data import default_by, make_split, unlearned_elements
 
     _tell(dataset, arguments)
     labelled = arguments.labelled or arguments.level
@@ -271,7 +286,12 @@ def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         labelled=labelled,
     )
+    absent = [chemical_symbols[z] for z in unlearned_elements(dataset, split)]
+    lacking = [f"{', '.join(absent)} is in no training frame, only in held-out ones"] * bool(absent)
+    check_warnings(lacking, arguments)
     split.save(arguments.output)
+    for text in lacking:
+        print(f"warning: {text}", file=sys.stderr)
     table = [["", "frames", "molecules"]]
     for part in ("train", "validation", "test"):
         frames = getattr(split, part)

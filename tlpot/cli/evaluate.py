@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import ConfigError, DataError
     from tlpot.evaluation import error_report, plot_parity, predict
     from tlpot.files import write_text
+    from tlpot.jobs import as_trained
     from tlpot.levels import choose_level, difference_parts
     from tlpot.models import load
     from tlpot.presentation import picture_path
@@ -74,9 +75,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     if model.level != level:
         print(f"note: the model's level is {model.level}, the labels' is {level}")
+    seen = dataset if arguments.scheme is not None else as_trained(dataset, potential)
+    if seen is not dataset:
+        print("note: charges are not read, as in the training of the model (data.charges=ignore)")
     assembled = model if arguments.scheme is None else force_field(arguments, model)
     predictions = predict(
-        assembled, dataset, indices, level, device=potential.device,
+        assembled, seen, indices, level, device=potential.device,
         batch_size=arguments.batch_size, show=True,
     )  # fmt: skip
     report = error_report(predictions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
@@ -74,7 +74,10 @@ def run(arguments: argparse.Namespace) -> None:
         level=arguments.level,
         forces=arguments.forces,
     )
-    with Interrupt() as interrupt, _executor(arguments) as (executor, in_flight):
+    with (
+        Interrupt() as interrupt,
+        _executor(arguments, lambda: interrupt.requested) as (executor, in_flight),
+    ):
         report = label(
             names,
             engine,
@@ -119,7 +122,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor, int | None]]:
+def _executor(
+    arguments: argparse.Namespace, stop: Callable[[], bool]
+) -> Iterator[tuple[Executor, int | None]]:
     from tlpot.cli.workers import label_workers, workers
 
     if arguments.dask is not None:
@@ -127,5 +132,5 @@ def _executor(arguments: argparse.Namespace) -> Iterator[tuple[Executor, int | N
             assert executor is not None
             yield executor, None
         return
-    with label_workers(arguments.workers) as (executor, in_flight):
+    with label_workers(arguments.workers, stop) as (executor, in_flight):
         yield executor, in_flight

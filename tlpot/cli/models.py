@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tlpot.cli.terminal import print_json
+from tlpot.plural import counted
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
@@ -228,14 +229,15 @@ def _table(ranking: Ranking) -> str:
         return "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True))
 
     lines = [
-        f"{ranking.n_frames} energies at {ranking.level}; MAE in meV and R² on frames left out, "
+        f"{counted(ranking.n_frames, 'energy')} at {ranking.level}; MAE in meV and R² on "
+        f"frames left out, "
         f"sorted by {ranking.by}",
-        words(("", "", "")) + "".join(f"{f'{s} ({n})':>18}" for s, n in ranking.folds.items()),
-        words(heads) + f"{'MAE':>10}{'R²':>8}" * len(schemes),
+        words(("", "", "")) + "".join(f"{f'{s} ({n})':>20}" for s, n in ranking.folds.items()),
+        words(heads) + f"{'MAE':>11} {'R²':>8}" * len(schemes),
     ]
     for row, score in zip(rows, ranking.scores, strict=True):
         errors = [score.errors[scheme] for scheme in schemes]
-        lines.append(words(row) + "".join(f"{e.mae:>10.4g}{e.r2:>8.3f}" for e in errors))
+        lines.append(words(row) + "".join(f" {e.mae:>10.4g} {e.r2:>8.3f}" for e in errors))
     lines.append("R²: share of the squared error of 'composition only' on the same folds that is "
                  "gone")  # fmt: skip
     lines += [f"not applicable: {model}: {why}" for model, why in ranking.refused.items()]

@@ -13,6 +13,7 @@ from tlpot.errors import ConfigError, nearest
 _ARGUMENTS = "level|spec|keys"
 _DEFAULT = re.compile(rf"\b({_ARGUMENTS})=\.\.\.( \(--\w+(?: on the command line)?\))?")
 _TEXT = re.compile(rf"\b({_ARGUMENTS})='([^']*)'")
+_SPLIT = re.compile(r"(?<![.\w-])(validation|test|by)=('[^']*'|[^\s,;)]+)")
 _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
 
 
@@ -20,7 +21,7 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
     """Returns a message that names options and settings in place of Python's arguments.
 
     Where the API says ``level=...``, a subcommand with an option ``--level`` is told of that, one
-    that takes settings of its ``data.level``.
+    that takes settings of its ``data.level``; ``test=...`` is ``--test`` there, or ``split.test``.
 
     Args:
         message: of an error; arguments stand in it as ``level=...``, ``spec='ani1x'`` or
@@ -33,12 +34,19 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
             return f"--{name} {value}"
         return f"data.{name}={value}" if hasattr(arguments, "settings") else None
 
+    def split(match: re.Match[str]) -> str:
+        name, value = match[1], match[2].strip("'")
+        if hasattr(arguments, name):
+            return f"--{name} {value}"
+        return f"split.{name}={value}" if hasattr(arguments, "settings") else match[0]
+
     def pairs(match: re.Match[str]) -> str:
         if hasattr(arguments, "keys"):
             return f"--keys {match[1]}=..."
         return f"data.keys.{match[1]}=..." if hasattr(arguments, "settings") else match[0]
 
     message = _PAIRS.sub(pairs, message)
+    message = _SPLIT.sub(split, message)
     message = _TEXT.sub(lambda match: option(match[1], match[2]) or match[0], message)
     return _DEFAULT.sub(lambda match: option(match[1], "...") or match[0], message)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tlpot.errors import StrictError, TLPotWarning
+from tlpot.errors import StrictError, TLPotWarning, UnreadLabelWarning
 
 
 def never_fail() -> None:
@@ -31,6 +31,10 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=not encoding.lower().startswith("utf")))
 
 
+_REPORTING = ("data", "finetune", "label", "train")
+"""Subcommands that list the problems of a dataset, and would say the same thing twice."""
+
+
 def add_strict_argument(parser: argparse.ArgumentParser) -> None:
     """Declares the argument of every command that can be strict."""
     parser.add_argument(
@@ -48,6 +52,8 @@ def strictness(arguments: argparse.Namespace) -> Iterator[None]:
     with warnings.catch_warnings():
         strict = getattr(arguments, "strict", False)
         warnings.simplefilter("error" if strict else "always", TLPotWarning)
+        if getattr(arguments, "subcommand", None) in _REPORTING:
+            warnings.simplefilter("ignore", UnreadLabelWarning)
         others = warnings.showwarning
 
         def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:

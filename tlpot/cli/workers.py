@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
@@ -39,18 +39,19 @@ def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
 
 
 @contextmanager
-def label_workers(n: int) -> Iterator[tuple[Executor, int]]:
+def label_workers(n: int, stop: Callable[[], bool]) -> Iterator[tuple[Executor, int]]:
     """Yields a pool for labels, and how many to hand it at a time.
 
     Args:
         n: processes, of one thread each.
+        stop: when it returns True, nothing else is started.
 
     Raises:
         ConfigError: there are no workers.
     """
     from tlpot.labelling import WorkerPool
 
-    pool = WorkerPool(n)
+    pool = WorkerPool(n, stop=stop)
     try:
         # one waits for each that runs, so that no process is idle while the journal is written
         yield pool, 2 * n

@@ -35,9 +35,17 @@ if TYPE_CHECKING:
     from tlpot.data.loader import Loader, sweep
     from tlpot.data.native import OPTIONAL, UNITS, write_dataset, write_structures
     from tlpot.data.open import Source, open_dataset
-    from tlpot.data.problems import find_problems
+    from tlpot.data.problems import find_problems, label_problems
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
-    from tlpot.data.split import PRECISION, Split, default_by, fingerprint, load_split, make_split
+    from tlpot.data.split import (
+        PRECISION,
+        Split,
+        default_by,
+        fingerprint,
+        load_split,
+        make_split,
+        unlearned_elements,
+    )
     from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, summarize

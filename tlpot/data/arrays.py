@@ -28,6 +28,7 @@ from tlpot.data.store import Section, Store
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level
+from tlpot.plural import counted
 from tlpot.system import NO_CELL, NO_PBC, System
 
 K = TypeVar("K", bound=Hashable)
@@ -252,10 +253,11 @@ class ArrayDataset:
     def problems(self) -> tuple[Problem, ...]:
         """What opening the file has shown."""
         steps = {level: self._decoder.energy_step(level) for level in self._levels}
+        kinds = {kind for level in self._levels.values() for kind in level.kinds}
         return (
             *self._store.problems,
             *self._decoder.cell_problems(),
-            *unread_problems(set(self.unused_keys) - {*self._spec.unread}),
+            *unread_problems(set(self.unused_keys) - {*self._spec.unread}, kinds),
             *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self._levels),
             *resolution_problems(steps),
@@ -309,7 +311,9 @@ class ArrayDataset:
         """
         asked = np.asarray(indices, dtype=np.int64)
         if asked.size and (asked.min() < 0 or asked.max() >= len(self)):
-            raise DataError(f"{self.path} has {len(self)} frames; one of the indices is outside")
+            raise DataError(
+                f"{self.path} has {counted(len(self), 'frame')}; one of the indices is outside"
+            )
         wanted = list(self._levels) if levels is None else [x for x in self._levels if x in levels]
         frames: list[Frame | None] = [None] * len(asked)
         sections, slabs, places = self._index.locate(asked)
@@ -371,7 +375,8 @@ class ArrayDataset:
                     damaged.append(_frame_name(self._store.sections[section], rows.start + row))
         if damaged:
             raise DataError(
-                f"{self.path}: {self._decoder.damage(level, kind)}. {len(damaged)} frames: "
+                f"{self.path}: {self._decoder.damage(level, kind)}. "
+                f"{counted(len(damaged), 'frame')}: "
                 f"{', '.join(damaged[:_SHOWN])}{', ...' if len(damaged) > _SHOWN else ''}"
             )
         return mask

@@ -15,10 +15,12 @@ from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
+from tlpot.data.dataset import Problem
 from tlpot.data.spec import DataSpec, LevelSpec, is_own_unit, looks_like
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
-from tlpot.errors import DataError, GeometryError, TLPotWarning
+from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
+from tlpot.plural import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor, length_factor, stress_factor
 
@@ -273,9 +275,14 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, level, present)
-    _warn_of_similar(path, frames)
-    return MemoryStore(path, sections, columns), replace(
+    problems = _similar_problems(frames)
+    for problem in problems:
+        warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
+    # what is said of some frames need not be said of the file
+    said = {key for row in frames for _, key in row.labels.similar}
+    return MemoryStore(path, sections, columns, problems), replace(
         spec,
+        unread=(*spec.unread, *sorted(said - {*spec.unread})),
         numbers="numbers",
         coordinates="coordinates",
         group=None,
@@ -421,18 +428,22 @@ def _check_present(
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
 
 
-def _warn_of_similar(path: Path, rows: Sequence[_Row]) -> None:
-    """Warns where frames lack a label and hold what looks like it."""
+def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:
+    """Reports frames that lack a label and hold what looks like it."""
     counts = Counter(pair for row in rows for pair in row.labels.similar)
+    found = []
     for (kind, key), n in sorted(counts.items()):
-        first = next(row.name for row in rows if (kind, key) in row.labels.similar)
+        names = tuple(row.name for row in rows if (kind, key) in row.labels.similar)
+        frames = f"{counted(n, 'frame')} ({names[0]}{', ...' if n > 1 else ''})"
         what = (
             f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, write a "
             "description (spec)"
             if kind == "unit"
-            else f"{key!r} is not read, although it looks like {kind}, which these frames lack; "
-            f"if it is, name it with keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
+            else f"{key!r} is not read, although it looks like {kind}, which "
+            f"{'these frames lack' if n > 1 else 'this frame lacks'}; if it is, name it with "
+            f"keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
         )
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
             what += ", and give sign: gradient in a description if it is the gradient"
-        warnings.warn(f"{path}: {n} frames ({first}, ...): {what}", TLPotWarning, stacklevel=5)
+        found.append(Problem(severity="warning", what=f"{frames}: {what}"))
+    return found

@@ -11,13 +11,25 @@ COARSE = 1e-4
 """eV; energies that are stored in larger steps have lost what a converged calculation gives."""
 
 
-def unread_problems(keys: Iterable[str]) -> list[Problem]:
+_OF_ASE = {"free_energy": "energy", "energies": "energy", "stresses": "stress"}
+"""Results that ASE writes beside others, with the one that is read."""
+
+
+def unread_problems(keys: Iterable[str], kinds: Set[str] = frozenset()) -> list[Problem]:
     """Reports arrays that look like labels and are not read.
 
     Args:
         keys: arrays of the file that its description does not mention.
+        kinds: of labels that are read.
     """
-    return [
+    keys = set(keys)
+    usual = sorted(key for key in keys if _OF_ASE.get(key) in kinds)
+    note = Problem(
+        severity="note",
+        what=f"{', '.join(map(repr, usual))}: known as what ASE writes beside energy and forces, "
+        "and not read",
+    )
+    return [note] * bool(usual) + [
         Problem(
             severity="warning",
             what=f"{key!r} is not used, although it looks like {kind}; name it if it is "
@@ -25,7 +37,7 @@ def unread_problems(keys: Iterable[str]) -> list[Problem]:
             if kind != "unit"
             else f"{key!r} is not used, although it looks like a unit",
         )
-        for key in sorted(keys)
+        for key in sorted(keys - {*usual})
         if (kind := looks_like(key)) is not None
     ]
 

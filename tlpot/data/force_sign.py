@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, Problem
+from tlpot.plural import counted
 
 NEAR = 0.25
 """Å; root mean square displacement of the atoms between two frames that are compared."""
@@ -248,7 +249,10 @@ def force_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
         some = sign_evidence([found[name][0] for name in reversed_ones])
         names = tuple(frame for name in reversed_ones for frame in found[name][1])
         shown = ", ".join(reversed_ones[:SHOWN]) + ", ..." * (len(reversed_ones) > SHOWN)
-        what = f"{_gradients(level, some)} in {len(reversed_ones)} of {len(found)} molecules "
+        what = (
+            f"{_gradients(level, some)} in {len(reversed_ones)} of "
+            f"{counted(len(found), 'molecule')} "
+        )
         what += f"({shown}); multiply their forces by -1"
         return [Problem(severity="error", what=what, frames=names)]
     if everything.sign < 0:
@@ -261,13 +265,14 @@ def force_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
 def _gradients(level: str, evidence: SignEvidence) -> str:
     return (
         f"{level}: energy rises along the forces, so they look like gradients (agreement "
-        f"{evidence.agreement:.2f} in {evidence.n_pairs} pairs of near frames; forces give 1)"
+        f"{evidence.agreement:.2f} in {counted(evidence.n_pairs, 'pair')} of near frames; "
+        f"forces give 1)"
     )
 
 
 def _doubts(level: str, evidence: SignEvidence) -> list[Problem]:
     """Reports on forces that are not shown to be gradients."""
-    pairs = f"{evidence.n_pairs} pairs of near frames"
+    pairs = f"{counted(evidence.n_pairs, 'pair')} of near frames"
     if evidence.sign > 0:
         if evidence.n_pairs < MANY_PAIRS or 1 / WRONG_SIZE < evidence.factor < WRONG_SIZE:
             return []

@@ -15,6 +15,7 @@ from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem
 from tlpot.data.findings import definition_problems, definitions_of
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
+from tlpot.plural import counted
 
 
 class JoinedDataset:
@@ -147,7 +148,9 @@ class JoinedDataset:
         """
         asked = np.asarray(indices, dtype=np.int64)
         if asked.size and (asked.min() < 0 or asked.max() >= len(self)):
-            raise DataError(f"{len(self)} frames were opened; one of the indices is outside")
+            raise DataError(
+                f"{counted(len(self), 'frame')} were opened; one of the indices is outside"
+            )
         owner = np.searchsorted(self._starts, asked, side="right") - 1
         frames: list[Frame | None] = [None] * len(asked)
         for k in np.unique(owner):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, frames_of
 from tlpot.data.force_sign import force_problems
 from tlpot.data.split import fingerprint
 from tlpot.data.unit_checks import Closeness, EnergyCheck, LengthCheck, closeness
+from tlpot.data.views import UnchargedDataset
 from tlpot.errors import GeometryError
 from tlpot.neighbors import CLOSEST, neighbor_list
 from tlpot.system import System
@@ -72,10 +74,11 @@ def find_problems(
 
     Checked: labels that are infinite or NaN in part, unusable structures (NaN positions, atoms
     closer than 0.1 Å, singular cells), multiplicities that the electrons cannot have, units of
-    length by the lengths of bonds, units of energy by the free atoms, duplicates, frames without
-    labels, net and excessive forces, energies far from the rest of the molecule, forces with the
-    sign of gradients (where frames are near enough to tell, which takes a second look at some of
-    them), arrays that the description leaves out.
+    length by the lengths of bonds, units of energy by the free atoms or by what the electrons
+    of such a composition may have, duplicates, frames without labels, net and excessive forces,
+    energies far from the rest of the molecule, forces with the sign of gradients (where frames
+    are near enough to tell, which takes a second look at some of them), arrays that the
+    description leaves out.
 
     Args:
         dataset: what to check.
@@ -120,6 +123,43 @@ def find_problems(
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
         problems.append(Problem(severity="note", what=what))
     return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
+
+
+def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> list[Problem]:
+    """Reports what makes labels unfit to be learned: those checks of `find_problems` that concern
+    the whole file rather than single frames.
+
+    Checked: units of energy, forces with the sign of gradients or of other geometries,
+    multiplicities that the electrons cannot have.
+
+    Args:
+        dataset: the frames.
+        level: of theory.
+        frames: indices of those that will be learned from; of many, some are looked at.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    electrons: dict[tuple[Severity, str], list[str]] = {}
+    energies = EnergyCheck(level, dataset.levels[level].isolated_atoms)
+    # what leaves out charges hides none from this check
+    source = dataset.dataset if isinstance(dataset, UnchargedDataset) else dataset
+    for frame in frames_of(source, frames[:: -(-len(frames) // MEASURED) or 1], levels=[level]):
+        for mistake in electron_problems(frame.system):
+            electrons.setdefault(mistake, []).append(frame.name)
+        if level in frame.labels:
+            near = closeness(frame.system)
+            energies.add(frame, 0 if near is None else near.n_bonds)
+    found = [
+        Problem(severity=severity, what=what, frames=tuple(names))
+        for (severity, what), names in electrons.items()
+    ]
+    found += energies.problems()
+    both = dataset.labelled(level)[frames] & dataset.labelled(level, "forces")[frames]
+    if both.any():
+        signs = force_problems(source, level, frames[both])
+        found += [problem for problem in signs if problem.severity != "note"]
+    return sorted(found, key=lambda problem: SEVERITIES.index(problem.severity))
 
 
 _DUPLICATE: tuple[Severity, str] = "warning", "the same structure as an earlier frame"
@@ -178,7 +218,7 @@ class _Level:
 
     def problems(self, *, bonds: bool) -> list[Problem]:
         """Reports what the frames show; `bonds` says whether these can be counted."""
-        found = self._energy_check.problems() if bonds else []
+        found = self._energy_check.problems(bonds=bonds)
         if self._forces:
             found += force_problems(self._dataset, self._level, np.array(self._forces))
         for names, what in (

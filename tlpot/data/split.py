@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, frames_of, with_any_label
+from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
+from tlpot.plural import counted
 from tlpot.system import System
 
 PRECISION = 1e-5
@@ -154,8 +155,12 @@ def make_split(
     labelled: str | None = None,
     indices: Sequence[int] | NDArray[np.int64] | None = None,
     turn: NDArray[np.int64] | None = None,
+    keep_elements: bool = True,
 ) -> Split:
     """Divides frames into training, validation and test.
+
+    What is held out by a share is chosen so that training keeps every element, where that is
+    possible: a molecule that alone has an element is passed over.
 
     Args:
         dataset: the frames.
@@ -174,6 +179,8 @@ def make_split(
         turn: [n_frames], small numbers; what is kept together is held out, for the test first,
             in ascending order of the largest of its frames, and in random order only where these
             are equal. None for random order.
+        keep_elements: False takes the random order as it comes, as before version 2 of the
+            defaults.
 
     Raises:
         DataError: a part, or the training set, would be empty; an unknown name; all frames
@@ -194,16 +201,13 @@ def make_split(
         latest = np.full(len(names), np.iinfo(np.int64).min)
         np.maximum.at(latest, groups, turn[frames])
         order = order[np.argsort(latest[order], kind="stable")]
-    owner = np.zeros(len(names), dtype=np.int64)
-    for part, share in ((2, test), (1, validation)):
-        taken = _take(share, names, groups, order, owner, _PARTS[part])
-        owner[taken] = part
+    pool = _Pool(path=str(dataset.path), by=by, names=names, groups=groups, order=order)
+    owner = pool.divided(validation, test)
     parts = [frames[owner[groups] == k] for k in range(3)]
-    if not len(parts[0]):
-        raise DataError(
-            f"{dataset.path}: nothing is left for training after validation ({len(parts[1])} "
-            f"frames) and test ({len(parts[2])}); ask for less"
-        )
+    if keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
+        holders = _holders(dataset, frames, groups, len(names))
+        owner = replace(pool, holders=holders).divided(validation, test)
+        parts = [frames[owner[groups] == k] for k in range(3)]
     return Split(
         train=parts[0],
         validation=parts[1],
@@ -242,48 +246,164 @@ def _groups(
     return texts, groups.reshape(-1)
 
 
-def _take(
-    share: Share,
-    names: Sequence[str],
-    groups: NDArray[np.int64],
-    order: NDArray[np.int64],
-    owner: NDArray[np.int64],
-    part: str,
-) -> list[int]:
-    """Returns which groups make up a part."""
-    if not isinstance(share, int | float):
-        if not any(names):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pool:
+    """Frames in groups that stay together.
+
+    Attributes:
+        path: of the dataset, for messages.
+        by: what stays together.
+        names: of the groups; empty where they have none.
+        groups: [n_frames], which group each frame belongs to.
+        order: in which groups are held out.
+        holders: [n_groups, n_elements], which groups have an element that training must keep;
+            None for all alike.
+    """
+
+    path: str
+    by: SplitBy
+    names: Sequence[str]
+    groups: NDArray[np.int64]
+    order: NDArray[np.int64]
+    holders: NDArray[np.bool_] | None = None
+
+    def divided(self, validation: Share, test: Share) -> NDArray[np.int64]:
+        """Returns which part each group belongs to: 0 training, 1 validation, 2 test."""
+        owner = np.zeros(len(self.names), dtype=np.int64)
+        for part, share in ((2, test), (1, validation)):
+            owner[self._take(share, owner, _PARTS[part])] = part
+        if not (owner == 0).any():
+            n_held_out = [int((owner[self.groups] == part).sum()) for part in (1, 2)]
+            raise DataError(
+                f"{self.path}: nothing is left for training: validation takes {n_held_out[0]} and "
+                f"test {n_held_out[1]} of {counted(len(self.groups), 'frame')}{self._whole()}; "
+                f"ask for less with validation=... or test=...{self._random()}"
+            )
+        return owner
+
+    def _take(self, share: Share, owner: NDArray[np.int64], part: str) -> list[int]:
+        """Returns which groups make up a part."""
+        if not isinstance(share, int | float):
+            return self._named(share, owner, part)
+        n = len(self.groups)
+        if share < 0 or (share >= 1 and share != int(share)):
+            raise DataError(f"{part} is {share}; expected a fraction below 1 or a number of frames")
+        if share > n:
+            raise DataError(
+                f"{self.path}: {part} is {share:g} frames, but there "
+                f"{'is' if n == 1 else 'are'} only {n} to divide; ask for less with {part}=..."
+            )
+        if share == 0:
+            return []
+        target = share * n if share < 1 else share
+        free = [int(k) for k in self.order if owner[k] == 0]
+        return (
+            self._filled(free, target, self.holders)
+            or self._filled(free, target, None)
+            or self._too_few(part, share)
+        )
+
+    def _named(self, share: Sequence[str], owner: NDArray[np.int64], part: str) -> list[int]:
+        if not any(self.names):
             raise DataError(
                 f"{part}: a random split cannot take names; split by molecule, source or key"
             )
         for name in share:
-            if name not in names:
-                raise DataError(f"{part}: {name!r} is not in the dataset{nearest(name, names)}")
-        taken = [names.index(name) for name in share]
+            if name not in self.names:
+                raise DataError(
+                    f"{part}: {name!r} is not in the dataset{nearest(name, self.names)}"
+                )
+        taken = [self.names.index(name) for name in share]
         if any(owner[k] for k in taken):
             raise DataError(f"{part}: {list(share)} overlaps the other parts")
         return taken
-    if share < 0 or (share >= 1 and share != int(share)):
-        raise DataError(f"{part} is {share}; expected a fraction below 1 or a number of frames")
-    if share > len(groups):
-        raise DataError(f"{part} is {share} frames, but there are only {len(groups)} to divide")
-    if share == 0:
-        return []
-    counts = np.bincount(groups, minlength=len(names))
-    target = share * len(groups) if share < 1 else share
-    free = order[owner[order] == 0]
-    if counts.max() == 1:
-        return [int(k) for k in free[: round(target)]] or _too_few(part, share, names, groups)
-    taken, total = [], 0
-    for k in free:
-        if abs(total + counts[k] - target) <= abs(total - target):
-            taken.append(int(k))
+
+    def _filled(
+        self, free: Sequence[int], target: float, holders: NDArray[np.bool_] | None
+    ) -> list[int]:
+        """Takes groups in order as long as that comes closer to the target."""
+        counts = np.bincount(self.groups, minlength=len(self.names))
+        single = counts.max() == 1
+        left = None if holders is None else holders[list(free)].sum(axis=0)
+        taken, total = [], 0
+        for k in free:
+            if single and total >= round(target):
+                break
+            if abs(total + counts[k] - target) > abs(total - target) and not single:
+                continue
+            if holders is not None and left is not None:
+                if (left[holders[k]] == 1).any():
+                    continue  # the last that has an element
+                left -= holders[k]
+            taken.append(k)
             total += int(counts[k])
-    return taken or _too_few(part, share, names, groups)
+        return taken
+
+    def _too_few(self, part: str, share: float) -> list[int]:
+        n, counts = len(self.groups), np.bincount(self.groups)
+        what = f"{self.path}: {part} would be empty: {share:g} of {counted(n, 'frame')}"
+        if len(counts) == 1:
+            what += self._whole() if n > 1 else ""
+            raise DataError(f"{what}, and something must be left for training; add frames")
+        raise DataError(
+            f"{what}{self._whole()}; ask for more, such as {part}={counts.min()}{self._random()}"
+        )
+
+    def _whole(self) -> str:
+        """Says what stays together."""
+        n_groups = len(self.names)
+        if n_groups == len(self.groups):
+            return ""
+        if self.by == "random":
+            return f" of {counted(n_groups, 'different structure')}"
+        what = {"molecule": "molecule", "source": "source", "trajectory": "trajectory"}.get(
+            self.by, "value of the key"
+        )
+        if n_groups == 1:
+            return f" of 1 {what}, which stays whole"
+        smallest = counted(int(np.bincount(self.groups).min()), "frame")
+        return f" of {counted(n_groups, what)}, which stay whole, the smallest of {smallest}"
+
+    def _random(self) -> str:
+        return "" if self.by == "random" else ", or divide frames with by='random'"
 
 
-def _too_few(part: str, share: float, names: Sequence[str], groups: NDArray[np.int64]) -> list[int]:
-    raise DataError(
-        f"{part} would be empty: {share} of {len(groups)} frames in {len(names)} indivisible "
-        "groups; ask for more, or split by='random'"
-    )
+def unlearned_elements(dataset: Dataset, split: Split) -> tuple[int, ...]:
+    """Returns atomic numbers that held-out frames have and no training frame, ascending.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    held_out = np.concatenate([split.validation, split.test])
+    return tuple(sorted(_lacks(dataset, split.train, held_out)))
+
+
+def _lacks(dataset: Dataset, train: NDArray[np.int64], held_out: NDArray[np.int64]) -> set[int]:
+    missing = set(dataset.elements)
+    for frame in _by_molecule(dataset, train):
+        missing -= {int(z) for z in frame.system.atomic_numbers}
+        if not missing:
+            return missing
+    found: set[int] = set()
+    for frame in _by_molecule(dataset, held_out):
+        found |= missing & {int(z) for z in frame.system.atomic_numbers}
+        if found == missing:
+            break
+    return found
+
+
+def _by_molecule(dataset: Dataset, frames: NDArray[np.int64]) -> Iterator[Frame]:
+    """Yields frames, one of each molecule first: these show all elements soon."""
+    _, first = np.unique(dataset.group_idx[frames], return_index=True)
+    others = np.delete(frames, first)
+    yield from frames_of(dataset, np.concatenate([frames[first], others]), levels=())
+
+
+def _holders(
+    dataset: Dataset, frames: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
+) -> NDArray[np.bool_]:
+    """Returns which groups have which element, [n_groups, n_elements]."""
+    found = np.zeros((n_groups, max(dataset.elements) + 1), dtype=bool)
+    for group, frame in zip(groups, frames_of(dataset, frames, levels=()), strict=True):
+        found[group, frame.system.atomic_numbers] = True
+    return found

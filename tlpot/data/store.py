@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,19 +77,21 @@ class MemoryStore:
         path: the file they came from.
         sections: what they are.
         columns: arrays by name, for every section.
+        problems: what was found when the file was read.
     """
 
     linked: Sequence[Path] = ()
     outside: Sequence[str] = ()
-    problems: Sequence[Problem] = ()
 
     def __init__(
         self,
         path: Path,
         sections: Sequence[Section],
         columns: Sequence[Mapping[str, NDArray]],
+        problems: Sequence[Problem] = (),
     ) -> None:
         self.path = path
+        self.problems = problems
         self.sections = sections
         self._columns = columns
 
@@ -112,11 +113,11 @@ def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
         DataError: no such file, not an archive, truncated, or an array is missing.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damage
         raise DataError(
             f"{path} is not a complete npz archive of plain arrays ({error})"
         ) from error

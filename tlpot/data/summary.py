@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlpot.data.dataset import Dataset, Frame, frames_of
+from tlpot.data.problems import electron_problems
 from tlpot.data.split import fingerprint
 
 
@@ -50,6 +51,8 @@ class Summary:
         n_periodic: frames with a periodic direction.
         charges: total charges that occur.
         spins: multiplicities that occur.
+        n_impossible: frames whose electrons cannot have the multiplicity, such as an odd number
+            of them where none is stated.
         n_duplicates: frames whose structure occurred before.
         n_damaged: frames with a label that is infinite, or NaN in part.
         levels: by level of theory.
@@ -62,6 +65,7 @@ class Summary:
     n_periodic: int
     charges: tuple[int, ...]
     spins: tuple[int, ...]
+    n_impossible: int
     n_duplicates: int
     n_damaged: int
     levels: Mapping[str, LevelSummary]
@@ -78,7 +82,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         DataError: the file is damaged.
     """
     seen: set[bytes] = set()
-    n_periodic = n_damaged = 0
+    n_periodic = n_damaged = n_impossible = 0
     charges: set[int] = set()
     spins: set[int] = set()
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -86,6 +90,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         seen.add(fingerprint(frame.system))
         n_periodic += bool(frame.system.pbc.any())
         n_damaged += bool(frame.damaged)
+        n_impossible += any(True for _ in electron_problems(frame.system))
         charges.add(frame.system.charge)
         spins.add(frame.system.spin)
         for level in frame.labels:
@@ -98,6 +103,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         n_periodic=n_periodic,
         charges=tuple(sorted(charges)),
         spins=tuple(sorted(spins)),
+        n_impossible=n_impossible,
         n_duplicates=len(dataset) - len(seen),
         n_damaged=n_damaged,
         levels={name: level.summary() for name, level in levels.items()},

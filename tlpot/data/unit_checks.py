@@ -10,8 +10,10 @@ import numpy as np
 from ase.data import covalent_radii
 
 from tlpot.data.dataset import Frame, Problem
+from tlpot.data.total_energies import TotalEnergyCheck
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
+from tlpot.plural import counted
 from tlpot.system import System
 from tlpot.units import ENERGY, LENGTH
 
@@ -120,7 +122,8 @@ class LengthCheck:
         return Problem(
             severity="error" if certain else "warning",
             what=f"the nearest atoms are {middle:.3g} covalent bonds apart (median of "
-            f"{len(self._distances)} structures; expected about 1), as if positions in {held} were "
+            f"{counted(len(self._distances), 'structure')}; expected about 1), as if positions "
+            f"in {held} were "
             f"read as {read}; give the right unit of coordinates in the file or its description",
         )
 
@@ -152,7 +155,8 @@ class EnergyCheck:
 
     Args:
         level: of theory.
-        isolated_atoms: energies of the free atoms, eV; structures with others are passed over.
+        isolated_atoms: energies of the free atoms, eV; structures with others are held against
+            what their electrons may have, see `TotalEnergyCheck`.
     """
 
     def __init__(self, level: str, isolated_atoms: Mapping[int, float]) -> None:
@@ -161,12 +165,16 @@ class EnergyCheck:
         self._ratios: list[float] = []
         self._bonds: list[float] = []
         self._relative: list[float] = []
+        self._others = TotalEnergyCheck(level)
 
     def add(self, frame: Frame, n_bonds: int) -> None:
         """Notes a structure that has an energy."""
         numbers = frame.system.atomic_numbers.tolist()
         energy = frame.labels[self._level].energy
-        if not set(numbers) <= self._atoms.keys() or not math.isfinite(energy):
+        if not set(numbers) <= self._atoms.keys():
+            self._others.add(frame.system.atomic_numbers, energy)
+            return
+        if not math.isfinite(energy):
             return
         free = sum(self._atoms[z] for z in numbers)
         if free < -DEEP * len(numbers):
@@ -186,14 +194,22 @@ class EnergyCheck:
             return "energies relative to the free atoms were read as total (energy_zero)"
         return ""
 
-    def problems(self) -> list[Problem]:
-        """Reports energies that fit another unit decisively better."""
+    def problems(self, *, bonds: bool = True) -> list[Problem]:
+        """Reports energies that fit another unit decisively better.
+
+        Args:
+            bonds: whether bonds could be counted, which free atoms are held against.
+        """
+        return self._others.problems() or (self._by_atoms() if bonds else [])
+
+    def _by_atoms(self) -> list[Problem]:
         if self._ratios:
             ratio = float(np.median(self._ratios))
             if units := self._other_zero(ratio) or _explain(ratio, _SAME_ATOMS):
                 what = (
                     f"{self._level}: energies are {ratio:.3g} times the sum of the free atoms "
-                    f"(median of {len(self._ratios)} structures; expected 1 to 1.3), as if "
+                    f"(median of {counted(len(self._ratios), 'structure')}; expected 1 to "
+                    f"1.3), as if "
                     f"{units}; give the right units, or zero, of energies and of isolated atoms"
                 )
                 return [Problem(severity="warning", what=what)]
@@ -203,7 +219,8 @@ class EnergyCheck:
             if decisive and (units := _explain(bond / BOND_ENERGY, _SAME_BONDS)):
                 what = (
                     f"{self._level}: energies are {bond:.3g} eV for each bond below the free atoms "
-                    f"(median of {len(self._bonds)} structures; expected about {BOND_ENERGY:g}), "
+                    f"(median of {counted(len(self._bonds), 'structure')}; expected about "
+                    f"{BOND_ENERGY:g}), "
                     f"as if {units}; give the right unit of energies"
                 )
                 return [Problem(severity="warning", what=what)]

@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.abc import GetPropertiesMixin
 
 from tlpot.data import Labels
-from tlpot.engines.engine import LabelError
+from tlpot.engines.engine import LabelError, check_electrons
 from tlpot.errors import ConfigError, nearest
 from tlpot.system import System
 from tlpot.total_charge import fixed_settings
@@ -100,6 +100,8 @@ class ASEEngine:
             info=dict(place),
         )
         with tempfile.TemporaryDirectory(prefix="tlpot-label-") as folder:
+            if any(f"{{{key}}}" in self._settings.values() for key in place):
+                check_electrons(system)  # of periodic structures, too
             calculator = self._make(place)
             if hasattr(calculator, "directory"):
                 calculator.directory = folder

@@ -93,14 +93,20 @@ class EngineSpec:
         return json.dumps([self.name, dict(self.settings), self.level, self.forces], sort_keys=True)
 
 
+def has_possible_spin(system: System) -> bool:
+    """Whether the electrons can have the multiplicity."""
+    electrons = int(system.atomic_numbers.sum()) - system.charge
+    return 0 <= system.spin - 1 <= electrons and (electrons - (system.spin - 1)) % 2 == 0
+
+
 def check_electrons(system: System) -> None:
     """Checks that charge and multiplicity fit the number of electrons.
 
     Raises:
         LabelError: they do not.
     """
-    electrons = int(system.atomic_numbers.sum()) - system.charge
-    if electrons < 0 or (electrons - (system.spin - 1)) % 2 or system.spin - 1 > electrons:
+    if not has_possible_spin(system):
+        electrons = int(system.atomic_numbers.sum()) - system.charge
         raise LabelError(
             f"{electrons} electrons (charge {system.charge:+d}) cannot have multiplicity "
             f"{system.spin}; set charge and spin of the structure"

@@ -19,6 +19,7 @@ from tlpot.data import Frame
 from tlpot.energy import EnergyModel, evaluate, layout_of
 from tlpot.evaluation.offsets import centred, composition_idx
 from tlpot.graph import build_graph
+from tlpot.plural import counted
 from tlpot.presentation import short
 from tlpot.system import System
 
@@ -144,14 +145,14 @@ class ForceDrift:
         """Returns a few lines."""
         elements = ", ".join(f"{name} {short(value)}" for name, value in self.by_element.items())
         lines = [
-            f"{self.summary()} ({self.n_frames} frames, no labels needed)",
+            f"{self.summary()} ({counted(self.n_frames, 'frame')}, no labels needed)",
             f"  largest component {short(np.abs(self.components).max())} meV/Å; RMS by element: "
             f"{elements}",
         ]
         if len(self.energies):
             lines.append(
                 f"  energies relative to the mean of their composition moved by RMS "
-                f"{short(_rms(self.energies))} meV ({len(self.energies)} frames)"
+                f"{short(_rms(self.energies))} meV ({counted(len(self.energies), 'frame')})"
             )
         return "\n".join(lines)
 

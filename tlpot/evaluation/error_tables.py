@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
+from tlpot.plural import counted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,14 +45,18 @@ class ErrorReport:
     def text(self) -> str:
         """Returns aligned tables."""
         o = self.overall
-        lines = [f"{int(o['n_frames'])} frames            MAE       RMSE"]
+        rows, units = [[counted(int(o["n_frames"]), "frame"), "MAE", "RMSE"]], [""]
         for kind, unit in (
             ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("forces", "meV/Å"),
             ("stress", "meV/Å³"),
         ):  # fmt: skip
             if f"{kind}_mae" in o:
-                name = kind.replace("_", " ")
-                lines.append(f"  {name:16}{_f(o[f'{kind}_mae'])} {_f(o[f'{kind}_rmse'])} {unit}")
+                errors = (_f(o[f"{kind}_mae"]), _f(o[f"{kind}_rmse"]))
+                rows.append([f"  {kind.replace('_', ' '):16}", *errors])
+                units.append(unit)
+        lines = [
+            f"{line} {unit}".rstrip() for line, unit in zip(_aligned(rows), units, strict=True)
+        ]
         lines += _table(
             "molecule",
             self.by_molecule,
@@ -111,16 +116,25 @@ def _table(
     shown = {k: v for k, v in columns.items() if any(v in row for row in rows.values())}
     if not shown:
         return []
-    width = max(len(title), *(len(name) for name in rows))
-    lines = ["", f"  {title:{width}}" + "".join(f"{name:>10}" for name in shown)]
+    table = [[title, *shown]]
     for name, row in rows.items():
-        cells = "".join(
-            f"{int(row[key]):>10}" if key == "n_frames" else _f(row.get(key, np.nan))
+        cells = [
+            str(int(row[key])) if key == "n_frames" else _f(row.get(key, np.nan))
             for key in shown.values()
-        )
-        lines.append(f"  {name:{width}}{cells}")
-    return lines
+        ]
+        table.append([name, *cells])
+    return ["", *(f"  {line}" for line in _aligned(table))]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns that never touch: names to the left, numbers to the right."""
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return [
+        f"{row[0]:{widths[0]}}"
+        + "".join(f" {cell:>{max(9, n)}}" for cell, n in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
 
 
 def _f(value: float) -> str:
-    return f"{'-':>10}" if np.isnan(value) else f"{value:>10.4g}"
+    return "-" if np.isnan(value) else f"{value:.4g}"

@@ -118,8 +118,8 @@ class Calibration:
             unit = "eV/Å" if name == "force" else "eV"
             slope = f"{line.slope:.4f} ± {line.slope_error:.4f}"
             lines.append(
-                f"  {name.replace('_', ' '):18}{line.n:>8}{slope:>18}{line.intercept:>12.4f}"
-                f"{line.r2:>10.5f}  {unit}"
+                f"  {name.replace('_', ' '):18}{line.n:>8} {slope:>17} {line.intercept:>11.4f}"
+                f" {line.r2:>9.5f}  {unit}"
             )
         if np.isfinite(self.offset_share):
             lines.append(

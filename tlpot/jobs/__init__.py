@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.data_sources import (
         DataSettings,
         SplitSettings,
+        as_trained,
         check_shared_split,
         source_hashes,
     )

@@ -83,8 +83,8 @@ class Choice:
             f"  {'':16}{columns}   by fold, over all kinds",
         ]
         for name, row in self.errors.items():
-            kinds = "".join(f"{self.kinds[name][head]:10.3f}" for head in heads)
-            cells = "".join(f"{value:8.3f}" for value in row)
+            kinds = "".join(f" {self.kinds[name][head]:9.3f}" for head in heads)
+            cells = "".join(f" {value:7.3f}" for value in row)
             worse = "   worse in one kind" if _is_worse(self.kinds[name]) else ""
             lines.append(f"  {name:16}{kinds}  {cells}{worse}")
         return "\n".join([*lines, self.reason])
@@ -114,7 +114,7 @@ def choose_strategy(
     plain = finetune_config({**settings, "strategy": "full"}, where)
     dataset = plain.data.open()
     level = choose_level(plain.level, dataset.levels, str(dataset.path))
-    split = plain.split.divide(dataset, level)
+    split = plain.split.divide(dataset, level, keep_elements=plain.defaults > 1)
     n = len(split.train)
     if n < 3 * chosen.folds:
         return Choice(

@@ -23,7 +23,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import file_hash
-from tlpot.models import ModelCard
+from tlpot.models import Ensemble, ModelCard, TrainedModel
 
 _WORDS = {
     "data": "data with SHA-256",
@@ -165,7 +165,12 @@ class SplitSettings:
                 raise ConfigError(f"{', '.join(changed)} does not apply when split.file is given")
 
     def divide(
-        self, dataset: Dataset, level: str, *, turn: NDArray[np.int64] | None = None
+        self,
+        dataset: Dataset,
+        level: str,
+        *,
+        turn: NDArray[np.int64] | None = None,
+        keep_elements: bool = True,
     ) -> Split:
         """Divides the frames of `dataset` that have an energy, forces or a stress at `level`.
 
@@ -173,6 +178,7 @@ class SplitSettings:
             dataset: the frames.
             level: of theory.
             turn: which are held out first, see `make_split`; a stored split has no use for it.
+            keep_elements: see `make_split`; a stored split stays as it is.
 
         Raises:
             DataError: a part would be empty, or the stored split belongs to another dataset.
@@ -182,7 +188,7 @@ class SplitSettings:
         if self.file is not None:
             split = _labelled(load_split(self.file, dataset), dataset, level)
         elif by == "random" and not isinstance(self.test, float):
-            split = self._hold_out_molecules(dataset, level, turn)
+            split = self._hold_out_molecules(dataset, level, turn, keep_elements)
         else:
             split = make_split(
                 dataset,
@@ -192,11 +198,16 @@ class SplitSettings:
                 seed=self.seed,
                 labelled=level,
                 turn=turn,
+                keep_elements=keep_elements,
             )
         return split if self.train is None else replace(split, train=split.subset(self.train))
 
     def _hold_out_molecules(
-        self, dataset: Dataset, level: str, turn: NDArray[np.int64] | None
+        self,
+        dataset: Dataset,
+        level: str,
+        turn: NDArray[np.int64] | None,
+        keep_elements: bool,
     ) -> Split:
         """Holds out whole molecules for the test and divides the other frames at random."""
         outer = make_split(
@@ -210,6 +221,7 @@ class SplitSettings:
             seed=self.seed,
             indices=outer.train,
             turn=turn,
+            keep_elements=keep_elements,
         )
         return replace(inner, test=outer.test, by="random, test by molecule")
 
@@ -260,6 +272,24 @@ def check_charges(
         raise ConfigError(
             f"data.charges=ignore does not apply to a model that reads charges {whose}"
         )
+
+
+def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:
+    """Returns frames as a model saw those of its training: neutral if that had ``charges=ignore``.
+
+    Args:
+        dataset: the frames.
+        model: whose card tells.
+    """
+    potentials = model.potentials() if isinstance(model, Ensemble) else [model]
+    cards = [model.card, *(potential.card for potential in potentials)]
+    ignored = any(_charges(card.recipe) == "ignore" for card in cards)
+    return UnchargedDataset(dataset) if ignored else dataset
+
+
+def _charges(recipe: Mapping[str, Any]) -> object:
+    section = recipe.get("data")
+    return section.get("charges") if isinstance(section, Mapping) else None
 
 
 def source_hashes(strategy: str | Mapping[str, Any], *, outside: Path | None = None) -> list[str]:

@@ -20,7 +20,7 @@ from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges, 
 from tlpot.jobs.fitting import Job, Outcome, fit
 from tlpot.jobs.force_anchor import anchor
 from tlpot.jobs.output import check_output
-from tlpot.jobs.preflight import preflight_report
+from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import ReferenceMethod, References, find_references
 from tlpot.jobs.training_defaults import DEFAULTS, training_defaults
 from tlpot.jobs.transfer_examination import examine
@@ -154,7 +154,8 @@ def prepare_finetune(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
     )
     _check_elements(parent, dataset, config.parent)
-    split = config.split.divide(dataset, level)
+    split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
+    suspicions = label_warnings(dataset, level, split.train)
     if chosen.recipe is None:  # what has no epochs is solved from the energies
         split = with_energies(split, dataset, level)
     situation = Situation(
@@ -225,7 +226,9 @@ def prepare_finetune(
     )
     caution = " ".join(filter(None, (chosen.caution, anchored)))
     pretrained = chosen.inherits or chosen.learns_difference
-    report = preflight_report(job, references, pretrained=pretrained, caution=caution)
+    report = preflight_report(
+        job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
+    )
     return Prepared(job=job, report=report)
 
 

@@ -34,6 +34,7 @@ from tlpot.files import make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.output import alone_with_model, check_replaced
 from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
+from tlpot.plural import counted
 from tlpot.training import (
     CHECKPOINT,
     Processes,
@@ -326,7 +327,8 @@ def _nothing_kept(job: Job, result: TrainingResult) -> list[str]:
     n = len(job.split.validation)
     molecules = len(np.unique(job.dataset.group_idx[job.split.validation]))
     return [
-        f"NO UPDATE WAS KEPT: at every validation ({n} frames of {molecules} molecules) some kind "
+        f"NO UPDATE WAS KEPT: at every validation ({counted(n, 'frame')} of "
+        f"{counted(molecules, 'molecule')}) some kind "
         "of error was above step 0, so the model is that of before the training; hold out other or "
         "more frames for the choice (split.by=random, split.validation), or train longer"
     ]

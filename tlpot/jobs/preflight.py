@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
-from tlpot.data import Dataset
+from tlpot.data import Dataset, label_problems
+from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
 from tlpot.jobs.fitting import Job
 from tlpot.jobs.references import References
 from tlpot.models import parameter_blocks
+from tlpot.plural import counted
 
 _SUSPICIOUS = 0.5
 """eV/atom; a step-0 error above this is nearly always a mismatch of reference energies."""
 
 
+def label_warnings(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> list[str]:
+    """Looks at the labels to learn as ``tlpot data validate`` does.
+
+    Args:
+        dataset: the frames.
+        level: of theory.
+        frames: indices of those that are learned from.
+
+    Returns:
+        What is suspicious about them.
+
+    Raises:
+        DataError: they cannot be right, such as forces with the sign of gradients.
+    """
+    texts = []
+    for problem in label_problems(dataset, level, frames):
+        n = len(problem.frames)
+        where = f" ({counted(n, 'frame')}, {problem.frames[0]}{', ...' * (n > 1)})" if n else ""
+        if problem.severity == "error":
+            raise DataError(f"{dataset.path}: {problem.what}{where}; see tlpot data validate")
+        texts.append(f"{problem.what}{where}")
+    return texts
+
+
 def preflight_report(
-    job: Job, references: References, *, pretrained: bool, caution: str = ""
+    job: Job,
+    references: References,
+    *,
+    pretrained: bool,
+    caution: str = "",
+    suspicions: Sequence[str] = (),
 ) -> str:
     """Says what data, model and settings are, and how good the model is at step 0.
 
@@ -25,6 +59,7 @@ def preflight_report(
         references: its reference energies at the level to learn.
         pretrained: whether the model should be good already.
         caution: what the strategy warns of.
+        suspicions: what is to be said of the labels, see `label_warnings`.
     """
     dataset, split, potential = job.dataset, job.split, job.potential
     level = job.levels[0]
@@ -35,10 +70,11 @@ def preflight_report(
         *(f"  level {k}: {', '.join(_kinds(job, k))}{_source(job, k)}" for k in job.levels),
         "  not read: " + (", ".join(dataset.unused_keys) or "nothing"),
         *(f"{problem.severity}: {problem.what}" for problem in dataset.problems),
+        *(f"warning: {text}" for text in suspicions),
         "  elements " + " ".join(chemical_symbols[z] for z in dataset.elements),
         "  "
         + ", ".join(
-            f"{part} {n} frames of {m} molecules"
+            f"{part} {counted(n, 'frame')} of {counted(m, 'molecule')}"
             for part, n, m in zip(_PARTS, frames, molecules, strict=True)
         ),
         f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
@@ -50,7 +86,7 @@ def preflight_report(
     sample = split.train[:: max(1, len(split.train) // 200)]
     error = error_report(predict(potential.at(level), dataset, sample, level,
                                  device=potential.device)).overall  # fmt: skip
-    text = f"error at step 0, {len(sample)} training frames: "
+    text = f"error at step 0, {counted(len(sample), 'training frame')}: "
     text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
     if "forces_mae" in error and "forces" in _kinds(job, level):
         text += f", F MAE {error['forces_mae']:.4g} meV/Å"
@@ -72,7 +108,8 @@ def preflight_report(
     rise = "" if end == loss.energy else f" to {end:g}"
     n_frames = len(split.train) + min(job.n_others, len(job.others))
     lines.append(
-        f"training: {s.epochs} epochs of {-(-n_frames // s.batch_size)} batches, "
+        f"training: {counted(s.epochs, 'epoch')} of "
+        f"{counted(-(-n_frames // s.batch_size), 'batch', 'batches')}, "
         f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
         f"E {s.loss.energy:g}{rise} : F {s.loss.forces:g} ({s.loss.kind})"
     )

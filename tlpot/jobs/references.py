@@ -15,6 +15,7 @@ from tlpot.data import Dataset, frames_of
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
+from tlpot.plural import counted
 from tlpot.training import ReferenceFit, fit_references
 
 ReferenceMethod = Literal["fit", "isolated", "parent"]
@@ -47,8 +48,8 @@ class References:
                 error = self.fit.uncertainties[k]
                 note = f"  ± {error:.4f}" if np.isfinite(error) else "  not identified alone"
             lines.append(
-                f"  {chemical_symbols[z]:8}{self.prior[z]:>16.6f}{shift:>14.6f}"
-                f"{energy:>16.6f}{note}"
+                f"  {chemical_symbols[z]:8} {self.prior[z]:>15.6f} {shift:>13.6f}"
+                f" {energy:>15.6f}{note}"
             )
         if self.fit is not None:
             lines.append(
@@ -131,7 +132,9 @@ def find_references(
         )
     return References(
         energies={z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)},
-        origin=f"least squares over {len(indices)} training frames, starting from {start}"
+        origin=(
+            f"least squares over {counted(len(indices), 'training frame')}, starting from {start}"
+        )
         + (", on the residuals of the parent" if parent is not None else ""),
         prior=prior,
         fit=fit,

@@ -12,7 +12,7 @@ import torch
 from tlpot.data import Dataset, load_split
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import ReportSettings, Subject, TransferReport, predict
-from tlpot.jobs.data_sources import DataSettings
+from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level
 from tlpot.models import load_potential
@@ -65,7 +65,7 @@ def make_report(
         TLPotError: something is wrong with the models, the data or the settings.
     """
     potential = load_potential(config.model, device=device)
-    dataset = config.data.open()
+    dataset = as_trained(config.data.open(), potential)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     wanted = config.model_level or (level if level in potential.levels else None)
     model = potential.at(
@@ -89,7 +89,11 @@ def make_report(
         potential=potential, level=model.level, dataset=dataset, indices=indices, part=part, end=end
     )
     return examine(
-        subject, config.report, parent=parent, labels=config.data.open_all_levels, show=show
+        subject,
+        config.report,
+        parent=parent,
+        labels=lambda: as_trained(config.data.open_all_levels(), potential),
+        show=show,
     )
 
 

@@ -15,7 +15,7 @@ from tlpot.errors import ConfigError
 from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges
 from tlpot.jobs.fitting import Job, Outcome, fit
 from tlpot.jobs.output import check_output
-from tlpot.jobs.preflight import preflight_report
+from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import find_references
 from tlpot.jobs.training_defaults import DEFAULTS, training_defaults
 from tlpot.levels import choose_level
@@ -86,7 +86,8 @@ def prepare_train(
     check_output(config.output)
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    split = config.split.divide(dataset, level)
+    split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
+    suspicions = label_warnings(dataset, level, split.train)
     architecture = _architecture(config.model, dataset, split.train)
     check_charges(config.data, architecture.charge_spin)
     references = find_references(
@@ -118,7 +119,7 @@ def prepare_train(
         ),
         recipe=to_mapping(config),
     )
-    return job, preflight_report(job, references, pretrained=False)
+    return job, preflight_report(job, references, pretrained=False, suspicions=suspicions)
 
 
 def train_from_scratch(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError, DataError
-from tlpot.jobs.data_sources import check_shared_split
+from tlpot.jobs.data_sources import as_trained, check_shared_split
 from tlpot.levels import choose_level
 from tlpot.models import (
     ONE_SIGMA,
@@ -124,6 +124,7 @@ def calibrate_model(
     if forces and "forces" not in dataset.levels[name].kinds:
         raise ConfigError(f"{dataset.path} has no forces at {name}, so there are none to calibrate")
     _check_frames(model, dataset, split)
+    dataset = as_trained(dataset, model)
     held = np.arange(len(dataset)) if split is None else split.validation
     if not len(held):
         raise DataError("the split has no validation frames, which the calibration is made from")

@@ -45,12 +45,13 @@ class WorkerPool(Executor):
 
     Args:
         n: processes of one thread each.
+        stop: when it returns True, calls that wait are cancelled instead of started.
 
     Raises:
         ConfigError: `n` is below 1.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *, stop: Callable[[], bool] = lambda: False) -> None:
         if n < 1:
             raise ConfigError(f"{n} workers, expected 1 or more")
         self._lock = threading.Lock()
@@ -58,6 +59,7 @@ class WorkerPool(Executor):
         self._idle = [_lane() for _ in range(n)]
         self._busy: set[ProcessPoolExecutor] = set()
         self._closed = False
+        self._stop = stop
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hands a call to the next free process."""
@@ -87,6 +89,13 @@ class WorkerPool(Executor):
 
     def _start(self) -> None:
         """Starts waiting jobs on idle lanes."""
+        if self._stop():
+            with self._lock:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+            for job in waiting:
+                job.future.cancel()
+                job.future.set_running_or_notify_cancel()  # wakes those who wait for it
         while True:
             with self._lock:
                 if not self._waiting or not self._idle:
@@ -97,14 +106,29 @@ class WorkerPool(Executor):
                 self._free(lane)
                 continue
             try:
-                inner = lane.submit(job.function, *job.arguments, **job.keywords)
-            except BrokenExecutor:  # it died while idle; nobody is guilty
-                lane.shutdown(wait=False)
+                lane, inner = self._handed(lane, job)
+            except Exception as error:  # a process that dies while it starts, say
                 with self._lock:
                     self._busy.discard(lane)
-                    self._busy.add(lane := _lane())
-                inner = lane.submit(job.function, *job.arguments, **job.keywords)
+                    if not self._closed:
+                        self._idle.append(_lane())
+                # whoever waits for the call would wait for ever
+                job.future.set_exception(error)
+                continue
             inner.add_done_callback(partial(self._done, lane, job))
+
+    def _handed(
+        self, lane: ProcessPoolExecutor, job: _Job
+    ) -> tuple[ProcessPoolExecutor, Future[Any]]:
+        """Hands a call to a lane, or to a new one if that has died while it was idle."""
+        try:
+            return lane, lane.submit(job.function, *job.arguments, **job.keywords)
+        except BrokenExecutor:  # nobody is guilty
+            lane.shutdown(wait=False)
+            with self._lock:
+                self._busy.discard(lane)
+                self._busy.add(lane := _lane())
+            return lane, lane.submit(job.function, *job.arguments, **job.keywords)
 
     def _done(self, lane: ProcessPoolExecutor, job: _Job, done: Future[Any]) -> None:
         error = done.exception()
@@ -159,6 +183,9 @@ def _follow_parent() -> None:
 TRIES = 3
 """Workers that a geometry may cost before it is given up."""
 
+_LOOK = 1.0
+"""s; how often `stop` is asked while nothing is done."""
+
 
 def run_tasks(
     tasks: Sequence[LabelTask],
@@ -177,7 +204,8 @@ def run_tasks(
         executor: runs them; None for one after the other in this process.
         in_flight: tasks handed to the executor at a time; None for 64.
         tries: how often a task whose worker died is given to another.
-        stop: when it returns True, what runs is finished and nothing else is started.
+        stop: when it returns True, what runs is finished and nothing else is started; workers
+            that die then are not held against a geometry, which is left for the next call.
 
     Raises:
         ConfigError: `in_flight` or `tries` is below 1.
@@ -206,7 +234,7 @@ def run_tasks(
             while waiting and len(running) < window:
                 task = waiting.popleft()
                 running[_submit(executor, task)] = task
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in done:
                 task = running.pop(future)
                 try:
@@ -214,6 +242,8 @@ def run_tasks(
                 except TLPotError:
                     raise
                 except Exception as error:  # of the executor: its worker died, say
+                    if stop():  # what ends this process may have ended the worker, too
+                        continue
                     count = deaths[task.geometry] = deaths.get(task.geometry, 0) + 1
                     if count < tries:
                         waiting.append(task)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tlpot.data import is_fragment_file
-from tlpot.engines import Engine, EngineSpec, make_engine, only_heavy
+from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import write_text
 from tlpot.labelling.executor import TRIES, run_tasks
@@ -23,6 +23,7 @@ from tlpot.labelling.journal import Journal, Record
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
 from tlpot.labelling.task import LabelTask, Outcome, geometry_key
+from tlpot.plural import counted
 from tlpot.presentation import progress_bar
 
 
@@ -59,8 +60,9 @@ class LabelReport:
         kinds = "energies and forces" if self.forces else "energies only"
         lines = [
             f"{self.level}, {kinds}: {self.n_labelled} labelled now, {self.n_known} before, "
-            f"{len(self.failures)} failed, {self.n_left} left, of {self.n_geometries} geometries "
-            f"in {self.n_frames} frames"
+            f"{len(self.failures)} failed, {self.n_left} left, of "
+            f"{counted(self.n_geometries, 'geometry')} "
+            f"in {counted(self.n_frames, 'frame')}"
         ]
         if self.n_labelled:
             lines.append(f"{self.seconds / self.n_labelled:.3g} s for each label")
@@ -126,6 +128,7 @@ def label(
     made = make_engine(engine)
     elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
+    _warn_of_odd_cells(given)
     forces = made.has_forces and engine.forces != "no"
     geometries: dict[str, int] = {}
     for k, system in enumerate(given.systems):
@@ -165,6 +168,24 @@ def label(
             n_left=len(geometries) - n_known - work.n_labelled - len(failures),
             seconds=work.seconds,
             notes=tuple(journal.notes),
+        )
+
+
+def _warn_of_odd_cells(given: Structures) -> None:
+    """Says which multiplicity periodic structures get that may be of a metal, or lack one."""
+    odd = [
+        name
+        for system, name in zip(given.systems, given.names, strict=True)
+        if system.pbc.any() and not has_possible_spin(system)
+    ]
+    if odd:
+        warnings.warn(
+            f"{counted(len(odd), 'periodic structure')} ({odd[0]}{', ...' if len(odd) > 1 else ''})"
+            " cannot have the multiplicity that is taken (1 where none is stated): the number of "
+            "electrons is odd, or a charge is missing; an engine that reads it will refuse it, any "
+            "other has a multiplicity of its own",
+            TLPotWarning,
+            stacklevel=3,
         )
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*Xhp<>d8"
 _GREY = "0.35"
 
+_LETTER, _HANDLE, _ROW = 0.075, 0.7, 0.19
+"""Inches that a letter, a handle with its gaps and a row take in a legend."""
+
 
 def plot_curve(reports: Mapping[str, CurveReport], path: Path) -> None:
     """Draws one panel for each error: means with their spread, laws with their bands.
@@ -51,10 +54,14 @@ def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
     if any(c.under_trained for r in reports.values() for c in r.convergence.values()):
         hollow = Line2D([], [], color=_GREY, marker="o", linestyle="none", markerfacecolor="white")
         handles, labels = [*handles, hollow], [*labels, "hollow: under-trained"]
+    width, height = figure.get_size_inches()
+    longest = max((len(label) for label in labels), default=0)
+    n_columns = max(1, min(4, len(labels), int(width / (_LETTER * longest + _HANDLE))))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False,
-        fontsize=9,
-    )  # fmt: skip
+        handles, labels, loc="outside lower center", ncols=n_columns, frameon=False, fontsize=9
+    )
+    # the panels keep their size, however many names there are
+    figure.set_size_inches(width, height + _ROW * max(0, -(-len(labels) // n_columns) - 2))
     return figure
 
 

@@ -28,6 +28,7 @@ from tlpot.models import (
     feature_blocks,
     load_potential,
 )
+from tlpot.plural import counted
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -147,7 +148,8 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
     indices = np.flatnonzero(dataset.labelled(level))
     if len(indices) < n_folds:
         raise DataError(
-            f"{dataset.path} has {len(indices)} energies at {level}, too few for {n_folds} folds"
+            f"{dataset.path} has {counted(len(indices), 'energy')} at {level}, too few for "
+            f"{n_folds} folds"
         )
     groups: dict[Scheme, NDArray[np.int64]] = {
         "random": assign_folds(np.arange(len(indices)), n_folds, seed),

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import CancelledError, Executor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 
@@ -190,11 +190,13 @@ def _results(
             yield fragment, sample_fragment(fragment, settings, engine)
         return
     futures = {executor.submit(sample_fragment, f, settings, engine): f for f in todo}
-    failure: Exception | None = None
+    failure: BaseException | None = None
     try:
         for future in as_completed(futures):
             try:
                 found = future.result()
+            except CancelledError:  # by a pool that was told to stop
+                failure = failure or KeyboardInterrupt()
             except Exception as error:  # the others are waited for, and kept
                 failure = failure or error
             else:

@@ -18,10 +18,12 @@ from tlpot.data import (
     energy_scale,
     force_scale,
     frames_of,
+    with_any_label,
 )
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
+from tlpot.plural import counted
 from tlpot.transfer.context import Lessons, Situation
 from tlpot.transfer.defaults import Recipe
 from tlpot.transfer.low_values import low_values
@@ -77,7 +79,7 @@ class Delta(Strategy):
 
         Raises:
             UnknownLevelError: the dataset has no such low level; the message lists those it has.
-            DataError: no frame of some part has both levels.
+            DataError: no frame of some part has labels of one kind at both levels.
         """
         dataset, split = situation.dataset, situation.split
         if self.low == PARENT:
@@ -117,7 +119,7 @@ class Delta(Strategy):
             scale=(
                 force_scale(dataset, train, [level])
                 if "forces" in dataset.levels[level].kinds
-                else energy_scale(dataset, train, level, references)
+                else energy_scale(dataset, train[dataset.labelled(level)[train]], level, references)
             ),
             seed=situation.seed,
             dtype=situation.parent.dtype,
@@ -162,21 +164,22 @@ def _silence(potential: Potential, level: str) -> None:
 
 
 def _with_both(split: Split, dataset: DifferenceDataset) -> Split:
-    """Leaves out the frames without a difference, and says how many."""
-    known = dataset.labelled(dataset.level)
+    """Leaves out the frames without any difference, and says how many."""
+    known = with_any_label(dataset, dataset.level)
     names = ("train", "validation", "test")
     parts = {name: getattr(split, name) for name in names}
     kept = {name: frames[known[frames]] for name, frames in parts.items()}
     for name, frames in parts.items():
         if len(frames) and not len(kept[name]):
             raise DataError(
-                f"{dataset.path}: none of the {len(frames)} {name} frames has an energy at both "
-                f"{dataset.high} and {dataset.low}; label them at both, or choose another low level"
+                f"{dataset.path}: none of the {counted(len(frames), f'{name} frame')} has "
+                f"energies, or forces, at both {dataset.high} and {dataset.low}; label them at "
+                "both, or choose another low level"
             )
     n_lost = sum(map(len, parts.values())) - sum(map(len, kept.values()))
     if not n_lost:
         return split
-    note = f"{split.by}, {n_lost} frames without {dataset.low} left out"
+    note = f"{split.by}, {counted(n_lost, 'frame')} without {dataset.low} left out"
     return replace(split, by=note, **kept)
 
 

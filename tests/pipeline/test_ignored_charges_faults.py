@@ -1,0 +1,73 @@
+"""A model that was trained without charges is evaluated on its own data."""
+
+import json
+
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from tlpot.cli import main
+
+TOY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 2, "readout_hidden": 4}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """Ammonium and water with the energies of springs, and a model of them."""
+    frames = []
+    for k in range(40):
+        atoms = molecule(("H2O", "CH4")[k % 2])
+        if k % 2:
+            atoms.numbers[0] = 7
+            atoms.info["charge"] = 1
+        start = atoms.positions.copy()
+        atoms.rattle(0.05, seed=k)
+        moved = atoms.positions - start
+        atoms.info["energy"] = 10.0 * float((moved**2).sum()) - 500.0
+        atoms.arrays["forces"] = -20.0 * moved
+        frames.append(atoms)
+    path, model = tmp_path / "a.xyz", tmp_path / "m.safetensors"
+    write(path, frames, format="extxyz")
+    (tmp_path / "train.yaml").write_text(
+        json.dumps(
+            {
+                "data": {"files": [str(path)], "level": "toy", "charges": "ignore"},
+                "output": str(model),
+                "model": TOY,
+                "split": {"by": "random", "validation": 12, "test": 12},
+                "training": {"epochs": 1, "batch_size": 8},
+            }
+        )
+    )
+    assert main(["train", str(tmp_path / "train.yaml")]) == 0
+    return path, model
+
+
+@pytest.mark.fault
+def test_charged_data_of_the_training_can_be_evaluated(trained, capsys):
+    path, model = trained
+    capsys.readouterr()
+    out = path.with_suffix(".json")
+    command = ["evaluate", str(model), str(path), "--level", "toy", "--json", str(out)]
+    assert main(command) == 0
+    assert "charges are not read" in capsys.readouterr().out
+    assert json.loads(out.read_text())["by_molecule"].keys() == {"H2O", "H4N"}
+
+
+@pytest.mark.fault
+def test_charged_data_of_the_training_can_be_reported_on(trained):
+    path, model = trained
+    out = path.with_suffix(".report")
+    command = ["report", str(model), str(path), "report.parts=[]", "--level", "toy"]
+    assert main([*command, "-o", str(out)]) == 0
+    assert (out / "report.json").exists()
+
+
+@pytest.mark.fault
+def test_charged_data_of_the_training_calibrate(trained):
+    path, model = trained
+    split = model.with_suffix(".run") / "split.json"
+    out = path.with_suffix(".calibrated.safetensors")
+    command = ["calibrate", str(model), str(path), "--level", "toy", "--split", str(split)]
+    assert main([*command, "-o", str(out)]) == 0
+    assert out.exists()
