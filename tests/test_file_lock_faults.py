@@ -17,8 +17,6 @@ from tlpot.cli import main
 from tlpot.errors import ConfigError, OutputError
 from tlpot.models import LIBRARY
 
-pytestmark = pytest.mark.fault
-
 DATA = str(LIBRARY / "tlpot-qm.h5")
 CC = "ccsd(t)/cbs(dt)"
 SPLIT = ["split.by=random", "split.validation=4"]
@@ -62,6 +60,22 @@ def finetune(folder):
             "--strategy", "shift", *SPLIT, "split.train=8", "split.test=4"]  # fmt: skip
 
 
+def train(folder):
+    frames = []
+    for k in range(8):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, seed=k)
+        atoms.info["energy"] = float(k)
+        frames.append(atoms)
+    write(folder / "in.xyz", frames)
+    (folder / "train.yaml").write_text(
+        f"data: {{files: [{folder}/in.xyz], level: toy}}\noutput: {folder}/m.safetensors\n"
+        "model: {preset: tiny, hidden_irreps: 4x0e+4x1o, cutoff: 3.0}\n"
+        "split: {by: random, validation: 2}\ntraining: {epochs: 1}\n"
+    )
+    return ["train", str(folder / "train.yaml"), "--device", "cpu"]
+
+
 def curve(folder):
     return [
         "curve",
@@ -96,14 +110,16 @@ CASES = {
     "md": (md, ".run.xyz.lock"),
     "label": (label, ".l.h5.journal.lock"),
     "sample": (sample, ".s.h5.lock"),
+    "train": (train, ".m.safetensors.lock"),
     "finetune": (finetune, ".m.safetensors.lock"),
     "curve": (curve, "c/.lock"),
 }
 
-SLOW = ("finetune", "curve")
+SLOW = ("train", "finetune", "curve")
 """Their first update is what takes long; the lock is the same."""
 
 
+@pytest.mark.fault
 @pytest.mark.parametrize("name", CASES)
 def test_a_second_run_is_refused_by_name_and_a_killed_one_blocks_nobody(name, tmp_path, capsys):
     arguments, lock = CASES[name]
@@ -124,6 +140,7 @@ def test_a_second_run_is_refused_by_name_and_a_killed_one_blocks_nobody(name, tm
             assert not (tmp_path / lock).exists()
 
 
+@pytest.mark.fault
 def test_two_builds_in_one_folder(tmp_path):
     with held(tmp_path / ".lock") as holder, pytest.raises(ConfigError, match=str(holder.pid)):
         run_stages([], tmp_path)

@@ -7,9 +7,8 @@ import pytest
 
 from tlpot.cli import main
 
-pytestmark = pytest.mark.fault
 
-
+@pytest.mark.fault
 def test_no_bar_is_drawn_into_a_file(tmp_path, capsys):
     command = ["md", "H2O", "tlpot-tiny", "--steps", "30", "--out", str(tmp_path / "x")]
     assert main(command) == 0

@@ -1,5 +1,6 @@
 """A bad input of any command: exit status 2, one line on the standard error, nothing written."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ LEVELS = {
     "label": ["label", "good.xyz", "--engine", "model:tlpot-tiny@{}", "-o", "new.h5"],
 }
 """Commands for which a level can be unknown."""
+SEEDS = ("-1", str(2**63), "99999999999999999999999")
 
 
 @pytest.fixture(autouse=True)
@@ -118,17 +120,37 @@ def test_a_level_that_is_none(command, level, capsys):
     assert "level" in refused(arguments, capsys)
 
 
+def right_before(rows, *right):
+    """Parameters of a test; those that were refused before are marked as controls."""
+    marked = [pytest.param(*row, marks=pytest.mark.control) for row in right]
+    return [row for row in rows if row not in right] + marked
+
+
 @pytest.mark.fault
-@pytest.mark.parametrize("value", ["inf", "nan", "-inf", "1e999"])
-@pytest.mark.parametrize("option", ["--time", "--timestep", "--temperature", "--friction"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    right_before(
+        itertools.product(
+            ("--time", "--timestep", "--temperature", "--friction"),
+            ("inf", "nan", "-inf", "1e999"),
+        ),
+        ("--timestep", "-inf"),
+    ),
+)
 def test_no_number_is_infinite(option, value, capsys):
     arguments = ["md", "H2O", "tlpot-tiny", "--out", "new", f"{option}={value}"]
     assert option in refused(arguments, capsys)
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize("seed", ["-1", str(2**63), "99999999999999999999999"])
-@pytest.mark.parametrize("command", ["data split", "md", "sample", "models rank"])
+@pytest.mark.parametrize(
+    ("command", "seed"),
+    right_before(
+        itertools.product(("data split", "md", "sample", "models rank"), SEEDS),
+        *(("md", seed) for seed in SEEDS),
+        ("sample", "-1"),
+    ),
+)
 def test_seeds_that_no_generator_takes(command, seed, capsys):
     arguments = given(command, "H2O" if command in ("md", "sample") else "good.xyz")
     assert "seed" in refused([*arguments, "--seed", seed], capsys)
@@ -137,3 +159,11 @@ def test_seeds_that_no_generator_takes(command, seed, capsys):
 @pytest.mark.fault
 def test_a_misspelt_option_has_a_hint(capsys):
     assert "--temperature" in refused(["md", "H2O", "tlpot-tiny", "--temprature", "300"], capsys)
+
+
+@pytest.mark.fault
+def test_an_element_that_the_parent_lacks_names_the_file_of_several(capsys):
+    Path("sulfur.xyz").write_text(XYZ.replace("\nH 0 0 0\n", "\nS 0 0 0\n"))
+    arguments = [word.replace("<in>.h5", "good.xyz") for word in COMMANDS["finetune"]]
+    arguments.insert(3, "sulfur.xyz")
+    assert "sulfur.xyz[0]" in refused(arguments, capsys)

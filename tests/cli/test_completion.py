@@ -7,6 +7,8 @@ import pytest
 from tlpot.cli import main
 from tlpot.cli.main import SUBCOMMANDS
 
+pytestmark = pytest.mark.fault
+
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(shell, capsys):

@@ -38,7 +38,7 @@ def run(without: str, *arguments: str) -> None:
         ["data", "info", str(LIBRARY / "tlpot-qm.h5")],
         ["models", "list"],
         ["models", "search", "--elements", "H"],
-        ["--help"],
+        pytest.param(["--help"], marks=pytest.mark.control),
     ],
     ids=" ".join,
 )

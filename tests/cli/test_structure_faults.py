@@ -16,6 +16,7 @@ from tlpot.data import frames_of, open_dataset
 from tlpot.engines import EngineSpec
 from tlpot.errors import GeometryError
 from tlpot.labelling import label
+from tlpot.sampling import named_fragments
 from tlpot.structures import build_peptide, read_frames, read_structure
 
 pytestmark = pytest.mark.fault
@@ -65,7 +66,7 @@ def water(dz=0.0, start=1, element=True, alt=False):
         stated(AMMONIUM, total_charge=1),
         stated(AMMONIUM, net_charge=1),
         stated(AMMONIUM, q=1),
-        stated(AMMONIUM, charge="+1"),
+        pytest.param(stated(AMMONIUM, charge="+1"), marks=pytest.mark.control),
     ],
 )
 def test_label_understands_the_charge_under_its_names(tmp_path, atoms):
@@ -100,7 +101,13 @@ def test_a_half_charge_names_its_frame(tmp_path, capsys):
     assert not (tmp_path / "x.h5").exists()
 
 
-@pytest.mark.parametrize("engine", ["gfn2-xtb", "ase:ase.calculators.lj:LennardJones"])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("gfn2-xtb", marks=pytest.mark.control),
+        "ase:ase.calculators.lj:LennardJones",
+    ],
+)
 def test_an_odd_number_of_electrons_is_no_singlet(tmp_path, engine):
     pytest.importorskip("tblite")
     level = None if engine == "gfn2-xtb" else "toy"
@@ -147,13 +154,51 @@ def test_sample_refuses_a_radical_that_states_nothing(tmp_path, capsys):
 def test_one_location_of_every_atom_in_every_command(tmp_path):
     pytest.importorskip("gemmi")
     (tmp_path / "alt.pdb").write_text("".join([*water(alt=True), "END\n"]))
-    assert len(read_structure(str(tmp_path / "alt.pdb"))) == 3
+    assert len(read_structure(str(tmp_path / "alt.pdb"))) == 3  # md
+    assert [len(frame) for frame in read_frames(str(tmp_path / "alt.pdb"))] == [3]  # build
+    assert [len(f.atoms) for f in named_fragments([str(tmp_path / "alt.pdb")])] == [3]  # sample
     pytest.importorskip("tblite")
     label(tmp_path / "alt.pdb", "gfn2-xtb", tmp_path / "x.h5", show=False)
     (frame,) = frames_of(open_dataset(tmp_path / "x.h5"))
     assert len(frame.system) == 3
     assert frame.system.positions[:, 0] == pytest.approx([0, 0.1, 0.1])
     assert frame.labels["gfn2-xtb"].energy == pytest.approx(-138.0, abs=1.0)
+
+
+def test_hydrogens_of_one_location_only_are_not_lost(tmp_path, capsys):
+    """An oxygen in two places, and hydrogens that the likelier one lacks."""
+    pytest.importorskip("gemmi")
+    pytest.importorskip("tblite")
+    lines = []
+    for k in range(2):  # two, so that the number of electrons stays even without them
+        at = 9.0 * k
+        lines += [
+            line(1, "O", "HOH", k + 1, (at, 0, 0), "O", "A", 0.4),
+            line(2, "O", "HOH", k + 1, (at + 0.1, 0, 0), "O", "B", 0.6),
+            line(3, "H1", "HOH", k + 1, (at, 0.757, 0.587), "H", "A", 0.4),
+            line(4, "H2", "HOH", k + 1, (at, -0.757, 0.587), "H"),
+        ]
+    (tmp_path / "w.pdb").write_text("".join([*lines, "END\n"]))
+    out = tmp_path / "x.h5"
+    assert main(["label", str(tmp_path / "w.pdb"), "--engine", "gfn2-xtb", "-o", str(out)]) == 0
+    assert "A/HOH 2: alternate location B" in capsys.readouterr().out
+    (frame,) = frames_of(open_dataset(out))
+    assert sorted(frame.system.atomic_numbers) == [1, 1, 1, 1, 8, 8]
+    assert frame.labels["gfn2-xtb"].energy == pytest.approx(-276.0, abs=1.5)
+
+
+def test_another_tautomer_adds_no_hydrogen(tmp_path):
+    pytest.importorskip("gemmi")
+    rows = [
+        line(1, "O", "HOH", 1, (0, 0, 0), "O"),
+        line(2, "H1", "HOH", 1, (0, 0.757, 0.587), "H"),
+        line(3, "H2", "HOH", 1, (0, -0.757, 0.587), "H", "A", 0.6),
+        line(4, "H3", "HOH", 1, (0.8, -0.3, -0.5), "H", "B", 0.4),
+    ]
+    (tmp_path / "w.pdb").write_text("".join([*rows, "END\n"]))
+    found = read_structure(str(tmp_path / "w.pdb"))
+    assert found.get_chemical_formula() == "H2O"
+    assert "H3 only in another one, dropped" in found.info["reader_notes"]
 
 
 def test_elements_are_found_without_their_column(tmp_path):

@@ -220,6 +220,15 @@ def test_names_of_groups_never_break_the_output(tmp_path, capsys, name):
         assert "a\\nb" in out
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("quantity", ["energy", "forces"])
+def test_an_array_that_the_user_names_and_the_file_lacks_is_refused(tmp_path, capsys, quantity):
+    path = str(file(tmp_path / "a.h5"))
+    assert main(["data", "info", path, "--keys", f"{quantity}=no_such"]) == 2
+    assert "'no_such'" in capsys.readouterr().err
+    assert main(["data", "info", path, "--keys", f"{quantity}=l.{quantity}"]) == 0
+
+
 def test_a_molecule_within_a_molecule_is_converted(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as handle:
         add(handle, "m")

@@ -258,11 +258,11 @@ def test_extxyz_mistakes(tmp_path, values):
 def test_stress_and_cell_of_a_periodic_frame(tmp_path):
     path = tmp_path / "crystal.xyz"
     path.write_text(
-        '1\nLattice="3 0 0 0 4 0 0 1 5" Properties=species:S:1:pos:R:3 energy=-1 pbc="T T F" '
+        '1\nLattice="3 0 0 0 4 0 0 1 5" Properties=species:S:1:pos:R:3 energy=-1 pbc="T T T" '
         'stress="1 6 5 6 2 4 5 4 3"\nH 0 0 0\n'
     )
     (frame,) = open_dataset(path, level="pbe").read([0])
-    assert frame.system.pbc.tolist() == [True, True, False]
+    assert frame.system.pbc.tolist() == [True, True, True]
     assert frame.system.cell.tolist() == [[3, 0, 0], [0, 4, 0], [0, 1, 5]]
     assert frame.labels["pbe"].stress.tolist() == [[1, 6, 5], [6, 2, 4], [5, 4, 3]]
 

@@ -136,6 +136,29 @@ def test_energies_of_two_calculators_are_a_conflict_however_near(tmp_path, total
     assert labels(path, keys={"energy": "energy"})[0].energy == total + offset
 
 
+@pytest.mark.control
+@pytest.mark.filterwarnings("ignore:.*is not read")
+def test_a_key_that_some_molecules_lack_is_not_replaced_by_another_for_them(tmp_path):
+    frames = [*water(2), molecule("CH4"), molecule("CH4")]
+    for k, atoms in enumerate(frames):
+        atoms.info |= {"energy": 1.0} | ({"REF_energy": 5.0} if k < 2 else {})
+    path = put(tmp_path / "a.xyz", frames)
+    dataset = open_dataset(path, level=LEVEL, keys={"energy": "REF_energy"})
+    assert dataset.labelled(LEVEL).tolist() == [True, True, False, False]
+    with pytest.raises(DataError, match="no_such"):
+        open_dataset(path, level=LEVEL, keys={"energy": "no_such"})
+
+
+def test_a_charge_that_is_not_to_be_read_is_not(tmp_path):
+    frames = water(2)
+    for atoms in frames:
+        atoms.info |= {"energy": 1.0, "charge": 2, "spin": 1}
+    path = put(tmp_path / "a.xyz", frames)
+    dataset = open_dataset(path, level=LEVEL, keys={"charge": "", "spin": ""})
+    assert {frame.system.charge for frame in dataset.read(range(2))} == {0}
+    assert {"charge", "spin"} <= set(dataset.unused_keys)
+
+
 @pytest.mark.parametrize("prefix", ["", "REF_"])
 def test_nan_is_a_missing_label(tmp_path, prefix):
     frames = water()

@@ -60,10 +60,19 @@ def energy(atoms, *args, **settings):
 LYSINE = build_peptide("AKG", conformation="extended")  # one charged fragment among neutral ones
 
 
-@pytest.mark.parametrize("scheme", ["mfcc", "mfcc_mbe2"])
 @pytest.mark.parametrize(
-    "settings",
-    [{"charge": 1}, {"charge": 0}, {"multiplicity": 3}, {"charge": 1, "multiplicity": 1}],
+    ("scheme", "settings"),
+    [
+        ("mfcc", {"charge": 1}),
+        ("mfcc", {"charge": 0}),
+        ("mfcc", {"multiplicity": 3}),
+        ("mfcc", {"charge": 1, "multiplicity": 1}),
+        ("mfcc_mbe2", {"charge": 0}),
+        ("mfcc_mbe2", {"multiplicity": 3}),
+        # the pairs of fragments put right what a charge of 1 does wrong to a single one
+        pytest.param("mfcc_mbe2", {"charge": 1}, marks=pytest.mark.control),
+        pytest.param("mfcc_mbe2", {"charge": 1, "multiplicity": 1}, marks=pytest.mark.control),
+    ],
 )
 def test_every_fragment_gets_its_charge(scheme, settings):
     fixed = Fixed(**settings)

@@ -48,7 +48,7 @@ def _line(serial, name, residue, chain, number, xyz, element):
     [
         (["CYS"], "SG", "HG", 2.3, {"HG"}, {"HA", "HB2"}),
         (["HID"], "ND1", "HD1", 2.05, {"HD1"}, {"HE2"}),
-        (["HIE"], "NE2", "HE2", 2.05, {"HE2"}, {"HD1"}),
+        pytest.param(["HIE"], "NE2", "HE2", 2.05, {"HE2"}, {"HD1"}, marks=pytest.mark.control),
     ],
 )
 def test_prepare_leaves_no_proton_on_a_donor_of_zinc(

@@ -59,7 +59,9 @@ def test_iodine_can_be_done():
     assert -300 < found < -295
 
 
-@pytest.mark.parametrize("name", ["pyscf:hf/lanl2dz", "pyscf:pbe/def2-svp"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("pyscf:hf/lanl2dz", marks=pytest.mark.control), "pyscf:pbe/def2-svp"]
+)
 def test_forces_with_core_potentials_are_minus_the_slope(name):
     atoms = HCL if "lanl" in name else HI
     step = 2e-3
@@ -88,7 +90,7 @@ def test_a_set_without_hydrogen_is_not_looked_up_for_hydrogen():
         ("gth-dzvp", HCL, "GTH"),
         ("cc-pvdz-pp-nr", Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]), "core potential"),
         ("qavg-vszps", HCL, "core potential"),
-        ("sto-3g", HI, "core potential"),
+        pytest.param("sto-3g", HI, "core potential", marks=pytest.mark.control),
     ],
 )
 def test_sets_whose_potential_is_missing_are_refused(basis, atoms, word):

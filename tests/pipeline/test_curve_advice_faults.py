@@ -232,7 +232,6 @@ def test_another_error_with_a_law_is_offered():
     assert "--seeds" in text
 
 
-@pytest.mark.fault
 def test_a_rate_that_goes_to_zero_hides_no_short_training():
     """Errors that fall in proportion to what the weights have moved, and rest as the rate ends."""
     steps = np.linspace(0, 100, 21)

@@ -19,8 +19,19 @@ def own_level(settings, name):
     return finetune_config({**settings, "level": DFT, "strategy": chosen, "training": section})
 
 
+RIGHT_BEFORE = (
+    "replay", "delta", "frozen-ridge", "frozen-gp", "frozen-forest", "scratch", "shift", "reinit"
+)  # fmt: skip
+
+
 @pytest.mark.fault
-@pytest.mark.parametrize("name", STRATEGY_NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.control) if name in RIGHT_BEFORE else name
+        for name in STRATEGY_NAMES
+    ],
+)
 def test_every_strategy_extends_a_model_with_labels_of_its_own_level(settings, name):
     if name == "frozen-forest":
         pytest.importorskip("sklearn")

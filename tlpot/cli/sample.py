@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
         table,
         write_json,
     )
+    from tlpot.structures import NOTES
 
     methods = METHODS if arguments.method is None else tuple(arguments.method.split(","))
     if arguments.temperatures is None:
@@ -93,6 +95,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
     out = Path(arguments.out)
     fragments = named_fragments(arguments.fragments)
+    for fragment in fragments:
+        if fragment.atoms.info.get(NOTES):
+            print(f"note: {fragment.name}: {fragment.atoms.info[NOTES]}", file=sys.stderr)
     fragments += pairs(arguments.pairs, fragments)
     engine = Engine(name=arguments.calculator, level=arguments.level)
     torch.set_num_threads(1)

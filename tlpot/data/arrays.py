@@ -257,6 +257,7 @@ class ArrayDataset:
         return (
             *self._store.problems,
             *self._decoder.cell_problems(),
+            *self._decoder.stress_problems(),
             *unread_problems(set(self.unused_keys) - {*self._spec.unread}, kinds),
             *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self._levels),

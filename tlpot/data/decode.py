@@ -104,7 +104,7 @@ class Decoder:
 
     Raises:
         DataError: arrays have shapes that do not fit together, or a structural array that the
-            description names is nowhere in the file.
+            description names, or one of labels that the user names, is nowhere in the file.
     """
 
     def __init__(self, store: Store, spec: DataSpec) -> None:
@@ -119,7 +119,9 @@ class Decoder:
         if spec.sign == "gradient":
             self._force = -self._force
         self._stress = stress_factor(units.stress) if units.stress else np.nan
-        for key in (spec.cell, spec.pbc, spec.charge, spec.charge_smiles, spec.spin):
+        for key in (
+            spec.cell, spec.pbc, spec.charge, spec.charge_smiles, spec.spin, *_named_labels(spec)
+        ):  # fmt: skip
             held = [key in section.shapes for section in store.sections]
             if key and held and not any(held):
                 raise DataError(
@@ -215,6 +217,8 @@ class Decoder:
             if stress.shape[1:] == (6,):
                 stress = np.array([voigt_6_to_full_3x3_stress(row) for row in stress])
             has_stress, damaged["stress"] = _complete(stress)
+            # what has no volume has no stress; models give zero for it
+            has_stress &= _periodic(geometry.pbc, n_rows)
         return LevelLabels(
             energy=energy,
             forces=forces,
@@ -237,6 +241,8 @@ class Decoder:
     def occurs(self, level: str, kind: LabelKind) -> bool:
         """Whether at least one frame carries a label (stops at the first)."""
         spec = self._spec.levels[level]
+        if kind == "stress":
+            return any(meant for meant, _ in self._stresses(level))
         for k, section in enumerate(self._store.sections):
             if not _has(section.shapes, spec, kind):
                 continue
@@ -296,6 +302,39 @@ class Decoder:
             "so they are read as not periodic; write which directions are"
         )
         return [Problem(severity="warning", what=what)]
+
+    def stress_problems(self) -> list[Problem]:
+        """Reports stresses of structures that are not periodic in three directions.
+
+        They are no labels. Zeros, which some programs write for molecules, are passed over.
+        """
+        found = []
+        for level, spec in self._spec.levels.items():
+            n = sum(lost for _, lost in self._stresses(level)) if spec.stress else 0
+            if n:
+                what = (
+                    f"{level}: {n} frames have a stress in {spec.stress!r} but are not periodic in "
+                    "three directions, so they have no volume and it is not read; say which "
+                    "directions are periodic, or leave the stress out"
+                )
+                found.append(Problem(severity="warning", what=what))
+        return found
+
+    def _stresses(self, level: str) -> Iterator[tuple[bool, int]]:
+        """Yields, for pieces of the file, whether a stress is a label, and how many others are."""
+        spec = self._spec.levels[level]
+        for k, section in enumerate(self._store.sections):
+            if not spec.stress or not _has(section.shapes, spec, "stress"):
+                continue
+            for rows in _pieces(self.n_rows(k)):
+                n_rows = rows.stop - rows.start
+                stored = self._read(k, spec.stress, rows, half=True).reshape(n_rows, -1)
+                pbc = self._by_row(k, self._spec.pbc, rows, 1)
+                where = self._where(k, self._spec.pbc)
+                periodic = _periodic(None if pbc is None else as_periodic(pbc, where), n_rows)
+                numbers = np.isfinite(stored).all(axis=1)
+                lost = numbers & ~periodic & (stored != 0).any(axis=1)
+                yield bool((numbers & periodic).any()), int(lost.sum())
 
     def isolated_atoms(self, level: str) -> dict[int, float]:
         """Energies of the free atoms at a level by atomic number, eV."""
@@ -365,6 +404,21 @@ class Decoder:
         )
 
 
+def _named_labels(spec: DataSpec) -> list[str]:
+    """Arrays of labels that the user has named; those of extended XYZ are looked for frame wise."""
+    if spec.container == "extxyz":
+        return []
+    named: list[str] = []
+    for level in spec.levels.values():
+        named += level.energy_keys if "energy" in spec.named else ()
+        named += [
+            key
+            for kind in ("forces", "stress")
+            if kind in spec.named and (key := getattr(level, kind))
+        ]
+    return named
+
+
 def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> bool:
     """Whether a section has labels of a kind; an array without any element is none."""
     keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
@@ -373,6 +427,13 @@ def _has(shapes: Mapping[str, tuple[int, ...]], spec: LevelSpec, kind: str) -> b
 
 def _step_of_32_bits(value: float) -> float:
     return float(np.spacing(np.float32(min(value, float(np.finfo(np.float32).max) / 2))))
+
+
+def _periodic(pbc: NDArray[np.bool_] | None, n_rows: int) -> NDArray[np.bool_]:
+    """Returns which rows are periodic in three directions, [n_rows]."""
+    if pbc is None:
+        return np.zeros(n_rows, dtype=np.bool_)
+    return np.asarray(pbc.all(axis=-1), dtype=np.bool_)
 
 
 def _complete(

@@ -356,10 +356,11 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
     for key, stated, default in (("charge", charges, 0), ("spin", spins, 1)):
         if any(value is not None for value in stated):
             columns[key] = np.array([default if v is None else v for v in stated])
-    used = _used(run, spec)
+    # what the file calls so and is not read must not pass for what is read
+    taken = {*_used(run, spec), *columns, *QUANTITIES, "charge", "spin"}
     for key, value in first.info.items():
         everywhere = all(key in row.frame.info for row in run)
-        if key not in used and key not in columns and np.ndim(value) == 0 and everywhere:
+        if key not in taken and np.ndim(value) == 0 and everywhere:
             columns[key] = np.array([row.frame.info[key] for row in run])
     return columns
 

@@ -13,7 +13,7 @@ import torch
 from ase.data import chemical_symbols
 
 from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset
+from tlpot.data import Dataset, frames_of
 from tlpot.errors import ConfigError, OutputError, UnknownElementError, nearest
 from tlpot.evaluation import ReportSettings
 from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges, with_energies
@@ -265,9 +265,15 @@ def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
     unknown = [chemical_symbols[z] for z in dataset.elements if z not in parent.elements]
     if unknown:
         known = ", ".join(chemical_symbols[z] for z in parent.elements)
+        first = next(
+            frame.name
+            for frame in frames_of(dataset, levels=())
+            if not set(frame.system.atomic_numbers.tolist()) <= set(parent.elements)
+        )
         raise UnknownElementError(
-            f"{dataset.path} has {', '.join(unknown)}, which the parent {name} does not know; "
-            f"it knows {known}. Choose a parent with these elements, or leave these molecules out"
+            f"{first} and perhaps others have {', '.join(unknown)}, which the parent {name} does "
+            f"not know; it knows {known}. Choose a parent with these elements, or leave these "
+            "molecules out"
         )
 
 

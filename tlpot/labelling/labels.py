@@ -167,7 +167,7 @@ def label(
             failures=failures,
             n_left=len(geometries) - n_known - work.n_labelled - len(failures),
             seconds=work.seconds,
-            notes=tuple(journal.notes),
+            notes=(*given.notes, *journal.notes),
         )
 
 

@@ -28,7 +28,7 @@ from tlpot.labelling.geometry_file import (
     is_native,
 )
 from tlpot.neighbors import neighbor_list
-from tlpot.structures import name_charge, read_all
+from tlpot.structures import NOTES, name_charge, read_all
 from tlpot.system import System
 
 PathLike = str | os.PathLike[str]
@@ -49,6 +49,7 @@ class Structures:
         home: the source itself, where it is in the native layout.
         frames: where the source says nothing but the geometries, these; else empty.
         problems: what opening the source has shown.
+        notes: what the reader of its files chose or dropped.
     """
 
     systems: tuple[System, ...]
@@ -57,6 +58,7 @@ class Structures:
     home: Path | None = None
     frames: tuple[Frame, ...] = ()
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def read_structures(
@@ -109,19 +111,23 @@ def read_structures(
             "charge, spin. To carry labels over, describe the layout with spec=... (--spec)"
         )
     frames: list[Frame] = []
+    notes: list[str] = []
     for part in parts:
         if isinstance(part, Atoms):
             atoms, name = part.copy(), f"structure {len(frames)}"
             name_charge(atoms, name, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
             frames.append(_frame(atoms, name))
         else:
-            frames += _from_file(Path(part), keys)
+            found, said = _from_file(Path(part), keys)
+            frames += found
+            notes += said
     return _checked(
         Structures(
             systems=tuple(frame.system for frame in frames),
             names=tuple(frame.name for frame in frames),
             write=partial(write_structures, frames),
             frames=tuple(frames),
+            notes=tuple(notes),
         )
     )
 
@@ -167,14 +173,17 @@ def _from_dataset(path: Path, spec: PathLike | None, keys: Mapping[str, str]) ->
     )
 
 
-def _from_file(path: Path, keys: Mapping[str, str]) -> list[Frame]:
+def _from_file(path: Path, keys: Mapping[str, str]) -> tuple[list[Frame], list[str]]:
+    """Returns the structures of a file, and what its reader chose or dropped."""
     if path.suffix in (".h5", ".hdf5"):
         raise DataError(
             f"{path}: several datasets cannot be labelled at once; join them with "
             "'tlpot data convert' first"
         )
     found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
-    return [_frame(atoms, f"{path.name}[{k}]") for k, atoms in enumerate(found)]
+    frames = [_frame(atoms, f"{path.name}[{k}]") for k, atoms in enumerate(found)]
+    notes = {line for atoms in found for line in str(atoms.info.get(NOTES, "")).splitlines()}
+    return frames, [f"{path.name}: {line}" for line in sorted(notes)]
 
 
 def _frame(atoms: Atoms, name: str) -> Frame:

@@ -18,6 +18,9 @@ _FULL = 0.06
 """Atoms for each Å³ from which on they fill a cell; water has 0.1, a protein in its crystal half of
 that, and a third to an eighth again where symmetry makes the rest."""
 
+_LONGEST_XH = 1.5
+"""Å; of a bond to hydrogen, that of S-H (1.34) with the shift between two locations."""
+
 NOTES = "reader_notes"
 """The key of ``atoms.info`` with what was dropped or chosen, one line each."""
 
@@ -40,7 +43,8 @@ def read_protein(path: str | Path, *, model: int | None = None, periodic: bool =
 
     Of alternate locations, one letter is kept for every run of neighbouring residues that
     have them: the one with the highest mean occupancy, of equals the first in the alphabet. A
-    heavy atom that this letter lacks is taken from the letter with the highest occupancy.
+    heavy atom that this letter lacks is taken from the letter with the highest occupancy, and so
+    are hydrogens where this letter has none of its own and they still sit on one of its atoms.
     Deuterium becomes hydrogen. Other formats than PDB and mmCIF are read by ASE, without labels.
 
     Args:
@@ -207,30 +211,41 @@ def _settle(chain: Any, run: list[list[int]], notes: list[str]) -> list[int]:
         label = residue_label(chain, chain[kept])
         others = [chain[k].name for k in group if k != kept]
         doomed += [k for k in group if k != kept]
-        mixed = _keep_letter(chain[kept], letter)
+        mixed, lost = _keep_letter(chain[kept], letter)
         note = f"{label}: alternate location {letter} of {', '.join(letters)} kept"
         note += f"; {', '.join(others)} at the same place dropped" * bool(others)
         note += f"; {', '.join(mixed)} only in another one, taken from there" * bool(mixed)
+        note += f"; {', '.join(lost)} only in another one, dropped" * bool(lost)
         notes.append(note)
     return doomed
 
 
-def _keep_letter(residue: Any, letter: str) -> list[str]:
-    """Drops other conformations; returns the heavy atoms that had to come from them."""
+def _keep_letter(residue: Any, letter: str) -> tuple[list[str], list[str]]:
+    """Drops other conformations; returns the atoms that had to come from them, and those lost."""
     mine = {atom.name for atom in residue if atom.altloc in ("\0", letter)}
-    spare: dict[str, Any] = {}
+    spare: dict[str, int] = {}
     for index, atom in enumerate(residue):
-        if atom.name not in mine and not atom.is_hydrogen():
+        if atom.name not in mine:
             rival = spare.get(atom.name)
             if rival is None or atom.occ > residue[rival].occ:
                 spare[atom.name] = index
-    mixed = sorted(spare)
+    # a letter with hydrogens of its own says where they are: another tautomer has others
+    own = any(atom.is_hydrogen() and atom.altloc == letter for atom in residue)
+    heavy = [atom for atom in residue if not atom.is_hydrogen()]
+    heavy = [atom for atom in heavy if atom.altloc in ("\0", letter)]
+    heavy += [residue[k] for k in spare.values() if not residue[k].is_hydrogen()]
+    for name, index in list(spare.items()):
+        atom = residue[index]
+        bound = any(atom.pos.dist(other.pos) < _LONGEST_XH for other in heavy)
+        if atom.is_hydrogen() and (own or not bound):
+            del spare[name]
+    lost = sorted({atom.name for atom in residue} - mine - spare.keys())
     for index in reversed(range(len(residue))):
         if residue[index].altloc not in ("\0", letter) and index not in spare.values():
             del residue[index]
     for atom in residue:
         atom.altloc = "\0"
-    return mixed
+    return sorted(spare), lost
 
 
 def _best_letter(atoms: list[Any]) -> str:
