@@ -141,7 +141,7 @@ def _labels_in_this_process(monkeypatch):
     """A worker would have to load torch for every file."""
 
     @contextmanager
-    def workers(n):
+    def workers(n, stop):
         yield None, None
 
     monkeypatch.setattr("tlpot.cli.workers.label_workers", workers)
