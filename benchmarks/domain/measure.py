@@ -51,6 +51,11 @@ def measured(model, systems: Sequence[System], forces) -> tuple[np.ndarray, np.n
     return np.array(domains), np.array(errors)
 
 
+def domain_of(model, system: System) -> float:
+    graph = build_graph([system], model.cutoff, layout=model.layout)
+    return float(evaluate(model, graph, forces=False, domain=True).domain)
+
+
 def auroc(scores: np.ndarray, wrong: np.ndarray) -> float:
     """The share of pairs of a wrong frame and a right one that the scores order rightly."""
     above = scores[wrong][:, None] - scores[~wrong][None]
@@ -111,6 +116,9 @@ def tiny(data: Path) -> None:
 def fragments(data: Path) -> None:
     model = load(FRAGMENTS, device="cpu").at(FRAGMENTS_LEVEL)
     dataset, split = fragment_frames(data)
+    every = [f.system for f in dataset.read(np.sort(split.test), ())]
+    alarms = np.array([domain_of(model, system) for system in every]) < WARNING_LEVEL
+    print(f"{FRAGMENTS}: false alarms {alarms.mean():.1%} of all {len(every)} test frames")
     rng = np.random.default_rng(0)
     test = rng.permutation(split.test)[:MOST_TEST]
     charged = dataset.dataset  # with the charges that GFN2-xTB needs

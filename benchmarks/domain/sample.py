@@ -71,6 +71,7 @@ def residues(out: Path, options: argparse.Namespace) -> None:
         print(f"{fragment.name}: {len(kept)} of {len(pool)} geometries", flush=True)
     write_structures(frames, out / FILES[0])
     add_energies(model, out / FILES[0])
+    pack(out / FILES[0])
 
 
 def add_energies(model, path: Path) -> None:
@@ -82,6 +83,21 @@ def add_energies(model, path: Path) -> None:
             atoms = Atoms(group["atomic_numbers"][:])
             energies, _ = batched(model, [atoms] * len(positions), positions)
             group["model.energy"] = energies / units.Hartree
+
+
+def pack(path: Path) -> None:
+    """Writes a file of many small groups anew, in two thirds of the room."""
+    packed = path.with_suffix(".packed")
+    with h5py.File(path) as given, h5py.File(packed, "w", libver="latest") as new:
+
+        def write(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            is_group = isinstance(item, h5py.Group)
+            made = new.create_group(name) if is_group else new.create_dataset(name, data=item[()])
+            made.attrs.update(item.attrs)
+
+        new.attrs.update(given.attrs)
+        given.visititems(write)
+    packed.replace(path)
 
 
 def descend(model, frames, steps):
@@ -151,6 +167,7 @@ def peptides(out: Path, options: argparse.Namespace) -> None:
         for path in sorted((out / "peptides").glob("*.xyz"))
     ]
     print(export_fragments(proteins, "mfcc_mbe2", out / FILES[1], per_kind=4, select="random"))
+    pack(out / FILES[1])
 
 
 STEPS = {f.__name__: f for f in (residues, peptides)}
@@ -160,8 +177,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", choices=STEPS)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--replicas", type=int, default=6, help="trajectories of each fragment")
-    parser.add_argument("--frames", type=int, default=4, help="of each trajectory")
+    parser.add_argument("--replicas", type=int, default=12, help="trajectories of each fragment")
+    parser.add_argument("--frames", type=int, default=2, help="of each trajectory")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)

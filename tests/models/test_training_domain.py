@@ -1,15 +1,21 @@
 """Scores, ranks and files of what a model was trained on."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from scipy.stats import binom
 
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
+from tlpot.errors import ModelFileError
 from tlpot.graph import build_graph
 from tlpot.models import (
     LIBRARY,
+    WARNING_LEVEL,
     Architecture,
     Potential,
     frame_scores,
@@ -18,8 +24,10 @@ from tlpot.models import (
     to_bytes,
     weights_hash,
 )
+from tlpot.models.domain import read_domain
 from tlpot.system import System
 from tlpot.uncertainty import fit_domain
+from tlpot.uncertainty.domain import largest_shares
 
 
 def graph(model, *names, charge=0):
@@ -88,17 +96,71 @@ def test_energies_and_forces_are_the_same_with_and_without(made):
     torch.testing.assert_close(plain.forces, with_domain.forces, rtol=0, atol=0)
 
 
-def test_one_in_twenty_held_out_frames_is_below_the_warning(dataset):
-    model = load("tlpot-tiny", device="cpu").at()
-    domain = model.training_domain
+@pytest.mark.parametrize("name", ["tlpot-tiny", "tlpot-fragments"])
+def test_the_domain_falls_from_1_to_0(name):
+    model = load(name, device="cpu")
+    domain = model.at(model.levels[0]).training_domain
     held = domain.held_out.value.numpy()
-    ranks = domain._rank(held)
+    ranks = np.array([domain._rank(score) for score in held])
     assert (np.diff(ranks) <= 0).all()
-    assert ranks[0] == pytest.approx(1.0)
-    assert abs((ranks < 0.05).mean() - 0.05) <= 1.5 / len(held)
-    beyond = domain._rank(held[-1] + np.linspace(0.0, 10.0, 50))
+    assert 0.99 < ranks[0] <= 1.0
+    assert domain._rank(held[0] - 1.0) == 1.0
+    beyond = [domain._rank(held[-1] + further) for further in np.linspace(0.0, 30.0, 50)]
+    assert beyond[0] == pytest.approx(ranks[-1])
     assert (np.diff(beyond) < 0).all()
     assert beyond[-1] < 1e-6
+
+
+@pytest.mark.parametrize("n", [46, 74, 200, 1000])
+def test_as_many_held_out_frames_are_below_as_a_binomial_test_allows(n):
+    """Seeing no more of n than these, a share of above 5 % is excluded with 90 % confidence."""
+    as_far = torch.arange(n, 0, -1, dtype=torch.float64)
+    below = int((largest_shares(as_far, n) < WARNING_LEVEL).sum())
+    assert binom.cdf(below + 1, n, WARNING_LEVEL) > 0.1
+    assert below == 0 or binom.cdf(below, n, WARNING_LEVEL) < 0.1
+    assert (below > 0) == (n > 76)
+
+
+def test_frames_of_one_molecule_held_out_as_a_whole_count_once(dataset, made):
+    names = list(dataset.group_names)
+    one, other = (
+        np.flatnonzero(dataset.group_idx == names.index(name)) for name in ("methanol", "water")
+    )
+    shared = fit_domain(made.at(), dataset, one[::2], one[1::2])
+    apart = fit_domain(made.at(), dataset, one[::2], np.concatenate([one[1::2], other]))
+    for domain, alike in ((shared, 0), (apart, len(other) - 1)):
+        n = domain.n_held_out - alike
+        as_far = torch.tensor([n / domain.n_held_out], dtype=torch.float64)
+        assert domain.levels.value[-1] == pytest.approx(float(largest_shares(as_far, n)[0]))
+
+
+def test_false_alarms_are_at_most_one_in_twenty_in_nine_of_ten_drawings():
+    rng = np.random.default_rng(5)
+    shares = []
+    for _ in range(300):
+        scores = np.sort(rng.exponential(size=150))
+        levels = largest_shares(torch.arange(150, 0, -1, dtype=torch.float64), 150).numpy()
+        shares.append(np.exp(-np.interp(-WARNING_LEVEL, -levels, scores)))
+    assert 0.85 < np.mean(np.array(shares) <= WARNING_LEVEL) < 0.98
+
+
+def test_a_file_without_levels_has_conformal_p_values(made):
+    old = from_bytes(to_bytes(made))
+    head = old.head("hf")
+    tensors = head.domain.state_dict()
+    tensors.pop("levels.value", None)
+    head.domain = read_domain(tensors, "", made.architecture, torch.float64, "m.safetensors")
+    again = from_bytes(to_bytes(old)).head("hf").domain
+    n = len(again.held_out.value)
+    assert again._rank(float(again.held_out.value[-1])) == pytest.approx(2.0 / (n + 1))
+
+
+def test_levels_that_are_none_are_refused(made):
+    domain = made.head("hf").domain
+    tensors = {key: tensor.clone() for key, tensor in domain.state_dict().items()}
+    tensors["levels.value"][0] = torch.nan
+    with pytest.raises(ModelFileError, match="damaged"):
+        read_domain(tensors, "", made.architecture, torch.float64, "m.safetensors")
 
 
 def test_a_lone_atom_far_away_stands_out_among_many():
@@ -131,3 +193,29 @@ def test_a_few_frames_are_enough(dataset, made):
         domain = fit_domain(made.at(), dataset, train, held)
         assert domain.n_frames == len(train)
         assert bool(domain.held_out.value.isfinite().all())
+
+
+def test_the_compiled_kernel_and_torch_agree(made):
+    names = ["CH3OH", "C2H6", "NH3", "H2O"]
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-3)):
+        both = [from_bytes(to_bytes(made), dtype=dtype, kernels=k) for k in ("auto", "torch")]
+        compiled, plain = (domains(model.at(), *names) for model in both)
+        assert plain[0] > 0.05
+        torch.testing.assert_close(compiled, plain, rtol=tolerance, atol=1e-12)
+
+
+def test_a_copy_keeps_the_domain(made):
+    expected = domains(made.at(), "C2H6")
+    for again in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        torch.testing.assert_close(domains(again.at(), "C2H6"), expected, rtol=0, atol=0)
+
+
+def test_features_that_are_no_numbers_are_not_inside(made):
+    domain = made.head("hf").domain
+    species, system = torch.tensor([0, 1]), torch.zeros(2, dtype=torch.long)
+    layers = [torch.zeros((2, 8), dtype=torch.float64) for _ in range(2)]
+    layers[1][0, 3] = torch.nan
+    state = torch.zeros(1), torch.ones(1)
+    for compiled in {False, made.layout == "sorted"}:
+        found = domain(layers, species, system, 1, *state, compiled=compiled)
+        assert not float(found) >= 0.05

@@ -1,11 +1,14 @@
 """What a training or fine-tuning tells its model about its frames."""
 
+import warnings
+
 import numpy as np
 import pytest
 from ase.build import molecule
 from shipped_levels import CC, DFT
 
 from tlpot.calculators import TLPotCalculator
+from tlpot.cli import main
 from tlpot.jobs import finetune, finetune_config
 from tlpot.models import load
 
@@ -52,3 +55,54 @@ def test_a_sum_has_the_smaller_domain_of_its_parts(settings):
     assert model.low.head(DFT).domain.n_frames == 150
     assert model.delta.head(model.delta.levels[0]).domain.n_frames == 24
     assert domain(settings["output"], FAR, CC) < 0.05
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("strategy", ["shift", "head"])
+def test_what_the_parent_knew_is_inside_where_its_network_stays(strategy, settings, parent):
+    kept = {k: v for k, v in settings.items() if k != "training" or strategy != "shift"}
+    finetune(finetune_config({**kept, "strategy": strategy}), show=False)
+    for name in ("H2O", "NH3", "CH3CH2OH"):
+        assert domain(settings["output"], name, CC) >= domain(parent, name, DFT) > 0.05
+    assert domain(settings["output"], "CH3OH", CC) > 0.05
+    assert "150 of the parent" in load(settings["output"]).card.metrics.get("domain", "")
+
+
+@pytest.mark.fault
+def test_a_network_that_moved_speaks_of_its_last_training_and_says_so(settings):
+    finetune(finetune_config({**settings, "strategy": "full"}), show=False)
+    model = load(settings["output"])
+    assert "of this training only" in model.card.metrics.get("domain", "")
+    assert model.head(CC).domain.inherited is None
+
+
+@pytest.mark.fault
+def test_info_says_of_few_frames_that_they_calibrate_nothing(settings, parent, capsys):
+    finetune(finetune_config({**settings, "strategy": "head"}), show=False)
+    capsys.readouterr()
+    for file, few in ((settings["output"], True), (str(parent), False)):
+        assert main(["info", file]) == 0
+        (line,) = [x for x in capsys.readouterr().out.splitlines() if x.split()[:1] == ["domain"]]
+        assert ("24 training frames, or 150 of the parent" in line) == few
+        assert ("fewer than 100 warn of elements" in line) == few
+
+
+def test_an_inherited_domain_is_inherited_again(settings, tmp_path):
+    finetune(finetune_config({**settings, "strategy": "head"}), show=False)
+    again = {**settings, "parent": settings["output"], "output": str(tmp_path / "b.safetensors")}
+    again["source"] = CC
+    finetune(finetune_config({**again, "strategy": "head"}), show=False)
+    parts = load(again["output"]).head(CC).domain.parts
+    assert [part.n_frames for part in parts] == [24, 24, 150]
+
+
+def test_elements_of_the_parent_are_no_reason_to_warn(settings):
+    finetune(finetune_config({**settings, "strategy": "head"}), show=False)
+    own = load(settings["output"]).head(CC).domain
+    trained = sum(part.content.atoms for part in own.parts)
+    assert (trained > 0).sum() >= (own.content.atoms > 0).sum()
+    atoms = molecule("NH3")
+    atoms.calc = TLPotCalculator(settings["output"], level=CC, device="cpu")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()

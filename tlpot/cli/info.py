@@ -122,16 +122,20 @@ def _domain(model: ModelDescription) -> str:
     """Says at which levels the model knows what it was trained on, and what that was."""
     from ase.data import chemical_symbols
 
+    from tlpot.models import FEW_FRAMES
+
     words = []
     for part in model.parts:
         for level in part.levels:
             found = part.domain(level)
             if found is None:
                 continue
-            n_frames, absent = found
-            never = " ".join(chemical_symbols[z] for z in absent)
-            without = f", none with {never}" if never else ""
-            words.append(f"{level} ({n_frames} training frames{without})")
+            never = " ".join(chemical_symbols[z] for z in found.absent)
+            more = f", or {found.n_inherited} of the parent" if found.n_inherited else ""
+            more += f", none with {never}" if never else ""
+            if found.n_frames < FEW_FRAMES:
+                more += f"; fewer than {FEW_FRAMES} warn of elements and charges only"
+            words.append(f"{level} ({found.n_frames} training frames{more})")
     return ", ".join(dict.fromkeys(words)) or "none: no check of what the model was trained on"
 
 

@@ -214,6 +214,7 @@ def prepare_finetune(
         if references.fit is None or not chosen.inherits
         else {z: e - references.prior[z] for z, e in references.energies.items()},
         saved_level=saved,
+        parent=parent.at(source) if chosen.inherits else None,
         # a difference is no total energy: no walls, no dynamics
         examine=None
         if config.report is None or not config.report.enabled or difference_parts(saved) is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from numpy.typing import NDArray
 
@@ -33,7 +34,16 @@ from tlpot.evaluation import (
 from tlpot.files import make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.output import alone_with_model, check_replaced
-from tlpot.models import DeltaPotential, ModelCard, Potential, TrainedModel, save
+from tlpot.models import (
+    FEW_FRAMES,
+    DeltaPotential,
+    LevelPotential,
+    ModelCard,
+    Potential,
+    TrainedModel,
+    TrainingDomain,
+    save,
+)
 from tlpot.plural import counted
 from tlpot.training import (
     CHECKPOINT,
@@ -56,12 +66,14 @@ def tell_domain(
     split: Split,
     others: NDArray[np.int64],
     rates: Mapping[str, float],
+    parent: LevelPotential | None,
     seed: int,
-) -> None:
+) -> str | None:
     """Gives each level of a model its training domain, or takes it away.
 
-    Levels that were learned, or rehearsed, have that of all training frames. Another level keeps
-    its own if the network below the readouts is what it was, and else has none.
+    Levels that were learned, or rehearsed, have that of all training frames; where the network
+    below the readout is still the parent's, frames like the parent's are inside as well. Another
+    level keeps its own if the network is what it was, and else has none.
 
     Args:
         model: just trained; of a sum the difference was.
@@ -70,7 +82,11 @@ def tell_domain(
         split: its division.
         others: further training frames.
         rates: learning-rate factors of the weights that moved.
+        parent: the level that a learned one went on from; None if it began anew.
         seed: of selections.
+
+    Returns:
+        What the domain of the learned levels speaks of, for the card; None if there is none.
     """
     trained = model.delta if isinstance(model, DeltaPotential) else model
     moved = any(name.startswith("backbone.") for name in rates)
@@ -79,12 +95,37 @@ def tell_domain(
     if learned:
         frames = np.concatenate([split.train, others])
         found = fit_domain(trained.at(learned[0]), dataset, frames, split.validation, seed=seed)
+        if parent is not None and _same_network(trained, parent.potential):
+            found.inherited = copy.deepcopy(parent.training_domain)
     for level in trained.levels:
         head = trained.head(level)
         if level in learned and found is not None:
             head.domain = copy.deepcopy(found).to(device=trained.device, dtype=trained.dtype)
         elif moved:
             head.domain = None
+    return None if found is None else _words(found, parent)
+
+
+def _same_network(one: Potential, other: Potential) -> bool:
+    """Whether the same structure has the same features in both, bit for bit."""
+    if one.elements != other.elements:
+        return False
+    weights, others = one.backbone.state_dict(), other.backbone.state_dict()
+    return weights.keys() == others.keys() and all(
+        tensor.dtype == others[name].dtype and torch.equal(tensor, others[name].to(tensor.device))
+        for name, tensor in weights.items()
+    )
+
+
+def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
+    words = f"the {found.n_frames} training frames"
+    if found.inherited is not None:
+        words += f" and the {sum(p.n_frames for p in found.inherited.parts)} of the parent"
+    elif parent is not None and parent.training_domain is not None:
+        words += " of this training only; the network has moved away from what the parent knew"
+    if found.n_frames < FEW_FRAMES:
+        words += f"; fewer than {FEW_FRAMES} calibrate no warning, but for elements and charges"
+    return words
 
 
 _MOLECULES, _FRAMES = 200, 5
@@ -118,6 +159,7 @@ class Job:
             empty if there was none.
         saved_level: the level of that model which answers to the first of `levels`, if it has
             another name; its errors are taken against the labels of that name.
+        parent: the level that the first of `levels` goes on from; None if it begins anew.
     """
 
     potential: Potential
@@ -137,6 +179,7 @@ class Job:
     kinds: Collection[LabelKind] | None = None
     shifts: Mapping[int, float] = field(default_factory=dict)
     saved_level: str | None = None
+    parent: LevelPotential | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -270,9 +313,11 @@ def fit(
         )  # fmt: skip
     finished = job.finish(potential)
     level = job.saved_level or job.levels[0]
+    domain = None
     if processes.is_first:
-        tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
-                    others=job.others, rates=job.plan.rates, seed=settings.seed)  # fmt: skip
+        domain = tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
+                             others=job.others, rates=job.plan.rates, parent=job.parent,
+                             seed=settings.seed)  # fmt: skip
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
     warnings = [
@@ -285,6 +330,8 @@ def fit(
     metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
     if warnings:
         metrics["warnings"] = warnings
+    if domain is not None:
+        metrics["domain"] = domain
     finished.card = replace(
         job.card,
         recipe=dict(job.recipe),

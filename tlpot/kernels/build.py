@@ -27,7 +27,14 @@ from tlpot.kernels.structures import declare, layout_export
 TIMEOUT = 600.0
 """Seconds for a compiler, which takes some ten, and more on a busy node."""
 
-_SOURCES = ("vector.hpp", "convolution.cpp", "elements.cpp", "embedding.cpp", "product.cpp")
+_SOURCES = (
+    "vector.hpp",
+    "convolution.cpp",
+    "distances.cpp",
+    "elements.cpp",
+    "embedding.cpp",
+    "product.cpp",
+)
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fno-math-errno")
 # some compilers know only one name for "this processor", and Apple's has no OpenMP

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tlpot.errors import KernelError
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+from tlpot.kernels.distances import DistancePlan
 from tlpot.kernels.elements import sum_by_element
 from tlpot.kernels.embedding import EmbeddingPlan, embed
 from tlpot.kernels.product import ProductPlan, multiply
@@ -34,6 +35,7 @@ def check(dtype: torch.dtype) -> None:
         # channels that fill no register take another way
         worst = max(worst, _convolution(dtype, 3), _product(dtype, 3))
         worst = max(worst, _elements(dtype, 8), _elements(dtype, 3))
+        worst = max(worst, _distances(dtype, 8), _distances(dtype, 3))
     if not worst < 1e3 * torch.finfo(dtype).eps:
         raise KernelError(f"the compiled kernels differ from torch by {worst:.1e} in {dtype}")
 
@@ -101,6 +103,24 @@ def _elements(dtype: torch.dtype, k: int) -> float:
         return [products.new_zeros(4, 4, 2 * k).index_add(0, center, products)]
 
     return _difference(compiled, plain, inputs)
+
+
+def _distances(dtype: torch.dtype, n_axes: int) -> float:
+    """The largest difference of scores, which have no derivatives."""
+    owner, farthest, softness = torch.tensor([2, 0, 0]), 7.0, 0.5
+    species, system = torch.tensor([0, 2, 1, 0]), torch.tensor([0, 1, 0, 1])
+    shapes = ((3, 5, n_axes), (3, n_axes), (3, n_axes), (4, 2), (4, 3))
+    with torch.no_grad():
+        arrays = [_random(shape, dtype, k) for k, shape in enumerate(shapes)]
+        projection, shift, prototypes, *layers = arrays
+        plan = DistancePlan(projection, shift, prototypes, owner, farthest, softness)
+        compiled = torch.tensor(plan.scores(layers, species, system, 2), dtype=torch.float64)
+        own = torch.einsum("if,ifa->ia", torch.cat(layers, dim=1), projection[species])
+        pairs = (own + shift[species])[:, None] - prototypes
+        squares = pairs.square().sum(dim=2).where(owner == species[:, None], torch.inf)
+        atoms = squares.amin(dim=1).clamp(max=farthest**2).sqrt().double() / softness
+        plain = torch.stack([atoms[system == k].exp().mean().log() for k in range(2)])
+    return float((compiled - softness * plain).abs().max())
 
 
 def _product(dtype: torch.dtype, c: int) -> float:

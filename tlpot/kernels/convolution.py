@@ -24,7 +24,7 @@ from tlpot.kernels.calls import (
     pointers,
     run,
 )
-from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import ConvolutionData, ConvolutionTables
 
 

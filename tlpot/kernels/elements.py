@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tlpot.kernels.calls import expect, expect_species, run
 from tlpot.kernels.convolution import EdgeLists
+from tlpot.kernels.last_derivative import last_derivative, pull_back
 from tlpot.kernels.parts import ONLY_ONCE, cut, edge_parts
-from tlpot.kernels.pointers import last_derivative, pull_back
 from tlpot.kernels.structures import ElementData, ElementTables
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.kernels.calls import Plan, expect, index32, number_of_threads, run
-from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import EmbeddingData, EmbeddingTables
 
 _VALUES, _GRADIENT, _DUAL = range(3)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlpot.kernels.calls import pointers
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
-from tlpot.kernels.pointers import last_derivative, pull_back
+from tlpot.kernels.last_derivative import last_derivative, pull_back
 
 ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "

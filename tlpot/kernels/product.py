@@ -22,7 +22,7 @@ from tlpot.kernels.calls import (
     pointers,
     run,
 )
-from tlpot.kernels.pointers import NO_THIRD, last_derivative
+from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import ProductData, ProductTables
 
 Term = tuple[tuple[int, ...], int]

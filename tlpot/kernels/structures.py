@@ -103,6 +103,26 @@ class EmbeddingData(ctypes.Structure):
     )
 
 
+class DistanceTables(ctypes.Structure):
+    """See distances.cpp."""
+
+    _fields_ = (
+        *_integers("n_layers n_axes"),
+        *_addresses("widths projection shift prototypes first"),
+        ("farthest", ctypes.c_double),
+        ("softness", ctypes.c_double),
+    )
+
+
+class DistanceData(ctypes.Structure):
+    """See distances.cpp."""
+
+    _fields_ = (
+        *_integers("n_atoms n_systems n_threads"),
+        *_addresses("layers element system scores"),
+    )
+
+
 _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tuple[Any, ...]]] = {
     "convolution.cpp": (
         (ConvolutionTables, ConvolutionData),
@@ -115,6 +135,7 @@ _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tup
         (),
     ),
     "elements.cpp": ((ElementTables, ElementData), ("sum_by_element", "spread_by_element"), ()),
+    "distances.cpp": ((DistanceTables, DistanceData), ("distance_scores",), ()),
     "embedding.cpp": ((EmbeddingTables, EmbeddingData), ("embed",), (ctypes.c_int,)),
 }
 """Of each unit of C++: its structures, the kernels that take them, and what these take besides."""

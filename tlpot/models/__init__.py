@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlpot.models.description import (
         DELTA_FORMAT,
         ENSEMBLE_FORMAT,
+        FEW_FRAMES,
         ModelDescription,
         PotentialDescription,
         content_hash,

@@ -176,6 +176,26 @@ class Tensors:
             ) from error
 
 
+FEW_FRAMES = 100
+"""Training frames below which a distance alone is no reason to warn: they do not tell how far
+frames like themselves may be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainDescription:
+    """What a level was trained on.
+
+    Attributes:
+        n_frames: training frames.
+        n_inherited: those of earlier trainings that a structure may be like instead.
+        absent: atomic numbers of elements that none of them had.
+    """
+
+    n_frames: int
+    n_inherited: int
+    absent: list[int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PotentialDescription:
     """A single potential, in a file of its own or as a part of another model.
@@ -224,18 +244,22 @@ class PotentialDescription:
         """Returns what is said of each regressor that adds to the energy."""
         return list(self.metadata.get("corrections", {}).get(level, ()))
 
-    def domain(self, level: str) -> tuple[int, list[int]] | None:
-        """Returns the number of training frames and the elements that none of them had.
-
-        None where the model does not know what it was trained on.
-        """
+    def domain(self, level: str) -> DomainDescription | None:
+        """Returns what the level was trained on; None where the model does not know it."""
         own = self.tensors.under(f"heads.{self.levels.index(level)}.domain.")
-        if "counts" not in own:
+        frames: list[int] = []
+        atoms = [0] * len(self.architecture.elements)
+        while "counts" in own:
+            n_frames, _, _, *counts = map(int, own.read("counts").tolist())
+            frames.append(n_frames)
+            atoms = [a + b for a, b in zip(atoms, counts, strict=True)]
+            own = own.under("inherited.")
+        if not frames:
             return None
-        n_frames, _, _, *atoms = map(int, own.read("counts").tolist())
-        return n_frames, [
-            z for z, n in zip(self.architecture.elements, atoms, strict=True) if not n
-        ]
+        known = zip(self.architecture.elements, atoms, strict=True)
+        return DomainDescription(
+            n_frames=frames[0], n_inherited=sum(frames[1:]), absent=[z for z, n in known if not n]
+        )
 
     def uncertainty(self, level: str) -> int | None:
         """Returns how many frames calibrated the uncertainty; 0 for none, None without any."""

@@ -5,28 +5,30 @@ axes of its element in the training frames and divided by the spread along them.
 the nearest of some prototypes (centres of k-means clusters), in units of what held-out atoms of
 the element have, is the atom's score q. The score of a structure, s = b ln ⟨exp(q/b)⟩, is near
 the largest for a few atoms, and one atom far away stands out among any number. Held-out frames
-say how rare a score is: the domain is the conformal p-value (Vovk, Gammerman, Shafer,
-doi:10.1007/b106715), the share of frames such as those of the training that are as far away.
+say how rare a score is: the domain is the share of frames such as those of the training that are
+as far away, as a conformal p-value (Vovk, Gammerman, Shafer, doi:10.1007/b106715), or rather the
+upper confidence limit of that share, so that few held-out frames raise no false alarms.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, ModelFileError
+from tlpot.kernels import DistancePlan
 from tlpot.models.architecture import Architecture
 from tlpot.nn import DoubleBuffer
 
 WARNING_LEVEL = 0.05
-"""A structure with a lower domain is warned of; one in twenty held-out frames is below it."""
+"""A structure with a lower domain is warned of; at most one in twenty frames such as those of the
+training is below it."""
 SOFTNESS = 0.25
 """b: how far below the largest score atoms of a structure still count."""
 _FARTHEST = 1e6
@@ -67,6 +69,9 @@ class TrainingDomain(nn.Module):
         owner: [n_prototypes], index of the element of each.
         held_out: [n_held_out], scores of held-out frames, or a selection of their quantiles.
         n_held_out: how many frames they stand for.
+        levels: [n_held_out], the domain at each of these scores; None is the conformal p-value.
+        inherited: that of an earlier training of the same network, of which this one has learned
+            the readout only: what is inside of either is inside.
         content: of the training frames.
         reads_charge: whether charge and multiplicity must be among those of the training.
 
@@ -84,8 +89,10 @@ class TrainingDomain(nn.Module):
     _flat: Tensor
     _bias: Tensor
     _table: Tensor
-    _ranks: tuple[NDArray[np.float64], NDArray[np.float64], float]
-    _arrays: tuple[NDArray[Any], ...]
+    _ranks: tuple[list[float], list[float], float]
+    _plan: DistancePlan | None
+    inherited: TrainingDomain | None
+    _known_states: frozenset[tuple[int, int]]
 
     def __init__(
         self,
@@ -98,9 +105,14 @@ class TrainingDomain(nn.Module):
         n_held_out: int,
         content: TrainingContent,
         reads_charge: bool,
+        levels: Tensor | None = None,
+        inherited: TrainingDomain | None = None,
     ) -> None:
         super().__init__()
         n_elements, _, n_axes = projection.shape
+        if inherited is not None and inherited.projection.shape[:2] != projection.shape[:2]:
+            raise ConfigError("an inherited training domain is of another network")
+        self.inherited = inherited
         if (
             shift.shape != (n_elements, n_axes)
             or prototypes.dim() != 2
@@ -116,12 +128,19 @@ class TrainingDomain(nn.Module):
             raise ConfigError("the arrays of a training domain do not fit together")
         if held_out.dim() != 1 or not len(held_out) or not bool(held_out.isfinite().all()):
             raise ConfigError("the scores of held-out frames must be finite, and there must be one")
+        if levels is not None and (
+            levels.shape != held_out.shape or not bool(((levels > 0.0) & (levels <= 1.0)).all())
+        ):
+            raise ConfigError("each score of held-out frames needs a level between 0 and 1")
         self.reads_charge = reads_charge
         self.register_buffer("projection", projection)
         self.register_buffer("shift", shift)
         self.register_buffer("prototypes", prototypes)
         self.register_buffer("owner", owner)
         self.held_out = DoubleBuffer(held_out.double().sort().values)
+        # apart, so that scores that are equal keep the domain from rising
+        falling = None if levels is None else levels.double().sort(descending=True).values
+        self.levels = None if falling is None else DoubleBuffer(falling)
         sizes = [content.n_frames, n_held_out, int(reads_charge)]
         self.register_buffer("counts", torch.tensor([*sizes, *content.atoms.tolist()]))
         self.register_buffer("most", content.most)
@@ -138,9 +157,12 @@ class TrainingDomain(nn.Module):
         elements = torch.arange(n_elements, device=squares.device)
         # the prototypes of other elements are infinitely far
         self._table = squares.where(self.owner == elements[:, None], torch.inf)
-        self._ranks = _rank_table(self.held_out.value)
-        parts = (self._flat, self._bias, self._table, self.prototypes.mT.contiguous())
-        self._arrays = tuple(part.cpu().numpy() for part in parts)
+        n = len(self.held_out.value)
+        ranks = torch.arange(n + 1, 1, -1, dtype=torch.float64) / (n + 1.0)
+        levels = ranks if self.levels is None else self.levels.value.sort(descending=True).values
+        self._ranks = _rank_table(self.held_out.value, levels)
+        self._plan = None
+        self._known_states = frozenset((int(q), int(m)) for q, m in self.states.tolist())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
@@ -156,6 +178,11 @@ class TrainingDomain(nn.Module):
     def n_held_out(self) -> int:
         """Number of frames that the domain was measured on."""
         return int(self.counts[1])
+
+    @property
+    def parts(self) -> list[TrainingDomain]:
+        """This one and all that it has inherited."""
+        return [self, *(self.inherited.parts if self.inherited is not None else ())]
 
     @property
     def content(self) -> TrainingContent:
@@ -187,62 +214,64 @@ class TrainingDomain(nn.Module):
 
     def forward(
         self,
-        features: Tensor,
+        scalars: Sequence[Tensor],
         species: Tensor,
         system_idx: Tensor,
         n_systems: int,
         charge: Tensor,
         spin: Tensor,
+        *,
+        compiled: bool = False,
     ) -> Tensor:
         """Returns the domain of each structure, [n_systems], float64, without derivatives.
 
         Args:
-            features: invariants of all layers, [n_atoms, n_features].
+            scalars: invariants of each layer, [n_atoms, n_channels].
             species: index of each atom's element, [n_atoms].
             system_idx: which structure each atom belongs to, [n_atoms].
             n_systems: number of structures.
             charge: [n_systems], e.
             spin: [n_systems], multiplicity.
+            compiled: use the compiled kernel, which must serve device and precision. Forces of a
+                small molecule take some milliseconds, and a dozen calls of torch would be felt.
         """
-        features = features.detach()
-        if n_systems == 1 and features.device.type == "cpu":
-            score = self._single_score(features.numpy(), species.numpy())
-            found = torch.tensor([self._rank(np.array(score))], dtype=torch.float64)
+        if compiled:
+            scores = self._compiled().scores(scalars, species, system_idx, n_systems)
         else:
             with torch.no_grad():
-                scores = self.scores(features, species, system_idx, n_systems)
-            found = torch.from_numpy(self._rank(scores.cpu().numpy())).to(features.device)
+                features = torch.cat(list(scalars), dim=1)
+                scores = self.scores(features, species, system_idx, n_systems).tolist()
+        found = [self._rank(score) for score in scores]
         if self.reads_charge:
-            states = torch.stack([charge, spin], dim=1)[:, None]
-            found = found * (states == self.states).all(dim=2).any(dim=1)
-        return found
+            states = zip(charge.tolist(), spin.tolist(), strict=True)
+            found = [r * (s in self._known_states) for r, s in zip(found, states, strict=True)]
+        if self.inherited is not None:
+            earlier = self.inherited(
+                scalars, species, system_idx, n_systems, charge, spin, compiled=compiled
+            ).tolist()
+            found = [max(both) for both in zip(found, earlier, strict=True)]
+        return torch.tensor(found, dtype=torch.float64, device=species.device)
 
-    def _single_score(self, features: NDArray[Any], species: NDArray[np.int64]) -> float:
-        """The score of one structure on the CPU, as in `scores`.
+    def _compiled(self) -> DistancePlan:
+        if self._plan is None:
+            self._plan = DistancePlan(
+                self.projection, self.shift, self.prototypes, self.owner, _FARTHEST, SOFTNESS
+            )
+        return self._plan
 
-        A third of the time for a small molecule, whose forces take a millisecond: calls of torch
-        are what costs there, those of numpy are cheaper.
-        """
-        flat, bias, table, prototypes = self._arrays
-        n_atoms = len(species)
-        every = (features @ flat + bias).reshape(n_atoms, len(table), -1)
-        own = every[np.arange(n_atoms), species]
-        squares = (table[species] - 2.0 * (own @ prototypes)).min(axis=1)
-        squares += np.einsum("ij,ij->i", own, own)
-        atoms = np.sqrt(np.minimum(np.maximum(squares, 0.0), _FARTHEST**2)) / SOFTNESS
-        top = float(atoms.max())
-        parts = float(np.exp(atoms - top, dtype=np.float64).sum())
-        return SOFTNESS * (top + math.log(parts / n_atoms))
+    def _rank(self, score: float) -> float:
+        """Returns the domain that belongs to a score, falling and continuous.
 
-    def _rank(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the domain that belongs to some scores, falling and continuous.
-
-        At the j-th largest of n held-out scores it is (j + 1)/(n + 1), between them it is
-        interpolated, and beyond the largest it goes to 0 exponentially.
+        Between held-out scores it is interpolated, beyond the largest it goes to 0 exponentially.
         """
         held, levels, fall = self._ranks
-        ranked: NDArray[np.float64] = np.interp(scores, held, levels)
-        return ranked * np.exp(-fall * np.maximum(scores - held[-1], 0.0))
+        k = bisect_right(held, score)
+        if k == 0:
+            return levels[0] if score < held[0] else math.nan
+        if k == len(held):
+            return levels[-1] * math.exp(-fall * (score - held[-1]))
+        share = (score - held[k - 1]) / (held[k] - held[k - 1])
+        return levels[k - 1] + share * (levels[k] - levels[k - 1])
 
 
 def frame_scores(atom_scores: Tensor, system_idx: Tensor, n_systems: int) -> Tensor:
@@ -263,15 +292,12 @@ def frame_scores(atom_scores: Tensor, system_idx: Tensor, n_systems: int) -> Ten
     return SOFTNESS * (top + (sums / sizes).log())
 
 
-def _rank_table(held_out: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+def _rank_table(held_out: Tensor, levels: Tensor) -> tuple[list[float], list[float], float]:
     """Returns scores in ascending order, the domain at each, and how it falls beyond the last."""
-    held: NDArray[np.float64] = held_out.double().cpu().numpy()
-    n = len(held)
-    levels = (n + 1.0 - np.arange(n, dtype=np.float64)) / (n + 1.0)
-    tail = held[int(_TAIL * n) :]
+    tail = held_out[int(_TAIL * len(held_out)) :]
     # an exponential distribution is as wide as its mean; that of a single frame is not known
     excess = float((tail - tail[0]).mean()) if len(tail) > 1 else SOFTNESS
-    return held, levels, 1.0 / max(excess, _NARROWEST)
+    return held_out.tolist(), levels.tolist(), 1.0 / max(excess, _NARROWEST)
 
 
 def read_domain(
@@ -310,6 +336,8 @@ def read_domain(
 
 
 def _restored(tensors: Mapping[str, Tensor]) -> TrainingDomain:
+    start = "inherited."
+    earlier = {k.removeprefix(start): t for k, t in tensors.items() if k.startswith(start)}
     n_frames, n_held_out, reads_charge, *atoms = map(int, tensors["counts"].tolist())
     return TrainingDomain(
         projection=tensors["projection"],
@@ -325,4 +353,6 @@ def _restored(tensors: Mapping[str, Tensor]) -> TrainingDomain:
             states=tensors["states"],
         ),
         reads_charge=bool(reads_charge),
+        levels=tensors.get("levels.value"),
+        inherited=_restored(earlier) if earlier else None,
     )

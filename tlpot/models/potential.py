@@ -312,11 +312,10 @@ class LevelPotential(LevelView[Potential]):
         if domain is None:
             raise ConfigError(f"level {self.level!r} does not know what it was trained on")
         species, scalars, edges = self.invariants(graph)
-        with torch.no_grad():
-            features = torch.cat(scalars, dim=1)
         inside = domain(
-            features, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin
-        )
+            scalars, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
+            compiled=self.potential.layout == "sorted",
+        )  # fmt: skip
         return self._energies(graph, species, scalars, edges), inside
 
     def _energies(

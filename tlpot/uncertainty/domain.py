@@ -31,6 +31,9 @@ _SHRINKAGE = 1e-5
 """Added to the variance along each axis, in units of the largest: axes hardly used say little."""
 _UNIT = 0.9
 """Quantile of the distances of held-out atoms that is the unit of an element's scores."""
+_CONFIDENCE = 0.9
+"""With this probability over the drawing of held-out frames, no more of those like them are below a
+domain than its value says (Vovk, doi:10.1007/s10994-013-5355-6)."""
 _FEWEST = 10
 """Held-out atoms of an element that a unit of its own takes."""
 
@@ -133,25 +136,53 @@ def fit_domain(
     distances = [one.atom_scores(some.features, some.species) for one, some in tested]
     unit = _units(torch.cat(distances), torch.cat([s.species for _, s in tested]), n_elements)
     scores = [_scores(d / unit[s.species], s) for d, (_, s) in zip(distances, tested, strict=True)]
-    return _finished(final, unit, torch.cat(scores))
+    alike = len(held) - _independent(dataset, train, held)
+    return _finished(final, unit, torch.cat(scores), alike)
 
 
-def _finished(raw: TrainingDomain, unit: Tensor, scores: Tensor) -> TrainingDomain:
-    """Returns a domain in units of the distances of held-out atoms, with the ranks of scores."""
-    knots = scores
-    if len(scores) > _KNOTS:
-        levels = torch.linspace(0.0, 1.0, _KNOTS, dtype=torch.float64)
-        knots = torch.quantile(scores, levels)
+def _independent(dataset: Dataset, train: NDArray[np.int64], held: NDArray[np.int64]) -> int:
+    """Returns how many of the held-out frames say something of their own.
+
+    Frames of one trajectory or molecule that was held out as a whole are near or far together,
+    and count as one.
+    """
+    groups, sizes = np.unique(dataset.group_idx[held], return_counts=True)
+    whole = ~np.isin(groups, dataset.group_idx[train])
+    return int(sizes[~whole].sum() + whole.sum())
+
+
+def _finished(raw: TrainingDomain, unit: Tensor, scores: Tensor, alike: int) -> TrainingDomain:
+    """Returns a domain in units of the distances of held-out atoms, with the ranks of scores.
+
+    `alike` of the scores repeat what others say.
+    """
+    n = len(scores)
+    places = torch.linspace(0.0, 1.0, min(n, _KNOTS), dtype=torch.float64)
+    knots = torch.quantile(scores, places)
     return TrainingDomain(
         projection=(raw.projection / unit[:, None, None]).float(),
         shift=(raw.shift / unit[:, None]).float(),
         prototypes=(raw.prototypes / unit[raw.owner][:, None]).float(),
         owner=raw.owner,
         held_out=knots,
-        n_held_out=len(scores),
+        n_held_out=n,
+        levels=largest_shares((n - places * (n - 1)) * (1.0 - alike / n), n - alike),
         content=raw.content,
         reads_charge=raw.reads_charge,
     )
+
+
+def largest_shares(as_far: Tensor, n: int) -> Tensor:
+    """Returns upper confidence limits of shares (Clopper and Pearson, doi:10.1093/biomet/26.4.404).
+
+    Args:
+        as_far: how many of the held-out frames are as far away; need not be whole.
+        n: held-out frames.
+    """
+    from scipy.special import betaincinv
+
+    limits = betaincinv(as_far.numpy() + 1.0, (n - as_far).clamp(min=1e-9).numpy(), _CONFIDENCE)
+    return torch.from_numpy(limits).where(as_far < n, 1.0)
 
 
 def _content(

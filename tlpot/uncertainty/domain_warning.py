@@ -10,11 +10,7 @@ from ase.data import chemical_symbols
 
 from tlpot.energy import EnergyModel
 from tlpot.errors import TLPotWarning
-from tlpot.models import WARNING_LEVEL, LevelView, TrainingDomain
-
-FEW_FRAMES = 100
-"""Training frames below which a distance alone is no reason to warn: they do not tell how far
-frames like themselves may be."""
+from tlpot.models import FEW_FRAMES, WARNING_LEVEL, LevelView, TrainingDomain
 
 
 class DomainWarning(TLPotWarning):
@@ -60,14 +56,16 @@ class DomainCheck:
         known = getattr(self._model, "training_domain", None)
         if not isinstance(known, TrainingDomain):
             return ""
-        content = known.content
-        trained = zip(self._model.elements, content.atoms.tolist(), strict=True)
+        contents = [part.content for part in known.parts]
+        counts = np.sum([content.atoms.tolist() for content in contents], axis=0)
+        trained = zip(self._model.elements, counts.tolist(), strict=True)
         never = {z for z, count in trained if not count} & set(np.unique(atoms.numbers).tolist())
         if never:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(never))
             return f"; no training frame has {symbols}"
         state = [int(atoms.info.get("charge", 0)), int(atoms.info.get("spin", 1))]
-        if known.reads_charge and state not in content.states.tolist():
+        states = [one for content in contents for one in content.states.tolist()]
+        if known.reads_charge and state not in states:
             return f"; no training frame has charge {state[0]:+d} and multiplicity {state[1]}"
         return ""
 
