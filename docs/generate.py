@@ -38,10 +38,11 @@ def examples() -> None:
     for path in sorted((ROOT / "examples").glob("[0-9]*.py")):
         source = path.read_text()
         tree = ast.parse(source)
-        summary = ast.get_docstring(tree) or ""
+        summary, _, rest = (ast.get_docstring(tree) or "").partition("\n\n")
         code = source.split('"""', 2)[2].strip()
         title = path.stem.split("_", 1)[1].replace("_", " ").capitalize()
-        text = f"# {title}\n\n{summary}\n\n```python\n{code}\n```\n"
+        rest = f"```text\n{rest}\n```\n\n" if rest else ""
+        text = f"# {title}\n\n{summary}\n\n{rest}```python\n{code}\n```\n"
         configuration = path.with_suffix(".yaml")
         if configuration.exists():
             text += f"\nwith `{configuration.name}`:\n\n```yaml\n{configuration.read_text()}```\n"
@@ -117,7 +118,7 @@ def _table(cls: type) -> str:
         if not spec.init or (spec.name == "name" and spec.default is dataclasses.MISSING):
             continue
         rows.append(
-            f"| `{spec.name}` | {_cell(_type(spec))} | {_cell(_default(spec))} "
+            f"| `{spec.name}` | {_type(spec)} | {_cell(_default(spec))} "
             f"| {_cell(meanings.get(spec.name, ''))} |"
         )
     if not rows:
@@ -141,7 +142,7 @@ def _type(spec: dataclasses.Field) -> str:
 
 def _default(spec: dataclasses.Field) -> str:
     if spec.default is not dataclasses.MISSING:
-        return f"`{spec.default}`"
+        return f"`{spec.default}`" if spec.default != "" else "empty"
     if spec.default_factory is not dataclasses.MISSING:
         made = spec.default_factory()
         return "see below" if dataclasses.is_dataclass(made) else f"`{made}`"
