@@ -11,11 +11,11 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 
 from tlpot._version import __version__
-from tlpot.calculators import identity, plain
 from tlpot.config import differences, to_mapping
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import write_text
+from tlpot.models import identity, plain
 from tlpot.system import System
 
 _FREE = ("steps",)

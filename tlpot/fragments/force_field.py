@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.config import to_mapping
 from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
@@ -22,7 +23,7 @@ from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.models import CalculatorModel, LevelView
+from tlpot.models import CalculatorModel, LevelView, identity
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology
 
@@ -151,6 +152,16 @@ class FragmentForceField:
         self._known.clear()
         if self._bound is not None:
             self._bound = Prepared(self._bound.topology, self.scheme, skin=self.skin)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return {
+            "kind": "FragmentForceField",
+            "scheme": {"name": self.scheme.name, **to_mapping(self.scheme)},
+            "fragments": identity(self.high),
+            "layers": {str(k): identity(layer) for k, layer in enumerate(self.layers)},
+            "trained_charges": self.trained_charges,
+        }
 
     @property
     def is_direct(self) -> bool:
