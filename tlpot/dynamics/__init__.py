@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.dynamics.bond_monitor import BROKEN, WatchedBonds, run_watched
-    from tlpot.dynamics.integrators import draw_velocities, make_dynamics, rigid_motions
-    from tlpot.dynamics.motion import Motion, simulate
-    from tlpot.dynamics.record import MDRecord, Sample
-    from tlpot.dynamics.run import MDResult, drift_of, energy_drift, run_md
+    from tlpot.dynamics.bond_monitor import (
+        BROKEN,
+        BondMonitor,
+        MonitoredRun,
+        Motion,
+        run_monitored,
+        simulate,
+    )
+    from tlpot.dynamics.integrators import draw_velocities, rigid_motions
+    from tlpot.dynamics.record import MDRecord
+    from tlpot.dynamics.run import MDResult, run_md
+    from tlpot.dynamics.runner import MDRunner, Sample, drift_of, energy_drift
     from tlpot.dynamics.settings import MDSettings
 
 __getattr__ = lazy_exports(__name__)

@@ -107,6 +107,12 @@ def draw_velocities(
         atoms.set_momenta(momenta - translation - (rotation if rigid[1] else 0.0))
 
 
+def scale_velocities(atoms: Atoms, settings: MDSettings, rigid: tuple[int, int]) -> None:
+    """Scales velocities so that the kinetic temperature is exactly the one asked for."""
+    kelvin = temperature(atoms, degrees_of_freedom(atoms, rigid))
+    atoms.set_momenta(atoms.get_momenta() * np.sqrt(settings.temperature / kelvin))
+
+
 def degrees_of_freedom(atoms: Atoms, rigid: tuple[int, int]) -> int:
     """Returns the number of momenta that share the kinetic energy, ½ k T each.
 

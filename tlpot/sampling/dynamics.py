@@ -8,7 +8,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
-from tlpot.dynamics import MDSettings, draw_velocities, make_dynamics
+from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
 from tlpot.sampling.candidate import Candidate
 from tlpot.topology import Molecule
 
@@ -79,10 +79,10 @@ def _trajectory(
     draw_velocities(atoms, settings, (0, 0), rng)
     found: list[Candidate] = []
     atoms.get_potential_energy()  # what the calculator refuses is no explosion
-    integrator = make_dynamics(atoms, settings, rng)
+    run = MDRunner(atoms, settings, rng)
     for step in range(interval, settings.steps + 1, interval):
         try:
-            integrator.run(interval)
+            run.advance(interval)
             energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
         except Exception:  # programs have their own errors for what has flown apart
             break
