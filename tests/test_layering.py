@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"files", "levels", "units"},
+    {"bond_lengths", "files", "levels", "units"},
     {"config"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},

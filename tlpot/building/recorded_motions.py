@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.units import kB
 
+from tlpot.bond_lengths import BROKEN
 from tlpot.building.config import AssembleSettings
 from tlpot.building.dynamics import Trajectory
 from tlpot.building.force_field import Assembly
@@ -16,7 +17,7 @@ from tlpot.building.reference_dynamics import reference_run, reference_settings
 from tlpot.building.stage import Workplace
 from tlpot.building.structures import Target
 from tlpot.building.validation import dynamics_settings, trajectories
-from tlpot.dynamics import BROKEN, BondMonitor, MDSettings, Motion, Sample
+from tlpot.dynamics import BondMonitor, MDSettings, Motion, Sample
 from tlpot.reports import Ramachandran, compare_angles
 
 PROTOCOL = (

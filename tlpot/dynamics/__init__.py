@@ -6,7 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.dynamics.bond_monitor import (
-        BROKEN,
         BondMonitor,
         MonitoredRun,
         Motion,

@@ -9,20 +9,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import BONDED, BROKEN, RADII
 from tlpot.dynamics.integrators import draw_velocities, rigid_motions, scale_velocities
 from tlpot.dynamics.runner import MDRunner, Sample, check_finite, energy_drift
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
 from tlpot.system import System
 from tlpot.topology import Continuity, Lattice, Topology
-
-BROKEN = 1.6
-"""Times the first length of the bond."""
-_BONDED = 1.25
-"""Times the sum of the covalent radii."""
 
 PROTOCOL = (
     "Short runs from the given structures. NVE: velocity Verlet, velocities scaled to the "
@@ -58,7 +53,7 @@ class BondMonitor:
         """Monitors the pairs closer than 1.25 times the sum of their covalent radii."""
         from ase.neighborlist import neighbor_list
 
-        radii = _BONDED * covalent_radii[atoms.numbers]
+        radii = BONDED * RADII[atoms.numbers]
         i, j, images, lengths = neighbor_list("ijSd", atoms, list(radii))
         once = i <= j
         return cls(np.stack([i, j], 1)[once], images[once], lengths[once])

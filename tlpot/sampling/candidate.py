@@ -14,7 +14,7 @@ from tlpot.fragments import farthest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class SampledGeometry:
     """One geometry of a fragment.
 
     Attributes:
@@ -46,7 +46,7 @@ class Candidate:
         moved.set_positions(self.positions)
         return moved
 
-    def evaluated(self, atoms: Atoms, calculator: Calculator) -> Candidate:
+    def evaluated(self, atoms: Atoms, calculator: Calculator) -> SampledGeometry:
         """The candidate with energy and forces, unless it has them.
 
         Args:

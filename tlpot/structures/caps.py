@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import CARBONYL_REACH
+
 TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
-CARBONYL_REACH = 1.6
-"""Å; an oxygen this near to C is bound to it."""
 CLEARANCE = 2.4
 """Å; no water stays nearer than this to a heavy atom of a cap."""
 N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45

@@ -7,15 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import (
+    BONDED,
+    CARBON_REACH,
+    HYDROGEN_REACH,
+    METAL_REACH,
+    ORGANOMETALLIC_REACH,
+    OVERLAP,
+    RADII,
+    SHARED,
+)
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System
-
-RADII: NDArray[np.float64] = np.asarray(covalent_radii, dtype=np.float64)
-"""Covalent radii by atomic number, Å (doi:10.1039/b801115j)."""
 
 
 def _numbers(symbols: str) -> frozenset[int]:
@@ -68,20 +75,6 @@ def refusal(what: str, lines: Sequence[str], remedy: str) -> GeometryError:
     if len(lines) > SHOWN:
         shown.append(f"  ... and {len(lines) - SHOWN} more")
     return GeometryError("\n".join([f"{what}:", *shown, remedy]))
-
-
-HEAVY_REACH = 1.25
-"""Two heavy atoms are bound within this many sums of covalent radii; F2 has 1.24."""
-CARBON_REACH = 1.2
-"""Two carbons, for the sake of those that face each other in a small cage, only this near."""
-HYDROGEN_REACH = 1.3
-METAL_REACH = 1.25
-ORGANOMETALLIC_REACH = 1.15
-"""Carbon counts as a ligand of a metal only this near: a carboxylate's carbon is no donor."""
-OVERLAP = 0.65
-"""Nearer than this many sums of radii, two atoms are in the same place; N2 and C2H2 have 0.77."""
-SHARED = 0.1
-"""A hydrogen whose two distances differ by less than this many sums of radii has no owner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +133,7 @@ def perceive_bonds(system: System, labels: Sequence[str] | None = None) -> BondG
     light = (numbers[first] == 1) | (numbers[second] == 1)
     bound = covalent[first] & covalent[second]
     carbons = (numbers[first] == 6) & (numbers[second] == 6)
-    bound &= ratio < np.where(light, HYDROGEN_REACH, np.where(carbons, CARBON_REACH, HEAVY_REACH))
+    bound &= ratio < np.where(light, HYDROGEN_REACH, np.where(carbons, CARBON_REACH, BONDED))
     bound = _one_bond_per_hydrogen(first, second, ratio, bound, numbers, labels)
     carbon = (numbers[first] == 6) | (numbers[second] == 6)
     donated = (metal[first] & covalent[second]) | (metal[second] & covalent[first])
@@ -174,7 +167,7 @@ def _close_pairs(
     radii = RADII[system.atomic_numbers]
     largest = radii[covalent].max(initial=0.31)
     reach = HYDROGEN_REACH * (largest + 0.31)
-    reach = max(reach, HEAVY_REACH * 2 * largest, OVERLAP * 2 * radii.max(initial=0.31))
+    reach = max(reach, BONDED * 2 * largest, OVERLAP * 2 * radii.max(initial=0.31))
     if metal.any():
         reach = max(reach, METAL_REACH * (radii[metal].max() + largest))
     found = neighbor_list(system, float(reach), closest=0.0)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import METALLIC_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System, stated_charge_of
-from tlpot.topology.backbone import Molecule, find_strands
+from tlpot.topology.backbone import ValenceGraph, find_strands
 from tlpot.topology.bonds import (
     COVALENT,
     ION_CHARGES,
     NOBLE,
-    RADII,
     BondGraph,
     atom_name,
     perceive_bonds,
@@ -26,14 +26,11 @@ from tlpot.topology.bonds import (
 )
 from tlpot.topology.lattice import follow_bonds
 from tlpot.topology.topology import Topology
-from tlpot.topology.units import Partition
+from tlpot.topology.units import UnitPartition
 from tlpot.topology.valence import close_valences
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-METALLIC_REACH = 1.1
-"""Two metal atoms without ligands are no ions within this many sums of covalent radii."""
 
 
 def perceive_topology(
@@ -61,7 +58,7 @@ def perceive_topology(
     Args:
         structure: atoms with all hydrogens; periodic molecules may be wrapped.
         labels: what the file calls each atom's residue (``A/ALA 12``), for messages and tables;
-            default: ``atoms.arrays["residue_label"]``, if there is one (see `read_protein`).
+            default: ``atoms.arrays["residue_label"]``, if there is one, as of protein files.
 
     Raises:
         GeometryError: no atoms, NaN, overlaps, valences that do not close, a molecule without
@@ -76,8 +73,8 @@ def perceive_topology(
         follow_bonds(system, graph.pairs, graph.vectors)
     _refuse_metals(graph, system, labels)
     valences = close_valences(numbers, graph, labels, charge)
-    molecule = Molecule(numbers=numbers, graph=graph, valences=valences)
-    units, residues, chains = Partition(molecule, find_strands(molecule)).finish(labels)
+    molecule = ValenceGraph(numbers=numbers, graph=graph, valences=valences)
+    units, residues, chains = UnitPartition(molecule, find_strands(molecule)).finish(labels)
     return Topology(
         atomic_numbers=numbers, bonds=graph.pairs, units=units, residues=residues, chains=chains
     )

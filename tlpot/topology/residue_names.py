@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from tlpot.topology.backbone import Backbone, Draft, Molecule, Part, is_methyl
+from tlpot.topology.backbone import Draft, Part, PeptideBackbone, ValenceGraph, is_methyl
 from tlpot.topology.bonds import formula, symbol
 
 SIDE_CHAINS = {
@@ -158,7 +158,9 @@ def _canonical(nodes: tuple[Node, ...], edges: tuple[tuple[int, int], ...]) -> t
 class Names:
     """Names residues by their graph; what has no name is called by its formula."""
 
-    def __init__(self, molecule: Molecule, owner: NDArray[np.int64], parts: Sequence[Part]) -> None:
+    def __init__(
+        self, molecule: ValenceGraph, owner: NDArray[np.int64], parts: Sequence[Part]
+    ) -> None:
         self.molecule = molecule
         self.owner = owner
         self.parts = parts
@@ -199,7 +201,7 @@ class Names:
                         reached.setdefault(other, set()).update(claims)
             front = reached
 
-    def _amino(self, residue: int, draft: Draft, backbone: Backbone) -> str:
+    def _amino(self, residue: int, draft: Draft, backbone: PeptideBackbone) -> str:
         molecule = self.molecule
         side = self.share.get(residue, [])
         found = self._standard(backbone, side)
@@ -208,7 +210,7 @@ class Names:
         atoms = [a for kind in ("amino", "alpha", "carbonyl") for a in self._atoms(draft, kind)]
         return formula(molecule.numbers[sorted({*atoms, *side})])
 
-    def _standard(self, backbone: Backbone, side: list[int]) -> str | None:
+    def _standard(self, backbone: PeptideBackbone, side: list[int]) -> str | None:
         molecule, inside = self.molecule, set(side)
         for other in molecule.heavy(backbone.n):
             linked = self.parts[self.owner[other]].kind == "carbonyl"
@@ -222,7 +224,7 @@ class Names:
         return side_chain_name(*self._graph(side, backbone))
 
     def _graph(
-        self, atoms: Iterable[int], backbone: Backbone | None = None
+        self, atoms: Iterable[int], backbone: PeptideBackbone | None = None
     ) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
         molecule = self.molecule
         heavy = [a for a in atoms if molecule.numbers[a] != 1]

@@ -7,7 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from tlpot.topology.backbone import Backbone, Draft, Molecule, Part, Strand, branch, c_cap, n_cap
+from tlpot.topology.backbone import (
+    Draft,
+    Part,
+    PeptideBackbone,
+    Strand,
+    ValenceGraph,
+    branch,
+    c_cap,
+    n_cap,
+)
 from tlpot.topology.residue_names import Names
 from tlpot.topology.topology import Chain, Residue, ResidueKind, Unit, UnitKind
 
@@ -17,10 +26,10 @@ _ACROSS: tuple[UnitKind, ...] = ("molecule", "side", "alpha", "carbonyl", "amino
 """The kind of a merged unit is the first of these among its parts: of one or several residues."""
 
 
-class Partition:
+class UnitPartition:
     """Builds units, residues and chains; `parts` and `drafts` grow, then `merge` joins."""
 
-    def __init__(self, molecule: Molecule, strands: Sequence[Strand]) -> None:
+    def __init__(self, molecule: ValenceGraph, strands: Sequence[Strand]) -> None:
         self.molecule = molecule
         self.parts: list[Part] = []
         self.drafts: list[Draft] = []
@@ -43,7 +52,9 @@ class Partition:
             self.drafts[residue].roles[kind] = len(self.parts) - 1
         return len(self.parts) - 1
 
-    def _draft(self, kind: ResidueKind, anchor: int, backbone: Backbone | None = None) -> int:
+    def _draft(
+        self, kind: ResidueKind, anchor: int, backbone: PeptideBackbone | None = None
+    ) -> int:
         self.drafts.append(Draft(kind=kind, anchor=anchor, backbone=backbone))
         return len(self.drafts) - 1
 
@@ -63,7 +74,7 @@ class Partition:
             self.links.add((members[-1], members[0]))
         self.chains.append(Chain(residues=tuple(members), cyclic=strand.cyclic))
 
-    def _add_amino(self, backbone: Backbone) -> int:
+    def _add_amino(self, backbone: PeptideBackbone) -> int:
         molecule = self.molecule
         residue = self._draft("amino", backbone.ca, backbone)
         self._add("amino", [backbone.n, *molecule.hydrogens(backbone.n)], residue)
@@ -77,7 +88,7 @@ class Partition:
         self._add("carbonyl", end, residue)
         return residue
 
-    def _add_n_cap(self, first: Backbone, carbon: int) -> int:
+    def _add_n_cap(self, first: PeptideBackbone, carbon: int) -> int:
         molecule = self.molecule
         residue = self._draft("n-cap", carbon)
         oxygens = molecule.oxo(carbon)
@@ -90,7 +101,7 @@ class Partition:
             self._add("carbonyl", [carbon, oxygens[0], *sorted(rest)], residue)
         return residue
 
-    def _add_c_cap(self, last: Backbone, nitrogen: int) -> int:
+    def _add_c_cap(self, last: PeptideBackbone, nitrogen: int) -> int:
         molecule = self.molecule
         residue = self._draft("c-cap", nitrogen)
         self._add("amino", [nitrogen, *molecule.hydrogens(nitrogen)], residue)
