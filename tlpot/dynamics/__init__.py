@@ -12,10 +12,16 @@ if TYPE_CHECKING:
         run_monitored,
         simulate,
     )
-    from tlpot.dynamics.integrators import draw_velocities, rigid_motions
     from tlpot.dynamics.record import MDRecord
     from tlpot.dynamics.run import MDResult, run_md
-    from tlpot.dynamics.runner import MDRunner, Sample, drift_of, energy_drift
+    from tlpot.dynamics.runner import (
+        MDRunner,
+        Sample,
+        draw_velocities,
+        drift_of,
+        energy_drift,
+        rigid_motions,
+    )
     from tlpot.dynamics.settings import MDSettings
 
 __getattr__ = lazy_exports(__name__)

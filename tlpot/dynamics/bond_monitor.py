@@ -12,8 +12,15 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.bond_lengths import BONDED, BROKEN, RADII
-from tlpot.dynamics.integrators import draw_velocities, rigid_motions, scale_velocities
-from tlpot.dynamics.runner import MDRunner, Sample, check_finite, energy_drift
+from tlpot.dynamics.runner import (
+    MDRunner,
+    Sample,
+    check_finite,
+    draw_velocities,
+    energy_drift,
+    rigid_motions,
+    scale_velocities,
+)
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
 from tlpot.system import System

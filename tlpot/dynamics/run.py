@@ -15,9 +15,16 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.dynamics.integrators import check_mobile, draw_velocities, rigid_motions
 from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
-from tlpot.dynamics.runner import Hook, MDRunner, Sample, energy_drift
+from tlpot.dynamics.runner import (
+    Hook,
+    MDRunner,
+    Sample,
+    check_mobile,
+    draw_velocities,
+    energy_drift,
+    rigid_motions,
+)
 from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
 from tlpot.files import atomic_file

@@ -20,18 +20,18 @@ class SampledGeometry:
     Attributes:
         positions: [n_atoms, 3], Å.
         method: ``relaxed``, ``scan``, ``modes``, ``md`` or ``dimer``.
-        temperature: K; NaN where the method has none.
         seed: of the random numbers that made it.
         step: of the trajectory, or number of the draw.
+        temperature: K; NaN where the method has none.
         energy: of the calculator that sampled, eV; NaN before it was asked.
         forces: [n_atoms, 3], eV/Å; NaN before.
     """
 
     positions: NDArray[np.float64]
     method: str
-    temperature: float
     seed: int
     step: int
+    temperature: float = float("nan")
     energy: float = float("nan")
     forces: NDArray[np.float64] = field(default_factory=lambda: np.full((1, 3), np.nan))
 

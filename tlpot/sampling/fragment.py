@@ -148,7 +148,6 @@ def _molecule_pool(
     minimum = SampledGeometry(
         positions=atoms.positions.copy(),
         method="relaxed",
-        temperature=float("nan"),
         seed=settings.seed,
         step=0,
     )

@@ -66,7 +66,6 @@ def scan(atoms: Atoms, molecule: MolecularGraph, count: int, seed: int) -> list[
                     SampledGeometry(
                         positions=moved.positions.copy(),
                         method="scan",
-                        temperature=float("nan"),
                         seed=seed,
                         step=draw,
                     )
@@ -135,7 +134,6 @@ def approaches(
                 SampledGeometry(
                     positions=np.vstack([first, second + distance * direction]),
                     method="dimer",
-                    temperature=float("nan"),
                     seed=seed,
                     step=len(kept),
                 )

@@ -41,7 +41,7 @@ def dihedrals(topology: Topology) -> tuple[BackboneDihedrals, ...]:
     Bonds, units and the order in the chains decide, not the names of atoms or residues. An amino
     acid whose N, CA and C are not told apart by bonds (merged units) is left out.
     """
-    near = _neighbors(topology)
+    near = topology.neighbors
     before, after = _order(topology)
     found = []
     for index, residue in enumerate(topology.residues):
@@ -83,14 +83,6 @@ def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float6
     x = np.einsum("...i,...i->...", first, second)
     angles: NDArray[np.float64] = np.degrees(np.arctan2(y, x))
     return angles
-
-
-def _neighbors(topology: Topology) -> list[list[int]]:
-    near: list[list[int]] = [[] for _ in topology.atomic_numbers]
-    for i, j in topology.bonds.tolist():
-        near[i].append(j)
-        near[j].append(i)
-    return near
 
 
 def _order(topology: Topology) -> tuple[dict[int, int], dict[int, int]]:
