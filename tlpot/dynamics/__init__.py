@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         run_monitored,
         simulate,
     )
-    from tlpot.dynamics.record import MDRecord
+    from tlpot.dynamics.record import LOST, MDRecord
     from tlpot.dynamics.run import MDResult, run_md
     from tlpot.dynamics.runner import (
         MDRunner,

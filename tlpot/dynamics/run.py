@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -29,6 +30,9 @@ from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
 from tlpot.files import atomic_file
 from tlpot.presentation import progress_bar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
@@ -276,7 +280,7 @@ def _plot(record: MDRecord, atoms: Atoms, settings: MDSettings) -> None:
     plot_md(record.samples, record.plot, title)
 
 
-def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str) -> None:
+def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str] | None, title: str) -> Figure:
     """Draws total and potential energy, and the temperature, against time.
 
     Energies are relative to the first potential energy, so that the gap between the two
@@ -284,8 +288,11 @@ def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str)
 
     Args:
         samples: at least one.
-        path: of the PNG file.
+        path: of the PNG file; None writes none.
         title: one line.
+
+    Returns:
+        The figure.
 
     Raises:
         OutputError: the file could not be written.
@@ -308,5 +315,7 @@ def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str)
     lower.set_ylabel("temperature (K)")
     lower.set_xlabel("time (ps)")
     lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    if path is not None:
+        with atomic_file(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+    return figure
