@@ -257,7 +257,7 @@ class Part:
 
 
 @dataclass(kw_only=True)
-class Draft:
+class ResidueBuilder:
     """A residue before merging.
 
     Attributes:

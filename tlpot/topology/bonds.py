@@ -69,7 +69,7 @@ def atom_name(index: int, numbers: NDArray[np.int64], labels: Sequence[str] | No
     return f"{name} ({labels[index]})" if labels is not None and labels[index] else name
 
 
-def refusal(what: str, lines: Sequence[str], remedy: str) -> GeometryError:
+def geometry_error(what: str, lines: Sequence[str], remedy: str) -> GeometryError:
     """Returns an error with the first ten of `lines` and the number of the rest."""
     shown = [f"  {line}" for line in lines[:SHOWN]]
     if len(lines) > SHOWN:
@@ -192,7 +192,7 @@ def _refuse_overlaps(
         f"{atom_name(int(second[k]), numbers, labels)}: {np.linalg.norm(vectors[k]):.3f} Å"
         for k in np.flatnonzero(overlap)
     ]
-    raise refusal(
+    raise geometry_error(
         "atoms lie on top of each other",
         lines,
         "Are atoms given twice (alternate locations?), do chains overlap, is the length unit "
@@ -232,7 +232,7 @@ def _one_bond_per_hydrogen(
                 + " and ".join(atom_name(other, numbers, labels) for other in others)
             )
     if lines:
-        raise refusal(
+        raise geometry_error(
             "hydrogen atoms are as near to a second atom as to their own",
             lines,
             "Two molecules overlap, or a proton is halfway between two: relax the structure.",
@@ -254,7 +254,7 @@ def refuse_infinite(
     atoms: Sequence[int], numbers: NDArray[np.int64], labels: Sequence[str] | None
 ) -> None:
     """Raises the error about molecules that are bound to their own images."""
-    raise refusal(
+    raise geometry_error(
         "a molecule runs through the periodic cell without end; it has no fragments",
         [f"atom {atom_name(atom, numbers, labels)}" for atom in atoms],
         "A crystal, a polymer, or a cell that is too small? Fragments need finite molecules; "

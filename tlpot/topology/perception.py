@@ -20,8 +20,8 @@ from tlpot.topology.bonds import (
     NOBLE,
     BondGraph,
     atom_name,
+    geometry_error,
     perceive_bonds,
-    refusal,
     symbol,
 )
 from tlpot.topology.lattice import follow_bonds
@@ -105,7 +105,7 @@ def _check(system: System, labels: Sequence[str] | None) -> None:
     ):
         if atoms.size:
             lines = [f"atom {atom_name(int(k), numbers, labels)}" for k in atoms]
-            raise refusal(what, lines, remedy)
+            raise geometry_error(what, lines, remedy)
 
 
 def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | None) -> None:
@@ -116,7 +116,7 @@ def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | Non
     if unknown:
         known = " ".join(symbol(z) for z in sorted(ION_CHARGES))
         lines = [f"atom {atom_name(k, numbers, labels)}" for k in unknown]
-        raise refusal("the charge of these atoms is not known", lines, f"Known: {known}.")
+        raise geometry_error("the charge of these atoms is not known", lines, f"Known: {known}.")
     bare = np.array([k for k in metals.tolist() if k not in graph.ligands], dtype=np.int64)
     if len(bare) < 2:
         return
@@ -130,6 +130,6 @@ def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | Non
     touching = np.unique(found.center[np.linalg.norm(vectors, axis=1) < reach])
     if touching.size:
         lines = [f"atom {atom_name(int(bare[k]), numbers, labels)}" for k in touching]
-        raise refusal(
+        raise geometry_error(
             "metal atoms are bound to each other", lines, "A metal has no ions, so no fragments."
         )

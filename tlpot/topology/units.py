@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 
 from tlpot.topology.backbone import (
-    Draft,
     Part,
     PeptideBackbone,
+    ResidueBuilder,
     Strand,
     ValenceGraph,
     branch,
@@ -27,12 +27,12 @@ _ACROSS: tuple[UnitKind, ...] = ("molecule", "side", "alpha", "carbonyl", "amino
 
 
 class UnitPartition:
-    """Builds units, residues and chains; `parts` and `drafts` grow, then `merge` joins."""
+    """Builds units, residues and chains; `parts` and `builders` grow, then `merge` joins."""
 
     def __init__(self, molecule: ValenceGraph, strands: Sequence[Strand]) -> None:
         self.molecule = molecule
         self.parts: list[Part] = []
-        self.drafts: list[Draft] = []
+        self.builders: list[ResidueBuilder] = []
         self.chains: list[Chain] = []
         self.owner = np.full(len(molecule.numbers), -1, dtype=np.int64)
         self.links: set[tuple[int, int]] = set()
@@ -49,14 +49,14 @@ class UnitPartition:
         self.parts.append(part)
         if residue is not None:
             part.residues.append(residue)
-            self.drafts[residue].roles[kind] = len(self.parts) - 1
+            self.builders[residue].roles[kind] = len(self.parts) - 1
         return len(self.parts) - 1
 
-    def _draft(
+    def _begin(
         self, kind: ResidueKind, anchor: int, backbone: PeptideBackbone | None = None
     ) -> int:
-        self.drafts.append(Draft(kind=kind, anchor=anchor, backbone=backbone))
-        return len(self.drafts) - 1
+        self.builders.append(ResidueBuilder(kind=kind, anchor=anchor, backbone=backbone))
+        return len(self.builders) - 1
 
     def _add_strand(self, strand: Strand) -> None:
         molecule, members = self.molecule, []
@@ -76,7 +76,7 @@ class UnitPartition:
 
     def _add_amino(self, backbone: PeptideBackbone) -> int:
         molecule = self.molecule
-        residue = self._draft("amino", backbone.ca, backbone)
+        residue = self._begin("amino", backbone.ca, backbone)
         self._add("amino", [backbone.n, *molecule.hydrogens(backbone.n)], residue)
         self._add("alpha", [backbone.ca, *molecule.hydrogens(backbone.ca)], residue)
         end = [backbone.c, *backbone.oxygens]
@@ -90,7 +90,7 @@ class UnitPartition:
 
     def _add_n_cap(self, first: PeptideBackbone, carbon: int) -> int:
         molecule = self.molecule
-        residue = self._draft("n-cap", carbon)
+        residue = self._begin("n-cap", carbon)
         oxygens = molecule.oxo(carbon)
         (root,) = (n for n in molecule.near(carbon) if n != first.n and n not in oxygens[:1])
         rest, _ = branch(molecule, root, {carbon})
@@ -103,7 +103,7 @@ class UnitPartition:
 
     def _add_c_cap(self, last: PeptideBackbone, nitrogen: int) -> int:
         molecule = self.molecule
-        residue = self._draft("c-cap", nitrogen)
+        residue = self._begin("c-cap", nitrogen)
         self._add("amino", [nitrogen, *molecule.hydrogens(nitrogen)], residue)
         rest: set[int] = set()
         for root in molecule.heavy(nitrogen):
@@ -133,7 +133,7 @@ class UnitPartition:
                         alphas.update(self.parts[part].residues)
             atoms = sorted(inside)
             if not touched:
-                residue = self._draft("molecule", atoms[0])
+                residue = self._begin("molecule", atoms[0])
                 self._add("molecule", atoms, residue)
                 self.chains.append(Chain(residues=(residue,)))
                 continue
@@ -143,7 +143,7 @@ class UnitPartition:
     def _give_side(self, side: int, residues: list[int]) -> None:
         self.parts[side].residues = residues
         for residue in residues:
-            self.drafts[residue].roles.setdefault("side", side)
+            self.builders[residue].roles.setdefault("side", side)
 
     def root(self, part: int) -> int:
         """Returns the part that stands for all that are merged with it."""
@@ -161,7 +161,7 @@ class UnitPartition:
         for part, entry in enumerate(self.parts):
             if entry.kind == "side":  # two groups on one alpha carbon are one side chain
                 for residue in entry.residues:
-                    self._join(part, self.drafts[residue].roles["side"])
+                    self._join(part, self.builders[residue].roles["side"])
         for a, b in self.molecule.graph.pairs.tolist():
             first, second = owner[a], owner[b]
             if first == second:
@@ -203,10 +203,10 @@ class UnitPartition:
         place = {residue: k for k, residue in enumerate(order)}
         roots = list(
             dict.fromkeys(
-                self.root(self.drafts[residue].roles[kind])
+                self.root(self.builders[residue].roles[kind])
                 for residue in order
                 for kind in _ORDER
-                if kind in self.drafts[residue].roles
+                if kind in self.builders[residue].roles
             )
         )
         units = tuple(self._unit(groups[root], place) for root in roots)
@@ -214,16 +214,16 @@ class UnitPartition:
         names = Names(self.molecule, self.owner, self.parts)
         residues = []
         for k, residue in enumerate(order):
-            draft = self.drafts[residue]
-            roles = {kind: index[self.root(part)] for kind, part in draft.roles.items()}
+            builder = self.builders[residue]
+            roles = {kind: index[self.root(part)] for kind, part in builder.roles.items()}
             if roles.get("side") == roles.get("alpha"):
                 roles.pop("side", None)  # merged into the alpha unit
             mine = tuple(dict.fromkeys(roles[kind] for kind in _ORDER if kind in roles))
             residues.append(
                 Residue(
-                    name=names.name(residue, draft),
-                    label=labels[draft.anchor] if labels is not None else None,
-                    kind=draft.kind,
+                    name=names.name(residue, builder),
+                    label=labels[builder.anchor] if labels is not None else None,
+                    kind=builder.kind,
                     amino=roles.get("amino"),
                     alpha=roles.get("alpha"),
                     side=roles.get("side"),
@@ -250,5 +250,5 @@ class UnitPartition:
         )
 
     def _first_atom(self, chain: Chain) -> int:
-        roles = (self.drafts[r].roles.values() for r in chain.residues)
+        roles = (self.builders[r].roles.values() for r in chain.residues)
         return min(min(self.parts[part].atoms) for parts in roles for part in parts)
