@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"files", "levels", "plural", "units"},
+    {"bond_lengths", "files", "levels", "plural", "units"},
     {"config"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},
@@ -75,6 +75,26 @@ def test_imports_go_down(path):
     own = part(path)
     for other in imported(path) - {own}:
         assert RANK[other] < RANK[own], f"{own} may not import {other}"
+
+
+def listed(module: str) -> set[str]:
+    """The names that a room's ``__init__`` lists, which no type checker compares with imports."""
+    tree = ast.parse((PACKAGE.parent / module.replace(".", "/") / "__init__.py").read_text())
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in nodes for alias in node.names}
+
+
+@pytest.mark.parametrize("folder", ["tlpot", "tests", "benchmarks", "examples"])
+def test_rooms_list_what_is_imported_from_them(folder):
+    for path in sorted((PACKAGE.parent / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            room = PACKAGE.parent / module.replace(".", "/")
+            if not module.startswith("tlpot.") or not room.is_dir():
+                continue
+            inside = {p.stem for p in room.iterdir()}
+            missing = {alias.name for alias in node.names} - listed(module) - inside
+            assert not missing, f"{path}: {module} does not list {missing}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

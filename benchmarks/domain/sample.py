@@ -31,9 +31,9 @@ from tlpot.fragments import ProteinFrames, export_fragments
 from tlpot.graph import build_graph
 from tlpot.models import load
 from tlpot.sampling import named_fragments
-from tlpot.sampling.scan import scan
+from tlpot.sampling.scans import scan
 from tlpot.system import System
-from tlpot.topology import Molecule
+from tlpot.topology import MolecularGraph
 
 FILES = ("residues.h5", "pairs.h5")
 LEVEL = "gfn2-xtb"
@@ -51,7 +51,7 @@ def residues(out: Path, options: argparse.Namespace) -> None:
     rng = np.random.default_rng(11)
     frames = []
     for fragment in fragments:
-        molecule = Molecule(fragment.atoms)
+        molecule = MolecularGraph(fragment.atoms)
         turned = scan(fragment.atoms, molecule, 3 * options.replicas, 11)
         starts = [one.placed(fragment.atoms) for one in turned] or [fragment.atoms]
         starts = [starts[k % len(starts)] for k in range(options.replicas)]

@@ -8,7 +8,13 @@ from fragment_files import fragment_file, rattled
 
 from tlpot.data import is_fragment_file, open_dataset
 from tlpot.errors import ConfigError, DataError, GeometryError
-from tlpot.fragments import Prepared, ProteinFrames, choose_scheme, export_fragments, fragments_from
+from tlpot.fragments import (
+    FragmentedStructure,
+    ProteinFrames,
+    choose_scheme,
+    export_fragments,
+    fragments_from,
+)
 from tlpot.fragments.selection import choose, inverse_distances
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
@@ -23,7 +29,7 @@ def test_every_fragment_is_there_with_its_source(tmp_path):
     assert is_fragment_file(tmp_path / "f.h5")
     expected = []
     for atoms in frames:
-        prepared = Prepared(perceive_topology(atoms), choose_scheme("mfcc_mbe2"))
+        prepared = FragmentedStructure(perceive_topology(atoms), choose_scheme("mfcc_mbe2"))
         partition = prepared.partition(atoms.positions)
         expected += [prepared.cutter.cut(s).positions(atoms.positions)
                      for s in partition.expansion.sets]  # fmt: skip
@@ -47,7 +53,7 @@ def test_weights_are_the_coefficients(tmp_path):
     # three residues and two overlaps
     assert sorted(dataset.column("weight").tolist()) == [-1, -1, 1, 1, 1]
     expansion = choose_scheme("mfcc").expand(
-        Prepared(perceive_topology(atoms), choose_scheme("mfcc")).cutter, atoms.positions
+        FragmentedStructure(perceive_topology(atoms), choose_scheme("mfcc")).cutter, atoms.positions
     )
     assert sorted(expansion.base) == [-1, -1, 1, 1, 1]
 

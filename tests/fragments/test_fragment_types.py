@@ -5,7 +5,7 @@ import pytest
 from ase.build import molecule
 from ase.io import read
 
-from tlpot.fragments import FragmentTypes, Prepared, choose_scheme
+from tlpot.fragments import FragmentedStructure, FragmentTypes, choose_scheme
 from tlpot.fragments.fragment_type import fragment_bonds
 from tlpot.structures import build_peptide
 from tlpot.topology import ColouredGraph, matching_order, perceive_topology
@@ -14,7 +14,7 @@ from tlpot.topology import ColouredGraph, matching_order, perceive_topology
 def cut(atoms, scheme):
     """Topology and all fragments."""
     topology = perceive_topology(atoms)
-    prepared = Prepared(topology, choose_scheme(scheme))
+    prepared = FragmentedStructure(topology, choose_scheme(scheme))
     sets = prepared.partition(atoms.positions).expansion.sets
     return topology, [prepared.cutter.cut(units) for units in sets]
 

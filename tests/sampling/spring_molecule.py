@@ -3,7 +3,7 @@
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot.topology import Molecule
+from tlpot.topology import MolecularGraph
 
 
 class Springs(Calculator):
@@ -13,7 +13,7 @@ class Springs(Calculator):
 
     def __init__(self, atoms, stiffness=20.0):
         super().__init__()
-        molecule = Molecule(atoms)
+        molecule = MolecularGraph(atoms)
         linked = np.eye(len(atoms), dtype=int)
         linked[tuple(molecule.bonds.T)] = linked[tuple(molecule.bonds.T[::-1])] = 1
         near = np.triu(linked @ linked > 0, 1)

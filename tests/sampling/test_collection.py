@@ -16,9 +16,9 @@ from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import (
     Engine,
-    Fragment,
     ModelView,
     SamplingSettings,
+    SamplingTarget,
     diversity,
     named_fragments,
     pairs,
@@ -50,7 +50,7 @@ def _forget():
 
 
 def molecules(*names):
-    return [Fragment(name=name, atoms=g2(name)) for name in names]
+    return [SamplingTarget(name=name, atoms=g2(name)) for name in names]
 
 
 def engine(factory=counted):
@@ -58,7 +58,7 @@ def engine(factory=counted):
 
 
 def test_a_dataset_with_labels_and_provenance(tmp_path):
-    anion = Fragment(name="anion", atoms=build_peptide("A", c_cap="COO-"))
+    anion = SamplingTarget(name="anion", atoms=build_peptide("A", c_cap="COO-"))
     fragments = [*molecules("CH3OH"), anion]
     out = tmp_path / "s.h5"
     samples = sample(fragments, out, SETTINGS, engine(), progress=False)
@@ -95,7 +95,7 @@ def test_an_interrupted_sampling_goes_on_and_ends_the_same(tmp_path):
     with pytest.raises(OutputError, match="another sampling"):
         sample(fragments, tmp_path / "a.h5", SETTINGS, engine(), progress=False)
     made.clear()
-    mended = [fragments[0], Fragment(name="NH3", atoms=g2("H2O"))]
+    mended = [fragments[0], SamplingTarget(name="NH3", atoms=g2("H2O"))]
     sample(mended, tmp_path / "a.h5", SETTINGS, engine(failing), progress=False)
     assert made == ["H2O"]
     sample(mended, tmp_path / "b.h5", SETTINGS, engine(failing), progress=False)
@@ -211,7 +211,7 @@ def test_named_fragments_files_and_pairs(tmp_path):
 
 
 def test_dimers_are_sampled_from_relaxed_partners(tmp_path):
-    pair = Fragment.pair(*molecules("H2O", "CH3OH"))
+    pair = SamplingTarget.pair(*molecules("H2O", "CH3OH"))
     (found,) = sample([pair], tmp_path / "a.h5", SETTINGS, engine(), progress=False)
     assert found.name == "H2O+CH3OH"
     assert {c.method for c in found.chosen} == {"dimer"}
@@ -220,7 +220,7 @@ def test_dimers_are_sampled_from_relaxed_partners(tmp_path):
 
 def test_the_report_counts_cells_and_methods_and_draws(tmp_path):
     settings = SamplingSettings(budget=20, pool=1.0, window=9.0, methods=("scan",))
-    fragments = [Fragment(name="ALA", atoms=build_peptide("A")), *molecules("CH3OH")]
+    fragments = [SamplingTarget(name="ALA", atoms=build_peptide("A")), *molecules("CH3OH")]
     samples = sample(fragments, tmp_path / "a.h5", settings, engine(), progress=False)
     assert [c.method for c in samples[1].chosen] == ["relaxed"]  # it has nothing to turn
     rows = [diversity(s) for s in samples]

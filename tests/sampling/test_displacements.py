@@ -8,10 +8,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import vdw_radii
 from spring_molecule import Springs
 
-from tlpot.sampling.dimers import FACTORS, approaches, dimer
 from tlpot.sampling.dynamics import dynamics
 from tlpot.sampling.modes import NormalModes, hessian_of
-from tlpot.topology import Molecule
+from tlpot.sampling.scans import FACTORS, approaches, dimer
+from tlpot.topology import MolecularGraph
 
 
 def test_the_wavenumber_of_a_diatomic():
@@ -63,7 +63,7 @@ def test_soft_modes_are_not_driven_far():
 
 def test_dynamics_gives_what_was_asked_for_with_its_energies():
     atoms = g2("CH3OH")
-    calculator, molecule = Springs(atoms), Molecule(atoms)
+    calculator, molecule = Springs(atoms), MolecularGraph(atoms)
     found, lost = dynamics([atoms, atoms], molecule, calculator, temperature=300.0, count=9, seed=5,
                            interval=10)  # fmt: skip
     assert (len(found), lost) == (9, 0)
@@ -91,7 +91,7 @@ class Repulsive(Calculator):
 
 def test_an_explosion_ends_the_trajectory_and_is_counted():
     atoms = g2("H2O")
-    found, lost = dynamics([atoms], Molecule(atoms), Repulsive(), temperature=300.0, count=7,
+    found, lost = dynamics([atoms], MolecularGraph(atoms), Repulsive(), temperature=300.0, count=7,
                            seed=0)  # fmt: skip
     assert (found, lost) == ([], 7)
 
@@ -101,7 +101,7 @@ def test_dimers_touch_where_they_should():
     other.info["charge"] = -1
     pair = dimer(one, other)
     assert pair.info["charge"] == -1
-    assert len(Molecule(pair).pieces) == 2
+    assert len(MolecularGraph(pair).pieces) == 2
     found = approaches(one.positions, other.positions, pair, 20, seed=2)
     assert len(found) == 20
     radii = vdw_radii[pair.numbers]
@@ -113,6 +113,6 @@ def test_dimers_touch_where_they_should():
         )
         inside = np.linalg.norm(second[:, None] - second[None], axis=2)
         assert np.allclose(inside, other.get_all_distances())
-        assert Molecule(pair).intact(candidate.placed(pair))
+        assert MolecularGraph(pair).intact(candidate.placed(pair))
     directions = [c.positions[3:].mean(0) / np.linalg.norm(c.positions[3:].mean(0)) for c in found]
     assert abs(np.dot(directions[0], directions[8])) < 0.999

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlpot.building.record import read_json, write_json
 from tlpot.calculators import FragmentCalculator
-from tlpot.dynamics import MDSettings, draw_velocities, drift_of, make_dynamics, rigid_motions
+from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigid_motions
 from tlpot.engines import LabelError
 from tlpot.errors import DataError, GeometryError
 from tlpot.files import atomic_file, make_folder
@@ -205,7 +205,7 @@ def _advanced(
             atoms.calc.forget()
         atoms.set_positions(moments[-1].positions)
         atoms.set_momenta(moments[-1].momenta)
-        make_dynamics(atoms, settings, rng).run(settings.log_every)
+        MDRunner(atoms, settings, rng).advance(settings.log_every)
     moment = Moment.of(atoms)
     if not np.isfinite(moment.total) or not np.isfinite(moment.positions).all():
         raise GeometryError("energy or positions are no longer numbers")

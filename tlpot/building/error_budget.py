@@ -17,7 +17,7 @@ from tlpot.building.structures import Target, read_atoms, scheme_of
 from tlpot.calculators import FragmentCalculator
 from tlpot.engines import make_engine
 from tlpot.errors import ConfigError
-from tlpot.fragments import Prepared
+from tlpot.fragments import FragmentedStructure
 from tlpot.labelling import label
 from tlpot.reports import BudgetReport, measure_budget
 
@@ -66,7 +66,7 @@ def label_reference(work: Workplace, folder: Path, assembly: Assembly, target: T
         KeyboardInterrupt: the user stopped it; all labels are kept.
     """
     frames = read_atoms(folder / FRAMES)
-    prepared = Prepared(target.topology, scheme_of(assembly.scheme), skin=0.0)
+    prepared = FragmentedStructure(target.topology, scheme_of(assembly.scheme), skin=0.0)
     todo: list[Atoms] = list(frames)
     for frame in frames:
         for fragment in prepared.partition(frame.positions).batch.assembly.fragments:

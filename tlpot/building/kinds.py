@@ -15,7 +15,7 @@ from tlpot.building.structures import Target, write_atoms
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
 from tlpot.fragments import FragmentPool, FragmentTypes, Scheme
-from tlpot.sampling import Fragment, named_fragments, pairs
+from tlpot.sampling import SamplingTarget, named_fragments, pairs
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, perceive_topology
 
@@ -121,13 +121,13 @@ def all_fragments(
     return frames
 
 
-def sampled_fragments(frames: Sequence[Atoms]) -> list[Fragment]:
+def sampled_fragments(frames: Sequence[Atoms]) -> list[SamplingTarget]:
     """Returns one fragment to sample for each kind.
 
     Args:
         frames: of `all_fragments`.
     """
-    found: dict[str, Fragment] = {}
+    found: dict[str, SamplingTarget] = {}
     for atoms in frames:
         name, first = str(atoms.info["molecule"]), int(atoms.info["first"])
         if name in found:
@@ -142,7 +142,7 @@ def sampled_fragments(frames: Sequence[Atoms]) -> list[Fragment]:
                 for s, q in zip(halves, charges, strict=True)
             )
             partners = one, other
-        found[name] = Fragment(name=name, atoms=bare, partners=partners)
+        found[name] = SamplingTarget(name=name, atoms=bare, partners=partners)
     return list(found.values())
 
 

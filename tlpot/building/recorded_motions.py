@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.units import kB
 
+from tlpot.bond_lengths import BROKEN
 from tlpot.building.config import AssembleSettings
 from tlpot.building.dynamics import Trajectory
 from tlpot.building.force_field import Assembly
@@ -16,7 +17,7 @@ from tlpot.building.reference_dynamics import reference_run, reference_settings
 from tlpot.building.stage import Workplace
 from tlpot.building.structures import Target
 from tlpot.building.validation import dynamics_settings, trajectories
-from tlpot.dynamics import BROKEN, MDSettings, Motion, Sample, WatchedBonds
+from tlpot.dynamics import BondMonitor, MDSettings, Motion, Sample
 from tlpot.reports import Ramachandran, compare_angles
 
 PROTOCOL = (
@@ -76,14 +77,12 @@ def motion_of(name: str, target: Target, trajectory: Trajectory, settings: MDSet
     """
     atoms, step = target.frames[0].copy(), trajectory.interval
     atoms.set_positions(trajectory.moments[0].positions)
-    bonds = WatchedBonds.of_molecule(atoms, target.topology.bonds)
-    samples, stretch, broken = [], 1.0, ""
+    monitor = BondMonitor.of_molecule(atoms, target.topology.bonds)
+    samples, broken = [], ""
     for k, moment in enumerate(trajectory.moments):
         atoms.set_positions(moment.positions)
-        bond, ratio = bonds.longest(atoms)
-        stretch = max(stretch, ratio)
-        if ratio > BROKEN and not broken:
-            broken = f"step {k * step}: bond {bond} is {ratio:.2f} times its first length"
+        now = monitor.measure(atoms, k * step)
+        broken = broken or now
         kelvin = 2.0 * moment.kinetic / (3 * len(atoms) * kB)
         samples.append(
             Sample(k * step, k * step * trajectory.timestep, moment.total, moment.potential, kelvin)
@@ -95,7 +94,7 @@ def motion_of(name: str, target: Target, trajectory: Trajectory, settings: MDSet
         n_atoms=len(atoms),
         samples=tuple(samples),
         positions=np.array([moment.positions for moment in trajectory.moments]),
-        stretch=stretch,
+        stretch=monitor.stretch,
         broken="; ".join(filter(None, (broken, trajectory.ended))),
         seconds_per_step=math.nan,
         protocol=PROTOCOL,

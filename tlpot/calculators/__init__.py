@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from tlpot.calculators.delta import DeltaCalculator
     from tlpot.calculators.engine import EngineCalculator, named_source
     from tlpot.calculators.fragment import FragmentCalculator, energy_model
-    from tlpot.calculators.identity import identity, plain
     from tlpot.calculators.tlpot import TLPotCalculator
 
 __getattr__ = lazy_exports(__name__)

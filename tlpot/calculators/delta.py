@@ -24,6 +24,7 @@ from tlpot.models import (
     Potential,
     TrainingDomain,
     contradiction,
+    identity,
     mark_charge,
 )
 from tlpot.system import System, stated_charge_of
@@ -116,6 +117,11 @@ class DeltaCalculator(Calculator):
     def difference(self) -> _Difference:
         """The energy model of the difference."""
         return self._difference
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        parts = {"low": identity(self.low), "delta": identity(self.difference.model)}
+        return {"kind": "DeltaCalculator", **parts}
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""

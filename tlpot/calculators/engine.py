@@ -39,6 +39,11 @@ class EngineCalculator(Calculator):
         if engine.has_forces:
             self.implemented_properties.append("forces")
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        engine = self.engine
+        return {"kind": "engine", "level": engine.level, "definition": dict(engine.definition)}
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -29,7 +29,7 @@ from tlpot.fragments import (
     dispersion_model,
     is_ai2bmd,
 )
-from tlpot.models import CalculatorModel, LevelView, TrainedModel
+from tlpot.models import CalculatorModel, LevelView, TrainedModel, identity
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import plain_torch
@@ -162,6 +162,10 @@ class FragmentCalculator(Calculator):
     def model(self) -> EnergyModel:
         """The force field as an energy model."""
         return self.force_field
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return identity(self.force_field)
 
     def forget(self) -> None:
         """Forgets results and lists, so that what follows is the same, whatever came before.

@@ -24,7 +24,7 @@ from tlpot.calculators.source import Model, PackedModel, open_model
 from tlpot.energy import EnergyModel, evaluate, has_domain, has_forces, hessian, layout_of
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.levels import difference_parts
-from tlpot.models import LevelView, Spread, TrainedModel, uncertain
+from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
@@ -160,6 +160,10 @@ class TLPotCalculator(Calculator):
     def model(self) -> EnergyModel:
         """The energy model in use."""
         return self._model
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return identity(self._model)
 
     @property
     def level(self) -> str | None:

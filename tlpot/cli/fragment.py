@@ -120,7 +120,7 @@ def _check_options(arguments: argparse.Namespace) -> None:
 
 def _read(name: str) -> tuple[list[Atoms], Topology]:
     from tlpot.errors import GeometryError
-    from tlpot.fragments import Prepared, choose_scheme
+    from tlpot.fragments import FragmentedStructure, choose_scheme
     from tlpot.structures import read_frames
     from tlpot.topology import perceive_topology
 
@@ -133,7 +133,7 @@ def _read(name: str) -> tuple[list[Atoms], Topology]:
         topology = perceive_topology(frames[0])
     except GeometryError as error:
         raise GeometryError(f"{name}{some}: {error}") from error
-    bonds = Prepared(topology, choose_scheme("direct"), skin=0.0)
+    bonds = FragmentedStructure(topology, choose_scheme("direct"), skin=0.0)
     for k, frame in enumerate(frames):
         bonds.check_bonds(bonds.whole(frame.positions, _lattice(frame)), where=f"{name}, frame {k}")
     return frames, topology

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import covalent_radii
 
+from tlpot.bond_lengths import BONDED, RADII
 from tlpot.data.dataset import Frame, Problem
 from tlpot.data.total_energies import TotalEnergyCheck
 from tlpot.errors import GeometryError
@@ -16,9 +16,6 @@ from tlpot.neighbors import neighbor_list
 from tlpot.plural import counted
 from tlpot.system import System
 from tlpot.units import ENERGY, LENGTH
-
-BONDED = 1.25
-"""Atoms are bonded up to this many times the sum of their covalent radii."""
 
 REACH = 6.0
 """Å; how far the atoms of a cell look for neighbours."""
@@ -54,7 +51,7 @@ def closeness(system: System) -> Closeness | None:
     """
     from scipy.spatial import cKDTree
 
-    radii = covalent_radii[system.atomic_numbers]
+    radii = RADII[system.atomic_numbers]
     if len(system) < 2:
         return None
     if system.pbc.any():

@@ -5,15 +5,27 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.dynamics.bond_monitor import BROKEN, WatchedBonds, run_watched
+    from tlpot.dynamics.bond_monitor import (
+        BondMonitor,
+        MonitoredRun,
+        Motion,
+        run_monitored,
+        simulate,
+    )
     from tlpot.dynamics.frequencies import Frequencies
-    from tlpot.dynamics.integrators import draw_velocities, make_dynamics, rigid_motions
     from tlpot.dynamics.mode_files import write_modes, write_molden
-    from tlpot.dynamics.motion import Motion, simulate
-    from tlpot.dynamics.record import LOST, MDRecord, Sample, lost_constraints
+    from tlpot.dynamics.record import LOST, MDRecord, lost_constraints
     from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep, relaxation_steps
     from tlpot.dynamics.relaxation_result import Relaxation
-    from tlpot.dynamics.run import MDResult, drift_of, energy_drift, run_md
+    from tlpot.dynamics.run import MDResult, run_md
+    from tlpot.dynamics.runner import (
+        MDRunner,
+        Sample,
+        draw_velocities,
+        drift_of,
+        energy_drift,
+        rigid_motions,
+    )
     from tlpot.dynamics.settings import MDSettings
     from tlpot.dynamics.thermochemistry import Thermochemistry, check_conditions, thermochemistry
     from tlpot.dynamics.vibrations import (

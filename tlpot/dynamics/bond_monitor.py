@@ -1,79 +1,101 @@
-"""Short dynamics with its bonds watched: runs until one breaks."""
+"""Short runs in which bonds are monitored: what moves, how the energy stays, and what breaks."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-from tlpot.dynamics.integrators import (
-    degrees_of_freedom,
+from tlpot.bond_lengths import BONDED, BROKEN, RADII
+from tlpot.dynamics.runner import (
+    MDRunner,
+    Sample,
+    check_finite,
     draw_velocities,
-    make_dynamics,
+    energy_drift,
     rigid_motions,
-    temperature,
+    scale_velocities,
 )
-from tlpot.dynamics.record import Sample
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
+from tlpot.system import System
+from tlpot.topology import Continuity, Lattice, Topology
 
-BROKEN = 1.6
-"""Times the first length of the bond."""
-_BONDED = 1.25
-"""Times the sum of the covalent radii."""
+PROTOCOL = (
+    "Short runs from the given structures. NVE: velocity Verlet, velocities scaled to the "
+    "temperature at the start. Langevin: constant temperature. A bond that is beyond "
+    f"{BROKEN} times its first length after any step counts as broken and ends the run."
+)
+"""How `simulate` makes its runs."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WatchedBonds:
-    """Pairs of atoms that are bonded at the start.
+class BondMonitor:
+    """Bonds, and how far they were stretched: a hook of `MDRunner` that ends it where one breaks.
 
-    Attributes:
+    Args:
         pairs: [n_bonds, 2].
         images: which copy of the second atom, in cell vectors, [n_bonds, 3].
         lengths: at the start, [n_bonds], Å.
-    """
-
-    pairs: NDArray[np.int64]
-    images: NDArray[np.int64]
-    lengths: NDArray[np.float64]
-
-    @classmethod
-    def near(cls, atoms: Atoms) -> WatchedBonds:
-        """Returns the pairs closer than 1.25 times the sum of their covalent radii."""
-        from ase.neighborlist import neighbor_list
-
-        radii = _BONDED * covalent_radii[atoms.numbers]
-        i, j, images, lengths = neighbor_list("ijSd", atoms, list(radii))
-        once = i <= j
-        return cls(pairs=np.stack([i, j], 1)[once], images=images[once], lengths=lengths[once])
-
-    @classmethod
-    def of_molecule(cls, atoms: Atoms, pairs: NDArray[np.int64]) -> WatchedBonds:
-        """Returns given pairs, none of which reaches into another copy of the cell."""
-        images = np.zeros((len(pairs), 3), dtype=np.int64)
-        return cls(pairs=pairs, images=images, lengths=_lengths(atoms, pairs, images))
-
-    def longest(self, atoms: Atoms) -> tuple[str, float]:
-        """Returns the bond that is stretched most, and by which factor."""
-        if not len(self.pairs):
-            return "", 1.0
-        ratios = _lengths(atoms, self.pairs, self.images) / self.lengths
-        k = int(ratios.argmax())
-        i, j = self.pairs[k]
-        return f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}", float(ratios[k])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WatchedRun:
-    """What happened.
 
     Attributes:
+        stretch: longest bond so far relative to its first length.
+    """
+
+    def __init__(
+        self,
+        pairs: NDArray[np.int64],
+        images: NDArray[np.int64],
+        lengths: NDArray[np.float64],
+    ) -> None:
+        self._pairs, self._images, self._lengths = pairs, images, lengths
+        self.stretch = 1.0
+
+    @classmethod
+    def near(cls, atoms: Atoms) -> BondMonitor:
+        """Monitors the pairs closer than 1.25 times the sum of their covalent radii."""
+        from ase.neighborlist import neighbor_list
+
+        radii = BONDED * RADII[atoms.numbers]
+        i, j, images, lengths = neighbor_list("ijSd", atoms, list(radii))
+        once = i <= j
+        return cls(np.stack([i, j], 1)[once], images[once], lengths[once])
+
+    @classmethod
+    def of_molecule(cls, atoms: Atoms, pairs: NDArray[np.int64]) -> BondMonitor:
+        """Monitors given pairs, none of which reaches into another copy of the cell."""
+        images = np.zeros((len(pairs), 3), dtype=np.int64)
+        return cls(pairs, images, _lengths(atoms, pairs, images))
+
+    def measure(self, atoms: Atoms, step: int) -> str:
+        """Measures the bonds, and returns in words which one is broken; empty if none is."""
+        if not len(self._pairs):
+            return ""
+        ratios = _lengths(atoms, self._pairs, self._images) / self._lengths
+        k = int(ratios.argmax())
+        ratio = float(ratios[k])
+        self.stretch = max(self.stretch, ratio)
+        if not ratio > BROKEN:
+            return ""
+        i, j = self._pairs[k]
+        bond = f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}"
+        return f"step {step}: bond {bond} is {ratio:.2f} times its first length"
+
+    def __call__(self, run: MDRunner) -> str:
+        """Measures the bonds where a run is."""
+        return self.measure(run.atoms, run.step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitoredRun:
+    """What a run gave.
+
+    Attributes:
+        n_atoms: of the structure.
         samples: every ``log_every`` steps, the start and the last step included.
         positions: of the samples, [n_samples, n_atoms, 3], Å.
         stretch: longest bond relative to its first length.
@@ -81,28 +103,94 @@ class WatchedRun:
         seconds_per_step: by the clock.
     """
 
+    n_atoms: int
     samples: tuple[Sample, ...]
     positions: NDArray[np.float64]
     stretch: float
     broken: str
     seconds_per_step: float
 
+    @property
+    def picoseconds(self) -> float:
+        """Simulated time."""
+        return 1e-3 * self.samples[-1].time
 
-def run_watched(
+    @property
+    def drift(self) -> float:
+        """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
+        return energy_drift(self.samples, self.n_atoms)
+
+    @property
+    def deviations(self) -> NDArray[np.float64]:
+        """Total energy relative to the start, [n_samples], meV/atom."""
+        total = np.array([s.total for s in self.samples])
+        found: NDArray[np.float64] = 1e3 * (total - total[0]) / self.n_atoms
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion(MonitoredRun):
+    """A run of a structure of which a report tells; molecules are whole.
+
+    Attributes:
+        structure: name of the structure.
+        calculator: name of what computed the forces.
+        settings: what was asked for.
+        protocol: how the run was made and monitored, in words.
+    """
+
+    structure: str
+    calculator: str
+    settings: MDSettings
+    protocol: str = PROTOCOL
+
+    @property
+    def kelvin(self) -> tuple[float, float]:
+        """Mean and standard deviation of the temperature in the second half, K."""
+        values = np.array([s.temperature for s in self.samples])[len(self.samples) // 2 :]
+        return float(values.mean()), float(values.std())
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain numbers with the samples; what is not defined is null."""
+        drift = self.drift if self.settings.ensemble == "nve" else float("nan")
+        return {
+            "structure": self.structure,
+            "calculator": self.calculator,
+            "ensemble": self.settings.ensemble,
+            "temperature_asked_K": self.settings.temperature,
+            "friction_per_ps": self.settings.friction,
+            "timestep_fs": self.settings.timestep,
+            "seed": self.settings.seed,
+            "steps_asked": self.settings.steps,
+            "steps": self.samples[-1].step,
+            "n_atoms": self.n_atoms,
+            "drift_meV_per_atom_per_ps": drift if np.isfinite(drift) else None,
+            "temperature_mean_K": self.kelvin[0],
+            "temperature_std_K": self.kelvin[1],
+            "longest_bond_ratio": self.stretch,
+            "broken": self.broken or None,
+            "seconds_per_step": self.seconds_per_step,
+            "time_fs": [s.time for s in self.samples],
+            "total_energy_eV": [s.total for s in self.samples],
+            "temperature_K": [s.temperature for s in self.samples],
+        }
+
+
+def run_monitored(
     atoms: Atoms,
     calculator: Calculator,
     settings: MDSettings,
-    bonds: WatchedBonds,
+    monitor: BondMonitor,
     *,
     on_step: Callable[[], object] | None = None,
-) -> WatchedRun:
+) -> MonitoredRun:
     """Runs dynamics until a bond breaks or the steps are done.
 
     Args:
         atoms: the start, which moves; velocities are drawn.
         calculator: of the forces.
         settings: of the run. At constant energy it starts at exactly the temperature asked for.
-        bonds: to watch.
+        monitor: of its bonds.
         on_step: called after each step.
 
     Raises:
@@ -111,47 +199,76 @@ def run_watched(
     rng = np.random.default_rng(settings.seed)
     rigid = rigid_motions(atoms, settings)
     draw_velocities(atoms, settings, rigid, rng)
-    n_degrees = degrees_of_freedom(atoms, rigid)
     if settings.ensemble == "nve" and settings.temperature > 0:
         # a few atoms have a temperature by chance; every seed shall be as hard a test
-        kelvin = temperature(atoms, n_degrees)
-        atoms.set_momenta(atoms.get_momenta() * np.sqrt(settings.temperature / kelvin))
+        scale_velocities(atoms, settings, rigid)
     atoms.calc = calculator
     atoms.get_potential_energy()  # what the calculator refuses now is no explosion
-    samples, frames, stretch, broken = [], [], 1.0, ""
-    started, n_steps = time.perf_counter(), 0
-    dynamics = make_dynamics(atoms, settings, rng).irun(settings.steps)
-    for step in range(settings.steps + 1):
-        try:
-            next(dynamics)
-        except GeometryError as error:
-            broken = f"step {step}: {error}"
-            break
-        potential = float(atoms.get_potential_energy())
-        total = potential + float(atoms.get_kinetic_energy())
-        if not (np.isfinite(total) and np.isfinite(atoms.positions).all()):
-            broken = f"step {step}: energy or positions are not finite"
-            break
-        n_steps = step
-        name, ratio = bonds.longest(atoms)
-        stretch = max(stretch, ratio)
-        if ratio > BROKEN:
-            broken = f"step {step}: bond {name} is {ratio:.2f} times its first length"
-        if step % settings.log_every == 0 or step == settings.steps or broken:
-            kelvin = temperature(atoms, n_degrees)
-            samples.append(Sample(step, step * settings.timestep, total, potential, kelvin))
-            frames.append(atoms.positions.copy())
-        if broken:
-            break
-        if on_step is not None and step:
+    samples: list[Sample] = []
+    frames: list[NDArray[np.float64]] = []
+
+    def record(run: MDRunner) -> None:
+        if run.logs:
+            samples.append(run.sample())
+            frames.append(run.atoms.positions.copy())
+        if on_step is not None and run.step and not run.ended:
             on_step()
-    return WatchedRun(
+
+    run = MDRunner(atoms, settings, rng, rigid=rigid)
+    try:
+        broken = run.advance(settings.steps, (check_finite, monitor, record))
+    except GeometryError as error:
+        broken = f"step {run.step}: {error}"
+    return MonitoredRun(
+        n_atoms=len(atoms),
         samples=tuple(samples),
         positions=np.array(frames),
-        stretch=stretch,
+        stretch=monitor.stretch,
         broken=broken,
-        seconds_per_step=(time.perf_counter() - started) / max(n_steps, 1),
+        seconds_per_step=run.seconds_per_step,
     )
+
+
+def simulate(
+    atoms: Atoms,
+    calculator: Calculator,
+    settings: MDSettings,
+    topology: Topology,
+    *,
+    structure: str,
+    name: str,
+    on_step: Callable[[], object] | None = None,
+) -> Motion:
+    """Runs dynamics until a bond breaks or the steps are done.
+
+    Args:
+        atoms: the start, wrapped into its cell or not; it is copied, and velocities are drawn.
+        calculator: of the forces.
+        settings: of the run.
+        topology: of the structure; its bonds are monitored.
+        structure: name of the structure.
+        name: of the calculator.
+        on_step: called after each step.
+
+    Raises:
+        TLPotError: the calculator refuses the structure as it is at the start.
+    """
+    moving = atoms.copy()
+    # dynamics never wrap atoms, so molecules that start whole have true bonds and angles to the end
+    moving.positions = _whole(atoms, topology)
+    monitor = BondMonitor.of_molecule(moving, topology.bonds)
+    run = run_monitored(moving, calculator, settings, monitor, on_step=on_step)
+    return Motion(structure=structure, calculator=name, settings=settings, **vars(run))
+
+
+def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
+    """Positions with molecules in one piece, [n_atoms, 3], Å."""
+    positions: NDArray[np.float64] = atoms.get_positions()
+    lattice = Lattice.of(System.from_atoms(atoms))
+    if lattice is not None:
+        found = Continuity(len(atoms), topology.bonds).shifts(positions, lattice)
+        positions = positions + found @ lattice.vectors
+    return positions
 
 
 def _lengths(

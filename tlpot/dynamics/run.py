@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -15,20 +16,23 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tlpot.dynamics.integrators import (
+from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
+from tlpot.dynamics.runner import (
+    Hook,
+    MDRunner,
+    Sample,
     check_mobile,
-    degrees_of_freedom,
     draw_velocities,
-    make_dynamics,
+    energy_drift,
     rigid_motions,
-    temperature,
 )
-from tlpot.dynamics.record import LOST, MDRecord, Sample, lost_constraints
-from tlpot.dynamics.settings import MDSettings
-from tlpot.dynamics.setup import md_setup
-from tlpot.dynamics.stop import StopCondition, stop_conditions
+from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
+from tlpot.files import atomic_file
 from tlpot.presentation import progress_bar
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
@@ -154,8 +158,8 @@ def _run(
     atoms.calc = calculator
     if not atoms.get_momenta().any():
         draw_velocities(atoms, settings, rigid, rng)
-    dynamics = make_dynamics(atoms, settings, rng)  # npt keeps the momenta that it is made with
-    n_degrees = degrees_of_freedom(atoms, rigid)
+    begun_time = 0.0 if first is None else first.time
+    run = MDRunner(atoms, settings, rng, rigid=rigid, step=begun, time=begun_time)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     atoms.get_forces()
     for condition in conditions:
@@ -165,34 +169,16 @@ def _run(
         record.extras = _extras(settings, calculator)
     _warn_of_constraints(atoms, record)
 
-    begun_time = 0.0 if first is None else first.time
-    started = time.perf_counter()
-    steps = iter(dynamics.irun(settings.steps - begun))
-    stopped, done = "", begun
     try:
         with record, _bar(settings, begun, progress) as bar:
-            for step in range(begun, settings.steps + 1):
-                _advance(steps, step, atoms, record)
-                kelvin = temperature(atoms, n_degrees)
-                _check_motion(atoms, step, kelvin, settings, record)
-                if step > begun:
-                    bar.update()
-                done = step
-                stopped = next(filter(None, (c.met(atoms, kelvin) for c in conditions)), "")
-                if (stopped or _logs(step, begun, settings)) and not (
-                    step == begun and first is not None
-                ):
-                    sample = _sample(
-                        atoms,
-                        step,
-                        begun_time + (step - begun) * settings.timestep,
-                        kelvin,
-                        record.extras,
-                    )
-                    record.add(sample, atoms)
-                    bar.set_postfix_str(f"{kelvin:.0f} K, {sample.total:.4f} eV", refresh=False)
-                if stopped:
-                    break
+            hooks: tuple[Hook, ...] = (
+                partial(_check_motion, record=record),
+                *conditions,
+                partial(_write, record=record, bar=bar),
+            )
+            run.advance(settings.steps - begun, hooks)
+    except GeometryError as error:
+        raise SimulationError(f"{error}; {_remedy(run.step, record)}") from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(record.kept()) from None
     finally:
@@ -205,8 +191,8 @@ def _run(
         trajectory=record.trajectory,
         log=record.log,
         plot=record.plot,
-        seconds_per_step=(time.perf_counter() - started) / max(done - begun, 1),
-        stopped=stopped,
+        seconds_per_step=run.seconds_per_step,
+        stopped=run.ended,
     )
 
 
@@ -232,28 +218,6 @@ def _warn_of_constraints(atoms: Atoms, record: MDRecord) -> None:
         )
 
 
-def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:
-    """Returns the slope of a straight line through the total energy, meV/atom/ps.
-
-    Args:
-        samples: rows of a log.
-        n_atoms: number of atoms.
-
-    Returns:
-        NaN with fewer than three samples.
-    """
-    picoseconds = np.array([s.time for s in samples]) * 1e-3
-    return drift_of(picoseconds, np.array([s.total for s in samples]), n_atoms)
-
-
-def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_atoms: int) -> float:
-    """Returns the same from times, [n_samples], ps, and energies, [n_samples], eV."""
-    if len(total) < 3:
-        return float("nan")
-    slope = np.polyfit(picoseconds - picoseconds.mean(), total - total.mean(), 1)[0]
-    return float(1e3 * slope / n_atoms)
-
-
 def _bar(settings: MDSettings, begun: int, progress: bool) -> tqdm:
     return progress_bar(
         total=settings.steps,
@@ -272,38 +236,21 @@ def _extras(settings: MDSettings, calculator: Calculator) -> tuple[str, ...]:
     return (*found, "energy_std") if "energy_std" in known else found
 
 
-def _sample(atoms: Atoms, step: int, time: float, kelvin: float, extras: Sequence[str]) -> Sample:
-    # that of a restraint is no energy of the model, but the total is constant only with it
-    potential = float(atoms.get_potential_energy(apply_constraint=False))
-    total = float(atoms.get_potential_energy()) + float(atoms.get_kinetic_energy())
-    found: dict[str, float] = {}
-    if "volume" in extras:
-        found["volume"] = float(atoms.get_volume())
-    if "density" in extras:
-        grams = float(atoms.get_masses().sum()) * units._amu * 1e3
-        found["density"] = grams / (float(atoms.get_volume()) * 1e-24)
-    if "pressure" in extras:
-        stress = atoms.get_stress(include_ideal_gas=True)
-        found["pressure"] = -float(stress[:3].mean()) / units.bar
-    if "energy_std" in extras:
-        found["energy_std"] = float(atoms.calc.get_property("energy_std", atoms))
-    return Sample(step, time, total, potential, kelvin, **found)
+def _write(run: MDRunner, record: MDRecord, bar: tqdm) -> None:
+    """Hook: moves the bar, and writes the frames that the file does not hold yet."""
+    if run.step > run.first:
+        bar.update()
+    elif record.samples:
+        return
+    if run.logs:
+        sample = run.sample(record.extras)
+        record.add(sample, run.atoms)
+        bar.set_postfix_str(f"{run.temperature:.0f} K, {sample.total:.4f} eV", refresh=False)
 
 
-def _logs(step: int, begun: int, settings: MDSettings) -> bool:
-    return step in (begun, settings.steps) or step % settings.log_every == 0
-
-
-def _advance(steps: Iterator[bool], step: int, atoms: Atoms, record: MDRecord) -> None:
-    try:
-        next(steps)
-    except GeometryError as error:
-        raise SimulationError(f"{error}; {_remedy(step, record)}") from error
-
-
-def _check_motion(
-    atoms: Atoms, step: int, kelvin: float, settings: MDSettings, record: MDRecord
-) -> None:
+def _check_motion(run: MDRunner, record: MDRecord) -> None:
+    """Hook: raises where atoms move too far in a step, or the temperature is out of bounds."""
+    atoms, settings, kelvin = run.atoms, run.settings, run.temperature
     momenta = atoms.get_momenta()
     speeds = np.sqrt(np.einsum("ij,ij->i", momenta, momenta)) / atoms.get_masses()
     moved = speeds * settings.timestep * units.fs
@@ -313,7 +260,7 @@ def _check_motion(
     worst = int(np.argmax(np.where(np.isfinite(moved), moved, np.inf)))
     raise SimulationError(
         f"the dynamics exploded: atom {worst} ({atoms.symbols[worst]}) moves {moved[worst]:.2g} Å "
-        f"in one step and the temperature is {kelvin:.4g} K; {_remedy(step, record)}"
+        f"in one step and the temperature is {kelvin:.4g} K; {_remedy(run.step, record)}"
     )
 
 
@@ -326,10 +273,49 @@ def _remedy(step: int, record: MDRecord) -> str:
 
 
 def _plot(record: MDRecord, atoms: Atoms, settings: MDSettings) -> None:
-    from tlpot.dynamics.picture import plot_md  # matplotlib takes its time to load
-
     title = f"{atoms.get_chemical_formula()}, {settings.ensemble}, {settings.timestep:g} fs"
     drift = energy_drift(record.samples, len(atoms))
     if settings.ensemble == "nve" and np.isfinite(drift):
         title += f", drift {drift:+.4f} meV/atom/ps"
     plot_md(record.samples, record.plot, title)
+
+
+def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str] | None, title: str) -> Figure:
+    """Draws total and potential energy, and the temperature, against time.
+
+    Energies are relative to the first potential energy, so that the gap between the two
+    curves is the kinetic energy.
+
+    Args:
+        samples: at least one.
+        path: of the PNG file; None writes none.
+        title: one line.
+
+    Returns:
+        The figure.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    from matplotlib.figure import Figure
+
+    time = np.array([s.time for s in samples]) * 1e-3
+    zero = samples[0].potential
+    temperatures = np.array([s.temperature for s in samples])
+    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    upper.plot(time, [s.total - zero for s in samples], label="total", color="black", lw=1.5)
+    upper.plot(time, [s.potential - zero for s in samples], label="potential", color="C0", lw=1.0)
+    upper.set_ylabel("energy − first potential (eV)")
+    upper.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    upper.set_title(title, fontsize=10)
+    lower.plot(time, temperatures, color="C3", lw=1.0)
+    mean = temperatures.mean()
+    lower.axhline(mean, color="C3", lw=1.0, ls="--", label=f"mean {mean:.0f} K")
+    lower.set_ylabel("temperature (K)")
+    lower.set_xlabel("time (ps)")
+    lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    if path is not None:
+        with atomic_file(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+    return figure

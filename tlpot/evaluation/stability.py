@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.data import Frame
-from tlpot.dynamics import MDSettings, Sample, WatchedBonds, energy_drift, run_watched
+from tlpot.dynamics import BondMonitor, MDSettings, MonitoredRun, run_monitored
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.drift import evaluate_systems
 from tlpot.presentation import short
@@ -24,48 +23,24 @@ LARGEST = 60
 """Atoms of the largest molecule that is simulated."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stability:
-    """What a short run gave.
+@dataclass(frozen=True, kw_only=True)
+class Stability(MonitoredRun):
+    """What a short run gave, with a sample for each step that was made, the start included.
 
     Attributes:
         frame: where the structure came from.
         formula: of the structure.
-        n_atoms: of the structure.
         steps: steps asked for.
-        samples: one for each step that was made, the start included.
-        stretch: longest bond relative to its first length.
-        broken: what broke, in words; empty if nothing did.
     """
 
     frame: str
     formula: str
-    n_atoms: int
     steps: int
-    samples: tuple[Sample, ...]
-    stretch: float
-    broken: str
-
-    @property
-    def drift(self) -> float:
-        """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
-        return energy_drift(self.samples, self.n_atoms)
 
     @property
     def kelvin(self) -> float:
         """Mean kinetic temperature, K."""
         return float(np.mean([s.temperature for s in self.samples]))
-
-    @property
-    def picoseconds(self) -> float:
-        """Simulated time."""
-        return 1e-3 * self.samples[-1].time
-
-    @property
-    def deviations(self) -> NDArray[np.float64]:
-        """Total energy relative to the start, meV/atom, for each sample."""
-        total = np.array([s.total for s in self.samples])
-        return 1e3 * (total - total[0]) / self.n_atoms
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers; what is not defined is left out."""
@@ -164,13 +139,6 @@ def probe_stability(
         seed=seed,
         log_every=1,
     )
-    run = run_watched(atoms, calculator, settings, WatchedBonds.near(atoms))
-    return Stability(
-        frame=frame.name,
-        formula=atoms.get_chemical_formula(),
-        n_atoms=len(atoms),
-        steps=steps,
-        samples=run.samples,
-        stretch=run.stretch,
-        broken=run.broken,
-    )
+    run = run_monitored(atoms, calculator, settings, BondMonitor.near(atoms))
+    formula = atoms.get_chemical_formula()
+    return Stability(frame=frame.name, formula=formula, steps=steps, **vars(run))

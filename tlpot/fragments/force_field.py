@@ -12,22 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.config import to_mapping
 from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.fragment_type import fragment_name
+from tlpot.fragments.fragmented_structure import SKIN, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, ModelLayer, Pieces
-from tlpot.fragments.prepared import SKIN, Partition, Prepared
 from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.models import CalculatorModel, LevelView
+from tlpot.models import CalculatorModel, LevelView, identity
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology
 
 
-class WatchedModel:
+class DomainCollector:
     """A model as it is, which keeps the domains of all that it evaluates.
 
     Args:
@@ -97,8 +98,8 @@ class FragmentForceField:
             structure that comes.
         trained_charges: the model reads no charge, but was trained on fragments with the charges
             that they have here, so it need not.
-        skin: Å, of the list of fragments, see `Prepared`; 0 for single points, which then
-            evaluate no fragment of weight 0.
+        skin: Å, of the list of fragments, see `FragmentedStructure`; 0 for single points, which
+            then evaluate no fragment of weight 0.
 
     Raises:
         ConfigError: no such scheme, or layers that make no sense with it.
@@ -125,9 +126,11 @@ class FragmentForceField:
                 "and charges out, or choose a fragment scheme"
             )
         self.trained_charges = trained_charges
-        self._bound = None if topology is None else Prepared(topology, self.scheme, skin=skin)
+        self._bound = (
+            None if topology is None else FragmentedStructure(topology, self.scheme, skin=skin)
+        )
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
-        self._known: dict[tuple[bytes, bytes], list[Prepared]] = {}
+        self._known: dict[tuple[bytes, bytes], list[FragmentedStructure]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was kept of structures."""
@@ -139,7 +142,9 @@ class FragmentForceField:
     def __setstate__(self, state: dict[str, Any]) -> None:
         topology = state.pop("_bound")
         self.__dict__.update(state)
-        self._bound = None if topology is None else Prepared(topology, self.scheme, skin=self.skin)
+        self._bound = (
+            None if topology is None else FragmentedStructure(topology, self.scheme, skin=self.skin)
+        )
         self._typed, self._known = WeakKeyDictionary(), {}
 
     def forget(self) -> None:
@@ -150,7 +155,17 @@ class FragmentForceField:
         """
         self._known.clear()
         if self._bound is not None:
-            self._bound = Prepared(self._bound.topology, self.scheme, skin=self.skin)
+            self._bound = FragmentedStructure(self._bound.topology, self.scheme, skin=self.skin)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return {
+            "kind": "FragmentForceField",
+            "scheme": {"name": self.scheme.name, **to_mapping(self.scheme)},
+            "fragments": identity(self.high),
+            "layers": {str(k): identity(layer) for k, layer in enumerate(self.layers)},
+            "trained_charges": self.trained_charges,
+        }
 
     @property
     def is_direct(self) -> bool:
@@ -212,11 +227,11 @@ class FragmentForceField:
             GeometryError, ConfigError: see `atomic_energies`; or the model does not know what it
                 was trained on.
         """
-        watched = WatchedModel(cast(DomainModel, self.high))
+        collector = DomainCollector(cast(DomainModel, self.high))
         energies, inside = [], []
         for one in _structures(graph):
-            own, weights = self._one(one, watched)
-            found = watched.taken()
+            own, weights = self._one(one, collector)
+            found = collector.taken()
             energies.append(own)
             inside.append(found.where(weights != 0, 1.0).amin())
         return torch.cat(energies), torch.stack(inside)
@@ -226,7 +241,7 @@ class FragmentForceField:
         numbers: NDArray[np.int64],
         positions: NDArray[np.float64],
         lattice: Lattice | None = None,
-    ) -> Prepared:
+    ) -> FragmentedStructure:
         """Returns the fragments' origin for a structure, perceiving its topology if need be.
 
         Raises:
@@ -248,7 +263,7 @@ class FragmentForceField:
                 return one
         cell = np.zeros((3, 3)) if lattice is None else lattice.vectors
         system = System(atomic_numbers=numbers, positions=positions, cell=cell, pbc=pbc)
-        made = Prepared(perceive_topology(system), self.scheme, skin=self.skin)
+        made = FragmentedStructure(perceive_topology(system), self.scheme, skin=self.skin)
         known.append(made)
         return made
 
@@ -300,7 +315,7 @@ class FragmentForceField:
     def _high(
         self,
         high: EnergyModel,
-        prepared: Prepared,
+        prepared: FragmentedStructure,
         batch: FragmentBatch,
         rows: Tensor,
         once: bool,

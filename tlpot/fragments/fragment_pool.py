@@ -15,7 +15,7 @@ from tlpot.errors import ConfigError, GeometryError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.prepared import Partition, Prepared
+from tlpot.fragments.fragmented_structure import FragmentedStructure, Partition
 from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.topology import Topology, perceive_topology
@@ -117,7 +117,7 @@ class FragmentPool:
             GeometryError: valences that do not close, or a periodic structure; the frame is named.
         """
         known = protein.topology
-        prepared = None if known is None else Prepared(known, self.scheme)
+        prepared = None if known is None else FragmentedStructure(known, self.scheme)
         orders: dict[Units, tuple[FragmentKind, NDArray[np.int64], str]] = {}
         for number, atoms in enumerate(protein.frames):
             if atoms.pbc.any():
@@ -128,7 +128,10 @@ class FragmentPool:
                 )
             positions = np.asarray(atoms.positions, dtype=np.float64)
             if prepared is None or not _fits(prepared, atoms):
-                prepared, orders = Prepared(_topology(atoms, protein, number), self.scheme), {}
+                prepared, orders = (
+                    FragmentedStructure(_topology(atoms, protein, number), self.scheme),
+                    {},
+                )
             self.n_frames += 1
             partition = prepared.partition(positions)
             coefficients, needed = _coefficients(partition, positions)
@@ -277,7 +280,7 @@ def _run(protein: ProteinFrames) -> str:
     return f"{protein.name}/{protein.trajectory}" if protein.trajectory else protein.name
 
 
-def _fits(prepared: Prepared, atoms: Atoms) -> bool:
+def _fits(prepared: FragmentedStructure, atoms: Atoms) -> bool:
     return np.array_equal(prepared.topology.atomic_numbers, atoms.numbers) and not len(
         prepared.broken_bonds(atoms.positions)
     )

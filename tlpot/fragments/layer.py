@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from tlpot.energy import EnergyModel, has_forces
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.graph import AtomGraph
+from tlpot.models import identity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +76,10 @@ class ModelLayer:
 
     def __init__(self, model: EnergyModel, *, subtract: bool = True, charge: bool = True) -> None:
         self.model, self.subtract, self.charge = model, subtract, charge
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return {**identity(self.model), "subtract": self.subtract, "charge": self.charge}
 
     @property
     def cutoff(self) -> float:

@@ -168,6 +168,11 @@ class NonbondedLayer:
                 raise ConfigError(f"{name} holds NaN or infinity")
         self._covered: weakref.WeakKeyDictionary[Assembly, _Covered] = weakref.WeakKeyDictionary()
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        terms = {"charges": self.charges, "sigma": self.sigma, "epsilon": self.epsilon}
+        return {"kind": "NonbondedLayer", **terms}
+
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was kept of structures."""
         return {k: v for k, v in self.__dict__.items() if k != "_covered"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.graph import AtomGraph
+from tlpot.models import identity
 
 OTHERS = "*"
 """Name of the model for fragments without one of their own."""
@@ -31,6 +33,10 @@ class TypedModel:
         if not models:
             raise ConfigError("no model was given for any fragment")
         self.models = dict(models)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what decides its energies, see `tlpot.models.identity`."""
+        return {name: identity(model) for name, model in sorted(self.models.items())}
 
     def of(self, name: str) -> EnergyModel:
         """Returns the model of a fragment.

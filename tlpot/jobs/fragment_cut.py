@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.fragments import Fragment, Partition, Prepared, Scheme, check_coverage, fragment_name
+from tlpot.fragments import (
+    Fragment,
+    FragmentedStructure,
+    Partition,
+    Scheme,
+    check_coverage,
+    fragment_name,
+)
 from tlpot.topology import Lattice, Topology, residue_of
 
 _NOTHING = 1e-12
@@ -49,7 +56,7 @@ class Cut:
         Raises:
             GeometryError: a bond is broken, or something does not add up.
         """
-        prepared = Prepared(topology, scheme, skin=0.0)
+        prepared = FragmentedStructure(topology, scheme, skin=0.0)
         positions = prepared.whole(positions, lattice)
         prepared.check_bonds(positions)
         partition = prepared.partition(positions, lattice)

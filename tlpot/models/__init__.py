@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tlpot.models.features import atomic_features, check_blocks, feature_blocks, pool_features
     from tlpot.models.forest import ForestCorrection
     from tlpot.models.gaussian import GaussianCorrection
+    from tlpot.models.identity import identity, plain
     from tlpot.models.installation import IndexEntry, Installed, Place, install, write_index
     from tlpot.models.library import (
         LIBRARY,

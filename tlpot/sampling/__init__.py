@@ -6,11 +6,11 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.sampling.calculators import Engine
-    from tlpot.sampling.candidate import Candidate, farthest_points, most_uncertain, scaled
+    from tlpot.sampling.candidate import SampledGeometry, farthest_points, most_uncertain, scaled
     from tlpot.sampling.collection import sample, write_samples
     from tlpot.sampling.descriptor import ModelView
     from tlpot.sampling.diversity import Diversity, diversity, plot_ramachandran, table, write_json
-    from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
+    from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
     from tlpot.sampling.settings import METHODS, SamplingSettings
     from tlpot.sampling.sources import named_fragments, pairs
 

@@ -14,24 +14,24 @@ from tlpot.fragments import farthest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class SampledGeometry:
     """One geometry of a fragment.
 
     Attributes:
         positions: [n_atoms, 3], Å.
         method: ``relaxed``, ``scan``, ``modes``, ``md`` or ``dimer``.
-        temperature: K; NaN where the method has none.
         seed: of the random numbers that made it.
         step: of the trajectory, or number of the draw.
+        temperature: K; NaN where the method has none.
         energy: of the calculator that sampled, eV; NaN before it was asked.
         forces: [n_atoms, 3], eV/Å; NaN before.
     """
 
     positions: NDArray[np.float64]
     method: str
-    temperature: float
     seed: int
     step: int
+    temperature: float = float("nan")
     energy: float = float("nan")
     forces: NDArray[np.float64] = field(default_factory=lambda: np.full((1, 3), np.nan))
 
@@ -46,7 +46,7 @@ class Candidate:
         moved.set_positions(self.positions)
         return moved
 
-    def evaluated(self, atoms: Atoms, calculator: Calculator) -> Candidate:
+    def evaluated(self, atoms: Atoms, calculator: Calculator) -> SampledGeometry:
         """The candidate with energy and forces, unless it has them.
 
         Args:

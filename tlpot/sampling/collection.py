@@ -26,7 +26,7 @@ from tlpot.errors import ConfigError, OutputError
 from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.calculators import Engine
-from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
+from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
 from tlpot.sampling.parts import Parts
 from tlpot.sampling.settings import SamplingSettings
 
@@ -99,7 +99,7 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 
 def sample(
-    fragments: Sequence[Fragment],
+    fragments: Sequence[SamplingTarget],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
     engine: Engine | None = None,
@@ -137,7 +137,7 @@ def sample(
 
 
 def _sample(
-    fragments: Sequence[Fragment],
+    fragments: Sequence[SamplingTarget],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
     engine: Engine,
@@ -183,8 +183,11 @@ def _sample(
 
 
 def _results(
-    todo: Sequence[Fragment], settings: SamplingSettings, engine: Engine, executor: Executor | None
-) -> Iterator[tuple[Fragment, FragmentSamples]]:
+    todo: Sequence[SamplingTarget],
+    settings: SamplingSettings,
+    engine: Engine,
+    executor: Executor | None,
+) -> Iterator[tuple[SamplingTarget, FragmentSamples]]:
     if executor is None:
         for fragment in todo:
             yield fragment, sample_fragment(fragment, settings, engine)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tlpot.files import atomic_file, write_text
 from tlpot.sampling.fragment import FragmentSamples
-from tlpot.topology import Molecule, backbone_dihedrals
+from tlpot.topology import MolecularGraph, backbone_dihedrals
 
 CELL = 30.0
 """Degrees."""
@@ -76,7 +76,7 @@ def ramachandran(samples: FragmentSamples) -> NDArray[np.float64]:
     Args:
         samples: of one fragment; without a residue between two amides, n is 0.
     """
-    pairs = backbone_dihedrals(Molecule(samples.atoms))
+    pairs = backbone_dihedrals(MolecularGraph(samples.atoms))
     rows = []
     for candidate in samples.chosen if pairs else ():
         atoms = candidate.placed(samples.atoms)
@@ -152,7 +152,7 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    shown = [s for s in samples if backbone_dihedrals(Molecule(s.atoms))]
+    shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))]
     if not shown:
         return False
     columns = min(_COLUMNS, len(shown))

@@ -8,9 +8,9 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
-from tlpot.dynamics import MDSettings, draw_velocities, make_dynamics
-from tlpot.sampling.candidate import Candidate
-from tlpot.topology import Molecule
+from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
+from tlpot.sampling.candidate import SampledGeometry
+from tlpot.topology import MolecularGraph
 
 TIMESTEP = 1.0
 """fs."""
@@ -22,14 +22,14 @@ EQUILIBRATION = 100
 
 def dynamics(
     starts: Sequence[Atoms],
-    molecule: Molecule,
+    molecule: MolecularGraph,
     calculator: Calculator,
     *,
     temperature: float,
     count: int,
     seed: int,
     interval: int = INTERVAL,
-) -> tuple[list[Candidate], int]:
+) -> tuple[list[SampledGeometry], int]:
     """Runs one trajectory from each start and takes every so many steps a geometry.
 
     A trajectory that breaks or makes a bond, or whose energy is no number, ends there.
@@ -47,7 +47,7 @@ def dynamics(
         The geometries with energies and forces, and how many were lost to trajectories that
         ended early.
     """
-    kept: list[Candidate] = []
+    kept: list[SampledGeometry] = []
     shares = [len(part) for part in np.array_split(np.arange(count), len(starts))]
     for number, (start, share) in enumerate(zip(starts, shares, strict=True)):
         if share == 0:
@@ -60,13 +60,13 @@ def dynamics(
 
 def _trajectory(
     start: Atoms,
-    molecule: Molecule,
+    molecule: MolecularGraph,
     calculator: Calculator,
     temperature: float,
     count: int,
     seed: int,
     interval: int,
-) -> list[Candidate]:
+) -> list[SampledGeometry]:
     atoms = start.copy()
     atoms.calc = calculator
     settings = MDSettings(
@@ -77,12 +77,12 @@ def _trajectory(
     )
     rng = np.random.default_rng(seed)
     draw_velocities(atoms, settings, (0, 0), rng)
-    found: list[Candidate] = []
+    found: list[SampledGeometry] = []
     atoms.get_potential_energy()  # what the calculator refuses is no explosion
-    integrator = make_dynamics(atoms, settings, rng)
+    run = MDRunner(atoms, settings, rng)
     for step in range(interval, settings.steps + 1, interval):
         try:
-            integrator.run(interval)
+            run.advance(interval)
             energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
         except Exception:  # programs have their own errors for what has flown apart
             break
@@ -91,7 +91,7 @@ def _trajectory(
             break
         if step > EQUILIBRATION:
             found.append(
-                Candidate(
+                SampledGeometry(
                     positions=atoms.positions.copy(),
                     method="md",
                     temperature=temperature,

@@ -13,22 +13,27 @@ from numpy.typing import NDArray
 
 from tlpot.errors import SimulationError, TLPotError
 from tlpot.sampling.calculators import Engine
-from tlpot.sampling.candidate import Candidate, farthest_points, most_uncertain, scaled, stream
+from tlpot.sampling.candidate import (
+    SampledGeometry,
+    farthest_points,
+    most_uncertain,
+    scaled,
+    stream,
+)
 from tlpot.sampling.descriptor import ModelView, geometry_features
-from tlpot.sampling.dimers import approaches, dimer
 from tlpot.sampling.dynamics import dynamics
 from tlpot.sampling.modes import NormalModes, hessian_of
-from tlpot.sampling.scan import scan
+from tlpot.sampling.scans import approaches, dimer, scan
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.structures import check_charge, name_charge
-from tlpot.topology import Molecule
+from tlpot.topology import MolecularGraph
 
 _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fragment:
+class SamplingTarget:
     """What is sampled.
 
     Attributes:
@@ -53,7 +58,7 @@ class Fragment:
         object.__setattr__(self, "atoms", atoms)
 
     @classmethod
-    def pair(cls, one: Fragment, other: Fragment) -> Fragment:
+    def pair(cls, one: SamplingTarget, other: SamplingTarget) -> SamplingTarget:
         """The dimer of two fragments, named ``A+B``.
 
         Args:
@@ -83,14 +88,14 @@ class FragmentSamples:
 
     name: str
     atoms: Atoms
-    chosen: tuple[Candidate, ...]
+    chosen: tuple[SampledGeometry, ...]
     counts: dict[str, int]
     radius: float
     random_radius: float
 
 
 def sample_fragment(
-    fragment: Fragment, settings: SamplingSettings, engine: Engine
+    fragment: SamplingTarget, settings: SamplingSettings, engine: Engine
 ) -> FragmentSamples:
     """Samples one fragment.
 
@@ -106,7 +111,7 @@ def sample_fragment(
     view = None if settings.model is None else _view(settings.model, settings.level)
     if view is not None:
         view.check(fragment.atoms.numbers, fragment.name)
-    molecule = Molecule(fragment.atoms)
+    molecule = MolecularGraph(fragment.atoms)
     calculator = engine.calculator(fragment.atoms)
     counts: Counter[str] = Counter()
     if fragment.partners is None:
@@ -115,7 +120,7 @@ def sample_fragment(
     else:
         atoms = fragment.atoms
         one, other = (
-            _relaxed(part, Molecule(part), engine.calculator(part), fragment.name).positions
+            _relaxed(part, MolecularGraph(part), engine.calculator(part), fragment.name).positions
             for part in fragment.partners
         )
         seed = stream(settings.seed, fragment.name, "dimer")
@@ -133,17 +138,16 @@ def sample_fragment(
 def _molecule_pool(
     name: str,
     atoms: Atoms,
-    molecule: Molecule,
+    molecule: MolecularGraph,
     calculator: Calculator,
     settings: SamplingSettings,
     counts: Counter[str],
-) -> list[Candidate]:
+) -> list[SampledGeometry]:
     share = -(-settings.candidates // len(settings.methods))
     warm = -(-share // max(len(settings.temperatures), 1))
-    minimum = Candidate(
+    minimum = SampledGeometry(
         positions=atoms.positions.copy(),
         method="relaxed",
-        temperature=float("nan"),
         seed=settings.seed,
         step=0,
     )
@@ -175,7 +179,7 @@ def _molecule_pool(
     return pool
 
 
-def _relaxed(atoms: Atoms, molecule: Molecule, calculator: Calculator, name: str) -> Atoms:
+def _relaxed(atoms: Atoms, molecule: MolecularGraph, calculator: Calculator, name: str) -> Atoms:
     from ase.optimize import LBFGS
 
     relaxed = atoms.copy()
@@ -193,7 +197,7 @@ def _relaxed(atoms: Atoms, molecule: Molecule, calculator: Calculator, name: str
 
 
 def _starts(
-    atoms: Atoms, pool: list[Candidate], molecule: Molecule, calculator: Calculator
+    atoms: Atoms, pool: list[SampledGeometry], molecule: MolecularGraph, calculator: Calculator
 ) -> list[Atoms]:
     """The minimum, and unlike geometries of the scan after a few steps downhill."""
     from ase.optimize import LBFGS
@@ -215,12 +219,12 @@ def _starts(
 
 
 def _kept(
-    made: list[Candidate],
+    made: list[SampledGeometry],
     atoms: Atoms,
-    molecule: Molecule,
+    molecule: MolecularGraph,
     calculator: Calculator,
     counts: Counter[str],
-) -> list[Candidate]:
+) -> list[SampledGeometry]:
     """Evaluates geometries that have their bonds; counts those that do not, or cannot be."""
     kept = []
     for candidate in made:
@@ -242,7 +246,9 @@ def _kept(
     return kept
 
 
-def _within(pool: list[Candidate], window: float, counts: Counter[str]) -> list[Candidate]:
+def _within(
+    pool: list[SampledGeometry], window: float, counts: Counter[str]
+) -> list[SampledGeometry]:
     lowest = min((c.energy for c in pool), default=0.0)
     kept = [c for c in pool if c.energy <= lowest + window]
     counts["lost: energy"] += len(pool) - len(kept)
@@ -252,7 +258,7 @@ def _within(pool: list[Candidate], window: float, counts: Counter[str]) -> list[
 def _choose(
     name: str,
     atoms: Atoms,
-    pool: list[Candidate],
+    pool: list[SampledGeometry],
     settings: SamplingSettings,
     view: ModelView | None,
     counts: Counter[str],

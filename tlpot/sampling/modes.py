@@ -7,7 +7,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from tlpot.sampling.candidate import Candidate
+from tlpot.sampling.candidate import SampledGeometry
 
 _STEP = 0.005
 _SOFTEST = 50.0
@@ -83,7 +83,7 @@ class NormalModes:
         """Number of modes along which the energy falls by more than noise."""
         return int((self.wavenumbers < -_SOFTEST).sum())
 
-    def sample(self, temperature: float, count: int, seed: int) -> list[Candidate]:
+    def sample(self, temperature: float, count: int, seed: int) -> list[SampledGeometry]:
         """Draws geometries.
 
         A mode i is displaced by R_i = ± sqrt(3 c_i N kT / K_i), where c are random numbers in
@@ -109,7 +109,7 @@ class NormalModes:
             shift = rng.choice([-1.0, 1.0], size=n_modes) * np.sqrt(energy / stiffness)
             moved = (shift @ self.vectors / self._roots).reshape(-1, 3)
             kept.append(
-                Candidate(
+                SampledGeometry(
                     positions=self._atoms.positions + moved,
                     method="modes",
                     temperature=temperature,

@@ -14,8 +14,8 @@ import numpy as np
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
 from tlpot.sampling.calculators import Engine
-from tlpot.sampling.candidate import Candidate
-from tlpot.sampling.fragment import Fragment, FragmentSamples
+from tlpot.sampling.candidate import SampledGeometry
+from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
 from tlpot.sampling.settings import SamplingSettings
 
 
@@ -35,7 +35,7 @@ class Parts:
         self.folder = folder
         self._settings, self._engine = settings, engine
 
-    def path(self, fragment: Fragment) -> Path:
+    def path(self, fragment: SamplingTarget) -> Path:
         """The file of a fragment.
 
         Args:
@@ -45,7 +45,7 @@ class Parts:
         stem = "".join(c if c.isalnum() or c in "-+_" else "_" for c in fragment.name)
         return self.folder / f"{stem[:80]}.{tail}.npz"
 
-    def load(self, fragment: Fragment) -> FragmentSamples | None:
+    def load(self, fragment: SamplingTarget) -> FragmentSamples | None:
         """What is there of a fragment; None if nothing is.
 
         Args:
@@ -72,7 +72,7 @@ class Parts:
         atoms = fragment.atoms.copy()
         atoms.set_positions(content["relaxed"])
         chosen = tuple(
-            Candidate(
+            SampledGeometry(
                 positions=content["positions"][k],
                 method=str(content["method"][k]),
                 temperature=float(content["temperature"][k]),
@@ -92,7 +92,7 @@ class Parts:
             random_radius=head["random_radius"],
         )
 
-    def save(self, fragment: Fragment, samples: FragmentSamples) -> None:
+    def save(self, fragment: SamplingTarget, samples: FragmentSamples) -> None:
         """Writes a part.
 
         Args:
@@ -123,7 +123,7 @@ class Parts:
                 step=np.array([c.step for c in samples.chosen], dtype=np.int64),
             )
 
-    def _made_from(self, fragment: Fragment) -> str:
+    def _made_from(self, fragment: SamplingTarget) -> str:
         parts = [fragment.atoms, *(fragment.partners or ())]
         text = json.dumps(
             {

@@ -8,13 +8,13 @@ from pathlib import Path
 from ase import Atoms
 
 from tlpot.errors import ConfigError, nearest
-from tlpot.sampling.fragment import Fragment
+from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import capped_residues, read_all, read_structure
 
 SETS = ("residues", "states")
 
 
-def named_fragments(names: Sequence[str]) -> list[Fragment]:
+def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
     """Finds fragments.
 
     Args:
@@ -45,10 +45,10 @@ def named_fragments(names: Sequence[str]) -> list[Fragment]:
             found[name] = read_structure(name)
         else:
             raise ConfigError(f"no fragment or file {name!r}{nearest(name, [*SETS, *every])}")
-    return [Fragment(name=name, atoms=atoms) for name, atoms in found.items()]
+    return [SamplingTarget(name=name, atoms=atoms) for name, atoms in found.items()]
 
 
-def pairs(specs: Sequence[str], fragments: Sequence[Fragment]) -> list[Fragment]:
+def pairs(specs: Sequence[str], fragments: Sequence[SamplingTarget]) -> list[SamplingTarget]:
     """Makes dimers of fragments.
 
     Args:
@@ -65,11 +65,11 @@ def pairs(specs: Sequence[str], fragments: Sequence[Fragment]) -> list[Fragment]
         if len(ends) != 2:
             raise ConfigError(f"a pair is NAME+NAME, not {spec!r}")
         one, other = (known[end] if end in known else _single(end) for end in ends)
-        made.append(Fragment.pair(one, other))
+        made.append(SamplingTarget.pair(one, other))
     return made
 
 
-def _single(name: str) -> Fragment:
+def _single(name: str) -> SamplingTarget:
     found = named_fragments([name])
     if len(found) != 1:
         raise ConfigError(f"{name!r} is {len(found)} fragments, a pair needs one")

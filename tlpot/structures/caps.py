@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TORSIONS = np.radians(np.arange(-180.0, 180.0, 15.0))
-CARBONYL_REACH = 1.6
-"""Å; an oxygen this near to C is bound to it."""
+from tlpot.bond_lengths import CARBONYL_REACH
+from tlpot.structures.peptide_chain import place
+from tlpot.topology import dihedral_angles
+
+TORSIONS = np.arange(-180.0, 180.0, 15.0)
 CLEARANCE = 2.4
 """Å; no water stays nearer than this to a heavy atom of a cap."""
 N_C, C_C, C_O, N_METHYL = 1.335, 1.51, 1.23, 1.45
@@ -75,46 +77,16 @@ def is_amino(residue: Any) -> bool:
     return all(residue.find_atom(name, "*") is not None for name in ("N", "CA", "C"))
 
 
-def place(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    c: NDArray[np.float64],
-    length: float,
-    angle: float,
-    torsion: float,
-) -> NDArray[np.float64]:
-    """Returns the position bound to c with an angle to b and a torsion to a.
-
-    The natural extension of a chain, doi:10.1002/jcc.20237.
-
-    Args:
-        a: [3], Å; so are b and c.
-        b: second atom.
-        c: third atom, to which the new one is bound.
-        length: Å.
-        angle: new-c-b, degrees.
-        torsion: new-c-b-a, radians.
-    """
-    along = (c - b) / np.linalg.norm(c - b)
-    normal = np.cross(b - a, along)
-    normal /= np.linalg.norm(normal)
-    bend = np.radians(angle)
-    local = np.array(
-        [-np.cos(bend), np.sin(bend) * np.cos(torsion), np.sin(bend) * np.sin(torsion)]
-    )
-    return c + length * (local @ np.array([along, np.cross(normal, along), normal]))
-
-
 def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
     others = _without(others, n, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in TORSIONS:
-        carbon = place(c, ca, n, N_C, 122.0, float(torsion))
+        carbon = place((n, ca, c), N_C, 122.0, float(torsion))
         trial = {
-            "CH3": place(ca, n, carbon, C_C, 116.0, np.pi),
+            "CH3": place((carbon, n, ca), C_C, 116.0, 180.0),
             "C": carbon,
-            "O": place(ca, n, carbon, C_O, 123.0, 0.0),
+            "O": place((carbon, n, ca), C_O, 123.0, 0.0),
         }
         best = _roomier(best, trial, others)
     return _residue("ACE", residue.seqid.num - 1, best)
@@ -123,16 +95,16 @@ def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
 def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
     oxygen = residue.find_atom("O", "*")
-    torsions = (
-        TORSIONS if oxygen is None else np.array([_torsion(n, ca, c, _at(residue, "O")) + np.pi])
-    )
+    torsions = TORSIONS
+    if oxygen is not None:
+        torsions = dihedral_angles([n, ca, c, _at(residue, "O")], [0, 1, 2, 3]) + 180.0
     others = _without(others, c, ca)
     best: dict[str, NDArray[np.float64]] = {}
     for torsion in torsions:
-        nitrogen = place(n, ca, c, N_C, 116.0, float(torsion))
-        trial = {"N": nitrogen, "C": place(ca, c, nitrogen, N_METHYL, 122.0, np.pi)}
+        nitrogen = place((c, ca, n), N_C, 116.0, float(torsion))
+        trial = {"N": nitrogen, "C": place((nitrogen, c, ca), N_METHYL, 122.0, 180.0)}
         if oxygen is None:
-            trial["O"] = place(n, ca, c, C_O, 121.0, float(torsion) + np.pi)
+            trial["O"] = place((c, ca, n), C_O, 121.0, float(torsion) + 180.0)
         best = _roomier(best, trial, others)
     if oxygen is None:
         residue.add_atom(_atom("O", best.pop("O")))
@@ -157,14 +129,6 @@ def _without(others: NDArray[np.float64], *gone: NDArray[np.float64]) -> NDArray
     """Leaves out the atoms whose distance to the cap no torsion changes."""
     far = [np.linalg.norm(others - x, axis=1) > 1e-6 for x in gone]
     return others[np.logical_and.reduce(far)]
-
-
-def _torsion(
-    a: NDArray[np.float64], b: NDArray[np.float64], c: NDArray[np.float64], d: NDArray[np.float64]
-) -> float:
-    left, right = np.cross(b - a, c - b), np.cross(c - b, d - c)
-    across = np.cross(left, right) @ (c - b) / np.linalg.norm(c - b)
-    return float(np.arctan2(across, left @ right))
 
 
 def _strip(residue: Any) -> None:

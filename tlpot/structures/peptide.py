@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii, vdw_radii
+from ase.data import vdw_radii
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
 from tlpot.structures.peptide_chain import (
@@ -310,7 +311,7 @@ def _rotamers(
 
 
 def _warn_of_contacts(atoms: Atoms, bonds: NDArray[np.int64], conformation: str) -> None:
-    radii = 1.25 * covalent_radii[atoms.numbers]
+    radii = BONDED * RADII[atoms.numbers]
     found = neighbor_list(System.from_atoms(atoms), 2.0 * float(radii.max()))
     i, j = found.center, found.neighbor
     lengths = np.linalg.norm(atoms.positions[j] - atoms.positions[i], axis=1)

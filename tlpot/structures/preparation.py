@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from tlpot.bond_lengths import METAL_REACH, PEPTIDE_REACH, RADII
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.files import atomic_file
 from tlpot.structures.caps import add_caps, is_amino
-from tlpot.structures.protein import ProteinFile, is_protein_file, load_protein, read_protein
+from tlpot.structures.protein import ProteinFile, is_protein_file, load_protein, protein_atoms
 from tlpot.structures.protein import residue_label as label_of
-from tlpot.topology import COVALENT, LABILE, METAL_REACH, NOBLE, RADII, Topology, perceive_topology
+from tlpot.topology import COVALENT, LABILE, NOBLE, Topology, perceive_topology
 
 _HISTIDINE = {("ND1",): "HIE", ("NE2",): "HID", ("ND1", "NE2"): "HIN"}
 """Where the proton of a histidine is, by the nitrogens that bind metals."""
@@ -110,10 +111,6 @@ def _label(residue: Any) -> str:
     return f"{residue.chain.id}/{residue.name} {residue.id}{residue.insertionCode.strip()}"
 
 
-PEPTIDE_REACH = 2.0
-"""Å; a longer C-N distance between neighbours in the file is a chain break."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class PreparationReport:
     """What preparing did.
@@ -174,7 +171,7 @@ def prepare_protein(
         model: the model's number; default: the first.
 
     Raises:
-        DataError: an unreadable file; see `read_protein`.
+        DataError: an unreadable file; see `load_protein`.
         ConfigError: `ph` is not between 0 and 14, or `out` is no PDB or mmCIF name.
         GeometryError: valences do not close even after the repair; nothing is written.
         MissingExtraError: gemmi, PDBFixer or OpenMM is not installed.
@@ -219,7 +216,7 @@ def prepare_protein(
         draft = temporary.with_suffix(out.suffix)
         try:
             _write(app, fixer, draft)
-            atoms = read_protein(draft)
+            atoms = protein_atoms(load_protein(draft))
             topology = perceive_topology(atoms)
             draft.replace(temporary)
         finally:

@@ -38,54 +38,28 @@ class ProteinFile:
     notes: tuple[str, ...]
 
 
-def read_protein(path: str | Path, *, model: int | None = None, periodic: bool = False) -> Atoms:
-    """Reads a protein with labels of its residues; names and numbers are for messages only.
+def read_models(path: Path) -> list[Atoms]:
+    """Returns every model of a PDB or mmCIF file; names and numbers are for messages only.
 
     Of alternate locations, one letter is kept for every run of neighbouring residues that
     have them: the one with the highest mean occupancy, of equals the first in the alphabet. A
     heavy atom that this letter lacks is taken from the letter with the highest occupancy, and so
     are hydrogens where this letter has none of its own and they still sit on one of its atoms.
-    Deuterium becomes hydrogen. Other formats than PDB and mmCIF are read by ASE, without labels.
-
-    Args:
-        path: a file; ``.gz`` is unpacked.
-        model: the model's number in the file; default: the first.
-        periodic: take the file's cell as periodic, as for a simulation box; else it is ignored,
-            since the cell of a crystal also needs its symmetry.
-
-    Returns:
-        Atoms with the arrays ``residue_label`` and ``atom_name``, and ``info["reader_notes"]``.
-
-    Raises:
-        DataError: no such file, no atoms, unreadable lines, atoms without element or position,
-            no such model, or no cell where `periodic` asks for one.
-        MissingExtraError: gemmi is not installed.
-    """
-    path = Path(path)
-    if not is_protein_file(path) or is_small_molecule_cif(path):
-        if model is not None or periodic:
-            raise DataError(f"{path}: model and periodic apply to PDB and mmCIF files only")
-        from tlpot.structures.reader import read_structure  # it takes these files to here
-
-        return read_structure(str(path))
-    loaded = load_protein(path, model=model)
-    atoms = _atoms(loaded)
-    if periodic:
-        if not _has_cell(loaded.structure.cell):
-            raise DataError(f"{path} has no cell (CRYST1), but periodic=True asks for one")
-        _set_cell(atoms, loaded.structure.cell)
-    return atoms
-
-
-def read_models(path: Path) -> list[Atoms]:
-    """Returns every model of a PDB or mmCIF file, as `read_protein` returns one.
+    Deuterium becomes hydrogen.
 
     A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
     of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes
     say so.
 
+    Args:
+        path: a file; ``.gz`` is unpacked.
+
+    Returns:
+        Atoms with the arrays ``residue_label`` and ``atom_name``, and ``info["reader_notes"]``.
+
     Raises:
-        DataError, MissingExtraError: see `read_protein`.
+        DataError: no such file, no atoms, unreadable lines, or atoms without element or position.
+        MissingExtraError: gemmi is not installed.
     """
     whole = _parsed(path)
     frames = []
@@ -93,7 +67,7 @@ def read_models(path: Path) -> list[Atoms]:
         single = _gemmi().Structure()
         single.add_model(whole[k])
         where = path if len(whole) == 1 else Path(f"{path}, model {whole[k].num}")
-        atoms = _atoms(_settled(single, where, []))
+        atoms = protein_atoms(_settled(single, where, []))
         if _has_cell(whole.cell):
             group = whole.spacegroup_hm.strip() or "P 1"
             full = len(atoms) >= _FULL * whole.cell.volume
@@ -108,7 +82,8 @@ def read_models(path: Path) -> list[Atoms]:
     return frames
 
 
-def _atoms(loaded: ProteinFile) -> Atoms:
+def protein_atoms(loaded: ProteinFile) -> Atoms:
+    """Returns the atoms of a file, without its cell; see `read_models`."""
     rows = [
         (residue_label(chain, residue), atom)
         for chain in loaded.structure[0]
@@ -141,7 +116,12 @@ def is_protein_file(path: Path) -> bool:
 
 
 def load_protein(path: Path, *, model: int | None = None) -> ProteinFile:
-    """Reads a PDB or mmCIF file; see `read_protein`, also for what it raises."""
+    """Reads one model of a PDB or mmCIF file, the first by default; see `read_models`.
+
+    Raises:
+        DataError: see `read_models`; or there is no such model.
+        MissingExtraError: gemmi is not installed.
+    """
     structure = _parsed(path)
     notes: list[str] = []
     _keep_model(structure, model, path, notes)
@@ -180,7 +160,7 @@ def residue_label(chain: Any, residue: Any) -> str:
 
 
 def keep_conformers(chain: Any, notes: list[str]) -> None:
-    """Leaves one conformation of every residue of a `gemmi.Chain`; see `read_protein`."""
+    """Leaves one conformation of every residue of a `gemmi.Chain`; see `read_models`."""
     positions: list[list[int]] = []
     for index, residue in enumerate(chain):
         if positions and chain[positions[-1][0]].seqid == residue.seqid and _alternates(residue):

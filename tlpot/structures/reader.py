@@ -70,7 +70,7 @@ def check_charge(atoms: Atoms, where: str) -> None:
         raise GeometryError(f"{where}: {error}") from None
 
 
-def read_structure(name: str) -> Atoms:
+def read_structure(name: str | Path) -> Atoms:
     """Returns one structure of a file, or an ASE molecule such as ``CH3CH2OH``.
 
     It is the last of a trajectory and the first of the models of a PDB or mmCIF file, whose
@@ -83,7 +83,7 @@ def read_structure(name: str) -> Atoms:
         DataError: neither a file nor such a name, or the file could not be read.
         GeometryError: its charge or multiplicity cannot be understood.
     """
-    path = Path(name)
+    name, path = str(name), Path(name)
     if not path.exists():
         from ase.build import molecule
         from ase.collections import g2
@@ -131,7 +131,7 @@ def read_all(
     """Returns all structures of a file, whatever they are; this reader is the only one.
 
     Models of PDB and mmCIF files are conformations, with one location of every atom (see
-    `read_protein`). XYZ files are read as datasets are, everything else by ASE. What states
+    `read_models`). XYZ files are read as datasets are, everything else by ASE. What states
     charge and multiplicity becomes ``info["charge"]`` and ``info["spin"]``.
 
     Args:

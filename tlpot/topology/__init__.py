@@ -5,12 +5,18 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.topology.backbone_angles import BackboneDihedrals, dihedral_angles, dihedrals
-    from tlpot.topology.bonds import COVALENT, LABILE, METAL_REACH, NOBLE, RADII
+    from tlpot.topology.bonds import COVALENT, LABILE, NOBLE
     from tlpot.topology.canonical_order import ColouredGraph, matching_order
     from tlpot.topology.lattice import Continuity, Lattice, unwrap
     from tlpot.topology.perception import perceive_topology
-    from tlpot.topology.rotatable import Molecule, backbone_dihedrals, torsions
     from tlpot.topology.topology import Chain, Residue, Topology, Unit, residue_of
+    from tlpot.topology.torsions import (
+        BackboneDihedrals,
+        MolecularGraph,
+        backbone_dihedrals,
+        dihedral_angles,
+        dihedrals,
+        torsions,
+    )
 
 __getattr__ = lazy_exports(__name__)

@@ -17,7 +17,7 @@ SMALLEST_RING = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Backbone:
+class PeptideBackbone:
     """The backbone of one amino acid: the indices of N, CA, C, and of what C is bound to next.
 
     Attributes:
@@ -39,12 +39,12 @@ class Backbone:
 class Strand:
     """Backbones joined by peptide bonds, from the N to the C terminus."""
 
-    backbones: tuple[Backbone, ...]
+    backbones: tuple[PeptideBackbone, ...]
     cyclic: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Molecule:
+class ValenceGraph:
     """What backbones are searched in.
 
     Attributes:
@@ -74,7 +74,7 @@ class Molecule:
         return [n for n in self.near(atom) if self.numbers[n] == 8 and len(self.near(n)) == 1]
 
 
-def find_strands(molecule: Molecule) -> list[Strand]:
+def find_strands(molecule: ValenceGraph) -> list[Strand]:
     """Finds the peptides of a structure.
 
     A peptide is at least two amino acids in a row, or one with a known cap at one end and at
@@ -91,7 +91,7 @@ def find_strands(molecule: Molecule) -> list[Strand]:
         found = [b for strand in kept for b in strand.backbones]
 
 
-def branch(molecule: Molecule, root: int, blocked: Iterable[int]) -> tuple[set[int], set[int]]:
+def branch(molecule: ValenceGraph, root: int, blocked: Iterable[int]) -> tuple[set[int], set[int]]:
     """Returns the atoms that hang on `root` and the blocked ones that they are bound to."""
     walls = blocked if isinstance(blocked, (set, frozenset)) else set(blocked)
     inside, touched, front = {root}, set(), [root]
@@ -105,7 +105,7 @@ def branch(molecule: Molecule, root: int, blocked: Iterable[int]) -> tuple[set[i
     return inside, touched
 
 
-def n_cap(molecule: Molecule, backbone: Backbone, blocked: set[int]) -> int | None:
+def n_cap(molecule: ValenceGraph, backbone: PeptideBackbone, blocked: set[int]) -> int | None:
     """Returns the carbonyl carbon of an acyl group on the nitrogen, None if there is none.
 
     The acyl group must hang on the nitrogen only, through a carbonyl that has one more bond.
@@ -120,7 +120,7 @@ def n_cap(molecule: Molecule, backbone: Backbone, blocked: set[int]) -> int | No
     return None
 
 
-def c_cap(molecule: Molecule, backbone: Backbone, blocked: set[int]) -> int | None:
+def c_cap(molecule: ValenceGraph, backbone: PeptideBackbone, blocked: set[int]) -> int | None:
     """Returns the nitrogen of an amide group on the carbonyl that hangs on nothing else.
 
     What is on that nitrogen must be bound to it through carbon.
@@ -135,12 +135,12 @@ def c_cap(molecule: Molecule, backbone: Backbone, blocked: set[int]) -> int | No
     )
 
 
-def is_methyl(molecule: Molecule, atom: int) -> bool:
+def is_methyl(molecule: ValenceGraph, atom: int) -> bool:
     """Tells whether an atom is the carbon of a CH3."""
     return bool(molecule.numbers[atom] == 6) and len(molecule.hydrogens(atom)) == 3
 
 
-def _candidates(molecule: Molecule) -> list[Backbone]:
+def _candidates(molecule: ValenceGraph) -> list[PeptideBackbone]:
     found = []
     numbers, valences = molecule.numbers, molecule.valences
     for c in np.flatnonzero(numbers == 6).tolist():
@@ -163,7 +163,7 @@ def _candidates(molecule: Molecule) -> list[Backbone]:
                 continue
             if all(valences.single(n, other) for other in molecule.near(n)):
                 found.append(
-                    Backbone(
+                    PeptideBackbone(
                         n=n,
                         ca=ca,
                         c=c,
@@ -174,10 +174,10 @@ def _candidates(molecule: Molecule) -> list[Backbone]:
     return found
 
 
-def _unambiguous(found: list[Backbone]) -> list[Backbone]:
+def _unambiguous(found: list[PeptideBackbone]) -> list[PeptideBackbone]:
     """Drops backbones that share atoms, except the only one of a group that a chain goes on in."""
     nitrogens = {b.n for b in found}
-    users: dict[int, list[Backbone]] = {}
+    users: dict[int, list[PeptideBackbone]] = {}
     for backbone in found:
         for atom in (backbone.n, backbone.ca, backbone.c):
             users.setdefault(atom, []).append(backbone)
@@ -194,7 +194,7 @@ def _unambiguous(found: list[Backbone]) -> list[Backbone]:
     return kept
 
 
-def _link(found: list[Backbone], molecule: Molecule) -> list[Strand]:
+def _link(found: list[PeptideBackbone], molecule: ValenceGraph) -> list[Strand]:
     """Joins backbones by peptide bonds; a nitrogen with two carbonyls starts a strand."""
     by_n = {b.n: k for k, b in enumerate(found)}
     before: dict[int, list[int]] = {}
@@ -218,7 +218,7 @@ def _link(found: list[Backbone], molecule: Molecule) -> list[Strand]:
     return strands
 
 
-def _is_peptide(strand: Strand, molecule: Molecule, blocked: set[int]) -> bool:
+def _is_peptide(strand: Strand, molecule: ValenceGraph, blocked: set[int]) -> bool:
     if strand.cyclic:
         return len(strand.backbones) >= SMALLEST_RING
     if len(strand.backbones) > 1:
@@ -230,7 +230,7 @@ def _is_peptide(strand: Strand, molecule: Molecule, blocked: set[int]) -> bool:
     return _known_front(molecule, backbone, front) and _known_back(molecule, backbone, back)
 
 
-def _known_front(molecule: Molecule, backbone: Backbone, cap: int | None) -> bool:
+def _known_front(molecule: ValenceGraph, backbone: PeptideBackbone, cap: int | None) -> bool:
     if cap is not None:
         rest = [n for n in molecule.near(cap) if n != backbone.n and molecule.numbers[n] != 8]
         return all(molecule.numbers[n] == 1 or is_methyl(molecule, n) for n in rest)
@@ -238,7 +238,7 @@ def _known_front(molecule: Molecule, backbone: Backbone, cap: int | None) -> boo
     return all(molecule.graph.in_same_ring(backbone.n, n, 5) for n in ring)
 
 
-def _known_back(molecule: Molecule, backbone: Backbone, cap: int | None) -> bool:
+def _known_back(molecule: ValenceGraph, backbone: PeptideBackbone, cap: int | None) -> bool:
     if cap is not None:
         return all(n == backbone.c or is_methyl(molecule, n) for n in molecule.heavy(cap))
     after = backbone.after
@@ -257,7 +257,7 @@ class Part:
 
 
 @dataclass(kw_only=True)
-class Draft:
+class ResidueBuilder:
     """A residue before merging.
 
     Attributes:
@@ -270,4 +270,4 @@ class Draft:
     kind: ResidueKind
     anchor: int
     roles: dict[UnitKind, int] = field(default_factory=dict)
-    backbone: Backbone | None = None
+    backbone: PeptideBackbone | None = None

@@ -7,15 +7,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import (
+    BONDED,
+    CARBON_REACH,
+    HYDROGEN_REACH,
+    METAL_REACH,
+    ORGANOMETALLIC_REACH,
+    OVERLAP,
+    RADII,
+    SHARED,
+)
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System
-
-RADII: NDArray[np.float64] = np.asarray(covalent_radii, dtype=np.float64)
-"""Covalent radii by atomic number, Å (doi:10.1039/b801115j)."""
 
 
 def _numbers(symbols: str) -> frozenset[int]:
@@ -62,26 +69,12 @@ def atom_name(index: int, numbers: NDArray[np.int64], labels: Sequence[str] | No
     return f"{name} ({labels[index]})" if labels is not None and labels[index] else name
 
 
-def refusal(what: str, lines: Sequence[str], remedy: str) -> GeometryError:
+def geometry_error(what: str, lines: Sequence[str], remedy: str) -> GeometryError:
     """Returns an error with the first ten of `lines` and the number of the rest."""
     shown = [f"  {line}" for line in lines[:SHOWN]]
     if len(lines) > SHOWN:
         shown.append(f"  ... and {len(lines) - SHOWN} more")
     return GeometryError("\n".join([f"{what}:", *shown, remedy]))
-
-
-HEAVY_REACH = 1.25
-"""Two heavy atoms are bound within this many sums of covalent radii; F2 has 1.24."""
-CARBON_REACH = 1.2
-"""Two carbons, for the sake of those that face each other in a small cage, only this near."""
-HYDROGEN_REACH = 1.3
-METAL_REACH = 1.25
-ORGANOMETALLIC_REACH = 1.15
-"""Carbon counts as a ligand of a metal only this near: a carboxylate's carbon is no donor."""
-OVERLAP = 0.65
-"""Nearer than this many sums of radii, two atoms are in the same place; N2 and C2H2 have 0.77."""
-SHARED = 0.1
-"""A hydrogen whose two distances differ by less than this many sums of radii has no owner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +133,7 @@ def perceive_bonds(system: System, labels: Sequence[str] | None = None) -> BondG
     light = (numbers[first] == 1) | (numbers[second] == 1)
     bound = covalent[first] & covalent[second]
     carbons = (numbers[first] == 6) & (numbers[second] == 6)
-    bound &= ratio < np.where(light, HYDROGEN_REACH, np.where(carbons, CARBON_REACH, HEAVY_REACH))
+    bound &= ratio < np.where(light, HYDROGEN_REACH, np.where(carbons, CARBON_REACH, BONDED))
     bound = _one_bond_per_hydrogen(first, second, ratio, bound, numbers, labels)
     carbon = (numbers[first] == 6) | (numbers[second] == 6)
     donated = (metal[first] & covalent[second]) | (metal[second] & covalent[first])
@@ -174,7 +167,7 @@ def _close_pairs(
     radii = RADII[system.atomic_numbers]
     largest = radii[covalent].max(initial=0.31)
     reach = HYDROGEN_REACH * (largest + 0.31)
-    reach = max(reach, HEAVY_REACH * 2 * largest, OVERLAP * 2 * radii.max(initial=0.31))
+    reach = max(reach, BONDED * 2 * largest, OVERLAP * 2 * radii.max(initial=0.31))
     if metal.any():
         reach = max(reach, METAL_REACH * (radii[metal].max() + largest))
     found = neighbor_list(system, float(reach), closest=0.0)
@@ -199,7 +192,7 @@ def _refuse_overlaps(
         f"{atom_name(int(second[k]), numbers, labels)}: {np.linalg.norm(vectors[k]):.3f} Å"
         for k in np.flatnonzero(overlap)
     ]
-    raise refusal(
+    raise geometry_error(
         "atoms lie on top of each other",
         lines,
         "Are atoms given twice (alternate locations?), do chains overlap, is the length unit "
@@ -239,7 +232,7 @@ def _one_bond_per_hydrogen(
                 + " and ".join(atom_name(other, numbers, labels) for other in others)
             )
     if lines:
-        raise refusal(
+        raise geometry_error(
             "hydrogen atoms are as near to a second atom as to their own",
             lines,
             "Two molecules overlap, or a proton is halfway between two: relax the structure.",
@@ -261,7 +254,7 @@ def refuse_infinite(
     atoms: Sequence[int], numbers: NDArray[np.int64], labels: Sequence[str] | None
 ) -> None:
     """Raises the error about molecules that are bound to their own images."""
-    raise refusal(
+    raise geometry_error(
         "a molecule runs through the periodic cell without end; it has no fragments",
         [f"atom {atom_name(atom, numbers, labels)}" for atom in atoms],
         "A crystal, a polymer, or a cell that is too small? Fragments need finite molecules; "

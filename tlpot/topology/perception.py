@@ -9,31 +9,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.bond_lengths import METALLIC_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System, stated_charge_of
-from tlpot.topology.backbone import Molecule, find_strands
+from tlpot.topology.backbone import ValenceGraph, find_strands
 from tlpot.topology.bonds import (
     COVALENT,
     ION_CHARGES,
     NOBLE,
-    RADII,
     BondGraph,
     atom_name,
+    geometry_error,
     perceive_bonds,
-    refusal,
     symbol,
 )
 from tlpot.topology.lattice import follow_bonds
 from tlpot.topology.topology import Topology
-from tlpot.topology.units import Partition
+from tlpot.topology.units import UnitPartition
 from tlpot.topology.valence import close_valences
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-METALLIC_REACH = 1.1
-"""Two metal atoms without ligands are no ions within this many sums of covalent radii."""
 
 
 def perceive_topology(
@@ -61,7 +58,7 @@ def perceive_topology(
     Args:
         structure: atoms with all hydrogens; periodic molecules may be wrapped.
         labels: what the file calls each atom's residue (``A/ALA 12``), for messages and tables;
-            default: ``atoms.arrays["residue_label"]``, if there is one (see `read_protein`).
+            default: ``atoms.arrays["residue_label"]``, if there is one, as of protein files.
 
     Raises:
         GeometryError: no atoms, NaN, overlaps, valences that do not close, a molecule without
@@ -76,8 +73,8 @@ def perceive_topology(
         follow_bonds(system, graph.pairs, graph.vectors)
     _refuse_metals(graph, system, labels)
     valences = close_valences(numbers, graph, labels, charge)
-    molecule = Molecule(numbers=numbers, graph=graph, valences=valences)
-    units, residues, chains = Partition(molecule, find_strands(molecule)).finish(labels)
+    molecule = ValenceGraph(numbers=numbers, graph=graph, valences=valences)
+    units, residues, chains = UnitPartition(molecule, find_strands(molecule)).finish(labels)
     return Topology(
         atomic_numbers=numbers, bonds=graph.pairs, units=units, residues=residues, chains=chains
     )
@@ -108,7 +105,7 @@ def _check(system: System, labels: Sequence[str] | None) -> None:
     ):
         if atoms.size:
             lines = [f"atom {atom_name(int(k), numbers, labels)}" for k in atoms]
-            raise refusal(what, lines, remedy)
+            raise geometry_error(what, lines, remedy)
 
 
 def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | None) -> None:
@@ -119,7 +116,7 @@ def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | Non
     if unknown:
         known = " ".join(symbol(z) for z in sorted(ION_CHARGES))
         lines = [f"atom {atom_name(k, numbers, labels)}" for k in unknown]
-        raise refusal("the charge of these atoms is not known", lines, f"Known: {known}.")
+        raise geometry_error("the charge of these atoms is not known", lines, f"Known: {known}.")
     bare = np.array([k for k in metals.tolist() if k not in graph.ligands], dtype=np.int64)
     if len(bare) < 2:
         return
@@ -133,6 +130,6 @@ def _refuse_metals(graph: BondGraph, system: System, labels: Sequence[str] | Non
     touching = np.unique(found.center[np.linalg.norm(vectors, axis=1) < reach])
     if touching.size:
         lines = [f"atom {atom_name(int(bare[k]), numbers, labels)}" for k in touching]
-        raise refusal(
+        raise geometry_error(
             "metal atoms are bound to each other", lines, "A metal has no ions, so no fragments."
         )

@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
-from tlpot.topology.backbone import Backbone, Draft, Molecule, Part, is_methyl
+from tlpot.topology.backbone import Part, PeptideBackbone, ResidueBuilder, ValenceGraph, is_methyl
 from tlpot.topology.bonds import formula, symbol
 
 SIDE_CHAINS = {
@@ -158,7 +158,9 @@ def _canonical(nodes: tuple[Node, ...], edges: tuple[tuple[int, int], ...]) -> t
 class Names:
     """Names residues by their graph; what has no name is called by its formula."""
 
-    def __init__(self, molecule: Molecule, owner: NDArray[np.int64], parts: Sequence[Part]) -> None:
+    def __init__(
+        self, molecule: ValenceGraph, owner: NDArray[np.int64], parts: Sequence[Part]
+    ) -> None:
         self.molecule = molecule
         self.owner = owner
         self.parts = parts
@@ -167,13 +169,13 @@ class Names:
             if part.kind == "side":
                 self._share_out(part)
 
-    def name(self, residue: int, draft: Draft) -> str:
+    def name(self, residue: int, builder: ResidueBuilder) -> str:
         """Returns the name of a residue; see `Residue`."""
-        if draft.kind == "amino" and draft.backbone is not None:
-            return self._amino(residue, draft, draft.backbone)
-        if draft.kind == "molecule":
-            return self._molecule(self.parts[draft.roles["molecule"]].atoms)
-        return self._cap(draft)
+        if builder.kind == "amino" and builder.backbone is not None:
+            return self._amino(residue, builder, builder.backbone)
+        if builder.kind == "molecule":
+            return self._molecule(self.parts[builder.roles["molecule"]].atoms)
+        return self._cap(builder)
 
     def _share_out(self, side: Part) -> None:
         """Gives each atom of a side chain to the residue whose alpha carbon is nearest."""
@@ -199,16 +201,16 @@ class Names:
                         reached.setdefault(other, set()).update(claims)
             front = reached
 
-    def _amino(self, residue: int, draft: Draft, backbone: Backbone) -> str:
+    def _amino(self, residue: int, builder: ResidueBuilder, backbone: PeptideBackbone) -> str:
         molecule = self.molecule
         side = self.share.get(residue, [])
         found = self._standard(backbone, side)
         if found is not None:
             return found
-        atoms = [a for kind in ("amino", "alpha", "carbonyl") for a in self._atoms(draft, kind)]
+        atoms = [a for kind in ("amino", "alpha", "carbonyl") for a in self._atoms(builder, kind)]
         return formula(molecule.numbers[sorted({*atoms, *side})])
 
-    def _standard(self, backbone: Backbone, side: list[int]) -> str | None:
+    def _standard(self, backbone: PeptideBackbone, side: list[int]) -> str | None:
         molecule, inside = self.molecule, set(side)
         for other in molecule.heavy(backbone.n):
             linked = self.parts[self.owner[other]].kind == "carbonyl"
@@ -222,7 +224,7 @@ class Names:
         return side_chain_name(*self._graph(side, backbone))
 
     def _graph(
-        self, atoms: Iterable[int], backbone: Backbone | None = None
+        self, atoms: Iterable[int], backbone: PeptideBackbone | None = None
     ) -> tuple[tuple[Node, ...], tuple[tuple[int, int], ...]]:
         molecule = self.molecule
         heavy = [a for a in atoms if molecule.numbers[a] != 1]
@@ -249,16 +251,15 @@ class Names:
             return symbol(int(numbers[atoms[0]])).upper()
         return molecule_name(*self._graph(atoms)) or formula(numbers[atoms])
 
-    def _cap(self, draft: Draft) -> str:
+    def _cap(self, builder: ResidueBuilder) -> str:
         molecule = self.molecule
-        atoms = [a for kind in draft.roles for a in self._atoms(draft, kind)]
-        alpha = [a for a in self._atoms(draft, "alpha") if molecule.numbers[a] != 1]
+        atoms = [a for kind in builder.roles for a in self._atoms(builder, kind)]
+        alpha = [a for a in self._atoms(builder, "alpha") if molecule.numbers[a] != 1]
         methyl = len(alpha) == 1 and is_methyl(molecule, alpha[0])
         made_of = formula(molecule.numbers[sorted(atoms)])
         known = {"C2H3O": "ACE", "CHO": "FOR", "CH4N": "NME", "H2N": "NH2"}
         return known[made_of] if made_of in known and methyl == bool(alpha) else made_of
 
-    def _atoms(self, draft: Draft, kind: str) -> list[int]:
-        return [
-            a for role, part in draft.roles.items() if role == kind for a in self.parts[part].atoms
-        ]
+    def _atoms(self, builder: ResidueBuilder, kind: str) -> list[int]:
+        parts = (part for role, part in builder.roles.items() if role == kind)
+        return [atom for part in parts for atom in self.parts[part].atoms]

@@ -136,6 +136,15 @@ class Topology:
         owner = self.unit_of
         return self.bonds[owner[self.bonds[:, 0]] != owner[self.bonds[:, 1]]]
 
+    @property
+    def neighbors(self) -> list[list[int]]:
+        """The atoms bound to each atom."""
+        near: list[list[int]] = [[] for _ in self.atomic_numbers]
+        for i, j in self.bonds.tolist():
+            near[i].append(j)
+            near[j].append(i)
+        return near
+
     def summary(self) -> str:
         """Returns a table of residues with names, labels and charges; molecules are counted."""
         return topology_table(self)
@@ -204,15 +213,12 @@ def residue_of(topology: Topology) -> NDArray[np.int64]:
             owner[list(unit.atoms)] = unit.residues[0]
         else:
             shared |= set(unit.atoms)
-    bonded: dict[int, list[int]] = {}
-    for i, j in topology.bonds.tolist():
-        bonded.setdefault(i, []).append(j)
-        bonded.setdefault(j, []).append(i)
+    bonded = topology.neighbors
     front = [atom for atom in range(len(owner)) if owner[atom] >= 0]
     while shared:
         reached: dict[int, int] = {}
         for atom in front:
-            for other in bonded.get(atom, []):
+            for other in bonded[atom]:
                 if other in shared:
                     reached.setdefault(other, int(owner[atom]))
         if not reached:  # a shared unit without any backbone next to it

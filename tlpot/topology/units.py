@@ -7,7 +7,16 @@ from itertools import pairwise
 
 import numpy as np
 
-from tlpot.topology.backbone import Backbone, Draft, Molecule, Part, Strand, branch, c_cap, n_cap
+from tlpot.topology.backbone import (
+    Part,
+    PeptideBackbone,
+    ResidueBuilder,
+    Strand,
+    ValenceGraph,
+    branch,
+    c_cap,
+    n_cap,
+)
 from tlpot.topology.residue_names import Names
 from tlpot.topology.topology import Chain, Residue, ResidueKind, Unit, UnitKind
 
@@ -17,13 +26,13 @@ _ACROSS: tuple[UnitKind, ...] = ("molecule", "side", "alpha", "carbonyl", "amino
 """The kind of a merged unit is the first of these among its parts: of one or several residues."""
 
 
-class Partition:
-    """Builds units, residues and chains; `parts` and `drafts` grow, then `merge` joins."""
+class UnitPartition:
+    """Builds units, residues and chains; `parts` and `builders` grow, then `merge` joins."""
 
-    def __init__(self, molecule: Molecule, strands: Sequence[Strand]) -> None:
+    def __init__(self, molecule: ValenceGraph, strands: Sequence[Strand]) -> None:
         self.molecule = molecule
         self.parts: list[Part] = []
-        self.drafts: list[Draft] = []
+        self.builders: list[ResidueBuilder] = []
         self.chains: list[Chain] = []
         self.owner = np.full(len(molecule.numbers), -1, dtype=np.int64)
         self.links: set[tuple[int, int]] = set()
@@ -40,12 +49,14 @@ class Partition:
         self.parts.append(part)
         if residue is not None:
             part.residues.append(residue)
-            self.drafts[residue].roles[kind] = len(self.parts) - 1
+            self.builders[residue].roles[kind] = len(self.parts) - 1
         return len(self.parts) - 1
 
-    def _draft(self, kind: ResidueKind, anchor: int, backbone: Backbone | None = None) -> int:
-        self.drafts.append(Draft(kind=kind, anchor=anchor, backbone=backbone))
-        return len(self.drafts) - 1
+    def _begin(
+        self, kind: ResidueKind, anchor: int, backbone: PeptideBackbone | None = None
+    ) -> int:
+        self.builders.append(ResidueBuilder(kind=kind, anchor=anchor, backbone=backbone))
+        return len(self.builders) - 1
 
     def _add_strand(self, strand: Strand) -> None:
         molecule, members = self.molecule, []
@@ -63,9 +74,9 @@ class Partition:
             self.links.add((members[-1], members[0]))
         self.chains.append(Chain(residues=tuple(members), cyclic=strand.cyclic))
 
-    def _add_amino(self, backbone: Backbone) -> int:
+    def _add_amino(self, backbone: PeptideBackbone) -> int:
         molecule = self.molecule
-        residue = self._draft("amino", backbone.ca, backbone)
+        residue = self._begin("amino", backbone.ca, backbone)
         self._add("amino", [backbone.n, *molecule.hydrogens(backbone.n)], residue)
         self._add("alpha", [backbone.ca, *molecule.hydrogens(backbone.ca)], residue)
         end = [backbone.c, *backbone.oxygens]
@@ -77,9 +88,9 @@ class Partition:
         self._add("carbonyl", end, residue)
         return residue
 
-    def _add_n_cap(self, first: Backbone, carbon: int) -> int:
+    def _add_n_cap(self, first: PeptideBackbone, carbon: int) -> int:
         molecule = self.molecule
-        residue = self._draft("n-cap", carbon)
+        residue = self._begin("n-cap", carbon)
         oxygens = molecule.oxo(carbon)
         (root,) = (n for n in molecule.near(carbon) if n != first.n and n not in oxygens[:1])
         rest, _ = branch(molecule, root, {carbon})
@@ -90,9 +101,9 @@ class Partition:
             self._add("carbonyl", [carbon, oxygens[0], *sorted(rest)], residue)
         return residue
 
-    def _add_c_cap(self, last: Backbone, nitrogen: int) -> int:
+    def _add_c_cap(self, last: PeptideBackbone, nitrogen: int) -> int:
         molecule = self.molecule
-        residue = self._draft("c-cap", nitrogen)
+        residue = self._begin("c-cap", nitrogen)
         self._add("amino", [nitrogen, *molecule.hydrogens(nitrogen)], residue)
         rest: set[int] = set()
         for root in molecule.heavy(nitrogen):
@@ -122,7 +133,7 @@ class Partition:
                         alphas.update(self.parts[part].residues)
             atoms = sorted(inside)
             if not touched:
-                residue = self._draft("molecule", atoms[0])
+                residue = self._begin("molecule", atoms[0])
                 self._add("molecule", atoms, residue)
                 self.chains.append(Chain(residues=(residue,)))
                 continue
@@ -132,7 +143,7 @@ class Partition:
     def _give_side(self, side: int, residues: list[int]) -> None:
         self.parts[side].residues = residues
         for residue in residues:
-            self.drafts[residue].roles.setdefault("side", side)
+            self.builders[residue].roles.setdefault("side", side)
 
     def root(self, part: int) -> int:
         """Returns the part that stands for all that are merged with it."""
@@ -150,7 +161,7 @@ class Partition:
         for part, entry in enumerate(self.parts):
             if entry.kind == "side":  # two groups on one alpha carbon are one side chain
                 for residue in entry.residues:
-                    self._join(part, self.drafts[residue].roles["side"])
+                    self._join(part, self.builders[residue].roles["side"])
         for a, b in self.molecule.graph.pairs.tolist():
             first, second = owner[a], owner[b]
             if first == second:
@@ -192,10 +203,10 @@ class Partition:
         place = {residue: k for k, residue in enumerate(order)}
         roots = list(
             dict.fromkeys(
-                self.root(self.drafts[residue].roles[kind])
+                self.root(self.builders[residue].roles[kind])
                 for residue in order
                 for kind in _ORDER
-                if kind in self.drafts[residue].roles
+                if kind in self.builders[residue].roles
             )
         )
         units = tuple(self._unit(groups[root], place) for root in roots)
@@ -203,16 +214,16 @@ class Partition:
         names = Names(self.molecule, self.owner, self.parts)
         residues = []
         for k, residue in enumerate(order):
-            draft = self.drafts[residue]
-            roles = {kind: index[self.root(part)] for kind, part in draft.roles.items()}
+            builder = self.builders[residue]
+            roles = {kind: index[self.root(part)] for kind, part in builder.roles.items()}
             if roles.get("side") == roles.get("alpha"):
                 roles.pop("side", None)  # merged into the alpha unit
             mine = tuple(dict.fromkeys(roles[kind] for kind in _ORDER if kind in roles))
             residues.append(
                 Residue(
-                    name=names.name(residue, draft),
-                    label=labels[draft.anchor] if labels is not None else None,
-                    kind=draft.kind,
+                    name=names.name(residue, builder),
+                    label=labels[builder.anchor] if labels is not None else None,
+                    kind=builder.kind,
                     amino=roles.get("amino"),
                     alpha=roles.get("alpha"),
                     side=roles.get("side"),
@@ -239,5 +250,5 @@ class Partition:
         )
 
     def _first_atom(self, chain: Chain) -> int:
-        roles = (self.drafts[r].roles.values() for r in chain.residues)
+        roles = (self.builders[r].roles.values() for r in chain.residues)
         return min(min(self.parts[part].atoms) for parts in roles for part in parts)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
-from tlpot.topology.bonds import COVALENT, BondGraph, atom_name, refusal
+from tlpot.topology.bonds import COVALENT, BondGraph, atom_name, geometry_error
 from tlpot.topology.valence_closure import EXPECTED, OPEN, Closures, Surroundings, closures
 
 MOST_STATES = 200_000
@@ -126,7 +126,7 @@ def close_valences(
         lines = [
             f"atom {atom_name(int(k), numbers, labels)}: {found.charges[k]:+d}" for k in charged
         ]
-        raise refusal(
+        raise geometry_error(
             f"the stated charge is {charge:+d}, but the formal charges add up to {total:+d}",
             lines or ["no atom has a formal charge"],
             "Are hydrogens missing, is a metal in an unusual oxidation state, or is the stated "
@@ -253,7 +253,7 @@ def _refuse(
         expected = EXPECTED.get(int(numbers[atom]), "a closed shell")
         lines.append(f"atom {atom_name(atom, numbers, labels)} {beside}; expected {expected}")
     count = f"{len(wrong)} atoms do" if len(wrong) > 1 else "1 atom does"
-    return refusal(
+    return geometry_error(
         f"{count} not close the valence",
         lines,
         "Hydrogens or heavy atoms are missing, atoms overlap, an element is wrong, or it is a "

@@ -14,8 +14,8 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.dynamics import MDSettings, Sample, draw_velocities, energy_drift, rigid_motions, run_md
-from tlpot.dynamics.integrators import degrees_of_freedom, temperature
 from tlpot.dynamics.record import read_log
+from tlpot.dynamics.runner import degrees_of_freedom, temperature
 from tlpot.errors import (
     ConfigError,
     DataError,

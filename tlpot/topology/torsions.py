@@ -1,26 +1,137 @@
-"""Bonds as distances tell them, and the single bonds that parts of a molecule turn about."""
+"""Dihedral angles: those of a peptide's backbone, and the single bonds that parts turn about."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii, vdw_radii
-from numpy.typing import NDArray
+from ase.data import vdw_radii
+from numpy.typing import ArrayLike, NDArray
 
+from tlpot.bond_lengths import BONDED, BROKEN, CLASH, FORMED, RADII
 from tlpot.errors import GeometryError
+from tlpot.topology.topology import Topology
 
-_BONDED = 1.25
-_BROKEN = 1.6
-_FORMED = 1.05
-"""Times the sum of covalent radii; a hydrogen bond ends above the last."""
-_CLASH = 0.65
-"""Times the sum of van der Waals radii, for atoms further apart than three bonds."""
+Quad = tuple[int, int, int, int]
 
 
-class Molecule:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneDihedrals:
+    """The dihedral angles of one amino acid, as of doi:10.1021/bi00820a001.
+
+    Attributes:
+        residue: its index in the topology.
+        name: of the residue.
+        phi: C of the residue before, N, CA, C; None if N is bound to no such C.
+        psi: N, CA, C, N of the residue after; None if C is bound to no such N.
+    """
+
+    residue: int
+    name: str
+    phi: Quad | None
+    psi: Quad | None
+
+
+def dihedrals(topology: Topology) -> tuple[BackboneDihedrals, ...]:
+    """Returns the backbone dihedrals of each amino acid, in the order of the residues.
+
+    Bonds, units and the order in the chains decide, not the names of atoms or residues. An amino
+    acid whose N, CA and C are not told apart by bonds (merged units) is left out.
+    """
+    near = topology.neighbors
+    before, after = _order(topology)
+    found = []
+    for index, residue in enumerate(topology.residues):
+        if residue.kind != "amino":
+            continue
+        backbone = _backbone(topology, near, index)
+        if backbone is None:
+            continue
+        n, ca, c = backbone
+        front = _one(topology, near, n, before.get(index), "carbonyl", 6)
+        back = _one(topology, near, c, after.get(index), "amino", 7)
+        found.append(
+            BackboneDihedrals(
+                residue=index,
+                name=residue.name,
+                phi=None if front is None else (front, n, ca, c),
+                psi=None if back is None else (n, ca, c, back),
+            )
+        )
+    return tuple(found)
+
+
+def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float64]:
+    """Returns dihedral angles from -180 to 180 degrees, [..., n_quads].
+
+    Positive is clockwise looking from the second atom to the third, doi:10.1021/bi00820a001.
+
+    Args:
+        positions: [..., n_atoms, 3], Å.
+        quads: [n_quads, 4], atoms.
+    """
+    where = np.asarray(positions, dtype=np.float64)
+    index = np.asarray(quads, dtype=np.int64).reshape(-1, 4)
+    a, b, c, d = (where[..., index[:, k], :] for k in range(4))
+    axis = c - b
+    first, second = np.cross(b - a, axis), np.cross(axis, d - c)
+    length = np.linalg.norm(axis, axis=-1)
+    y = length * np.einsum("...i,...i->...", b - a, second)
+    x = np.einsum("...i,...i->...", first, second)
+    angles: NDArray[np.float64] = np.degrees(np.arctan2(y, x))
+    return angles
+
+
+def _order(topology: Topology) -> tuple[dict[int, int], dict[int, int]]:
+    """Returns the residue before and after each."""
+    after: dict[int, int] = {}
+    for chain in topology.chains:
+        members = chain.residues
+        after |= dict(pairwise(members))
+        if chain.cyclic:
+            after[members[-1]] = members[0]
+    return {b: a for a, b in after.items()}, after
+
+
+def _backbone(topology: Topology, near: list[list[int]], index: int) -> tuple[int, int, int] | None:
+    residue, numbers = topology.residues[index], topology.atomic_numbers
+    roles = (residue.amino, residue.alpha, residue.carbonyl)
+    if None in roles:
+        return None
+    amino, alpha, carbonyl = (set(topology.units[r].atoms) for r in roles if r is not None)
+    found = {
+        (n, ca, c)
+        for n in amino
+        if numbers[n] == 7
+        for ca in near[n]
+        if ca in alpha and numbers[ca] == 6
+        for c in near[ca]
+        if c in carbonyl and numbers[c] == 6 and any(numbers[o] == 8 for o in near[c])
+    }
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _one(
+    topology: Topology,
+    near: list[list[int]],
+    atom: int,
+    residue: int | None,
+    role: str,
+    number: int,
+) -> int | None:
+    """Returns the neighbour of an atom in a unit of the next residue."""
+    unit = None if residue is None else getattr(topology.residues[residue], role)
+    if unit is None:
+        return None
+    inside = set(topology.units[unit].atoms)
+    found = [o for o in near[atom] if o in inside and topology.atomic_numbers[o] == number]
+    return found[0] if len(found) == 1 else None
+
+
+class MolecularGraph:
     """The bond graph of a structure that stays what it is.
 
     Args:
@@ -43,7 +154,7 @@ class Molecule:
                 "Set pbc=False if it is one in a box"
             )
         self.numbers: NDArray[np.int64] = atoms.numbers.astype(np.int64)
-        self.bonds = _near(atoms, _BONDED) if bonds is None else np.asarray(bonds, dtype=np.int64)
+        self.bonds = _near(atoms, BONDED) if bonds is None else np.asarray(bonds, dtype=np.int64)
         self.neighbors: list[list[int]] = [[] for _ in atoms]
         for one, other in self.bonds.tolist():
             self.neighbors[one].append(other)
@@ -58,8 +169,8 @@ class Molecule:
         if not np.isfinite(atoms.positions).all():
             return False
         own = set(map(tuple, self.bonds.tolist()))
-        held = set(map(tuple, _near(atoms, _BROKEN).tolist()))
-        return own <= held and set(map(tuple, _near(atoms, _FORMED).tolist())) <= own
+        held = set(map(tuple, _near(atoms, BROKEN).tolist()))
+        return own <= held and set(map(tuple, _near(atoms, FORMED).tolist())) <= own
 
     def clashes(self, atoms: Atoms) -> bool:
         """Whether atoms that no one, two or three bonds join come too close.
@@ -78,7 +189,7 @@ class Molecule:
     @cached_property
     def _reach(self) -> NDArray[np.float64]:
         """How close each pair of `_apart` may come, Å."""
-        radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * _CLASH
+        radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * CLASH
         reach: NDArray[np.float64] = radii[self._apart[0]] + radii[self._apart[1]]
         return reach
 
@@ -156,7 +267,9 @@ class Torsion:
         positions[list(self.moving)] = c + turned
 
 
-def backbone_dihedrals(molecule: Molecule) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
+def backbone_dihedrals(
+    molecule: MolecularGraph,
+) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides.
 
     Args:
@@ -176,7 +289,7 @@ def backbone_dihedrals(molecule: Molecule) -> tuple[tuple[tuple[int, ...], tuple
     return tuple(found)
 
 
-def torsions(molecule: Molecule) -> tuple[Torsion, ...]:
+def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
     """The single bonds that a scan turns.
 
     Not in it: bonds of rings, bonds between two planar atoms (amides, guanidinium, C=C; biaryls
@@ -213,7 +326,7 @@ def torsions(molecule: Molecule) -> tuple[Torsion, ...]:
 
 
 def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
-    radii = factor * covalent_radii[atoms.numbers]
+    radii = factor * RADII[atoms.numbers]
     near = _lengths(atoms.positions) < radii[:, None] + radii
     pairs = np.argwhere(np.triu(near, 1)).astype(np.int64)
     # two hydrogens are never bound in what is sampled here, however close
@@ -226,16 +339,16 @@ def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return lengths
 
 
-def _of(molecule: Molecule, atom: int, number: int) -> list[int]:
+def _of(molecule: MolecularGraph, atom: int, number: int) -> list[int]:
     return [n for n in molecule.neighbors[atom] if molecule.numbers[n] == number]
 
 
-def _amide(molecule: Molecule, carbon: int) -> bool:
+def _amide(molecule: MolecularGraph, carbon: int) -> bool:
     oxygens = [o for o in _of(molecule, carbon, 8) if len(molecule.neighbors[o]) == 1]
     return len(molecule.neighbors[carbon]) == 3 and bool(oxygens and _of(molecule, carbon, 7))
 
 
-def _planar(molecule: Molecule, atom: int) -> bool:
+def _planar(molecule: MolecularGraph, atom: int) -> bool:
     number, degree = molecule.numbers[atom], len(molecule.neighbors[atom])
     if number == 6:
         return degree == 3
@@ -245,5 +358,5 @@ def _planar(molecule: Molecule, atom: int) -> bool:
     )
 
 
-def _heaviest(molecule: Molecule, candidates: list[int]) -> int:
+def _heaviest(molecule: MolecularGraph, candidates: list[int]) -> int:
     return max(candidates, key=lambda n: (molecule.numbers[n], -n))

@@ -5,9 +5,9 @@ import pytest
 from ase.build import molecule as g2
 
 from tlpot.errors import GeometryError
-from tlpot.sampling.scan import scan
+from tlpot.sampling.scans import scan
 from tlpot.structures import build_peptide
-from tlpot.topology import Molecule, backbone_dihedrals, torsions
+from tlpot.topology import MolecularGraph, backbone_dihedrals, torsions
 
 TURNING = {  # torsions beside φ and ψ that are worth a scan
     "ALA": 0, "ARG": 4, "ASN": 2, "ASP": 2, "ASH": 3, "CYS": 2, "GLN": 3, "GLY": 0, "HIE": 2,
@@ -18,26 +18,26 @@ TURNING = {  # torsions beside φ and ψ that are worth a scan
 
 @pytest.mark.parametrize("name", TURNING)
 def test_single_bonds_of_the_capped_residues(name):
-    found = torsions(Molecule(build_peptide([name])))
+    found = torsions(MolecularGraph(build_peptide([name])))
     assert sorted(t.name for t in found) == ["chi"] * TURNING[name] + ["phi", "psi"]
 
 
 def test_the_ring_of_proline_holds_phi():
-    assert [t.name for t in torsions(Molecule(build_peptide("P")))] == ["psi"]
+    assert [t.name for t in torsions(MolecularGraph(build_peptide("P")))] == ["psi"]
 
 
 def test_backbone_dihedrals_are_those_of_the_names_in_any_order_of_atoms():
     atoms = build_peptide("AK", phi=[-60, 70], psi=[-40, 130])
     order = np.random.default_rng(0).permutation(len(atoms))
     for one in (atoms, atoms[order]):
-        found = backbone_dihedrals(Molecule(one))
+        found = backbone_dihedrals(MolecularGraph(one))
         angles = sorted((one.get_dihedral(*phi), one.get_dihedral(*psi)) for phi, psi in found)
         assert np.allclose(angles, [(70, 130), (300, 320)])
 
 
 def test_a_turn_changes_one_dihedral_and_no_bond():
     atoms = build_peptide("KS")
-    molecule = Molecule(atoms)
+    molecule = MolecularGraph(atoms)
     before = atoms.get_all_distances()[tuple(molecule.bonds.T)]
     found = torsions(molecule)
     others = [atoms.get_dihedral(*t.atoms) for t in found]
@@ -51,14 +51,14 @@ def test_a_turn_changes_one_dihedral_and_no_bond():
 
 def test_broken_bonds_and_new_ones_are_seen_and_hydrogen_bonds_are_none():
     water = g2("H2O")
-    molecule = Molecule(water)
+    molecule = MolecularGraph(water)
     assert molecule.intact(water)
     stretched = water.copy()
     stretched.set_distance(0, 1, 1.8, fix=0)
     assert not molecule.intact(stretched)
     pair = g2("H2O") + g2("H2O")
     pair.positions[3:] += [0.0, 0.0, 2.9]
-    two = Molecule(pair)
+    two = MolecularGraph(pair)
     assert len(two.bonds) == 4
     assert [len(piece) for piece in two.pieces] == [3, 3]
     close = pair.copy()
@@ -76,13 +76,13 @@ def test_periodic_structures_are_refused():
     water.center(3.0)
     water.pbc = True
     with pytest.raises(GeometryError, match="periodic"):
-        Molecule(water)
+        MolecularGraph(water)
 
 
 @pytest.mark.parametrize("sequence", ["A", "F", "K", "AV"])
 def test_a_scan_covers_the_backbone_without_clashes(sequence):
     atoms = build_peptide(sequence)
-    molecule = Molecule(atoms)
+    molecule = MolecularGraph(atoms)
     found = scan(atoms, molecule, 60, seed=3)
     assert len(found) == 60
     for candidate in found:
@@ -104,11 +104,11 @@ def test_a_scan_covers_the_backbone_without_clashes(sequence):
 def test_clashes_are_passed_over():
     """Left-handed φ with ψ near -120° brings side chain and carbonyl together in valine."""
     atoms = build_peptide("VV")
-    molecule = Molecule(atoms)
+    molecule = MolecularGraph(atoms)
     assert molecule.clashes(build_peptide("VV", phi=0, psi=0))
     assert not molecule.clashes(build_peptide("VV", conformation="strand"))
 
 
 def test_nothing_to_turn_gives_nothing():
     water = g2("H2O")
-    assert scan(water, Molecule(water), 5, seed=0) == []
+    assert scan(water, MolecularGraph(water), 5, seed=0) == []

@@ -10,11 +10,11 @@ from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms
 from toys import E0, ToyModel
 
-from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator, identity
+from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
 from tlpot.dynamics import MDSettings, run_md
 from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import Dimers
-from tlpot.models import Potential, preset
+from tlpot.models import Potential, identity, preset
 
 NVE = MDSettings(ensemble="nve", steps=40, log_every=10)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
-from tlpot.structures import read_protein
+from tlpot.structures import read_structure
 from tlpot.topology import perceive_topology
 
 pytest.importorskip("gemmi")
@@ -64,7 +64,7 @@ def test_hydrogens_and_the_terminal_oxygen_are_added_and_reported(source, tmp_pa
     assert units[report.topology.residues[0].amino].charge == 1
     assert report.hydrogens == 17
     assert any("OXT" in line for line in report.added)
-    again = perceive_topology(read_protein(tmp_path / "out.pdb"))
+    again = perceive_topology(read_structure(tmp_path / "out.pdb"))
     assert again.units == units
     assert "17 hydrogens added" in report.text()
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["in.pdb", "out.pdb"]
@@ -86,13 +86,13 @@ def test_caps_close_the_ends_in_mmcif_too(source, tmp_path):
 def test_caps_turn_away_from_what_is_there(source, tmp_path):
     """An ion where the methyl of the cap would be if it were not there."""
     plain = prepare_protein(source(strand(2)), out=tmp_path / "free.pdb", caps=True)
-    atoms = read_protein(plain.out)
+    atoms = read_structure(plain.out)
     methyl = atoms.positions[list(atoms.arrays["atom_name"]).index("CH3")]
     x, y, z = np.add(methyl, [0.0, 0.0, 0.5])
     ion = f"HETATM   90 NA    NA A  90    {x:8.3f}{y:8.3f}{z:8.3f}  1.00 10.00          NA\n"
     report = prepare_protein(source([*strand(2), ion]), out=tmp_path / "out.pdb", caps=True)
     assert names(report) == ["ACE", "ALA", "ALA", "NME", "NA"]
-    moved = read_protein(report.out)
+    moved = read_structure(report.out)
     again = moved.positions[list(moved.arrays["atom_name"]).index("CH3")]
     assert np.linalg.norm(again - moved.positions[-1]) > 1.5
 

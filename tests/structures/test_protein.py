@@ -9,7 +9,8 @@ from ase.build import molecule
 from ase.io import read, write
 
 from tlpot.errors import DataError, GeometryError, MissingExtraError
-from tlpot.structures import read_protein
+from tlpot.structures import read_all, read_structure
+from tlpot.structures.protein import load_protein
 from tlpot.topology import perceive_topology
 
 gemmi = pytest.importorskip("gemmi")
@@ -50,7 +51,7 @@ def save(tmp_path):
 
 def test_labels_have_chain_name_number_and_insertion_code(save):
     path = save(water(1, [0, 0, 0]) + water(1, [9, 0, 0], icode="B", chain="C") + ["END\n"])
-    atoms = read_protein(path)
+    atoms = read_structure(path)
     assert list(atoms.arrays["residue_label"]) == ["A/HOH 1"] * 3 + ["C/HOH 1B"] * 3
     assert list(atoms.arrays["atom_name"]) == ["O", "H1", "H2"] * 2
     assert not atoms.pbc.any()
@@ -60,7 +61,7 @@ def test_labels_have_chain_name_number_and_insertion_code(save):
 def test_the_alternate_location_with_the_highest_occupancy_is_kept_and_reported(save):
     first = water(1, [0, 0, 0], alt="A", occ=0.4)
     second = water(1, [0.3, 0, 0], alt="B", occ=0.6)
-    atoms = read_protein(save(first + second))
+    atoms = read_structure(save(first + second))
     assert len(atoms) == 3
     assert atoms.positions[0, 0] == pytest.approx(0.3)
     notes = atoms.info["reader_notes"]
@@ -69,7 +70,7 @@ def test_the_alternate_location_with_the_highest_occupancy_is_kept_and_reported(
 
 def test_of_equal_occupancies_the_first_letter_is_kept(save):
     lines = water(1, [0, 0, 0], alt="B", occ=0.5) + water(1, [0.3, 0, 0], alt="A", occ=0.5)
-    atoms = read_protein(save(lines))
+    atoms = read_structure(save(lines))
     assert len(atoms) == 3
     assert atoms.positions[0, 0] == pytest.approx(0.3)
 
@@ -79,21 +80,21 @@ def test_neighbouring_residues_get_the_same_letter(save):
     for number, occupancies in ((1, (0.7, 0.3)), (2, (0.45, 0.55))):
         for letter, shift, occ in zip("AB", (0, 0.3), occupancies, strict=True):
             lines += water(number, [9 * number + shift, 0, 0], alt=letter, occ=occ)
-    atoms = read_protein(save(lines))
+    atoms = read_structure(save(lines))
     assert atoms.positions[[0, 3], 0] == pytest.approx([9, 18])
 
 
 def test_a_heavy_atom_that_only_another_location_has_is_taken_from_there(save):
     lines = water(1, [0, 0, 0], alt="A", occ=0.6)
     lines += [line(9, "C9", "HOH", 1, [5, 5, 5], alt="B", occ=0.4)]
-    atoms = read_protein(save(lines))
+    atoms = read_structure(save(lines))
     assert atoms.get_chemical_formula() == "CH2O"
     assert "C9 only in another one" in atoms.info["reader_notes"]
 
 
 def test_two_residues_at_one_place_leave_the_more_frequent(save):
     ion = [line(8, "NA", "NA", 1, [0, 0, 0], alt="B", occ=0.8, el="NA")]
-    atoms = read_protein(save(water(1, [0, 0, 0], alt="A", occ=0.2) + ion))
+    atoms = read_structure(save(water(1, [0, 0, 0], alt="A", occ=0.2) + ion))
     assert atoms.get_chemical_formula() == "Na"
     assert "HOH at the same place dropped" in atoms.info["reader_notes"]
 
@@ -108,35 +109,25 @@ def test_the_first_of_several_models_or_the_one_asked_for(save):
             "ENDMDL\nEND\n",
         ]
     )
-    first = read_protein(path)
+    first = read_structure(path)
     assert first.positions[0, 0] == pytest.approx(0)
-    assert "model 1 of 2" in first.info["reader_notes"]
-    assert read_protein(path, model=2).positions[0, 0] == pytest.approx(5)
+    assert "first of 2 models" in first.info["reader_notes"]
+    assert read_all(path)[1].positions[0, 0] == pytest.approx(5)
+    assert load_protein(path, model=2).structure[0][0][0][0].pos.x == pytest.approx(5)
     with pytest.raises(DataError, match=r"no model 7; it has 1, 2"):
-        read_protein(path, model=7)
+        load_protein(path, model=7)
 
 
 def test_missing_element_columns_and_deuterium(save):
     lines = [text[:76].rstrip() + "\n" for text in water(1, [0, 0, 0])]
     lines += ["HETATM   10  CL   CL A   9      20.000  20.000  20.000\n"]
-    atoms = read_protein(save(lines))
+    atoms = read_structure(save(lines))
     assert list(atoms.symbols) == ["O", "H", "H", "Cl"]
     heavy = water(1, [0, 0, 0])
     heavy[1] = heavy[1].replace(" H1 ", " D1 ").replace("           H", "           D")
-    atoms = read_protein(save(heavy))
+    atoms = read_structure(save(heavy))
     assert list(atoms.numbers) == [8, 1, 1]
     assert "1 deuterium" in atoms.info["reader_notes"]
-
-
-def test_a_cell_is_periodic_only_on_request(save):
-    cell = "CRYST1   10.000   11.000   12.000  90.00  90.00  90.00 P 1           1\n"
-    path = save([cell, *water(1, [0, 0, 0])])
-    assert not read_protein(path).pbc.any()
-    box = read_protein(path, periodic=True)
-    assert box.pbc.all()
-    np.testing.assert_allclose(box.cell.lengths(), [10, 11, 12])
-    with pytest.raises(DataError, match="has no cell"):
-        read_protein(save(water(1, [0, 0, 0])), periodic=True)
 
 
 @needs_data
@@ -145,7 +136,7 @@ def test_mmcif_and_pdb_give_the_same_topology(tmp_path):
     structure = gemmi.read_structure(str(source))
     structure.setup_entities()
     structure.make_mmcif_document().write_file(str(tmp_path / "chig.cif"))
-    first, second = read_protein(source), read_protein(tmp_path / "chig.cif")
+    first, second = read_structure(source), read_structure(tmp_path / "chig.cif")
     one, two = perceive_topology(first), perceive_topology(second)
     assert one.units == two.units
     assert [(r.name, r.units) for r in one.residues] == [(r.name, r.units) for r in two.residues]
@@ -162,8 +153,8 @@ def test_names_and_numbers_in_the_file_do_not_matter(save):
         else row
         for k, row in enumerate(text)
     ]
-    first = perceive_topology(read_protein(DATA / "proteins/chig.pdb"))
-    second = perceive_topology(read_protein(save(renamed)))
+    first = perceive_topology(read_structure(DATA / "proteins/chig.pdb"))
+    second = perceive_topology(read_structure(save(renamed)))
     assert first.units == second.units
     assert [r.name for r in first.residues] == [r.name for r in second.residues]
 
@@ -171,47 +162,45 @@ def test_names_and_numbers_in_the_file_do_not_matter(save):
 @needs_data
 def test_a_truncated_file_is_refused_with_the_atoms_at_its_end(save):
     text = (DATA / "proteins/chig.pdb").read_text().splitlines(keepends=True)
-    atoms = read_protein(save(text[:100]))
+    atoms = read_structure(save(text[:100]))
     with pytest.raises(GeometryError, match=r"atom 9\d [CNO] \(\w{3} \d+\) bound to"):
         perceive_topology(atoms)
     with pytest.raises((DataError, GeometryError), match=r"file.pdb|atom"):
-        perceive_topology(read_protein(save([*text[:100], text[100][:40]])))
+        perceive_topology(read_structure(save([*text[:100], text[100][:40]])))
 
 
 @pytest.mark.parametrize("name", ["file.pdb", "file.cif"])
 def test_an_empty_file(save, name):
     with pytest.raises(DataError, match=r"has no atoms|cannot be read"):
-        read_protein(save([], name))
+        read_structure(save([], name))
 
 
 def test_unknown_elements_bad_numbers_and_missing_files_are_named(save, tmp_path):
     lines = water(1, [0, 0, 0])
     lines[0] = lines[0].replace("O   HOH", "QQ  HOH")[:76] + " X\n"
     with pytest.raises(DataError, match=r"no known element: QQ of A/HOH 1"):
-        read_protein(save(lines))
+        read_structure(save(lines))
     lines = water(1, [0, 0, 0])
     lines[1] = lines[1][:30] + "     nan" + lines[1][38:]
     with pytest.raises(DataError, match=r"H1 of A/HOH 1|cannot be read"):
-        read_protein(save(lines))
+        read_structure(save(lines))
     with pytest.raises(DataError, match="no file"):
-        read_protein(tmp_path / "absent.pdb")
+        read_structure(tmp_path / "absent.pdb")
 
 
 def test_other_formats_are_read_by_ase(tmp_path):
     write(tmp_path / "w.xyz", molecule("H2O"))
-    atoms = read_protein(tmp_path / "w.xyz")
+    atoms = read_structure(tmp_path / "w.xyz")
     assert len(atoms) == 3
     assert "residue_label" not in atoms.arrays
-    with pytest.raises(DataError, match="PDB and mmCIF files only"):
-        read_protein(tmp_path / "w.xyz", model=2)
     crystal = molecule("H2O", vacuum=4.0)
     crystal.pbc = True
     write(tmp_path / "w.cif", crystal)
-    assert len(read_protein(tmp_path / "w.cif")) == len(read(tmp_path / "w.cif")) == 3
+    assert len(read_structure(tmp_path / "w.cif")) == len(read(tmp_path / "w.cif")) == 3
 
 
 def test_without_gemmi_the_extra_is_named(save, monkeypatch):
     path = save(water(1, [0, 0, 0]))
     monkeypatch.setitem(__import__("sys").modules, "gemmi", None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[pdb\]"):
-        read_protein(path)
+        read_structure(path)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.bond_lengths import BROKEN, RADII
 from tlpot.errors import GeometryError
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
@@ -21,9 +22,6 @@ from tlpot.topology import Continuity, Lattice, Topology
 
 SKIN = 0.3
 """Å."""
-
-STRETCHED = 1.6
-"""A bond this many times the sum of the covalent radii is broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +62,7 @@ class Partition:
         return found.index_add(0, meet, strength[some])
 
 
-class Prepared:
+class FragmentedStructure:
     """Fragments of one structure by one scheme.
 
     The list of fragments is made anew when an atom has moved by half of `skin` since it was
@@ -159,8 +157,8 @@ class Prepared:
         """Returns the bonds that are far too long, [n_broken, 2], in whole molecules."""
         bonds = self.topology.bonds
         vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
-        radii = covalent_radii[self.topology.atomic_numbers]
-        limit = STRETCHED * (radii[bonds[:, 0]] + radii[bonds[:, 1]])
+        radii = RADII[self.topology.atomic_numbers]
+        limit = BROKEN * (radii[bonds[:, 0]] + radii[bonds[:, 1]])
         return bonds[~(np.einsum("ij,ij->i", vectors, vectors) < limit**2)]
 
     def check_bonds(self, positions: NDArray[np.float64], *, where: str = "") -> None:
