@@ -11,7 +11,7 @@ pytest.importorskip("gemmi")
 pytest.importorskip("pdbfixer")
 
 from tlpot.structures import prepare_protein
-from tlpot.structures.caps import place
+from tlpot.structures.peptide_chain import place
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # OpenMM and PDBFixer import old packages
 
@@ -22,16 +22,16 @@ def strand(n_residues, *, start=(0.0, 0.0, 0.0), first=1, side=True):
     lines, previous = [], [a, b, c]
     for k in range(n_residues):
         if k:
-            n = place(*previous, 1.335, 116.0, np.radians(140.0))
-            ca = place(previous[1], previous[2], n, 1.458, 122.0, np.pi)
+            n = place(tuple(previous[::-1]), 1.335, 116.0, 140.0)
+            ca = place((n, previous[2], previous[1]), 1.458, 122.0, 180.0)
             before = previous[2]
         else:
             n, ca, before = b, c, a
-        carbon = place(before, n, ca, 1.525, 111.0, np.radians(-120.0))
-        oxygen = place(n, ca, carbon, 1.23, 120.5, np.radians(-40.0))
+        carbon = place((ca, n, before), 1.525, 111.0, -120.0)
+        oxygen = place((carbon, ca, n), 1.23, 120.5, -40.0)
         atoms = {"N": n, "CA": ca, "C": carbon, "O": oxygen}
         if side:
-            atoms["CB"] = place(before, n, ca, 1.53, 110.5, np.radians(120.0))
+            atoms["CB"] = place((ca, n, before), 1.53, 110.5, 120.0)
         previous = [n, ca, carbon]
         for name, x in atoms.items():
             x, y, z = np.add(x, start)
