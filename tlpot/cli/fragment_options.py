@@ -155,8 +155,9 @@ def force_field(arguments: argparse.Namespace, model: EnergyModel) -> FragmentFo
         ConfigError: charges, which are those of one structure, or another mistake.
     """
     from tlpot.calculators import energy_model, named_source
+    from tlpot.engines import dispersion_model
     from tlpot.errors import ConfigError
-    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, dispersion_model, is_ai2bmd
+    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, is_ai2bmd
 
     if arguments.charges is not None or is_ai2bmd(arguments.scheme):
         raise ConfigError(

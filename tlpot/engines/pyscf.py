@@ -13,6 +13,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
+from tlpot.config import parse
 from tlpot.data import Labels
 from tlpot.engines import composite
 from tlpot.engines.core_potential import check_element, core_potential
@@ -28,6 +29,7 @@ from tlpot.engines.mean_field import (
     second_order,
 )
 from tlpot.engines.method import Family, Method, parse_method
+from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError
 from tlpot.system import System
 
@@ -75,6 +77,11 @@ class PySCFSettings:
             )
         if self.max_cycles < 1 or self.memory < 100:
             raise ConfigError("max_cycles must be 1 or more and memory 100 (MB) or more")
+
+
+def make_engine(name: EngineName, label: str | None) -> PySCFEngine:
+    """Makes the engine of a name, see `tlpot.engines.names`."""
+    return PySCFEngine(name.target, parse(PySCFSettings, name.settings, f"engine {name.text}"))
 
 
 class PySCFEngine:

@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.calculators import FragmentCalculator, energy_model, named_source
+from tlpot.calculators import FragmentCalculator, energy_model
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, UnchargedDataset
 from tlpot.dynamics import Motion, simulate
@@ -121,8 +121,7 @@ def examine_force_field(
     motions: list[Motion] = []
     angles: list[Ramachandran] = []
     if structures:
-        source = named_source(reference) if isinstance(reference, str) else reference
-        qm = None if source is None else energy_model(source, device=where)
+        qm = None if reference is None else energy_model(reference, device=where)
         name = reference if isinstance(reference, str) else type(reference).__name__
         for label, frames in structures.items():
             bench = _Bench(label, frames, high, assembly, qm, name, where)

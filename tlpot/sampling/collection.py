@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from tlpot.calculators import CalculatorFactory
 from tlpot.data import (
     ArrayDataset,
     DataSpec,
@@ -25,7 +26,6 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, OutputError
 from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
-from tlpot.sampling.calculators import Engine
 from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
 from tlpot.sampling.parts import Parts
 from tlpot.sampling.settings import SamplingSettings
@@ -102,7 +102,7 @@ def sample(
     fragments: Sequence[Fragment],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine | None = None,
+    engine: CalculatorFactory | None = None,
     *,
     executor: Executor | None = None,
     overwrite: bool = False,
@@ -133,14 +133,16 @@ def sample(
     """
     make_folder(Path(out).parent)
     with sole_use(Path(out), "tlpot sample"):
-        return _sample(fragments, out, settings, engine or Engine(), executor, overwrite, progress)
+        return _sample(
+            fragments, out, settings, engine or CalculatorFactory(), executor, overwrite, progress
+        )
 
 
 def _sample(
     fragments: Sequence[Fragment],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine,
+    engine: CalculatorFactory,
     executor: Executor | None,
     overwrite: bool,
     progress: bool,
@@ -183,7 +185,10 @@ def _sample(
 
 
 def _results(
-    todo: Sequence[Fragment], settings: SamplingSettings, engine: Engine, executor: Executor | None
+    todo: Sequence[Fragment],
+    settings: SamplingSettings,
+    engine: CalculatorFactory,
+    executor: Executor | None,
 ) -> Iterator[tuple[Fragment, FragmentSamples]]:
     if executor is None:
         for fragment in todo:

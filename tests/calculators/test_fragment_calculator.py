@@ -210,7 +210,7 @@ def test_hydrogens_that_are_missing_are_named():
         ({"charges": [0.1, 0.2], "scheme": "mfcc"}, "2 charges were given"),
         ({"charges": [np.nan], "scheme": "mfcc"}, "NaN"),
         ({"level": "gfn2-xtb", "scheme": "mfcc"}, "no levels of theory"),
-        ({"dispersion": "d3", "scheme": "mfcc"}, "expected KIND:FUNCTIONAL"),
+        ({"dispersion": "d3", "scheme": "mfcc"}, "d3bj:FUNCTIONAL"),
     ],
 )
 def test_arguments_that_make_no_sense(peptide, settings, message):
