@@ -51,6 +51,14 @@ def layout_of(model: EnergyModel) -> Layout:
     return layout
 
 
+def implies_charges(model: EnergyModel) -> bool:
+    """Whether a model that reads no charges knows those that follow from the atoms.
+
+    It says so by its attribute ``implies_charges``, if it has one, see `tlpot.models.ModelCard`.
+    """
+    return bool(getattr(model, "implies_charges", False))
+
+
 @runtime_checkable
 class DomainModel(EnergyModel, Protocol):
     """An energy model that can tell how far a structure is from what it was trained on."""

@@ -42,7 +42,8 @@ def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | No
     )  # fmt: skip
     group.add_argument(
         "--trained-charges", action="store_true", default=None,
-        help="the model reads no charges, but was trained on fragments charged as these are",
+        help="the model reads no charges, but was trained on fragments charged as these are; not "
+        "needed where it was trained with data.charges=ignore, as its card says",
     )  # fmt: skip
 
 

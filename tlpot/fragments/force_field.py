@@ -12,7 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
+from tlpot.energy import (
+    DomainModel,
+    EnergyModel,
+    has_domain,
+    has_forces,
+    implies_charges,
+    layout_of,
+)
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.fragment_type import fragment_name
@@ -96,7 +103,8 @@ class FragmentForceField:
         topology: of the only structure that this is for. None perceives the topology of every
             structure that comes.
         trained_charges: the model reads no charge, but was trained on fragments with the charges
-            that they have here, so it need not.
+            that they have here, so it need not. A model that tlpot trained with
+            ``data.charges=ignore`` says so itself, in its card.
         skin: Å, of the list of fragments, see `Prepared`; 0 for single points, which then
             evaluate no fragment of weight 0.
 
@@ -318,12 +326,13 @@ class FragmentForceField:
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
         if model.uses_charge:
             return True
-        if bool(charges.any()) and not self.trained_charges:
+        if bool(charges.any()) and not (self.trained_charges or implies_charges(model)):
             values = sorted(set(charges.tolist()) - {0})
             raise ConfigError(
                 f"fragments have charges {values}, which {_called(model)} does not read. Use a "
-                "model pretrained with model.charge_spin=true, or, if it was trained on "
-                "fragments with just these charges, say trained_charges=True (--trained-charges)"
+                "model pretrained with model.charge_spin=true, or one that was trained on such "
+                "fragments with data.charges=ignore; if this one was, and its card does not say "
+                "so, say trained_charges=True (--trained-charges)"
             )
         return False
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces
+from tlpot.energy import EnergyModel, has_forces, implies_charges
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
@@ -60,6 +60,11 @@ class TypedModel:
     def uses_charge(self) -> bool:
         """Whether all models read charges."""
         return all(model.uses_charge for model in self.models.values())
+
+    @property
+    def implies_charges(self) -> bool:
+        """Whether none reads charges, and all know those of their fragments."""
+        return all(implies_charges(model) for model in self.models.values())
 
     @property
     def has_forces(self) -> bool:

@@ -88,7 +88,7 @@ def prepare_train(
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     split = config.split.divide(dataset, level)
     architecture = _architecture(config.model, dataset, split.train)
-    check_charges(config.data, architecture.charge_spin)
+    charges = check_charges(config.data, architecture.charge_spin)
     references = find_references(
         config.references, dataset, split.train, level, architecture.elements
     )
@@ -115,6 +115,7 @@ def prepare_train(
             licence=config.licence,
             references={level: references.origin},
             citation=config.citation,
+            charges=charges,
         ),
         recipe=to_mapping(config),
     )

@@ -276,8 +276,7 @@ class LevelPotential(LevelView[Potential]):
                 f"but model {potential.card.name!r} describes neutral "
                 "singlets only; take a model that was pretrained with model.charge_spin=true (a "
                 "fine-tuned one reads what its parent reads) or, if each kind of molecule has "
-                "always the same charge, train with data.charges=ignore (tlpot report: "
-                "--trained-charges)"
+                "always the same charge, train with data.charges=ignore"
             )
         scalars, edges = potential.backbone(graph, species)
         return species, scalars, edges

@@ -17,6 +17,7 @@ from tlpot.calculators import FragmentCalculator, energy_model
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, UnchargedDataset
 from tlpot.dynamics import Motion, simulate
+from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
@@ -109,8 +110,8 @@ def examine_force_field(
     if dataset is not None:
         chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
         progress("errors on fragments")
-        trained_charges = bool(assembly.options.get("trained_charges"))
-        seen = UnchargedDataset(dataset) if trained_charges else dataset
+        implied = bool(assembly.options.get("trained_charges")) or high.implies_charges
+        seen = UnchargedDataset(dataset) if implied else dataset
         stages = _stages(high, before, seen, chosen, part, train, where)
         if not stages:
             skipped["stages"] = (
@@ -191,6 +192,11 @@ class _Models:
         """Energy models by kind of fragment; just one where there is one."""
         found = {kind: self._opened[source].at(level) for kind, source in self.sources.items()}
         return found["*"] if self.single else found
+
+    @property
+    def implies_charges(self) -> bool:
+        """Whether no model reads charges, and all know those of their fragments."""
+        return all(implies_charges(one.at(self.level)) for one in self._opened.values())
 
     def high(self) -> Any:
         """What `FragmentCalculator` takes as the model of fragments."""
