@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"files", "levels", "units"},
-    {"config"},
+    {"execution", "files", "levels", "units"},
+    {"config", "results"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},
     {"neighbors"},

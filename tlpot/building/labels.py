@@ -16,7 +16,6 @@ from ase import Atoms
 
 from tlpot.building.config import LevelSettings
 from tlpot.building.kinds import FRAGMENTS, sampled_fragments
-from tlpot.building.record import write_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import read_atoms
 from tlpot.calculators import CalculatorFactory
@@ -27,6 +26,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
 from tlpot.labelling import label, label_costs
 from tlpot.models import content_hash
+from tlpot.results import write_json
 from tlpot.sampling import SamplingSettings, diversity, plot_ramachandran, sample
 from tlpot.sampling import write_json as write_diversity
 

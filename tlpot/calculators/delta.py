@@ -232,6 +232,10 @@ class _Difference:
         return self.model.layout
 
     @property
+    def implements(self) -> frozenset[str]:
+        return self.model.implements
+
+    @property
     def has_domain(self) -> bool:
         return self.model.has_domain
 

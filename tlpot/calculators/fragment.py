@@ -151,7 +151,7 @@ class FragmentCalculator(Calculator):
         self._inner = TLPotCalculator(self.force_field, device=home)
         self.device = self._inner.device
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
-        if not self.force_field.has_stress:
+        if "stress" not in self.force_field.implements:
             self.implemented_properties = [
                 name for name in type(self).implemented_properties if name != "stress"
             ]

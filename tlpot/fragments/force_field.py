@@ -16,20 +16,20 @@ from tlpot.energy import (
     DomainModel,
     EnergyModel,
     has_domain,
-    has_forces,
+    implemented,
     implies_charges,
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.fragment_type import fragment_name
-from tlpot.fragments.layer import Layer, ModelLayer, Pieces
+from tlpot.fragments.layer import Layer, Pieces
 from tlpot.fragments.prepared import SKIN, Partition, Prepared
 from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.models import CalculatorModel, LevelView
+from tlpot.models import LevelView
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology
 
@@ -66,9 +66,9 @@ class WatchedModel:
         return layout_of(self._model)
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self._model)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(self._model)
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64."""
@@ -186,17 +186,10 @@ class FragmentForceField:
         return layout_of(self.high) if self.is_direct else "auto"
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self.high) and all(layer.has_forces for layer in self.layers)
-
-    @property
-    def has_stress(self) -> bool:
-        """Whether nothing is known to lack the stress of a periodic structure."""
-        whole = [layer.model for layer in self.layers if isinstance(layer, ModelLayer)]
-        if self.is_direct:
-            whole.append(self.high)
-        return not any(isinstance(m, CalculatorModel) and not m.has_stress for m in whole)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`; stress only the whole structure has."""
+        whole = [*self.layers, *([self.high] if self.is_direct else [])]
+        return implemented(self.high, *whole) | (implemented(*whole) & {"stress"})
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64; that of a cap is its host's.

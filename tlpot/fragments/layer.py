@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces, implies_charges
+from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.graph import AtomGraph
 
@@ -51,8 +51,8 @@ class Layer(Protocol):
         ...
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
         ...
 
     def energies(self, pieces: Pieces) -> Tensor:
@@ -87,9 +87,9 @@ class ModelLayer:
         return self.model.elements
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self.model)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(self.model)
 
     def energies(self, pieces: Pieces) -> Tensor:
         """Returns what it adds to each atom, [n_atoms], eV, float64."""

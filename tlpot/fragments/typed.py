@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces, implies_charges
+from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
@@ -67,9 +67,9 @@ class TypedModel:
         return all(implies_charges(model) for model in self.models.values())
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return all(has_forces(model) for model in self.models.values())
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(*self.models.values())
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Refuses: a graph does not say which fragments it holds.

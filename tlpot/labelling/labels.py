@@ -17,12 +17,11 @@ from tlpot.data import is_fragment_file
 from tlpot.engines import Engine, EngineSpec, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import write_text
-from tlpot.labelling.executor import TRIES, run_tasks
 from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, Record
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
-from tlpot.labelling.task import LabelTask, Outcome, geometry_key
+from tlpot.labelling.task import TRIES, LabelTask, Outcome, geometry_key, run_labels
 from tlpot.presentation import progress_bar
 
 
@@ -139,7 +138,7 @@ def label(
         if tasks:
             journal.define(work.key, made.level, made.definition)
         bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
-        outcomes = run_tasks(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
+        outcomes = run_labels(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
         try:
             with bar, closing(outcomes):
                 for task, outcome in outcomes:

@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import ConfigError, OutputError
+from tlpot.execution import run_tasks
 from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
@@ -190,22 +192,14 @@ def _results(
     engine: CalculatorFactory,
     executor: Executor | None,
 ) -> Iterator[tuple[Fragment, FragmentSamples]]:
-    if executor is None:
-        for fragment in todo:
-            yield fragment, sample_fragment(fragment, settings, engine)
-        return
-    futures = {executor.submit(sample_fragment, f, settings, engine): f for f in todo}
+    function = partial(sample_fragment, settings=settings, engine=engine)
     failure: Exception | None = None
-    try:
-        for future in as_completed(futures):
-            try:
-                found = future.result()
-            except Exception as error:  # the others are waited for, and kept
-                failure = failure or error
-            else:
-                yield futures[future], found
-    finally:
-        for future in futures:
-            future.cancel()
+    for fragment, found in run_tasks(function, todo, executor):
+        if not isinstance(found, Exception):
+            yield fragment, found
+        elif executor is None:
+            raise found
+        else:  # the others are waited for, and kept
+            failure = failure or found
     if failure is not None:
         raise failure

@@ -14,6 +14,7 @@ import numpy as np
 from tlpot.calculators import CalculatorFactory
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
+from tlpot.results import digest
 from tlpot.sampling.candidate import Candidate
 from tlpot.sampling.fragment import Fragment, FragmentSamples
 from tlpot.sampling.settings import SamplingSettings
@@ -125,7 +126,7 @@ class Parts:
 
     def _made_from(self, fragment: Fragment) -> str:
         parts = [fragment.atoms, *(fragment.partners or ())]
-        text = json.dumps(
+        return digest(
             {
                 "settings": asdict(self._settings),
                 "engine": [self._engine.name, self._engine.level],
@@ -139,7 +140,5 @@ class Parts:
                     ]
                     for part in parts
                 ],
-            },
-            sort_keys=True,
+            }
         )
-        return hashlib.sha256(text.encode()).hexdigest()
