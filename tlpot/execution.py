@@ -47,12 +47,13 @@ class WorkerPool(Executor):
 
     Args:
         n: processes of one thread each.
+        stop: when it returns True, calls that wait are cancelled instead of started.
 
     Raises:
         ConfigError: `n` is below 1.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, *, stop: Callable[[], bool] = lambda: False) -> None:
         if n < 1:
             raise ConfigError(f"{n} workers, expected 1 or more")
         self._lock = threading.Lock()
@@ -60,6 +61,7 @@ class WorkerPool(Executor):
         self._idle = [_lane() for _ in range(n)]
         self._busy: set[ProcessPoolExecutor] = set()
         self._closed = False
+        self._stop = stop
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Hands a call to the next free process."""
@@ -89,6 +91,13 @@ class WorkerPool(Executor):
 
     def _start(self) -> None:
         """Starts waiting jobs on idle lanes."""
+        if self._stop():
+            with self._lock:
+                waiting = list(self._waiting)
+                self._waiting.clear()
+            for job in waiting:
+                job.future.cancel()
+                job.future.set_running_or_notify_cancel()  # wakes those who wait for it
         while True:
             with self._lock:
                 if not self._waiting or not self._idle:
@@ -99,14 +108,29 @@ class WorkerPool(Executor):
                 self._free(lane)
                 continue
             try:
-                inner = lane.submit(job.function, *job.arguments, **job.keywords)
-            except BrokenExecutor:  # it died while idle; nobody is guilty
-                lane.shutdown(wait=False)
+                lane, inner = self._handed(lane, job)
+            except Exception as error:  # a process that dies while it starts, say
                 with self._lock:
                     self._busy.discard(lane)
-                    self._busy.add(lane := _lane())
-                inner = lane.submit(job.function, *job.arguments, **job.keywords)
+                    if not self._closed:
+                        self._idle.append(_lane())
+                # whoever waits for the call would wait for ever
+                job.future.set_exception(error)
+                continue
             inner.add_done_callback(partial(self._done, lane, job))
+
+    def _handed(
+        self, lane: ProcessPoolExecutor, job: _Job
+    ) -> tuple[ProcessPoolExecutor, Future[Any]]:
+        """Hands a call to a lane, or to a new one if that has died while it was idle."""
+        try:
+            return lane, lane.submit(job.function, *job.arguments, **job.keywords)
+        except BrokenExecutor:  # nobody is guilty
+            lane.shutdown(wait=False)
+            with self._lock:
+                self._busy.discard(lane)
+                self._busy.add(lane := _lane())
+            return lane, lane.submit(job.function, *job.arguments, **job.keywords)
 
     def _done(self, lane: ProcessPoolExecutor, job: _Job, done: Future[Any]) -> None:
         error = done.exception()
@@ -158,6 +182,10 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
+_LOOK = 1.0
+"""s; how often `stop` is asked while nothing is done."""
+
+
 def run_tasks(
     function: Callable[[Task], Found],
     tasks: Iterable[Task],
@@ -178,7 +206,8 @@ def run_tasks(
         executor: runs them; None for one after the other in this process.
         in_flight: tasks handed to the executor at a time; None for all.
         tries: how often a task whose worker died is given to another.
-        stop: when it returns True, what runs is finished and nothing else is started.
+        stop: when it returns True, what runs is finished and nothing else is started; workers
+            that die then are not held against a task, which is left for the next call.
 
     Raises:
         ConfigError: `in_flight` or `tries` is below 1.
@@ -204,11 +233,13 @@ def run_tasks(
                     running[executor.submit(function, task)] = task, count
                 except RuntimeError as error:  # broken, or shut down
                     yield task, _refused(error)
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in done:
                 task, count = running.pop(future)
                 found = _result(future.result)
                 died = isinstance(found, Exception) and not isinstance(found, TLPotError)
+                if died and stop():  # what ends this process may have ended the worker, too
+                    continue
                 if died and count < tries:
                     waiting.append((task, count + 1))
                 else:

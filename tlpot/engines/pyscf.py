@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from tlpot.config import parse
 from tlpot.data import Labels
-from tlpot.engines import composite
 from tlpot.engines.core_potential import check_element, core_potential
 from tlpot.engines.engine import LabelError
 from tlpot.engines.mean_field import (
+    COMPOSITE_REFERENCES,
     VV10_GRID,
     Numerics,
+    composite_energy,
     coupled_cluster,
     mean_field,
     molecule,
@@ -131,7 +132,7 @@ class PySCFEngine:
                 "frozen_core": True,
                 "cartesian": False,
             }
-            return found | {"references": list(composite.REFERENCES)}
+            return found | {"references": list(COMPOSITE_REFERENCES)}
         found |= {
             "basis": method.basis,
             "cartesian": numerics.cartesian,
@@ -188,7 +189,7 @@ class PySCFEngine:
         """
         with contextlib.redirect_stderr(log):  # where PySCF repeats its warnings
             if self._method.family == "composite":
-                energy = composite.composite_energy(system, self._method, self._numerics, log)
+                energy = composite_energy(system, self._method, self._numerics, log)
                 return Labels(energy=energy * Hartree)
             energy, gradient = self._compute(system, forces, log)
         if self._method.dispersion is not None:

@@ -18,10 +18,10 @@ from tlpot.engines import Engine, EngineSpec, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import write_text
 from tlpot.labelling.geometry_file import is_native
-from tlpot.labelling.journal import Journal, Record
+from tlpot.labelling.journal import Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
-from tlpot.labelling.task import TRIES, LabelTask, Outcome, geometry_key, run_labels
+from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
 from tlpot.presentation import progress_bar
 
 
@@ -48,7 +48,7 @@ class LabelReport:
     n_geometries: int
     n_known: int
     n_labelled: int
-    failures: tuple[Record, ...]
+    failures: tuple[LabelRecord, ...]
     n_left: int
     seconds: float
     notes: tuple[str, ...]
@@ -196,11 +196,11 @@ class _Work:
         self._journal, self._spec, self._forces = journal, spec, forces
         self._given, self._geometries = given, geometries
 
-    def outcome(self, geometry: str) -> Outcome | None:
+    def outcome(self, geometry: str) -> LabelOutcome | None:
         record = self._journal.get(self.key, geometry)
         return None if record is None else record.outcome
 
-    def asked(self, geometry: str) -> Outcome | None:
+    def asked(self, geometry: str) -> LabelOutcome | None:
         """As `outcome`, but only of what was given: a journal knows what others asked for."""
         return self.outcome(geometry) if geometry in self._geometries else None
 
@@ -231,10 +231,10 @@ class _Work:
             threads=threads,
         )
 
-    def take(self, task: LabelTask, outcome: Outcome) -> None:
+    def take(self, task: LabelTask, outcome: LabelOutcome) -> None:
         name = self._given.names[self._geometries[task.geometry]]
         self._journal.append(
-            Record(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
+            LabelRecord(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
         )
         if outcome.error is None:
             self.n_labelled += 1
@@ -242,7 +242,7 @@ class _Work:
         else:
             self.n_failed += 1
 
-    def failures(self, known: set[str]) -> tuple[Record, ...]:
+    def failures(self, known: set[str]) -> tuple[LabelRecord, ...]:
         return tuple(
             record
             for geometry in self._geometries
@@ -284,7 +284,7 @@ def _known(
     return labelled_geometries(home, engine.level, forces=forces) & geometries.keys()
 
 
-def _write_logs(target: Path, failures: Sequence[Record]) -> None:
+def _write_logs(target: Path, failures: Sequence[LabelRecord]) -> None:
     """Keeps the logs of the failures where they can be read, beside the output."""
     path = target.with_name(f"{target.name}.failures.txt")
     if not failures:

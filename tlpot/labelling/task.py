@@ -47,7 +47,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class LabelOutcome:
     """What came of one geometry.
 
     Attributes:
@@ -89,7 +89,7 @@ def geometry_key(system: System) -> str:
     return fingerprint(system, PRECISION).hex()
 
 
-def run_task(task: LabelTask) -> Outcome:
+def run_task(task: LabelTask) -> LabelOutcome:
     """Labels one geometry; what goes wrong with it is part of the outcome.
 
     Raises:
@@ -120,7 +120,7 @@ def run_task(task: LabelTask) -> Outcome:
         threads=threads,
         gflops=gflops,
     )
-    return Outcome(
+    return LabelOutcome(
         energy=energy,
         forces=forces,
         error=error,
@@ -142,7 +142,7 @@ def run_labels(
     in_flight: int | None = None,
     tries: int = TRIES,
     stop: Callable[[], bool] = lambda: False,
-) -> Generator[tuple[LabelTask, Outcome]]:
+) -> Generator[tuple[LabelTask, LabelOutcome]]:
     """Yields each task with its outcome, as they come; see `tlpot.execution.run_tasks`.
 
     A geometry that its workers do not survive has failed.
@@ -156,13 +156,16 @@ def run_labels(
     found = run_tasks(run_task, tasks, executor, in_flight=window, tries=tries, stop=stop)
     with closing(found):
         for task, outcome in found:
-            if isinstance(outcome, Outcome):
+            if isinstance(outcome, LabelOutcome):
                 yield task, outcome
             elif executor is None or isinstance(outcome, TLPotError):
                 raise outcome
             else:
                 error = f"the worker died {tries} times ({type(outcome).__name__}: {outcome})"
-                yield task, Outcome(error=f"{error}; out of memory, or a crash in the program?")
+                yield (
+                    task,
+                    LabelOutcome(error=f"{error}; out of memory, or a crash in the program?"),
+                )
 
 
 def _cpu_seconds() -> float:

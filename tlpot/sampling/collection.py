@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -193,12 +193,14 @@ def _results(
     executor: Executor | None,
 ) -> Iterator[tuple[Fragment, FragmentSamples]]:
     function = partial(sample_fragment, settings=settings, engine=engine)
-    failure: Exception | None = None
+    failure: BaseException | None = None
     for fragment, found in run_tasks(function, todo, executor):
         if not isinstance(found, Exception):
             yield fragment, found
         elif executor is None:
             raise found
+        elif isinstance(found, CancelledError):  # by a pool that was told to stop
+            failure = failure or KeyboardInterrupt()
         else:  # the others are waited for, and kept
             failure = failure or found
     if failure is not None:
