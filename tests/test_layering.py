@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parent.parent / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"bond_lengths", "files", "levels", "plural", "units"},
-    {"config"},
+    {"bond_lengths", "execution", "files", "levels", "plural", "units"},
+    {"config", "results"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},
     {"neighbors"},

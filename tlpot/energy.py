@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, cast, runtime_checkable
 
 import torch
+from ase.calculators.calculator import PropertyNotImplementedError
 from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
@@ -52,6 +53,14 @@ def layout_of(model: EnergyModel) -> Layout:
     return layout
 
 
+def implies_charges(model: EnergyModel) -> bool:
+    """Whether a model that reads no charges knows those that follow from the atoms.
+
+    It says so by its attribute ``implies_charges``, if it has one, see `tlpot.models.ModelCard`.
+    """
+    return bool(getattr(model, "implies_charges", False))
+
+
 @runtime_checkable
 class DomainModel(EnergyModel, Protocol):
     """An energy model that can tell how far a structure is from what it was trained on."""
@@ -75,9 +84,39 @@ def has_domain(model: EnergyModel) -> bool:
     return bool(getattr(model, "has_domain", False))
 
 
+class ForcesRefusedError(ConfigError, PropertyNotImplementedError):
+    """Forces of a model whose energy cannot be differentiated."""
+
+
+ENERGY_ONLY = frozenset({"energy"})
+EVERYTHING = frozenset({"energy", "forces", "stress"})
+
+
+def implemented(*models: object) -> frozenset[str]:
+    """Returns what each of several models gives: of ``energy``, ``forces`` and ``stress``.
+
+    A model says so by its attribute ``implements``; one without it gives all.
+    """
+    return EVERYTHING.intersection(*(getattr(each, "implements", EVERYTHING) for each in models))
+
+
 def has_forces(model: EnergyModel) -> bool:
-    """Whether the energy can be differentiated: its attribute ``has_forces``, if it has one."""
-    return bool(getattr(model, "has_forces", True))
+    """Whether the energy can be differentiated in the positions."""
+    return "forces" in implemented(model)
+
+
+def check_forces(model: EnergyModel) -> None:
+    """Checks that a model has more than energies.
+
+    Raises:
+        ForcesRefusedError: it has not.
+    """
+    if not has_forces(model):
+        raise ForcesRefusedError(
+            "this model has energies only: they are piecewise constant in the positions (a forest "
+            "on frozen features), so forces, stress and Hessian do not exist. For those use a "
+            "model made with strategy frozen-ridge or frozen-gp"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,11 +160,12 @@ def evaluate(
 
     Raises:
         GeometryError: stress was asked for and no structure has a volume.
+        ForcesRefusedError: the model has energies only.
         ConfigError: the energies of `model` do not depend on its input differentiably.
     """
     derive = forces or stress
     if derive:
-        _check_derivatives(model)
+        check_forces(model)
     # derivatives are wanted, and full precision, whatever mode the caller is in
     with plain_torch(), torch.set_grad_enabled(derive or create_graph):
         graph = graph.usable()
@@ -170,7 +210,7 @@ def hessian(
     Raises:
         ConfigError: the energies of `model` cannot be differentiated.
     """
-    _check_derivatives(model)
+    check_forces(model)
     with plain_torch(), torch.enable_grad():
         graph = graph.usable()
         positions = graph.positions.detach().requires_grad_(True)
@@ -187,15 +227,6 @@ def hessian(
             if on_row is not None:
                 on_row(len(rows), len(flat))
     return torch.stack(rows).reshape(graph.n_atoms, 3, graph.n_atoms, 3).detach()
-
-
-def _check_derivatives(model: EnergyModel) -> None:
-    if not has_forces(model):
-        raise ConfigError(
-            "this model has energies only: they are piecewise constant in the positions (a forest "
-            "on frozen features), so forces, stress and Hessian do not exist. For those use a "
-            "model made with strategy frozen-ridge or frozen-gp"
-        )
 
 
 def _strain(graph: AtomGraph) -> tuple[AtomGraph, Tensor]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tlpot.errors import DataError
-from tlpot.labelling import Outcome
-from tlpot.labelling.journal import Journal, Record
+from tlpot.labelling import LabelOutcome
+from tlpot.labelling.journal import Journal, LabelRecord
 from tlpot.labelling.task import Cost
 
 COST = Cost(seconds=0.1, cpu_seconds=0.2, threads=1, gflops=3.0)
@@ -13,10 +13,10 @@ COST = Cost(seconds=0.1, cpu_seconds=0.2, threads=1, gflops=3.0)
 
 def record(geometry, energy=1.0, error=None):
     forces = None if error else np.array([[1 / 3, 0.0, -1e-17]])
-    outcome = Outcome(
+    outcome = LabelOutcome(
         energy=None if error else energy, forces=forces, error=error, log="λ", cost=COST
     )
-    return Record(engine="e", geometry=geometry, name=f"x[{geometry}]", outcome=outcome)
+    return LabelRecord(engine="e", geometry=geometry, name=f"x[{geometry}]", outcome=outcome)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_nothing_but_failures_makes_no_dataset(tmp_path):
 
 
 def test_an_interruption_leaves_what_was_finished(given, tmp_path, monkeypatch):
-    import tlpot.labelling.executor as run
+    import tlpot.labelling.task as run
 
     done = []
 

@@ -14,8 +14,7 @@ from ase.build import molecule
 
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.labelling import LabelTask, WorkerPool, label
-from tlpot.labelling.executor import run_tasks
+from tlpot.labelling import LabelTask, WorkerPool, label, run_labels
 from tlpot.labelling.task import geometry_key
 from tlpot.system import System
 
@@ -50,7 +49,7 @@ def test_a_killed_worker_costs_its_own_point_only(pool, tmp_path):
     given = [*hydrogens(4), killer, *hydrogens(8)[4:]]
     outcomes = {
         task.geometry: outcome
-        for task, outcome in run_tasks(
+        for task, outcome in run_labels(
             tasks(given, spring(calls=str(calls))), pool, in_flight=4, tries=2
         )
     }
@@ -67,7 +66,7 @@ def test_a_killed_worker_costs_its_own_point_only(pool, tmp_path):
 def test_a_point_whose_worker_was_killed_from_outside_is_tried_again(pool, tmp_path):
     killer = Atoms("He", [[0, 0, 0.5]])
     spec = spring(calls=str(tmp_path / "calls"), lives=1)
-    ((_, outcome),) = run_tasks(tasks([killer], spec), pool)
+    ((_, outcome),) = run_labels(tasks([killer], spec), pool)
     assert outcome.error is None
     assert outcome.energy == 0.125
 
@@ -131,14 +130,14 @@ class Counting(Executor):
 
 def test_the_window_in_flight_is_bounded():
     with Counting() as executor:
-        assert len(list(run_tasks(tasks(hydrogens(20), spring()), executor, in_flight=3))) == 20
+        assert len(list(run_labels(tasks(hydrogens(20), spring()), executor, in_flight=3))) == 20
         assert 1 <= executor.most <= 3
 
 
 def test_stopping_finishes_what_runs_and_starts_nothing():
     done = []
     with ThreadPoolExecutor(1) as executor:
-        for task, _ in run_tasks(
+        for task, _ in run_labels(
             tasks(hydrogens(20), spring()), executor, in_flight=2, stop=lambda: len(done) >= 3
         ):
             done.append(task.geometry)
@@ -166,10 +165,10 @@ class Failing(Executor):
 
 def test_an_executor_that_is_gone_and_an_engine_that_is_missing_end_the_run():
     with pytest.raises(OutputError, match="takes no more tasks"):
-        list(run_tasks(tasks(hydrogens(2), spring()), Closed()))
+        list(run_labels(tasks(hydrogens(2), spring()), Closed()))
     wrong = EngineSpec(name="ase:label_toys:Nothing", level="x")
     with pytest.raises(ConfigError, match="no class"):
-        list(run_tasks(tasks(hydrogens(2), wrong), Failing()))
+        list(run_labels(tasks(hydrogens(2), wrong), Failing()))
 
 
 def waters(n):

@@ -44,6 +44,24 @@ def test_round_trip_is_exact(potential, graph, tmp_path):
     assert describe(tmp_path / "model.safetensors")["levels"] == ["low", "high"]
 
 
+@pytest.mark.parametrize(
+    ("card", "implied"),
+    [
+        (ModelCard(), False),
+        (ModelCard(charges="ignored"), True),
+        (ModelCard(recipe={"data": {"charges": "ignore"}}), True),  # of before the field
+        (ModelCard(recipe={"data": {"charges": "read"}}), False),
+    ],
+)
+def test_the_card_says_whether_charges_were_ignored(potential, tmp_path, card, implied):
+    potential.card = card
+    save(potential, tmp_path / "m.safetensors")
+    assert load(tmp_path / "m.safetensors", device="cpu").at("low").implies_charges == implied
+    # older versions know no such field, and can read a file without it
+    written = describe(tmp_path / "m.safetensors")["card"]
+    assert ("charges" in written) == bool(card.charges)
+
+
 def test_saving_twice_gives_the_same_bytes(potential, tmp_path):
     first = save(potential, tmp_path / "a.safetensors")
     again = save(load(tmp_path / "a.safetensors", device="cpu"), tmp_path / "b.safetensors")

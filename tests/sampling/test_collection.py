@@ -11,11 +11,11 @@ from ase.io import write
 from spring_molecule import Springs
 from toys import E0
 
+from tlpot.calculators import CalculatorFactory
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import (
-    Engine,
     ModelView,
     SamplingSettings,
     SamplingTarget,
@@ -54,7 +54,7 @@ def molecules(*names):
 
 
 def engine(factory=counted):
-    return Engine(factory=factory, level="toy")
+    return CalculatorFactory(factory=factory, level="toy")
 
 
 def test_a_dataset_with_labels_and_provenance(tmp_path):
@@ -163,7 +163,7 @@ def test_files_are_not_overwritten_and_names_are_unique(tmp_path):
     with pytest.raises(ConfigError, match="H2O occur twice"):
         sample(molecules("H2O", "H2O"), tmp_path / "b.h5", SETTINGS, engine(), progress=False)
     with pytest.raises(ConfigError, match="level of theory of your calculator"):
-        sample(molecules("H2O"), tmp_path / "b.h5", SETTINGS, Engine(factory=counted),
+        sample(molecules("H2O"), tmp_path / "b.h5", SETTINGS, CalculatorFactory(factory=counted),
                progress=False)  # fmt: skip
 
 
@@ -272,9 +272,9 @@ def test_impossible_settings(settings, message):
 def test_gfn2_charges_reach_the_program():
     pytest.importorskip("tblite")
     atoms = build_peptide(["LYS"])
-    calculator = Engine().calculator(atoms)
+    calculator = CalculatorFactory().calculator(atoms)
     assert calculator.parameters.charge == 1
     with pytest.raises(ConfigError, match="did you mean 'gfn2-xtb'"):
-        Engine(name="gfn3-xtb").calculator(atoms)
+        CalculatorFactory.of("gfn3-xtb")
     with pytest.raises(ConfigError, match="does not apply"):
-        Engine(level="x").label_level  # noqa: B018
+        CalculatorFactory(level="x").label_level  # noqa: B018

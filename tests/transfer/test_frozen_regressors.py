@@ -10,9 +10,8 @@ from ase.build import molecule
 from transfer_levels import HIGH, LEVEL
 
 from tlpot.calculators import TLPotCalculator
-from tlpot.calculators.tlpot import ForcesRefusedError
 from tlpot.data import open_dataset
-from tlpot.energy import evaluate, has_forces, hessian
+from tlpot.energy import ForcesRefusedError, evaluate, has_forces, hessian
 from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
 from tlpot.evaluation import error_report, predict
 from tlpot.graph import build_graph
@@ -176,9 +175,9 @@ def test_a_batch_is_its_members(fitted, name, situation):
 def test_a_forest_refuses_derivatives_and_gives_energies(fitted, situation):
     model = fitted["frozen-forest"].at(LEVEL)
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
-    with pytest.raises(ConfigError, match="energies only"):
+    with pytest.raises(ForcesRefusedError, match="energies only"):
         evaluate(model, graph)
-    with pytest.raises(ConfigError, match="energies only"):
+    with pytest.raises(ForcesRefusedError, match="energies only"):
         hessian(model, graph)
     atoms = molecule("CH3OH")
     atoms.calc = TLPotCalculator(fitted["frozen-forest"], level=LEVEL)

@@ -197,7 +197,7 @@ class BuildConfig:
         curve: errors against the number of expensive labels.
         assemble: the force field of the structures and its tests.
         trained_charges: the model reads no charges; it learns every kind of fragment with the
-            charge that it always has.
+            charge that it always has. A parent whose card says so needs no word.
         name: of the force field; that of the folder if left out.
     """
 

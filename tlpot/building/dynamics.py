@@ -13,13 +13,14 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from tlpot.building.record import read_json, write_json
+from tlpot.building.record import read_json
 from tlpot.calculators import FragmentCalculator
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigid_motions
 from tlpot.engines import LabelError
 from tlpot.errors import DataError, GeometryError
 from tlpot.files import atomic_file, make_folder
 from tlpot.presentation import progress_bar
+from tlpot.results import write_json
 
 _END = "ended.json"
 

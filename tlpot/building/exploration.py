@@ -16,7 +16,6 @@ from tlpot.building.dynamics import relaxed, run_dynamics
 from tlpot.building.force_field import Assembly
 from tlpot.building.kinds import cut_fragments
 from tlpot.building.labels import Level, labelled
-from tlpot.building.record import write_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import Target, read_atoms, scheme_of, write_atoms
 from tlpot.building.training import MODEL, UNCERTAIN
@@ -24,6 +23,7 @@ from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping
 from tlpot.graph import build_graph
 from tlpot.models import load, uncertain
+from tlpot.results import write_json
 from tlpot.sampling import ModelView, most_uncertain, scaled
 from tlpot.system import System
 

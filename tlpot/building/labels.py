@@ -13,43 +13,26 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
 
 from tlpot.building.config import LevelSettings
 from tlpot.building.kinds import FRAGMENTS, sampled_fragments
-from tlpot.building.record import write_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import read_atoms
-from tlpot.calculators import EngineCalculator
+from tlpot.calculators import CalculatorFactory
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Frame, UnchargedDataset, frames_of, open_dataset
-from tlpot.engines import METHODS as XTB
-from tlpot.engines import EngineSpec, make_engine
+from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
 from tlpot.labelling import label, label_costs
 from tlpot.models import content_hash
-from tlpot.sampling import Engine, SamplingSettings, diversity, plot_ramachandran, sample
+from tlpot.results import write_json
+from tlpot.sampling import SamplingSettings, diversity, plot_ramachandran, sample
 from tlpot.sampling import write_json as write_diversity
 
 SAMPLES, LABELS = "samples.h5", "labels.h5"
 _DECIDED = ("budget", "model", "level", "select")
 """Settings of a sampling that a build decides about itself."""
-
-
-@dataclass(frozen=True)
-class LevelCalculator:
-    """Makes calculators of an engine, in any process.
-
-    Attributes:
-        engine: as plain data.
-    """
-
-    engine: EngineSpec
-
-    def __call__(self, atoms: Atoms) -> Calculator:
-        """Returns a calculator; it reads charge and multiplicity of the atoms."""
-        return EngineCalculator(make_engine(self.engine))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +92,13 @@ def sampling_settings(given: Mapping[str, Any], budget: int) -> tuple[SamplingSe
     return parse(SamplingSettings, {**settings, "budget": budget}, "sample"), calculator
 
 
-def sampling_engine(calculator: str | None, low: Level) -> Engine:
+def sampling_engine(calculator: str | None, low: Level) -> CalculatorFactory:
     """Returns what drives the sampling: by default the cheap level, with its settings.
 
     Raises:
         ConfigError: no such engine.
     """
-    name = low.settings.engine if calculator is None else calculator
-    kind, colon, rest = name.partition(":")
-    if calculator is not None or not low.settings.settings:
-        if name.lower() in XTB:
-            return Engine(name=name.lower())
-        if colon and kind == "model":
-            path, _, level = rest.partition("@")
-            return Engine(name=path, level=level or None)
-    if calculator is not None:
-        raise ConfigError(
-            f"sample.calculator is {calculator!r}, expected {', '.join(XTB)} or model:PATH[@LEVEL]"
-        )
-    return Engine(name=name, level=low.name, factory=LevelCalculator(low.spec))
+    return CalculatorFactory.of(low.spec if calculator is None else EngineSpec(name=calculator))
 
 
 def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
@@ -277,10 +248,8 @@ def _at_once() -> Iterator[None]:
 
 def _model_file(engine: str) -> dict[str, str]:
     """What a model is, where an engine is one: a file may be replaced under its name."""
-    kind, colon, rest = engine.partition(":")
-    if not colon or kind.lower() != "model":
-        return {}
-    return {"model_sha256": content_hash(rest.partition("@")[0])}
+    name = parse_engine(engine)
+    return {"model_sha256": content_hash(name.target)} if name.kind == "model" else {}
 
 
 def _is_distant(atoms: Atoms) -> bool:

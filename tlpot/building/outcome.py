@@ -14,7 +14,6 @@ from tlpot.building.force_field import Assembly
 from tlpot.building.labels import LABELS, Level, labels_of
 from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
-from tlpot.building.record import write_json
 from tlpot.building.recorded_motions import recorded_motions
 from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
 from tlpot.building.stage import Made, Workplace
@@ -38,6 +37,7 @@ from tlpot.reports import (
     versions,
     write_report,
 )
+from tlpot.results import write_json
 
 BUILD = "build.json"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,14 @@ def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[Paren
             f"knows {known}. Choose another parent, or leave it out to train from scratch"
         )
     return Parent(source=source, sha256=content_hash(source)), potential
+
+
+def parent_implies_charges(given: Mapping[str, Any]) -> bool:
+    """Whether the parent of a section says that it knows charges without reading them."""
+    try:
+        return load_potential(given["parent"], device="cpu").card.implies_charges
+    except (KeyError, TypeError, ModelFileError):  # none, or one that `open_parent` refuses
+        return False
 
 
 def check_charges(reads: bool, charges: Sequence[int], trained_charges: bool, model: str) -> None:

@@ -15,6 +15,7 @@ from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.building.learning_curve import curve_stage, learning_curve_config
 from tlpot.building.outcome import report_stage
+from tlpot.building.parent import parent_implies_charges
 from tlpot.building.pretraining import plan_pretraining, pretrain_stage
 from tlpot.building.reference_dynamics import reference_level, reference_stage
 from tlpot.building.selection import select_stage
@@ -61,11 +62,14 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
             f"low and high are both {low.name}; choose two levels of theory, or name one with level"
         )
     sampling = sample_stage(config.sample, low)
+    targets = find_targets(config)
+    frames = all_fragments(config.fragments, targets, scheme)
+    charges = sorted({int(atoms.info["charge"]) for atoms in frames} - {0})
+    if charges and parent_implies_charges(config.pretrain):
+        config = replace(config, trained_charges=True)
     tuning = tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges
     )
-    targets = find_targets(config)
-    frames = all_fragments(config.fragments, targets, scheme)
     for level in (low, high):
         level.check(frames)
     n_kinds = len({atoms.info["molecule"] for atoms in frames})
@@ -75,7 +79,7 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
         config.pretrain,
         low.name,
         elements=elements,
-        charges=sorted({int(atoms.info["charge"]) for atoms in frames} - {0}),
+        charges=charges,
         trained_charges=config.trained_charges,
         uncertain=config.select.how == "uncertainty",
     )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tlpot import results
 from tlpot.errors import DataError
-from tlpot.files import file_hash, make_folder, write_text
+from tlpot.files import file_hash, make_folder
+from tlpot.results import write_json
 
+_AGAIN = "remove it to have its stage done again"
 RECORD, BEGUN = "stage.json", "begun.json"
 FORMAT_VERSION = 1
 
@@ -32,7 +32,8 @@ class Origin:
     @property
     def key(self) -> str:
         """A hash, equal for equal origins."""
-        return digest([FORMAT_VERSION, self.settings, dict(self.inputs)])
+        content = [FORMAT_VERSION, self.settings, dict(self.inputs)]
+        return results.digest(content, ascii_only=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,13 +99,8 @@ class Record:
     @property
     def digest(self) -> str:
         """A hash of what was made; stages that read it depend on nothing else."""
-        return digest({name: file.sha256 for name, file in self.outputs.items()})
-
-
-def digest(content: Any) -> str:
-    """Returns a hash of plain JSON."""
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+        hashes = {name: file.sha256 for name, file in self.outputs.items()}
+        return results.digest(hashes, ascii_only=False)
 
 
 def read_record(folder: Path) -> Record | None:
@@ -182,38 +178,24 @@ def begin(folder: Path, origin: Origin, spent: Spent | None = None) -> None:
     (folder / RECORD).unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Writes a JSON file in one step.
-
-    Raises:
-        OutputError: it could not be written.
-    """
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=float) + "\n")
-
-
 def read_json(path: Path) -> Any:
     """Reads a JSON file of a finished stage.
 
     Raises:
         DataError: it is missing or damaged.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
+    found = results.read_json(path, _AGAIN)
+    if found is None:
+        raise DataError(f"{path} is missing; remove {path.parent} to have its stage done again")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from error
-    if not isinstance(content, dict):
+    content: dict[str, Any] | None = results.read_json(path, _AGAIN)
+    if content is not None and not isinstance(content, dict):
         raise _damaged(path, "it is no JSON object")
     return content
 
 
 def _damaged(path: Path, error: object) -> DataError:
-    return DataError(f"{path} is damaged ({error}); remove it to have its stage done again")
+    return DataError(f"{path} is damaged ({error}); {_AGAIN}")

@@ -10,10 +10,11 @@ from ase.calculators.calculator import Calculator
 
 from tlpot.building.config import AssembleSettings
 from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
-from tlpot.building.labels import Level, LevelCalculator
+from tlpot.building.labels import Level
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import Target
 from tlpot.building.validation import dynamics_settings
+from tlpot.calculators import LevelCalculator
 from tlpot.dynamics import MDSettings
 from tlpot.engines import make_engine
 from tlpot.errors import ConfigError

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from tlpot.building.config import SelectSettings
 from tlpot.building.labels import LABELS, as_atoms, labels_of
-from tlpot.building.record import read_json, write_json
+from tlpot.building.record import read_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
+from tlpot.results import write_json
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
 
 CHOSEN = "chosen.json"

@@ -14,7 +14,6 @@ from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
 from tlpot.building.error_budget import FRAMES, error_budget, label_reference
 from tlpot.building.force_field import Assembly
 from tlpot.building.labels import Level
-from tlpot.building.record import write_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import Target, write_atoms
 from tlpot.building.training import MODEL, UNCERTAIN
@@ -22,6 +21,7 @@ from tlpot.calculators import FragmentCalculator
 from tlpot.config import to_mapping
 from tlpot.dynamics import MDSettings
 from tlpot.files import copy_file, write_text
+from tlpot.results import write_json
 
 FORCE_FIELD, LOW, SNIPPET, TESTS = (
     "model.safetensors", "low.safetensors", "calculator.py", "tests.json",

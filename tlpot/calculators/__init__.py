@@ -6,8 +6,16 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.calculators.delta import DeltaCalculator
-    from tlpot.calculators.engine import EngineCalculator, named_source
-    from tlpot.calculators.fragment import FragmentCalculator, energy_model
+    from tlpot.calculators.engine import (
+        CalculatorFactory,
+        EngineCalculator,
+        LevelCalculator,
+        Source,
+        energy_model,
+        named_calculator,
+        named_source,
+    )
+    from tlpot.calculators.fragment import FragmentCalculator
     from tlpot.calculators.tlpot import TLPotCalculator
 
 __getattr__ = lazy_exports(__name__)

@@ -13,6 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.calculators.engine import EngineCalculator, named_calculator
 from tlpot.calculators.source import Model, open_model
 from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError
@@ -42,8 +43,9 @@ class DeltaCalculator(Calculator):
     call ``reset()``.
 
     Args:
-        low: any ASE calculator. It must be at the level that the difference was learned for,
-            with the same settings; only for a `TLPotCalculator` can that be checked.
+        low: any ASE calculator, or the name of an engine or model such as ``gfn2-xtb``. It must be
+            at the level that the difference was learned for, with the same settings; of the
+            calculators of tlpot the level is checked.
         delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
             potential in it.
         level: which difference, if there are several.
@@ -73,11 +75,6 @@ class DeltaCalculator(Calculator):
         kernels: str = "auto",
     ) -> None:
         super().__init__()
-        given = set(getattr(low, "implemented_properties", ()))
-        if "energy" not in given or not hasattr(low, "get_potential_energy"):
-            raise ConfigError(
-                f"low is a {type(low).__name__}; expected an ASE calculator that gives energies"
-            )
         if isinstance(delta, LevelPotential) and level is None:
             level = delta.level
         source = open_model(delta, device=device, dtype=dtype, kernels=kernels)
@@ -99,6 +96,14 @@ class DeltaCalculator(Calculator):
                 "strategy.low=LEVEL'"
             )
         self.level, self.low_level = parts
+        if isinstance(low, str):
+            named = low.startswith("ase:")  # has no level of its own
+            low = named_calculator(low, level=self.low_level if named else None)
+        given = set(getattr(low, "implemented_properties", ()))
+        if "energy" not in given or not hasattr(low, "get_potential_energy"):
+            raise ConfigError(
+                f"low is a {type(low).__name__}; expected an ASE calculator that gives energies"
+            )
         known = getattr(low, "level", None) if isinstance(low, _LEVELLED) else None
         if known is not None and known != self.low_level:
             raise ConfigError(
@@ -206,7 +211,7 @@ class DeltaCalculator(Calculator):
         return array
 
 
-_LEVELLED = (TLPotCalculator, DeltaCalculator)
+_LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)
 """Calculators that know their level of theory."""
 
 
@@ -231,6 +236,10 @@ class _Difference:
     @property
     def layout(self) -> Layout:
         return self.model.layout
+
+    @property
+    def implements(self) -> frozenset[str]:
+        return self.model.implements
 
     @property
     def has_domain(self) -> bool:

@@ -1,9 +1,11 @@
-"""Labelling engines as ASE calculators, and whatever a command line names as a model."""
+"""Engines as ASE calculators, and what makes calculators or energy models of their names."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,33 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot.calculators.fragment import Source
-from tlpot.config import read_yaml, with_overrides
-from tlpot.engines import Engine, EngineSpec, LabelError, check_electrons, make_engine
+from tlpot.calculators.source import Model, open_model
+from tlpot.calculators.tlpot import TLPotCalculator
+from tlpot.config import parse, read_yaml
+from tlpot.energy import EnergyModel
+from tlpot.engines import (
+    METHODS,
+    Engine,
+    EngineName,
+    EngineSpec,
+    LabelError,
+    ModelSettings,
+    check_electrons,
+    make_engine,
+    parse_engine,
+    xtb_calculator,
+)
 from tlpot.errors import ConfigError
-from tlpot.models import CalculatorModel
+from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.system import System
 
-_KINDS = ("gfn1-xtb", "gfn2-xtb", "pyscf", "ase")
-"""First words of the engines of `tlpot.engines.ENGINES` that are no models of tlpot."""
+Source = Model | Any
+"""What can evaluate structures: whatever `TLPotCalculator` takes, the name of an engine, an ASE
+calculator, or a function from ase.Atoms to one."""
 
 
 class EngineCalculator(Calculator):
-    """An engine of `tlpot label` behind ASE; charge and multiplicity come from ``atoms.info``.
+    """An engine behind ASE; charge and multiplicity come from ``atoms.info``.
 
     Args:
         engine: see `tlpot.engines.make_engine`.
@@ -43,6 +59,11 @@ class EngineCalculator(Calculator):
         """Returns what decides its energies, see `tlpot.models.identity`."""
         engine = self.engine
         return {"kind": "engine", "level": engine.level, "definition": dict(engine.definition)}
+
+    @property
+    def level(self) -> str:
+        """Level of theory of the engine."""
+        return self.engine.level
 
     def calculate(
         self,
@@ -77,29 +98,210 @@ class EngineCalculator(Calculator):
             self.on_done()
 
 
-def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> Any:
-    """Returns what a name on the command line stands for, as `FragmentCalculator` takes it.
+def named_calculator(
+    name: str, *, level: str | None = None, on_done: Callable[[], object] | None = None
+) -> Calculator:
+    """Returns the ASE calculator of a name, see `tlpot.engines.parse_engine`.
 
     Args:
-        name: a model file or shipped model; ``gfn2-xtb``, ``gfn1-xtb``, ``pyscf:METHOD/BASIS`` or
-            ``ase:MODULE:CLASS``, settings of the engine after spaces; or a YAML file that maps
-            names of fragments to any of these, ``"*"`` to that of all others.
+        name: of an engine, or a model file or the name of a model.
+        level: of a model with several; of an ``ase:`` engine a name for its level of theory, by
+            default that of the class.
         on_done: called after each calculation of an engine.
 
     Raises:
         ConfigError: no such engine or setting.
-        ConfigError: an unreadable YAML file.
+        ModelFileError, UnknownLevelError: see `TLPotCalculator`.
+        MissingExtraError: the engine's program is not installed.
+    """
+    parsed = parse_engine(name, bare_models=True)
+    if parsed.kind == "model":
+        return TLPotCalculator(
+            parsed.target, level=_one_level(parsed, level), **_model_settings(parsed)
+        )
+    if parsed.kind != "ase" and level is not None:
+        raise ConfigError(f"{parsed.text} has no levels to choose from; leave level={level!r} out")
+    if parsed.kind == "ase" and level is None:
+        level = parsed.target.rpartition(":")[2].lower()
+    return EngineCalculator(make_engine(EngineSpec(name=name, level=level)), on_done=on_done)
+
+
+def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> Any:
+    """Returns what a name stands for, as `FragmentCalculator` takes it.
+
+    Args:
+        name: a model file, the name of a model or of an engine; or a YAML file that maps names of
+            fragments to any of these, ``"*"`` to that of all others.
+        on_done: called after each calculation of an engine.
+
+    Raises:
+        ConfigError: no such engine or setting, or an unreadable YAML file.
         MissingExtraError: the engine's program is not installed.
     """
     if name.endswith((".yaml", ".yml")):
         return _by_fragment(Path(name), on_done)
-    kind = name.partition(":")[0].split(" ")[0].lower()
-    if kind not in _KINDS:
-        return name
-    engine, *settings = name.split()
-    level = engine.rpartition(":")[2].lower() if kind == "ase" else None
-    spec = EngineSpec(name=engine, settings=with_overrides({}, settings), level=level)
-    return CalculatorModel(EngineCalculator(make_engine(spec), on_done=on_done))
+    parsed = parse_engine(name, bare_models=True)
+    if parsed.kind != "model":
+        return CalculatorModel(named_calculator(name, on_done=on_done))
+    if parsed.level is None and not parsed.settings:
+        return parsed.target
+    return load(parsed.target, **_model_settings(parsed)).at(parsed.level)
+
+
+def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:
+    """Returns the energy model in whatever was given, see `FragmentCalculator`.
+
+    Raises:
+        ConfigError: nothing that has energies, or an argument that does not apply.
+        ModelFileError, UnknownLevelError: see `TLPotCalculator`.
+    """
+    is_calculator = hasattr(source, "get_potential_energy")
+    known = getattr(source, "model", None) if is_calculator else None
+    if isinstance(known, EnergyModel):  # of a calculator of tlpot's
+        return known
+    if isinstance(source, str):
+        parsed = parse_engine(source, bare_models=True)
+        if parsed.kind == "model":
+            source, level = parsed.target, _one_level(parsed, level)
+            options = {**options, **_model_settings(parsed)}
+        else:
+            source = named_source(source)
+    is_factory = callable(source) and not isinstance(source, EnergyModel | TrainedModel)
+    if is_calculator or is_factory:
+        if level is not None:
+            raise ConfigError("an ASE calculator has no levels to choose from; leave level out")
+        return CalculatorModel(source)
+    if isinstance(source, LevelView):
+        level, source = level or source.level, source.potential
+    opened = open_model(source, **options)
+    if isinstance(opened, TrainedModel):
+        return opened.at(level)
+    if level is not None:
+        raise ConfigError(
+            f"{type(opened).__name__} has no levels of theory to choose from; leave level out"
+        )
+    return opened
+
+
+@dataclass(frozen=True)
+class LevelCalculator:
+    """Makes calculators of an engine, in any process.
+
+    Attributes:
+        engine: as plain data.
+    """
+
+    engine: EngineSpec
+
+    def __call__(self, atoms: Atoms) -> Calculator:
+        """Returns a calculator; it reads charge and multiplicity of the atoms."""
+        return EngineCalculator(make_engine(self.engine))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalculatorFactory:
+    """Makes a calculator for each molecule of a sampling, in any process; see `of`.
+
+    Attributes:
+        name: ``gfn2-xtb``, ``gfn1-xtb``, or a model file or the name of a model; with a function
+            whatever the calculator is called.
+        level: level of theory; of a model with several the one to use.
+        factory: a function of a module, for calculators of one's own: it is given the atoms.
+    """
+
+    name: str = "gfn2-xtb"
+    level: str | None = None
+    factory: Callable[[Atoms], Calculator] | None = None
+
+    @classmethod
+    def of(cls, engine: EngineSpec | str, level: str | None = None) -> CalculatorFactory:
+        """Returns the factory of an engine.
+
+        xTB without settings is tblite's own calculator, which starts each density from the one
+        before; with settings, and for all other engines, each energy is independent.
+
+        Args:
+            engine: the engine; as text also a model file or the name of a model.
+            level: of a model with several; of an ``ase:`` engine a name for its level of theory.
+
+        Raises:
+            ConfigError: no such engine or setting, or a level that does not apply.
+            MissingExtraError: its program is not installed.
+        """
+        if isinstance(engine, EngineSpec):
+            parsed, spec = engine.parsed, engine
+        else:
+            parsed = parse_engine(engine, bare_models=True)
+            spec = EngineSpec(name=engine, level=level)
+        if parsed.kind in METHODS and not parsed.settings:
+            if level is not None:
+                raise ConfigError(f"level={level!r} does not apply to {parsed.kind}")
+            return cls(name=parsed.kind)
+        if parsed.kind == "model" and not parsed.settings:
+            return cls(name=parsed.target, level=_one_level(parsed, level))
+        return cls(name=spec.name, level=make_engine(spec).level, factory=LevelCalculator(spec))
+
+    @property
+    def label_level(self) -> str:
+        """The level of theory of the energies.
+
+        Raises:
+            ConfigError: a function without a level, or a level beside xTB.
+            ModelFileError: no such model.
+        """
+        if self.factory is not None:
+            if self.level is None:
+                raise ConfigError("name the level of theory of your calculator: level='...'")
+            return self.level
+        if self.name in METHODS:
+            if self.level is not None:
+                raise ConfigError(f"level={self.level!r} does not apply to {self.name}")
+            return self.name
+        return str(TLPotCalculator(self.name, level=self.level, device="cpu").level)
+
+    @property
+    def factory_name(self) -> str | None:
+        """What tells one function from another: where it is, or the object in words."""
+        if self.factory is None:
+            return None
+        name = getattr(self.factory, "__qualname__", None)
+        return repr(self.factory) if name is None else f"{self.factory.__module__}:{name}"
+
+    @property
+    def definition(self) -> str:
+        """How the energies are computed, in words."""
+        if self.factory is not None:
+            return f"calculator of {self.factory_name}"
+        if self.name in METHODS:
+            return f"{METHODS[self.name][0]}, tblite {version('tblite')}"
+        return f"model {self.name}"
+
+    def calculator(self, atoms: Atoms) -> Calculator:
+        """A calculator that knows the charge and multiplicity of a molecule.
+
+        Args:
+            atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+
+        Raises:
+            MissingExtraError: tblite is not installed.
+            ModelFileError: neither a method nor a model file.
+        """
+        if self.factory is not None:
+            return self.factory(atoms)
+        if self.name in METHODS:
+            return xtb_calculator(atoms, self.name, f"sampling with {METHODS[self.name][0]}")
+        return TLPotCalculator(self.name, level=self.level, device="cpu")
+
+
+def _one_level(name: EngineName, level: str | None) -> str | None:
+    if name.level is not None and level is not None and name.level != level:
+        raise ConfigError(f"{name.text} is named at {name.level!r}, and level is {level!r}")
+    return level if name.level is None else name.level
+
+
+def _model_settings(name: EngineName) -> dict[str, Any]:
+    settings = parse(ModelSettings, name.settings, f"engine {name.text}")
+    return {} if settings.device is None else {"device": settings.device}
 
 
 def _by_fragment(path: Path, on_done: Callable[[], object] | None) -> dict[str, Source]:

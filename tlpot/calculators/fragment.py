@@ -11,9 +11,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import ArrayLike, NDArray
 
-from tlpot.calculators.source import Model, open_model
+from tlpot.calculators.engine import Source, energy_model
 from tlpot.calculators.tlpot import TLPotCalculator
 from tlpot.energy import EnergyModel
+from tlpot.engines import dispersion_model
 from tlpot.errors import ConfigError
 from tlpot.fragments import (
     SKIN,
@@ -26,16 +27,12 @@ from tlpot.fragments import (
     TypedModel,
     amber_parameters,
     choose_scheme,
-    dispersion_model,
     is_ai2bmd,
 )
-from tlpot.models import CalculatorModel, LevelView, TrainedModel, identity
+from tlpot.models import LevelView, identity
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import plain_torch
-
-Source = Model | Any
-"""What can evaluate a fragment: whatever `TLPotCalculator` takes, or an ASE calculator."""
 
 
 class FragmentCalculator(Calculator):
@@ -56,9 +53,10 @@ class FragmentCalculator(Calculator):
     Args:
         atoms: the structure, with all hydrogen atoms. The calculator is for it alone, in any
             conformation and cell.
-        high: the model of fragments: a file, the name of a shipped model, a potential, any
-            energy model, an ASE calculator, a function from ase.Atoms to one, or a mapping from
-            fragment names such as ``ACE-ALA-NME`` to any of these, with ``"*"`` for all others.
+        high: the model of fragments: a file, the name of a model or of an engine such as
+            ``gfn2-xtb``, a potential, any energy model, an ASE calculator, a function from
+            ase.Atoms to one, or a mapping from fragment names such as ``ACE-ALA-NME`` to any of
+            these, with ``"*"`` for all others.
         scheme: ``direct`` (the whole structure at once), ``mfcc``, ``mfcc2``, ``mfcc3``, ...,
             ``mfcc_mbe2``, ``gmfcc``, ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms
             that share no fragment), or a `Scheme` with settings of its own.
@@ -153,7 +151,7 @@ class FragmentCalculator(Calculator):
         self._inner = TLPotCalculator(self.force_field, device=home)
         self.device = self._inner.device
         self.parameters["scheme"] = "ai2bmd" if parity else chosen.name
-        if not self.force_field.has_stress:
+        if "stress" not in self.force_field.implements:
             self.implemented_properties = [
                 name for name in type(self).implemented_properties if name != "stress"
             ]
@@ -232,30 +230,3 @@ def _home(model: EnergyModel) -> str | None:
     if isinstance(model, TypedModel):
         return next((home for one in model.models.values() if (home := _home(one))), None)
     return str(model.potential.device) if isinstance(model, LevelView) else None
-
-
-def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:
-    """Returns the energy model in whatever was given, see `FragmentCalculator`.
-
-    Raises:
-        ConfigError: nothing that has energies, or an argument that does not apply.
-        ModelFileError, UnknownLevelError: see `TLPotCalculator`.
-    """
-    if isinstance(source, TLPotCalculator | FragmentCalculator):
-        return source.model
-    is_calculator = hasattr(source, "get_potential_energy")
-    is_factory = callable(source) and not isinstance(source, EnergyModel | TrainedModel)
-    if is_calculator or is_factory:
-        if level is not None:
-            raise ConfigError("an ASE calculator has no levels to choose from; leave level out")
-        return CalculatorModel(source)
-    if isinstance(source, LevelView):
-        level, source = level or source.level, source.potential
-    opened = open_model(source, **options)
-    if isinstance(opened, TrainedModel):
-        return opened.at(level)
-    if level is not None:
-        raise ConfigError(
-            f"{type(opened).__name__} has no levels of theory to choose from; leave level out"
-        )
-    return opened

@@ -21,7 +21,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tlpot.calculators.source import Model, PackedModel, open_model
-from tlpot.energy import EnergyModel, evaluate, has_domain, has_forces, hessian, layout_of
+from tlpot.energy import (
+    EnergyModel,
+    check_forces,
+    evaluate,
+    has_domain,
+    has_forces,
+    hessian,
+    layout_of,
+)
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.levels import difference_parts
 from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
@@ -41,10 +49,6 @@ class ChargeRefusedError(GeometryError, InputError):
 
 class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
-
-
-class ForcesRefusedError(ConfigError, PropertyNotImplementedError):
-    """Forces of a model whose energy cannot be differentiated."""
 
 
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
@@ -229,12 +233,9 @@ class TLPotCalculator(Calculator):
         self.results = {}
         self.atoms = self._atoms_or(atoms).copy()
         system = self._system(self.atoms)
+        if {"forces", "stress", "forces_std"} & set(properties):
+            check_forces(self._model)
         with_forces = has_forces(self._model)
-        if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
-            raise ForcesRefusedError(
-                "the model has energies only: a forest is piecewise constant in the positions. "
-                "For forces use a model made with strategy frozen-ridge or frozen-gp"
-            )
         has_volume = bool(system.pbc.all() and np.linalg.det(system.cell) != 0.0)
         if "stress" in properties:
             if not has_volume:

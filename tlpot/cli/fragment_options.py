@@ -42,7 +42,8 @@ def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | No
     )  # fmt: skip
     group.add_argument(
         "--trained-charges", action="store_true", default=None,
-        help="the model reads no charges, but was trained on fragments charged as these are",
+        help="the model reads no charges, but was trained on fragments charged as these are; not "
+        "needed where it was trained with data.charges=ignore, as its card says",
     )  # fmt: skip
 
 
@@ -155,8 +156,9 @@ def force_field(arguments: argparse.Namespace, model: EnergyModel) -> FragmentFo
         ConfigError: charges, which are those of one structure, or another mistake.
     """
     from tlpot.calculators import energy_model, named_source
+    from tlpot.engines import dispersion_model
     from tlpot.errors import ConfigError
-    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, dispersion_model, is_ai2bmd
+    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, is_ai2bmd
 
     if arguments.charges is not None or is_ai2bmd(arguments.scheme):
         raise ConfigError(

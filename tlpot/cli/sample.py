@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calculator",
         default="gfn2-xtb",
-        help="gfn2-xtb (default), gfn1-xtb, or a model file or name",
+        help="an engine as for tlpot label, or a model file or name; default gfn2-xtb",
     )
     parser.add_argument("--level", help="of a calculator that is a model with several")
     parser.add_argument("--select", default="farthest", help="farthest (default) or uncertainty")
@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     import torch
 
+    from tlpot.calculators import CalculatorFactory
     from tlpot.cli.workers import workers
     from tlpot.errors import ConfigError
     from tlpot.sampling import (
         METHODS,
-        Engine,
         SamplingSettings,
         diversity,
         named_fragments,
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         if fragment.atoms.info.get(NOTES):
             print(f"note: {fragment.name}: {fragment.atoms.info[NOTES]}", file=sys.stderr)
     fragments += pairs(arguments.pairs, fragments)
-    engine = Engine(name=arguments.calculator, level=arguments.level)
+    engine = CalculatorFactory.of(arguments.calculator, arguments.level)
     torch.set_num_threads(1)
     with workers(arguments.workers, None) as executor:
         samples = sample(

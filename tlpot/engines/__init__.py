@@ -6,14 +6,11 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
-    from tlpot.engines.engine import (
-        Engine,
-        EngineSpec,
-        LabelError,
-        check_electrons,
-        has_possible_spin,
-    )
-    from tlpot.engines.registry import ENGINES, make_engine
+    from tlpot.engines.dispersion import dispersion_model
+    from tlpot.engines.engine import Engine, LabelError, check_electrons, has_possible_spin
+    from tlpot.engines.model import ModelSettings
+    from tlpot.engines.names import KINDS, EngineName, parse_engine
+    from tlpot.engines.registry import EngineSpec, make_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator
 
 __getattr__ = lazy_exports(__name__)

@@ -17,11 +17,17 @@ from ase.calculators.abc import GetPropertiesMixin
 
 from tlpot.data import Labels
 from tlpot.engines.engine import LabelError, check_electrons
+from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError, nearest
 from tlpot.system import System
 from tlpot.total_charge import fixed_settings
 
-_PLACES = ("charge", "spin")
+_TOLD = ("charge", "spin")
+
+
+def make_engine(name: EngineName, label: str | None) -> ASEEngine:
+    """Makes the engine of a name, see `tlpot.engines.names`."""
+    return ASEEngine(name.target, name.settings, label)
 
 
 class ASEEngine:
@@ -40,7 +46,13 @@ class ASEEngine:
     """
 
     def __init__(self, path: str, settings: Mapping[str, Any], level: str | None) -> None:
-        self._path, self._settings = path, dict(settings)
+        # YAML takes {charge} for a mapping
+        marks = {key: {key: None} for key in _TOLD}
+        self._path = path
+        self._settings = {
+            name: next((f"{{{key}}}" for key, mark in marks.items() if value == mark), value)
+            for name, value in settings.items()
+        }
         self._class = _find(path)
         if level is None:
             raise ConfigError(
@@ -79,7 +91,7 @@ class ASEEngine:
                 or is told another.
         """
         place = {"charge": system.charge, "spin": system.spin}
-        for key, usual in zip(_PLACES, (0, 1), strict=True):
+        for key, usual in zip(_TOLD, (0, 1), strict=True):
             if place[key] != usual and f"{{{key}}}" not in self._settings.values():
                 raise LabelError(
                     f"the structure has {key} {place[key]}, of which the calculator is not told; "

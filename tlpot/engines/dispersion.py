@@ -1,4 +1,4 @@
-"""D3(BJ) and D4 dispersion, through s-dftd3 and dftd4.
+"""D3 and D4 dispersion, through s-dftd3 and dftd4: of a method's label, and as an energy model.
 
 S. Grimme et al., doi:10.1002/jcc.21759 (D3 with Becke-Johnson damping, here without three-body
 terms, as it was fitted); E. Caldeweyher et al., doi:10.1063/1.5090222 (D4, with them).
@@ -6,15 +6,21 @@ terms, as it was fitted); E. Caldeweyher et al., doi:10.1063/1.5090222 (D4, with
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
+from tlpot.engines.names import EngineKind, parse_engine
 from tlpot.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from tlpot.models import CalculatorModel
 
 _PROGRAMS = {"d3bj": "dftd3", "d4": "dftd4"}
 _DOI = {"d3bj": "10.1002/jcc.21759", "d4": "10.1063/1.5090222"}
@@ -117,3 +123,49 @@ class Dispersion:
         if self.parameters is None:
             return interface.RationalDampingParam(method=self.method, atm=False)
         return interface.RationalDampingParam(**self.parameters, s9=0.0)
+
+
+DISPERSIONS: Mapping[str, EngineKind] = {
+    kind: EngineKind(form=f"{kind}:FUNCTIONAL", summary=summary, module=module)
+    for kind, summary, module in (
+        ("d3bj", "D3 with Becke-Johnson damping", "dftd3.ase"),
+        ("d3zero", "D3 with zero damping", "dftd3.ase"),
+        ("d4", "D4", "dftd4.ase"),
+    )
+}
+"""Corrections that are added to the energy of a whole structure; their modules have ASE's."""
+
+
+def dispersion_model(name: str) -> CalculatorModel:
+    """Returns a dispersion correction as an energy model.
+
+    It is analytic and cheap, so the whole structure has it, free of any error of fragments.
+
+    Args:
+        name: ``KIND:FUNCTIONAL``, such as ``d3bj:b3lyp`` or ``d4:wb97x``.
+
+    Raises:
+        ConfigError: no such kind, or a functional without parameters.
+        MissingExtraError: the package is not installed.
+    """
+    from tlpot.models import CalculatorModel  # loads torch, which labels by PySCF do without
+
+    found = parse_engine(name.lower(), kinds=DISPERSIONS)
+    path = DISPERSIONS[found.kind].module
+    package = path.partition(".")[0]
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        raise MissingExtraError(package, "dispersion", f"dispersion={name!r}") from error
+    settings = {"method": found.target}
+    if found.kind != "d4":
+        settings["damping"] = found.kind
+    try:
+        made = getattr(module, package.upper())(**settings)
+        Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], calculator=made).get_potential_energy()
+    except Exception as error:
+        raise ConfigError(
+            f"{package} has no parameters for {found.target!r} ({error}); see its list of "
+            "functionals"
+        ) from error
+    return CalculatorModel(made)

@@ -1,18 +1,13 @@
-"""What labels a geometry: one interface for every program, and a description that travels."""
+"""What computes energies of structures: one interface for every program."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from tlpot.data import Labels
-from tlpot.errors import ConfigError, TLPotError, nearest
+from tlpot.errors import TLPotError
 from tlpot.system import System
-
-ForceChoice = Literal["auto", "no", "analytic", "numerical"]
-FORCE_CHOICES: tuple[ForceChoice, ...] = ("auto", "no", "analytic", "numerical")
 
 
 class LabelError(TLPotError, RuntimeError):
@@ -65,32 +60,6 @@ class Engine(Protocol):
     def use_threads(self, n: int | None) -> int:
         """Sets the number of threads, None for leaving it, and returns what is in use."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineSpec:
-    """An engine as plain data, from which every worker makes its own.
-
-    Attributes:
-        name: such as ``gfn2-xtb`` or ``pyscf:wb97x/6-31g*``.
-        settings: of the engine; what is left out has its default.
-        level: a name for the level of theory, where the engine's own will not do.
-        forces: ``auto`` for analytic ones where they exist, ``no``, ``analytic`` to insist, or
-            ``numerical`` for central differences of energies (6 n_atoms of them).
-    """
-
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    level: str | None = None
-    forces: ForceChoice = "auto"
-
-    def __post_init__(self) -> None:
-        if self.forces not in FORCE_CHOICES:
-            raise ConfigError(f"forces is {self.forces!r}{nearest(self.forces, FORCE_CHOICES)}")
-
-    def as_text(self) -> str:
-        """Returns a text that is equal for equal engines."""
-        return json.dumps([self.name, dict(self.settings), self.level, self.forces], sort_keys=True)
 
 
 def has_possible_spin(system: System) -> bool:

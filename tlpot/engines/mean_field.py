@@ -4,11 +4,19 @@ PySCF's MP2 builds the Fock operator of Hartree-Fock anew; a double hybrid wants
 energies of Kohn-Sham (doi:10.1063/1.2148954), hence the sums here. With n = (ia|jb) and
 D = ε_i + ε_j − ε_a − ε_b, the opposite-spin part is Σ n²/D over α, β pairs and the same-spin
 part ½ Σ n (n − (ib|ja))/D over αα and ββ pairs (doi:10.1063/1.1569242).
+
+CCSD(T) at the basis-set limit is put together as for ANI-1ccx:
+E = E_HF(∞) + E_MP2(∞) + [E_CCSD(T) − E_MP2](small basis), with correlation energies of valence
+electrons; E_HF(∞) from E(X) = E(∞) + A exp(−1.63 X) (A. Halkier et al.,
+doi:10.1016/S0009-2614(99)00179-7) and E_MP2(∞) from E(X) = E(∞) + B X⁻³ (A. Halkier et al.,
+doi:10.1016/S0009-2614(98)00111-0). J. S. Smith et al., doi:10.1038/s41467-019-10827-4, take
+local CCSD(T); here it is canonical. The larger basis set is computed with density fitting.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 import numpy as np
@@ -21,6 +29,13 @@ from tlpot.engines.engine import LabelError, check_electrons
 from tlpot.engines.method import Method
 from tlpot.system import System
 
+COMPOSITE_REFERENCES = (
+    "doi:10.1038/s41467-019-10827-4",
+    "doi:10.1016/S0009-2614(99)00179-7",
+    "doi:10.1016/S0009-2614(98)00111-0",
+)
+_EXPONENT = 1.63
+_NAMES = {2: "cc-pvdz", 3: "cc-pvtz", 4: "cc-pvqz"}
 VV10_GRID = 1
 """Level of the grid of non-local correlation, whose cost grows with its square."""
 
@@ -256,3 +271,37 @@ def _fitted(fit: Any, spin: _Spin) -> Array:
         block = lib.unpack_tril(packed)  # [n, n_ao, n_ao]
         blocks.append(np.matmul(np.matmul(spin.occ.T, block), spin.vir))
     return np.concatenate(blocks)
+
+
+def composite_energy(system: System, method: Method, numerics: Numerics, log: TextIO) -> float:
+    """Returns the composite energy, Hartree.
+
+    Raises:
+        LabelError: a part did not converge.
+    """
+    assert method.cardinals is not None
+    small, large = method.cardinals
+    exact = replace(numerics, density_fitting=False)
+    mol = molecule(system, _NAMES[small], False, numerics.memory, log)
+    frozen = n_frozen(mol, frozen_core=True)
+    field = mean_field(mol, method, exact)
+    hf_small = float(field.e_tot)
+    mp2_small = float(second_order(field, frozen).e_corr)
+    cluster = coupled_cluster(field, frozen)
+    correction = float(cluster.e_corr) + float(cluster.ccsd_t()) - mp2_small
+    mol = molecule(system, _NAMES[large], False, numerics.memory, log)
+    field = mean_field(mol, method, replace(numerics, density_fitting=True))
+    mp2_large = float(second_order(field, frozen).e_corr)
+    hf = hf_limit(hf_small, float(field.e_tot), small, large)
+    return hf + mp2_limit(mp2_small, mp2_large, small, large) + correction
+
+
+def hf_limit(small: float, large: float, x: int, y: int) -> float:
+    """Returns the Hartree-Fock energy at the limit from cardinal numbers x < y."""
+    ratio = math.exp(-_EXPONENT * (y - x))
+    return (large - small * ratio) / (1 - ratio)
+
+
+def mp2_limit(small: float, large: float, x: int, y: int) -> float:
+    """Returns the correlation energy at the limit from cardinal numbers x < y."""
+    return (y**3 * large - x**3 * small) / (y**3 - x**3)

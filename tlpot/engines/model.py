@@ -12,9 +12,11 @@ import torch
 from ase.data import chemical_symbols
 
 from tlpot._version import __version__
+from tlpot.config import parse
 from tlpot.data import Labels
 from tlpot.energy import evaluate, has_forces, layout_of
 from tlpot.engines.engine import LabelError
+from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
 from tlpot.levels import canonical_level, difference_parts
@@ -46,6 +48,12 @@ class ModelSettings:
     device: str | None = None
 
 
+def make_engine(name: EngineName, label: str | None) -> ModelEngine:
+    """Makes the engine of a name, see `tlpot.engines.names`."""
+    settings = parse(ModelSettings, name.settings, f"engine {name.text}")
+    return ModelEngine(name.target, settings, level=name.level, label=label)
+
+
 class ModelEngine:
     """A model file at one of its levels.
 
@@ -53,9 +61,10 @@ class ModelEngine:
     it was fitted to by its errors, and nothing may take the one for the other.
 
     Args:
-        source: ``PATH`` or ``PATH@LEVEL``; the path may be the name of a shipped model.
+        path: of the file, or the name of a shipped model.
         settings: where it runs.
-        level: a name for the labels; None for that of the model.
+        level: of the model, if there are several.
+        label: a name for the labels; None for that of the model.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
@@ -63,18 +72,18 @@ class ModelEngine:
         ConfigError: the level is the difference of two, or the name is that of a level of theory.
     """
 
-    def __init__(self, source: str, settings: ModelSettings, level: str | None = None) -> None:
-        name = level
-        path, _, level = source.partition("@")
+    def __init__(
+        self, path: str, settings: ModelSettings, *, level: str | None, label: str | None
+    ) -> None:
         potential = load(path, device=settings.device).eval().requires_grad_(False)
-        self._model = potential.at(level or None)
+        self._model = potential.at(level)
         self._level = self._model.level
         if difference_parts(self._level):
             raise ConfigError(
                 f"{path} at {self._level!r} gives a difference, not a total energy, so it "
                 "cannot label; use a model of total energies"
             )
-        self._name = _label_name(name, potential.card.name, library_file(path).stem, potential)
+        self._name = _label_name(label, potential.card.name, library_file(path).stem, potential)
         self._hash = hashlib.sha256(library_file(path).read_bytes()).hexdigest()
         self._device = next(potential.parameters()).device
         self.has_forces = has_forces(self._model)

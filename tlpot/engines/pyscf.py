@@ -13,13 +13,15 @@ import numpy as np
 from ase.units import Bohr, Hartree
 from numpy.typing import NDArray
 
+from tlpot.config import parse
 from tlpot.data import Labels
-from tlpot.engines import composite
 from tlpot.engines.core_potential import check_element, core_potential
 from tlpot.engines.engine import LabelError
 from tlpot.engines.mean_field import (
+    COMPOSITE_REFERENCES,
     VV10_GRID,
     Numerics,
+    composite_energy,
     coupled_cluster,
     mean_field,
     molecule,
@@ -28,6 +30,7 @@ from tlpot.engines.mean_field import (
     second_order,
 )
 from tlpot.engines.method import Family, Method, parse_method
+from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError
 from tlpot.system import System
 
@@ -77,6 +80,11 @@ class PySCFSettings:
             raise ConfigError("max_cycles must be 1 or more and memory 100 (MB) or more")
 
 
+def make_engine(name: EngineName, label: str | None) -> PySCFEngine:
+    """Makes the engine of a name, see `tlpot.engines.names`."""
+    return PySCFEngine(name.target, parse(PySCFSettings, name.settings, f"engine {name.text}"))
+
+
 class PySCFEngine:
     """A method in a basis set.
 
@@ -124,7 +132,7 @@ class PySCFEngine:
                 "frozen_core": True,
                 "cartesian": False,
             }
-            return found | {"references": list(composite.REFERENCES)}
+            return found | {"references": list(COMPOSITE_REFERENCES)}
         found |= {
             "basis": method.basis,
             "cartesian": numerics.cartesian,
@@ -181,7 +189,7 @@ class PySCFEngine:
         """
         with contextlib.redirect_stderr(log):  # where PySCF repeats its warnings
             if self._method.family == "composite":
-                energy = composite.composite_energy(system, self._method, self._numerics, log)
+                energy = composite_energy(system, self._method, self._numerics, log)
                 return Labels(energy=energy * Hartree)
             energy, gradient = self._compute(system, forces, log)
         if self._method.dispersion is not None:

@@ -18,9 +18,10 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.units import Bohr, Hartree, kB
 
-from tlpot.config import to_mapping
+from tlpot.config import parse, to_mapping
 from tlpot.data import Labels
 from tlpot.engines.engine import LabelError, check_electrons
+from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.system import System
 from tlpot.total_charge import charge_and_spin
@@ -54,6 +55,11 @@ class XTBSettings:
                 "accuracy and max_iterations must be positive and electronic_temperature "
                 f"not negative; found {to_mapping(self)}"
             )
+
+
+def make_engine(name: EngineName, label: str | None) -> XTBEngine:
+    """Makes the engine of a name, see `tlpot.engines.names`."""
+    return XTBEngine(name.kind, parse(XTBSettings, name.settings, f"engine {name.text}"))
 
 
 class XTBEngine:

@@ -6,7 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.fragments.contacts import close_atoms
-    from tlpot.fragments.dispersion import dispersion_model
     from tlpot.fragments.export import ExportReport, export_fragments, fragments_from
     from tlpot.fragments.force_field import FragmentForceField
     from tlpot.fragments.fragment import Fragment

@@ -13,17 +13,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.config import to_mapping
-from tlpot.energy import DomainModel, EnergyModel, has_domain, has_forces, layout_of
+from tlpot.energy import (
+    DomainModel,
+    EnergyModel,
+    has_domain,
+    implemented,
+    implies_charges,
+    layout_of,
+)
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.fragment_type import fragment_name
 from tlpot.fragments.fragmented_structure import SKIN, FragmentedStructure, Partition
-from tlpot.fragments.layer import Layer, ModelLayer, Pieces
+from tlpot.fragments.layer import Layer, Pieces
 from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.typed import TypedBatch, TypedModel
 from tlpot.graph import AtomGraph, Layout
-from tlpot.models import CalculatorModel, LevelView, identity
+from tlpot.models import LevelView, identity
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology
 
@@ -60,9 +67,9 @@ class DomainCollector:
         return layout_of(self._model)
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self._model)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(self._model)
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64."""
@@ -97,7 +104,8 @@ class FragmentForceField:
         topology: of the only structure that this is for. None perceives the topology of every
             structure that comes.
         trained_charges: the model reads no charge, but was trained on fragments with the charges
-            that they have here, so it need not.
+            that they have here, so it need not. A model that tlpot trained with
+            ``data.charges=ignore`` says so itself, in its card.
         skin: Å, of the list of fragments, see `FragmentedStructure`; 0 for single points, which
             then evaluate no fragment of weight 0.
 
@@ -193,17 +201,10 @@ class FragmentForceField:
         return layout_of(self.high) if self.is_direct else "auto"
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self.high) and all(layer.has_forces for layer in self.layers)
-
-    @property
-    def has_stress(self) -> bool:
-        """Whether nothing is known to lack the stress of a periodic structure."""
-        whole = [layer.model for layer in self.layers if isinstance(layer, ModelLayer)]
-        if self.is_direct:
-            whole.append(self.high)
-        return not any(isinstance(m, CalculatorModel) and not m.has_stress for m in whole)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`; stress only the whole structure has."""
+        whole = [*self.layers, *([self.high] if self.is_direct else [])]
+        return implemented(self.high, *whole) | (implemented(*whole) & {"stress"})
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns the energy of each atom, [n_atoms], eV, float64; that of a cap is its host's.
@@ -333,12 +334,13 @@ class FragmentForceField:
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
         if model.uses_charge:
             return True
-        if bool(charges.any()) and not self.trained_charges:
+        if bool(charges.any()) and not (self.trained_charges or implies_charges(model)):
             values = sorted(set(charges.tolist()) - {0})
             raise ConfigError(
                 f"fragments have charges {values}, which {_called(model)} does not read. Use a "
-                "model pretrained with model.charge_spin=true, or, if it was trained on "
-                "fragments with just these charges, say trained_charges=True (--trained-charges)"
+                "model pretrained with model.charge_spin=true, or one that was trained on such "
+                "fragments with data.charges=ignore; if this one was, and its card does not say "
+                "so, say trained_charges=True (--trained-charges)"
             )
         return False
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces
+from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.graph import AtomGraph
 from tlpot.models import identity
@@ -52,8 +52,8 @@ class Layer(Protocol):
         ...
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
         ...
 
     def energies(self, pieces: Pieces) -> Tensor:
@@ -71,7 +71,7 @@ class ModelLayer:
         model: the low level.
         subtract: whether fragment energies contain it; False for a term that the labels of the
             high level were freed of, such as dispersion.
-        charge: tell the model charges.
+        charge: tell the model charges, unless it implies them, see `tlpot.models.ModelCard`.
     """
 
     def __init__(self, model: EnergyModel, *, subtract: bool = True, charge: bool = True) -> None:
@@ -92,17 +92,18 @@ class ModelLayer:
         return self.model.elements
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return has_forces(self.model)
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(self.model)
 
     def energies(self, pieces: Pieces) -> Tensor:
         """Returns what it adds to each atom, [n_atoms], eV, float64."""
         graph = pieces.graph
-        if not self.charge:
+        charge = self.charge and not implies_charges(self.model)
+        if not charge:
             graph = replace(graph, charge=graph.charge * 0)
         whole = self.model.atomic_energies(graph)
         if not self.subtract:
             return whole
-        rows = pieces.batch.energies(self.model, pieces.rows, once=pieces.once, charge=self.charge)
+        rows = pieces.batch.energies(self.model, pieces.rows, once=pieces.once, charge=charge)
         return whole - pieces.weigh(rows)

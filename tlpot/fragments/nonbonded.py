@@ -16,6 +16,7 @@ from ase.units import _e, _eps0
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from tlpot.energy import EVERYTHING
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.layer import Pieces
@@ -141,7 +142,7 @@ class NonbondedLayer:
 
     cutoff = 0.0
     elements: tuple[int, ...] | None = None
-    has_forces = True
+    implements = EVERYTHING
     subtract = True
 
     def __init__(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlpot.energy import EnergyModel, has_forces
+from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.batch import FragmentBatch
@@ -68,9 +68,14 @@ class TypedModel:
         return all(model.uses_charge for model in self.models.values())
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated."""
-        return all(has_forces(model) for model in self.models.values())
+    def implies_charges(self) -> bool:
+        """Whether none reads charges, and all know those of their fragments."""
+        return all(implies_charges(model) for model in self.models.values())
+
+    @property
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(*self.models.values())
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Refuses: a graph does not say which fragments it holds.

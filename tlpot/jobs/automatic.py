@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,11 +15,12 @@ from numpy.typing import NDArray
 from tlpot.config import check_least, parse
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError
-from tlpot.files import make_folder, write_text
+from tlpot.files import make_folder
 from tlpot.jobs.finetune import FinetuneConfig, finetune, finetune_config
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash
 from tlpot.presentation import progress_bar
+from tlpot.results import digest, read_json, write_json
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 SIMPLEST_FIRST = (
@@ -247,14 +247,13 @@ def _errors(
         test=np.sort(parts[k]),
     )
     described = {key: value for key, value in trial.items() if key not in ("output", "split")}
-    identity = json.dumps(
-        [described, content_hash(str(trial["parent"])), division.test.tolist(),
-         division.train.tolist(), split.content_hash],
-        sort_keys=True, default=str,
-    )  # fmt: skip
-    file = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:20]}.json"
-    if file.exists():
-        kept: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+    identity = [
+        json.loads(json.dumps(described, default=str)), content_hash(str(trial["parent"])),
+        division.test.tolist(), division.train.tolist(), split.content_hash,
+    ]  # fmt: skip
+    file = folder / f"{digest(identity, digits=20)}.json"
+    kept: dict[str, float] | None = read_json(file, "delete it to have the trial done again")
+    if kept is not None:
         return kept
     with TemporaryDirectory() as place:
         division.save(Path(place) / "split.json")
@@ -266,7 +265,7 @@ def _errors(
             }
         )
         overall = dict(finetune(config, show=False).end.overall)
-    write_text(file, json.dumps(overall))
+    write_json(file, overall)
     return overall
 
 

@@ -254,8 +254,8 @@ def _restricted(split: Split, known: NDArray[np.bool_], what: str) -> Split:
 
 def check_charges(
     settings: DataSettings, reads_charge: bool, *, parent: Path | str | None = None
-) -> None:
-    """Checks that charges are not kept from a model that reads them.
+) -> Literal["", "ignored"]:
+    """Checks that charges are not kept from a model that reads them; returns the card's field.
 
     Args:
         settings: of the data.
@@ -272,6 +272,7 @@ def check_charges(
         raise ConfigError(
             f"data.charges=ignore does not apply to a model that reads charges {whose}"
         )
+    return "ignored" if settings.charges == "ignore" else ""
 
 
 def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:

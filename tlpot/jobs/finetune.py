@@ -307,4 +307,5 @@ def _card(
         parent_licence=parent.card.licence,
         references={**kept, level: origin},
         citation=parent.card.citation,
+        charges=check_charges(config.data, parent.architecture.charge_spin),
     )

@@ -89,7 +89,7 @@ def prepare_train(
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
     architecture = _architecture(config.model, dataset, split.train)
-    check_charges(config.data, architecture.charge_spin)
+    charges = check_charges(config.data, architecture.charge_spin)
     references = find_references(
         config.references, dataset, split.train, level, architecture.elements
     )
@@ -116,6 +116,7 @@ def prepare_train(
             licence=config.licence,
             references={level: references.origin},
             citation=config.citation,
+            charges=charges,
         ),
         recipe=to_mapping(config),
     )

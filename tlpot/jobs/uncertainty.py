@@ -85,6 +85,7 @@ def make_ensemble(
             for name in ensemble.levels
         },
         citation=_joined([card.citation for card in cards if card.citation]),
+        charges="ignored" if all(card.implies_charges for card in cards) else "",
     )
     return ensemble
 

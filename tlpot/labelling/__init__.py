@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.labelling.cost import LevelCost, cost_ratio, label_costs
-    from tlpot.labelling.executor import WorkerPool
+    from tlpot.execution import WorkerPool
+    from tlpot.labelling.label_file import LevelCost, cost_ratio, label_costs
     from tlpot.labelling.labels import LabelReport, label
-    from tlpot.labelling.task import LabelTask, Outcome, run_task
+    from tlpot.labelling.task import LabelOutcome, LabelTask, run_labels, run_task
 
 __getattr__ = lazy_exports(__name__)

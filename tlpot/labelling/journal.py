@@ -20,13 +20,13 @@ import numpy as np
 
 from tlpot.errors import DataError, OutputError
 from tlpot.files import sole_use
-from tlpot.labelling.task import Cost, Outcome
+from tlpot.labelling.task import Cost, LabelOutcome
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class LabelRecord:
     """One label, or one failure.
 
     Attributes:
@@ -39,7 +39,7 @@ class Record:
     engine: str
     geometry: str
     name: str
-    outcome: Outcome
+    outcome: LabelOutcome
 
 
 class Journal:
@@ -59,7 +59,7 @@ class Journal:
         self.path = path
         self.notes: list[str] = []
         self._lock = ExitStack()
-        self._records: dict[tuple[str, str], Record] = {}
+        self._records: dict[tuple[str, str], LabelRecord] = {}
         self._definitions: dict[str, Mapping[str, Any]] = {}
         try:
             self._handle: IO[bytes] = path.open("a+b")
@@ -77,7 +77,7 @@ class Journal:
         """Definition and level of every engine, by its key."""
         return self._definitions
 
-    def get(self, engine: str, geometry: str) -> Record | None:
+    def get(self, engine: str, geometry: str) -> LabelRecord | None:
         """Returns the latest record of a geometry."""
         return self._records.get((engine, geometry))
 
@@ -92,7 +92,7 @@ class Journal:
             self._write({"format": _FORMAT, "engine": engine, **content})
             self._definitions[engine] = content
 
-    def append(self, record: Record) -> None:
+    def append(self, record: LabelRecord) -> None:
         """Writes a record, and returns when the disk has it.
 
         Raises:
@@ -127,7 +127,7 @@ class Journal:
         self._handle.close()
         self._lock.close()
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, record: LabelRecord) -> None:
         key = record.engine, record.geometry
         known = self._records.get(key)
         # a failure (to get forces, say) does not undo a label
@@ -187,7 +187,7 @@ class Journal:
             }
             return
         forces, cost = content["forces"], content["cost"]
-        outcome = Outcome(
+        outcome = LabelOutcome(
             energy=content["energy"],
             forces=None if forces is None else np.array(forces, dtype=np.float64).reshape(-1, 3),
             error=content.get("error"),
@@ -195,7 +195,7 @@ class Journal:
             cost=None if cost is None else Cost(**cost),
         )
         self._keep(
-            Record(
+            LabelRecord(
                 engine=content["engine"],
                 geometry=content["geometry"],
                 name=content["name"],

@@ -1,24 +1,27 @@
-"""Labels from the journal into the HDF5 file, all or nothing."""
+"""Labels of an HDF5 file: put there from the journal, all or nothing, and what they cost."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.data import UNITS, Frame, json_attribute, open_hdf5, write_structures
 from tlpot.engines import only_heavy
-from tlpot.errors import DataError
+from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import atomic_file
 from tlpot.labelling.geometry_file import StoredLevel, geometry_groups, group_systems, stored_levels
 from tlpot.labelling.structures import Structures
-from tlpot.labelling.task import Outcome, geometry_key
+from tlpot.labelling.task import LabelOutcome, geometry_key
+from tlpot.levels import canonical_level
 from tlpot.units import energy_factor, force_factor
 
 COST_COLUMNS = ("seconds", "cpu_seconds", "threads", "gflops")
@@ -79,7 +82,7 @@ def assemble(
     output: Path,
     level: str,
     definition: Mapping[str, Any],
-    found: Callable[[str], Outcome | None],
+    found: Callable[[str], LabelOutcome | None],
 ) -> None:
     """Writes the file: what it has, or else the structures, with the labels added.
 
@@ -173,7 +176,7 @@ def _fill(
     path: Path,
     key: str,
     units: Mapping[str, str],
-    found: Callable[[str], Outcome | None],
+    found: Callable[[str], LabelOutcome | None],
 ) -> None:
     systems = group_systems(group, path)
     n, n_atoms = len(systems), len(group["atomic_numbers"])
@@ -233,3 +236,93 @@ def _differences(stored: StoredLevel, definition: Mapping[str, Any]) -> list[str
 def _only_forces(name: str, known: Mapping[str, Any], here: Mapping[str, Any]) -> bool:
     """Energies alone go with forces of one kind, but not those of two kinds with each other."""
     return name == "forces" and (name not in known or name not in here)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelCost:
+    """What labels of one level cost.
+
+    Attributes:
+        labels: how many there are with a cost.
+        seconds: median by the clock.
+        cpu_seconds: median.
+        gflop: median of the processor's time in floating-point operations of a matrix product
+            (1e9), which does not depend on the machine.
+        total_seconds: by the clock, of all of them.
+        total_cpu_seconds: of all of them.
+        each: those of each label, by the key of its geometry.
+    """
+
+    labels: int
+    seconds: float
+    cpu_seconds: float
+    gflop: float
+    total_seconds: float
+    total_cpu_seconds: float
+    each: Mapping[str, float]
+
+
+def label_costs(paths: Iterable[Path]) -> dict[str, LevelCost]:
+    """Returns the costs by canonical level; levels without are left out.
+
+    Raises:
+        DataError: not a dataset in the native layout.
+    """
+    rows: dict[str, list[NDArray[np.float64]]] = {}
+    each: dict[str, dict[str, float]] = {}
+    for path in paths:
+        levels = stored_levels(path)
+        with open_hdf5(path) as handle:
+            for group in geometry_groups(handle):
+                keys = [geometry_key(system) for system in group_systems(group, path)]
+                for level, stored in levels.items():
+                    if f"{stored.key}.cost" not in group:
+                        continue
+                    values = np.asarray(group[f"{stored.key}.cost"])
+                    for k in np.flatnonzero(np.isfinite(values).all(axis=1)):
+                        rows.setdefault(level, []).append(values[k])
+                        each.setdefault(level, {})[keys[k]] = _gflop(values[k])
+    found = {}
+    for level, costs in rows.items():
+        table = np.stack(costs)
+        found[level] = LevelCost(
+            labels=len(table),
+            seconds=float(np.median(table[:, COST_COLUMNS.index("seconds")])),
+            cpu_seconds=float(np.median(table[:, COST_COLUMNS.index("cpu_seconds")])),
+            gflop=float(np.median([_gflop(row) for row in table])),
+            total_seconds=float(table[:, COST_COLUMNS.index("seconds")].sum()),
+            total_cpu_seconds=float(table[:, COST_COLUMNS.index("cpu_seconds")].sum()),
+            each=each[level],
+        )
+    return found
+
+
+def cost_ratio(costs: Mapping[str, LevelCost], high: str, low: str) -> tuple[float, int]:
+    """Returns the price of a label at `high` in labels at `low`, and how many geometries it is of.
+
+    It is the median over the geometries that have both; where there are none (0), the ratio of
+    the medians.
+
+    Raises:
+        UnknownLevelError: a level has no costs.
+        DataError: the cheap labels took no measurable time.
+    """
+    pair = []
+    for name in (high, low):
+        level = canonical_level(name)
+        if level not in costs:
+            raise UnknownLevelError(
+                f"no file has costs of labels at {name!r}{nearest(level, costs)}; tlpot label "
+                "records them"
+            )
+        pair.append(costs[level])
+    both = [g for g in pair[0].each if pair[1].each.get(g, 0.0) > 0]
+    if both:
+        return float(np.median([pair[0].each[g] / pair[1].each[g] for g in both])), len(both)
+    if not pair[1].gflop > 0:
+        raise DataError(f"labels at {low!r} took no measurable time; give the ratio yourself")
+    return pair[0].gflop / pair[1].gflop, 0
+
+
+def _gflop(row: NDArray[np.float64]) -> float:
+    return float(row[COST_COLUMNS.index("cpu_seconds")] * row[COST_COLUMNS.index("gflops")])

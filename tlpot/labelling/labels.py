@@ -17,12 +17,11 @@ from tlpot.data import is_fragment_file
 from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import write_text
-from tlpot.labelling.executor import TRIES, run_tasks
 from tlpot.labelling.geometry_file import is_native
-from tlpot.labelling.journal import Journal, Record
+from tlpot.labelling.journal import Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
-from tlpot.labelling.task import LabelTask, Outcome, geometry_key
+from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
 from tlpot.plural import counted
 from tlpot.presentation import progress_bar
 
@@ -50,7 +49,7 @@ class LabelReport:
     n_geometries: int
     n_known: int
     n_labelled: int
-    failures: tuple[Record, ...]
+    failures: tuple[LabelRecord, ...]
     n_left: int
     seconds: float
     notes: tuple[str, ...]
@@ -142,7 +141,7 @@ def label(
         if tasks:
             journal.define(work.key, made.level, made.definition)
         bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
-        outcomes = run_tasks(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
+        outcomes = run_labels(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
         try:
             with bar, closing(outcomes):
                 for task, outcome in outcomes:
@@ -218,11 +217,11 @@ class _Work:
         self._journal, self._spec, self._forces = journal, spec, forces
         self._given, self._geometries = given, geometries
 
-    def outcome(self, geometry: str) -> Outcome | None:
+    def outcome(self, geometry: str) -> LabelOutcome | None:
         record = self._journal.get(self.key, geometry)
         return None if record is None else record.outcome
 
-    def asked(self, geometry: str) -> Outcome | None:
+    def asked(self, geometry: str) -> LabelOutcome | None:
         """As `outcome`, but only of what was given: a journal knows what others asked for."""
         return self.outcome(geometry) if geometry in self._geometries else None
 
@@ -253,10 +252,10 @@ class _Work:
             threads=threads,
         )
 
-    def take(self, task: LabelTask, outcome: Outcome) -> None:
+    def take(self, task: LabelTask, outcome: LabelOutcome) -> None:
         name = self._given.names[self._geometries[task.geometry]]
         self._journal.append(
-            Record(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
+            LabelRecord(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
         )
         if outcome.error is None:
             self.n_labelled += 1
@@ -264,7 +263,7 @@ class _Work:
         else:
             self.n_failed += 1
 
-    def failures(self, known: set[str]) -> tuple[Record, ...]:
+    def failures(self, known: set[str]) -> tuple[LabelRecord, ...]:
         return tuple(
             record
             for geometry in self._geometries
@@ -306,7 +305,7 @@ def _known(
     return labelled_geometries(home, engine.level, forces=forces) & geometries.keys()
 
 
-def _write_logs(target: Path, failures: Sequence[Record]) -> None:
+def _write_logs(target: Path, failures: Sequence[LabelRecord]) -> None:
     """Keeps the logs of the failures where they can be read, beside the output."""
     path = target.with_name(f"{target.name}.failures.txt")
     if not failures:

@@ -7,6 +7,9 @@ import io
 import os
 import time
 import traceback
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +17,8 @@ from numpy.typing import NDArray
 
 from tlpot.data import fingerprint
 from tlpot.engines import EngineSpec, check_electrons, make_engine
-from tlpot.errors import ConfigError, MissingExtraError, ModelFileError
+from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
+from tlpot.execution import run_tasks
 from tlpot.system import System
 
 PRECISION = 1e-6
@@ -43,7 +47,7 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class LabelOutcome:
     """What came of one geometry.
 
     Attributes:
@@ -85,7 +89,7 @@ def geometry_key(system: System) -> str:
     return fingerprint(system, PRECISION).hex()
 
 
-def run_task(task: LabelTask) -> Outcome:
+def run_task(task: LabelTask) -> LabelOutcome:
     """Labels one geometry; what goes wrong with it is part of the outcome.
 
     Raises:
@@ -116,13 +120,52 @@ def run_task(task: LabelTask) -> Outcome:
         threads=threads,
         gflops=gflops,
     )
-    return Outcome(
+    return LabelOutcome(
         energy=energy,
         forces=forces,
         error=error,
         log="" if error is None else log.getvalue()[-LOG_CHARACTERS:],
         cost=cost,
     )
+
+
+TRIES = 3
+"""Workers that a geometry may cost before it is given up."""
+WINDOW = 64
+"""Labels handed to an executor at a time."""
+
+
+def run_labels(
+    tasks: Iterable[LabelTask],
+    executor: Executor | None = None,
+    *,
+    in_flight: int | None = None,
+    tries: int = TRIES,
+    stop: Callable[[], bool] = lambda: False,
+) -> Generator[tuple[LabelTask, LabelOutcome]]:
+    """Yields each task with its outcome, as they come; see `tlpot.execution.run_tasks`.
+
+    A geometry that its workers do not survive has failed.
+
+    Raises:
+        ConfigError: `in_flight` or `tries` is below 1.
+        TLPotError: a worker cannot run the engine at all.
+        OutputError: the executor takes no more tasks.
+    """
+    window = WINDOW if in_flight is None else in_flight
+    found = run_tasks(run_task, tasks, executor, in_flight=window, tries=tries, stop=stop)
+    with closing(found):
+        for task, outcome in found:
+            if isinstance(outcome, LabelOutcome):
+                yield task, outcome
+            elif executor is None or isinstance(outcome, TLPotError):
+                raise outcome
+            else:
+                error = f"the worker died {tries} times ({type(outcome).__name__}: {outcome})"
+                yield (
+                    task,
+                    LabelOutcome(error=f"{error}; out of memory, or a crash in the program?"),
+                )
 
 
 def _cpu_seconds() -> float:

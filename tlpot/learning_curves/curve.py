@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from tlpot.config import differences, parse, to_mapping
 from tlpot.errors import ConfigError, DataError, ModelFileError, TLPotError
+from tlpot.execution import check_window, run_tasks
 from tlpot.files import make_folder, write_text
 from tlpot.jobs import alone_in_folder
 from tlpot.learning_curves.config import CurveConfig
@@ -217,8 +218,7 @@ def run_curve(
             been measured then.
         KeyboardInterrupt: ``curve.json`` has what was measured until then.
     """
-    if in_flight is not None and in_flight < 1:
-        raise ConfigError(f"in_flight is {in_flight}, expected 1 or more")
+    check_window(in_flight)
     whole = add_to_curve(config, device=device, overwrite=overwrite)
     plan = whole.plan
     make_folder(config.output)
@@ -242,7 +242,7 @@ def run_curve(
         bar.initial = bar.n = total - sum(task.updates for task in todo)
         _announce(bar, results, tasks, errors)
         try:
-            for task, outcome in _outcomes(todo, executor, in_flight):
+            for task, outcome in run_tasks(run_point, todo, executor, in_flight=in_flight):
                 if isinstance(outcome, Exception):
                     errors[task.key] = f"{type(outcome).__name__}: {outcome}"
                 else:
@@ -260,40 +260,6 @@ def _announce(
 ) -> None:
     failed = f", {len(errors)} failed" if errors else ""
     bar.set_description(f"{len(results)} of {len(tasks)} points{failed}")
-
-
-def _outcomes(
-    todo: list[PointTask], executor: Executor | None, in_flight: int | None
-) -> Iterator[tuple[PointTask, dict[str, Any] | Exception]]:
-    """Yields each task with its result or what went wrong, as they come."""
-    if executor is None:
-        for task in todo:
-            try:
-                yield task, run_point(task)
-            except Exception as error:
-                yield task, error
-        return
-    waiting = list(reversed(todo))
-    running: dict[Future[dict[str, Any]], PointTask] = {}
-    try:
-        while waiting or running:
-            while waiting and (in_flight is None or len(running) < in_flight):
-                task = waiting.pop()
-                try:
-                    running[executor.submit(run_point, task)] = task
-                except (BrokenExecutor, RuntimeError) as error:  # a worker died, or shut down
-                    yield task, error
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                task = running.pop(future)
-                try:
-                    outcome: dict[str, Any] | Exception = future.result()
-                except Exception as error:
-                    outcome = error
-                yield task, outcome
-    finally:
-        for future in running:
-            future.cancel()
 
 
 def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curve:

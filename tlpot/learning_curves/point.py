@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -12,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tlpot.errors import ConfigError, DataError
-from tlpot.files import make_folder, write_text
+from tlpot.files import make_folder
 from tlpot.jobs import Outcome, finetune, finetune_config
 from tlpot.learning_curves.convergence import late_falls, validation_course
+from tlpot.results import digest, read_result, write_result
 from tlpot.training import CHECKPOINT
 
 FORMAT_VERSION = 1
@@ -50,8 +49,7 @@ class PointTask:
     @property
     def key(self) -> str:
         """Hash of the identity, the name of the result's file."""
-        text = json.dumps(self.identity, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        return digest(self.identity, digits=24)
 
     @property
     def file(self) -> Path:
@@ -70,18 +68,7 @@ def read_point(task: PointTask) -> dict[str, Any] | None:
     Raises:
         DataError: the file is not a result of this task.
     """
-    try:
-        content = json.loads(task.file.read_text(encoding="utf-8"))
-        same = content["identity"] == json.loads(json.dumps(task.identity))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"{task.file} is not a result of tlpot curve ({error!r}); delete it to have the point "
-            "measured again"
-        ) from error
-    if not same:
-        raise DataError(f"{task.file} holds the result of other settings; delete it")
+    content = read_result(task.file, task.identity)
     if task.model_file is not None and not task.model_file.exists():
         return None
     return content
@@ -101,7 +88,6 @@ def run_point(task: PointTask) -> dict[str, Any]:
         return found
     run = task.folder / "runs" / task.key
     make_folder(run)
-    make_folder(task.file.parent)
     output = run / "model.safetensors"
     outcome = _finetune(task, output)
     if outcome.training.interrupted:
@@ -109,14 +95,10 @@ def run_point(task: PointTask) -> dict[str, Any]:
     if task.model_file is not None:
         make_folder(task.model_file.parent)
         output.replace(task.model_file)
-    content = {
-        "format_version": FORMAT_VERSION,
-        "identity": dict(task.identity),
-        **_result(task, outcome),
-    }
-    write_text(task.file, json.dumps(content, indent=1))
+    content = {"format_version": FORMAT_VERSION, **_result(task, outcome)}
+    write_result(task.file, task.identity, content)
     shutil.rmtree(run)
-    return content
+    return {**content, "identity": dict(task.identity)}
 
 
 def _finetune(task: PointTask, output: Path) -> Outcome:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         installed_names,
         library_file,
         library_names,
+        named_file,
         own_library,
         shipped_names,
     )

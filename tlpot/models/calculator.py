@@ -16,6 +16,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot.energy import EVERYTHING
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, segment_sum
 from tlpot.total_charge import fixed_settings
@@ -210,10 +211,10 @@ class CalculatorModel:
         self._kept: OrderedDict[_Key, _Result] = OrderedDict()
 
     @property
-    def has_stress(self) -> bool:
-        """Whether it may have stress; a function shows only when it is called."""
+    def implements(self) -> frozenset[str]:
+        """What it gives as far as is known: a function shows only when it is called."""
         known = getattr(self.calculator, "implemented_properties", ("stress",))
-        return not self._is_calculator or "stress" in known
+        return EVERYTHING - ({"stress"} if self._is_calculator and "stress" not in known else set())
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E / n of each atom, [n_atoms], eV, float64.

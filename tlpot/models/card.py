@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +23,8 @@ class ModelCard:
         references: by level of theory, how its isolated-atom energies were found.
         versions: of tlpot, torch and Python when it was made.
         citation: what to cite.
+        charges: ``ignored`` where a model that reads no charges was trained on structures whose
+            charge follows from their atoms; empty where it reads them, or saw none.
     """
 
     name: str = "unnamed"
@@ -36,3 +38,14 @@ class ModelCard:
     references: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     citation: str = ""
+    charges: Literal["", "ignored"] = ""
+
+    @property
+    def implies_charges(self) -> bool:
+        """Whether the model was trained on charged structures without reading charges.
+
+        A file from before the field says so in the configuration that made it.
+        """
+        data = self.recipe.get("data")
+        made_so = isinstance(data, Mapping) and data.get("charges") == "ignore"
+        return self.charges == "ignored" or made_so

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tlpot.energy import EVERYTHING
 from tlpot.nn import DoubleBuffer
 
 
@@ -36,8 +37,8 @@ class Correction(Protocol):
     """A term of the energy that reads features."""
 
     info: CorrectionInfo
-    has_forces: bool
-    """Whether the energy can be differentiated in the positions."""
+    implements: frozenset[str]
+    """What it leaves of a model, see `tlpot.energy.implemented`."""
 
     def __call__(
         self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
@@ -65,7 +66,7 @@ class LinearCorrection(nn.Module):
         n_features: features of the blocks.
     """
 
-    has_forces = True
+    implements = EVERYTHING
 
     def __init__(self, info: CorrectionInfo, n_elements: int, n_features: int) -> None:
         super().__init__()

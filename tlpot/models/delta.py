@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, device, dtype, nn, stack
 
 from tlpot.config import parse
+from tlpot.energy import implemented
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
@@ -133,9 +134,9 @@ class DeltaLevel(LevelView[DeltaPotential]):
     """A sum at its level of theory: an energy model."""
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated; a low level with a forest cannot."""
-        return all(c.has_forces for c in self.potential.corrections(self.level))
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(*self.potential.corrections(self.level))
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E_low + ΔE of each atom, [n_atoms], eV, float64.

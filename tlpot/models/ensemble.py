@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from tlpot.config import parse
-from tlpot.energy import Properties, evaluate
+from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import choose_level
@@ -111,9 +111,9 @@ class LevelEnsemble(LevelView[Ensemble]):
     has_uncertainty = True
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energies of all members can be differentiated in the positions."""
-        return all(member.has_forces for member in self._members())
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(*self._members())
 
     @property
     def calibration(self) -> Calibration | None:

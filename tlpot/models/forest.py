@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tlpot.energy import ENERGY_ONLY
 from tlpot.models.corrections import CorrectionInfo
 from tlpot.models.features import pool_features
 from tlpot.nn import DoubleBuffer
@@ -26,7 +27,7 @@ class ForestCorrection(nn.Module):
         n_features: features of the blocks.
     """
 
-    has_forces = False
+    implements = ENERGY_ONLY
     roots: Tensor
     feature: Tensor
     branches: Tensor

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tlpot.energy import EVERYTHING
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
 from tlpot.models.corrections import CorrectionInfo
@@ -37,7 +38,7 @@ class GaussianCorrection(nn.Module):
             if the standard deviations are not those of the level that it is part of.
     """
 
-    has_forces = True
+    implements = EVERYTHING
     cholesky: DoubleBuffer | None
 
     def __init__(self, info: CorrectionInfo, n_elements: int, n_features: int) -> None:

@@ -177,7 +177,10 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-    return to_mapping(replace(card, versions=versions))
+    found = to_mapping(replace(card, versions=versions))
+    if not card.charges:  # a file without it is one that older versions can read
+        del found["charges"]
+    return found
 
 
 @plain_torch()

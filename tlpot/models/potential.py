@@ -9,7 +9,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
 
-from tlpot.energy import Properties, evaluate
+from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
@@ -254,9 +254,9 @@ class LevelPotential(LevelView[Potential]):
     """A potential at one level of theory: an energy model."""
 
     @property
-    def has_forces(self) -> bool:
-        """Whether the energy can be differentiated in the positions."""
-        return all(c.has_forces for c in self.potential.corrections(self.level))
+    def implements(self) -> frozenset[str]:
+        """What it gives, see `tlpot.energy.implemented`."""
+        return implemented(*self.potential.corrections(self.level))
 
     def invariants(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
         """Returns the index of each atom's element, and what the backbone returns.
@@ -276,8 +276,7 @@ class LevelPotential(LevelView[Potential]):
                 f"but model {potential.card.name!r} describes neutral "
                 "singlets only; take a model that was pretrained with model.charge_spin=true (a "
                 "fine-tuned one reads what its parent reads) or, if each kind of molecule has "
-                "always the same charge, train with data.charges=ignore (tlpot report: "
-                "--trained-charges)"
+                "always the same charge, train with data.charges=ignore"
             )
         scalars, edges = potential.backbone(graph, species)
         return species, scalars, edges

@@ -119,6 +119,11 @@ class LevelView(Generic[M]):
         return self.potential.uses_charge
 
     @property
+    def implies_charges(self) -> bool:
+        """Whether it reads no charges, and was trained on those that follow from the atoms."""
+        return not self.uses_charge and self.potential.card.implies_charges
+
+    @property
     def layout(self) -> Layout:
         """How the pairs should be laid out."""
         return self.potential.layout

@@ -13,10 +13,11 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.calculators import FragmentCalculator, energy_model, named_source
+from tlpot.calculators import FragmentCalculator, energy_model
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, UnchargedDataset
 from tlpot.dynamics import Motion, simulate
+from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
@@ -109,8 +110,8 @@ def examine_force_field(
     if dataset is not None:
         chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
         progress("errors on fragments")
-        trained_charges = bool(assembly.options.get("trained_charges"))
-        seen = UnchargedDataset(dataset) if trained_charges else dataset
+        implied = bool(assembly.options.get("trained_charges")) or high.implies_charges
+        seen = UnchargedDataset(dataset) if implied else dataset
         stages = _stages(high, before, seen, chosen, part, train, where)
         if not stages:
             skipped["stages"] = (
@@ -121,8 +122,7 @@ def examine_force_field(
     motions: list[Motion] = []
     angles: list[Ramachandran] = []
     if structures:
-        source = named_source(reference) if isinstance(reference, str) else reference
-        qm = None if source is None else energy_model(source, device=where)
+        qm = None if reference is None else energy_model(reference, device=where)
         name = reference if isinstance(reference, str) else type(reference).__name__
         for label, frames in structures.items():
             bench = _Bench(label, frames, high, assembly, qm, name, where)
@@ -192,6 +192,11 @@ class _Models:
         """Energy models by kind of fragment; just one where there is one."""
         found = {kind: self._opened[source].at(level) for kind, source in self.sources.items()}
         return found["*"] if self.single else found
+
+    @property
+    def implies_charges(self) -> bool:
+        """Whether no model reads charges, and all know those of their fragments."""
+        return all(implies_charges(one.at(self.level)) for one in self._opened.values())
 
     def high(self) -> Any:
         """What `FragmentCalculator` takes as the model of fragments."""

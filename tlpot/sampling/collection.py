@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, as_completed
+from concurrent.futures import CancelledError, Executor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from tlpot.calculators import CalculatorFactory
 from tlpot.data import (
     ArrayDataset,
     DataSpec,
@@ -23,9 +25,9 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import ConfigError, OutputError
+from tlpot.execution import run_tasks
 from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
-from tlpot.sampling.calculators import Engine
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
 from tlpot.sampling.parts import Parts
 from tlpot.sampling.settings import SamplingSettings
@@ -102,7 +104,7 @@ def sample(
     fragments: Sequence[SamplingTarget],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine | None = None,
+    engine: CalculatorFactory | None = None,
     *,
     executor: Executor | None = None,
     overwrite: bool = False,
@@ -133,14 +135,16 @@ def sample(
     """
     make_folder(Path(out).parent)
     with sole_use(Path(out), "tlpot sample"):
-        return _sample(fragments, out, settings, engine or Engine(), executor, overwrite, progress)
+        return _sample(
+            fragments, out, settings, engine or CalculatorFactory(), executor, overwrite, progress
+        )
 
 
 def _sample(
     fragments: Sequence[SamplingTarget],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine,
+    engine: CalculatorFactory,
     executor: Executor | None,
     overwrite: bool,
     progress: bool,
@@ -185,27 +189,19 @@ def _sample(
 def _results(
     todo: Sequence[SamplingTarget],
     settings: SamplingSettings,
-    engine: Engine,
+    engine: CalculatorFactory,
     executor: Executor | None,
 ) -> Iterator[tuple[SamplingTarget, FragmentSamples]]:
-    if executor is None:
-        for fragment in todo:
-            yield fragment, sample_fragment(fragment, settings, engine)
-        return
-    futures = {executor.submit(sample_fragment, f, settings, engine): f for f in todo}
+    function = partial(sample_fragment, settings=settings, engine=engine)
     failure: BaseException | None = None
-    try:
-        for future in as_completed(futures):
-            try:
-                found = future.result()
-            except CancelledError:  # by a pool that was told to stop
-                failure = failure or KeyboardInterrupt()
-            except Exception as error:  # the others are waited for, and kept
-                failure = failure or error
-            else:
-                yield futures[future], found
-    finally:
-        for future in futures:
-            future.cancel()
+    for fragment, found in run_tasks(function, todo, executor):
+        if not isinstance(found, Exception):
+            yield fragment, found
+        elif executor is None:
+            raise found
+        elif isinstance(found, CancelledError):  # by a pool that was told to stop
+            failure = failure or KeyboardInterrupt()
+        else:  # the others are waited for, and kept
+            failure = failure or found
     if failure is not None:
         raise failure

@@ -11,8 +11,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from tlpot.calculators import CalculatorFactory
 from tlpot.errors import SimulationError, TLPotError
-from tlpot.sampling.calculators import Engine
 from tlpot.sampling.candidate import (
     SampledGeometry,
     farthest_points,
@@ -95,7 +95,7 @@ class FragmentSamples:
 
 
 def sample_fragment(
-    fragment: SamplingTarget, settings: SamplingSettings, engine: Engine
+    fragment: SamplingTarget, settings: SamplingSettings, engine: CalculatorFactory
 ) -> FragmentSamples:
     """Samples one fragment.
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tlpot.calculators import CalculatorFactory
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
-from tlpot.sampling.calculators import Engine
+from tlpot.results import digest
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
 from tlpot.sampling.settings import SamplingSettings
@@ -31,7 +32,7 @@ class Parts:
         engine: what calculates.
     """
 
-    def __init__(self, folder: Path, settings: SamplingSettings, engine: Engine) -> None:
+    def __init__(self, folder: Path, settings: SamplingSettings, engine: CalculatorFactory) -> None:
         self.folder = folder
         self._settings, self._engine = settings, engine
 
@@ -125,7 +126,7 @@ class Parts:
 
     def _made_from(self, fragment: SamplingTarget) -> str:
         parts = [fragment.atoms, *(fragment.partners or ())]
-        text = json.dumps(
+        return digest(
             {
                 "settings": asdict(self._settings),
                 "engine": [self._engine.name, self._engine.level],
@@ -139,7 +140,5 @@ class Parts:
                     ]
                     for part in parts
                 ],
-            },
-            sort_keys=True,
+            }
         )
-        return hashlib.sha256(text.encode()).hexdigest()

@@ -37,7 +37,7 @@ def asp(folder, **changes):
     """Aspartate, whose charge the parent does not read."""
     given = {
         "sequence": "D", "low": LOW, "high": HIGH, "finetune": TUNING, **REST,
-        "pretrain": {"parent": PARENT}, "trained_charges": True,
+        "pretrain": {"parent": PARENT},
         "assemble": {**RUN, "reference_steps": 4}, **changes,
     }  # fmt: skip
     return settings(folder, **given)

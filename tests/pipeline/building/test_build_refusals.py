@@ -67,7 +67,6 @@ PARENTS = {
         {**XTB, "low": SULFUR, "sequence": "C", "pretrain": {"parent": "tlpot-tiny"}},
         "does not know S of the fragments",
     ),
-    "charges": (started(FROM, sequence="K"), "have charges [1], which pretrain.parent"),
     "unread": ({"sequence": "K", "pretrain": {"model": {"charge_spin": False}}}, "charges [1]"),
     "read": (
         {"sequence": "K", "trained_charges": True, "pretrain": {"model": {"charge_spin": True}}},

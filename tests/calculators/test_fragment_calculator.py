@@ -1,5 +1,6 @@
 """The fragment calculator: what it gives, what it refuses, and how its parts add up."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -144,11 +145,22 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     atoms = build_peptide("AKA")
     with pytest.raises(ConfigError, match=r"charges \[1\].*trained_charges=True"):
         energy(atoms, MODEL, "mfcc")
+    shipped = {"level": "gfn2-xtb"}  # says in its card that it was trained so
+    implied = energy(atoms, "tlpot-fragments", "mfcc", **shipped)
+    assert implied == energy(atoms, "tlpot-fragments", "mfcc", trained_charges=True, **shipped)
+    assert np.isfinite(energy(atoms, MODEL, "mfcc", low="tlpot-fragments", low_level="gfn2-xtb",
+                              trained_charges=True))  # fmt: skip
     sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
     potential = Potential.create(sizes, {"low": E0}, scale=0.01)
     potential.card = ModelCard(name="deaf")
     with pytest.raises(ConfigError, match=r"which the model 'deaf' at low does not read"):
         energy(atoms, potential, "mfcc")
+    knows = copy.deepcopy(potential)
+    knows.card = ModelCard(charges="ignored")
+    assert np.isfinite(energy(atoms, {"ACE-LYS+-NME": knows, "*": knows}, "mfcc"))
+    with pytest.raises(ConfigError, match="charges"):  # half of them would not be told
+        energy(atoms, {"ACE-LYS+-NME": knows, "*": ToyModel(elements=(1, 6, 7, 8),
+               uses_charge=True)}, "mfcc")  # fmt: skip
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     kinds = {"ACE-LYS+-NME": potential, "*": reads}
     with pytest.raises(ConfigError, match=r"which the model 'deaf' at low \(for ACE-LYS\+-NME\)"):
@@ -210,7 +222,7 @@ def test_hydrogens_that_are_missing_are_named():
         ({"charges": [0.1, 0.2], "scheme": "mfcc"}, "2 charges were given"),
         ({"charges": [np.nan], "scheme": "mfcc"}, "NaN"),
         ({"level": "gfn2-xtb", "scheme": "mfcc"}, "no levels of theory"),
-        ({"dispersion": "d3", "scheme": "mfcc"}, "expected KIND:FUNCTIONAL"),
+        ({"dispersion": "d3", "scheme": "mfcc"}, "d3bj:FUNCTIONAL"),
     ],
 )
 def test_arguments_that_make_no_sense(peptide, settings, message):

@@ -1,4 +1,4 @@
-"""Tasks over worker processes of which one may die without harm to the others."""
+"""Tasks over workers: a pool in which one may die without harm to the others, and the one loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -18,10 +18,12 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tlpot.errors import ConfigError, OutputError, TLPotError
-from tlpot.labelling.task import LabelTask, Outcome, run_task
+
+Task = TypeVar("Task")
+Found = TypeVar("Found")
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
@@ -164,7 +166,7 @@ def _start_worker() -> None:
     for name in _ONE_THREAD:
         os.environ[name] = "1"
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Ctrl-C reaches all processes of a terminal; labels in progress are finished
+    # Ctrl-C reaches all processes of a terminal; tasks in progress are finished
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
 
@@ -180,89 +182,94 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-TRIES = 3
-"""Workers that a geometry may cost before it is given up."""
-
 _LOOK = 1.0
 """s; how often `stop` is asked while nothing is done."""
 
 
 def run_tasks(
-    tasks: Sequence[LabelTask],
+    function: Callable[[Task], Found],
+    tasks: Iterable[Task],
     executor: Executor | None = None,
     *,
     in_flight: int | None = None,
-    tries: int = TRIES,
+    tries: int = 1,
     stop: Callable[[], bool] = lambda: False,
-) -> Generator[tuple[LabelTask, Outcome]]:
-    """Yields each task with its outcome, as they come.
+) -> Generator[tuple[Task, Found | Exception]]:
+    """Yields each task with what the function returns, or with what went wrong, as they come.
 
-    Closing the iterator cancels what has not started.
+    Closing the iterator cancels what has not started. Mistakes of the user's (`TLPotError`) are
+    not tried again; anything else may be the end of a worker.
 
     Args:
-        tasks: what to do.
+        function: of a task; a function of a module, so that workers find it.
+        tasks: what to do, in this order.
         executor: runs them; None for one after the other in this process.
-        in_flight: tasks handed to the executor at a time; None for 64.
+        in_flight: tasks handed to the executor at a time; None for all.
         tries: how often a task whose worker died is given to another.
         stop: when it returns True, what runs is finished and nothing else is started; workers
-            that die then are not held against a geometry, which is left for the next call.
+            that die then are not held against a task, which is left for the next call.
 
     Raises:
         ConfigError: `in_flight` or `tries` is below 1.
-        TLPotError: a worker cannot run the engine at all.
-        OutputError: the executor takes no more tasks.
     """
-    window = 64 if in_flight is None else in_flight
-    if window < 1 or tries < 1:
-        raise ConfigError(f"in_flight is {window} and tries is {tries}, expected 1 or more")
+    check_window(in_flight, tries)
+    waiting = deque((task, 1) for task in tasks)
     if executor is None:
-        for task in tasks:
-            if stop():
-                return
-            yield task, run_task(task)
+        while waiting and not stop():
+            task, _ = waiting.popleft()
+            yield task, _result(partial(function, task))
         return
-    waiting = deque(tasks)
-    deaths: dict[str, int] = {}
-    running: dict[Future[Outcome], LabelTask] = {}
+    running: dict[Future[Found], tuple[Task, int]] = {}
     try:
         while waiting or running:
             if stop():
                 waiting.clear()
-                running = {f: task for f, task in running.items() if not f.cancel()}
+                running = {f: job for f, job in running.items() if not f.cancel()}
                 if not running:
                     return
-            while waiting and len(running) < window:
-                task = waiting.popleft()
-                running[_submit(executor, task)] = task
+            while waiting and (in_flight is None or len(running) < in_flight):
+                task, count = waiting.popleft()
+                try:
+                    running[executor.submit(function, task)] = task, count
+                except RuntimeError as error:  # broken, or shut down
+                    yield task, _refused(error)
             done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in done:
-                task = running.pop(future)
-                try:
-                    outcome = future.result()
-                except TLPotError:
-                    raise
-                except Exception as error:  # of the executor: its worker died, say
-                    if stop():  # what ends this process may have ended the worker, too
-                        continue
-                    count = deaths[task.geometry] = deaths.get(task.geometry, 0) + 1
-                    if count < tries:
-                        waiting.append(task)
-                        continue
-                    outcome = Outcome(
-                        error=f"the worker died {count} times ({type(error).__name__}: {error}); "
-                        "out of memory, or a crash in the program?"
-                    )
-                yield task, outcome
+                task, count = running.pop(future)
+                found = _result(future.result)
+                died = isinstance(found, Exception) and not isinstance(found, TLPotError)
+                if died and stop():  # what ends this process may have ended the worker, too
+                    continue
+                if died and count < tries:
+                    waiting.append((task, count + 1))
+                else:
+                    yield task, found
     finally:
         for future in running:
             future.cancel()
 
 
-def _submit(executor: Executor, task: LabelTask) -> Future[Outcome]:
+def check_window(in_flight: int | None, tries: int = 1) -> None:
+    """Checks the numbers of `run_tasks`, for what is to be refused before anything is prepared.
+
+    Raises:
+        ConfigError: one is below 1.
+    """
+    if (in_flight is not None and in_flight < 1) or tries < 1:
+        raise ConfigError(f"in_flight is {in_flight} and tries is {tries}, expected 1 or more")
+
+
+def _result(call: Callable[[], Found]) -> Found | Exception:
     try:
-        return executor.submit(run_task, task)
-    except RuntimeError as error:  # broken, or shut down
-        raise OutputError(
-            f"the executor takes no more tasks ({type(error).__name__}: {error}); what was "
-            "labelled is safe, and the same call with a new executor continues"
-        ) from error
+        return call()
+    except Exception as error:
+        return error
+
+
+def _refused(error: RuntimeError) -> OutputError:
+    refusal = OutputError(
+        f"the executor takes no more tasks ({type(error).__name__}: {error}); what was done is "
+        "safe, and the same call with a new executor continues"
+    )
+    refusal.__cause__ = error
+    return refusal
