@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import open_hdf5
+from tlpot.data import geometry_groups, open_hdf5
 from tlpot.errors import DataError, UnknownLevelError, nearest
-from tlpot.labelling.geometry_file import geometry_groups, group_systems, stored_levels
+from tlpot.labelling.geometry_file import group_systems, stored_levels
 from tlpot.labelling.label_file import COST_COLUMNS
 from tlpot.labelling.task import geometry_key
 from tlpot.levels import canonical_level
