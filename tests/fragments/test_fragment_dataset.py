@@ -428,6 +428,7 @@ def test_files_in_other_units_get_labels_in_them(path, tmp_path):
     assert dataset.levels["new"].isolated_atoms == pytest.approx(atoms, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:constrained_layout")
 @pytest.mark.parametrize("earlier", [False, True])
 def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
     """`tlpot label FILE -o FILE`, and then every command that reads a dataset."""
@@ -435,7 +436,7 @@ def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
         path.write_bytes((GOLDEN / "earlier-fragments.h5").read_bytes())
     before = open_dataset(path)
     frames = before.read(range(len(before)))
-    engine = ["charge={charge}", "--engine", "ase:fragment_files:Springs", "--level", "toy"]
+    engine = ["charge='{charge}'", "--engine", "ase:fragment_files:Springs", "--level", "toy"]
     assert main(["label", str(path), *engine, "-o", str(path)]) == 0
     dataset = open_dataset(path)
     assert dataset.labelled("toy").all()
@@ -458,6 +459,7 @@ def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
     assert main(["data", "split", str(path), *arguments]) == 0
     low, high = (str(tmp_path / f"{name}.safetensors") for name in ("low", "high"))
     settings = [f"split.file={split}", "training.epochs=1", "--device", "cpu"]
+    settings.append("data.charges=ignore")
     content = {"data": {"files": [str(path)]}, "level": "springs", "output": low}
     config.write_text(yaml.safe_dump({**content, "model": {"preset": "tiny"}}))
     assert main(["train", str(config), *settings]) == 0
