@@ -83,7 +83,7 @@ def test_the_same_geometry_is_written_once(tmp_path):
 
 def _counts(path):
     with h5py.File(path) as handle:
-        return {key: len(group["positions"]) for key, group in handle["fragments"].items()}
+        return {key: len(group["coordinates"]) for key, group in handle["fragments"].items()}
 
 
 def test_a_shuffled_protein_adds_to_the_same_kinds(tmp_path):

@@ -20,22 +20,38 @@ if TYPE_CHECKING:
     from tlpot.data.decode import Decoder
     from tlpot.data.difference import DifferenceDataset, LowValues
     from tlpot.data.findings import definitions_of
-    from tlpot.data.fragment_labels import add_labels, add_level, store_split, stored_split
-    from tlpot.data.fragment_layout import (
-        FragmentKind,
+    from tlpot.data.fragments import (
+        FragmentGraph,
         FragmentRows,
         FragmentSource,
+        add_rows,
+        append_fragments,
+        edited_fragments,
+        fragment_kinds,
+        geometry_prints,
         is_fragment_file,
     )
-    from tlpot.data.fragment_protein import ProteinAssembly, add_assembly, add_protein, assembled
-    from tlpot.data.fragment_store import FragmentStore
-    from tlpot.data.fragment_writer import add_rows, append_fragments, edited
-    from tlpot.data.hdf5 import GroupWalk, HDF5Store, json_attribute, open_hdf5, printable, raw_name
+    from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
     from tlpot.data.joined import JoinedDataset
     from tlpot.data.loader import Loader, sweep
-    from tlpot.data.native import OPTIONAL, UNITS, write_dataset, write_structures
+    from tlpot.data.native import (
+        OPTIONAL,
+        UNITS,
+        geometry_groups,
+        make_column,
+        write_dataset,
+        write_structures,
+    )
+    from tlpot.data.native_edits import (
+        add_labels,
+        add_level,
+        announce_level,
+        store_split,
+        stored_split,
+    )
     from tlpot.data.open import Source, open_dataset
     from tlpot.data.problems import find_problems, label_problems
+    from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
         PRECISION,

@@ -283,8 +283,20 @@ class ArrayDataset:
             self._labelled[level, kind] = self._find_labelled(level, kind)
         return self._labelled[level, kind]
 
+    def attributes(self, group: str | None = None) -> Mapping[str, Any]:
+        """Returns what the file says of a molecule beside its frames; None: of itself."""
+        if group is None:
+            return self._store.attributes()
+        section = self._section_of.get(group)
+        return {} if section is None else self._store.attributes(section)
+
+    @cached_property
+    def _section_of(self) -> dict[str | None, int]:
+        """A section of each molecule."""
+        return {section.group: k for k, section in enumerate(self._store.sections)}
+
     def column(self, key: str) -> NDArray:
-        """Returns an array of the file with one value for each frame, as stored.
+        """Returns an array of the file with one value for each frame, as stored, or as text.
 
         Raises:
             DataError: not every section has it, or it has another shape.
@@ -297,7 +309,11 @@ class ArrayDataset:
                     f"{section.label} has no array {key!r} of {n_rows} values, one for each "
                     f"frame{nearest(key, section.shapes)}"
                 )
-            parts.append(self._store.read(k, key))
+            stored = self._store.read(k, key)
+            if stored.dtype.kind in "OS":
+                texts = [x.decode() if isinstance(x, bytes) else str(x) for x in stored.tolist()]
+                stored = np.array(texts, dtype=np.str_)
+            parts.append(stored)
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def read(

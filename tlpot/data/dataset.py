@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,10 +165,18 @@ class Dataset(Protocol):
         ...
 
     def column(self, key: str) -> NDArray:
-        """Returns an array of the file with one value for each frame, as stored.
+        """Returns an array of the file with one value for each frame, as stored, or as text.
 
         Raises:
             DataError: not every part of the file has it, or it has another shape.
+        """
+        ...
+
+    def attributes(self, group: str | None = None) -> Mapping[str, Any]:
+        """Returns what the file says of a molecule beside its frames, such as its bonds.
+
+        Args:
+            group: name of the molecule; None for what is said of the file as a whole.
         """
         ...
 

@@ -1,10 +1,13 @@
-"""HDF5 files as sections of columns, read on demand."""
+"""HDF5 files: opened, written whole or not at all, and seen as sections of columns."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Problem, Severity
+from tlpot.data.fragment_upgrade import is_earlier, upgrade
 from tlpot.data.store import Section
 from tlpot.errors import DataError
+from tlpot.files import atomic_file
 
 
 class HDF5Store:
@@ -70,6 +75,11 @@ class HDF5Store:
                 f"(found: {found}); is this the right description (spec)?"
             )
 
+    def attributes(self, section: int | None = None) -> Mapping[str, Any]:
+        """Returns the attributes of a section's group, or of the file's root."""
+        name = "/" if section is None else self._names[section] or "/"
+        return dict(self._file.open()[raw_name(name)].attrs)
+
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a dataset, or some of its rows.
 
@@ -116,11 +126,57 @@ class HDF5File:
 
 
 def open_hdf5(path: Path) -> h5py.File:
-    """Opens a file for reading.
+    """Opens a file for reading; a fragment file of tlpot 0.1 comes as it would be written now.
 
     Raises:
         DataError: there is no such file, or it is not HDF5, or is truncated.
     """
+    handle = _open(path)
+    if not is_earlier(handle, path):
+        return handle
+    with handle:
+        upgraded = h5py.File(io.BytesIO(), "w")
+        upgrade(handle, upgraded, path)
+        return upgraded
+
+
+@contextmanager
+def written_hdf5(
+    path: str | os.PathLike[str], source: Path | Callable[[Path], object] | None = None
+) -> Iterator[h5py.File]:
+    """Yields a new file that replaces `path` at the end, if nothing fails.
+
+    Args:
+        path: the file to write.
+        source: what the new file begins with: what a call writes, or the content of another,
+            which may be `path`; of a fragment file of tlpot 0.1, in the native layout.
+
+    Raises:
+        DataError: the source is damaged.
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    mode = "w"
+    with atomic_file(path) as temporary:
+        if callable(source):
+            source(temporary)
+            mode = "r+"
+        elif source is not None:
+            with _open(source) as handle:
+                earlier = is_earlier(handle, source)
+            if not earlier:
+                shutil.copyfile(source, temporary)
+                mode = "r+"
+        try:
+            with h5py.File(temporary, mode) as new:
+                if isinstance(source, Path) and mode == "w":
+                    with _open(source) as handle:
+                        upgrade(handle, new, source)
+                yield new
+        except RuntimeError as error:  # HDF5 reports some failed writes this way
+            raise OSError(str(error)) from error
+
+
+def _open(path: Path) -> h5py.File:
     if not path.is_file():
         raise DataError(f"no such file: {path}")
     if path.stat().st_size and not h5py.is_hdf5(path):

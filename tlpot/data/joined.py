@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +136,19 @@ class JoinedDataset:
             DataError: a file does not have it, or it has another shape.
         """
         return np.concatenate([part.column(key) for part in self.parts])
+
+    def attributes(self, group: str | None = None) -> Mapping[str, Any]:
+        """Returns what the files say of a molecule beside its frames, where they agree."""
+        first, *others = [
+            part.attributes(group)
+            for part in self.parts
+            if group is None or group in part.group_names
+        ] or [{}]
+        return {
+            name: value
+            for name, value in first.items()
+            if all(name in other and np.array_equal(value, other[name]) for other in others)
+        }
 
     def read(
         self,

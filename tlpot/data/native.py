@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, Frame, LevelInfo
 from tlpot.data.findings import definitions_of
-from tlpot.data.hdf5 import dataset_names, json_attribute, open_hdf5
+from tlpot.data.hdf5 import (
+    GroupWalk,
+    dataset_names,
+    json_attribute,
+    molecule_name,
+    open_hdf5,
+    raw_name,
+    written_hdf5,
+)
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.errors import ConfigError, DataError, nearest
-from tlpot.files import atomic_file
 from tlpot.levels import canonical_level
 
 OPTIONAL = ("cell", "pbc", "charge", "spin")
@@ -27,6 +34,9 @@ OPTIONAL = ("cell", "pbc", "charge", "spin")
 
 PROVENANCE = ("source", "trajectory")
 """Datasets of a group, one value per frame, that a split may keep together."""
+
+FRAGMENT_COLUMNS = (*PROVENANCE, "frame", "scheme", "residues", "seed", "weight")
+"""Datasets of a group of fragments, one value per frame: where each was cut out."""
 
 
 def read_native_spec(path: Path) -> DataSpec:
@@ -38,11 +48,14 @@ def read_native_spec(path: Path) -> DataSpec:
     with open_hdf5(path) as handle:
         attributes = {
             name: json_attribute(handle, name, path)
-            for name in ("levels", "units", "isolated_atoms", "definitions")
+            for name in ("levels", "units", "isolated_atoms", "definitions", "splits")
         }
+        fragments = "fragments" in handle.attrs
+        unlabelled = fragments or "levels" in handle.attrs
         present = dataset_names(handle, path)
+        parents = dataset_names(handle["proteins"], path) if "proteins" in handle else set()
     for name in ("levels", "units"):
-        if not attributes[name]:
+        if not attributes[name] and not (name == "levels" and unlabelled):
             raise DataError(
                 f"{path} has no root attribute {name!r}, so its {name} are not known; name a "
                 "description with spec=... (for example spec='ani1x'), or write the file with "
@@ -68,7 +81,9 @@ def read_native_spec(path: Path) -> DataSpec:
             definition=next(iter(definitions := _definitions(attributes, key)), ""),
             other_definitions=definitions[1:],
         )
-    costs = [f"{key}.cost" for key in attributes["levels"]]  # what tlpot label spent on each
+    columns = [f"{key}.cost" for key in attributes["levels"]]  # what tlpot label spent on each
+    columns += [f"split.{name}" for name in attributes["splits"]]
+    columns += [*FRAGMENT_COLUMNS, *sorted(parents)] if fragments else PROVENANCE
     needed = ["coordinates", "energy"]
     needed += [
         kind for kind in ("forces", "stress") if any(getattr(x, kind) for x in levels.values())
@@ -85,11 +100,49 @@ def read_native_spec(path: Path) -> DataSpec:
             units=UnitSpec(**{name: str(units[name]) for name in needed}),
             sign="force",
             levels=levels,
-            columns=tuple(name for name in (*PROVENANCE, *costs) if name in present),
+            columns=tuple(name for name in columns if name in present),
+            unlabelled=unlabelled and (fragments or not levels),
             **cast(dict[str, Any], {name: name for name in OPTIONAL if name in present}),
         )
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def geometry_groups(handle: h5py.File) -> Iterator[h5py.Group]:
+    """Yields the groups that hold geometries; those without any frame are passed over.
+
+    Raises:
+        DataError: a link leads nowhere, or into another file, where labels would be written.
+    """
+    path = Path(handle.filename)
+    walk = GroupWalk(handle, path)
+    found = [
+        handle[raw_name(name or "/")]
+        for name, _, shapes in walk
+        if {"atomic_numbers", "coordinates"} <= shapes.keys() and 0 not in shapes["coordinates"][:1]
+    ]
+    if walk.linked:
+        raise DataError(
+            f"{path} has part of its content in {sorted(walk.linked)[0]}, where labels would be "
+            "written, too; make one file of them with 'tlpot data convert' first"
+        )
+    yield from found
+
+
+def groups_by_name(handle: h5py.File) -> dict[str, h5py.Group]:
+    """Returns the groups that hold geometries, in the order of their frames in a dataset.
+
+    A group goes by the name of its molecule, or by its path where two are of one molecule.
+
+    Raises:
+        DataError: see `geometry_groups`.
+    """
+    found: dict[str, h5py.Group] = {}
+    for group in geometry_groups(handle):
+        path = group.name.strip("/")
+        name = molecule_name(group, path)
+        found[path if name in found else name] = group
+    return found
 
 
 def _definitions(attributes: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -149,29 +202,30 @@ def write_dataset(
         OutputError: the file could not be written; an existing one is left as it was.
     """
     keys = _level_keys(dataset.levels)
-    provenance = _provenance(dataset)
-    with atomic_file(path) as temporary:
-        try:
-            with h5py.File(temporary, "w") as handle:
-                handle.attrs.update(_attributes(dataset, keys))
-                names: dict[tuple[str, bytes], str] = {}
-                for start in range(0, len(dataset), FRAMES_AT_ONCE):
-                    stop = min(start + FRAMES_AT_ONCE, len(dataset))
-                    runs: dict[str, list[Frame]] = {}
-                    members: dict[str, list[int]] = {}
-                    for k, frame in enumerate(dataset.read(range(start, stop)), start):
-                        if frame.damaged:
-                            raise DataError(f"{frame.name}: {frame.damaged[0]}")
-                        name = _group_name(frame, names)
-                        runs.setdefault(name, []).append(frame)
-                        members.setdefault(name, []).append(k)
-                    for name, frames in runs.items():
-                        more = {key: texts[members[name]] for key, texts in provenance.items()}
-                        _append(handle.require_group(name), frames, keys, more)
-                    if progress is not None:
-                        progress(stop - start)
-        except RuntimeError as error:  # HDF5 reports some failed writes this way
-            raise OSError(str(error)) from error
+    about = _about(dataset)
+    columns = _columns(dataset, about)
+    with written_hdf5(path) as handle:
+        handle.attrs.update(_attributes(dataset, keys))
+        handle.attrs.update(about)
+        names: dict[tuple[str, bytes], str] = {}
+        for start in range(0, len(dataset), FRAMES_AT_ONCE):
+            stop = min(start + FRAMES_AT_ONCE, len(dataset))
+            runs: dict[str, list[Frame]] = {}
+            members: dict[str, list[int]] = {}
+            for k, frame in enumerate(dataset.read(range(start, stop)), start):
+                if frame.damaged:
+                    raise DataError(f"{frame.name}: {frame.damaged[0]}")
+                name = _group_name(frame, names)
+                runs.setdefault(name, []).append(frame)
+                members.setdefault(name, []).append(k)
+            for name, frames in runs.items():
+                group = handle.require_group(name)
+                if "fragments" in about and not group.attrs:
+                    group.attrs.update(dataset.attributes(frames[0].group))
+                more = {key: values[members[name]] for key, values in columns.items()}
+                _append(group, frames, keys, more)
+            if progress is not None:
+                progress(stop - start)
 
 
 def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> None:
@@ -184,18 +238,14 @@ def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> N
     Raises:
         OutputError: the file could not be written; an existing one is left as it was.
     """
-    with atomic_file(path) as temporary:
-        try:
-            with h5py.File(temporary, "w") as handle:
-                handle.attrs.update({"layout": "ani1x", "levels": "{}", "units": json.dumps(UNITS)})
-                names: dict[tuple[str, bytes], str] = {}
-                runs: dict[str, list[Frame]] = {}
-                for frame in frames:
-                    runs.setdefault(_group_name(frame, names), []).append(frame)
-                for name, run in runs.items():
-                    _append(handle.require_group(name), run, {}, {})
-        except RuntimeError as error:  # HDF5 reports some failed writes this way
-            raise OSError(str(error)) from error
+    with written_hdf5(path) as handle:
+        handle.attrs.update({"layout": "ani1x", "levels": "{}", "units": json.dumps(UNITS)})
+        names: dict[tuple[str, bytes], str] = {}
+        runs: dict[str, list[Frame]] = {}
+        for frame in frames:
+            runs.setdefault(_group_name(frame, names), []).append(frame)
+        for name, run in runs.items():
+            _append(handle.require_group(name), run, {}, {})
 
 
 def _level_keys(levels: Iterable[str]) -> dict[str, str]:
@@ -240,16 +290,24 @@ def _group_name(frame: Frame, names: dict[tuple[str, bytes], str]) -> str:
     return names[kind]
 
 
-def _provenance(dataset: Dataset) -> dict[str, NDArray]:
-    """Returns what the dataset says about the origin of each frame, as text."""
+def _about(dataset: Dataset) -> dict[str, str]:
+    """Returns what a file in the native layout says of fragments and splits, as JSON."""
+    root = dataset.attributes()
+    return {x: str(root[x]) for x in ("fragments", "splits") if x in root and "units" in root}
+
+
+def _columns(dataset: Dataset, about: Mapping[str, str]) -> dict[str, NDArray]:
+    """Returns what the dataset says about the origin of each frame, and the parts it is in."""
+    names = FRAGMENT_COLUMNS if "fragments" in about else PROVENANCE
+    splits = json.loads(about.get("splits", "{}"))
     found = {}
-    for key in PROVENANCE:
+    for key in (*names, *(f"split.{name}" for name in splits)):
         try:
             column = dataset.column(key)
         except DataError:  # not every dataset says
             continue
-        texts = [x.decode() if isinstance(x, bytes) else str(x) for x in column.tolist()]
-        found[key] = np.array(texts, dtype=h5py.string_dtype())
+        text = key in PROVENANCE or column.dtype.kind == "U"
+        found[key] = column.astype(str).astype(h5py.string_dtype()) if text else column
     return found
 
 
@@ -257,13 +315,12 @@ def _append(
     group: h5py.Group,
     frames: list[Frame],
     keys: Mapping[str, str],
-    provenance: Mapping[str, NDArray],
+    more: Mapping[str, NDArray],
 ) -> None:
     systems = [frame.system for frame in frames]
     if "atomic_numbers" not in group:
         group.attrs["molecule"] = frames[0].group
         group["atomic_numbers"] = systems[0].atomic_numbers.astype(np.uint8)
-    n_old = len(group["coordinates"]) if "coordinates" in group else 0
     columns: dict[str, tuple[NDArray, Any]] = {
         "coordinates": (np.stack([system.positions for system in systems]), np.nan)
     }
@@ -280,13 +337,29 @@ def _append(
             f"{key}.{kind}": (array / Hartree, np.nan)
             for kind, array in _labels(frames, level).items()
         }
-    columns |= {name: (texts, "") for name, texts in provenance.items()}
+    columns |= {name: (values, _absent(values)) for name, values in more.items()}
+    append_rows(group, columns)
+
+
+def append_rows(group: h5py.Group, columns: Mapping[str, tuple[NDArray, Any]]) -> None:
+    """Adds frames to a group; what they do not have is filled with what stands for nothing.
+
+    Args:
+        group: it may have frames, or none.
+        columns: ``coordinates`` and others, with what stands where there is no value.
+    """
+    n_old = len(group["coordinates"]) if "coordinates" in group else 0
+    n_new = len(columns["coordinates"][0])
     for name, (array, absent) in columns.items():
         _extend(group, name, array, absent, n_old)
-    # what these frames do not have is filled with its default
-    for name in group.keys() - columns.keys() - {"atomic_numbers"}:
-        if isinstance(group[name], h5py.Dataset):  # another molecule may lie in the group
-            group[name].resize(n_old + len(frames), axis=0)
+    for name in group.keys() - columns.keys():
+        item = group[name]  # another molecule may lie in the group
+        if isinstance(item, h5py.Dataset) and item.maxshape[:1] == (None,):
+            item.resize(n_old + n_new, axis=0)
+
+
+def _absent(values: NDArray) -> Any:
+    return np.nan if values.dtype.kind == "f" else None
 
 
 def _labels(frames: list[Frame], level: str) -> dict[str, NDArray[np.float64]]:
@@ -304,18 +377,25 @@ def _labels(frames: list[Frame], level: str) -> dict[str, NDArray[np.float64]]:
     return columns
 
 
+def make_column(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, absent: Any
+) -> h5py.Dataset:
+    """Makes an array that can grow, with what stands where there is no value."""
+    row_bytes = max(int(np.prod(shape[1:])) * np.dtype(dtype).itemsize, 1)
+    return group.create_dataset(
+        name,
+        shape=shape,
+        maxshape=(None, *shape[1:]),
+        dtype=dtype,
+        chunks=(max(1, min(_CHUNK_BYTES // row_bytes, 4096)), *shape[1:]),
+        compression="gzip",
+        shuffle=True,
+        fillvalue=absent,
+    )
+
+
 def _extend(group: h5py.Group, name: str, array: NDArray, absent: Any, n_old: int) -> None:
     if name not in group:
-        row_bytes = max(array[:1].nbytes, 1)
-        group.create_dataset(
-            name,
-            shape=(n_old, *array.shape[1:]),
-            maxshape=(None, *array.shape[1:]),
-            dtype=array.dtype,
-            chunks=(max(1, min(_CHUNK_BYTES // row_bytes, 4096)), *array.shape[1:]),
-            compression="gzip",
-            shuffle=True,
-            fillvalue=absent,
-        )
+        make_column(group, name, (n_old, *array.shape[1:]), array.dtype, absent)
     group[name].resize(n_old + len(array), axis=0)
     group[name][n_old:] = array

@@ -10,14 +10,12 @@ from pathlib import Path
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import Dataset
 from tlpot.data.extxyz import read_extxyz
-from tlpot.data.fragment_layout import is_fragment_file
-from tlpot.data.fragment_store import FragmentStore
 from tlpot.data.hdf5 import HDF5Store
 from tlpot.data.joined import JoinedDataset
 from tlpot.data.native import read_native_spec
 from tlpot.data.spec import DataSpec, load_spec, select_level, with_keys
 from tlpot.data.store import read_npz
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import DataError
 
 _COMPRESSED = (".gz", ".xz", ".bz2")
 
@@ -46,8 +44,8 @@ def open_dataset(
 
     Args:
         path: the file; or a list of files, or of `Source` where they differ in layout or level.
-        spec: name or path of the description of its layout. Files in tlpot's own layouts (data
-            and fragments) and extended XYZ need none.
+        spec: name or path of the description of its layout. Files in tlpot's own layout
+            and extended XYZ need none.
         level: the level of theory of the labels, where the layout does not say; elsewhere, the
             only level to read.
         keys: names of arrays that differ from the description: ``{"energy": "energy_xtb"}``.
@@ -82,8 +80,6 @@ def _open(source: Source) -> ArrayDataset:
     path = Path(source.path)
     if path.is_dir():
         raise DataError(f"{path} is a folder; list the files in it")
-    if is_fragment_file(path):
-        return _open_fragments(path, source)
     spec = select_level(_spec(path, source.spec), source.level, str(path))
     spec = with_keys(spec, source.keys or {})
     if spec.container == "hdf5":
@@ -92,16 +88,6 @@ def _open(source: Source) -> ArrayDataset:
     if spec.container == "npz":
         return ArrayDataset(read_npz(path, spec.numbers, spec.coordinates), spec)
     return ArrayDataset(*read_extxyz(path, spec))
-
-
-def _open_fragments(path: Path, source: Source) -> ArrayDataset:
-    for name in ("spec", "keys"):
-        if getattr(source, name):
-            raise ConfigError(
-                f"{path} is a fragment file, which describes itself; leave {name} out"
-            )
-    store = FragmentStore(path)
-    return ArrayDataset(store, select_level(store.spec(), source.level, str(path)))
 
 
 def _spec(path: Path, name: PathLike | None) -> DataSpec:

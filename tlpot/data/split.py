@@ -233,8 +233,6 @@ def _groups(
     if by == "key" and key is None:
         raise DataError("a split by key needs the name of the array: key=...")
     column = dataset.column(by if by != "key" else str(key))[frames]
-    if column.dtype.kind in "OS":  # text as files hold it, or as two files hold it
-        column = np.array([v.decode() if isinstance(v, bytes) else str(v) for v in column])
     values, groups = np.unique(column, return_inverse=True)
     texts = [str(v) for v in values.tolist()]
     if by != "key" and len(texts) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,10 @@ class Store(Protocol):
         """What was found and passed over when the file was opened."""
         ...
 
+    def attributes(self, section: int | None = None) -> Mapping[str, Any]:
+        """Returns what the file says of a section, or of all of itself, beside the columns."""
+        ...
+
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a column, or some of its rows.
 
@@ -94,6 +98,10 @@ class MemoryStore:
         self.problems = problems
         self.sections = sections
         self._columns = columns
+
+    def attributes(self, section: int | None = None) -> Mapping[str, Any]:
+        """Returns nothing: only HDF5 files have attributes."""
+        return {}
 
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a column, or some of its rows."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,10 @@ class DatasetView:
     def column(self, key: str) -> NDArray:
         """Returns an array of the file with one value for each frame; see `Dataset.column`."""
         return self.dataset.column(key)
+
+    def attributes(self, group: str | None = None) -> Mapping[str, Any]:
+        """Returns what the file says of a molecule beside its frames."""
+        return self.dataset.attributes(group)
 
 
 class UnchargedDataset(DatasetView):

@@ -13,17 +13,17 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.data import (
-    PRECISION,
     FragmentRows,
-    FragmentStore,
     add_assembly,
     add_protein,
     add_rows,
-    edited,
-    is_fragment_file,
+    edited_fragments,
+    fragment_kinds,
+    frames_of,
+    geometry_prints,
     open_dataset,
 )
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError
 from tlpot.fragments.fragment import ratio_table
 from tlpot.fragments.fragment_pool import Candidate, FragmentPool, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
@@ -66,8 +66,8 @@ def export_fragments(
 
     Those are all with a coefficient other than zero, and all of pair terms with a weight other
     than zero. They have the caps that `FragmentCalculator` will give them, and no labels:
-    `open_dataset` reads them, ``tlpot label`` labels them, `tlpot.data.add_labels` puts the
-    labels into the file. A geometry that is there already, to 1e-5 Å, is not written again.
+    `open_dataset` reads them, ``tlpot label`` labels them. A geometry that is there already, to
+    1e-5 Å, is not written again.
 
     Args:
         proteins: structures and their names.
@@ -103,7 +103,7 @@ def export_fragments(
         _chosen(types, key, candidates, old.get(key), per_kind, select, seed)
         for key, candidates in pool.found.items()
     ]
-    with edited(path, about={"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
+    with edited_fragments(path, {"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
         placed = [add_rows(handle, Path(path), some) for some in rows]
         _add_wholes(handle, Path(path), pool, dict(zip(pool.found, placed, strict=True)))
     counts = {
@@ -140,31 +140,28 @@ def fragments_from(
         DataError: not a fragment file, or damaged.
         ConfigError: the file has no fragments of such a name.
     """
-    store = _store(Path(path))
+    known = {kind.key: kind for kind in fragment_kinds(Path(path))}
     if kinds is not None:
-        check_names(kinds, {name for kind in store.kinds for name in (kind.key, kind.name)})
-    done = None
-    if without is not None:
-        dataset = open_dataset(path)
-        if canonical_level(without) in dataset.levels:
-            done = dataset.labelled(without)
-    found, first = [], 0
-    for section, kind in enumerate(store.kinds):
-        positions = store.read(section, "positions")
-        sources = store.read(section, "source")
-        wanted = kinds is None or kind.key in kinds or kind.name in kinds
-        for row in range(len(positions) if wanted else 0):
-            if done is None or not done[first + row]:
-                info = {
-                    "charge": kind.charge,
-                    "spin": kind.multiplicity,
-                    "kind": kind.key,
-                    "name": kind.name,
-                    "row": row,
-                    "source": str(sources[row]),
-                }
-                found.append(Atoms(kind.atomic_numbers, positions[row], info=info))
-        first += len(positions)
+        check_names(kinds, {name for kind in known.values() for name in (kind.key, kind.name)})
+    dataset = open_dataset(path)
+    done = np.zeros(len(dataset), dtype=bool)
+    if without is not None and canonical_level(without) in dataset.levels:
+        done = dataset.labelled(without)
+    sources = dataset.column("source")
+    found, rows = [], dict.fromkeys(known, 0)
+    for k, frame in enumerate(frames_of(dataset, levels=())):
+        kind, row = known[frame.group], rows[frame.group]
+        rows[kind.key] += 1
+        if not done[k] and (kinds is None or kind.key in kinds or kind.name in kinds):
+            info = {
+                "charge": kind.charge,
+                "spin": kind.multiplicity,
+                "kind": kind.key,
+                "name": kind.name,
+                "row": row,
+                "source": str(sources[k]),
+            }
+            found.append(Atoms(kind.atomic_numbers, frame.system.positions, info=info))
     return found
 
 
@@ -196,11 +193,8 @@ def _chosen(
     taken = list(range(len(candidates)))
     if per_kind is not None:
         before = np.zeros((0, *positions.shape[1:])) if old is None else old
-        known = {(np.rint(x / PRECISION) + 0.0).tobytes() for x in before}
-        new = [
-            k for k, x in enumerate(positions)
-            if (np.rint(x / PRECISION) + 0.0).tobytes() not in known
-        ]  # fmt: skip
+        known = set(geometry_prints(before))
+        new = [k for k, print_ in enumerate(geometry_prints(positions)) if print_ not in known]
         both = np.concatenate([before, positions[new]])
         features = inverse_distances(both, types.graph(key).colours)
         picked = choose(features, per_kind, how=select, seed=seed, n_old=len(before))
@@ -218,18 +212,9 @@ def _known(path: Path, types: FragmentTypes) -> dict[str, NDArray[np.float64]]:
     """Takes over the kinds of a file that exists; returns its geometries."""
     if not path.exists():
         return {}
-    store = _store(path)
-    for kind in store.kinds:
+    for kind in fragment_kinds(path):
         types.add(kind)
-    return {kind.key: store.read(k, "positions") for k, kind in enumerate(store.kinds)}
-
-
-def _store(path: Path) -> FragmentStore:
-    if not path.is_file():
-        raise DataError(f"no such file: {path}")
-    if not is_fragment_file(path):
-        raise DataError(
-            f"{path} is not a fragment file (no root attribute 'schema'); export_fragments writes "
-            "them"
-        )
-    return FragmentStore(path)
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for frame in frames_of(open_dataset(path), levels=()):
+        found.setdefault(frame.group, []).append(frame.system.positions)
+    return {key: np.stack(positions) for key, positions in found.items()}

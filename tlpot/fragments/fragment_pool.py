@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.data import PRECISION, FragmentKind, FragmentSource, ProteinAssembly
+from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
 from tlpot.fragments.assembly import Assembly
 from tlpot.fragments.fragment import Fragment, Units
@@ -118,7 +118,7 @@ class FragmentPool:
         """
         known = protein.topology
         prepared = None if known is None else FragmentedStructure(known, self.scheme)
-        orders: dict[Units, tuple[FragmentKind, NDArray[np.int64], str]] = {}
+        orders: dict[Units, tuple[FragmentGraph, NDArray[np.int64], str]] = {}
         for number, atoms in enumerate(protein.frames):
             if atoms.pbc.any():
                 raise GeometryError(
@@ -180,7 +180,7 @@ class FragmentPool:
         if self.kinds is not None:
             check_names(self.kinds, self._seen)
 
-    def _add(self, kind: FragmentKind, candidate: Candidate) -> int:
+    def _add(self, kind: FragmentGraph, candidate: Candidate) -> int:
         """Adds a geometry unless it is there; returns its number, -1 if it was not asked for."""
         self.n_fragments += 1
         self._seen |= {kind.key, kind.name}

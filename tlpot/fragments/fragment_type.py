@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import FragmentKind
+from tlpot.data import FragmentGraph
 from tlpot.errors import GeometryError
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.image import Images
@@ -85,10 +85,10 @@ class FragmentTypes:
     """
 
     def __init__(self) -> None:
-        self._kinds: dict[str, tuple[FragmentKind, ColouredGraph]] = {}
+        self._kinds: dict[str, tuple[FragmentGraph, ColouredGraph]] = {}
 
     @property
-    def kinds(self) -> dict[str, FragmentKind]:
+    def kinds(self) -> dict[str, FragmentGraph]:
         """Those met so far, by key."""
         return {key: kind for key, (kind, _) in self._kinds.items()}
 
@@ -96,11 +96,11 @@ class FragmentTypes:
         """The graph of a kind, its atoms in canonical order."""
         return self._kinds[key][1]
 
-    def add(self, kind: FragmentKind) -> None:
+    def add(self, kind: FragmentGraph) -> None:
         """Takes over a kind from a file; fragments will be in the order that it has."""
         self._kinds[kind.key] = kind, _kind_graph(kind)
 
-    def of(self, topology: Topology, fragment: Fragment) -> tuple[FragmentKind, NDArray[np.int64]]:
+    def of(self, topology: Topology, fragment: Fragment) -> tuple[FragmentGraph, NDArray[np.int64]]:
         """Returns the kind of a fragment and the order that its atoms have there, [n].
 
         Row k of the kind is atom ``order[k]`` of the fragment.
@@ -151,7 +151,7 @@ def _labels(topology: Topology, fragment: Fragment) -> list[tuple[int, ...]]:
     ]
 
 
-def _kind_graph(kind: FragmentKind) -> ColouredGraph:
+def _kind_graph(kind: FragmentGraph) -> ColouredGraph:
     gone = np.zeros(len(kind), dtype=np.int64)
     gone[kind.is_cap] = kind.cap_gone
     labels = [
@@ -163,7 +163,7 @@ def _kind_graph(kind: FragmentKind) -> ColouredGraph:
 
 def _kind(
     topology: Topology, fragment: Fragment, graph: ColouredGraph, key: str, name: str
-) -> FragmentKind:
+) -> FragmentGraph:
     order = graph.order()
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
@@ -175,7 +175,7 @@ def _kind(
     bonds = graph.sorted_bonds(order)
     local = {int(atom): k for k, atom in enumerate(fragment.real)}
     hosts = [place[local[int(host)]] for host in fragment.host[caps]]
-    return FragmentKind(
+    return FragmentGraph(
         key=key,
         name=name,
         charge=fragment.charge,

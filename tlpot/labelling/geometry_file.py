@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,16 +15,15 @@ from tlpot.data import (
     UNITS,
     DataSpec,
     Decoder,
-    GroupWalk,
     HDF5Store,
     MemoryStore,
     Problem,
     Section,
     UnitSpec,
+    geometry_groups,
     json_attribute,
     open_hdf5,
     printable,
-    raw_name,
 )
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level
@@ -70,27 +69,6 @@ def is_native(path: Path) -> bool:
         return False
     with open_hdf5(path) as handle:
         return "units" in handle.attrs and any(True for _ in geometry_groups(handle))
-
-
-def geometry_groups(handle: h5py.File) -> Iterator[h5py.Group]:
-    """Yields the groups that hold geometries; those without any frame are passed over.
-
-    Raises:
-        DataError: a link leads nowhere, or into another file, where labels would be written.
-    """
-    path = Path(handle.filename)
-    walk = GroupWalk(handle, path)
-    found = [
-        handle[raw_name(name or "/")]
-        for name, _, shapes in walk
-        if {"atomic_numbers", "coordinates"} <= shapes.keys() and 0 not in shapes["coordinates"][:1]
-    ]
-    if walk.linked:
-        raise DataError(
-            f"{path} has part of its content in {sorted(walk.linked)[0]}, where labels would be "
-            "written, too; make one file of them with 'tlpot data convert' first"
-        )
-    yield from found
 
 
 def group_systems(group: h5py.Group, path: Path) -> list[System]:

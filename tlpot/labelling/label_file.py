@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +13,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import UNITS, Frame, json_attribute, open_hdf5, write_structures
+from tlpot.data import (
+    Frame,
+    announce_level,
+    geometry_groups,
+    json_attribute,
+    make_column,
+    open_hdf5,
+    write_structures,
+    written_hdf5,
+)
 from tlpot.engines import only_heavy
 from tlpot.errors import DataError, UnknownLevelError, nearest
-from tlpot.files import atomic_file
-from tlpot.labelling.geometry_file import StoredLevel, geometry_groups, group_systems, stored_levels
+from tlpot.labelling.geometry_file import StoredLevel, group_systems, stored_levels
 from tlpot.labelling.structures import Structures
 from tlpot.labelling.task import LabelOutcome, geometry_key
 from tlpot.levels import canonical_level
@@ -98,20 +105,13 @@ def assemble(
         OutputError: it could not be written; an existing file is left as it was.
     """
     home = output if output.exists() else structures.home
-    with atomic_file(output) as temporary:
-        if home is None:
-            structures.write(temporary)
-        else:
-            shutil.copyfile(home, temporary)
-        try:
-            with h5py.File(temporary, "r+") as handle:
-                if output.exists() and structures.frames:
-                    _add_frames(handle, output, structures.frames)
-                key, units = _announce(handle, output, level, definition)
-                for group in geometry_groups(handle):
-                    _fill(group, output, key, units, found)
-        except RuntimeError as error:  # HDF5 reports some failed writes this way
-            raise OSError(str(error)) from error
+    with written_hdf5(output, structures.write if home is None else home) as handle:
+        if output.exists() and structures.frames:
+            _add_frames(handle, output, structures.frames)
+        text = json.dumps(dict(definition), ensure_ascii=False)
+        key, units = announce_level(handle, output, level, text)
+        for group in geometry_groups(handle):
+            _fill(group, output, key, units, found)
 
 
 def _add_frames(handle: h5py.File, path: Path, frames: Sequence[Frame]) -> None:
@@ -141,34 +141,6 @@ def _add_frames(handle: h5py.File, path: Path, frames: Sequence[Frame]) -> None:
                     k += 1
                     name = f"{stem}-{k}"
                 source.copy(group, handle, name=name)
-
-
-def _announce(
-    handle: h5py.File, path: Path, level: str, definition: Mapping[str, Any]
-) -> tuple[str, Mapping[str, str]]:
-    """Enters the level in the attributes; returns its key and the units of the file."""
-    levels = json_attribute(handle, "levels", path)
-    units = {**UNITS, **json_attribute(handle, "units", path)}
-    definitions = json_attribute(handle, "definitions", path)
-    keys = [key for key, name in levels.items() if name == level]
-    key = keys[0] if keys else _new_key(level, levels)
-    definitions[key] = json.dumps(dict(definition), ensure_ascii=False)
-    for name, value in (
-        ("levels", {**levels, key: level}),
-        ("units", units),
-        ("definitions", definitions),
-        ("isolated_atoms", json_attribute(handle, "isolated_atoms", path)),
-    ):
-        handle.attrs[name] = json.dumps(value, ensure_ascii=False)
-    handle.attrs["layout"] = "ani1x"
-    return key, units
-
-
-def _new_key(level: str, levels: Mapping[str, Any]) -> str:
-    key = level.replace("/", "_")
-    while key in levels:
-        key += "_"
-    return key
 
 
 def _fill(
@@ -202,15 +174,7 @@ def _fill(
         if name in group:
             del group[name]
         if np.isfinite(values).any():
-            group.create_dataset(
-                name,
-                data=values,
-                maxshape=(None, *values.shape[1:]),
-                chunks=True,
-                compression="gzip",
-                shuffle=True,
-                fillvalue=np.nan,
-            )
+            make_column(group, name, values.shape, "f8", np.nan)[...] = values
             if kind == "cost":
                 group[name].attrs["columns"] = json.dumps(COST_COLUMNS)
 

@@ -14,7 +14,7 @@ from tlpot.data import (
     Frame,
     Problem,
     frames_of,
-    is_fragment_file,
+    geometry_groups,
     open_dataset,
     open_hdf5,
     write_dataset,
@@ -22,7 +22,6 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError
 from tlpot.labelling.geometry_file import (
-    geometry_groups,
     geometry_problems,
     group_systems,
     is_native,
@@ -91,7 +90,7 @@ def read_structures(
         path = Path(parts[0])
         if not path.is_file():
             raise DataError(f"no such file: {path}")
-        if spec is not None or is_fragment_file(path):
+        if spec is not None:
             return _checked(_from_dataset(path, spec, keys))
         if is_native(path):
             if keys:
@@ -162,7 +161,7 @@ def _refuse_writing(path: Path) -> None:
     raise AssertionError("a native file is copied, with all that is in it")
 
 
-def _from_dataset(path: Path, spec: PathLike | None, keys: Mapping[str, str]) -> Structures:
+def _from_dataset(path: Path, spec: PathLike, keys: Mapping[str, str]) -> Structures:
     dataset = open_dataset(path, spec, keys=keys or None)
     frames = list(frames_of(dataset, levels=()))
     return Structures(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
-from tlpot.data import Dataset, FragmentStore, frames_of
+from tlpot.data import Dataset, frames_of
 from tlpot.errors import DataError
 
 _SHOWN = 4
@@ -79,17 +78,7 @@ def fragment_names(dataset: Dataset) -> tuple[str, ...]:
 
     Fragments of one name differ where their caps do: a methyl group of the protein is no cap.
     """
-    keys = tuple(dataset.group_names)
-    if dataset.path.suffix not in (".h5", ".hdf5"):
-        return keys
-    try:
-        with h5py.File(dataset.path, "r") as handle:
-            if "fragments" not in handle:
-                return keys
-    except OSError:  # several files, joined
-        return keys
-    named = {kind.key: kind.name for kind in FragmentStore(dataset.path).kinds}
-    return tuple(named.get(key, key) for key in keys)
+    return tuple(str(dataset.attributes(key).get("kind", key)) for key in dataset.group_names)
 
 
 def _row(
@@ -126,10 +115,9 @@ def _row(
 def _sources(dataset: Dataset) -> np.ndarray | None:
     for column in ("source", "sample_method"):
         try:
-            values = dataset.column(column)
+            return dataset.column(column)
         except DataError:
             continue
-        return np.array([v.decode() if isinstance(v, bytes) else str(v) for v in values])
     return None
 
 

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from tlpot.calculators import CalculatorFactory
@@ -23,10 +22,11 @@ from tlpot.data import (
     Section,
     UnitSpec,
     write_dataset,
+    written_hdf5,
 )
 from tlpot.errors import ConfigError, OutputError
 from tlpot.execution import run_tasks
-from tlpot.files import atomic_file, make_folder, sole_use
+from tlpot.files import make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
 from tlpot.sampling.parts import Parts
@@ -85,16 +85,14 @@ def write_samples(
         levels={level: LevelSpec(energy="energy", forces="forces", definition=definition)},
     )
     dataset = ArrayDataset(MemoryStore(Path(path), sections, columns), spec)
-    with atomic_file(path) as temporary:
-        write_dataset(dataset, temporary)
-        with h5py.File(temporary, "r+") as handle:
-            handle.attrs["sampling"] = json.dumps(asdict(settings))
-            for each in samples:
-                group = handle[each.name]
-                group["sample_method"] = np.array([c.method for c in each.chosen], dtype="S8")
-                group["sample_temperature"] = np.array([c.temperature for c in each.chosen])
-                group["sample_seed"] = np.array([c.seed for c in each.chosen], dtype=np.int64)
-                group["sample_step"] = np.array([c.step for c in each.chosen], dtype=np.int64)
+    with written_hdf5(path, partial(write_dataset, dataset)) as handle:
+        handle.attrs["sampling"] = json.dumps(asdict(settings))
+        for each in samples:
+            group = handle[each.name]
+            group["sample_method"] = np.array([c.method for c in each.chosen], dtype="S8")
+            group["sample_temperature"] = np.array([c.temperature for c in each.chosen])
+            group["sample_seed"] = np.array([c.seed for c in each.chosen], dtype=np.int64)
+            group["sample_step"] = np.array([c.step for c in each.chosen], dtype=np.int64)
 
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"

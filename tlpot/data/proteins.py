@@ -11,17 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.fragment_layout import (
-    check_shape,
-    is_fragment_file,
-    label_index,
-    level_names,
-    read_array,
-)
-from tlpot.data.fragment_store import FragmentStore
-from tlpot.data.fragment_writer import make_column
+from tlpot.data.fragments import geometry_prints, is_fragment_file
 from tlpot.data.hdf5 import open_hdf5
-from tlpot.data.split import PRECISION
+from tlpot.data.native import make_column
+from tlpot.data.native_edits import places
+from tlpot.data.open import open_dataset
 from tlpot.errors import DataError, nearest
 from tlpot.levels import choose_level
 
@@ -107,7 +101,7 @@ def add_protein(
     if "numbers" not in group:
         group.attrs["source"], group.attrs["charge"] = name, charge
         group.create_dataset("numbers", data=atomic_numbers.astype("u1"))
-        make_column(group, "positions", (len(atomic_numbers), 3), "f8")
+        make_column(group, "positions", (0, len(atomic_numbers), 3), "f8", np.nan)
     same = np.array_equal(group["numbers"][()], atomic_numbers) and group.attrs["charge"] == charge
     if not same or group.attrs["source"] != name:
         raise DataError(
@@ -115,9 +109,10 @@ def add_protein(
             "another order; give one of them another name"
         )
     stored = group["positions"]
-    for row, known in enumerate(stored[()]):
-        if np.array_equal(np.rint(known / PRECISION), np.rint(positions / PRECISION)):
-            return row
+    known = geometry_prints(stored[()])
+    (new,) = geometry_prints([positions])
+    if new in known:
+        return known.index(new)
     stored.resize(len(stored) + 1, axis=0)
     stored[-1] = positions
     return len(stored) - 1
@@ -166,38 +161,31 @@ def assembled(
     where = Path(path)
     if not is_fragment_file(where):
         raise DataError(f"{where} is not a fragment file")
-    FragmentStore(where)
     with open_hdf5(where) as handle:
-        levels = level_names(handle, where)
-        chosen = choose_level(level, levels.values(), str(where))
-        key = next(key for key, found in levels.items() if found == chosen)
         proteins = handle.get("proteins", {})
         if protein_key(name) not in proteins:
             raise DataError(f"{where} has no protein {name!r}{nearest(name, proteins)}")
         group = proteins[protein_key(name)]
         assembly = read_assembly(group, where, row, scheme)
-        energies = np.full(len(assembly.rows), np.nan)
-        forces = np.full((int(assembly.offsets[-1]), 3), np.nan)
-        for kind in dict.fromkeys(assembly.kinds):
-            members = [k for k, other in enumerate(assembly.kinds) if other == kind]
-            own = handle["fragments"][kind]
-            index = label_index(own, key, where, levels) if key in own else np.zeros(0, np.int64)
-            for k in members:
-                place = int(np.searchsorted(index, assembly.rows[k]))
-                if place == len(index) or index[place] != assembly.rows[k]:
-                    raise DataError(
-                        f"{where}:{own.name}[{assembly.rows[k]}], a fragment of {name!r}, has no "
-                        f"label at {chosen}; label it first"
-                    )
-                energies[k] = own[key]["energy"][place]
-                if "forces" in own[key]:
-                    begin, end = assembly.offsets[k : k + 2]
-                    forces[begin:end] = own[key]["forces"][place]
         n_atoms = len(group["numbers"])
+    dataset = open_dataset(where)
+    chosen = choose_level(level, dataset.levels, str(where))
+    frame_of = {place: k for k, place in enumerate(places(where))}
+    wanted = [frame_of[kind, k] for kind, k in zip(assembly.kinds, assembly.rows, strict=True)]
+    labels = []
+    for frame in dataset.read(wanted, [chosen]):
+        if chosen not in frame.labels:
+            raise DataError(
+                f"{where.parent / frame.name}, a fragment of {name!r}, has no label at {chosen}; "
+                "label it first"
+            )
+        labels.append(frame.labels[chosen])
+    energies = np.array([label.energy for label in labels])
+    forces = [label.forces for label in labels if label.forces is not None]
     energy = assembly.energy(energies)
-    if not np.isfinite(forces).all():
+    if len(forces) < len(labels):
         return energy, None
-    return energy, assembly.forces(energies, forces, n_atoms)
+    return energy, assembly.forces(energies, np.concatenate(forces), n_atoms)
 
 
 def read_assembly(
@@ -225,20 +213,22 @@ def read_assembly(
     for key in ("kind", "offsets", *_STORED.values()):
         if key not in own:
             raise DataError(f"{where} has no dataset {key!r}")
-    n, entries, slopes = len(own["kind"]), len(own["P_row"]), len(own["dc"])
-    for key, shape in (
-        ("row", (n,)), ("coeff", (n,)), ("offsets", (n + 1,)), ("P_col", (entries,)),
-        ("P_w", (entries,)), ("dc_fragment", (slopes,)), ("dc_atom", (slopes,)),
-        ("dc", (slopes, 3)),
-    ):  # fmt: skip
-        check_shape(own[key], shape, where, f"{n} fragments")
     arrays: dict[str, Any] = {
-        field: read_array(own, _STORED.get(field, field), path).astype(
-            np.float64 if dtype == "f8" else np.int64
-        )
+        field: own[_STORED.get(field, field)][()].astype(np.float64 if dtype == "f8" else np.int64)
         for field, dtype in _TYPES.items()
     }
-    kinds = tuple(text.decode() for text in read_array(own, "kind", path))
+    kinds = tuple(own["kind"].asstr()[()].tolist())
+    entries, slopes = len(arrays["map_row"]), len(arrays["slope"])
+    for field, shape in (
+        ("rows", (len(kinds),)), ("coefficients", (len(kinds),)), ("offsets", (len(kinds) + 1,)),
+        ("map_atom", (entries,)), ("map_weight", (entries,)), ("slope_fragment", (slopes,)),
+        ("slope_atom", (slopes,)), ("slope", (slopes, 3)),
+    ):  # fmt: skip
+        if arrays[field].shape != shape:
+            raise DataError(
+                f"{where}: {_STORED.get(field, field)!r} has shape {arrays[field].shape}, but "
+                f"{len(kinds)} fragments need {shape}"
+            )
     return ProteinAssembly(kinds=kinds, **arrays)
 
 
