@@ -13,8 +13,7 @@ from ase import Atoms
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec
 from tlpot.labelling import LabelTask, WorkerPool, label
-from tlpot.labelling.executor import run_tasks
-from tlpot.labelling.task import geometry_key
+from tlpot.labelling.task import geometry_key, run_labels
 from tlpot.system import System
 
 SPRING = "ase:label_toys:Spring"
@@ -35,7 +34,7 @@ def test_workers_that_die_with_the_run_are_no_failures(tmp_path, tries):
     calls = tmp_path / "calls"
     given = [task(Atoms("He"), calls), task(Atoms("H2", [[0, 0, 0], [0, 0, 0.7]]), calls)]
     with WorkerPool(1) as pool:
-        found = list(run_tasks(given, pool, in_flight=1, tries=tries, stop=calls.exists))
+        found = list(run_labels(given, pool, in_flight=1, tries=tries, stop=calls.exists))
     assert found == []
     assert calls.read_text().split()[0] == "He"
     assert "H2" not in calls.read_text()
@@ -45,7 +44,7 @@ def test_a_pool_starts_nothing_after_a_stop(tmp_path):
     calls = tmp_path / "calls"
     given = [task(Atoms("He"), calls), task(Atoms("H2", [[0, 0, 0], [0, 0, 0.7]]), calls)]
     with WorkerPool(1, stop=calls.exists) as pool:
-        found = list(run_tasks(given, pool, in_flight=2, stop=calls.exists))
+        found = list(run_labels(given, pool, in_flight=2, stop=calls.exists))
     assert found == []
     assert "H2" not in calls.read_text()
 

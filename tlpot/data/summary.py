@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tlpot.data.dataset import Dataset, Frame, frames_of
-from tlpot.data.problems import electron_problems
+from tlpot.data.electrons import electron_problems
 from tlpot.data.split import fingerprint
 
 

@@ -66,7 +66,9 @@ def _at_level(text: str) -> EngineName:
     """``FILE@LEVEL``, unless there is a file of the whole name."""
     path, at, level = text.partition("@")
     if at and not Path(text).is_file():
-        return EngineName(kind="", target=path, level=level or None)
+        if not level.strip():
+            raise ConfigError(f"engine model:{text}: no level of theory stands behind the @")
+        return EngineName(kind="", target=path, level=level)
     return EngineName(kind="", target=text)
 
 
