@@ -146,7 +146,7 @@ def test_budget_with_a_program_as_reference(folder, tmp_path, capsys):
         ("aga.xyz", ["--picture", "p.png", "--show", "999"], "there is no fragment 999"),
         ("aga.xyz", ["--export", "x.pdb"], "must end in .h5 or .xyz"),
         ("aga.xyz", ["--scheme", "direct", "--budget", "--reference", "tlpot-tiny"],
-         "without --model there is no error"),
+         "there is no error"),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_a_remedy(

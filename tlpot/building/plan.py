@@ -10,7 +10,7 @@ from typing import Any
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import check_reference
 from tlpot.building.exploration import explore_stage, round_label_stage
-from tlpot.building.force_field import Assembly
+from tlpot.building.force_field import Assembly, TargetTests
 from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.building.learning_curve import curve_stage, learning_curve_config
@@ -127,7 +127,13 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     stages.append(assemble_stage(config.assemble, assembly, targets, reference, tuned))
     stages.append(
         report_stage(
-            config, pretraining, tuning, assembly, targets, reference, mover, tuned, rounds
+            config,
+            pretraining,
+            tuning,
+            assembly,
+            TargetTests(targets=targets, reference=reference, mover=mover),
+            tuned,
+            rounds,
         )
     )
     return Blueprint(

@@ -14,7 +14,7 @@ from ase import Atoms
 from tlpot.building.config import BuildConfig
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import atomic_file
-from tlpot.fragments import ProteinFrames, Scheme, choose_scheme
+from tlpot.fragments import ProteinFrames, Scheme, parse_scheme
 from tlpot.structures import build_peptide, read_frames
 from tlpot.system import System
 from tlpot.topology import Topology
@@ -80,7 +80,10 @@ def find_targets(config: BuildConfig) -> list[Target]:
     """
     if config.sequence is not None:
         return [_built(config, config.sequence)]
-    found: dict[str, Target] = {}
+    found = {
+        name: Target.of(name, [frame.copy() for frame in frames])
+        for name, frames in (config.atoms or {}).items()
+    }
     for path in config.structures:
         if not path.is_file():
             raise DataError(f"structures: no such file: {path}")
@@ -111,13 +114,7 @@ def scheme_of(setting: str | Mapping[str, Any]) -> Scheme:
     Raises:
         ConfigError: no such scheme or setting, or one that needs no fragments.
     """
-    if isinstance(setting, str):
-        scheme = choose_scheme(setting)
-    else:
-        settings = dict(setting)
-        if "name" not in settings:
-            raise ConfigError("scheme needs the key 'name', such as {name: mfcc_mbe2, outer: 5}")
-        scheme = choose_scheme(str(settings.pop("name")), **settings)
+    scheme = parse_scheme(setting)
     if scheme.name == "direct":
         raise ConfigError(
             "scheme is 'direct', which has no fragments; label and train on the structure itself "

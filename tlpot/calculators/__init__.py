@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tlpot.calculators.delta import DeltaCalculator
     from tlpot.calculators.engine import EngineCalculator, named_source
     from tlpot.calculators.fragment import FragmentCalculator, energy_model
+    from tlpot.calculators.fragment_method import FragmentMethod
     from tlpot.calculators.identity import identity, plain
     from tlpot.calculators.tlpot import TLPotCalculator
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.fragment_options import add_assembly_arguments, force_field, refuse_without_scheme
+from tlpot.cli.fragment_options import (
+    add_assembly_arguments,
+    fragment_method,
+    refuse_without_scheme,
+)
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset
@@ -74,7 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     if model.level != level:
         print(f"note: the model's level is {model.level}, the labels' is {level}")
-    assembled = model if arguments.scheme is None else force_field(arguments, model)
+    assembled: Any = model
+    if arguments.scheme is not None:
+        assembled = fragment_method(arguments).force_field(model, device=arguments.device)
     predictions = predict(
         assembled, dataset, indices, level, device=potential.device,
         batch_size=arguments.batch_size, show=True,

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tlpot.dynamics.bond_monitor import BROKEN, WatchedBonds, run_watched
     from tlpot.dynamics.integrators import draw_velocities, make_dynamics, rigid_motions
     from tlpot.dynamics.motion import Motion, simulate
-    from tlpot.dynamics.record import MDRecord, Sample
+    from tlpot.dynamics.record import LOST, MDRecord, Sample
     from tlpot.dynamics.run import MDResult, drift_of, energy_drift, run_md
     from tlpot.dynamics.settings import MDSettings
 

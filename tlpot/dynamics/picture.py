@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlpot.dynamics.record import Sample
 from tlpot.files import atomic_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str) -> None:
+
+def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str] | None, title: str) -> Figure:
     """Draws total and potential energy, and the temperature, against time.
 
     Energies are relative to the first potential energy, so that the gap between the two
@@ -19,8 +23,11 @@ def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str)
 
     Args:
         samples: at least one.
-        path: of the PNG file.
+        path: of the PNG file; None writes none.
         title: one line.
+
+    Returns:
+        The figure.
 
     Raises:
         OutputError: the file could not be written.
@@ -43,5 +50,7 @@ def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str], title: str)
     lower.set_ylabel("temperature (K)")
     lower.set_xlabel("time (ps)")
     lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    if path is not None:
+        with atomic_file(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150)
+    return figure
