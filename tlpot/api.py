@@ -185,7 +185,7 @@ def label(
             stop=lambda: interrupt.requested,
         )  # fmt: skip
         if interrupt.requested and report.n_left:
-            raise KeyboardInterrupt(f"{report}; the same call continues")
+            raise KeyboardInterrupt(f"{str(report).splitlines()[0]}; the same call continues")
     return report
 
 

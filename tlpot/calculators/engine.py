@@ -27,14 +27,13 @@ class EngineCalculator(Calculator):
 
     Args:
         engine: see `tlpot.engines.make_engine`.
-        on_done: called after each calculation, for progress bars.
     """
 
     name = "tlpot-engine"
 
-    def __init__(self, engine: Engine, *, on_done: Callable[[], object] | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self.engine, self.on_done = engine, on_done
+        self.engine = engine
         self.implemented_properties = ["energy", "free_energy"]
         if engine.has_forces:
             self.implemented_properties.append("forces")
@@ -68,8 +67,6 @@ class EngineCalculator(Calculator):
         self.results = {"energy": labels.energy, "free_energy": labels.energy}
         if labels.forces is not None:
             self.results["forces"] = np.array(labels.forces)
-        if self.on_done is not None:
-            self.on_done()
 
 
 def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> Any:
@@ -94,7 +91,7 @@ def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> A
     engine, *settings = name.split()
     level = engine.rpartition(":")[2].lower() if kind == "ase" else None
     spec = EngineSpec(name=engine, settings=with_overrides({}, settings), level=level)
-    return CalculatorModel(EngineCalculator(make_engine(spec), on_done=on_done))
+    return CalculatorModel(EngineCalculator(make_engine(spec)), on_done=on_done)
 
 
 def _by_fragment(path: Path, on_done: Callable[[], object] | None) -> dict[str, Source]:

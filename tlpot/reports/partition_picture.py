@@ -142,7 +142,8 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     )  # fmt: skip
     axes.set_aspect("equal")
     axes.margins(0.08)
-    axes.legend(fontsize=8, loc="best", frameon=False)
+    if axes.get_legend_handles_labels()[0]:  # a structure in one piece has neither caps nor cuts
+        axes.legend(fontsize=8, loc="best", frameon=False)
     axes.set_xlabel("along the longest principal axis (Å)")
     axes.set_ylabel("second axis (Å)")
 
