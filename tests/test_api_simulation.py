@@ -102,8 +102,8 @@ class TestSample:
 
     def test_a_line_gives_what_the_command_prints(self, tmp_path, capsys):
         found = api.sample(["H2O"], "a.h5", engine="tlpot-tiny", progress=False, **self.OPTIONS)
-        shown = printed(capsys, "sample", "H2O", "-o", "b.h5", "--calculator", "tlpot-tiny", "--method",
-                        "modes", "--temperatures", "200", "--budget", 3, "--pool", 1,
+        shown = printed(capsys, "sample", "H2O", "-o", "b.h5", "--calculator", "tlpot-tiny",
+                        "--method", "modes", "--temperatures", "200", "--budget", 3, "--pool", 1,
                         "--window", 9)  # fmt: skip
         assert shown.startswith(f"{found}\nwrote b.h5 (3 geometries, wb97x/6-31g*), b.json")
         assert found.n_frames == len(open_dataset("a.h5")) == 3

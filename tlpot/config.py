@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
+import functools
+import inspect
 import math
 import os
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import yaml
 
@@ -163,12 +166,57 @@ def _joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     joined = dict(before)
     for key, value in given.items():
         there = joined.get(key)
+        if isinstance(value, Mapping) and isinstance(there, str):
+            there = {"name": there}  # as a strategy may be written
         if isinstance(value, Mapping) and isinstance(there, Mapping):
             same = value.get("name", there.get("name")) == there.get("name")
             joined[key] = _joined(there, value) if same else dict(value)
         else:
             joined[key] = value
     return joined
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def configured(function: Callable[P, R]) -> Callable[P, R]:
+    """Lets the argument ``config`` of a job hold any of the others; its signature says which.
+
+    Raises:
+        ConfigError: an unknown key, a value of a wrong type, or an argument that is missing.
+    """
+    parameters = inspect.signature(function).parameters
+    names = {name for name in parameters if name not in ("config", "progress")}
+
+    @functools.wraps(function)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        given = dict(zip(parameters, args, strict=False)) | options
+        settings = job_settings(given.pop("config", None), function.__name__)  # type: ignore[arg-type]
+        for key, value in settings.items():
+            if key not in names:
+                raise ConfigError(f"{settings.where}: unknown key {key!r}{nearest(key, names)}")
+            hint = _plain_hint(parameters[key].annotation)
+            given.setdefault(key, _convert(hint, value, f"{settings.where}: {key}"))
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                raise ConfigError(f"{settings.where}: {name} is required, as argument or in config")
+        return function(**given)  # type: ignore[arg-type, call-arg]
+
+    return run
+
+
+class _AnyNames(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def _plain_hint(annotation: Any) -> Any:
+    """Returns an annotation in which what is no plain type stands for anything."""
+    if not isinstance(annotation, str):
+        return annotation
+    known = _AnyNames(Mapping=Mapping, Sequence=Sequence, Literal=typing.Literal)
+    return eval(annotation, {}, known)
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Settings:
@@ -277,19 +325,13 @@ def _check_seed(seed: Any, where: str) -> None:
         raise ConfigError(f"{where} is {seed}, expected 0 to {LARGEST_SEED}")
 
 
-def in_memory() -> Any:
-    """Returns a field of a configuration for an object that no file can hold; None without one.
-
-    `parse` knows no key for it, and `to_mapping` leaves it out.
-    """
-    return dataclasses.field(default=None, metadata={_MEMORY: True}, repr=False, compare=False)
-
-
-_MEMORY = "in memory"
+IN_MEMORY: Mapping[str, Any] = {"in memory": True}
+"""Metadata of a field for an object that no file can hold: `parse` knows no key for it, and
+`to_mapping` leaves it out."""
 
 
 def _written(config: Any) -> list[dataclasses.Field[Any]]:
-    return [f for f in dataclasses.fields(config) if _MEMORY not in f.metadata]
+    return [f for f in dataclasses.fields(config) if "in memory" not in f.metadata]
 
 
 def to_mapping(config: Any) -> Any:

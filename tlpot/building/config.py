@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ase import Atoms
-
-from tlpot.config import check_least, check_positive, check_seed, in_memory, parse
+from tlpot.config import check_least, check_positive, check_seed, parse
 from tlpot.errors import ConfigError
 
 UncertaintyMethod = Literal["none", "last-layer", "ensemble"]
@@ -183,7 +181,6 @@ class BuildConfig:
         low: the cheap level.
         high: the expensive level.
         structures: files; each frame of one is a conformation.
-        atoms: structures in memory by name, each in one or more conformations.
         sequence: a peptide to build instead, one-letter codes or names.
         conformations: of that peptide.
         n_cap: of that peptide.
@@ -208,7 +205,6 @@ class BuildConfig:
     low: LevelSettings
     high: LevelSettings
     structures: tuple[Path, ...] = ()
-    atoms: Mapping[str, Sequence[Atoms]] | None = in_memory()
     sequence: str | tuple[str, ...] | None = None
     conformations: tuple[str, ...] | None = None
     n_cap: str | None = None
@@ -227,7 +223,7 @@ class BuildConfig:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.structures or self.atoms:
+        if self.structures:
             if self.sequence is not None:
                 raise ConfigError("give either structures or a sequence; both are given")
             for name in ("conformations", "n_cap", "c_cap"):
@@ -245,24 +241,10 @@ class BuildConfig:
             )
 
 
-def build_config(
-    settings: Mapping[str, Any],
-    where: str = "build",
-    atoms: Mapping[str, Sequence[Atoms]] | None = None,
-) -> BuildConfig:
+def build_config(settings: Mapping[str, Any], where: str = "build") -> BuildConfig:
     """Reads a configuration.
-
-    Args:
-        settings: as in a YAML file.
-        where: the file, for messages.
-        atoms: structures in memory by name.
 
     Raises:
         ConfigError: a typo, a missing key, or values that make no sense.
     """
-    config = parse(BuildConfig, settings, where)
-    if atoms is not None:
-        config = replace(config, atoms=atoms)
-    if config.sequence is None and not config.structures and not config.atoms:
-        raise ConfigError(f"{where}: give either structures or a sequence; neither is given")
-    return config
+    return parse(BuildConfig, settings, where)

@@ -44,7 +44,7 @@ def build_plan(
         paths = [structures] if isinstance(structures, str | os.PathLike) else structures
         settings["structures"] = [str(path) for path in paths]
     given = job_settings(config, "build", **settings)
-    return make_blueprint(build_config(given, given.where, atoms))
+    return make_blueprint(build_config(given, given.where), atoms)
 
 
 @dataclass(frozen=True, kw_only=True)

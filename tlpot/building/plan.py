@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import check_reference
 from tlpot.building.exploration import explore_stage, round_label_stage
@@ -48,8 +50,14 @@ class Blueprint:
     stages: tuple[Stage, ...]
 
 
-def make_blueprint(config: BuildConfig) -> Blueprint:
+def make_blueprint(
+    config: BuildConfig, atoms: Mapping[str, Sequence[Atoms]] | None = None
+) -> Blueprint:
     """Checks the whole configuration and lists the stages; nothing is computed or written.
+
+    Args:
+        config: the configuration.
+        atoms: structures in memory by name, in place of those of `config`.
 
     Raises:
         TLPotError: whatever is wrong: settings, engines, structures, programs that are missing.
@@ -64,7 +72,7 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     tuning = tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges
     )
-    targets = find_targets(config)
+    targets = find_targets(config, atoms)
     frames = all_fragments(config.fragments, targets, scheme)
     for level in (low, high):
         level.check(frames)

@@ -70,20 +70,30 @@ class Target:
         return found.hexdigest()[:16]
 
 
-def find_targets(config: BuildConfig) -> list[Target]:
+def find_targets(
+    config: BuildConfig, atoms: Mapping[str, Sequence[Atoms]] | None = None
+) -> list[Target]:
     """Reads or builds the structures.
+
+    Args:
+        config: with files or a sequence.
+        atoms: structures in memory by name, in place of those of `config`.
 
     Raises:
         DataError: a file is missing or unreadable.
-        ConfigError: an unknown residue, cap or conformation, or two files of one name.
+        ConfigError: no structures, an unknown residue, cap or conformation, or two files of one
+            name.
         GeometryError: valences that do not close.
     """
+    if atoms is not None:
+        if config.sequence is not None:
+            raise ConfigError("give either structures or a sequence; both are given")
+        return [Target.of(name, frames) for name, frames in atoms.items()]
     if config.sequence is not None:
         return [_built(config, config.sequence)]
-    found = {
-        name: Target.of(name, [frame.copy() for frame in frames])
-        for name, frames in (config.atoms or {}).items()
-    }
+    if not config.structures:
+        raise ConfigError("give either structures or a sequence; neither is given")
+    found: dict[str, Target] = {}
     for path in config.structures:
         if not path.is_file():
             raise DataError(f"structures: no such file: {path}")

@@ -18,6 +18,6 @@ if TYPE_CHECKING:
     from tlpot.presentation.numbers import short
     from tlpot.presentation.pictures import drawn, letter_panels, picture_path, save_picture
     from tlpot.presentation.progress import Progress, progress_bar, telling
-    from tlpot.presentation.result import Result, text_table
+    from tlpot.presentation.result import Result, text_table, warnings_of
 
 __getattr__ = lazy_exports(__name__)

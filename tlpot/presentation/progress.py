@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Self, cast
@@ -68,7 +68,8 @@ class _Told:
     ) -> None:
         self.iterable, self.listener = iterable, listener
         self.n = self.initial = options.get("initial", 0)
-        self.total = options.get("total", len(iterable) if hasattr(iterable, "__len__") else None)
+        length = len(iterable) if isinstance(iterable, Sized) else None
+        self.total: int | None = options.get("total", length)
         self.desc, self.postfix = options.get("desc") or "", ""
 
     def __iter__(self) -> Iterator[Any]:

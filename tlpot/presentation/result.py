@@ -52,3 +52,10 @@ def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def warnings_of(report: str) -> list[str]:
+    """Returns the warnings of a report: what its lines that begin with "warning:" say."""
+    lines = (line.strip() for line in report.splitlines())
+    found = [line for line in lines if line.startswith("warning:")]
+    return [line.removeprefix("warning:").strip() for line in found]
