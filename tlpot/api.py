@@ -89,18 +89,26 @@ def sample(
     """
     from tlpot.jobs import workers as worker_pool
     from tlpot.presentation import telling
-    from tlpot.sampling import Engine, SamplingReport, SamplingSettings, given_fragments
+    from tlpot.sampling import SamplingEngine, SamplingReport, SamplingSettings, given_fragments
     from tlpot.sampling import pairs as pairs_of
     from tlpot.sampling import sample as run
     from tlpot.torch_mode import torch_threads
 
     settings = SamplingSettings(
-        methods=tuple(methods), temperatures=tuple(temperatures), budget=budget, pool=pool,
-        window=window, interval=interval, select=select, model=model, level=model_level, seed=seed,
-    )  # fmt: skip
+        methods=tuple(methods),
+        temperatures=tuple(temperatures),
+        budget=budget,
+        pool=pool,
+        window=window,
+        interval=interval,
+        select=select,
+        model=model,
+        level=model_level,
+        seed=seed,
+    )
     found = given_fragments(fragments)
     found += pairs_of(pairs, found)
-    chosen = Engine(name=engine, level=level)
+    chosen = SamplingEngine(name=engine, level=level)
     with torch_threads(threads), telling(progress), worker_pool(workers, dask) as executor:
         samples = run(found, output, settings, chosen, executor=executor, overwrite=overwrite)
     return SamplingReport.of(samples, output, chosen.label_level)
@@ -178,12 +186,16 @@ def label(
             engine,
             output,
             settings=LabelSettings(
-                threads=threads, in_flight=in_flight, limit=limit, retry_failed=retry_failed,
-                repair_journal=repair_journal, tries=tries,
+                threads=threads,
+                in_flight=in_flight,
+                limit=limit,
+                retry_failed=retry_failed,
+                repair_journal=repair_journal,
+                tries=tries,
             ),
             executor=executor,
             stop=lambda: interrupt.requested,
-        )  # fmt: skip
+        )
         if interrupt.requested and report.n_left:
             raise KeyboardInterrupt(f"{str(report).splitlines()[0]}; the same call continues")
     return report
@@ -265,12 +277,28 @@ def build(
     from tlpot.training import Interrupt
 
     plan = build_plan(
-        config, structures, output=output, sequence=sequence, conformations=conformations,
-        n_cap=n_cap, c_cap=c_cap, low=low, high=high, fragments=fragments, scheme=scheme,
-        sample=sample, pretrain=pretrain, select=select, finetune=finetune,
-        uncertainty=uncertainty, active=active, curve=curve, assemble=assemble,
-        trained_charges=trained_charges, name=name,
-    )  # fmt: skip
+        config,
+        structures,
+        output=output,
+        sequence=sequence,
+        conformations=conformations,
+        n_cap=n_cap,
+        c_cap=c_cap,
+        low=low,
+        high=high,
+        fragments=fragments,
+        scheme=scheme,
+        sample=sample,
+        pretrain=pretrain,
+        select=select,
+        finetune=finetune,
+        uncertainty=uncertainty,
+        active=active,
+        curve=curve,
+        assemble=assemble,
+        trained_charges=trained_charges,
+        name=name,
+    )
     if dry_run:
         return BuildResult.of(plan, until)
     with ExitStack() as stack:
@@ -279,9 +307,13 @@ def build(
         interrupt = stack.enter_context(Interrupt())
         executor, in_flight = stack.enter_context(label_workers(workers, dask, alone=True))
         return run_build(
-            plan, until=until, executor=executor, in_flight=in_flight, device=device,
+            plan,
+            until=until,
+            executor=executor,
+            in_flight=in_flight,
+            device=device,
             stop=lambda: interrupt.requested,
-        )  # fmt: skip
+        )
 
 
 def fragment(
@@ -332,9 +364,13 @@ def fragment(
     from tlpot.torch_mode import torch_threads
 
     method = FragmentMethod(
-        scheme=scheme, low=low, low_level=low_level, charges=charges, dispersion=dispersion,
+        scheme=scheme,
+        low=low,
+        low_level=low_level,
+        charges=charges,
+        dispersion=dispersion,
         trained_charges=trained_charges,
-    )  # fmt: skip
+    )
     with torch_threads(threads), telling(progress):
         given = FragmentedStructure.open(structure)
         if reference is not None:
@@ -420,14 +456,21 @@ def report(
     if output is not None:
         make_folder(output)  # what cannot be written is said before anything is computed
     method = FragmentMethod(
-        scheme=scheme, low=low, low_level=low_level, charges=charges, dispersion=dispersion,
+        scheme=scheme,
+        low=low,
+        low_level=low_level,
+        charges=charges,
+        dispersion=dispersion,
         trained_charges=trained_charges,
-    )  # fmt: skip
+    )
     method.parsed()
     with torch_threads(threads), telling(progress):
         found = examine_force_field(
             ForceFieldModels(
-                model=models_by_kind(model), level=level, parent=parent, parent_level=source,
+                model=models_by_kind(model),
+                level=level,
+                parent=parent,
+                parent_level=source,
                 ancestors=ancestors,
             ),
             named_structures(structure),
@@ -439,7 +482,7 @@ def report(
             evidence=Evidence(curve=curve, cost=cost),
             settings=parse(ExaminationSettings, settings or {}, "report"),
             device=device,
-        )  # fmt: skip
+        )
     if output is not None:
         write_report(output, found)
     return found
@@ -521,20 +564,39 @@ def md(
     from tlpot.torch_mode import torch_threads
 
     settings = MDSettings(
-        ensemble=ensemble, temperature=temperature, timestep=timestep,
-        steps=n_steps(time, timestep) if steps is None else steps, friction=friction,
-        pressure=pressure, thermostat_time=thermostat_time, barostat_time=barostat_time,
-        seed=seed, log_every=log_every,
-    )  # fmt: skip
+        ensemble=ensemble,
+        temperature=temperature,
+        timestep=timestep,
+        steps=n_steps(time, timestep) if steps is None else steps,
+        friction=friction,
+        pressure=pressure,
+        thermostat_time=thermostat_time,
+        barostat_time=barostat_time,
+        seed=seed,
+        log_every=log_every,
+    )
     with torch_threads(threads), telling(progress):
         start = MDStart.open(structure, output, resume=resume)
         calculator, method = open_calculator(
-            start.atoms, model, level=level, scheme=scheme, low=low, low_level=low_level,
-            charges=charges, dispersion=dispersion, trained_charges=trained_charges,
-            device=device, dtype=dtype,
-        )  # fmt: skip
+            start.atoms,
+            model,
+            level=level,
+            scheme=scheme,
+            low=low,
+            low_level=low_level,
+            charges=charges,
+            dispersion=dispersion,
+            trained_charges=trained_charges,
+            device=device,
+            dtype=dtype,
+        )
         run = run_md(
-            start.atoms, calculator, settings, output,
-            resume=resume, overwrite=overwrite, stop_when=stop_when,
-        )  # fmt: skip
+            start.atoms,
+            calculator,
+            settings,
+            output,
+            resume=resume,
+            overwrite=overwrite,
+            stop_when=stop_when,
+        )
     return MolecularDynamics(run=run, method=method, velocities=start.velocities, notes=start.notes)

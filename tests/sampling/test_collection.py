@@ -15,9 +15,9 @@ from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import (
-    Engine,
     Fragment,
     ModelView,
+    SamplingEngine,
     SamplingReport,
     SamplingSettings,
     named_fragments,
@@ -52,7 +52,7 @@ def molecules(*names):
 
 
 def engine(factory=counted):
-    return Engine(factory=factory, level="toy")
+    return SamplingEngine(factory=factory, level="toy")
 
 
 def test_a_dataset_with_labels_and_provenance(tmp_path):
@@ -161,7 +161,7 @@ def test_files_are_not_overwritten_and_names_are_unique(tmp_path):
     with pytest.raises(ConfigError, match="H2O occur twice"):
         sample(molecules("H2O", "H2O"), tmp_path / "b.h5", SETTINGS, engine(), progress=False)
     with pytest.raises(ConfigError, match="level of theory of your calculator"):
-        sample(molecules("H2O"), tmp_path / "b.h5", SETTINGS, Engine(factory=counted),
+        sample(molecules("H2O"), tmp_path / "b.h5", SETTINGS, SamplingEngine(factory=counted),
                progress=False)  # fmt: skip
 
 
@@ -271,9 +271,9 @@ def test_impossible_settings(settings, message):
 def test_gfn2_charges_reach_the_program():
     pytest.importorskip("tblite")
     atoms = build_peptide(["LYS"])
-    calculator = Engine().calculator(atoms)
+    calculator = SamplingEngine().calculator(atoms)
     assert calculator.parameters.charge == 1
     with pytest.raises(ConfigError, match="did you mean 'gfn2-xtb'"):
-        Engine(name="gfn3-xtb").calculator(atoms)
+        SamplingEngine(name="gfn3-xtb").calculator(atoms)
     with pytest.raises(ConfigError, match="does not apply"):
-        Engine(level="x").label_level  # noqa: B018
+        SamplingEngine(level="x").label_level  # noqa: B018

@@ -147,7 +147,13 @@ def run_build(
         KeyboardInterrupt: the user stopped it; so is what was begun.
     """
     records = run_stages(
-        up_to(plan.stages, until), plan.config.output, executor=executor, in_flight=in_flight,
-        stop=stop, device=device, on_start=on_start, on_end=on_end,
-    )  # fmt: skip
+        up_to(plan.stages, until),
+        plan.config.output,
+        executor=executor,
+        in_flight=in_flight,
+        stop=stop,
+        device=device,
+        on_start=on_start,
+        on_end=on_end,
+    )
     return BuildResult.of(plan, until, records)

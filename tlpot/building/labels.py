@@ -29,7 +29,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
 from tlpot.labelling import LabelSettings, label, label_costs
 from tlpot.models import content_hash
-from tlpot.sampling import Engine, SamplingReport, SamplingSettings, sample
+from tlpot.sampling import SamplingEngine, SamplingReport, SamplingSettings, sample
 
 SAMPLES, LABELS = "samples.h5", "labels.h5"
 _DECIDED = ("budget", "model", "level", "select")
@@ -108,7 +108,7 @@ def sampling_settings(given: Mapping[str, Any], budget: int) -> tuple[SamplingSe
     return parse(SamplingSettings, {**settings, "budget": budget}, "sample"), calculator
 
 
-def sampling_engine(calculator: str | None, low: Level) -> Engine:
+def sampling_engine(calculator: str | None, low: Level) -> SamplingEngine:
     """Returns what drives the sampling: by default the cheap level, with its settings.
 
     Raises:
@@ -118,15 +118,15 @@ def sampling_engine(calculator: str | None, low: Level) -> Engine:
     kind, colon, rest = name.partition(":")
     if calculator is not None or not low.settings.settings:
         if name.lower() in XTB:
-            return Engine(name=name.lower())
+            return SamplingEngine(name=name.lower())
         if colon and kind == "model":
             path, _, level = rest.partition("@")
-            return Engine(name=path, level=level or None)
+            return SamplingEngine(name=path, level=level or None)
     if calculator is not None:
         raise ConfigError(
             f"sample.calculator is {calculator!r}, expected {', '.join(XTB)} or model:PATH[@LEVEL]"
         )
-    return Engine(name=name, level=low.name, factory=LevelCalculator(low.spec))
+    return SamplingEngine(name=name, level=low.name, factory=LevelCalculator(low.spec))
 
 
 def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:

@@ -93,6 +93,7 @@ def run_task(task: LabelTask) -> Outcome:
             so no geometry can be labelled there.
     """
     engine = make_engine(task.engine)
+    before = engine.use_threads(None)
     threads = engine.use_threads(task.threads)
     gflops = _gflops()
     log = io.StringIO()
@@ -110,6 +111,8 @@ def run_task(task: LabelTask) -> Outcome:
     except Exception as problem:  # programs raise whatever they like
         error = f"{type(problem).__name__}: {problem}".strip()
         log.write(f"\n{traceback.format_exc()}")
+    finally:
+        engine.use_threads(before)  # of whoever asked for the label in this process
     cost = Cost(
         seconds=time.perf_counter() - start,
         cpu_seconds=_cpu_seconds() - cpu,

@@ -217,9 +217,14 @@ def fragment_structure(
     if model is not None:
         with progress_bar(desc="calculations", unit="", delay=1.0, dynamic_ncols=True) as bar:
             calculator = method.calculator(
-                structure.frames[0], model, level=level, topology=topology, on_done=bar.update,
-                device=device, skin=0.0,
-            )  # fmt: skip
+                structure.frames[0],
+                model,
+                level=level,
+                topology=topology,
+                on_done=bar.update,
+                device=device,
+                skin=0.0,
+            )
             points = SinglePoints.compute(structure.frames, calculator)
     return Fragmentation(
         structure=structure,
@@ -284,9 +289,12 @@ def fragment_budget(
 
 
 def _one_model(
-    source: Any, name: str, device: str | None, on_done: Callable[[], object],
+    source: Any,
+    name: str,
+    device: str | None,
+    on_done: Callable[[], object],
     level: str | None = None,
-) -> Any:  # fmt: skip
+) -> Any:
     if isinstance(source, str | os.PathLike):
         source = named_source(os.fspath(source), on_done=on_done)
     if isinstance(source, Mapping):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.sampling.calculators import Engine
+    from tlpot.sampling.calculators import SamplingEngine
     from tlpot.sampling.candidate import Candidate, farthest_points, most_uncertain, scaled
     from tlpot.sampling.collection import sample, write_samples
     from tlpot.sampling.descriptor import ModelView

@@ -16,7 +16,7 @@ from tlpot.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Engine:
+class SamplingEngine:
     """Makes a calculator for a molecule, in any process.
 
     Attributes:

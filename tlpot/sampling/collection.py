@@ -25,7 +25,7 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, OutputError
 from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
-from tlpot.sampling.calculators import Engine
+from tlpot.sampling.calculators import SamplingEngine
 from tlpot.sampling.fragment import Fragment, FragmentSamples, sample_fragment
 from tlpot.sampling.parts import Parts
 from tlpot.sampling.settings import SamplingSettings
@@ -102,7 +102,7 @@ def sample(
     fragments: Sequence[Fragment],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine | None = None,
+    engine: SamplingEngine | None = None,
     *,
     executor: Executor | None = None,
     overwrite: bool = False,
@@ -133,14 +133,16 @@ def sample(
     """
     make_folder(Path(out).parent)
     with sole_use(Path(out), "tlpot sample"):
-        return _sample(fragments, out, settings, engine or Engine(), executor, overwrite, progress)
+        return _sample(
+            fragments, out, settings, engine or SamplingEngine(), executor, overwrite, progress
+        )
 
 
 def _sample(
     fragments: Sequence[Fragment],
     out: str | os.PathLike[str],
     settings: SamplingSettings,
-    engine: Engine,
+    engine: SamplingEngine,
     executor: Executor | None,
     overwrite: bool,
     progress: bool,
@@ -183,7 +185,10 @@ def _sample(
 
 
 def _results(
-    todo: Sequence[Fragment], settings: SamplingSettings, engine: Engine, executor: Executor | None
+    todo: Sequence[Fragment],
+    settings: SamplingSettings,
+    engine: SamplingEngine,
+    executor: Executor | None,
 ) -> Iterator[tuple[Fragment, FragmentSamples]]:
     if executor is None:
         for fragment in todo:

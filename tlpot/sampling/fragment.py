@@ -12,7 +12,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.errors import SimulationError, TLPotError
-from tlpot.sampling.calculators import Engine
+from tlpot.sampling.calculators import SamplingEngine
 from tlpot.sampling.candidate import Candidate, farthest_points, most_uncertain, scaled, stream
 from tlpot.sampling.descriptor import ModelView, geometry_features
 from tlpot.sampling.dimers import approaches, dimer
@@ -90,7 +90,7 @@ class FragmentSamples:
 
 
 def sample_fragment(
-    fragment: Fragment, settings: SamplingSettings, engine: Engine
+    fragment: Fragment, settings: SamplingSettings, engine: SamplingEngine
 ) -> FragmentSamples:
     """Samples one fragment.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
-from tlpot.sampling.calculators import Engine
+from tlpot.sampling.calculators import SamplingEngine
 from tlpot.sampling.candidate import Candidate
 from tlpot.sampling.fragment import Fragment, FragmentSamples
 from tlpot.sampling.settings import SamplingSettings
@@ -31,7 +31,7 @@ class Parts:
         engine: what calculates.
     """
 
-    def __init__(self, folder: Path, settings: SamplingSettings, engine: Engine) -> None:
+    def __init__(self, folder: Path, settings: SamplingSettings, engine: SamplingEngine) -> None:
         self.folder = folder
         self._settings, self._engine = settings, engine
 
