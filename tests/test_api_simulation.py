@@ -269,7 +269,8 @@ class TestMD:
         assert resumed.run.samples[-1].step == 20
 
     def test_a_scheme_is_asked_for_by_name(self, model):
-        found = api.md(build_peptide("A"), model, scheme="mfcc", output="a", progress=False,
+        scheme = {"name": "mfcc", "size": 2}
+        found = api.md(build_peptide("A"), model, scheme=scheme, output="a", progress=False,
                        **{**self.OPTIONS, "steps": 2, "temperature": 10.0})  # fmt: skip
         assert "by mfcc" in found.method
         with pytest.raises(ConfigError, match="single points only"):

@@ -508,7 +508,7 @@ def md(
     stop_when: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
-    scheme: str | Scheme | None = None,
+    scheme: SchemeLike | None = None,
     low: Any = None,
     low_level: str | None = None,
     charges: Any = None,
@@ -541,7 +541,7 @@ def md(
         stop_when: conditions that end the run, such as ``domain<0.05``.
         resume: go on with the run that is there.
         overwrite: replace the run that is there; never the structure itself.
-        scheme: of fragments; None treats the whole structure.
+        scheme: of fragments, see `fragment`; None treats the whole structure.
         low: with a scheme, see `fragment`; without one the low level of a model of differences.
         low_level: level of theory of `low`.
         charges: with a scheme, see `fragment`.
@@ -558,6 +558,7 @@ def md(
         SimulationError: the dynamics exploded; the files hold what came before.
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
+    from tlpot.calculators import FragmentMethod
     from tlpot.dynamics import MDSettings, run_md
     from tlpot.jobs import MDStart, MolecularDynamics, n_steps, open_calculator
     from tlpot.presentation import telling
@@ -577,6 +578,8 @@ def md(
     )
     with torch_threads(threads), telling(progress):
         start = MDStart.open(structure, output, resume=resume)
+        if scheme is not None:
+            scheme = FragmentMethod(scheme=scheme).calculator_scheme()
         calculator, method = open_calculator(
             start.atoms,
             model,

@@ -81,6 +81,15 @@ class FragmentMethod:
             raise ConfigError("scheme ai2bmd has no settings; leave them out")
         return parse_scheme("mfcc")
 
+    def calculator_scheme(self) -> Scheme | str:
+        """Returns the scheme as `FragmentCalculator` takes it: ``ai2bmd`` by its name.
+
+        Raises:
+            ConfigError: no such scheme or setting.
+        """
+        scheme = self.parsed()
+        return AI2BMD if is_ai2bmd(self.name) else scheme
+
     def calculator(
         self,
         atoms: Atoms,
@@ -106,11 +115,10 @@ class FragmentMethod:
         Raises:
             TLPotError: see `FragmentCalculator`.
         """
-        scheme = self.parsed()
         return FragmentCalculator(
             atoms,
             _opened(high, on_done),
-            AI2BMD if is_ai2bmd(self.name) else scheme,
+            self.calculator_scheme(),
             low=_opened(self.low, on_done),
             level=level,
             low_level=self.low_level,
