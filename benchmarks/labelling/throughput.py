@@ -14,7 +14,7 @@ import numpy as np
 from ase.build import molecule
 
 from tlpot.engines import EngineSpec
-from tlpot.labelling import WorkerPool, label
+from tlpot.labelling import LabelSettings, WorkerPool, label
 
 
 def structures(n: int, seed: int) -> list:
@@ -28,7 +28,8 @@ def structures(n: int, seed: int) -> list:
 def rate(n_workers: int, engine: EngineSpec, n: int, folder: Path, seed: int) -> float:
     """Labels per second, after every worker has loaded its program."""
     with WorkerPool(n_workers) as pool:
-        settings = {"executor": pool, "in_flight": 2 * n_workers, "threads": 1, "show": False}
+        options = LabelSettings(in_flight=2 * n_workers, threads=1)
+        settings = {"executor": pool, "settings": options, "show": False}
         name = f"{n_workers}-{seed}"
         label(
             structures(4 * n_workers, seed + 1000), engine, folder / f"warm-{name}.h5", **settings

@@ -36,7 +36,7 @@ def energy(atoms: Atoms, *args, **settings) -> float:
 def test_direct_is_the_model_itself(peptide):
     peptide.calc = TLPotCalculator(MODEL)
     expected = peptide.get_potential_energy(), peptide.get_forces()
-    peptide.calc = FragmentCalculator(peptide, MODEL)
+    peptide.calc = FragmentCalculator(peptide, MODEL, "direct")
     assert peptide.get_potential_energy() == expected[0]
     np.testing.assert_array_equal(peptide.get_forces(), expected[1])
 
@@ -138,7 +138,7 @@ def test_models_by_fragment_name(peptide):
     with pytest.raises(ConfigError, match=r"no model for the fragment ACE-NME.*ACE-ALA-NME"):
         energy(peptide, {"ACE-ALA-NME": MODEL, "ACE-GLY-NME": MODEL}, "mfcc")
     with pytest.raises(ConfigError, match="need a fragment scheme"):
-        energy(peptide, kinds)
+        energy(peptide, kinds, "direct")
 
 
 def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
@@ -216,7 +216,7 @@ def test_hydrogens_that_are_missing_are_named():
         ({"scheme": "mfc"}, "did you mean 'mfcc'"),
         ({"scheme": "ai2bmdd"}, "did you mean 'ai2bmd'.*ai2bmd, direct, gmfcc"),
         ({"scheme": "mfcc0"}, "expected 1 or more"),
-        ({"low": MODEL}, "has nothing to add"),
+        ({"low": MODEL, "scheme": "direct"}, "has nothing to add"),
         ({"low_level": "gfn2-xtb", "scheme": "mfcc"}, "low, which is not given"),
         ({"charges": "mulliken", "scheme": "mfcc"}, "expected 'amber' or one value"),
         ({"charges": [0.1, 0.2], "scheme": "mfcc"}, "2 charges were given"),

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tlpot.cli import main
-from tlpot.cli.workers import workers
 from tlpot.errors import ConfigError, MissingExtraError
+from tlpot.jobs.workers import workers
 from tlpot.models import LIBRARY
 
 DATA = str(LIBRARY / "tlpot-qm.h5")
@@ -144,7 +144,7 @@ def threads(_):
 def test_no_executor_for_one_worker():
     with workers(1, None) as executor:
         assert executor is None
-    with pytest.raises(ConfigError, match="--workers is 0"), workers(0, None):
+    with pytest.raises(ConfigError, match="workers is 0"), workers(0, None):
         pass
 
 

@@ -141,10 +141,10 @@ def _labels_in_this_process(monkeypatch):
     """A worker would have to load torch for every file."""
 
     @contextmanager
-    def workers(n, stop):
+    def workers(n, dask=None, **_):
         yield None, None
 
-    monkeypatch.setattr("tlpot.cli.workers.label_workers", workers)
+    monkeypatch.setattr("tlpot.jobs.label_workers", workers)
 
 
 def command(name, path, model, out, options):

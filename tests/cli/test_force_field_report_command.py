@@ -34,7 +34,7 @@ def test_a_page_from_a_model_a_structure_a_reference_and_data(folder, tmp_path, 
     captured = capsys.readouterr()
     assert captured.out.endswith(f"\nwrote {out}/force_field.html and {out}/force_field.json\n")
     assert "holistic" in captured.out
-    assert "assembly error budget of ala" in captured.err
+    assert "report: 100% 4/4" in captured.err
     numbers = json.loads((out / "force_field.json").read_text())
     parts = numbers["assembly"][0]["parts"]
     assert parts["model − fragment QM"]["forces"]["max"] == 0.0  # it is its own reference here

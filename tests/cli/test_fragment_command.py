@@ -146,7 +146,7 @@ def test_budget_with_a_program_as_reference(folder, tmp_path, capsys):
         ("aga.xyz", ["--picture", "p.png", "--show", "999"], "there is no fragment 999"),
         ("aga.xyz", ["--export", "x.pdb"], "must end in .h5 or .xyz"),
         ("aga.xyz", ["--scheme", "direct", "--budget", "--reference", "tlpot-tiny"],
-         "without --model there is no error"),
+         "there is no error"),
     ],
 )  # fmt: skip
 def test_mistakes_end_with_a_remedy(
@@ -163,7 +163,8 @@ def test_mistakes_end_with_a_remedy(
 def test_md_runs_with_fragments(folder, tmp_path, capsys):
     common = ["md", str(folder / "aga.xyz"), str(folder / "m.safetensors"), "--device", "cpu"]
     common += ["--steps", "4", "--timestep", "0.1", "--temperature", "10"]
-    assert main([*common, "--scheme", "mfcc", "--out", str(tmp_path / "x")]) == 0
+    scheme = ["--scheme", "mfcc", "--set", "size=2"]
+    assert main([*common, *scheme, "--out", str(tmp_path / "x")]) == 0
     assert "m.safetensors by mfcc" in capsys.readouterr().out
     for options, message in (
         (["--scheme", "sphere"], "for single points only"),

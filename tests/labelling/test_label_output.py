@@ -12,7 +12,7 @@ from ase.io import read, write
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
-from tlpot.labelling import cost_ratio, label, label_costs
+from tlpot.labelling import LabelSettings, cost_ratio, label, label_costs
 
 SPRING = "ase:label_toys:Spring"
 
@@ -54,7 +54,7 @@ def test_a_dataset_comes_out_with_level_units_definition_and_cost(given, tmp_pat
 def test_nothing_is_computed_twice_and_the_journal_alone_restores_the_file(given, tmp_path):
     out, log = tmp_path / "x.h5", tmp_path / "calls"
     spec = spring(calls=str(log))
-    assert label(given, spec, out, limit=2, show=False).n_left == 3
+    assert label(given, spec, out, settings=LabelSettings(limit=2), show=False).n_left == 3
     assert np.isfinite(h5py.File(out)["H2/spring.energy"][()]).sum() == 3  # one is twice there
     assert label(given, spec, out, show=False).n_labelled == 3
     assert calls(log) == 5
@@ -78,7 +78,7 @@ def test_levels_accumulate_and_all_else_in_the_file_is_kept(given, tmp_path):
     with h5py.File(out, "r+") as handle:
         handle["H2/temperature"] = np.arange(5.0)
         handle.attrs["licence"] = "CC0-1.0"
-    label(out, spring("stiff", k=3.0), out, limit=3, show=False)
+    label(out, spring("stiff", k=3.0), out, settings=LabelSettings(limit=3), show=False)
     dataset = open_dataset(out)
     assert set(dataset.levels) == {"spring", "stiff"}
     assert dataset.labelled("spring").all()
@@ -94,7 +94,7 @@ def test_levels_accumulate_and_all_else_in_the_file_is_kept(given, tmp_path):
 
 def test_labels_of_another_definition_do_not_mix(given, tmp_path):
     out = tmp_path / "x.h5"
-    label(given, spring(), out, limit=1, show=False)
+    label(given, spring(), out, settings=LabelSettings(limit=1), show=False)
     content = out.read_bytes()
     with pytest.raises(DataError, match=r"computed in another way.*settings"):
         label(given, spring(k=2.0), out, show=False)
@@ -124,7 +124,7 @@ def test_failures_are_kept_with_their_log_and_tried_again_on_request(tmp_path):
     assert np.isfinite(open_dataset(out).read([0])[0].labels["spring"].energy)
     again = label(given, spec, out, show=False)
     assert (again.n_labelled, len(again.failures), calls(log)) == (0, 1, 3)
-    label(given, spec, out, retry_failed=True, show=False)
+    label(given, spec, out, settings=LabelSettings(retry_failed=True), show=False)
     assert calls(log) == 4
 
 

@@ -14,7 +14,7 @@ from ase.build import molecule
 
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.labelling import LabelTask, WorkerPool, label, run_labels
+from tlpot.labelling import LabelSettings, LabelTask, WorkerPool, label, run_labels
 from tlpot.labelling.task import geometry_key
 from tlpot.system import System
 
@@ -183,7 +183,14 @@ def test_the_executor_does_not_change_the_labels(pool, tmp_path):
     pytest.importorskip("tblite")
     given = waters(6)
     one = label(given, "gfn2-xtb", tmp_path / "1.h5", show=False)
-    two = label(given, "gfn2-xtb", tmp_path / "2.h5", executor=pool, threads=1, show=False)
+    two = label(
+        given,
+        "gfn2-xtb",
+        tmp_path / "2.h5",
+        executor=pool,
+        settings=LabelSettings(threads=1),
+        show=False,
+    )
     assert one.n_labelled == two.n_labelled == 6
     from tlpot.data import open_dataset
 
@@ -205,7 +212,12 @@ def test_labels_on_a_dask_cluster(tmp_path):
         client.get_executor() as executor,
     ):
         report = label(
-            waters(5), "gfn2-xtb", tmp_path / "x.h5", executor=executor, in_flight=3, show=False
+            waters(5),
+            "gfn2-xtb",
+            tmp_path / "x.h5",
+            executor=executor,
+            settings=LabelSettings(in_flight=3),
+            show=False,
         )
     assert (report.n_labelled, report.failures) == (5, ())
 
@@ -229,6 +241,11 @@ def test_labels_on_parsl_workers(tmp_path):
     config = Config(executors=[workers], run_dir=str(tmp_path / "parsl"), initialize_logging=False)
     with parsl.ParslPoolExecutor(config=config) as executor:
         report = label(
-            waters(5), "gfn2-xtb", tmp_path / "x.h5", executor=executor, in_flight=3, show=False
+            waters(5),
+            "gfn2-xtb",
+            tmp_path / "x.h5",
+            executor=executor,
+            settings=LabelSettings(in_flight=3),
+            show=False,
         )
     assert (report.n_labelled, report.failures) == (5, ())

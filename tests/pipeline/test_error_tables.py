@@ -15,7 +15,9 @@ from tlpot.evaluation import predict
 from tlpot.jobs import finetune, finetune_config
 from tlpot.models import LIBRARY, load, save
 from tlpot.reports import (
+    ForceFieldModels,
     ForceFieldReport,
+    LabelledFragments,
     error_text,
     examine_force_field,
     measure_stage,
@@ -56,10 +58,14 @@ def shifted(data, tmp_path_factory):
 def before(data, shifted):
     split = shifted[2]
     return measure_stage(
-        load("tlpot-tiny", device="cpu").at(LOW), data, split.test, title="before transfer",
-        model="tiny", model_level=LOW, label_level=XTB, part="test frames", train=split.train,
+        load("tlpot-tiny", device="cpu").at(LOW),
+        LabelledFragments(dataset=data, indices=split.test, part="test frames", train=split.train),
+        title="before transfer",
+        model="tiny",
+        model_level=LOW,
+        label_level=XTB,
         shift_on=split.train,
-    )  # fmt: skip
+    )
 
 
 def test_the_parent_before_the_transfer_is_the_first_step_of_the_transfer(before, shifted):
@@ -75,9 +81,13 @@ def test_the_parent_before_the_transfer_is_the_first_step_of_the_transfer(before
 def test_a_shift_moves_no_relative_energy_and_no_force(before, data, shifted):
     split = shifted[2]
     plain = measure_stage(
-        load("tlpot-tiny", device="cpu").at(LOW), data, split.test, title="t", model="tiny",
-        model_level=LOW, label_level=XTB, part="test frames",
-    )  # fmt: skip
+        load("tlpot-tiny", device="cpu").at(LOW),
+        LabelledFragments(dataset=data, indices=split.test, part="test frames"),
+        title="t",
+        model="tiny",
+        model_level=LOW,
+        label_level=XTB,
+    )
     assert not plain.same_zero
     assert plain.total.energy_rmse > 100 * before.total.energy_rmse
     assert plain.total.relative_rmse == pytest.approx(before.total.relative_rmse, rel=1e-6)
@@ -88,9 +98,13 @@ def test_every_figure_is_what_its_name_says(data, shifted):
     split = shifted[2]
     model = load(shifted[0], device="cpu").at(XTB)
     stage = measure_stage(
-        model, data, split.test, title="after", model="m", model_level=XTB, label_level=XTB,
-        part="test frames", train=split.train,
-    )  # fmt: skip
+        model,
+        LabelledFragments(dataset=data, indices=split.test, part="test frames", train=split.train),
+        title="after",
+        model="m",
+        model_level=XTB,
+        label_level=XTB,
+    )
     found = predict(model, data, split.test, XTB)
     whole = 1e3 * (found.energy[:, 1] - found.energy[:, 0])
     force = 1e3 * (found.forces[..., 1] - found.forces[..., 0]).ravel()
@@ -187,7 +201,9 @@ def test_a_head_of_the_same_file_is_what_it_was_before(two_heads, data, shifted,
 
 def test_a_head_is_not_before_itself(two_heads):
     with pytest.raises(ConfigError, match="are both gfn2-xtb"):
-        examine_force_field(two_heads, level=XTB, parent_level=XTB, device="cpu")
+        examine_force_field(
+            ForceFieldModels(model=two_heads, level=XTB, parent_level=XTB), device="cpu"
+        )
 
 
 def test_a_source_needs_labels(two_heads, tmp_path, capsys):
@@ -202,7 +218,9 @@ def test_a_parent_and_its_own_labels_are_reported(data, shifted, tmp_path):
     )
     save(child.only(HIGH), tmp_path / "child.safetensors")
     found = examine_force_field(
-        tmp_path / "child.safetensors", dataset=data, parent="tlpot-tiny", device="cpu"
+        ForceFieldModels(model=tmp_path / "child.safetensors", parent="tlpot-tiny"),
+        device="cpu",
+        fragments=LabelledFragments(dataset=data),
     )
     titles = [(s.title, s.label_level, s.same_zero) for s in found.stages]
     assert titles == [

@@ -11,7 +11,7 @@ import pytest
 from synthetic_curves import synthetic_curve, synthetic_series
 from toys import ToyModel
 
-from tlpot.calculators import TLPotCalculator
+from tlpot.calculators import FragmentMethod, TLPotCalculator
 from tlpot.data import add_level, open_dataset
 from tlpot.dynamics import MDSettings, simulate
 from tlpot.energy import evaluate
@@ -21,10 +21,12 @@ from tlpot.graph import build_graph
 from tlpot.models import LIBRARY, load, save
 from tlpot.presentation import short
 from tlpot.reports import (
-    Assembly,
     CostRow,
+    Evidence,
     ExaminationSettings,
+    ForceFieldModels,
     ForceFieldReport,
+    LabelledFragments,
     compare_angles,
     data_used,
     examine_force_field,
@@ -90,14 +92,14 @@ def dipeptide():
 def report(data, dipeptide):
     """Everything but a learning curve; the toy potential stands in for the reference."""
     return examine_force_field(
-        "tlpot-tiny",
+        ForceFieldModels(model="tlpot-tiny"),
         {"ala": dipeptide},
-        assembly=Assembly(scheme="mfcc"),
         reference=ToyModel(),
-        dataset=data,
-        more_cost=[CostRow(what="training", count=1, total_seconds=90.0)],
         settings=SHORT,
         device="cpu",
+        method=FragmentMethod(scheme="mfcc"),
+        fragments=LabelledFragments(dataset=data),
+        evidence=Evidence(more_cost=[CostRow(what="training", count=1, total_seconds=90.0)]),
     )
 
 
@@ -192,8 +194,14 @@ def test_kinds_of_a_fragment_file_have_their_names_and_sources(tmp_path):
         assert row.source in ("AA (1)", "AG (1)", "AA (1), AG (1)", "AG (1), AA (1)", "AA (2)")
     models = dict.fromkeys({*plain} - {"ACE-NME"}, ToyModel())
     with pytest.raises(ConfigError, match="no model for the fragments ACE-NME"):
-        measure_stage(models, dataset, np.arange(len(dataset)), title="t", model="m",
-                      model_level="toy", label_level="toy", part="p")  # fmt: skip
+        measure_stage(
+            models,
+            LabelledFragments(dataset=dataset, indices=np.arange(len(dataset)), part="p"),
+            title="t",
+            model="m",
+            model_level="toy",
+            label_level="toy",
+        )
 
 
 def test_data_are_counted_by_kind_and_level(data):
@@ -213,8 +221,14 @@ def test_data_are_counted_by_kind_and_level(data):
 def test_errors_are_those_of_the_model(data):
     model = load("tlpot-tiny", device="cpu").at(LOW)
     indices = np.arange(0, len(data), 3)
-    stage = measure_stage(model, data, indices, title="t", model="m", model_level=LOW,
-                          label_level=LOW, part="p")  # fmt: skip
+    stage = measure_stage(
+        model,
+        LabelledFragments(dataset=data, indices=indices, part="p"),
+        title="t",
+        model="m",
+        model_level=LOW,
+        label_level=LOW,
+    )
     energy, force = [], []
     for frame in data.read(indices[data.labelled(LOW)[indices]], [LOW]):
         found = evaluate(model, build_graph([frame.system], model.cutoff))
@@ -231,8 +245,14 @@ def test_errors_are_those_of_the_model(data):
 
 def test_a_shift_of_the_zero_is_no_relative_error(data):
     model = load("tlpot-tiny", device="cpu").at(LOW)
-    stage = measure_stage(model, data, np.arange(len(data)), title="t", model="m",
-                          model_level=LOW, label_level=XTB, part="p")  # fmt: skip
+    stage = measure_stage(
+        model,
+        LabelledFragments(dataset=data, indices=np.arange(len(data)), part="p"),
+        title="t",
+        model="m",
+        model_level=LOW,
+        label_level=XTB,
+    )
     assert not stage.same_zero
     assert stage.total.energy_rmse > 1e5  # meV/atom: xtb counts valence electrons only
     assert stage.total.relative_rmse < 100.0
@@ -241,19 +261,37 @@ def test_a_shift_of_the_zero_is_no_relative_error(data):
 def test_models_by_kind_are_used_for_their_kind(data):
     tiny, toy = load("tlpot-tiny", device="cpu").at(LOW), ToyModel()
     both = {
-        name: measure_stage(models, data, np.arange(len(data)), title="t", model="m",
-                            model_level=LOW, label_level=LOW, part="p")
+        name: measure_stage(
+            models,
+            LabelledFragments(dataset=data, indices=np.arange(len(data)), part="p"),
+            title="t",
+            model="m",
+            model_level=LOW,
+            label_level=LOW,
+        )
         for name, models in {"mixed": {"water": toy, "*": tiny}, "tiny": tiny, "toy": toy}.items()
-    }  # fmt: skip
+    }
     methanol, water = (list(data.group_names).index(n) for n in ("methanol", "water"))
     assert both["mixed"].rows[water] == both["toy"].rows[water]
     assert both["mixed"].rows[methanol] == both["tiny"].rows[methanol]
     with pytest.raises(ConfigError, match="no model for the fragments methanol"):
-        measure_stage({"water": toy}, data, np.arange(len(data)), title="t", model="m",
-                      model_level=LOW, label_level=LOW, part="p")  # fmt: skip
+        measure_stage(
+            {"water": toy},
+            LabelledFragments(dataset=data, indices=np.arange(len(data)), part="p"),
+            title="t",
+            model="m",
+            model_level=LOW,
+            label_level=LOW,
+        )
     with pytest.raises(DataError, match="none of the p has an energy"):
-        measure_stage(toy, data, np.arange(0), title="t", model="m", model_level=LOW,
-                      label_level=LOW, part="p")  # fmt: skip
+        measure_stage(
+            toy,
+            LabelledFragments(dataset=data, indices=np.arange(0), part="p"),
+            title="t",
+            model="m",
+            model_level=LOW,
+            label_level=LOW,
+        )
 
 
 def test_before_and_after_transfer_are_both_measured(data, tmp_path):
@@ -261,7 +299,9 @@ def test_before_and_after_transfer_are_both_measured(data, tmp_path):
     child.card = replace(child.card, parent=load_hash("tlpot-tiny"), name="child")
     save(child, tmp_path / "child.safetensors")
     found = examine_force_field(
-        tmp_path / "child.safetensors", dataset=data, parent="tlpot-tiny", device="cpu"
+        ForceFieldModels(model=tmp_path / "child.safetensors", parent="tlpot-tiny"),
+        device="cpu",
+        fragments=LabelledFragments(dataset=data),
     )
     assert [s.title for s in found.stages] == ["parent, own level", "after transfer"]
     assert found.stages[0].total == found.stages[1].total
@@ -330,10 +370,15 @@ def test_how_a_periodic_structure_is_wrapped_changes_neither_angles_nor_bonds(di
     assert np.ptp(wrapped.positions[:, 0]) > 20.0
     settings = ExaminationSettings(nve_steps=0, langevin_steps=10, log_every=2)
     found = [
-        examine_force_field("tlpot-tiny", {"ala": [atoms]}, assembly=Assembly(scheme="mfcc"),
-                            settings=settings, device="cpu")
+        examine_force_field(
+            ForceFieldModels(model="tlpot-tiny"),
+            {"ala": [atoms]},
+            settings=settings,
+            device="cpu",
+            method=FragmentMethod(scheme="mfcc"),
+        )
         for atoms in (inside, wrapped)
-    ]  # fmt: skip
+    ]
     one, other = (each.ramachandran[0] for each in found)
     assert other.start == pytest.approx(one.start)
     assert other.start == pytest.approx(np.array([[-80.0, 80.0]]), abs=0.5)
@@ -386,8 +431,13 @@ def test_a_structure_without_angles_has_no_density(report):
 
 def test_without_a_reference_it_is_said_that_there_is_none(dipeptide, tmp_path):
     settings = replace(SHORT, nve_steps=0, langevin_steps=4)
-    found = examine_force_field("tlpot-tiny", {"ala": dipeptide[:1]}, device="cpu",
-                                assembly=Assembly(scheme="mfcc"), settings=settings)  # fmt: skip
+    found = examine_force_field(
+        ForceFieldModels(model="tlpot-tiny"),
+        {"ala": dipeptide[:1]},
+        device="cpu",
+        settings=settings,
+        method=FragmentMethod(scheme="mfcc"),
+    )
     text = write_report(tmp_path, found).page.read_text(encoding="utf-8")
     assert "there is no reference to compare structures with" in text
     assert "no reference run was asked for" in text
@@ -396,13 +446,13 @@ def test_without_a_reference_it_is_said_that_there_is_none(dipeptide, tmp_path):
 
 def test_mistakes_are_refused(data, dipeptide):
     with pytest.raises(ConfigError, match="are both"):
-        examine_force_field("tlpot-tiny", parent_level=LOW)
+        examine_force_field(ForceFieldModels(model="tlpot-tiny", parent_level=LOW))
     with pytest.raises(UnknownLevelError, match="the model"):
-        examine_force_field("tlpot-tiny", level="pbe", device="cpu")
+        examine_force_field(ForceFieldModels(model="tlpot-tiny", level="pbe"), device="cpu")
     with pytest.raises(ConfigError, match="has no frames"):
-        examine_force_field("tlpot-tiny", {"none": []}, device="cpu")
+        examine_force_field(ForceFieldModels(model="tlpot-tiny"), {"none": []}, device="cpu")
     with pytest.raises(ConfigError, match="empty table"):
-        examine_force_field({}, device="cpu")
+        examine_force_field(ForceFieldModels(model={}), device="cpu")
     with pytest.raises(ConfigError, match="nve_steps is -1"):
         ExaminationSettings(nve_steps=-1)
     with pytest.raises(ConfigError, match="timestep"):

@@ -17,14 +17,12 @@ from tlpot.errors import ConfigError, DataError, OutputError, SimulationError
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import (
     ModelView,
+    SamplingReport,
     SamplingSettings,
     SamplingTarget,
-    diversity,
     named_fragments,
     pairs,
-    plot_ramachandran,
     sample,
-    table,
 )
 from tlpot.sampling.diversity import occupied, ramachandran
 from tlpot.structures import build_peptide
@@ -223,18 +221,19 @@ def test_the_report_counts_cells_and_methods_and_draws(tmp_path):
     fragments = [SamplingTarget(name="ALA", atoms=build_peptide("A")), *molecules("CH3OH")]
     samples = sample(fragments, tmp_path / "a.h5", settings, engine(), progress=False)
     assert [c.method for c in samples[1].chosen] == ["relaxed"]  # it has nothing to turn
-    rows = [diversity(s) for s in samples]
+    report = SamplingReport.of(samples, tmp_path / "a.h5", "springs")
+    rows = report.rows
     angles = ramachandran(samples[0])
     assert rows[0].cells == occupied(angles)
     assert 0.08 < rows[0].cells <= 20 / 144
     assert sum(rows[0].methods.values()) == 20
     assert rows[0].methods["scan"] >= 19
     assert rows[1].cells is None
-    text = table(rows)
-    assert f"{rows[0].cells:.0%}" in text
-    assert plot_ramachandran(samples, tmp_path / "a.png")
+    assert f"{rows[0].cells:.0%}" in str(report)
+    assert report.plot(tmp_path / "a.png") is not None
     assert (tmp_path / "a.png").stat().st_size > 5000
-    assert not plot_ramachandran(samples[1:], tmp_path / "b.png")
+    without = SamplingReport.of(samples[1:], tmp_path / "a.h5", "springs")
+    assert without.plot(tmp_path / "b.png") is None
     assert not (tmp_path / "b.png").exists()
 
 

@@ -6,6 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.building.config import BuildConfig, build_config
+    from tlpot.building.job import BuildResult, build_plan, run_build
     from tlpot.building.plan import Blueprint, make_blueprint, up_to
     from tlpot.building.record import Record
     from tlpot.building.runner import run_stages

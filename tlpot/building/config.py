@@ -223,10 +223,9 @@ class BuildConfig:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if (self.sequence is None) == (not self.structures):
-            found = "both are" if self.structures else "neither is"
-            raise ConfigError(f"give either structures or a sequence; {found} given")
         if self.structures:
+            if self.sequence is not None:
+                raise ConfigError("give either structures or a sequence; both are given")
             for name in ("conformations", "n_cap", "c_cap"):
                 if getattr(self, name) is not None:
                     raise ConfigError(f"{name} goes with a sequence, not with structures")

@@ -18,7 +18,7 @@ from tlpot.calculators import FragmentCalculator
 from tlpot.engines import make_engine
 from tlpot.errors import ConfigError
 from tlpot.fragments import FragmentedStructure
-from tlpot.labelling import label
+from tlpot.labelling import LabelSettings, label
 from tlpot.reports import BudgetReport, measure_budget
 
 FRAMES, REFERENCE = "frames.xyz", "reference.h5"
@@ -73,8 +73,8 @@ def label_reference(work: Workplace, folder: Path, assembly: Assembly, target: T
             todo.append(fragment.atoms(frame.positions))
     with work.labelling():
         report = label(
-            todo, reference.spec, folder / REFERENCE, executor=work.executor,
-            in_flight=work.in_flight, threads=1, stop=work.stop, show=work.show,
+            todo, reference.spec, folder / REFERENCE, executor=work.executor, stop=work.stop,
+            settings=LabelSettings(threads=1, in_flight=work.in_flight),
         )  # fmt: skip
     if work.stop() and report.n_left:
         raise KeyboardInterrupt

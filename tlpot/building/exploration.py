@@ -161,7 +161,7 @@ def _visited(
         seed = _seed(settings.seed, number, target.name, k)
         md = replace(dynamics_settings(settings, "langevin"), seed=seed)
         trajectory = run_dynamics(
-            folder, start, calculator, md, stop=work.stop, show=work.show,  # type: ignore[arg-type]
+            folder, start, calculator, md, stop=work.stop,  # type: ignore[arg-type]
             name=f"{target.name} {k + 1}/{len(target.frames)}",
         )  # fmt: skip
         ends.append(trajectory.ended)

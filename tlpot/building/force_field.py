@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlpot.building.labels import Level
 from tlpot.building.structures import Target, scheme_of
 from tlpot.calculators import FragmentCalculator
 from tlpot.models import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetTests:
+    """The structures that a force field is tested on, and the levels that it is held against.
+
+    Attributes:
+        targets: the structures.
+        reference: of the error budget; None for no budget.
+        mover: of the reference dynamics; None for none.
+    """
+
+    targets: Sequence[Target]
+    reference: Level | None
+    mover: Level | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

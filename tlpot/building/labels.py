@@ -24,11 +24,10 @@ from tlpot.data import Dataset, Frame, UnchargedDataset, frames_of, open_dataset
 from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
-from tlpot.labelling import label, label_costs
+from tlpot.labelling import LabelSettings, label, label_costs
 from tlpot.models import content_hash
 from tlpot.results import write_json
-from tlpot.sampling import SamplingSettings, diversity, plot_ramachandran, sample
-from tlpot.sampling import write_json as write_diversity
+from tlpot.sampling import SamplingReport, SamplingSettings, sample
 
 SAMPLES, LABELS = "samples.h5", "labels.h5"
 _DECIDED = ("budget", "model", "level", "select")
@@ -112,14 +111,12 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
         # a kill between the last step of the sampling and the record
         target.unlink(missing_ok=True)
         with _at_once():
-            samples = sample(
-                fragments, target, settings, engine, executor=work.executor, progress=work.show
-            )
-        rows = [diversity(each) for each in samples]
-        write_diversity(rows, work.folder / "diversity.json")
-        plot_ramachandran(samples, work.folder / "ramachandran.png")
+            samples = sample(fragments, target, settings, engine, executor=work.executor)
+        report = SamplingReport.of(samples, target, engine.label_level)
+        report.save(work.folder / "diversity.json")
+        report.plot(work.folder / "ramachandran.png")
         return Made(
-            outputs=(SAMPLES,), facts={"geometries": {row.name: row.frames for row in rows}}
+            outputs=(SAMPLES,), facts={"geometries": {row.name: row.frames for row in report.rows}}
         )
 
     level = low.as_json()
@@ -190,11 +187,9 @@ def labelled(work: Workplace, frames: Sequence[Atoms], levels: Sequence[Level]) 
             list(frames),
             level.spec,
             target,
+            settings=LabelSettings(threads=1, in_flight=work.in_flight),
             executor=work.executor,
-            in_flight=work.in_flight,
-            threads=1,
             stop=work.stop,
-            show=work.show,
         )
         if work.stop() and report.n_left:
             raise KeyboardInterrupt

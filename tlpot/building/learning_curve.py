@@ -97,7 +97,7 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
             output=work.folder,
         )
         # what another configuration of the build measured is none of its own
-        found = run_curve(own, device=work.device, overwrite=True, show=work.show)
+        found = run_curve(own, device=work.device, overwrite=True)
         n_done = sum(len(series.points) for series in found.series)
         if found.failures:
             first = found.failures[0]

@@ -10,7 +10,7 @@ from typing import Any
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import REFERENCE, error_budget
-from tlpot.building.force_field import Assembly
+from tlpot.building.force_field import Assembly, TargetTests
 from tlpot.building.labels import LABELS, Level, labels_of
 from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
@@ -47,9 +47,7 @@ def report_stage(
     pretraining: Pretraining,
     tuning: FinetuneConfig,
     assembly: Assembly,
-    targets: Sequence[Target],
-    reference: Level | None,
-    mover: Level | None,
+    tests: TargetTests,
     tuned: str,
     rounds: Sequence[str],
 ) -> BuildStage:
@@ -60,12 +58,11 @@ def report_stage(
         pretraining: how the model of the cheap level was made.
         tuning: how it was fine-tuned.
         assembly: of the force field.
-        targets: the structures.
-        reference: of the error budget, or None.
-        mover: of the reference dynamics, or None.
+        tests: of the force field.
         tuned: stage with the last model.
         rounds: stages with the labels of active rounds.
     """
+    targets, reference, mover = tests.targets, tests.reference, tests.mover
     needs = (
         "fragments", "sample", "low", "pretrain", "select", "high", "finetune",
         *(name for number in range(1, len(rounds) + 1) for name in _of_round(number)), "assemble",

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
+
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import check_reference
 from tlpot.building.exploration import explore_stage, round_label_stage
-from tlpot.building.force_field import Assembly
+from tlpot.building.force_field import Assembly, TargetTests
 from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.building.learning_curve import curve_stage, learning_curve_config
@@ -49,8 +51,14 @@ class Blueprint:
     stages: tuple[Stage, ...]
 
 
-def make_blueprint(config: BuildConfig) -> Blueprint:
+def make_blueprint(
+    config: BuildConfig, atoms: Mapping[str, Sequence[Atoms]] | None = None
+) -> Blueprint:
     """Checks the whole configuration and lists the stages; nothing is computed or written.
+
+    Args:
+        config: the configuration.
+        atoms: structures in memory by name, in place of those of `config`.
 
     Raises:
         TLPotError: whatever is wrong: settings, engines, structures, programs that are missing.
@@ -70,6 +78,8 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     tuning = tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges
     )
+    targets = find_targets(config, atoms)
+    frames = all_fragments(config.fragments, targets, scheme)
     for level in (low, high):
         level.check(frames)
     n_kinds = len({atoms.info["molecule"] for atoms in frames})
@@ -131,7 +141,13 @@ def make_blueprint(config: BuildConfig) -> Blueprint:
     stages.append(assemble_stage(config.assemble, assembly, targets, reference, tuned))
     stages.append(
         report_stage(
-            config, pretraining, tuning, assembly, targets, reference, mover, tuned, rounds
+            config,
+            pretraining,
+            tuning,
+            assembly,
+            TargetTests(targets=targets, reference=reference, mover=mover),
+            tuned,
+            rounds,
         )
     )
     return Blueprint(

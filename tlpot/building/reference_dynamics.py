@@ -111,6 +111,6 @@ def reference_run(
 
     start = relaxed(folder, target.frames[0], calculator, stop=work.stop)
     return run_dynamics(
-        folder, start, calculator, reference_settings(settings), stop=work.stop, show=work.show,
+        folder, start, calculator, reference_settings(settings), stop=work.stop,
         name=f"{target.name} {level.name}",
     )  # fmt: skip

@@ -34,7 +34,6 @@ def run_stages(
     in_flight: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     device: str | None = None,
-    show: bool = True,
     on_start: Callable[[Standing], object] = lambda _: None,
     on_end: Callable[[Standing, Record], object] = lambda *_: None,
 ) -> dict[str, Record]:
@@ -47,7 +46,6 @@ def run_stages(
         in_flight: labels handed to the executor at a time.
         stop: whether the user has asked to stop.
         device: of models.
-        show: whether to show progress bars.
         on_start: called before a stage is worked on.
         on_end: called with each stage's record, whether it was worked on or not.
 
@@ -71,7 +69,6 @@ def run_stages(
                     in_flight=in_flight,
                     stop=stop,
                     device=device,
-                    show=show,
                     spent=Spent() if now.state != "begun" else spent(root / stage.name),
                 )
                 records[stage.name] = _do(now, work)

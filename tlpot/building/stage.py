@@ -38,7 +38,6 @@ class Workplace:
         in_flight: parts handed to the executor at a time; None for its own choice.
         stop: whether the user has asked to stop.
         device: of models.
-        show: whether to show progress bars.
         spent: time that the stage has taken in earlier attempts.
     """
 
@@ -49,7 +48,6 @@ class Workplace:
     in_flight: int | None = None
     stop: Callable[[], bool] = lambda: False
     device: str | None = None
-    show: bool = True
     spent: Spent = field(default_factory=Spent)
 
     @contextmanager

@@ -19,7 +19,7 @@ from tlpot.data import Dataset, load_split
 from tlpot.jobs import FinetuneConfig, SplitSettings
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
-from tlpot.reports import Stage, measure_stage
+from tlpot.reports import LabelledFragments, StageErrors, measure_stage
 
 Frames = NDArray[np.int64]
 
@@ -45,7 +45,7 @@ def stage_errors(
     pretraining: Pretraining,
     tuning: FinetuneConfig,
     tuned: str,
-) -> list[Stage]:
+) -> list[StageErrors]:
     """Measures errors on frames that no model in question was trained on, as far as there are any.
 
     Where the expensive labels have too few that the pretraining left out, or a parent was trained
@@ -111,14 +111,17 @@ def stage_errors(
         )
     return [
         measure_stage(
-            one.model.at(one.level), one.dataset, one.frames, title=one.title,
-            model=one.model.card.name or "model", model_level=one.level, label_level=one.labels,
-            part=one.part, train=one.train, shift_on=one.shift_on, device=one.model.device,
+            one.model.at(one.level),
+            LabelledFragments(
+                dataset=one.dataset, indices=one.frames, part=one.part, train=one.train
+            ),
+            title=one.title, model=one.model.card.name or "model", model_level=one.level,
+            label_level=one.labels, shift_on=one.shift_on, device=one.model.device,
         )
         for one in plan
     ]  # fmt: skip
 
 
 def without_points(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the plain dicts of a `Stage` without the energies of single frames."""
+    """Returns the plain dicts of a `StageErrors` without the energies of single frames."""
     return {key: value for key, value in stage.items() if key != "relative_energies_per_atom"}

@@ -14,7 +14,7 @@ from ase import Atoms
 from tlpot.building.config import BuildConfig
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import atomic_file
-from tlpot.fragments import ProteinFrames, Scheme, choose_scheme
+from tlpot.fragments import ProteinFrames, Scheme, parse_scheme
 from tlpot.structures import build_peptide, read_frames
 from tlpot.system import System
 from tlpot.topology import Topology
@@ -70,16 +70,29 @@ class Target:
         return found.hexdigest()[:16]
 
 
-def find_targets(config: BuildConfig) -> list[Target]:
+def find_targets(
+    config: BuildConfig, atoms: Mapping[str, Sequence[Atoms]] | None = None
+) -> list[Target]:
     """Reads or builds the structures.
+
+    Args:
+        config: with files or a sequence.
+        atoms: structures in memory by name, in place of those of `config`.
 
     Raises:
         DataError: a file is missing or unreadable.
-        ConfigError: an unknown residue, cap or conformation, or two files of one name.
+        ConfigError: no structures, an unknown residue, cap or conformation, or two files of one
+            name.
         GeometryError: valences that do not close.
     """
+    if atoms is not None:
+        if config.sequence is not None:
+            raise ConfigError("give either structures or a sequence; both are given")
+        return [Target.of(name, frames) for name, frames in atoms.items()]
     if config.sequence is not None:
         return [_built(config, config.sequence)]
+    if not config.structures:
+        raise ConfigError("give either structures or a sequence; neither is given")
     found: dict[str, Target] = {}
     for path in config.structures:
         if not path.is_file():
@@ -111,13 +124,7 @@ def scheme_of(setting: str | Mapping[str, Any]) -> Scheme:
     Raises:
         ConfigError: no such scheme or setting, or one that needs no fragments.
     """
-    if isinstance(setting, str):
-        scheme = choose_scheme(setting)
-    else:
-        settings = dict(setting)
-        if "name" not in settings:
-            raise ConfigError("scheme needs the key 'name', such as {name: mfcc_mbe2, outer: 5}")
-        scheme = choose_scheme(str(settings.pop("name")), **settings)
+    scheme = parse_scheme(setting)
     if scheme.name == "direct":
         raise ConfigError(
             "scheme is 'direct', which has no fragments; label and train on the structure itself "

@@ -211,12 +211,12 @@ def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
     resume = checkpoint.exists() and not report.exists()
     job = prepare()
     try:
-        outcome = fit(job, Processes(), resume=resume, overwrite=not resume, show=work.show)
+        outcome = fit(job, Processes(), resume=resume, overwrite=not resume)
     except ConfigError:
         if not resume:
             raise
         # the checkpoint is an older version's; nothing but time is lost by starting afresh
-        outcome = fit(prepare(), Processes(), overwrite=True, show=work.show)
+        outcome = fit(prepare(), Processes(), overwrite=True)
     if outcome.training.interrupted:
         raise KeyboardInterrupt
 
@@ -233,7 +233,7 @@ def write_calibrated(work: Workplace, model: Path, dataset: Dataset, level: str)
     """
     split = load_split(model.with_suffix(".run") / SPLIT, dataset)
     found = calibrate_model(
-        load(model, device=work.device), dataset, level=level, split=split, show=work.show
+        load(model, device=work.device), dataset, level=level, split=split, show=True
     )
     save(found.model, work.folder / UNCERTAIN)
 

@@ -137,10 +137,9 @@ def trajectories(
         return assembly.calculator(target, model, pretrained, device=work.device)
 
     start = relaxed(folder, target.frames[0], calculator, stop=work.stop)
-    rest: dict[str, Any] = {"stop": work.stop, "show": work.show}
     warm = run_dynamics(
         folder / "langevin", start, calculator, dynamics_settings(settings, "langevin"),
-        name=f"{target.name} langevin", **rest,
+        name=f"{target.name} langevin", stop=work.stop,
     )  # fmt: skip
     found = {"langevin": warm}
     if not warm.ended:
@@ -148,7 +147,7 @@ def trajectories(
         last.set_positions(warm.moments[-1].positions)
         found["nve"] = run_dynamics(
             folder / "nve", last, calculator, dynamics_settings(settings, "nve"),
-            momenta=warm.moments[-1].momenta, name=f"{target.name} nve", **rest,
+            momenta=warm.moments[-1].momenta, name=f"{target.name} nve", stop=work.stop,
         )  # fmt: skip
     return found, start
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         named_source,
     )
     from tlpot.calculators.fragment import FragmentCalculator
+    from tlpot.calculators.fragment_method import FragmentMethod
     from tlpot.calculators.tlpot import TLPotCalculator
 
 __getattr__ = lazy_exports(__name__)

@@ -43,14 +43,13 @@ class EngineCalculator(Calculator):
 
     Args:
         engine: see `tlpot.engines.make_engine`.
-        on_done: called after each calculation, for progress bars.
     """
 
     name = "tlpot-engine"
 
-    def __init__(self, engine: Engine, *, on_done: Callable[[], object] | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         super().__init__()
-        self.engine, self.on_done = engine, on_done
+        self.engine = engine
         self.implemented_properties = ["energy", "free_energy"]
         if engine.has_forces:
             self.implemented_properties.append("forces")
@@ -94,20 +93,15 @@ class EngineCalculator(Calculator):
         self.results = {"energy": labels.energy, "free_energy": labels.energy}
         if labels.forces is not None:
             self.results["forces"] = np.array(labels.forces)
-        if self.on_done is not None:
-            self.on_done()
 
 
-def named_calculator(
-    name: str, *, level: str | None = None, on_done: Callable[[], object] | None = None
-) -> Calculator:
+def named_calculator(name: str, *, level: str | None = None) -> Calculator:
     """Returns the ASE calculator of a name, see `tlpot.engines.parse_engine`.
 
     Args:
         name: of an engine, or a model file or the name of a model.
         level: of a model with several; of an ``ase:`` engine a name for its level of theory, by
             default that of the class.
-        on_done: called after each calculation of an engine.
 
     Raises:
         ConfigError: no such engine or setting.
@@ -123,7 +117,7 @@ def named_calculator(
         raise ConfigError(f"{parsed.text} has no levels to choose from; leave level={level!r} out")
     if parsed.kind == "ase" and level is None:
         level = parsed.target.rpartition(":")[2].lower()
-    return EngineCalculator(make_engine(EngineSpec(name=name, level=level)), on_done=on_done)
+    return EngineCalculator(make_engine(EngineSpec(name=name, level=level)))
 
 
 def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> Any:
@@ -142,7 +136,7 @@ def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> A
         return _by_fragment(Path(name), on_done)
     parsed = parse_engine(name, bare_models=True)
     if parsed.kind != "model":
-        return CalculatorModel(named_calculator(name, on_done=on_done))
+        return CalculatorModel(named_calculator(name), on_done=on_done)
     if parsed.level is None and not parsed.settings:
         return parsed.target
     return load(parsed.target, **_model_settings(parsed)).at(parsed.level)

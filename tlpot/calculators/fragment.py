@@ -17,6 +17,7 @@ from tlpot.energy import EnergyModel
 from tlpot.engines import dispersion_model
 from tlpot.errors import ConfigError
 from tlpot.fragments import (
+    DEFAULT_SCHEME,
     SKIN,
     VACUUM_ONLY,
     FragmentForceField,
@@ -57,9 +58,9 @@ class FragmentCalculator(Calculator):
             ``gfn2-xtb``, a potential, any energy model, an ASE calculator, a function from
             ase.Atoms to one, or a mapping from fragment names such as ``ACE-ALA-NME`` to any of
             these, with ``"*"`` for all others.
-        scheme: ``direct`` (the whole structure at once), ``mfcc``, ``mfcc2``, ``mfcc3``, ...,
-            ``mfcc_mbe2``, ``gmfcc``, ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms
-            that share no fragment), or a `Scheme` with settings of its own.
+        scheme: ``mfcc_mbe2`` (the default), ``mfcc``, ``mfcc2``, ``mfcc3``, ..., ``gmfcc``,
+            ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms that share no fragment),
+            ``direct`` (the whole structure at once), or a `Scheme` with settings of its own.
         low: a model of the whole structure, like `high`.
         level: level of theory of `high`, if it has several.
         low_level: level of theory of `low`.
@@ -91,7 +92,7 @@ class FragmentCalculator(Calculator):
         self,
         atoms: Atoms,
         high: Source | Mapping[str, Source],
-        scheme: str | Scheme = "direct",
+        scheme: str | Scheme = DEFAULT_SCHEME,
         *,
         low: Source | None = None,
         level: str | None = None,

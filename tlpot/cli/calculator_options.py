@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tlpot.cli.fragment_options import add_assembly_arguments, calculator_scheme
+from tlpot.cli.fragment_options import add_assembly_arguments, fragment_method, fragment_options
 from tlpot.cli.terminal import add_strict_argument
 
 
@@ -41,16 +41,11 @@ def calculator_options(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: settings of a scheme without a scheme, or no such scheme.
     """
-    from tlpot.errors import ConfigError
-
-    if arguments.scheme is None and arguments.set:
-        raise ConfigError("--set without --scheme; name a fragment scheme, or leave out")
-    names = ("level", "charge", "spin", "low", "low_level", "charges", "dispersion", "overwrite")
-    return {
-        **{name: getattr(arguments, name) for name in (*names, "device", "threads")},
-        "scheme": None if arguments.scheme is None else calculator_scheme(arguments),
-        "trained_charges": bool(arguments.trained_charges),
-    }
+    options = fragment_options(arguments)
+    if options["scheme"] is not None:
+        options["scheme"] = fragment_method(arguments).calculator_scheme()
+    names = ("level", "charge", "spin", "overwrite", "device", "threads")
+    return {**options, **{name: getattr(arguments, name) for name in names}}
 
 
 def check_files(arguments: argparse.Namespace) -> None:

@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Measures the curve and prints its tables."""
     import torch
 
-    from tlpot.cli.workers import workers
     from tlpot.errors import DataError
+    from tlpot.jobs.workers import workers
     from tlpot.learning_curves import (
         check_ensembles,
         curve_config,

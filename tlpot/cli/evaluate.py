@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.fragment_options import add_assembly_arguments, force_field, refuse_without_scheme
+from tlpot.cli.fragment_options import (
+    add_assembly_arguments,
+    fragment_method,
+    refuse_without_scheme,
+)
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset
@@ -78,7 +82,9 @@ def run(arguments: argparse.Namespace) -> None:
     seen = dataset if arguments.scheme is not None else as_trained(dataset, potential)
     if seen is not dataset:
         print("note: charges are not read, as in the training of the model (data.charges=ignore)")
-    assembled = model if arguments.scheme is None else force_field(arguments, model)
+    assembled: Any = model
+    if arguments.scheme is not None:
+        assembled = fragment_method(arguments).force_field(model, device=arguments.device)
     predictions = predict(
         assembled, seen, indices, level, device=potential.device,
         batch_size=arguments.batch_size, show=True,

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
-    from tlpot.calculators import FragmentCalculator
-    from tlpot.energy import EnergyModel
-    from tlpot.fragments import FragmentForceField, Scheme
-    from tlpot.topology import Topology
+    from tlpot.calculators import FragmentMethod
 
 OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")
 """Those that mean nothing without a scheme."""
@@ -61,121 +55,27 @@ def refuse_without_scheme(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{options} without --scheme; name a fragment scheme, or leave out")
 
 
-def scheme_of(arguments: argparse.Namespace) -> Scheme:
-    """Returns the scheme that was asked for; that of ``ai2bmd`` is ``mfcc``.
+def fragment_method(arguments: argparse.Namespace) -> FragmentMethod:
+    """Returns the fragment method that the options describe."""
+    from tlpot.calculators import FragmentMethod
+
+    return FragmentMethod(**fragment_options(arguments))
+
+
+def fragment_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options as keyword arguments of a job; without --scheme, that is None.
 
     Raises:
-        ConfigError: no such scheme or setting, or a value that makes no sense.
+        ConfigError: --set without --scheme, or no ``KEY=VALUE``.
     """
-    from tlpot.config import parse, to_mapping, with_overrides
+    from tlpot.config import with_overrides
     from tlpot.errors import ConfigError
-    from tlpot.fragments import choose_scheme, is_ai2bmd
 
-    settings = with_overrides({}, arguments.set or [])
-    name = arguments.scheme
-    parity = is_ai2bmd(name)
-    scheme = choose_scheme("mfcc" if parity else name)
-    if not settings:
-        return scheme
-    if parity:
-        raise ConfigError("scheme ai2bmd has no settings; leave --set out")
-    choose_scheme(name, **{key: getattr(scheme, key, None) for key in settings})
-    return parse(type(scheme), {**to_mapping(scheme), **settings}, f"scheme {name}")
-
-
-def calculator_scheme(arguments: argparse.Namespace) -> Scheme | str:
-    """Returns the scheme as `FragmentCalculator` takes it: ``ai2bmd`` by its name.
-
-    Raises:
-        ConfigError: see `scheme_of`.
-    """
-    from tlpot.fragments import AI2BMD, is_ai2bmd
-
-    scheme = scheme_of(arguments)
-    return AI2BMD if is_ai2bmd(arguments.scheme) else scheme
-
-
-def assembly_words(arguments: argparse.Namespace) -> str:
-    """Returns the options as they were given, for titles."""
-    options = {name: getattr(arguments, name) for name in ("low", "charges", "dispersion")}
-    given = [f"{name}={value}" for name, value in options.items() if value is not None]
-    return " ".join([arguments.scheme, *(arguments.set or []), *given])
-
-
-def fragment_calculator(
-    arguments: argparse.Namespace,
-    atoms: Atoms,
-    model: Any,
-    *,
-    level: str | None = None,
-    low: Any = None,
-    topology: Topology | None = None,
-    on_done: Callable[[], object] | None = None,
-    **options: Any,
-) -> FragmentCalculator:
-    """Makes the calculator that the options describe.
-
-    Args:
-        arguments: those of `add_assembly_arguments`.
-        atoms: the structure.
-        model: of the fragments, by name or as `FragmentCalculator` takes it.
-        level: of `model`.
-        low: opened already; None opens --low.
-        topology: of `atoms`, if it is known.
-        on_done: see `tlpot.calculators.named_source`.
-        options: of `FragmentCalculator`.
-    """
-    from tlpot.calculators import FragmentCalculator, named_source
-
-    scheme = calculator_scheme(arguments)
-    if low is None and arguments.low is not None:
-        low = named_source(arguments.low, on_done=on_done)
-    return FragmentCalculator(
-        atoms,
-        named_source(model, on_done=on_done) if isinstance(model, str) else model,
-        scheme,
-        low=low,
-        level=level,
-        low_level=arguments.low_level,
-        charges=arguments.charges,
-        dispersion=arguments.dispersion,
-        trained_charges=bool(arguments.trained_charges),
-        topology=topology,
-        **options,
-    )
-
-
-def force_field(arguments: argparse.Namespace, model: EnergyModel) -> FragmentForceField:
-    """Makes the force field that the options describe, for structures of any kind.
-
-    Args:
-        arguments: those of `add_assembly_arguments` and ``device``.
-        model: of the fragments.
-
-    Raises:
-        ConfigError: charges, which are those of one structure, or another mistake.
-    """
-    from tlpot.calculators import energy_model, named_source
-    from tlpot.engines import dispersion_model
-    from tlpot.errors import ConfigError
-    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, is_ai2bmd
-
-    if arguments.charges is not None or is_ai2bmd(arguments.scheme):
-        raise ConfigError(
-            "AMBER charges belong to one structure, and a dataset may hold several; leave "
-            "--charges and --scheme ai2bmd to tlpot fragment and tlpot md"
-        )
-    trained = bool(arguments.trained_charges)
-    layers: list[Layer] = []
-    if arguments.low is None and arguments.low_level is not None:
-        raise ConfigError("--low-level is the level of --low, which is not given")
-    if arguments.low is not None:
-        low = energy_model(
-            named_source(arguments.low), level=arguments.low_level, device=arguments.device
-        )
-        layers.append(ModelLayer(low, charge=low.uses_charge or not trained))
-    if arguments.dispersion is not None:
-        layers.append(ModelLayer(dispersion_model(arguments.dispersion), subtract=False))
-    return FragmentForceField(
-        model, scheme_of(arguments), layers=layers, trained_charges=trained, skin=0.0
-    )
+    scheme: Any = arguments.scheme
+    if arguments.set:
+        if scheme is None:
+            raise ConfigError("--set without --scheme; name a fragment scheme, or leave out")
+        scheme = {**with_overrides({}, arguments.set), "name": scheme}
+    names = ("low", "low_level", "charges", "dispersion")
+    options = {name: getattr(arguments, name) for name in names}
+    return {"scheme": scheme, **options, "trained_charges": bool(arguments.trained_charges)}

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from contextlib import contextmanager
+from pathlib import Path
 
 from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
-
-_SHOWN = 10
-"""Failures that are printed; all are in the file that the last line names."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,57 +54,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Labels, and lists what failed."""
-    from pathlib import Path
-
+    from tlpot.api import label
     from tlpot.config import with_overrides
-    from tlpot.engines import EngineSpec
     from tlpot.errors import DataError
-    from tlpot.labelling import label
-    from tlpot.training import Interrupt
 
-    names = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
-    engine = EngineSpec(
-        name=arguments.engine,
-        settings=with_overrides({}, [s for s in arguments.settings if s not in names]),
-        level=arguments.level,
-        forces=arguments.forces,
+    structures = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
+    names = ("level", "forces", "spec", "limit", "retry_failed", "repair_journal", "tries",
+             "workers", "dask")  # fmt: skip
+    report = label(
+        structures,
+        arguments.engine,
+        arguments.output,
+        settings=with_overrides({}, [s for s in arguments.settings if s not in structures]),
+        keys=dict(_pair(text) for text in arguments.keys),
+        **{name: getattr(arguments, name) for name in names},
     )
-    with (
-        Interrupt() as interrupt,
-        _executor(arguments, lambda: interrupt.requested) as (executor, in_flight),
-    ):
-        report = label(
-            names,
-            engine,
-            arguments.output,
-            spec=arguments.spec,
-            keys=dict(_pair(text) for text in arguments.keys),
-            executor=executor,
-            in_flight=in_flight,
-            threads=1,
-            limit=arguments.limit,
-            retry_failed=arguments.retry_failed,
-            repair=arguments.repair_journal,
-            tries=arguments.tries,
-            stop=lambda: interrupt.requested,
-        )
-    print(report.text())
-    for record in report.failures[:_SHOWN]:
-        print(f"failed: {record.name}: {record.outcome.error}", file=sys.stderr)
+    print(report)
     if report.failures:
-        more = len(report.failures) - _SHOWN
-        print(
-            (f"and {more} more; " if more > 0 else "")
-            + f"logs in {arguments.output}.failures.txt; --retry-failed tries them again",
-            file=sys.stderr,
-        )
-    if interrupt.requested:
-        print("interrupted: the same command continues", file=sys.stderr)
-        raise KeyboardInterrupt
+        print(report.failure_text(), file=sys.stderr)
     if report.failures and not report.n_labelled and not report.n_known:
         raise DataError("every geometry failed, see above")
     failed = [f"{record.name}: {record.outcome.error}" for record in report.failures]
-    check_warnings([*warnings_of(report.text()), *failed], arguments)
+    check_warnings([*warnings_of(str(report)), *failed], arguments)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -119,18 +85,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
     return quantity, name
-
-
-@contextmanager
-def _executor(
-    arguments: argparse.Namespace, stop: Callable[[], bool]
-) -> Iterator[tuple[Executor, int | None]]:
-    from tlpot.cli.workers import label_workers, workers
-
-    if arguments.dask is not None:
-        with workers(arguments.workers, arguments.dask) as executor:
-            assert executor is not None
-            yield executor, None
-        return
-    with label_workers(arguments.workers, stop) as (executor, in_flight):
-        yield executor, in_flight

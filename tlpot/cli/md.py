@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from typing import TYPE_CHECKING
 
-from tlpot.cli.fragment_options import (
-    add_assembly_arguments,
-    fragment_calculator,
-    refuse_without_scheme,
-)
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from tlpot.calculators import FragmentCalculator
+from tlpot.cli.fragment_options import add_assembly_arguments, fragment_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "structure", help="a file that ASE reads (its last frame), or a molecule such as CH3CH2OH"
     )
     parser.add_argument(
-        "model", help="a model file or the name of a shipped model; with --scheme also gfn2-xtb, "
-        "pyscf:METHOD/BASIS, ase:MODULE:CLASS or a YAML file with a model for each fragment",
+        "model", help="a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS or "
+        "ase:MODULE:CLASS; with --scheme also a YAML file with a model for each fragment",
     )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
     parser.add_argument(
@@ -68,96 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the dynamics and prints a summary."""
-    import torch
+    from tlpot.api import md
 
-    from tlpot.calculators import TLPotCalculator
-    from tlpot.dynamics import MDSettings, run_md
-    from tlpot.errors import ConfigError
-    from tlpot.structures import read_structure
-
-    if arguments.threads < 1:
-        raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
-    if not 0 < arguments.timestep < math.inf:
-        raise ConfigError(f"--timestep is {arguments.timestep}, expected a time in fs")
-    steps = arguments.steps
-    if steps is None:
-        if not 0 < arguments.time < math.inf:
-            raise ConfigError(f"--time is {arguments.time}, expected a length in ps")
-        steps = round(1e3 * arguments.time / arguments.timestep)
-    settings = MDSettings(
-        ensemble=arguments.ensemble,
-        temperature=arguments.temperature,
-        timestep=arguments.timestep,
-        steps=steps,
-        friction=arguments.friction,
-        pressure=arguments.pressure,
-        thermostat_time=arguments.thermostat_time,
-        barostat_time=arguments.barostat_time,
-        seed=arguments.seed,
-        log_every=arguments.log_every,
+    names = ("level", "ensemble", "temperature", "timestep", "time", "steps", "friction",
+             "pressure", "thermostat_time", "barostat_time", "seed", "log_every", "stop_when",
+             "resume", "overwrite", "device", "dtype", "threads")  # fmt: skip
+    result = md(
+        arguments.structure,
+        arguments.model,
+        output=arguments.out,
+        **fragment_options(arguments),
+        **{name: getattr(arguments, name) for name in names},
     )
-    torch.set_num_threads(arguments.threads)
-    if not arguments.resume:
-        _check_out(arguments)
-    atoms = read_structure(arguments.structure)
-    if atoms.info.get("reader_notes"):
-        print(f"note: {atoms.info['reader_notes']}\n", file=sys.stderr)
-    calculator: TLPotCalculator | FragmentCalculator
-    if arguments.scheme is None:
-        refuse_without_scheme(arguments)
-        calculator = TLPotCalculator(
-            arguments.model, level=arguments.level, device=arguments.device, dtype=arguments.dtype
-        )
-        method = calculator.level
-    else:
-        calculator = _assembled(arguments, atoms)
-        method = f"{arguments.model} by {arguments.scheme}"
-        if arguments.low:
-            method += f" over {arguments.low}"
-    velocities = "of the last frame" if arguments.resume else "drawn"
-    if not arguments.resume and atoms.get_momenta().any():
-        velocities = "of the structure"
-    print(
-        f"{atoms.get_chemical_formula()}, {method}, {settings.ensemble}, "
-        f"{steps} steps of {settings.timestep:g} fs, velocities {velocities}"
-    )
-    result = run_md(
-        atoms,
-        calculator,
-        settings,
-        arguments.out,
-        resume=arguments.resume,
-        overwrite=arguments.overwrite,
-        stop_when=arguments.stop_when,
-    )
-    print(result.summary())
-
-
-def _check_out(arguments: argparse.Namespace) -> None:
-    """Refuses to replace the structure itself, even with --overwrite: it may be the only copy."""
-    from pathlib import Path
-
-    from tlpot.dynamics import MDRecord
-    from tlpot.errors import OutputError
-
-    structure, trajectory = Path(arguments.structure), MDRecord(arguments.out).trajectory
-    if structure.exists() and trajectory.exists() and structure.samefile(trajectory):
-        raise OutputError(
-            f"--out {arguments.out} would write the trajectory to {trajectory}, which is the "
-            "structure to start from; choose another --out"
-        )
-
-
-def _assembled(arguments: argparse.Namespace, atoms: Atoms) -> FragmentCalculator:
-    from tlpot.errors import ConfigError
-
-    calculator = fragment_calculator(
-        arguments, atoms, arguments.model, level=arguments.level, device=arguments.device,
-        dtype=arguments.dtype,
-    )  # fmt: skip
-    if not calculator.force_field.scheme.smooth:
-        raise ConfigError(
-            f"the energy of scheme {arguments.scheme} jumps where its list of fragments changes, "
-            "so it is for single points only; mfcc_mbe2 with inner < outer is smooth"
-        )
-    return calculator
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(result)

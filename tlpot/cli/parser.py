@@ -51,7 +51,7 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
     return _DEFAULT.sub(lambda match: option(match[1], "...") or match[0], message)
 
 
-_LEAST = {"batch_size": 1, "limit": 1, "tries": 1}
+_LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
 """Whole numbers that have a smallest value whatever the command does with them."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,72 +48,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Samples, and prints and draws how diverse the samples are."""
-    from pathlib import Path
-
-    import torch
-
-    from tlpot.calculators import CalculatorFactory
-    from tlpot.cli.workers import workers
+    from tlpot.api import sample
     from tlpot.errors import ConfigError
-    from tlpot.sampling import (
-        METHODS,
-        SamplingSettings,
-        diversity,
-        named_fragments,
-        pairs,
-        plot_ramachandran,
-        sample,
-        table,
-        write_json,
-    )
-    from tlpot.structures import NOTES
 
-    methods = METHODS if arguments.method is None else tuple(arguments.method.split(","))
-    if arguments.temperatures is None:
-        temperatures: tuple[float, ...] = (300.0, 600.0)
-    else:
+    given = {}
+    if arguments.method is not None:
+        given["methods"] = arguments.method.split(",")
+    if arguments.temperatures is not None:
+        if arguments.method == "scan":
+            raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
         try:
-            temperatures = tuple(float(word) for word in arguments.temperatures.split(","))
+            given["temperatures"] = [float(word) for word in arguments.temperatures.split(",")]
         except ValueError:
             raise ConfigError(
                 f"--temperatures is {arguments.temperatures!r}, expected numbers such as 300,600"
             ) from None
-    settings = SamplingSettings(
-        methods=methods,
-        temperatures=temperatures,
-        budget=arguments.budget,
-        pool=arguments.pool,
-        window=arguments.window,
-        interval=arguments.interval,
-        select=arguments.select,
-        model=arguments.model,
-        level=arguments.model_level,
-        seed=arguments.seed,
+    names = ("level", "pairs", "budget", "pool", "window", "interval", "select", "model",
+             "model_level", "seed", "overwrite", "workers")  # fmt: skip
+    report = sample(
+        arguments.fragments,
+        arguments.out,
+        engine=arguments.calculator,
+        **given,
+        **{name: getattr(arguments, name) for name in names},
     )
-    if arguments.temperatures is not None and not settings.needs_temperature:
-        raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
-    out = Path(arguments.out)
-    fragments = named_fragments(arguments.fragments)
-    for fragment in fragments:
-        if fragment.atoms.info.get(NOTES):
-            print(f"note: {fragment.name}: {fragment.atoms.info[NOTES]}", file=sys.stderr)
-    fragments += pairs(arguments.pairs, fragments)
-    engine = CalculatorFactory.of(arguments.calculator, arguments.level)
-    torch.set_num_threads(1)
-    with workers(arguments.workers, None) as executor:
-        samples = sample(
-            fragments,
-            out,
-            settings,
-            engine,
-            executor=executor,
-            overwrite=arguments.overwrite,
-        )
-    rows = [diversity(each) for each in samples]
-    print(table(rows))
-    report, picture = out.with_suffix(".json"), out.with_suffix(".png")
-    write_json(rows, report)
-    drawn = plot_ramachandran(samples, picture)
-    total = sum(row.frames for row in rows)
-    print(f"wrote {out} ({total} geometries, {engine.label_level}), {report}"
-          + (f", {picture}" if drawn else ""))  # fmt: skip
+    print(report)
+    numbers, picture = report.output.with_suffix(".json"), report.output.with_suffix(".png")
+    report.save(numbers)
+    drawn = report.plot(picture)
+    print(f"wrote {report.output} ({report.n_frames} geometries, {report.level}), {numbers}"
+          + (f", {picture}" if drawn is not None else ""))  # fmt: skip

@@ -6,7 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.jobs.automatic import Choice, choose_strategy, settings_for
-    from tlpot.jobs.calculator import check_result_file
+    from tlpot.jobs.calculator import check_result_file, open_calculator
     from tlpot.jobs.data_sources import (
         DataSettings,
         SplitSettings,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragment_energies import SinglePoints
     from tlpot.jobs.fragment_listing import Listing, write_fragments
     from tlpot.jobs.frequencies import frequencies
+    from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.output import alone_in_folder, check_output, check_replaced
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax
@@ -28,5 +29,6 @@ if TYPE_CHECKING:
     from tlpot.jobs.train import TrainConfig, prepare_train, train_config, train_from_scratch
     from tlpot.jobs.transfer_examination import examine
     from tlpot.jobs.uncertainty import Calibrated, calibrate_model, make_ensemble
+    from tlpot.jobs.workers import label_workers, workers
 
 __getattr__ = lazy_exports(__name__)

@@ -22,7 +22,7 @@ SHOWN = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FragmentKind:
+class ListedFragments:
     """Fragments of the same name, size and charge.
 
     Attributes:
@@ -73,7 +73,7 @@ class Listing:
         return cls(name=name, cut=cut, others=others)
 
     @property
-    def kinds(self) -> tuple[FragmentKind, ...]:
+    def kinds(self) -> tuple[ListedFragments, ...]:
         """Fragments by kind, the largest first."""
         found: dict[tuple[str, int, int, int], list[float]] = {}
         cut = self.cut
@@ -81,7 +81,7 @@ class Listing:
             key = (name, len(fragment), len(fragment.host), fragment.charge)
             found.setdefault(key, []).append(float(c))
         made = [
-            FragmentKind(name=n, n_atoms=a, n_caps=h, charge=q, coefficients=tuple(cs))
+            ListedFragments(name=n, n_atoms=a, n_caps=h, charge=q, coefficients=tuple(cs))
             for (n, a, h, q), cs in found.items()
         ]
         return tuple(sorted(made, key=lambda k: (-k.n_atoms, k.name)))

@@ -7,7 +7,8 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.execution import WorkerPool
     from tlpot.labelling.label_file import LevelCost, cost_ratio, label_costs
-    from tlpot.labelling.labels import LabelReport, label
+    from tlpot.labelling.labels import LabelReport, LabelSettings, label
+    from tlpot.labelling.structures import Source, Structures, read_structures
     from tlpot.labelling.task import LabelOutcome, LabelTask, run_labels, run_task
 
 __getattr__ = lazy_exports(__name__)

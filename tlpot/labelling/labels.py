@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tlpot.config import check_least
 from tlpot.data import is_fragment_file
 from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
-from tlpot.errors import ConfigError, DataError, TLPotWarning
+from tlpot.errors import DataError, TLPotWarning
 from tlpot.files import write_text
 from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, LabelRecord
@@ -23,14 +24,42 @@ from tlpot.labelling.label_file import assemble, check_same_definition, labelled
 from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
 from tlpot.plural import counted
-from tlpot.presentation import progress_bar
+from tlpot.presentation import Result, progress_bar
+
+_SHOWN = 10
+"""Failures that are listed; all are in the file that the last line names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LabelReport:
+class LabelSettings:
+    """How labels are worked off, whatever the engine.
+
+    Attributes:
+        threads: of each label; None leaves what the workers have.
+        in_flight: labels handed to the executor at a time; None for 64.
+        limit: new labels at most.
+        retry_failed: whether what failed before is tried again.
+        repair_journal: whether a damaged journal is repaired by dropping damaged lines.
+        tries: workers that a geometry may cost before it is given up.
+    """
+
+    threads: int | None = None
+    in_flight: int | None = None
+    limit: int | None = None
+    retry_failed: bool = False
+    repair_journal: bool = False
+    tries: int = TRIES
+
+    def __post_init__(self) -> None:
+        check_least(self, threads=1, in_flight=1, limit=1, tries=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelReport(Result):
     """What was done.
 
     Attributes:
+        output: the HDF5 file.
         level: name of the level of theory.
         forces: whether the labels have forces.
         n_frames: structures given.
@@ -43,6 +72,7 @@ class LabelReport:
         notes: what else should be known.
     """
 
+    output: Path
     level: str
     forces: bool
     n_frames: int
@@ -67,21 +97,34 @@ class LabelReport:
             lines.append(f"{self.seconds / self.n_labelled:.3g} s for each label")
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
+    def failure_text(self) -> str:
+        """Returns the first failures, and where all are; empty if there are none."""
+        if not self.failures:
+            return ""
+        lines = [f"failed: {r.name}: {r.outcome.error}" for r in self.failures[:_SHOWN]]
+        more = len(self.failures) - _SHOWN
+        lines.append(
+            (f"and {more} more; " if more > 0 else "")
+            + f"logs in {self.output}.failures.txt; --retry-failed (retry_failed=True) tries them "
+            "again"
+        )
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values; of failures name and error."""
+        failures = [{"name": r.name, "error": r.outcome.error} for r in self.failures]
+        content = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**content, "output": str(self.output), "failures": failures,
+                "notes": list(self.notes)}  # fmt: skip
+
 
 def label(
-    structures: Source,
+    structures: Source | Structures,
     engine: EngineSpec | str,
     output: PathLike,
     *,
-    spec: PathLike | None = None,
-    keys: Mapping[str, str] | None = None,
+    settings: LabelSettings | None = None,
     executor: Executor | None = None,
-    in_flight: int | None = None,
-    threads: int | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    repair: bool = False,
-    tries: int = TRIES,
     stop: Callable[[], bool] = lambda: False,
     show: bool = True,
 ) -> LabelReport:
@@ -92,21 +135,14 @@ def label(
     Of the journal only labels of the given structures are added.
 
     Args:
-        structures: see `read_structures`.
+        structures: read already, or what `read_structures` reads.
         engine: name or description of the engine.
         output: the HDF5 file. If it exists, all in it is kept and labels are added. It must
             hold the structures, or the source is plain structures that have grown: those that
             the file has, and more. It may be the source itself.
-        spec: see `read_structures`.
-        keys: see `read_structures`.
+        settings: how the labels are worked off.
         executor: runs the labels, on other machines too; None for this process. It is not shut
             down.
-        in_flight: labels handed to the executor at a time; None for 64.
-        threads: of each label; None leaves what the workers have.
-        limit: new labels at most.
-        retry_failed: whether what failed before is tried again.
-        repair: whether a damaged journal is repaired by dropping damaged lines.
-        tries: workers that a geometry may cost before it is given up.
         stop: when it returns True, what runs is finished and nothing else is started.
         show: whether to show a progress bar.
 
@@ -115,12 +151,11 @@ def label(
             has been computed then.
         KeyboardInterrupt: everything that was labelled is in the file.
     """
-    if limit is not None and limit < 1:
-        raise ConfigError(f"limit is {limit}, expected 1 or more")
+    settings = settings or LabelSettings()
     if isinstance(engine, str):
         engine = EngineSpec(name=engine)
     target = Path(output)
-    given = read_structures(structures, spec, keys)
+    given = structures if isinstance(structures, Structures) else read_structures(structures)
     for problem in given.problems:
         if problem.severity == "warning":
             warnings.warn(problem.what, TLPotWarning, stacklevel=2)
@@ -133,21 +168,25 @@ def label(
     for k, system in enumerate(given.systems):
         geometries.setdefault(geometry_key(system), k)
     known = _known(given, target, made, geometries, forces)
-    with Journal(target.with_name(f"{target.name}.journal"), repair=repair) as journal:
+    with Journal(
+        target.with_name(f"{target.name}.journal"), repair=settings.repair_journal
+    ) as journal:
         work = _Work(journal, made, engine, forces, given, geometries)
-        todo = work.todo(known, retry_failed)
-        tasks = [work.task(key, threads) for key in (todo if limit is None else todo[:limit])]
+        todo = work.todo(known, settings.retry_failed)[: settings.limit]
+        tasks = [work.task(key, settings.threads) for key in todo]
         n_known = sum(key in known or work.has(key) for key in geometries)
         if tasks:
             journal.define(work.key, made.level, made.definition)
         bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
-        outcomes = run_labels(tasks, executor, in_flight=in_flight, tries=tries, stop=stop)
+        outcomes = run_labels(
+            tasks, executor, in_flight=settings.in_flight, tries=settings.tries, stop=stop
+        )
         try:
             with bar, closing(outcomes):
                 for task, outcome in outcomes:
                     work.take(task, outcome)
                     if work.n_failed:
-                        bar.set_postfix_str(f"{work.n_failed} failed")
+                        bar.set_postfix_str(f"{work.n_failed} failed", refresh=False)
                     bar.update()
         finally:
             # a file that would not change is not touched, so that its hash stays
@@ -157,6 +196,7 @@ def label(
         failures = work.failures(known)
         _write_logs(target, failures)
         return LabelReport(
+            output=target,
             level=made.level,
             forces=forces,
             n_frames=len(given.systems),

@@ -97,6 +97,7 @@ def run_task(task: LabelTask) -> LabelOutcome:
             so no geometry can be labelled there.
     """
     engine = make_engine(task.engine)
+    before = engine.use_threads(None)
     threads = engine.use_threads(task.threads)
     gflops = _gflops()
     log = io.StringIO()
@@ -114,6 +115,8 @@ def run_task(task: LabelTask) -> LabelOutcome:
     except Exception as problem:  # programs raise whatever they like
         error = f"{type(problem).__name__}: {problem}".strip()
         log.write(f"\n{traceback.format_exc()}")
+    finally:
+        engine.use_threads(before)  # of whoever asked for the label in this process
     cost = Cost(
         seconds=time.perf_counter() - start,
         cpu_seconds=_cpu_seconds() - cpu,

@@ -185,6 +185,7 @@ class CalculatorModel:
         calculator: an ASE calculator, or a function that makes one for each molecule, which
             programs need whose settings change with charge and multiplicity.
         elements: atomic numbers that it can do; None leaves the refusal to the calculator.
+        on_done: called after each calculation, for progress bars; what it raises goes on.
 
     Raises:
         ConfigError: neither a calculator nor a function.
@@ -198,6 +199,7 @@ class CalculatorModel:
         calculator: Any | Callable[[Atoms], Any],
         *,
         elements: tuple[int, ...] | None = None,
+        on_done: Callable[[], object] | None = None,
     ) -> None:
         self._is_calculator = hasattr(calculator, "get_potential_energy")
         if not self._is_calculator and not callable(calculator):
@@ -207,7 +209,7 @@ class CalculatorModel:
             )
         self.calculator = calculator
         self.elements = tuple(range(1, len(chemical_symbols))) if elements is None else elements
-        self.n_calculations = 0
+        self.n_calculations, self.on_done = 0, on_done
         self._kept: OrderedDict[_Key, _Result] = OrderedDict()
 
     @property
@@ -291,6 +293,8 @@ class CalculatorModel:
         found = self._kept[key] = self._calculate(atoms, derive, stress)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
+        if self.on_done is not None:
+            self.on_done()
         return found
 
     def _calculate(self, atoms: Atoms, derive: bool, stress: bool) -> _Result:

@@ -10,16 +10,29 @@ if TYPE_CHECKING:
     from tlpot.reports.error_budget import Budget, measure_budget
     from tlpot.reports.error_budget_report import BudgetReport
     from tlpot.reports.error_text import error_text
-    from tlpot.reports.force_field_examination import examine_force_field
-    from tlpot.reports.force_field_report import (
-        Assembly,
-        ExaminationSettings,
-        ForceFieldReport,
-        ReportFiles,
-        write_report,
+    from tlpot.reports.force_field_examination import (
+        Evidence,
+        ForceFieldModels,
+        examine_force_field,
+        models_by_kind,
+        named_structures,
     )
-    from tlpot.reports.kind_errors import KindErrors, Stage, measure_stage
-    from tlpot.reports.partition_picture import plot_partition
+    from tlpot.reports.force_field_report import ExaminationSettings, ForceFieldReport
+    from tlpot.reports.fragmentation import (
+        Fragmentation,
+        FragmentedStructure,
+        StructureFrames,
+        check_export,
+        fragment_budget,
+        fragment_structure,
+    )
+    from tlpot.reports.kind_errors import (
+        KindErrors,
+        LabelledFragments,
+        StageErrors,
+        measure_stage,
+    )
+    from tlpot.reports.page import NUMBERS, PAGE, ReportFiles, write_report
     from tlpot.reports.provenance import Provenance, data_record, model_chain, versions
     from tlpot.reports.ramachandran import Ramachandran, compare_angles, complete
 

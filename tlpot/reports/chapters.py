@@ -13,7 +13,7 @@ from tlpot.reports.error_budget import MODEL, SCHEME, TOTAL
 from tlpot.reports.error_budget_picture import budget_figure
 from tlpot.reports.error_budget_report import KCAL, BudgetReport
 from tlpot.reports.error_text import ENERGIES, FORCES, heading, short_names, value_of
-from tlpot.reports.kind_errors import HOLISTIC, Stage
+from tlpot.reports.kind_errors import HOLISTIC, StageErrors
 from tlpot.reports.pictures import parity_figure
 
 _CURVES = ("energy_per_atom_mae", "forces_mae", "energy_per_atom_rmse", "forces_rmse")
@@ -143,7 +143,7 @@ def _budget(report: BudgetReport) -> str:
     )  # fmt: skip
 
 
-def error_chapter(stages: tuple[Stage, ...]) -> str:
+def error_chapter(stages: tuple[StageErrors, ...]) -> str:
     """Errors on fragments by kind, before and after side by side."""
     text = paragraph(
         "Model against label on single fragments, caps included. Energies in kcal/mol are of whole "
@@ -166,16 +166,18 @@ def error_chapter(stages: tuple[Stage, ...]) -> str:
     )
 
 
-def _side_by_side(stages: Sequence[Stage]) -> list[list[Stage]]:
+def _side_by_side(stages: Sequence[StageErrors]) -> list[list[StageErrors]]:
     """Stages in the order of the work; those of the same frames together."""
-    found: dict[Any, list[Stage]] = {}
+    found: dict[Any, list[StageErrors]] = {}
     for stage in stages:
         frames = tuple((row.kind, row.n_frames) for row in stage.rows)
         found.setdefault((stage.label_level, stage.part, frames), []).append(stage)
     return list(found.values())
 
 
-def _table(stages: Sequence[Stage], letter: str, quantities: Sequence[tuple[str, str, str]]) -> str:
+def _table(
+    stages: Sequence[StageErrors], letter: str, quantities: Sequence[tuple[str, str, str]]
+) -> str:
     plain = [stage.as_json() for stage in stages]
     columns, groups = [("fragment", ""), ("train", "frames"), ("test", "frames")], [("", 3)]
     for stage in stages:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlpot.presentation import letter_panels, save_picture, short
+from tlpot.presentation import letter_panels, short
 from tlpot.reports.error_budget import MODEL, SCHEME, TOTAL
 from tlpot.reports.error_budget_report import KCAL, BudgetReport
 
@@ -17,19 +16,6 @@ if TYPE_CHECKING:
 
 
 _COLOURS = {MODEL: "C0", SCHEME: "C1", TOTAL: "0.25"}
-
-
-def plot_budget(report: BudgetReport, path: str | os.PathLike[str]) -> None:
-    """Draws four panels.
-
-    Args:
-        report: what to draw.
-        path: of the picture; its ending decides the format.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    save_picture(budget_figure(report), path)
 
 
 def budget_figure(report: BudgetReport) -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -123,16 +122,6 @@ class BudgetReport:
         blocks = [head, self._energy_table(), self._force_table()]
         blocks += ["\n".join(self._residue_table()), "\n".join(self._fragment_table())]
         return "\n\n".join(block for block in blocks if block) + "\n"
-
-    def draw(self, path: str | os.PathLike[str]) -> None:
-        """Draws the picture.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        from tlpot.reports.error_budget_picture import plot_budget  # matplotlib is slow
-
-        plot_budget(self, path)
 
     def _energy_table(self) -> str:
         several = self.budget.n_frames > 1

@@ -32,7 +32,7 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
     """Returns the tables as text, one model after the other.
 
     Args:
-        stages: as `Stage.as_json` gives them.
+        stages: as `StageErrors.as_json` gives them.
     """
     columns = [*ENERGIES, *FORCES]
     lines = []

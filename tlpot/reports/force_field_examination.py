@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
+from tqdm import tqdm
 
-from tlpot.calculators import FragmentCalculator, energy_model
-from tlpot.config import to_mapping
-from tlpot.data import Dataset, UnchargedDataset
+from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model
+from tlpot.config import read_yaml, to_mapping
+from tlpot.data import UnchargedDataset
 from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
+from tlpot.presentation import progress_bar
 from tlpot.reports.cost import CostRow, labelling_cost
 from tlpot.reports.data_used import data_used
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
-from tlpot.reports.force_field_report import Assembly, ExaminationSettings, ForceFieldReport
-from tlpot.reports.kind_errors import Stage, measure_stage
+from tlpot.reports.force_field_report import ExaminationSettings, ForceFieldReport
+from tlpot.reports.fragmentation import source_name
+from tlpot.reports.kind_errors import LabelledFragments, StageErrors, measure_stage
 from tlpot.reports.provenance import Provenance, data_record, model_chain, versions
 from tlpot.reports.ramachandran import Ramachandran, compare_angles
+from tlpot.structures import read_frames
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import choose_device
@@ -39,114 +42,169 @@ ModelFiles = PathLike | Mapping[str, PathLike]
 """One model for all fragments, or one for each kind with ``"*"`` for all others."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForceFieldModels:
+    """The model of a force field and what it was before the transfer.
+
+    Attributes:
+        model: file or name of the model of fragments, or a mapping from names of kinds.
+        level: of the model; needed if it has several.
+        parent: the model before the transfer.
+        parent_level: of the parent; needed if it has several. Without a parent, a level of the
+            model itself: that head is then what it was before the transfer.
+        ancestors: model files to look for the parents in.
+    """
+
+    model: ModelFiles
+    level: str | None = None
+    parent: ModelFiles | None = None
+    parent_level: str | None = None
+    ancestors: Sequence[PathLike] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What was measured elsewhere and goes into a report.
+
+    Attributes:
+        curve: folder that ``tlpot curve`` wrote.
+        cost: files that ``tlpot label`` wrote.
+        more_cost: further work to count, such as training.
+    """
+
+    curve: PathLike | None = None
+    cost: Sequence[PathLike] = ()
+    more_cost: Sequence[CostRow] = ()
+
+
+def models_by_kind(model: ModelFiles) -> ModelFiles:
+    """Returns a model, or the table of models of a YAML file.
+
+    Raises:
+        ConfigError: the file is no list of models.
+    """
+    if isinstance(model, Mapping) or not os.fspath(model).endswith((".yaml", ".yml")):
+        return model
+    table = read_yaml(model)
+    if not table or not all(isinstance(v, str) for v in table.values()):
+        raise ConfigError(f"{model} is no list of models by fragment, such as 'ACE-ALA-NME: FILE'")
+    return table
+
+
+def named_structures(
+    given: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None,
+) -> dict[str, Sequence[Atoms]]:
+    """Returns the frames of structures by name.
+
+    Args:
+        given: files, which are named by their stem, or atoms by name.
+
+    Raises:
+        ConfigError: two files of one name.
+        DataError: a file could not be read.
+    """
+    if isinstance(given, Mapping):
+        return {k: [v] if isinstance(v, Atoms) else list(v) for k, v in given.items()}
+    paths = [given] if isinstance(given, str | os.PathLike) else list(given or ())
+    found: dict[str, Sequence[Atoms]] = {}
+    for path in paths:
+        stem = Path(path).stem
+        if stem in found:
+            raise ConfigError(f"two structures are called {stem}; rename one of the files")
+        found[stem] = read_frames(os.fspath(path))
+    return found
+
+
 def examine_force_field(
-    model: ModelFiles,
+    models: ForceFieldModels,
     structures: Mapping[str, Sequence[Atoms]] | None = None,
     *,
-    level: str | None = None,
-    assembly: Assembly | None = None,
+    method: FragmentMethod | None = None,
     reference: Any = None,
-    dataset: Dataset | None = None,
-    indices: NDArray[np.int64] | None = None,
-    part: str = "all labelled frames, training frames included",
-    train: NDArray[np.int64] | None = None,
-    parent: ModelFiles | None = None,
-    parent_level: str | None = None,
-    curve: PathLike | None = None,
-    cost: Sequence[PathLike] = (),
-    more_cost: Sequence[CostRow] = (),
-    ancestors: Sequence[PathLike] = (),
+    fragments: LabelledFragments | None = None,
+    evidence: Evidence | None = None,
     settings: ExaminationSettings | None = None,
-    title: str = "",
     device: str | torch.device | None = None,
-    progress: Callable[[str], object] = lambda _: None,
 ) -> ForceFieldReport:
     """Measures what can be measured, and leaves the other sections empty.
 
     Args:
-        model: file or name of the model of fragments, or a mapping from names of kinds.
+        models: the model, and its parent.
         structures: test structures by name, each in one or more conformations; the first starts
             the dynamics.
-        level: of the model; needed if it has several.
-        assembly: how the structures are put together; default ``mfcc_mbe2``.
+        method: how the structures are put together.
         reference: what QM is: a name such as ``gfn2-xtb``, or what `FragmentCalculator` takes.
-        dataset: labelled fragments.
-        indices: the frames of it that errors are measured on; None for all.
-        part: what these frames are, in words.
-        train: frames that the model learned from, which the parent's reference energies are
-            fitted to; None if that is not known: they are then fitted to `indices`.
-        parent: the model before the transfer.
-        parent_level: of the parent; needed if it has several. Without a parent, a level of the
-            model itself: that head is then what it was before the transfer.
-        curve: folder that ``tlpot curve`` wrote.
-        cost: files that ``tlpot label`` wrote.
-        more_cost: further work to count, such as training.
-        ancestors: model files to look for the parents in.
-        settings: of dynamics and budget.
-        title: of the page.
+        fragments: labelled ones, to measure errors on. The parent's reference energies are
+            fitted to those that were trained on, or, where that is not known, to all looked at.
+        evidence: what was measured before.
+        settings: of dynamics and budget, and the title.
         device: None is CUDA if there is one, else the CPU.
-        progress: called with a line before each piece of work.
 
     Raises:
         ConfigError: arguments that do not go together.
         TLPotError: something is wrong with models, data or structures.
     """
-    settings = settings or ExaminationSettings()
-    assembly = assembly or Assembly()
+    settings, method = settings or ExaminationSettings(), method or FragmentMethod()
+    evidence = evidence or Evidence()
     where = choose_device(device)
-    high = _Models(model, level, where, "the model", "level")
+    high = _Models(models.model, models.level, where, "the model", "level")
     before = None
-    if parent is not None:
-        before = _Models(parent, parent_level, where, "the parent", "parent_level")
-    elif parent_level is not None:
-        before = _Models(model, parent_level, where, "the model", "parent_level")
+    if models.parent is not None:
+        before = _Models(models.parent, models.parent_level, where, "the parent", "parent_level")
+    elif models.parent_level is not None:
+        before = _Models(models.model, models.parent_level, where, "the model", "parent_level")
         if before.level == high.level:
             raise ConfigError(
                 f"parent_level (--source) and level are both {high.level}; name the head that the "
                 "transfer started from, or the parent that it is in"
             )
     skipped: dict[str, str] = {}
-    stages: tuple[Stage, ...] = ()
-    if dataset is not None:
-        chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
-        progress("errors on fragments")
-        implied = bool(assembly.options.get("trained_charges")) or high.implies_charges
-        seen = UnchargedDataset(dataset) if implied else dataset
-        stages = _stages(high, before, seen, chosen, part, train, where)
-        if not stages:
-            skipped["stages"] = (
-                f"{dataset.path.name} has no labels at {high.level} among the chosen frames, so "
-                "there are no errors to report."
-            )
+    stages: tuple[StageErrors, ...] = ()
     budgets: list[BudgetReport] = []
     motions: list[Motion] = []
     angles: list[Ramachandran] = []
-    if structures:
-        qm = None if reference is None else energy_model(reference, device=where)
-        name = reference if isinstance(reference, str) else type(reference).__name__
-        for label, frames in structures.items():
-            bench = _Bench(label, frames, high, assembly, qm, name, where)
-            if qm is not None and settings.budget:
-                progress(f"assembly error budget of {label}")
-                budgets.append(bench.budget())
-            found, pair = bench.motions(settings, progress)
-            motions += found
-            angles += [pair] if pair is not None else []
-        if qm is None:
-            skipped["budgets"] = "Not asked for: there is no reference to compare structures with."
-        if not angles:
-            skipped["ramachandran"] = (
-                "Not asked for." if not settings.langevin_steps
-                else "None of the structures has an amino acid with both φ and ψ."
-            )  # fmt: skip
-    own_cost = (*labelling_cost([Path(c) for c in cost]), *more_cost)
-    records, missing = high.records([*ancestors, *(before.files if before else ())])
+    total = (fragments is not None) + len(structures or ()) * settings.pieces(reference is not None)
+    with progress_bar(total=total, desc="report", unit="part", dynamic_ncols=True) as bar:
+        if fragments is not None:
+            with _part(bar, "errors on fragments"):
+                seen = fragments
+                if method.trained_charges or high.implies_charges:
+                    seen = replace(fragments, dataset=UnchargedDataset(fragments.dataset))
+                stages = _stages(high, before, seen, where)
+            if not stages:
+                skipped["stages"] = (
+                    f"{fragments.dataset.path.name} has no labels at {high.level} among the chosen "
+                    "frames, so there are no errors to report."
+                )
+        if structures:
+            qm = None if reference is None else energy_model(reference, device=where)
+            name = source_name(reference)
+            for label, frames in structures.items():
+                bench = _Bench(label, frames, high, method, qm, name, where)
+                if qm is not None and settings.budget:
+                    with _part(bar, f"assembly error budget of {label}"):
+                        budgets.append(bench.budget())
+                found, pair = bench.motions(settings, bar)
+                motions += found
+                angles += [pair] if pair is not None else []
+            if qm is None:
+                skipped["budgets"] = (
+                    "Not asked for: there is no reference to compare structures with."
+                )
+            if not angles:
+                skipped["ramachandran"] = (
+                    "Not asked for." if not settings.langevin_steps
+                    else "None of the structures has an amino acid with both φ and ψ."
+                )  # fmt: skip
+    own_cost = (*labelling_cost([Path(c) for c in evidence.cost]), *evidence.more_cost)
+    records, missing = high.records([*models.ancestors, *(before.files if before else ())])
+    dataset = None if fragments is None else fragments.dataset
     return ForceFieldReport(
-        title=title or f"Force field report: {high.name}",
-        summary=_summary(high, structures, assembly, reference),
+        title=settings.title or f"Force field report: {high.name}",
+        summary=_summary(high, structures, method, reference),
         data=() if dataset is None else data_used(dataset),
         stages=stages,
-        curve=None if curve is None else load_curve(Path(curve)),
+        curve=None if evidence.curve is None else load_curve(Path(evidence.curve)),
         budgets=tuple(budgets),
         motions=tuple(motions),
         ramachandran=tuple(angles),
@@ -155,11 +213,18 @@ def examine_force_field(
             models=records,
             missing=missing,
             data=() if dataset is None else (data_record(dataset),),
-            settings=_settings(structures, assembly, reference, settings),
+            settings=_settings(structures, method, reference, settings),
             versions=versions(),
         ),
         skipped=skipped,
     )
+
+
+@contextmanager
+def _part(bar: tqdm[Any], what: str) -> Iterator[None]:
+    bar.set_postfix_str(what)
+    yield
+    bar.update()
 
 
 class _Models:
@@ -216,15 +281,10 @@ class _Models:
 
 
 def _stages(
-    model: _Models,
-    parent: _Models | None,
-    dataset: Dataset,
-    indices: NDArray[np.int64],
-    part: str,
-    train: NDArray[np.int64] | None,
-    device: torch.device,
-) -> tuple[Stage, ...]:
+    model: _Models, parent: _Models | None, fragments: LabelledFragments, device: torch.device
+) -> tuple[StageErrors, ...]:
     """The parent on its labels and on the new ones, the model on the new ones and on others."""
+    dataset, indices, train = fragments.dataset, fragments.chosen, fragments.train
     fitted_on = indices if train is None else train
     if train is not None:
         train = (
@@ -243,8 +303,8 @@ def _stages(
     plan += [("model, other head", model, x, x) for x in model.levels if x != model.level]
     return tuple(
         measure_stage(
-            models.at(own), dataset, indices, title=title, model=models.name, model_level=own,
-            label_level=labels, part=part, train=train if title == after else None,
+            models.at(own), replace(fragments, train=train if title == after else None),
+            title=title, model=models.name, model_level=own, label_level=labels,
             shift_on=fitted_on if own != labels else None, device=device,
         )
         for title, models, own, labels in plan
@@ -260,7 +320,7 @@ class _Bench:
         name: str,
         frames: Sequence[Atoms],
         models: _Models,
-        assembly: Assembly,
+        method: FragmentMethod,
         reference: Any,
         reference_name: str,
         device: torch.device,
@@ -269,18 +329,14 @@ class _Bench:
             raise ConfigError(f"the structure {name} has no frames")
         self.name, self.frames = name, frames
         self.topology: Topology = perceive_topology(System.from_atoms(frames[0]))
-        self.assembly, self.reference_name, self.model_name = assembly, reference_name, models.name
+        self.method, self.reference_name, self.model_name = method, reference_name, models.name
         self.level = models.level
         options: dict[str, Any] = {"topology": self.topology, "device": device}
-        self.field = FragmentCalculator(
-            frames[0], models.high(), assembly.scheme, **assembly.options, **options
-        )
+        self.field = method.calculator(frames[0], models.high(), **options)
         self.whole = self.pieces = None
         if reference is not None:
             self.whole = FragmentCalculator(frames[0], reference, "direct", **options)
-            self.pieces = FragmentCalculator(
-                frames[0], reference, assembly.scheme, **assembly.options, **options
-            )
+            self.pieces = method.calculator(frames[0], reference, **options)
 
     def budget(self) -> BudgetReport:
         assert self.whole is not None
@@ -291,26 +347,24 @@ class _Bench:
         return BudgetReport(
             budget=budget,
             structure=self.name,
-            scheme=self.assembly.text(),
+            scheme=self.method.text(),
             model=f"{self.model_name} ({self.level})",
             reference=self.reference_name,
         )
 
     def motions(
-        self, settings: ExaminationSettings, progress: Callable[[str], object]
+        self, settings: ExaminationSettings, bar: tqdm[Any]
     ) -> tuple[list[Motion], Ramachandran | None]:
         found = []
         if settings.nve_steps:
-            found.append(self._run("nve", settings.nve_steps, settings, progress))
+            found.append(self._run("nve", settings.nve_steps, settings, bar))
         if not settings.langevin_steps:
             return found, None
-        own = self._run("langevin", settings.langevin_steps, settings, progress)
+        own = self._run("langevin", settings.langevin_steps, settings, bar)
         found.append(own)
         other = None
         if self.whole is not None and settings.reference_steps:
-            other = self._run(
-                "langevin", settings.reference_steps, settings, progress, reference=True
-            )
+            other = self._run("langevin", settings.reference_steps, settings, bar, reference=True)
             found.append(other)
         return found, compare_angles(own, other, self.topology)
 
@@ -319,26 +373,25 @@ class _Bench:
         ensemble: str,
         steps: int,
         settings: ExaminationSettings,
-        progress: Callable[[str], object],
+        bar: tqdm[Any],
         *,
         reference: bool = False,
     ) -> Motion:
         calculator = self.whole if reference else self.field
         assert calculator is not None
         name = self.reference_name if reference else self.model_name
-        progress(f"{ensemble} of {self.name} with {name}, {steps} steps")
         md = settings.run(ensemble, steps)
         if reference:  # with the same noise, short runs agree better than their densities do
             md = replace(md, seed=md.seed + 1)
-        return simulate(
-            self.frames[0], calculator, md, self.topology,
-            structure=self.name, name=name,
-        )  # fmt: skip
+        with _part(bar, f"{ensemble} of {self.name} with {name}, {steps} steps"):
+            return simulate(
+                self.frames[0], calculator, md, self.topology, structure=self.name, name=name
+            )
 
 
 def _settings(
     structures: Mapping[str, Sequence[Atoms]] | None,
-    assembly: Assembly,
+    method: FragmentMethod,
     reference: Any,
     settings: ExaminationSettings,
 ) -> dict[str, Any]:
@@ -346,19 +399,19 @@ def _settings(
     if not structures:
         return {}
     name = reference if isinstance(reference, str) else ""
-    return {"scheme": assembly.text(), "reference": name, **to_mapping(settings)}
+    numbers = {key: value for key, value in to_mapping(settings).items() if key != "title"}
+    return {"scheme": method.text(), "reference": name, **numbers}
 
 
 def _summary(
     models: _Models,
     structures: Mapping[str, Sequence[Atoms]] | None,
-    assembly: Assembly,
+    method: FragmentMethod,
     reference: Any,
 ) -> str:
     text = f"{models.name} at {models.level}"
     if structures:
-        text += f", assembled by {assembly.text()} for {', '.join(structures)}"
+        text += f", assembled by {method.text()} for {', '.join(structures)}"
         if reference is not None:
-            name = reference if isinstance(reference, str) else type(reference).__name__
-            text += f"; reference {name}"
+            text += f"; reference {source_name(reference)}"
     return text + "."

@@ -2,44 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tlpot.config import check_least, to_mapping
 from tlpot.dynamics import MDSettings, Motion
-from tlpot.files import make_folder, write_text
 from tlpot.learning_curves import Curve
+from tlpot.presentation import Result
 from tlpot.reports.cost import CostRow
 from tlpot.reports.data_used import DataRow
 from tlpot.reports.error_budget_report import BudgetReport
-from tlpot.reports.kind_errors import Stage
+from tlpot.reports.error_text import error_text
+from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.provenance import Provenance
 from tlpot.reports.ramachandran import Ramachandran
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Assembly:
-    """How structures are put together from fragments; see `FragmentCalculator`.
-
-    Attributes:
-        scheme: name of the scheme, or a `Scheme`.
-        options: further arguments of `FragmentCalculator`: ``low``, ``low_level``, ``charges``,
-            ``dispersion``, ``trained_charges``.
-        words: how to describe it; empty takes the name.
-    """
-
-    scheme: Any = "mfcc_mbe2"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    words: str = ""
-
-    def text(self) -> str:
-        """Returns a description."""
-        return self.words or (self.scheme if isinstance(self.scheme, str) else self.scheme.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +34,7 @@ class ExaminationSettings:
         log_every: steps between two samples.
         seed: of velocities and noise; the reference's is the next one.
         budget: whether to measure the assembly error where there is a reference.
+        title: of the page.
     """
 
     nve_steps: int = 1000
@@ -67,10 +46,17 @@ class ExaminationSettings:
     log_every: int = 10
     seed: int = 0
     budget: bool = True
+    title: str = ""
 
     def __post_init__(self) -> None:
         check_least(self, nve_steps=0, langevin_steps=0, reference_steps=0)
         self.run("nve", 1)  # checks the others
+
+    def pieces(self, reference: bool) -> int:
+        """Returns the number of pieces of work on each structure, with a reference or without."""
+        own = bool(self.nve_steps) + bool(self.langevin_steps)
+        compared = self.budget + bool(self.langevin_steps and self.reference_steps)
+        return own + (compared if reference else 0)
 
     def run(self, ensemble: Any, steps: int) -> MDSettings:
         """Returns the settings of a run."""
@@ -85,13 +71,11 @@ class ExaminationSettings:
         )
 
 
-PAGE = "force_field.html"
-NUMBERS = "force_field.json"
 FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForceFieldReport:
+class ForceFieldReport(Result):
     """The sections; an empty one was not asked for, and the page says so.
 
     Attributes:
@@ -111,7 +95,7 @@ class ForceFieldReport:
     title: str
     summary: str = ""
     data: tuple[DataRow, ...] = ()
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageErrors, ...] = ()
     curve: Curve | None = None
     budgets: tuple[BudgetReport, ...] = ()
     motions: tuple[Motion, ...] = ()
@@ -140,42 +124,14 @@ class ForceFieldReport:
             "provenance": None if self.provenance is None else self.provenance.as_json(),
             "skipped": dict(self.skipped),
         }
-        finite: dict[str, Any] = _finite(content)
-        return finite
+        plain: dict[str, Any] = _finite(content)
+        return plain
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportFiles:
-    """Where a report was written.
-
-    Attributes:
-        page: one HTML file with its pictures in it.
-        numbers: JSON.
-    """
-
-    page: Path
-    numbers: Path
-
-
-def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
-    """Writes ``force_field.html`` and ``force_field.json``.
-
-    Args:
-        out_folder: created if it is not there; reports in it are replaced.
-        report: what to write.
-
-    Raises:
-        OutputError: a file could not be written; the old one is untouched.
-    """
-    from tlpot.reports.page import render_page  # matplotlib is slow
-
-    make_folder(out_folder)
-    files = ReportFiles(page=Path(out_folder) / PAGE, numbers=Path(out_folder) / NUMBERS)
-    page = render_page(report)
-    numbers = json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(files.numbers, numbers + "\n")
-    write_text(files.page, page)
-    return files
+    def text(self) -> str:
+        """Returns the errors on fragments, or what the report is on where there are none."""
+        if self.stages:
+            return error_text([stage.as_json() for stage in self.stages])
+        return f"{self.title}\n{self.summary}"
 
 
 def _finite(value: Any) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset
+from tlpot.data import Dataset, load_split, open_dataset
 from tlpot.errors import DataError
 from tlpot.evaluation import predict
 from tlpot.reports.data_used import fragment_names, kind_names
@@ -58,7 +59,59 @@ class KindErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class LabelledFragments:
+    """Labelled fragments, those to look at, and those that were trained on.
+
+    Attributes:
+        dataset: all of them.
+        indices: those to look at; None for all.
+        part: what these are, in words.
+        train: frames that the model learned from; None if that is not known.
+    """
+
+    dataset: Dataset
+    indices: NDArray[np.int64] | None = None
+    part: str = "all labelled frames, training frames included"
+    train: NDArray[np.int64] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        dataset: str | os.PathLike[str] | Dataset,
+        *,
+        spec: str | os.PathLike[str] | None = None,
+        split: str | os.PathLike[str] | None = None,
+        part: Literal["train", "validation", "test"] = "test",
+    ) -> LabelledFragments:
+        """Opens a file of fragments.
+
+        Args:
+            dataset: the file, or what it holds.
+            spec: its layout, if it is not tlpot's own.
+            split: file that divides it; None looks at all frames.
+            part: of that division.
+
+        Raises:
+            DataError: an unreadable file, or no frames in that part.
+        """
+        if isinstance(dataset, str | os.PathLike):
+            dataset = open_dataset([dataset], spec)
+        if split is None:
+            return cls(dataset=dataset)
+        divided = load_split(split, dataset)
+        indices = getattr(divided, part)
+        if not len(indices):
+            raise DataError(f"{split} has no {part} frames; choose others with part (--part)")
+        return cls(dataset=dataset, indices=indices, part=f"{part} frames", train=divided.train)
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """The frames to look at."""
+        return np.arange(len(self.dataset)) if self.indices is None else np.asarray(self.indices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageErrors:
     """One model against the labels of one level.
 
     Attributes:
@@ -109,30 +162,24 @@ class Stage:
 
 def measure_stage(
     models: Models,
-    dataset: Dataset,
-    indices: NDArray[np.int64],
+    fragments: LabelledFragments,
     *,
     title: str,
     model: str,
     model_level: str,
     label_level: str,
-    part: str,
-    train: NDArray[np.int64] | None = None,
     shift_on: NDArray[np.int64] | None = None,
     device: torch.device | str = "cpu",
-) -> Stage:
+) -> StageErrors:
     """Evaluates a model on labelled fragments.
 
     Args:
         models: one for everything, or by name of the kind with ``"*"`` for all others.
-        dataset: the fragments.
-        indices: those to look at; frames without a label at `label_level` are passed over.
-        title: see `Stage`.
-        model: see `Stage`.
+        fragments: those to look at; frames without a label at `label_level` are passed over.
+        title: see `StageErrors`.
+        model: see `StageErrors`.
         model_level: canonical.
         label_level: canonical.
-        part: see `Stage`.
-        train: frames that the model learned from, to be counted; None if that is not known.
         shift_on: frames to which the reference energies of a model of another level are fitted
             first, as a transfer does before its first step; None leaves them as they are.
         device: where the models are.
@@ -142,10 +189,13 @@ def measure_stage(
         ConfigError: a kind has no model.
         UnknownElementError: a model does not know an element.
     """
+    dataset, train, indices = fragments.dataset, fragments.train, fragments.chosen
     known = dataset.labelled(label_level)
     labelled = indices[known[indices]]
     if not len(labelled):
-        raise DataError(f"{dataset.path}: none of the {part} has an energy at {label_level}")
+        raise DataError(
+            f"{dataset.path}: none of the {fragments.part} has an energy at {label_level}"
+        )
     shift = None
     if shift_on is not None:
         fitted_on = shift_on[known[shift_on]]
@@ -168,12 +218,12 @@ def measure_stage(
         centred.append(own)
         forces.append(components)
         sizes.append(found.sizes)
-    return Stage(
+    return StageErrors(
         title=title,
         model=model,
         model_level=model_level,
         label_level=label_level,
-        part=part,
+        part=fragments.part,
         rows=tuple(rows),
         total=_errors(
             HOLISTIC, None if train is None else len(train), np.concatenate(energies),

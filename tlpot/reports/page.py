@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from tlpot._version import __version__
+from tlpot.files import make_folder, write_text
 from tlpot.presentation import STYLE, duration, number, paragraph
 from tlpot.reports.chapters import assembly_chapter, curve_chapter, data_chapter, error_chapter
 from tlpot.reports.error_budget import SCHEME, TOTAL
 from tlpot.reports.error_budget_report import KCAL
-from tlpot.reports.force_field_report import NUMBERS, ForceFieldReport
+from tlpot.reports.force_field_report import ForceFieldReport
 from tlpot.reports.use_chapters import (
     cost_chapter,
     dynamics_chapter,
     provenance_chapter,
     ramachandran_chapter,
 )
+
+PAGE = "force_field.html"
+NUMBERS = "force_field.json"
 
 CHAPTERS: dict[str, tuple[str, Callable[[Any], str], str]] = {
     "data": ("Data used", data_chapter, "--data"),
@@ -110,3 +118,35 @@ def _key_figures(report: ForceFieldReport) -> str:
         for head, lines in boxes
     )
     return f'<div class="key">{cells}</div>\n'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportFiles:
+    """Where a report was written.
+
+    Attributes:
+        page: one HTML file with its pictures in it.
+        numbers: JSON.
+    """
+
+    page: Path
+    numbers: Path
+
+
+def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
+    """Writes ``force_field.html`` and ``force_field.json``.
+
+    Args:
+        out_folder: created if it is not there; reports in it are replaced.
+        report: what to write.
+
+    Raises:
+        OutputError: a file could not be written; the old one is untouched.
+    """
+    make_folder(out_folder)
+    files = ReportFiles(page=Path(out_folder) / PAGE, numbers=Path(out_folder) / NUMBERS)
+    page = render_page(report)
+    numbers = json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(files.numbers, numbers + "\n")
+    write_text(files.page, page)
+    return files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,6 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import Cut
-from tlpot.presentation import save_picture
 from tlpot.topology import Topology, residue_of
 
 if TYPE_CHECKING:
@@ -31,26 +29,17 @@ _FADED = 0.3
 _MOST_RESIDUES = 1500
 
 
-def plot_partition(
-    cut: Cut, path: str | os.PathLike[str], title: str, shown: str | None = None
-) -> None:
-    """Draws a partition.
+def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
+    """Returns the figure: the projected structure, and a table of residues that meet.
 
     Args:
         cut: what to draw.
-        path: of the picture; its ending decides the format.
         title: name of the structure.
         shown: name or number of the fragment whose caps are drawn; None takes one in the middle.
 
     Raises:
         ConfigError: no such fragment, or more residues than a picture can show.
-        OutputError: the file could not be written.
     """
-    save_picture(partition_figure(cut, title, shown), path)
-
-
-def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
-    """Returns the figure: the projected structure, and a table of residues that meet."""
     from matplotlib.figure import Figure
 
     n_residues = len(cut.topology.residues)
@@ -153,7 +142,8 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     )  # fmt: skip
     axes.set_aspect("equal")
     axes.margins(0.08)
-    axes.legend(fontsize=8, loc="best", frameon=False)
+    if axes.get_legend_handles_labels()[0]:  # a structure in one piece has neither caps nor cuts
+        axes.legend(fontsize=8, loc="best", frameon=False)
     axes.set_xlabel("along the longest principal axis (Å)")
     axes.set_ylabel("second axis (Å)")
 

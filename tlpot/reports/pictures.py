@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics import Motion
 from tlpot.presentation import short
-from tlpot.reports.kind_errors import Stage
+from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.ramachandran import AngleRun, Ramachandran
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _FINE = 15.0
 """Degrees; cells of the picture."""
 
 
-def parity_figure(stages: Sequence[Stage]) -> Figure:
+def parity_figure(stages: Sequence[StageErrors]) -> Figure:
     """Draws model against label: relative energies above, force components below.
 
     Args:

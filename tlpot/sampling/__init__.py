@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from tlpot.sampling.candidate import SampledGeometry, farthest_points, most_uncertain, scaled
     from tlpot.sampling.collection import sample, write_samples
     from tlpot.sampling.descriptor import ModelView
-    from tlpot.sampling.diversity import Diversity, diversity, plot_ramachandran, table, write_json
+    from tlpot.sampling.diversity import SamplingReport
     from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
     from tlpot.sampling.settings import METHODS, SamplingSettings
-    from tlpot.sampling.sources import named_fragments, pairs
+    from tlpot.sampling.sources import given_fragments, named_fragments, pairs
 
 __getattr__ = lazy_exports(__name__)

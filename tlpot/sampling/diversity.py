@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.files import atomic_file, write_text
+from tlpot.presentation import Result, drawn
 from tlpot.sampling.fragment import FragmentSamples
 from tlpot.topology import MolecularGraph, backbone_dihedrals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CELL = 30.0
 """Degrees."""
@@ -119,42 +123,69 @@ def table(rows: Sequence[Diversity]) -> str:
     return "\n".join(lines)
 
 
-def write_json(rows: Sequence[Diversity], path: str | os.PathLike[str]) -> None:
-    """Writes the report as JSON.
+@dataclass(frozen=True, kw_only=True)
+class SamplingReport(Result):
+    """Geometries of fragments in a file, and how different they are.
 
-    Args:
-        rows: one for each fragment.
-        path: of the file.
-
-    Raises:
-        OutputError: the file could not be written.
+    Attributes:
+        output: the HDF5 file.
+        level: level of theory of the energies in it.
+        samples: of each fragment.
+        rows: how different they are, fragment by fragment.
     """
-    write_text(path, json.dumps([asdict(row) for row in rows], indent=1))
+
+    output: Path
+    level: str
+    samples: tuple[FragmentSamples, ...]
+    rows: tuple[Diversity, ...]
+
+    @classmethod
+    def of(
+        cls, samples: Sequence[FragmentSamples], output: str | os.PathLike[str], level: str
+    ) -> SamplingReport:
+        """Describes samples that were written."""
+        rows = tuple(diversity(each) for each in samples)
+        return cls(output=Path(output), level=level, samples=tuple(samples), rows=rows)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of geometries."""
+        return sum(row.frames for row in self.rows)
+
+    def text(self) -> str:
+        """Returns a table."""
+        return table(self.rows)
+
+    def as_json(self) -> Any:
+        """Returns a dict for each fragment; eV."""
+        return [asdict(row) for row in self.rows]
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure | None:
+        """Returns the Ramachandran plots; None, and no file, where no fragment has φ and ψ.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        figure = ramachandran_figure(self.samples)
+        return None if figure is None else drawn(figure, path)
 
 
 COLOURS = {"scan": "C7", "modes": "C1", "md": "C0", "dimer": "C2", "relaxed": "C3"}
 _COLUMNS = 6
 
 
-def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLike[str]) -> bool:
-    """Draws φ against ψ, one panel for each fragment that has them, coloured by method.
+def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
+    """Returns φ against ψ, one panel for each fragment that has them, coloured by method.
 
     Args:
-        samples: of all fragments.
-        path: of the PNG file.
-
-    Returns:
-        Whether there was anything to draw; without, no file is written.
-
-    Raises:
-        OutputError: the file could not be written.
+        samples: of all fragments; None is returned where there is nothing to draw.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))]
     if not shown:
-        return False
+        return None
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     size = 2.1 if columns > 1 else 4.0
@@ -183,6 +214,4 @@ def plot_ramachandran(samples: Sequence[FragmentSamples], path: str | os.PathLik
     figure.legend(
         handles=marks, loc="outside upper center", ncols=len(marks), fontsize=9, frameon=False
     )
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    return True
+    return figure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ase import Atoms
@@ -46,6 +47,32 @@ def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
         else:
             raise ConfigError(f"no fragment or file {name!r}{nearest(name, [*SETS, *every])}")
     return [SamplingTarget(name=name, atoms=atoms) for name, atoms in found.items()]
+
+
+def given_fragments(
+    given: str
+    | os.PathLike[str]
+    | Atoms
+    | Sequence[str | os.PathLike[str] | Atoms]
+    | Mapping[str, Atoms],
+) -> list[SamplingTarget]:
+    """Returns fragments from names, files and atoms.
+
+    Args:
+        given: see `named_fragments`; atoms are named by a mapping, or by their formula.
+
+    Raises:
+        ConfigError, DataError, GeometryError: see `named_fragments`.
+    """
+    if isinstance(given, Mapping):
+        return [SamplingTarget(name=name, atoms=atoms) for name, atoms in given.items()]
+    parts = [given] if isinstance(given, str | os.PathLike | Atoms) else list(given)
+    named = named_fragments([os.fspath(part) for part in parts if not isinstance(part, Atoms)])
+    return named + [
+        SamplingTarget(name=part.get_chemical_formula(), atoms=part)
+        for part in parts
+        if isinstance(part, Atoms)
+    ]
 
 
 def pairs(specs: Sequence[str], fragments: Sequence[SamplingTarget]) -> list[SamplingTarget]:

@@ -78,7 +78,6 @@ def build(given, until=None, **options):
     records = run_stages(
         up_to(blueprint.stages, until),
         blueprint.config.output,
-        show=False,
         device="cpu",
         on_start=lambda now: worked.append(now.stage.name),
         **options,

@@ -112,9 +112,7 @@ def test_a_damaged_relaxation_is_refused_by_name(strained, calculator, tmp_path)
 def test_the_relaxations_of_a_round_heed_the_wish_to_stop(strained, calculator, tmp_path):
     """Not only the dynamics that follow them."""
     assembly = SimpleNamespace(calculator=lambda *models, device: calculator())
-    work = SimpleNamespace(
-        folder=tmp_path, device="cpu", show=False, stop=after(3), of=lambda *names: tmp_path
-    )
+    work = SimpleNamespace(folder=tmp_path, device="cpu", stop=after(3), of=lambda *names: tmp_path)
     there = Target.of("ala", [strained])
     with pytest.raises(KeyboardInterrupt):
         _visited(work, 1, ActiveSettings(), assembly, there, tmp_path)

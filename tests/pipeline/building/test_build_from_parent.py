@@ -147,10 +147,10 @@ def test_an_interrupted_reference_run_repeats_no_step(tmp_path, adopted):
     torch.set_num_threads(1)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_stages(only, tmp_path / "out", show=False,
+            run_stages(only, tmp_path / "out",
                        stop=lambda: counts(log)["moment"] >= 3)  # fmt: skip
         assert all_standings(only, tmp_path / "out")[0].state == "begun"
-        run_stages(only, tmp_path / "out", show=False)
+        run_stages(only, tmp_path / "out")
     finally:
         undo()
     assert counts(log)["moment"] == 1 + 1 + 4  # relaxed, start, and four steps
@@ -198,7 +198,7 @@ def test_another_content_of_the_parent_makes_the_stage_to_do(tmp_path):
     assert "parent_sha256" in now.why
     (tmp_path / "out" / "pretrain" / "stage.json").unlink()
     with pytest.raises(ConfigError, match="has changed since this build was started"):
-        run_stages(stale, tmp_path / "out", show=False)
+        run_stages(stale, tmp_path / "out")
 
 
 @pytest.fixture(scope="module")

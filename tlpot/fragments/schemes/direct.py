@@ -18,7 +18,7 @@ class Direct:
     """No fragments: exact for the model and the cheapest, if it has seen what a protein holds."""
 
     name: ClassVar[str] = "direct"
-    summary: ClassVar[str] = "the whole structure at once (default for a local model)"
+    summary: ClassVar[str] = "the whole structure at once (right for a local model)"
     smooth: ClassVar[bool] = True
 
     @property

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.schemes.dimers import Dimers
 from tlpot.fragments.schemes.direct import Direct
@@ -20,6 +22,9 @@ SCHEMES: dict[str, type] = {kind.name: kind for kind in (Direct, MFCC, Dimers, G
 AI2BMD = "ai2bmd"
 """Name of ``mfcc`` with AMBER terms between atoms that share no fragment. A scheme has no charges,
 so only what assembles one structure takes it."""
+
+DEFAULT_SCHEME = "mfcc_mbe2"
+"""Wherever fragments are asked for and no scheme is named."""
 
 
 def is_ai2bmd(scheme: str | Scheme) -> bool:
@@ -65,3 +70,24 @@ def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
             raise ConfigError(f"scheme {name} has no setting {key!r}{nearest(key, known)}")
     made: Scheme = kind(**settings)
     return made
+
+
+def parse_scheme(setting: str | Scheme | Mapping[str, Any]) -> Scheme:
+    """Returns a scheme as a configuration names it.
+
+    Args:
+        setting: a name, a scheme as it is, or a mapping with ``name`` and fields of that scheme,
+            whose values are read as those of a YAML file.
+
+    Raises:
+        ConfigError: no such scheme or setting, or a value that makes no sense.
+    """
+    if not isinstance(setting, Mapping):
+        return choose_scheme(setting)
+    settings = dict(setting)
+    if "name" not in settings:
+        raise ConfigError("scheme needs the key 'name', such as {name: mfcc_mbe2, outer: 5}")
+    name = str(settings.pop("name"))
+    scheme = choose_scheme(name)
+    choose_scheme(name, **{key: getattr(scheme, key, None) for key in settings})
+    return parse(type(scheme), {**to_mapping(scheme), **settings}, f"scheme {name}")

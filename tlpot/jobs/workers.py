@@ -1,4 +1,4 @@
-"""Processes and Dask workers that share the points of a curve."""
+"""Processes and Dask workers that share the parts of a job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
 from tlpot.errors import ConfigError, MissingExtraError
+from tlpot.jobs.malloc import keep_freed_memory
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
         MissingExtraError: Dask is not installed.
     """
     if n < 1:
-        raise ConfigError(f"--workers is {n}, expected 1 or more")
+        raise ConfigError(f"workers is {n}, expected 1 or more")
     if dask is not None:
         with _dask(n, dask) as executor:
             yield executor
@@ -39,18 +40,36 @@ def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
 
 
 @contextmanager
-def label_workers(n: int, stop: Callable[[], bool]) -> Iterator[tuple[Executor, int]]:
-    """Yields a pool for labels, and how many to hand it at a time.
+def label_workers(
+    n: int,
+    dask: str | None = None,
+    *,
+    alone: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Executor | None, int | None]]:
+    """Yields a pool for labels, and how many to hand it at a time; None is its own choice.
 
     Args:
         n: processes, of one thread each.
+        dask: see `workers`.
+        alone: whether one worker is this process, for which there is no pool.
         stop: when it returns True, nothing else is started.
 
     Raises:
-        ConfigError: there are no workers.
+        ConfigError: there are no workers, or there is no scheduler at the address.
+        MissingExtraError: Dask is not installed.
     """
     from tlpot.labelling import WorkerPool
 
+    if dask is not None:
+        with workers(n, dask) as executor:
+            yield executor, None
+        return
+    if n < 1:
+        raise ConfigError(f"workers is {n}, expected 1 or more")
+    if alone and n == 1:
+        yield None, None
+        return
     pool = WorkerPool(n, stop=stop)
     try:
         # one waits for each that runs, so that no process is idle while the journal is written
@@ -67,8 +86,6 @@ def _start_worker() -> None:
     # Ctrl-C reaches all processes of a terminal; a training in progress asks for it again, to
     # write its checkpoint
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tlpot.cli.malloc import keep_freed_memory
-
     keep_freed_memory()
     _one_thread()
 

@@ -1,0 +1,152 @@
+"""Molecular dynamics as a job: what it starts from, and its result."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from tlpot.config import to_mapping
+from tlpot.dynamics import MDRecord, MDResult, Sample
+from tlpot.errors import ConfigError, OutputError
+from tlpot.jobs.calculator import Structure
+from tlpot.presentation import Result
+from tlpot.structures import read_structure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class MolecularDynamics(Result):
+    """A run with what it was a run of.
+
+    Attributes:
+        run: samples, files and the last structure.
+        method: what computed the forces, in words.
+        velocities: where those of the start are from, in words.
+        notes: what the reader of the structure had to say.
+    """
+
+    run: MDResult
+    method: str
+    velocities: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def atoms(self) -> Atoms:
+        """The last structure, with velocities and calculator."""
+        return self.run.atoms
+
+    def text(self) -> str:
+        """Returns what was run, and what came of it."""
+        s = self.run.settings
+        return (
+            f"{self.atoms.get_chemical_formula()}, {self.method}, {s.ensemble}, "
+            f"{s.steps} steps of {s.timestep:g} fs, velocities {self.velocities}\n"
+            + self.run.summary()
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns settings, summary and all rows of the log; fs, eV, K, meV/atom/ps, s."""
+        run, names = self.run, [field.name for field in fields(Sample)]
+        return {
+            "formula": self.atoms.get_chemical_formula(),
+            "method": self.method,
+            "settings": to_mapping(run.settings),
+            "steps": run.samples[-1].step,
+            "stopped": run.stopped,
+            "temperature_mean": float(run.temperatures.mean()),
+            "temperature_std": float(run.temperatures.std()),
+            "drift": run.drift,
+            "seconds_per_step": run.seconds_per_step,
+            "files": [str(run.trajectory), str(run.log), str(run.plot)],
+            "samples": [dict(zip(names, astuple(sample), strict=True)) for sample in run.samples],
+        }
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the picture of energies and temperature, and writes it where that is asked for.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        from tlpot.dynamics.run import plot_md
+
+        s = self.run.settings
+        title = f"{self.atoms.get_chemical_formula()}, {s.ensemble}, {s.timestep:g} fs"
+        return plot_md(self.run.samples, path, title)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDStart:
+    """What a run starts from.
+
+    Attributes:
+        atoms: of the caller's own, with the velocities of the structure.
+        velocities: where those of the start are from, in words.
+        notes: what the reader of the structure had to say.
+    """
+
+    atoms: Atoms
+    velocities: str
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, structure: Structure, output: str | os.PathLike[str], *, resume: bool) -> MDStart:
+        """Opens a structure.
+
+        Args:
+            structure: a file, a molecule's name, or atoms, which are copied.
+            output: path of the files of the run without ending.
+            resume: the run goes on.
+
+        Raises:
+            DataError: neither a file nor the name of a molecule, or an unreadable file.
+            ConfigError: something else was given.
+            OutputError: the trajectory would replace the structure, which may be the only copy.
+        """
+        notes: tuple[str, ...] = ()
+        if isinstance(structure, Atoms):
+            atoms = structure.copy()
+        elif isinstance(structure, str | os.PathLike):
+            if not resume:
+                _check_trajectory(Path(structure), output)
+            atoms = read_structure(os.fspath(structure))
+            notes = tuple(str(atoms.info.get("reader_notes", "")).splitlines())
+        else:
+            raise ConfigError(
+                f"structure is a {type(structure).__name__}; expected a file, the name of one of "
+                "ASE's molecules, or one ase.Atoms"
+            )
+        velocities = "of the last frame" if resume else "drawn"
+        if not resume and atoms.get_momenta().any():
+            velocities = "of the structure"
+        return cls(atoms=atoms, velocities=velocities, notes=notes)
+
+
+def _check_trajectory(structure: Path, output: str | os.PathLike[str]) -> None:
+    trajectory = MDRecord(output).trajectory
+    if structure.exists() and trajectory.exists() and structure.samefile(trajectory):
+        raise OutputError(
+            f"output (--out) {output} would write the trajectory to {trajectory}, which is the "
+            "structure to start from; choose another name"
+        )
+
+
+def n_steps(time: float, timestep: float) -> int:
+    """Returns the number of steps in a time.
+
+    Args:
+        time: ps.
+        timestep: fs.
+
+    Raises:
+        ConfigError: one is not positive.
+    """
+    for name, value, unit in (("timestep", timestep, "fs"), ("time", time, "ps")):
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name} is {value}, expected a positive number in {unit}")
+    return round(1e3 * time / timestep)

@@ -1,0 +1,309 @@
+"""A structure and its fragments: what it is cut into, energies and forces, and the error budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ase import Atoms
+
+from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
+from tlpot.errors import ConfigError, GeometryError, OutputError
+from tlpot.fragments import Prepared, ProteinFrames, choose_scheme, export_fragments
+from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
+from tlpot.presentation import Result, drawn, progress_bar
+from tlpot.reports.error_budget import measure_budget
+from tlpot.reports.error_budget_report import BudgetReport
+from tlpot.reports.partition_picture import partition_figure
+from tlpot.structures import read_frames
+from tlpot.system import System
+from tlpot.topology import Lattice, Topology, perceive_topology
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+StructureFrames = str | os.PathLike[str] | Atoms | Sequence[Atoms]
+"""A file, one of ASE's molecules by name, or atoms; of several frames, all of one molecule."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FragmentedStructure:
+    """A structure in one or more frames, with its bonds.
+
+    Attributes:
+        name: of the file, or the formula.
+        frames: of one molecule.
+        topology: of all frames.
+        notes: what the reader of the file had to say.
+    """
+
+    name: str
+    frames: tuple[Atoms, ...]
+    topology: Topology
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def open(cls, structure: StructureFrames) -> FragmentedStructure:
+        """Reads a structure and checks that all frames have the bonds of the first.
+
+        Raises:
+            DataError: neither a file nor the name of a molecule, or an unreadable file.
+            ConfigError: no frames.
+            GeometryError: valences that do not close, or bonds that differ; the frame is named.
+        """
+        if isinstance(structure, str | os.PathLike):
+            name, frames = os.fspath(structure), read_frames(os.fspath(structure))
+        else:
+            frames = [structure] if isinstance(structure, Atoms) else list(structure)
+            if not frames or not all(isinstance(frame, Atoms) for frame in frames):
+                raise ConfigError("structure is neither a file nor ase.Atoms, one or several")
+            frames = [frame.copy() for frame in frames]
+            name = frames[0].get_chemical_formula()
+        some = ", frame 0" if len(frames) > 1 else ""
+        try:
+            topology = perceive_topology(frames[0])
+        except GeometryError as error:
+            raise GeometryError(f"{name}{some}: {error}") from error
+        bonds = Prepared(topology, choose_scheme("direct"), skin=0.0)
+        for k, frame in enumerate(frames):
+            positions = bonds.whole(frame.positions, lattice_of(frame))
+            bonds.check_bonds(positions, where=f"{name}, frame {k}")
+        notes = str(frames[0].info.get("reader_notes", "")).splitlines()
+        return cls(name=name, frames=tuple(frames), topology=topology, notes=tuple(notes))
+
+    @property
+    def stem(self) -> str:
+        """The name of a file without folder and ending."""
+        return Path(self.name).stem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fragmentation(Result):
+    """What a scheme makes of a structure.
+
+    Attributes:
+        structure: what was cut.
+        method: of the fragments.
+        cuts: one for each frame; none where the error budget alone was asked for.
+        listing: of the first frame.
+        points: energies and forces of all frames, where there is a model.
+        budget: where there is a reference.
+        model: name of the model; empty without one.
+    """
+
+    structure: FragmentedStructure
+    method: FragmentMethod
+    cuts: tuple[Cut, ...] = ()
+    listing: Listing | None = None
+    points: SinglePoints | None = None
+    budget: BudgetReport | None = None
+    model: str = ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of the file had to say."""
+        return self.structure.notes
+
+    def text(self, *, everything: bool = False) -> str:
+        """Returns all tables; with `everything` all kinds of fragments, and not the first 30."""
+        if self.budget is not None:
+            return self.budget.text()
+        lines = []
+        if len(self.cuts) > 1:
+            lines.append(f"{len(self.cuts)} frames; the first is listed\n")
+        if self.listing is not None:
+            lines.append(self.listing.text(**{"shown": None} if everything else {}))
+        if self.points is not None:
+            lines.append(f"\n{self.model} by {self.method.name}\n{self.points.text()}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain dicts and lists; eV and eV/Å, of the budget meV and meV/Å."""
+        parts = [part for part in (self.listing, self.points, self.budget) if part is not None]
+        return {key: value for part in parts for key, value in part.as_json().items()}
+
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, *, show: str | None = None
+    ) -> Figure:
+        """Returns the picture of the error budget, or else of the partition.
+
+        Args:
+            path: where to write it, too; its ending decides the format.
+            show: name or number of the fragment of which the caps are drawn.
+
+        Raises:
+            ConfigError: no such fragment, or more residues than a picture can show.
+            OutputError: the file could not be written.
+        """
+        if self.budget is not None:
+            from tlpot.reports.error_budget_picture import budget_figure
+
+            return drawn(budget_figure(self.budget), path)
+        return drawn(partition_figure(self.cuts[0], self.structure.stem, show), path)
+
+    def export(self, path: str | os.PathLike[str]) -> str:
+        """Writes the fragments for labelling, and returns in a line what was written.
+
+        Args:
+            path: ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
+
+        Raises:
+            OutputError: another ending, or the file could not be written.
+            GeometryError: a periodic structure, into an HDF5 file.
+        """
+        check_export(path)
+        if Path(path).suffix == ".xyz":
+            return f"wrote {write_fragments(self.cuts, path)} fragments to {path}"
+        protein = ProteinFrames(name=self.structure.stem, frames=self.structure.frames)
+        report = export_fragments([protein], self.cuts[0].scheme, path)
+        return (
+            f"wrote {report.n_written} new geometries of {report.n_distinct} distinct ones of "
+            f"{len(report.counts)} kinds to {path}"
+        )
+
+    def write_forces(self, path: str | os.PathLike[str]) -> None:
+        """Writes the frames with energies and forces as extended XYZ.
+
+        Raises:
+            ConfigError: there was no model.
+            OutputError: the file could not be written.
+        """
+        if self.points is None:
+            raise ConfigError("there are no forces without a model; name one")
+        self.points.write_forces(self.structure.frames, path)
+
+
+def check_export(path: str | os.PathLike[str]) -> None:
+    """Checks the ending of a file for fragments.
+
+    Raises:
+        OutputError: it is another one.
+    """
+    if Path(path).suffix not in (".xyz", ".h5", ".hdf5"):
+        raise OutputError(f"the fragments' file {path} must end in .h5 or .xyz")
+
+
+def lattice_of(frame: Atoms) -> Lattice | None:
+    """Returns the lattice of a structure, None in vacuum."""
+    return Lattice.of(System.from_atoms(frame))
+
+
+def fragment_structure(
+    structure: FragmentedStructure,
+    method: FragmentMethod,
+    model: Any = None,
+    *,
+    level: str | None = None,
+    device: str | None = None,
+) -> Fragmentation:
+    """Cuts a structure, and computes energies and forces where there is a model.
+
+    Args:
+        structure: what to cut.
+        method: how.
+        model: of the fragments, see `FragmentMethod.calculator`; None computes nothing.
+        level: level of theory of `model`.
+        device: of the models.
+
+    Raises:
+        TLPotError: see `FragmentCalculator`.
+    """
+    scheme, topology = method.parsed(), structure.topology
+    cuts = [Cut.make(topology, scheme, f.positions, lattice_of(f)) for f in structure.frames]
+    points = None
+    if model is not None:
+        with progress_bar(desc="calculations", unit="", delay=1.0, dynamic_ncols=True) as bar:
+            calculator = method.calculator(
+                structure.frames[0],
+                model,
+                level=level,
+                topology=topology,
+                on_done=bar.update,
+                device=device,
+                skin=0.0,
+            )
+            points = SinglePoints.compute(structure.frames, calculator)
+    return Fragmentation(
+        structure=structure,
+        method=method,
+        cuts=tuple(cuts),
+        listing=Listing.make(method.name.lower(), cuts[0]),
+        points=points,
+        model=source_name(model),
+    )
+
+
+def fragment_budget(
+    structure: FragmentedStructure,
+    method: FragmentMethod,
+    reference: Any,
+    model: Any = None,
+    *,
+    level: str | None = None,
+    device: str | None = None,
+) -> Fragmentation:
+    """Measures the error budget of a structure.
+
+    Args:
+        structure: test structure.
+        method: how it is put together.
+        reference: what QM is: one model for everything.
+        model: of the fragments; None leaves the error of the scheme alone.
+        level: level of theory of `model`.
+        device: of the models.
+
+    Raises:
+        ConfigError: a reference for each kind of fragment, or scheme direct without a model.
+        TLPotError: see `measure_budget`.
+    """
+    if method.name == "direct" and model is None:
+        raise ConfigError("scheme direct has no fragments, and without a model there is no error")
+    frames, words = structure.frames, method.text()
+    with progress_bar(desc="QM calculations", unit="", delay=1.0, dynamic_ncols=True) as bar:
+        qm = _one_model(reference, "reference", device, bar.update)
+        if method.low is not None:  # shared, so that nothing is computed twice
+            low = _one_model(method.low, "low", device, bar.update, method.low_level)
+            method = replace(method, low=low, low_level=None)
+        options: dict[str, Any] = {"topology": structure.topology, "device": device, "skin": 0.0}
+        whole = FragmentCalculator(frames[0], qm, "direct", **options)
+        pieces = method.calculator(frames[0], qm, **options)
+        own = None
+        if model is not None:
+            own = method.calculator(frames[0], model, level=level, on_done=bar.update, **options)
+        budget = measure_budget(frames, whole=whole, fragments=pieces, model=own)
+    return Fragmentation(
+        structure=structure,
+        method=method,
+        budget=BudgetReport(
+            budget=budget,
+            structure=Path(structure.name).name,
+            scheme=words,
+            model=source_name(model),
+            reference=source_name(reference),
+        ),
+        model=source_name(model),
+    )
+
+
+def _one_model(
+    source: Any,
+    name: str,
+    device: str | None,
+    on_done: Callable[[], object],
+    level: str | None = None,
+) -> Any:
+    if isinstance(source, str | os.PathLike):
+        source = named_source(os.fspath(source), on_done=on_done)
+    if isinstance(source, Mapping):
+        raise ConfigError(f"{name} must be one model for everything, not one per fragment")
+    return energy_model(source, level=level, device=device)
+
+
+def source_name(source: Any) -> str:
+    """Returns what to call a model; empty for none."""
+    if source is None:
+        return ""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
