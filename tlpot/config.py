@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
+import functools
+import inspect
 import math
 import os
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import yaml
 
@@ -119,7 +122,100 @@ LARGEST_SEED = 2**63 - 1
 """Every generator of random numbers here takes it."""
 
 
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+class Settings(dict[str, Any]):
+    """Keys and values with the file that they are from, for messages.
+
+    Attributes:
+        where: the file, or the job that they are settings of.
+    """
+
+    where: str = "configuration"
+
+
+def _named(settings: Mapping[str, Any], where: str) -> Settings:
+    named = Settings(settings)
+    named.where = where
+    return named
+
+
+def job_settings(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None, job: str, **given: Any
+) -> Settings:
+    """Returns the settings of a job: those of `config`, and what is given, which wins.
+
+    Sections are joined key by key. A section with another ``name`` is another thing, whose
+    settings are none of the first: it is taken instead.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        job: what it is for, where no file is named.
+        given: by key; None is for what is not given.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no YAML.
+    """
+    if config is None or isinstance(config, Mapping):
+        settings = _named(config or {}, getattr(config, "where", job))
+    else:
+        settings = read_yaml(config)
+    given = {key: to_mapping(value) for key, value in given.items() if value is not None}
+    return _named(_joined(settings, given), settings.where)
+
+
+def _joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    joined = dict(before)
+    for key, value in given.items():
+        there = joined.get(key)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            same = value.get("name", there.get("name")) == there.get("name")
+            joined[key] = _joined(there, value) if same else dict(value)
+        else:
+            joined[key] = value
+    return joined
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def configured(function: Callable[P, R]) -> Callable[P, R]:
+    """Lets the argument ``config`` of a job hold any of the others; its signature says which.
+
+    Raises:
+        ConfigError: an unknown key, a value of a wrong type, or an argument that is missing.
+    """
+    parameters = inspect.signature(function).parameters
+    names = {name for name in parameters if name not in ("config", "progress")}
+
+    @functools.wraps(function)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        given = dict(zip(parameters, args, strict=False)) | options
+        settings = job_settings(given.pop("config", None), function.__name__)  # type: ignore[arg-type]
+        for key, value in settings.items():
+            if key not in names:
+                raise ConfigError(f"{settings.where}: unknown key {key!r}{nearest(key, names)}")
+            hint = _plain_hint(parameters[key].annotation)
+            given.setdefault(key, _convert(hint, value, f"{settings.where}: {key}"))
+        for name, parameter in parameters.items():
+            if parameter.default is parameter.empty and name not in given:
+                raise ConfigError(f"{settings.where}: {name} is required, as argument or in config")
+        return function(**given)  # type: ignore[arg-type, call-arg]
+
+    return run
+
+
+class _AnyNames(dict[str, Any]):
+    def __missing__(self, name: str) -> Any:
+        return getattr(builtins, name, Any)
+
+
+def _plain_hint(annotation: str) -> Any:
+    """Returns an annotation in which what is no plain type stands for anything."""
+    known = _AnyNames(Mapping=Mapping, Sequence=Sequence, Literal=typing.Literal)
+    return eval(annotation, {}, known)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> Settings:
     """Reads a YAML file whose top level is a mapping.
 
     Raises:
@@ -135,10 +231,10 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected 'key: value' pairs at the top level")
-    return content
+    return _named(content, str(path))
 
 
-def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> Settings:
     """Returns `settings` with ``key.path=value`` overrides from the command line applied.
 
     Values are read as YAML, so ``training.epochs=50`` is a number and ``levels=[a,b]`` a list.
@@ -146,15 +242,16 @@ def with_overrides(settings: Mapping[str, Any], overrides: Sequence[str]) -> dic
     Raises:
         ConfigError: an override has no ``=``, or goes through something that is not a mapping.
     """
-    result: dict[str, Any] = {
-        key: dict(value) if isinstance(value, Mapping) else value for key, value in settings.items()
-    }
+    result = _named(
+        {k: dict(v) if isinstance(v, Mapping) else v for k, v in settings.items()},
+        getattr(settings, "where", Settings.where),
+    )
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"override {override!r} is not of the form key.path=value")
         *parents, last = key.split(".")
-        node = result
+        node: dict[str, Any] = result
         for name in parents:
             child = node.get(name)
             child = {} if child is None else child
@@ -179,7 +276,7 @@ def parse(cls: type[T], settings: Mapping[str, Any], where: str = "configuration
         ConfigError: an unknown key (with the nearest valid one), a missing key, a wrong type.
     """
     hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    fields = {f.name: f for f in _written(cls) if f.init}
     for key in settings:
         if key not in fields:
             hint = _deeper(str(key), cls, hints, settings) or nearest(str(key), fields)
@@ -224,15 +321,24 @@ def _check_seed(seed: Any, where: str) -> None:
         raise ConfigError(f"{where} is {seed}, expected 0 to {LARGEST_SEED}")
 
 
+IN_MEMORY: Mapping[str, Any] = {"in memory": True}
+"""Metadata of a field for an object that no file can hold: `parse` knows no key for it, and
+`to_mapping` leaves it out."""
+
+
+def _written(config: Any) -> list[dataclasses.Field[Any]]:
+    return [f for f in dataclasses.fields(config) if "in memory" not in f.metadata]
+
+
 def to_mapping(config: Any) -> Any:
     """Returns plain dicts, lists and scalars for JSON or YAML; the inverse of `parse`."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {f.name: to_mapping(getattr(config, f.name)) for f in _written(config)}
     if isinstance(config, Mapping):
         return {str(key): to_mapping(value) for key, value in config.items()}
     if isinstance(config, tuple | list | set | frozenset):
         return [to_mapping(value) for value in config]
-    return str(config) if isinstance(config, Path) else config
+    return str(config) if isinstance(config, os.PathLike) else config
 
 
 def check_least(settings: object, **least: float) -> None:

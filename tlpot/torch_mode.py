@@ -7,13 +7,15 @@ meV; tensors made in inference mode cannot be differentiated; a default device, 
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor
 
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, TLPotWarning
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
@@ -36,6 +38,34 @@ def plain_torch() -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """A context in which torch computes with `n` threads; the number before is put back.
+
+    Raises:
+        ConfigError: `n` is less than 1.
+
+    Warns:
+        TLPotWarning: several threads, and OpenMP's wait for their work by spinning: once.
+    """
+    if n < 1:
+        raise ConfigError(f"threads (--threads) is {n}, expected 1 or more")
+    if n > 1 and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        warnings.warn(
+            f"{n} threads wait for each other by spinning, which on shared cores slows small "
+            "models many times; set the environment variable OMP_WAIT_POLICY=PASSIVE before "
+            "torch is imported (the command line does), or take threads=1",
+            TLPotWarning,
+            stacklevel=1,
+        )
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def usable(tensor: Tensor) -> Tensor:

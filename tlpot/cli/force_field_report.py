@@ -59,6 +59,8 @@ def is_force_field(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> None:
     """Examines a force field and writes the page."""
+    import torch
+
     from tlpot.config import parse, with_overrides
     from tlpot.errors import ConfigError
     from tlpot.files import make_folder
@@ -71,6 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = parse(ExaminationSettings, changes.get("report", {}), "report")
     make_folder(arguments.output)  # what cannot be written is said before anything is computed
     dataset, indices, part, train = _data(arguments)
+    torch.set_num_threads(1)
     report = examine_force_field(
         _models(arguments.model),
         _structures(arguments.structure or []),

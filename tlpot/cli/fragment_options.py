@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from tlpot.calculators import FragmentCalculator
-    from tlpot.energy import EnergyModel
-    from tlpot.fragments import FragmentForceField, Scheme
+    from tlpot.fragments import Scheme
     from tlpot.topology import Topology
 
 OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")
@@ -141,39 +140,4 @@ def fragment_calculator(
         trained_charges=bool(arguments.trained_charges),
         topology=topology,
         **options,
-    )
-
-
-def force_field(arguments: argparse.Namespace, model: EnergyModel) -> FragmentForceField:
-    """Makes the force field that the options describe, for structures of any kind.
-
-    Args:
-        arguments: those of `add_assembly_arguments` and ``device``.
-        model: of the fragments.
-
-    Raises:
-        ConfigError: charges, which are those of one structure, or another mistake.
-    """
-    from tlpot.calculators import energy_model, named_source
-    from tlpot.errors import ConfigError
-    from tlpot.fragments import FragmentForceField, Layer, ModelLayer, dispersion_model, is_ai2bmd
-
-    if arguments.charges is not None or is_ai2bmd(arguments.scheme):
-        raise ConfigError(
-            "AMBER charges belong to one structure, and a dataset may hold several; leave "
-            "--charges and --scheme ai2bmd to tlpot fragment and tlpot md"
-        )
-    trained = bool(arguments.trained_charges)
-    layers: list[Layer] = []
-    if arguments.low is None and arguments.low_level is not None:
-        raise ConfigError("--low-level is the level of --low, which is not given")
-    if arguments.low is not None:
-        low = energy_model(
-            named_source(arguments.low), level=arguments.low_level, device=arguments.device
-        )
-        layers.append(ModelLayer(low, charge=low.uses_charge or not trained))
-    if arguments.dispersion is not None:
-        layers.append(ModelLayer(dispersion_model(arguments.dispersion), subtract=False))
-    return FragmentForceField(
-        model, scheme_of(arguments), layers=layers, trained_charges=trained, skin=0.0
     )

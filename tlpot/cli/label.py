@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 
-from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
+from tlpot.cli.terminal import add_strict_argument, check_warnings
+from tlpot.presentation import warnings_of
 
 _SHOWN = 10
 """Failures that are printed; all are in the file that the last line names."""

@@ -34,10 +34,19 @@ if TYPE_CHECKING:
     from tlpot.data.joined import JoinedDataset
     from tlpot.data.loader import Loader, sweep
     from tlpot.data.native import OPTIONAL, UNITS, write_dataset, write_structures
-    from tlpot.data.open import Source, open_dataset
+    from tlpot.data.open import DataSource, Source, open_dataset
     from tlpot.data.problems import find_problems
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
-    from tlpot.data.split import PRECISION, Split, default_by, fingerprint, load_split, make_split
+    from tlpot.data.split import (
+        PRECISION,
+        Share,
+        Split,
+        SplitBy,
+        default_by,
+        fingerprint,
+        load_split,
+        make_split,
+    )
     from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, summarize

@@ -7,6 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
     from tlpot.engines.engine import Engine, EngineSpec, LabelError, check_electrons
+    from tlpot.engines.model import label_name
     from tlpot.engines.registry import ENGINES, make_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator
 

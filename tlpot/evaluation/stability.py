@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlpot.data import Frame
 from tlpot.dynamics import MDSettings, Sample, WatchedBonds, energy_drift, run_watched
 from tlpot.energy import EnergyModel
-from tlpot.evaluation.drift import evaluate_systems
+from tlpot.evaluation.predictions import evaluate_systems
 from tlpot.presentation import short
 
 KELVIN = 300.0

@@ -7,8 +7,8 @@ from ase.data import chemical_symbols
 
 from tlpot.data import Dataset
 from tlpot.evaluation import error_report, predict
-from tlpot.jobs.fitting import Job
 from tlpot.jobs.references import References
+from tlpot.jobs.training_job import Job
 from tlpot.models import parameter_blocks
 
 _SUSPICIOUS = 0.5

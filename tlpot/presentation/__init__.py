@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         tree,
     )
     from tlpot.presentation.numbers import short
-    from tlpot.presentation.pictures import letter_panels, picture_path, save_picture
-    from tlpot.presentation.progress import progress_bar
+    from tlpot.presentation.pictures import drawn, letter_panels, picture_path, save_picture
+    from tlpot.presentation.progress import Progress, progress_bar, telling
+    from tlpot.presentation.result import Result, text_table, warnings_of
 
 __getattr__ = lazy_exports(__name__)

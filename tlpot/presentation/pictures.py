@@ -53,3 +53,10 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
     target = picture_path(path)
     with atomic_file(target) as temporary:
         figure.savefig(temporary, dpi=150, format=target.suffix[1:])
+
+
+def drawn(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    """Returns a picture, written to `path` if there is one, see `save_picture`."""
+    if path is not None:
+        save_picture(figure, path)
+    return figure
