@@ -65,7 +65,8 @@ def test_several_molecules_are_kept_whole(tmp_path):
     from tlpot.jobs import prepare_train
 
     path = springs(tmp_path / "two.xyz", 40, names=("H2O", "H2O2", "H2", "CH4"))
-    job, _ = prepare_train(train_config(toy_training(path, tmp_path, split={"validation": 0.25})))
+    config = train_config(toy_training(path, tmp_path, split={"validation": 0.25}))
+    job = prepare_train(config).job
     groups = job.dataset.group_idx
     assert not set(groups[job.split.validation]) & set(groups[job.split.train])
 

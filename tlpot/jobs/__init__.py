@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         evaluate_model,
         force_field,
     )
-    from tlpot.jobs.finetune import finetune, prepare_finetune
+    from tlpot.jobs.finetune import finetune, prepare_finetune, trial_errors
     from tlpot.jobs.finetune_config import (
         AUTO,
         FinetuneConfig,

@@ -53,7 +53,7 @@ def prepare_finetune(
     if config.output.exists() and _is_parent(config):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     if is_automatic(config.strategy):
-        choice = choose_strategy(config, partial(_trial, device=device))
+        choice = choose_strategy(config, partial(trial_errors, device=device))
         found = prepare_finetune(config_for(config, choice.name), device=device)
         return replace(found, choice=choice.table())
     chosen = checked_strategy(config.strategy, "finetune")
@@ -163,8 +163,8 @@ def finetune(
     )
 
 
-def _trial(config: FinetuneConfig, *, device: torch.device | str | None) -> Mapping[str, float]:
-    """Returns the errors of a fine-tuning on its test frames."""
+def trial_errors(config: FinetuneConfig, *, device: torch.device | str | None) -> Mapping[str, float]:
+    """Returns the errors of a fine-tuning on its test frames, for `choose_strategy`."""
     return dict(finetune(config, device=device, show=False).end.overall)
 
 
