@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from tlpot.jobs import (
         Calibrated,
         ConfigSource,
-        Conversion,
+        ConvertedData,
         DataCheck,
-        Division,
+        DataSplit,
         EnsembleOutcome,
         Evaluation,
         ModelSource,
@@ -264,7 +264,8 @@ def evaluate(
 
     with _running(threads, progress):
         return evaluate_model(
-            model, data, level=level, model_level=model_level, spec=spec, split=split, part=part,
+            model, data, level=level, model_level=model_level, spec=spec,
+            part=None if split is None else (split, part),
             assembly=force_field(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,
         )  # fmt: skip
@@ -634,7 +635,7 @@ def convert_dataset(
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     progress: Progress = None,
-) -> Conversion:
+) -> ConvertedData:
     """Writes labels as one file in the native layout: ``tlpot data convert``.
 
     Args:
@@ -669,7 +670,7 @@ def split_dataset(
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     progress: Progress = None,
-) -> Division:
+) -> DataSplit:
     """Divides labels into training, validation and test frames: ``tlpot data split``.
 
     Args:

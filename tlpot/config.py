@@ -166,6 +166,8 @@ def _joined(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     joined = dict(before)
     for key, value in given.items():
         there = joined.get(key)
+        if isinstance(value, Mapping) and isinstance(there, str):
+            there = {"name": there}  # as a strategy may be written
         if isinstance(value, Mapping) and isinstance(there, Mapping):
             same = value.get("name", there.get("name")) == there.get("name")
             joined[key] = _joined(there, value) if same else dict(value)
@@ -209,8 +211,10 @@ class _AnyNames(dict[str, Any]):
         return getattr(builtins, name, Any)
 
 
-def _plain_hint(annotation: str) -> Any:
+def _plain_hint(annotation: Any) -> Any:
     """Returns an annotation in which what is no plain type stands for anything."""
+    if not isinstance(annotation, str):
+        return annotation
     known = _AnyNames(Mapping=Mapping, Sequence=Sequence, Literal=typing.Literal)
     return eval(annotation, {}, known)
 

@@ -25,8 +25,15 @@ def tuned(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tuned")
     for seed in (0, 1):
         tlpot.finetune(
-            "tlpot-tiny", data, level=CC, strategy="head", output=folder / f"{seed}.safetensors",
-            split=SPLIT, epochs=1, training={"seed": seed}, report={"enabled": False},
+            "tlpot-tiny",
+            data,
+            level=CC,
+            strategy="reinit",
+            output=folder / f"{seed}.safetensors",
+            split=SPLIT,
+            epochs=2,
+            training={"seed": seed, "batch_size": 4},
+            report={"enabled": False},
             progress=False,
-        )  # fmt: skip
+        )
     return [str(folder / f"{seed}.safetensors") for seed in (0, 1)]

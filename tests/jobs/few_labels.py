@@ -7,7 +7,7 @@ from tlpot.data import open_dataset
 from tlpot.models import LIBRARY
 
 CC, DFT = "ccsd(t)/cbs(dt)", "wb97x/6-31g*"
-SPLIT = {"by": "random", "validation": 6, "test": 6, "train": 16}
+SPLIT = {"by": "random", "validation": 12, "test": 6, "train": 16}
 
 
 def labelled_atoms(level, n=40):

@@ -11,7 +11,7 @@ from tlpot.data import load_split, make_split, open_dataset
 from tlpot.errors import ConfigError
 from tlpot.models import load
 
-SHARED = ["split.by=random", "split.validation=6", "split.test=6", "split.train=16"]
+SHARED = ["split.by=random", "split.validation=12", "split.test=6", "split.train=16"]
 QUIET = {"progress": False, "device": "cpu"}
 PARTS = {"parts": ["calibration", "drift"]}
 PNG = b"\x89PNG"

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
         source_hashes,
     )
     from tlpot.jobs.datasets import (
-        Conversion,
+        ConvertedData,
         DataCheck,
         DataFiles,
-        Division,
+        DataSplit,
         check_data,
         convert,
         divide,

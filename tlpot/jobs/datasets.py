@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -88,7 +89,7 @@ class DataCheck(Result):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Conversion(Result):
+class ConvertedData(Result):
     """A dataset that was written in the native layout.
 
     Attributes:
@@ -113,7 +114,7 @@ class Conversion(Result):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Division(Result):
+class DataSplit(Result):
     """A dataset in training, validation and test frames.
 
     Attributes:
@@ -174,7 +175,10 @@ class DataFiles:
 
 def _announce(dataset: Dataset) -> None:
     for problem in dataset.problems:
-        warnings.warn(problem.what, TLPotWarning, stacklevel=4)
+        if problem.severity == "note":
+            logging.getLogger("tlpot").info("note: %s", problem.what)
+        else:
+            warnings.warn(problem.what, TLPotWarning, stacklevel=6)  # of who calls tlpot.api
 
 
 def check_data(files: DataFiles) -> DataCheck:
@@ -189,7 +193,7 @@ def check_data(files: DataFiles) -> DataCheck:
     return DataCheck(path=dataset.path, n_frames=len(dataset), problems=tuple(problems))
 
 
-def convert(files: DataFiles, output: str | os.PathLike[str]) -> Conversion:
+def convert(files: DataFiles, output: str | os.PathLike[str]) -> ConvertedData:
     """Writes a dataset in the native layout; `tlpot.convert_dataset` says more.
 
     Raises:
@@ -198,7 +202,7 @@ def convert(files: DataFiles, output: str | os.PathLike[str]) -> Conversion:
     dataset = files.announced()
     with _progress(dataset, "writing") as progress:
         write_dataset(dataset, output, progress=progress)
-    return Conversion(output=Path(output), n_frames=len(dataset), levels=tuple(dataset.levels))
+    return ConvertedData(output=Path(output), n_frames=len(dataset), levels=tuple(dataset.levels))
 
 
 def divide(
@@ -211,7 +215,7 @@ def divide(
     labelled: str | None = None,
     seed: int = 0,
     output: str | os.PathLike[str] | None = None,
-) -> Division:
+) -> DataSplit:
     """Divides a dataset; `tlpot.split_dataset` says what the arguments are.
 
     Raises:
@@ -233,7 +237,7 @@ def divide(
     if output is not None:
         split.save(output)
     parts = ("train", "validation", "test")
-    return Division(
+    return DataSplit(
         split=split,
         n_molecules={p: len(np.unique(dataset.group_idx[getattr(split, p)])) for p in parts},
         output=None if output is None else Path(output),

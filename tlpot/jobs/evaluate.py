@@ -41,6 +41,9 @@ from tlpot.torch_mode import choose_device
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+StoredPart = tuple[str | os.PathLike[str], SplitPart]
+"""The file of a split, and which part of it."""
+
 ModelSource = str | os.PathLike[str] | TrainedModel
 """A model file, the name of a model, or a loaded model."""
 
@@ -140,8 +143,8 @@ def force_field(
     """
     if isinstance(scheme, str) and is_ai2bmd(scheme):
         raise ConfigError(
-            "scheme ai2bmd has AMBER charges, which belong to one structure, and a dataset may "
-            "hold several; leave it to tlpot fragment and tlpot md"
+            "AMBER charges belong to one structure, and a dataset may hold several; leave "
+            "scheme ai2bmd (--scheme) to tlpot fragment and tlpot md"
         )
     if scheme is not None:
         return ForceField(
@@ -168,8 +171,7 @@ def evaluate_model(
     level: str | None = None,
     model_level: str | None = None,
     spec: str | None = None,
-    split: str | os.PathLike[str] | None = None,
-    part: SplitPart = "test",
+    part: StoredPart | None = None,
     assembly: ForceField | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 32,
@@ -190,7 +192,7 @@ def evaluate_model(
             f"the model's level is {chosen.level!r} and the labels' {level!r}: one is a difference "
             f"and the other a total energy. Name the labels with --level {chosen.level!r}"
         )
-    indices = frames_of_part(dataset, level, split, part)
+    indices = frames_of_part(dataset, level, part)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     predictions = predict(
@@ -236,14 +238,12 @@ def level_of(
     )
 
 
-def frames_of_part(
-    dataset: Dataset, level: str, split: str | os.PathLike[str] | None, part: SplitPart
-) -> NDArray[np.int64]:
+def frames_of_part(dataset: Dataset, level: str, part: StoredPart | None) -> NDArray[np.int64]:
     """Returns the frames of a part of a stored split, or without one all that have a label."""
-    if split is None:
+    if part is None:
         return np.flatnonzero(with_any_label(dataset, level))
     file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
-    found: NDArray[np.int64] = getattr(load_split(split, file), part)
+    found: NDArray[np.int64] = getattr(load_split(part[0], file), part[1])
     return found
 
 

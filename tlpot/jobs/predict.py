@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io.extxyz import write_extxyz
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -133,8 +133,8 @@ class StructurePredictions(Result):
         if target.suffix in _HDF5:
             write_dataset(open_dataset(self.to_atoms(), level=self.model), target)
             return
-        with atomic_file(target) as temporary:
-            write(temporary, self.to_atoms(), format="extxyz")
+        with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
+            write_extxyz(handle, self.to_atoms())
 
 
 _HDF5 = (".h5", ".hdf5")

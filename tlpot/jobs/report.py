@@ -123,7 +123,8 @@ def make_report(
         )
         parent = made_from.at(source)
     part = "all" if config.split is None else config.part
-    indices = frames_of_part(dataset, level, config.split, config.part)
+    stored = None if config.split is None else (config.split, config.part)
+    indices = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
     end = predict(model, dataset, indices, level, device=potential.device, show=show)
