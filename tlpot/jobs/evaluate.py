@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from tlpot.data import (
     with_any_label,
 )
 from tlpot.energy import EnergyModel
-from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import (
     FragmentForceField,
@@ -242,6 +242,8 @@ def frames_of_part(dataset: Dataset, level: str, part: StoredPart | None) -> NDA
     """Returns the frames of a part of a stored split, or without one all that have a label."""
     if part is None:
         return np.flatnonzero(with_any_label(dataset, level))
+    if part[1] not in get_args(SplitPart):
+        raise ConfigError(f"part is {part[1]!r}{nearest(part[1], get_args(SplitPart))}")
     file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
     found: NDArray[np.int64] = getattr(load_split(part[0], file), part[1])
     return found
