@@ -9,9 +9,11 @@ from ase.io import write
 from shipped_levels import CC
 
 from tlpot.cli import main
+from tlpot.config import parse
 from tlpot.errors import ConfigError
 from tlpot.jobs import finetune, finetune_config, prepare_finetune, train_config
 from tlpot.models import load_potential
+from tlpot.training import TrainingSettings
 
 TOY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 2, "readout_hidden": 4}
 
@@ -126,12 +128,15 @@ def test_defaults_have_a_version_in_the_card(settings):
 
 
 def test_old_defaults_can_be_repeated(settings):
-    old = finetune_config({**settings, "defaults": 1}).training
+    def training(**changes):
+        config = finetune_config({**settings, "defaults": 1, **changes})
+        return parse(TrainingSettings, config.training)
+
+    old = training()
     assert (old.loss.energy, old.loss.forces, old.selection) == (1.0, 10.0, "loss")
     assert old.loss.at(1.0).energy == 1.0
     mine = {**settings["training"], "loss": {"energy": 7.0}}
-    old = finetune_config({**settings, "defaults": 1, "training": mine}).training
-    assert old.loss.at(1.0).energy == 7.0
+    assert training(training=mine).loss.at(1.0).energy == 7.0
     with pytest.raises(ConfigError, match="defaults"):
         finetune_config({**settings, "defaults": 3})
 

@@ -22,7 +22,6 @@ from tlpot.data import (
     Split,
     SplitBy,
     default_by,
-    find_problems,
     make_split,
     open_dataset,
     write_dataset,
@@ -187,6 +186,8 @@ def check_data(files: DataFiles) -> DataCheck:
     Raises:
         TLPotError: the files cannot be read.
     """
+    from tlpot.data import find_problems  # looks for neighbours, whose library loads torch
+
     dataset = files.open()
     with _progress(dataset, "checking") as progress:
         problems = find_problems(dataset, progress=progress)
