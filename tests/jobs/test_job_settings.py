@@ -8,7 +8,7 @@ from few_labels import CC, DFT, SPLIT
 
 import tlpot
 from tlpot.config import configured, to_mapping
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.jobs import (
     DataSettings,
     FinetuneConfig,
@@ -19,7 +19,7 @@ from tlpot.jobs import (
     prepare_train,
     train_config,
 )
-from tlpot.models import load
+from tlpot.models import LIBRARY, load
 from tlpot.training import TrainingSettings
 
 QUIET = {"progress": False, "device": "cpu"}
@@ -106,6 +106,13 @@ def test_arguments_win_over_the_file(data, tmp_path):
     path.write_text(json.dumps({**settings, "trainin": {}}))
     with pytest.raises(ConfigError, match=rf"{path}: unknown key 'trainin'"):
         recipe()
+
+
+def test_the_level_may_be_left_out_where_there_is_one(data, tmp_path):
+    given = {"split": SPLIT, "output": tmp_path / "m.safetensors", "dry_run": True, **QUIET}
+    assert tlpot.finetune("tlpot-tiny", data, **given).level == CC
+    with pytest.raises(UnknownLevelError, match="level="):
+        tlpot.finetune("tlpot-tiny", LIBRARY / "tlpot-qm.h5", **given)
 
 
 def test_the_signature_of_a_job_is_its_configuration(data, tmp_path):

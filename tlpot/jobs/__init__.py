@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SplitPart,
         SplitSettings,
         check_shared_split,
+        choose_only_level,
         settings_with_data,
         source_hashes,
     )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.config import IN_MEMORY, Settings, check_seed, job_settings
+from tlpot.config import IN_MEMORY, Settings, check_seed, job_settings, parse
 from tlpot.data import (
     Dataset,
     DataSource,
@@ -25,6 +25,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import file_hash
+from tlpot.levels import choose_level
 from tlpot.models import ModelCard
 
 SplitPart = Literal["train", "validation", "test"]
@@ -166,6 +167,23 @@ def settings_with_data(
     settings = job_settings(config, job, data=section, **given)
     settings["data"].setdefault("level", given.get("level"))
     return settings, dataset
+
+
+def choose_only_level(settings: Settings, dataset: Dataset | None) -> None:
+    """Puts the level of the labels into the settings of a job that name none.
+
+    Args:
+        settings: of the job, with a section ``data``.
+        dataset: the labels, if they are in no file.
+
+    Raises:
+        UnknownLevelError: there are several.
+        TLPotError: the labels cannot be read.
+    """
+    if settings.get("level") is None:
+        read = parse(DataSettings, settings["data"], f"{settings.where}: data")
+        found = dataset or read.open()
+        settings["level"] = choose_level(None, found.levels, str(found.path))
 
 
 def with_epochs(given: dict[str, Any]) -> dict[str, Any] | None:

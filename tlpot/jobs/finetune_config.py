@@ -16,6 +16,7 @@ from tlpot.jobs.data_sources import (
     ConfigSource,
     DataSettings,
     SplitSettings,
+    choose_only_level,
     settings_with_data,
     with_epochs,
 )
@@ -152,6 +153,8 @@ def finetune_job(
         given["strategy"] = strategy_settings(given["strategy"])
     given["training"] = with_epochs(given)
     settings, dataset = settings_with_data(config, "finetune", data, **given)
+    if data is not None:
+        choose_only_level(settings, dataset)
     if settings.get("report") is None:
         settings["report"] = {}
     found = finetune_config(settings, settings.where)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tlpot.learning_curves.curve import run_curve
     from tlpot.learning_curves.ensembles import check_ensembles, curve_ensembles
     from tlpot.learning_curves.job import LearningCurve, Wanted, measure_curve, plan_purchase
-    from tlpot.learning_curves.picture import curve_figure, plot_curve
+    from tlpot.learning_curves.picture import curve_figure
     from tlpot.learning_curves.plan import Plan, make_plan
     from tlpot.learning_curves.point import POINTS
     from tlpot.learning_curves.power_law import Law, Measured, fit_law

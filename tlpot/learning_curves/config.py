@@ -19,6 +19,7 @@ from tlpot.jobs import (
     DataSettings,
     ReferenceMethod,
     SplitSettings,
+    choose_only_level,
     settings_with_data,
 )
 from tlpot.models import Potential, save, to_bytes
@@ -161,6 +162,8 @@ def curve_job(
             for k, parent in enumerate(several)
         ]
     settings, dataset = settings_with_data(config, "curve", data, **given)
+    if data is not None:
+        choose_only_level(settings, dataset)
     found = curve_config(settings, settings.where)
     if any(isinstance(parent, Potential) for parent in several):
         found = replace(found, parents=tuple(stored_parents(several, found.output)))
