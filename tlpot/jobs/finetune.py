@@ -164,7 +164,7 @@ def finetune(
 
 
 def trial_errors(
-    config: FinetuneConfig, *, device: torch.device | str | None
+    config: FinetuneConfig, *, device: torch.device | str | None = None
 ) -> Mapping[str, float]:
     """Returns the errors of a fine-tuning on its test frames, for `choose_strategy`."""
     return dict(finetune(config, device=device, show=False).end.overall)
