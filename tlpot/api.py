@@ -259,11 +259,11 @@ def evaluate(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import evaluate_model, force_field
+    from tlpot.jobs import evaluate_model, force_field, open_labels
 
     with _running(threads, progress):
         return evaluate_model(
-            model, data, level=level, model_level=model_level, spec=spec,
+            model, open_labels(data, spec, level), level=level, model_level=model_level,
             part=None if split is None else (split, part),
             assembly=force_field(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,

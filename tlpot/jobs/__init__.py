@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ModelSource,
         evaluate_model,
         force_field,
+        open_labels,
     )
     from tlpot.jobs.finetune import finetune, prepare_finetune, trial_errors
     from tlpot.jobs.finetune_config import (
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
         train_from_scratch,
         train_job,
     )
-    from tlpot.jobs.training_job import Job, Prepared, TrainingOutcome
+    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
     from tlpot.jobs.transfer_examination import examine
     from tlpot.jobs.uncertainty import Calibrated, calibrate_model, make_ensemble
 

@@ -166,11 +166,10 @@ def force_field(
 
 def evaluate_model(
     model: ModelSource,
-    data: DataSource,
+    dataset: Dataset,
     *,
     level: str | None = None,
     model_level: str | None = None,
-    spec: str | None = None,
     part: StoredPart | None = None,
     assembly: ForceField | None = None,
     device: str | torch.device | None = None,
@@ -184,7 +183,6 @@ def evaluate_model(
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
     potential = open_model(model, device)
-    dataset = _open(data, spec, level)
     level = choose_level(level, dataset.levels, str(dataset.path))
     chosen = level_of(potential, model, level, model_level)
     if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):
@@ -249,8 +247,8 @@ def frames_of_part(dataset: Dataset, level: str, part: StoredPart | None) -> NDA
     return found
 
 
-def _open(data: DataSource, spec: str | None, level: str | None) -> Dataset:
-    """Opens the data; a level ``high - low`` that no file has is made of the two."""
+def open_labels(data: DataSource, spec: str | None, level: str | None) -> Dataset:
+    """Opens data; a level ``high - low`` that no file has is made of the two."""
     parts = None if level is None else difference_parts(level)
     if level is None or parts is None:
         return open_dataset(data, spec, level=level)

@@ -24,7 +24,7 @@ from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import preflight_report
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.training_defaults import training_settings
-from tlpot.jobs.training_job import Job, Prepared, TrainingOutcome
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
@@ -42,7 +42,7 @@ from tlpot.transfer import Lessons, Situation, Strategy
 
 def prepare_finetune(
     config: FinetuneConfig, *, device: torch.device | str | None = None
-) -> Prepared:
+) -> PreparedTraining:
     """Does everything up to the first update; that includes the trials of strategy ``auto``.
 
     Raises:
@@ -140,7 +140,7 @@ def prepare_finetune(
     caution = " ".join(filter(None, (chosen.caution, anchored)))
     pretrained = chosen.inherits or chosen.learns_difference
     report = preflight_report(job, references, pretrained=pretrained, caution=caution)
-    return Prepared(job=job, report=report)
+    return PreparedTraining(job=job, report=report)
 
 
 def finetune(

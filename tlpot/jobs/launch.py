@@ -16,7 +16,7 @@ from tlpot.errors import refuse_warnings
 from tlpot.evaluation import ErrorReport
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.output import check_replaced
-from tlpot.jobs.training_job import Prepared, TrainingOutcome
+from tlpot.jobs.training_job import PreparedTraining, TrainingOutcome
 from tlpot.presentation import Progress, telling, warnings_of
 from tlpot.torch_mode import torch_threads
 from tlpot.training import TrainingResult, joined_processes
@@ -48,7 +48,7 @@ class Launch:
 
     def run(
         self,
-        prepare: Callable[[str | torch.device | None], Prepared],
+        prepare: Callable[[str | torch.device | None], PreparedTraining],
         *,
         output: Path | None = None,
     ) -> TrainingOutcome:
@@ -93,7 +93,7 @@ class Launch:
             )
 
 
-def _not_started(prepared: Prepared, preflight: str) -> TrainingOutcome:
+def _not_started(prepared: PreparedTraining, preflight: str) -> TrainingOutcome:
     job, nothing = prepared.job, ErrorReport(overall={})
     return TrainingOutcome(
         potential=job.potential,

@@ -25,7 +25,7 @@ from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import preflight_report
 from tlpot.jobs.references import find_references
 from tlpot.jobs.training_defaults import DEFAULTS, complete_training, training_settings
-from tlpot.jobs.training_job import Job, Prepared, TrainingOutcome
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.levels import choose_level
 from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
 from tlpot.torch_mode import choose_device
@@ -110,7 +110,9 @@ def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConf
     return parse(TrainConfig, settings, where).resolved(where)
 
 
-def prepare_train(config: TrainConfig, *, device: torch.device | str | None = None) -> Prepared:
+def prepare_train(
+    config: TrainConfig, *, device: torch.device | str | None = None
+) -> PreparedTraining:
     """Does everything up to the first update.
 
     Raises:
@@ -153,7 +155,7 @@ def prepare_train(config: TrainConfig, *, device: torch.device | str | None = No
         ),
         recipe=to_mapping(config),
     )
-    return Prepared(job=job, report=preflight_report(job, references, pretrained=False))
+    return PreparedTraining(job=job, report=preflight_report(job, references, pretrained=False))
 
 
 def train_from_scratch(

@@ -73,7 +73,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedTraining:
     """A training that is ready to start.
 
     Attributes:

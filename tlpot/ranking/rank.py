@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def rank_files(
     """
     dataset = open_dataset(data, spec, level=level)
     chosen = models if models is not None or not folders else []
-    return rank_models(dataset, level, catalogue(folders, chosen), spec=spec, **options)
+    found = rank_models(dataset, level, catalogue(folders, chosen), **options)
+    return replace(found, spec=spec)
 
 
 def rank_models(
@@ -99,7 +100,6 @@ def rank_models(
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    spec: str | None = None,
 ) -> Ranking:
     """Scores every model, level and block of features on a target set.
 
@@ -117,7 +117,6 @@ def rank_models(
         seed: of the folds.
         cache: folder for features.
         device: for the models.
-        spec: how the dataset was opened, for the commands.
 
     Raises:
         ConfigError: fewer than 3 folds, or folds that the data do not allow.
@@ -168,7 +167,6 @@ def rank_models(
             for entry in entries
             if entry.trained_on == dataset.content_hash and entry.source not in refused
         ),
-        spec=spec,
     )
 
 
