@@ -4,26 +4,30 @@ The names below are imported when first used, so that ``import tlpot`` and the c
 start quickly and load no optional package.
 """
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tlpot._version import __version__
+from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.api import (
+        calibrate,
+        convert_dataset,
+        ensemble,
+        evaluate,
+        finetune,
+        learning_curve,
+        plan,
+        predict,
+        rank,
+        report,
+        split_dataset,
+        train,
+        validate_dataset,
+    )
     from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
     from tlpot.data import open_dataset
     from tlpot.models import Potential, load
-
-_PUBLIC = {
-    "DeltaCalculator": "tlpot.calculators",
-    "FragmentCalculator": "tlpot.calculators",
-    "Potential": "tlpot.models",
-    "TLPotCalculator": "tlpot.calculators",
-    "load": "tlpot.models",
-    "open_dataset": "tlpot.data",
-}
 
 __all__ = [
     "DeltaCalculator",
@@ -31,12 +35,25 @@ __all__ = [
     "Potential",
     "TLPotCalculator",
     "__version__",
+    "calibrate",
+    "convert_dataset",
+    "ensemble",
+    "evaluate",
+    "finetune",
+    "learning_curve",
     "load",
     "open_dataset",
+    "plan",
+    "predict",
+    "rank",
+    "report",
+    "split_dataset",
+    "train",
+    "validate_dataset",
 ]
 
+__getattr__ = lazy_exports(__name__)
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'tlpot' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

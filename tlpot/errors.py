@@ -58,6 +58,18 @@ class TLPotWarning(UserWarning):
     """Something that may be meant, and often is not; ``--strict`` makes it an error."""
 
 
+def refuse_warnings(found: Iterable[str]) -> None:
+    """Makes an error of warnings.
+
+    Raises:
+        StrictError: there are some.
+    """
+    texts = list(found)
+    if texts:
+        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        raise StrictError(f"{texts[0]}{more}; a warning, and --strict was given")
+
+
 class UnreadLabelWarning(TLPotWarning):
     """Something of a dataset that looks like a label and is not read; among its `problems`, too."""
 

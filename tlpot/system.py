@@ -62,6 +62,15 @@ class System:
             spin=1 if stated.spin is None else stated.spin,
         )
 
+    def to_atoms(self) -> Atoms:
+        """Returns an `ase.Atoms`; ``info`` has charge and multiplicity unless they are 0 and 1."""
+        from ase import Atoms  # here, because it takes its time to load
+
+        stated = (
+            {} if (self.charge, self.spin) == (0, 1) else {"charge": self.charge, "spin": self.spin}
+        )
+        return Atoms(self.atomic_numbers, self.positions, cell=self.cell, pbc=self.pbc, info=stated)
+
     def __len__(self) -> int:
         return len(self.atomic_numbers)
 

@@ -40,8 +40,9 @@ from relative import parent_error, relative_table
 from surfaces import CC, F12, MP2, write_surface
 
 from tlpot.jobs import train_config, train_from_scratch
-from tlpot.learning_curves import CurveConfig, analyse, curve_config, plot_curve, run_curve
+from tlpot.learning_curves import CurveConfig, analyse, curve_config, curve_figure, run_curve
 from tlpot.models import LIBRARY
+from tlpot.presentation import drawn
 from tlpot.transfer import STRATEGY_NAMES
 
 CBS = "ccsd(t)/cbs(dt)"
@@ -244,7 +245,7 @@ def main() -> None:
     curve = run_curve(config)
     shown = [q for q in ("energy_mae", "forces_mae") if q in curve.quantities()]
     reports = {quantity: analyse(curve, quantity) for quantity in shown}
-    plot_curve(reports, options.out / f"{options.task}.png")
+    drawn(curve_figure(reports), options.out / f"{options.task}.png")
     print("\n\n".join(report.text() for report in reports.values()))
     for failure in curve.failures:
         print(f"failed: {failure.label}, {failure.size}, seed {failure.seed}: {failure.error}")

@@ -3,7 +3,7 @@
 import pytest
 from shipped_levels import DFT
 
-from tlpot.jobs import automatic, choose_strategy
+from tlpot.jobs import automatic, choose_strategy, finetune_config, trial_errors
 from tlpot.models import LIBRARY
 
 ENERGY, FORCES = "energy_per_atom_mae", "forces_mae"
@@ -14,8 +14,8 @@ def choose(tmp_path, monkeypatch):
     """Chooses by errors that are given: (energies, forces) of each strategy, each fold."""
 
     def choose(**errors):
-        def trial(trial, dataset, split, parts, k, folder):
-            pair = errors[trial["strategy"].replace("-", "_")]
+        def trial(config, trial, dataset, split, parts, k, folder):
+            pair = errors[config.strategy.replace("-", "_")]
             scatter = 1 + 0.01 * k
             return {ENERGY: pair[0] * scatter, FORCES: pair[1] * scatter**2}
 
@@ -29,7 +29,7 @@ def choose(tmp_path, monkeypatch):
             "split": {"by": "random", "test": ["methanol"], "validation": 8, "train": 24},
             "strategy": {"name": "auto", "candidates": names},
         }
-        return choose_strategy(settings, show=False)
+        return choose_strategy(finetune_config(settings), trial_errors)
 
     return choose
 

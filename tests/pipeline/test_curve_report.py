@@ -7,8 +7,9 @@ import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.errors import ConfigError
-from tlpot.learning_curves import Terms, analyse, load_curve, plot_curve, save_reports
+from tlpot.learning_curves import Terms, analyse, curve_figure, load_curve, save_reports
 from tlpot.learning_curves.budget import candidates
+from tlpot.presentation import drawn
 
 
 @pytest.fixture
@@ -84,9 +85,9 @@ def test_the_picture_is_drawn_with_and_without_laws(tmp_path):
     curve = synthetic_curve(
         synthetic_series("scratch", scratch), synthetic_series("full", full), short
     )  # fmt: skip
-    plot_curve({q: analyse(curve, q) for q in curve.quantities()}, tmp_path / "curve.png")
+    drawn(curve_figure({q: analyse(curve, q) for q in curve.quantities()}), tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    plot_curve({"energy_mae": analyse(curve, "energy_mae")}, tmp_path / "curve.pdf")
+    drawn(curve_figure({"energy_mae": analyse(curve, "energy_mae")}), tmp_path / "curve.pdf")
     assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
 
 
@@ -114,7 +115,7 @@ def test_an_error_that_one_strategy_lacks_is_shown_for_the_others(tmp_path):
     assert "frozen-forest" not in table
     assert "frozen-forest" in laws
     assert sorted(analyse(curve, "energy_mae").laws) == ["frozen-forest", "full", "scratch"]
-    plot_curve({q: analyse(curve, q) for q in curve.quantities()}, tmp_path / "curve.png")
+    drawn(curve_figure({q: analyse(curve, q) for q in curve.quantities()}), tmp_path / "curve.png")
     found, left_out = candidates(curve, "forces_mae", Terms(cost_ratio=10.0, budget=1e4, sunk=True))
     assert {c.label for c in found} == {"full", "scratch"}
     assert "its models give none" in left_out["frozen-forest"]

@@ -186,7 +186,7 @@ def test_an_interrupted_run_goes_on_where_its_files_have_moved(settings, interru
     given = inside(settings, there)
     config = configured(given, given["strategy"])
     found = finetune(config, resume=True, show=False)
-    assert len(found.training.history) == 1 + config.training.epochs
+    assert len(found.training.history) == 1 + config.training["epochs"]
     assert found.potential.card.name == "there"
 
 

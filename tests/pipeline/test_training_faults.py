@@ -9,9 +9,11 @@ from ase.io import write
 from shipped_levels import CC
 
 from tlpot.cli import main
+from tlpot.config import parse
 from tlpot.errors import ConfigError
 from tlpot.jobs import finetune, finetune_config, prepare_finetune, train_config
 from tlpot.models import load_potential
+from tlpot.training import TrainingSettings
 
 TOY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 2, "readout_hidden": 4}
 
@@ -65,7 +67,8 @@ def test_several_molecules_are_kept_whole(tmp_path):
     from tlpot.jobs import prepare_train
 
     path = springs(tmp_path / "two.xyz", 40, names=("H2O", "H2O2", "H2", "CH4"))
-    job, _ = prepare_train(train_config(toy_training(path, tmp_path, split={"validation": 0.25})))
+    config = train_config(toy_training(path, tmp_path, split={"validation": 0.25}))
+    job = prepare_train(config).job
     groups = job.dataset.group_idx
     assert not set(groups[job.split.validation]) & set(groups[job.split.train])
 
@@ -125,12 +128,15 @@ def test_defaults_have_a_version_in_the_card(settings):
 
 
 def test_old_defaults_can_be_repeated(settings):
-    old = finetune_config({**settings, "defaults": 1}).training
+    def training(**changes):
+        config = finetune_config({**settings, "defaults": 1, **changes})
+        return parse(TrainingSettings, config.training)
+
+    old = training()
     assert (old.loss.energy, old.loss.forces, old.selection) == (1.0, 10.0, "loss")
     assert old.loss.at(1.0).energy == 1.0
     mine = {**settings["training"], "loss": {"energy": 7.0}}
-    old = finetune_config({**settings, "defaults": 1, "training": mine}).training
-    assert old.loss.at(1.0).energy == 7.0
+    assert training(training=mine).loss.at(1.0).energy == 7.0
     with pytest.raises(ConfigError, match="defaults"):
         finetune_config({**settings, "defaults": 3})
 

@@ -9,8 +9,8 @@ import torch
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import ONE_SIGMA, Calibration
-from tlpot.presentation import picture_path
-from tlpot.uncertainty import Deviations, calibrate, judge, plot_calibration, spearman
+from tlpot.presentation import drawn, picture_path
+from tlpot.uncertainty import Deviations, calibrate, calibration_figure, judge, spearman
 from tlpot.uncertainty.conformal import negative_log_likelihood, normal_quantile
 
 
@@ -182,5 +182,5 @@ def test_likelihood_and_rank_correlation():
 def test_the_picture_is_drawn(tmp_path):
     held = synthetic(60)
     path = tmp_path / "calibration.png"
-    plot_calibration(judge(calibrate(held), held), held, path, "synthetic")
+    drawn(calibration_figure(judge(calibrate(held), held), held, "synthetic"), path)
     assert picture_path(path).stat().st_size > 10_000

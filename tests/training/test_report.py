@@ -11,7 +11,8 @@ from training_toys import CUTOFF, ToyDataset, ToyPotential, make_frames
 from tlpot.data import collate
 from tlpot.energy import evaluate
 from tlpot.errors import DataError, OutputError
-from tlpot.evaluation import error_report, plot_parity, predict
+from tlpot.evaluation import error_report, parity_figure, predict
+from tlpot.presentation import drawn
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_nothing_labelled_is_an_error(model, frames):
 def test_parity_plot_writes_the_format_of_the_name(predictions, tmp_path, suffix):
     backend = matplotlib.get_backend()
     path = tmp_path / f"parity.{suffix}"
-    plot_parity(predictions, path, "toy")
+    drawn(parity_figure(predictions, "toy"), path)
     start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[suffix]
     assert path.read_bytes().startswith(start)
     assert matplotlib.get_backend() == backend
@@ -104,17 +105,19 @@ def test_parity_plot_writes_the_format_of_the_name(predictions, tmp_path, suffix
 def test_parity_plot_of_energies_alone_of_one_frame_and_of_perfect_predictions(
     model, frames, predictions, tmp_path
 ):
-    plot_parity(predict(model, ToyDataset(frames), range(12), "high"), tmp_path / "e.png", "")
-    plot_parity(predict(model, ToyDataset(frames), [0], "low"), tmp_path / "one.png", "")
+    drawn(
+        parity_figure(predict(model, ToyDataset(frames), range(12), "high"), ""), tmp_path / "e.png"
+    )
+    drawn(parity_figure(predict(model, ToyDataset(frames), [0], "low"), ""), tmp_path / "one.png")
     perfect = replace(
         predictions,
         energy=predictions.energy[:, [0, 0]],
         forces=predictions.forces[..., [0, 0]],
     )
-    plot_parity(perfect, tmp_path / "perfect.png", "")
+    drawn(parity_figure(perfect, ""), tmp_path / "perfect.png")
     assert len(list(tmp_path.glob("*.png"))) == 3
 
 
 def test_parity_plot_into_a_folder_that_does_not_exist(predictions, tmp_path):
     with pytest.raises(OutputError, match="nowhere"):
-        plot_parity(predictions, tmp_path / "nowhere" / "parity.png", "")
+        drawn(parity_figure(predictions, ""), tmp_path / "nowhere" / "parity.png")

@@ -71,7 +71,7 @@ class Pretraining:
         if self.config is None:
             assert self.parent is not None
             return f"{self.parent.name} as it is, at {self.level}"
-        epochs = f"{self.config.training.epochs} epochs at {self.level}"
+        epochs = f"{self.config.training['epochs']} epochs at {self.level}"
         if not isinstance(self.config, FinetuneConfig):
             return epochs
         assert self.parent is not None
@@ -200,7 +200,7 @@ def _job(plan: Pretraining, data: DataSettings, output: Path, device: str | None
     own = replace(config, data=data, output=output, name=config.name or "pretrained")
     if isinstance(own, FinetuneConfig):
         return prepare_finetune(own, device=device).job
-    return prepare_train(own, device=device)[0]
+    return prepare_train(own, device=device).job
 
 
 def _adopt(plan: Pretraining, dataset: Dataset, output: Path) -> None:

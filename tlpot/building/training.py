@@ -157,7 +157,7 @@ def tune_stage(
         outputs = []
         for k in range(members):
             file = MODEL if k == 0 else f"member-{k}.safetensors"
-            training = replace(config.training, seed=config.training.seed + k)
+            training = {**config.training, "seed": config.training["seed"] + k}
             own = replace(
                 base,
                 output=work.folder / file,

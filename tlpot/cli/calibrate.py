@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tlpot.models import TrainedModel
+    from tlpot.jobs import Calibrated
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,58 +42,42 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Calibrates a model."""
-    from pathlib import Path
+    from tlpot import api
 
-    import torch
-
-    from tlpot.errors import OutputError
-    from tlpot.jobs import check_output, check_replaced
-    from tlpot.models import library_file, load
-
-    torch.set_num_threads(1)
-    output = Path(arguments.output)
-    check_output(output)
-    if output.exists() and output.samefile(library_file(arguments.model)):
-        raise OutputError(f"the output {output} is the model itself; choose another name")
-    check_replaced(output, overwrite=arguments.overwrite)
-    model = load(arguments.model, device=arguments.device)
-    calibrate_and_save(model, arguments.data, arguments, forces=arguments.forces)
+    check_picture(arguments)
+    done = api.calibrate(
+        arguments.model, arguments.data, output=arguments.output, forces=arguments.forces,
+        **calibration_options(arguments),
+    )  # fmt: skip
+    print(done)
+    write(done, arguments)
 
 
-def calibrate_and_save(
-    model: TrainedModel, data: list[str], arguments: argparse.Namespace, *, forces: bool = False
-) -> None:
-    """Calibrates, prints the report, and writes model, picture and numbers.
+def calibration_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns those of `add_calibration_arguments` that the jobs take."""
+    names = ("level", "spec", "split", "coverage", "overwrite", "device")
+    return {name: getattr(arguments, name) for name in names}
 
-    Args:
-        model: what to calibrate.
-        data: files with the labels.
-        arguments: those of `add_calibration_arguments`, and ``output``.
-        forces: see `tlpot.jobs.calibrate_model`.
+
+def check_picture(arguments: argparse.Namespace) -> None:
+    """Refuses an impossible picture before any time is spent.
+
+    Raises:
+        OutputError: no such folder, or an ending that is no format of pictures.
     """
-    from tlpot.data import load_split, open_dataset
-    from tlpot.files import write_text
-    from tlpot.jobs import calibrate_model
-    from tlpot.models import ONE_SIGMA, save
     from tlpot.presentation import picture_path
-    from tlpot.uncertainty import plot_calibration
 
     if arguments.plot:
         picture_path(arguments.plot)
-    dataset = open_dataset(data, arguments.spec, level=arguments.level)
-    done = calibrate_model(
-        model,
-        dataset,
-        level=arguments.level,
-        split=load_split(arguments.split, dataset) if arguments.split else None,
-        coverage=ONE_SIGMA if arguments.coverage is None else arguments.coverage,
-        forces=forces,
-        show=True,
-    )
-    print(done.report.text())
+
+
+def write(done: Calibrated, arguments: argparse.Namespace) -> None:
+    """Writes numbers and picture.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
     if arguments.json:
-        write_text(arguments.json, json.dumps(done.report.as_json(), indent=2))
+        done.save(arguments.json)
     if arguments.plot:
-        plot_calibration(done.report, done.judged, arguments.plot, done.model.card.name)
-    save(done.model, arguments.output)
-    print(f"model {arguments.output}")
+        done.plot(arguments.plot)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlpot.learning_curves import Curve
-
-_SHOWN = ("energy_mae", "forces_mae")
-"""Errors that are printed and drawn; the files have all."""
+    from tlpot.config import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,86 +48,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measures the curve and prints its tables."""
-    import torch
+    from contextlib import nullcontext
 
+    from tlpot import api
     from tlpot.errors import DataError
     from tlpot.jobs.workers import workers
-    from tlpot.learning_curves import (
-        check_ensembles,
-        curve_config,
-        curve_ensembles,
-        curve_tasks,
-        run_curve,
-    )
 
-    torch.set_num_threads(1)
-    config = curve_config(_settings(arguments), _file(arguments) or "curve")
-    if arguments.ensembles:
-        check_ensembles(config)
-    if arguments.dry_run:
-        for series in curve_tasks(config, device=arguments.device).series:
-            here = sum(task.file.exists() for task in series.tasks)
-            updates = sum(task.updates for task in series.tasks)
-            print(f"{series.label}: {len(series.tasks)} points, {here} there, {updates} updates")
-        return
-    with workers(arguments.workers, arguments.dask) as executor:
-        in_flight = arguments.workers if executor is not None and arguments.dask is None else None
+    settings = _settings(arguments)
+    n, dask = arguments.workers, arguments.dask
+    with nullcontext() if dask is None else workers(n, dask) as executor:
         try:
-            curve = run_curve(
-                config, executor=executor, in_flight=in_flight, device=arguments.device,
-                overwrite=arguments.overwrite,
+            found = api.learning_curve(
+                config=settings, ensembles=arguments.ensembles, workers=n, executor=executor,
+                overwrite=arguments.overwrite, dry_run=arguments.dry_run, device=arguments.device,
             )  # fmt: skip
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
             raise
-    _report(curve, config.output)
-    if arguments.ensembles:
-        joined = curve_ensembles(config, device=arguments.device)
-        joined.save(config.output)
-        print(f"\n{joined.text()}")
-    if curve.failures:
-        for failure in curve.failures:
-            print(
-                f"failed: {failure.label}, {failure.size} labels, seed {failure.seed}: "
-                f"{failure.error}",
-                file=sys.stderr,
-            )
+    print(found)
+    for failure in found.failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if found.failures:
         raise DataError(
-            f"{len(curve.failures)} points failed, see above; the same command tries them again"
+            f"{len(found.failures)} points failed, see above; the same command tries them again"
         )
 
 
-def _report(curve: Curve, folder: Path) -> None:
-    from tlpot.learning_curves import analyse, plot_curve, save_reports
-
-    every = {quantity: analyse(curve, quantity) for quantity in curve.quantities()}
-    if not every:  # all points failed
-        return
-    shown = {quantity: every[quantity] for quantity in _SHOWN if quantity in every}
-    save_reports(every, folder)
-    plot_curve(shown, folder / "curve.png")
-    print("\n\n".join(report.text() for report in shown.values()))
-    print(f"\npicture {folder / 'curve.png'}, all errors in {folder / 'report.txt'}")
-
-
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+def _settings(arguments: argparse.Namespace) -> Settings:
     """Puts the configuration together from a file or a command line."""
-    from tlpot.config import read_yaml, with_overrides
+    from tlpot.config import job_settings, with_overrides
     from tlpot.errors import ConfigError
 
     names = _names(arguments)
     overrides = [s for s in arguments.settings if s not in names]
-    settings: dict[str, Any] = {}
     file = _file(arguments)
-    if file is not None:
-        settings = read_yaml(file)
-    elif len(names) >= 2:
-        settings = {"parents": names[:-1], "data": {"files": [names[-1]]}}
+    settings = job_settings(file, "curve")
+    if file is None and len(names) >= 2:
+        settings |= {"parents": names[:-1], "data": {"files": [names[-1]]}}
         if arguments.level is not None:
             settings["data"]["level"] = arguments.level
         if arguments.spec is not None:
             settings["data"]["spec"] = arguments.spec
-    else:
+    elif file is None:
         raise ConfigError(
             f"expected CONFIG.yaml, or PARENT and DATA, and found {' '.join(names) or 'neither'}"
         )

@@ -6,19 +6,16 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.terminal import add_strict_argument, check_warnings
-from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.errors import ConfigError
 from tlpot.plural import counted
+from tlpot.presentation import text_table
 
 if TYPE_CHECKING:
     from tlpot.data import Dataset, Problem, Summary
-
-_SHOWN = 3
-"""Frames named for each problem."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     validate = _action(
         actions, "validate", _validate, "problems found; exit status 2 if there are errors"
     )
-    validate.add_argument("--all", action="store_true", help=f"name all frames, not just {_SHOWN}")
+    validate.add_argument("--all", action="store_true", help="name all frames, not just some")
     convert = _action(actions, "convert", _convert, "write the files as one in the native layout")
     convert.add_argument("-o", "--output", required=True, help="HDF5 file to write")
     split = _action(actions, "split", _split, "divide into training, validation and test frames")
@@ -58,24 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Opens the files and does what was asked."""
-    from tlpot.data import open_dataset
+    arguments.do(arguments)
 
+
+def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns how to read the files."""
     keys = dict(_pair(text) for text in arguments.keys)
-    level = arguments.level or getattr(arguments, "labelled", None)
-    try:
-        dataset = open_dataset(arguments.files, arguments.spec, level=level, keys=keys)
-    except UnknownLevelError:
-        if arguments.action != "split" or level is not None:
-            raise
-        # the file has one level and does not name it; frames are divided all the same
-        dataset = open_dataset(arguments.files, arguments.spec, level="unnamed", keys=keys)
-    arguments.do(dataset, arguments)
+    return {"spec": arguments.spec, "level": arguments.level, "keys": keys or None}
 
 
 def _action(
     actions: Any,
     name: str,
-    do: Callable[[Dataset, argparse.Namespace], None],
+    do: Callable[[argparse.Namespace], None],
     summary: str,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
@@ -101,11 +93,15 @@ def _pair(text: str) -> tuple[str, str]:
     return quantity, name
 
 
-def _info(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import definitions_of, summarize
+def _info(arguments: argparse.Namespace) -> None:
+    from tlpot.data import definitions_of, open_dataset, summarize
+    from tlpot.presentation import progress_bar
 
-    with _progress(dataset, "reading") as progress:
-        summary = summarize(dataset, progress=progress)
+    dataset = open_dataset(arguments.files, **_reading(arguments))
+    with progress_bar(
+        total=len(dataset), desc="reading", unit=" frames", leave=False, disable=None
+    ) as bar:
+        summary = summarize(dataset, progress=bar.update)
     if arguments.json:
         content = {
             **dataclasses.asdict(summary),
@@ -172,7 +168,7 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
                 _number(level.force_max),
             ]
         )
-    _print_table(table)
+    print("\n".join(text_table(table)))
     print(
         "\nE/atom: energy per atom relative to the free atoms, eV; spread: its rms deviation from"
     )
@@ -209,7 +205,7 @@ def _print_molecules(dataset: Dataset) -> None:
         for level in dataset.levels
     }
     print()
-    _print_table(
+    rows = text_table(
         [
             ["molecule", "atoms", "frames", *labelled],
             *(
@@ -223,81 +219,46 @@ def _print_molecules(dataset: Dataset) -> None:
             ),
         ]
     )
+    print("\n".join(rows))
 
 
-def _validate(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import find_problems
+def _validate(arguments: argparse.Namespace) -> None:
+    from tlpot import api
 
-    with _progress(dataset, "checking") as progress:
-        problems = find_problems(dataset, progress=progress)
-    for problem in problems:
-        count = f"{counted(len(problem.frames), 'frame')}: " if problem.frames else ""
-        print(f"{problem.severity:8} {count}{problem.what}")
-        if problem.frames:
-            shown = problem.frames if arguments.all else problem.frames[:_SHOWN]
-            more = ", ..." if len(problem.frames) > len(shown) else ""
-            print(f"{'':9}{', '.join(shown)}{more}")
-    errors = [problem for problem in problems if problem.severity == "error"]
-    if errors:
-        raise DataError(
-            f"{dataset.path}: {errors[0].what} "
-            f"({counted(len(errors), 'kind of error', 'kinds of error')} in all)"
-        )
-    n = sum(problem.severity == "warning" for problem in problems)
-    kinds = counted(n, "kind of warning", "kinds of warning")
-    print(f"{counted(len(dataset), 'frame')} checked, no errors, {kinds}")
-    check_warnings(_warnings(problems), arguments)
+    found = api.validate_dataset(arguments.files, **_reading(arguments))
+    print(found.text(every=arguments.all))
+    found.raise_errors()
+    check_warnings(_warnings(found.problems), arguments)
 
 
 def _warnings(problems: Sequence[Problem]) -> list[str]:
     return [problem.what for problem in problems if problem.severity == "warning"]
 
 
-def _tell(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    """Says what opening the files has shown, before anything is written."""
-    for problem in dataset.problems:
-        print(f"{problem.severity}: {problem.what}", file=sys.stderr)
-    check_warnings(_warnings(dataset.problems), arguments)
+def _convert(arguments: argparse.Namespace) -> None:
+    from tlpot import api
+
+    print(api.convert_dataset(arguments.files, arguments.output, **_reading(arguments)))
 
 
-def _convert(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from tlpot.data import write_dataset
+def _split(arguments: argparse.Namespace) -> None:
+    from tlpot import api
 
-    _tell(dataset, arguments)
-    with _progress(dataset, "writing") as progress:
-        write_dataset(dataset, arguments.output, progress=progress)
-    levels = ", ".join(dataset.levels)
-    print(f"wrote {arguments.output}: {counted(len(dataset), 'frame')} at {levels}")
-
-
-def _split(dataset: Dataset, arguments: argparse.Namespace) -> None:
-    from ase.data import chemical_symbols
-
-    from tlpot.data import default_by, make_split, unlearned_elements
-
-    _tell(dataset, arguments)
-    labelled = arguments.labelled or arguments.level
-    split = make_split(
-        dataset,
+    found = api.split_dataset(
+        arguments.files,
+        arguments.output,
+        by=arguments.by,
+        key=arguments.key,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        by=arguments.by or default_by(dataset, labelled),
-        key=arguments.key,
+        labelled=arguments.labelled,
         seed=arguments.seed,
-        labelled=labelled,
+        strict=arguments.strict,
+        **_reading(arguments),
     )
-    absent = [chemical_symbols[z] for z in unlearned_elements(dataset, split)]
-    lacking = [f"{', '.join(absent)} is in no training frame, only in held-out ones"] * bool(absent)
-    check_warnings(lacking, arguments)
-    split.save(arguments.output)
-    for text in lacking:
+    for text in found.warnings:
         print(f"warning: {text}", file=sys.stderr)
-    table = [["", "frames", "molecules"]]
-    for part in ("train", "validation", "test"):
-        frames = getattr(split, part)
-        table.append([part, f"{len(frames):,}", f"{len(set(dataset.group_idx[frames])):,}"])
-    _print_table(table)
-    print(f"wrote {arguments.output} (by {split.by}, seed {split.seed})")
+    print(found)
 
 
 def _share(text: str) -> float | list[str]:
@@ -309,25 +270,3 @@ def _share(text: str) -> float | list[str]:
 
 def _number(value: float) -> str:
     return "-" if value != value else f"{value:,.3f}"
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows, the first being the header: names to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            text.rjust(width) if k else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
-
-
-@contextmanager
-def _progress(dataset: Dataset, what: str) -> Iterator[Callable[[int], object]]:
-    """Yields a progress bar's update, silent where nobody watches."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=len(dataset), desc=what, unit=" frames", leave=False, disable=None
-    ) as progress_bar:
-        yield progress_bar.update

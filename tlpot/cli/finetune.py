@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
-from tlpot.cli.launch import add_launch_arguments, launch
+from tlpot.cli.launch import add_launch_arguments, launch_options, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,23 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fine-tunes."""
-    from pathlib import Path
-
-    import torch
-
-    from tlpot.config import read_yaml, with_overrides
+    from tlpot import api
+    from tlpot.config import job_settings, with_overrides
     from tlpot.errors import ConfigError, nearest
-    from tlpot.jobs import (
-        check_replaced,
-        choose_strategy,
-        finetune_config,
-        prepare_finetune,
-        settings_for,
-    )
+    from tlpot.jobs import AUTO
     from tlpot.transfer import STRATEGY_NAMES
 
-    settings: dict[str, Any] = read_yaml(arguments.config) if arguments.config else {}
-    where = arguments.config or "finetune"
+    settings = job_settings(arguments.config, "finetune")
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
@@ -58,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.source is not None:
         settings["source"] = arguments.source
     if arguments.strategy is not None:
-        known = (*STRATEGY_NAMES, "auto")
+        known = (*STRATEGY_NAMES, AUTO)
         if arguments.strategy not in known:  # not what the file says
             raise ConfigError(
                 f"unknown strategy {arguments.strategy!r}{nearest(arguments.strategy, known)}"
@@ -66,25 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
         settings["strategy"] = arguments.strategy
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
-    if settings.get("report") is None:
-        settings["report"] = {}
     settings = with_overrides(settings, overrides)
-    if settings["strategy"]["name"] == "auto":
-        if not arguments.dry_run:  # trying strategies takes its time
-            check_replaced(
-                Path(settings["output"]), overwrite=arguments.overwrite or arguments.resume
-            )
-        torch.set_num_threads(arguments.threads)
-        choice = choose_strategy(settings, where)
-        print(choice.table() + "\n", flush=True)
-        settings = settings_for(settings, choice.name)
-    config = finetune_config(settings, where)
-
-    def prepare(device: str | None) -> tuple[Any, str]:
-        prepared = prepare_finetune(config, device=device)
-        return prepared.job, prepared.report
-
-    launch(arguments, prepare)
+    show(api.finetune(config=settings, **launch_options(arguments)), arguments)
 
 
 def _files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:

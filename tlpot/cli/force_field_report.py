@@ -48,7 +48,7 @@ def is_force_field(arguments: argparse.Namespace) -> bool:
 
 def run(arguments: argparse.Namespace) -> None:
     """Examines a force field and writes the page."""
-    from tlpot.api import report
+    from tlpot.api import force_field_report
     from tlpot.config import with_overrides
     from tlpot.errors import ConfigError
     from tlpot.reports import NUMBERS, PAGE
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.scheme = "mfcc_mbe2"
     names = ("level", "structure", "reference", "parent", "source", "spec", "split", "part",
              "curve", "output", "device")  # fmt: skip
-    found = report(
+    found = force_field_report(
         arguments.model,
         arguments.fragments,
         cost=arguments.cost or (),

@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
+from tlpot.cli.terminal import add_strict_argument, check_warnings
+from tlpot.presentation import warnings_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

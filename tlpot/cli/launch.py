@@ -1,17 +1,16 @@
-"""What training commands have in common: launching, reporting, resuming."""
+"""What training commands have in common: options and the result."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.terminal import add_strict_argument, check_warnings, warnings_of
+from tlpot.cli.terminal import add_strict_argument, check_warnings
 
 if TYPE_CHECKING:
-    from tlpot.jobs import Job
+    from tlpot.jobs import TrainingOutcome
 
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,69 +36,26 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def launch(arguments: argparse.Namespace, prepare: Callable[[str | None], tuple[Job, str]]) -> None:
-    """Prepares a job, prints its report, runs it and prints the result.
+def launch_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options of `add_launch_arguments` as the jobs take them."""
+    names = ("resume", "overwrite", "dry_run", "strict", "device", "threads")
+    return {name: getattr(arguments, name) for name in names}
 
-    Args:
-        arguments: those of `add_launch_arguments`.
-        prepare: gives the job and the pre-flight report for a device.
+
+def show(result: TrainingOutcome, arguments: argparse.Namespace) -> None:
+    """Prints a result, once where several processes share a training.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted.
+        StrictError: there are warnings, and the user wants none.
     """
-    import torch
-    import yaml
-
-    from tlpot.errors import ConfigError
-    from tlpot.jobs import fit
-    from tlpot.training import joined_processes
-
-    if arguments.threads < 1:
-        raise ConfigError(f"--threads is {arguments.threads}, expected 1 or more")
-    torch.set_num_threads(arguments.threads)
-    with ExitStack() as stack:
-        processes = stack.enter_context(joined_processes())
-        device = arguments.device
-        if device is None and torch.cuda.is_available():
-            device = f"cuda:{processes.local_rank}"
-        job, report = prepare(device)
-        if processes.is_first:
-            print(yaml.safe_dump(dict(job.recipe), sort_keys=False, allow_unicode=True))
-            print(report, flush=True)
-        check_warnings(warnings_of(report), arguments)
-        if arguments.dry_run:
-            return
-        outcome = fit(
-            job,
-            processes,
-            resume=arguments.resume,
-            overwrite=arguments.overwrite,
-            show=processes.is_first,
+    if not result.started or int(os.environ.get("RANK", "0")):
+        return
+    print(f"\n{result}")
+    if result.training.interrupted:
+        print(
+            "interrupted: the best model so far is saved; the same command with --resume continues",
+            file=sys.stderr,
         )
-        if not processes.is_first:
-            return
-        result = outcome.training
-        print(f"\n{outcome.part} frames, before training")
-        print(_overall(outcome.start.overall))
-        print(f"{outcome.part} frames, after (weights of epoch {result.best_epoch})")
-        print(outcome.end.text())
-        for correction in outcome.potential.corrections(job.saved_level or job.levels[0]):
-            facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
-            print(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
-        if outcome.report is not None:  # which repeats the warnings
-            print(f"\n{outcome.report.summary()}")
-        else:
-            for warning in outcome.warnings:
-                print(f"warning: {warning}")
-        print(f"\n{result.seconds:.0f} s; model {job.output}; details in {job.run_dir}")
-        if result.interrupted:
-            print(
-                "interrupted: the best model so far is saved; the same command with --resume "
-                "continues",
-                file=sys.stderr,
-            )
-            raise KeyboardInterrupt
-        check_warnings(outcome.warnings, arguments)
-
-
-def _overall(overall: object) -> str:
-    from tlpot.evaluation import ErrorReport
-
-    return ErrorReport(overall=overall).text()  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+    check_warnings(result.warnings, arguments)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tlpot._version import __version__
 from tlpot.cli.completion import CompletionAction
 from tlpot.cli.parser import Parser, check_values, reworded
-from tlpot.cli.terminal import never_fail, strictness
+from tlpot.cli.terminal import log_printed, never_fail, strictness
 from tlpot.errors import TLPotError
 from tlpot.jobs.malloc import keep_freed_memory, load_torch
 
@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "curve": "learning curves: strategies against numbers of labels",
     "plan": "how many labels to buy, from learning curves",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
+    "predict": "energies and forces of structures, labelled or not",
     "ensemble": "join models into one that knows its uncertainty",
     "calibrate": "give a model an uncertainty, or bring it to scale",
     "report": "what a transfer did to a model, or how good a force field is",
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_values(arguments)
         if arguments.subcommand not in _LIGHT:
             load_torch()
-        with strictness(arguments):
+        with strictness(arguments), log_printed():
             arguments.module.run(arguments)
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit

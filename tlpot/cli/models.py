@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from tlpot.cli.terminal import print_json
-from tlpot.plural import counted
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
-    from tlpot.ranking import Ranking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,72 +193,16 @@ def _print_entries(entries: list[CatalogueEntry]) -> None:
 def _rank(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
-    import torch
+    from tlpot import api
 
-    from tlpot.data import open_dataset
-    from tlpot.files import write_text
-    from tlpot.models import catalogue
-    from tlpot.ranking import rank_models
-
-    torch.set_num_threads(1)
-    dataset = open_dataset([arguments.data], arguments.spec, level=arguments.level)
-    cache = Path(arguments.cache) if arguments.cache else None
+    cache = arguments.cache
     if cache is None and arguments.json:
         cache = Path(arguments.json).with_suffix(".run") / "features"
-    chosen = arguments.models or ([] if arguments.folder else None)
-    ranking = rank_models(
-        dataset, arguments.level, catalogue(arguments.folder, chosen), by=arguments.by,
-        n_folds=arguments.folds, seed=arguments.seed, cache=cache, device=arguments.device,
-        spec=arguments.spec,
+    ranking = api.rank(
+        arguments.data, arguments.models or None, level=arguments.level, spec=arguments.spec,
+        folders=arguments.folder, by=arguments.by, folds=arguments.folds, seed=arguments.seed,
+        cache=cache, device=arguments.device,
     )  # fmt: skip
-    print(_table(ranking))
+    print(ranking)
     if arguments.json:
-        write_text(arguments.json, json.dumps(ranking.as_json(), indent=2))
-
-
-def _table(ranking: Ranking) -> str:
-    schemes = list(ranking.folds)
-    rows = [(score.model or "-", score.source or "-", score.what) for score in ranking.scores]
-    heads = ("model", "source", "ridge on")
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-
-    def words(row: tuple[str, ...]) -> str:
-        return "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True))
-
-    lines = [
-        f"{counted(ranking.n_frames, 'energy')} at {ranking.level}; MAE in meV and R² on "
-        f"frames left out, "
-        f"sorted by {ranking.by}",
-        words(("", "", "")) + "".join(f"{f'{s} ({n})':>20}" for s, n in ranking.folds.items()),
-        words(heads) + f"{'MAE':>11} {'R²':>8}" * len(schemes),
-    ]
-    for row, score in zip(rows, ranking.scores, strict=True):
-        errors = [score.errors[scheme] for scheme in schemes]
-        lines.append(words(row) + "".join(f" {e.mae:>10.4g} {e.r2:>8.3f}" for e in errors))
-    lines.append("R²: share of the squared error of 'composition only' on the same folds that is "
-                 "gone")  # fmt: skip
-    lines += [f"not applicable: {model}: {why}" for model, why in ranking.refused.items()]
-    lines += [
-        f"note: {model} was trained on frames of this file, so that to its features not all of "
-        "what is left out is new"
-        for model in ranking.acquainted
-    ]
-    return "\n".join([*lines, *_advice(ranking)])
-
-
-def _advice(ranking: Ranking) -> list[str]:
-    best, undecided = ranking.best, ranking.undecided()
-    if not any(score.model for score in ranking.scores):
-        return ["\nno model could be tried; train from scratch"]
-    name = None if best is None else f"{best.model} at {best.source}, {best.what}"
-    found = f"smallest error: {name}" if name else "no model did better than the composition alone"
-    if undecided:
-        return [
-            "\nthe data cannot decide which model to take, so none is recommended: "
-            f"{undecided}.\n{found}. Label more molecules, or compare by training: tlpot curve "
-            "with strategies scratch, shift and full"
-        ]
-    if best is None:
-        return [f"\n{found}; train from scratch"]
-    commands = [f"  {command}" for command in ranking.commands()]
-    return [f"\nbest: {name}; in closed form, and fine-tuned:", *commands]
+        ranking.save(arguments.json)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,69 +41,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Plans."""
-    from tlpot.errors import ConfigError
-    from tlpot.files import write_text
-    from tlpot.learning_curves import Terms, analyse, load_curve, make_plan
+    from tlpot import api
 
-    curve = load_curve(Path(arguments.curve))
-    if arguments.fit_up_to is not None:
-        if arguments.target or arguments.budget:
-            raise ConfigError("--fit-up-to tests the forecasts; it does not go with a plan")
-        print(analyse(curve, arguments.quantity, up_to=arguments.fit_up_to).text())
-        return
-    terms = Terms(
-        cost_ratio=_cost_ratio(arguments),
-        target=None if arguments.target is None else _milli(arguments.target),
+    plan = api.plan(
+        arguments.curve,
+        target=arguments.target,
         budget=arguments.budget,
+        cost_ratio=arguments.cost_ratio,
+        cost_from=arguments.cost_from,
+        levels=None if arguments.levels is None else tuple(arguments.levels),
+        quantity=arguments.quantity,
         sunk=arguments.sunk,
         have=arguments.have,
+        pretraining=arguments.pretraining,
+        fit_up_to=arguments.fit_up_to,
     )
-    pretraining = load_curve(Path(arguments.pretraining)) if arguments.pretraining else None
-    plan = make_plan(
-        curve, arguments.quantity, terms, pretraining=pretraining, folder=Path(arguments.curve)
-    )
-    print(plan.text())
+    print(plan)
     if arguments.json:
-        write_text(arguments.json, json.dumps(plan.as_json(), indent=1, ensure_ascii=False))
-
-
-def _cost_ratio(arguments: argparse.Namespace) -> float:
-    """Returns the price as given, or as measured."""
-    from tlpot.errors import ConfigError
-    from tlpot.labelling import cost_ratio, label_costs
-
-    if (arguments.cost_from is None) != (arguments.levels is None):
-        raise ConfigError("--cost-from FILE and --levels EXPENSIVE CHEAP go together")
-    if arguments.cost_from is None:
-        if arguments.cost_ratio is None:
-            raise ConfigError(
-                "--cost-ratio is needed: how many cheap labels one expensive one costs; or "
-                "--cost-from FILE --levels EXPENSIVE CHEAP, where tlpot label has measured it"
-            )
-        return float(arguments.cost_ratio)
-    if arguments.cost_ratio is not None:
-        raise ConfigError("give --cost-ratio or --cost-from, not both")
-    costs = label_costs([Path(file) for file in arguments.cost_from])
-    ratio, n_both = cost_ratio(costs, *arguments.levels)
-    basis = f"{n_both} geometries with both" if n_both else "the medians of different geometries"
-    print(
-        f"one label at {arguments.levels[0]} costs {ratio:.4g} at {arguments.levels[1]} ({basis})"
-    )
-    return ratio
-
-
-def _milli(text: str) -> float:
-    """Reads an error in eV, or with a unit, and returns it in meV."""
-    from tlpot.errors import ConfigError
-
-    number, factor = text.strip(), 1e3
-    for unit, size in (("meV", 1.0), ("eV", 1e3)):
-        if number.endswith(unit):
-            number, factor = number.removesuffix(unit), size
-            break
-    try:
-        return float(number) * factor
-    except ValueError:
-        raise ConfigError(
-            f"--target is {text!r}; expected a number in eV (or eV/Å), or one such as 50meV"
-        ) from None
+        plan.save(arguments.json)

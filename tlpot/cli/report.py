@@ -42,11 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Reports."""
-    import torch
-
     from tlpot.errors import ConfigError
 
-    torch.set_num_threads(1)
     _sort(arguments)
     if force_field_report.is_force_field(arguments):
         force_field_report.run(arguments)
@@ -57,17 +54,19 @@ def run(arguments: argparse.Namespace) -> None:
             "or both for the report on a force field"
         )
 
-    from tlpot.config import parse, with_overrides
+    from tlpot import api
+    from tlpot.config import with_overrides
     from tlpot.files import make_folder
-    from tlpot.jobs import REPORT, ReportConfig, make_report
+    from tlpot.jobs import REPORT
 
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
     for name in ("level", "model_level", "parent", "source", "split"):
         settings[name] = getattr(arguments, name)
-    config = parse(ReportConfig, with_overrides(settings, arguments.settings), "report")
-    report = make_report(config, device=arguments.device, show=True)
-    print(report.text(), end="")
+    config = with_overrides(settings, arguments.settings)
+    config.where = "report"
+    report = api.report(config=config, device=arguments.device)
+    print(report)
     if arguments.output is not None:
         make_folder(arguments.output)
         report.save(Path(arguments.output) / REPORT)

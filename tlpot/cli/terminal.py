@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tlpot.errors import StrictError, TLPotWarning, UnreadLabelWarning
+from tlpot.errors import StrictError, TLPotWarning, UnreadLabelWarning, refuse_warnings
 
 
 def never_fail() -> None:
@@ -69,6 +70,25 @@ def strictness(arguments: argparse.Namespace) -> Iterator[None]:
             raise StrictError(f"{warning} (a warning, and --strict was given)") from warning
 
 
+@contextmanager
+def log_printed() -> Iterator[None]:
+    """Prints what jobs say while they run, such as the pre-flight report of a training."""
+    log, handler = logging.getLogger("tlpot"), _Printed()
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+        log.removeHandler(handler)
+
+
+class _Printed(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
+
+
 def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:
     """Refuses to go on after warnings of a report, where the user wants that.
 
@@ -79,13 +99,5 @@ def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:
     Raises:
         StrictError: there are some.
     """
-    texts = list(found)
-    if texts and getattr(arguments, "strict", False):
-        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-        raise StrictError(f"{texts[0]}{more}; a warning, and --strict was given")
-
-
-def warnings_of(report: str) -> list[str]:
-    """Returns the warnings of a report: what its lines that begin with "warning:" say."""
-    lines = (line.strip() for line in report.splitlines())
-    return [line.partition(":")[2].strip() for line in lines if line.startswith("warning:")]
+    if getattr(arguments, "strict", False):
+        refuse_warnings(found)

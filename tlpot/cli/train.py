@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.launch import add_launch_arguments, launch
+from tlpot.cli.launch import add_launch_arguments, launch_options, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Trains."""
+    from tlpot import api
     from tlpot.config import read_yaml, with_overrides
-    from tlpot.jobs import prepare_train, train_config
 
     settings = with_overrides(read_yaml(arguments.config), arguments.settings)
-    config = train_config(settings, arguments.config)
-    launch(arguments, lambda device: prepare_train(config, device=device))
+    show(api.train(config=settings, **launch_options(arguments)), arguments)

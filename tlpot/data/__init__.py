@@ -49,13 +49,15 @@ if TYPE_CHECKING:
         store_split,
         stored_split,
     )
-    from tlpot.data.open import Source, open_dataset
+    from tlpot.data.open import DataSource, Source, open_dataset
     from tlpot.data.problems import find_problems, label_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
         PRECISION,
+        Share,
         Split,
+        SplitBy,
         default_by,
         fingerprint,
         load_split,

@@ -24,7 +24,7 @@ from tlpot.data.findings import (
     unread_problems,
 )
 from tlpot.data.spec import DataSpec
-from tlpot.data.store import Section, Store
+from tlpot.data.store import MemoryStore, Section, Store
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level
@@ -212,6 +212,8 @@ class ArrayDataset:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the file's content, with that of other files that it leads to."""
+        if not self.path.exists() and isinstance(self._store, MemoryStore):
+            return self._store.content_hash()
         hashes = [file_hash(path) for path in (self.path, *self._store.linked)]
         if len(hashes) == 1:
             return hashes[0]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
@@ -255,8 +256,15 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
     Warns:
         UserWarning: frames lack a label and hold something that looks like it.
     """
+    return understood(read_xyz(path), path, spec)
+
+
+def understood(
+    structures: Iterable[XYZFrame], path: Path, spec: DataSpec
+) -> tuple[MemoryStore, DataSpec]:
+    """Does what `read_extxyz` does, for frames that are read already; `path` is for messages."""
     (name, level), *_ = spec.levels.items()
-    rows = [_extxyz_row(frame, path, spec, level) for frame in read_xyz(path)]
+    rows = [_extxyz_row(frame, path, spec, level) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     for _, equal in groupby(frames, key=lambda row: row.kind):
@@ -299,6 +307,41 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
         pbc="pbc",
         charge="charge" if "charge" in present else None,
         spin="spin" if "spin" in present else None,
+    )
+
+
+def frame_of(atoms: Atoms, number: int) -> XYZFrame:
+    """Returns an `ase.Atoms` as a frame, with the results of its calculator.
+
+    Raises:
+        DataError: the calculator has no results for the structure as it is now, or others than
+            ``info`` or ``arrays`` say.
+    """
+    info = {str(key): value for key, value in atoms.info.items()}
+    arrays = {k: v for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
+    if atoms.calc is not None:
+        results = {k: v for k, v in atoms.calc.results.items() if k in QUANTITIES}
+        if not results or atoms.calc.check_state(atoms):
+            raise DataError(
+                f"atoms[{number}] has a calculator without results for its present positions; "
+                "call atoms.get_forces() first, or set atoms.calc = None"
+            )
+        for key, value in results.items():
+            place = arrays if key == "forces" else info
+            if key in place and not np.array_equal(place[key], value):
+                raise DataError(
+                    f"atoms[{number}]: its calculator has another {key} than atoms."
+                    f"{'arrays' if key == 'forces' else 'info'}[{key!r}]; remove one of them"
+                )
+            place[key] = value
+    return XYZFrame(
+        number=number,
+        numbers=np.asarray(atoms.numbers, dtype=np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        pbc=np.array(atoms.pbc, dtype=bool),
+        info=info,
+        arrays=arrays,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,16 @@ class MemoryStore:
         """Returns a column, or some of its rows."""
         column = np.asarray(self._columns[section][key])
         return column if rows is None else column[rows]
+
+    def content_hash(self) -> str:
+        """Returns a SHA-256 of the columns, for what is in no file."""
+        digest = hashlib.sha256()
+        for columns in self._columns:
+            for name, column in sorted(columns.items()):
+                array = np.ascontiguousarray(column)
+                content = str(array.tolist()).encode() if array.dtype == object else array.tobytes()
+                digest.update(f"{name} {array.dtype} {array.shape} ".encode() + content)
+        return digest.hexdigest()
 
 
 def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:

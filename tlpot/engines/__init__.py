@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
     from tlpot.engines.dispersion import dispersion_model
     from tlpot.engines.engine import Engine, LabelError, check_electrons, has_possible_spin
-    from tlpot.engines.model import ModelSettings
+    from tlpot.engines.model import ModelSettings, label_name
     from tlpot.engines.names import KINDS, EngineName, parse_engine
     from tlpot.engines.registry import EngineSpec, make_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator

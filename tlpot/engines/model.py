@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 import torch
@@ -14,11 +16,11 @@ from ase.data import chemical_symbols
 from tlpot._version import __version__
 from tlpot.config import parse
 from tlpot.data import Labels
-from tlpot.energy import evaluate, has_forces, layout_of
+from tlpot.energy import has_forces
 from tlpot.engines.engine import LabelError
 from tlpot.engines.names import EngineName
 from tlpot.errors import ConfigError
-from tlpot.graph import build_graph
+from tlpot.evaluation import evaluate_systems
 from tlpot.levels import canonical_level, difference_parts
 from tlpot.models import TrainedModel, library_file, load
 from tlpot.system import System
@@ -83,7 +85,7 @@ class ModelEngine:
                 f"{path} at {self._level!r} gives a difference, not a total energy, so it "
                 "cannot label; use a model of total energies"
             )
-        self._name = _label_name(label, potential.card.name, library_file(path).stem, potential)
+        self._name = label_name(potential, library_file(path), label)
         self._hash = hashlib.sha256(library_file(path).read_bytes()).hexdigest()
         self._device = next(potential.parameters()).device
         self.has_forces = has_forces(self._model)
@@ -125,12 +127,8 @@ class ModelEngine:
                 f"charge {system.charge} and multiplicity {system.spin}, but the model describes "
                 "neutral singlets only"
             )
-        graph = build_graph([system], self._model.cutoff, layout=layout_of(self._model))
-        found = evaluate(self._model, graph.to(self._device), forces=forces)
-        return Labels(
-            energy=float(found.energy),
-            forces=None if found.forces is None else found.forces.cpu().numpy(),
-        )
+        found = evaluate_systems(self._model, [system], device=self._device, forces=forces)
+        return Labels(energy=float(found.energy[0]), forces=found.forces if forces else None)
 
     def use_threads(self, n: int | None) -> int:
         """Sets torch's threads."""
@@ -139,12 +137,20 @@ class ModelEngine:
         return torch.get_num_threads()
 
 
-def _label_name(asked: str | None, card: str, stem: str, model: TrainedModel) -> str:
-    """Returns the name of the labels of a model.
+def label_name(
+    model: TrainedModel, source: str | os.PathLike[str], asked: str | None = None
+) -> str:
+    """Returns the name of the labels of a model: its own, and never that of a level of theory.
+
+    Args:
+        model: the model.
+        source: its file or name, where the model has no name.
+        asked: another name for the labels.
 
     Raises:
         ConfigError: it is asked for by the name of a level of theory.
     """
+    card = model.card.name
     if asked is not None:
         name = canonical_level(asked)
         if _is_theory(name, model):
@@ -154,6 +160,7 @@ def _label_name(asked: str | None, card: str, stem: str, model: TrainedModel) ->
                 "the name of the model, or choose another"
             )
         return name
+    stem = Path(source).stem
     plain = re.sub(r"[^\w.+()*]+", "-", stem if card in _NO_NAME else card).strip("-")
     name = canonical_level(plain) or "model"
     return f"model-{name}" if _is_theory(name, model) else name

@@ -11,8 +11,14 @@ if TYPE_CHECKING:
     from tlpot.evaluation.forgetting import Forgetting, forgetting
     from tlpot.evaluation.metrics import Metrics
     from tlpot.evaluation.offsets import Calibration, calibrate
-    from tlpot.evaluation.parity import plot_parity
-    from tlpot.evaluation.predictions import Predictions, predict
+    from tlpot.evaluation.parity import parity_figure
+    from tlpot.evaluation.predictions import (
+        Predictions,
+        evaluate_systems,
+        evaluated,
+        predict,
+        system_batches,
+    )
     from tlpot.evaluation.stability import LARGEST, Stability, choose_frame, probe_stability
     from tlpot.evaluation.transfer_report import (
         PARTS,

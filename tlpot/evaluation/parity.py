@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import picture_path, save_picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BINS = 120
 
 
-def plot_parity(predictions: Predictions, path: str | os.PathLike[str], title: str) -> None:
-    """Draws energies (per atom, molecule by molecule about the mean label) and forces.
+def parity_figure(predictions: Predictions, title: str) -> Figure:
+    """Returns a picture of energies (per atom, molecule by molecule about the mean label) and
+    forces.
 
     The lower panels show the errors. Many points are drawn as a density.
 
     Args:
         predictions: labels and predictions.
-        path: of the picture; its ending decides the format.
         title: of the picture.
-
-    Raises:
-        OutputError: the file could not be written.
     """
     from matplotlib.figure import Figure
 
-    target = picture_path(path)
     label, found = predictions.energy.T
     offset = np.zeros_like(label)
     for name in set(predictions.groups.tolist()):
@@ -61,7 +59,7 @@ def plot_parity(predictions: Predictions, path: str | os.PathLike[str], title: s
         lower.axhline(0, color="0.6", linewidth=1, zorder=0)
         lower.set_ylabel(f"error ({error_unit})")
         lower.set_xlabel(f"reference ({unit})")
-    save_picture(figure, target)
+    return figure
 
 
 def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:

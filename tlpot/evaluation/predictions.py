@@ -1,17 +1,142 @@
-"""Predictions of a model for some frames of a dataset, beside their labels."""
+"""The loop that runs a model over structures, and what it says beside labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Dataset, sweep
-from tlpot.energy import EnergyModel, evaluate, has_forces
+from tlpot.data import Batch, Dataset, sweep
+from tlpot.energy import EnergyModel, Properties, evaluate, has_forces, layout_of
+from tlpot.graph import build_graph
+from tlpot.models import Spread, uncertain
+from tlpot.system import System
+
+_ATOMS_AT_ONCE = 4096
+Wish = bool | Callable[[Batch], bool]
+
+
+def evaluated(
+    model: EnergyModel,
+    batches: Iterable[Batch],
+    *,
+    forces: Wish = True,
+    stress: Wish = False,
+    domain: bool = False,
+    std: Literal["energy", "forces"] | None = None,
+    calibrated: bool = True,
+) -> Iterator[tuple[Batch, Properties, Spread | None]]:
+    """Runs a model over structures; whatever evaluates many of them does it here.
+
+    Args:
+        model: an energy model.
+        batches: of structures, where the model is.
+        forces: whether to compute them, for all batches or by batch.
+        stress: the same; at least one structure of such a batch must be periodic.
+        domain: see `tlpot.energy.evaluate`.
+        std: standard deviations of the energies, or of energies and forces, of a model that can
+            tell them.
+        calibrated: bring them to scale, if the model has a calibration.
+
+    Yields:
+        Each batch with what the model says about it, and how sure it is (None for a model that
+        cannot tell, and without `std`).
+    """
+    sure = uncertain(model) if std is not None else None
+    for batch in batches:
+        derive, strain = (w(batch) if callable(w) else w for w in (forces, stress))
+        if sure is None:
+            yield (
+                batch,
+                evaluate(model, batch.graph, forces=derive, stress=strain, domain=domain),
+                None,
+            )
+        else:
+            found, spread = sure.predict(
+                batch.graph, forces=derive, stress=strain, forces_std=derive and std == "forces",
+                domain=domain, calibrated=calibrated,
+            )  # fmt: skip
+            yield batch, found, spread
+
+
+def system_batches(
+    model: EnergyModel,
+    systems: Sequence[System],
+    *,
+    device: torch.device | str = "cpu",
+    names: Sequence[str] | None = None,
+) -> Iterator[Batch]:
+    """Yields structures without labels, in order, in few large batches.
+
+    Args:
+        model: decides cutoff and layout of the pairs.
+        systems: at least one.
+        device: where the model is.
+        names: what to call each structure in a message.
+
+    Raises:
+        GeometryError: a structure is unusable.
+    """
+    for start, stop in _ranges(systems):
+        some = systems[start:stop]
+        graph = build_graph(
+            some, model.cutoff, layout=layout_of(model),
+            names=None if names is None else names[start:stop],
+        )  # fmt: skip
+        sizes = torch.tensor([len(system) for system in some], device=device)
+        yield Batch(graph=graph.to(device), sizes=sizes, targets={})
+
+
+def _ranges(systems: Sequence[System]) -> list[tuple[int, int]]:
+    """Ranges of structures of at most `_ATOMS_AT_ONCE` atoms, but of one structure at least."""
+    ranges, start, n_atoms = [], 0, 0
+    for k, system in enumerate(systems):
+        if n_atoms + len(system) > _ATOMS_AT_ONCE and k > start:
+            ranges.append((start, k))
+            start, n_atoms = k, 0
+        n_atoms += len(system)
+    return [*ranges, (start, len(systems))]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SystemValues:
+    """What a model says.
+
+    Attributes:
+        energy: [n_systems], eV.
+        forces: [n_atoms, 3], eV/Å, all structures one after the other; empty if not asked for.
+    """
+
+    energy: NDArray[np.float64]
+    forces: NDArray[np.float64]
+
+
+def evaluate_systems(
+    model: EnergyModel,
+    systems: Sequence[System],
+    *,
+    device: torch.device | str = "cpu",
+    forces: bool = True,
+    names: Sequence[str] | None = None,
+) -> SystemValues:
+    """Evaluates structures; the arguments are those of `system_batches`.
+
+    Raises:
+        GeometryError: a structure is unusable.
+        UnknownElementError: the model does not know an element.
+    """
+    energies, gradients = [], [np.empty((0, 3))]
+    batches = system_batches(model, systems, device=device, names=names)
+    for _, found, _ in evaluated(model, batches, forces=forces):
+        energies.append(found.energy.cpu().numpy())
+        if found.forces is not None:
+            gradients.append(found.forces.cpu().numpy())
+    return SystemValues(energy=np.concatenate(energies), forces=np.concatenate(gradients))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,16 +197,16 @@ def predict(
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
-    for batch in sweep(
+    batches = sweep(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
+    )
+    for batch, found, _ in evaluated(
+        model,
+        batches,
+        forces=lambda batch: forces and bool(batch.targets[level].forces.isfinite().any()),
+        stress=lambda batch: forces and bool(batch.targets[level].stress.isfinite().any()),
     ):
         targets = batch.targets[level]
-        found = evaluate(
-            model,
-            batch.graph,
-            forces=forces and bool(targets.forces.isfinite().any()),
-            stress=forces and bool(targets.stress.isfinite().any()),
-        )
         parts["energy"].append(_beside(targets.energy, found.energy))
         parts["forces"].append(_beside(targets.forces, found.forces))
         parts["stress"].append(_beside(targets.stress, found.stress))

@@ -14,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from tlpot.data import Frame
 from tlpot.dynamics import BondMonitor, MDSettings, MonitoredRun, run_monitored
 from tlpot.energy import EnergyModel
-from tlpot.evaluation.drift import evaluate_systems
+from tlpot.evaluation.predictions import evaluate_systems
 from tlpot.presentation import short
 
 KELVIN = 300.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import letter_panels, save_picture, short
+from tlpot.presentation import letter_panels, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,19 +23,6 @@ _CHEMICAL_ACCURACY = 43.4
 _PAIRS = 4
 _TALLEST = 10.0
 """eV; walls are cut off here, or above the highest barrier."""
-
-
-def plot_report(report: TransferReport, path: str | os.PathLike[str]) -> None:
-    """Draws four panels; one without data says why.
-
-    Args:
-        report: what to draw.
-        path: of the picture; its ending decides the format.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    save_picture(report_figure(report), path)
 
 
 def report_figure(report: TransferReport) -> Figure:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,10 @@ from tlpot.evaluation.stability import Stability
 from tlpot.evaluation.walls import DimerScan
 from tlpot.files import write_text
 from tlpot.models import DeltaPotential, Potential
-from tlpot.presentation import short
+from tlpot.presentation import Result, drawn, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +97,7 @@ _MOVED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TransferReport:
+class TransferReport(Result):
     """All parts; one that was not looked at is None and has its reason in `skipped`.
 
     Attributes:
@@ -209,7 +212,7 @@ class TransferReport:
         blocks.append("\n".join(self._warning_lines()))
         return "\n\n".join(blocks) + "\n"
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Writes text and picture beside the JSON file `path`, and that one last.
 
         The JSON file holds the error tables as every training writes them, and the rest under
@@ -218,22 +221,23 @@ class TransferReport:
         Raises:
             OutputError: a file could not be written.
         """
-        write_text(path.with_suffix(".txt"), self.text())
-        self.draw(path.with_suffix(".png"))
+        target = Path(path)
+        write_text(target.with_suffix(".txt"), self.text())
+        self.plot(target.with_suffix(".png"))
         found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
-        write_text(path, json.dumps(found, indent=2))
+        write_text(target, json.dumps(found, indent=2))
 
-    def draw(self, path: str | os.PathLike[str]) -> None:
-        """Draws the picture.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the picture, and writes it to `path`.
 
         Raises:
             OutputError: the file could not be written.
         """
         from tlpot.evaluation.transfer_picture import (
-            plot_report,  # matplotlib takes its time to load
+            report_figure,  # matplotlib takes its time to load
         )
 
-        plot_report(self, path)
+        return drawn(report_figure(self), path)
 
     @property
     def _parts(

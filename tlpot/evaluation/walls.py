@@ -18,7 +18,7 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel
-from tlpot.evaluation.drift import evaluate_systems
+from tlpot.evaluation.predictions import evaluate_systems
 from tlpot.presentation import short
 from tlpot.system import NO_CELL, NO_PBC, System
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.config import check_least, parse
+from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError
 from tlpot.files import make_folder
-from tlpot.jobs.finetune import FinetuneConfig, finetune, finetune_config
+from tlpot.jobs.data_sources import SplitSettings
+from tlpot.jobs.finetune_config import FinetuneConfig, automatic_settings
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import content_hash
+from tlpot.models import content_hash, to_bytes
 from tlpot.presentation import progress_bar
 from tlpot.results import digest, read_json, write_json
 from tlpot.transfer import STRATEGY_NAMES, strategy
@@ -32,26 +33,6 @@ _SAME = 1.001
 """Ratio of two errors up to which they are the same: rounding, and nothing that one would see."""
 FEW = 30
 """Training frames below which strategies that move few weights are tried as well."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Automatic:
-    """Settings of ``strategy=auto``.
-
-    Attributes:
-        candidates: names of strategies; empty for what suits the number of frames.
-        folds: parts into which the training frames are divided.
-        epochs: of each trial; None for those of the training itself.
-    """
-
-    candidates: tuple[str, ...] = ()
-    folds: int = 3
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        check_least(self, folds=2, epochs=1)
-        for name in self.candidates:
-            strategy(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,9 +71,11 @@ class Choice:
         return "\n".join([*lines, self.reason])
 
 
-def choose_strategy(
-    settings: Mapping[str, Any], where: str = "finetune", *, show: bool = True
-) -> Choice:
+Trial = Callable[[FinetuneConfig], Mapping[str, float]]
+"""Fine-tunes and returns the errors on the test frames."""
+
+
+def choose_strategy(config: FinetuneConfig, trial: Trial) -> Choice:
     """Tries candidates on folds of the training frames; held-out frames are not looked at.
 
     Trials are kept in the run folder, so what was interrupted goes on where it stopped. ``shift``
@@ -101,17 +84,14 @@ def choose_strategy(
     one standard error of the smallest.
 
     Args:
-        settings: of a fine-tuning whose strategy is ``auto``.
-        where: the file or section, for messages.
-        show: whether to show a progress bar.
+        config: of a fine-tuning whose strategy is ``auto``.
+        trial: what to do with each candidate.
 
     Raises:
         TLPotError: something is wrong with the settings, the parent or the data.
     """
-    section = settings.get("strategy", "auto")
-    options = {} if isinstance(section, str) else {k: v for k, v in section.items() if k != "name"}
-    chosen = parse(Automatic, options, f"{where}: strategy auto")
-    plain = finetune_config({**settings, "strategy": "full"}, where)
+    chosen = automatic_settings(config.strategy, "finetune")
+    plain = replace(config, strategy="full").resolved()
     dataset = plain.data.open()
     level = choose_level(plain.level, dataset.levels, str(dataset.path))
     split = plain.split.divide(dataset, level, keep_elements=plain.defaults > 1)
@@ -129,10 +109,10 @@ def choose_strategy(
     make_folder(folder)
     parts = _folds(dataset, split, chosen.folds)
     for name, k in progress_bar(
-        [(name, k) for name in names for k in range(len(parts))], disable=not show, desc="trials"
+        [(name, k) for name in names for k in range(len(parts))], desc="trials"
     ):
-        trial = settings_for(settings, name, epochs=chosen.epochs)
-        found[name].append(_errors(trial, dataset, split, parts, k, folder))
+        tried = config_for(config, name, epochs=chosen.epochs)
+        found[name].append(_errors(tried, trial, dataset, split, parts, k, folder))
     by_kind = {
         name: [_relative(name, row, base) for row, base in zip(rows, found["shift"], strict=True)]
         for name, rows in found.items()
@@ -197,26 +177,21 @@ def _candidates(n: int, config: FinetuneConfig) -> tuple[str, ...]:
     return ("frozen-ridge", "head", *few, "full", *(["delta"] if whole else []))
 
 
-def settings_for(
-    settings: Mapping[str, Any], name: str, *, epochs: int | None = None
-) -> dict[str, Any]:
-    """Returns the settings of a fine-tuning with a strategy that was tried or chosen.
+def config_for(config: FinetuneConfig, name: str, *, epochs: int | None = None) -> FinetuneConfig:
+    """Returns the fine-tuning with a strategy that was tried or chosen.
 
     Settings of gradient steps are left out if the strategy makes none.
 
     Args:
-        settings: of a fine-tuning whose strategy is ``auto``.
+        config: of a fine-tuning whose strategy is ``auto``.
         name: of the strategy.
-        epochs: in place of those of `settings`, where the strategy trains.
+        epochs: in place of those of `config`, where the strategy trains.
     """
-    settings = dict(settings)
-    training = dict(settings.get("training", {}))
-    if epochs is not None:
-        training["epochs"] = epochs
     if strategy(name).recipe is None:
-        training = {k: v for k, v in training.items() if k == "seed"}
-        settings.pop("anchor", None)
-    return {**settings, "strategy": name, "training": training}
+        seed = {k: v for k, v in config.training.items() if k == "seed"}
+        return replace(config, strategy=name, training=seed, anchor=None)
+    own = {} if epochs is None else {"epochs": epochs}
+    return replace(config, strategy=name, training={**config.training, **own})
 
 
 def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int64]]:
@@ -230,7 +205,8 @@ def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int6
 
 
 def _errors(
-    trial: Mapping[str, Any],
+    config: FinetuneConfig,
+    trial: Trial,
     dataset: Dataset,
     split: Split,
     parts: list[NDArray[np.int64]],
@@ -246,9 +222,9 @@ def _errors(
         validation=np.sort(order[:n_validation]),
         test=np.sort(parts[k]),
     )
-    described = {key: value for key, value in trial.items() if key not in ("output", "split")}
+    described = {k: v for k, v in to_mapping(config).items() if k not in ("output", "split")}
     identity = [
-        json.loads(json.dumps(described, default=str)), content_hash(str(trial["parent"])),
+        json.loads(json.dumps(described, default=str)), dataset.content_hash, _parent_hash(config),
         division.test.tolist(), division.train.tolist(), split.content_hash,
     ]  # fmt: skip
     file = folder / f"{digest(identity, digits=20)}.json"
@@ -257,16 +233,22 @@ def _errors(
         return kept
     with TemporaryDirectory() as place:
         division.save(Path(place) / "split.json")
-        config: FinetuneConfig = finetune_config(
-            {
-                **trial,
-                "split": {"file": str(Path(place) / "split.json")},
-                "output": str(Path(place) / "trial.safetensors"),
-            }
+        overall = trial(
+            replace(
+                config,
+                split=SplitSettings(file=Path(place) / "split.json"),
+                output=Path(place) / "trial.safetensors",
+                report=None,
+            )
         )
-        overall = dict(finetune(config, show=False).end.overall)
     write_json(file, overall)
     return overall
+
+
+def _parent_hash(config: FinetuneConfig) -> str:
+    if config.parent_model is None:
+        return content_hash(config.parent)
+    return hashlib.sha256(to_bytes(config.parent_model)).hexdigest()
 
 
 def _relative(name: str, row: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:

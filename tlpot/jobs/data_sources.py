@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.config import check_seed
+from tlpot.config import IN_MEMORY, Settings, check_seed, job_settings, parse
 from tlpot.data import (
     Dataset,
+    DataSource,
     Split,
     UnchargedDataset,
     default_by,
@@ -23,7 +25,10 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import file_hash
+from tlpot.levels import choose_level
 from tlpot.models import Ensemble, ModelCard, TrainedModel
+
+SplitPart = Literal["train", "validation", "test"]
 
 _WORDS = {
     "data": "data with SHA-256",
@@ -92,6 +97,7 @@ class DataSettings:
         keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
         charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
             charges and molecules whose charge follows from their atoms.
+        dataset: the labels themselves, opened already; `files` then only says what they are.
     """
 
     files: tuple[Path, ...]
@@ -99,6 +105,7 @@ class DataSettings:
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     charges: Literal["read", "ignore"] = "read"
+    dataset: Dataset | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
 
     def open(self, *, every_level: bool = False) -> Dataset:
         """Opens the files as one dataset; see `open_dataset` for the errors.
@@ -111,6 +118,8 @@ class DataSettings:
         return UnchargedDataset(dataset) if self.charges == "ignore" else dataset
 
     def _opened(self, every_level: bool) -> Dataset:
+        if self.dataset is not None:
+            return self.dataset
         paths = list(self.files)
         if every_level and not self.keys:
             try:
@@ -126,6 +135,69 @@ class DataSettings:
             return replace(self, level=None).open()
         except UnknownLevelError:
             return self.open()
+
+
+def settings_with_data(
+    config: ConfigSource, job: str, data: DataSource | None, **given: Any
+) -> tuple[Settings, Dataset | None]:
+    """Returns the settings of a job on labels, and these where they are in no file.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        job: what the settings are for.
+        data: files, structures or a dataset; None for what `config` says.
+        given: other settings by key, which win, None for those that are not given; and how to
+            read `data`: ``spec`` and ``keys``.
+
+    Raises:
+        TLPotError: `config` or `data` cannot be read.
+    """
+    reading = {name: given.pop(name, None) for name in ("spec", "keys")}
+    section: dict[str, Any] = {k: v for k, v in reading.items() if v is not None}
+    if isinstance(given.get("split"), str | os.PathLike):
+        given["split"] = {"file": given["split"]}
+    if data is None:
+        return job_settings(config, job, data=section or None, **given), None
+    files = [data] if isinstance(data, str | os.PathLike) else data
+    dataset = None
+    if not isinstance(files, list | tuple) or not all(isinstance(f, _PATHS) for f in files):
+        dataset = open_dataset(data, level=given.get("level"), **reading)
+        section, files = {}, [dataset.path]
+    section["files"] = [os.fspath(file) for file in files if isinstance(file, _PATHS)]
+    settings = job_settings(config, job, data=section, **given)
+    settings["data"].setdefault("level", given.get("level"))
+    return settings, dataset
+
+
+def choose_only_level(settings: Settings, dataset: Dataset | None) -> None:
+    """Puts the level of the labels into the settings of a job that name none.
+
+    Args:
+        settings: of the job, with a section ``data``.
+        dataset: the labels, if they are in no file.
+
+    Raises:
+        UnknownLevelError: there are several.
+        TLPotError: the labels cannot be read.
+    """
+    if settings.get("level") is None:
+        read = parse(DataSettings, settings["data"], f"{settings.where}: data")
+        found = dataset or read.open()
+        settings["level"] = choose_level(None, found.levels, str(found.path))
+
+
+def with_epochs(given: dict[str, Any]) -> dict[str, Any] | None:
+    """Takes ``epochs`` out of the settings of a job; returns those of its training."""
+    epochs = given.pop("epochs", None)
+    return given.get("training") if epochs is None else {
+        **(given.get("training") or {}), "epochs": epochs
+    }  # fmt: skip
+
+
+ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | None
+"""A YAML file, what is in one, or nothing."""
+
+_PATHS = (str, os.PathLike)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,8 @@ from tlpot.calculators import TLPotCalculator
 from tlpot.dynamics import MDResult, MDSettings, run_md
 from tlpot.errors import ConfigError
 from tlpot.files import atomic_file, make_folder
-from tlpot.jobs.finetune import finetune, finetune_config
+from tlpot.jobs.finetune import finetune
+from tlpot.jobs.finetune_config import finetune_config
 from tlpot.models import LIBRARY
 from tlpot.presentation import progress_bar
 

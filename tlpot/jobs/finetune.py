@@ -2,151 +2,63 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from tlpot.config import parse, to_mapping
+from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
-from tlpot.errors import ConfigError, OutputError, UnknownElementError, nearest
-from tlpot.evaluation import ReportSettings
-from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges, with_energies
-from tlpot.jobs.fitting import Job, Outcome, fit
+from tlpot.errors import ConfigError, OutputError, UnknownElementError
+from tlpot.jobs.automatic import choose_strategy, config_for
+from tlpot.jobs.data_sources import check_charges, with_energies
+from tlpot.jobs.finetune_config import FinetuneConfig, checked_strategy, is_automatic
+from tlpot.jobs.fitting import fit
 from tlpot.jobs.force_anchor import anchor
 from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.references import ReferenceMethod, References, find_references
-from tlpot.jobs.training_defaults import DEFAULTS, training_defaults
+from tlpot.jobs.references import References, find_references
+from tlpot.jobs.training_defaults import training_settings
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential
-from tlpot.training import Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import STRATEGY_NAMES, Lessons, Situation, Strategy, strategy, strategy_settings
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FinetuneConfig:
-    """A fine-tuning.
-
-    Attributes:
-        parent: file or name of the pretrained potential.
-        data: the labels.
-        level: level of theory to learn.
-        strategy: name of the strategy, or a section with its ``name`` and its settings.
-        output: the model file to write.
-        source: level of the parent to start from; needed if it has several.
-        anchor: weight in the loss of the parent's forces, where the labels are energies only;
-            None for a small one, 0 for none.
-        references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
-            atoms as the dataset gives them, or those of the ``parent``. None for those of the
-            parent where weights are trained with more labels of the level that it knows, else a
-            fit.
-        split: which frames are for what.
-        training: settings; the strategy's recipe applies to what is not set.
-        name: of the model; the file's stem if left out.
-        licence: of the new weights.
-        report: what the transfer report looks at; none is made if this is left out.
-        defaults: version of the training's defaults, see `tlpot.jobs.training_defaults`.
-    """
-
-    parent: str
-    data: DataSettings
-    level: str
-    output: Path
-    strategy: str | Mapping[str, Any] = "full"
-    source: str | None = None
-    anchor: float | None = None
-    references: ReferenceMethod | None = None
-    split: SplitSettings = field(default_factory=SplitSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
-    name: str = ""
-    licence: str = "not stated"
-    report: ReportSettings | None = None
-    defaults: int = DEFAULTS
-
-
-def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> FinetuneConfig:
-    """Reads a configuration; the strategy's recipe fills in what `settings` leaves out.
-
-    Args:
-        settings: keys are fields of `FinetuneConfig`.
-        where: the section, for messages.
-
-    Raises:
-        ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
-            the strategy.
-    """
-    chosen = _strategy(settings.get("strategy", "full"), where)
-    training = settings.get("training", {})
-    if not isinstance(training, Mapping):
-        raise ConfigError(
-            f"{where}: training must be a section of 'key: value' pairs, not {training!r}"
-        )
-    if chosen.recipe is None:
-        idle = sorted(set(training) - {"seed"})
-        if idle:
-            raise ConfigError(
-                f"{where}: strategy {chosen.name!r} trains nothing, so training.{idle[0]} does "
-                "not apply; leave it out"
-            )
-    if chosen.recipe is not None:
-        version = settings.get("defaults", DEFAULTS)
-        training = {
-            **to_mapping(chosen.recipe),
-            **training_defaults(version, training, where),
-        }
-    settings = {**settings, "strategy": strategy_settings(chosen), "training": training}
-    return parse(FinetuneConfig, settings, where)
-
-
-def _strategy(settings: Any, where: str = "finetune") -> Strategy:
-    if not isinstance(settings, str | Mapping):
-        raise ConfigError(f"{where}: strategy must be a name or a section, not {settings!r}")
-    name = settings if isinstance(settings, str) else settings.get("name")
-    if name == "auto":
-        raise ConfigError("strategy 'auto' has to choose first; see tlpot.jobs.choose_strategy")
-    if name is not None and name not in STRATEGY_NAMES:
-        known = (*STRATEGY_NAMES, "auto")
-        raise ConfigError(f"{where}: unknown strategy {name!r}{nearest(str(name), known)}")
-    try:
-        return strategy(settings)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """A fine-tuning that is ready to start.
-
-    Attributes:
-        job: the model at step 0 and its data.
-        report: what will happen, for the user to read.
-    """
-
-    job: Job
-    report: str
+from tlpot.models import (
+    ModelCard,
+    Potential,
+    content_hash,
+    library_file,
+    load_potential,
+    to_bytes,
+)
+from tlpot.torch_mode import choose_device
+from tlpot.training import Processes, TrainingPlan
+from tlpot.transfer import Lessons, Situation, Strategy
 
 
 def prepare_finetune(
     config: FinetuneConfig, *, device: torch.device | str | None = None
-) -> Prepared:
-    """Does everything up to the first update.
+) -> PreparedTraining:
+    """Does everything up to the first update; that includes the trials of strategy ``auto``.
 
     Raises:
         TLPotError: something is wrong with the parent, the data or the settings.
     """
+    config = config.resolved()
     check_output(config.output)
-    if config.output.exists() and config.output.samefile(library_file(config.parent)):
+    if config.output.exists() and _is_parent(config):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
-    chosen = _strategy(config.strategy)
-    # an uncertainty belongs to the very weights that are about to change
-    parent = load_potential(config.parent, device=device).without_uncertainty()
+    if is_automatic(config.strategy):
+        choice = choose_strategy(config, partial(trial_errors, device=device))
+        found = prepare_finetune(config_for(config, choice.name), device=device)
+        return replace(found, choice=choice.table())
+    chosen = checked_strategy(config.strategy, "finetune")
+    settings = training_settings(config.training, "finetune")
+    parent, parent_hash = _parent(config, device)
     check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
     dataset = config.data.open(every_level=chosen.needs_levels)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
@@ -164,7 +76,7 @@ def prepare_finetune(
         level=level,
         dataset=dataset,
         split=split,
-        seed=config.training.seed,
+        seed=settings.seed,
         cache=config.output.with_suffix(".run") / "features",
     )
     _check_kind(source, level, config.parent)
@@ -172,7 +84,7 @@ def prepare_finetune(
     others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
     situation = replace(situation, others=others)
     kinds = lessons.dataset.levels[lessons.levels[0]].kinds
-    lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, config.training)
+    lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, settings)
     learned, saved = lessons.levels[0], chosen.saved_level(situation)
     # frames without a difference are left out; frames that are added are not the user's
     given = lessons.split if chosen.learns_difference else situation.split
@@ -194,7 +106,7 @@ def prepare_finetune(
         levels=lessons.levels,
         dataset=lessons.dataset,
         split=lessons.split,
-        settings=replace(config.training, loss=loss),
+        settings=replace(settings, loss=loss),
         given=given,
         plan=TrainingPlan(
             rates=chosen.rates(start, learned),
@@ -204,7 +116,9 @@ def prepare_finetune(
             keeps_start=chosen.inherits or chosen.learns_difference,
         ),
         output=config.output,
-        card=_card(config, chosen, parent, references, saved, start.levels),
+        card=replace(
+            _card(config, chosen, parent, references, saved, start.levels), parent=parent_hash
+        ),
         recipe=to_mapping(config),
         others=lessons.others,
         n_others=lessons.n_others,
@@ -230,7 +144,7 @@ def prepare_finetune(
     report = preflight_report(
         job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
     )
-    return Prepared(job=job, report=report)
+    return PreparedTraining(job=job, report=report)
 
 
 def finetune(
@@ -241,7 +155,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     show: bool = True,
-) -> Outcome:
+) -> TrainingOutcome:
     """Prepares and runs a fine-tuning without printing anything but the progress bar.
 
     Raises:
@@ -251,6 +165,31 @@ def finetune(
     return fit(
         prepared.job, processes or Processes(), resume=resume, overwrite=overwrite, show=show
     )
+
+
+def trial_errors(
+    config: FinetuneConfig, *, device: torch.device | str | None = None
+) -> Mapping[str, float]:
+    """Returns the errors of a fine-tuning on its test frames, for `choose_strategy`."""
+    return dict(finetune(config, device=device, show=False).end.overall)
+
+
+def _is_parent(config: FinetuneConfig) -> bool:
+    if config.parent_model is not None:
+        return False
+    return config.output.samefile(library_file(config.parent))
+
+
+def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[Potential, str]:
+    """Returns the pretrained potential and the hash that its child knows it by."""
+    if config.parent_model is None:
+        parent = load_potential(config.parent, device=device)
+        digest = content_hash(config.parent)
+    else:
+        digest = hashlib.sha256(to_bytes(config.parent_model)).hexdigest()
+        parent = copy.deepcopy(config.parent_model).to(choose_device(device))
+    # an uncertainty belongs to the very weights that are about to change
+    return parent.without_uncertainty(), digest
 
 
 def _energies(parent: Potential, lessons: Lessons, level: str) -> Mapping[int, float]:
@@ -303,7 +242,6 @@ def _card(
         name=config.name or config.output.stem,
         description=f"{level}, {chosen.summary} {parent.card.name}",
         licence=config.licence,
-        parent=content_hash(config.parent),
         parent_licence=parent.card.licence,
         references={**kept, level: origin},
         citation=parent.card.citation,

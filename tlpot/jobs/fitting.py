@@ -6,10 +6,9 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,11 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import (
-    ErrorReport,
     Predictions,
     Subject,
-    TransferReport,
     error_report,
     offset_words,
-    plot_parity,
+    parity_figure,
     predict,
     refit_words,
     worse_words,
@@ -34,24 +31,23 @@ from tlpot.evaluation import (
 from tlpot.files import make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.output import alone_with_model, check_replaced
+from tlpot.jobs.training_job import Job, TrainingOutcome
 from tlpot.models import (
     FEW_FRAMES,
     DeltaPotential,
     LevelPotential,
-    ModelCard,
     Potential,
     TrainedModel,
     TrainingDomain,
     save,
 )
 from tlpot.plural import counted
+from tlpot.presentation import save_picture
 from tlpot.training import (
     CHECKPOINT,
     Processes,
     Selection,
-    TrainingPlan,
     TrainingResult,
-    TrainingSettings,
     make_selection,
     train,
 )
@@ -135,82 +131,6 @@ REPORT = "report.json"
 """Written when a training has come to its end, not when it was interrupted."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """A model at step 0, its data, and where the result goes.
-
-    Attributes:
-        potential: the model before the first update.
-        levels: levels of theory to learn; the first is the one reported on.
-        dataset: where labels come from.
-        split: which frames are for what.
-        settings: of the training.
-        plan: which weights move; if none does, nothing is trained.
-        output: the model file.
-        card: what is known about the model before training.
-        recipe: the resolved configuration, kept in the card.
-        others: further training frames, which take turns; see `tlpot.data.Loader`.
-        n_others: how many of them an epoch has.
-        finish: brings the trained model into the form that is saved.
-        given: the division of the user's frames, where `split` has others as well.
-        examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
-        kinds: of labels that decide which weights are kept; None for all that are learned.
-        shifts: what a fit has added to the reference energies of the parent, eV by atomic number;
-            empty if there was none.
-        saved_level: the level of that model which answers to the first of `levels`, if it has
-            another name; its errors are taken against the labels of that name.
-        parent: the level that the first of `levels` goes on from; None if it begins anew.
-    """
-
-    potential: Potential
-    levels: tuple[str, ...]
-    dataset: Dataset
-    split: Split
-    settings: TrainingSettings
-    plan: TrainingPlan
-    output: Path
-    card: ModelCard
-    recipe: Mapping[str, Any]
-    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    n_others: int = 0
-    finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
-    given: Split | None = None
-    examine: Callable[..., TransferReport] | None = None
-    kinds: Collection[LabelKind] | None = None
-    shifts: Mapping[int, float] = field(default_factory=dict)
-    saved_level: str | None = None
-    parent: LevelPotential | None = None
-
-    @property
-    def run_dir(self) -> Path:
-        """Where checkpoint, metrics and pictures go."""
-        return self.output.with_suffix(".run")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """A finished (or interrupted) job.
-
-    Attributes:
-        potential: the best model, as saved.
-        training: how it went.
-        start: errors of the model at step 0 on the test frames, or the validation frames
-            where there are no test frames.
-        end: errors of the saved model on the same frames.
-        part: which frames those are.
-        warnings: in which respects the model ends worse than it began; empty if in none.
-        report: the transfer report, if there was to be one and the job was not interrupted.
-    """
-
-    potential: Potential | DeltaPotential
-    training: TrainingResult
-    start: ErrorReport
-    end: ErrorReport
-    part: str
-    warnings: tuple[str, ...] = ()
-    report: TransferReport | None = None
-
-
 @alone_with_model
 def fit(
     job: Job,
@@ -219,7 +139,8 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     show: bool = True,
-) -> Outcome:
+    preflight: str = "",
+) -> TrainingOutcome:
     """Trains, tests and saves.
 
     Args:
@@ -229,6 +150,7 @@ def fit(
         overwrite: start afresh even if that replaces a model, or discards the checkpoint of an
             interrupted run.
         show: whether to show a progress bar.
+        preflight: the report, for the result.
 
     Raises:
         ConfigError: `resume` with other settings, data or weights than the run had, or
@@ -262,7 +184,7 @@ def fit(
         found = predict(potential.at(level), job.dataset, indices, level, device=potential.device)
         if name is not None and processes.is_first:
             title = f"{job.output.stem}, {part} frames, {level}"
-            plot_parity(found, job.run_dir / name, title)
+            save_picture(parity_figure(found, title), job.run_dir / name)
         return found
 
     before = predictions(potential, job.levels[0])
@@ -355,8 +277,12 @@ def fit(
             examination.save(report)
         elif not result.interrupted:
             write_text(report, json.dumps({**end.as_json(), "warnings": warnings}, indent=2))
-    return Outcome(
+    return TrainingOutcome(
         potential=finished,
+        level=level,
+        predictions=after,
+        output=job.output,
+        preflight=preflight,
         training=result,
         start=start,
         end=end,

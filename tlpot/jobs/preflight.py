@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, label_problems
 from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
-from tlpot.jobs.fitting import Job
 from tlpot.jobs.references import References
+from tlpot.jobs.training_job import Job
 from tlpot.models import parameter_blocks
 from tlpot.plural import counted
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
 import torch
 
-from tlpot.data import Dataset, load_split
+from tlpot.config import IN_MEMORY, job_settings, parse
+from tlpot.data import DataSource
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import ReportSettings, Subject, TransferReport, predict
-from tlpot.jobs.data_sources import DataSettings, as_trained
+from tlpot.jobs.data_sources import (
+    ConfigSource,
+    DataSettings,
+    SplitPart,
+    as_trained,
+    settings_with_data,
+)
+from tlpot.jobs.evaluate import frames_of_part, level_of
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level
-from tlpot.models import load_potential
+from tlpot.models import Potential, load_potential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +40,8 @@ class ReportConfig:
         split: a stored split; all frames with a label if left out.
         part: which part of the split.
         report: what to look at.
+        loaded: the model itself; `model` is then only what it is called.
+        parent_model: the parent itself; `parent` is then only what it is called.
     """
 
     model: str
@@ -41,14 +51,57 @@ class ReportConfig:
     parent: str | None = None
     source: str | None = None
     split: Path | None = None
-    part: Literal["train", "validation", "test"] = "test"
+    part: SplitPart = "test"
     report: ReportSettings = field(default_factory=ReportSettings)
+    loaded: Potential | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
+    parent_model: Potential | None = field(
+        default=None, compare=False, repr=False, metadata=IN_MEMORY
+    )
 
     def __post_init__(self) -> None:
         if not self.report.enabled:
             raise ConfigError("report.enabled=false does not apply to a report; leave it out")
         if self.source is not None and self.parent is None:
             raise ConfigError("source is a level of the parent, but no parent is given")
+
+
+def report_job(
+    config: ConfigSource,
+    model: str | os.PathLike[str] | Potential | None,
+    data: DataSource | None,
+    *,
+    parent: str | os.PathLike[str] | Potential | None = None,
+    **given: Any,
+) -> ReportConfig:
+    """Returns the configuration of a report; see `tlpot.report`.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        model: what to report on.
+        data: the labels.
+        parent: of the model.
+        given: other settings, which win.
+
+    Raises:
+        TLPotError: a typo, or a value that makes no sense; see `settings_with_data`.
+    """
+    loaded = {
+        key: source if isinstance(source, Potential) else None
+        for key, source in (("model", model), ("parent", parent))
+    }
+    names = {
+        key: source.card.name if isinstance(source, Potential) else source
+        for key, source in (("model", model), ("parent", parent))
+    }
+    split = given.pop("split", None)  # a file, and no section as for a training
+    settings, dataset = settings_with_data(config, "report", data, **names, **given)
+    found = parse(ReportConfig, job_settings(settings, "report", split=split), settings.where)
+    return replace(
+        found,
+        data=replace(found.data, dataset=dataset),
+        loaded=loaded["model"],
+        parent_model=loaded["parent"],
+    )
 
 
 def make_report(
@@ -64,24 +117,20 @@ def make_report(
     Raises:
         TLPotError: something is wrong with the models, the data or the settings.
     """
-    potential = load_potential(config.model, device=device)
+    potential = config.loaded or load_potential(config.model, device=device)
     dataset = as_trained(config.data.open(), potential)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    wanted = config.model_level or (level if level in potential.levels else None)
-    model = potential.at(
-        choose_level(wanted, potential.levels, f"the model {config.model}", option="model-level")
-    )
+    model = level_of(potential, config.model, level, config.model_level)
     parent = None
     if config.parent is not None:
-        made_from = load_potential(config.parent, device=device)
+        made_from = config.parent_model or load_potential(config.parent, device=device)
         source = choose_level(
             config.source, made_from.levels, f"the parent {config.parent}", option="source"
         )
         parent = made_from.at(source)
-    if config.split is None:
-        indices, part = _labelled(dataset, level), "all"
-    else:
-        indices, part = getattr(load_split(config.split, dataset), config.part), config.part
+    part = "all" if config.split is None else config.part
+    stored = None if config.split is None else (config.split, config.part)
+    indices = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
     end = predict(model, dataset, indices, level, device=potential.device, show=show)
@@ -95,8 +144,3 @@ def make_report(
         labels=lambda: as_trained(config.data.open_all_levels(), potential),
         show=show,
     )
-
-
-def _labelled(dataset: Dataset, level: str) -> np.ndarray:
-    known = [dataset.labelled(level, kind) for kind in sorted(dataset.levels[level].kinds)]
-    return np.flatnonzero(np.logical_or.reduce(known))

@@ -10,14 +10,22 @@ from typing import Any, Literal
 import torch
 
 from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset, average_neighbors, force_scale
+from tlpot.data import Dataset, DataSource, average_neighbors, force_scale
 from tlpot.errors import ConfigError
-from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges
-from tlpot.jobs.fitting import Job, Outcome, fit
+from tlpot.jobs.data_sources import (
+    ConfigSource,
+    DataSettings,
+    SplitSettings,
+    check_charges,
+    settings_with_data,
+    with_epochs,
+)
+from tlpot.jobs.fitting import fit
 from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import find_references
-from tlpot.jobs.training_defaults import DEFAULTS, training_defaults
+from tlpot.jobs.training_defaults import DEFAULTS, complete_training, training_settings
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.levels import choose_level
 from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
 from tlpot.torch_mode import choose_device
@@ -36,7 +44,7 @@ class TrainConfig:
             avg_neighbors come from the data unless they are given.
         references: E0: ``fit`` to the training energies, or the ``isolated`` atoms as given.
         split: which frames are for what.
-        training: settings.
+        training: what is set of `TrainingSettings`.
         dtype: precision of the network.
         name: of the model; the file's stem if left out.
         description: one sentence for the card.
@@ -53,7 +61,9 @@ class TrainConfig:
     )
     references: Literal["fit", "isolated"] = "fit"
     split: SplitSettings = field(default_factory=SplitSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    training: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"section": TrainingSettings}
+    )
     dtype: Literal["float32", "float64"] = "float32"
     name: str = ""
     description: str = ""
@@ -61,28 +71,55 @@ class TrainConfig:
     citation: str = ""
     defaults: int = DEFAULTS
 
+    def resolved(self, where: str = "train") -> TrainConfig:
+        """Returns the same with every setting of the training.
+
+        Raises:
+            ConfigError: a typo, or a value that makes no sense.
+        """
+        return replace(self, training=complete_training(self.training, self.defaults, where))
+
+
+def train_job(config: ConfigSource, data: DataSource | None, **given: Any) -> TrainConfig:
+    """Returns the configuration of a training; see `tlpot.train`.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        data: the labels.
+        given: other settings, which win; and ``epochs``, of the training, and ``preset``, of the
+            model.
+
+    Raises:
+        TLPotError: see `train_config` and `settings_with_data`.
+    """
+    given["training"] = with_epochs(given)
+    preset = given.pop("preset", None)
+    if preset is not None:
+        given["model"] = {**(given.get("model") or {}), "preset": preset}
+    settings, dataset = settings_with_data(config, "train", data, **given)
+    found = train_config(settings, settings.where)
+    return replace(found, data=replace(found.data, dataset=dataset))
+
 
 def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConfig:
-    """Reads a configuration.
+    """Reads a configuration; it is complete, see `TrainConfig.resolved`.
 
     Raises:
         ConfigError: a typo, or a value that makes no sense.
     """
-    training = settings.get("training", {})
-    if isinstance(training, Mapping):
-        version = settings.get("defaults", DEFAULTS)
-        settings = {**settings, "training": training_defaults(version, training, where)}
-    return parse(TrainConfig, settings, where)
+    return parse(TrainConfig, settings, where).resolved(where)
 
 
 def prepare_train(
     config: TrainConfig, *, device: torch.device | str | None = None
-) -> tuple[Job, str]:
-    """Does everything up to the first update; returns the job and the pre-flight report.
+) -> PreparedTraining:
+    """Does everything up to the first update.
 
     Raises:
         TLPotError: something is wrong with the data or the settings.
     """
+    config = config.resolved()
+    settings = training_settings(config.training, "train")
     check_output(config.output)
     dataset = config.data.open()
     level = choose_level(config.level, dataset.levels, str(dataset.path))
@@ -97,7 +134,7 @@ def prepare_train(
         architecture,
         {level: references.energies},
         scale=force_scale(dataset, split.train, [level]),
-        seed=config.training.seed,
+        seed=settings.seed,
         dtype=getattr(torch, config.dtype),
     ).to(choose_device(device))
     job = Job(
@@ -105,7 +142,7 @@ def prepare_train(
         levels=(level,),
         dataset=dataset,
         split=split,
-        settings=config.training,
+        settings=settings,
         plan=TrainingPlan(
             rates=dict.fromkeys(level_parameters(potential, level), 1.0), keeps_start=False
         ),
@@ -120,7 +157,8 @@ def prepare_train(
         ),
         recipe=to_mapping(config),
     )
-    return job, preflight_report(job, references, pretrained=False, suspicions=suspicions)
+    report = preflight_report(job, references, pretrained=False, suspicions=suspicions)
+    return PreparedTraining(job=job, report=report)
 
 
 def train_from_scratch(
@@ -131,13 +169,13 @@ def train_from_scratch(
     resume: bool = False,
     overwrite: bool = False,
     show: bool = True,
-) -> Outcome:
+) -> TrainingOutcome:
     """Prepares and runs a training without printing anything but the progress bar.
 
     Raises:
         TLPotError: something is wrong with the data or the settings.
     """
-    job, _ = prepare_train(config, device=device)
+    job = prepare_train(config, device=device).job
     return fit(job, processes or Processes(), resume=resume, overwrite=overwrite, show=show)
 
 

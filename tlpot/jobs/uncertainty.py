@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,38 +26,65 @@ from tlpot.models import (
     UncertainModel,
     load_potential,
 )
+from tlpot.presentation import Result, drawn
 from tlpot.uncertainty import (
     CalibrationReport,
     Deviations,
     calibrate,
+    calibration_figure,
     deviations,
     fit_rigidity,
     judge,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Calibrated:
+class Calibrated(Result):
     """A model with a calibrated uncertainty.
 
     Attributes:
         model: the model.
         report: how good the uncertainty is.
         judged: the frames that the report is about.
+        output: the model file; None if it was not written.
     """
 
     model: TrainedModel
     report: CalibrationReport
     judged: Deviations
+    output: Path | None = None
+
+    def text(self) -> str:
+        """Returns how good the uncertainty is."""
+        return self.report.text() + ("" if self.output is None else f"\nmodel {self.output}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the numbers of the report."""
+        return self.report.as_json()
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the calibration picture, and writes it to `path`.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        figure = calibration_figure(self.report, self.judged, self.model.card.name)
+        return drawn(figure, path)
 
 
 def make_ensemble(
-    sources: Sequence[str], *, level: str | None = None, device: torch.device | str | None = None
+    sources: Sequence[str | os.PathLike[str] | Potential],
+    *,
+    level: str | None = None,
+    device: torch.device | str | None = None,
 ) -> Ensemble:
     """Joins single potentials into an ensemble.
 
     Args:
-        sources: files or names of potentials.
+        sources: files or names of potentials, or potentials.
         level: keep just this level of each; None asks for the same levels everywhere.
         device: None means CUDA if there is one, else the CPU.
 
@@ -64,12 +94,12 @@ def make_ensemble(
         ConfigError: the potentials do not fit together, or were trained with other splits, see
             `check_shared_split`.
     """
-    members = [load_potential(source, device=device) for source in sources]
-    check_shared_split(sources, [member.card for member in members])
+    members = [s if isinstance(s, Potential) else load_potential(s, device=device) for s in sources]
+    check_shared_split(names_of(sources), [member.card for member in members])
     if level is not None:
         members = [
-            member.only(choose_level(level, member.levels, f"the model {source}"))
-            for source, member in zip(sources, members, strict=True)
+            member.only(choose_level(level, member.levels, f"the model {name}"))
+            for name, member in zip(names_of(sources), members, strict=True)
         ]
     # the members' own uncertainties would only take space
     members = [member.without_uncertainty() for member in members]
@@ -88,6 +118,11 @@ def make_ensemble(
         charges="ignored" if all(card.implies_charges for card in cards) else "",
     )
     return ensemble
+
+
+def names_of(sources: Sequence[str | os.PathLike[str] | Potential]) -> list[str]:
+    """Returns what to call models: their files, or what their cards say."""
+    return [s.card.name if isinstance(s, Potential) else os.fspath(s) for s in sources]
 
 
 def calibrate_model(

@@ -31,6 +31,7 @@ class Terms:
         budget: to be spent.
         sunk: whether the pretraining is paid already.
         have: expensive labels that are there already, for training and validation together.
+        basis: how the price was measured, where it was.
     """
 
     cost_ratio: float
@@ -38,6 +39,7 @@ class Terms:
     budget: float | None = None
     sunk: bool = False
     have: int = 0
+    basis: str = ""
 
     def __post_init__(self) -> None:
         for name in ("cost_ratio", "target", "budget"):

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tlpot.config import check_least, parse
+from tlpot.data import DataSource
 from tlpot.errors import ConfigError
-from tlpot.jobs import DataSettings, ReferenceMethod, SplitSettings
+from tlpot.files import make_folder
+from tlpot.jobs import (
+    AUTO,
+    ConfigSource,
+    DataSettings,
+    ReferenceMethod,
+    SplitSettings,
+    choose_only_level,
+    settings_with_data,
+)
+from tlpot.models import Potential, save, to_bytes
 from tlpot.transfer import strategy, strategy_settings
 
 _TEST = 0.2
@@ -117,6 +130,62 @@ class Contender:
         return self.strategy["name"] == "scratch"
 
 
+ParentSource = str | os.PathLike[str] | Potential
+"""A file or name of a pretrained potential, or one that is loaded."""
+
+
+def curve_job(
+    config: ConfigSource,
+    parents: ParentSource | Sequence[ParentSource] | None,
+    data: DataSource | None,
+    **given: Any,
+) -> CurveConfig:
+    """Returns the configuration of a curve; see `tlpot.learning_curve`.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        parents: one pretrained potential or several.
+        data: the labels.
+        given: other settings, which win.
+
+    Raises:
+        TLPotError: see `curve_config` and `settings_with_data`.
+    """
+    several: list[ParentSource] = []
+    if isinstance(parents, str | os.PathLike | Potential):
+        several = [parents]
+    elif parents is not None:
+        several = list(parents)
+    if several:
+        given["parents"] = [
+            f"loaded model {k}" if isinstance(parent, Potential) else os.fspath(parent)
+            for k, parent in enumerate(several)
+        ]
+    settings, dataset = settings_with_data(config, "curve", data, **given)
+    if data is not None:
+        choose_only_level(settings, dataset)
+    found = curve_config(settings, settings.where)
+    if any(isinstance(parent, Potential) for parent in several):
+        found = replace(found, parents=tuple(stored_parents(several, found.output)))
+    return replace(found, data=replace(found.data, dataset=dataset))
+
+
+def stored_parents(parents: Sequence[ParentSource], output: Path) -> list[str]:
+    """Returns files or names; a loaded potential is written where workers can read it."""
+    names = []
+    for parent in parents:
+        if isinstance(parent, Potential):
+            digest = hashlib.sha256(to_bytes(parent)).hexdigest()
+            file = output / "parents" / f"{digest[:16]}.safetensors"
+            if not file.exists():
+                make_folder(file.parent)
+                save(parent, file)
+            names.append(str(file))
+        else:
+            names.append(os.fspath(parent))
+    return names
+
+
 def curve_config(settings: Mapping[str, Any], where: str = "curve") -> CurveConfig:
     """Reads a configuration.
 
@@ -138,6 +207,11 @@ def _contender(entry: str | Mapping[str, Any], updates: bool) -> Contender:
         raise ConfigError(f"strategies: {entry!r} has no name")
     label = section.pop("label", None)
     training = section.pop("training", {})
+    if section["name"] == AUTO:
+        raise ConfigError(
+            "strategies: 'auto' compares strategies itself, for each number of labels anew; name "
+            "those that the curve is to compare, and give auto to tlpot finetune"
+        )
     if not isinstance(training, Mapping):
         raise ConfigError(f"strategies: training of {section['name']!r} must be a section")
     if updates:

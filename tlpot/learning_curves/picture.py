@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlpot.files import atomic_file
 from tlpot.learning_curves.record import Series, geometric, relative_spread, unit_of
 from tlpot.learning_curves.report import CurveReport
 
@@ -24,25 +22,14 @@ _LETTER, _HANDLE, _ROW = 0.075, 0.7, 0.19
 """Inches that a letter, a handle with its gaps and a row take in a legend."""
 
 
-def plot_curve(reports: Mapping[str, CurveReport], path: Path) -> None:
-    """Draws one panel for each error: means with their spread, laws with their bands.
+def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
+    """Returns one panel for each error: means with their spread, laws with their bands.
 
     Means are geometric, as in the tables; points of trainings that were too short are hollow.
 
     Args:
         reports: by quantity.
-        path: of the picture, .png or .pdf.
-
-    Raises:
-        OutputError: the file could not be written.
     """
-    figure = curve_figure(reports)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".") or "png")
-
-
-def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
-    """Returns the figure, one panel for each error."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 

@@ -30,10 +30,11 @@ from tlpot.learning_curves.joint_budget import (  # fmt: skip
 from tlpot.learning_curves.law_remedies import law_remedies
 from tlpot.learning_curves.power_law import Estimate
 from tlpot.learning_curves.record import Curve
+from tlpot.presentation import Result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class Plan(Result):
     """Offers of the strategies and, with a law of both sizes, divisions of the money.
 
     Attributes:
@@ -78,7 +79,8 @@ class Plan:
     def text(self) -> str:
         """Returns what to read."""
         t, kind = self.terms, self.quantity.replace("_", " ")
-        lines = [
+        lines = [t.basis] if t.basis else []
+        lines += [
             f"{kind} at {self.curve.level}; costs in cheap labels, of which one expensive label "
             f"costs {t.cost_ratio:g};",
             f"{self.curve.n_validation} expensive labels for validation are included, the "

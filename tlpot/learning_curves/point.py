@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tlpot.data import Dataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import make_folder
-from tlpot.jobs import Outcome, finetune, finetune_config
+from tlpot.jobs import TrainingOutcome, finetune, finetune_config
 from tlpot.learning_curves.convergence import late_falls, validation_course
 from tlpot.results import digest, read_result, write_result
 from tlpot.training import CHECKPOINT
@@ -35,6 +36,7 @@ class PointTask:
         updates: expected length of the training, for the progress bar.
         model: name of the model file to keep, or None.
         device: see `tlpot.load`.
+        dataset: the labels themselves, where they are in no file.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class PointTask:
     updates: int
     model: str | None = None
     device: str | None = None
+    dataset: Dataset | None = None
 
     @property
     def key(self) -> str:
@@ -101,8 +104,9 @@ def run_point(task: PointTask) -> dict[str, Any]:
     return {**content, "identity": dict(task.identity)}
 
 
-def _finetune(task: PointTask, output: Path) -> Outcome:
+def _finetune(task: PointTask, output: Path) -> TrainingOutcome:
     config = finetune_config({**task.settings, "output": str(output)})
+    config = replace(config, data=replace(config.data, dataset=task.dataset))
     checkpoint = output.with_suffix(".run") / CHECKPOINT
     if checkpoint.exists():
         try:
@@ -113,7 +117,7 @@ def _finetune(task: PointTask, output: Path) -> Outcome:
     return finetune(config, device=task.device, overwrite=True, show=False)
 
 
-def _result(task: PointTask, outcome: Outcome) -> dict[str, Any]:
+def _result(task: PointTask, outcome: TrainingOutcome) -> dict[str, Any]:
     end = dict(outcome.end.overall)
     bad = [name for name, value in end.items() if not math.isfinite(value)]
     if bad:

@@ -22,6 +22,7 @@ from tlpot.learning_curves.convergence import (  # fmt: skip
 from tlpot.learning_curves.label_savings import Worth, overtaken, worth_of
 from tlpot.learning_curves.power_law import Law, fit_law
 from tlpot.learning_curves.record import Curve, geometric, relative_spread, unit_of
+from tlpot.presentation import Result
 
 _MARK = "*"
 """At errors of trainings that were too short."""
@@ -45,7 +46,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CurveReport:
+class CurveReport(Result):
     """One error of a curve, analysed.
 
     Attributes:

@@ -165,12 +165,12 @@ def _task(
     where = {**settings, "output": "model.safetensors"}
     frames_of_epoch = strategy(contender.strategy).epoch_frames(size)
     if contender.trains and config.updates is not None:
-        batch = finetune_config({**where, "training": training}).training.batch_size
+        batch = finetune_config({**where, "training": training}).training["batch_size"]
         training["epochs"] = math.ceil(config.updates / math.ceil(frames_of_epoch / batch))
         training.setdefault("validate_every", max(1, training["epochs"] // _VALIDATIONS))
     resolved = finetune_config({**where, "training": training}).training
     settings["training"] = training
-    batches = math.ceil(frames_of_epoch / resolved.batch_size)
+    batches = math.ceil(frames_of_epoch / resolved["batch_size"])
     key = {
         "tlpot": __version__,
         "parent": parent.content_hash,
@@ -185,7 +185,7 @@ def _task(
         },
         "frames": frames,
         "strategy": to_mapping(contender.strategy),
-        "training": to_mapping(resolved),
+        "training": resolved,
     }
     if sources := source_hashes(contender.strategy):
         key["source_sha256"] = sources
@@ -195,7 +195,8 @@ def _task(
         settings=settings,
         size=size,
         seed=seed,
-        updates=resolved.epochs * batches if contender.trains else 1,
+        dataset=config.data.dataset,
+        updates=resolved["epochs"] * batches if contender.trains else 1,
         device=None if device is None else str(device),
     )
     if config.keep_models:

@@ -6,9 +6,9 @@ features of every model there is, since that costs next to nothing, and start fr
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,20 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from tlpot.data import Dataset, frames_of
+from tlpot.data import Dataset, DataSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.levels import choose_level
 from tlpot.models import (
     CatalogueEntry,
     LevelPotential,
+    catalogue,
     check_blocks,
     feature_blocks,
     load_potential,
 )
 from tlpot.plural import counted
+from tlpot.presentation import progress_bar
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -62,17 +63,44 @@ class _Target:
     folds: Mapping[Scheme, NDArray[np.int64]]
 
 
+def rank_files(
+    data: DataSource,
+    models: Sequence[str] | None,
+    folders: Sequence[str | os.PathLike[str]],
+    *,
+    level: str | None = None,
+    spec: str | None = None,
+    **options: Any,
+) -> Ranking:
+    """Ranks models as a user names them; see `tlpot.rank`.
+
+    Args:
+        data: the labels.
+        models: files or names; None for all that have names, or those of `folders`.
+        folders: whose model files to add.
+        level: of the labels.
+        spec: layout of the data, if it is not tlpot's own.
+        options: of `rank_models`.
+
+    Raises:
+        TLPotError: something is wrong with the data, the models or the options.
+    """
+    dataset = open_dataset(data, spec, level=level)
+    chosen = models if models is not None or not folders else []
+    found = rank_models(dataset, level, catalogue(folders, chosen), **options)
+    return replace(found, spec=spec)
+
+
 def rank_models(
     dataset: Dataset,
-    level: str,
+    level: str | None,
     entries: Sequence[CatalogueEntry],
     *,
     by: Scheme | None = None,
     n_folds: int = 5,
     seed: int = 0,
-    cache: Path | None = None,
+    cache: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
-    spec: str | None = None,
 ) -> Ranking:
     """Scores every model, level and block of features on a target set.
 
@@ -90,7 +118,6 @@ def rank_models(
         seed: of the folds.
         cache: folder for features.
         device: for the models.
-        spec: how the dataset was opened, for the commands.
 
     Raises:
         ConfigError: fewer than 3 folds, or folds that the data do not allow.
@@ -110,16 +137,17 @@ def rank_models(
             f"{' or '.join(target.folds)}"
         )
     scores, refused = [], {}
+    folder = None if cache is None else Path(cache)
     baseline = _composition_only(target)
     scores.append(_score(target, baseline, None, baseline))
-    for entry in tqdm(entries, disable=None, file=sys.stderr, desc="models", dynamic_ncols=True):
+    for entry in progress_bar(entries, disable=None, desc="models", dynamic_ncols=True):
         missing = set(dataset.elements) - set(entry.elements)
         if entry.problem or missing:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
             refused[entry.source] = entry.problem or f"does not know {symbols}"
             continue
         try:
-            scores += _scores_of(target, entry, baseline, cache, device)
+            scores += _scores_of(target, entry, baseline, folder, device)
         except TLPotError as error:
             refused[entry.source] = str(error)
     chosen = by
@@ -140,7 +168,6 @@ def rank_models(
             for entry in entries
             if entry.trained_on == dataset.content_hash and entry.source not in refused
         ),
-        spec=spec,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tlpot.config import to_mapping
+from tlpot.presentation import Result
 
 Scheme = Literal["random", "molecule", "cluster"]
 """What is kept together in a fold: nothing, a molecule, or structures that look alike."""
@@ -65,7 +66,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ranking:
+class Ranking(Result):
     """All scores.
 
     Attributes:
@@ -166,6 +167,55 @@ class Ranking:
             shlex.join([*common, "--strategy", "frozen-ridge", *scored]),
             shlex.join([*common, "--strategy", "full"]),
         ]
+
+    def text(self) -> str:
+        """Returns a table of all models and what to do."""
+        schemes = list(self.folds)
+        rows = [(score.model or "-", score.source or "-", score.what) for score in self.scores]
+        heads = ("model", "source", "ridge on")
+        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+
+        def words(row: tuple[str, ...]) -> str:
+            return "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True))
+
+        lines = [
+            f"{self.n_frames} energies at {self.level}; MAE in meV and R² on frames left out, "
+            f"sorted by {self.by}",
+            words(("", "", "")) + "".join(f"{f'{s} ({n})':>18}" for s, n in self.folds.items()),
+            words(heads) + f"{'MAE':>10}{'R²':>8}" * len(schemes),
+        ]
+        for row, score in zip(rows, self.scores, strict=True):
+            errors = [score.errors[scheme] for scheme in schemes]
+            lines.append(words(row) + "".join(f"{e.mae:>10.4g}{e.r2:>8.3f}" for e in errors))
+        lines.append(
+            f"R²: share of the squared error of {BASELINE!r} on the same folds that is gone"
+        )
+        lines += [f"not applicable: {model}: {why}" for model, why in self.refused.items()]
+        lines += [
+            f"note: {model} was trained on frames of this file, so that to its features not all of "
+            "what is left out is new"
+            for model in self.acquainted
+        ]
+        return "\n".join([*lines, *self._advice()])
+
+    def _advice(self) -> list[str]:
+        best, undecided = self.best, self.undecided()
+        if not any(score.model for score in self.scores):
+            return ["\nno model could be tried; train from scratch"]
+        name = None if best is None else f"{best.model} at {best.source}, {best.what}"
+        found = "no model did better than the composition alone"
+        if name:
+            found = f"smallest error: {name}"
+        if undecided:
+            return [
+                "\nthe data cannot decide which model to take, so none is recommended: "
+                f"{undecided}.\n{found}. Label more molecules, or compare by training: tlpot curve "
+                "with strategies scratch, shift and full"
+            ]
+        if best is None:
+            return [f"\n{found}; train from scratch"]
+        commands = [f"  {command}" for command in self.commands()]
+        return [f"\nbest: {name}; in closed form, and fine-tuned:", *commands]
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything as plain values."""

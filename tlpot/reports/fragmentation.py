@@ -12,7 +12,7 @@ from ase import Atoms
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
 from tlpot.errors import ConfigError, GeometryError, OutputError
-from tlpot.fragments import Prepared, ProteinFrames, choose_scheme, export_fragments
+from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
 from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
 from tlpot.presentation import Result, drawn, progress_bar
 from tlpot.reports.error_budget import measure_budget
@@ -67,7 +67,7 @@ class FragmentedStructure:
             topology = perceive_topology(frames[0])
         except GeometryError as error:
             raise GeometryError(f"{name}{some}: {error}") from error
-        bonds = Prepared(topology, choose_scheme("direct"), skin=0.0)
+        bonds = FragmentedStructure(topology, choose_scheme("direct"), skin=0.0)
         for k, frame in enumerate(frames):
             positions = bonds.whole(frame.positions, lattice_of(frame))
             bonds.check_bonds(positions, where=f"{name}, frame {k}")

@@ -222,7 +222,11 @@ class _Run:
             progress.losses += loss
             progress.n_losses += 1
             progress.seconds += time.perf_counter() - started
-            bar.update()
+            try:
+                bar.update()
+            except BaseException:  # who is told of the progress wants no more of it
+                self.checkpoint()
+                raise
             if progress.batch == n_batches:
                 break
             if self.stopping:

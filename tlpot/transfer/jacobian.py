@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Batch, Dataset, sweep
-from tlpot.energy import evaluate
+from tlpot.evaluation import evaluated
 from tlpot.graph import AtomGraph
 from tlpot.models import LevelPotential, atomic_features, pool_features
 from tlpot.transfer.ridge import Moments
@@ -120,21 +120,23 @@ def normal_equations(
 
     start = 0
     largest = int(dataset.sizes[indices].max())
-    for batch in sweep(
+
+    def with_forces(batch: Batch) -> bool:
+        return force_weight > 0 and bool(batch.targets[level].forces.isfinite().any())
+
+    batches = sweep(
         model, dataset, indices[order], (level,), device=device, batch_size=BATCH,
         max_atoms=max(BATCH_ATOMS, largest), name="normal equations",
-    ):  # fmt: skip
+    )  # fmt: skip
+    for batch, found, _ in evaluated(model, batches, forces=with_forces):
         fold = torch.from_numpy(folds[order][start : start + len(batch.sizes)]).to(device)
         start += len(batch.sizes)
         targets = batch.targets[level]
-        with_forces = force_weight > 0 and bool(targets.forces.isfinite().any())
-        found = evaluate(model, batch.graph, forces=with_forces)
         with torch.no_grad():
             pooled = _pooled(model, batch.graph, blocks)
         add(pooled, targets.energy - found.energy, 1.0 / batch.sizes.double(), fold)
-        if not with_forces:
+        if found.forces is None:
             continue
-        assert found.forces is not None
         missing = targets.forces - found.forces
         weight = torch.full_like(targets.energy, force_weight)
         for part in force_rows(model, batch, blocks):

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, LabelKind, Loader, LowValues
-from tlpot.energy import evaluate
+from tlpot.data import Dataset, LabelKind, LowValues, sweep
 from tlpot.errors import DataError
+from tlpot.evaluation import evaluated
 from tlpot.models import Potential, to_bytes
-from tlpot.presentation import progress_bar
-
-_PATIENCE = 5.0
-"""Seconds before a progress bar appears."""
 
 
 def low_values(
@@ -45,21 +40,19 @@ def low_values(
     kinds: tuple[LabelKind, LabelKind] = ("forces", "stress")
     has_forces, has_stress = (dataset.labelled(high, kind) for kind in kinds)
     model = potential.at(level)
-    loader = Loader(
-        dataset, indices[np.argsort(dataset.sizes[indices], kind="stable")], levels=(high,),
-        cutoff=model.cutoff, batch_size=32, shuffle=False, layout=model.layout, memo_bytes=0,
+    order, n_done = indices[np.argsort(dataset.sizes[indices], kind="stable")], 0
+    batches = sweep(
+        model, dataset, order, (high,), device=potential.device, batch_size=32,
+        name=f"low level {level}",
     )  # fmt: skip
-    batches = progress_bar(
-        zip(loader.plan(0), loader.batches(0), strict=True), total=loader.n_batches(0),
-        desc=f"low level {level}", delay=_PATIENCE, disable=None, leave=False, file=sys.stderr,
-        dynamic_ncols=True,
-    )  # fmt: skip
-    for chosen, batch in batches:
-        assert batch is not None
-        found = evaluate(
-            model, batch.graph.to(potential.device), forces=bool(has_forces[chosen].any()),
-            stress=bool(has_stress[chosen].any()),
-        )  # fmt: skip
+    for batch, found, _ in evaluated(
+        model,
+        batches,
+        forces=lambda batch: bool(batch.targets[high].forces.isfinite().any()),
+        stress=lambda batch: bool(batch.targets[high].stress.isfinite().any()),
+    ):
+        chosen = order[n_done : n_done + len(batch.sizes)]
+        n_done += len(chosen)
         energies[chosen] = found.energy.cpu().numpy()
         ends = np.cumsum(dataset.sizes[chosen])
         for row, k in enumerate(chosen.tolist()):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Labels, sweep
-from tlpot.energy import evaluate
+from tlpot.evaluation import evaluated
 from tlpot.models import Potential
 
 
@@ -27,10 +27,10 @@ def pseudo_labels(
     model = parent.at(level)
     some_level = next(iter(dataset.levels))  # the loader wants one; its labels are not looked at
     found: list[Labels] = []
-    for batch in sweep(
+    batches = sweep(
         model, dataset, indices, (some_level,), device=parent.device, batch_size=32, show=False
-    ):
-        properties = evaluate(model, batch.graph)
+    )
+    for batch, properties, _ in evaluated(model, batches):
         assert properties.forces is not None
         forces = properties.forces.double().cpu().numpy()
         ends = np.cumsum(batch.sizes.cpu().numpy().astype(int))

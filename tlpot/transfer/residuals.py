@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, sweep
-from tlpot.energy import evaluate
 from tlpot.errors import MissingExtraError
+from tlpot.evaluation import evaluated
 from tlpot.models import LevelPotential, Potential, check_blocks
 from tlpot.transfer.context import Situation
 from tlpot.transfer.defaults import Recipe
@@ -59,11 +59,11 @@ def missing_energies(
     """Returns label − energy of the model for each frame, eV; NaN without a label."""
     order = np.argsort(dataset.sizes[indices], kind="stable")
     parts = []
-    for batch in sweep(
+    batches = sweep(
         model, dataset, indices[order], (level,), device=model.potential.device,
         batch_size=batch_size, show=False,
-    ):  # fmt: skip
-        found = evaluate(model, batch.graph, forces=False)
+    )  # fmt: skip
+    for batch, found, _ in evaluated(model, batches, forces=False):
         parts.append((batch.targets[level].energy - found.energy).cpu())
     return torch.cat(parts).numpy()[np.argsort(order)]
 

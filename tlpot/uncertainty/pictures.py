@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tlpot.presentation import picture_path, save_picture
 from tlpot.uncertainty.conformal import CalibrationReport, normal_quantile
 from tlpot.uncertainty.spreads import Deviations
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHARES = np.linspace(0.02, 0.98, 49)
 
 
-def plot_calibration(
-    report: CalibrationReport, judged: Deviations, path: str | os.PathLike[str], title: str
-) -> None:
-    """Draws a reliability curve, and error against σ with both axes logarithmic.
+def calibration_figure(report: CalibrationReport, judged: Deviations, title: str) -> Figure:
+    """Returns a reliability curve, and error against σ with both axes logarithmic.
 
     Errors below a hundredth of the median σ are drawn there.
 
     Args:
         report: of the calibration.
         judged: the frames that the report is about.
-        path: of the picture; its ending decides the format.
         title: of the picture.
-
-    Raises:
-        OutputError: the file could not be written.
     """
     from matplotlib.figure import Figure
 
-    target = picture_path(path)
     error = 1e3 * np.abs(judged.energy)
     reported = 1e3 * judged.energy_std * report.factor
     sigma = reported / normal_quantile(report.coverage)
@@ -83,4 +78,4 @@ def plot_calibration(
     )
     right.legend(framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
     right.tick_params(which="minor", labelsize=7)
-    save_picture(figure, target)
+    return figure

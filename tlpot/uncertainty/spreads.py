@@ -13,6 +13,7 @@ from torch import Tensor
 from tlpot.data import Dataset, sweep
 from tlpot.energy import has_forces
 from tlpot.errors import DataError
+from tlpot.evaluation import evaluated
 from tlpot.models import UncertainModel
 
 
@@ -95,15 +96,19 @@ def deviations(
         key: [] for key in ("energy", "energy_std", "forces", "std", "frames")
     }
     n_done = 0
-    for batch in sweep(
+    batches = sweep(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
+    )
+    for batch, found, spread in evaluated(
+        model,
+        batches,
+        forces=lambda batch: derived and bool(batch.targets[level].forces.isfinite().any()),
+        std="forces" if forces_std else "energy",
+        calibrated=False,
     ):
+        assert spread is not None
         targets = batch.targets[level]
         known = targets.forces.isfinite()
-        labelled = derived and bool(known.any())
-        found, spread = model.predict(
-            batch.graph, forces=labelled, forces_std=labelled and forces_std, calibrated=False
-        )
         parts["energy"].append(found.energy - targets.energy)
         parts["energy_std"].append(spread.energy_std)
         if found.forces is not None and spread.forces_std is not None:

@@ -1,0 +1,140 @@
+"""Predictions for structures without labels, and datasets of structures."""
+
+import json
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import read, write
+
+import tlpot
+from tlpot.cli import main
+from tlpot.data import open_dataset
+from tlpot.errors import ConfigError, DataError, OutputError
+from tlpot.system import System
+
+DFT = "wb97x/6-31g*"
+QUIET = {"progress": False, "device": "cpu"}
+
+
+@pytest.fixture
+def structures():
+    box = molecule("CH3OH")
+    box.set_cell([8.0, 9.0, 10.0])
+    box.pbc = True
+    return [molecule("H2O"), box, molecule("CH4")]
+
+
+def test_they_are_those_of_the_calculator(structures):
+    found = tlpot.predict("tlpot-tiny", structures, level=DFT, **QUIET)
+    calculator = tlpot.TLPotCalculator("tlpot-tiny", device="cpu")
+    assert len(found) == 3
+    for k, atoms in enumerate(structures):
+        atoms.calc = calculator
+        assert found.energy[k] == pytest.approx(atoms.get_potential_energy(), abs=1e-4)
+        np.testing.assert_allclose(found.forces[k], atoms.get_forces(), atol=1e-4)
+        assert found.domain[k] == pytest.approx(calculator.results["domain"], abs=1e-4)
+        assert np.isfinite(found.stress[k]).all() == atoms.pbc.all()
+    made = found.to_atoms()[1]
+    np.testing.assert_allclose(made.get_stress(), structures[1].get_stress(), atol=1e-6)
+    assert found.energy_std is None
+
+
+def test_an_ensemble_says_how_sure_it_is(tuned, structures):
+    joined = tlpot.ensemble(tuned, level="ccsd(t)/cbs(dt)", **QUIET).model
+    found = tlpot.predict(joined, structures[0], **QUIET)
+    assert found.energy_std.shape == (1,)
+    assert found.energy_std[0] > 0
+    assert "± (eV)" in str(found)
+
+
+def test_the_command_writes_what_python_returns(structures, tmp_path, capsys):
+    write(tmp_path / "in.xyz", structures)
+    found = tlpot.predict("tlpot-tiny", tmp_path / "in.xyz", **QUIET)
+    command = ["predict", "tlpot-tiny", str(tmp_path / "in.xyz"), "--device", "cpu"]
+    out, numbers = str(tmp_path / "out.xyz"), tmp_path / "n.json"
+    assert main([*command, "-o", out, "--json", str(numbers)]) == 0
+    assert capsys.readouterr().out == f"{found}\nwrote {out}\n"
+    assert json.loads(numbers.read_text()) == found.as_json()
+    back = read(out, index=":")
+    assert [atoms.get_potential_energy() for atoms in back] == pytest.approx(found.energy)
+    np.testing.assert_allclose(back[2].get_forces(), found.forces[2], atol=1e-7)
+    assert back[0].info["domain"] == pytest.approx(found.domain[0])
+
+
+def test_in_hdf5_they_are_labels_by_the_name_of_the_model(structures, tmp_path):
+    found = tlpot.predict("tlpot-tiny", structures, output=tmp_path / "p.h5", **QUIET)
+    dataset = open_dataset(tmp_path / "p.h5")
+    assert list(dataset.levels) == ["tlpot-tiny"]
+    labels = {len(f.system): f.labels["tlpot-tiny"] for f in dataset.read(range(3))}
+    assert labels[3].energy == pytest.approx(found.energy[0])
+    again = tlpot.predict("tlpot-tiny", dataset, **QUIET)
+    assert sorted(again.energy) == pytest.approx(sorted(found.energy))
+
+
+def test_mistakes(structures, tmp_path):
+    with pytest.raises(OutputError, match=r"\.xyz"):
+        tlpot.predict("tlpot-tiny", structures, output=tmp_path / "p.pdb", **QUIET)
+    with pytest.raises(DataError, match="no such file"):
+        tlpot.predict("tlpot-tiny", tmp_path / "none.xyz", **QUIET)
+
+
+def test_a_dataset_of_atoms_with_labels():
+    results = {"energy": -3.0, "forces": np.ones((3, 3)), "stress": np.arange(6.0)}
+    first, second, third = molecule("H2O"), molecule("H2O"), molecule("CH4")
+    first.set_cell([9.0] * 3)
+    first.pbc = True
+    first.calc = SinglePointCalculator(first, **results)
+    second.info |= {"REF_energy": -2.0, "charge": 1, "spin": 2}
+    third.info["energy"] = -1.0
+    third.arrays["forces"] = np.zeros((5, 3))
+    dataset = tlpot.open_dataset([first, second, third], level="PBE/def2-SVP")
+    assert list(dataset.levels) == ["pbe/def2-svp"]
+    frames = dataset.read(range(3))
+    labels = [frame.labels["pbe/def2-svp"] for frame in frames]
+    assert [label.energy for label in labels] == [-3.0, -2.0, -1.0]
+    np.testing.assert_allclose(labels[0].forces, 1.0)
+    assert labels[0].stress[0, 0] == 0.0
+    assert labels[0].stress[1, 2] == 3.0
+    assert labels[1].forces is None
+    assert (frames[1].system.charge, frames[1].system.spin) == (1, 2)
+    assert frames[2].name == "atoms[2]"
+    assert tlpot.open_dataset(dataset) is dataset
+    same = tlpot.open_dataset([first, second, third], level="PBE/def2-SVP")
+    assert same.content_hash == dataset.content_hash
+    third.info["energy"] = -1.5
+    other = tlpot.open_dataset([first, second, third], level="PBE/def2-SVP")
+    assert other.content_hash != dataset.content_hash
+
+
+def test_atoms_whose_labels_are_doubtful():
+    atoms = bulk("Cu")
+    atoms.calc = EMT()
+    with pytest.raises(DataError, match="without results"):
+        tlpot.open_dataset(atoms, level="emt")
+    atoms.get_potential_energy()
+    assert len(tlpot.open_dataset(atoms, level="emt")) == 1
+    moved = atoms.copy()
+    moved.calc = atoms.calc
+    moved.rattle(0.1)
+    with pytest.raises(DataError, match="present positions"):
+        tlpot.open_dataset(moved, level="emt")
+    atoms.info["energy"] = 1.0
+    with pytest.raises(DataError, match="another energy"):
+        tlpot.open_dataset(atoms, level="emt")
+    with pytest.raises(DataError):
+        tlpot.open_dataset(molecule("H2"), level="emt")
+    with pytest.raises(ConfigError, match="extended XYZ"):
+        tlpot.open_dataset(molecule("H2"), "ani1x", level="emt")
+
+
+def test_a_system_is_given_back_as_atoms():
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 1]], cell=[5, 6, 7], pbc=[True, True, False])
+    atoms.info |= {"charge": -1, "spin": 1}
+    back = System.from_atoms(atoms).to_atoms()
+    assert back == atoms
+    assert back.info == atoms.info
+    assert System.from_atoms(molecule("H2O")).to_atoms().info == {}

@@ -1,0 +1,215 @@
+"""How large the errors of a model are on labelled frames."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlpot.calculators import FragmentMethod
+from tlpot.data import (
+    Dataset,
+    DataSource,
+    DifferenceDataset,
+    load_split,
+    open_dataset,
+    with_any_label,
+)
+from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
+from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
+from tlpot.fragments import Scheme
+from tlpot.jobs.data_sources import SplitPart, as_trained
+from tlpot.levels import canonical_level, choose_level, difference_parts
+from tlpot.models import LevelModel, TrainedModel, load
+from tlpot.presentation import Result, drawn
+from tlpot.torch_mode import choose_device
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+StoredPart = tuple[str | os.PathLike[str], SplitPart]
+"""The file of a split, and which part of it."""
+
+_UNREAD_CHARGES = "charges are not read, as in the training of the model (data.charges=ignore)"
+
+ModelSource = str | os.PathLike[str] | TrainedModel
+"""A model file, the name of a model, or a loaded model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation(Result):
+    """Errors of a model, and what they are the errors of.
+
+    Attributes:
+        model: name of the model.
+        level: level of theory of the labels.
+        model_level: level of the model.
+        errors: in meV, meV/atom, meV/Å and meV/Å³.
+        predictions: beside the labels, frame by frame.
+        notes: what was done to the data.
+    """
+
+    model: str
+    level: str
+    model_level: str
+    errors: ErrorReport
+    predictions: Predictions
+    notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Returns tables."""
+        notes = [f"note: {note}" for note in self.notes]
+        if self.model_level != self.level:
+            found = f"the model's level is {self.model_level}, the labels' is {self.level}"
+            notes.insert(0, f"note: {found}")
+        return "\n".join([*notes, self.errors.text()])
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the errors with their units."""
+        return self.errors.as_json()
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the parity plot, and writes it to `path`.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        return drawn(parity_figure(self.predictions, f"{self.model} against {self.level}"), path)
+
+
+def fragment_method(
+    scheme: str | Scheme | Mapping[str, Any] | None,
+    low: str | None,
+    low_level: str | None,
+    dispersion: str | None,
+    trained_charges: bool,
+) -> FragmentMethod | None:
+    """Returns how structures are assembled from fragments; None without a scheme.
+
+    Raises:
+        ConfigError: no such scheme, or something that means nothing without one.
+    """
+    if scheme is not None:
+        method = FragmentMethod(
+            scheme=scheme,
+            low=low,
+            low_level=low_level,
+            dispersion=dispersion,
+            trained_charges=trained_charges,
+        )
+        method.parsed()
+        return method
+    given = {"low": low, "low_level": low_level, "dispersion": dispersion}
+    names = [name for name, value in given.items() if value is not None]
+    if names or trained_charges:
+        raise ConfigError(
+            f"{', '.join(names or ['trained_charges'])} means nothing without a scheme "
+            "(--scheme); name one, or leave it out"
+        )
+    return None
+
+
+def evaluate_model(
+    model: ModelSource,
+    dataset: Dataset,
+    *,
+    level: str | None = None,
+    model_level: str | None = None,
+    part: StoredPart | None = None,
+    assembly: FragmentMethod | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+) -> Evaluation:
+    """Evaluates a model on labelled frames; `tlpot.evaluate` says what the arguments are.
+
+    Raises:
+        TLPotError: something is wrong with the model, the data or the settings.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
+    potential = open_model(model, device)
+    level = choose_level(level, dataset.levels, str(dataset.path))
+    chosen = level_of(potential, model, level, model_level)
+    if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):
+        raise ConfigError(
+            f"the model's level is {chosen.level!r} and the labels' {level!r}: one is a difference "
+            f"and the other a total energy. Name the labels with --level {chosen.level!r}"
+        )
+    indices = frames_of_part(dataset, level, part)
+    if not len(indices):
+        raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
+    whole = assembly is None
+    seen = as_trained(dataset, potential) if whole else dataset
+    predictions = predict(
+        chosen if assembly is None else assembly.force_field(chosen, device=device), seen, indices,
+        level, device=potential.device, batch_size=batch_size, show=True,
+    )  # fmt: skip
+    return Evaluation(
+        model=potential.card.name,
+        level=level,
+        model_level=chosen.level,
+        errors=error_report(predictions),
+        predictions=predictions,
+        notes=() if seen is dataset else (_UNREAD_CHARGES,),
+    )
+
+
+def open_model(model: ModelSource, device: str | torch.device | None) -> TrainedModel:
+    """Returns a model from its file or name, or as it is, on the device that it is on.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        ConfigError: no such device.
+    """
+    if isinstance(model, str | os.PathLike):
+        return load(model, device=device)
+    if device is None or model.device == choose_device(device):
+        return model
+    return copy.deepcopy(model).to(choose_device(device))
+
+
+def level_of(
+    potential: TrainedModel, model: ModelSource, level: str, asked: str | None
+) -> LevelModel:
+    """Returns a model at the level that is asked for, at that of the labels, or at its only one.
+
+    Raises:
+        UnknownLevelError: no such level, or none was named and there are several.
+    """
+    if asked is None and level in potential.levels:
+        return potential.at(level)
+    name = model if isinstance(model, str | os.PathLike) else potential.card.name
+    return potential.at(
+        choose_level(asked, potential.levels, f"the model {name}", option="model-level")
+    )
+
+
+def frames_of_part(dataset: Dataset, level: str, part: StoredPart | None) -> NDArray[np.int64]:
+    """Returns the frames of a part of a stored split, or without one all that have a label."""
+    if part is None:
+        return np.flatnonzero(with_any_label(dataset, level))
+    if part[1] not in get_args(SplitPart):
+        raise ConfigError(f"part is {part[1]!r}{nearest(part[1], get_args(SplitPart))}")
+    file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
+    found: NDArray[np.int64] = getattr(load_split(part[0], file), part[1])
+    return found
+
+
+def open_labels(data: DataSource, spec: str | None, level: str | None) -> Dataset:
+    """Opens data; a level ``high - low`` that no file has is made of the two."""
+    parts = None if level is None else difference_parts(level)
+    if level is None or parts is None:
+        return open_dataset(data, spec, level=level)
+    try:
+        dataset = open_dataset(data, spec)
+    except UnknownLevelError:  # the files do not say what they hold, but the user does
+        return open_dataset(data, spec, level=level)
+    return (
+        dataset if canonical_level(level) in dataset.levels else DifferenceDataset(dataset, *parts)
+    )

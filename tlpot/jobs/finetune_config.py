@@ -1,0 +1,194 @@
+"""What a fine-tuning is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tlpot.config import IN_MEMORY, check_least, parse
+from tlpot.data import DataSource
+from tlpot.errors import ConfigError, nearest
+from tlpot.evaluation import ReportSettings
+from tlpot.jobs.data_sources import (
+    ConfigSource,
+    DataSettings,
+    SplitSettings,
+    choose_only_level,
+    settings_with_data,
+    with_epochs,
+)
+from tlpot.jobs.references import ReferenceMethod
+from tlpot.jobs.training_defaults import DEFAULTS, complete_training
+from tlpot.models import Potential
+from tlpot.training import TrainingSettings
+from tlpot.transfer import STRATEGY_NAMES, Strategy, strategy, strategy_settings
+
+AUTO = "auto"
+"""Name of the strategy that compares some others when a job starts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Automatic:
+    """Settings of ``strategy=auto``.
+
+    Attributes:
+        candidates: names of strategies; empty for what suits the number of frames.
+        folds: parts into which the training frames are divided.
+        epochs: of each trial; None for those of the training itself.
+    """
+
+    candidates: tuple[str, ...] = ()
+    folds: int = 3
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        check_least(self, folds=2, epochs=1)
+        for name in self.candidates:
+            strategy(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneConfig:
+    """A fine-tuning.
+
+    Attributes:
+        parent: file or name of the pretrained potential.
+        data: the labels.
+        level: level of theory to learn.
+        strategy: name of the strategy, or a section with its ``name`` and its settings; ``auto``
+            compares some when the job starts, see `tlpot.jobs.choose_strategy`.
+        output: the model file to write.
+        source: level of the parent to start from; needed if it has several.
+        anchor: weight in the loss of the parent's forces, where the labels are energies only;
+            None for a small one, 0 for none.
+        references: E0 of the new level: ``fit`` to what the parent leaves over, ``isolated``
+            atoms as the dataset gives them, or those of the ``parent``. None for those of the
+            parent where weights are trained with more labels of the level that it knows, else a
+            fit.
+        split: which frames are for what.
+        training: what is set of `TrainingSettings`; the rest is what suits the strategy.
+        name: of the model; the file's stem if left out.
+        licence: of the new weights.
+        report: what the transfer report looks at; none is made if this is left out.
+        defaults: version of the training's defaults, see `tlpot.jobs.training_defaults`.
+        parent_model: the pretrained potential itself; `parent` is then only what it is called.
+    """
+
+    parent: str
+    data: DataSettings
+    level: str
+    output: Path
+    strategy: str | Mapping[str, Any] = "full"
+    source: str | None = None
+    anchor: float | None = None
+    references: ReferenceMethod | None = None
+    split: SplitSettings = field(default_factory=SplitSettings)
+    training: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"section": TrainingSettings}
+    )
+    name: str = ""
+    licence: str = "not stated"
+    report: ReportSettings | None = None
+    defaults: int = DEFAULTS
+    parent_model: Potential | None = field(
+        default=None, compare=False, repr=False, metadata=IN_MEMORY
+    )
+
+    def resolved(self, where: str = "finetune") -> FinetuneConfig:
+        """Returns the same with every setting of the strategy and of the training.
+
+        With strategy ``auto`` these are not known yet; they are only checked.
+
+        Raises:
+            ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
+                the strategy.
+        """
+        chosen = None if is_automatic(self.strategy) else checked_strategy(self.strategy, where)
+        training = complete_training(self.training, self.defaults, where, chosen=chosen)
+        if chosen is None:
+            automatic_settings(self.strategy, where)
+            return self
+        return replace(self, strategy=strategy_settings(chosen), training=training)
+
+
+def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> FinetuneConfig:
+    """Reads a configuration; it is complete, see `FinetuneConfig.resolved`.
+
+    Args:
+        settings: keys are fields of `FinetuneConfig`.
+        where: the file, for messages.
+
+    Raises:
+        ConfigError: a typo, a value that makes no sense, or a setting that does not apply to
+            the strategy.
+    """
+    if not is_automatic(settings.get("strategy")):
+        checked_strategy(settings.get("strategy", "full"), where)
+    return parse(FinetuneConfig, settings, where).resolved(where)
+
+
+def finetune_job(
+    config: ConfigSource,
+    parent: str | os.PathLike[str] | Potential | None,
+    data: DataSource | None,
+    **given: Any,
+) -> FinetuneConfig:
+    """Returns the configuration of a fine-tuning; see `tlpot.finetune`.
+
+    Args:
+        config: a YAML file, what is in one, or nothing.
+        parent: the pretrained potential.
+        data: the labels.
+        given: other settings, which win; and ``epochs``, of the training.
+
+    Raises:
+        TLPotError: see `finetune_config` and `settings_with_data`.
+    """
+    model = parent if isinstance(parent, Potential) else None
+    given["parent"] = parent if model is None else model.card.name
+    if isinstance(given.get("strategy"), Strategy):
+        given["strategy"] = strategy_settings(given["strategy"])
+    given["training"] = with_epochs(given)
+    settings, dataset = settings_with_data(config, "finetune", data, **given)
+    if data is not None:
+        choose_only_level(settings, dataset)
+    if settings.get("report") is None:
+        settings["report"] = {}
+    found = finetune_config(settings, settings.where)
+    return replace(found, data=replace(found.data, dataset=dataset), parent_model=model)
+
+
+def is_automatic(section: object) -> bool:
+    """Whether a strategy, a name or a section, is ``auto``."""
+    return (section.get("name") if isinstance(section, Mapping) else section) == AUTO
+
+
+def automatic_settings(section: str | Mapping[str, Any], where: str) -> Automatic:
+    """Returns the settings of the strategy ``auto``.
+
+    Raises:
+        ConfigError: a typo, or a value that makes no sense.
+    """
+    given = {} if isinstance(section, str) else {k: v for k, v in section.items() if k != "name"}
+    return parse(Automatic, given, f"{where}: strategy {AUTO}")
+
+
+def checked_strategy(section: object, where: str) -> Strategy:
+    """Returns a strategy from its name or section.
+
+    Raises:
+        ConfigError: no such strategy, or a setting that it does not have.
+    """
+    if not isinstance(section, str | Mapping):
+        raise ConfigError(f"{where}: strategy must be a name or a section, not {section!r}")
+    name = section if isinstance(section, str) else section.get("name")
+    if name is not None and name not in STRATEGY_NAMES:
+        known = (*STRATEGY_NAMES, AUTO)
+        raise ConfigError(f"{where}: unknown strategy {name!r}{nearest(str(name), known)}")
+    try:
+        return strategy(section)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error

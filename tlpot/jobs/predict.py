@@ -1,0 +1,240 @@
+"""What a model says about structures, labelled or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import write_extxyz
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
+
+from tlpot.data import Batch, Dataset, frames_of, open_dataset, write_dataset
+from tlpot.energy import has_domain, has_forces
+from tlpot.engines import label_name
+from tlpot.errors import ConfigError, OutputError
+from tlpot.evaluation import evaluated, system_batches
+from tlpot.files import atomic_file
+from tlpot.jobs.evaluate import ModelSource, open_model
+from tlpot.labelling import read_structures
+from tlpot.levels import choose_level, difference_parts
+from tlpot.presentation import Result, progress_bar, text_table
+from tlpot.system import System
+
+StructureSource = (
+    str | os.PathLike[str] | Atoms | Dataset | Sequence[str | os.PathLike[str]] | Sequence[Atoms]
+)
+"""Files of structures, with labels or without, `ase.Atoms`, or a dataset."""
+
+_SHOWN = 20
+"""Structures that are listed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StructurePredictions(Result):
+    """What a model says about some structures.
+
+    Attributes:
+        model: name of the model, and so of labels that it makes.
+        level: level of theory of the model.
+        names: of the structures: file and number.
+        systems: the structures.
+        energy: [n_structures], eV.
+        forces: [n_atoms, 3] of each, eV/Å; None for a model that has none.
+        stress: [n_structures, 3, 3], eV/Å³; NaN where there are no three periodic directions.
+        energy_std: [n_structures], eV; None for a model that does not know how sure it is.
+        domain: [n_structures], 1 for structures such as those of the training, 0 far away from
+            them; None for a model that does not know them.
+    """
+
+    model: str
+    level: str
+    names: tuple[str, ...]
+    systems: tuple[System, ...]
+    energy: NDArray[np.float64]
+    forces: tuple[NDArray[np.float64], ...] | None
+    stress: NDArray[np.float64]
+    energy_std: NDArray[np.float64] | None
+    domain: NDArray[np.float64] | None
+
+    def __len__(self) -> int:
+        return len(self.systems)
+
+    def text(self) -> str:
+        """Returns a table, of the first structures where there are many."""
+        columns: dict[str, Sequence[Any]] = {
+            "atoms": [str(len(system)) for system in self.systems],
+            "energy (eV)": [f"{value:.6f}" for value in self.energy],
+        }
+        if self.forces is not None:
+            longest = [float(np.linalg.norm(f, axis=1).max()) for f in self.forces]
+            columns["largest force (eV/Å)"] = [f"{value:.4f}" for value in longest]
+        if self.energy_std is not None:
+            columns["± (eV)"] = [f"{value:.4f}" for value in self.energy_std]
+        if self.domain is not None:
+            columns["domain"] = [f"{value:.2f}" for value in self.domain]
+        rows = [["structure", *columns]]
+        rows += [[name, *cells] for name, *cells in zip(self.names, *columns.values(), strict=True)]
+        lines = [f"{self.model} at {self.level}", *text_table(rows[: _SHOWN + 1])]
+        more = len(self) - _SHOWN
+        return "\n".join([*lines, f"... and {more} more"] if more > 0 else lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns everything but the structures; eV, eV/Å, eV/Å³; null for no stress."""
+        stress = [None if np.isnan(s).any() else s.tolist() for s in self.stress]
+        return {
+            "model": self.model,
+            "level": self.level,
+            "names": list(self.names),
+            "energy": self.energy.tolist(),
+            "forces": None if self.forces is None else [f.tolist() for f in self.forces],
+            "stress": stress,
+            "energy_std": None if self.energy_std is None else self.energy_std.tolist(),
+            "domain": None if self.domain is None else self.domain.tolist(),
+        }
+
+    def to_atoms(self) -> list[Atoms]:
+        """Returns `ase.Atoms` with the predictions as results of a calculator.
+
+        ``info`` has ``energy_std`` and ``domain`` where the model knows them.
+        """
+        found = []
+        for k, system in enumerate(self.systems):
+            atoms = system.to_atoms()
+            results: dict[str, Any] = {"energy": float(self.energy[k])}
+            if self.forces is not None:
+                results["forces"] = self.forces[k]
+            if np.isfinite(self.stress[k]).all():
+                results["stress"] = full_3x3_to_voigt_6_stress(self.stress[k])
+            for key, values in (("energy_std", self.energy_std), ("domain", self.domain)):
+                if values is not None:
+                    atoms.info[key] = float(values[k])
+            atoms.calc = SinglePointCalculator(atoms, **results)
+            found.append(atoms)
+        return found
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes structures and predictions: extended XYZ, or HDF5 in the native layout.
+
+        In HDF5 they are labels by the name of the model.
+
+        Raises:
+            OutputError: another ending than .xyz, .extxyz, .h5 and .hdf5, or the file could not
+                be written.
+        """
+        target = check_predictions_file(path)
+        if target.suffix in _HDF5:
+            write_dataset(open_dataset(self.to_atoms(), level=self.model), target)
+            return
+        with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
+            write_extxyz(handle, self.to_atoms())
+
+
+_HDF5 = (".h5", ".hdf5")
+
+
+def check_predictions_file(path: str | os.PathLike[str]) -> Path:
+    """Returns the path of a file of predictions, if it can be one.
+
+    Raises:
+        OutputError: another ending than .xyz, .extxyz, .h5 and .hdf5, or no such folder.
+    """
+    target = Path(path)
+    if target.suffix not in (".xyz", ".extxyz", *_HDF5):
+        raise OutputError(f"the output {target} must end in .xyz, .extxyz, .h5 or .hdf5")
+    if not target.parent.is_dir():
+        raise OutputError(f"the folder {target.parent} does not exist; create it first")
+    return target
+
+
+def predict_structures(
+    model: ModelSource,
+    structures: StructureSource,
+    *,
+    level: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
+    device: str | torch.device | None = None,
+) -> StructurePredictions:
+    """Evaluates a model; `tlpot.predict` says what the arguments are.
+
+    Raises:
+        TLPotError: something is wrong with the model or the structures.
+    """
+    if output is not None:
+        check_predictions_file(output)
+    potential = open_model(model, device)
+    named = model if isinstance(model, str | os.PathLike) else potential.card.name
+    chosen = potential.at(choose_level(level, potential.levels, f"the model {named}"))
+    if difference_parts(chosen.level) is not None:
+        raise ConfigError(
+            f"the model's level is {chosen.level!r}: it gives a difference, not a total energy; "
+            "use tlpot.DeltaCalculator, or tlpot.evaluate where there are labels"
+        )
+    names, systems = _read(structures, spec, keys)
+    batches = system_batches(chosen, systems, device=potential.device, names=names)
+    energies, gradients, stresses, stds, domains = [], [], [], [], []
+    with progress_bar(total=len(systems), desc="predict", unit="structure", disable=None) as bar:
+        for batch, found, spread in evaluated(
+            chosen, batches, forces=has_forces(chosen),
+            stress=lambda batch: has_forces(chosen) and bool(_has_volume(batch).any()),
+            domain=has_domain(chosen), std="energy",
+        ):  # fmt: skip
+            energies.append(_array(found.energy))
+            if found.forces is not None:
+                ends = np.cumsum(_array(batch.sizes))[:-1].astype(int)
+                gradients += np.split(_array(found.forces), ends)
+            stress = np.full((len(batch.sizes), 3, 3), np.nan)
+            if found.stress is not None:
+                stress = np.where(_has_volume(batch)[:, None, None], _array(found.stress), np.nan)
+            stresses.append(stress)
+            if spread is not None:
+                stds.append(_array(spread.energy_std))
+            if found.domain is not None:
+                domains.append(_array(found.domain))
+            bar.update(len(batch.sizes))
+    made = StructurePredictions(
+        model=label_name(potential, named),
+        level=chosen.level,
+        names=names,
+        systems=systems,
+        energy=np.concatenate(energies),
+        forces=tuple(gradients) if gradients else None,
+        stress=np.concatenate(stresses),
+        energy_std=np.concatenate(stds) if stds else None,
+        domain=np.concatenate(domains) if domains else None,
+    )
+    if output is not None:
+        made.write(output)
+    return made
+
+
+def _read(
+    structures: StructureSource, spec: str | None, keys: Mapping[str, str] | None
+) -> tuple[tuple[str, ...], tuple[System, ...]]:
+    if isinstance(structures, str | os.PathLike | Atoms | list | tuple):
+        read = read_structures(cast(Any, structures), spec, keys)
+        return read.names, read.systems
+    frames = list(frames_of(cast(Dataset, structures), levels=()))
+    return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
+
+
+def _has_volume(batch: Batch) -> NDArray[np.bool_]:
+    """Which structures of a batch have three periodic lattice vectors that span a volume."""
+    graph = batch.graph
+    if graph.cell is None or graph.pbc is None:
+        return np.zeros(len(batch.sizes), dtype=bool)
+    spans = torch.linalg.det(graph.cell).abs() > 0
+    return _array(graph.pbc.all(dim=1) & spans)
+
+
+def _array(tensor: torch.Tensor) -> Any:
+    return tensor.cpu().numpy()

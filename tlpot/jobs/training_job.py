@@ -1,0 +1,180 @@
+"""A training before it starts, and what it comes to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, LabelKind, Split
+from tlpot.errors import ConfigError
+from tlpot.evaluation import ErrorReport, Predictions, TransferReport, parity_figure
+from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
+from tlpot.presentation import Result, drawn
+from tlpot.training import TrainingPlan, TrainingResult, TrainingSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A model at step 0, its data, and where the result goes.
+
+    Attributes:
+        potential: the model before the first update.
+        levels: levels of theory to learn; the first is the one reported on.
+        dataset: where labels come from.
+        split: which frames are for what.
+        settings: of the training.
+        plan: which weights move; if none does, nothing is trained.
+        output: the model file.
+        card: what is known about the model before training.
+        recipe: the resolved configuration, kept in the card.
+        others: further training frames, which take turns; see `tlpot.data.Loader`.
+        n_others: how many of them an epoch has.
+        finish: brings the trained model into the form that is saved.
+        given: the division of the user's frames, where `split` has others as well.
+        examine: makes the transfer report of a `Subject`, if there is to be one; takes ``show``.
+        kinds: of labels that decide which weights are kept; None for all that are learned.
+        shifts: what a fit has added to the reference energies of the parent, eV by atomic number;
+            empty if there was none.
+        saved_level: the level of that model which answers to the first of `levels`, if it has
+            another name; its errors are taken against the labels of that name.
+        parent: the level that the first of `levels` goes on from; None if it begins anew.
+    """
+
+    potential: Potential
+    levels: tuple[str, ...]
+    dataset: Dataset
+    split: Split
+    settings: TrainingSettings
+    plan: TrainingPlan
+    output: Path
+    card: ModelCard
+    recipe: Mapping[str, Any]
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_others: int = 0
+    finish: Callable[[Potential], Potential | DeltaPotential] = lambda potential: potential
+    given: Split | None = None
+    examine: Callable[..., TransferReport] | None = None
+    kinds: Collection[LabelKind] | None = None
+    shifts: Mapping[int, float] = field(default_factory=dict)
+    saved_level: str | None = None
+    parent: LevelPotential | None = None
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoint, metrics and pictures go."""
+        return self.output.with_suffix(".run")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedTraining:
+    """A training that is ready to start.
+
+    Attributes:
+        job: the model at step 0 and its data.
+        report: what will happen, for the user to read.
+        choice: how the strategy was chosen, where that was ``auto``; else empty.
+    """
+
+    job: Job
+    report: str
+    choice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingOutcome(Result):
+    """A finished (or interrupted) job.
+
+    Attributes:
+        potential: the best model, as saved.
+        level: of `potential` that was learned.
+        training: how it went.
+        start: errors of the model at step 0 on the test frames, or the validation frames
+            where there are no test frames.
+        end: errors of the saved model on the same frames.
+        part: which frames those are.
+        warnings: in which respects the model ends worse than it began; empty if in none.
+        report: the transfer report, if there was to be one and the job was not interrupted.
+        predictions: of the saved model on the frames of `end`.
+        output: the model file.
+        preflight: what was known before the first update.
+        started: False for a job that was to stop after the pre-flight report; `potential` is then
+            the model at step 0, which is not saved, and there are no errors.
+    """
+
+    potential: Potential | DeltaPotential
+    level: str
+    training: TrainingResult
+    start: ErrorReport
+    end: ErrorReport
+    part: str
+    warnings: tuple[str, ...] = ()
+    report: TransferReport | None = None
+    predictions: Predictions | None = None
+    output: Path = Path()
+    preflight: str = ""
+    started: bool = True
+
+    @property
+    def run_dir(self) -> Path:
+        """Where checkpoint, metrics and pictures are."""
+        return self.output.with_suffix(".run")
+
+    def text(self) -> str:
+        """Returns the errors before and after, and what to look at."""
+        if not self.started:
+            return self.preflight
+        result = self.training
+        lines = [
+            f"{self.part} frames, before training",
+            ErrorReport(overall=self.start.overall).text(),
+            f"{self.part} frames, after (weights of epoch {result.best_epoch})",
+            self.end.text(),
+        ]
+        for correction in self.potential.corrections(self.level):
+            facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
+            lines.append(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
+        if self.report is not None:  # which repeats the warnings
+            lines += ["", self.report.summary()]
+        else:
+            lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += ["", f"{result.seconds:.0f} s; model {self.output}; details in {self.run_dir}"]
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns errors in meV, meV/atom, meV/Å and meV/Å³, and how the training went."""
+        result = self.training
+        return {
+            "model": str(self.output),
+            "level": self.level,
+            "part": self.part,
+            "before training": dict(self.start.overall),
+            **self.end.as_json(),
+            "best_epoch": result.best_epoch,
+            "seconds": result.seconds,
+            "interrupted": result.interrupted,
+            "history": result.history,
+            "warnings": list(self.warnings),
+            "transfer": None if self.report is None else self.report.as_json(),
+            "preflight": self.preflight,
+        }
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the parity plot of the saved model, and writes it to `path`.
+
+        Raises:
+            ConfigError: nothing was trained.
+            OutputError: the file could not be written.
+        """
+        if self.predictions is None:
+            raise ConfigError("nothing was trained (dry_run), so there is nothing to draw")
+        title = f"{self.output.stem}, {self.part} frames, {self.level}"
+        return drawn(parity_figure(self.predictions, title), path)
