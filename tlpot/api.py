@@ -1038,7 +1038,7 @@ def fragment(
     """
     from tlpot.calculators import FragmentMethod
     from tlpot.presentation import telling
-    from tlpot.reports import FragmentedStructure, fragment_budget, fragment_structure
+    from tlpot.reports import FragmentedFrames, fragment_budget, fragment_structure
     from tlpot.torch_mode import torch_threads
 
     method = FragmentMethod(
@@ -1050,7 +1050,7 @@ def fragment(
         trained_charges=trained_charges,
     )
     with torch_threads(threads), telling(progress):
-        given = FragmentedStructure.open(structure)
+        given = FragmentedFrames.open(structure)
         if reference is not None:
             return fragment_budget(given, method, reference, model, level=level, device=device)
         return fragment_structure(given, method, model, level=level, device=device)

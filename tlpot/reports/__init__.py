@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlpot.reports.force_field_report import ExaminationSettings, ForceFieldReport
     from tlpot.reports.fragmentation import (
         Fragmentation,
-        FragmentedStructure,
+        FragmentedFrames,
         StructureFrames,
         check_export,
         fragment_budget,

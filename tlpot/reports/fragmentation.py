@@ -30,7 +30,7 @@ StructureFrames = str | os.PathLike[str] | Atoms | Sequence[Atoms]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FragmentedStructure:
+class FragmentedFrames:
     """A structure in one or more frames, with its bonds.
 
     Attributes:
@@ -46,7 +46,7 @@ class FragmentedStructure:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, structure: StructureFrames) -> FragmentedStructure:
+    def open(cls, structure: StructureFrames) -> FragmentedFrames:
         """Reads a structure and checks that all frames have the bonds of the first.
 
         Raises:
@@ -94,7 +94,7 @@ class Fragmentation(Result):
         model: name of the model; empty without one.
     """
 
-    structure: FragmentedStructure
+    structure: FragmentedFrames
     method: FragmentMethod
     cuts: tuple[Cut, ...] = ()
     listing: Listing | None = None
@@ -192,7 +192,7 @@ def lattice_of(frame: Atoms) -> Lattice | None:
 
 
 def fragment_structure(
-    structure: FragmentedStructure,
+    structure: FragmentedFrames,
     method: FragmentMethod,
     model: Any = None,
     *,
@@ -237,7 +237,7 @@ def fragment_structure(
 
 
 def fragment_budget(
-    structure: FragmentedStructure,
+    structure: FragmentedFrames,
     method: FragmentMethod,
     reference: Any,
     model: Any = None,
