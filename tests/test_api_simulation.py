@@ -293,7 +293,7 @@ class TestReport:
     def test_a_line_gives_what_the_command_writes(self, tmp_path, capsys):
         atoms = build_peptide("A")
         write("ala.xyz", atoms)
-        found = api.report(
+        found = api.force_field_report(
             "tlpot-tiny", structure="ala.xyz", scheme="mfcc", reference="tlpot-tiny",
             settings=QUICK, output="a", device="cpu", progress=False,
         )  # fmt: skip
@@ -309,7 +309,7 @@ class TestReport:
         assert one == other
         found.save("c.json")
         assert json.loads((tmp_path / "c.json").read_text())["assembly"] == one["assembly"]
-        in_memory = api.report("tlpot-tiny", structure={"ala": [atoms]}, scheme="mfcc",
+        in_memory = api.force_field_report("tlpot-tiny", structure={"ala": [atoms]}, scheme="mfcc",
                                settings={**QUICK, "langevin_steps": 0}, device="cpu",
                                progress=False)  # fmt: skip
         assert [motion.structure for motion in in_memory.motions] == ["ala"]
@@ -317,16 +317,16 @@ class TestReport:
     def test_parts_are_told_and_can_be_cancelled(self, tmp_path):
         progress, calls = cancel_at(1)
         with pytest.raises(CancelledError):
-            api.report("tlpot-tiny", structure={"ala": build_peptide("A")}, scheme="mfcc",
+            api.force_field_report("tlpot-tiny", structure={"ala": build_peptide("A")}, scheme="mfcc",
                        settings=QUICK, output="a", device="cpu", progress=progress)  # fmt: skip
         assert calls == [(1, 2, "report, nve of ala with tlpot-tiny, 2 steps")]
         assert not (tmp_path / "a" / "force_field.html").exists()
 
     def test_mistakes_are_named(self):
         with pytest.raises(ConfigError, match="nve_steps"):
-            api.report("tlpot-tiny", settings={"nve_step": 3}, device="cpu")
+            api.force_field_report("tlpot-tiny", settings={"nve_step": 3}, device="cpu")
         with pytest.raises(DataError, match="none"):
-            api.report("tlpot-tiny", "none.h5", device="cpu")
+            api.force_field_report("tlpot-tiny", "none.h5", device="cpu")
 
 
 class TestBuild:

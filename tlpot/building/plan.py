@@ -70,7 +70,7 @@ def make_blueprint(
             f"low and high are both {low.name}; choose two levels of theory, or name one with level"
         )
     sampling = sample_stage(config.sample, low)
-    targets = find_targets(config)
+    targets = find_targets(config, atoms)
     frames = all_fragments(config.fragments, targets, scheme)
     charges = sorted({int(atoms.info["charge"]) for atoms in frames} - {0})
     if charges and parent_implies_charges(config.pretrain):
@@ -78,8 +78,6 @@ def make_blueprint(
     tuning = tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges
     )
-    targets = find_targets(config, atoms)
-    frames = all_fragments(config.fragments, targets, scheme)
     for level in (low, high):
         level.check(frames)
     n_kinds = len({atoms.info["molecule"] for atoms in frames})

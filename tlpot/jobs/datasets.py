@@ -29,6 +29,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
+from tlpot.plural import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
 _SHOWN = 3
@@ -66,13 +67,16 @@ class DataCheck(Result):
         """
         errors = self.of("error")
         if errors:
-            raise DataError(f"{self.path}: {errors[0].what} ({len(errors)} kinds of error in all)")
+            raise DataError(
+                f"{self.path}: {errors[0].what} "
+                f"({counted(len(errors), 'kind of error', 'kinds of error')} in all)"
+            )
 
     def text(self, *, every: bool = False) -> str:
         """Returns the problems with some of their frames, or with `every` one."""
         lines = []
         for problem in self.problems:
-            count = f"{len(problem.frames):,} frames: " if problem.frames else ""
+            count = f"{counted(len(problem.frames), 'frame')}: " if problem.frames else ""
             lines.append(f"{problem.severity:8} {count}{problem.what}")
             if problem.frames:
                 shown = problem.frames if every else problem.frames[:_SHOWN]
@@ -80,7 +84,8 @@ class DataCheck(Result):
                 lines.append(f"{'':9}{', '.join(shown)}{more}")
         if self.ok:
             n = len(self.of("warning"))
-            lines.append(f"{self.n_frames:,} frames checked, no errors, {n} kinds of warning")
+            kinds = counted(n, "kind of warning", "kinds of warning")
+            lines.append(f"{counted(self.n_frames, 'frame')} checked, no errors, {kinds}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class ConvertedData(Result):
 
     def text(self) -> str:
         """Returns one line."""
-        return f"wrote {self.output}: {self.n_frames:,} frames at {', '.join(self.levels)}"
+        return f"wrote {self.output}: {counted(self.n_frames, 'frame')} at {', '.join(self.levels)}"
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything as plain values."""
