@@ -135,7 +135,7 @@ def test_budget_with_a_program_as_reference(folder, tmp_path, capsys):
         ("aga.xyz", ["--low", "gfn2-xtb"], "--low goes with --model"),
         ("aga.xyz", ["--reference", "gfn2-xtb"], "--reference goes with --budget"),
         ("aga.xyz", ["--ph", "7"], "--ph goes with --prepare"),
-        ("aga.xyz", ["--model", "gfn3-xtb"], "no file 'gfn3-xtb' and no shipped model"),
+        ("aga.xyz", ["--model", "gfn3-xtb"], "unknown engine 'gfn3-xtb'"),
         ("aga.xyz", ["--model", "ase:ase.calculators.emt:EM"], "has no class 'EM'"),
         ("aga.xyz", ["--model", "none.yaml"], "cannot read the configuration none.yaml"),
         ("charged.xyz", ["--model", "tlpot-tiny"], "fragments have charges [-1]"),
