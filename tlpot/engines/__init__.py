@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from tlpot.engines.dispersion import dispersion_model
     from tlpot.engines.engine import Engine, LabelError, check_electrons, has_possible_spin
     from tlpot.engines.model import ModelSettings, label_name
-    from tlpot.engines.names import KINDS, EngineName, parse_engine
-    from tlpot.engines.registry import EngineSpec, make_engine
+    from tlpot.engines.registry import KINDS, EngineName, EngineSpec, make_engine, parse_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator
 
 __getattr__ = lazy_exports(__name__)

@@ -17,7 +17,7 @@ from ase.calculators.abc import GetPropertiesMixin
 
 from tlpot.data import Labels
 from tlpot.engines.engine import LabelError, check_electrons
-from tlpot.engines.names import EngineName
+from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError, nearest
 from tlpot.system import System
 from tlpot.total_charge import fixed_settings
@@ -26,7 +26,7 @@ _TOLD = ("charge", "spin")
 
 
 def make_engine(name: EngineName, label: str | None) -> ASEEngine:
-    """Makes the engine of a name, see `tlpot.engines.names`."""
+    """Makes the engine of a name, see `tlpot.engines.registry`."""
     return ASEEngine(name.target, name.settings, label)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from tlpot.engines.names import EngineKind, parse_engine
+from tlpot.engines.registry import EngineKind, parse_engine
 from tlpot.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:

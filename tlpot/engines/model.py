@@ -18,7 +18,7 @@ from tlpot.config import parse
 from tlpot.data import Labels
 from tlpot.energy import has_forces
 from tlpot.engines.engine import LabelError
-from tlpot.engines.names import EngineName
+from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError
 from tlpot.evaluation import evaluate_systems
 from tlpot.levels import canonical_level, difference_parts
@@ -51,7 +51,7 @@ class ModelSettings:
 
 
 def make_engine(name: EngineName, label: str | None) -> ModelEngine:
-    """Makes the engine of a name, see `tlpot.engines.names`."""
+    """Makes the engine of a name, see `tlpot.engines.registry`."""
     settings = parse(ModelSettings, name.settings, f"engine {name.text}")
     return ModelEngine(name.target, settings, level=name.level, label=label)
 

@@ -30,7 +30,7 @@ from tlpot.engines.mean_field import (
     second_order,
 )
 from tlpot.engines.method import Family, Method, parse_method
-from tlpot.engines.names import EngineName
+from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError
 from tlpot.system import System
 
@@ -81,7 +81,7 @@ class PySCFSettings:
 
 
 def make_engine(name: EngineName, label: str | None) -> PySCFEngine:
-    """Makes the engine of a name, see `tlpot.engines.names`."""
+    """Makes the engine of a name, see `tlpot.engines.registry`."""
     return PySCFEngine(name.target, parse(PySCFSettings, name.settings, f"engine {name.text}"))
 
 

@@ -1,22 +1,173 @@
-"""Engines by name, and engines made from others: renamed, or with numerical forces."""
+"""Engines by name: one grammar and one registry of everything that computes energies.
+
+A name is ``KIND`` or ``KIND:TARGET``, and settings may follow as words: ``gfn2-xtb``,
+``gfn2-xtb max_iterations=2000``, ``pyscf:wb97x/6-31g*``, ``ase:ase.calculators.emt:EMT(k=1)``,
+``model:FILE@LEVEL``. A new kind is a line in `KINDS` and a module with a function ``make_engine``.
+"""
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TextIO
+from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-
-from tlpot.data import Labels
-from tlpot.engines.engine import Engine
-from tlpot.engines.names import KINDS, EngineName, parse_engine
+from tlpot.config import with_overrides
+from tlpot.engines.engine import Engine, NumericalForces, RenamedEngine
 from tlpot.errors import ConfigError, nearest
 from tlpot.levels import total_level
-from tlpot.system import System
+from tlpot.models import named_file
+
+_SETTING = re.compile(r"[A-Za-z_][\w.]*=\S*")
+_CALL = re.compile(r"(?P<target>[^(]*)\((?P<settings>.*)\)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineName:
+    """A name, taken apart.
+
+    Attributes:
+        kind: one of `KINDS`.
+        target: what follows the colon, without level and settings; empty for kinds without.
+        level: after the ``@`` of a model.
+        settings: that are part of the name.
+    """
+
+    kind: str
+    target: str = ""
+    level: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The name without level and settings."""
+        return f"{self.kind}:{self.target}" if self.target else self.kind
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineKind:
+    """One kind of engine.
+
+    Attributes:
+        form: how its names are written.
+        summary: what it is.
+        module: has ``make_engine(name: EngineName, label: str | None) -> Engine``; it is imported
+            where it is used, for it may load torch or PySCF.
+        split: takes the target apart.
+    """
+
+    form: str
+    summary: str
+    module: str
+    split: Callable[[str], EngineName] = lambda target: EngineName(kind="", target=target)
+
+
+def _at_level(text: str) -> EngineName:
+    """``FILE@LEVEL``, unless there is a file of the whole name."""
+    path, at, level = text.partition("@")
+    if at and not Path(text).is_file():
+        if not level.strip():
+            raise ConfigError(f"engine model:{text}: no level of theory stands behind the @")
+        return EngineName(kind="", target=path, level=level)
+    return EngineName(kind="", target=text)
+
+
+def _called(text: str) -> EngineName:
+    """``MODULE:CLASS(key=value, ...)``, values as YAML; brackets hold commas together."""
+    match = _CALL.fullmatch(text)
+    if match is None:
+        return EngineName(kind="", target=text)
+    words = re.split(r",(?![^\[{(]*[\]})])", match["settings"])
+    settings = with_overrides({}, [word.strip() for word in words if word.strip()])
+    return EngineName(kind="", target=match["target"], settings=settings)
+
+
+KINDS: Mapping[str, EngineKind] = {
+    "gfn1-xtb": EngineKind(
+        form="gfn1-xtb", summary="GFN1-xTB by tblite", module="tlpot.engines.xtb"
+    ),
+    "gfn2-xtb": EngineKind(
+        form="gfn2-xtb", summary="GFN2-xTB by tblite", module="tlpot.engines.xtb"
+    ),
+    "pyscf": EngineKind(
+        form="pyscf:METHOD/BASIS",
+        summary="Hartree-Fock, density functionals, double hybrids, MP2, coupled cluster",
+        module="tlpot.engines.pyscf",
+    ),
+    "ase": EngineKind(
+        form="ase:MODULE:CLASS(KEY=VALUE)", summary="any ASE calculator",
+        module="tlpot.engines.ase", split=_called,
+    ),
+    "model": EngineKind(
+        form="model:FILE[@LEVEL]", summary="a tlpot model", module="tlpot.engines.model",
+        split=_at_level,
+    ),
+}  # fmt: skip
+"""Every kind, by the first word of its names."""
+
+
+def parse_engine(
+    text: str, *, kinds: Mapping[str, EngineKind] = KINDS, bare_models: bool = False
+) -> EngineName:
+    """Takes the name of an engine apart.
+
+    Args:
+        text: the name, with settings after spaces or without.
+        kinds: those that may be named.
+        bare_models: whether the file or name of a model may stand without ``model:``.
+
+    Raises:
+        ConfigError: no such kind (the nearest is offered), or a setting that cannot be read.
+    """
+    words = text.split()
+    n_settings = 0
+    while n_settings < len(words) - 1 and _SETTING.fullmatch(words[-1 - n_settings]):
+        n_settings += 1
+    name = text.strip()
+    settings: dict[str, Any] = {}
+    if n_settings:
+        settings = with_overrides({}, words[-n_settings:])
+        name = name.rsplit(maxsplit=n_settings)[0]
+    first, _, target = name.partition(":")
+    kind = first.lower()
+    if kind not in kinds or bool(target) != (":" in kinds[kind].form):
+        if not bare_models or _misspelt(name):
+            raise ConfigError(f"unknown engine {name!r}{_nearest_form(kind, kinds)}")
+        kind, target = "model", name
+    parts = kinds[kind].split(target)
+    twice = sorted(parts.settings.keys() & settings.keys())
+    if twice:
+        raise ConfigError(f"engine {name} is told {', '.join(twice)} twice; say it once")
+    return EngineName(
+        kind=kind,
+        target=parts.target,
+        level=parts.level,
+        settings={**parts.settings, **settings},
+    )
+
+
+def _nearest_form(kind: str, kinds: Mapping[str, EngineKind]) -> str:
+    close = difflib.get_close_matches(kind.partition(" ")[0], kinds, n=1, cutoff=0.6)
+    forms = ", ".join(sorted(each.form for each in kinds.values()))
+    if close:
+        return f"; did you mean {kinds[close[0]].form!r}? (valid: {forms})"
+    return f"; valid: {forms}"
+
+
+def _misspelt(name: str) -> bool:
+    """Whether it is meant for an engine rather than for a model."""
+    first, colon, _ = name.partition(":")
+    path = name.partition("@")[0]
+    if Path(path).exists() or path.endswith(".safetensors") or named_file(path) is not None:
+        return False
+    close = difflib.get_close_matches(first.lower(), KINDS, n=1, cutoff=0.75)
+    return bool(close) and (bool(colon) or close[0] not in ("ase", "model", "pyscf"))
+
 
 ForceChoice = Literal["auto", "no", "analytic", "numerical"]
 FORCE_CHOICES: tuple[ForceChoice, ...] = ("auto", "no", "analytic", "numerical")
@@ -27,7 +178,7 @@ class EngineSpec:
     """An engine as plain data, from which every worker makes its own.
 
     Attributes:
-        name: such as ``gfn2-xtb`` or ``pyscf:wb97x/6-31g*``, see `tlpot.engines.names`.
+        name: such as ``gfn2-xtb`` or ``pyscf:wb97x/6-31g*``, see `parse_engine`.
         settings: of the engine, beside those in the name; what is left out has its default.
         level: a name for the level of theory, where the engine's own will not do.
         forces: ``auto`` for analytic ones where they exist, ``no``, ``analytic`` to insist, or
@@ -90,7 +241,7 @@ def _made(
         label = total_level(label, "labelling")
     engine: Engine = importlib.import_module(KINDS[kind].module).make_engine(name, label)
     if label is not None and engine.level != label:
-        engine = _Renamed(engine, label)
+        engine = RenamedEngine(engine, label)
     if forces == "numerical":
         return NumericalForces(engine)
     if forces == "analytic" and not engine.has_forces:
@@ -101,73 +252,3 @@ def _made(
             "forces=numerical (central differences, 6 energies for each atom)"
         )
     return engine
-
-
-class _Renamed:
-    """An engine under another name of its level."""
-
-    def __init__(self, engine: Engine, level: str) -> None:
-        self._engine, self._level = engine, level
-
-    @property
-    def level(self) -> str:
-        return self._level
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-
-STEP = 0.0025
-"""Å; in a bond the error of a central difference, E''' h²/6, is then some 0.3 meV/Å, and noise of
-1e-8 Hartree in the energies makes 0.1 meV/Å."""
-
-
-class NumericalForces:
-    """An engine whose forces are central differences, 6 n_atoms energies for each structure.
-
-    Args:
-        engine: gives the energies.
-    """
-
-    has_forces = True
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def level(self) -> str:
-        """Of the engine."""
-        return self._engine.level
-
-    @property
-    def definition(self) -> Mapping[str, Any]:
-        """Of the engine, with the step."""
-        return {**self._engine.definition, "forces": f"central differences, {STEP} Å"}
-
-    def check(self, elements: Sequence[int], *, periodic: bool) -> None:
-        """As the engine does."""
-        self._engine.check(elements, periodic=periodic)
-
-    def compute(self, system: System, *, forces: bool, log: TextIO) -> Labels:
-        """Computes the energy, and 6 n_atoms more for the forces.
-
-        Raises:
-            LabelError: one of them failed.
-        """
-        here = self._engine.compute(system, forces=False, log=log)
-        if not forces:
-            return here
-        found = np.zeros_like(system.positions)
-        for place in np.ndindex(found.shape):
-            sides = []
-            for step in (STEP, -STEP):
-                positions = system.positions.copy()
-                positions[place] += step
-                moved = replace(system, positions=positions)
-                sides.append(self._engine.compute(moved, forces=False, log=log).energy)
-            found[place] = -(sides[0] - sides[1]) / (2 * STEP)
-        return Labels(energy=here.energy, forces=found)
-
-    def use_threads(self, n: int | None) -> int:
-        """As the engine does."""
-        return self._engine.use_threads(n)

@@ -21,7 +21,7 @@ from ase.units import Bohr, Hartree, kB
 from tlpot.config import parse, to_mapping
 from tlpot.data import Labels
 from tlpot.engines.engine import LabelError, check_electrons
-from tlpot.engines.names import EngineName
+from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.system import System
 from tlpot.total_charge import charge_and_spin
@@ -58,7 +58,7 @@ class XTBSettings:
 
 
 def make_engine(name: EngineName, label: str | None) -> XTBEngine:
-    """Makes the engine of a name, see `tlpot.engines.names`."""
+    """Makes the engine of a name, see `tlpot.engines.registry`."""
     return XTBEngine(name.kind, parse(XTBSettings, name.settings, f"engine {name.text}"))
 
 
