@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
         PRECISION,
+        FrameOrder,
         Split,
         default_by,
         fingerprint,

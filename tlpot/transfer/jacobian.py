@@ -122,7 +122,7 @@ def normal_equations(
     largest = int(dataset.sizes[indices].max())
     for batch in sweep(
         model, dataset, indices[order], (level,), device=device, batch_size=BATCH,
-        max_atoms=max(BATCH_ATOMS, largest), name="normal equations",
+        max_atoms=max(BATCH_ATOMS, largest), show="normal equations",
     ):  # fmt: skip
         fold = torch.from_numpy(folds[order][start : start + len(batch.sizes)]).to(device)
         start += len(batch.sizes)
