@@ -132,8 +132,8 @@ def test_only_labelled_frames(tmp_path):
         ({"by": "random", "test": 500}, "test is 500 frames, but there are only 100 to divide"),
         ({"test": -1}, "test is -1"),
         ({"test": 1.5}, "test is 1.5"),
-        ({"indices": []}, "no frames to split"),
-        ({"indices": [100]}, "an index is outside"),
+        ({"order": FrameOrder(indices=[])}, "no frames to split"),
+        ({"order": FrameOrder(indices=[100])}, "an index is outside"),
         ({"by": "random", "test": ["mol1"]}, "cannot take names"),
     ],
 )

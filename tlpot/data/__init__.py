@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
+        add_structures,
         geometry_groups,
         make_column,
         write_dataset,
