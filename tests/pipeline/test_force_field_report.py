@@ -177,7 +177,7 @@ def test_kinds_of_a_fragment_file_have_their_names_and_sources(tmp_path):
     path = tmp_path / "fragments.h5"
     export_fragments(peptides, choose_scheme("mfcc"), path)
     with h5py.File(path) as handle:
-        rows = {key: np.arange(len(group["positions"])) for key, group in
+        rows = {key: np.arange(len(group["coordinates"])) for key, group in
                 handle["fragments"].items()}  # fmt: skip
     add_level(path, "toy", {key: (k, -1.0 - k, None) for key, k in rows.items()})
     dataset = open_dataset([path])
