@@ -317,8 +317,9 @@ class TestReport:
     def test_parts_are_told_and_can_be_cancelled(self, tmp_path):
         progress, calls = cancel_at(1)
         with pytest.raises(CancelledError):
-            api.force_field_report("tlpot-tiny", structure={"ala": build_peptide("A")}, scheme="mfcc",
-                       settings=QUICK, output="a", device="cpu", progress=progress)  # fmt: skip
+            api.force_field_report("tlpot-tiny", structure={"ala": build_peptide("A")},
+                       scheme="mfcc", settings=QUICK, output="a", device="cpu",
+                       progress=progress)  # fmt: skip
         assert calls == [(1, 2, "report, nve of ala with tlpot-tiny, 2 steps")]
         assert not (tmp_path / "a" / "force_field.html").exists()
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from layouts import native_file
 
-from tlpot.data import open_dataset, write_dataset
-from tlpot.errors import DataError, OutputError
+from tlpot.data import open_dataset, write_dataset, write_structures
+from tlpot.errors import DataError, OutputError, UnknownLevelError
 
 
 def by_name(dataset):
@@ -74,6 +74,17 @@ def test_attributes_are_read(tmp_path):
 def test_attributes_that_are_missing_or_wrong(tmp_path, attributes, message):
     with pytest.raises(DataError, match=message):
         open_dataset(native_file(tmp_path / "a.h5", **attributes))
+
+
+def test_geometries_that_wait_for_labels_are_a_dataset(tmp_path):
+    dataset = open_dataset(native_file(tmp_path / "a.h5"))
+    write_structures(dataset.read(range(len(dataset))), tmp_path / "b.h5")
+    bare = open_dataset(tmp_path / "b.h5")
+    assert len(bare) == len(dataset)
+    assert bare.levels == {}
+    assert bare.unused_keys == ()
+    with pytest.raises(UnknownLevelError, match="pbe"):
+        open_dataset(tmp_path / "b.h5", level="pbe")
 
 
 def test_writing_and_reading_back(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from layouts import native_file
 
-from tlpot.data import load_split, make_split, open_dataset
+from tlpot.data import FrameOrder, load_split, make_split, open_dataset
 from tlpot.errors import DataError, OutputError, UnknownLevelError
 
 
@@ -62,7 +62,9 @@ def test_random_keeps_identical_structures_together(molecules):
 
 def test_random_counts_are_exact_without_repeats(molecules):
     frames = [k for k in range(100) if k % 10 != 9]
-    split = make_split(molecules, by="random", validation=7, test=13, indices=frames)
+    split = make_split(
+        molecules, by="random", validation=7, test=13, order=FrameOrder(indices=frames)
+    )
     assert [len(part) for part in parts(split)] == [70, 7, 13]
     assert set.union(*parts(split)) == set(frames)
 
@@ -70,7 +72,9 @@ def test_random_counts_are_exact_without_repeats(molecules):
 def test_frames_are_held_out_in_turn_and_at_random_among_equals(molecules):
     turn = np.array([2] * 60 + [1] * 20 + [0] * 20)
     one, other = (
-        make_split(molecules, by="random", validation=25, test=15, seed=seed, turn=turn)
+        make_split(
+            molecules, by="random", validation=25, test=15, seed=seed, order=FrameOrder(turn=turn)
+        )
         for seed in (0, 1)
     )
     for split in (one, other):
@@ -83,11 +87,15 @@ def test_frames_are_held_out_in_turn_and_at_random_among_equals(molecules):
 def test_what_is_kept_together_waits_for_the_last_of_its_frames(molecules):
     turn = np.where(molecules.group_idx == 2, 0, 1)
     assert {
-        int(molecules.group_idx[k]) for k in make_split(molecules, test=10, turn=turn).test
+        int(molecules.group_idx[k])
+        for k in make_split(molecules, test=10, order=FrameOrder(turn=turn)).test
     } == {2}
     turn[np.flatnonzero(molecules.group_idx == 2)[0]] = 2
     assert (
-        2 not in molecules.group_idx[make_split(molecules, test=90, validation=0, turn=turn).test]
+        2
+        not in molecules.group_idx[
+            make_split(molecules, test=90, validation=0, order=FrameOrder(turn=turn)).test
+        ]
     )
 
 
@@ -124,8 +132,8 @@ def test_only_labelled_frames(tmp_path):
         ({"by": "random", "test": 500}, "test is 500 frames, but there are only 100 to divide"),
         ({"test": -1}, "test is -1"),
         ({"test": 1.5}, "test is 1.5"),
-        ({"indices": []}, "no frames to split"),
-        ({"indices": [100]}, "an index is outside"),
+        ({"order": FrameOrder(indices=[])}, "no frames to split"),
+        ({"order": FrameOrder(indices=[100])}, "an index is outside"),
         ({"by": "random", "test": ["mol1"]}, "cannot take names"),
     ],
 )

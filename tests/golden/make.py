@@ -4,6 +4,10 @@ The files beside it were made on 2026-11-29 with tlpot 0.1.0 of the commit befor
 package were moved, torch 2.13.0, e3nn 0.6.0, tblite 0.7.0, on x86-64 (AVX-512), by the commands
 below. They are tiny networks trained for a few epochs: good for nothing but being opened.
 `expected.json` holds what that tlpot said of them.
+
+`earlier-fragments.h5` is not made here, because only a tlpot of that day writes its layout:
+fragments by mfcc of the peptides DA and GG, three frames each, with labels of a toy at two levels,
+a split by source and the whole peptides; `earlier-fragments.json` holds what that tlpot read.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
+        add_structures,
         geometry_groups,
         make_column,
         write_dataset,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
         PRECISION,
+        FrameOrder,
         Share,
         Split,
         SplitBy,

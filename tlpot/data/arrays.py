@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Frame, LabelKind, Labels, LevelInfo, Problem
+from tlpot.data.dataset import Frame, LabelKind, Labels, LevelInfo, Problem, checked_indices
 from tlpot.data.decode import Decoder, Geometry, LevelLabels
 from tlpot.data.findings import (
     definition_problems,
@@ -202,12 +201,12 @@ class ArrayDataset:
         self._index = build_index(store, self._decoder)
         self._decoder.check_energy_zero(self._index.elements)
         self._labelled: dict[tuple[str, LabelKind], NDArray[np.bool_]] = {}
-        self._levels = self._find_levels()
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self._store.path
+        self.path = store.path
+        self.elements = self._index.elements
+        self.sizes = self._index.sizes
+        self.group_names = self._index.group_names
+        self.group_idx = self._index.group_idx
+        self.levels: Mapping[str, LevelInfo] = self._find_levels()
 
     @cached_property
     def content_hash(self) -> str:
@@ -219,31 +218,6 @@ class ArrayDataset:
             return hashes[0]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
-    @property
-    def levels(self) -> Mapping[str, LevelInfo]:
-        """Levels of theory by canonical name."""
-        return self._levels
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
-        return self._index.elements
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Atoms in each frame, [n_frames]."""
-        return self._index.sizes
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the molecules."""
-        return self._index.group_names
-
-    @property
-    def group_idx(self) -> NDArray[np.int64]:
-        """Which molecule each frame belongs to, [n_frames]."""
-        return self._index.group_idx
-
     @cached_property
     def unused_keys(self) -> tuple[str, ...]:
         """Arrays of the file that the description does not mention."""
@@ -254,15 +228,15 @@ class ArrayDataset:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What opening the file has shown."""
-        steps = {level: self._decoder.energy_step(level) for level in self._levels}
-        kinds = {kind for level in self._levels.values() for kind in level.kinds}
+        steps = {level: self._decoder.energy_step(level) for level in self.levels}
+        kinds = {kind for level in self.levels.values() for kind in level.kinds}
         return (
             *self._store.problems,
             *self._decoder.cell_problems(),
             *self._decoder.stress_problems(),
             *unread_problems(set(self.unused_keys) - {*self._spec.unread}, kinds),
             *outside_problems(set(self._store.outside), self._spec),
-            *definition_problems(self._levels),
+            *definition_problems(self.levels),
             *resolution_problems(steps),
         )
 
@@ -277,9 +251,9 @@ class ArrayDataset:
             DataError: a frame's label is damaged: infinite, or NaN in part only.
         """
         level = canonical_level(level)
-        if level not in self._levels:
+        if level not in self.levels:
             raise UnknownLevelError(
-                f"{self.path} has no level {level!r}{nearest(level, self._levels)}"
+                f"{self.path} has no level {level!r}{nearest(level, self.levels)}"
             )
         if (level, kind) not in self._labelled:
             self._labelled[level, kind] = self._find_labelled(level, kind)
@@ -323,17 +297,9 @@ class ArrayDataset:
         indices: Sequence[int] | NDArray[np.int64],
         levels: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Returns frames in the order asked for, with the labels of `levels` (default: all).
-
-        Raises:
-            DataError: an index is out of range, or the file is damaged.
-        """
-        asked = np.asarray(indices, dtype=np.int64)
-        if asked.size and (asked.min() < 0 or asked.max() >= len(self)):
-            raise DataError(
-                f"{self.path} has {counted(len(self), 'frame')}; one of the indices is outside"
-            )
-        wanted = list(self._levels) if levels is None else [x for x in self._levels if x in levels]
+        """Returns frames in the order asked for; see `Dataset.read`."""
+        asked = checked_indices(self, indices)
+        wanted = list(self.levels) if levels is None else [x for x in self.levels if x in levels]
         frames: list[Frame | None] = [None] * len(asked)
         sections, slabs, places = self._index.locate(asked)
         # one visit to each slab, however the indices are shuffled
@@ -384,7 +350,7 @@ class ArrayDataset:
     def _find_labelled(self, level: str, kind: LabelKind) -> NDArray[np.bool_]:
         mask = np.zeros(len(self), dtype=bool)
         damaged = []
-        if kind in self._levels[level].kinds:
+        if kind in self.levels[level].kinds:
             for section, slab, rows, frames in self._index.slabs():
                 labels = self._labels(section, slab, rows, level)
                 if labels is None:

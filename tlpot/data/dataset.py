@@ -10,7 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot.errors import DataError
 from tlpot.levels import canonical_level
+from tlpot.plural import counted
 from tlpot.system import System
 
 Severity = Literal["error", "warning", "note"]
@@ -191,6 +193,22 @@ class Dataset(Protocol):
             DataError: an index is out of range, or the file is damaged.
         """
         ...
+
+
+def checked_indices(
+    dataset: Dataset, indices: Sequence[int] | NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Returns numbers of frames as an array.
+
+    Raises:
+        DataError: one is out of range.
+    """
+    asked = np.asarray(indices, dtype=np.int64)
+    if asked.size and (asked.min() < 0 or asked.max() >= len(dataset)):
+        raise DataError(
+            f"{dataset.path} has {counted(len(dataset), 'frame')}; one of the indices is outside"
+        )
+    return asked
 
 
 def with_any_label(dataset: Dataset, level: str) -> NDArray[np.bool_]:

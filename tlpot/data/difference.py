@@ -143,11 +143,7 @@ class DifferenceDataset(DatasetView):
         indices: Sequence[int] | NDArray[np.int64],
         levels: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Returns frames in the order asked for, with the labels of `levels` (default: all).
-
-        Raises:
-            DataError: an index is out of range, or the file is damaged.
-        """
+        """Returns frames in the order asked for; see `Dataset.read`."""
         if levels is not None and self.level not in levels:
             return self.dataset.read(indices, levels)
         needed = None

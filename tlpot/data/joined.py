@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem
+from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
 from tlpot.data.findings import definition_problems, definitions_of
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
-from tlpot.plural import counted
 
 
 class JoinedDataset:
@@ -35,7 +33,9 @@ class JoinedDataset:
     def __init__(self, parts: Sequence[Dataset]) -> None:
         self.parts = tuple(parts)
         self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self._levels = _join_levels(self.parts)
+        self.path = self.parts[0].path
+        self.levels: Mapping[str, LevelInfo] = _join_levels(self.parts)
+        self.elements = tuple(sorted({z for part in self.parts for z in part.elements}))
         names: dict[str, int] = {}
         sizes: dict[str, int] = {}
         idx = []
@@ -47,14 +47,9 @@ class JoinedDataset:
                     name = f"{part.path.name}/{name}"
                 ids.append(names.setdefault(name, len(names)))
             idx.append(np.array(ids, dtype=np.int64)[part.group_idx])
-        self._group_names = tuple(names)
-        self._group_idx = np.concatenate(idx)
-        self._sizes = np.concatenate([part.sizes for part in self.parts])
-
-    @property
-    def path(self) -> Path:
-        """The first file."""
-        return self.parts[0].path
+        self.group_names = tuple(names)
+        self.group_idx = np.concatenate(idx)
+        self.sizes = np.concatenate([part.sizes for part in self.parts])
 
     @cached_property
     def content_hash(self) -> str:
@@ -62,40 +57,10 @@ class JoinedDataset:
         hashes = "".join(part.content_hash for part in self.parts)
         return hashlib.sha256(hashes.encode()).hexdigest()
 
-    @property
-    def levels(self) -> Mapping[str, LevelInfo]:
-        """Levels of theory by canonical name."""
-        return self._levels
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
-        return tuple(sorted({z for part in self.parts for z in part.elements}))
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Atoms in each frame, [n_frames]."""
-        return self._sizes
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the molecules."""
-        return self._group_names
-
-    @property
-    def group_idx(self) -> NDArray[np.int64]:
-        """Which molecule each frame belongs to, [n_frames]."""
-        return self._group_idx
-
-    @property
-    def unused_keys(self) -> tuple[str, ...]:
-        """Arrays of the files that the description does not mention."""
-        return tuple(sorted({key for part in self.parts for key in part.unused_keys}))
-
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What opening the files has shown, and levels that were computed in several ways."""
-        several = set(definition_problems(self._levels))
+        several = set(definition_problems(self.levels))
         return (
             *(
                 replace(problem, what=f"{part.path.name}: {problem.what}")
@@ -103,11 +68,16 @@ class JoinedDataset:
                 for problem in part.problems
                 if problem not in several
             ),
-            *definition_problems(self._levels),
+            *definition_problems(self.levels),
         )
 
+    @cached_property
+    def unused_keys(self) -> tuple[str, ...]:
+        """Arrays of the files that the description does not mention."""
+        return tuple(sorted({key for part in self.parts for key in part.unused_keys}))
+
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self.sizes)
 
     def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
         """Which frames carry a label, [n_frames].
@@ -116,9 +86,9 @@ class JoinedDataset:
             UnknownLevelError: no such level; the message lists those present.
         """
         level = canonical_level(level)
-        if level not in self._levels:
+        if level not in self.levels:
             raise UnknownLevelError(
-                f"{self.path} and others have no level {level!r}{nearest(level, self._levels)}"
+                f"{self.path} and others have no level {level!r}{nearest(level, self.levels)}"
             )
         return np.concatenate(
             [
@@ -155,16 +125,8 @@ class JoinedDataset:
         indices: Sequence[int] | NDArray[np.int64],
         levels: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Returns frames in the order asked for, with the labels of `levels` (default: all).
-
-        Raises:
-            DataError: an index is out of range, or a file is damaged.
-        """
-        asked = np.asarray(indices, dtype=np.int64)
-        if asked.size and (asked.min() < 0 or asked.max() >= len(self)):
-            raise DataError(
-                f"{counted(len(self), 'frame')} were opened; one of the indices is outside"
-            )
+        """Returns frames in the order asked for; see `Dataset.read`."""
+        asked = checked_indices(self, indices)
         owner = np.searchsorted(self._starts, asked, side="right") - 1
         frames: list[Frame | None] = [None] * len(asked)
         for k in np.unique(owner):
@@ -173,7 +135,7 @@ class JoinedDataset:
             for place, frame in zip(
                 places, part.read(asked[places] - self._starts[k], levels), strict=True
             ):
-                group = self._group_names[self._group_idx[asked[place]]]
+                group = self.group_names[self.group_idx[asked[place]]]
                 frames[place] = frame if frame.group == group else replace(frame, group=group)
         return [frame for frame in frames if frame is not None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -27,15 +28,13 @@ _OVERHEAD = 2000
 """Bytes of Python objects for each frame kept."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Loader:
     """Makes batches. The batches of an epoch depend on the seed and the epoch alone.
 
     Args:
         dataset: where frames come from.
         indices: the frames that every epoch has.
-        others: frames that take turns: an epoch has `n_others` of them, the next one goes on
-            where it ended, and all have had their turn before one comes again.
-        n_others: how many of them; at most all.
         levels: levels of theory whose labels to carry.
         cutoff: Å.
         batch_size: frames in a batch, over all ranks.
@@ -46,6 +45,9 @@ class Loader:
         rank: takes the frames ``rank::world_size`` of every batch.
         world_size: number of processes that share a batch.
         layout: see `tlpot.graph.build_graph`.
+        others: frames that take turns: an epoch has `n_others` of them, the next one goes on
+            where it ended, and all have had their turn before one comes again.
+        n_others: how many of them; at most all.
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
 
     Raises:
@@ -54,39 +56,28 @@ class Loader:
         UnknownLevelError: the dataset has no such level.
     """
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        indices: Sequence[int] | NDArray[np.int64],
-        *,
-        levels: Sequence[str],
-        cutoff: float,
-        batch_size: int,
-        max_atoms: int | None = None,
-        shuffle: bool = True,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        layout: Layout = "auto",
-        others: Sequence[int] | NDArray[np.int64] = (),
-        n_others: int = 0,
-        memo_bytes: int = MEMO_BYTES,
-    ) -> None:
-        self.dataset = dataset
-        self.indices = np.asarray(indices, dtype=np.int64)
-        self.others = np.asarray(others, dtype=np.int64)
-        self.n_others = min(n_others, len(self.others))
-        self.levels = tuple(levels)
-        self.cutoff = cutoff
-        self.batch_size = batch_size
-        self.max_atoms = max_atoms
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.layout: Layout = layout
+    dataset: Dataset = field(kw_only=False)
+    indices: Sequence[int] | NDArray[np.int64] = field(kw_only=False)
+    levels: Sequence[str]
+    cutoff: float
+    batch_size: int
+    max_atoms: int | None = None
+    shuffle: bool = True
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    layout: Layout = "auto"
+    others: Sequence[int] | NDArray[np.int64] = ()
+    n_others: int = 0
+    memo_bytes: int = MEMO_BYTES
+
+    def __post_init__(self) -> None:
+        self.levels = tuple(self.levels)
+        self._own = np.asarray(self.indices, dtype=np.int64)
+        self._taking_turns = np.asarray(self.others, dtype=np.int64)
+        self.n_others = min(self.n_others, len(self._taking_turns))
         self._memo: dict[int, tuple[Frame, Neighbors]] = {}
-        self._memo_left = memo_bytes
+        self._memo_left = self.memo_bytes
         self._plans: tuple[int, list[NDArray[np.int64]]] | None = None
         self._check()
 
@@ -136,9 +127,9 @@ class Loader:
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:
         if not self.shuffle:
-            return self._cut(self.indices)
+            return self._cut(self._own)
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(np.concatenate([self.indices, self._turn(epoch)]))
+        order = rng.permutation(np.concatenate([self._own, self._turn(epoch)]))
         pool = POOL * self.batch_size
         batches = []
         for start in range(0, len(order), pool):
@@ -150,11 +141,11 @@ class Loader:
     def _turn(self, epoch: int) -> NDArray[np.int64]:
         """Returns which of the others an epoch has: a stretch of shuffled rounds of them all."""
         if not self.n_others:
-            return self.others[:0]
-        start, total = epoch * self.n_others, len(self.others)
+            return self._taking_turns[:0]
+        start, total = epoch * self.n_others, len(self._taking_turns)
         first, last = start // total, (start + self.n_others - 1) // total
         rounds = [
-            np.random.default_rng([self.seed, k, 1]).permutation(self.others)
+            np.random.default_rng([self.seed, k, 1]).permutation(self._taking_turns)
             for k in range(first, last + 1)
         ]
         begin = start - first * total
@@ -173,7 +164,7 @@ class Loader:
         return np.split(frames, cuts[1:])
 
     def _check(self) -> None:
-        if not len(self.indices):
+        if not len(self._own):
             raise DataError(f"{self.dataset.path}: no frames to make batches of")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}, expected at least 1")
@@ -182,7 +173,7 @@ class Loader:
         if self.n_others < 0 or (self.n_others and not self.shuffle):
             raise ConfigError(f"n_others is {self.n_others}; expected 0, or more and shuffle=True")
         every = np.concatenate(
-            [self.indices, self.others[: len(self.others) * bool(self.n_others)]]
+            [self._own, self._taking_turns[: len(self._taking_turns) * bool(self.n_others)]]
         )
         largest = int(self.dataset.sizes[every].max())
         if self.max_atoms is not None and largest > self.max_atoms:
@@ -198,7 +189,7 @@ class Loader:
         ]
         if self.levels and not any(found):
             raise DataError(
-                f"{self.dataset.path}: none of the {len(self.indices)} frames has a label at "
+                f"{self.dataset.path}: none of the {len(self._own)} frames has a label at "
                 f"{', '.join(self.levels)}"
             )
 
@@ -224,8 +215,7 @@ def sweep(
     device: torch.device | str,
     batch_size: int,
     max_atoms: int | None = None,
-    name: str = "evaluate",
-    show: bool | None = None,
+    show: bool | str | None = None,
 ) -> Iterator[Batch]:
     """Yields batches in the order of the frames, on a device.
 
@@ -237,8 +227,7 @@ def sweep(
         device: where the model is.
         batch_size: frames in a batch.
         max_atoms: atoms in a batch; None for no bound.
-        name: for the progress bar.
-        show: whether there is one; None for where somebody sees it.
+        show: whether there is a progress bar; None, or what to call it, for where somebody sees it.
 
     Raises:
         DataError: there are no frames, or none has a label at any of the levels.
@@ -247,7 +236,9 @@ def sweep(
         dataset, indices, levels=levels, cutoff=model.cutoff, batch_size=batch_size,
         max_atoms=max_atoms, shuffle=False, layout=layout_of(model), memo_bytes=0,
     )  # fmt: skip
-    hidden = None if show is None else not show
+    name, hidden = "evaluate", None if show is None else not show
+    if isinstance(show, str):
+        name, hidden = show, None
     for batch in progress_bar(loader.batches(0), total=loader.n_batches(0), disable=hidden,
                       file=sys.stderr, desc=name, dynamic_ncols=True):  # fmt: skip
         assert batch is not None  # there is one process

@@ -240,12 +240,21 @@ def write_structures(frames: Iterable[Frame], path: str | os.PathLike[str]) -> N
     """
     with written_hdf5(path) as handle:
         handle.attrs.update({"layout": "ani1x", "levels": "{}", "units": json.dumps(UNITS)})
-        names: dict[tuple[str, bytes], str] = {}
-        runs: dict[str, list[Frame]] = {}
-        for frame in frames:
-            runs.setdefault(_group_name(frame, names), []).append(frame)
-        for name, run in runs.items():
-            _append(handle.require_group(name), run, {}, {})
+        add_structures(handle, frames)
+
+
+def add_structures(handle: h5py.File, frames: Iterable[Frame]) -> None:
+    """Adds geometries without labels, in Å, to an open file as groups of their own."""
+    names: dict[tuple[str, bytes], str] = {}
+    runs: dict[str, list[Frame]] = {}
+    for frame in frames:
+        runs.setdefault(_group_name(frame, names), []).append(frame)
+    for name, run in runs.items():
+        free, k = name, 1
+        while free in handle and "coordinates" in handle[free]:
+            k += 1
+            free = f"{name}-{k}"
+        _append(handle.require_group(free), run, {}, {})
 
 
 def _level_keys(levels: Iterable[str]) -> dict[str, str]:

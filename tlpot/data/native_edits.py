@@ -67,14 +67,11 @@ def add_level(
         definition = _definition(handle, where, chosen, about)
         key, units = announce_level(handle, where, chosen, definition, isolated_atoms)
         groups = groups_by_name(handle)
-        for name, (index, energy, forces) in labels.items():
+        for name, some in labels.items():
             if name not in groups:
                 raise DataError(f"{where} has no frames of {name!r}{nearest(name, groups)}")
             group = groups[name]
-            own = f"{where}:{group.name}"
-            new = _checked(len(group["coordinates"]), group["coordinates"].shape[1], own,
-                           index, energy, forces)  # fmt: skip
-            _merge(group, own, key, units, *new, replace=replace)
+            _add(group, f"{where}:{group.name}", key, units, some, replace=replace)
 
 
 def announce_level(
@@ -162,12 +159,14 @@ def add_labels(
             frames_of(open_dataset(path), levels=()), places(Path(path)), strict=True
         )
     }
-    found: dict[str, dict[int, tuple[float, NDArray[np.float64] | None]]] = {}
+    found: dict[str, dict[int, tuple[float, NDArray[np.float64]]]] = {}
     for frame in frames_of(labelled, np.flatnonzero(labelled.labelled(name)), levels=[name]):
         place = rows.get(fingerprint(frame.system))
         if place is not None:
             label = frame.labels[name]
-            found.setdefault(place[0], {})[place[1]] = label.energy, label.forces
+            nothing = np.full(frame.system.positions.shape, np.nan)
+            forces = nothing if label.forces is None else label.forces
+            found.setdefault(place[0], {})[place[1]] = label.energy, forces
     if not found:
         raise DataError(
             f"none of the geometries of {path} has an energy at {name} in {labelled.path}; were "
@@ -179,7 +178,10 @@ def add_labels(
     add_level(
         path,
         name,
-        {kind: _arrays(some) for kind, some in found.items()},
+        {
+            kind: (list(some), [x for x, _ in some.values()], [x for _, x in some.values()])
+            for kind, some in found.items()
+        },
         about,
         isolated_atoms=info.isolated_atoms,
         replace=replace,
@@ -279,24 +281,18 @@ def _definition(handle: h5py.File, path: Path, level: str, about: Mapping[str, s
     return about["definition"] if about.keys() == {"definition"} else text
 
 
-def _arrays(
-    some: Mapping[int, tuple[float, NDArray[np.float64] | None]],
-) -> tuple[list[int], list[float], NDArray[np.float64] | None]:
-    forces = [label[1] for label in some.values()]
-    there = next((f for f in forces if f is not None), None)
-    if there is None:
-        return list(some), [energy for energy, _ in some.values()], None
-    nothing = np.full(there.shape, np.nan)
-    stacked = np.stack([nothing if f is None else f for f in forces])
-    return list(some), [energy for energy, _ in some.values()], stacked
-
-
-def _checked(
-    m: int, n: int, where: str, index: ArrayLike, energy: ArrayLike, forces: ArrayLike | None
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64] | None]:
-    """Returns new labels of some of m rows of n atoms as arrays."""
-    rows = np.asarray(index)
-    energies = np.asarray(energy, dtype=np.float64)
+def _add(
+    group: h5py.Group,
+    where: str,
+    key: str,
+    units: Mapping[str, str],
+    labels: LevelLabels,
+    *,
+    replace: bool,
+) -> None:
+    """Writes labels beside those that a group has."""
+    m, n = group["coordinates"].shape[:2]
+    rows, energies = np.asarray(labels[0]), np.asarray(labels[1], dtype=np.float64)
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise DataError(f"{where}: the index of the new labels must be a list of row numbers")
     rows = rows.astype(np.int64)
@@ -309,30 +305,16 @@ def _checked(
     if not np.isfinite(energies).all():
         row = int(rows[~np.isfinite(energies)][0])
         raise DataError(f"{where}: the new energy of row {row} is not finite; leave the row out")
-    if forces is None:
-        return rows, energies, None
-    vectors = np.asarray(forces, dtype=np.float64)
-    if vectors.shape != (len(rows), n, 3):
-        raise DataError(f"{where}: forces have shape {vectors.shape}, expected {(len(rows), n, 3)}")
-    if np.isinf(vectors).any():
+    forces = np.full((len(rows), n, 3), np.nan)
+    if labels[2] is not None:
+        given = np.asarray(labels[2], dtype=np.float64)
+        if given.shape != forces.shape:
+            raise DataError(f"{where}: forces have shape {given.shape}, expected {forces.shape}")
+        forces = given
+    if np.isinf(forces).any():
         raise DataError(f"{where}: the new forces hold infinity; use NaN where there are none")
-    return rows, energies, vectors
-
-
-def _merge(
-    group: h5py.Group,
-    where: str,
-    key: str,
-    units: Mapping[str, str],
-    rows: NDArray[np.int64],
-    energies: NDArray[np.float64],
-    forces: NDArray[np.float64] | None,
-    *,
-    replace: bool,
-) -> None:
-    """Writes labels beside those that a group has."""
     column = _column(group, f"{key}.energy", "f8", np.nan)
-    stored = column[()].reshape(-1)
+    stored = column[()].reshape(m)
     twice = rows[np.isfinite(stored[rows])]
     if len(twice) and not replace:
         raise DataError(
@@ -341,13 +323,11 @@ def _merge(
         )
     stored[rows] = energies / energy_factor(units["energy"])
     column[:] = stored.reshape(column.shape)
-    name = f"{key}.forces"
-    if forces is None and name not in group:
-        return
-    column = _column(group, name, "f4", np.nan)
-    vectors = column[()]
-    vectors[rows] = np.nan if forces is None else forces / force_factor(units["forces"])
-    column[:] = vectors
+    if np.isfinite(forces).any() or f"{key}.forces" in group:
+        column = _column(group, f"{key}.forces", "f4", np.nan)
+        vectors = column[()]
+        vectors[rows] = forces / force_factor(units["forces"])
+        column[:] = vectors
 
 
 def _column(group: h5py.Group, name: str, dtype: Any, absent: Any) -> h5py.Dataset:

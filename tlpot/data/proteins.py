@@ -166,12 +166,16 @@ def assembled(
         if protein_key(name) not in proteins:
             raise DataError(f"{where} has no protein {name!r}{nearest(name, proteins)}")
         group = proteins[protein_key(name)]
-        assembly = read_assembly(group, where, row, scheme)
+        assembly = _read_assembly(group, where, row, scheme)
         n_atoms = len(group["numbers"])
     dataset = open_dataset(where)
     chosen = choose_level(level, dataset.levels, str(where))
     frame_of = {place: k for k, place in enumerate(places(where))}
-    wanted = [frame_of[kind, k] for kind, k in zip(assembly.kinds, assembly.rows, strict=True)]
+    members = list(zip(assembly.kinds, assembly.rows.tolist(), strict=True))
+    for kind, k in members:
+        if (kind, k) not in frame_of:
+            raise DataError(f"{where} has no {kind}[{k}], a fragment of {name!r}; it is damaged")
+    wanted = [frame_of[member] for member in members]
     labels = []
     for frame in dataset.read(wanted, [chosen]):
         if chosen not in frame.labels:
@@ -188,7 +192,7 @@ def assembled(
     return energy, assembly.forces(energies, np.concatenate(forces), n_atoms)
 
 
-def read_assembly(
+def _read_assembly(
     group: h5py.Group, path: Path, row: int = 0, scheme: str | None = None
 ) -> ProteinAssembly:
     """Returns how a structure of a protein is made of fragments.

@@ -144,6 +144,24 @@ def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
     return split
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameOrder:
+    """Which frames are divided, and what is held out first.
+
+    Attributes:
+        indices: only these frames; None for all.
+        turn: [n_frames], small numbers; what is kept together is held out, for the test first,
+            in ascending order of the largest of its frames, and in random order only where these
+            are equal. None for random order.
+        keep_elements: False takes the random order as it comes, as before version 2 of the
+            defaults.
+    """
+
+    indices: Sequence[int] | NDArray[np.int64] | None = None
+    turn: NDArray[np.int64] | None = None
+    keep_elements: bool = True
+
+
 def make_split(
     dataset: Dataset,
     *,
@@ -153,9 +171,7 @@ def make_split(
     key: str | None = None,
     seed: int = 0,
     labelled: str | None = None,
-    indices: Sequence[int] | NDArray[np.int64] | None = None,
-    turn: NDArray[np.int64] | None = None,
-    keep_elements: bool = True,
+    order: FrameOrder | None = None,
 ) -> Split:
     """Divides frames into training, validation and test.
 
@@ -175,19 +191,17 @@ def make_split(
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
         labelled: use only frames with an energy, forces or a stress at this level.
-        indices: use only these frames.
-        turn: [n_frames], small numbers; what is kept together is held out, for the test first,
-            in ascending order of the largest of its frames, and in random order only where these
-            are equal. None for random order.
-        keep_elements: False takes the random order as it comes, as before version 2 of the
-            defaults.
+        order: which frames are divided, and in which order; None for all, in random order.
 
     Raises:
         DataError: a part, or the training set, would be empty; an unknown name; all frames
             have the same source.
         UnknownLevelError: no such level.
     """
-    frames = np.arange(len(dataset)) if indices is None else np.unique(np.asarray(indices))
+    order = order or FrameOrder()
+    frames = np.arange(len(dataset))
+    if order.indices is not None:
+        frames = np.unique(np.asarray(order.indices))
     if frames.size and (frames[0] < 0 or frames[-1] >= len(dataset)):
         raise DataError(f"{dataset.path} has {len(dataset)} frames; an index is outside")
     if labelled is not None:
@@ -196,15 +210,15 @@ def make_split(
         what = f" with a label at {labelled}" if labelled else ""
         raise DataError(f"{dataset.path}: no frames{what} to split")
     names, groups = _groups(dataset, frames, by, key)
-    order = np.random.default_rng(seed).permutation(len(names))
-    if turn is not None:
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    if order.turn is not None:
         latest = np.full(len(names), np.iinfo(np.int64).min)
-        np.maximum.at(latest, groups, turn[frames])
-        order = order[np.argsort(latest[order], kind="stable")]
-    pool = _Pool(path=str(dataset.path), by=by, names=names, groups=groups, order=order)
+        np.maximum.at(latest, groups, order.turn[frames])
+        shuffled = shuffled[np.argsort(latest[shuffled], kind="stable")]
+    pool = _Pool(path=str(dataset.path), by=by, names=names, groups=groups, order=shuffled)
     owner = pool.divided(validation, test)
     parts = [frames[owner[groups] == k] for k in range(3)]
-    if keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
+    if order.keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
         holders = _holders(dataset, frames, groups, len(names))
         owner = replace(pool, holders=holders).divided(validation, test)
         parts = [frames[owner[groups] == k] for k in range(3)]

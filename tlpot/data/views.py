@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -25,11 +24,11 @@ class DatasetView:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-
-    @property
-    def path(self) -> Path:
-        """The file underneath."""
-        return self.dataset.path
+        self.path = dataset.path
+        self.elements = dataset.elements
+        self.sizes = dataset.sizes
+        self.group_names = dataset.group_names
+        self.group_idx = dataset.group_idx
 
     @property
     def content_hash(self) -> str:
@@ -40,26 +39,6 @@ class DatasetView:
     def levels(self) -> Mapping[str, LevelInfo]:
         """Levels of theory by canonical name."""
         return self.dataset.levels
-
-    @property
-    def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
-        return self.dataset.elements
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Atoms in each frame, [n_frames]."""
-        return self.dataset.sizes
-
-    @property
-    def group_names(self) -> Sequence[str]:
-        """Names of the molecules."""
-        return self.dataset.group_names
-
-    @property
-    def group_idx(self) -> NDArray[np.int64]:
-        """Which molecule each frame belongs to, [n_frames]."""
-        return self.dataset.group_idx
 
     @property
     def unused_keys(self) -> Sequence[str]:
@@ -102,11 +81,7 @@ class UnchargedDataset(DatasetView):
         indices: Sequence[int] | NDArray[np.int64],
         levels: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Returns frames in the order asked for, with the labels of `levels` (default: all).
-
-        Raises:
-            DataError: an index is out of range, or the file is damaged.
-        """
+        """Returns frames in the order asked for; see `Dataset.read`."""
         return [
             replace(frame, system=replace(frame.system, charge=0, spin=1))
             for frame in self.dataset.read(indices, levels)
@@ -177,11 +152,7 @@ class FilledDataset(DatasetView):
         indices: Sequence[int] | NDArray[np.int64],
         levels: Collection[str] | None = None,
     ) -> list[Frame]:
-        """Returns frames in the order asked for, with the labels of `levels` (default: all).
-
-        Raises:
-            DataError: an index is out of range, or the file is damaged.
-        """
+        """Returns frames in the order asked for; see `Dataset.read`."""
         inner = levels
         if levels is not None and self.level not in self.dataset.levels:
             inner = [name for name in levels if canonical_level(name) != self.level]

@@ -15,6 +15,7 @@ from tlpot.config import IN_MEMORY, Settings, check_seed, job_settings, parse
 from tlpot.data import (
     Dataset,
     DataSource,
+    FrameOrder,
     Split,
     UnchargedDataset,
     default_by,
@@ -249,8 +250,8 @@ class SplitSettings:
         Args:
             dataset: the frames.
             level: of theory.
-            turn: which are held out first, see `make_split`; a stored split has no use for it.
-            keep_elements: see `make_split`; a stored split stays as it is.
+            turn: which are held out first, see `FrameOrder`; a stored split has no use for it.
+            keep_elements: see `FrameOrder`; a stored split stays as it is.
 
         Raises:
             DataError: a part would be empty, or the stored split belongs to another dataset.
@@ -269,8 +270,7 @@ class SplitSettings:
                 by=by,
                 seed=self.seed,
                 labelled=level,
-                turn=turn,
-                keep_elements=keep_elements,
+                order=FrameOrder(turn=turn, keep_elements=keep_elements),
             )
         return split if self.train is None else replace(split, train=split.subset(self.train))
 
@@ -291,9 +291,7 @@ class SplitSettings:
             test=0,
             by="random",
             seed=self.seed,
-            indices=outer.train,
-            turn=turn,
-            keep_elements=keep_elements,
+            order=FrameOrder(indices=outer.train, turn=turn, keep_elements=keep_elements),
         )
         return replace(inner, test=outer.test, by="random, test by molecule")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from numpy.typing import NDArray
 
 from tlpot.data import (
     Frame,
+    add_structures,
     announce_level,
     geometry_groups,
     json_attribute,
     make_column,
     open_hdf5,
-    write_structures,
     written_hdf5,
 )
 from tlpot.engines import only_heavy
@@ -122,25 +121,13 @@ def _add_frames(handle: h5py.File, path: Path, frames: Sequence[Frame]) -> None:
         for system in group_systems(group, path)
     }
     new = [frame for frame in frames if geometry_key(frame.system) not in held]
-    if not new:
-        return
     units = json_attribute(handle, "units", path)
-    if units.get("coordinates", "angstrom") != "angstrom":
+    if new and units.get("coordinates", "angstrom") != "angstrom":
         raise DataError(
             f"{path} has coordinates in {units['coordinates']!r}, and geometries in Å cannot be "
             "added to them; write to another file"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "added.h5"
-        write_structures(new, file)
-        with h5py.File(file) as source:
-            for group in list(geometry_groups(source)):
-                name = stem = group.name.strip("/")
-                k = 1
-                while name in handle:
-                    k += 1
-                    name = f"{stem}-{k}"
-                source.copy(group, handle, name=name)
+    add_structures(handle, new)
 
 
 def _fill(

@@ -126,7 +126,7 @@ def normal_equations(
 
     batches = sweep(
         model, dataset, indices[order], (level,), device=device, batch_size=BATCH,
-        max_atoms=max(BATCH_ATOMS, largest), name="normal equations",
+        max_atoms=max(BATCH_ATOMS, largest), show="normal equations",
     )  # fmt: skip
     for batch, found, _ in evaluated(model, batches, forces=with_forces):
         fold = torch.from_numpy(folds[order][start : start + len(batch.sizes)]).to(device)

@@ -43,7 +43,7 @@ def low_values(
     order, n_done = indices[np.argsort(dataset.sizes[indices], kind="stable")], 0
     batches = sweep(
         model, dataset, order, (high,), device=potential.device, batch_size=32,
-        name=f"low level {level}",
+        show=f"low level {level}",
     )  # fmt: skip
     for batch, found, _ in evaluated(
         model,

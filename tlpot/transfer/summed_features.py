@@ -129,7 +129,7 @@ def _evaluate(
     sums, squares, counts = [], torch.zeros(()), []
     for batch in sweep(
         model, dataset, indices[order], (), device=potential.device, batch_size=batch_size,
-        name="features",
+        show="features",
     ):  # fmt: skip
         graph = batch.graph
         features = atomic_features(model, graph, blocks)

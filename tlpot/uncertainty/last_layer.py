@@ -91,7 +91,7 @@ def _features_and_errors(
     features, errors = [], []
     for batch in sweep(
         model, dataset, chosen, (model.level,), device=model.potential.device,
-        batch_size=batch_size, name=f"{part} features", show=show,
+        batch_size=batch_size, show=False if show is False else f"{part} features",
     ):  # fmt: skip
         with torch.no_grad():
             energies = model.atomic_energies(batch.graph)
