@@ -18,7 +18,7 @@ from tlpot.building.record import write_json
 from tlpot.building.recorded_motions import recorded_motions
 from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
 from tlpot.building.stage import Made, Workplace
-from tlpot.building.stage import Stage as BuildStage
+from tlpot.building.stage import Stage
 from tlpot.building.stage_errors import stage_errors, without_points
 from tlpot.building.structures import Target
 from tlpot.building.training import MODEL
@@ -52,7 +52,7 @@ def report_stage(
     mover: Level | None,
     tuned: str,
     rounds: Sequence[str],
-) -> BuildStage:
+) -> Stage:
     """Collects what there is to say about the force field.
 
     Args:
@@ -127,7 +127,7 @@ def report_stage(
         facts = {"page": str(written.page), "errors": errors}
         return Made(outputs=(written.page.name, written.numbers.name, BUILD), facts=facts)
 
-    return BuildStage(
+    return Stage(
         name="report",
         summary="errors, costs and tests on one page",
         settings={"name": config.name},

@@ -19,7 +19,7 @@ from tlpot.data import Dataset, load_split
 from tlpot.jobs import FinetuneConfig, SplitSettings
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
-from tlpot.reports import Stage, measure_stage
+from tlpot.reports import StageErrors, measure_stage
 
 Frames = NDArray[np.int64]
 
@@ -45,7 +45,7 @@ def stage_errors(
     pretraining: Pretraining,
     tuning: FinetuneConfig,
     tuned: str,
-) -> list[Stage]:
+) -> list[StageErrors]:
     """Measures errors on frames that no model in question was trained on, as far as there are any.
 
     Where the expensive labels have too few that the pretraining left out, or a parent was trained
@@ -120,5 +120,5 @@ def stage_errors(
 
 
 def without_points(stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the plain dicts of a `Stage` without the energies of single frames."""
+    """Returns the plain dicts of a `StageErrors` without the energies of single frames."""
     return {key: value for key, value in stage.items() if key != "relative_energies_per_atom"}

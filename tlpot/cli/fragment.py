@@ -254,7 +254,7 @@ def _budget(
     )
     print(report.text(), end="")
     if arguments.plot is not None:
-        report.draw(arguments.plot)
+        report.plot(arguments.plot)
         print(f"\nwrote {arguments.plot}")
     return report.as_json()
 

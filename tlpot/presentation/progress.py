@@ -5,10 +5,19 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, Self, cast
 
 from tqdm import tqdm
+
+Listener = Callable[[int, int | None, str], object]
+"""Takes how much is done, of how much (None if that is not known), and what is at work."""
+Progress = Listener | Literal[False] | None
+"""Who is told of progress: a function, nobody (False), or who watches the terminal (None)."""
+
+_TOLD: ContextVar[Progress] = ContextVar("progress", default=None)
 
 _SHORTEST, _LONGEST = 30.0, 600.0
 """Seconds between two lines: the least, after a tenth of the work; and the most."""
@@ -18,18 +27,73 @@ _LINE = (
 )
 
 
+@contextmanager
+def telling(progress: Progress) -> Iterator[None]:
+    """Tells `progress` what the bars of this context would show.
+
+    What it raises goes through the work that is under way, and so ends it.
+    """
+    token = _TOLD.set(progress)
+    try:
+        yield
+    finally:
+        _TOLD.reset(token)
+
+
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[Any]:
     """Returns a bar of tqdm, or, where its file is no terminal, one that writes plain lines.
+
+    Within `telling` it writes nothing and calls a function.
 
     Args:
         iterable: see `tqdm`.
         options: see `tqdm`; with ``disable=None`` nothing is written but to a terminal.
     """
     file = options.get("file") or sys.stderr
-    disable = options.get("disable", False)
+    disable, listener = options.get("disable", False), _TOLD.get()
+    if listener is False:
+        disable = options["disable"] = True
+    elif listener is not None and disable is not True:
+        return cast("tqdm[Any]", _Told(iterable, listener, options))
     if disable or disable is None or file.isatty():
         return tqdm(iterable, **options)
     return ProgressLines(iterable, **options)
+
+
+class _Told:
+    """What is used of a bar of tqdm, for a function that is told."""
+
+    def __init__(
+        self, iterable: Iterable[Any] | None, listener: Listener, options: dict[str, Any]
+    ) -> None:
+        self.iterable, self.listener = iterable, listener
+        self.n = self.initial = options.get("initial", 0)
+        self.total = options.get("total", len(iterable) if isinstance(iterable, Sized) else None)
+        self.desc, self.postfix = options.get("desc") or "", ""
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.iterable or ():
+            yield item
+            self.update()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def update(self, n: int = 1) -> None:
+        self.n += n
+        self.listener(self.n, self.total, ", ".join(filter(None, (self.desc, self.postfix))))
+
+    def set_description(self, desc: str = "", refresh: bool = True) -> None:
+        self.desc = desc
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        self.postfix = s
+
+    def close(self) -> None:
+        pass
 
 
 class ProgressLines(tqdm):

@@ -21,13 +21,19 @@ from tlpot.errors import ConfigError
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
-from tlpot.reports.cost import CostRow, labelling_cost
-from tlpot.reports.data_used import data_used
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.force_field_report import Assembly, ExaminationSettings, ForceFieldReport
-from tlpot.reports.kind_errors import Stage, measure_stage
-from tlpot.reports.provenance import Provenance, data_record, model_chain, versions
+from tlpot.reports.kind_errors import StageErrors, measure_stage
+from tlpot.reports.provenance import (
+    CostRow,
+    Provenance,
+    data_record,
+    data_used,
+    labelling_cost,
+    model_chain,
+    versions,
+)
 from tlpot.reports.ramachandran import Ramachandran, compare_angles
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
@@ -105,7 +111,7 @@ def examine_force_field(
                 "transfer started from, or the parent that it is in"
             )
     skipped: dict[str, str] = {}
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageErrors, ...] = ()
     if dataset is not None:
         chosen = np.arange(len(dataset)) if indices is None else np.asarray(indices)
         progress("errors on fragments")
@@ -218,7 +224,7 @@ def _stages(
     part: str,
     train: NDArray[np.int64] | None,
     device: torch.device,
-) -> tuple[Stage, ...]:
+) -> tuple[StageErrors, ...]:
     """The parent on its labels and on the new ones, the model on the new ones and on others."""
     fitted_on = indices if train is None else train
     if train is not None:

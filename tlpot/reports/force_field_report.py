@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tlpot.config import check_least, to_mapping
 from tlpot.dynamics import MDSettings, Motion
-from tlpot.files import make_folder, write_text
 from tlpot.learning_curves import Curve
-from tlpot.reports.cost import CostRow
-from tlpot.reports.data_used import DataRow
 from tlpot.reports.error_budget_report import BudgetReport
-from tlpot.reports.kind_errors import Stage
-from tlpot.reports.provenance import Provenance
+from tlpot.reports.kind_errors import StageErrors
+from tlpot.reports.provenance import CostRow, DataRow, Provenance
 from tlpot.reports.ramachandran import Ramachandran
 
 
@@ -85,8 +79,6 @@ class ExaminationSettings:
         )
 
 
-PAGE = "force_field.html"
-NUMBERS = "force_field.json"
 FORMAT_VERSION = 1
 
 
@@ -111,7 +103,7 @@ class ForceFieldReport:
     title: str
     summary: str = ""
     data: tuple[DataRow, ...] = ()
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[StageErrors, ...] = ()
     curve: Curve | None = None
     budgets: tuple[BudgetReport, ...] = ()
     motions: tuple[Motion, ...] = ()
@@ -142,40 +134,6 @@ class ForceFieldReport:
         }
         finite: dict[str, Any] = _finite(content)
         return finite
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportFiles:
-    """Where a report was written.
-
-    Attributes:
-        page: one HTML file with its pictures in it.
-        numbers: JSON.
-    """
-
-    page: Path
-    numbers: Path
-
-
-def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
-    """Writes ``force_field.html`` and ``force_field.json``.
-
-    Args:
-        out_folder: created if it is not there; reports in it are replaced.
-        report: what to write.
-
-    Raises:
-        OutputError: a file could not be written; the old one is untouched.
-    """
-    from tlpot.reports.page import render_page  # matplotlib is slow
-
-    make_folder(out_folder)
-    files = ReportFiles(page=Path(out_folder) / PAGE, numbers=Path(out_folder) / NUMBERS)
-    page = render_page(report)
-    numbers = json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
-    write_text(files.numbers, numbers + "\n")
-    write_text(files.page, page)
-    return files
 
 
 def _finite(value: Any) -> Any:

@@ -113,7 +113,7 @@ def test_the_report_says_the_same_in_words_and_numbers(tmp_path):
     text = report.text()
     for word in (*found.parts, "relative", "cap-adjacent", "ACE-ALA-NME", "3 frames"):
         assert word in text
-    report.draw(tmp_path / "b.png")
+    report.plot(tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 20_000
 
 
