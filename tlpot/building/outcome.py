@@ -17,8 +17,7 @@ from tlpot.building.pretraining import Pretraining
 from tlpot.building.record import write_json
 from tlpot.building.recorded_motions import recorded_motions
 from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
-from tlpot.building.stage import Made, Workplace
-from tlpot.building.stage import Stage
+from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.stage_errors import stage_errors, without_points
 from tlpot.building.structures import Target
 from tlpot.building.training import MODEL

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
-from tlpot.files import atomic_file, write_text
+from tlpot.files import write_text
+from tlpot.presentation import COLOURS, add_legend, drawn, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -227,27 +228,22 @@ class Relaxation:
         Raises:
             OutputError: the file could not be written.
         """
-        from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(6.0, 4.5), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True)
+        figure, panels = make_figure(6.0, 4.5, 2, 1, sharex=True)
+        upper, lower = panels[:, 0]
         steps = np.arange(self.n_steps + 1)
-        upper.plot(steps, self.energies - self.energies[0], color="C0", lw=1.2)
+        upper.plot(steps, self.energies - self.energies[0], color=COLOURS[0], lw=1.2)
         upper.set_ylabel("energy − first (eV)")
         title = "converged" if self.converged else "NOT CONVERGED"
         upper.set_title(f"{self.atoms.get_chemical_formula()}, {self.method}, {title}", fontsize=10)
-        lower.semilogy(steps, np.maximum(self.max_forces, 1e-12), color="C3", lw=1.2)
+        lower.semilogy(steps, np.maximum(self.max_forces, 1e-12), color=COLOURS[1], lw=1.2)
         lower.axhline(self.settings.fmax, color="black", lw=1.0, ls="--", label="fmax")
         lower.set_ylabel("largest force (eV/Å)")
         lower.set_xlabel("step")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lower.legend(frameon=False)
-        if path is not None:
-            with atomic_file(path) as temporary:
-                kind = Path(path).suffix.lstrip(".") or "png"
-                figure.savefig(temporary, format=kind, dpi=150)
-        return figure
+        add_legend(lower)
+        return drawn(figure, path)
 
     def _repr_html_(self) -> str:
         """For notebooks."""

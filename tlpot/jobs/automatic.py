@@ -20,7 +20,7 @@ from tlpot.files import make_folder, write_text
 from tlpot.jobs.finetune import FinetuneConfig, finetune, finetune_config
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash
-from tlpot.presentation import progress_bar
+from tlpot.presentation import Column, Table, progress_bar
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 SIMPLEST_FIRST = (
@@ -77,17 +77,23 @@ class Choice:
         if not self.errors:
             return f"strategy=auto\n{self.reason}"
         heads = list(next(iter(self.kinds.values()), {}))
-        columns = "".join(f"{head:>10}" for head in heads)
-        lines = [
-            "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
-            f"  {'':16}{columns}   by fold, over all kinds",
+        columns = [
+            Column(align="left", width=16),
+            *(Column(head, format=".3f", width=10, gap=1) for head in heads),
+            Column("by fold, over all kinds", align="left", gap=3),
         ]
+        rows = []
         for name, row in self.errors.items():
-            kinds = "".join(f" {self.kinds[name][head]:9.3f}" for head in heads)
-            cells = "".join(f" {value:7.3f}" for value in row)
+            folds = " ".join(f"{value:7.3f}" for value in row)
             worse = "   worse in one kind" if _is_worse(self.kinds[name]) else ""
-            lines.append(f"  {name:16}{kinds}  {cells}{worse}")
-        return "\n".join([*lines, self.reason])
+            rows.append((name, *(self.kinds[name][head] for head in heads), folds + worse))
+        return "\n".join(
+            [
+                "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
+                *Table(columns, rows, indent=2).lines(),
+                self.reason,
+            ]
+        )
 
 
 def choose_strategy(

@@ -15,6 +15,7 @@ from tlpot.config import to_mapping
 from tlpot.files import atomic_file
 from tlpot.fragments import choose_scheme
 from tlpot.jobs.fragment_cut import Cut
+from tlpot.presentation import Column, Table
 from tlpot.topology import Topology
 
 COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
@@ -22,7 +23,7 @@ SHOWN = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FragmentKind:
+class ListedKind:
     """Fragments of the same name, size and charge.
 
     Attributes:
@@ -73,7 +74,7 @@ class Listing:
         return cls(name=name, cut=cut, others=others)
 
     @property
-    def kinds(self) -> tuple[FragmentKind, ...]:
+    def kinds(self) -> tuple[ListedKind, ...]:
         """Fragments by kind, the largest first."""
         found: dict[tuple[str, int, int, int], list[float]] = {}
         cut = self.cut
@@ -81,7 +82,7 @@ class Listing:
             key = (name, len(fragment), len(fragment.host), fragment.charge)
             found.setdefault(key, []).append(float(c))
         made = [
-            FragmentKind(name=n, n_atoms=a, n_caps=h, charge=q, coefficients=tuple(cs))
+            ListedKind(name=n, n_atoms=a, n_caps=h, charge=q, coefficients=tuple(cs))
             for (n, a, h, q), cs in found.items()
         ]
         return tuple(sorted(made, key=lambda k: (-k.n_atoms, k.name)))
@@ -117,27 +118,40 @@ class Listing:
             f"scheme {self.name}" + (f" ({settings})" if settings else "") + f": "
             f"{len(cut.fragments)} fragments of {len(kinds)} kinds, {cut.cost:.1f} atoms evaluated "
             "per atom",
-            f"{'number':>8}{'atoms':>7}{'caps':>6}{'charge':>8}  fragment, and its coefficients",
         ]
         listed = kinds if shown is None else kinds[:shown]
-        lines += [
-            f"{len(k.coefficients):>8}{k.n_atoms:>7}{k.n_caps:>6}{charge_text(k.charge):>8}  "
-            f"{k.name}  {k.coefficient_text()}"
+        columns = [
+            Column("number", width=8), Column("atoms", width=7), Column("caps", width=6),
+            Column("charge", format=charge_text, width=8),
+            Column("fragment, and its coefficients", align="left"),
+        ]  # fmt: skip
+        rows = [
+            (
+                len(k.coefficients), k.n_atoms, k.n_caps, k.charge,
+                f"{k.name}  {k.coefficient_text()}",
+            )
             for k in listed
-        ]
+        ]  # fmt: skip
+        lines += Table(columns, rows).lines()
         if len(listed) < len(kinds):
             lines.append(f"{'...':>8} {len(kinds) - len(listed)} more kinds (--all lists them)")
         return "\n".join(lines)
 
     def _costs(self) -> str:
-        lines = [f"{'scheme':<11}{'fragments':>10}{'largest':>9}{'charged':>9}{'cost':>8}"]
-        for name, cut in {self.name: self.cut, **self.others}.items():
-            lines.append(
-                f"{name:<11}{len(cut.fragments):>10}{cut.sizes.max():>9}{cut.n_charged:>9}"
-                f"{cut.cost:>8.1f}  {cut.scheme.summary}"
+        columns = [
+            Column("scheme", align="left", width=11), Column("fragments", width=10, gap=1),
+            Column("largest", width=9), Column("charged", width=9),
+            Column("cost", format=".1f", width=8), Column(align="left"),
+        ]  # fmt: skip
+        rows = [
+            (
+                name, len(cut.fragments), cut.sizes.max(), cut.n_charged, cut.cost,
+                cut.scheme.summary,
             )
-        lines.append("cost: atoms evaluated per atom; largest: atoms; charged: fragments")
-        return "\n".join(lines)
+            for name, cut in {self.name: self.cut, **self.others}.items()
+        ]  # fmt: skip
+        note = "cost: atoms evaluated per atom; largest: atoms; charged: fragments"
+        return "\n".join([*Table(columns, rows).lines(), note])
 
 
 def charge_text(charge: int) -> str:

@@ -16,6 +16,7 @@ from tlpot.jobs import make_ensemble
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import geometric
 from tlpot.learning_curves.tasks import CurveTasks, SeriesTasks, curve_tasks
+from tlpot.presentation import Column, Table
 from tlpot.uncertainty import deviations, spearman
 
 RECORD = "ensembles.json"
@@ -63,18 +64,22 @@ class CurveEnsembles:
     def text(self) -> str:
         """Returns a table."""
         width = max([len(row.label) for row in self.rows] + [6])
-        head = "".join(f"{name:>12}" for name in _COLUMNS)
+        columns = [
+            Column(align="left", width=width),
+            *(Column(name, format=written, width=12) for name, written in _COLUMNS.items()),
+        ]
+        rows = [
+            (
+                row.label, row.size, row.kind, row.n_members, row.single, row.joined, row.std,
+                row.within, row.spearman,
+            )
+            for row in self.rows
+        ]  # fmt: skip
         lines = [
             "ensembles of the seeds, on the test frames; energies in meV, forces in meV/Å; σ is "
             "not calibrated",
-            f"  {'':{width}}{head}",
+            *Table(columns, rows, indent=2).lines(),
         ]
-        for row in self.rows:
-            cells = (
-                f"{row.size}", row.kind, f"{row.n_members}", f"{row.single:.4g}",
-                f"{row.joined:.4g}", f"{row.std:.4g}", f"{row.within:.1%}", f"{row.spearman:.2f}",
-            )  # fmt: skip
-            lines.append(f"  {row.label:{width}}" + "".join(f"{cell:>12}" for cell in cells))
         lines += [f"  {label:{width}}  none: {why}" for label, why in self.left_out.items()]
         return "\n".join(lines)
 
@@ -88,16 +93,17 @@ class CurveEnsembles:
         write_text(folder / RECORD, json.dumps(content, indent=1))
 
 
-_COLUMNS = (
-    "labels",
-    "kind",
-    "models",
-    "MAE of one",
-    "of the mean",
-    "mean σ",
-    "within σ",
-    "Spearman",
-)
+_COLUMNS = {
+    "labels": "",
+    "kind": "",
+    "models": "",
+    "MAE of one": ".4g",
+    "of the mean": ".4g",
+    "mean σ": ".4g",
+    "within σ": ".1%",
+    "Spearman": ".2f",
+}
+"""Headings, and how the values are written."""
 
 
 def check_ensembles(config: CurveConfig) -> None:

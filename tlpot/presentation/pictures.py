@@ -46,6 +46,8 @@ def make_figure(
     for axes in panels.ravel():
         axes.set_prop_cycle(color=COLOURS)
         axes.tick_params(labelsize=8)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(9)
     if title:
         figure.suptitle(title, fontsize=12)
     return figure, panels

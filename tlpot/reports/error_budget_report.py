@@ -22,6 +22,7 @@ from tlpot.presentation import (
     letter_panels,
     make_figure,
     short,
+    signed,
 )
 from tlpot.reports.error_budget import KCAL, MODEL, SCHEME, TOTAL, Budget, Difference
 
@@ -337,7 +338,7 @@ def _energies(axes: Axes, report: BudgetReport) -> None:
     if several:
         axes.set_title("energies, the mean error of all frames taken off")
         for name, part in budget.parts.items():
-            mean = short(1e3 * part.energy.mean() / unit, sign=True)
+            mean = signed(1e3 * part.energy.mean() / unit)
             label = f"{name}: mean {mean}"
             axes.plot(
                 1e3 * part.relative / unit, "o-", color=_COLOURS[name], ms=4, lw=1.2, label=label
@@ -352,7 +353,7 @@ def _energies(axes: Axes, report: BudgetReport) -> None:
         values = [1e3 * part.energy[0] / unit for part in budget.parts.values()]
         names = [name.replace(" − ", " −\n") for name in budget.parts]
         bars = axes.bar(names, values, color=[_COLOURS[n] for n in budget.parts])
-        axes.bar_label(bars, labels=[short(v, sign=True) for v in values], fontsize=8, padding=2)
+        axes.bar_label(bars, labels=[signed(v) for v in values], fontsize=8, padding=2)
         axes.tick_params(axis="x", labelsize=8)
         axes.margins(y=0.15)
     axes.set_ylabel("error per residue (kcal/mol)")

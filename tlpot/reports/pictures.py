@@ -26,16 +26,18 @@ _FINE = 15.0
 
 
 def parity_figure(stages: Sequence[StageErrors]) -> Figure:
-    """Draws model against label: relative energies above, force components below.
+    """Draws model against label: relative energies, and force components below.
 
     Args:
         stages: one column each.
     """
-    n_columns = max(len(stages), 2)
-    figure, axes = make_figure(3.5 * n_columns, 6.6, 2, n_columns)
-    for panel in axes[:, len(stages) :].ravel():
-        panel.set_visible(False)
-    for stage, column in zip(stages, axes.T, strict=False):
+    if len(stages) == 1:  # side by side
+        figure, panels = make_figure(7.0, 3.6, 1, 2)
+        columns = panels
+    else:
+        figure, panels = make_figure(3.5 * len(stages), 6.6, 2, len(stages))
+        columns = panels.T
+    for stage, column in zip(stages, columns, strict=True):
         column[0].set_title(f"{stage.title}\n{stage.model_level} → {stage.label_level}", fontsize=9)
         _parity(column[0], 1e3 * stage.energy, "relative energy", "meV/atom")
         if len(stage.forces):
@@ -95,6 +97,8 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
     for asked in kelvins:
         right.axhline(asked, color=_GREY, lw=0.8, zorder=0)
     left.axhline(0, color=_GREY, lw=0.8, zorder=0)
+    for axes in panels[0]:
+        axes.locator_params(axis="x", nbins=6)
     left.set_xlabel("time (ps)")
     left.set_ylabel("E(t) − E(0) (meV/atom)")
     left.set_title("total energy, NVE")

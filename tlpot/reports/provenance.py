@@ -1,4 +1,4 @@
-"""Where a force field comes from: its labels and what they cost, and models with their ancestors."""
+"""Where a force field comes from: its labels, what they cost, and models with their ancestors."""
 
 from __future__ import annotations
 
