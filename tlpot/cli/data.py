@@ -325,9 +325,9 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 @contextmanager
 def _progress(dataset: Dataset, what: str) -> Iterator[Callable[[int], object]]:
     """Yields a progress bar's update, silent where nobody watches."""
-    from tqdm import tqdm
+    from tlpot.presentation import progress_bar
 
-    with tqdm(
+    with progress_bar(
         total=len(dataset), desc=what, unit=" frames", leave=False, disable=None
-    ) as progress_bar:
-        yield progress_bar.update
+    ) as bar:
+        yield bar.update

@@ -1,10 +1,11 @@
-"""How results are shown: tables, numbers, pictures, pages, progress."""
+"""How results are shown: tables, numbers, pictures, pages, progress, the log."""
 
 from typing import TYPE_CHECKING
 
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.presentation.log import log_to_terminal, logger
     from tlpot.presentation.numbers import duration, number, short, signed
     from tlpot.presentation.page import Picture, render
     from tlpot.presentation.pictures import (

@@ -6,7 +6,6 @@ features of every model there is, since that costs next to nothing, and start fr
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import ConfigError, DataError, TLPotError
@@ -29,6 +27,7 @@ from tlpot.models import (
     load_potential,
 )
 from tlpot.plural import counted
+from tlpot.presentation import progress_bar
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -112,7 +111,7 @@ def rank_models(
     scores, refused = [], {}
     baseline = _composition_only(target)
     scores.append(_score(target, baseline, None, baseline))
-    for entry in tqdm(entries, disable=None, file=sys.stderr, desc="models", dynamic_ncols=True):
+    for entry in progress_bar(entries, disable=None, desc="models", dynamic_ncols=True):
         missing = set(dataset.elements) - set(entry.elements)
         if entry.problem or missing:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
