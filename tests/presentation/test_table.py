@@ -8,10 +8,10 @@ import pytest
 from tlpot.presentation import Column, Table
 
 COLUMNS = [
-    Column("fragment", align="left", width=10),
-    Column("error", "meV", format=".3g", width=12),
-    Column("frames", format=","),
-    Column("note", align="left"),
+    Column("fragment", width=10),
+    Column("error (meV)", ".3g", width=12),
+    "frames",
+    "note",
 ]
 
 
@@ -19,7 +19,9 @@ COLUMNS = [
 @pytest.mark.parametrize("frames", [1, 10**15])
 @pytest.mark.parametrize("name", ["a", "a name longer than its column"])
 def test_columns_never_run_together(name, error, frames):
-    head, *rows = Table(COLUMNS, [("b", 0.5, 2, "as is"), (name, error, frames, "x")]).lines()
+    head, *rows = Table(
+        COLUMNS, [("b", 0.5, 2, "as is"), (name, error, frames, "x")], whole=","
+    ).lines()
     assert re.split(r" {2,}", head) == ["fragment", "error (meV)", "frames", "note"]
     first, *others = re.split(r" {2,}", rows[1])
     assert first == name
@@ -37,7 +39,7 @@ def test_a_heading_over_columns_makes_room_for_itself():
 
 
 def test_html_escapes_what_it_holds_and_marks_words_and_sums():
-    text = Table([Column("<b>", align="left"), Column("n", "Å & more")], [("<i>", 1)], total=True)
+    text = Table(["<b>", "n (Å & more)"], [("<i>", 1)], total=True)
     found = text.html()
     assert "<b>" not in found
     assert "<i>" not in found
@@ -49,7 +51,7 @@ def test_html_escapes_what_it_holds_and_marks_words_and_sums():
 
 def test_json_has_plain_values_under_full_headings():
     table = Table(
-        ["name", Column("MAE", "meV"), Column("MAE", "meV")],
+        ["name", "MAE (meV)", "MAE (meV)"],
         [("a", np.float64(0.5), float("nan"))],
         groups=[("", 1), ("before", 1), ("after", 1)],
     )
@@ -62,5 +64,11 @@ def test_what_is_missing_has_a_mark():
 
 
 def test_rows_must_fit_the_columns():
-    with pytest.raises(ValueError, match="shorter"):
-        Table(["a", "b"], [("x",)]).text()
+    with pytest.raises(ValueError, match="values"):
+        Table(["a", "b"], [("x",)])
+
+
+def test_words_go_to_the_left_and_numbers_to_the_right():
+    table = Table(["n", "x", "what"], [(1, 0.5, "a"), (200, 2, "abc")], format=".2f", whole=",")
+    assert [column.align for column in table.full_columns] == ["right", "right", "left"]
+    assert table.lines() == ["  n     x  what", "  1  0.50  a", "200  2.00  abc"]

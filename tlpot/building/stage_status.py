@@ -130,9 +130,9 @@ def stage_table(standings: Sequence[Standing]) -> str:
             seconds = f"~{duration(left)}"
         why = f" [{one.why}]" if one.why else ""
         rows.append((one.stage.name, one.state, seconds, one.stage.summary + why))
-    columns = [
-        Column("stage", align="left", width=17), Column("state", align="left", width=9, gap=1),
-        Column("time", width=9, gap=1), Column("what", align="left"),
+    columns: list[Column | str] = [
+        Column("stage", width=17), Column("state", width=9, gap=1),
+        Column("time", align="right", width=9, gap=1), "what",
     ]  # fmt: skip
     return "\n".join([*Table(columns, rows).lines(), time_left(standings)])
 

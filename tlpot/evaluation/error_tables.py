@@ -54,13 +54,9 @@ class ErrorReport:
             )
             if f"{kind}_mae" in o
         ]  # fmt: skip
-        columns = [
-            Column(counted(int(o["n_frames"]), "frame"), align="left", width=18),
-            _error("MAE"),
-            _error("RMSE"),
-            Column(align="left", gap=1),
-        ]
-        lines = Table(columns, rows).lines()
+        head = Column(counted(int(o["n_frames"]), "frame"), width=18)
+        columns = [head, Column("MAE", gap=1), Column("RMSE", gap=1), Column(gap=1)]
+        lines = Table(columns, rows, format=".4g", widths=(0, 10)).lines()
         lines += _table(
             "molecule",
             self.by_molecule,
@@ -120,14 +116,16 @@ def _table(
     shown = {k: v for k, v in columns.items() if any(v in row for row in rows.values())}
     if not shown:
         return []
+    cells = [
+        [name, *(int(row[key]) if key == "n_frames" else row.get(key) for key in shown.values())]
+        for name, row in rows.items()
+    ]
     table = Table(
-        [Column(title, align="left"), *map(_error, shown)],
-        [(name, *(row.get(key) for key in shown.values())) for name, row in rows.items()],
+        [title, *(Column(name, gap=1) for name in shown)],
+        cells,
+        format=".4g",
         missing="-",
+        widths=(0, 10),
         indent=2,
     )
     return ["", *table.lines()]
-
-
-def _error(name: str) -> Column:
-    return Column(name, format=".0f" if name == "frames" else ".4g", width=10, gap=1)

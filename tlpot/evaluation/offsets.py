@@ -113,10 +113,11 @@ class SystematicErrors:
         """Returns aligned tables."""
         lines = ["calibration, prediction ≈ slope · label + intercept"]
         if self.lines:
-            columns = [
-                Column(align="left", width=18), Column("points", width=8),
-                Column("slope", width=18), Column("intercept", format=".4f", width=12, gap=1),
-                Column("R²", format=".5f", width=10, gap=1), Column(align="left"),
+            columns: list[Column | str] = [
+                Column(width=18), Column("points", width=8),
+                Column("slope", align="right", width=18),
+                Column("intercept", ".4f", width=12, gap=1), Column("R²", ".5f", width=10, gap=1),
+                "",
             ]  # fmt: skip
             rows = [
                 (

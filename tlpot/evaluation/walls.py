@@ -278,21 +278,24 @@ class DimerScan:
 
     def text(self) -> str:
         """Returns a table, the worst pair first."""
-        columns = [
-            Column("pair", align="left", width=5), Column("from", "Å", format=".2f", gap=1),
-            Column("wall", "eV", format=short, width=11), Column(align="left", width=6),
-        ]  # fmt: skip
+        columns: list[Column | str] = [
+            Column("pair", width=5),
+            Column("from (Å)", ".2f", gap=1),
+            "wall (eV)",
+            "",
+        ]
         rows: list[list[Any]] = [
             [dimer.name, dimer.new.distances[0], dimer.new.wall, dimer.new.words()]
             for dimer in self.worst_first
         ]
         if self.dimers[0].parent is not None:
-            columns += [Column("parent: wall", format=short), Column(align="left")]
+            columns += ["parent: wall", ""]
             for row, dimer in zip(rows, self.worst_first, strict=True):
                 assert dimer.parent is not None
                 mark = "   ← worse" if dimer.worse else ""
                 row += [dimer.parent.wall, dimer.parent.words() + mark]
-        lines = [self.summary(), *_LEGEND, *Table(columns, rows, indent=2).lines()]
+        table = Table(columns, rows, format=short, indent=2)
+        lines = [self.summary(), *_LEGEND, *table.lines()]
         step = max(abs(d.new.step) for d in self.dimers)
         kink = max(abs(d.new.kink) for d in self.dimers)
         lines.append(f"  at the cutoff: energy {step:.2g} meV, force {kink:.2g} meV/Å at most")

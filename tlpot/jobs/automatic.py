@@ -78,10 +78,9 @@ class Choice:
             return f"strategy=auto\n{self.reason}"
         heads = list(next(iter(self.kinds.values()), {}))
         columns = [
-            Column(align="left", width=16),
-            *(Column(head, format=".3f", width=10, gap=1) for head in heads),
-            Column("by fold, over all kinds", align="left", gap=3),
-        ]
+            Column(width=16), *(Column(head, width=10, gap=1) for head in heads),
+            Column("by fold, over all kinds", gap=3),
+        ]  # fmt: skip
         rows = []
         for name, row in self.errors.items():
             folds = " ".join(f"{value:7.3f}" for value in row)
@@ -90,7 +89,7 @@ class Choice:
         return "\n".join(
             [
                 "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
-                *Table(columns, rows, indent=2).lines(),
+                *Table(columns, rows, format=".3f", indent=2).lines(),
                 self.reason,
             ]
         )

@@ -103,19 +103,19 @@ class DemoResult:
         """Returns the table of the errors."""
         names = (*STRATEGIES[:1], SHIFT, *STRATEGIES[1:])
         errors = Table(
-            [Column("labels"), *(Column(name, width=18) for name in names)],
+            ["labels", *(Column(name, align="right") for name in names)],
             [
                 (size, *(f"{np.mean(row[n]):.1f}" + _spread(row[n]) for n in names))
                 for size, row in self.errors.items()
             ],
+            widths=(6, 18),
             indent=2,
         )
         molecules = Table(
-            [
-                Column(align="left", width=14),
-                *(Column(name, format=".1f", width=10) for name in STRATEGIES),
-            ],
+            ["", *STRATEGIES],
             [(name, *(self.by_molecule[s][name] for s in STRATEGIES)) for name in HELD_OUT],
+            format=".1f",
+            widths=(14, 10),
             indent=2,
         )
         return "\n".join(

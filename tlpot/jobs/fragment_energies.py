@@ -74,10 +74,9 @@ class SinglePoints:
     def text(self) -> str:
         """Returns energies and forces, then a table of residues (means over frames)."""
         norms = np.linalg.norm(self.forces, axis=2)
-        columns = [
-            Column("frame", width=6), Column("energy", "eV", format=".6f", width=18),
-            Column("RMS force", format=".4f", width=12),
-            Column("max", "eV/Å", format=".4f", width=12), Column("at atom", align="left"),
+        columns: list[Column | str] = [
+            Column("frame", width=6), Column("energy (eV)", ".6f", width=18), "RMS force",
+            "max (eV/Å)", Column("at atom", align="left"),
         ]  # fmt: skip
         rows = [
             (
@@ -86,13 +85,12 @@ class SinglePoints:
             )
             for k, energy in enumerate(self.energies)
         ]  # fmt: skip
-        lines = [*Table(columns, rows).lines(), ""]
+        lines = [*Table(columns, rows, format=".4f", widths=(6, 12)).lines(), ""]
         owner = residue_of(self.topology)
         energies = self.by_residue.mean(0)
         columns = [
-            Column("residue", width=8), Column("name", align="left", width=10),
-            Column("energy", "eV", format=".6f", width=16),
-            Column("max force", "eV/Å", format=".4f", width=19),
+            Column("residue", align="right", width=8), Column("name", width=10),
+            Column("energy (eV)", ".6f", width=16), Column("max force (eV/Å)", ".4f", width=19),
         ]  # fmt: skip
         residues = [
             (

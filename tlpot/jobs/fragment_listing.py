@@ -120,10 +120,9 @@ class Listing:
             "per atom",
         ]
         listed = kinds if shown is None else kinds[:shown]
-        columns = [
-            Column("number", width=8), Column("atoms", width=7), Column("caps", width=6),
-            Column("charge", format=charge_text, width=8),
-            Column("fragment, and its coefficients", align="left"),
+        columns: list[Column | str] = [
+            "number", "atoms", "caps", Column("charge", charge_text),
+            "fragment, and its coefficients",
         ]  # fmt: skip
         rows = [
             (
@@ -132,16 +131,15 @@ class Listing:
             )
             for k in listed
         ]  # fmt: skip
-        lines += Table(columns, rows).lines()
+        lines += Table(columns, rows, widths=(8, 0)).lines()
         if len(listed) < len(kinds):
             lines.append(f"{'...':>8} {len(kinds) - len(listed)} more kinds (--all lists them)")
         return "\n".join(lines)
 
     def _costs(self) -> str:
-        columns = [
-            Column("scheme", align="left", width=11), Column("fragments", width=10, gap=1),
-            Column("largest", width=9), Column("charged", width=9),
-            Column("cost", format=".1f", width=8), Column(align="left"),
+        columns: list[Column | str] = [
+            Column("scheme", width=11), Column("fragments", width=10, gap=1), "largest", "charged",
+            Column("cost", ".1f", width=8), "",
         ]  # fmt: skip
         rows = [
             (

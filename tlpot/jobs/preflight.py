@@ -170,8 +170,12 @@ def _trainable(job: Job, level: str) -> str:
         rates = sorted({job.plan.rates[name] for name in moving})
         rate = f"rate x {', '.join(f'{r:g}' for r in rates)}" if rates else "fixed"
         rows.append((block, n_moving, "of", total, rate))
-    columns = [
-        Column(align="left", width=16), Column(format=",", width=9, gap=1),
-        Column(align="left", gap=1), Column(format=",", width=10, gap=1), Column(align="left"),
-    ]  # fmt: skip
-    return "\n".join(["weights that move:", *Table(columns, rows, heads=False, indent=2).lines()])
+    columns: list[Column | str] = [
+        Column(width=16),
+        Column(width=9, gap=1),
+        Column(gap=1),
+        Column(width=10, gap=1),
+        "",
+    ]
+    table = Table(columns, rows, whole=",", heads=False, indent=2)
+    return "\n".join(["weights that move:", *table.lines()])

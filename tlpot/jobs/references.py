@@ -49,15 +49,11 @@ class References:
                 error = self.fit.uncertainties[k]
                 note = f"± {error:.4f}" if np.isfinite(error) else "not identified alone"
             rows.append((chemical_symbols[z], self.prior[z], shift, energy, note))
-        columns = [
-            Column("element", align="left", width=8),
-            *(
-                Column(name, "eV", format=".6f", width=width, gap=1)
-                for name, width in (("prior", 16), ("shift", 14), ("E0", 16))
-            ),
-            Column(align="left"),
-        ]
-        lines += Table(columns, rows, indent=2).lines()
+        columns: list[Column | str] = [
+            Column("element", width=8), Column("prior (eV)", width=16, gap=1),
+            Column("shift (eV)", width=14, gap=1), Column("E0 (eV)", width=16, gap=1), "",
+        ]  # fmt: skip
+        lines += Table(columns, rows, format=".6f", indent=2).lines()
         if self.fit is not None:
             lines.append(
                 f"  mean residual before {1e3 * self.fit.before:.1f} meV, "

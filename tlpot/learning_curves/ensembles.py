@@ -65,8 +65,8 @@ class CurveEnsembles:
         """Returns a table."""
         width = max([len(row.label) for row in self.rows] + [6])
         columns = [
-            Column(align="left", width=width),
-            *(Column(name, format=written, width=12) for name, written in _COLUMNS.items()),
+            Column(width=width),
+            *(Column(name, written, align="right") for name, written in _COLUMNS.items()),
         ]
         rows = [
             (
@@ -78,7 +78,7 @@ class CurveEnsembles:
         lines = [
             "ensembles of the seeds, on the test frames; energies in meV, forces in meV/Å; σ is "
             "not calibrated",
-            *Table(columns, rows, indent=2).lines(),
+            *Table(columns, rows, widths=(0, 12), indent=2).lines(),
         ]
         lines += [f"  {label:{width}}  none: {why}" for label, why in self.left_out.items()]
         return "\n".join(lines)

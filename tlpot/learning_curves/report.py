@@ -22,7 +22,7 @@ from tlpot.learning_curves.convergence import (  # fmt: skip
 from tlpot.learning_curves.label_savings import Worth, overtaken, worth_of
 from tlpot.learning_curves.power_law import Law, fit_law
 from tlpot.learning_curves.record import Curve, geometric, relative_spread, unit_of
-from tlpot.presentation import Table
+from tlpot.presentation import Column, Table
 
 _MARK = "*"
 """At errors of trainings that were too short."""
@@ -111,8 +111,9 @@ class CurveReport:
             start = [p.start[self.quantity] for p in last if self.quantity in p.start]
             cells[s.label].append(_mean(start))
         heads = [*[str(size) for size in sizes], f"step 0, {sizes[-1]}"] if sizes else []
+        columns: list[Column | str] = ["labels", *(Column(head, align="right") for head in heads)]
         table = [(label, *row) for label, row in cells.items()]
-        lines += Table(["labels", *heads], table, indent=2).lines()
+        lines += Table(columns, table, indent=2).lines()
         return "\n".join([*lines, *self._training()])
 
     def _training(self) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
+from numbers import Integral
 from typing import Any, Literal
 
 from tlpot.presentation.page import render
@@ -18,27 +19,31 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: heading.
-        unit: of its values; empty without one.
-        align: to which side, ``left`` for words.
-        format: how a value is written: a format specification such as ``.3f``, or a function.
-            A string among the values stands as it is.
+        name: heading, with the unit in parentheses.
+        format: how a number is written: a format specification such as ``.3f``, or a function;
+            None is that of the table. A string among the values stands as it is.
+        align: to which side; None is left for words and right for numbers.
         width: least number of characters in text, `gap` included.
         gap: spaces before it in text, at least; none before the first column.
     """
 
     name: str = ""
-    unit: str = ""
+    format: str | Callable[[Any], str] | None = None
     _: KW_ONLY
-    align: Literal["left", "right"] = "right"
-    format: str | Callable[[Any], str] = ""
+    align: Literal["left", "right"] | None = None
     width: int = 0
     gap: int = 2
 
     @property
-    def heading(self) -> str:
-        """Name and unit in one line."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+    def title(self) -> str:
+        """The name without the unit."""
+        return self.name[: -len(self.unit) - 3] if self.unit else self.name
+
+    @property
+    def unit(self) -> str:
+        """What the name has in parentheses at its end; empty without."""
+        _, found, unit = self.name.rpartition(" (")
+        return unit.removesuffix(")") if found and unit.endswith(")") else ""
 
     def cell(self, value: Any, missing: str) -> str:
         """Returns a value as it is written."""
@@ -46,7 +51,7 @@ class Column:
             return value
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return missing
-        return self.format(value) if callable(self.format) else format(value, self.format)
+        return self.format(value) if callable(self.format) else format(value, self.format or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +59,57 @@ class Table:
     """Rows of values under columns; whatever lays out a table does it with this.
 
     Attributes:
-        columns: a string is a column of that name, with words if it is the first and numbers
-            otherwise.
+        columns: a string is the name of a column; names may be in one string with ``|`` between.
         rows: a value for each column.
+        format: of numbers, where a column has none of its own.
+        whole: of a column of whole numbers, likewise.
         groups: headings above the columns, each with the number of columns that it spans.
         total: whether the last row is a sum.
         missing: what stands for None and NaN.
+        widths: least number of characters of the first column and of all others in text.
         indent: spaces before each line of text.
         heads: whether the text has a line of headings.
     """
 
-    columns: Sequence[Column | str]
+    columns: str | Sequence[Column | str]
     rows: Sequence[Sequence[Any]]
     _: KW_ONLY
+    format: str | Callable[[Any], str] = ""
+    whole: str | Callable[[Any], str] = ""
     groups: Sequence[tuple[str, int]] = ()
     total: bool = False
     missing: str = "–"
+    widths: tuple[int, int] = (0, 0)
     indent: int = 0
     heads: bool = True
 
+    def __post_init__(self) -> None:
+        if isinstance(self.columns, str):
+            names = [name.strip() for name in self.columns.split("|")]
+            object.__setattr__(self, "columns", names)
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"a row of {len(row)} values in {len(self.columns)} columns")
+
     @property
     def full_columns(self) -> list[Column]:
-        """The columns, names replaced by what they stand for."""
-        return [
-            Column(each, align="right" if k else "left") if isinstance(each, str) else each
-            for k, each in enumerate(self.columns)
-        ]
+        """The columns with all that they leave to the table."""
+        found = []
+        for k, given in enumerate(self.columns):
+            column = Column(given) if isinstance(given, str) else given
+            values = [row[k] for row in self.rows if row[k] not in (None, "")]
+            words = bool(values) and all(isinstance(value, str) for value in values)
+            whole = all(isinstance(value, str | Integral) for value in values)
+            written = self.whole if whole else self.format
+            found.append(
+                replace(
+                    column,
+                    align=column.align or ("left" if words else "right"),
+                    format=written if column.format is None else column.format,
+                    width=column.width or self.widths[k > 0],
+                )
+            )
+        return found
 
     @property
     def cells(self) -> list[list[str]]:
@@ -98,7 +128,7 @@ class Table:
     def lines(self) -> list[str]:
         """Returns the lines of the text; columns never touch, whatever the values."""
         columns = self.full_columns
-        body = [[column.heading for column in columns]] if self.heads else []
+        body = [[column.name for column in columns]] if self.heads else []
         body += self.cells
         gaps = [column.gap if k else 0 for k, column in enumerate(columns)]
         widths = [
@@ -135,7 +165,7 @@ class Table:
         """Returns a mapping from headings to plain values for each row; None for NaN."""
         over = [f"{name}: " if name else "" for name, n in self.groups for _ in range(n)]
         over = over or [""] * len(self.columns)
-        names = [o + column.heading for o, column in zip(over, self.full_columns, strict=True)]
+        names = [o + column.name for o, column in zip(over, self.full_columns, strict=True)]
         return [
             {name: _plain(value) for name, value in zip(names, row, strict=True)}
             for row in self.rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_signed = partial(short, sign=True)
 _COLOURS = {MODEL: COLOURS[0], SCHEME: COLOURS[1], TOTAL: "0.25"}
 _KINDS = 12
 _OFFSET = 1e3
@@ -154,21 +154,17 @@ class BudgetReport(Result):
     def _energy_table(self) -> str:
         several = self.budget.n_frames > 1
         keys = ["mean", "mae", "mae_per_atom", "mae_per_residue"]
-        names = ["mean", "MAE", "per atom", "per residue"]
+        columns = ["MAE", "per atom", "per residue"]
         if several:
             keys += ["relative_mae", "relative_mae_per_atom"]
-            names += ["relative", "per atom"]
-        formats: list[Callable[[float], str]] = [partial(short, sign=True)]
-        formats += [short] * (len(names) - 1)
-        columns = [
-            Column("energy error", "meV", align="left", width=26),
-            *(
-                Column(name, format=written, width=13 if name == "per residue" else 11)
-                for name, written in zip(names, formats, strict=True)
-            ),
-        ]
+            columns += ["relative", "per atom"]
         parts = {name: self.energies(name) for name in self.budget.parts}
-        lines = Table(columns, [(n, *(e[k] for k in keys)) for n, e in parts.items()]).lines()
+        lines = Table(
+            ["energy error (meV)", Column("mean", _signed), *columns],
+            [(name, *(e[k] for k in keys)) for name, e in parts.items()],
+            format=short,
+            widths=(26, 11),
+        ).lines()
         if several:
             lines.append("relative: MAE of differences between frames, the mean error taken off")
         kcals = (short(e["mae_per_residue"] / KCAL) for e in parts.values())
@@ -183,7 +179,7 @@ class BudgetReport(Result):
 
     def _triples(self) -> list[Column]:
         """A column of force errors for each part."""
-        return [Column(name, format=_triple, width=26) for name in self.budget.parts]
+        return [Column(name, _triple, width=26) for name in self.budget.parts]
 
     def _force_table(self) -> str:
         names = list(self.budget.parts)
@@ -196,10 +192,7 @@ class BudgetReport(Result):
             )
             for label, mask in masks.items()
         ]
-        columns = [
-            Column(align="left", width=17), Column("atoms", format=".0f", width=7),
-            *self._triples(),
-        ]  # fmt: skip
+        columns = [Column(width=17), Column("atoms", ".0f", width=7), *self._triples()]
         last = TOTAL if TOTAL in names else SCHEME
         total = short(self.forces(last)["mae"] / KCAL)
         return "\n".join(
@@ -218,8 +211,10 @@ class BudgetReport(Result):
             for index, row in enumerate(zip(*tables, strict=True))
         ]
         columns = [
-            Column("residue", width=8), Column("name", align="left", width=10), *self._triples()
-        ]  # fmt: skip
+            Column("residue", align="right", width=8),
+            Column("name", width=10),
+            *self._triples(),
+        ]
         return Table(columns, rows).text()
 
     def _fragment_table(self) -> str:
@@ -228,17 +223,16 @@ class BudgetReport(Result):
             return ""
         force = 1e3 * found.components()
         kinds = found.by_kind()
-        columns = [
-            Column("number", width=8), Column("energy", format=partial(short, sign=True), width=11),
-            Column("scatter", format=short, width=10), Column("force MAE", format=short, width=11),
-            Column("max", format=short, width=9), Column("worst kinds", align="left"),
+        columns: list[Column | str] = [
+            Column("number", width=8), Column("energy", _signed, width=11), "scatter", "force MAE",
+            "max", "worst kinds",
         ]  # fmt: skip
         keys = ("n", "energy_mean", "energy_std", "force_mae", "force_max")
         rows = [(*(row[k] for k in keys), name) for name, row in list(kinds.items())[:_KINDS]]
         lines = [
             f"{MODEL} on {len(found.names)} single fragments, caps included: force MAE "
             f"{short(np.abs(force).mean())}, RMSE {short(np.sqrt(np.square(force).mean()))} meV/Å",
-            *Table(columns, rows).lines(),
+            *Table(columns, rows, format=short, widths=(8, 9)).lines(),
         ]
         if len(kinds) > _KINDS:
             lines.append(f"{'...':>8} {len(kinds) - _KINDS} more kinds (all in the JSON file)")

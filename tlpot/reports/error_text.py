@@ -37,13 +37,11 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
         ("", 1), ("frames", 2), ("E, meV/atom", 2), ("E, kcal/mol", 2), ("relative", 1),
         ("F, meV/Å", 2), ("F, kcal/mol/Å", 2),
     ]  # fmt: skip
-    columns = [
-        Column(align="left"), *(Column(n, format=",", width=7, gap=1) for n in ("train", "test")),
-        *(
-            Column("RMSE" if name == "relative" else name, format=short, width=9, gap=1)
-            for name, _, _ in quantities
-        ),
-    ]  # fmt: skip
+    columns: list[Column | str] = [
+        "",
+        *(Column(name, gap=1, width=7) for name in ("train", "test")),
+    ]
+    columns += [Column("RMSE" if n == "relative" else n, gap=1) for n, _, _ in quantities]
     lines = []
     for stage in stages:
         rows = [*stage["by_kind"], stage[HOLISTIC]]
@@ -55,7 +53,10 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
             )
             for name, row in zip(names, rows, strict=True)
         ]  # fmt: skip
-        lines += [heading(stage), *Table(columns, cells, groups=groups, indent=2).lines(), ""]
+        table = Table(
+            columns, cells, format=short, whole=",", groups=groups, widths=(0, 9), indent=2
+        )
+        lines += [heading(stage), *table.lines(), ""]
     return "\n".join(lines) + (
         "E: total energies, in kcal/mol of whole fragments; relative: less the mean error of the "
         "kind, meV/atom; F: force components"

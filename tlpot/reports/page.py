@@ -116,21 +116,12 @@ def _key_figures(report: ForceFieldReport) -> list[tuple[str, Sequence[str]]]:
     return boxes
 
 
-def _words(name: str = "", unit: str = "") -> Column:
-    return Column(name, unit, align="left")
-
-
-def _number(name: str, unit: str = "") -> Column:
-    return Column(name, unit, format=number)
-
-
 def _data(rows: tuple[DataRow, ...]) -> list[tuple[str, Table]]:
     """Labels by kind of fragment and level."""
-    columns = [
-        _words("fragment"), Column("atoms", "with caps"), Column("energies", format=","),
-        Column("forces", "frames", format=","), _number("energy range", "eV"),
-        _number("force RMS", "eV/Å"), _words("source"),
-    ]  # fmt: skip
+    columns = (
+        "fragment | atoms (with caps) | energies | forces (frames) | energy range (eV) | "
+        "force RMS (eV/Å) | source"
+    )
     tables = []
     for level in dict.fromkeys(row.level for row in rows):
         own = [row for row in rows if row.level == level]
@@ -141,7 +132,7 @@ def _data(rows: tuple[DataRow, ...]) -> list[tuple[str, Table]]:
         ]  # fmt: skip
         energies, forces = (sum(getattr(r, n) for r in own) for n in ("n_energies", "n_forces"))
         cells.append((f"{len(own)} kinds", "", energies, forces, "", "", ""))
-        tables.append((level, Table(columns, cells, total=True)))
+        tables.append((level, Table(columns, cells, format=number, whole=",", total=True)))
     return tables
 
 
@@ -158,8 +149,8 @@ def _curve(curve: Curve) -> dict[str, Any]:
             rows.append([series.label, *(means.get(n) for n in sizes)])
         kind, error = name.rsplit("_", 1)
         title = f"{kind.replace('_', ' ')} {error.upper()} ({unit_of(name)})"
-        columns = [_words("strategy"), *(_number(f"{n:,}", "labels") for n in sizes)]
-        tables.append((title, Table(columns, rows)))
+        columns = ["strategy", *(f"{n:,} (labels)" for n in sizes)]
+        tables.append((title, Table(columns, rows, format=number)))
     reports = {name: analyse(curve, name) for name in quantities}
     picture = None
     if reports:
@@ -182,23 +173,19 @@ def _budget(report: BudgetReport) -> dict[str, Any]:
         )  # fmt: skip
     table = Table(
         [
-            _words("difference"), Column("mean", "meV", format=signed), _number("MAE", "meV"),
-            _number("MAE", "meV/atom"), _number("MAE", "kcal/mol/atom"),
-            _number("relative MAE", "meV"), _number("MAE", "meV/Å"), _number("RMSE", "meV/Å"),
-            _number("RMSE", "kcal/mol/Å"), _number("largest", "meV/Å"),
+            "difference", Column("mean (meV)", signed), "MAE (meV)", "MAE (meV/atom)",
+            "MAE (kcal/mol/atom)", "relative MAE (meV)", "MAE (meV/Å)", "RMSE (meV/Å)",
+            "RMSE (kcal/mol/Å)", "largest (meV/Å)",
         ],
-        rows, groups=[("", 1), ("energy", 5), ("force components", 4)],
+        rows, format=number, groups=[("", 1), ("energy", 5), ("force components", 4)],
     )  # fmt: skip
     found = report.budget.fragments
     kinds = {} if found is None else found.by_kind()
-    fragments = Table(
-        [
-            _words("fragment"), Column("number"), Column("atoms"),
-            Column("mean E error", "meV", format=signed), _number("scatter", "meV"),
-            _number("F MAE", "meV/Å"), _number("F RMSE", "meV/Å"), _number("largest", "meV/Å"),
-        ],
-        [(name, *row.values()) for name, row in list(kinds.items())[:_KINDS]],
-    )  # fmt: skip
+    columns: list[Column | str] = [
+        "fragment", "number", "atoms", Column("mean E error (meV)", signed), "scatter (meV)",
+        "F MAE (meV/Å)", "F RMSE (meV/Å)", "largest (meV/Å)",
+    ]  # fmt: skip
+    shown = [(name, *row.values()) for name, row in list(kinds.items())[:_KINDS]]
     caption = (
         f"Error budget of {report.structure}; forces by residue and by class of atom, their "
         "distribution, and energies."
@@ -206,7 +193,7 @@ def _budget(report: BudgetReport) -> dict[str, Any]:
     return {
         "report": report,
         "table": table,
-        "fragments": fragments if kinds else None,
+        "fragments": Table(columns, shown, format=number) if kinds else None,
         "n_kinds": len(kinds),
         "picture": Picture(budget_figure(report), caption),
     }
@@ -237,10 +224,10 @@ def _stages(stages: tuple[StageErrors, ...]) -> dict[str, Any]:
 def _error_table(
     stages: Sequence[StageErrors], letter: str, quantities: Sequence[tuple[str, str, str]]
 ) -> Table:
-    columns = [_words("fragment"), *(Column(n, "frames", format=",") for n in ("train", "test"))]
+    columns = ["fragment", "train (frames)", "test (frames)"]
     groups = [("", 3)]
     for stage in stages:
-        columns += [_number(f"{letter} {name}", unit) for name, unit, _ in quantities]
+        columns += [f"{letter} {name} ({unit})" for name, unit, _ in quantities]
         groups.append((f"{stage.title}: {stage.model_level}", len(quantities)))
     rows = []
     names = short_names([row.kind for row in (*stages[0].rows, stages[0].total)])
@@ -252,7 +239,7 @@ def _error_table(
         for found, own in zip(plain, errors, strict=True):
             row += [value_of(found, own, key) for _, _, key in quantities]
         rows.append(row)
-    return Table(columns, rows, total=True, groups=groups)
+    return Table(columns, rows, format=number, whole=",", total=True, groups=groups)
 
 
 def _motions(motions: tuple[Motion, ...]) -> dict[str, Any]:
@@ -271,12 +258,10 @@ def _motions(motions: tuple[Motion, ...]) -> dict[str, Any]:
                 1e3 * motion.seconds_per_step,
             )
         )  # fmt: skip
-    columns = [
-        _words("structure"), _words("forces"), _words("run"), _words("bonds"),
-        _number("length", "ps"), _number("step", "fs"), _number("asked", "K"),
-        Column("temperature", "K"), Column("E drift", "meV/atom/ps", format=signed),
-        _number("largest ΔE", "meV/atom"), _number("longest bond", "× first"),
-        _number("wall time", "ms/step"),
+    columns: list[Column | str] = [
+        "structure", "forces", "run", "bonds", "length (ps)", "step (fs)", "asked (K)",
+        Column("temperature (K)", align="right"), Column("E drift (meV/atom/ps)", signed),
+        "largest ΔE (meV/atom)", "longest bond (× first)", "wall time (ms/step)",
     ]  # fmt: skip
     pictures = []
     for name in dict.fromkeys(motion.structure for motion in motions):
@@ -288,7 +273,7 @@ def _motions(motions: tuple[Motion, ...]) -> dict[str, Any]:
         pictures.append(Picture(dynamics_figure(own), caption))
     return {
         "protocols": list(dict.fromkeys(motion.protocol for motion in motions)),
-        "table": Table(columns, rows),
+        "table": Table(columns, rows, format=number),
         "broken": [
             f"{motion.structure}, {run_name(motion)} with {motion.calculator}: {motion.broken}"
             for motion in motions
@@ -316,13 +301,13 @@ def _ramachandran(found: tuple[Ramachandran, ...]) -> dict[str, Any]:
             "together), and the densities of each angle. Crosses are the start."
         )
         pictures.append((each, Picture(ramachandran_figure(each), caption)))
-    columns = [
-        _words("structure"), _words("residues"), _words("force field"), _words("reference"),
-        Column("samples", "force field"), Column("samples", "reference"),
-        _number("overlap", "with reference"), _number("overlap of halves", "force field"),
-        _number("overlap of halves", "reference"),
-    ]  # fmt: skip
-    return {"cell": f"{CELL:g}", "table": Table(columns, rows), "pictures": pictures}
+    columns = (
+        "structure | residues | force field | reference | samples (force field) | "
+        "samples (reference) | overlap (with reference) | overlap of halves (force field) | "
+        "overlap of halves (reference)"
+    )
+    table = Table(columns, rows, format=number)
+    return {"cell": f"{CELL:g}", "table": table, "pictures": pictures}
 
 
 def _cost(rows: tuple[CostRow, ...]) -> Table:
@@ -333,12 +318,8 @@ def _cost(rows: tuple[CostRow, ...]) -> Table:
         for row in rows
     ]  # fmt: skip
     cells.append(("total", "", "", "", sum(row.total_seconds for row in rows), ""))
-    columns = [
-        _words("work"), _words("level"), Column("number", format=","),
-        Column("median", "of one", format=duration), Column("total", "clock", format=duration),
-        Column("total", "processor", format=duration),
-    ]  # fmt: skip
-    return Table(columns, cells, total=True)
+    columns = "work | level | number | median (of one) | total (clock) | total (processor)"
+    return Table(columns, cells, format=duration, whole=",", total=True)
 
 
 def _provenance(found: Provenance) -> dict[str, Any]:
@@ -352,12 +333,13 @@ def _provenance(found: Provenance) -> dict[str, Any]:
         "found": found,
         "models": [(m.card.name, _model(m), _tree(m.card.recipe)) for m in found.models],
         "data": Table(
-            [_words("file"), Column("frames", format=","), _words("SHA-256 of the content")],
+            "file | frames | SHA-256 of the content",
             [(d.source, d.n_frames, d.sha256) for d in found.data],
+            whole=",",
         ),
-        "levels": Table([_words("file"), _words("level"), _words("definition")], levels),
+        "levels": Table("file | level | definition", levels),
         "settings": _tree(found.settings),
-        "versions": Table([_words("program"), _words("version")], list(found.versions.items())),
+        "versions": Table("program | version", list(found.versions.items())),
     }
 
 
@@ -377,7 +359,7 @@ def _model(model: ModelRecord) -> Table:
         ("made with", ", ".join(f"{k} {v}" for k, v in card.versions.items())),
         ("cite", card.citation),
     ]
-    return Table([_words(card.name), _words()], [row for row in rows if row[1]])
+    return Table([card.name, ""], [row for row in rows if row[1]])
 
 
 def _inline(content: Mapping[str, Any]) -> str:

@@ -102,10 +102,9 @@ def table(rows: Sequence[Diversity]) -> str:
     Args:
         rows: one for each fragment.
     """
-    columns = [
-        Column("fragment", align="left"), Column("frames", gap=1),
-        Column("E range", "eV", format=".2f"), Column("phi/psi cells", format=".0%"),
-        Column("radius (random)"), Column("from", align="left"),
+    columns: list[Column | str] = [
+        "fragment", Column("frames", gap=1), Column("E range (eV)", ".2f"),
+        Column("phi/psi cells", ".0%"), Column("radius (random)", align="right"), "from",
     ]  # fmt: skip
     cells = [
         (

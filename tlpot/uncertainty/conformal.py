@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import ONE_SIGMA, Calibration
-from tlpot.presentation import Column, Table
+from tlpot.presentation import Table
 from tlpot.uncertainty.spreads import Deviations
 
 MIN_FRAMES = 10
@@ -91,18 +91,12 @@ class CalibrationReport:
 
     def text(self) -> str:
         """Returns aligned tables and what to keep in mind."""
-        columns = [
-            Column("coverage", align="left"),
-            *(
-                Column(name, format=".1%", width=10)
-                for name in ("expected", "raw", "calibrated", "interval")
-            ),
-        ]
+        columns = ["coverage", "expected", "raw", "calibrated", "interval"]
         rows: list[list[Any]] = [
             ["", row.expected, row.raw, row.calibrated, row.interval] for row in self.rows
         ]
         if self.n_forces:
-            columns.append(Column("forces", format=".1%", width=10))
+            columns.append("forces")
             for cells, row in zip(rows, self.rows, strict=True):
                 cells.append(row.forces)
         lines = [
@@ -110,7 +104,7 @@ class CalibrationReport:
             f"frames of {self.n_molecules} molecules",
             *self._force_line(),
             f"judged on {self.n_judged} {self.judged_on}",
-            *Table(columns, rows, missing="-", indent=2).lines(),
+            *Table(columns, rows, format=".1%", missing="-", widths=(0, 10), indent=2).lines(),
         ]
         lines += [
             f"  mean |error| {1e3 * self.mean_error:.4g} meV, mean calibrated σ "
