@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
 from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
-from tlpot.files import write_text
-from tlpot.presentation import COLOURS, Column, Table, drawn, make_figure
+from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +32,7 @@ _WIDTH = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Frequencies:
+class Frequencies(Result):
     """Vibrations of a structure.
 
     Attributes:
@@ -104,8 +101,8 @@ class Frequencies:
             return text
         return f"SADDLE POINT OF ORDER {self.n_imaginary}: as many imaginary modes, from {lowest}"
 
-    def __str__(self) -> str:
-        """A table and what follows from it, for a terminal."""
+    def text(self) -> str:
+        """Returns a table and what follows from it, for a terminal."""
         lines = [f"{self.atoms.get_chemical_formula()}, {self.method}"]
         before = self.relaxation
         if before is not None:
@@ -206,14 +203,6 @@ class Frequencies:
             "files": [str(path) for path in self.files],
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
-
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the density of vibrations, each a Lorentzian of 10 cm⁻¹, with a mark for each.
 
@@ -237,10 +226,6 @@ class Frequencies:
         axes.set_ylabel("density of modes (cm)")
         axes.set_title(f"{self.atoms.get_chemical_formula()}, {self.method}", fontsize=10)
         return drawn(figure, path)
-
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
 
 
 def _wavenumber(value: float) -> str:

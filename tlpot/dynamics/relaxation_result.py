@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -17,15 +15,14 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
-from tlpot.files import write_text
-from tlpot.presentation import COLOURS, add_legend, drawn, make_figure
+from tlpot.presentation import COLOURS, Result, add_legend, drawn, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Relaxation:
+class Relaxation(Result):
     """A relaxed structure, and how it came to be.
 
     Attributes:
@@ -142,8 +139,8 @@ class Relaxation:
         formed = (f"BONDS FORMED: {'; '.join(self.formed)}",) if self.formed else ()
         return (*broken, *formed)
 
-    def __str__(self) -> str:
-        """A few lines for a terminal."""
+    def text(self) -> str:
+        """Returns a few lines for a terminal."""
         state = "converged" if self.converged else "NOT CONVERGED"
         return "\n".join(
             [
@@ -211,14 +208,6 @@ class Relaxation:
             }
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
-
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws energy and largest force against the step.
 
@@ -244,7 +233,3 @@ class Relaxation:
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
         add_legend(lower)
         return drawn(figure, path)
-
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"

@@ -16,7 +16,7 @@ from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.plural import counted
-from tlpot.presentation import Column, Table
+from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
 ReferenceMethod = Literal["fit", "isolated", "parent"]
@@ -49,11 +49,8 @@ class References:
                 error = self.fit.uncertainties[k]
                 note = f"± {error:.4f}" if np.isfinite(error) else "not identified alone"
             rows.append((chemical_symbols[z], self.prior[z], shift, energy, note))
-        columns: list[Column | str] = [
-            Column("element", width=8), Column("prior (eV)", width=16, gap=1),
-            Column("shift (eV)", width=14, gap=1), Column("E0 (eV)", width=16, gap=1), "",
-        ]  # fmt: skip
-        lines += Table(columns, rows, format=".6f", indent=2).lines()
+        columns = "element | prior (eV) | shift (eV) | E0 (eV) | "
+        lines += Table(columns, rows, format=".6f", widths=(8, 14), indent=2).lines()
         if self.fit is not None:
             lines.append(
                 f"  mean residual before {1e3 * self.fit.before:.1f} meV, "

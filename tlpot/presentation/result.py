@@ -29,7 +29,7 @@ class Result:
         Raises:
             OutputError: the file could not be written.
         """
-        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False))
+        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
     def __str__(self) -> str:
         return self.text().rstrip("\n")

@@ -214,9 +214,9 @@ def _stages(stages: tuple[StageErrors, ...]) -> dict[str, Any]:
         for own in together.values()
     ]
     caption = (
-        "Model against label. Upper: energies per atom, each less its mean for the kind. Lower: "
-        "force components. The line is perfect agreement; where there are many points the colour "
-        "counts them."
+        "Model against label: energies per atom, each less its mean for the kind, and force "
+        "components. The line is perfect agreement; where there are many points the colour counts "
+        "them."
     )
     return {"groups": groups, "picture": Picture(parity_figure(stages), caption)}
 
