@@ -72,3 +72,5 @@ def test_words_go_to_the_left_and_numbers_to_the_right():
     table = Table(["n", "x", "what"], [(1, 0.5, "a"), (200, 2, "abc")], format=".2f", whole=",")
     assert [column.align for column in table.full_columns] == ["right", "right", "left"]
     assert table.lines() == ["  n     x  what", "  1  0.50  a", "200  2.00  abc"]
+    written = Table("name | n | share", [("2-butanol", "1,234", "0.5 ± 0.1"), ("x", "7", "-")])
+    assert [column.align for column in written.full_columns] == ["left", "right", "right"]

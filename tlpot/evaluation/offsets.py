@@ -115,7 +115,7 @@ class SystematicErrors:
         if self.lines:
             columns: list[Column | str] = [
                 Column(width=18), Column("points", width=8),
-                Column("slope", align="right", width=18),
+                Column("slope", width=18),
                 Column("intercept", ".4f", width=12, gap=1), Column("R²", ".5f", width=10, gap=1),
                 "",
             ]  # fmt: skip

@@ -15,7 +15,7 @@ from tlpot.errors import ConfigError
 from tlpot.files import make_folder
 from tlpot.jobs.finetune import finetune, finetune_config
 from tlpot.models import LIBRARY
-from tlpot.presentation import COLOURS, Column, Table, make_figure, progress_bar, save_picture
+from tlpot.presentation import COLOURS, Table, make_figure, progress_bar, save_picture
 
 _STYLES = {
     "scratch": ("0.45", "o", "from scratch"),
@@ -103,7 +103,7 @@ class DemoResult:
         """Returns the table of the errors."""
         names = (*STRATEGIES[:1], SHIFT, *STRATEGIES[1:])
         errors = Table(
-            ["labels", *(Column(name, align="right") for name in names)],
+            ["labels", *names],
             [
                 (size, *(f"{np.mean(row[n]):.1f}" + _spread(row[n]) for n in names))
                 for size, row in self.errors.items()

@@ -89,7 +89,7 @@ class SinglePoints:
         owner = residue_of(self.topology)
         energies = self.by_residue.mean(0)
         columns = [
-            Column("residue", align="right", width=8), Column("name", width=10),
+            Column("residue", width=8), Column("name", width=10),
             Column("energy (eV)", ".6f", width=16), Column("max force (eV/Å)", ".4f", width=19),
         ]  # fmt: skip
         residues = [

@@ -95,7 +95,7 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 
 def drawn(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Returns a figure, written to `path` if there is one, see `save_picture`."""
+    """Returns a picture, written to `path` if there is one, see `save_picture`."""
     if path is not None:
         save_picture(figure, path)
     return figure

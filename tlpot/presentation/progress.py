@@ -68,7 +68,8 @@ class _Told:
     ) -> None:
         self.iterable, self.listener = iterable, listener
         self.n = self.initial = options.get("initial", 0)
-        self.total = options.get("total", len(iterable) if isinstance(iterable, Sized) else None)
+        length = len(iterable) if isinstance(iterable, Sized) else None
+        self.total: int | None = options.get("total", length)
         self.desc, self.postfix = options.get("desc") or "", ""
 
     def __iter__(self) -> Iterator[Any]:

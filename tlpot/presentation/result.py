@@ -45,4 +45,5 @@ class Result:
 def warnings_of(report: str) -> list[str]:
     """Returns the warnings of a report: what its lines that begin with "warning:" say."""
     lines = (line.strip() for line in report.splitlines())
-    return [line.partition(":")[2].strip() for line in lines if line.startswith("warning:")]
+    found = [line for line in lines if line.startswith("warning:")]
+    return [line.removeprefix("warning:").strip() for line in found]

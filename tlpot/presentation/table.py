@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
@@ -12,6 +13,10 @@ from tlpot.presentation.page import render
 
 _MANY = 9
 """Columns that still have room to be far apart in a page."""
+
+
+_NUMBER = re.compile(r"[-+−~]?[\d.,]+(e[-+−]?\d+)?( ± [\d.,]+(e[-+−]?\d+)?)?( ?%)?|[-–]")
+"""A string that is a number all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Table:
         for k, given in enumerate(self.columns):
             column = Column(given) if isinstance(given, str) else given
             values = [row[k] for row in self.rows if row[k] not in (None, "")]
-            words = bool(values) and all(isinstance(value, str) for value in values)
+            words = any(isinstance(v, str) and not _NUMBER.fullmatch(v) for v in values)
             whole = all(isinstance(value, str | Integral) for value in values)
             written = self.whole if whole else self.format
             found.append(

@@ -211,7 +211,7 @@ class BudgetReport(Result):
             for index, row in enumerate(zip(*tables, strict=True))
         ]
         columns = [
-            Column("residue", align="right", width=8),
+            Column("residue", width=8),
             Column("name", width=10),
             *self._triples(),
         ]

@@ -260,7 +260,7 @@ def _motions(motions: tuple[Motion, ...]) -> dict[str, Any]:
         )  # fmt: skip
     columns: list[Column | str] = [
         "structure", "forces", "run", "bonds", "length (ps)", "step (fs)", "asked (K)",
-        Column("temperature (K)", align="right"), Column("E drift (meV/atom/ps)", signed),
+        "temperature (K)", Column("E drift (meV/atom/ps)", signed),
         "largest ΔE (meV/atom)", "longest bond (× first)", "wall time (ms/step)",
     ]  # fmt: skip
     pictures = []
