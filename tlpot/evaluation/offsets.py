@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import Column, Table, short
+from tlpot.presentation import Table, short
 
 
 def composition_idx(
@@ -113,20 +113,21 @@ class SystematicErrors:
         """Returns aligned tables."""
         lines = ["calibration, prediction ≈ slope · label + intercept"]
         if self.lines:
-            columns: list[Column | str] = [
-                Column(width=18), Column("points", width=8),
-                Column("slope", width=18),
-                Column("intercept", ".4f", width=12, gap=1), Column("R²", ".5f", width=10, gap=1),
-                "",
-            ]  # fmt: skip
-            rows = [
-                (
-                    name.replace("_", " "), line.n, f"{line.slope:.4f} ± {line.slope_error:.4f}",
-                    line.intercept, line.r2, "eV/Å" if name == "force" else "eV",
+            rows = []
+            for name, line in self.lines.items():
+                slope = f"{line.slope:.4f} ± {line.slope_error:.4f}"
+                unit = "eV/Å" if name == "force" else "eV"
+                row = (
+                    name.replace("_", " "),
+                    line.n,
+                    slope,
+                    f"{line.intercept:.4f}",
+                    line.r2,
+                    unit,
                 )
-                for name, line in self.lines.items()
-            ]  # fmt: skip
-            lines += Table(columns, rows, indent=2).lines()
+                rows.append(row)
+            columns = " | points | slope | intercept | R² | "
+            lines += Table(columns, rows, format=".5f", widths=(18, 8), indent=2).lines()
         if np.isfinite(self.offset_share):
             lines.append(
                 f"  {100 * self.offset_share:.0f} % of the mean squared energy error is the mean "

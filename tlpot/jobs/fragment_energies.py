@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tlpot.calculators import FragmentCalculator
 from tlpot.files import atomic_file
 from tlpot.models import CalculatorModel
-from tlpot.presentation import Column, Table
+from tlpot.presentation import Table
 from tlpot.structures import for_extxyz
 from tlpot.topology import Topology, residue_of
 
@@ -74,32 +74,21 @@ class SinglePoints:
     def text(self) -> str:
         """Returns energies and forces, then a table of residues (means over frames)."""
         norms = np.linalg.norm(self.forces, axis=2)
-        columns: list[Column | str] = [
-            Column("frame", width=6), Column("energy (eV)", ".6f", width=18), "RMS force",
-            "max (eV/Å)", Column("at atom", align="left"),
-        ]  # fmt: skip
-        rows = [
-            (
-                k, energy, np.sqrt(np.square(self.forces[k]).mean()), norms[k].max(),
-                int(norms[k].argmax()),
-            )
+        rms = np.sqrt(np.square(self.forces).mean(axis=(1, 2)))
+        frames = [
+            (k, f"{energy:.6f}", rms[k], norms[k].max(), int(norms[k].argmax()))
             for k, energy in enumerate(self.energies)
-        ]  # fmt: skip
-        lines = [*Table(columns, rows, format=".4f", widths=(6, 12)).lines(), ""]
+        ]
+        columns = "frame | energy (eV) | RMS force | max (eV/Å) | at atom"
+        lines = [*Table(columns, frames, format=".4f", widths=(6, 12)).lines(), ""]
         owner = residue_of(self.topology)
         energies = self.by_residue.mean(0)
-        columns = [
-            Column("residue", width=8), Column("name", width=10),
-            Column("energy (eV)", ".6f", width=16), Column("max force (eV/Å)", ".4f", width=19),
-        ]  # fmt: skip
-        residues = [
-            (
-                residue.number(index), residue.name, energies[index],
-                norms[:, owner == index].max(initial=0.0),
-            )
-            for index, residue in enumerate(self.topology.residues)
-        ]  # fmt: skip
-        lines += Table(columns, residues).lines()
+        rows = []
+        for index, residue in enumerate(self.topology.residues):
+            most = norms[:, owner == index].max(initial=0.0)
+            rows.append((residue.number(index), residue.name, f"{energies[index]:.6f}", most))
+        columns = "residue | name | energy (eV) | max force (eV/Å)"
+        lines += Table(columns, rows, format=".4f", widths=(8, 10)).lines()
         if self.shared:
             lines.append(
                 "note: this model has no energies of atoms; that of a fragment is shared evenly"

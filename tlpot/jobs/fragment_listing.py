@@ -15,7 +15,7 @@ from tlpot.config import to_mapping
 from tlpot.files import atomic_file
 from tlpot.fragments import choose_scheme
 from tlpot.jobs.fragment_cut import Cut
-from tlpot.presentation import Column, Table
+from tlpot.presentation import Table
 from tlpot.topology import Topology
 
 COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
@@ -120,36 +120,26 @@ class Listing:
             "per atom",
         ]
         listed = kinds if shown is None else kinds[:shown]
-        columns: list[Column | str] = [
-            "number", "atoms", "caps", Column("charge", charge_text),
-            "fragment, and its coefficients",
-        ]  # fmt: skip
-        rows = [
-            (
-                len(k.coefficients), k.n_atoms, k.n_caps, k.charge,
-                f"{k.name}  {k.coefficient_text()}",
-            )
-            for k in listed
-        ]  # fmt: skip
+        columns = "number | atoms | caps | charge | fragment, and its coefficients"
+        rows = []
+        for kind in listed:
+            words = f"{kind.name}  {kind.coefficient_text()}"
+            sizes = len(kind.coefficients), kind.n_atoms, kind.n_caps
+            rows.append((*sizes, charge_text(kind.charge), words))
         lines += Table(columns, rows, widths=(8, 0)).lines()
         if len(listed) < len(kinds):
             lines.append(f"{'...':>8} {len(kinds) - len(listed)} more kinds (--all lists them)")
         return "\n".join(lines)
 
     def _costs(self) -> str:
-        columns: list[Column | str] = [
-            Column("scheme", width=11), Column("fragments", width=10, gap=1), "largest", "charged",
-            Column("cost", ".1f", width=8), "",
-        ]  # fmt: skip
         rows = [
-            (
-                name, len(cut.fragments), cut.sizes.max(), cut.n_charged, cut.cost,
-                cut.scheme.summary,
-            )
-            for name, cut in {self.name: self.cut, **self.others}.items()
-        ]  # fmt: skip
+            (name, len(c.fragments), c.sizes.max(), c.n_charged, c.cost, c.scheme.summary)
+            for name, c in {self.name: self.cut, **self.others}.items()
+        ]
+        columns = "scheme | fragments | largest | charged | cost | "
+        table = Table(columns, rows, format=".1f", widths=(10, 8))
         note = "cost: atoms evaluated per atom; largest: atoms; charged: fragments"
-        return "\n".join([*Table(columns, rows).lines(), note])
+        return "\n".join([*table.lines(), note])
 
 
 def charge_text(charge: int) -> str:

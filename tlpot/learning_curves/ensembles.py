@@ -64,17 +64,8 @@ class CurveEnsembles:
     def text(self) -> str:
         """Returns a table."""
         width = max([len(row.label) for row in self.rows] + [6])
-        columns = [
-            Column(width=width),
-            *(Column(name, written, align="right") for name, written in _COLUMNS.items()),
-        ]
-        rows = [
-            (
-                row.label, row.size, row.kind, row.n_members, row.single, row.joined, row.std,
-                row.within, row.spearman,
-            )
-            for row in self.rows
-        ]  # fmt: skip
+        columns = [Column(width=width), *(Column(n, f, align="right") for n, f, _ in _COLUMNS)]
+        rows = [(row.label, *(getattr(row, key) for _, _, key in _COLUMNS)) for row in self.rows]
         lines = [
             "ensembles of the seeds, on the test frames; energies in meV, forces in meV/Å; σ is "
             "not calibrated",
@@ -93,17 +84,17 @@ class CurveEnsembles:
         write_text(folder / RECORD, json.dumps(content, indent=1))
 
 
-_COLUMNS = {
-    "labels": "",
-    "kind": "",
-    "models": "",
-    "MAE of one": ".4g",
-    "of the mean": ".4g",
-    "mean σ": ".4g",
-    "within σ": ".1%",
-    "Spearman": ".2f",
-}
-"""Headings, and how the values are written."""
+_COLUMNS = (
+    ("labels", "", "size"),
+    ("kind", "", "kind"),
+    ("models", "", "n_members"),
+    ("MAE of one", ".4g", "single"),
+    ("of the mean", ".4g", "joined"),
+    ("mean σ", ".4g", "std"),
+    ("within σ", ".1%", "within"),
+    ("Spearman", ".2f", "spearman"),
+)
+"""Headings, how the values are written, and where they are."""
 
 
 def check_ensembles(config: CurveConfig) -> None:

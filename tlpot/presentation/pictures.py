@@ -54,8 +54,9 @@ def make_figure(
 
 
 def add_legend(axes: Axes, **options: Any) -> None:
-    """Adds a legend without a frame; `options` are those of matplotlib."""
-    axes.legend(**{"fontsize": 8, "title_fontsize": 8, "frameon": False, **options})
+    """Adds a legend without a frame, if anything has a label; `options` are matplotlib's."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**{"fontsize": 8, "title_fontsize": 8, "frameon": False, **options})
 
 
 def picture_path(path: str | os.PathLike[str]) -> Path:
