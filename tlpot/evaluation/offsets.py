@@ -117,15 +117,8 @@ class SystematicErrors:
             for name, line in self.lines.items():
                 slope = f"{line.slope:.4f} ± {line.slope_error:.4f}"
                 unit = "eV/Å" if name == "force" else "eV"
-                row = (
-                    name.replace("_", " "),
-                    line.n,
-                    slope,
-                    f"{line.intercept:.4f}",
-                    line.r2,
-                    unit,
-                )
-                rows.append(row)
+                fit = line.n, slope, f"{line.intercept:.4f}", line.r2
+                rows.append((name.replace("_", " "), *fit, unit))
             columns = " | points | slope | intercept | R² | "
             lines += Table(columns, rows, format=".5f", widths=(18, 8), indent=2).lines()
         if np.isfinite(self.offset_share):
