@@ -15,7 +15,7 @@ _MANY = 9
 """Columns that still have room to be far apart in a page."""
 
 
-_NUMBER = re.compile(r"[-+−~]?[\d.,]+(e[-+−]?\d+)?( ± [\d.,]+(e[-+−]?\d+)?)?( ?%)?|[-–]")
+_NUMBER = re.compile(r"[-+−~]?[\d.,]+(e[-+−]?\d+)?( ± [\d.,]+(e[-+−]?\d+)?)?( ?[^\w\s])?|[-–]")
 """A string that is a number all the same."""
 
 
