@@ -11,6 +11,8 @@ os.environ["TLPOT_MODELS"] = str(Path(__file__).parent / "no-models-are-installe
 
 import pytest
 
+pytest_plugins = ["trained_parent"]
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

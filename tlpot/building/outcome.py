@@ -16,8 +16,7 @@ from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
 from tlpot.building.recorded_motions import recorded_motions
 from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
-from tlpot.building.stage import Made, Workplace
-from tlpot.building.stage import Stage as BuildStage
+from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.stage_errors import stage_errors, without_points
 from tlpot.building.structures import Target
 from tlpot.building.training import MODEL
@@ -50,7 +49,7 @@ def report_stage(
     tests: TargetTests,
     tuned: str,
     rounds: Sequence[str],
-) -> BuildStage:
+) -> Stage:
     """Collects what there is to say about the force field.
 
     Args:
@@ -124,7 +123,7 @@ def report_stage(
         facts = {"page": str(written.page), "errors": errors}
         return Made(outputs=(written.page.name, written.numbers.name, BUILD), facts=facts)
 
-    return BuildStage(
+    return Stage(
         name="report",
         summary="errors, costs and tests on one page",
         settings={"name": config.name},

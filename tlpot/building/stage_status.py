@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tlpot.building.record import Origin, Record, begun, read_record
 from tlpot.building.stage import Stage
+from tlpot.presentation import Column, Table
 
 State = Literal["done", "begun", "to do", "waits"]
 _SHOWN = 3
@@ -120,7 +121,7 @@ def all_standings(stages: Sequence[Stage], root: Path) -> list[Standing]:
 
 def stage_table(standings: Sequence[Standing]) -> str:
     """Returns a line for each stage: state, time, what it does, and why it is to be done."""
-    lines = [f"{'stage':18}{'state':8}{'time':>9}  what"]
+    rows = []
     for one in standings:
         done = one.state == "done"
         seconds = duration(one.record.seconds) if done and one.record is not None else ""
@@ -128,9 +129,12 @@ def stage_table(standings: Sequence[Standing]) -> str:
         if not done and left is not None:
             seconds = f"~{duration(left)}"
         why = f" [{one.why}]" if one.why else ""
-        lines.append(f"{one.stage.name:18}{one.state:8}{seconds:>9}  {one.stage.summary}{why}")
-    lines.append(time_left(standings))
-    return "\n".join(lines)
+        rows.append((one.stage.name, one.state, seconds, one.stage.summary + why))
+    columns: list[Column | str] = [
+        Column("stage", width=17), Column("state", width=9, gap=1),
+        Column("time", align="right", width=9, gap=1), "what",
+    ]  # fmt: skip
+    return "\n".join([*Table(columns, rows).lines(), time_left(standings)])
 
 
 def time_left(standings: Sequence[Standing]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tlpot.errors import MissingExtraError
@@ -12,9 +12,24 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 
 class CompletionAction(argparse.Action):
-    """Prints a shell's completion of all subcommands, and exits."""
+    """Prints a shell's completion of all subcommands, and exits.
 
-    def __init__(self, option_strings: Sequence[str], dest: str, *, help: str) -> None:
+    Args:
+        option_strings: see `argparse.Action`.
+        dest: see `argparse.Action`.
+        complete: makes the parser of all subcommands.
+        help: see `argparse.Action`.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        complete: Callable[[], argparse.ArgumentParser],
+        help: str,
+    ) -> None:
+        self.complete = complete
         super().__init__(option_strings, dest, choices=SHELLS, metavar="SHELL", help=help)
 
     def __call__(
@@ -25,12 +40,10 @@ class CompletionAction(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Prints, and exits with status 0, or 2 where shtab is not installed."""
-        from tlpot.cli.main import make_parser
-
         try:
             import shtab
         except ImportError:
             missing = MissingExtraError("shtab", "completion", "--print-completion")
             parser.error(str(missing))
-        print(shtab.complete(make_parser(), shell=str(values)))
+        print(shtab.complete(self.complete(), shell=str(values)))
         parser.exit(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from tlpot._version import __version__
 from tlpot.cli.completion import CompletionAction
 from tlpot.cli.parser import Parser, check_values, reworded
-from tlpot.cli.terminal import log_printed, never_fail, strictness
+from tlpot.cli.terminal import never_fail, strictness
 from tlpot.errors import TLPotError
 from tlpot.jobs.malloc import keep_freed_memory, load_torch
+from tlpot.presentation import log_to_terminal
 
 SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
@@ -68,7 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_values(arguments)
         if arguments.subcommand not in _LIGHT:
             load_torch()
-        with strictness(arguments), log_printed():
+        level = logging.INFO if arguments.debug else logging.WARNING
+        with log_to_terminal(level), strictness(arguments):
             arguments.module.run(arguments)
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit
@@ -94,13 +97,16 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     parser = Parser(prog="tlpot", description="Transfer-learned interatomic potentials.")
     parser.add_argument("--version", action="version", version=f"tlpot {__version__}")
     parser.add_argument(
-        "--print-completion", action=CompletionAction, help="completion for bash, zsh or tcsh"
-    )
+        "--print-completion", action=CompletionAction, complete=make_parser,
+        help="completion for bash, zsh or tcsh",
+    )  # fmt: skip
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
         subparser.add_argument(
-            "--debug", action="store_true", help="show the traceback of an error"
+            "--debug",
+            action="store_true",
+            help="show the traceback of an error, and what is done without being asked",
         )
         if arguments_given is None or name in arguments_given:
             module = importlib.import_module(f"tlpot.cli.{name}")

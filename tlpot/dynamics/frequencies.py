@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
 from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
-from tlpot.files import atomic_file, write_text
+from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +32,7 @@ _WIDTH = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Frequencies:
+class Frequencies(Result):
     """Vibrations of a structure.
 
     Attributes:
@@ -103,8 +101,8 @@ class Frequencies:
             return text
         return f"SADDLE POINT OF ORDER {self.n_imaginary}: as many imaginary modes, from {lowest}"
 
-    def __str__(self) -> str:
-        """A table and what follows from it, for a terminal."""
+    def text(self) -> str:
+        """Returns a table and what follows from it, for a terminal."""
         lines = [f"{self.atoms.get_chemical_formula()}, {self.method}"]
         before = self.relaxation
         if before is not None:
@@ -114,13 +112,13 @@ class Frequencies:
             )
             lines += before.bond_lines
         lines += [f"{name:15}{value}" for name, value in self._facts()]
-        lines += ["", f"{'mode':>6}{'cm⁻¹':>12}{'amu':>10}{'eV/Å²':>12}"]
-        for k, found in enumerate(self.wavenumbers):
-            shown = f"{-found:.2f}i" if found < 0 else f"{found:.2f}"
-            lines.append(
-                f"{k + 1:>6}{shown:>12}{self.modes.reduced_masses[k]:>10.3f}"
-                f"{self.modes.force_constants[k]:>12.4f}"
-            )
+        columns = [
+            Column("mode", width=6), Column("cm⁻¹", _wavenumber, width=12),
+            Column("amu", ".3f", width=10), Column("eV/Å²", ".4f", width=12),
+        ]  # fmt: skip
+        values = (self.wavenumbers, self.modes.reduced_masses, self.modes.force_constants)
+        rows = [(k, *row) for k, row in enumerate(zip(*values, strict=True), start=1)]
+        lines += ["", *Table(columns, rows).lines()]
         lines += ["", *(f"{name:15}{value}" for name, value in self._thermal_rows())]
         if self.files:
             lines.append(f"wrote {', '.join(map(str, self.files))}")
@@ -205,14 +203,6 @@ class Frequencies:
             "files": [str(path) for path in self.files],
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
-
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the density of vibrations, each a Lorentzian of 10 cm⁻¹, with a mark for each.
 
@@ -224,26 +214,19 @@ class Frequencies:
         Raises:
             OutputError: the file could not be written.
         """
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(7.0, 3.5), layout="constrained")
-        axes = figure.subplots()
+        figure, ((axes,),) = make_figure(7.0, 3.5)
         found = self.wavenumbers
         first, last = (float(found[0]), float(found[-1])) if found.size else (0.0, 4000.0)
         grid = np.linspace(min(0.0, first) - 100.0, last + 200.0, 2000)
         lines = _WIDTH / np.pi / ((grid[:, None] - found) ** 2 + _WIDTH**2)
-        axes.plot(grid, lines.sum(axis=1), color="C0", lw=1.2)
+        axes.plot(grid, lines.sum(axis=1), color=COLOURS[0], lw=1.2)
         for value in found:
-            axes.axvline(value, ymax=0.06, color="C3" if value < 0 else "black", lw=1.0)
+            axes.axvline(value, ymax=0.06, color=COLOURS[1] if value < 0 else "black", lw=1.0)
         axes.set_xlabel("wavenumber (cm⁻¹), imaginary modes below 0")
         axes.set_ylabel("density of modes (cm)")
         axes.set_title(f"{self.atoms.get_chemical_formula()}, {self.method}", fontsize=10)
-        if path is not None:
-            with atomic_file(path) as temporary:
-                kind = Path(path).suffix.lstrip(".") or "png"
-                figure.savefig(temporary, format=kind, dpi=150)
-        return figure
+        return drawn(figure, path)
 
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
+
+def _wavenumber(value: float) -> str:
+    return f"{-value:.2f}i" if value < 0 else f"{value:.2f}"

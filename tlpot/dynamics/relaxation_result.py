@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -17,14 +15,14 @@ from numpy.typing import NDArray
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
-from tlpot.files import atomic_file, write_text
+from tlpot.presentation import COLOURS, Result, add_legend, drawn, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Relaxation:
+class Relaxation(Result):
     """A relaxed structure, and how it came to be.
 
     Attributes:
@@ -141,8 +139,8 @@ class Relaxation:
         formed = (f"BONDS FORMED: {'; '.join(self.formed)}",) if self.formed else ()
         return (*broken, *formed)
 
-    def __str__(self) -> str:
-        """A few lines for a terminal."""
+    def text(self) -> str:
+        """Returns a few lines for a terminal."""
         state = "converged" if self.converged else "NOT CONVERGED"
         return "\n".join(
             [
@@ -210,14 +208,6 @@ class Relaxation:
             }
         return found
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes everything as JSON.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        write_text(path, json.dumps(self.as_json(), indent=1, ensure_ascii=False) + "\n")
-
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws energy and largest force against the step.
 
@@ -227,28 +217,19 @@ class Relaxation:
         Raises:
             OutputError: the file could not be written.
         """
-        from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(6.0, 4.5), layout="constrained")
-        upper, lower = figure.subplots(2, 1, sharex=True)
+        figure, panels = make_figure(6.0, 4.5, 2, 1, sharex=True)
+        upper, lower = panels[:, 0]
         steps = np.arange(self.n_steps + 1)
-        upper.plot(steps, self.energies - self.energies[0], color="C0", lw=1.2)
+        upper.plot(steps, self.energies - self.energies[0], color=COLOURS[0], lw=1.2)
         upper.set_ylabel("energy − first (eV)")
         title = "converged" if self.converged else "NOT CONVERGED"
         upper.set_title(f"{self.atoms.get_chemical_formula()}, {self.method}, {title}", fontsize=10)
-        lower.semilogy(steps, np.maximum(self.max_forces, 1e-12), color="C3", lw=1.2)
+        lower.semilogy(steps, np.maximum(self.max_forces, 1e-12), color=COLOURS[1], lw=1.2)
         lower.axhline(self.settings.fmax, color="black", lw=1.0, ls="--", label="fmax")
         lower.set_ylabel("largest force (eV/Å)")
         lower.set_xlabel("step")
         lower.xaxis.set_major_locator(MaxNLocator(integer=True))
-        lower.legend(frameon=False)
-        if path is not None:
-            with atomic_file(path) as temporary:
-                kind = Path(path).suffix.lstrip(".") or "png"
-                figure.savefig(temporary, format=kind, dpi=150)
-        return figure
-
-    def _repr_html_(self) -> str:
-        """For notebooks."""
-        return f"<pre>{html.escape(str(self))}</pre>"
+        add_legend(lower)
+        return drawn(figure, path)

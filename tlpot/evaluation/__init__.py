@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tlpot.evaluation.error_tables import ErrorReport, error_report
     from tlpot.evaluation.forgetting import Forgetting, forgetting
     from tlpot.evaluation.metrics import Metrics
-    from tlpot.evaluation.offsets import Calibration, calibrate
+    from tlpot.evaluation.offsets import SystematicErrors, systematic_errors
     from tlpot.evaluation.parity import parity_figure
     from tlpot.evaluation.predictions import (
         Predictions,

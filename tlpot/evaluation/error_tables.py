@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
 from tlpot.plural import counted
+from tlpot.presentation import Column, Table
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,18 +46,17 @@ class ErrorReport:
     def text(self) -> str:
         """Returns aligned tables."""
         o = self.overall
-        rows, units = [[counted(int(o["n_frames"]), "frame"), "MAE", "RMSE"]], [""]
-        for kind, unit in (
-            ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("forces", "meV/Å"),
-            ("stress", "meV/Å³"),
-        ):  # fmt: skip
-            if f"{kind}_mae" in o:
-                errors = (_f(o[f"{kind}_mae"]), _f(o[f"{kind}_rmse"]))
-                rows.append([f"  {kind.replace('_', ' '):16}", *errors])
-                units.append(unit)
-        lines = [
-            f"{line} {unit}".rstrip() for line, unit in zip(_aligned(rows), units, strict=True)
-        ]
+        rows = [
+            (f"  {kind.replace('_', ' ')}", o[f"{kind}_mae"], o[f"{kind}_rmse"], unit)
+            for kind, unit in (
+                ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("forces", "meV/Å"),
+                ("stress", "meV/Å³"),
+            )
+            if f"{kind}_mae" in o
+        ]  # fmt: skip
+        head = Column(counted(int(o["n_frames"]), "frame"), width=18)
+        columns = [head, Column("MAE", gap=1), Column("RMSE", gap=1), Column(gap=1)]
+        lines = Table(columns, rows, format=".4g", widths=(0, 10)).lines()
         lines += _table(
             "molecule",
             self.by_molecule,
@@ -116,25 +116,16 @@ def _table(
     shown = {k: v for k, v in columns.items() if any(v in row for row in rows.values())}
     if not shown:
         return []
-    table = [[title, *shown]]
-    for name, row in rows.items():
-        cells = [
-            str(int(row[key])) if key == "n_frames" else _f(row.get(key, np.nan))
-            for key in shown.values()
-        ]
-        table.append([name, *cells])
-    return ["", *(f"  {line}" for line in _aligned(table))]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns that never touch: names to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        f"{row[0]:{widths[0]}}"
-        + "".join(f" {cell:>{max(9, n)}}" for cell, n in zip(row[1:], widths[1:], strict=True))
-        for row in rows
+    cells = [
+        [name, *(int(row[key]) if key == "n_frames" else row.get(key) for key in shown.values())]
+        for name, row in rows.items()
     ]
-
-
-def _f(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4g}"
+    table = Table(
+        [title, *(Column(name, gap=1) for name in shown)],
+        cells,
+        format=".4g",
+        missing="-",
+        widths=(0, 10),
+        indent=2,
+    )
+    return ["", *table.lines()]

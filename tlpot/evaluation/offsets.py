@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import short
+from tlpot.presentation import Table, short
 
 
 def composition_idx(
@@ -65,7 +65,7 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Calibration:
+class SystematicErrors:
     """Systematic and other errors.
 
     Attributes:
@@ -113,14 +113,14 @@ class Calibration:
         """Returns aligned tables."""
         lines = ["calibration, prediction ≈ slope · label + intercept"]
         if self.lines:
-            lines.append(f"  {'':18}{'points':>8}{'slope':>18}{'intercept':>12}{'R²':>10}")
-        for name, line in self.lines.items():
-            unit = "eV/Å" if name == "force" else "eV"
-            slope = f"{line.slope:.4f} ± {line.slope_error:.4f}"
-            lines.append(
-                f"  {name.replace('_', ' '):18}{line.n:>8} {slope:>17} {line.intercept:>11.4f}"
-                f" {line.r2:>9.5f}  {unit}"
-            )
+            rows = []
+            for name, line in self.lines.items():
+                slope = f"{line.slope:.4f} ± {line.slope_error:.4f}"
+                unit = "eV/Å" if name == "force" else "eV"
+                fit = line.n, slope, f"{line.intercept:.4f}", line.r2
+                rows.append((name.replace("_", " "), *fit, unit))
+            columns = " | points | slope | intercept | R² | "
+            lines += Table(columns, rows, format=".5f", widths=(18, 8), indent=2).lines()
         if np.isfinite(self.offset_share):
             lines.append(
                 f"  {100 * self.offset_share:.0f} % of the mean squared energy error is the mean "
@@ -133,7 +133,9 @@ class Calibration:
         return "\n".join(lines)
 
 
-def calibrate(predictions: Predictions, references: Mapping[int, float]) -> Calibration:
+def systematic_errors(
+    predictions: Predictions, references: Mapping[int, float]
+) -> SystematicErrors:
     """Compares predictions with labels; what has no label is passed over.
 
     Args:
@@ -161,7 +163,7 @@ def calibrate(predictions: Predictions, references: Mapping[int, float]) -> Cali
         "energy": _quantiles(error),
         "forces": _quantiles(1e3 * (force_found - force_label)),
     }
-    return Calibration(
+    return SystematicErrors(
         lines={name: line for name, line in fits.items() if line is not None},
         quantiles={name: row for name, row in quantiles.items() if row},
         by_molecule={

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
+from tlpot.presentation import make_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +26,6 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
         predictions: labels and predictions.
         title: of the picture.
     """
-    from matplotlib.figure import Figure
-
     label, found = predictions.energy.T
     offset = np.zeros_like(label)
     for name in set(predictions.groups.tolist()):
@@ -39,9 +38,9 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
          predictions.forces[..., 0].reshape(-1), predictions.forces[..., 1].reshape(-1)),
     ]  # fmt: skip
     panels = [panel for panel in panels if np.isfinite(panel[2]).any()]
-    figure = Figure(figsize=(4.6 * len(panels), 5.4), layout="constrained")
-    axes = figure.subplots(2, len(panels), squeeze=False, height_ratios=[3, 1], sharex="col")
-    figure.suptitle(title, fontsize=11)
+    figure, axes = make_figure(
+        4.6 * len(panels), 5.4, 2, len(panels), title=title, height_ratios=[3, 1], sharex="col"
+    )
     for (name, unit, x, y), (upper, lower) in zip(panels, axes.T, strict=True):
         known = np.isfinite(x)
         x, y = x[known], y[known]

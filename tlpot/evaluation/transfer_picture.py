@@ -9,7 +9,14 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import letter_panels, short
+from tlpot.presentation import (
+    COLOURS,
+    add_legend,
+    letter_panels,
+    make_figure,
+    short,
+    signed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,17 +34,12 @@ _TALLEST = 10.0
 
 def report_figure(report: TransferReport) -> Figure:
     """Returns the figure with its four panels."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 7.4), layout="constrained")
-    (errors, drift), (dimers, dynamics) = figure.subplots(2, 2)
     origin = f"{report.source} → " if report.source else ""
-    figure.suptitle(f"{origin}{report.level}, {report.part} frames", fontsize=12)
-    _errors(errors, report)
-    _drift(drift, report)
-    _dimers(dimers, report)
-    _dynamics(dynamics, report)
-    letter_panels((errors, drift, dimers, dynamics))
+    title = f"{origin}{report.level}, {report.part} frames"
+    figure, panels = make_figure(9.6, 7.4, 2, 2, title=title)
+    for draw, axes in zip((_errors, _drift, _dimers, _dynamics), panels.ravel(), strict=True):
+        draw(axes, report)
+    letter_panels(panels.ravel())
     return figure
 
 
@@ -46,7 +48,7 @@ def _errors(axes: Axes, report: TransferReport) -> None:
     if not np.isfinite(report.end.energy[:, 0]).any():
         kind, unit = ("force component", "meV/Å")
     axes.set_title(f"errors of the {kind}")
-    runs = [(report.start, "before training", "0.55", "--"), (report.end, "after", "C0", "-")]
+    runs = [(report.start, "before training", "0.55", "--"), (report.end, "after", COLOURS[0], "-")]
     smallest = np.inf
     for predictions, name, colour, style in runs:
         if predictions is None:
@@ -69,7 +71,7 @@ def _errors(axes: Axes, report: TransferReport) -> None:
     axes.set_yticks(range(0, 101, 20))
     axes.set_xlabel(f"|model − label| ({unit})")
     axes.set_ylabel("frames below (%)" if kind == "energy" else "components below (%)")
-    axes.legend(fontsize=8, loc="upper left", frameon=False)
+    add_legend(axes, loc="upper left")
 
 
 def _absolute_errors(predictions: Predictions, kind: str) -> NDArray[np.float64]:
@@ -94,7 +96,7 @@ def _drift(axes: Axes, report: TransferReport) -> None:
         weights = np.full(of_element.size, 100.0 / of_element.size)
         axes.hist(
             np.clip(of_element, edges[0], None), edges.tolist(), weights=weights, histtype="step",
-            color=f"C{k % 10}", linewidth=1.4, label=name,
+            color=COLOURS[k % len(COLOURS)], linewidth=1.4, label=name,
         )  # fmt: skip
     height = axes.get_ylim()[1]
     for value, name, style in (
@@ -107,7 +109,7 @@ def _drift(axes: Axes, report: TransferReport) -> None:
     axes.set_xlabel("|new − parent|, force component (meV/Å)")
     axes.set_ylabel("components of the element (%)")
     axes.set_ylim(0, 1.4 * height)
-    axes.legend(fontsize=8, loc="upper left", frameon=False)
+    add_legend(axes, loc="upper left")
     return None
 
 
@@ -121,7 +123,7 @@ def _dimers(axes: Axes, report: TransferReport) -> None:
     axes.set_title(f"dimer walls: {holes} with a hole, {weak} weak, of {len(scan.dimers)}")
     shown = scan.worst_first[:_PAIRS]
     for k, dimer in enumerate(shown):
-        curve, colour = dimer.new, f"C{k}"
+        curve, colour = dimer.new, COLOURS[k]
         axes.plot(curve.distances, curve.energies, color=colour, label=dimer.name)
         if dimer.parent is not None:
             axes.plot(dimer.parent.distances, dimer.parent.energies, color=colour, ls="--", lw=1)
@@ -138,7 +140,7 @@ def _dimers(axes: Axes, report: TransferReport) -> None:
     axes.axhline(0, color="0.8", linewidth=1, zorder=0)
     axes.set_xlabel("distance (Å)")
     axes.set_ylabel("energy − free atoms (eV)")
-    axes.legend(fontsize=8, frameon=False, title="worst pairs", title_fontsize=8)
+    add_legend(axes, title="worst pairs")
     return None
 
 
@@ -151,19 +153,23 @@ def _dynamics(axes: Axes, report: TransferReport) -> None:
     time = np.array([s.time for s in run.samples])
     potential = np.array([s.potential for s in run.samples])
     potential = 1e3 * (potential - run.samples[0].total) / run.n_atoms
-    drift = f", drift {short(run.drift, sign=True)} meV/atom/ps"
+    drift = f", drift {signed(run.drift)} meV/atom/ps"
     if run.broken or not np.isfinite(run.drift):
         drift = ""
     axes.plot(time, run.deviations, color="black", label=f"total energy{drift}")
     axes.plot(
-        time, potential, color="C0", linewidth=1, label=f"potential energy, mean {run.kelvin:.0f} K"
+        time,
+        potential,
+        color=COLOURS[0],
+        linewidth=1,
+        label=f"potential energy, mean {run.kelvin:.0f} K",
     )
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.3 * (high - low))
     axes.set_xlabel("time (fs)")
     axes.set_ylabel("energy − first total (meV/atom)")
     title = f"BROKEN at {run.broken}" if run.broken else None
-    axes.legend(fontsize=8, frameon=False, loc="upper left", title=title, title_fontsize=8)
+    add_legend(axes, loc="upper left", title=title)
     return None
 
 

@@ -19,7 +19,7 @@ from tlpot.evaluation.comparison import offset_words
 from tlpot.evaluation.drift import ForceDrift
 from tlpot.evaluation.error_tables import ErrorReport, error_report
 from tlpot.evaluation.forgetting import Forgetting
-from tlpot.evaluation.offsets import Calibration
+from tlpot.evaluation.offsets import SystematicErrors
 from tlpot.evaluation.predictions import Predictions
 from tlpot.evaluation.stability import Stability
 from tlpot.evaluation.walls import DimerScan
@@ -120,7 +120,7 @@ class TransferReport(Result):
     part: str
     end: Predictions
     start: Predictions | None = None
-    calibration: Calibration | None = None
+    calibration: SystematicErrors | None = None
     drift: ForceDrift | None = None
     forgetting: Forgetting | None = None
     dimers: DimerScan | None = None
@@ -242,7 +242,7 @@ class TransferReport(Result):
     @property
     def _parts(
         self,
-    ) -> list[Calibration | ForceDrift | Forgetting | DimerScan | Stability]:
+    ) -> list[SystematicErrors | ForceDrift | Forgetting | DimerScan | Stability]:
         parts = (self.calibration, self.drift, self.forgetting, self.dimers, self.stability)
         return [part for part in parts if part is not None]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.predictions import evaluate_systems
-from tlpot.presentation import short
+from tlpot.presentation import Column, Table, short
 from tlpot.system import NO_CELL, NO_PBC, System
 
 _SHORTEST_BOND = 0.7
@@ -278,23 +278,24 @@ class DimerScan:
 
     def text(self) -> str:
         """Returns a table, the worst pair first."""
-        with_parent = self.dimers[0].parent is not None
-        width = max(4, *(len(dimer.new.words()) for dimer in self.dimers)) + 2
-        lines = [
-            self.summary(),
-            *_LEGEND,
-            f"  {'pair':5}{'from (Å)':>9}{'wall (eV)':>11}  {'':{width}}"
-            + (f"{'parent: wall':>12}" if with_parent else ""),
+        columns: list[Column | str] = [
+            Column("pair", width=5),
+            Column("from (Å)", ".2f", gap=1),
+            "wall (eV)",
+            "",
         ]
-        for dimer in self.worst_first:
-            row = (
-                f"  {dimer.name:5}{dimer.new.distances[0]:>9.2f}{short(dimer.new.wall):>11}  "
-                f"{dimer.new.words():{width}}"
-            )
-            if dimer.parent is not None:
-                row += f"{short(dimer.parent.wall):>12}  {dimer.parent.words()}"
-                row += "   ← worse" if dimer.worse else ""
-            lines.append(row.rstrip())
+        rows: list[list[Any]] = [
+            [dimer.name, dimer.new.distances[0], dimer.new.wall, dimer.new.words()]
+            for dimer in self.worst_first
+        ]
+        if self.dimers[0].parent is not None:
+            columns += ["parent: wall", ""]
+            for row, dimer in zip(rows, self.worst_first, strict=True):
+                assert dimer.parent is not None
+                mark = "   ← worse" if dimer.worse else ""
+                row += [dimer.parent.wall, dimer.parent.words() + mark]
+        table = Table(columns, rows, format=short, indent=2)
+        lines = [self.summary(), *_LEGEND, *table.lines()]
         step = max(abs(d.new.step) for d in self.dimers)
         kink = max(abs(d.new.kink) for d in self.dimers)
         lines.append(f"  at the cutoff: energy {step:.2g} meV, force {kink:.2g} meV/Å at most")

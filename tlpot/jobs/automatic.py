@@ -20,7 +20,7 @@ from tlpot.jobs.data_sources import SplitSettings
 from tlpot.jobs.finetune_config import FinetuneConfig, automatic_settings
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash, to_bytes
-from tlpot.presentation import progress_bar
+from tlpot.presentation import Column, Table, progress_bar
 from tlpot.results import digest, read_json, write_json
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
@@ -58,17 +58,22 @@ class Choice:
         if not self.errors:
             return f"strategy=auto\n{self.reason}"
         heads = list(next(iter(self.kinds.values()), {}))
-        columns = "".join(f"{head:>10}" for head in heads)
-        lines = [
-            "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
-            f"  {'':16}{columns}   by fold, over all kinds",
-        ]
+        columns = [
+            Column(width=16), *(Column(head, width=10, gap=1) for head in heads),
+            Column("by fold, over all kinds", gap=3),
+        ]  # fmt: skip
+        rows = []
         for name, row in self.errors.items():
-            kinds = "".join(f" {self.kinds[name][head]:9.3f}" for head in heads)
-            cells = "".join(f" {value:7.3f}" for value in row)
+            folds = " ".join(f"{value:7.3f}" for value in row)
             worse = "   worse in one kind" if _is_worse(self.kinds[name]) else ""
-            lines.append(f"  {name:16}{kinds}  {cells}{worse}")
-        return "\n".join([*lines, self.reason])
+            rows.append((name, *(self.kinds[name][head] for head in heads), folds + worse))
+        return "\n".join(
+            [
+                "strategy=auto: errors relative to new reference energies alone (shift, step 0)",
+                *Table(columns, rows, format=".3f", indent=2).lines(),
+                self.reason,
+            ]
+        )
 
 
 Trial = Callable[[FinetuneConfig], Mapping[str, float]]

@@ -12,17 +12,17 @@ import numpy as np
 from tlpot.calculators import TLPotCalculator
 from tlpot.dynamics import MDResult, MDSettings, run_md
 from tlpot.errors import ConfigError
-from tlpot.files import atomic_file, make_folder
+from tlpot.files import make_folder
 from tlpot.jobs.finetune import finetune
 from tlpot.jobs.finetune_config import finetune_config
 from tlpot.models import LIBRARY
-from tlpot.presentation import progress_bar
+from tlpot.presentation import COLOURS, Table, make_figure, progress_bar, save_picture
 
 _STYLES = {
     "scratch": ("0.45", "o", "from scratch"),
-    "shift only": ("tab:orange", "s", "pretrained, reference energies refitted"),
-    "head": ("tab:green", "^", "pretrained, readout fine-tuned"),
-    "full": ("tab:blue", "D", "pretrained, all weights fine-tuned"),
+    "shift only": (COLOURS[1], "s", "pretrained, reference energies refitted"),
+    "head": (COLOURS[2], "^", "pretrained, readout fine-tuned"),
+    "full": (COLOURS[0], "D", "pretrained, all weights fine-tuned"),
 }
 _CHEMICAL_ACCURACY = 43.4
 """1 kcal/mol in meV."""
@@ -39,10 +39,7 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     Raises:
         OutputError: the file could not be written.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.2, 4.4), layout="constrained")
-    axes = figure.subplots()
+    figure, ((axes,),) = make_figure(6.2, 4.4)
     sizes = sorted(errors)
     for name, (colour, marker, label) in _STYLES.items():
         mean = np.array([np.mean(errors[n][name]) for n in sizes])
@@ -62,8 +59,7 @@ def plot_demo(errors: Mapping[int, Mapping[str, list[float]]], path: Path) -> No
     axes.set_ylabel("energy MAE (meV), other molecules")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     axes.set_title("ωB97X → CCSD(T) with tlpot", fontsize=11)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    save_picture(figure, path)
 
 
 PARENT = "tlpot-tiny"
@@ -107,20 +103,31 @@ class DemoResult:
     def table(self) -> str:
         """Returns the table of the errors."""
         names = (*STRATEGIES[:1], SHIFT, *STRATEGIES[1:])
-        lines = [
-            f"energy MAE in meV on {self.n_test} frames of molecules without any CCSD(T) label in "
-            "training",
-            f"  {'labels':>6}" + "".join(f"{name:>18}" for name in names),
-        ]
-        for size, row in self.errors.items():
-            cells = [f"{np.mean(row[n]):.1f}" + _spread(row[n]) for n in names]
-            lines.append(f"  {size:>6}" + "".join(f"{cell:>18}" for cell in cells))
-        lines.append(f"\nby molecule, {max(self.errors)} labels")
-        lines.append(f"  {'':14}" + "".join(f"{name:>10}" for name in STRATEGIES))
-        for name in HELD_OUT:
-            cells = [f"{self.by_molecule[s][name]:10.1f}" for s in STRATEGIES]
-            lines.append(f"  {name:14}" + "".join(cells))
-        return "\n".join(lines)
+        errors = Table(
+            ["labels", *names],
+            [
+                (size, *(f"{np.mean(row[n]):.1f}" + _spread(row[n]) for n in names))
+                for size, row in self.errors.items()
+            ],
+            widths=(6, 18),
+            indent=2,
+        )
+        molecules = Table(
+            ["", *STRATEGIES],
+            [(name, *(self.by_molecule[s][name] for s in STRATEGIES)) for name in HELD_OUT],
+            format=".1f",
+            widths=(14, 10),
+            indent=2,
+        )
+        return "\n".join(
+            [
+                f"energy MAE in meV on {self.n_test} frames of molecules without any CCSD(T) label "
+                "in training",
+                *errors.lines(),
+                f"\nby molecule, {max(self.errors)} labels",
+                *molecules.lines(),
+            ]
+        )
 
 
 def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tlpot.calculators import FragmentCalculator
 from tlpot.files import atomic_file
 from tlpot.models import CalculatorModel
+from tlpot.presentation import Table
 from tlpot.structures import for_extxyz
 from tlpot.topology import Topology, residue_of
 
@@ -73,18 +74,21 @@ class SinglePoints:
     def text(self) -> str:
         """Returns energies and forces, then a table of residues (means over frames)."""
         norms = np.linalg.norm(self.forces, axis=2)
-        lines = [f"{'frame':>6}{'energy (eV)':>18}{'RMS force':>12}{'max (eV/Å)':>12}  at atom"]
-        for k, energy in enumerate(self.energies):
-            rms = np.sqrt(np.square(self.forces[k]).mean())
-            worst = int(norms[k].argmax())
-            lines.append(f"{k:>6}{energy:>18.6f}{rms:>12.4f}{norms[k].max():>12.4f}  {worst}")
-        lines += ["", f"{'residue':>8}  {'name':<8}{'energy (eV)':>16}{'max force (eV/Å)':>19}"]
+        rms = np.sqrt(np.square(self.forces).mean(axis=(1, 2)))
+        frames = [
+            (k, f"{energy:.6f}", rms[k], norms[k].max(), int(norms[k].argmax()))
+            for k, energy in enumerate(self.energies)
+        ]
+        columns = "frame | energy (eV) | RMS force | max (eV/Å) | at atom"
+        lines = [*Table(columns, frames, format=".4f", widths=(6, 12)).lines(), ""]
         owner = residue_of(self.topology)
         energies = self.by_residue.mean(0)
+        rows = []
         for index, residue in enumerate(self.topology.residues):
             most = norms[:, owner == index].max(initial=0.0)
-            number = residue.number(index)
-            lines.append(f"{number:>8}  {residue.name:<8}{energies[index]:>16.6f}{most:>19.4f}")
+            rows.append((residue.number(index), residue.name, f"{energies[index]:.6f}", most))
+        columns = "residue | name | energy (eV) | max force (eV/Å)"
+        lines += Table(columns, rows, format=".4f", widths=(8, 10)).lines()
         if self.shared:
             lines.append(
                 "note: this model has no energies of atoms; that of a fragment is shared evenly"

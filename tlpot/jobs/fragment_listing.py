@@ -15,6 +15,7 @@ from tlpot.config import to_mapping
 from tlpot.files import atomic_file
 from tlpot.fragments import choose_scheme
 from tlpot.jobs.fragment_cut import Cut
+from tlpot.presentation import Table
 from tlpot.topology import Topology
 
 COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
@@ -117,27 +118,28 @@ class Listing:
             f"scheme {self.name}" + (f" ({settings})" if settings else "") + f": "
             f"{len(cut.fragments)} fragments of {len(kinds)} kinds, {cut.cost:.1f} atoms evaluated "
             "per atom",
-            f"{'number':>8}{'atoms':>7}{'caps':>6}{'charge':>8}  fragment, and its coefficients",
         ]
         listed = kinds if shown is None else kinds[:shown]
-        lines += [
-            f"{len(k.coefficients):>8}{k.n_atoms:>7}{k.n_caps:>6}{charge_text(k.charge):>8}  "
-            f"{k.name}  {k.coefficient_text()}"
-            for k in listed
-        ]
+        columns = "number | atoms | caps | charge | fragment, and its coefficients"
+        rows = []
+        for kind in listed:
+            words = f"{kind.name}  {kind.coefficient_text()}"
+            sizes = len(kind.coefficients), kind.n_atoms, kind.n_caps
+            rows.append((*sizes, charge_text(kind.charge), words))
+        lines += Table(columns, rows, widths=(8, 0)).lines()
         if len(listed) < len(kinds):
             lines.append(f"{'...':>8} {len(kinds) - len(listed)} more kinds (--all lists them)")
         return "\n".join(lines)
 
     def _costs(self) -> str:
-        lines = [f"{'scheme':<11}{'fragments':>10}{'largest':>9}{'charged':>9}{'cost':>8}"]
-        for name, cut in {self.name: self.cut, **self.others}.items():
-            lines.append(
-                f"{name:<11}{len(cut.fragments):>10}{cut.sizes.max():>9}{cut.n_charged:>9}"
-                f"{cut.cost:>8.1f}  {cut.scheme.summary}"
-            )
-        lines.append("cost: atoms evaluated per atom; largest: atoms; charged: fragments")
-        return "\n".join(lines)
+        rows = [
+            (name, len(c.fragments), c.sizes.max(), c.n_charged, c.cost, c.scheme.summary)
+            for name, c in {self.name: self.cut, **self.others}.items()
+        ]
+        columns = "scheme | fragments | largest | charged | cost | "
+        table = Table(columns, rows, format=".1f", widths=(10, 8))
+        note = "cost: atoms evaluated per atom; largest: atoms; charged: fragments"
+        return "\n".join([*table.lines(), note])
 
 
 def charge_text(charge: int) -> str:

@@ -15,6 +15,7 @@ from tlpot.jobs.references import References
 from tlpot.jobs.training_job import Job
 from tlpot.models import parameter_blocks
 from tlpot.plural import counted
+from tlpot.presentation import Column, Table
 
 _SUSPICIOUS = 0.5
 """eV/atom; a step-0 error above this is nearly always a mismatch of reference energies."""
@@ -161,12 +162,20 @@ def _kinds(job: Job, level: str) -> list[str]:
 
 def _trainable(job: Job, level: str) -> str:
     sizes = {name: p.numel() for name, p in job.potential.named_parameters()}
-    lines = ["weights that move:"]
+    rows = []
     for block, names in parameter_blocks(job.potential, level).items():
         total = sum(sizes[name] for name in names)
         moving = [name for name in names if name in job.plan.rates]
         n_moving = sum(sizes[name] for name in moving)
         rates = sorted({job.plan.rates[name] for name in moving})
         rate = f"rate x {', '.join(f'{r:g}' for r in rates)}" if rates else "fixed"
-        lines.append(f"  {block:16}{n_moving:>9,} of {total:>9,}  {rate}")
-    return "\n".join(lines)
+        rows.append((block, n_moving, "of", total, rate))
+    columns: list[Column | str] = [
+        Column(width=16),
+        Column(width=9, gap=1),
+        Column(gap=1),
+        Column(width=10, gap=1),
+        "",
+    ]
+    table = Table(columns, rows, whole=",", heads=False, indent=2)
+    return "\n".join(["weights that move:", *table.lines()])

@@ -16,6 +16,7 @@ from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.plural import counted
+from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
 ReferenceMethod = Literal["fit", "isolated", "parent"]
@@ -40,17 +41,16 @@ class References:
     def table(self) -> str:
         """Returns the shift table of the pre-flight report."""
         lines = [f"reference energies: {self.origin}"]
-        lines.append(f"  {'element':8}{'prior (eV)':>16}{'shift (eV)':>14}{'E0 (eV)':>16}")
+        rows = []
         for k, (z, energy) in enumerate(self.energies.items()):
             shift = energy - self.prior[z]
             note = ""
             if self.fit is not None:
                 error = self.fit.uncertainties[k]
-                note = f"  ± {error:.4f}" if np.isfinite(error) else "  not identified alone"
-            lines.append(
-                f"  {chemical_symbols[z]:8} {self.prior[z]:>15.6f} {shift:>13.6f}"
-                f" {energy:>15.6f}{note}"
-            )
+                note = f"± {error:.4f}" if np.isfinite(error) else "not identified alone"
+            rows.append((chemical_symbols[z], self.prior[z], shift, energy, note))
+        columns = "element | prior (eV) | shift (eV) | E0 (eV) | "
+        lines += Table(columns, rows, format=".6f", widths=(8, 14), indent=2).lines()
         if self.fit is not None:
             lines.append(
                 f"  mean residual before {1e3 * self.fit.before:.1f} meV, "

@@ -19,12 +19,12 @@ from tlpot.evaluation import (
     ReportSettings,
     Subject,
     TransferReport,
-    calibrate,
     choose_frame,
     force_drift,
     forgetting,
     probe_stability,
     scan_dimers,
+    systematic_errors,
 )
 from tlpot.models import LevelPotential
 from tlpot.presentation import progress_bar
@@ -106,7 +106,7 @@ class _Examiner:
 
     def calibration(self) -> object:
         references = self._subject.potential.references(self._subject.level)
-        return calibrate(self._subject.end, references)
+        return systematic_errors(self._subject.end, references)
 
     def drift(self) -> object:
         if self._parent is None:

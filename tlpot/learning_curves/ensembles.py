@@ -16,6 +16,7 @@ from tlpot.jobs import make_ensemble
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import geometric
 from tlpot.learning_curves.tasks import CurveTasks, SeriesTasks, curve_tasks
+from tlpot.presentation import Column, Table
 from tlpot.uncertainty import deviations, spearman
 
 RECORD = "ensembles.json"
@@ -63,18 +64,13 @@ class CurveEnsembles:
     def text(self) -> str:
         """Returns a table."""
         width = max([len(row.label) for row in self.rows] + [6])
-        head = "".join(f"{name:>12}" for name in _COLUMNS)
+        columns = [Column(width=width), *(Column(n, f, align="right") for n, f, _ in _COLUMNS)]
+        rows = [(row.label, *(getattr(row, key) for _, _, key in _COLUMNS)) for row in self.rows]
         lines = [
             "ensembles of the seeds, on the test frames; energies in meV, forces in meV/Å; σ is "
             "not calibrated",
-            f"  {'':{width}}{head}",
+            *Table(columns, rows, widths=(0, 12), indent=2).lines(),
         ]
-        for row in self.rows:
-            cells = (
-                f"{row.size}", row.kind, f"{row.n_members}", f"{row.single:.4g}",
-                f"{row.joined:.4g}", f"{row.std:.4g}", f"{row.within:.1%}", f"{row.spearman:.2f}",
-            )  # fmt: skip
-            lines.append(f"  {row.label:{width}}" + "".join(f"{cell:>12}" for cell in cells))
         lines += [f"  {label:{width}}  none: {why}" for label, why in self.left_out.items()]
         return "\n".join(lines)
 
@@ -89,15 +85,16 @@ class CurveEnsembles:
 
 
 _COLUMNS = (
-    "labels",
-    "kind",
-    "models",
-    "MAE of one",
-    "of the mean",
-    "mean σ",
-    "within σ",
-    "Spearman",
+    ("labels", "", "size"),
+    ("kind", "", "kind"),
+    ("models", "", "n_members"),
+    ("MAE of one", ".4g", "single"),
+    ("of the mean", ".4g", "joined"),
+    ("mean σ", ".4g", "std"),
+    ("within σ", ".1%", "within"),
+    ("Spearman", ".2f", "spearman"),
 )
+"""Headings, how the values are written, and where they are."""
 
 
 def check_ensembles(config: CurveConfig) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlpot.learning_curves.record import Series, geometric, relative_spread, unit_of
 from tlpot.learning_curves.report import CurveReport
+from tlpot.presentation import COLOURS, make_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +31,9 @@ def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
     Args:
         reports: by quantity.
     """
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(5.4 * len(reports), 4.9), layout="constrained")
-    panels = figure.subplots(1, len(reports), squeeze=False)[0]
+    figure, (panels,) = make_figure(5.4 * len(reports), 4.9, 1, len(reports))
     for axes, (quantity, report) in zip(panels, reports.items(), strict=True):
         _panel(axes, quantity, report)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -57,11 +56,13 @@ def _panel(axes: Axes, quantity: str, report: CurveReport) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     series = [s for s in report.curve.series if s.measured(quantity)]
-    palette = colormaps["tab10" if len(series) <= 10 else "tab20"]
+    palette: Sequence[Any] = COLOURS
+    if len(series) > len(COLOURS):
+        palette = [colormaps["tab20"](k) for k in range(20)]
     sizes = sorted({p.size for s in series for p in s.points})
     values = [e for s in series for m in s.measured(quantity) for e in m.errors if e > 0]
     for k, line in enumerate(series):
-        colour = _GREY if line.is_scratch else palette(k % palette.N)
+        colour = _GREY if line.is_scratch else palette[k % len(palette)]
         _line(axes, line, report, colour, _MARKERS[k % len(_MARKERS)])
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -22,7 +22,7 @@ from tlpot.learning_curves.convergence import (  # fmt: skip
 from tlpot.learning_curves.label_savings import Worth, overtaken, worth_of
 from tlpot.learning_curves.power_law import Law, fit_law
 from tlpot.learning_curves.record import Curve, geometric, relative_spread, unit_of
-from tlpot.presentation import Result
+from tlpot.presentation import Column, Result, Table
 
 _MARK = "*"
 """At errors of trainings that were too short."""
@@ -111,13 +111,9 @@ class CurveReport(Result):
             start = [p.start[self.quantity] for p in last if self.quantity in p.start]
             cells[s.label].append(_mean(start))
         heads = [*[str(size) for size in sizes], f"step 0, {sizes[-1]}"] if sizes else []
-        width = max([len(label) for label in cells] + [6])
-        columns = [max(len(h), *(len(row[k]) for row in cells.values())) for k, h in _index(heads)]
-        head = "".join(f"  {h:>{columns[k]}}" for k, h in _index(heads))
-        lines.append(f"  {'labels':{width}}{head}")
-        for label, row in cells.items():
-            body = "".join(f"  {cell:>{columns[k]}}" for k, cell in _index(row))
-            lines.append(f"  {label:{width}}{body}")
+        columns: list[Column | str] = ["labels", *(Column(head, align="right") for head in heads)]
+        table = [(label, *row) for label, row in cells.items()]
+        lines += Table(columns, table, indent=2).lines()
         return "\n".join([*lines, *self._training()])
 
     def _training(self) -> list[str]:
@@ -277,10 +273,6 @@ def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
     write_text(folder / "laws.json", json.dumps(content, indent=1, ensure_ascii=False))
     text = "\n\n\n".join(report.text() for report in reports.values())
     write_text(folder / "report.txt", text + "\n")
-
-
-def _index(items: list[str]) -> list[tuple[int, str]]:
-    return list(enumerate(items))
 
 
 def _mean(values: Sequence[float]) -> str:

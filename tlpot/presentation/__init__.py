@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.presentation.html import (
-        STYLE,
-        duration,
-        inline,
-        number,
-        paragraph,
-        picture,
-        table,
-        tree,
+    from tlpot.presentation.log import log_to_terminal, logger
+    from tlpot.presentation.numbers import duration, number, short, signed
+    from tlpot.presentation.page import Picture, render
+    from tlpot.presentation.pictures import (
+        COLOURS,
+        add_legend,
+        drawn,
+        letter_panels,
+        make_figure,
+        picture_path,
+        save_picture,
     )
-    from tlpot.presentation.numbers import short
-    from tlpot.presentation.pictures import drawn, letter_panels, picture_path, save_picture
     from tlpot.presentation.progress import Progress, progress_bar, telling
-    from tlpot.presentation.result import Result, text_table, warnings_of
+    from tlpot.presentation.result import Result, warnings_of
+    from tlpot.presentation.table import Column, Table, text_table
 
 __getattr__ = lazy_exports(__name__)

@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 
 def short(value: float, *, sign: bool = False) -> str:
     """Returns such as ``0.0312``, ``31.2``, ``1,390``, ``2.1e-10``; with its `sign` if wanted."""
     plus = "+" if sign else ""
     return f"{value:{plus},.0f}" if 100 <= abs(value) < 1e7 else f"{value:{plus}.3g}"
+
+
+def number(value: float) -> str:
+    """Returns a number as it is printed in a page; a dash if it is not defined."""
+    return short(value).replace("-", "−") if math.isfinite(value) else "–"
+
+
+def signed(value: float) -> str:
+    """Returns a number with its sign, see `number`."""
+    return short(value, sign=True).replace("-", "−") if math.isfinite(value) else "–"
+
+
+def duration(seconds: float) -> str:
+    """Returns such as ``12.3 s``, ``4.1 min`` or ``2.5 h``; a dash if it is not defined."""
+    if not math.isfinite(seconds):
+        return "–"
+    for most, factor, unit in ((120.0, 1.0, "s"), (7200.0, 60.0, "min"), (172800.0, 3600.0, "h")):
+        if seconds < most:
+            return f"{short(seconds / factor)} {unit}"
+    return f"{short(seconds / 86400.0)} d"

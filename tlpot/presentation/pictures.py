@@ -1,12 +1,15 @@
-"""Pictures on disk."""
+"""The way to make, letter and save a figure."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.errors import OutputError
 from tlpot.files import atomic_file
@@ -16,7 +19,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+"""Those of Okabe and Ito, which stay apart for colour-blind readers; in their order for lines."""
 _FORMATS = (".png", ".pdf", ".svg")
+
+
+def make_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, title: str = "", **options: Any
+) -> tuple[Figure, NDArray[np.object_]]:
+    """Returns an empty figure and its panels, [rows, columns], which make room for their labels.
+
+    No window is opened and no setting of matplotlib is changed.
+
+    Args:
+        width: inches.
+        height: inches.
+        rows: of panels.
+        columns: of panels.
+        title: above all panels.
+        options: of `matplotlib.figure.Figure.subplots`.
+    """
+    from matplotlib.figure import Figure  # takes its time to load
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, **options)
+    for axes in panels.ravel():
+        axes.set_prop_cycle(color=COLOURS)
+        axes.tick_params(labelsize=8)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(9)
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure, panels
+
+
+def add_legend(axes: Axes, **options: Any) -> None:
+    """Adds a legend without a frame, if anything has a label; `options` are matplotlib's."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(**{"fontsize": 8, "title_fontsize": 8, "frameon": False, **options})
 
 
 def picture_path(path: str | os.PathLike[str]) -> Path:
@@ -33,7 +73,7 @@ def picture_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def letter_panels(panels: Sequence[Axes]) -> None:
+def letter_panels(panels: Iterable[Axes]) -> None:
     """Puts (a), (b), ... before the titles of the panels of a figure."""
     for letter, axes in zip(ascii_lowercase, panels, strict=False):
         axes.set_title(f"({letter}) {axes.get_title()}", fontsize=10, loc="left")

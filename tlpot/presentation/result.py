@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 from tlpot.files import write_text
-from tlpot.presentation.html import picture
+from tlpot.presentation.page import Picture, render
 
 
 class Result:
@@ -31,7 +29,7 @@ class Result:
         Raises:
             OutputError: the file could not be written.
         """
-        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False))
+        write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
     def __str__(self) -> str:
         return self.text().rstrip("\n")
@@ -39,19 +37,9 @@ class Result:
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         plot = getattr(self, "plot", None)
-        return f"<pre>{escape(str(self))}</pre>" + ("" if plot is None else picture(plot(), ""))
-
-
-def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns aligned rows, the first being the header: names to the left, numbers to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  ".join(
-            text.rjust(width) if k else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+        figure = None if plot is None else plot()
+        picture = None if figure is None else Picture(figure)
+        return render("result.html", text=str(self), picture=picture)
 
 
 def warnings_of(report: str) -> list[str]:

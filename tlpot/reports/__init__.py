@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.reports.cost import CostRow, labelling_cost
-    from tlpot.reports.data_used import DataRow, data_used
     from tlpot.reports.error_budget import Budget, measure_budget
     from tlpot.reports.error_budget_report import BudgetReport
     from tlpot.reports.error_text import error_text
@@ -26,14 +24,18 @@ if TYPE_CHECKING:
         fragment_budget,
         fragment_structure,
     )
-    from tlpot.reports.kind_errors import (
-        KindErrors,
-        LabelledFragments,
-        StageErrors,
-        measure_stage,
-    )
+    from tlpot.reports.kind_errors import KindErrors, LabelledFragments, StageErrors, measure_stage
     from tlpot.reports.page import NUMBERS, PAGE, ReportFiles, write_report
-    from tlpot.reports.provenance import Provenance, data_record, model_chain, versions
+    from tlpot.reports.provenance import (
+        CostRow,
+        DataRow,
+        Provenance,
+        data_record,
+        data_used,
+        labelling_cost,
+        model_chain,
+        versions,
+    )
     from tlpot.reports.ramachandran import Ramachandran, compare_angles, complete
 
 __getattr__ = lazy_exports(__name__)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
+from ase.units import kcal, mol
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tlpot.calculators import FragmentCalculator
 from tlpot.errors import ConfigError
-from tlpot.fragments import close_atoms
-from tlpot.jobs import Cut
-from tlpot.reports.fragment_errors import FragmentErrors, fragment_errors
+from tlpot.fragments import Partition, TypedBatch, TypedModel, close_atoms, fragment_name
+from tlpot.jobs import Cut, used_coefficients
 from tlpot.topology import Topology, residue_of
 
+KCAL = 1e3 * kcal / mol
+"""1 kcal/mol in meV."""
 _ACCEPTORS = {7: 2, 8: 2, 16: 2, 9: 1, 17: 1}
 """Most bonds that an atom with a free lone pair has."""
 _REACH = 2.5
@@ -100,6 +105,57 @@ class Difference:
     def relative(self) -> NDArray[np.float64]:
         """Energy differences without their mean over the frames, [n_frames], eV."""
         return self.energy - self.energy.mean()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FragmentErrors:
+    """Model minus reference for each fragment with a coefficient other than 0.
+
+    Attributes:
+        names: [n_fragments].
+        sizes: [n_fragments], atoms with caps.
+        energy: [n_fragments], eV.
+        forces: [n_fragments] arrays of [n, 3], eV/Å.
+    """
+
+    names: tuple[str, ...]
+    sizes: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    forces: tuple[NDArray[np.float64], ...]
+
+    @classmethod
+    def joined(cls, several: Sequence[FragmentErrors]) -> FragmentErrors:
+        """Joins those of several frames."""
+        return cls(
+            names=tuple(name for one in several for name in one.names),
+            sizes=np.concatenate([one.sizes for one in several]),
+            energy=np.concatenate([one.energy for one in several]),
+            forces=tuple(f for one in several for f in one.forces),
+        )
+
+    def by_kind(self) -> dict[str, dict[str, Any]]:
+        """Returns statistics by name, meV and meV/Å, the largest force error first."""
+        members: dict[str, list[int]] = {}
+        for k, name in enumerate(self.names):
+            members.setdefault(name, []).append(k)
+        rows = {}
+        for name, inside in members.items():
+            force = 1e3 * np.concatenate([self.forces[k].reshape(-1) for k in inside])
+            energy = 1e3 * self.energy[inside]
+            rows[name] = {
+                "n": len(inside),
+                "atoms": int(self.sizes[inside[0]]),
+                "energy_mean": float(energy.mean()),
+                "energy_std": float(energy.std()),
+                "force_mae": float(np.abs(force).mean()),
+                "force_rmse": float(np.sqrt(np.square(force).mean())),
+                "force_max": float(np.abs(force).max()),
+            }
+        return dict(sorted(rows.items(), key=lambda row: -row[1]["force_mae"]))
+
+    def components(self) -> NDArray[np.float64]:
+        """Returns the components of all force errors, eV/Å."""
+        return np.concatenate([f.reshape(-1) for f in self.forces])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,3 +273,41 @@ def _minus(
     first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]]
 ) -> tuple[float, NDArray[np.float64]]:
     return first[0] - second[0], first[1] - second[1]
+
+
+def fragment_errors(
+    model: FragmentCalculator, reference: FragmentCalculator, where: NDArray[np.float64]
+) -> FragmentErrors:
+    """Evaluates both on the fragments of one structure, [n_atoms, 3], Å."""
+    topology = model.topology
+    partition = model.force_field.partition(topology.atomic_numbers, where)
+    assembly = partition.batch.assembly
+    names = [fragment_name(topology, f.units) for f in assembly.fragments]
+    rows = assembly.positions(torch.from_numpy(where.copy()))
+    own_energy, own_forces = _pieces(model, partition, names, rows)
+    energy, forces = _pieces(reference, partition, names, rows)
+    used = np.flatnonzero(used_coefficients(partition, where))
+    ends = np.cumsum(assembly.sizes)
+    split = np.split(own_forces - forces, ends[:-1])
+    totals = [part.sum() for part in np.split(own_energy - energy, ends[:-1])]
+    return FragmentErrors(
+        names=tuple(names[k] for k in used),
+        sizes=assembly.sizes[used],
+        energy=np.array([totals[k] for k in used]),
+        forces=tuple(split[k] for k in used),
+    )
+
+
+def _pieces(
+    calculator: FragmentCalculator, partition: Partition, names: list[str], rows: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    high = calculator.force_field.high
+    charge = bool(high.uses_charge)
+    leaf = rows.detach().to(calculator.device).clone().requires_grad_(True)
+    if isinstance(high, TypedModel):
+        typed = TypedBatch(partition.batch, names, high)
+        energies = typed.energies(leaf, once=True, charge=charge)
+    else:
+        energies = partition.batch.energies(high, leaf, once=True, charge=charge)
+    (gradient,) = torch.autograd.grad(energies.sum(), leaf)
+    return energies.detach().cpu().numpy(), -gradient.cpu().numpy()

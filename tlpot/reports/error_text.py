@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tlpot.presentation import short
+from tlpot.presentation import Column, Table, short
 from tlpot.reports.kind_errors import HOLISTIC
 
 ENERGIES = (
@@ -24,8 +24,6 @@ FORCES = (
     ("MAE", "kcal/mol/Å", "force_mae_kcal"),
 )
 _HASH = re.compile(r"\.[0-9a-f]{10}$")
-_WIDTH = 9
-"""Characters of a number in the plain text."""
 
 
 def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
@@ -34,20 +32,31 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
     Args:
         stages: as `StageErrors.as_json` gives them.
     """
-    columns = [*ENERGIES, *FORCES]
+    quantities = [*ENERGIES, *FORCES]
+    groups = [
+        ("", 1), ("frames", 2), ("E, meV/atom", 2), ("E, kcal/mol", 2), ("relative", 1),
+        ("F, meV/Å", 2), ("F, kcal/mol/Å", 2),
+    ]  # fmt: skip
+    columns: list[Column | str] = [
+        "",
+        *(Column(name, gap=1, width=7) for name in ("train", "test")),
+    ]
+    columns += [Column("RMSE" if n == "relative" else n, gap=1) for n, _, _ in quantities]
     lines = []
     for stage in stages:
         rows = [*stage["by_kind"], stage[HOLISTIC]]
         names = short_names([row["kind"] for row in rows])
-        width = max(map(len, names))
-        lines += [heading(stage), *_head(width)]
-        for name, row in zip(names, rows, strict=True):
-            train = "–" if row["n_train"] is None else f"{row['n_train']:,}"
-            values = "".join(
-                f"{_number(value_of(stage, row, key)):>{_WIDTH}}" for _, _, key in columns
+        cells = [
+            (
+                name, row["n_train"], row["n_frames"],
+                *(value_of(stage, row, key) for _, _, key in quantities),
             )
-            lines.append(f"  {name:{width}}{train:>7}{row['n_frames']:>7,}{values}")
-        lines.append("")
+            for name, row in zip(names, rows, strict=True)
+        ]  # fmt: skip
+        table = Table(
+            columns, cells, format=short, whole=",", groups=groups, widths=(0, 9), indent=2
+        )
+        lines += [heading(stage), *table.lines(), ""]
     return "\n".join(lines) + (
         "E: total energies, in kcal/mol of whole fragments; relative: less the mean error of the "
         "kind, meV/atom; F: force components"
@@ -68,25 +77,9 @@ def value_of(stage: Mapping[str, Any], row: Mapping[str, Any], key: str) -> floa
     return math.nan if idle or row[key] is None else float(row[key])
 
 
-def _head(width: int) -> tuple[str, str]:
-    """Two lines above the numbers: what and in which unit, and which mean."""
-    above, below = f"  {'':{width}}{'frames':>14}", f"  {'':{width}}{'train':>7}{'test':>7}"
-    for what, quantities in (("E", ENERGIES[:4]), ("F", FORCES)):
-        for unit in dict.fromkeys(unit for _, unit, _ in quantities):
-            above += f"{f'{what}, {unit}':>{2 * _WIDTH}}"
-        below += "".join(f"{name:>{_WIDTH}}" for name, _, _ in quantities)
-        if what == "E":
-            above, below = f"{above}{'relative':>{_WIDTH}}", f"{below}{'RMSE':>{_WIDTH}}"
-    return above, below
-
-
 def short_names(kinds: Sequence[str]) -> list[str]:
     """Returns names without the hash that a build gives them, where they still differ."""
     plain = [_HASH.sub("", kind) for kind in kinds]
     return [
         name if plain.count(name) == 1 else kind for name, kind in zip(plain, kinds, strict=True)
     ]
-
-
-def _number(value: float) -> str:
-    return short(value) if math.isfinite(value) else "–"

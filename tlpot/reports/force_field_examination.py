@@ -23,14 +23,20 @@ from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
 from tlpot.presentation import progress_bar
-from tlpot.reports.cost import CostRow, labelling_cost
-from tlpot.reports.data_used import data_used
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.force_field_report import ExaminationSettings, ForceFieldReport
 from tlpot.reports.fragmentation import source_name
 from tlpot.reports.kind_errors import LabelledFragments, StageErrors, measure_stage
-from tlpot.reports.provenance import Provenance, data_record, model_chain, versions
+from tlpot.reports.provenance import (
+    CostRow,
+    Provenance,
+    data_record,
+    data_used,
+    labelling_cost,
+    model_chain,
+    versions,
+)
 from tlpot.reports.ramachandran import Ramachandran, compare_angles
 from tlpot.structures import read_frames
 from tlpot.system import System

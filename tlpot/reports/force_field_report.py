@@ -11,12 +11,10 @@ from tlpot.config import check_least, to_mapping
 from tlpot.dynamics import MDSettings, Motion
 from tlpot.learning_curves import Curve
 from tlpot.presentation import Result
-from tlpot.reports.cost import CostRow
-from tlpot.reports.data_used import DataRow
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.error_text import error_text
 from tlpot.reports.kind_errors import StageErrors
-from tlpot.reports.provenance import Provenance
+from tlpot.reports.provenance import CostRow, DataRow, Provenance
 from tlpot.reports.ramachandran import Ramachandran
 
 

@@ -139,7 +139,7 @@ class Fragmentation(Result):
             OutputError: the file could not be written.
         """
         if self.budget is not None:
-            from tlpot.reports.error_budget_picture import budget_figure
+            from tlpot.reports.error_budget_report import budget_figure
 
             return drawn(budget_figure(self.budget), path)
         return drawn(partition_figure(self.cuts[0], self.structure.stem, show), path)

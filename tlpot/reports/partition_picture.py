@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import Cut
+from tlpot.presentation import add_legend, letter_panels, make_figure
 from tlpot.topology import Topology, residue_of
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
     Raises:
         ConfigError: no such fragment, or more residues than a picture can show.
     """
-    from matplotlib.figure import Figure
-
     n_residues = len(cut.topology.residues)
     if n_residues > _MOST_RESIDUES:
         raise ConfigError(
@@ -49,15 +48,15 @@ def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
             f"(at most {_MOST_RESIDUES} can be drawn)"
         )
     chosen = _choose(cut, shown)
-    figure = Figure(figsize=(12.4, 5.8), layout="constrained")
-    structure, table = figure.subplots(1, 2, width_ratios=(1.25, 1.0))
-    figure.suptitle(
+    heading = (
         f"{title}: {cut.scheme.name}, {len(cut.fragments)} fragments, "
-        f"{cut.cost:.1f} atoms evaluated per atom",
-        fontsize=12,
+        f"{cut.cost:.1f} atoms evaluated per atom"
     )
+    figure, panels = make_figure(12.4, 5.8, 1, 2, title=heading, width_ratios=(1.25, 1.0))
+    structure, shares = panels[0]
     _structure(structure, cut, chosen)
-    _table(figure, table, cut)
+    _shares(figure, shares, cut)
+    letter_panels((structure, shares))
     return figure
 
 
@@ -137,13 +136,11 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     q = f", charge {fragment.charge:+d}" if fragment.charge else ""
     sign = f"{cut.coefficients[chosen]:+.3g}".replace("-", "−")
     axes.set_title(
-        f"(a) cuts; in full colour fragment {chosen}, {cut.names[chosen]}, coefficient {sign}{q}",
-        fontsize=10, loc="left",
-    )  # fmt: skip
+        f"cuts; in full colour fragment {chosen}, {cut.names[chosen]}, coefficient {sign}{q}"
+    )
     axes.set_aspect("equal")
     axes.margins(0.08)
-    if axes.get_legend_handles_labels()[0]:  # a structure in one piece has neither caps nor cuts
-        axes.legend(fontsize=8, loc="best", frameon=False)
+    add_legend(axes, loc="best")
     axes.set_xlabel("along the longest principal axis (Å)")
     axes.set_ylabel("second axis (Å)")
 
@@ -224,7 +221,7 @@ def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
         )  # fmt: skip
 
 
-def _table(figure: Figure, axes: Axes, cut: Cut) -> None:
+def _shares(figure: Figure, axes: Axes, cut: Cut) -> None:
     residues = cut.topology.residues
     shares = cut.coverage
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, origin="upper")
@@ -240,6 +237,5 @@ def _table(figure: Figure, axes: Axes, cut: Cut) -> None:
                 j, i, text, fontsize=7, ha="center", va="center",
                 color="white" if shares[i, j] > 0.6 else "black",
             )  # fmt: skip
-    axes.set_title("(b) share of their atom pairs that fragments have together", fontsize=10,
-                   loc="left")  # fmt: skip
+    axes.set_title("share of their atom pairs that fragments have together")
     figure.colorbar(image, ax=axes, shrink=0.75)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.dynamics import Motion
-from tlpot.presentation import short
+from tlpot.presentation import COLOURS, add_legend, letter_panels, make_figure, short
 from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.ramachandran import AngleRun, Ramachandran
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-FORCE_FIELD, REFERENCE = "#1f5f99", "#c2571a"
+FORCE_FIELD, REFERENCE = COLOURS[:2]
 _GREY = "0.6"
 _BINS = 90
 _FINE = 15.0
@@ -26,18 +26,18 @@ _FINE = 15.0
 
 
 def parity_figure(stages: Sequence[StageErrors]) -> Figure:
-    """Draws model against label: relative energies above, force components below.
+    """Draws model against label: relative energies, and force components below.
 
     Args:
         stages: one column each.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.5 * max(len(stages), 2), 6.6), layout="constrained")
-    axes = figure.subplots(2, max(len(stages), 2), squeeze=False)
-    for panel in axes[:, len(stages) :].ravel():
-        panel.set_visible(False)
-    for stage, column in zip(stages, axes.T, strict=False):
+    if len(stages) == 1:  # side by side
+        figure, panels = make_figure(7.0, 3.6, 1, 2)
+        columns = panels
+    else:
+        figure, panels = make_figure(3.5 * len(stages), 6.6, 2, len(stages))
+        columns = panels.T
+    for stage, column in zip(stages, columns, strict=True):
         column[0].set_title(f"{stage.title}\n{stage.model_level} → {stage.label_level}", fontsize=9)
         _parity(column[0], 1e3 * stage.energy, "relative energy", "meV/atom")
         if len(stage.forces):
@@ -73,7 +73,6 @@ def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> No
     axes.set(xlim=limits, ylim=limits, aspect="equal")
     axes.set_xlabel(f"label: {what} ({unit})", fontsize=8)
     axes.set_ylabel(f"model ({unit})", fontsize=8)
-    axes.tick_params(labelsize=7)
 
 
 def dynamics_figure(motions: Sequence[Motion]) -> Figure:
@@ -82,14 +81,12 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
     Args:
         motions: of one structure.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, panels = make_figure(8.6, 3.2, 1, 2)
+    left, right = panels[0]
     for k, motion in enumerate(motions):
         times = 1e-3 * np.array([s.time for s in motion.samples])
         kelvin = [s.temperature for s in motion.samples]
-        colour = f"C{k}"
+        colour = COLOURS[k % len(COLOURS)]
         label = f"{run_name(motion)}, {motion.calculator}"
         right.plot(times, kelvin, lw=0.9, color=colour, label=label)
         if motion.settings.ensemble == "nve":
@@ -100,13 +97,18 @@ def dynamics_figure(motions: Sequence[Motion]) -> Figure:
     for asked in kelvins:
         right.axhline(asked, color=_GREY, lw=0.8, zorder=0)
     left.axhline(0, color=_GREY, lw=0.8, zorder=0)
+    for axes in panels[0]:
+        axes.locator_params(axis="x", nbins=6)
     left.set_xlabel("time (ps)")
     left.set_ylabel("E(t) − E(0) (meV/atom)")
-    left.set_title("(a) total energy, NVE", fontsize=9, loc="left")
+    left.set_title("total energy, NVE")
     right.set_xlabel("time (ps)")
     right.set_ylabel("kinetic temperature (K)")
-    right.set_title("(b) temperature", fontsize=9, loc="left")
-    right.legend(fontsize=7, frameon=False)
+    right.set_title("temperature")
+    letter_panels((left, right))
+    low, high = right.get_ylim()
+    right.set_ylim(low, high + 0.12 * len(motions) * (high - low))  # room for the legend
+    add_legend(right, loc="upper left")
     if not any(m.settings.ensemble == "nve" for m in motions):
         left.set_visible(False)
     return figure
@@ -120,17 +122,13 @@ def run_name(motion: Motion) -> str:
 
 def ramachandran_figure(each: Ramachandran) -> Figure:
     """Draws densities of φ and ψ of both runs, all residues together, and their marginals."""
-    from matplotlib.figure import Figure
-
     runs = [(each.force_field, FORCE_FIELD)]
     if each.reference is not None:
         runs.append((each.reference, REFERENCE))
-    figure = Figure(figsize=(3.3 * (len(runs) + 1), 3.5), layout="constrained")
-    panels = figure.subplots(1, len(runs) + 1)
-    for letter, (run, _), panel in zip("ab", runs, panels, strict=False):
+    figure, (panels,) = make_figure(3.3 * (len(runs) + 1), 3.5, 1, len(runs) + 1)
+    for (run, _), panel in zip(runs, panels, strict=False):
         _density(panel, run, each.start)
-        panel.set_title(f"({letter}) {run.calculator}, {short(run.picoseconds)} ps", fontsize=9,
-                        loc="left")  # fmt: skip
+        panel.set_title(f"{run.calculator}, {short(run.picoseconds)} ps")
     side = panels[-1]
     edges = np.arange(-180.0, 180.1, _FINE)
     for run, colour in runs:
@@ -146,11 +144,11 @@ def ramachandran_figure(each: Ramachandran) -> Figure:
     side.set_xticks([-180, -90, 0, 90, 180])
     side.set_xlabel("angle (°)", fontsize=8)
     side.set_ylabel("probability density (1/°)", fontsize=8)
-    side.tick_params(labelsize=7)
     side.margins(y=0.45)
     side.set_ylim(bottom=0)
-    side.legend(fontsize=7, frameon=False, loc="upper center")
-    side.set_title(f"({'abc'[len(runs)]}) marginals", fontsize=9, loc="left")
+    add_legend(side, fontsize=7, loc="upper center")
+    side.set_title("marginals")
+    letter_panels(panels)
     return figure
 
 
@@ -167,5 +165,4 @@ def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
         setter([-180, -90, 0, 90, 180])
     axes.set_xlabel("φ (°)", fontsize=8)
     axes.set_ylabel("ψ (°)", fontsize=8)
-    axes.tick_params(labelsize=7)
     axes.grid(lw=0.3, alpha=0.5)

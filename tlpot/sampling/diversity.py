@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.presentation import Result, drawn
+from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 from tlpot.sampling.fragment import FragmentSamples
 from tlpot.topology import MolecularGraph, backbone_dihedrals
 
@@ -105,16 +105,19 @@ def table(rows: Sequence[Diversity]) -> str:
     Args:
         rows: one for each fragment.
     """
-    width = max(len(row.name) for row in rows)
-    head = f"{'fragment':{width}s} frames  E range (eV)  phi/psi cells  radius (random)  from"
-    lines = [head]
-    for row in rows:
-        cells = "-" if row.cells is None else f"{row.cells:.0%}"
-        made = ", ".join(f"{n} {method}" for method, n in row.methods.items())
-        lines.append(
-            f"{row.name:{width}s} {row.frames:6d}  {row.energy_range:12.2f}  {cells:>13s}  "
-            f"{row.radius:6.1f} ({row.random_radius:6.1f})  {made}"
+    columns: list[Column | str] = [
+        "fragment", Column("frames", gap=1), Column("E range (eV)", ".2f"),
+        Column("phi/psi cells", ".0%"), Column("radius (random)", align="right"), "from",
+    ]  # fmt: skip
+    cells = [
+        (
+            row.name, row.frames, row.energy_range, row.cells,
+            f"{row.radius:6.1f} ({row.random_radius:6.1f})",
+            ", ".join(f"{n} {method}" for method, n in row.methods.items()),
         )
+        for row in rows
+    ]  # fmt: skip
+    lines = Table(columns, cells, missing="-").lines()
     lost: Counter[str] = Counter()
     for row in rows:
         lost.update(row.lost)
@@ -170,7 +173,10 @@ class SamplingReport(Result):
         return None if figure is None else drawn(figure, path)
 
 
-COLOURS = {"scan": "C7", "modes": "C1", "md": "C0", "dimer": "C2", "relaxed": "C3"}
+_COLOUR_OF = {
+    "scan": "0.5", "modes": COLOURS[4], "md": COLOURS[0], "dimer": COLOURS[2],
+    "relaxed": COLOURS[1],
+}  # fmt: skip
 _COLUMNS = 6
 
 
@@ -180,7 +186,6 @@ def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
     Args:
         samples: of all fragments; None is returned where there is nothing to draw.
     """
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))]
@@ -189,16 +194,18 @@ def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
     columns = min(_COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
     size = 2.1 if columns > 1 else 4.0
-    figure = Figure(figsize=(size * columns + 0.8, size * rows + 0.8), layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    methods = [m for m in COLOURS if any(c.method == m for s in shown for c in s.chosen)]
+    figure, panels = make_figure(
+        size * columns + 0.8, size * rows + 0.8, rows, columns, sharex=True, sharey=True
+    )
+    axes = panels.ravel()
+    methods = [m for m in _COLOUR_OF if any(c.method == m for s in shown for c in s.chosen)]
     for number, (panel, each) in enumerate(zip(axes, shown, strict=False)):
         angles = ramachandran(each)
         residues = len(angles) // len(each.chosen)
         made = np.repeat([c.method for c in each.chosen], residues)
         for method in methods:
             some = angles[made == method]
-            panel.scatter(*some.T, s=7, color=COLOURS[method], alpha=0.7, linewidths=0)
+            panel.scatter(*some.T, s=7, color=_COLOUR_OF[method], alpha=0.7, linewidths=0)
         panel.set_title(each.name.removeprefix("ACE-").removesuffix("-NME"), fontsize=9)
         panel.set(xlim=(-180, 180), ylim=(-180, 180), aspect="equal")
         panel.set_xticks([-180, 0, 180])
@@ -210,7 +217,7 @@ def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
         panel.set_visible(False)
     figure.supxlabel("φ (°)", fontsize=9)
     figure.supylabel("ψ (°)", fontsize=9)
-    marks = [Line2D([], [], ls="", marker="o", ms=5, color=COLOURS[m], label=m) for m in methods]
+    marks = [Line2D([], [], ls="", marker="o", ms=5, color=_COLOUR_OF[m], label=m) for m in methods]
     figure.legend(
         handles=marks, loc="outside upper center", ncols=len(marks), fontsize=9, frameon=False
     )

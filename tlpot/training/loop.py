@@ -19,7 +19,7 @@ from tlpot.data import Batch, Loader
 from tlpot.errors import DataError
 from tlpot.evaluation import Metrics
 from tlpot.models import Potential
-from tlpot.presentation import progress_bar
+from tlpot.presentation import logger, progress_bar
 from tlpot.training.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
 from tlpot.training.ema import MovingAverage
 from tlpot.training.log import MetricsLog
@@ -194,6 +194,7 @@ class _Run:
     def start(self, resume: bool, loader: Loader) -> None:
         if resume:
             self.progress = read_checkpoint(self.run_dir, **self._state())
+            logger.info("%s: resumed at update %d", self.run_dir, self.progress.step)
             if self.log is not None:
                 self.log.restart(self.progress.history)
             return

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import ONE_SIGMA, Calibration
+from tlpot.presentation import Table
 from tlpot.uncertainty.spreads import Deviations
 
 MIN_FRAMES = 10
@@ -90,19 +91,21 @@ class CalibrationReport:
 
     def text(self) -> str:
         """Returns aligned tables and what to keep in mind."""
-        forces = "    forces" if self.n_forces else ""
+        columns = ["coverage", "expected", "raw", "calibrated", "interval"]
+        rows: list[list[Any]] = [
+            ["", row.expected, row.raw, row.calibrated, row.interval] for row in self.rows
+        ]
+        if self.n_forces:
+            columns.append("forces")
+            for cells, row in zip(rows, self.rows, strict=True):
+                cells.append(row.forces)
         lines = [
             f"factor {self.factor:.4g} for a coverage of {self.coverage:.1%}, from {self.n_frames} "
             f"frames of {self.n_molecules} molecules",
             *self._force_line(),
             f"judged on {self.n_judged} {self.judged_on}",
-            f"  coverage  expected       raw  calibrated  interval{forces}",
+            *Table(columns, rows, format=".1%", missing="-", widths=(0, 10), indent=2).lines(),
         ]
-        for row in self.rows:
-            cells = [(row.expected, 8), (row.raw, 10), (row.calibrated, 12), (row.interval, 10)]
-            if self.n_forces:
-                cells.append((row.forces, 10))
-            lines.append(" " * 10 + "".join(_percent(value, width) for value, width in cells))
         lines += [
             f"  mean |error| {1e3 * self.mean_error:.4g} meV, mean calibrated σ "
             f"{1e3 * self.mean_std:.4g} meV",
@@ -269,7 +272,3 @@ def _row(
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - 0.5 * (counts + 1))[inverse]
-
-
-def _percent(value: float, width: int) -> str:
-    return f"{'-':>{width}}" if math.isnan(value) else f"{value:>{width}.1%}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlpot.presentation import COLOURS, add_legend, make_figure
 from tlpot.uncertainty.conformal import CalibrationReport, normal_quantile
 from tlpot.uncertainty.spreads import Deviations
 
@@ -25,20 +26,17 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
         judged: the frames that the report is about.
         title: of the picture.
     """
-    from matplotlib.figure import Figure
-
     error = 1e3 * np.abs(judged.energy)
     reported = 1e3 * judged.energy_std * report.factor
     sigma = reported / normal_quantile(report.coverage)
     z = np.array([normal_quantile(share) for share in _SHARES.tolist()])
-    figure = Figure(figsize=(9.4, 4.6), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    left, right = figure.subplots(1, 2)
+    figure, panels = make_figure(9.4, 4.6, 1, 2, title=title)
+    left, right = panels[0]
 
     left.plot([0, 100], [0, 100], color="0.6", linewidth=1, zorder=0)
     for name, std, color in (
-        ("raw σ", 1e3 * judged.energy_std, "tab:orange"),
-        ("calibrated σ", sigma, "tab:blue"),
+        ("raw σ", 1e3 * judged.energy_std, COLOURS[1]),
+        ("calibrated σ", sigma, COLOURS[0]),
     ):
         observed = (error[None] <= z[:, None] * std[None]).mean(axis=1)
         left.plot(100 * _SHARES, 100 * observed, color=color, label=name)
@@ -51,21 +49,21 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
     left.set_xlabel("expected coverage (%)")
     left.set_ylabel("observed coverage (%)")
     left.set_title(f"{report.n_judged} {report.judged_on}", fontsize=9)
-    left.legend(frameon=False, fontsize=8, loc="upper left")
+    add_legend(left, loc="upper left")
 
     # a logarithmic axis has no place for an error of zero, and little use for the smallest
     floor = 1e-2 * float(np.median(reported))
     ends = np.array([0.8 * reported.min(), 1.25 * reported.max()])
-    right.fill_between(ends, floor / 2, ends, color="tab:blue", alpha=0.12, linewidth=0)
-    right.plot(ends, ends, color="tab:blue", linewidth=1, label="|error| = σ")
-    right.plot(ends, 2 * ends, color="tab:blue", linewidth=1, linestyle=":", label="|error| = 2σ")
+    right.fill_between(ends, floor / 2, ends, color=COLOURS[0], alpha=0.12, linewidth=0)
+    right.plot(ends, ends, color=COLOURS[0], linewidth=1, label="|error| = σ")
+    right.plot(ends, 2 * ends, color=COLOURS[0], linewidth=1, linestyle=":", label="|error| = 2σ")
     names = sorted(set(judged.groups.tolist()))
-    if len(names) <= 10:
+    if len(names) <= len(COLOURS):
         for k, name in enumerate(names):
             own = judged.groups == name
             right.scatter(
                 reported[own], np.maximum(error[own], floor), s=10, linewidths=0,
-                color=f"C{k}", label=name,
+                color=COLOURS[k], label=name,
             )  # fmt: skip
     else:
         right.scatter(reported, np.maximum(error, floor), s=8, linewidths=0, color="0.25")
@@ -76,6 +74,6 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
         f"below the line: {report.coverage:.0%} expected; Spearman {report.spearman:.2f}",
         fontsize=9,
     )
-    right.legend(framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
+    add_legend(right, frameon=True, framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
     right.tick_params(which="minor", labelsize=7)
     return figure

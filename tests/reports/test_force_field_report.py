@@ -34,8 +34,8 @@ from tlpot.reports import (
     model_chain,
     write_report,
 )
-from tlpot.reports.data_used import fragment_names, kind_names
 from tlpot.reports.page import CHAPTERS
+from tlpot.reports.provenance import fragment_names, kind_names
 from tlpot.reports.ramachandran import overlap
 from tlpot.structures import build_peptide
 from tlpot.system import System

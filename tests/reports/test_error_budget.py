@@ -11,10 +11,8 @@ from tlpot.calculators import FragmentCalculator
 from tlpot.errors import ConfigError
 from tlpot.fragments import Dimers
 from tlpot.jobs import Cut
-from tlpot.presentation import save_picture
 from tlpot.reports import BudgetReport, measure_budget
 from tlpot.reports.error_budget import MODEL, SCHEME, TOTAL, atom_classes, hydrogen_bonds
-from tlpot.reports.error_budget_picture import budget_figure
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
 
@@ -115,7 +113,7 @@ def test_the_report_says_the_same_in_words_and_numbers(tmp_path):
     text = report.text()
     for word in (*found.parts, "relative", "cap-adjacent", "ACE-ALA-NME", "3 frames"):
         assert word in text
-    save_picture(budget_figure(report), tmp_path / "b.png")
+    report.plot(tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 20_000
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tlpot.evaluation import Predictions, calibrate
+from tlpot.evaluation import Predictions, systematic_errors
 
 E0 = {1: -13.0, 8: -2040.0}
 
@@ -29,7 +29,7 @@ def predictions(change, force_change=lambda f: f, n=40, seed=0):
 
 
 def test_a_perfect_model():
-    found = calibrate(predictions(lambda e, _: e), E0)
+    found = systematic_errors(predictions(lambda e, _: e), E0)
     for line in found.lines.values():
         assert line.slope == pytest.approx(1.0)
         assert line.r2 == pytest.approx(1.0)
@@ -38,7 +38,7 @@ def test_a_perfect_model():
 
 
 def test_a_scale_error_is_a_slope():
-    found = calibrate(predictions(lambda e, _: 0.8 * e, lambda f: 1.1 * f), E0)
+    found = systematic_errors(predictions(lambda e, _: 0.8 * e, lambda f: 1.1 * f), E0)
     assert found.lines["relative_energy"].slope == pytest.approx(0.8)
     assert found.lines["interaction_energy"].slope == pytest.approx(0.8)
     assert found.lines["force"].slope == pytest.approx(1.1)
@@ -46,7 +46,7 @@ def test_a_scale_error_is_a_slope():
 
 
 def test_an_offset_of_each_molecule_is_all_offset():
-    found = calibrate(predictions(lambda e, water: e + np.where(water, 0.2, -0.1)), E0)
+    found = systematic_errors(predictions(lambda e, water: e + np.where(water, 0.2, -0.1)), E0)
     assert found.offset_share == pytest.approx(1.0)
     assert found.lines["relative_energy"].slope == pytest.approx(1.0)
     assert found.lines["relative_energy"].r2 == pytest.approx(1.0)
@@ -57,7 +57,7 @@ def test_an_offset_of_each_molecule_is_all_offset():
 def test_scatter_is_not_offset():
     rng = np.random.default_rng(1)
     noise = 0.1 * rng.standard_normal(2000)
-    found = calibrate(predictions(lambda e, _: e + noise, n=2000), E0)
+    found = systematic_errors(predictions(lambda e, _: e + noise, n=2000), E0)
     assert found.offset_share < 0.02
     assert found.quantiles["energy"]["50 %"] == pytest.approx(67.4, rel=0.1)
     assert found.quantiles["energy"]["99 %"] == pytest.approx(257.6, rel=0.15)
@@ -65,13 +65,14 @@ def test_scatter_is_not_offset():
 
 def test_without_forces_there_is_no_line_for_them():
     made = predictions(lambda e, _: e, lambda f: np.full_like(f, np.nan))
-    found = calibrate(made, E0)
+    found = systematic_errors(made, E0)
     assert set(found.lines) == {"interaction_energy", "relative_energy"}
     assert set(found.quantiles) == {"energy"}
 
 
 def test_five_points_are_the_fewest_for_a_line():
-    found = calibrate(predictions(lambda e, _: e, lambda f: np.full_like(f, np.nan), n=4), E0)
+    few = predictions(lambda e, _: e, lambda f: np.full_like(f, np.nan), n=4)
+    found = systematic_errors(few, E0)
     assert found.lines == {}
     assert "too few" not in found.text()
     assert found.quantiles["energy"]
