@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import yaml
+from needs import needs
 
 from tlpot.cli import main
 from tlpot.cli.workers import workers
@@ -161,7 +162,7 @@ def test_processes_measure_a_curve(tmp_path):
 
 
 def test_a_dask_cluster_measures_a_curve(tmp_path):
-    pytest.importorskip("distributed")
+    needs("distributed")
     assert command(tmp_path / "c", "--dask", "local", "--workers", "1", sizes=("8", "16")) == 0
     content = json.loads((tmp_path / "c" / "curve.json").read_text())
     assert content["n_missing"] == 0

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from ase.io import read, write
+from needs import needs
 from toys import E0
 
 from tlpot.cli import main
@@ -106,7 +107,7 @@ def test_draws_the_partition(folder, tmp_path):
 
 
 def test_budget_with_a_program_as_reference(folder, tmp_path, capsys):
-    pytest.importorskip("tblite")
+    needs("tblite")
     out, plot = tmp_path / "b.json", tmp_path / "b.png"
     options = ["--scheme", "mfcc", "--budget", "--reference", "gfn2-xtb", "--low", "gfn1-xtb"]
     assert run(folder, "aga.xyz", *options, "--json", str(out), "--plot", str(plot)) == 0
@@ -191,7 +192,7 @@ def test_evaluate_takes_a_fragment_force_field(folder, tmp_path, capsys):
 
 
 def test_prepares_a_protein_without_hydrogens(data_dir, tmp_path, capsys):
-    pytest.importorskip("pdbfixer")
+    needs("pdbfixer")
     lines = (data_dir / "proteins" / "chig.pdb").read_text().splitlines()
     naked = tmp_path / "naked.pdb"
     naked.write_text("\n".join(line for line in lines if line[76:78].strip() != "H"))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import write
+from needs import needs
 
 from tlpot.cli import main
 from tlpot.data import open_dataset
 
-tblite = pytest.importorskip("tblite")
+tblite = needs("tblite")
 
 
 @pytest.fixture

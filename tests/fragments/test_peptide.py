@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.data import covalent_radii
+from needs import needs
 
 from tlpot.errors import ConfigError
 from tlpot.structures import build_peptide, capped_residues
@@ -198,7 +199,7 @@ QUICK = ("ALA", "PRO", "HIP", "CYS")
 )
 def test_gfn2_relaxes_it_without_breaking_a_bond(name):
     """Lengths move by less than 0.05 Å; N-H bonds that donate to an anion by up to 0.12 Å."""
-    tblite = pytest.importorskip("tblite.ase")
+    tblite = needs("tblite.ase")
     from ase.optimize import LBFGS
 
     atoms, bonds = meant_bonds(name)

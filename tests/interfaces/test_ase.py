@@ -17,6 +17,7 @@ from ase.md.nptberendsen import NPTBerendsen
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations, VibrationsData
+from needs import needs
 from toys import E0, ToyModel
 
 from tlpot.calculators import TLPotCalculator
@@ -343,7 +344,7 @@ def test_weights_are_packed_as_a_model_file(potential):
 
 
 def test_torch_scatter_survives_a_copy(potential, tmp_path):
-    pytest.importorskip("torch_scatter")
+    needs("torch_scatter")
     path = tmp_path / "m.safetensors"
     save(potential, path)
     native = TLPotCalculator(path, level="low", device="cpu")

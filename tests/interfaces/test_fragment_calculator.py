@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
+from needs import needs
 from toys import E0, ToyModel
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
@@ -88,7 +89,7 @@ def test_coulomb_terms_are_those_of_pairs_that_no_fragment_has(peptide, scheme):
 
 
 def test_dipeptides_with_amber_terms(peptide):
-    pytest.importorskip("openmm")
+    needs("openmm")
     assert np.isfinite(energy(peptide, MODEL, "ai2bmd"))
     assert energy(peptide, MODEL, "ai2bmd") != energy(peptide, MODEL, "mfcc")
     calculator = FragmentCalculator(peptide, MODEL, "mfcc", charges="amber")
@@ -106,7 +107,7 @@ def test_a_bare_scheme_cannot_carry_amber_terms():
 
 
 def test_dispersion_is_that_of_the_whole(peptide):
-    pytest.importorskip("dftd3")
+    needs("dftd3")
     from dftd3.ase import DFTD3
 
     whole = peptide.copy()

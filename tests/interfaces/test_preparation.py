@@ -2,17 +2,14 @@
 
 import numpy as np
 import pytest
+from needs import needs
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
-from tlpot.structures import read_protein
+from tlpot.structures import prepare_protein, read_protein
+from tlpot.structures.caps import place
 from tlpot.topology import perceive_topology
 
-pytest.importorskip("gemmi")
-pytest.importorskip("pdbfixer")
-
-from tlpot.structures import prepare_protein
-from tlpot.structures.caps import place
-
+needs("gemmi", "pdbfixer")
 pytestmark = pytest.mark.filterwarnings("ignore")  # OpenMM and PDBFixer import old packages
 
 

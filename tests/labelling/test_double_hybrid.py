@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.units import Bohr, Hartree
+from needs import needs
 
 from tlpot.engines import EngineSpec, make_engine
 from tlpot.engines.mean_field import pair_energies
 from tlpot.system import System
 
-pyscf = pytest.importorskip("pyscf")
-pytest.importorskip("pyscf.dft")
-pytest.importorskip("pyscf.mp")
-dftd3 = pytest.importorskip("dftd3.interface")
+pyscf = needs("pyscf")
+needs("pyscf.dft", "pyscf.mp")
+dftd3 = needs("dftd3.interface")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
 WATER = Atoms("OHH", [[0.0, 0.0, 0.1], [0.05, 0.8, -0.5], [-0.02, -0.75, -0.45]])

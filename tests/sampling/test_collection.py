@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule as g2
 from ase.io import write
+from needs import needs
 from spring_molecule import Springs
 from toys import E0
 
@@ -270,7 +271,7 @@ def test_impossible_settings(settings, message):
 
 
 def test_gfn2_charges_reach_the_program():
-    pytest.importorskip("tblite")
+    needs("tblite")
     atoms = build_peptide(["LYS"])
     calculator = Engine().calculator(atoms)
     assert calculator.parameters.charge == 1

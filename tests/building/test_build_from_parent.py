@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 from build_settings import build, counts, settings, watch
+from needs import needs
 
 from tlpot.building import all_standings, build_config, make_blueprint, run_stages
 from tlpot.building.dynamics import run_dynamics
@@ -19,7 +20,7 @@ from tlpot.errors import ConfigError, GeometryError
 from tlpot.models import LIBRARY, content_hash, load, save
 from tlpot.structures import build_peptide
 
-pytest.importorskip("tblite")
+needs("tblite")
 
 PARENT = "tlpot-fragments"
 LOW = {"engine": "gfn2-xtb", "budget": 8}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from needs import needs
 from shipped_levels import DFT
 
 from tlpot.errors import ConfigError
@@ -108,7 +109,7 @@ def test_the_closed_form_is_a_candidate_that_makes_no_steps(settings):
 
 
 def test_a_candidate_that_cannot_be_compared_is_refused(settings):
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     section = {**AUTO, "candidates": ["frozen-forest"]}
     with pytest.raises(ConfigError, match="'frozen-forest' has no forces_mae"):
         choose_strategy({**settings, "level": DFT, "strategy": section}, show=False)

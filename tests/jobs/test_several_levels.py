@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from needs import needs
 from shipped_levels import CC, DFT
 
 from tlpot.energy import evaluate
@@ -184,7 +185,7 @@ def test_step_zero_of_replay_is_the_parent(settings, parent):
 
 
 def test_a_parent_without_forces_cannot_be_an_anchor(settings, tmp_path):
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     forest = {**settings, "strategy": {"name": "frozen-forest", "trees": 2}, "training": {}}
     stump = str(tmp_path / "forest.safetensors")
     run(forest, output=stump)

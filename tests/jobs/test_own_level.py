@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from needs import needs
 from shipped_levels import DFT
 
 from tlpot.data import open_dataset
@@ -34,7 +35,7 @@ RIGHT_BEFORE = (
 )
 def test_every_strategy_extends_a_model_with_labels_of_its_own_level(settings, name):
     if name == "frozen-forest":
-        pytest.importorskip("sklearn")
+        needs("sklearn")
     outcome = finetune(own_level(settings, name), show=False)
     parent = load_potential(settings["parent"], device="cpu")
     dataset = open_dataset(settings["data"]["files"][0])
