@@ -155,7 +155,7 @@ def test_processes_have_one_thread_that_does_not_spin():
         assert executor.submit(environment, "OMP_WAIT_POLICY").result() == "PASSIVE"
 
 
-@pytest.mark.slow
+@pytest.mark.external
 def test_processes_measure_a_curve(tmp_path):
     assert command(tmp_path / "c", "--workers", "2", sizes=("8", "16")) == 0
     assert len(list((tmp_path / "c" / "points").iterdir())) == 2

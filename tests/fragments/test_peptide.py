@@ -194,9 +194,8 @@ def test_a_sequence_without_room_is_warned_of():
 QUICK = ("ALA", "PRO", "HIP", "CYS")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SIDE_CHAINS]
-)
+@pytest.mark.external
+@pytest.mark.parametrize("name", SIDE_CHAINS)
 def test_gfn2_relaxes_it_without_breaking_a_bond(name):
     """Lengths move by less than 0.05 Å; N-H bonds that donate to an anion by up to 0.12 Å."""
     tblite = needs("tblite.ase")

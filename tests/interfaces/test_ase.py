@@ -330,7 +330,6 @@ def _energy(atoms):
     return atoms.get_potential_energy()
 
 
-@pytest.mark.slow
 def test_crosses_into_spawned_processes(potential):
     atoms = water(TLPotCalculator(potential, level="low", device="cpu"))
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -146,7 +146,7 @@ def test_an_engine_gets_the_periodic_directions_of_the_structure(box):
     ("name", "package", "kind", "settings"),
     [
         ("d3bj:pbe", "dftd3", "DFTD3", {"method": "pbe", "damping": "d3bj"}),
-        pytest.param("d4:pbe", "dftd4", "DFTD4", {"method": "pbe"}, marks=pytest.mark.slow),
+        pytest.param("d4:pbe", "dftd4", "DFTD4", {"method": "pbe"}, marks=pytest.mark.external),
     ],
 )
 def test_dispersion_is_that_of_the_whole_cell(box, name, package, kind, settings):

@@ -74,7 +74,7 @@ def test_dsd_blyp_of_water_agrees_with_the_sum_by_hand():
     assert engine_energy("pyscf:dsd-blyp-d3bj/def2-svp", WATER) == pytest.approx(by_hand, abs=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.external
 def test_dsd_blyp_of_capped_glycine_agrees_with_the_sum_by_hand():
     """In a minimal basis; benchmarks/labelling/double_hybrid.py does it in def2-SVP."""
     by_hand = dsd_blyp(CAPPED_GLYCINE, "sto-3g")

@@ -194,7 +194,7 @@ def test_the_executor_does_not_change_the_labels(pool, tmp_path):
         assert x.labels["gfn2-xtb"].energy == pytest.approx(y.labels["gfn2-xtb"].energy, abs=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.external
 @pytest.mark.filterwarnings("ignore")
 def test_labels_on_a_dask_cluster(tmp_path):
     needs("tblite")
@@ -212,7 +212,7 @@ def test_labels_on_a_dask_cluster(tmp_path):
     assert (report.n_labelled, report.failures) == (5, ())
 
 
-@pytest.mark.slow
+@pytest.mark.external
 @pytest.mark.filterwarnings("ignore")
 def test_labels_on_parsl_workers(tmp_path):
     needs("tblite")
