@@ -17,6 +17,8 @@ from tlpot.data import open_dataset
 from tlpot.errors import DataError
 from tlpot.jobs import fitting
 
+pytestmark = pytest.mark.train
+
 needs("tblite")
 
 KILLS = [("epoch", 2), ("label", 30), ("moment", 3)]

@@ -208,7 +208,7 @@ def test_unknown_elements_are_refused_in_both_dialects(potential):
     atoms = molecule("NH3")
     atoms.calc = TLPotCalculator(potential, level="low")
     for kind in (UnknownElementError, InputError):
-        with pytest.raises(kind, match=r"does not know N; it was trained on H, C, O"):
+        with pytest.raises(kind, match=r"does not know N"):
             atoms.get_forces()
 
 

@@ -148,11 +148,11 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
     potential = Potential.create(sizes, {"low": E0}, scale=0.01)
     potential.card = ModelCard(name="deaf")
-    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low does not read"):
+    with pytest.raises(ConfigError, match=r"'deaf' at low does not read"):
         energy(atoms, potential, "mfcc")
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     kinds = {"ACE-LYS+-NME": potential, "*": reads}
-    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low \(for ACE-LYS\+-NME\)"):
+    with pytest.raises(ConfigError, match=r"\(for ACE-LYS\+-NME\)"):
         energy(atoms, kinds, "mfcc")
     assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
@@ -183,7 +183,7 @@ def test_other_atoms_and_broken_bonds_are_refused(peptide):
     calculator = FragmentCalculator(peptide, MODEL, "mfcc")
     other = build_peptide("AG")
     other.calc = calculator
-    with pytest.raises(GeometryError, match="not those that the fragments were made from"):
+    with pytest.raises(GeometryError, match="fragments were made from"):
         other.get_potential_energy()
     torn = peptide.copy()
     torn.positions[3] += 4.0

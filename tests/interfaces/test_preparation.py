@@ -10,7 +10,10 @@ from tlpot.structures.caps import place
 from tlpot.topology import perceive_topology
 
 needs("gemmi", "pdbfixer")
-pytestmark = pytest.mark.filterwarnings("ignore")  # OpenMM and PDBFixer import old packages
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.filterwarnings("ignore"),  # OpenMM and PDBFixer import old packages
+]
 
 
 def strand(n_residues, *, start=(0.0, 0.0, 0.0), first=1, side=True):

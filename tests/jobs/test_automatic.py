@@ -8,6 +8,8 @@ from shipped_levels import DFT
 from tlpot.errors import ConfigError
 from tlpot.jobs import automatic, choose_strategy, finetune_config, settings_for
 
+pytestmark = pytest.mark.train
+
 AUTO = {"name": "auto", "folds": 2, "epochs": 2, "candidates": ["head", "full"]}
 
 

@@ -19,6 +19,8 @@ from tlpot.models import load, parameter_blocks
 from tlpot.system import System
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
+pytestmark = pytest.mark.train
+
 
 def configured(settings, name, **training):
     chosen = strategy(name)

@@ -11,6 +11,8 @@ from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load_potential
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
+pytestmark = pytest.mark.train
+
 
 def own_level(settings, name):
     section = {} if strategy(name).recipe is None else settings["training"]

@@ -18,6 +18,7 @@ from tlpot.system import System
 gto = needs("pyscf.gto")
 
 pytestmark = [
+    pytest.mark.external,
     pytest.mark.fault,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
 ]

@@ -15,7 +15,10 @@ from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.system import System
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 WATER = Atoms("OHH", [[0.0, 0.0, 0.1], [0.05, 0.8, -0.5], [-0.02, -0.75, -0.45]])
 HYDROXYL = Atoms("OH", [[0.0, 0.0, 0.0], [0.3, 0.2, 0.9]], info={"spin": 2})

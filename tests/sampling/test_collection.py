@@ -172,9 +172,7 @@ def test_a_structure_that_falls_apart_is_said(tmp_path):
     def loose(atoms):
         return Springs(Atoms("OH2", atoms.positions * 2.0))
 
-    with pytest.raises(
-        SimulationError, match="H2O: the bonds change when the structure is relaxed"
-    ):
+    with pytest.raises(SimulationError, match="H2O: the bonds change"):
         sample(molecules("H2O"), tmp_path / "a.h5", SETTINGS, engine(loose), progress=False)
 
 
