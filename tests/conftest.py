@@ -10,6 +10,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["TLPOT_MODELS"] = str(Path(__file__).parent / "no-models-are-installed-here")
 
 import pytest
+from needs import count_missing, missing
+
+pytest_plugins = ["trained_parent"]
 
 pytest_plugins = ["trained_parent"]
 
@@ -19,10 +22,18 @@ def data_dir() -> Path:
     """Directory of the real QM data, from TLPOT_DATA; tests that need it are skipped without."""
     path = os.environ.get("TLPOT_DATA")
     if not path:
-        pytest.skip("set TLPOT_DATA to the directory of the QM data")
+        missing("TLPOT_DATA", optional=True)
     return Path(path)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Lets tests evaluate the shipped models far from their training; some test the warning."""
     config.addinivalue_line("filterwarnings", "ignore:.*outside of what:UserWarning")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says last which programs were missing, and how many tests or files were skipped for it."""
+    reports = terminalreporter.stats.get("skipped", [])
+    reasons = [report.longrepr[2] for report in reports if isinstance(report.longrepr, tuple)]
+    for line in count_missing(reasons):
+        terminalreporter.write_line(line)

@@ -132,7 +132,7 @@ def test_bad_geometry_is_refused_between_searches_too():
     good = atoms.positions.copy()
     pairs.graph(System.from_atoms(atoms))
     atoms.positions[1] = atoms.positions[0] + [0.05, 0, 0]
-    with pytest.raises(GeometryError, match=r"atoms 0 and 1 are 0.050 Å apart"):
+    with pytest.raises(GeometryError, match=r"0.050 Å apart"):
         pairs.graph(System.from_atoms(atoms))
     assert pairs.n_searches == 1
     atoms.positions[1] = np.nan

@@ -17,6 +17,7 @@ from ase.md.nptberendsen import NPTBerendsen
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from ase.vibrations import Vibrations, VibrationsData
+from needs import needs
 from toys import E0, ToyModel
 
 from tlpot.calculators import TLPotCalculator
@@ -207,7 +208,7 @@ def test_unknown_elements_are_refused_in_both_dialects(potential):
     atoms = molecule("NH3")
     atoms.calc = TLPotCalculator(potential, level="low")
     for kind in (UnknownElementError, InputError):
-        with pytest.raises(kind, match=r"does not know N; it was trained on H, C, O"):
+        with pytest.raises(kind, match=r"does not know N"):
             atoms.get_forces()
 
 
@@ -329,7 +330,6 @@ def _energy(atoms):
     return atoms.get_potential_energy()
 
 
-@pytest.mark.slow
 def test_crosses_into_spawned_processes(potential):
     atoms = water(TLPotCalculator(potential, level="low", device="cpu"))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -343,7 +343,7 @@ def test_weights_are_packed_as_a_model_file(potential):
 
 
 def test_torch_scatter_survives_a_copy(potential, tmp_path):
-    pytest.importorskip("torch_scatter")
+    needs("torch_scatter")
     path = tmp_path / "m.safetensors"
     save(potential, path)
     native = TLPotCalculator(path, level="low", device="cpu")

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-import pytest
+from needs import needs
 
 
 def test_the_installed_ase_lists_the_calculator():
-    pytest.importorskip("ase._4.plugins")
+    needs("ase._4.plugins")
     code = (
         "import sys\n"
         "from ase._4.plugins import plugins\n"

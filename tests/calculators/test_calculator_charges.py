@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from needs import needs
 
 from tlpot.calculators import DeltaCalculator, FragmentCalculator
 from tlpot.engines import EngineSpec
@@ -94,7 +95,7 @@ def test_a_charge_that_cannot_be_set_is_refused(calculator):
 
 
 def test_tblite_with_a_charge_gives_what_it_gives_without():
-    tblite = pytest.importorskip("tblite.ase")
+    tblite = needs("tblite.ase")
     atoms = build_peptide("GK", conformation="extended")
     made = [tblite.TBLite(method="GFN2-xTB", verbosity=0, **kw) for kw in ({"charge": 1}, {})]
     found = [energy(atoms, calculator, "mfcc") for calculator in made]

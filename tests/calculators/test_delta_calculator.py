@@ -130,7 +130,7 @@ def test_a_low_value_that_is_not_finite_is_an_error(delta, name):
     low = Counting()
     low.spoil = name
     atoms = crystal(DeltaCalculator(low=low, delta=delta))
-    with pytest.raises(GeometryError, match=r"Counting gives .* NaN or infinite for CO"):
+    with pytest.raises(GeometryError, match=r"infinite for CO"):
         atoms.calc.get_property("energy" if name == "free_energy" else name, atoms)
     assert atoms.calc.results == {}
     low.spoil = ""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
+from needs import needs
 from toys import E0, ToyModel
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
@@ -89,7 +90,7 @@ def test_coulomb_terms_are_those_of_pairs_that_no_fragment_has(peptide, scheme):
 
 
 def test_dipeptides_with_amber_terms(peptide):
-    pytest.importorskip("openmm")
+    needs("openmm")
     assert np.isfinite(energy(peptide, MODEL, "ai2bmd"))
     assert energy(peptide, MODEL, "ai2bmd") != energy(peptide, MODEL, "mfcc")
     calculator = FragmentCalculator(peptide, MODEL, "mfcc", charges="amber")
@@ -107,7 +108,7 @@ def test_a_bare_scheme_cannot_carry_amber_terms():
 
 
 def test_dispersion_is_that_of_the_whole(peptide):
-    pytest.importorskip("dftd3")
+    needs("dftd3")
     from dftd3.ase import DFTD3
 
     whole = peptide.copy()
@@ -153,7 +154,7 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
     potential = Potential.create(sizes, {"low": E0}, scale=0.01)
     potential.card = ModelCard(name="deaf")
-    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low does not read"):
+    with pytest.raises(ConfigError, match=r"'deaf' at low does not read"):
         energy(atoms, potential, "mfcc")
     knows = copy.deepcopy(potential)
     knows.card = ModelCard(charges="ignored")
@@ -163,7 +164,7 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
                uses_charge=True)}, "mfcc")  # fmt: skip
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     kinds = {"ACE-LYS+-NME": potential, "*": reads}
-    with pytest.raises(ConfigError, match=r"which the model 'deaf' at low \(for ACE-LYS\+-NME\)"):
+    with pytest.raises(ConfigError, match=r"\(for ACE-LYS\+-NME\)"):
         energy(atoms, kinds, "mfcc")
     assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
@@ -194,7 +195,7 @@ def test_other_atoms_and_broken_bonds_are_refused(peptide):
     calculator = FragmentCalculator(peptide, MODEL, "mfcc")
     other = build_peptide("AG")
     other.calc = calculator
-    with pytest.raises(GeometryError, match="not those that the fragments were made from"):
+    with pytest.raises(GeometryError, match="fragments were made from"):
         other.get_potential_energy()
     torn = peptide.copy()
     torn.positions[3] += 4.0

@@ -13,6 +13,7 @@ from ase.calculators.calculator import (
 )
 from ase.calculators.fd import calculate_numerical_stress
 from ase.io import read, write
+from needs import needs
 from toys import ToyModel
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
@@ -145,11 +146,11 @@ def test_an_engine_gets_the_periodic_directions_of_the_structure(box):
     ("name", "package", "kind", "settings"),
     [
         ("d3bj:pbe", "dftd3", "DFTD3", {"method": "pbe", "damping": "d3bj"}),
-        pytest.param("d4:pbe", "dftd4", "DFTD4", {"method": "pbe"}, marks=pytest.mark.slow),
+        pytest.param("d4:pbe", "dftd4", "DFTD4", {"method": "pbe"}, marks=pytest.mark.external),
     ],
 )
 def test_dispersion_is_that_of_the_whole_cell(box, name, package, kind, settings):
-    module = pytest.importorskip(f"{package}.ase")
+    module = needs(f"{package}.ase")
     box.calc = getattr(module, kind)(**settings)
     expected = box.get_stress(), box.get_forces(), box.get_potential_energy()
     found = []

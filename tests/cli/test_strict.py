@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from needs import needs
 
 from tlpot.cli import main
 
@@ -84,7 +85,7 @@ def test_nothing_is_computed_or_written_after_a_warning(file, capsys, command):
 
 @pytest.mark.fault
 def test_a_failed_label_is_an_error(tmp_path, capsys):
-    pytest.importorskip("tblite")
+    needs("tblite")
     (tmp_path / "in.xyz").write_text(
         "3\n\nO 0 0 0\nH 0 0.757 0.587\nH 0 -0.757 0.587\n2\n\nO 0 0 0\nH 0 0 0.97\n"
     )

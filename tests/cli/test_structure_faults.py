@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import write
+from needs import needs
 from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
@@ -70,7 +71,7 @@ def water(dz=0.0, start=1, element=True, alt=False):
     ],
 )
 def test_label_understands_the_charge_under_its_names(tmp_path, atoms):
-    pytest.importorskip("tblite")
+    needs("tblite")
     write(tmp_path / "ion.xyz", atoms, format="extxyz")
     write(tmp_path / "plain.xyz", stated(AMMONIUM, charge=1, spin=1), format="extxyz")
     for name in ("ion", "plain"):
@@ -80,7 +81,7 @@ def test_label_understands_the_charge_under_its_names(tmp_path, atoms):
 
 
 def test_label_understands_charges_and_moments_of_atoms(tmp_path):
-    pytest.importorskip("tblite")
+    needs("tblite")
     ion = stated(AMMONIUM)
     ion.set_initial_charges([1, 0, 0, 0, 0])
     radical = stated(molecule("CH3"), multiplicity=2)
@@ -109,7 +110,7 @@ def test_a_half_charge_names_its_frame(tmp_path, capsys):
     ],
 )
 def test_an_odd_number_of_electrons_is_no_singlet(tmp_path, engine):
-    pytest.importorskip("tblite")
+    needs("tblite")
     level = None if engine == "gfn2-xtb" else "toy"
     spec = EngineSpec(name=engine, level=level)
     report = label(stated(molecule("CH3")), spec, tmp_path / "x.h5", show=False)
@@ -118,7 +119,7 @@ def test_an_odd_number_of_electrons_is_no_singlet(tmp_path, engine):
 
 
 def test_keys_name_what_a_file_calls_the_charge(tmp_path, capsys):
-    pytest.importorskip("tblite")
+    needs("tblite")
     write(tmp_path / "ion.xyz", stated(AMMONIUM, z=1, m=1), format="extxyz")
     arguments = ["label", str(tmp_path / "ion.xyz"), "--engine", "gfn2-xtb", "-o"]
     out = tmp_path / "x.h5"
@@ -145,19 +146,19 @@ def test_calculators_understand_charges_or_refuse():
 
 
 def test_sample_refuses_a_radical_that_states_nothing(tmp_path, capsys):
-    pytest.importorskip("tblite")
+    needs("tblite")
     write(tmp_path / "ch3.xyz", stated(molecule("CH3")), format="extxyz")
     assert main(["sample", str(tmp_path / "ch3.xyz"), "-o", str(tmp_path / "s.h5")]) == 2
     assert "electrons" in capsys.readouterr().err
 
 
 def test_one_location_of_every_atom_in_every_command(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     (tmp_path / "alt.pdb").write_text("".join([*water(alt=True), "END\n"]))
     assert len(read_structure(str(tmp_path / "alt.pdb"))) == 3  # md
     assert [len(frame) for frame in read_frames(str(tmp_path / "alt.pdb"))] == [3]  # build
     assert [len(f.atoms) for f in named_fragments([str(tmp_path / "alt.pdb")])] == [3]  # sample
-    pytest.importorskip("tblite")
+    needs("tblite")
     label(tmp_path / "alt.pdb", "gfn2-xtb", tmp_path / "x.h5", show=False)
     (frame,) = frames_of(open_dataset(tmp_path / "x.h5"))
     assert len(frame.system) == 3
@@ -167,8 +168,7 @@ def test_one_location_of_every_atom_in_every_command(tmp_path):
 
 def test_hydrogens_of_one_location_only_are_not_lost(tmp_path, capsys):
     """An oxygen in two places, and hydrogens that the likelier one lacks."""
-    pytest.importorskip("gemmi")
-    pytest.importorskip("tblite")
+    needs("gemmi", "tblite")
     lines = []
     for k in range(2):  # two, so that the number of electrons stays even without them
         at = 9.0 * k
@@ -188,7 +188,7 @@ def test_hydrogens_of_one_location_only_are_not_lost(tmp_path, capsys):
 
 
 def test_another_tautomer_adds_no_hydrogen(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     rows = [
         line(1, "O", "HOH", 1, (0, 0, 0), "O"),
         line(2, "H1", "HOH", 1, (0, 0.757, 0.587), "H"),
@@ -202,7 +202,7 @@ def test_another_tautomer_adds_no_hydrogen(tmp_path):
 
 
 def test_elements_are_found_without_their_column(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     serine = build_peptide("S")  # whose OG is no oganesson
     lines = []
     for k, (name, residue, number) in enumerate(
@@ -219,7 +219,7 @@ def test_elements_are_found_without_their_column(tmp_path):
 
 
 def test_models_are_conformations(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     models = []
     for k in range(3):
         models += [f"MODEL     {k + 1:4d}\n", *water(dz=0.1 * k), "ENDMDL\n"]
@@ -231,7 +231,7 @@ def test_models_are_conformations(tmp_path):
 
 
 def test_a_placeholder_is_no_cell(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     cell = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1          \n"
     (tmp_path / "w.pdb").write_text("".join([cell, *water(), "END\n"]))
     assert not read_structure(str(tmp_path / "w.pdb")).pbc.any()
@@ -241,7 +241,7 @@ def test_a_placeholder_is_no_cell(tmp_path):
 
 
 def test_a_cell_is_taken_where_atoms_fill_it(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     full = "CRYST1    3.100    3.100    3.100  90.00  90.00  90.00 P 1           1          \n"
     for cell, periodic in ((full, True), (full.replace("3.100", "9.100"), False)):
         (tmp_path / "w.pdb").write_text("".join([cell, *water(), "END\n"]))
@@ -276,7 +276,7 @@ def test_blank_lines_between_frames_lose_none(tmp_path):
 
 @pytest.mark.control
 def test_trajectories_of_proteins_can_be_read_again(tmp_path):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     atoms = build_peptide("G")
     names = [name.strip() for name in atoms.arrays["atomtypes"]]
     rows = [

@@ -10,6 +10,8 @@ from tlpot.cli import main
 from tlpot.data import make_split, open_dataset
 from tlpot.models import LIBRARY, Ensemble, ModelCard, load, load_potential, save
 
+pytestmark = pytest.mark.train
+
 DATA = str(LIBRARY / "tlpot-qm.h5")
 DFT = "wb97x/6-31g*"
 

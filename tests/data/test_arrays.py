@@ -116,7 +116,7 @@ def test_truncated_foreign_and_empty_files(tmp_path):
     with pytest.raises(DataError, match="not a complete HDF5 file"):
         open_dataset(path)
     path.write_text("this is no HDF5 file")
-    with pytest.raises(DataError, match="not an HDF5 file, and its name tells of no other"):
+    with pytest.raises(DataError, match="not an HDF5 file"):
         open_dataset(path)
     with h5py.File(path, "w"):
         pass
@@ -162,7 +162,7 @@ def test_a_label_absent_everywhere(tmp_path):
         for group in handle.values():
             group["high.energy"][:] = np.nan
     assert set(open_dataset(path).levels) == {"gfn2-xtb"}
-    with pytest.raises(DataError, match=r"no frame has any of the labels described \(high.energy"):
+    with pytest.raises(DataError, match=r"labels described \(high.energy"):
         open_dataset(path, level="ccsd(t)/cbs")
 
 

@@ -235,11 +235,11 @@ def test_extxyz(tmp_path, values, energy, forces, keys):
 def test_extxyz_mistakes(tmp_path, values):
     path = tmp_path / "water.xyz"
     path.write_text(xyz(values, "E_dft", "F_dft"))
-    with pytest.raises(DataError, match="no frame has energy under 'energy'; the file has E_dft"):
+    with pytest.raises(DataError, match="the file has E_dft"):
         open_dataset(path, level="pbe")
     with pytest.raises(DataError, match="no frame has energy under E_dtf"):
         open_dataset(path, level="pbe", keys={"energy": "E_dtf"})
-    with pytest.raises(ConfigError, match="unknown quantity 'enrgy'; did you mean 'energy'"):
+    with pytest.raises(ConfigError, match="did you mean 'energy'"):
         open_dataset(path, level="pbe", keys={"enrgy": "E_dft"})
     path.write_text(xyz(values, "energy", "forces", "REF_energy=3.0"))
     with pytest.raises(DataError, match="has 'energy' and 'REF_energy'"):

@@ -66,7 +66,7 @@ def test_mistakes_are_named(tmp_path, old, new, message):
 
 
 def test_no_such_description():
-    with pytest.raises(ConfigError, match="no data description 'ani1xx'; did you mean 'ani1x'"):
+    with pytest.raises(ConfigError, match="did you mean 'ani1x'"):
         load_spec("ani1xx")
 
 
@@ -83,7 +83,7 @@ def test_selecting_a_level():
     spec = spec_with("mp2", "hf")
     assert select_level(spec, None, "f.h5") is spec
     assert list(select_level(spec, "MP2", "f.h5").levels) == ["mp2"]
-    with pytest.raises(UnknownLevelError, match=r"f\.h5 has no level 'mp3'; did you mean 'mp2'"):
+    with pytest.raises(UnknownLevelError, match=r"did you mean 'mp2'"):
         select_level(spec, "mp3", "f.h5")
     one = spec_with("mp2", one_level=True)
     with pytest.raises(UnknownLevelError, match="does not say which level"):
@@ -98,7 +98,7 @@ def test_renaming_arrays():
     assert renamed.coordinates == "R"
     with pytest.raises(ConfigError, match="ambiguous with 2 levels"):
         with_keys(spec_with("mp2", "hf"), {"energy": "E2"})
-    with pytest.raises(ConfigError, match="unknown quantity 'force'; did you mean 'forces'"):
+    with pytest.raises(ConfigError, match="did you mean 'forces'"):
         with_keys(spec_with("mp2"), {"force": "F"})
 
 

@@ -106,7 +106,7 @@ def test_by_key_and_by_name(molecules):
     split = make_split(molecules, validation=["mol3"], test=["mol0", "mol9"])
     assert split.validation.tolist() == list(range(30, 40))
     assert split.test.tolist() == [*range(10), *range(90, 100)]
-    with pytest.raises(DataError, match="'mol33' is not in the dataset; did you mean 'mol3'"):
+    with pytest.raises(DataError, match="did you mean 'mol3'"):
         make_split(molecules, validation=["mol33"])
     with pytest.raises(DataError, match="overlaps"):
         make_split(molecules, validation=["mol3"], test=["mol3"])
@@ -158,7 +158,7 @@ def test_saving_and_loading(molecules, tmp_path, monkeypatch):
     assert parts(again) == parts(split)
     assert (again.seed, again.by) == (5, "molecule")
     np.testing.assert_array_equal(again.subset(7), split.subset(7))
-    with pytest.raises(DataError, match="was made for a dataset with SHA-256"):
+    with pytest.raises(DataError, match="SHA-256"):
         load_split(tmp_path / "split.json", open_dataset(native_file(tmp_path / "a.h5")))
 
     content = json.loads((tmp_path / "split.json").read_text())

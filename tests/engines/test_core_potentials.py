@@ -3,19 +3,22 @@
 import io
 import json
 
+import h5py
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.units import Hartree
+from needs import needs
 
 from tlpot.engines import EngineSpec, make_engine
 from tlpot.errors import ConfigError
 from tlpot.labelling import label
 from tlpot.system import System
 
-gto = pytest.importorskip("pyscf.gto")
+gto = needs("pyscf.gto")
 
 pytestmark = [
+    pytest.mark.external,
     pytest.mark.fault,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
 ]
@@ -110,7 +113,6 @@ def test_the_definition_names_the_core_potential():
 
 
 def test_labels_of_light_elements_go_on_in_files_from_before(tmp_path):
-    h5py = pytest.importorskip("h5py")
     file = tmp_path / "h2.h5"
     label(Atoms("H2", [[0, 0, 0], [0, 0, 0.74]]), "pyscf:hf/def2-svp", file, show=False)
     with h5py.File(file, "r+") as handle:

@@ -6,16 +6,19 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.units import Bohr, Hartree
+from needs import needs
 
 from tlpot.engines import EngineSpec, make_engine
 from tlpot.engines.mean_field import pair_energies
 from tlpot.system import System
 
-pyscf = pytest.importorskip("pyscf")
-pytest.importorskip("pyscf.dft")
-pytest.importorskip("pyscf.mp")
-dftd3 = pytest.importorskip("dftd3.interface")
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pyscf = needs("pyscf")
+needs("pyscf.dft", "pyscf.mp")
+dftd3 = needs("dftd3.interface")
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 WATER = Atoms("OHH", [[0.0, 0.0, 0.1], [0.05, 0.8, -0.5], [-0.02, -0.75, -0.45]])
 
@@ -74,7 +77,6 @@ def test_dsd_blyp_of_water_agrees_with_the_sum_by_hand():
     assert engine_energy("pyscf:dsd-blyp-d3bj/def2-svp", WATER) == pytest.approx(by_hand, abs=1e-7)
 
 
-@pytest.mark.slow
 def test_dsd_blyp_of_capped_glycine_agrees_with_the_sum_by_hand():
     """In a minimal basis; benchmarks/labelling/double_hybrid.py does it in def2-SVP."""
     by_hand = dsd_blyp(CAPPED_GLYCINE, "sto-3g")

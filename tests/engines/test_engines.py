@@ -8,13 +8,17 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.units import Hartree
+from needs import needs
 
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.system import System
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning"),
+]
 
 WATER = Atoms("OHH", [[0.0, 0.0, 0.1], [0.05, 0.8, -0.5], [-0.02, -0.75, -0.45]])
 HYDROXYL = Atoms("OH", [[0.0, 0.0, 0.0], [0.3, 0.2, 0.9]], info={"spin": 2})
@@ -65,8 +69,7 @@ def test_unknown_names_are_refused_with_the_nearest(name, message):
     ],
 )
 def test_unknown_methods_are_refused_with_the_nearest(name, message):
-    pytest.importorskip("pyscf")
-    pytest.importorskip("dftd4")
+    needs("pyscf", "dftd4")
     with pytest.raises(ConfigError, match=message):
         make_engine(EngineSpec(name=name))
 
@@ -81,14 +84,13 @@ def test_unknown_methods_are_refused_with_the_nearest(name, message):
     ],
 )
 def test_settings_that_do_not_apply_are_refused(name, settings, message):
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     with pytest.raises(ConfigError, match=message):
         make_engine(EngineSpec(name=name, settings=settings))
 
 
 def test_forces_that_do_not_exist_are_refused_and_say_what_has_them():
-    pytest.importorskip("pyscf")
-    pytest.importorskip("dftd3")
+    needs("pyscf", "dftd3")
     for name in ("pyscf:dsd-blyp-d3bj/sto-3g", "pyscf:ccsd(t)/cbs(dt)"):
         with pytest.raises(ConfigError, match=r"HF, density functionals, MP2"):
             make_engine(EngineSpec(name=name, forces="analytic"))
@@ -100,7 +102,7 @@ def test_forces_that_do_not_exist_are_refused_and_say_what_has_them():
 
 
 def test_the_definition_holds_what_changes_the_numbers():
-    pytest.importorskip("pyscf")
+    needs("pyscf")
 
     def definition(name, **settings):
         found = make_engine(EngineSpec(name=name, settings=settings)).definition
@@ -118,7 +120,7 @@ def test_the_definition_holds_what_changes_the_numbers():
 
 
 def test_gfn2_reproduces_the_data(frames):
-    pytest.importorskip("tblite")
+    needs("tblite")
     for frame in frames.values():
         engine = make_engine(EngineSpec(name="gfn2-xtb"))
         found = engine.compute(frame.system, forces=True, log=io.StringIO())
@@ -128,7 +130,7 @@ def test_gfn2_reproduces_the_data(frames):
 
 
 def test_wb97x_reproduces_the_data(frames):
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     frame = frames["water"]
     known = frame.labels["wb97x/6-31g*"]
     spec = EngineSpec(name="pyscf:wB97X/6-31G*", settings={"grid_response": False})
@@ -138,7 +140,7 @@ def test_wb97x_reproduces_the_data(frames):
 
 
 def test_composite_coupled_cluster_of_water_reproduces_the_data(frames):
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     frame = frames["water"]
     found = make_engine(EngineSpec(name="pyscf:CCSD(T)/CBS(DT)")).compute(
         frame.system, forces=False, log=io.StringIO()
@@ -161,9 +163,9 @@ def test_composite_coupled_cluster_of_water_reproduces_the_data(frames):
     ],
 )
 def test_forces_are_minus_the_slope_of_the_energy(name, package):
-    pytest.importorskip(package)
+    needs(package)
     if name.startswith("pyscf"):
-        pytest.importorskip("pyscf")
+        needs("pyscf")
     radical = [HYDROXYL] if name in ("gfn2-xtb", "pyscf:mp2/sto-3g", "pyscf:ccsd/sto-3g") else []
     for atoms in (WATER, *radical):
         direction = np.random.default_rng(0).normal(size=atoms.positions.shape)
@@ -179,13 +181,13 @@ def test_forces_are_minus_the_slope_of_the_energy(name, package):
 
 
 def test_wrong_gradients_of_pyscf_are_not_handed_out():
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     with pytest.raises(LabelError, match="not the derivative"):
         compute("pyscf:ccsd(t)/sto-3g", HYDROXYL, forces=True)
 
 
 def test_numerical_forces_agree_with_analytic_ones():
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     spec = EngineSpec(name="pyscf:hf/sto-3g", forces="numerical")
     engine = make_engine(spec)
     found = engine.compute(System.from_atoms(WATER), forces=True, log=io.StringIO())
@@ -195,7 +197,7 @@ def test_numerical_forces_agree_with_analytic_ones():
 
 
 def test_charge_and_multiplicity_reach_the_program():
-    pytest.importorskip("tblite")
+    needs("tblite")
     ion = molecule("OH")
     ion.info.update(charge=-1, spin=1)
     radical = molecule("OH")
@@ -230,7 +232,7 @@ def test_a_model_labels_at_the_level_that_is_named():
 
 
 def test_elements_without_a_basis_are_refused_before_anything_runs():
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     with pytest.raises(ConfigError, match="core potential"):
         make_engine(EngineSpec(name="pyscf:hf/sto-3g")).check([1, 53], periodic=False)
     with pytest.raises(ConfigError, match="does not have Ti"):

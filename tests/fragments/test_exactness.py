@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ase.io import read
 from local_toy import LocalToy
+from needs import missing
 from structures import bridged, peptide
 
 from tlpot.energy import evaluate
@@ -30,10 +31,9 @@ HARD = 4.0
 
 
 def chignolin():
-    folder = os.environ.get("TLPOT_DATA")
-    path = Path(folder or "") / "proteins" / "chig.pdb"
-    if not folder or not path.exists():
-        pytest.skip("set TLPOT_DATA to a folder with proteins/chig.pdb")
+    path = Path(os.environ.get("TLPOT_DATA", "")) / "proteins" / "chig.pdb"
+    if not path.exists():
+        missing("TLPOT_DATA with proteins/chig.pdb", optional=True)
     atoms = read(path)
     atoms.pbc, atoms.cell = False, None
     return atoms

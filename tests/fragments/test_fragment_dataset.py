@@ -108,7 +108,7 @@ def test_levels_are_added_to_and_never_overwritten_by_accident(path):
         add_level(path, "better/springs", {key: ([0, 1], [1.0, 2.0], None)})
     with pytest.raises(DataError, match=r"'better, springs, toy'.*orca"):
         add_level(path, "better/springs", {key: ([1], [1.0], None)}, {"program": "orca"})
-    with pytest.raises(ConfigError, match="no attribute 'programm'; did you mean 'program'"):
+    with pytest.raises(ConfigError, match="did you mean 'program'"):
         add_level(path, "new", {key: ([1], [1.0], None)}, {"programm": "orca"})
     with pytest.raises(DataError, match=r"-13\.0+ ev for H"):
         add_level(path, "springs", {}, isolated_atoms={1: -13.5})
@@ -154,7 +154,7 @@ def test_geometries_that_do_not_fit_are_refused(path):
     with pytest.raises(DataError, match=r"cap_rule.*do not belong"):
         append_fragments(path, [], about={"cap_rule": "fixed"})
     (path.parent / "other.h5").write_text("x")
-    with pytest.raises(DataError, match="exists and is not a fragment file"):
+    with pytest.raises(DataError, match="not a fragment file"):
         append_fragments(path.parent / "other.h5", [])
 
 
@@ -193,7 +193,7 @@ def test_by_source_keeps_proteins_apart(path):
 
 def test_one_source_cannot_be_split_by_source(tmp_path):
     path = fragment_file(tmp_path / "f.h5", {"one": ("AGA", 0)})
-    with pytest.raises(DataError, match=r"f\.h5: all 15 frames have the same source, 'one'"):
+    with pytest.raises(DataError, match=r"the same source, 'one'"):
         make_split(open_dataset(path), by="source")
 
 
@@ -243,7 +243,7 @@ def test_stored_splits_outlive_new_labels_and_geometries(path):
     assert set(sources[later.train]) == {"one"}
     assert set(sources[later.test]) == {"two"}
     assert len(later.test) == 15
-    with pytest.raises(DataError, match="no split 'protein'; did you mean 'proteins'"):
+    with pytest.raises(DataError, match="did you mean 'proteins'"):
         stored_split(path, "protein")
     with pytest.raises(DataError, match="has a split 'proteins'"):
         store_split(path, "proteins", later)
@@ -281,7 +281,7 @@ def test_it_can_be_sent_to_workers_joined_and_checked(path, tmp_path):
     assert joined.group_names == dataset.group_names
     only = open_dataset(path, level="springs")
     assert set(only.levels) == {"springs"}
-    with pytest.raises(UnknownLevelError, match="no level 'spring'; did you mean 'springs'"):
+    with pytest.raises(UnknownLevelError, match="did you mean 'springs'"):
         open_dataset(path, level="spring")
 
 

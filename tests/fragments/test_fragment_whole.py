@@ -49,7 +49,7 @@ def test_structures_and_schemes_are_kept_apart(tmp_path):
     export_fragments([protein], "mfcc", path, whole=True)
     export_fragments([protein], "mfcc2", path, whole=True)
     labelled(path, every=2)  # not row 1
-    with pytest.raises(DataError, match=r"\[1\], a fragment of 'p/hot', has no label at springs"):
+    with pytest.raises(DataError, match=r"'p/hot', has no label"):
         assembled(path, "p/hot", row=1, scheme="mfcc")
     labelled(path, every=1, replace=True)
     with pytest.raises(DataError, match="by the schemes mfcc, mfcc2; say scheme="):
@@ -73,6 +73,6 @@ def test_whole_proteins_need_all_fragments_and_one_order(tmp_path):
     export_fragments([protein], "mfcc", path, whole=True)
     content = path.read_bytes()
     other = ProteinFrames(name="p", frames=[frames[0][::-1]])
-    with pytest.raises(DataError, match=r"/proteins/p is another molecule than the new 'p'"):
+    with pytest.raises(DataError, match=r"another molecule"):
         export_fragments([other], "mfcc", path, whole=True)
     assert path.read_bytes() == content

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import read
+from needs import needs
 
 import tlpot
 from tlpot.cli.main import main
@@ -62,7 +63,7 @@ def test_an_interrupted_training_is_gone_on_with(files, monkeypatch):
 
 
 def test_a_finished_build_has_nothing_to_do(files, monkeypatch, capsys):
-    pytest.importorskip("tblite")
+    needs("tblite")
     monkeypatch.chdir(files)
     before = {p: p.stat().st_mtime_ns for p in (files / "build").rglob("*.safetensors")}
     assert main(["build", "build.yaml", "--device", "cpu"]) == 0

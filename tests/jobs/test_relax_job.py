@@ -11,6 +11,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, Hookean
 from ase.io import read
+from needs import needs
 from toys import E0, ToyModel
 
 from tlpot.calculators import DeltaCalculator, TLPotCalculator
@@ -144,7 +145,7 @@ def test_the_ending_decides_about_the_format(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", ["pdb", "cif"])
 def test_a_protein_keeps_its_names(tmp_path, ending):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     build_peptide("AG").write(tmp_path / "a.pdb")
     start = read_structure(str(tmp_path / "a.pdb"))
     write_structure(start, tmp_path / "b.xyz")  # where names have no spaces

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from needs import missing
 
 from tlpot.errors import KernelError
 from tlpot.kernels.build import library
@@ -12,4 +13,4 @@ def _compiler():
     try:
         library(torch.float32)
     except KernelError as error:
-        pytest.skip(str(error))
+        missing(f"a C++ compiler: {error}")

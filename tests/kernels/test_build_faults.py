@@ -9,7 +9,7 @@ import torch
 
 from tlpot.kernels import build
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.external, pytest.mark.fault]
 
 
 @pytest.fixture(scope="module")

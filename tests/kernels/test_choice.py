@@ -36,6 +36,7 @@ def test_unknown_kernels_name_the_nearest():
         kernels_by_name("compild")
 
 
+@pytest.mark.external
 def test_a_build_leaves_one_library_and_is_used_again(fresh):
     assert Kernels().compiled(CPU, torch.float32, 3)
     (made,) = fresh.iterdir()
@@ -98,6 +99,7 @@ def test_strange_compilers_fall_back(fresh, monkeypatch, tmp_path, compiler, mes
         assert not Kernels().compiled(CPU, torch.float32, 2)
 
 
+@pytest.mark.external
 def test_flags_that_a_compiler_refuses_are_left_out(fresh, monkeypatch, tmp_path):
     """A compiler that knows neither native processors nor OpenMP, as some do."""
     script = tmp_path / "plain"
@@ -106,10 +108,11 @@ def test_flags_that_a_compiler_refuses_are_left_out(fresh, monkeypatch, tmp_path
     script.chmod(0o755)
     monkeypatch.setenv("CXX", str(script))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with pytest.warns(UserWarning, match="no OpenMP, so the compiled kernels use one thread"):
+    with pytest.warns(UserWarning, match="no OpenMP"):
         assert Kernels().compiled(CPU, torch.float32, 2)
 
 
+@pytest.mark.external
 def test_a_ready_library_needs_no_compiler(fresh, monkeypatch):
     build.library(torch.float32)
     build.library.cache_clear()
@@ -118,6 +121,7 @@ def test_a_ready_library_needs_no_compiler(fresh, monkeypatch):
     assert Kernels().compiled(CPU, torch.float32, 2)
 
 
+@pytest.mark.external
 def test_a_cache_that_cannot_be_written_is_done_without(fresh, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -127,6 +131,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(fresh, monkeypatch, tmp_
         assert Kernels().compiled(CPU, torch.float32, 2)
 
 
+@pytest.mark.external
 def test_autocast_is_left_to_torch(fresh):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert not Kernels().compiled(CPU, torch.float32, 2)
@@ -135,6 +140,7 @@ def test_autocast_is_left_to_torch(fresh):
     assert Kernels().compiled(CPU, torch.float32, 2)
 
 
+@pytest.mark.external
 def test_wrong_results_are_not_trusted(fresh, monkeypatch):
     monkeypatch.setattr("tlpot.kernels.check._product", lambda dtype, c: 0.1)
     with pytest.warns(UserWarning, match=r"differ from torch by 1\.0e-01"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from needs import needs
 
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
@@ -180,7 +181,7 @@ def waters(n):
 
 
 def test_the_executor_does_not_change_the_labels(pool, tmp_path):
-    pytest.importorskip("tblite")
+    needs("tblite")
     given = waters(6)
     one = label(given, "gfn2-xtb", tmp_path / "1.h5", show=False)
     two = label(
@@ -199,11 +200,11 @@ def test_the_executor_does_not_change_the_labels(pool, tmp_path):
         assert x.labels["gfn2-xtb"].energy == pytest.approx(y.labels["gfn2-xtb"].energy, abs=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.external
 @pytest.mark.filterwarnings("ignore")
 def test_labels_on_a_dask_cluster(tmp_path):
-    pytest.importorskip("tblite")
-    distributed = pytest.importorskip("distributed")
+    needs("tblite")
+    distributed = needs("distributed")
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
@@ -222,11 +223,11 @@ def test_labels_on_a_dask_cluster(tmp_path):
     assert (report.n_labelled, report.failures) == (5, ())
 
 
-@pytest.mark.slow
+@pytest.mark.external
 @pytest.mark.filterwarnings("ignore")
 def test_labels_on_parsl_workers(tmp_path):
-    pytest.importorskip("tblite")
-    parsl = pytest.importorskip("parsl.concurrent")
+    needs("tblite")
+    parsl = needs("parsl.concurrent")
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider

@@ -123,7 +123,7 @@ def test_charge_and_spin_change_the_energy_only_of_a_model_that_reads_them(graph
     charged = build_graph([System.from_atoms(atoms)], 4.5)
     plain = Potential.create(preset("tiny", (1, 6, 8)), {"low": E0})
     assert not plain.at().uses_charge
-    with pytest.raises(GeometryError, match=r"charge \+1 and .* neutral singlets only") as error:
+    with pytest.raises(GeometryError, match=r"neutral singlets") as error:
         energy(plain, charged)
     # the same words must help those who train and those who fine-tune
     assert "pretrained with model.charge_spin=true" in str(error.value)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from needs import needs
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.models import load
@@ -19,7 +20,7 @@ def test_it_has_both_levels_and_the_elements_of_proteins():
 @pytest.mark.parametrize("residue", ["ALA", "SER", "PHE"])
 def test_forces_of_a_capped_residue_are_near_those_of_its_low_level(residue):
     """The test frames of the parent have a force MAE of 33 meV/Å; built peptides are colder."""
-    tblite = pytest.importorskip("tblite.ase")
+    tblite = needs("tblite.ase")
     atoms = build_peptide([residue], conformation="ppii")
     atoms.rattle(0.03, seed=1)
     atoms.calc = tblite.TBLite(method="GFN2-xTB", verbosity=0)

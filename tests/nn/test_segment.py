@@ -1,14 +1,13 @@
 """The scatter and its backends."""
 
-import importlib.util
+import sys
 
 import pytest
 import torch
+from needs import needs
 
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.graph import segment_sum, segment_sum_backend
-
-HAS_SCATTER = importlib.util.find_spec("torch_scatter") is not None
 
 
 def test_sums_rows_by_index():
@@ -17,16 +16,16 @@ def test_sums_rows_by_index():
     assert out.tolist() == [[2.0, 4.0], [0.0, 0.0], [10.0, 12.0]]
 
 
-@pytest.mark.skipif(not HAS_SCATTER, reason="torch-scatter is not installed")
 def test_torch_scatter_agrees():
+    needs("torch_scatter")
     values, index = torch.randn(50, 3, 4), torch.randint(0, 7, (50,)).sort().values
     torch.testing.assert_close(
         segment_sum_backend("torch_scatter")(values, index, 7), segment_sum(values, index, 7)
     )
 
 
-@pytest.mark.skipif(HAS_SCATTER, reason="torch-scatter is installed")
-def test_absent_torch_scatter_names_the_extra():
+def test_absent_torch_scatter_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_scatter", None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[scatter\]"):
         segment_sum_backend("torch_scatter")
 

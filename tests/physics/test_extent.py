@@ -16,6 +16,7 @@ from battery import (
     slab,
     water,
 )
+from needs import needs
 
 from tlpot.energy import Properties
 
@@ -97,7 +98,7 @@ def test_a_supercell_is_so_many_cells(model, repeats):
 @pytest.mark.parametrize("preset_name", ["tiny", "small"])
 @pytest.mark.parametrize("layout", ["padded", "sorted"])
 def test_torch_scatter_gives_the_same(preset_name, layout):
-    pytest.importorskip("torch_scatter")
+    needs("torch_scatter")
     scatter = network(preset_name, torch.float64, kernels="torch_scatter")
     native = make_model(preset_name)
     for atoms in (acetamide(), crystal()):

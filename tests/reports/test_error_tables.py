@@ -24,6 +24,8 @@ from tlpot.reports import (
     write_report,
 )
 
+pytestmark = pytest.mark.train
+
 LOW, HIGH, XTB = "wb97x/6-31g*", "ccsd(t)/cbs(dt)", "gfn2-xtb"
 NAMES = ("methanol", "water", "formaldehyde", "ethane")
 

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule as g2
 from ase.io import write
+from needs import needs
 from spring_molecule import Springs
 from toys import E0
 
@@ -169,9 +170,7 @@ def test_a_structure_that_falls_apart_is_said(tmp_path):
     def loose(atoms):
         return Springs(Atoms("OH2", atoms.positions * 2.0))
 
-    with pytest.raises(
-        SimulationError, match="H2O: the bonds change when the structure is relaxed"
-    ):
+    with pytest.raises(SimulationError, match="H2O: the bonds change"):
         sample(molecules("H2O"), tmp_path / "a.h5", SETTINGS, engine(loose), progress=False)
 
 
@@ -269,7 +268,7 @@ def test_impossible_settings(settings, message):
 
 
 def test_gfn2_charges_reach_the_program():
-    pytest.importorskip("tblite")
+    needs("tblite")
     atoms = build_peptide(["LYS"])
     calculator = CalculatorFactory().calculator(atoms)
     assert calculator.parameters.charge == 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.data import covalent_radii
+from needs import needs
 
 from tlpot.errors import ConfigError
 from tlpot.structures import build_peptide, capped_residues
@@ -193,12 +194,11 @@ def test_a_sequence_without_room_is_warned_of():
 QUICK = ("ALA", "PRO", "HIP", "CYS")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in SIDE_CHAINS]
-)
+@pytest.mark.external
+@pytest.mark.parametrize("name", SIDE_CHAINS)
 def test_gfn2_relaxes_it_without_breaking_a_bond(name):
     """Lengths move by less than 0.05 Å; N-H bonds that donate to an anion by up to 0.12 Å."""
-    tblite = pytest.importorskip("tblite.ase")
+    tblite = needs("tblite.ase")
     from ase.optimize import LBFGS
 
     atoms, bonds = meant_bonds(name)

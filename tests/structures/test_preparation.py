@@ -2,18 +2,18 @@
 
 import numpy as np
 import pytest
+from needs import needs
 
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
-from tlpot.structures import read_structure
+from tlpot.structures import prepare_protein, read_structure
+from tlpot.structures.peptide_chain import place
 from tlpot.topology import perceive_topology
 
-pytest.importorskip("gemmi")
-pytest.importorskip("pdbfixer")
-
-from tlpot.structures import prepare_protein
-from tlpot.structures.peptide_chain import place
-
-pytestmark = pytest.mark.filterwarnings("ignore")  # OpenMM and PDBFixer import old packages
+needs("gemmi", "pdbfixer")
+pytestmark = [
+    pytest.mark.external,
+    pytest.mark.filterwarnings("ignore"),  # OpenMM and PDBFixer import old packages
+]
 
 
 def strand(n_residues, *, start=(0.0, 0.0, 0.0), first=1, side=True):

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import read, write
+from needs import needs
 
 from tlpot.errors import DataError, GeometryError, MissingExtraError
 from tlpot.structures import read_all, read_structure
 from tlpot.structures.protein import load_protein
 from tlpot.topology import perceive_topology
 
-gemmi = pytest.importorskip("gemmi")
+gemmi = needs("gemmi")
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="TLPOT_DATA is not set")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs TLPOT_DATA")
 
 
 def line(serial, name, residue, number, xyz, *, chain="A", alt=" ", occ=1.0, icode=" ", el=None):

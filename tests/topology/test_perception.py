@@ -16,7 +16,7 @@ from tlpot.system import System
 from tlpot.topology import perceive_topology, unwrap
 
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="TLPOT_DATA is not set")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs TLPOT_DATA")
 ONE = {"GLY": "G", "ALA": "A", "CYS": "C", "ASP": "D", "GLU": "E", "PHE": "F", "HIE": "H"}
 ONE |= {"ILE": "I", "LYS": "K", "LEU": "L", "MET": "M", "ASN": "N", "PRO": "P", "GLN": "Q"}
 ONE |= {"ARG": "R", "SER": "S", "THR": "T", "VAL": "V", "TRP": "W", "TYR": "Y"}

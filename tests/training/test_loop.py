@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from needs import needs
 from training_toys import SETTINGS, ToyPotential, everything, loaders
 
 from tlpot.errors import ConfigError, DataError, MissingExtraError
@@ -215,9 +216,7 @@ def test_progress_goes_to_standard_error_with_errors_and_time_left(tmp_path, cap
 
 
 def test_tensorboard_gets_the_validation_errors(tmp_path):
-    accumulator = pytest.importorskip(
-        "tensorboard.backend.event_processing.event_accumulator"
-    ).EventAccumulator
+    accumulator = needs("tensorboard.backend.event_processing.event_accumulator").EventAccumulator
     result = fit(ToyPotential(), tmp_path, replace(SETTINGS, tensorboard=True))
     events = accumulator(str(tmp_path / "tensorboard"))
     events.Reload()

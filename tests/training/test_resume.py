@@ -74,6 +74,7 @@ def main(run_dir: Path) -> None:
     print(kills)
 
 
+@pytest.mark.train
 def test_sigkill_at_random_moments_then_resume_is_bitwise_the_same(tmp_path):
     potential = ToyPotential()
     whole = fit(potential, tmp_path / "whole", LONG)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from needs import needs
 from transfer_levels import HIGH, LEVEL
 
 from tlpot.calculators import TLPotCalculator
@@ -30,7 +31,7 @@ from tlpot.transfer import missing_energies, strategy
 from tlpot.transfer.residuals import leftover
 from tlpot.uncertainty import deviations, fit_rigidity
 
-pytest.importorskip("sklearn")
+needs("sklearn")
 
 
 @pytest.fixture(scope="module")

@@ -194,7 +194,7 @@ def _plain(value: Any) -> Any:
 
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns lines of text; the first row is the heading, names to the left, others to the right."""
+    """Returns lines of text; the first row holds the headings, and names stand to the left."""
     head, *others = rows
     columns = [Column(name, align="right" if k else "left") for k, name in enumerate(head)]
     return [line.rstrip() for line in Table(columns, others).text().splitlines()]

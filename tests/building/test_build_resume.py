@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from build_settings import EPOCHS, SETTINGS, build, counts, settings, watch
+from needs import needs
 from safetensors.torch import load_file
 
 from tlpot.data import open_dataset
 from tlpot.errors import DataError
 from tlpot.jobs import fitting
 
-pytest.importorskip("tblite")
+pytestmark = pytest.mark.train
+
+needs("tblite")
 
 KILLS = [("epoch", 2), ("label", 30), ("moment", 3)]
 """In the pretraining, the expensive labels, and the dynamics of a round."""

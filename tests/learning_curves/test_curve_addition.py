@@ -11,6 +11,8 @@ from tlpot.learning_curves import curve_config, curve_tasks, load_curve, run_cur
 from tlpot.learning_curves import point as curve_point
 from tlpot.models import load, save
 
+pytestmark = pytest.mark.train
+
 
 def run(settings, *, overwrite=False, **changes):
     config = curve_config({**settings, **changes})
@@ -123,7 +125,7 @@ def test_a_parent_that_changed_is_refused_and_another_added(curve_settings, pare
     assert [len(s.points) for s in both.series] == [1, 1, 1]
     assert [s.strategy["name"] for s in both.series] == ["scratch", "shift", "shift"]
     save(potential, path)
-    with pytest.raises(ConfigError, match="a curve of something else: parent was"):
+    with pytest.raises(ConfigError, match="parent was"):
         run(curve_settings, parents=[str(path)], strategies=["head"], sizes=[8])
 
 
@@ -136,5 +138,5 @@ def test_a_deleted_point_is_not_in_the_curve_and_a_damaged_record_is_named(
     added = run(curve_settings, strategies=["head"], sizes=[8])
     assert len(measured(added)["shift"]) == 1
     (folder / "curve.json").write_text("{")
-    with pytest.raises(DataError, match="Delete it, or start the curve anew with --overwrite"):
+    with pytest.raises(DataError, match="--overwrite"):
         run(curve_settings, strategies=["head"], sizes=[8])

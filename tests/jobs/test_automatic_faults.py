@@ -6,6 +6,8 @@ from shipped_levels import DFT
 from tlpot.jobs import automatic, choose_strategy, finetune_config, trial_errors
 from tlpot.models import LIBRARY
 
+pytestmark = pytest.mark.train
+
 ENERGY, FORCES = "energy_per_atom_mae", "forces_mae"
 
 

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian, Hookean
 from ase.io import read
+from needs import needs
 from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
@@ -54,8 +55,7 @@ def _line(serial, name, residue, chain, number, xyz, element):
 def test_prepare_leaves_no_proton_on_a_donor_of_zinc(
     tmp_path, sequence, donor, proton, reach, gone, stays
 ):
-    pytest.importorskip("gemmi")
-    pytest.importorskip("pdbfixer")
+    needs("gemmi", "pdbfixer")
     from tlpot.structures import prepare_protein
 
     atoms = build_peptide(sequence, conformation="extended")
@@ -110,7 +110,7 @@ def test_fixed_atoms_are_kept(tmp_path, constraint):
 
 
 def test_residues_are_numbered_as_in_the_file(tmp_path, capsys):
-    pytest.importorskip("gemmi")
+    needs("gemmi")
     (tmp_path / "p.pdb").write_text(pdb(build_peptide("AG"), first=41))
     command = ["fragment", str(tmp_path / "p.pdb"), "--model", "tlpot-fragments"]
     forces = tmp_path / "f.xyz"

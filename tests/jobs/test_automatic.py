@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from needs import needs
 from shipped_levels import DFT
 
 from tlpot.errors import ConfigError
 from tlpot.jobs import automatic, choose_strategy, finetune, finetune_config, trial_errors
 from tlpot.jobs.automatic import config_for
+
+pytestmark = pytest.mark.train
 
 AUTO = {"name": "auto", "folds": 2, "epochs": 2, "candidates": ["head", "full"]}
 
@@ -118,7 +121,7 @@ def test_the_closed_form_is_a_candidate_that_makes_no_steps(settings):
 
 
 def test_a_candidate_that_cannot_be_compared_is_refused(settings):
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     section = {**AUTO, "candidates": ["frozen-forest"]}
     with pytest.raises(ConfigError, match="'frozen-forest' has no forces_mae"):
         choose({**settings, "level": DFT, "strategy": section})

@@ -12,7 +12,7 @@ from tlpot.cli import main
 from tlpot.data import make_split, open_dataset
 from tlpot.models import load
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.train, pytest.mark.fault]
 LEVEL = "emt"
 SHIFT = ["--strategy", "shift"]
 MODEL = [

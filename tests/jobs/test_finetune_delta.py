@@ -19,6 +19,8 @@ from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import DeltaPotential, Potential, content_hash, load
 from tlpot.system import System
 
+pytestmark = pytest.mark.train
+
 XTB = "gfn2-xtb"
 TINY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}
 

@@ -8,6 +8,7 @@ import h5py
 import pytest
 import torch
 from ase.build import molecule
+from needs import needs
 from shipped_levels import CC, DFT
 
 from tlpot.energy import evaluate
@@ -17,6 +18,8 @@ from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load, parameter_blocks
 from tlpot.system import System
 from tlpot.transfer import STRATEGY_NAMES, strategy
+
+pytestmark = pytest.mark.train
 
 
 def configured(settings, name, **training):
@@ -55,7 +58,7 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
 
 
 def test_a_model_without_forces_has_a_report_that_says_so(settings):
-    pytest.importorskip("sklearn")
+    needs("sklearn")
     parts = ["calibration", "drift", "forgetting", "dimers", "md"]
     forest = {**settings, "report": {"parts": parts, "md_steps": 4}}
     outcome = finetune(configured(forest, "frozen-forest"), show=False)

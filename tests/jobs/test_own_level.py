@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from needs import needs
 from shipped_levels import DFT
 
 from tlpot.data import open_dataset
@@ -9,6 +10,8 @@ from tlpot.evaluation import predict
 from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import load_potential
 from tlpot.transfer import STRATEGY_NAMES, strategy
+
+pytestmark = pytest.mark.train
 
 
 def own_level(settings, name):
@@ -34,7 +37,7 @@ RIGHT_BEFORE = (
 )
 def test_every_strategy_extends_a_model_with_labels_of_its_own_level(settings, name):
     if name == "frozen-forest":
-        pytest.importorskip("sklearn")
+        needs("sklearn")
     outcome = finetune(own_level(settings, name), show=False)
     parent = load_potential(settings["parent"], device="cpu")
     dataset = open_dataset(settings["data"]["files"][0])

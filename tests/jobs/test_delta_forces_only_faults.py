@@ -11,6 +11,8 @@ from tlpot.cli import main
 from tlpot.jobs import finetune_config, prepare_finetune
 from tlpot.models import load
 
+pytestmark = pytest.mark.train
+
 TINY = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}
 
 

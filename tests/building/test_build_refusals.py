@@ -5,13 +5,14 @@ import math
 import pytest
 import yaml
 from build_settings import settings
+from needs import needs
 
 from tlpot.building import build_config, make_blueprint, up_to
 from tlpot.cli import main
 from tlpot.errors import ConfigError
 from tlpot.files import sole_folder
 
-pytest.importorskip("tblite")
+needs("tblite")
 
 WRONG = {
     "typo": ({"actve": {"rounds": 1}}, "did you mean 'active'"),
@@ -147,7 +148,7 @@ def test_a_mistake_is_one_line_before_any_work(changes, message, tmp_path, capsy
 
 
 def test_reference_dynamics_need_an_engine_with_forces(tmp_path):
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     run = {"steps": 2, "reference_steps": 5, "reference_dynamics": "high"}
     given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
     with pytest.raises(ConfigError, match=r"needs forces, and pyscf:b2plyp/def2-svp has none"):
@@ -155,7 +156,7 @@ def test_reference_dynamics_need_an_engine_with_forces(tmp_path):
 
 
 def test_an_error_budget_needs_an_engine_with_forces(tmp_path):
-    pytest.importorskip("pyscf")
+    needs("pyscf")
     run = {"steps": 2, "reference": "high"}
     given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
     message = r"reference: high needs forces, and pyscf:b2plyp/def2-svp has none.*numerical"

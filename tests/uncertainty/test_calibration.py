@@ -52,7 +52,7 @@ def test_the_rank_is_the_corrected_one():
     assert calibration.factor == 19.0
     assert calibration.interval(0.5) == 10.0
     assert calibration.interval(0.51) == 11.0
-    with pytest.raises(ConfigError, match="needs at least 99 calibration frames; there are 19"):
+    with pytest.raises(ConfigError, match="at least 99 calibration frames"):
         calibration.interval(0.99)
     with pytest.raises(ConfigError, match="coverage is 1"):
         calibration.interval(1.0)
@@ -151,7 +151,7 @@ def test_without_test_frames_the_frames_are_judged_in_folds():
 
 
 def test_too_few_frames_and_perfect_models_are_refused():
-    with pytest.raises(DataError, match="at least 10 frames with an energy, found 9"):
+    with pytest.raises(DataError, match="at least 10 frames"):
         calibrate(synthetic(9))
     found = synthetic(20)
     exact = Deviations(
@@ -162,7 +162,7 @@ def test_too_few_frames_and_perfect_models_are_refused():
         forces_std=found.forces_std,
         force_frames=found.force_frames,
     )
-    with pytest.raises(DataError, match="errors of the calibration frames are zero"):
+    with pytest.raises(DataError, match="are zero"):
         calibrate(exact)
 
 

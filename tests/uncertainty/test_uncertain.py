@@ -61,7 +61,7 @@ def test_frames_without_an_energy_are_left_out(dataset):
     found = deviations(level, dataset, range(9), "high")
     assert len(found.energy) == 3  # every third has a label
     assert not len(found.forces)
-    with pytest.raises(DataError, match="none of the frames has an energy at high"):
+    with pytest.raises(DataError, match="energy at high"):
         deviations(level, dataset, [1, 2], "high")
 
 
@@ -75,7 +75,7 @@ def test_a_model_that_is_certain_cannot_be_calibrated(dataset):
     labels = {"low": Labels(energy=-2040.0)}
     dataset.frames.append(Frame(system=atom, labels=labels, group="atom", name="toy.h5[24]"))
     level = Ensemble([potential(0), potential(1)]).at("low")
-    with pytest.raises(DataError, match=r"certain .* about 1 of 25 frames, such as toy.h5\[24\]"):
+    with pytest.raises(DataError, match=r"1 of 25 frames, such as toy.h5\[24\]"):
         deviations(level, dataset, range(25), "low")
 
 
@@ -95,5 +95,5 @@ def test_a_rigidity_holds_the_training_frames(dataset):
     assert not level.has_uncertainty
     graph = build_graph(systems[:1], level.cutoff)
     assert torch.equal(evaluate(level, graph).energy, evaluate(potential().at("low"), graph).energy)
-    with pytest.raises(DataError, match="none of the training frames has an energy at high"):
+    with pytest.raises(DataError, match="energy at high"):
         fit_rigidity(potential().at("high"), dataset, [1], [0])

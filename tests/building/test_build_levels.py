@@ -5,6 +5,7 @@ import pickle
 import pytest
 from ase.build import molecule
 from build_settings import build, settings
+from needs import needs
 
 from tlpot.building import all_standings, build_config, make_blueprint
 from tlpot.building.config import LevelSettings
@@ -15,7 +16,7 @@ from tlpot.engines import make_engine
 from tlpot.errors import DataError
 from tlpot.models import LIBRARY, load, save
 
-pytest.importorskip("tblite")
+needs("tblite")
 
 FROM = {"low": {"engine": "gfn2-xtb", "budget": 22}, "high": {"engine": "gfn1-xtb", "budget": 20}}
 HOT = LevelSettings(engine="gfn2-xtb", budget=1, settings={"electronic_temperature": 20000.0})

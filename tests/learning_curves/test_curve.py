@@ -17,6 +17,8 @@ from tlpot.learning_curves.joint_budget import measured_laws
 from tlpot.learning_curves.tasks import subset_of, write_split
 from tlpot.models import load, save
 
+pytestmark = pytest.mark.train
+
 
 def run(settings, **changes):
     return run_curve(curve_config({**settings, **changes}), device="cpu", show=False)
