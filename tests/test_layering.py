@@ -100,33 +100,6 @@ def test_rooms_list_what_is_imported_from_them(folder):
             assert not missing, f"{path}: {module} does not list {missing}"
 
 
-KNOWN_CIRCLES = [
-    "cli.completion cli.main",
-    "structures.protein structures.reader",
-    "building.labels building.selection building.split building.training",
-    "reports.error_budget_picture reports.error_budget_report",
-    "reports.force_field_report reports.page",
-]
-KNOWN_REPETITIONS = [
-    "Assembly",
-    "Backbone",
-    "Calibration",
-    "Candidate",
-    "Engine",
-    "Fragment",
-    "FragmentKind",
-    "Head",
-    "Molecule",
-    "Outcome",
-    "Parent",
-    "Partition",
-    "Plan",
-    "Prepared",
-    "Record",
-    "Stage",
-]
-
-
 @cache
 def package():
     """The package as the script that measures it sees it."""
@@ -136,30 +109,13 @@ def package():
     return house.Package(PACKAGE)
 
 
-@cache
-def circles():
-    """Groups of modules that import each other, inside functions too, type checkers aside."""
-    return {" ".join(m.removeprefix("tlpot.") for m in group) for group in package().circles()}
-
-
 def test_no_modules_import_each_other():
-    assert circles() <= set(KNOWN_CIRCLES)
-
-
-@pytest.mark.xfail(strict=True, reason="mended: take it off the list")
-@pytest.mark.parametrize("circle", KNOWN_CIRCLES)
-def test_this_circle_is_mended(circle):
-    assert circle not in circles()
+    """Imports inside functions count, those for type checkers do not."""
+    assert package().circles() == []
 
 
 def test_names_of_public_classes_are_unique():
-    assert set(package().repeated_classes()) <= set(KNOWN_REPETITIONS)
-
-
-@pytest.mark.xfail(strict=True, reason="mended: take it off the list")
-@pytest.mark.parametrize("name", KNOWN_REPETITIONS)
-def test_this_class_is_renamed(name):
-    assert name not in package().repeated_classes()
+    assert package().repeated_classes() == {}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

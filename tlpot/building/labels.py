@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from tlpot.building.config import LevelSettings
 from tlpot.building.kinds import FRAGMENTS, sampled_fragments
+from tlpot.building.record import read_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.structures import read_atoms
 from tlpot.calculators import CalculatorFactory
@@ -150,12 +152,20 @@ def low_stage(low: Level) -> Stage:
     )
 
 
+def read_choice(path: Path) -> NDArray[np.int64]:
+    """Returns the frames that were chosen, fragment by fragment.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    found = read_json(path)
+    return np.array([k for frames in found.values() for k in frames], dtype=np.int64)
+
+
 def high_stage(high: Level) -> Stage:
     """Labels the chosen geometries at the expensive level, beside all the cheap labels."""
 
     def run(work: Workplace) -> Made:
-        from tlpot.building.selection import read_choice
-
         source = work.of("low", LABELS)
         target = work.folder / LABELS
         if not target.exists():

@@ -15,7 +15,7 @@ from tlpot.models import Potential, content_hash, load_potential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parent:
+class BuildParent:
     """A model to start from.
 
     Attributes:
@@ -44,7 +44,7 @@ class Parent:
             )
 
 
-def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[Parent, Potential]:
+def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[BuildParent, Potential]:
     """Opens the model that a build starts from.
 
     Args:
@@ -77,7 +77,7 @@ def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[Paren
             f"pretrain.parent {source} does not know {', '.join(unknown)} of the fragments; it "
             f"knows {known}. Choose another parent, or leave it out to train from scratch"
         )
-    return Parent(source=source, sha256=content_hash(source)), potential
+    return BuildParent(source=source, sha256=content_hash(source)), potential
 
 
 def parent_implies_charges(given: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlpot.building.labels import LABELS
-from tlpot.building.parent import Parent, check_charges, open_parent
+from tlpot.building.parent import BuildParent, check_charges, open_parent
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.training import (
     MODEL,
@@ -60,7 +60,7 @@ class Pretraining:
 
     level: str
     config: TrainConfig | FinetuneConfig | None
-    parent: Parent | None
+    parent: BuildParent | None
     data: DataSettings
     split: SplitSettings | None
     uncertain: bool

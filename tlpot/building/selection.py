@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.building.config import SelectSettings
 from tlpot.building.labels import LABELS, as_atoms, labels_of
-from tlpot.building.record import read_json
 from tlpot.building.stage import Made, Stage, Workplace
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.config import to_mapping
@@ -53,16 +50,6 @@ def select_stage(
         needs=("low", "pretrain"),
         run=run,
     )
-
-
-def read_choice(path: Path) -> NDArray[np.int64]:
-    """Returns the frames that were chosen, fragment by fragment.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    found = read_json(path)
-    return np.array([k for frames in found.values() for k in frames], dtype=np.int64)
 
 
 def _pick(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 
-class Assembly:
+class FragmentMap:
     """All fragments of a structure, one after the other, as one batch of atoms.
 
     P has one entry of 1 in the row of a real atom, and 1 − g at the host and g at the atom

@@ -14,7 +14,7 @@ from vesin import NeighborList
 
 from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import GeometryError
-from tlpot.fragments.assembly import Assembly
+from tlpot.fragments.assembly import FragmentMap
 from tlpot.graph import AtomGraph, Layout, flat_graph
 from tlpot.models import BlockEnergies
 from tlpot.neighbors import CLOSEST, Neighbors
@@ -44,7 +44,7 @@ class FragmentBatch:
         chunk: atoms in a graph.
     """
 
-    def __init__(self, assembly: Assembly, *, skin: float = 0.5, chunk: int = CHUNK) -> None:
+    def __init__(self, assembly: FragmentMap, *, skin: float = 0.5, chunk: int = CHUNK) -> None:
         self.assembly, self.skin = assembly, skin
         self._ends = np.cumsum(assembly.sizes)
         self._parts = list(self._split(chunk))

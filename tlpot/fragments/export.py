@@ -25,7 +25,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError
 from tlpot.fragments.fragment import ratio_table
-from tlpot.fragments.fragment_pool import Candidate, FragmentPool, ProteinFrames, check_names
+from tlpot.fragments.fragment_pool import FragmentPool, PooledFragment, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.fragments.selection import Selection, choose, inverse_distances
@@ -183,7 +183,7 @@ def _add_wholes(
 def _chosen(
     types: FragmentTypes,
     key: str,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[PooledFragment],
     old: NDArray[np.float64] | None,
     per_kind: int | None,
     select: Selection,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
-from tlpot.fragments.assembly import Assembly
+from tlpot.fragments.assembly import FragmentMap
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.fragmented_structure import FragmentedStructure, Partition
@@ -40,7 +40,7 @@ class ProteinFrames:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
+class PooledFragment:
     """A geometry of a fragment.
 
     Attributes:
@@ -105,7 +105,7 @@ class FragmentPool:
         self.kinds = None if kinds is None else frozenset(kinds)
         self.scheme_name = scheme.lower() if isinstance(scheme, str) else self.scheme.name
         self.n_frames = self.n_fragments = 0
-        self.found: dict[str, list[Candidate]] = {}
+        self.found: dict[str, list[PooledFragment]] = {}
         self.wholes: list[Whole] | None = [] if whole else None
         self._seen: set[str] = set()
         self._places: dict[tuple[str, bytes], int] = {}
@@ -153,7 +153,7 @@ class FragmentPool:
                 where = prepared.cutter.cut(units).positions(positions)[order]
                 place = self._add(
                     kind,
-                    Candidate(positions=where, source=source, weight=float(coefficients[k])),
+                    PooledFragment(positions=where, source=source, weight=float(coefficients[k])),
                 )
                 members.append((kind.key, place))
             if self.wholes is not None:
@@ -180,7 +180,7 @@ class FragmentPool:
         if self.kinds is not None:
             check_names(self.kinds, self._seen)
 
-    def _add(self, kind: FragmentGraph, candidate: Candidate) -> int:
+    def _add(self, kind: FragmentGraph, candidate: PooledFragment) -> int:
         """Adds a geometry unless it is there; returns its number, -1 if it was not asked for."""
         self.n_fragments += 1
         self._seen |= {kind.key, kind.name}
@@ -229,7 +229,7 @@ def _assembly(
     positions: NDArray[np.float64],
 ) -> ProteinAssembly:
     """How the fragments that matter add up, with their atoms in the order of their kinds."""
-    matrix = Assembly(fragments, len(positions)).matrix()
+    matrix = FragmentMap(fragments, len(positions)).matrix()
     offsets = np.concatenate([[0], np.cumsum([len(fragment) for fragment in fragments])])
     rows = np.concatenate([order + begin for order, begin in zip(orders, offsets, strict=False)])
     entries = matrix[rows].tocoo()

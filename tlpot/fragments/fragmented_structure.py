@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlpot.bond_lengths import BROKEN, RADII
 from tlpot.errors import GeometryError
-from tlpot.fragments.assembly import Assembly
+from tlpot.fragments.assembly import FragmentMap
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
@@ -121,7 +121,7 @@ class FragmentedStructure:
                 batch = self._last.batch
             else:
                 fragments = [self.cutter.cut(units) for units in expansion.sets]
-                assembly = Assembly(fragments, len(self.topology.atomic_numbers))
+                assembly = FragmentMap(fragments, len(self.topology.atomic_numbers))
                 batch = FragmentBatch(assembly, skin=self.pair_skin)
             weights = None
             if expansion.pairs is not None:

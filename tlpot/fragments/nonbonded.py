@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tlpot.energy import EVERYTHING
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.fragments.assembly import Assembly
+from tlpot.fragments.assembly import FragmentMap
 from tlpot.fragments.layer import Pieces
 from tlpot.models import BlockEnergies
 from tlpot.topology import Lattice, Topology, residue_of
@@ -167,7 +167,9 @@ class NonbondedLayer:
                 )
             if not bool(torch.isfinite(values).all()):
                 raise ConfigError(f"{name} holds NaN or infinity")
-        self._covered: weakref.WeakKeyDictionary[Assembly, _Covered] = weakref.WeakKeyDictionary()
+        self._covered: weakref.WeakKeyDictionary[FragmentMap, _Covered] = (
+            weakref.WeakKeyDictionary()
+        )
 
     def identity(self) -> dict[str, Any]:
         """Returns what decides its energies, see `tlpot.models.identity`."""
@@ -256,7 +258,7 @@ class _Covered:
         second: [n_pairs], larger than `first`.
     """
 
-    def __init__(self, assembly: Assembly) -> None:
+    def __init__(self, assembly: FragmentMap) -> None:
         n_atoms = assembly.n_atoms
         codes: list[NDArray[np.int64]] = []
         owners: list[NDArray[np.int64]] = []

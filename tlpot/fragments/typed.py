@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments.assembly import Assembly
+from tlpot.fragments.assembly import FragmentMap
 from tlpot.fragments.batch import FragmentBatch
 from tlpot.graph import AtomGraph
 from tlpot.models import identity
@@ -109,7 +109,7 @@ class TypedBatch:
         self._groups = []
         for members in groups.values():
             chosen = torch.isin(assembly.fragment_idx, torch.tensor(members))
-            part = Assembly([assembly.fragments[k] for k in members], assembly.n_atoms)
+            part = FragmentMap([assembly.fragments[k] for k in members], assembly.n_atoms)
             own = FragmentBatch(part, skin=batch.skin)
             self._groups.append((models.of(names[members[0]]), own, chosen.nonzero()[:, 0]))
 

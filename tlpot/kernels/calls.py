@@ -15,7 +15,7 @@ from tlpot.kernels.build import library
 from tlpot.kernels.structures import MAX_DEGREE, Degrees
 
 
-class Plan:
+class KernelPlan:
     """Tables that never change: a copy is the same object, and a pickle holds the arguments.
 
     Args:
@@ -25,7 +25,7 @@ class Plan:
     def __init__(self, *arguments: object) -> None:
         self._arguments = arguments
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Plan:
+    def __deepcopy__(self, memo: dict[int, Any]) -> KernelPlan:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from tlpot.errors import GeometryError
 from tlpot.kernels.build import library
 from tlpot.kernels.calls import (
-    Plan,
+    KernelPlan,
     contiguous,
     expect,
     expect_degrees,
@@ -123,7 +123,7 @@ def _group(index: Tensor, n: int, dtype: torch.dtype, order: Tensor | None = Non
     return before
 
 
-class ConvolutionPlan(Plan):
+class ConvolutionPlan(KernelPlan):
     """The couplings of a convolution, as tables.
 
     Args:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tlpot.kernels.calls import Plan, expect, number_of_threads, run
+from tlpot.kernels.calls import KernelPlan, expect, number_of_threads, run
 from tlpot.kernels.structures import DistanceData, DistanceTables
 
 
-class DistancePlan(Plan):
+class DistancePlan(KernelPlan):
     """Projections and prototypes on the CPU, ready for the kernel.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.kernels.calls import Plan, expect, index32, number_of_threads, run
+from tlpot.kernels.calls import KernelPlan, expect, index32, number_of_threads, run
 from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import EmbeddingData, EmbeddingTables
 
@@ -18,7 +18,7 @@ _VALUES, _GRADIENT, _DUAL = range(3)
 _MOST_HARMONICS, _MOST_MONOMIALS, _MOST_BASIS = 16, 20, 64
 
 
-class EmbeddingPlan(Plan):
+class EmbeddingPlan(KernelPlan):
     """Which functions of an edge vector are wanted.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.calls import (
-    Plan,
+    KernelPlan,
     contiguous,
     expect,
     expect_degrees,
@@ -29,7 +29,7 @@ Term = tuple[tuple[int, ...], int]
 """A monomial, as ascending indices of one to three inputs, and the output that it adds to."""
 
 
-class ProductPlan(Plan):
+class ProductPlan(KernelPlan):
     """Which monomial adds to which output, as tables.
 
     Args:

@@ -30,7 +30,7 @@ time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Parent:
+class CurveParent:
     """A pretrained potential.
 
     Attributes:
@@ -61,7 +61,7 @@ class SeriesTasks:
 
     label: str
     contender: Contender
-    parent: Parent
+    parent: CurveParent
     tasks: tuple[PointTask, ...]
 
 
@@ -126,11 +126,11 @@ def subset_of(split: Split, size: int, seed: int, subsets: str) -> Split:
     return replace(split, train=drawn.subset(size))
 
 
-def _parent(name: str, source: str | None) -> Parent:
+def _parent(name: str, source: str | None) -> CurveParent:
     potential: Potential = load_potential(name, device="cpu")
     card = potential.card
     found = card.dataset.get("split", {}).get("train")
-    return Parent(
+    return CurveParent(
         path=library_file(name).resolve(),
         name=card.name,
         content_hash=content_hash(name),
@@ -140,7 +140,7 @@ def _parent(name: str, source: str | None) -> Parent:
 
 
 def _task(
-    config: CurveConfig, dataset: Dataset, level: str, split: Split, parent: Parent,
+    config: CurveConfig, dataset: Dataset, level: str, split: Split, parent: CurveParent,
     contender: Contender, label: str, size: int, seed: int, device: torch.device | str | None,
 ) -> PointTask:  # fmt: skip
     part = subset_of(split, size, seed, config.subsets)

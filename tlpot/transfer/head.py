@@ -14,7 +14,7 @@ from tlpot.transfer.strategy import Strategy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head(Strategy):
+class HeadOnly(Strategy):
     """The readout moves and the backbone is fixed: "only regression head" of CGAT transfer.
 
     The parent's levels stay exactly as good as they were, and are kept.

@@ -18,7 +18,7 @@ from tlpot.transfer.frozen_ridge import FrozenRidge
 from tlpot.transfer.full import Full
 from tlpot.transfer.gain import Gain
 from tlpot.transfer.gradual import Gradual
-from tlpot.transfer.head import Head
+from tlpot.transfer.head import HeadOnly
 from tlpot.transfer.l2sp import L2SP
 from tlpot.transfer.lora import LoRA
 from tlpot.transfer.multihead import Multihead
@@ -31,8 +31,8 @@ from tlpot.transfer.strategy import Strategy
 STRATEGIES: Mapping[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        Scratch, Shift, Head, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP, EWC,
-        Replay, Multihead, Delta, FrozenRidge, FrozenGP, FrozenForest,
+        Scratch, Shift, HeadOnly, Freeze, Full, Discriminative, Gradual, Reinit, LoRA, Gain, L2SP,
+        EWC, Replay, Multihead, Delta, FrozenRidge, FrozenGP, FrozenForest,
     )
 }  # fmt: skip
 STRATEGY_NAMES = tuple(STRATEGIES)
