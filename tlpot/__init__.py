@@ -11,22 +11,29 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.api import (
+        build,
         calibrate,
         convert_dataset,
         ensemble,
         evaluate,
         finetune,
+        force_field_report,
+        fragment,
+        label,
         learning_curve,
+        md,
         plan,
         predict,
         rank,
         report,
+        sample,
         split_dataset,
         train,
         validate_dataset,
     )
     from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
     from tlpot.data import open_dataset
+    from tlpot.jobs import frequencies, relax
     from tlpot.models import Potential, load
 
 __all__ = [
@@ -35,18 +42,26 @@ __all__ = [
     "Potential",
     "TLPotCalculator",
     "__version__",
+    "build",
     "calibrate",
     "convert_dataset",
     "ensemble",
     "evaluate",
     "finetune",
+    "force_field_report",
+    "fragment",
+    "frequencies",
+    "label",
     "learning_curve",
     "load",
+    "md",
     "open_dataset",
     "plan",
     "predict",
     "rank",
+    "relax",
     "report",
+    "sample",
     "split_dataset",
     "train",
     "validate_dataset",
