@@ -116,7 +116,7 @@ def test_the_low_calculator_of_a_difference_is_named():
     atoms = molecule("H2O")
     atoms.calc = DeltaCalculator(f"{SPRING}(k=2)", model)
     named = atoms.get_forces()
-    atoms.calc = DeltaCalculator(named_calculator(f"{SPRING}(k=2)", level="spring"), model)
+    atoms.calc = DeltaCalculator(named_calculator(f"{SPRING}(k=2)", label="spring"), model)
     np.testing.assert_array_equal(atoms.get_forces(), named)
     pytest.importorskip("tblite")
     with pytest.raises(ConfigError, match="gfn2-xtb"):

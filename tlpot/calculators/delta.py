@@ -97,8 +97,7 @@ class DeltaCalculator(Calculator):
             )
         self.level, self.low_level = parts
         if isinstance(low, str):
-            named = low.startswith("ase:")  # has no level of its own
-            low = named_calculator(low, level=self.low_level if named else None)
+            low = named_calculator(low, label=self.low_level)
         given = set(getattr(low, "implemented_properties", ()))
         if "energy" not in given or not hasattr(low, "get_potential_energy"):
             raise ConfigError(

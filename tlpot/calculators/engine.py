@@ -95,13 +95,16 @@ class EngineCalculator(Calculator):
             self.results["forces"] = np.array(labels.forces)
 
 
-def named_calculator(name: str, *, level: str | None = None) -> Calculator:
+def named_calculator(
+    name: str, *, level: str | None = None, label: str | None = None
+) -> Calculator:
     """Returns the ASE calculator of a name, see `tlpot.engines.parse_engine`.
 
     Args:
         name: of an engine, or a model file or the name of a model.
-        level: of a model with several; of an ``ase:`` engine a name for its level of theory, by
-            default that of the class.
+        level: of a model with several.
+        label: of an ``ase:`` engine a name for its level of theory, by default that of the class;
+            others have one.
 
     Raises:
         ConfigError: no such engine or setting.
@@ -113,11 +116,10 @@ def named_calculator(name: str, *, level: str | None = None) -> Calculator:
         return TLPotCalculator(
             parsed.target, level=_one_level(parsed, level), **_model_settings(parsed)
         )
-    if parsed.kind != "ase" and level is not None:
+    if level is not None:
         raise ConfigError(f"{parsed.text} has no levels to choose from; leave level={level!r} out")
-    if parsed.kind == "ase" and level is None:
-        level = parsed.target.rpartition(":")[2].lower()
-    return EngineCalculator(make_engine(EngineSpec(name=name, level=level)))
+    spec = EngineSpec(name=name, level=parsed.class_name and (label or parsed.class_name))
+    return EngineCalculator(make_engine(spec))
 
 
 def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> Any:

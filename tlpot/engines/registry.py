@@ -48,6 +48,11 @@ class EngineName:
         """The name without level and settings."""
         return f"{self.kind}:{self.target}" if self.target else self.kind
 
+    @property
+    def class_name(self) -> str | None:
+        """Of an ``ase:`` engine, in lower case; such an engine has no level of theory itself."""
+        return self.target.rpartition(":")[2].lower() if self.kind == "ase" else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineKind:
