@@ -358,7 +358,7 @@ class TestBuild:
         atoms = build_peptide("G")
         options = {"structures": {"gly": atoms}, "output": "x", "progress": False, **self.LEVELS}
         found = api.build(until="fragments", **options)
-        assert [one.state for one in found.standings] == ["done"]
+        assert [one.state for one in found.statuses] == ["done"]
         assert set(found.records) == {"fragments"}
         again = api.build(until="fragments", dry_run=True, **options)
         assert "nothing to do" in str(again)
@@ -366,7 +366,7 @@ class TestBuild:
         moved.positions[0] += 0.01
         changed = api.build(until="fragments", dry_run=True,
                             **{**options, "structures": {"gly": moved}})  # fmt: skip
-        assert changed.standings[0].state == "to do"
+        assert changed.statuses[0].state == "to do"
 
     def test_mistakes_are_named(self):
         with pytest.raises(ConfigError, match="neither is given"):

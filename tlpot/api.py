@@ -399,7 +399,7 @@ def plan(
     cost_from: Sequence[PathLike] | None = None,
     levels: tuple[str, str] | None = None,
     quantity: str = "energy_mae",
-    sunk: bool = False,
+    pretraining_paid: bool = False,
     have: int = 0,
     pretraining: PathLike | Curve | LearningCurve | None = None,
     fit_up_to: int | None = None,
@@ -415,7 +415,7 @@ def plan(
         cost_from: instead, files with labels by tlpot, which hold what they cost.
         levels: the expensive and the cheap level, whose costs are compared.
         quantity: which error.
-        sunk: the pretraining is paid already.
+        pretraining_paid: the pretraining is paid already.
         have: expensive labels that are there already.
         pretraining: curve of the low level itself.
         fit_up_to: no plan: fit sizes up to this and compare the forecasts with the larger ones.
@@ -425,7 +425,8 @@ def plan(
 
     wanted = Wanted(
         target=target, budget=budget, cost_ratio=cost_ratio, cost_from=cost_from, levels=levels,
-        quantity=quantity, sunk=sunk, have=have, pretraining=pretraining, fit_up_to=fit_up_to,
+        quantity=quantity,
+            pretraining_paid=pretraining_paid, have=have, pretraining=pretraining, fit_up_to=fit_up_to,
     )  # fmt: skip
     return plan_purchase(curve, wanted)
 

@@ -172,7 +172,7 @@ def evaluate(
         positions = graph.positions.detach()
         if forces:
             positions.requires_grad_(True)
-        strained = replace(graph, positions=positions, once=not create_graph)
+        strained = replace(graph, positions=positions, first_order=not create_graph)
         inputs = [positions] if forces else []
         if stress:
             strained, strain = _strain(strained)
@@ -214,7 +214,7 @@ def hessian(
     with plain_torch(), torch.enable_grad():
         graph = graph.usable()
         positions = graph.positions.detach().requires_grad_(True)
-        energies = model.atomic_energies(replace(graph, positions=positions, once=False))
+        energies = model.atomic_energies(replace(graph, positions=positions, first_order=False))
         (gradient,) = _gradients(energies.sum(), [positions], graph, create_graph=True)
         flat = gradient.reshape(-1)
         if not flat.requires_grad:  # an isolated atom: nothing depends on the positions

@@ -168,7 +168,7 @@ class AtomGraph:
         blocks: their shapes in the padded layout, else None.
         charge: [n_systems], e.
         spin: [n_systems], multiplicity 2S + 1.
-        once: the energy will be differentiated once at most, so a model need not keep what
+        first_order: the energy will be differentiated once at most, so a model need not keep what
             second derivatives take and may bound its memory; its weights get no gradient.
         pbc: [n_systems, 3], bool, which lattice vectors are periodic; None without a cell.
     """
@@ -185,7 +185,7 @@ class AtomGraph:
     blocks: Blocks | None
     charge: Tensor
     spin: Tensor
-    once: bool = False
+    first_order: bool = False
     pbc: Tensor | None = None
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlpot.data import Dataset, Split, UnchargedDataset, make_split, open_dataset
+from tlpot.data import Dataset, NeutralDataset, Split, make_split, open_dataset
 from tlpot.models import library_file
 
 TINY, FRAGMENTS = "tlpot-tiny", "tlpot-fragments"
@@ -31,6 +31,6 @@ def fragment_frames(folder: Path) -> tuple[Dataset, Split]:
         for part, found in parts.items():
             found.append(done + getattr(split, part))
         done += len(own)
-    dataset = UnchargedDataset(open_dataset(files))
+    dataset = NeutralDataset(open_dataset(files))
     joined = {part: np.concatenate(found) for part, found in parts.items()}
     return dataset, Split(**joined, by="trajectory", seed=0, content_hash=dataset.content_hash)

@@ -57,7 +57,7 @@ class WrongForces(Calculator):
         partition = field.partition(atoms.numbers.astype(np.int64), atoms.positions)
         assembly = partition.batch.assembly
         rows = assembly.positions(torch.from_numpy(atoms.positions)).requires_grad_(True)
-        energies = partition.batch.energies(field.high, rows, once=True)
+        energies = partition.batch.energies(field.high, rows, first_order=True)
         (slope,) = torch.autograd.grad(energies.sum(), rows)
         whole = torch.from_numpy(atoms.positions)
         c = partition.coefficients(whole)[assembly.fragment_idx]

@@ -68,7 +68,7 @@ def kernel_flops(potential: Potential, graph: AtomGraph, training: bool) -> floa
     a training step adds as many again and the dual passes. Sums by element are forward 1 and
     forces 2, and a training step adds 6, without dual passes.
     """
-    edges = potential.backbone.edges(replace(graph, once=not training), potential.dtype)
+    edges = potential.backbone.edges(replace(graph, first_order=not training), potential.dtype)
     total = 0
     for layer, interaction in enumerate(potential.backbone.interactions):
         convolution, product = interaction.convolution, interaction.product

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tlpot.building import build_config, make_blueprint, run_stages, up_to
+from tlpot.building import build_config, make_build_plan, run_stages, up_to
 
 EPOCHS = {"pretrain": 3, "finetune": 2}
 SETTINGS = {
@@ -72,12 +72,12 @@ def counts(log):
 
 def build(given, until=None, **options):
     """Builds, and returns which stages were worked on, and the records."""
-    blueprint = make_blueprint(build_config(given))
+    build_plan = make_build_plan(build_config(given))
     worked = []
     torch.set_num_threads(1)
     records = run_stages(
-        up_to(blueprint.stages, until),
-        blueprint.config.output,
+        up_to(build_plan.stages, until),
+        build_plan.config.output,
         device="cpu",
         on_start=lambda now: worked.append(now.stage.name),
         **options,

@@ -11,7 +11,7 @@ from ase.calculators.lj import LennardJones
 from build_settings import build, counts, settings, watch
 from needs import needs
 
-from tlpot.building import all_standings, build_config, make_blueprint, run_stages
+from tlpot.building import build_config, make_build_plan, run_stages, stage_statuses
 from tlpot.building.dynamics import run_dynamics
 from tlpot.building.exploration import spread_per_atom
 from tlpot.dynamics import MDSettings
@@ -127,7 +127,7 @@ def test_the_reference_run_obeys_the_level_of_theory(adopted):
         positions, energy = stored["positions"], stored["energies"][0]
     with np.load(adopted[0] / "reference" / "ACE-D-NME" / "relaxed.npz") as stored:
         assert energy > stored["energies"][0]
-    numbers = make_blueprint(build_config(asp(adopted[0]))).targets[0].frames[0].numbers
+    numbers = make_build_plan(build_config(asp(adopted[0]))).targets[0].frames[0].numbers
     calculator = TBLite(method="GFN2-xTB", charge=-1, verbosity=0)
     assert Atoms(numbers, positions, calculator=calculator).get_potential_energy() == (
         pytest.approx(energy, abs=1e-4)
@@ -137,14 +137,15 @@ def test_the_reference_run_obeys_the_level_of_theory(adopted):
 def test_a_longer_reference_run_goes_on_for_nobody_else(adopted, tmp_path):
     """No stage that has a model in it is done again for it."""
     given = asp(adopted[0], assemble={**RUN, "reference_steps": 5})
-    standings = {s.stage.name: s.state for s in
-                 all_standings(make_blueprint(build_config(given)).stages, adopted[0])}  # fmt: skip
-    assert [name for name, state in standings.items() if state != "done"] == ["reference", "report"]
+    statuses = {s.stage.name: s.state for s in
+                 stage_statuses(make_build_plan(build_config(given)).stages,
+                                adopted[0])}  # fmt: skip
+    assert [name for name, state in statuses.items() if state != "done"] == ["reference", "report"]
 
 
 def test_an_interrupted_reference_run_repeats_no_step(tmp_path, adopted):
     log, given = tmp_path / "log", asp(tmp_path / "out")
-    stages = make_blueprint(build_config(given)).stages
+    stages = make_build_plan(build_config(given)).stages
     only = [stage for stage in stages if stage.name == "reference"]
     undo = watch(log)
     torch.set_num_threads(1)
@@ -152,7 +153,7 @@ def test_an_interrupted_reference_run_repeats_no_step(tmp_path, adopted):
         with pytest.raises(KeyboardInterrupt):
             run_stages(only, tmp_path / "out",
                        stop=lambda: counts(log)["moment"] >= 3)  # fmt: skip
-        assert all_standings(only, tmp_path / "out")[0].state == "begun"
+        assert stage_statuses(only, tmp_path / "out")[0].state == "begun"
         run_stages(only, tmp_path / "out")
     finally:
         undo()
@@ -193,10 +194,10 @@ def test_another_content_of_the_parent_makes_the_stage_to_do(tmp_path):
     build(given, until="pretrain")
     assert (tmp_path / "out" / "pretrain" / "model.safetensors").read_bytes() == path.read_bytes()
     assert build(given, until="pretrain")[0] == []
-    stale = make_blueprint(build_config(given)).stages[:4]
+    stale = make_build_plan(build_config(given)).stages[:4]
     model.card = replace(model.card, description="changed")
     save(model, path)
-    now = all_standings(make_blueprint(build_config(given)).stages, tmp_path / "out")[3]
+    now = stage_statuses(make_build_plan(build_config(given)).stages, tmp_path / "out")[3]
     assert (now.stage.name, now.state) == ("pretrain", "to do")
     assert "parent_sha256" in now.why
     (tmp_path / "out" / "pretrain" / "stage.json").unlink()
@@ -226,9 +227,9 @@ def test_epochs_fine_tune_the_parent_on_the_low_labels(tuned):
 
 def test_no_epochs_adopt_it(tmp_path, tuned):
     given = gly(tuned, {"parent": PARENT, "training": {"epochs": 0}})
-    now = make_blueprint(build_config(given)).stages[3]
+    now = make_build_plan(build_config(given)).stages[3]
     assert now.summary == f"{PARENT} as it is, at gfn2-xtb"
-    assert now.settings == make_blueprint(
+    assert now.settings == make_build_plan(
         build_config(gly(tuned, {"parent": PARENT}))
     ).stages[3].settings  # fmt: skip
 

@@ -7,7 +7,7 @@ from ase.build import molecule
 from build_settings import build, settings
 from needs import needs
 
-from tlpot.building import all_standings, build_config, make_blueprint
+from tlpot.building import build_config, make_build_plan, stage_statuses
 from tlpot.building.config import LevelSettings
 from tlpot.building.labels import Level, sampling_engine
 from tlpot.calculators import EngineCalculator
@@ -55,9 +55,9 @@ def mine(tmp_path):
 
 
 def todo(given):
-    blueprint = make_blueprint(build_config(given))
-    standings = all_standings(blueprint.stages, blueprint.config.output)
-    return {one.stage.name: one.why for one in standings if one.state == "to do"}
+    build_plan = make_build_plan(build_config(given))
+    statuses = stage_statuses(build_plan.stages, build_plan.config.output)
+    return {one.stage.name: one.why for one in statuses if one.state == "to do"}
 
 
 def test_another_model_behind_an_engine_is_noticed_and_labels_anew(mine, tmp_path):
@@ -83,9 +83,9 @@ def test_another_model_behind_an_engine_is_noticed_and_labels_anew(mine, tmp_pat
 def test_another_model_that_samples_is_noticed(mine, tmp_path):
     path, change = mine
     given = settings(tmp_path, sample={"calculator": f"model:{path}"})
-    stages = [make_blueprint(build_config(given)).stages[1]]
+    stages = [make_build_plan(build_config(given)).stages[1]]
     change()
-    stages.append(make_blueprint(build_config(given)).stages[1])
+    stages.append(make_build_plan(build_config(given)).stages[1])
     one, other = (stage.settings["level"] for stage in stages)
     assert one.keys() == other.keys() == {"engine", "model_sha256"}
     assert one != other
@@ -100,11 +100,11 @@ def test_other_source_data_of_a_strategy_are_noticed(tmp_path):
                      pretrain={"parent": "tlpot-fragments", **tuning, "training": {"epochs": 1}},
                      **FROM)  # fmt: skip
     with pytest.raises(DataError, match=r"cannot read .*old.h5: No such file"):
-        make_blueprint(build_config(given))
+        make_build_plan(build_config(given))
     data.write_bytes((LIBRARY / "tlpot-qm.h5").read_bytes())
-    found = {s.name: s.settings for s in make_blueprint(build_config(given)).stages}
+    found = {s.name: s.settings for s in make_build_plan(build_config(given)).stages}
     data.write_bytes(b"other")
-    changed = {s.name: s.settings for s in make_blueprint(build_config(given)).stages}
+    changed = {s.name: s.settings for s in make_build_plan(build_config(given)).stages}
     assert {name for name in found if found[name] != changed[name]} == {
         "pretrain", "finetune", "curve",
     }  # fmt: skip
@@ -114,12 +114,12 @@ def test_source_data_that_the_build_makes_need_not_be_there(tmp_path):
     made = {"name": "ewc", "files": [str(tmp_path / "out" / "low" / "labels.h5")]}
     given = settings(tmp_path / "out", finetune={"strategy": made}, uncertainty={"method": "none"},
                      active={"rounds": 0})  # fmt: skip
-    stages = {s.name: s.settings for s in make_blueprint(build_config(given)).stages}
+    stages = {s.name: s.settings for s in make_build_plan(build_config(given)).stages}
     assert "source_sha256" not in stages["finetune"]
 
 
 def test_engines_that_are_no_models_leave_the_origin_as_it_was(tmp_path):
-    stages = {s.name: s.settings for s in make_blueprint(build_config(settings(tmp_path))).stages}
+    stages = {s.name: s.settings for s in make_build_plan(build_config(settings(tmp_path))).stages}
     keys = {"engine", "settings", "level", "forces"}
     assert stages["sample"]["level"].keys() == stages["low"]["level"].keys() == keys
     assert stages["finetune"].keys() == {"finetune", "uncertainty"}

@@ -7,7 +7,7 @@ import yaml
 from build_settings import settings
 from needs import needs
 
-from tlpot.building import build_config, make_blueprint, up_to
+from tlpot.building import build_config, make_build_plan, up_to
 from tlpot.cli import main
 from tlpot.errors import ConfigError
 from tlpot.files import sole_folder
@@ -152,7 +152,7 @@ def test_reference_dynamics_need_an_engine_with_forces(tmp_path):
     run = {"steps": 2, "reference_steps": 5, "reference_dynamics": "high"}
     given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
     with pytest.raises(ConfigError, match=r"needs forces, and pyscf:b2plyp/def2-svp has none"):
-        make_blueprint(build_config(given))
+        make_build_plan(build_config(given))
 
 
 def test_an_error_budget_needs_an_engine_with_forces(tmp_path):
@@ -161,11 +161,11 @@ def test_an_error_budget_needs_an_engine_with_forces(tmp_path):
     given = settings(tmp_path / "out", high=DOUBLE, assemble=run)
     message = r"reference: high needs forces, and pyscf:b2plyp/def2-svp has none.*numerical"
     with pytest.raises(ConfigError, match=message):
-        make_blueprint(build_config(given))
+        make_build_plan(build_config(given))
     for accepted in (
         {"high": {**DOUBLE, "forces": "numerical"}}, {"assemble": {**run, "reference": "low"}},
     ):  # fmt: skip
-        make_blueprint(build_config({**given, **accepted}))
+        make_build_plan(build_config({**given, **accepted}))
 
 
 def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path, capsys):
@@ -178,7 +178,7 @@ def test_a_dry_run_lists_the_stages_and_writes_nothing(tmp_path, capsys):
 
 
 def test_until_names_a_stage(tmp_path):
-    stages = make_blueprint(build_config(settings(tmp_path))).stages
+    stages = make_build_plan(build_config(settings(tmp_path))).stages
     assert [stage.name for stage in up_to(stages, "low")] == ["fragments", "sample", "low"]
     with pytest.raises(ConfigError, match="did you mean 'pretrain'"):
         up_to(stages, "pretrian")

@@ -7,7 +7,7 @@ import pytest
 from tlpot.building import Record
 from tlpot.building.record import Origin, write_record
 from tlpot.building.stage import Stage
-from tlpot.building.stage_status import standing
+from tlpot.building.stage_status import status
 
 SETTINGS = {"anchor": None, "training": {"epochs": 10, "ema": None}, "frames": 5}
 STAGE = Stage(name="pretrain", summary="", settings=SETTINGS, needs=(), run=lambda work: None)
@@ -28,5 +28,5 @@ def test_a_changed_setting_is_named_with_both_values(tmp_path, changed, why):
     folder = tmp_path / STAGE.name
     folder.mkdir()
     write_record(folder, Record(origin=origin, outputs={}, facts={}, seconds=1.0))
-    found = standing(replace(STAGE, settings=changed), tmp_path, {})
+    found = status(replace(STAGE, settings=changed), tmp_path, {})
     assert (found.state, found.why) == ("to do" if why else "done", why)

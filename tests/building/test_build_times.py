@@ -9,7 +9,7 @@ from tlpot.building import Record, runner
 from tlpot.building import stage as stage_module
 from tlpot.building.outcome import _costs
 from tlpot.building.record import Origin, read_record
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def made_stage(clock, plan):
         clock.now += others
         if error is not None:
             raise error
-        return Made(outputs=())
+        return StageResult(outputs=())
 
     return Stage(name="assemble", summary="", settings={}, needs=(), run=run)
 
@@ -62,6 +62,6 @@ def test_labels_of_the_error_budget_count_once_and_wall_time_is_called_that():
         name: Record(origin=origin, outputs={}, facts={}, seconds=100.0, label_seconds=labels)
         for name, labels in {"sample": 0.0, "pretrain": 0.0, "assemble": 60.0}.items()
     }
-    work = Workplace(root=Path("out"), folder=Path("out/report"), records=records)
+    work = StageContext(root=Path("out"), folder=Path("out/report"), records=records)
     rows = {row.what: row.total_seconds for row in _costs(work, [], [])}
     assert rows == {"sample, wall time": 100.0, "pretrain": 100.0, "assemble": 40.0}

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from tlpot.data import UnchargedDataset, open_dataset
+from tlpot.data import NeutralDataset, open_dataset
 from tlpot.errors import ConfigError
 from tlpot.jobs import DataSettings
 from tlpot.jobs.data_sources import check_charges
@@ -27,7 +27,7 @@ def charged(tmp_path):
 def test_charges_are_hidden_and_nothing_else(charged):
     dataset = open_dataset(charged, level="toy")
     seen = DataSettings(files=(charged,), level="toy", charges="ignore").open()
-    assert isinstance(seen, UnchargedDataset)
+    assert isinstance(seen, NeutralDataset)
     assert [frame.system.charge for frame in dataset.read([0, 1])] == [-1, -1]
     for own, plain in zip(seen.read([0, 1]), dataset.read([0, 1]), strict=True):
         assert (own.system.charge, own.system.spin) == (0, 1)

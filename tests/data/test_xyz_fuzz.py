@@ -46,11 +46,11 @@ def frames(draw):
         if not may_fail and not math.isnan(float(text)):
             values["energy"] = float(text)
     for key in draw(st.lists(st.sampled_from(FORCES), unique=True)):
-        filled = [[draw(finite)] * 3 for _ in range(n)]
+        with_labels = [[draw(finite)] * 3 for _ in range(n)]
         may_fail = may_fail or "forces" in values
         columns.append(f"{key}:R:3")
-        tables.append(filled)
-        values.setdefault("forces", filled)
+        tables.append(with_labels)
+        values.setdefault("forces", with_labels)
     for key in draw(st.lists(st.sampled_from(CHARGE), max_size=1)):
         text, bad = draw(
             st.one_of(

@@ -153,10 +153,10 @@ def test_what_a_scheme_covers_is_exact_in_any_cell(structure, scheme):
 
 
 def test_a_slab_is_a_crystal_with_a_gap_whatever_its_open_vector_is():
-    slab = waters(3, pbc=(True, True, False))
-    expected = results(field_of("mfcc_mbe2"), slab)
+    chunk = waters(3, pbc=(True, True, False))
+    expected = results(field_of("mfcc_mbe2"), chunk)
     for third, pbc in (([0, 0, 0], (1, 1, 0)), ([3, 1, 60], (1, 1, 1)), ([9, 0, 2], (1, 1, 0))):
-        other = slab.copy()
+        other = chunk.copy()
         other.cell[2] = third
         other.pbc = pbc
         found = results(field_of("mfcc_mbe2"), other)
@@ -273,9 +273,9 @@ def test_names_show_every_image():
 
 
 def test_batches_of_crystals_slabs_and_molecules_are_their_members():
-    crystal, slab, molecule = waters(), waters(3, pbc=(True, True, False)), peptide("AG")
+    crystal, chunk, molecule = waters(), waters(3, pbc=(True, True, False)), peptide("AG")
     molecule.set_cell(0.6 * SMALL)  # without pbc it means nothing
-    members = [crystal, molecule, slab, crystal]
+    members = [crystal, molecule, chunk, crystal]
     field = field_of("mfcc_mbe2")
     graph = build_graph([System.from_atoms(a) for a in members], field.cutoff)
     found, begin = evaluate(field, graph, stress=True), 0
@@ -395,9 +395,9 @@ def test_charges_and_lennard_jones_terms_are_refused():
     layer = NonbondedLayer(np.zeros(len(atoms)))
     with pytest.raises(ConfigError, match=r"in vacuum.*Leave charges out.*low="):
         results(field_of("mfcc", layers=[layer]), atoms)
-    slab = waters(pbc=(True, False, False))
+    chunk = waters(pbc=(True, False, False))
     with pytest.raises(ConfigError, match="in vacuum"):
-        results(field_of("mfcc", layers=[layer]), slab)
+        results(field_of("mfcc", layers=[layer]), chunk)
 
 
 def test_molecules_thousands_of_cells_apart_are_refused():

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.train
 
 def configured(settings, name, **training):
     chosen = strategy(name)
-    section = {} if chosen.recipe is None else {**settings["training"], **training}
+    section = {} if chosen.defaults is None else {**settings["training"], **training}
     return finetune_config({**settings, "strategy": name, "training": section})
 
 
@@ -45,7 +45,7 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
     else:
         assert model.levels == ((DFT, CC) if strategy(name).keeps_levels else (CC,))
     history = outcome.training.history
-    if strategy(name).recipe is None:
+    if strategy(name).defaults is None:
         assert history == []
         assert (outcome.end.overall == outcome.start.overall) == (name == "shift")
         assert len(model.corrections(CC)) == (name != "shift")

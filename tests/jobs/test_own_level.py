@@ -15,7 +15,7 @@ pytestmark = pytest.mark.train
 
 
 def own_level(settings, name):
-    section = {} if strategy(name).recipe is None else settings["training"]
+    section = {} if strategy(name).defaults is None else settings["training"]
     chosen = {"name": name}
     if name == "multihead":
         chosen["levels"] = ["gfn2-xtb"]
@@ -47,7 +47,7 @@ def test_every_strategy_extends_a_model_with_labels_of_its_own_level(settings, n
     found = predict(parent.at(DFT), dataset, test, DFT)
     of_parent = 1e3 * np.abs(found.energy[:, 1] - found.energy[:, 0]).mean()
     assert of_parent > 1.0
-    if strategy(name).inherits and strategy(name).recipe is not None and name != "delta":
+    if strategy(name).inherits and strategy(name).defaults is not None and name != "delta":
         assert outcome.start.overall["energy_mae"] == pytest.approx(of_parent, rel=1e-6)
     assert DFT in outcome.potential.levels
 

@@ -8,7 +8,7 @@ from synthetic_curves import full, joint, scratch, synthetic_curve, synthetic_se
 
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError
-from tlpot.learning_curves import Terms, make_plan
+from tlpot.learning_curves import Prices, make_plan
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def parents_curve():
     return synthetic_curve(synthetic_series("scratch", scratch), *lines)
 
 
-def plan(curve, *, pretraining=None, **terms):
-    terms = Terms(**{"cost_ratio": 1000.0, **terms})
-    return make_plan(curve, "energy_mae", terms, pretraining=pretraining)
+def plan(curve, *, pretraining=None, **prices):
+    prices = Prices(**{"cost_ratio": 1000.0, **prices})
+    return make_plan(curve, "energy_mae", prices, pretraining=pretraining)
 
 
 def test_labels_for_a_target(curve):
@@ -41,13 +41,16 @@ def test_labels_for_a_target(curve):
     # that 95 % of such intervals hold the truth is tested with the law itself
     assert first.labels.low < first.labels.value < first.labels.high
     assert first.cost.value == 1000 * (np.ceil(first.labels.value) + 10) + 5000
-    assert first.favourite > 0.95
+    assert first.best_share > 0.95
     assert second.labels.value == pytest.approx((4000 / 38) ** (1 / 0.6), rel=0.3)
     assert any("beyond the measured" in n or "far outside" in n for n in second.notes)
 
 
 def test_a_paid_pretraining_costs_nothing_more(curve):
-    a, b = (plan(curve, target=40.0, sunk=sunk).target[0] for sunk in (False, True))
+    a, b = (
+        plan(curve, target=40.0, pretraining_paid=pretraining_paid).target[0]
+        for pretraining_paid in (False, True)
+    )
     assert a.cost.value - b.cost.value == 5000
 
 
@@ -55,7 +58,7 @@ def test_an_expensive_pretraining_can_be_the_worse_deal():
     dear = synthetic_series("full", full, pretraining=10**8)
     curve = synthetic_curve(synthetic_series("scratch", scratch), dear)
     assert plan(curve, target=200.0).target[0].label == "scratch"
-    assert plan(curve, target=200.0, sunk=True).target[0].label == "full"
+    assert plan(curve, target=200.0, pretraining_paid=True).target[0].label == "full"
 
 
 def test_a_target_below_the_floor_is_said_to_be_so():
@@ -91,7 +94,7 @@ def test_the_law_of_both_sizes_divides_the_budget(parents_curve):
     (law,) = found.joint
     assert law.law.exponent(0).value == pytest.approx(0.5, abs=0.03)
     assert law.law.exponent(1).value == pytest.approx(0.4, abs=0.03)
-    by_budget, by_target = found.divisions
+    by_budget, by_target = found.budget_splits
     money = 1e6 - 10 * 1000
     assert by_budget.high.value == pytest.approx(money * 5 / 9 / 1000, rel=0.1)
     assert by_budget.low.value == pytest.approx(money * 4 / 9, rel=0.1)
@@ -105,7 +108,7 @@ def test_the_law_of_both_sizes_divides_the_budget(parents_curve):
 
 
 def test_money_already_spent_moves_the_division(parents_curve):
-    found = plan(parents_curve, budget=4000.0, sunk=True, have=30).divisions[0]
+    found = plan(parents_curve, budget=4000.0, pretraining_paid=True, have=30).budget_splits[0]
     assert found.low.value == pytest.approx(8000 + 4000)
     assert found.high.value == pytest.approx(20)
     assert found.alone["cheap"] == pytest.approx(found.error.value, rel=1e-6)
@@ -137,9 +140,9 @@ def test_a_pretraining_without_scratch_is_refused(curve):
 
 def test_an_unknown_cost_of_the_pretraining_is_not_taken_for_nothing():
     curve = synthetic_curve(synthetic_series("full", full, pretraining=None))
-    with pytest.raises(ConfigError, match="--sunk"):
+    with pytest.raises(ConfigError, match="--pretraining-paid"):
         plan(curve, target=40.0)
-    assert plan(curve, target=40.0, sunk=True).target
+    assert plan(curve, target=40.0, pretraining_paid=True).target
 
 
 def test_a_strategy_that_does_not_learn_is_left_out(curve):
@@ -159,9 +162,9 @@ def test_a_strategy_that_does_not_learn_is_left_out(curve):
         ({}, "nothing to plan"),
     ],
 )
-def test_terms_that_make_no_sense_are_refused(curve, terms, message):
+def test_terms_that_make_no_sense_are_refused(curve, prices, message):
     with pytest.raises(ConfigError, match=message):
-        plan(curve, **terms)
+        plan(curve, **prices)
 
 
 def command(curve, tmp_path, *arguments):

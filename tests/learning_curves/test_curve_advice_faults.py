@@ -218,7 +218,7 @@ def test_an_error_without_labels_is_explained(measure, tmp_path, capsys):
 
 @pytest.mark.fault
 def test_another_error_with_a_law_is_offered():
-    from tlpot.learning_curves import Terms, make_plan
+    from tlpot.learning_curves import Prices, make_plan
 
     lines = [synthetic_series("scratch", scratch), synthetic_series("full", full)]
     lines = [
@@ -226,7 +226,7 @@ def test_another_error_with_a_law_is_offered():
         for s in lines
     ]
     text = make_plan(
-        synthetic_curve(*lines), "forces_mae", Terms(cost_ratio=9.0, target=5.0)
+        synthetic_curve(*lines), "forces_mae", Prices(cost_ratio=9.0, target=5.0)
     ).text()
     assert "--quantity energy_mae" in text
     assert "--seeds" in text

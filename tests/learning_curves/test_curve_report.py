@@ -7,7 +7,7 @@ import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.errors import ConfigError
-from tlpot.learning_curves import Terms, analyse, curve_figure, load_curve, save_reports
+from tlpot.learning_curves import Prices, analyse, curve_figure, load_curve, save_reports
 from tlpot.learning_curves.budget import candidates
 from tlpot.presentation import drawn
 
@@ -21,10 +21,10 @@ def test_the_laws_are_those_of_the_numbers(curve):
     report = analyse(curve, "energy_mae")
     assert report.laws["scratch"].exponent().value == pytest.approx(0.6, abs=0.05)
     assert report.laws["full"].exponent().value == pytest.approx(0.5, abs=0.05)
-    (first, *_) = report.worths["full"]
+    (first, *_) = report.savings["full"]
     truth = (4000 / (full(10) - 2)) ** (1 / 0.6) - 10
     assert first.extra == pytest.approx(truth, rel=0.2)
-    assert "scratch" not in report.worths
+    assert "scratch" not in report.savings
 
 
 def test_the_tables_say_what_was_measured(curve):
@@ -56,7 +56,7 @@ def test_two_sizes_give_a_table_and_no_law():
 def test_a_flat_scratch_says_nothing_of_worth():
     flat = synthetic_series("scratch", lambda n: 1000.0, spread=0.2)
     report = analyse(synthetic_curve(flat, synthetic_series("full", full)), "energy_mae")
-    assert report.worths == {}
+    assert report.savings == {}
     text = report.text()
     assert "does not surely fall" in text
     assert "measured: full, 10 labels" in text
@@ -116,6 +116,8 @@ def test_an_error_that_one_strategy_lacks_is_shown_for_the_others(tmp_path):
     assert "frozen-forest" in laws
     assert sorted(analyse(curve, "energy_mae").laws) == ["frozen-forest", "full", "scratch"]
     drawn(curve_figure({q: analyse(curve, q) for q in curve.quantities()}), tmp_path / "curve.png")
-    found, left_out = candidates(curve, "forces_mae", Terms(cost_ratio=10.0, budget=1e4, sunk=True))
+    found, left_out = candidates(
+        curve, "forces_mae", Prices(cost_ratio=10.0, budget=1e4, pretraining_paid=True)
+    )
     assert {c.label for c in found} == {"full", "scratch"}
     assert "its models give none" in left_out["frozen-forest"]

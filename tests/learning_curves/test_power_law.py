@@ -5,7 +5,7 @@ import pytest
 
 from tlpot.errors import DataError
 from tlpot.learning_curves import Measured, fit_law
-from tlpot.learning_curves.label_savings import overtaken, worth_of
+from tlpot.learning_curves.label_savings import crossover, savings_of
 
 SIZES = (10, 20, 50, 100, 200, 500)
 
@@ -154,7 +154,7 @@ def test_the_joint_law_needs_three_sizes_of_each():
 def test_worth_is_read_on_the_law_of_scratch():
     scratch = fit_law(synthetic(floor=0.0, spread=0.01))
     transfer = synthetic(scale=40.0, floor=0.0, spread=0.01, sizes=(10, 20), seed=5)
-    for row in worth_of(transfer, scratch):
+    for row in savings_of(transfer, scratch):
         truth = row.labels * 5 ** (1 / 0.6)
         assert row.needed.value == pytest.approx(truth, rel=0.1)
         assert row.needed.low < truth < row.needed.high
@@ -165,14 +165,14 @@ def test_worth_is_read_on_the_law_of_scratch():
 
 def test_worth_beyond_the_measurements_says_so():
     scratch = fit_law(synthetic(floor=0.0, spread=0.01, sizes=(10, 20, 40)))
-    row = worth_of([Measured(sizes=(20,), errors=(3.0, 3.1))], scratch)[0]
+    row = savings_of([Measured(sizes=(20,), errors=(3.0, 3.1))], scratch)[0]
     assert row.is_extrapolated
     assert "beyond the measured range of scratch" in row.text()
 
 
 def test_worth_that_scratch_never_reaches_is_none():
     scratch = fit_law(synthetic(floor=20.0, spread=0.001))
-    row = worth_of([Measured(sizes=(50,), errors=(10.0, 10.1))], scratch)[0]
+    row = savings_of([Measured(sizes=(50,), errors=(10.0, 10.1))], scratch)[0]
     assert row.extra is None
     assert row.as_json()["extra"] is None
     assert "scratch never reaches" in row.text()
@@ -181,8 +181,8 @@ def test_worth_that_scratch_never_reaches_is_none():
 def test_overtaking_needs_no_law():
     scratch = [Measured(sizes=(n,), errors=(e, e)) for n, e in ((10, 50.0), (100, 30.0))]
     transfer = [Measured(sizes=(n,), errors=(e,)) for n, e in ((40, 20.0), (10, 40.0), (20, 29.0))]
-    found = overtaken(transfer, scratch)
+    found = crossover(transfer, scratch)
     assert (found.labels, found.scratch_labels) == (20, 100)
     assert (found.error, found.scratch_error) == (pytest.approx(29.0), pytest.approx(30.0))
-    assert overtaken(transfer[1:2], scratch) is None
-    assert overtaken(transfer, []) is None
+    assert crossover(transfer[1:2], scratch) is None
+    assert crossover(transfer, []) is None

@@ -15,7 +15,7 @@ from tlpot.models import (
     LIBRARY,
     Ensemble,
     ModelCard,
-    Place,
+    ModelSource,
     Potential,
     Query,
     catalogue,
@@ -124,13 +124,13 @@ def test_a_folder_without_an_index_is_looked_through(shelf, tmp_path):
     folder = tmp_path / "plain"
     folder.mkdir()
     _water(folder / "h2o.safetensors")
-    (entry,) = Place(folder).entries
+    (entry,) = ModelSource(folder).entries
     assert (entry.name, entry.kind, entry.elements) == ("h2o", "Potential", (1, 8))
     assert install("h2o", place=folder).sha256 == entry.sha256
 
 
 def test_the_index_tells_what_a_search_asks_for(shelf, serve):
-    potential, ensemble = Place(serve(shelf)).entries
+    potential, ensemble = ModelSource(serve(shelf)).entries
     assert potential.licence == "CC-BY-4.0"
     assert ensemble.kind == "Ensemble"
     assert potential.size == (shelf / "water.safetensors").stat().st_size
@@ -225,7 +225,7 @@ def test_a_truncated_download_is_refused(shelf, serve, own):
 def test_what_is_not_there_is_said(shelf, serve, tmp_path, own):
     url = serve(tmp_path)
     with pytest.raises(DownloadError, match=r"404 .*has an index tlpot-models\.json"):
-        Place(url)
+        ModelSource(url)
     with pytest.raises(DownloadError, match="404"):
         install(f"{url}none.safetensors")
     with pytest.raises(ModelFileError, match="did you mean 'water'"):
@@ -281,7 +281,7 @@ def test_an_index_that_is_not_one_is_refused(shelf, tmp_path, change, message):
     content["models"][0] |= change
     (tmp_path / "tlpot-models.json").write_text(json.dumps(content))
     with pytest.raises(ModelFileError, match=message):
-        Place(tmp_path)
+        ModelSource(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_an_index_that_is_not_one_is_refused(shelf, tmp_path, change, message):
 def test_a_file_that_is_no_index_is_refused(tmp_path, content, message):
     (tmp_path / "tlpot-models.json").write_text(content)
     with pytest.raises(ModelFileError, match=message):
-        Place(tmp_path)
+        ModelSource(tmp_path)
 
 
 def test_where_ones_own_models_are(monkeypatch, tmp_path):

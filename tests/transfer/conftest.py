@@ -10,7 +10,7 @@ from tlpot.graph import build_graph
 from tlpot.jobs import SplitSettings
 from tlpot.models import LIBRARY, Potential, preset
 from tlpot.system import System
-from tlpot.transfer import Situation
+from tlpot.transfer import TransferContext
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,10 @@ def parent():
 
 
 @pytest.fixture(scope="session")
-def situation(parent):
+def context(parent):
     dataset = open_dataset([LIBRARY / "tlpot-qm.h5"], level=LEVEL)
     split = SplitSettings(by="random", validation=8, test=0.0, train=24).divide(dataset, LEVEL)
-    return Situation(parent=parent, source="low", level=LEVEL, dataset=dataset, split=split)
+    return TransferContext(parent=parent, source="low", level=LEVEL, dataset=dataset, split=split)
 
 
 @pytest.fixture

@@ -25,35 +25,35 @@ XTB, DFT = "gfn2-xtb", "wb97x/6-31g*"
 
 
 @pytest.fixture(scope="module")
-def every_level(situation):
+def every_level(context):
     """The same frames, with the labels of the other levels."""
-    return replace(situation, dataset=open_dataset([LIBRARY / "tlpot-qm.h5"]))
+    return replace(context, dataset=open_dataset([LIBRARY / "tlpot-qm.h5"]))
 
 
-def begin(situation, references=SHIFT, **settings):
+def begin(context, references=SHIFT, **settings):
     """The network at step 0 and what it is to learn."""
     chosen = strategy("delta", **settings)
-    lessons = chosen.lessons(situation)
-    taught = replace(situation, dataset=lessons.dataset, split=lessons.split)
-    return chosen, lessons, chosen.start(taught, references)
+    training_data = chosen.training_data(context)
+    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
+    return chosen, training_data, chosen.start(taught, references)
 
 
-def test_the_sum_starts_exactly_at_the_parent_plus_the_shift(situation, graph):
-    chosen, lessons, network = begin(situation)
-    assert lessons.levels == network.levels == (f"{LEVEL} - low",)
-    total = chosen.finish(network, situation)
+def test_the_sum_starts_exactly_at_the_parent_plus_the_shift(context, graph):
+    chosen, training_data, network = begin(context)
+    assert training_data.levels == network.levels == (f"{LEVEL} - low",)
+    total = chosen.finish(network, context)
     assert total.levels == (LEVEL,)
-    before, after = (evaluate(m, graph) for m in (situation.parent.at("low"), total.at(LEVEL)))
+    before, after = (evaluate(m, graph) for m in (context.parent.at("low"), total.at(LEVEL)))
     shift = sum(SHIFT[z] for z in graph.atomic_numbers.tolist())
     assert torch.equal(after.forces, before.forces)
     assert after.energy.item() == pytest.approx(before.energy.item() + shift, abs=1e-9)
-    none = chosen.finish(begin(situation, dict.fromkeys(SHIFT, 0.0))[2], situation)
+    none = chosen.finish(begin(context, dict.fromkeys(SHIFT, 0.0))[2], context)
     assert torch.equal(evaluate(none.at(), graph).energy, before.energy)
 
 
-def test_a_silent_network_still_learns(situation, graph):
+def test_a_silent_network_still_learns(context, graph):
     """Only the last linear maps are zero: one step along the gradient wakes everything else."""
-    chosen, _, network = begin(situation)
+    chosen, _, network = begin(context)
     network.requires_grad_(True)
     rates = chosen.rates(network, network.levels[0])
     assert set(rates) == {name for name, _ in network.named_parameters()}
@@ -69,17 +69,17 @@ def test_a_silent_network_still_learns(situation, graph):
     assert moved[1] == set(rates)
 
 
-def test_labels_are_the_dataset_minus_the_parent(situation):
-    _, lessons, _ = begin(situation)
-    index = lessons.split.train[3]
-    (frame,) = lessons.dataset.read([index])
-    graph = build_graph([frame.system], situation.parent.cutoff, layout=situation.parent.layout)
-    low = evaluate(situation.parent.at("low"), graph).energy.item()
-    difference = frame.labels[lessons.levels[0]].energy
+def test_labels_are_the_dataset_minus_the_parent(context):
+    _, training_data, _ = begin(context)
+    index = training_data.split.train[3]
+    (frame,) = training_data.dataset.read([index])
+    graph = build_graph([frame.system], context.parent.cutoff, layout=context.parent.layout)
+    low = evaluate(context.parent.at("low"), graph).energy.item()
+    difference = frame.labels[training_data.levels[0]].energy
     assert difference == pytest.approx(frame.labels[LEVEL].energy - low, abs=1e-6)
-    unused = np.setdiff1d(np.arange(len(lessons.dataset)), np.concatenate(
-        [lessons.split.train, lessons.split.validation]))  # fmt: skip
-    assert not lessons.dataset.labelled(lessons.levels[0])[unused].any()
+    unused = np.setdiff1d(np.arange(len(training_data.dataset)), np.concatenate(
+        [training_data.split.train, training_data.split.validation]))  # fmt: skip
+    assert not training_data.dataset.labelled(training_data.levels[0])[unused].any()
 
 
 def test_low_forces_come_where_the_high_level_has_forces(every_level):
@@ -97,7 +97,7 @@ def test_low_forces_come_where_the_high_level_has_forces(every_level):
     assert not any(x is not None for x in without.forces)
 
 
-def test_stress_of_crystals_takes_part(situation, tmp_path):
+def test_stress_of_crystals_takes_part(context, tmp_path):
     """Extended XYZ, whose labels are numbers and no QM, beside a frame without a cell."""
     crystal = Atoms("CO", positions=[[0, 0, 0], [1.9, 1.7, 1.6]], cell=[3.8, 3.4, 3.2], pbc=True)
     label = np.array([0.1, 0.2, 0.3, 0.01, 0.02, 0.03])
@@ -108,13 +108,13 @@ def test_stress_of_crystals_takes_part(situation, tmp_path):
     free.calc = SinglePointCalculator(free, energy=-3071.0, forces=np.zeros((2, 3)))
     write(tmp_path / "x.xyz", [crystal, free], format="extxyz")
     dataset = open_dataset(tmp_path / "x.xyz", level=LEVEL)
-    split = replace(situation.split, train=np.array([0]), validation=np.array([1]))
-    other = replace(situation, dataset=dataset, split=split)
-    view = strategy("delta").lessons(other).dataset
+    split = replace(context.split, train=np.array([0]), validation=np.array([1]))
+    other = replace(context, dataset=dataset, split=split)
+    view = strategy("delta").training_data(other).dataset
     assert view.levels[view.level].kinds == {"energy", "forces", "stress"}
     one, two = view.read([0, 1], [view.level])
-    graph = build_graph([one.system], situation.parent.cutoff, layout=situation.parent.layout)
-    low = evaluate(situation.parent.at("low"), graph, stress=True)
+    graph = build_graph([one.system], context.parent.cutoff, layout=context.parent.layout)
+    low = evaluate(context.parent.at("low"), graph, stress=True)
     expected = voigt_6_to_full_3x3_stress(label) - low.stress[0].numpy()
     np.testing.assert_allclose(one.labels[view.level].stress, expected, rtol=0, atol=1e-5)
     np.testing.assert_allclose(
@@ -124,18 +124,18 @@ def test_stress_of_crystals_takes_part(situation, tmp_path):
     assert np.isfinite(two.labels[view.level].energy)
 
 
-def test_a_parent_that_gives_nan_is_named_with_the_frame(situation):
-    broken = situation.parent.only("low")
+def test_a_parent_that_gives_nan_is_named_with_the_frame(context):
+    broken = context.parent.only("low")
     with torch.no_grad():
         broken.backbone.species.fill_(float("nan"))
     with pytest.raises(DataError, match=r"tlpot-qm\.h5.*gives NaN or infinity .* at low"):
-        strategy("delta").lessons(replace(situation, parent=broken))
+        strategy("delta").training_data(replace(context, parent=broken))
 
 
 def test_a_level_of_the_dataset_as_low_level(every_level, graph):
-    chosen, lessons, network = begin(every_level, low="GFN2-xTB")
-    assert lessons.levels == (f"{LEVEL} - {XTB}",)
-    assert lessons.dataset.levels[lessons.levels[0]].isolated_atoms[8] != 0.0
+    chosen, training_data, network = begin(every_level, low="GFN2-xTB")
+    assert training_data.levels == (f"{LEVEL} - {XTB}",)
+    assert training_data.dataset.levels[training_data.levels[0]].isolated_atoms[8] != 0.0
     finished = chosen.finish(network, every_level)
     assert isinstance(finished, Potential)
     assert finished.levels == (f"{LEVEL} - {XTB}",) == (chosen.saved_level(every_level),)
@@ -151,38 +151,38 @@ def test_frames_without_a_low_label_are_left_out(every_level):
     many = replace(every_level.split, train=frames[:-40], validation=frames[-40:])
     there = every_level.dataset.labelled(LEVEL)
     turned = replace(every_level, level=DFT, split=many)
-    lessons = strategy("delta", low=LEVEL).lessons(turned)
-    np.testing.assert_array_equal(lessons.split.train, many.train[there[many.train]])
+    training_data = strategy("delta", low=LEVEL).training_data(turned)
+    np.testing.assert_array_equal(training_data.split.train, many.train[there[many.train]])
     n_lost = int((~there).sum())
-    assert f"{n_lost} frames without {LEVEL} left out" in lessons.split.by
+    assert f"{n_lost} frames without {LEVEL} left out" in training_data.split.by
     bare = replace(many, validation=frames[~there][:3])
     with pytest.raises(DataError, match="none of the 3 validation frames"):
-        strategy("delta", low=LEVEL).lessons(replace(turned, split=bare))
+        strategy("delta", low=LEVEL).training_data(replace(turned, split=bare))
 
 
-def test_the_parent_and_its_card_go_into_the_saved_sum(situation, graph, nudge):
-    before = to_bytes(situation.parent)
-    chosen, lessons, network = begin(situation)
-    nudge(network, chosen.rates(network, lessons.levels[0]))
-    total = chosen.finish(network, situation)
-    assert to_bytes(situation.parent) == before
+def test_the_parent_and_its_card_go_into_the_saved_sum(context, graph, nudge):
+    before = to_bytes(context.parent)
+    chosen, training_data, network = begin(context)
+    nudge(network, chosen.rates(network, training_data.levels[0]))
+    total = chosen.finish(network, context)
+    assert to_bytes(context.parent) == before
     trained = evaluate(total.at(LEVEL), graph)
     loaded = from_bytes(to_bytes(total))
     assert isinstance(loaded, DeltaPotential)
     assert torch.equal(evaluate(loaded.at(LEVEL), graph).energy, trained.energy)
-    assert not torch.equal(trained.forces, evaluate(situation.parent.at("low"), graph).forces)
+    assert not torch.equal(trained.forces, evaluate(context.parent.at("low"), graph).forces)
 
 
-def test_the_network_takes_its_sizes_from_preset_and_data(situation):
-    parent, train = situation.parent, situation.split.train
-    plain = begin(situation)[2]
+def test_the_network_takes_its_sizes_from_preset_and_data(context):
+    parent, train = context.parent, context.split.train
+    plain = begin(context)[2]
     assert plain.elements == parent.elements == tuple(LOW)
     assert plain.repulsion is None
     assert plain.dtype == parent.dtype
-    count = average_neighbors(situation.dataset, train, plain.cutoff)
+    count = average_neighbors(context.dataset, train, plain.cutoff)
     assert plain.architecture.avg_neighbors == pytest.approx(count)
     model = {"hidden_irreps": "4x0e", "cutoff": 3.5, "avg_neighbors": 7.0, "n_layers": 1}
-    small = begin(situation, model=model)[2]
+    small = begin(context, model=model)[2]
     assert (small.cutoff, small.architecture.n_layers) == (3.5, 1)
     assert small.architecture.avg_neighbors == 7.0
     assert sum(p.numel() for p in small.parameters()) < 0.1 * sum(
@@ -202,9 +202,9 @@ def test_elements_may_be_those_of_the_frames_alone(every_level):
     assert total.elements == (1, 6, 8)
 
 
-def test_the_seed_decides_the_weights(situation):
+def test_the_seed_decides_the_weights(context):
     first, again, other = (
-        begin(replace(situation, seed=seed))[2].backbone.species for seed in (0, 0, 1)
+        begin(replace(context, seed=seed))[2].backbone.species for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

@@ -21,14 +21,14 @@ from tlpot.transfer.fisher import ENERGY_NOISE, FORCE_NOISE, fisher_information
 DFT = "wb97x/6-31g*"
 
 
-def test_fisher_is_the_mean_square_sensitivity(situation):
-    potential, index = situation.parent, situation.split.train[:1]
+def test_fisher_is_the_mean_square_sensitivity(context):
+    potential, index = context.parent, context.split.train[:1]
     name = "heads.0.readout.mlp.layers.1.weight"
     weights = dict(potential.named_parameters())
     weight = weights[name].requires_grad_(True)
     other = "heads.0.readout.linears.0.weight"
     weights[other].requires_grad_(True)
-    (frame,) = situation.dataset.read(index)
+    (frame,) = context.dataset.read(index)
     graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)
     found = evaluate(potential.at("low"), graph, create_graph=True)
     outputs = [found.energy / graph.n_atoms / ENERGY_NOISE, *(found.forces.flatten() / FORCE_NOISE)]
@@ -40,7 +40,7 @@ def test_fisher_is_the_mean_square_sensitivity(situation):
     }
     mean = torch.cat([f.flatten() for f in expected.values()]).mean()
     estimate = fisher_information(
-        potential, "low", situation.dataset, index, names=[name, other], samples=3000, seed=1
+        potential, "low", context.dataset, index, names=[name, other], samples=3000, seed=1
     )
     for key, exact in expected.items():
         large = exact > 0.3 * mean
@@ -132,37 +132,35 @@ def asked(monkeypatch):
     return calls
 
 
-def test_ewc_takes_the_geometries_of_the_source_data(situation, asked):
+def test_ewc_takes_the_geometries_of_the_source_data(context, asked):
     files = [str(LIBRARY / "tlpot-qm.h5")]
-    learned = replace(
-        situation, source=DFT, parent=situation.parent.with_level(DFT, LOW, parent="low")
-    )
+    learned = replace(context, source=DFT, parent=context.parent.with_level(DFT, LOW, parent="low"))
     chosen = strategy({"name": "ewc", "files": files, "frames": 16})
     chosen.penalty(chosen.start(learned, LOW), learned)
     ((dataset, indices, forces),) = asked
-    assert dataset is not situation.dataset
+    assert dataset is not context.dataset
     assert len(dataset) > len(indices) == 16
-    assert len(set(indices.tolist()) - set(situation.split.train.tolist())) > 0
+    assert len(set(indices.tolist()) - set(context.split.train.tolist())) > 0
     assert dataset.labelled(DFT)[indices].all()
     assert forces
     chosen = strategy({"name": "ewc", "frames": 16})
     chosen.penalty(chosen.start(learned, LOW), learned)
-    assert asked[1][0] is situation.dataset
-    assert set(asked[1][1].tolist()) <= set(situation.split.train.tolist())
+    assert asked[1][0] is context.dataset
+    assert set(asked[1][1].tolist()) <= set(context.split.train.tolist())
 
 
-def test_ewc_counts_no_forces_where_the_source_data_has_none(situation, asked):
+def test_ewc_counts_no_forces_where_the_source_data_has_none(context, asked):
     learned = replace(
-        situation, source=LEVEL, parent=situation.parent.with_level(LEVEL, LOW, parent="low")
+        context, source=LEVEL, parent=context.parent.with_level(LEVEL, LOW, parent="low")
     )
     chosen = strategy({"name": "ewc", "files": [str(LIBRARY / "tlpot-qm.h5")]})
     chosen.penalty(chosen.start(learned, LOW), learned)
     assert [call[2] for call in asked] == [False]
 
 
-def test_ewc_refuses_source_data_of_another_level(situation):
+def test_ewc_refuses_source_data_of_another_level(context):
     chosen = strategy({"name": "ewc", "files": [str(LIBRARY / "tlpot-qm.h5")]})
     with pytest.raises(TLPotError, match="low"):
-        chosen.penalty(chosen.start(situation, LOW), situation)
+        chosen.penalty(chosen.start(context, LOW), context)
     with pytest.raises(ConfigError, match="spec does not apply without files"):
         strategy({"name": "ewc", "spec": "ani1x"})

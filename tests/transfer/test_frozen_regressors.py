@@ -28,40 +28,40 @@ from tlpot.models import (
 from tlpot.models.features import select_features
 from tlpot.system import System
 from tlpot.transfer import missing_energies, strategy
-from tlpot.transfer.residuals import leftover
+from tlpot.transfer.residuals import residuals
 from tlpot.uncertainty import deviations, fit_rigidity
 
 needs("sklearn")
 
 
 @pytest.fixture(scope="module")
-def fitted(situation):
+def fitted(context):
     """A float64 model by name of the strategy, as read from a file."""
     made = {}
     for name, settings in (("frozen-gp", {"restarts": 0}), ("frozen-forest", {"trees": 12})):
         chosen = strategy(name, **settings)
-        potential = chosen.finish(chosen.start(situation, HIGH), situation)
+        potential = chosen.finish(chosen.start(context, HIGH), context)
         made[name] = from_bytes(to_bytes(potential), dtype=torch.float64).requires_grad_(False)
     return made
 
 
 @pytest.fixture(scope="module")
-def seen(situation):
+def seen(context):
     """What the regressors were fitted to."""
-    return leftover(strategy("shift").start(situation, HIGH), situation, ())
+    return residuals(strategy("shift").start(context, HIGH), context, ())
 
 
-def rows_and_corrections(potential, situation, indices):
+def rows_and_corrections(potential, context, indices):
     """Energies that a correction adds to frames, as evaluated."""
     plain = from_bytes(to_bytes(potential.only(LEVEL)), dtype=torch.float64)
     del plain.head(LEVEL).corrections[-1]
     with_it, without = (
-        missing_energies(p.at(LEVEL), situation.dataset, indices, LEVEL) for p in (potential, plain)
+        missing_energies(p.at(LEVEL), context.dataset, indices, LEVEL) for p in (potential, plain)
     )
     return without - with_it
 
 
-def test_the_process_is_that_of_scikit_learn(fitted, seen, situation):
+def test_the_process_is_that_of_scikit_learn(fitted, seen, context):
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
@@ -72,14 +72,14 @@ def test_the_process_is_that_of_scikit_learn(fitted, seen, situation):
     theirs = GaussianProcessRegressor(kernel, alpha=0.0, optimizer=None)
     theirs.fit(seen.pooled.rows * scale, seen.targets)
 
-    indices = situation.split.validation
-    frames = situation.dataset.read(indices)
-    ours = rows_and_corrections(fitted["frozen-gp"], situation, indices)
+    indices = context.split.validation
+    frames = context.dataset.read(indices)
+    ours = rows_and_corrections(fitted["frozen-gp"], context, indices)
     model = fitted["frozen-gp"].at(LEVEL)
     graph = build_graph([f.system for f in frames], model.cutoff)
     from tlpot.transfer import pooled_features
 
-    there = pooled_features(model, situation.dataset, indices, process.info.blocks).rows * scale
+    there = pooled_features(model, context.dataset, indices, process.info.blocks).rows * scale
     mean, std = theirs.predict(there, return_std=True)
     np.testing.assert_allclose(ours, mean, atol=1e-6)
     np.testing.assert_allclose(
@@ -149,31 +149,31 @@ def test_far_from_the_training_frames_the_process_adds_nothing(fitted):
     torch.testing.assert_close(std, (amplitude + noise).sqrt()[None])
 
 
-def test_the_forest_is_that_of_scikit_learn(fitted, seen, situation):
+def test_the_forest_is_that_of_scikit_learn(fitted, seen, context):
     from sklearn.ensemble import RandomForestRegressor
 
-    theirs = RandomForestRegressor(12, max_features=1 / 3, random_state=situation.seed)
+    theirs = RandomForestRegressor(12, max_features=1 / 3, random_state=context.seed)
     theirs.fit(seen.pooled.rows, seen.targets)
-    indices = situation.split.validation
+    indices = context.split.validation
     model = fitted["frozen-forest"].at(LEVEL)
     from tlpot.transfer import pooled_features
 
-    there = pooled_features(model, situation.dataset, indices, ("layer 1", "layer 2")).rows
-    ours = rows_and_corrections(fitted["frozen-forest"], situation, indices)
+    there = pooled_features(model, context.dataset, indices, ("layer 1", "layer 2")).rows
+    ours = rows_and_corrections(fitted["frozen-forest"], context, indices)
     np.testing.assert_allclose(ours, theirs.predict(there), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])
-def test_a_batch_is_its_members(fitted, name, situation):
+def test_a_batch_is_its_members(fitted, name, context):
     model = fitted[name].at(LEVEL)
-    frames = situation.dataset.read(situation.split.validation[:4])
+    frames = context.dataset.read(context.split.validation[:4])
     systems = [frame.system for frame in frames]
     together = evaluate(model, build_graph(systems, 4.5), forces=False).energy
     single = [evaluate(model, build_graph([s], 4.5), forces=False).energy for s in systems]
     torch.testing.assert_close(together, torch.cat(single), atol=1e-9, rtol=0)
 
 
-def test_a_forest_refuses_derivatives_and_gives_energies(fitted, situation):
+def test_a_forest_refuses_derivatives_and_gives_energies(fitted, context):
     model = fitted["frozen-forest"].at(LEVEL)
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
     with pytest.raises(ForcesRefusedError, match="energies only"):
@@ -189,7 +189,7 @@ def test_a_forest_refuses_derivatives_and_gives_energies(fitted, situation):
     atoms.calc.level = "low"
     assert atoms.get_forces().shape == (6, 3)
     dataset = open_dataset([LIBRARY / "tlpot-qm.h5"], level="gfn2-xtb")
-    xtb = predict(model, dataset, situation.split.validation, "gfn2-xtb")
+    xtb = predict(model, dataset, context.split.validation, "gfn2-xtb")
     assert "energy_mae" in error_report(xtb).overall
     assert "forces_mae" not in error_report(xtb).overall
 
@@ -284,10 +284,10 @@ def test_a_process_forgets_its_deviations_with_another_level_or_other_weights(fi
 
 
 @pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])
-def test_the_last_layer_of_a_corrected_level_is_refused(fitted, situation, name):
-    potential, split = fitted[name], situation.split
+def test_the_last_layer_of_a_corrected_level_is_refused(fitted, context, name):
+    potential, split = fitted[name], context.split
     with pytest.raises(ConfigError, match="has corrections in closed form"):
-        fit_rigidity(potential.at(LEVEL), situation.dataset, split.train, split.validation)
+        fit_rigidity(potential.at(LEVEL), context.dataset, split.train, split.validation)
     n = len(potential.head(LEVEL).readout.last_weights())
     rigidity = LastLayerRigidity(torch.eye(n, dtype=torch.float64))
     with pytest.raises(ConfigError, match="would know nothing"):
@@ -295,11 +295,11 @@ def test_the_last_layer_of_a_corrected_level_is_refused(fitted, situation, name)
     assert uncertain(potential.with_rigidity("low", rigidity).at("low")) is not None
 
 
-def test_corrected_members_form_an_ensemble_if_their_corrections_differ(situation):
+def test_corrected_members_form_an_ensemble_if_their_corrections_differ(context):
     members = []
     for seed in (0, 1):
         chosen = strategy("frozen-forest", trees=3)
-        moved = dataclasses.replace(situation, seed=seed)
+        moved = dataclasses.replace(context, seed=seed)
         members.append(chosen.finish(chosen.start(moved, HIGH), moved).double())
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
     joined = Ensemble(members).at(LEVEL)
@@ -308,32 +308,32 @@ def test_corrected_members_form_an_ensemble_if_their_corrections_differ(situatio
     single = [evaluate(m.at(LEVEL), graph, forces=False).energy for m in members]
     torch.testing.assert_close(means.energy, torch.stack(single).mean(dim=0))
     assert spread.energy_std > 0
-    indices = situation.split.validation
-    assert len(deviations(joined, situation.dataset, indices, LEVEL).energy) == len(indices)
+    indices = context.split.validation
+    assert len(deviations(joined, context.dataset, indices, LEVEL).energy) == len(indices)
     with pytest.raises(ConfigError, match="have the same weights"):
         Ensemble([members[0], members[0].without_uncertainty()])
 
 
 @pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])
-def test_they_fit_their_training_frames_without_the_parents_energy(situation, name):
+def test_they_fit_their_training_frames_without_the_parents_energy(context, name):
     chosen = strategy(name, on="total")
-    start = chosen.start(situation, HIGH)
-    before = missing_energies(start.at(LEVEL), situation.dataset, situation.split.train, LEVEL)
-    made = chosen.finish(start, situation)
-    after = missing_energies(made.at(LEVEL), situation.dataset, situation.split.train, LEVEL)
+    start = chosen.start(context, HIGH)
+    before = missing_energies(start.at(LEVEL), context.dataset, context.split.train, LEVEL)
+    made = chosen.finish(start, context)
+    after = missing_energies(made.at(LEVEL), context.dataset, context.split.train, LEVEL)
     assert np.abs(after).mean() < 0.6 * np.abs(before).mean()
 
 
-def test_too_many_frames_for_a_process(situation):
+def test_too_many_frames_for_a_process(context):
     with pytest.raises(DataError, match="24 training frames"):
-        strategy("frozen-gp", max_frames=10).start(situation, HIGH)
+        strategy("frozen-gp", max_frames=10).start(context, HIGH)
 
 
 @pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest"])
-def test_without_scikit_learn(situation, monkeypatch, name):
+def test_without_scikit_learn(context, monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[sklearn\]"):
-        strategy(name).start(situation, HIGH)
+        strategy(name).start(context, HIGH)
 
 
 @pytest.mark.parametrize("key", ["roots", "branches", "feature"])

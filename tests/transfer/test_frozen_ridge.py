@@ -20,7 +20,7 @@ from tlpot.models import (
     pool_features,
     to_bytes,
 )
-from tlpot.transfer import Situation, pooled_features, strategy
+from tlpot.transfer import TransferContext, pooled_features, strategy
 from tlpot.transfer import summed_features as pooled
 from tlpot.transfer.jacobian import force_rows, normal_equations
 
@@ -38,14 +38,14 @@ def forces(parent):
     """A situation with force labels."""
     dataset = open_dataset([LIBRARY / "tlpot-qm.h5"], level=XTB)
     split = SplitSettings(by="random", validation=8, test=0.0, train=16).divide(dataset, XTB)
-    return Situation(parent=parent, source="low", level=XTB, dataset=dataset, split=split)
+    return TransferContext(parent=parent, source="low", level=XTB, dataset=dataset, split=split)
 
 
-def test_pooled_features_are_sums_over_the_atoms_of_each_element(model, situation):
-    indices = situation.split.train[:5]
-    found = pooled_features(model, situation.dataset, indices, BLOCKS)
+def test_pooled_features_are_sums_over_the_atoms_of_each_element(model, context):
+    indices = context.split.train[:5]
+    found = pooled_features(model, context.dataset, indices, BLOCKS)
     squares = np.zeros((4, 80))
-    for row, count, frame in zip(found.sums, found.counts, situation.dataset.read(indices),
+    for row, count, frame in zip(found.sums, found.counts, context.dataset.read(indices),
                                  strict=True):  # fmt: skip
         graph = build_graph([frame.system], model.cutoff)
         features = atomic_features(model, graph, BLOCKS).numpy()
@@ -57,14 +57,14 @@ def test_pooled_features_are_sums_over_the_atoms_of_each_element(model, situatio
     np.testing.assert_allclose(found.squares, squares, atol=1e-12)
 
 
-def test_the_scale_is_the_standard_deviation_over_atoms(model, situation):
-    indices = situation.split.train
-    found = pooled_features(model, situation.dataset, indices, ["layer 1"])
+def test_the_scale_is_the_standard_deviation_over_atoms(model, context):
+    indices = context.split.train
+    found = pooled_features(model, context.dataset, indices, ["layer 1"])
     oxygens = [
         atomic_features(model, build_graph([f.system], model.cutoff), ["layer 1"]).numpy()[
             f.system.atomic_numbers == 8
         ]
-        for f in situation.dataset.read(indices)
+        for f in context.dataset.read(indices)
     ]
     np.testing.assert_allclose(found.scale()[3], np.concatenate(oxygens).std(axis=0), rtol=1e-6)
 
@@ -83,11 +83,11 @@ def counted(monkeypatch):
     return calls
 
 
-def test_features_are_evaluated_once(model, situation, tmp_path, counted):
-    indices = situation.split.train[:6]
+def test_features_are_evaluated_once(model, context, tmp_path, counted):
+    indices = context.split.train[:6]
 
     def get(blocks=BLOCKS, indices=indices):
-        return pooled_features(model, situation.dataset, indices, blocks, cache=tmp_path)
+        return pooled_features(model, context.dataset, indices, blocks, cache=tmp_path)
 
     first, again = get(), get()
     assert counted == [list(BLOCKS)]
@@ -100,11 +100,11 @@ def test_features_are_evaluated_once(model, situation, tmp_path, counted):
     assert len(counted) == 2
 
 
-def test_another_model_has_other_features(situation, tmp_path, counted, parent):
-    indices = situation.split.train[:3]
+def test_another_model_has_other_features(context, tmp_path, counted, parent):
+    indices = context.split.train[:3]
     changed = from_bytes(to_bytes(parent)).requires_grad_(False)
     for k in range(3):
-        pooled_features(changed.at("low"), situation.dataset, indices, BLOCKS, cache=tmp_path)
+        pooled_features(changed.at("low"), context.dataset, indices, BLOCKS, cache=tmp_path)
         if k == 0:  # only the readout's features depend on the readout
             changed.head("low").readout.mlp.layers[0].weight.mul_(1.5)
         elif k == 1:
@@ -113,12 +113,12 @@ def test_another_model_has_other_features(situation, tmp_path, counted, parent):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "foreign", "swap"])
-def test_a_damaged_cache_is_made_anew(model, situation, tmp_path, counted, damage):
-    indices = situation.split.train[:4]
+def test_a_damaged_cache_is_made_anew(model, context, tmp_path, counted, damage):
+    indices = context.split.train[:4]
 
     def get():
         return pooled_features(
-            model, situation.dataset, indices, ["layer 1", "layer 2"], cache=tmp_path
+            model, context.dataset, indices, ["layer 1", "layer 2"], cache=tmp_path
         )
 
     good = get()
@@ -135,8 +135,8 @@ def test_a_damaged_cache_is_made_anew(model, situation, tmp_path, counted, damag
     assert a.read_bytes() == content
 
 
-def test_force_rows_are_derivatives_of_the_pooled_features(model, situation):
-    frames = situation.dataset.read(situation.split.train[:3])
+def test_force_rows_are_derivatives_of_the_pooled_features(model, context):
+    frames = context.dataset.read(context.split.train[:3])
     batch: Batch = collate(frames, model.cutoff, ())
     starts = np.concatenate([[0], np.cumsum(batch.sizes.numpy())[:-1]])
     seen = 0
@@ -186,9 +186,9 @@ def test_the_normal_equations_are_the_loss_of_the_corrected_model(model, forces)
         assert loss == pytest.approx(value, rel=1e-8)
 
 
-def rms(potential, situation, level):
+def rms(potential, context, level):
     errors = []
-    for frame in situation.dataset.read(situation.split.train):
+    for frame in context.dataset.read(context.split.train):
         graph = build_graph([frame.system], potential.cutoff)
         found = evaluate(potential.at(level), graph)
         label = frame.labels[level]
@@ -217,7 +217,7 @@ def test_it_lowers_the_loss_and_keeps_the_parent(forces, graph, settings):
     assert correction.info.fit["forces"] is True
 
 
-def test_a_linear_law_of_the_features_is_found(parent, situation):
+def test_a_linear_law_of_the_features_is_found(parent, context):
     """Labels made from the features themselves, a toy, are recovered to rounding."""
     model = from_bytes(to_bytes(parent)).double().requires_grad_(False).at("low")
     weights = np.random.default_rng(1).normal(size=(4, 16))
@@ -229,10 +229,10 @@ def test_a_linear_law_of_the_features_is_found(parent, situation):
         """The dataset, with the labels of the toy law."""
 
         def __getattr__(self, name):
-            return getattr(situation.dataset, name)
+            return getattr(context.dataset, name)
 
         def read(self, indices, levels=None):
-            frames = situation.dataset.read(indices, levels)
+            frames = context.dataset.read(indices, levels)
             for frame in frames if levels is None or LEVEL in levels else []:
                 graph = build_graph([frame.system], model.cutoff)
                 found = evaluate(truth.at("low"), graph)
@@ -242,10 +242,10 @@ def test_a_linear_law_of_the_features_is_found(parent, situation):
             return frames
 
         def labelled(self, level, kind="energy"):
-            return situation.dataset.labelled(level)
+            return context.dataset.labelled(level)
 
-    toy = Situation(parent=model.potential, source="low", level=LEVEL, dataset=Labelled(),
-                    split=situation.split)  # fmt: skip
+    toy = TransferContext(parent=model.potential, source="low", level=LEVEL, dataset=Labelled(),
+                    split=context.split)  # fmt: skip
     chosen = strategy("frozen-ridge", blocks=("readout",))
     made = chosen.finish(chosen.start(toy, LOW), toy)
     assert made.corrections(LEVEL)[0].info.fit["loss_left_out_over_before"] < 1e-9
@@ -255,11 +255,11 @@ def test_a_linear_law_of_the_features_is_found(parent, situation):
     assert found.energy.item() == pytest.approx(frame.labels[LEVEL].energy, abs=1e-3)
 
 
-def test_a_second_fit_adds_to_the_first_and_a_fresh_readout_removes_it(situation, graph):
+def test_a_second_fit_adds_to_the_first_and_a_fresh_readout_removes_it(context, graph):
     chosen = strategy("frozen-ridge")
-    once = chosen.finish(chosen.start(situation, HIGH), situation)
-    again = Situation(parent=once, source=LEVEL, level=LEVEL, dataset=situation.dataset,
-                      split=situation.split)  # fmt: skip
+    once = chosen.finish(chosen.start(context, HIGH), context)
+    again = TransferContext(parent=once, source=LEVEL, level=LEVEL, dataset=context.dataset,
+                      split=context.split)  # fmt: skip
     before = evaluate(once.at(LEVEL), graph).energy
     start = chosen.start(again, HIGH)
     assert torch.equal(evaluate(start.at(LEVEL), graph).energy, before)
@@ -268,9 +268,9 @@ def test_a_second_fit_adds_to_the_first_and_a_fresh_readout_removes_it(situation
     assert not fresh.corrections(LEVEL)
 
 
-def test_features_are_kept_where_the_situation_says(situation, tmp_path):
-    kept = Situation(parent=situation.parent, source="low", level=LEVEL, cache=tmp_path / "f",
-                     dataset=situation.dataset, split=situation.split)  # fmt: skip
+def test_features_are_kept_where_the_situation_says(context, tmp_path):
+    kept = TransferContext(parent=context.parent, source="low", level=LEVEL, cache=tmp_path / "f",
+                     dataset=context.dataset, split=context.split)  # fmt: skip
     chosen = strategy("frozen-ridge")
     chosen.finish(chosen.start(kept, HIGH), kept)
     assert len(list((tmp_path / "f").iterdir())) == 2
@@ -300,6 +300,6 @@ def test_settings_that_make_no_sense(settings, message):
         ({"blocks": ["layer 3"]}, ConfigError, "no features 'layer 3'"),
     ],
 )
-def test_settings_that_do_not_suit_the_data(situation, settings, error, message):
+def test_settings_that_do_not_suit_the_data(context, settings, error, message):
     with pytest.raises(error, match=message):
-        strategy("frozen-ridge", **settings).start(situation, HIGH)
+        strategy("frozen-ridge", **settings).start(context, HIGH)

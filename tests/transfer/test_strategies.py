@@ -13,41 +13,41 @@ from tlpot.transfer import strategy, strategy_settings
 # a strategy that learns a difference has other levels; see test_delta.py
 STRATEGY_NAMES = [name for name in ALL_NAMES if not strategy(name).learns_difference]
 INHERITING = [name for name in STRATEGY_NAMES if strategy(name).inherits]
-MOVING = [name for name in STRATEGY_NAMES if strategy(name).recipe is not None]
+MOVING = [name for name in STRATEGY_NAMES if strategy(name).defaults is not None]
 
 
 @pytest.mark.parametrize("name", INHERITING)
-def test_step_zero_is_the_parent_plus_the_shift_of_reference_energies(situation, graph, name):
-    before = evaluate(situation.parent.at("low"), graph)
-    after = evaluate(strategy(name).start(situation, HIGH).at(LEVEL), graph)
+def test_step_zero_is_the_parent_plus_the_shift_of_reference_energies(context, graph, name):
+    before = evaluate(context.parent.at("low"), graph)
+    after = evaluate(strategy(name).start(context, HIGH).at(LEVEL), graph)
     shift = sum(HIGH[z] - LOW[z] for z in graph.atomic_numbers.tolist())
     assert torch.equal(after.forces, before.forces)
     assert after.energy.item() == pytest.approx(before.energy.item() + shift, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", INHERITING)
-def test_step_zero_with_the_same_references_is_bitwise_the_parent(situation, graph, name):
-    same = strategy(name).start(situation, LOW)
-    before = evaluate(situation.parent.at("low"), graph).energy
+def test_step_zero_with_the_same_references_is_bitwise_the_parent(context, graph, name):
+    same = strategy(name).start(context, LOW)
+    before = evaluate(context.parent.at("low"), graph).energy
     assert torch.equal(evaluate(same.at(LEVEL), graph).energy, before)
 
 
 @pytest.mark.parametrize("name", STRATEGY_NAMES)
-def test_the_parent_is_left_alone(situation, name):
-    before = to_bytes(situation.parent)
+def test_the_parent_is_left_alone(context, name):
+    before = to_bytes(context.parent)
     chosen = strategy(name)
-    potential = chosen.start(situation, HIGH)
-    chosen.finish(potential, situation)
-    assert to_bytes(situation.parent) == before
+    potential = chosen.start(context, HIGH)
+    chosen.finish(potential, context)
+    assert to_bytes(context.parent) == before
     # a joint training keeps the levels that it learns, and there is but one here
     kept = ("low", LEVEL) if chosen.keeps_levels and name != "multihead" else (LEVEL,)
     assert potential.levels == kept
 
 
 @pytest.mark.parametrize("name", MOVING)
-def test_rates_name_real_weights_that_matter(situation, graph, name):
+def test_rates_name_real_weights_that_matter(context, graph, name):
     chosen = strategy(name)
-    potential = chosen.start(situation, HIGH).requires_grad_(True)
+    potential = chosen.start(context, HIGH).requires_grad_(True)
     rates, release = chosen.rates(potential, LEVEL), chosen.release(potential, LEVEL)
     weights = dict(potential.named_parameters())
     assert set(release) <= set(rates) <= set(weights)
@@ -59,41 +59,41 @@ def test_rates_name_real_weights_that_matter(situation, graph, name):
 
 
 @pytest.mark.parametrize("name", MOVING)
-def test_what_moved_is_saved_in_an_ordinary_file(situation, graph, nudge, name):
+def test_what_moved_is_saved_in_an_ordinary_file(context, graph, nudge, name):
     chosen = strategy(name)
-    potential = chosen.start(situation, HIGH)
+    potential = chosen.start(context, HIGH)
     start = evaluate(potential.at(LEVEL), graph).energy
     nudge(potential, chosen.rates(potential, LEVEL))
     trained = evaluate(potential.at(LEVEL), graph)
-    saved = to_bytes(chosen.finish(potential, situation))
+    saved = to_bytes(chosen.finish(potential, context))
     loaded = evaluate(from_bytes(saved, name="a file").at(LEVEL), graph)
     assert not torch.equal(trained.energy, start)
     torch.testing.assert_close(loaded.energy, trained.energy, rtol=0, atol=1e-4)
     torch.testing.assert_close(loaded.forces, trained.forces, rtol=0, atol=1e-4)
 
 
-def moving_blocks(name, situation, **settings):
+def moving_blocks(name, context, **settings):
     chosen = strategy(name, **settings)
-    potential = chosen.start(situation, HIGH)
+    potential = chosen.start(context, HIGH)
     rates = chosen.rates(potential, LEVEL)
     blocks = parameter_blocks(potential, LEVEL)
     return {b: {rates[n] for n in names if n in rates} for b, names in blocks.items()}
 
 
-def test_blocks_that_move(situation):
-    frozen = moving_blocks("freeze", situation)
+def test_blocks_that_move(context):
+    frozen = moving_blocks("freeze", context)
     assert [block for block, rates in frozen.items() if rates] == [
         "product 1", "product 2", "readout",
     ]  # fmt: skip
-    chosen = moving_blocks("freeze", situation, fixed=("interaction 2", "readout"))
+    chosen = moving_blocks("freeze", context, fixed=("interaction 2", "readout"))
     assert [b for b, rates in chosen.items() if not rates] == ["interaction 2", "readout"]
-    head = moving_blocks("head", situation)
+    head = moving_blocks("head", context)
     assert [block for block, rates in head.items() if rates] == ["readout"]
-    assert not any(moving_blocks("shift", situation).values())
+    assert not any(moving_blocks("shift", context).values())
 
 
-def test_rates_fall_towards_the_input(situation):
-    rates = moving_blocks("discriminative", situation, decay=0.5, factors={"product 2": 0.0})
+def test_rates_fall_towards_the_input(context):
+    rates = moving_blocks("discriminative", context, decay=0.5, factors={"product 2": 0.0})
     assert rates["readout"] == {1.0}
     assert rates["interaction 2"] == {0.5}
     assert rates["product 2"] == set()
@@ -101,9 +101,9 @@ def test_rates_fall_towards_the_input(situation):
     assert rates["embedding"] == {0.125}
 
 
-def test_layers_are_released_one_after_the_other(situation):
+def test_layers_are_released_one_after_the_other(context):
     chosen = strategy("gradual", until=0.6)
-    potential = chosen.start(situation, HIGH)
+    potential = chosen.start(context, HIGH)
     release = chosen.release(potential, LEVEL)
     blocks = parameter_blocks(potential, LEVEL)
     times = {block: {round(release[n], 9) for n in names} for block, names in blocks.items()}
@@ -121,12 +121,12 @@ def test_layers_are_released_one_after_the_other(situation):
         ({"name": "head", "readout": "fresh"}, {"readout"}),
     ],
 )
-def test_fresh_blocks(situation, settings, fresh):
-    potential = strategy(settings).start(situation, HIGH)
+def test_fresh_blocks(context, settings, fresh):
+    potential = strategy(settings).start(context, HIGH)
     ours = dict(potential.named_parameters())
-    theirs = dict(situation.parent.named_parameters())
+    theirs = dict(context.parent.named_parameters())
     source, target = (
-        parameter_blocks(p, level) for p, level in ((situation.parent, "low"), (potential, LEVEL))
+        parameter_blocks(p, level) for p, level in ((context.parent, "low"), (potential, LEVEL))
     )
     changed = {
         block
@@ -137,23 +137,23 @@ def test_fresh_blocks(situation, settings, fresh):
     assert changed == fresh
 
 
-def test_scratch_has_the_parents_shape_and_other_weights(situation):
-    potential = strategy("scratch").start(situation, HIGH)
-    assert potential.architecture == situation.parent.architecture
-    assert not torch.equal(potential.backbone.species, situation.parent.backbone.species)
+def test_scratch_has_the_parents_shape_and_other_weights(context):
+    potential = strategy("scratch").start(context, HIGH)
+    assert potential.architecture == context.parent.architecture
+    assert not torch.equal(potential.backbone.species, context.parent.backbone.species)
 
 
-def test_low_rank_changes_have_their_rank(situation, nudge):
+def test_low_rank_changes_have_their_rank(context, nudge):
     chosen = strategy("lora", rank=2)
-    potential = chosen.start(situation, LOW)
-    n_full = sum(p.numel() for p in situation.parent.parameters())
+    potential = chosen.start(context, LOW)
+    n_full = sum(p.numel() for p in context.parent.parameters())
     moving = chosen.rates(potential, LEVEL)
     assert sum(dict(potential.named_parameters())[n].numel() for n in moving) < 0.25 * n_full
     nudge(potential, moving)
-    merged = dict(chosen.finish(potential, situation).named_parameters())
+    merged = dict(chosen.finish(potential, context).named_parameters())
     ranks = [
         torch.linalg.matrix_rank(merged[name] - weight, atol=1e-5).item()
-        for name, weight in situation.parent.backbone.named_parameters(prefix="backbone")
+        for name, weight in context.parent.backbone.named_parameters(prefix="backbone")
         if not torch.equal(merged[name], weight)
     ]
     assert max(ranks) == 2
@@ -161,10 +161,10 @@ def test_low_rank_changes_have_their_rank(situation, nudge):
 
 
 @pytest.mark.parametrize("name", ["l2sp", "ewc"])
-def test_penalties_are_zero_at_the_parent_and_pull_back(situation, nudge, name):
+def test_penalties_are_zero_at_the_parent_and_pull_back(context, nudge, name):
     chosen = strategy(name, strength=1.0)
-    potential = chosen.start(situation, HIGH).requires_grad_(True)
-    penalty = chosen.penalty(potential, situation)
+    potential = chosen.start(context, HIGH).requires_grad_(True)
+    penalty = chosen.penalty(potential, context)
     assert penalty(potential).item() == 0.0
     start = {n: p.detach().clone() for n, p in potential.named_parameters()}
     nudge(potential, start)
@@ -204,10 +204,10 @@ def test_settings_that_make_no_sense(call, message):
         ({"name": "reinit", "last": 6}, "expected 1 to 5"),
     ],
 )
-def test_blocks_that_do_not_exist(situation, call, message):
+def test_blocks_that_do_not_exist(context, call, message):
     chosen = strategy(call)
     with pytest.raises(ConfigError, match=message):
-        chosen.rates(chosen.start(situation, HIGH), LEVEL)
+        chosen.rates(chosen.start(context, HIGH), LEVEL)
 
 
 @pytest.mark.parametrize("name", ALL_NAMES)

@@ -12,7 +12,7 @@ from ase import Atoms
 from tlpot.building.force_field import Assembly
 from tlpot.building.known_labels import KnownLabels
 from tlpot.building.labels import Level
-from tlpot.building.stage import Workplace
+from tlpot.building.stage import StageContext
 from tlpot.building.structures import Target, read_atoms, scheme_of
 from tlpot.calculators import FragmentCalculator
 from tlpot.engines import make_engine
@@ -49,7 +49,7 @@ def check_reference(reference: Level, name: str) -> None:
     )
 
 
-def label_reference(work: Workplace, folder: Path, assembly: Assembly, target: Target,
+def label_reference(work: StageContext, folder: Path, assembly: Assembly, target: Target,
                     reference: Level) -> None:  # fmt: skip
     """Labels the frames of a structure, and all fragments of each.
 

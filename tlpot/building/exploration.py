@@ -16,7 +16,7 @@ from tlpot.building.dynamics import relaxed, run_dynamics
 from tlpot.building.force_field import Assembly
 from tlpot.building.kinds import cut_fragments
 from tlpot.building.labels import Level, labelled
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target, read_atoms, scheme_of, write_atoms
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.building.validation import dynamics_settings
@@ -49,7 +49,7 @@ def explore_stage(
     """
     name = f"round-{number}-explore"
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         model = work.of(tuned, UNCERTAIN)
         candidates: list[Atoms] = []
         facts: dict[str, object] = {}
@@ -76,7 +76,7 @@ def explore_stage(
             "sigma_median": _milli(np.median(sigma)) if len(sigma) else None,
             "sigma_max": _milli(sigma.max()) if len(sigma) else None,
         }
-        return Made(outputs=(TRIGGERED,), facts=facts)
+        return StageResult(outputs=(TRIGGERED,), facts=facts)
 
     return Stage(
         name=name,
@@ -98,11 +98,11 @@ def explore_stage(
 def round_label_stage(number: int, low: Level, high: Level) -> Stage:
     """Labels what a round has found at both levels."""
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         frames = read_atoms(work.of(f"round-{number}-explore", TRIGGERED))
         if not frames:
             write_json(work.folder / "nothing.json", {})
-            return Made(outputs=("nothing.json",), facts={})
+            return StageResult(outputs=("nothing.json",), facts={})
         return labelled(work, frames, [low, high])
 
     return Stage(
@@ -140,7 +140,7 @@ def spread_per_atom(
 
 
 def _visited(
-    work: Workplace,
+    work: StageContext,
     number: int,
     settings: ActiveSettings,
     assembly: Assembly,

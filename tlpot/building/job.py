@@ -11,10 +11,10 @@ from typing import Any
 from ase import Atoms
 
 from tlpot.building.config import build_config
-from tlpot.building.plan import Blueprint, make_blueprint, up_to
+from tlpot.building.plan import BuildPlan, make_build_plan, up_to
 from tlpot.building.record import Record
 from tlpot.building.runner import run_stages
-from tlpot.building.stage_status import Standing, all_standings, stage_table
+from tlpot.building.stage_status import StageStatus, stage_statuses, stage_table
 from tlpot.config import job_settings, to_mapping
 from tlpot.presentation import Result
 from tlpot.reports import error_text
@@ -26,7 +26,7 @@ def build_plan(
     config: str | os.PathLike[str] | Mapping[str, Any] | None,
     structures: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None = None,
     **settings: Any,
-) -> Blueprint:
+) -> BuildPlan:
     """Returns what is to be done.
 
     Args:
@@ -35,7 +35,7 @@ def build_plan(
         settings: further keys; those that are not None win over `config`.
 
     Raises:
-        TLPotError: see `make_blueprint`.
+        TLPotError: see `make_build_plan`.
     """
     atoms = None
     if isinstance(structures, Mapping):
@@ -44,7 +44,7 @@ def build_plan(
         paths = [structures] if isinstance(structures, str | os.PathLike) else structures
         settings["structures"] = [str(path) for path in paths]
     given = job_settings(config, "build", **settings)
-    return make_blueprint(build_config(given, given.where), atoms)
+    return make_build_plan(build_config(given, given.where), atoms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +53,17 @@ class BuildResult(Result):
 
     Attributes:
         plan: the configuration and all stages.
-        standings: where the stages stand, up to the last that was asked for.
+        statuses: where the stages stand, up to the last that was asked for.
         records: of the stages that were done or were there; none where nothing was run.
     """
 
-    plan: Blueprint
-    standings: tuple[Standing, ...]
+    plan: BuildPlan
+    statuses: tuple[StageStatus, ...]
     records: Mapping[str, Record]
 
     @classmethod
     def of(
-        cls, plan: Blueprint, until: str | None, records: Mapping[str, Record] | None = None
+        cls, plan: BuildPlan, until: str | None, records: Mapping[str, Record] | None = None
     ) -> BuildResult:
         """Looks where the stages stand.
 
@@ -72,8 +72,8 @@ class BuildResult(Result):
             DataError: a file about a stage is damaged.
         """
         stages = up_to(plan.stages, until)
-        found = all_standings(stages, plan.config.output)
-        return cls(plan=plan, standings=tuple(found), records=records or {})
+        found = stage_statuses(stages, plan.config.output)
+        return cls(plan=plan, statuses=tuple(found), records=records or {})
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -98,7 +98,7 @@ class BuildResult(Result):
         )
         return (
             f"{names}: {self.plan.n_kinds} kinds of fragments, {self.plan.low} -> "
-            f"{self.plan.high}\n{stage_table(self.standings)}"
+            f"{self.plan.high}\n{stage_table(self.statuses)}"
         )
 
     def conclusion(self) -> str:
@@ -122,7 +122,7 @@ class BuildResult(Result):
                     "seconds": None if one.record is None else one.record.seconds,
                     "facts": None if one.record is None else to_mapping(one.record.facts),
                 }
-                for one in self.standings
+                for one in self.statuses
             ],
             "errors": self.errors,
             "calculator": self.snippet,
@@ -130,15 +130,15 @@ class BuildResult(Result):
 
 
 def run_build(
-    plan: Blueprint,
+    plan: BuildPlan,
     *,
     until: str | None = None,
     executor: Executor | None = None,
     in_flight: int | None = None,
     device: str | None = None,
     stop: Callable[[], bool] = lambda: False,
-    on_start: Callable[[Standing], object] = lambda _: None,
-    on_end: Callable[[Standing, Record], object] = lambda *_: None,
+    on_start: Callable[[StageStatus], object] = lambda _: None,
+    on_end: Callable[[StageStatus, Record], object] = lambda *_: None,
 ) -> BuildResult:
     """Does the stages that are not done; the arguments are those of `run_stages`.
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.building.config import FragmentSettings
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target, write_atoms
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
@@ -161,14 +161,14 @@ def fragment_stage(
         frames: of `all_fragments`.
     """
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         write_atoms(frames, work.folder / FRAGMENTS)
         counts: dict[str, int] = {}
         for atoms in frames:
             name = str(atoms.info["molecule"])
             counts[name] = counts.get(name, 0) + 1
         kinds = {str(atoms.info["molecule"]): str(atoms.info["name"]) for atoms in frames}
-        return Made(outputs=(FRAGMENTS,), facts={"geometries": counts, "names": kinds})
+        return StageResult(outputs=(FRAGMENTS,), facts={"geometries": counts, "names": kinds})
 
     return Stage(
         name="fragments",

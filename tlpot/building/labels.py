@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tlpot.building.config import LevelSettings
 from tlpot.building.kinds import FRAGMENTS, sampled_fragments
 from tlpot.building.record import read_json
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import read_atoms
 from tlpot.calculators import CalculatorFactory
 from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset, Frame, UnchargedDataset, frames_of, open_dataset
+from tlpot.data import Dataset, Frame, NeutralDataset, frames_of, open_dataset
 from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
@@ -107,7 +107,7 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
     settings, calculator = sampling_settings(given, low.settings.budget)
     engine = sampling_engine(calculator, low)
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         fragments = sampled_fragments(read_atoms(work.of("fragments", FRAGMENTS)))
         target = work.folder / SAMPLES
         # a kill between the last step of the sampling and the record
@@ -117,7 +117,7 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
         report = SamplingReport.of(samples, target, engine.label_level)
         report.save(work.folder / "diversity.json")
         report.plot(work.folder / "ramachandran.png")
-        return Made(
+        return StageResult(
             outputs=(SAMPLES,), facts={"geometries": {row.name: row.frames for row in report.rows}}
         )
 
@@ -136,7 +136,7 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
 def low_stage(low: Level) -> Stage:
     """Labels the samples, and the fragments as they were cut, at the cheap level."""
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         frames = read_atoms(work.of("fragments", FRAGMENTS))
         cut = [atoms for atoms in frames if not _is_distant(atoms)]
         dataset = open_dataset(work.of("sample", SAMPLES))
@@ -165,7 +165,7 @@ def read_choice(path: Path) -> NDArray[np.int64]:
 def high_stage(high: Level) -> Stage:
     """Labels the chosen geometries at the expensive level, beside all the cheap labels."""
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         source = work.of("low", LABELS)
         target = work.folder / LABELS
         if not target.exists():
@@ -183,7 +183,7 @@ def high_stage(high: Level) -> Stage:
     )
 
 
-def labelled(work: Workplace, frames: Sequence[Atoms], levels: Sequence[Level]) -> Made:
+def labelled(work: StageContext, frames: Sequence[Atoms], levels: Sequence[Level]) -> StageResult:
     """Labels frames at one level after the other, in the stage's own file.
 
     Raises:
@@ -217,7 +217,7 @@ def labelled(work: Workplace, frames: Sequence[Atoms], levels: Sequence[Level]) 
             "cpu_seconds_each": None if cost is None else cost.cpu_seconds,
         }
     write_json(work.folder / "labels.json", facts)
-    return Made(outputs=(LABELS,), facts=facts)
+    return StageResult(outputs=(LABELS,), facts=facts)
 
 
 def as_atoms(frame: Frame) -> Atoms:
@@ -235,7 +235,7 @@ def labels_of(paths: Sequence[Path], trained_charges: bool) -> Dataset:
         trained_charges: the model reads no charges.
     """
     dataset = open_dataset(list(paths))
-    return UnchargedDataset(dataset) if trained_charges else dataset
+    return NeutralDataset(dataset) if trained_charges else dataset
 
 
 @contextmanager

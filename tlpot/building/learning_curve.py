@@ -8,7 +8,7 @@ from typing import Any
 
 from tlpot.building.config import LearningCurveSettings
 from tlpot.building.labels import LABELS
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import MODEL, SPLIT
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError, DataError
@@ -87,7 +87,7 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
         rounds: stages with further labels.
     """
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         there = [work.of("high", LABELS), *(work.of(name, LABELS) for name in rounds)]
         own = replace(
             config,
@@ -108,7 +108,7 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
                 "command tries the others again; or leave out of curve.strategies or curve.sizes "
                 "what cannot work"
             )
-        return Made(outputs=("curve.json",), facts={"points": n_done})
+        return StageResult(outputs=("curve.json",), facts={"points": n_done})
 
     settings = to_mapping(config)
     for name in ("data", "output", "parents", "split"):
@@ -116,7 +116,7 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
     sizes = ", ".join(map(str, config.sizes))
     return Stage(
         name=LEARNING_CURVE,
-        summary=f"{sizes} labels with {', '.join(c.label for c in config.contenders())}"
+        summary=f"{sizes} labels with {', '.join(c.label for c in config.compared_strategies())}"
         + f", {config.seeds} seeds" * (config.seeds > 1),
         settings={"curve": settings},
         needs=("pretrain", "high", tuned, *rounds),

@@ -16,7 +16,7 @@ from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
 from tlpot.building.recorded_motions import recorded_motions
 from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.stage_errors import stage_errors, without_points
 from tlpot.building.structures import Target
 from tlpot.building.training import MODEL
@@ -69,7 +69,7 @@ def report_stage(
         *([LEARNING_CURVE] if config.curve.sizes else []),
     )  # fmt: skip
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         there = [work.of("high", LABELS), *(work.of(name, LABELS) for name in rounds)]
         files = [path for path in there if path.exists()]
         dataset = labels_of(files, config.trained_charges)
@@ -121,7 +121,7 @@ def report_stage(
         }
         write_json(work.folder / BUILD, content)
         facts = {"page": str(written.page), "errors": errors}
-        return Made(outputs=(written.page.name, written.numbers.name, BUILD), facts=facts)
+        return StageResult(outputs=(written.page.name, written.numbers.name, BUILD), facts=facts)
 
     return Stage(
         name="report",
@@ -133,7 +133,7 @@ def report_stage(
 
 
 def _budgets(
-    work: Workplace, assembly: Assembly, targets: Sequence[Target], reference: Level
+    work: StageContext, assembly: Assembly, targets: Sequence[Target], reference: Level
 ) -> list[BudgetReport]:
     model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
     return [
@@ -145,7 +145,7 @@ def _budgets(
     ]  # fmt: skip
 
 
-def _costs(work: Workplace, files: Sequence[Path], targets: Sequence[Target]) -> list[CostRow]:
+def _costs(work: StageContext, files: Sequence[Path], targets: Sequence[Target]) -> list[CostRow]:
     rows = list(labelling_cost(files))
     references = [work.of("assemble", f"{target.name}/{REFERENCE}") for target in targets]
     there = [path for path in references if path.exists()]

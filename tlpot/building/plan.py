@@ -31,7 +31,7 @@ from tlpot.levels import canonical_level
 
 
 @dataclass(frozen=True, kw_only=True)
-class Blueprint:
+class BuildPlan:
     """What is to be done.
 
     Attributes:
@@ -51,9 +51,9 @@ class Blueprint:
     stages: tuple[Stage, ...]
 
 
-def make_blueprint(
+def make_build_plan(
     config: BuildConfig, atoms: Mapping[str, Sequence[Atoms]] | None = None
-) -> Blueprint:
+) -> BuildPlan:
     """Checks the whole configuration and lists the stages; nothing is computed or written.
 
     Args:
@@ -127,7 +127,7 @@ def make_blueprint(
         stages.append(_with_sources(again, [tuning.strategy], config.output))
     tuned = stages[-1].name
     if curve is not None:
-        measured = [contender.strategy for contender in curve.contenders()]
+        measured = [compared.strategy for compared in curve.compared_strategies()]
         stage = curve_stage(curve, tuned=tuned, rounds=rounds)
         stages.append(_with_sources(stage, measured, config.output))
     reference = {"high": high, "low": low, "none": None}[config.assemble.reference]
@@ -148,7 +148,7 @@ def make_blueprint(
             rounds,
         )
     )
-    return Blueprint(
+    return BuildPlan(
         config=config,
         targets=tuple(targets),
         n_kinds=n_kinds,

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlpot.building.labels import LABELS
 from tlpot.building.parent import BuildParent, check_charges, open_parent
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import (
     MODEL,
     RUN_SPLIT,
@@ -77,7 +77,7 @@ class Pretraining:
         assert self.parent is not None
         chosen = strategy(self.config.strategy)
         how = f"{chosen.name} from {self.parent.name}"
-        return f"{how}, {epochs}" if chosen.recipe is not None else f"{how}, at {self.level}"
+        return f"{how}, {epochs}" if chosen.defaults is not None else f"{how}, at {self.level}"
 
     def as_json(self) -> dict[str, Any]:
         """What the model depends on, but for the labels."""
@@ -174,7 +174,7 @@ def plan_pretraining(
 def pretrain_stage(plan: Pretraining) -> Stage:
     """Makes the model of the cheap level."""
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         output = work.folder / MODEL
         data = replace(plan.data, files=(work.of("low", LABELS),))
         if plan.parent is not None:
@@ -187,7 +187,7 @@ def pretrain_stage(plan: Pretraining) -> Stage:
         if plan.uncertain:
             write_calibrated(work, output, data.open(), plan.level)
             outputs.append(UNCERTAIN)
-        return Made(outputs=tuple(outputs), facts=model_facts(output))
+        return StageResult(outputs=tuple(outputs), facts=model_facts(output))
 
     return Stage(
         name="pretrain", summary=plan.summary, settings=plan.as_json(), needs=("low",), run=run
@@ -227,7 +227,7 @@ def _adopts(given: Mapping[str, Any]) -> bool:
         )
     if not isinstance(chosen, str | Mapping):
         raise ConfigError(f"pretrain: strategy must be a name or a section, not {chosen!r}")
-    return not training.get("epochs") and strategy(chosen).recipe is not None
+    return not training.get("epochs") and strategy(chosen).defaults is not None
 
 
 def _check_adopted(given: Mapping[str, Any], uncertain: bool) -> None:

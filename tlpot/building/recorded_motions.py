@@ -14,7 +14,7 @@ from tlpot.building.dynamics import Trajectory
 from tlpot.building.force_field import Assembly
 from tlpot.building.labels import Level
 from tlpot.building.reference_dynamics import reference_run, reference_settings
-from tlpot.building.stage import Workplace
+from tlpot.building.stage import StageContext
 from tlpot.building.structures import Target
 from tlpot.building.validation import dynamics_settings, trajectories
 from tlpot.dynamics import BondMonitor, MDSettings, Motion, Sample
@@ -31,7 +31,7 @@ PROTOCOL = (
 
 
 def recorded_motions(
-    work: Workplace,
+    work: StageContext,
     settings: AssembleSettings,
     assembly: Assembly,
     targets: Sequence[Target],

@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 from tlpot.building.config import AssembleSettings
 from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
 from tlpot.building.labels import Level
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target
 from tlpot.building.validation import dynamics_settings
 from tlpot.calculators import LevelCalculator
@@ -68,7 +68,7 @@ def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[
     level.check([target.frames[0] for target in targets])
     md = reference_settings(settings)
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         facts: dict[str, object] = {}
         for target in targets:
             found = reference_run(work, settings, level, target)
@@ -76,7 +76,7 @@ def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[
         made = (
             path for pattern in ("*.npz", "*.json") for path in work.folder.glob(f"*/{pattern}")
         )
-        return Made(outputs=tuple(sorted(str(p.relative_to(work.folder)) for p in made)),
+        return StageResult(outputs=tuple(sorted(str(p.relative_to(work.folder)) for p in made)),
                     facts=facts)  # fmt: skip
 
     return Stage(
@@ -96,7 +96,7 @@ def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[
 
 
 def reference_run(
-    work: Workplace, settings: AssembleSettings, level: Level, target: Target
+    work: StageContext, settings: AssembleSettings, level: Level, target: Target
 ) -> Trajectory:
     """Returns the run of a structure; what is done is read.
 

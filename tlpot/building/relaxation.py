@@ -35,13 +35,13 @@ def descend(atoms: Atoms, path: Path, stop: Callable[[], bool]) -> None:
         GeometryError: the calculator refuses what it came to.
     """
     make_folder(path.parent)
-    optimizer = _Descent(atoms, path)
+    optimizer = _Relaxation(atoms, path)
     for _ in optimizer.irun(fmax=_FORCE, steps=_STEPS - optimizer.done):
         if stop():
             raise KeyboardInterrupt
 
 
-class _Descent(LBFGS):
+class _Relaxation(LBFGS):
     """LBFGS whose memory and positions are one file, written after each step."""
 
     done = 0

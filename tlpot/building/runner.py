@@ -17,8 +17,8 @@ from tlpot.building.record import (
     spent,
     write_record,
 )
-from tlpot.building.stage import Stage, Workplace
-from tlpot.building.stage_status import Standing, standing
+from tlpot.building.stage import Stage, StageContext
+from tlpot.building.stage_status import StageStatus, status
 from tlpot.errors import ConfigError
 from tlpot.files import sole_folder
 
@@ -34,8 +34,8 @@ def run_stages(
     in_flight: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     device: str | None = None,
-    on_start: Callable[[Standing], object] = lambda _: None,
-    on_end: Callable[[Standing, Record], object] = lambda *_: None,
+    on_start: Callable[[StageStatus], object] = lambda _: None,
+    on_end: Callable[[StageStatus, Record], object] = lambda *_: None,
 ) -> dict[str, Record]:
     """Does all stages that are not done.
 
@@ -56,12 +56,12 @@ def run_stages(
     records: dict[str, Record] = {}
     with sole_folder(root, "tlpot build", error=ConfigError):
         for stage in stages:
-            now = standing(stage, root, records)
+            now = status(stage, root, records)
             if now.state != "done" or now.record is None:
                 if stop():
                     raise KeyboardInterrupt
                 on_start(now)
-                work = Workplace(
+                work = StageContext(
                     root=root,
                     folder=root / stage.name,
                     records={name: records[name] for name in stage.needs},
@@ -78,7 +78,7 @@ def run_stages(
     return records
 
 
-def _do(now: Standing, work: Workplace) -> Record:
+def _do(now: StageStatus, work: StageContext) -> Record:
     assert now.origin is not None  # all stages before it are done
     if now.state != "begun":
         _clear(work.folder, now.stage.kept)

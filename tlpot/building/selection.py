@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tlpot.building.config import SelectSettings
 from tlpot.building.labels import LABELS, as_atoms, labels_of
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
@@ -29,7 +29,7 @@ def select_stage(
         trained_charges: the model reads no charges.
     """
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         dataset = labels_of([work.of("low", LABELS)], trained_charges)
         name = UNCERTAIN if settings.how == "uncertainty" else MODEL
         view = ModelView(str(work.of("pretrain", name)), level)
@@ -41,7 +41,9 @@ def select_stage(
                 picked = _pick(view, dataset, members, settings.how, budget, level)
                 chosen[group] = sorted(picked.tolist())
         write_json(work.folder / CHOSEN, chosen)
-        return Made(outputs=(CHOSEN,), facts={"geometries": {k: len(v) for k, v in chosen.items()}})
+        return StageResult(
+            outputs=(CHOSEN,), facts={"geometries": {k: len(v) for k, v in chosen.items()}}
+        )
 
     return Stage(
         name="select",

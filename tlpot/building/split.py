@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.building.labels import LABELS
-from tlpot.building.stage import Workplace
+from tlpot.building.stage import StageContext
 from tlpot.data import Dataset, Split, fingerprint, frames_of, load_split, open_dataset
 from tlpot.jobs import FinetuneConfig
 
@@ -34,7 +34,7 @@ def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.
     )
 
 
-def write_split(work: Workplace, config: FinetuneConfig, pretraining: Path, path: Path) -> None:
+def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, path: Path) -> None:
     """Divides the frames of a fine-tuning, unless that is done.
 
     For the test come first those that the pretraining left out, then those that it validated

@@ -14,7 +14,7 @@ from tlpot.building.record import Record, Spent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Made:
+class StageResult:
     """What a stage has made.
 
     Attributes:
@@ -27,7 +27,7 @@ class Made:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workplace:
+class StageContext:
     """What a stage works with.
 
     Attributes:
@@ -83,6 +83,6 @@ class Stage:
     summary: str
     settings: Mapping[str, Any]
     needs: tuple[str, ...]
-    run: Callable[[Workplace], Made]
+    run: Callable[[StageContext], StageResult]
     like: str | None = None
     kept: str | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tlpot.building.labels import LABELS, labels_of
 from tlpot.building.pretraining import Pretraining
 from tlpot.building.split import TRAINED, pretraining_use
-from tlpot.building.stage import Workplace
+from tlpot.building.stage import StageContext
 from tlpot.building.training import MODEL, RUN_SPLIT, SPLIT
 from tlpot.building.validation import FORCE_FIELD
 from tlpot.data import Dataset, load_split
@@ -40,7 +40,7 @@ class _Comparison:
 
 
 def stage_errors(
-    work: Workplace,
+    work: StageContext,
     dataset: Dataset,
     pretraining: Pretraining,
     tuning: FinetuneConfig,

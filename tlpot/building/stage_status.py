@@ -16,7 +16,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
+class StageStatus:
     """Where a stage stands.
 
     Attributes:
@@ -35,7 +35,7 @@ class Standing:
     record: Record | None
 
 
-def standing(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> Standing:
+def status(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> StageStatus:
     """Finds out where a stage stands.
 
     Args:
@@ -52,22 +52,22 @@ def standing(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> 
     waiting = [name for name, found in inputs.items() if found is None]
     if waiting:
         why = "" if record is None else f"waits for {', '.join(waiting)}"
-        return Standing(stage=stage, state="waits", why=why, origin=None, record=record)
+        return StageStatus(stage=stage, state="waits", why=why, origin=None, record=record)
     digests = {name: found.digest for name, found in inputs.items() if found is not None}
     origin = Origin(settings=stage.settings, inputs=digests)
     if record is not None and record.origin.key == origin.key:
         touched = _touched(folder, record)
         if not touched:
-            return Standing(stage=stage, state="done", why="", origin=origin, record=record)
-        return Standing(stage=stage, state="to do", why=touched, origin=origin, record=record)
+            return StageStatus(stage=stage, state="done", why="", origin=origin, record=record)
+        return StageStatus(stage=stage, state="to do", why=touched, origin=origin, record=record)
     attempt = begun(folder)
     if attempt is not None and attempt.key == origin.key:
-        return Standing(
+        return StageStatus(
             stage=stage, state="begun", why="was interrupted", origin=origin, record=record
         )
     last = attempt if record is None else record.origin
     why = "" if last is None else _difference(last, origin)
-    return Standing(stage=stage, state="to do", why=why, origin=origin, record=record)
+    return StageStatus(stage=stage, state="to do", why=why, origin=origin, record=record)
 
 
 def _touched(folder: Path, record: Record) -> str:
@@ -108,24 +108,24 @@ def _word(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def all_standings(stages: Sequence[Stage], root: Path) -> list[Standing]:
+def stage_statuses(stages: Sequence[Stage], root: Path) -> list[StageStatus]:
     """Returns where each stage stands before anything is done."""
     records: dict[str, Record | None] = {}
     found = []
     for stage in stages:
-        one = standing(stage, root, records)
+        one = status(stage, root, records)
         records[stage.name] = one.record if one.state == "done" else None
         found.append(one)
     return found
 
 
-def stage_table(standings: Sequence[Standing]) -> str:
+def stage_table(statuses: Sequence[StageStatus]) -> str:
     """Returns a line for each stage: state, time, what it does, and why it is to be done."""
     rows = []
-    for one in standings:
+    for one in statuses:
         done = one.state == "done"
         seconds = duration(one.record.seconds) if done and one.record is not None else ""
-        left = expected(one, {s.stage.name: s.record for s in standings})
+        left = expected(one, {s.stage.name: s.record for s in statuses})
         if not done and left is not None:
             seconds = f"~{duration(left)}"
         why = f" [{one.why}]" if one.why else ""
@@ -134,18 +134,18 @@ def stage_table(standings: Sequence[Standing]) -> str:
         Column("stage", width=17), Column("state", width=9, gap=1),
         Column("time", align="right", width=9, gap=1), "what",
     ]  # fmt: skip
-    return "\n".join([*Table(columns, rows).lines(), time_left(standings)])
+    return "\n".join([*Table(columns, rows).lines(), time_left(statuses)])
 
 
-def time_left(standings: Sequence[Standing]) -> str:
+def time_left(statuses: Sequence[StageStatus]) -> str:
     """Returns how long the stages that are not done took the last time, in words."""
-    todo = [one for one in standings if one.state != "done"]
+    todo = [one for one in statuses if one.state != "done"]
     if not todo:
         return "nothing to do"
-    records = {one.stage.name: one.record for one in standings}
+    records = {one.stage.name: one.record for one in statuses}
     known = [expected(one, records) for one in todo]
     seconds = [value for value in known if value is not None]
-    text = f"{len(todo)} of {len(standings)} stages to do"
+    text = f"{len(todo)} of {len(statuses)} stages to do"
     if seconds:
         text += f", about {duration(sum(seconds))}"
         if len(seconds) < len(todo):
@@ -153,7 +153,7 @@ def time_left(standings: Sequence[Standing]) -> str:
     return text
 
 
-def expected(one: Standing, records: Mapping[str, Record | None]) -> float | None:
+def expected(one: StageStatus, records: Mapping[str, Record | None]) -> float | None:
     """Seconds that a stage took the last time, or one like it did; None if that is not known."""
     record = one.record
     if record is None and one.stage.like is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from tlpot.building.config import UncertaintySettings
 from tlpot.building.labels import LABELS
 from tlpot.building.split import write_split
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, load_split
 from tlpot.errors import ConfigError, OutputError
@@ -144,7 +144,7 @@ def tune_stage(
     """
     members = uncertainty.members if uncertainty.method == "ensemble" else 1
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         extra = [work.of(other, LABELS) for other in rounds]
         files = (work.of("high", LABELS), *(path for path in extra if path.exists()))
         base = replace(
@@ -176,7 +176,7 @@ def tune_stage(
             save(found.model, work.folder / UNCERTAIN)
         if uncertainty.method != "none":
             outputs.append(UNCERTAIN)
-        return Made(outputs=(*outputs, SPLIT), facts=model_facts(work.folder / MODEL))
+        return StageResult(outputs=(*outputs, SPLIT), facts=model_facts(work.folder / MODEL))
 
     settings = to_mapping(config)
     for key in ("data", "output", "parent"):
@@ -197,7 +197,7 @@ def tune_stage(
     )
 
 
-def trained(work: Workplace, output: Path, prepare: Callable[[], Job]) -> None:
+def trained(work: StageContext, output: Path, prepare: Callable[[], Job]) -> None:
     """Trains a model, from its last checkpoint on, unless that is done.
 
     Raises:
@@ -225,7 +225,7 @@ def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
     return lambda: prepare_finetune(config, device=device).job
 
 
-def write_calibrated(work: Workplace, model: Path, dataset: Dataset, level: str) -> None:
+def write_calibrated(work: StageContext, model: Path, dataset: Dataset, level: str) -> None:
     """Writes the model with a calibrated uncertainty of its last layer, beside it.
 
     Raises:

@@ -14,7 +14,7 @@ from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
 from tlpot.building.error_budget import FRAMES, error_budget, label_reference
 from tlpot.building.force_field import Assembly
 from tlpot.building.labels import Level
-from tlpot.building.stage import Made, Stage, Workplace
+from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target, write_atoms
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.calculators import FragmentCalculator
@@ -47,7 +47,7 @@ def assemble_stage(
         tuned: stage with the model.
     """
 
-    def run(work: Workplace) -> Made:
+    def run(work: StageContext) -> StageResult:
         uncertain = work.of(tuned, UNCERTAIN)
         source = uncertain if uncertain.exists() else work.of(tuned, MODEL)
         pretrained = work.of("pretrain", MODEL)
@@ -77,7 +77,7 @@ def assemble_stage(
                 write_text(folder / "budget.txt", budget.text())
                 found[target.name]["budget"] = budget.as_json()
         write_json(work.folder / TESTS, found)
-        return Made(outputs=tuple(outputs), facts={"snippet": text})
+        return StageResult(outputs=tuple(outputs), facts={"snippet": text})
 
     return Stage(
         name="assemble",
@@ -124,7 +124,7 @@ def dynamics_settings(settings: AssembleSettings | ActiveSettings, ensemble: Any
 
 
 def trajectories(
-    work: Workplace, settings: AssembleSettings, assembly: Assembly, target: Target
+    work: StageContext, settings: AssembleSettings, assembly: Assembly, target: Target
 ) -> tuple[dict[str, Trajectory], Atoms]:
     """Returns the test runs of a structure, and where they start; what is done is read.
 

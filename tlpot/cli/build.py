@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlpot.building import Record, Standing
+    from tlpot.building import Record, StageStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,13 +58,13 @@ def run(arguments: argparse.Namespace) -> None:
         print(result.conclusion())
 
 
-def _started(now: Standing) -> None:
+def _started(now: StageStatus) -> None:
     verb = "goes on" if now.state == "begun" else "starts"
     print(f"\n{now.stage.name} {verb}: {now.stage.summary}" + (f" [{now.why}]" if now.why else ""),
           flush=True)  # fmt: skip
 
 
-def _ended(now: Standing, record: Record) -> None:
+def _ended(now: StageStatus, record: Record) -> None:
     from tlpot.building import duration
 
     if now.state != "done":

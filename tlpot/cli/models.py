@@ -108,10 +108,10 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _elsewhere(arguments: argparse.Namespace) -> list[tuple[str, list[CatalogueEntry]]]:
-    from tlpot.models import Place
+    from tlpot.models import ModelSource
 
     return [
-        (where, [entry.as_catalogue() for entry in Place(where).entries])
+        (where, [entry.as_catalogue() for entry in ModelSource(where).entries])
         for where in arguments.places
     ]
 
@@ -119,12 +119,12 @@ def _elsewhere(arguments: argparse.Namespace) -> list[tuple[str, list[CatalogueE
 def _info(arguments: argparse.Namespace) -> None:
     from tlpot.cli import info
     from tlpot.config import to_mapping
-    from tlpot.models import Place
+    from tlpot.models import ModelSource
 
     if arguments.place is None:
         info.run(arguments)
         return
-    entry = Place(arguments.place).entry(arguments.model)
+    entry = ModelSource(arguments.place).entry(arguments.model)
     if arguments.json:
         print_json(to_mapping(entry))
         return

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--levels", nargs=2, metavar=("EXPENSIVE", "CHEAP"),
         help="the two levels of theory whose costs are compared",
     )  # fmt: skip
-    parser.add_argument("--sunk", action="store_true", help="the pretraining is paid already")
+    parser.add_argument(
+        "--pretraining-paid", "--sunk", action="store_true", help="the pretraining is paid already"
+    )
     parser.add_argument(
         "--have", type=int, default=0, help="expensive labels that are there already"
     )
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         cost_from=arguments.cost_from,
         levels=None if arguments.levels is None else tuple(arguments.levels),
         quantity=arguments.quantity,
-        sunk=arguments.sunk,
+        pretraining_paid=arguments.pretraining_paid,
         have=arguments.have,
         pretraining=arguments.pretraining,
         fit_up_to=arguments.fit_up_to,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
     from tlpot.data.joined import JoinedDataset
-    from tlpot.data.loader import Loader, sweep
+    from tlpot.data.loader import Loader, evaluation_batches
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, summarize
-    from tlpot.data.views import FilledDataset, UnchargedDataset
+    from tlpot.data.views import DatasetWithLabels, NeutralDataset
     from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
 
 __getattr__ = lazy_exports(__name__)

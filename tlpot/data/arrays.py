@@ -70,7 +70,7 @@ class ByteCache(Generic[K, V]):
         self._items = OrderedDict()
 
 
-SLAB_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 18
 """Positions read at a time: enough to amortise a read, little enough to waste none."""
 
 
@@ -81,7 +81,7 @@ class FrameIndex:
     Attributes:
         starts: [n_sections], number of each section's first frame.
         n_rows: [n_sections], frames in each section.
-        slab_rows: [n_sections], frames in a slab.
+        chunk_rows: [n_sections], frames in a slab.
         sizes: [n_frames], atoms.
         group_idx: [n_frames], molecule.
         group_names: names of the molecules.
@@ -90,7 +90,7 @@ class FrameIndex:
 
     starts: NDArray[np.int64]
     n_rows: NDArray[np.int64]
-    slab_rows: NDArray[np.int64]
+    chunk_rows: NDArray[np.int64]
     sizes: NDArray[np.int64]
     group_idx: NDArray[np.int64]
     group_names: Sequence[str]
@@ -102,20 +102,20 @@ class FrameIndex:
         """Returns for each frame its section, its slab, and its row within the slab."""
         sections = np.searchsorted(self.starts, indices, side="right") - 1
         rows = indices - self.starts[sections]
-        slab_rows = self.slab_rows[sections]
-        return sections, rows // slab_rows, rows % slab_rows
+        chunk_rows = self.chunk_rows[sections]
+        return sections, rows // chunk_rows, rows % chunk_rows
 
-    def rows(self, section: int, slab: int) -> slice:
+    def rows(self, section: int, chunk: int) -> slice:
         """Returns the rows of a section that make up a slab."""
-        first = slab * int(self.slab_rows[section])
-        return slice(first, min(first + int(self.slab_rows[section]), int(self.n_rows[section])))
+        first = chunk * int(self.chunk_rows[section])
+        return slice(first, min(first + int(self.chunk_rows[section]), int(self.n_rows[section])))
 
-    def slabs(self) -> Iterator[tuple[int, int, slice, slice]]:
+    def chunks(self) -> Iterator[tuple[int, int, slice, slice]]:
         """Yields section, slab, the rows of the section, and the frames of the dataset."""
         for section, (start, n_rows) in enumerate(zip(self.starts, self.n_rows, strict=True)):
-            for slab in range(-(-int(n_rows) // int(self.slab_rows[section]))):
-                rows = self.rows(section, slab)
-                yield section, slab, rows, slice(start + rows.start, start + rows.stop)
+            for chunk in range(-(-int(n_rows) // int(self.chunk_rows[section]))):
+                rows = self.rows(section, chunk)
+                yield section, chunk, rows, slice(start + rows.start, start + rows.stop)
 
 
 def build_index(store: Store, decoder: Decoder) -> FrameIndex:
@@ -128,7 +128,7 @@ def build_index(store: Store, decoder: Decoder) -> FrameIndex:
         DataError: a frame has no atoms.
     """
     names: dict[str, int] = {}
-    sizes, groups, n_rows, slab_rows = [], [], [], []
+    sizes, groups, n_rows, chunk_rows = [], [], [], []
     elements: set[int] = set()
     for k, section in enumerate(store.sections):
         m = decoder.n_rows(k)
@@ -143,7 +143,7 @@ def build_index(store: Store, decoder: Decoder) -> FrameIndex:
             name = _formula(row) if section.group is None or numbers.ndim == 2 else section.group
             ids.append(names.setdefault(name, len(names)))
         n_rows.append(m)
-        slab_rows.append(max(1, SLAB_BYTES // max(24 * numbers.shape[-1], 1)))
+        chunk_rows.append(max(1, CHUNK_BYTES // max(24 * numbers.shape[-1], 1)))
         sizes.append(counts[inverse])
         groups.append(np.array(ids, dtype=np.int64)[inverse])
     rows = np.array(n_rows, dtype=np.int64)
@@ -151,7 +151,7 @@ def build_index(store: Store, decoder: Decoder) -> FrameIndex:
     return FrameIndex(
         starts=np.cumsum(rows) - rows,
         n_rows=rows,
-        slab_rows=np.array(slab_rows, dtype=np.int64),
+        chunk_rows=np.array(chunk_rows, dtype=np.int64),
         sizes=np.concatenate(sizes or empty).astype(np.int64),
         group_idx=np.concatenate(groups or empty),
         group_names=tuple(names),
@@ -301,19 +301,19 @@ class ArrayDataset:
         asked = checked_indices(self, indices)
         wanted = list(self.levels) if levels is None else [x for x in self.levels if x in levels]
         frames: list[Frame | None] = [None] * len(asked)
-        sections, slabs, places = self._index.locate(asked)
+        sections, chunks, places = self._index.locate(asked)
         # one visit to each slab, however the indices are shuffled
-        order = np.lexsort((slabs, sections))
+        order = np.lexsort((chunks, sections))
         start = 0
         while start < len(order):
-            section, slab = int(sections[order[start]]), int(slabs[order[start]])
-            rows = self._index.rows(section, slab)
-            geometry = self._geometry(section, slab, rows)
-            labels = {level: self._labels(section, slab, rows, level) for level in wanted}
+            section, chunk = int(sections[order[start]]), int(chunks[order[start]])
+            rows = self._index.rows(section, chunk)
+            geometry = self._geometry(section, chunk, rows)
+            labels = {level: self._labels(section, chunk, rows, level) for level in wanted}
             here = {level: found for level, found in labels.items() if found is not None}
             while start < len(order):
                 k = int(order[start])
-                if sections[k] != section or slabs[k] != slab:
+                if sections[k] != section or chunks[k] != chunk:
                     break
                 group = self.group_names[self.group_idx[asked[k]]]
                 row = int(places[k])
@@ -329,30 +329,30 @@ class ArrayDataset:
                 start += 1
         return [frame for frame in frames if frame is not None]
 
-    def _geometry(self, section: int, slab: int, rows: slice) -> Geometry:
+    def _geometry(self, section: int, chunk: int, rows: slice) -> Geometry:
         def load() -> tuple[Geometry, int]:
             geometry = self._decoder.geometry(section, rows)
             return geometry, geometry.n_bytes
 
-        return self._cache.get((section, slab, ""), load)
+        return self._cache.get((section, chunk, ""), load)
 
-    def _labels(self, section: int, slab: int, rows: slice, level: str) -> LevelLabels | None:
+    def _labels(self, section: int, chunk: int, rows: slice, level: str) -> LevelLabels | None:
         if not self._decoder.has_level(section, level):
             return None
 
         def load() -> tuple[LevelLabels, int]:
-            geometry = self._geometry(section, slab, rows)
+            geometry = self._geometry(section, chunk, rows)
             labels = self._decoder.labels(section, rows, level, geometry)
             return labels, labels.n_bytes
 
-        return self._cache.get((section, slab, level), load)
+        return self._cache.get((section, chunk, level), load)
 
     def _find_labelled(self, level: str, kind: LabelKind) -> NDArray[np.bool_]:
         mask = np.zeros(len(self), dtype=bool)
         damaged = []
         if kind in self.levels[level].kinds:
-            for section, slab, rows, frames in self._index.slabs():
-                labels = self._labels(section, slab, rows, level)
+            for section, chunk, rows, frames in self._index.chunks():
+                labels = self._labels(section, chunk, rows, level)
                 if labels is None:
                     continue
                 mask[frames] = labels.present(kind)

@@ -206,7 +206,7 @@ def _n_bytes(frame: Frame, neighbors: Neighbors) -> int:
     return _OVERHEAD + sum(array.nbytes for array in arrays)
 
 
-def sweep(
+def evaluation_batches(
     model: EnergyModel,
     dataset: Dataset,
     indices: Sequence[int] | NDArray[np.int64],

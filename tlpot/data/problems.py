@@ -11,8 +11,8 @@ from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, fr
 from tlpot.data.electrons import electron_problems
 from tlpot.data.force_sign import force_problems
 from tlpot.data.split import fingerprint
-from tlpot.data.unit_checks import Closeness, EnergyCheck, LengthCheck, closeness
-from tlpot.data.views import UnchargedDataset
+from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
+from tlpot.data.views import NeutralDataset
 from tlpot.errors import GeometryError
 from tlpot.neighbors import CLOSEST, neighbor_list
 
@@ -65,7 +65,7 @@ def find_problems(
             found.setdefault(mistake, []).append(frame.name)
         near = None
         if k % stride == 0 and np.isfinite(frame.system.positions).all():
-            near = closeness(frame.system)
+            near = bonded_distances(frame.system)
         if near is not None:
             lengths.add(near, len(frame.system))
         if not frame.labels and not frame.damaged:
@@ -108,12 +108,12 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
     electrons: dict[tuple[Severity, str], list[str]] = {}
     energies = EnergyCheck(level, dataset.levels[level].isolated_atoms)
     # what leaves out charges hides none from this check
-    source = dataset.dataset if isinstance(dataset, UnchargedDataset) else dataset
+    source = dataset.dataset if isinstance(dataset, NeutralDataset) else dataset
     for frame in frames_of(source, frames[:: -(-len(frames) // MEASURED) or 1], levels=[level]):
         for mistake in electron_problems(frame.system):
             electrons.setdefault(mistake, []).append(frame.name)
         if level in frame.labels:
-            near = closeness(frame.system)
+            near = bonded_distances(frame.system)
             energies.add(frame, 0 if near is None else near.n_bonds)
     found = [
         Problem(severity=severity, what=what, frames=tuple(names))
@@ -165,7 +165,7 @@ class _Level:
         self._forces: list[int] = []
         self._energy_check = EnergyCheck(level, dataset.levels[level].isolated_atoms)
 
-    def add(self, k: int, frame: Frame, usable: bool, near: Closeness | None) -> None:
+    def add(self, k: int, frame: Frame, usable: bool, near: BondedDistances | None) -> None:
         labels = frame.labels[self._level]
         self._energies[k] = labels.energy
         self._names[k] = frame.name

@@ -310,8 +310,8 @@ class _Pool:
         target = share * n if share < 1 else share
         free = [int(k) for k in self.order if owner[k] == 0]
         return (
-            self._filled(free, target, self.holders)
-            or self._filled(free, target, None)
+            self._with_labels(free, target, self.holders)
+            or self._with_labels(free, target, None)
             or self._too_few(part, share)
         )
 
@@ -330,7 +330,7 @@ class _Pool:
             raise DataError(f"{part}: {list(share)} overlaps the other parts")
         return taken
 
-    def _filled(
+    def _with_labels(
         self, free: Sequence[int], target: float, holders: NDArray[np.bool_] | None
     ) -> list[int]:
         """Takes groups in order as long as that comes closer to the target."""

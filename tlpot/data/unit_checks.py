@@ -27,7 +27,7 @@ _INERT = (2, 10, 18, 36, 54, 86)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Closeness:
+class BondedDistances:
     """The covalent bonds of a structure.
 
     Attributes:
@@ -41,7 +41,7 @@ class Closeness:
     n_bonds: int
 
 
-def closeness(system: System) -> Closeness | None:
+def bonded_distances(system: System) -> BondedDistances | None:
     """Measures a structure; None where there is nothing to measure.
 
     That is a single atom, an unusable cell, or a structure of noble gases.
@@ -75,7 +75,7 @@ def closeness(system: System) -> Closeness | None:
     if not len(nearest):
         return None
     n_bonds = int((relative < BONDED).sum()) // 2
-    return Closeness(distance=float(np.median(nearest)), n_bonds=n_bonds)
+    return BondedDistances(distance=float(np.median(nearest)), n_bonds=n_bonds)
 
 
 MARGIN = 1.25
@@ -95,7 +95,7 @@ class LengthCheck:
         self._distances: list[float] = []
         self._n_molecules = 0
 
-    def add(self, found: Closeness, n_atoms: int) -> None:
+    def add(self, found: BondedDistances, n_atoms: int) -> None:
         """Notes a structure."""
         self._distances.append(found.distance)
         self._n_molecules += n_atoms > 2

@@ -66,7 +66,7 @@ class DatasetView:
         return self.dataset.attributes(group)
 
 
-class UnchargedDataset(DatasetView):
+class NeutralDataset(DatasetView):
     """The frames and labels of a dataset as neutral singlets; satisfies `Dataset`.
 
     For molecules whose charge follows from their atoms, such as the fragments of proteins: a
@@ -88,7 +88,7 @@ class UnchargedDataset(DatasetView):
         ]
 
 
-class FilledDataset(DatasetView):
+class DatasetWithLabels(DatasetView):
     """A dataset where labels held in memory stand in for missing ones; satisfies `Dataset`.
 
     Args:
@@ -142,10 +142,10 @@ class FilledDataset(DatasetView):
                     f"{self.path} has no level {level!r}{nearest(level, self.levels)}"
                 )
             return self.dataset.labelled(name, kind)
-        filled = self._has(kind)
+        with_labels = self._has(kind)
         if name in self.dataset.levels:
-            filled |= self.dataset.labelled(name, kind)
-        return filled
+            with_labels |= self.dataset.labelled(name, kind)
+        return with_labels
 
     def read(
         self,
@@ -160,7 +160,7 @@ class FilledDataset(DatasetView):
         if levels is not None and self.level not in {canonical_level(name) for name in levels}:
             return frames
         return [
-            self._filled(frame, self._labels.get(int(index)))
+            self._with_labels(frame, self._labels.get(int(index)))
             for index, frame in zip(indices, frames, strict=True)
         ]
 
@@ -171,7 +171,7 @@ class FilledDataset(DatasetView):
             has[index] = value is not None and bool(np.isfinite(value).all())
         return has
 
-    def _filled(self, frame: Frame, labels: Labels | None) -> Frame:
+    def _with_labels(self, frame: Frame, labels: Labels | None) -> Frame:
         if labels is None:
             return frame
         first, second = frame.labels.get(self.level, Labels()), labels

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tlpot.evaluation.stability import LARGEST, Stability, choose_frame, probe_stability
     from tlpot.evaluation.transfer_report import (
         PARTS,
+        EvaluatedModel,
         Part,
         ReportSettings,
-        Subject,
         TransferReport,
     )
     from tlpot.evaluation.walls import DimerScan, scan_dimers

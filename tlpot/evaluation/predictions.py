@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Batch, Dataset, sweep
+from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.energy import EnergyModel, Properties, evaluate, has_forces, layout_of
 from tlpot.graph import build_graph
 from tlpot.models import Spread, uncertain
@@ -197,7 +197,7 @@ def predict(
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
     )
     for batch, found, _ in evaluated(

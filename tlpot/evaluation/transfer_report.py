@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Subject:
+class EvaluatedModel:
     """A model after its transfer, and frames that it was not trained on.
 
     Attributes:

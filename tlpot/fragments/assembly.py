@@ -33,7 +33,7 @@ class FragmentMap:
         fragment_idx: [n_rows], int64, non-decreasing.
         host: [n_rows], the atom of the structure that a row belongs to: itself, or the atom
             that a cap is bound to.
-        gone: [n_rows], the atom that a cap replaces; the atom itself for real atoms.
+        replaced: [n_rows], the atom that a cap replaces; the atom itself for real atoms.
         ratio: [n_rows], g; 0 for real atoms.
         is_cap: [n_rows], bool.
         shifts: [n_rows, 3], S; None if all fragments are at home.
@@ -44,14 +44,14 @@ class FragmentMap:
     def __init__(self, fragments: Sequence[Fragment], n_atoms: int) -> None:
         self.fragments, self.n_atoms = tuple(fragments), n_atoms
         host = np.concatenate([np.concatenate([f.real, f.host]) for f in fragments])
-        gone = np.concatenate([np.concatenate([f.real, f.gone]) for f in fragments])
+        replaced = np.concatenate([np.concatenate([f.real, f.replaced]) for f in fragments])
         ratio = np.concatenate([np.append(np.zeros(len(f.real)), f.ratio) for f in fragments])
         cap = np.concatenate([np.arange(len(f)) >= len(f.real) for f in fragments])
         self.sizes = np.array([len(f) for f in fragments], dtype=np.int64)
         numbers = np.concatenate([f.atomic_numbers for f in fragments])
         self.atomic_numbers = torch.from_numpy(numbers)
         self.fragment_idx = torch.from_numpy(np.repeat(np.arange(len(fragments)), self.sizes))
-        self.host, self.gone = torch.from_numpy(host), torch.from_numpy(gone)
+        self.host, self.replaced = torch.from_numpy(host), torch.from_numpy(replaced)
         self.ratio, self.is_cap = torch.from_numpy(ratio), torch.from_numpy(cap)
         self.shifts: Tensor | None = None
         if any(f.shifts is not None for f in fragments):
@@ -75,7 +75,7 @@ class FragmentMap:
         device = whole.device
         found = whole.index_select(0, self.host.to(device))
         rows = self.is_cap.nonzero()[:, 0].to(device)
-        away = whole.index_select(0, self.gone.to(device)[rows]) - found.index_select(0, rows)
+        away = whole.index_select(0, self.replaced.to(device)[rows]) - found.index_select(0, rows)
         found = found.index_add(0, rows, self.ratio.to(device)[rows][:, None] * away)
         if self.shifts is None or cell is None:
             return found
@@ -87,11 +87,11 @@ class FragmentMap:
 
         rows = np.arange(self.n_rows)
         cap = self.is_cap.numpy()
-        host, gone, ratio = self.host.numpy(), self.gone.numpy(), self.ratio.numpy()
+        host, replaced, ratio = self.host.numpy(), self.replaced.numpy(), self.ratio.numpy()
         return sparse.coo_array(
             (
                 np.concatenate([1.0 - ratio, ratio[cap]]),
-                (np.concatenate([rows, rows[cap]]), np.concatenate([host, gone[cap]])),
+                (np.concatenate([rows, rows[cap]]), np.concatenate([host, replaced[cap]])),
             ),
             shape=(self.n_rows, self.n_atoms),
         ).tocsr()

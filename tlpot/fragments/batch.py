@@ -60,15 +60,15 @@ class FragmentBatch:
             first = last
 
     def energies(
-        self, model: EnergyModel, positions: Tensor, *, once: bool, charge: bool = True
+        self, model: EnergyModel, positions: Tensor, *, first_order: bool, charge: bool = True
     ) -> Tensor:
         """Returns the energy of each row, [n_rows], eV, float64, differentiable in `positions`.
 
         Args:
             model: of all fragments.
             positions: [n_rows, 3], Å.
-            once: one derivative at most will be taken, so each part may be differentiated here
-                and then and forgotten.
+            first_order: one derivative at most will be taken, so each part may be differentiated
+                here and then and forgotten.
             charge: tell the model the charge of each fragment.
         """
         several = len(self._parts) > 1
@@ -76,10 +76,10 @@ class FragmentBatch:
         for part, (first, last) in enumerate(self._parts):
             rows = self._rows(first, last)
             own = positions[rows]
-            if once and several and positions.requires_grad:
+            if first_order and several and positions.requires_grad:
                 found.append(self._eager(model, own, part, charge))
             else:
-                graph = self._graph(model, own, part, once, charge)
+                graph = self._graph(model, own, part, first_order, charge)
                 found.append(model.atomic_energies(graph))
         return torch.cat(found)
 
@@ -99,7 +99,7 @@ class FragmentBatch:
         return result
 
     def _graph(
-        self, model: EnergyModel, own: Tensor, part: int, once: bool, charge: bool
+        self, model: EnergyModel, own: Tensor, part: int, first_order: bool, charge: bool
     ) -> AtomGraph:
         first, last = self._parts[part]
         rows = self._rows(first, last)
@@ -120,7 +120,7 @@ class FragmentBatch:
             cutoff=model.cutoff,
             layout=layout,
         ).to(own.device)
-        return replace(graph, positions=own, once=once)
+        return replace(graph, positions=own, first_order=first_order)
 
     def _within(
         self, part: int, where: NDArray[np.float64], idx: NDArray[np.int64], cutoff: float

@@ -301,13 +301,13 @@ class FragmentForceField:
             batch=batch,
             rows=rows,
             coefficients=weights,
-            once=graph.once,
+            first_order=graph.first_order,
         )
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
             total = high.atomic_energies(given)
         else:
-            energies = self._high(high, prepared, batch, rows, graph.once, reads_charge)
+            energies = self._high(high, prepared, batch, rows, graph.first_order, reads_charge)
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
@@ -319,17 +319,17 @@ class FragmentForceField:
         prepared: FragmentedStructure,
         batch: FragmentBatch,
         rows: Tensor,
-        once: bool,
+        first_order: bool,
         charge: bool,
     ) -> Tensor:
         if not isinstance(high, TypedModel):
-            return batch.energies(high, rows, once=once, charge=charge)
+            return batch.energies(high, rows, first_order=first_order, charge=charge)
         typed = self._typed.get(batch)
         if typed is None:
             topology = prepared.topology
             names = [fragment_name(topology, f.units) for f in batch.assembly.fragments]
             typed = self._typed[batch] = TypedBatch(batch, names, high)
-        return typed.energies(rows, once=once, charge=charge)
+        return typed.energies(rows, first_order=first_order, charge=charge)
 
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
         if model.uses_charge:

@@ -36,25 +36,25 @@ _SINGLE = {
 _AMIDE = 1.335
 
 
-def cap_ratio(host: int, gone: int, *, amide: bool = False) -> float:
-    """Returns g for a cap on an atom of element `host` towards one of element `gone`.
+def cap_ratio(host: int, replaced: int, *, amide: bool = False) -> float:
+    """Returns g for a cap on an atom of element `host` towards one of element `replaced`.
 
     Args:
         host: atomic number of the atom that stays.
-        gone: atomic number of the atom that the cap replaces.
+        replaced: atomic number of the atom that the cap replaces.
         amide: the bond is the C–N bond of an amide, which is shorter.
 
     Raises:
         GeometryError: no fragment may end at such a bond.
     """
-    length = _SINGLE.get((min(host, gone), max(host, gone)))
-    if amide and {host, gone} == {6, 7}:
+    length = _SINGLE.get((min(host, replaced), max(host, replaced)))
+    if amide and {host, replaced} == {6, 7}:
         length = _AMIDE
     if length is None or host not in _TO_HYDROGEN:
         raise GeometryError(
-            f"no hydrogen cap is known for a cut between elements {host} and {gone}; bonds that "
-            "may be cut are single bonds of C, N, O, Si, P, S and Se. Keep the two atoms in one "
-            "unit"
+            f"no hydrogen cap is known for a cut between elements {host} and {replaced}; bonds "
+            "that may be cut are single bonds of C, N, O, Si, P, S and Se. Keep the two atoms in "
+            "one unit"
         )
     return _TO_HYDROGEN[host] / length
 
@@ -62,13 +62,13 @@ def cap_ratio(host: int, gone: int, *, amide: bool = False) -> float:
 def ratio_table() -> dict[str, float]:
     """Returns g by bond, host first, such as ``C-N``; that of an amide is ``C-N amide``."""
     table = {
-        f"{chemical_symbols[host]}-{chemical_symbols[gone]}": cap_ratio(host, gone)
+        f"{chemical_symbols[host]}-{chemical_symbols[replaced]}": cap_ratio(host, replaced)
         for pair in _SINGLE
-        for host, gone in (pair, pair[::-1])
+        for host, replaced in (pair, pair[::-1])
     }
-    for host, gone in ((6, 7), (7, 6)):
-        bond = f"{chemical_symbols[host]}-{chemical_symbols[gone]} amide"
-        table[bond] = cap_ratio(host, gone, amide=True)
+    for host, replaced in ((6, 7), (7, 6)):
+        bond = f"{chemical_symbols[host]}-{chemical_symbols[replaced]} amide"
+        table[bond] = cap_ratio(host, replaced, amide=True)
     return dict(sorted(table.items()))
 
 
@@ -88,7 +88,7 @@ class Fragment:
         charge: formal charge, e.
         real: [n_real], indices in the structure.
         host: [n_caps], index in the structure of the atom that a cap is bound to.
-        gone: [n_caps], index of the atom that a cap replaces.
+        replaced: [n_caps], index of the atom that a cap replaces.
         ratio: [n_caps], g in r_cap = r_host + g (r_gone − r_host).
         shifts: [n_real + n_caps, 3], the periodic image of each atom, in lattice vectors; an atom
             may be there in several. None if all are at home.
@@ -99,7 +99,7 @@ class Fragment:
     charge: int
     real: NDArray[np.int64]
     host: NDArray[np.int64]
-    gone: NDArray[np.int64]
+    replaced: NDArray[np.int64]
     ratio: NDArray[np.float64]
     shifts: NDArray[np.int64] | None = None
 
@@ -110,7 +110,7 @@ class Fragment:
         self, whole: NDArray[np.float64], lattice: Lattice | None = None
     ) -> NDArray[np.float64]:
         """Returns the positions of its atoms, [n, 3], from those of the structure, Å."""
-        caps = whole[self.host] + self.ratio[:, None] * (whole[self.gone] - whole[self.host])
+        caps = whole[self.host] + self.ratio[:, None] * (whole[self.replaced] - whole[self.host])
         found = np.concatenate([whole[self.real], caps])
         if self.shifts is not None and lattice is not None:
             found = found + self.shifts @ lattice.vectors
@@ -144,10 +144,10 @@ class Cutter:
         self._bonded: dict[int, set[int]] = {}
         for a, b in topology.cuts.tolist():
             amide = {kinds[owner[a]], kinds[owner[b]]} == {"amino", "carbonyl"}
-            for host, gone in ((a, b), (b, a)):
-                ratio = cap_ratio(numbers[host], numbers[gone], amide=amide)
-                self._cuts[owner[host]].append((host, gone, owner[gone], ratio))
-                self._bonded.setdefault(host, set()).add(gone)
+            for host, replaced in ((a, b), (b, a)):
+                ratio = cap_ratio(numbers[host], numbers[replaced], amide=amide)
+                self._cuts[owner[host]].append((host, replaced, owner[replaced], ratio))
+                self._bonded.setdefault(host, set()).add(replaced)
         self._owner = owner
 
     def cut(self, units: Units) -> Fragment:
@@ -171,7 +171,7 @@ class Cutter:
             charge=sum(all_units[u].charge for u in units),
             real=real,
             host=np.array([c[0] for c in caps], dtype=np.int64),
-            gone=np.array([c[1] for c in caps], dtype=np.int64),
+            replaced=np.array([c[1] for c in caps], dtype=np.int64),
             ratio=np.array([c[2] for c in caps], dtype=np.float64),
         )
 
@@ -188,14 +188,14 @@ class Cutter:
             charge=sum(p.charge for p in pieces),
             real=np.concatenate([p.real for p in pieces]),
             host=np.concatenate([p.host for p in pieces]),
-            gone=np.concatenate([p.gone for p in pieces]),
+            replaced=np.concatenate([p.replaced for p in pieces]),
             ratio=np.concatenate([p.ratio for p in pieces]),
             shifts=np.concatenate(
                 [np.repeat(shifts, n_real, axis=0), np.repeat(shifts, n_caps, axis=0)]
             ),
         )
 
-    def filled(self, units: Iterable[int]) -> Units:
+    def with_labels(self, units: Iterable[int]) -> Units:
         """Adds what is missing between caps that would face each other.
 
         Two caps that replace the same atom, or two atoms bound to each other, would be within
@@ -205,17 +205,17 @@ class Cutter:
         inside = set(units)
         if self.images.has_others(inside):
             parts = self.images.split(inside).items()
-            return frozenset().union(*(self.images.moved(self.filled(p), s) for s, p in parts))
+            return frozenset().union(*(self.images.moved(self.with_labels(p), s) for s, p in parts))
         while True:
-            gone: dict[int, int] = {}
+            replaced: dict[int, int] = {}
             for u in inside:
                 for _, atom, unit, _ in self._cuts[u]:
                     if unit not in inside:
-                        gone[atom] = gone.get(atom, 0) + 1
+                        replaced[atom] = replaced.get(atom, 0) + 1
             facing = {
                 self._owner[atom]
-                for atom, times in gone.items()
-                if times > 1 or not self._bonded[atom].isdisjoint(gone)
+                for atom, times in replaced.items()
+                if times > 1 or not self._bonded[atom].isdisjoint(replaced)
             }
             if not facing:
                 return frozenset(inside)

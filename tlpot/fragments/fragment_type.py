@@ -142,21 +142,21 @@ def fragment_bonds(topology: Topology, fragment: Fragment) -> NDArray[np.int64]:
 
 def _labels(topology: Topology, fragment: Fragment) -> list[tuple[int, ...]]:
     """Of each atom: the element that it replaces, 0 for real atoms, and its own."""
-    gone = np.zeros(len(fragment), dtype=np.int64)
-    gone[len(fragment.real) :] = topology.atomic_numbers[fragment.gone]
+    replaced = np.zeros(len(fragment), dtype=np.int64)
+    replaced[len(fragment.real) :] = topology.atomic_numbers[fragment.replaced]
     # heavy atoms first, hydrogens next, caps last
     return [
         (int(g), int(z == 1), int(z))
-        for g, z in zip(gone, fragment.atomic_numbers.tolist(), strict=True)
+        for g, z in zip(replaced, fragment.atomic_numbers.tolist(), strict=True)
     ]
 
 
 def _kind_graph(kind: FragmentGraph) -> ColouredGraph:
-    gone = np.zeros(len(kind), dtype=np.int64)
-    gone[kind.is_cap] = kind.cap_gone
+    replaced = np.zeros(len(kind), dtype=np.int64)
+    replaced[kind.is_cap] = kind.cap_gone
     labels = [
         (int(g), int(z == 1), int(z))
-        for g, z in zip(gone, kind.atomic_numbers.tolist(), strict=True)
+        for g, z in zip(replaced, kind.atomic_numbers.tolist(), strict=True)
     ]
     return ColouredGraph(labels, kind.bonds)
 
@@ -182,7 +182,7 @@ def _kind(
         atomic_numbers=fragment.atomic_numbers[order],
         is_cap=np.array(order) >= n_real,
         cap_host=np.array(hosts, dtype=np.int64),
-        cap_gone=topology.atomic_numbers[fragment.gone[caps]],
+        cap_gone=topology.atomic_numbers[fragment.replaced[caps]],
         bonds=bonds,
         unit_id=rank[units],
     )

@@ -132,7 +132,7 @@ def coverage(cutter: Cutter, expansion: Expansion) -> Coverage:
             atoms[real] += c
             bonds += c * inside[topology.bonds].all(axis=1)
         charge += c * fragment.charge
-        for key in zip(fragment.host.tolist(), fragment.gone.tolist(), strict=True):
+        for key in zip(fragment.host.tolist(), fragment.replaced.tolist(), strict=True):
             caps[key] = caps.get(key, 0) + c
     return Coverage(
         atoms=atoms, bonds=bonds, caps=np.array(list(caps.values()), dtype=np.int64), charge=charge

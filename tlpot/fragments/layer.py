@@ -22,14 +22,14 @@ class Pieces:
         batch: its fragments.
         rows: [n_rows, 3], positions of all fragment atoms, Å.
         coefficients: [n_fragments], differentiable in the positions of the structure.
-        once: one derivative at most will be taken.
+        first_order: one derivative at most will be taken.
     """
 
     graph: AtomGraph
     batch: FragmentBatch
     rows: Tensor
     coefficients: Tensor
-    once: bool
+    first_order: bool
 
     def weigh(self, energies: Tensor) -> Tensor:
         """Returns Σ c E on the atoms of the structure, [n_atoms], from rows, [n_rows]."""
@@ -105,5 +105,7 @@ class ModelLayer:
         whole = self.model.atomic_energies(graph)
         if not self.subtract:
             return whole
-        rows = pieces.batch.energies(self.model, pieces.rows, once=pieces.once, charge=charge)
+        rows = pieces.batch.energies(
+            self.model, pieces.rows, first_order=pieces.first_order, charge=charge
+        )
         return whole - pieces.weigh(rows)

@@ -198,7 +198,7 @@ class NonbondedLayer:
             raise ConfigError(
                 f"{len(self.charges)} charges were given for a structure of {n_atoms} atoms"
             )
-        whole = self._whole(positions, pieces.once)
+        whole = self._whole(positions, pieces.first_order)
         assembly = pieces.batch.assembly
         covered = self._covered.get(assembly)
         if covered is None:
@@ -208,9 +208,9 @@ class NonbondedLayer:
         half = 0.5 * weights * self._pairs(positions, first, second)
         return whole.index_add(0, first, -half).index_add(0, second, -half)
 
-    def _whole(self, positions: Tensor, once: bool) -> Tensor:
+    def _whole(self, positions: Tensor, first_order: bool) -> Tensor:
         n_atoms = len(positions)
-        if once and positions.requires_grad:
+        if first_order and positions.requires_grad:
             with torch.enable_grad():
                 leaf = positions.detach().requires_grad_(True)
                 energies, gradient = torch.zeros_like(leaf[:, 0]).detach(), torch.zeros_like(leaf)

@@ -113,11 +113,11 @@ class TypedBatch:
             own = FragmentBatch(part, skin=batch.skin)
             self._groups.append((models.of(names[members[0]]), own, chosen.nonzero()[:, 0]))
 
-    def energies(self, positions: Tensor, *, once: bool, charge: bool) -> Tensor:
+    def energies(self, positions: Tensor, *, first_order: bool, charge: bool) -> Tensor:
         """Returns the energy of each row of the whole batch, see `FragmentBatch.energies`."""
         found = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
         for model, batch, rows in self._groups:
             there = rows.to(positions.device)
-            own = batch.energies(model, positions[there], once=once, charge=charge)
+            own = batch.energies(model, positions[there], first_order=first_order, charge=charge)
             found = found.index_add(0, there, own)
         return found

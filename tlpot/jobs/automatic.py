@@ -192,7 +192,7 @@ def config_for(config: FinetuneConfig, name: str, *, epochs: int | None = None) 
         name: of the strategy.
         epochs: in place of those of `config`, where the strategy trains.
     """
-    if strategy(name).recipe is None:
+    if strategy(name).defaults is None:
         seed = {k: v for k, v in config.training.items() if k == "seed"}
         return replace(config, strategy=name, training=seed, anchor=None)
     own = {} if epochs is None else {"epochs": epochs}

@@ -16,8 +16,8 @@ from tlpot.data import (
     Dataset,
     DataSource,
     FrameOrder,
+    NeutralDataset,
     Split,
-    UnchargedDataset,
     default_by,
     load_split,
     make_split,
@@ -116,7 +116,7 @@ class DataSettings:
                 alone would be the only one to read.
         """
         dataset = self._opened(every_level)
-        return UnchargedDataset(dataset) if self.charges == "ignore" else dataset
+        return NeutralDataset(dataset) if self.charges == "ignore" else dataset
 
     def _opened(self, every_level: bool) -> Dataset:
         if self.dataset is not None:
@@ -355,7 +355,7 @@ def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:
     potentials = model.potentials() if isinstance(model, Ensemble) else [model]
     cards = [model.card, *(potential.card for potential in potentials)]
     ignored = any(_charges(card.recipe) == "ignore" for card in cards)
-    return UnchargedDataset(dataset) if ignored else dataset
+    return NeutralDataset(dataset) if ignored else dataset
 
 
 def _charges(recipe: Mapping[str, Any]) -> object:

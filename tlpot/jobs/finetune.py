@@ -37,7 +37,7 @@ from tlpot.models import (
 )
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan
-from tlpot.transfer import Lessons, Situation, Strategy
+from tlpot.transfer import Strategy, TrainingData, TransferContext
 
 
 def prepare_finetune(
@@ -68,9 +68,9 @@ def prepare_finetune(
     _check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
-    if chosen.recipe is None:  # what has no epochs is solved from the energies
+    if chosen.defaults is None:  # what has no epochs is solved from the energies
         split = with_energies(split, dataset, level)
-    situation = Situation(
+    context = TransferContext(
         parent=parent,
         source=source,
         level=level,
@@ -80,39 +80,39 @@ def prepare_finetune(
         cache=config.output.with_suffix(".run") / "features",
     )
     _check_kind(source, level, config.parent)
-    lessons = chosen.lessons(situation)
-    others = {name: _energies(parent, lessons, name) for name in lessons.levels[1:]}
-    situation = replace(situation, others=others)
-    kinds = lessons.dataset.levels[lessons.levels[0]].kinds
-    lessons, loss, anchored = anchor(config.anchor, chosen, situation, lessons, settings)
-    learned, saved = lessons.levels[0], chosen.saved_level(situation)
+    training_data = chosen.training_data(context)
+    others = {name: _energies(parent, training_data, name) for name in training_data.levels[1:]}
+    context = replace(context, others=others)
+    kinds = training_data.dataset.levels[training_data.levels[0]].kinds
+    training_data, loss, anchored = anchor(config.anchor, chosen, context, training_data, settings)
+    learned, saved = training_data.levels[0], chosen.saved_level(context)
     # frames without a difference are left out; frames that are added are not the user's
-    given = lessons.split if chosen.learns_difference else situation.split
-    own = source == level and chosen.inherits and chosen.recipe is not None
+    given = training_data.split if chosen.learns_difference else context.split
+    own = source == level and chosen.inherits and chosen.defaults is not None
     references = find_references(
         config.references or ("parent" if own else "fit"),
-        lessons.dataset,
+        training_data.dataset,
         given.train,
         learned,
-        chosen.elements(situation),
+        chosen.elements(context),
         parent=parent.at(source) if chosen.inherits else None,
         parent_energies=None if chosen.learns_difference else parent.references(source),
         device=parent.device,
     )
-    taught = replace(situation, dataset=lessons.dataset, split=lessons.split)
+    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
     start = chosen.start(taught, references.energies)
     job = Job(
         potential=start,
-        levels=lessons.levels,
-        dataset=lessons.dataset,
-        split=lessons.split,
+        levels=training_data.levels,
+        dataset=training_data.dataset,
+        split=training_data.split,
         settings=replace(settings, loss=loss),
         given=given,
         plan=TrainingPlan(
             rates=chosen.rates(start, learned),
             release=chosen.release(start, learned),
-            penalty=chosen.penalty(start, situation),
-            level_weights=lessons.weights,
+            penalty=chosen.penalty(start, context),
+            level_weights=training_data.weights,
             keeps_start=chosen.inherits or chosen.learns_difference,
         ),
         output=config.output,
@@ -120,9 +120,9 @@ def prepare_finetune(
             _card(config, chosen, parent, references, saved, start.levels), parent=parent_hash
         ),
         recipe=to_mapping(config),
-        others=lessons.others,
-        n_others=lessons.n_others,
-        finish=lambda potential: chosen.finish(potential, situation),
+        others=training_data.others,
+        n_others=training_data.n_others,
+        finish=lambda potential: chosen.finish(potential, context),
         kinds=kinds,
         shifts={}
         if references.fit is None or not chosen.inherits
@@ -192,13 +192,13 @@ def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[
     return parent.without_uncertainty(), digest
 
 
-def _energies(parent: Potential, lessons: Lessons, level: str) -> Mapping[int, float]:
+def _energies(parent: Potential, training_data: TrainingData, level: str) -> Mapping[int, float]:
     """Returns E0 of another level that is learned: the parent's, or a fit."""
     if level in parent.levels:
         return parent.references(level)
-    train = np.unique(np.concatenate([lessons.split.train, lessons.others]))
-    frames = train[lessons.dataset.labelled(level)[train]]
-    return find_references("fit", lessons.dataset, frames, level, parent.elements).energies
+    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
+    frames = train[training_data.dataset.labelled(level)[train]]
+    return find_references("fit", training_data.dataset, frames, level, parent.elements).energies
 
 
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:

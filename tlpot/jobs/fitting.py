@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import (
+    EvaluatedModel,
     Predictions,
-    Subject,
     error_report,
     offset_words,
     parity_figure,
@@ -271,9 +271,9 @@ def fit(
         save(finished, job.output)
         given.save(job.run_dir / "split.json")
         if job.examine is not None and not result.interrupted:
-            subject = Subject(potential=finished, level=level, dataset=job.dataset,
+            evaluated = EvaluatedModel(potential=finished, level=level, dataset=job.dataset,
                               indices=indices, part=part, end=after, start=before)  # fmt: skip
-            examination = replace(job.examine(subject, show=show), worse=tuple(warnings))
+            examination = replace(job.examine(evaluated, show=show), worse=tuple(warnings))
             examination.save(report)
         elif not result.interrupted:
             write_text(report, json.dumps({**end.as_json(), "warnings": warnings}, indent=2))

@@ -12,7 +12,7 @@ import torch
 from tlpot.config import IN_MEMORY, job_settings, parse
 from tlpot.data import DataSource
 from tlpot.errors import ConfigError, DataError
-from tlpot.evaluation import ReportSettings, Subject, TransferReport, predict
+from tlpot.evaluation import EvaluatedModel, ReportSettings, TransferReport, predict
 from tlpot.jobs.data_sources import (
     ConfigSource,
     DataSettings,
@@ -134,11 +134,11 @@ def make_report(
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
     end = predict(model, dataset, indices, level, device=potential.device, show=show)
-    subject = Subject(
+    evaluated = EvaluatedModel(
         potential=potential, level=model.level, dataset=dataset, indices=indices, part=part, end=end
     )
     return examine(
-        subject,
+        evaluated,
         config.report,
         parent=parent,
         labels=lambda: as_trained(config.data.open_all_levels(), potential),

@@ -49,8 +49,8 @@ def complete_training(
         raise ConfigError(
             f"{where}: training must be a section of 'key: value' pairs, not {training!r}{hint}"
         )
-    if chosen is None or chosen.recipe is not None:
-        own = {} if chosen is None else to_mapping(chosen.recipe)
+    if chosen is None or chosen.defaults is not None:
+        own = {} if chosen is None else to_mapping(chosen.defaults)
         training = {**own, **_of_version(version, training, where)}
     elif idle := _set(training):
         raise ConfigError(

@@ -15,9 +15,9 @@ from tlpot.energy import has_forces
 from tlpot.evaluation import (
     LARGEST,
     PARTS,
+    EvaluatedModel,
     Part,
     ReportSettings,
-    Subject,
     TransferReport,
     choose_frame,
     force_drift,
@@ -34,7 +34,7 @@ _NO_PARENT = "there is no parent to compare with"
 
 
 def examine(
-    subject: Subject,
+    evaluated: EvaluatedModel,
     settings: ReportSettings,
     *,
     parent: LevelPotential | None = None,
@@ -44,17 +44,17 @@ def examine(
     """Looks at all parts that `settings` asks for.
 
     Args:
-        subject: the model and the frames.
+        evaluated: the model and the frames.
         settings: which parts, and how much.
         parent: the model before the transfer, at the level that the transfer started from.
-        labels: opens the same frames with labels of more levels, if the dataset of `subject`
+        labels: opens the same frames with labels of more levels, if the dataset of `evaluated`
             was opened with some levels only.
         show: whether to show a progress bar.
 
     Raises:
         TLPotError: a model does not know an element, or a structure is unusable.
     """
-    examiner = _Examiner(subject, settings, parent, labels)
+    examiner = _Examiner(evaluated, settings, parent, labels)
     work: dict[Part, tuple[str, Callable[[], Any]]] = {
         "calibration": ("calibration", examiner.calibration),
         "drift": ("drift", examiner.drift),
@@ -74,11 +74,11 @@ def examine(
         else:
             found[field] = result
     return TransferReport(
-        level=subject.level,
+        level=evaluated.level,
         source="" if parent is None else parent.level,
-        part=subject.part,
-        end=subject.end,
-        start=subject.start,
+        part=evaluated.part,
+        end=evaluated.end,
+        start=evaluated.start,
         skipped=skipped,
         **found,
     )
@@ -89,24 +89,24 @@ class _Examiner:
 
     def __init__(
         self,
-        subject: Subject,
+        evaluated: EvaluatedModel,
         settings: ReportSettings,
         parent: LevelPotential | None,
         labels: Callable[[], Dataset] | None,
     ) -> None:
-        self._subject, self._settings, self._parent = subject, settings, parent
+        self._evaluated_model, self._settings, self._parent = evaluated, settings, parent
         self._labels = labels
-        self._new = subject.potential.at(subject.level)
-        self._device = subject.potential.device
-        self._indices = _some(subject.indices, settings)
+        self._new = evaluated.potential.at(evaluated.level)
+        self._device = evaluated.potential.device
+        self._indices = _some(evaluated.indices, settings)
 
     def can(self, part: Part) -> bool:
         """Whether a part needs nothing that the model lacks."""
         return part == "calibration" or has_forces(self._new)
 
     def calibration(self) -> object:
-        references = self._subject.potential.references(self._subject.level)
-        return systematic_errors(self._subject.end, references)
+        references = self._evaluated_model.potential.references(self._evaluated_model.level)
+        return systematic_errors(self._evaluated_model.end, references)
 
     def drift(self) -> object:
         if self._parent is None:
@@ -116,9 +116,9 @@ class _Examiner:
     def forgetting(self) -> object:
         if self._parent is None:
             return _NO_PARENT
-        potential, level = self._subject.potential, self._parent.level
-        dataset = self._subject.dataset if self._labels is None else self._labels()
-        if not _same_frames(dataset, self._subject.dataset, self._indices):
+        potential, level = self._evaluated_model.potential, self._parent.level
+        dataset = self._evaluated_model.dataset if self._labels is None else self._labels()
+        if not _same_frames(dataset, self._evaluated_model.dataset, self._indices):
             return f"{dataset.path} has not the frames of the training in the same order"
         kept = level in potential.levels
         found = forgetting(
@@ -136,7 +136,7 @@ class _Examiner:
         known = set(self._new.elements)
         if self._parent is not None:
             known &= set(self._parent.elements)
-        elements = [z for z in self._subject.dataset.elements if z in known]
+        elements = [z for z in self._evaluated_model.dataset.elements if z in known]
         return scan_dimers(self._new, elements, parent=self._parent, device=self._device)
 
     def stability(self) -> object:
@@ -151,7 +151,7 @@ class _Examiner:
             return probe_stability(frame, TLPotCalculator(self._new), steps=steps, seed=seed)
 
     def _frames(self) -> list[Frame]:
-        return self._subject.dataset.read(self._indices, [])
+        return self._evaluated_model.dataset.read(self._indices, [])
 
 
 def _same_frames(a: Dataset, b: Dataset, indices: NDArray[np.int64]) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.learning_curves.budget import Terms
+    from tlpot.learning_curves.budget import Prices
     from tlpot.learning_curves.config import CurveConfig, ParentSource, curve_config, curve_job
     from tlpot.learning_curves.curve import run_curve
     from tlpot.learning_curves.ensembles import check_ensembles, curve_ensembles

@@ -22,14 +22,14 @@ FAR = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
+class Prices:
     """What labels cost and what is wanted.
 
     Attributes:
         cost_ratio: price of an expensive label in cheap ones; all costs are in cheap labels.
         target: error to reach, in the unit of the records (meV, Å).
         budget: to be spent.
-        sunk: whether the pretraining is paid already.
+        pretraining_paid: whether the pretraining is paid already.
         have: expensive labels that are there already, for training and validation together.
         basis: how the price was measured, where it was.
     """
@@ -37,7 +37,7 @@ class Terms:
     cost_ratio: float
     target: float | None = None
     budget: float | None = None
-    sunk: bool = False
+    pretraining_paid: bool = False
     have: int = 0
     basis: str = ""
 
@@ -52,7 +52,7 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Offer:
+class LabelAllocation:
     """What one strategy asks for, or gives.
 
     Attributes:
@@ -60,7 +60,7 @@ class Offer:
         labels: for training, to buy or to have.
         cost: of these, the validation labels and the pretraining, as far as not paid.
         error: with them.
-        favourite: share of the drawn laws by which this strategy is the best; None without
+        best_share: share of the drawn laws by which this strategy is the best; None without
             intervals.
         notes: what should not be believed too easily.
         doubt: ``under-trained`` if its law does not say what labels can do because trainings were
@@ -71,7 +71,7 @@ class Offer:
     labels: Estimate
     cost: Estimate
     error: Estimate
-    favourite: float | None
+    best_share: float | None
     notes: tuple[str, ...]
     doubt: str = ""
 
@@ -82,7 +82,7 @@ class Offer:
             "labels": self.labels.as_json(),
             "cost": self.cost.as_json(),
             "error": self.error.as_json(),
-            "favourite": self.favourite,
+            "favourite": self.best_share,
             "notes": list(self.notes),
             "doubt": self.doubt,
         }
@@ -96,7 +96,7 @@ class Candidate:
         label: of the series.
         law: error against expensive labels.
         pretraining: cost of the cheap labels, 0 if there are none or if they are paid.
-        doubt: as in `Offer`.
+        doubt: as in `LabelAllocation`.
     """
 
     label: str
@@ -105,11 +105,13 @@ class Candidate:
     doubt: str = ""
 
 
-def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidate], dict[str, str]]:
+def candidates(
+    curve: Curve, quantity: str, prices: Prices
+) -> tuple[list[Candidate], dict[str, str]]:
     """Returns the strategies that have a law, and why the others do not take part.
 
     Raises:
-        ConfigError: no such error, or the cost of the pretraining is not known and not sunk.
+        ConfigError: no such error, or the cost of the pretraining is not known, and it is not paid.
     """
     curve.check_quantity(quantity)
     found, left_out = [], {}
@@ -127,49 +129,49 @@ def candidates(curve: Curve, quantity: str, terms: Terms) -> tuple[list[Candidat
             continue
         found.append(
             Candidate(
-                label=series.label, law=law, pretraining=pretraining_cost(series, terms),
+                label=series.label, law=law, pretraining=pretraining_cost(series, prices),
                 doubt=convergence(series, quantity).doubt,
             )
         )  # fmt: skip
     return found, left_out
 
 
-def pretraining_cost(series: Series, terms: Terms) -> float:
+def pretraining_cost(series: Series, prices: Prices) -> float:
     """Returns the price of the cheap labels that a series has still to pay.
 
     Raises:
         ConfigError: the parent's card does not say how many there were.
     """
-    if terms.sunk or series.is_scratch:
+    if prices.pretraining_paid or series.is_scratch:
         return 0.0
     if series.pretraining is None:
         raise ConfigError(
             f"the card of {series.parent} does not say how many labels it was trained with, so "
-            "its cost is not known; use --sunk to leave it out"
+            "its cost is not known; use --pretraining-paid to leave it out"
         )
     return float(series.pretraining)
 
 
-def offers_for_target(
-    found: Sequence[Candidate], target: float, terms: Terms, n_validation: int
-) -> list[Offer]:
+def allocations_for_target(
+    found: Sequence[Candidate], target: float, prices: Prices, n_validation: int
+) -> list[LabelAllocation]:
     """Returns what each strategy asks for an error, the cheapest first."""
     drawn = [_labels_drawn(c.law, target) for c in found]
     costs = [
-        None if d is None else _cost(d, c, terms, n_validation)
+        None if d is None else _cost(d, c, prices, n_validation)
         for d, c in zip(drawn, found, strict=True)
     ]
     rows = []
     for k, candidate in enumerate(found):
         labels = candidate.law.labels_for(target)
-        cost = float(_cost(np.array(labels.value), candidate, terms, n_validation))
+        cost = float(_cost(np.array(labels.value), candidate, prices, n_validation))
         rows.append(
-            Offer(
+            LabelAllocation(
                 label=candidate.label,
                 labels=labels,
                 cost=Estimate.of(cost, costs[k]),
                 error=Estimate(value=target, low=target, high=target),
-                favourite=_favourite(costs, k),
+                best_share=_best_share(costs, k),
                 notes=tuple(_target_notes(candidate, labels, target)),
                 doubt=candidate.doubt,
             )
@@ -177,13 +179,13 @@ def offers_for_target(
     return sorted(rows, key=lambda row: row.cost.value)
 
 
-def offers_for_budget(
-    found: Sequence[Candidate], budget: float, terms: Terms, n_validation: int
-) -> tuple[list[Offer], dict[str, str]]:
+def allocations_for_budget(
+    found: Sequence[Candidate], budget: float, prices: Prices, n_validation: int
+) -> tuple[list[LabelAllocation], dict[str, str]]:
     """Returns what each strategy gives for a budget, the best first, and who cannot pay."""
     affordable, poor = [], {}
     for candidate in found:
-        n = (budget - candidate.pretraining) / terms.cost_ratio + terms.have - n_validation
+        n = (budget - candidate.pretraining) / prices.cost_ratio + prices.have - n_validation
         if n < 1:
             poor[candidate.label] = (
                 f"the budget does not pay the pretraining ({candidate.pretraining:g}) and the "
@@ -196,12 +198,12 @@ def offers_for_budget(
     for k, (candidate, n) in enumerate(affordable):
         labels = Estimate(value=n, low=n, high=n)
         rows.append(
-            Offer(
+            LabelAllocation(
                 label=candidate.label,
                 labels=labels,
                 cost=Estimate(value=budget, low=budget, high=budget),
                 error=candidate.law.estimate(n),
-                favourite=_favourite(errors, k),
+                best_share=_best_share(errors, k),
                 notes=tuple(range_notes(n, candidate.law.ranges[0], "labels")),
                 doubt=candidate.doubt,
             )
@@ -230,13 +232,13 @@ def _labels_drawn(law: Law, target: float) -> Array | None:
     return None if law.samples is None else inverse(law.samples, target)
 
 
-def _cost(labels: Array, candidate: Candidate, terms: Terms, n_validation: int) -> Array:
+def _cost(labels: Array, candidate: Candidate, prices: Prices, n_validation: int) -> Array:
     # there is no part of a label, and no training without one
-    bought = np.maximum(np.ceil(np.maximum(labels, 1.0)) + n_validation - terms.have, 0.0)
-    return terms.cost_ratio * bought + candidate.pretraining
+    bought = np.maximum(np.ceil(np.maximum(labels, 1.0)) + n_validation - prices.have, 0.0)
+    return prices.cost_ratio * bought + candidate.pretraining
 
 
-def _favourite(values: Sequence[Array | None], k: int) -> float | None:
+def _best_share(values: Sequence[Array | None], k: int) -> float | None:
     """Share of the draws in which row `k` is the smallest finite one; ties are shared."""
     if any(v is None for v in values):
         return None

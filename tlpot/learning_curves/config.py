@@ -92,15 +92,15 @@ class CurveConfig:
         check_least(self, updates=1)
         if self.updates is not None:
             _refuse_with_updates(self.training, "training")
-        self.contenders()
+        self.compared_strategies()
 
-    def contenders(self) -> tuple[Contender, ...]:
+    def compared_strategies(self) -> tuple[ComparedStrategy, ...]:
         """Returns the strategies with their settings.
 
         Raises:
             ConfigError: an unknown strategy or setting, or two of the same label.
         """
-        found = [_contender(entry, self.updates is not None) for entry in self.strategies]
+        found = [_compared(entry, self.updates is not None) for entry in self.strategies]
         labels = [c.label for c in found]
         for k, label in enumerate(labels):
             if label in labels[:k]:
@@ -109,7 +109,7 @@ class CurveConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Contender:
+class ComparedStrategy:
     """A strategy as it takes part.
 
     Attributes:
@@ -201,7 +201,7 @@ def curve_config(settings: Mapping[str, Any], where: str = "curve") -> CurveConf
     return parse(CurveConfig, settings, where)
 
 
-def _contender(entry: str | Mapping[str, Any], updates: bool) -> Contender:
+def _compared(entry: str | Mapping[str, Any], updates: bool) -> ComparedStrategy:
     section: dict[str, Any] = {"name": entry} if isinstance(entry, str) else dict(entry)
     if "name" not in section:
         raise ConfigError(f"strategies: {entry!r} has no name")
@@ -218,11 +218,11 @@ def _contender(entry: str | Mapping[str, Any], updates: bool) -> Contender:
         _refuse_with_updates(training, f"strategy {section['name']}: training")
     chosen = strategy(section)
     changed = [f"{k}={_short(v)}" for k, v in section.items() if k != "name"]
-    return Contender(
+    return ComparedStrategy(
         label=str(label) if label is not None else " ".join([chosen.name, *changed]),
         strategy=strategy_settings(chosen),
         training=dict(training),
-        trains=chosen.recipe is not None,
+        trains=chosen.defaults is not None,
     )
 
 

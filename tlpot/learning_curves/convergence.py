@@ -163,7 +163,7 @@ def convergence(series: Series, quantity: str) -> Convergence:
 
 def trains(settings: Mapping[str, Any]) -> bool:
     """Returns whether a strategy makes gradient steps; one that is not known may."""
-    return settings["name"] not in STRATEGY_NAMES or strategy(settings).recipe is not None
+    return settings["name"] not in STRATEGY_NAMES or strategy(settings).defaults is not None
 
 
 def doubts(found: Iterable[Convergence], config: Mapping[str, Any]) -> list[str]:

@@ -104,9 +104,9 @@ def add_to_curve(
 def _joined(before: CurveConfig, now: CurveConfig) -> CurveConfig:
     """All that was asked for before, and all that is asked for now."""
     entries = {
-        contender.label: entry
+        compared.label: entry
         for config in (before, now)
-        for entry, contender in zip(config.strategies, config.contenders(), strict=True)
+        for entry, compared in zip(config.strategies, config.compared_strategies(), strict=True)
     }
     there = {name: content for name in before.parents if (content := _content(name)) is not None}
     more = [name for name in now.parents if _content(name) not in there.values()]
@@ -121,13 +121,13 @@ def _joined(before: CurveConfig, now: CurveConfig) -> CurveConfig:
 
 def _asked(config: CurveConfig, plan: CurveTasks, whole: CurveTasks) -> frozenset[str]:
     """The points of the whole curve that a configuration with its own plan is about."""
-    series = {(s.contender.label, s.parent.content_hash) for s in plan.series}
-    scratch = {s.contender.label for s in plan.series if s.contender.is_scratch}
+    series = {(s.compared.label, s.parent.content_hash) for s in plan.series}
+    scratch = {s.compared.label for s in plan.series if s.compared.is_scratch}
     return frozenset(
         task.key
         for s in whole.series
         # the baseline is that of the first parent, whichever was asked for
-        if s.contender.label in scratch or (s.contender.label, s.parent.content_hash) in series
+        if s.compared.label in scratch or (s.compared.label, s.parent.content_hash) in series
         for task in s.tasks
         if task.size in config.sizes and task.seed < config.seeds
     )
@@ -281,8 +281,8 @@ def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curv
         series.append(
             Series(
                 label=line.label,
-                name=line.contender.label,
-                strategy=line.contender.strategy,
+                name=line.compared.label,
+                strategy=line.compared.strategy,
                 parent=line.parent.name,
                 pretraining=line.parent.labels,
                 points=tuple(points),

@@ -15,7 +15,7 @@ import torch
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
 from tlpot.labelling import WorkerPool, cost_ratio, label_costs
-from tlpot.learning_curves.budget import Terms
+from tlpot.learning_curves.budget import Prices
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.curve import run_curve
 from tlpot.learning_curves.ensembles import CurveEnsembles, check_ensembles, curve_ensembles
@@ -105,12 +105,13 @@ class LearningCurve(Result):
         budget: float | None = None,
         cost_ratio: float | None = None,
         quantity: str = "energy_mae",
-        sunk: bool = False,
+        pretraining_paid: bool = False,
         have: int = 0,
     ) -> Plan | CurveReport:
         """Returns what to buy; see `tlpot.plan`."""
         wanted = Wanted(
-            target=target, budget=budget, cost_ratio=cost_ratio, quantity=quantity, sunk=sunk,
+            target=target, budget=budget, cost_ratio=cost_ratio, quantity=quantity,
+            pretraining_paid=pretraining_paid,
             have=have,
         )  # fmt: skip
         return plan_purchase(self, wanted)
@@ -191,7 +192,7 @@ class Wanted:
     cost_from: Sequence[str | os.PathLike[str]] | None = None
     levels: tuple[str, str] | None = None
     quantity: str = "energy_mae"
-    sunk: bool = False
+    pretraining_paid: bool = False
     have: int = 0
     pretraining: str | os.PathLike[str] | Curve | LearningCurve | None = None
     fit_up_to: int | None = None
@@ -213,16 +214,16 @@ def plan_purchase(
             )
         return analyse(measured, wanted.quantity, up_to=wanted.fit_up_to)
     ratio, basis = _cost_ratio(wanted)
-    terms = Terms(
+    prices = Prices(
         cost_ratio=ratio,
         target=None if wanted.target is None else _milli(wanted.target),
         budget=wanted.budget,
-        sunk=wanted.sunk,
+        pretraining_paid=wanted.pretraining_paid,
         have=wanted.have,
         basis=basis,
     )
     pretraining = None if wanted.pretraining is None else _measured(wanted.pretraining)[0]
-    return make_plan(measured, wanted.quantity, terms, pretraining=pretraining, folder=folder)
+    return make_plan(measured, wanted.quantity, prices, pretraining=pretraining, folder=folder)
 
 
 def _measured(

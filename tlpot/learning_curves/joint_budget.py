@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
-from tlpot.learning_curves.budget import Terms, range_notes
+from tlpot.learning_curves.budget import Prices, range_notes
 from tlpot.learning_curves.convergence import convergence
 from tlpot.learning_curves.power_law import Estimate, Law, Measured, fit_law
 from tlpot.learning_curves.record import Curve, Series
@@ -103,7 +103,7 @@ class JointLaw:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Division:
+class BudgetSplit:
     """Expensive and cheap labels, and what they cost and bring.
 
     Attributes:
@@ -242,23 +242,23 @@ def _join(high: Law, low: Law, n_low: float) -> Law:
 
 
 def divide_budget(
-    joint: JointLaw, budget: float, terms: Terms, n_validation: int, have_low: float
-) -> Division:
+    joint: JointLaw, budget: float, prices: Prices, n_validation: int, have_low: float
+) -> BudgetSplit:
     """Returns the labels that minimise the error.
 
     Args:
         joint: the law.
         budget: to be spent, in cheap labels.
-        terms: prices, and expensive labels that are there.
+        prices: prices, and expensive labels that are there.
         n_validation: expensive labels besides those for training.
         have_low: cheap labels that are paid already.
 
     Raises:
         ConfigError: the budget does not even pay the validation labels.
     """
-    law, ratio = joint.law, terms.cost_ratio
-    have = max(0, terms.have - n_validation)
-    free = budget - ratio * max(0, n_validation - terms.have)
+    law, ratio = joint.law, prices.cost_ratio
+    have = max(0, prices.have - n_validation)
+    free = budget - ratio * max(0, n_validation - prices.have)
     if free <= 0:
         raise ConfigError(
             f"a budget of {budget:g} does not pay the {n_validation} labels for validation, "
@@ -274,7 +274,7 @@ def divide_budget(
         alone["expensive"] = float(law.predict(have + free / ratio, have_low))
     if have > 0:
         alone["cheap"] = float(law.predict(have, have_low + free))
-    return Division(
+    return BudgetSplit(
         label=joint.label,
         aim="budget",
         high=Estimate.of(float(high), drawn[0]),
@@ -288,12 +288,12 @@ def divide_budget(
 
 
 def divide_target(
-    joint: JointLaw, target: float, terms: Terms, n_validation: int, have_low: float
-) -> Division:
+    joint: JointLaw, target: float, prices: Prices, n_validation: int, have_low: float
+) -> BudgetSplit:
     """Returns the labels that reach an error at least cost; see `divide_budget`."""
-    law, ratio = joint.law, terms.cost_ratio
-    have = max(0, terms.have - n_validation)
-    extra = ratio * max(0, n_validation - terms.have)
+    law, ratio = joint.law, prices.cost_ratio
+    have = max(0, prices.have - n_validation)
+    extra = ratio * max(0, n_validation - prices.have)
 
     def buy(parameters: Array) -> tuple[Array, Array, Array]:
         high, low = cheapest_labels(parameters, target, ratio, have_high=have, have_low=have_low)
@@ -306,7 +306,7 @@ def divide_target(
     notes = _notes(joint, high.value, low.value)
     if not np.isfinite(high.value) and not joint.doubt:
         notes.append(f"the target lies below the error the law tends to, C = {law.floor.value:.3g}")
-    return Division(
+    return BudgetSplit(
         label=joint.label,
         aim="target",
         high=high,

@@ -16,7 +16,7 @@ from tlpot.learning_curves.power_law import N_SAMPLES, Estimate, Law, Measured, 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Worth:
+class LabelSavings:
     """How many labels training from scratch needs for the error of a transfer.
 
     Attributes:
@@ -72,7 +72,7 @@ class Worth:
         }
 
 
-def worth_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list[Worth]:
+def savings_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list[LabelSavings]:
     """Reads each measured error of a transfer on the law of training from scratch.
 
     The intervals contain the uncertainty of the law and that of the transfer's mean error.
@@ -96,7 +96,7 @@ def worth_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list[W
             samples = inverse(scratch.samples, np.exp(error))
         value = float(inverse(scratch.parameters[None], mean)[0])
         rows.append(
-            Worth(
+            LabelSavings(
                 labels=int(measured.sizes[0]),
                 error=mean,
                 needed=Estimate.of(value, samples),
@@ -107,7 +107,7 @@ def worth_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list[W
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Overtaken:
+class Crossover:
     """A transfer that beats the largest measured training from scratch; needs no law.
 
     Attributes:
@@ -130,7 +130,7 @@ class Overtaken:
         )
 
 
-def overtaken(data: Sequence[Measured], scratch: Sequence[Measured]) -> Overtaken | None:
+def crossover(data: Sequence[Measured], scratch: Sequence[Measured]) -> Crossover | None:
     """Returns the fewest labels with which a transfer beats all of scratch's, or None."""
 
     def middle(measured: Measured) -> float:
@@ -141,7 +141,7 @@ def overtaken(data: Sequence[Measured], scratch: Sequence[Measured]) -> Overtake
     largest = max(scratch, key=lambda m: m.sizes[0])
     for measured in sorted(data, key=lambda m: m.sizes[0]):
         if middle(measured) < min(middle(m) for m in scratch):
-            return Overtaken(
+            return Crossover(
                 labels=int(measured.sizes[0]),
                 error=middle(measured),
                 scratch_labels=int(largest.sizes[0]),

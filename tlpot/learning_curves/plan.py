@@ -11,16 +11,16 @@ import numpy as np
 
 from tlpot.errors import ConfigError
 from tlpot.learning_curves.budget import (  # fmt: skip
-    Offer,
-    Terms,
+    LabelAllocation,
+    Prices,
+    allocations_for_budget,
+    allocations_for_target,
     candidates,
-    offers_for_budget,
-    offers_for_target,
     unit_text,
 )
 from tlpot.learning_curves.convergence import convergence, doubts
 from tlpot.learning_curves.joint_budget import (  # fmt: skip
-    Division,
+    BudgetSplit,
     JointLaw,
     assumed_laws,
     divide_budget,
@@ -40,11 +40,11 @@ class Plan(Result):
     Attributes:
         curve: what was measured.
         quantity: which error.
-        terms: prices and aims.
+        prices: prices and aims.
         target: offers for the target, the cheapest first.
         budget: offers for the budget, the best first.
         joint: laws of both sizes.
-        divisions: of the money between cheap and expensive labels.
+        budget_splits: of the money between cheap and expensive labels.
         left_out: strategies that do not take part, and why.
         remedies: what would give a law to those that have none, with command lines.
         doubts: about laws of trainings that were too short or may have been, with what to do.
@@ -52,11 +52,11 @@ class Plan(Result):
 
     curve: Curve
     quantity: str
-    terms: Terms
-    target: tuple[Offer, ...]
-    budget: tuple[Offer, ...]
+    prices: Prices
+    target: tuple[LabelAllocation, ...]
+    budget: tuple[LabelAllocation, ...]
     joint: tuple[JointLaw, ...]
-    divisions: tuple[Division, ...]
+    budget_splits: tuple[BudgetSplit, ...]
     left_out: Mapping[str, str]
     remedies: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -65,12 +65,12 @@ class Plan(Result):
         """Returns plain numbers; costs are in cheap labels."""
         return {
             "quantity": self.quantity,
-            "cost_ratio": self.terms.cost_ratio,
+            "cost_ratio": self.prices.cost_ratio,
             "n_validation": self.curve.n_validation,
-            "target": [offer.as_json() for offer in self.target],
-            "budget": [offer.as_json() for offer in self.budget],
+            "target": [allocation.as_json() for allocation in self.target],
+            "budget": [allocation.as_json() for allocation in self.budget],
             "joint laws": {j.label: j.law.as_json() for j in self.joint},
-            "divisions": [division.as_json() for division in self.divisions],
+            "divisions": [budget_split.as_json() for budget_split in self.budget_splits],
             "left out": dict(self.left_out),
             "remedies": list(self.remedies),
             "doubts": list(self.doubts),
@@ -78,44 +78,48 @@ class Plan(Result):
 
     def text(self) -> str:
         """Returns what to read."""
-        t, kind = self.terms, self.quantity.replace("_", " ")
+        t, kind = self.prices, self.quantity.replace("_", " ")
         lines = [t.basis] if t.basis else []
         lines += [
             f"{kind} at {self.curve.level}; costs in cheap labels, of which one expensive label "
             f"costs {t.cost_ratio:g};",
             f"{self.curve.n_validation} expensive labels for validation are included, the "
-            f"pretraining is {'paid already' if t.sunk else 'included'}"
+            f"pretraining is {'paid already' if t.pretraining_paid else 'included'}"
             + (f", {t.have} expensive labels are there already" if t.have else ""),
         ]
         if t.target is not None:
             lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
-            for offer in self.target:
-                if np.isinf(offer.labels.value) and offer.doubt:
+            for allocation in self.target:
+                if np.isinf(allocation.labels.value) and allocation.doubt:
                     lines.append(
-                        f"  {offer.label}: cannot be said by its law (see the doubts below)"
+                        f"  {allocation.label}: cannot be said by its law (see the doubts below)"
                     )
-                elif np.isinf(offer.labels.value) and offer.labels.low == offer.labels.high:
-                    lines.append(f"  {offer.label}: never, by its law")
+                elif (
+                    np.isinf(allocation.labels.value)
+                    and allocation.labels.low == allocation.labels.high
+                ):
+                    lines.append(f"  {allocation.label}: never, by its law")
                 else:
                     lines.append(
-                        f"  {offer.label}: {_count(offer.labels)} training labels, cost "
-                        f"{_count(offer.cost)}"
+                        f"  {allocation.label}: {_count(allocation.labels)} training labels, cost "
+                        f"{_count(allocation.cost)}"
                     )
-                lines += _remarks(offer)
+                lines += _remarks(allocation)
             lines += self._verdict(self.target, "cheapest")
         if t.budget is not None:
             lines += ["", f"for a budget of {t.budget:g}"]
-            for offer in self.budget:
-                error = f"{_plain(offer.error)} {unit_text(1, self.quantity)[2:]}"
+            for allocation in self.budget:
+                error = f"{_plain(allocation.error)} {unit_text(1, self.quantity)[2:]}"
                 lines.append(
-                    f"  {offer.label}: {offer.labels.value:.0f} training labels, error {error}"
+                    f"  {allocation.label}: {allocation.labels.value:.0f} training labels, "
+                    f"error {error}"
                 )
-                lines += _remarks(offer)
+                lines += _remarks(allocation)
             lines += self._verdict(self.budget, "best")
         for joint in self.joint:
             lines += ["", *_joint_text(joint, t.cost_ratio)]
-            for division in (d for d in self.divisions if d.label == joint.label):
-                lines += self._division(division)
+            for budget_split in (d for d in self.budget_splits if d.label == joint.label):
+                lines += self._division(budget_split)
         if self.left_out:
             lines += ["", "left out"]
             lines += [f"  {label}: {why}" for label, why in self.left_out.items()]
@@ -127,23 +131,26 @@ class Plan(Result):
             lines += [f"  {line}" for line in self.doubts]
         return "\n".join(lines)
 
-    def _verdict(self, offers: tuple[Offer, ...], word: str) -> list[str]:
-        if not offers:
+    def _verdict(self, allocations: tuple[LabelAllocation, ...], word: str) -> list[str]:
+        if not allocations:
             return ["  no strategy has a law"]
-        first, doubted = offers[0], [offer.label for offer in offers if offer.doubt]
+        first, doubted = (
+            allocations[0],
+            [allocation.label for allocation in allocations if allocation.doubt],
+        )
         if not np.isfinite(first.cost.value):
             if doubted:
                 return ["  whether one of the strategies reaches it cannot be said by their laws"]
             return ["  none of the strategies reaches it by its law"]
-        if len(offers) == 1:
+        if len(allocations) == 1:
             return []
-        share = first.favourite
+        share = first.best_share
         sure = "" if share is None else f" (by {100 * share:.0f} % of the laws that fit the data)"
         if doubted:
             sure += f", but see the doubts about {', '.join(doubted)} below"
         return [f"{word}: {first.label}{sure}"]
 
-    def _division(self, d: Division) -> list[str]:
+    def _division(self, d: BudgetSplit) -> list[str]:
         unit = unit_text(1, self.quantity)[2:]
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
         if np.isinf(d.high.value) and d.doubt:
@@ -158,7 +165,7 @@ class Plan(Result):
 
 
 def make_plan(
-    curve: Curve, quantity: str, terms: Terms, *, pretraining: Curve | None = None,
+    curve: Curve, quantity: str, prices: Prices, *, pretraining: Curve | None = None,
     folder: Path | None = None,
 ) -> Plan:  # fmt: skip
     """Plans what to buy.
@@ -166,7 +173,7 @@ def make_plan(
     Args:
         curve: of the transfer.
         quantity: which error, such as ``energy_mae``.
-        terms: prices and aims.
+        prices: prices and aims.
         pretraining: learning curve of the low level itself; used where the transfer was not
             measured with several parents.
         folder: of the curve, for command lines; None for the one that it was written to.
@@ -175,39 +182,41 @@ def make_plan(
         ConfigError: no such error, or terms that make no sense.
         DataError: the pretraining has no law.
     """
-    found, left_out = candidates(curve, quantity, terms)
+    found, left_out = candidates(curve, quantity, prices)
     n_validation = curve.n_validation
-    for_target: list[Offer] = []
-    for_budget: list[Offer] = []
-    if terms.target is not None:
-        for_target = offers_for_target(found, terms.target, terms, n_validation)
-    if terms.budget is not None:
-        for_budget, poor = offers_for_budget(found, terms.budget, terms, n_validation)
+    for_target: list[LabelAllocation] = []
+    for_budget: list[LabelAllocation] = []
+    if prices.target is not None:
+        for_target = allocations_for_target(found, prices.target, prices, n_validation)
+    if prices.budget is not None:
+        for_budget, poor = allocations_for_budget(found, prices.budget, prices, n_validation)
         left_out |= {f"{label}, budget": why for label, why in poor.items()}
     joint, without = measured_laws(curve, quantity)
     left_out |= {f"{label}, law of both sizes": why for label, why in without.items()}
     if pretraining is not None:
         joint += assumed_laws(curve, pretraining, quantity)
     have_low = 0.0
-    if terms.sunk:
+    if prices.pretraining_paid:
         have_low = float(max((s.pretraining or 0 for s in curve.series), default=0))
-    divisions = []
+    budget_splits = []
     for law in joint:
-        if terms.budget is not None:
+        if prices.budget is not None:
             try:
-                divisions.append(divide_budget(law, terms.budget, terms, n_validation, have_low))
+                budget_splits.append(
+                    divide_budget(law, prices.budget, prices, n_validation, have_low)
+                )
             except ConfigError as error:
                 left_out[f"{law.label}, division of the budget"] = str(error)
-        if terms.target is not None:
-            divisions.append(divide_target(law, terms.target, terms, n_validation, have_low))
+        if prices.target is not None:
+            budget_splits.append(divide_target(law, prices.target, prices, n_validation, have_low))
     return Plan(
         curve=curve,
         quantity=quantity,
-        terms=terms,
+        prices=prices,
         target=tuple(for_target),
         budget=tuple(for_budget),
         joint=tuple(joint),
-        divisions=tuple(divisions),
+        budget_splits=tuple(budget_splits),
         left_out=left_out,
         remedies=tuple(law_remedies(curve, quantity, folder)),
         doubts=tuple(_doubts(curve, quantity, pretraining)),
@@ -236,8 +245,8 @@ def _joint_text(joint: JointLaw, ratio: float) -> list[str]:
     return lines + [f"  note: {note}" for note in joint.law.notes]
 
 
-def _remarks(offer: Offer) -> list[str]:
-    return [f"    note: {note}" for note in offer.notes]
+def _remarks(allocation: LabelAllocation) -> list[str]:
+    return [f"    note: {note}" for note in allocation.notes]
 
 
 def _count(found: Estimate) -> str:

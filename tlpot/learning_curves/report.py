@@ -19,7 +19,7 @@ from tlpot.learning_curves.convergence import (  # fmt: skip
     doubts,
     more_updates,
 )
-from tlpot.learning_curves.label_savings import Worth, overtaken, worth_of
+from tlpot.learning_curves.label_savings import LabelSavings, crossover, savings_of
 from tlpot.learning_curves.power_law import Law, fit_law
 from tlpot.learning_curves.record import Curve, geometric, relative_spread, unit_of
 from tlpot.presentation import Column, Result, Table
@@ -55,8 +55,8 @@ class CurveReport(Result):
         laws: by label of the series, of errors that fall.
         unfitted: why there is no law, by label.
         convergence: whether the trainings were long enough, by label.
-        worths: of each transfer with a law of scratch to compare it with.
-        unworthy: why there are no worths; empty if there are.
+        savings: of each transfer with a law of scratch to compare it with.
+        without_savings: why there are no worths; empty if there are.
         forecasts: if the laws were fitted to the smaller sizes only.
     """
 
@@ -65,13 +65,13 @@ class CurveReport(Result):
     laws: Mapping[str, Law]
     unfitted: Mapping[str, str]
     convergence: Mapping[str, Convergence]
-    worths: Mapping[str, tuple[Worth, ...]]
-    unworthy: str = ""
+    savings: Mapping[str, tuple[LabelSavings, ...]]
+    without_savings: str = ""
     forecasts: tuple[Forecast, ...] = ()
 
     def text(self) -> str:
         """Returns tables: errors, laws, worth, forecasts."""
-        parts = [self._errors(), self._laws(), self._worths()]
+        parts = [self._errors(), self._laws(), self._savings()]
         if self.forecasts:
             parts.append(self._forecasts())
         return "\n\n".join(parts)
@@ -85,9 +85,9 @@ class CurveReport(Result):
             "laws": {label: law.as_json() for label, law in self.laws.items()},
             "without a law": dict(self.unfitted),
             "worth": {
-                label: [row.as_json() for row in rows] for label, rows in self.worths.items()
+                label: [row.as_json() for row in rows] for label, rows in self.savings.items()
             },
-            "without a worth": self.unworthy,
+            "without a worth": self.without_savings,
         }
 
     def _errors(self) -> str:
@@ -147,12 +147,12 @@ class CurveReport(Result):
         lines += [f"  {label:{width}}  none: {why}" for label, why in self.unfitted.items()]
         return "\n".join(lines)
 
-    def _worths(self) -> str:
-        if self.unworthy:
-            head = f"what the pretraining is worth cannot be said by laws: {self.unworthy}"
-            return "\n".join([head, *self._overtaken()])
+    def _savings(self) -> str:
+        if self.without_savings:
+            head = f"what the pretraining is worth cannot be said by laws: {self.without_savings}"
+            return "\n".join([head, *self._crossover()])
         lines = ["what the pretraining is worth, in labels that scratch would need besides"]
-        for label, rows in self.worths.items():
+        for label, rows in self.savings.items():
             lines.append(f"  {label}")
             short = self.convergence[label].under_trained
             lines += [
@@ -162,14 +162,14 @@ class CurveReport(Result):
             ]
         return "\n".join(lines)
 
-    def _overtaken(self) -> list[str]:
+    def _crossover(self) -> list[str]:
         """What the measurements say without a law."""
         curve = self.curve
         if curve.scratch is None or self.convergence[curve.scratch.label].doubt:
             return []
         base = curve.scratch.measured(self.quantity)
         found = {
-            s.label: overtaken(s.measured(self.quantity), base)
+            s.label: crossover(s.measured(self.quantity), base)
             for s in curve.series
             if not s.is_scratch
         }
@@ -229,25 +229,25 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
                         measured=geometric(measured.errors),
                     )
                 )
-    worths: dict[str, tuple[Worth, ...]] = {}
-    unworthy = _unworthy(curve, unfitted, training)
-    if not unworthy and curve.scratch is not None:
+    savings: dict[str, tuple[LabelSavings, ...]] = {}
+    without_savings = _without_savings(curve, unfitted, training)
+    if not without_savings and curve.scratch is not None:
         for series in curve.series:
             if not series.is_scratch and (rows := series.measured(quantity, up_to)):
-                worths[series.label] = tuple(worth_of(rows, laws[curve.scratch.label]))
+                savings[series.label] = tuple(savings_of(rows, laws[curve.scratch.label]))
     return CurveReport(
         curve=curve,
         quantity=quantity,
         laws=laws,
         unfitted=unfitted,
         convergence=training,
-        worths=worths,
-        unworthy=unworthy,
+        savings=savings,
+        without_savings=without_savings,
         forecasts=tuple(forecasts),
     )
 
 
-def _unworthy(
+def _without_savings(
     curve: Curve, unfitted: Mapping[str, str], training: Mapping[str, Convergence]
 ) -> str:
     scratch = curve.scratch

@@ -18,7 +18,7 @@ from tlpot.data import Dataset, Split
 from tlpot.errors import DataError
 from tlpot.files import make_folder
 from tlpot.jobs import finetune_config, source_hashes
-from tlpot.learning_curves.config import Contender, CurveConfig
+from tlpot.learning_curves.config import ComparedStrategy, CurveConfig
 from tlpot.learning_curves.point import PointTask
 from tlpot.levels import choose_level
 from tlpot.models import Potential, content_hash, library_file, load_potential
@@ -54,13 +54,13 @@ class SeriesTasks:
 
     Attributes:
         label: unique in the curve.
-        contender: the strategy.
+        compared: the strategy.
         parent: what it starts from.
         tasks: points, by seed and then by size.
     """
 
     label: str
-    contender: Contender
+    compared: ComparedStrategy
     parent: CurveParent
     tasks: tuple[PointTask, ...]
 
@@ -102,21 +102,21 @@ def curve_tasks(config: CurveConfig, *, device: torch.device | str | None = None
     names = [parent.name for parent in parents]
     series = []
     for k, parent in enumerate(parents):
-        for contender in config.contenders():
-            if contender.is_scratch and k:
+        for compared in config.compared_strategies():
+            if compared.is_scratch and k:
                 continue  # nothing would differ but the reference energies' prior
-            label = contender.label
-            if len(parents) > 1 and not contender.is_scratch:
+            label = compared.label
+            if len(parents) > 1 and not compared.is_scratch:
                 origin = parent.name if names.count(parent.name) == 1 else f"{parent.name} #{k + 1}"
                 label = f"{label}, {origin}"
                 if parent.labels is not None:
                     label += f" ({parent.labels})"
             tasks = tuple(
-                _task(config, dataset, level, split, parent, contender, label, size, seed, device)
+                _task(config, dataset, level, split, parent, compared, label, size, seed, device)
                 for seed in range(config.seeds)
                 for size in sorted(config.sizes)
             )
-            series.append(SeriesTasks(label=label, contender=contender, parent=parent, tasks=tasks))
+            series.append(SeriesTasks(label=label, compared=compared, parent=parent, tasks=tasks))
     return CurveTasks(level=level, split=split, series=tuple(series))
 
 
@@ -141,7 +141,7 @@ def _parent(name: str, source: str | None) -> CurveParent:
 
 def _task(
     config: CurveConfig, dataset: Dataset, level: str, split: Split, parent: CurveParent,
-    contender: Contender, label: str, size: int, seed: int, device: torch.device | str | None,
+    compared: ComparedStrategy, label: str, size: int, seed: int, device: torch.device | str | None,
 ) -> PointTask:  # fmt: skip
     part = subset_of(split, size, seed, config.subsets)
     frames = _hash_frames(part)
@@ -155,16 +155,16 @@ def _task(
         "level": level,
         "source": parent.source,
         "references": config.references,
-        "strategy": contender.strategy,
+        "strategy": compared.strategy,
         "split": {"file": str(_split_file(config.output, size, seed, frames).resolve())},
         "licence": config.licence,
-        "name": f"{contender.label} {size} {seed}",
+        "name": f"{compared.label} {size} {seed}",
     }
-    shared = config.training if contender.trains else {}
-    training = {**shared, **contender.training, "seed": seed}
+    shared = config.training if compared.trains else {}
+    training = {**shared, **compared.training, "seed": seed}
     where = {**settings, "output": "model.safetensors"}
-    frames_of_epoch = strategy(contender.strategy).epoch_frames(size)
-    if contender.trains and config.updates is not None:
+    frames_of_epoch = strategy(compared.strategy).epoch_frames(size)
+    if compared.trains and config.updates is not None:
         batch = finetune_config({**where, "training": training}).training["batch_size"]
         training["epochs"] = math.ceil(config.updates / math.ceil(frames_of_epoch / batch))
         training.setdefault("validate_every", max(1, training["epochs"] // _VALIDATIONS))
@@ -184,10 +184,10 @@ def _task(
             "keys": dict(config.data.keys),
         },
         "frames": frames,
-        "strategy": to_mapping(contender.strategy),
+        "strategy": to_mapping(compared.strategy),
         "training": resolved,
     }
-    if sources := source_hashes(contender.strategy):
+    if sources := source_hashes(compared.strategy):
         key["source_sha256"] = sources
     task = PointTask(
         folder=config.output.resolve(),
@@ -196,7 +196,7 @@ def _task(
         size=size,
         seed=seed,
         dataset=config.data.dataset,
-        updates=resolved["epochs"] * batches if contender.trains else 1,
+        updates=resolved["epochs"] * batches if compared.trains else 1,
         device=None if device is None else str(device),
     )
     if config.keep_models:

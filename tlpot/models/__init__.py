@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tlpot.models.forest import ForestCorrection
     from tlpot.models.gaussian import GaussianCorrection
     from tlpot.models.identity import identity, plain
-    from tlpot.models.installation import IndexEntry, Installed, Place, install, write_index
+    from tlpot.models.installation import IndexEntry, Installed, ModelSource, install, write_index
     from tlpot.models.library import (
         LIBRARY,
         installed_names,

@@ -199,7 +199,7 @@ def process_spread(
         graph = graph.usable()
         positions = graph.positions.detach()
         if forces:
-            graph = replace(graph, positions=positions.requires_grad_(True), once=False)
+            graph = replace(graph, positions=positions.requires_grad_(True), first_order=False)
         features, species = read(graph)
         where = (features, species, graph.system_idx, graph.n_systems)
         slopes = process.forces_std(*where, positions) if forces else None

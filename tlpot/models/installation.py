@@ -249,7 +249,7 @@ def parse_index(content: bytes, where: str) -> tuple[IndexEntry, ...]:
     return entries
 
 
-class Place:
+class ModelSource:
     """A folder or URL with models.
 
     A folder without an index is looked through; one with an index has what the index lists. A
@@ -383,7 +383,7 @@ def install(
 
     Args:
         source: a model file or its URL; with `place`, a name in it.
-        place: folder or URL to install from, see `Place`.
+        place: folder or URL to install from, see `ModelSource`.
         name: what to call it; None is its name there.
         sha256: what the file must have; the index of a place says it otherwise.
         force: replace another model that is installed under the name.
@@ -437,7 +437,7 @@ def _content(
     """Returns the content, where it is from, and what it is called there."""
     text = os.fspath(source)
     if place is not None:
-        opened = Place(place)
+        opened = ModelSource(place)
         entry = opened.entry(text)
         return opened.fetch(entry, show=show), f"{entry.file} from {opened.where}", entry.name
     if is_url(text):

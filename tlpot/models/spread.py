@@ -252,7 +252,7 @@ def rigid_forces_std(rigidity: LastLayerRigidity, features: Features, graph: Ato
     with plain_torch(), torch.enable_grad():
         graph = graph.usable()
         positions = graph.positions.detach().requires_grad_(True)
-        moved = replace(graph, positions=positions, once=False)
+        moved = replace(graph, positions=positions, first_order=False)
         white = rigidity.whiten(system_features(features, moved))
         variance = torch.zeros_like(graph.positions)
         if white.requires_grad:  # else nothing depends on the positions

@@ -73,7 +73,7 @@ class Convolution(nn.Module):
         """
         if edges.lists is None:
             sums = self._sums(features, edges)
-        elif edges.once:
+        elif edges.first_order:
             sums = convolve_in_parts(
                 self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial
             )
@@ -114,13 +114,13 @@ class Convolution(nn.Module):
         along = len(edges.center) * (n_hidden * len(self.paths) + 2 * n_harmonics)
         # where the two take the same time, for molecules of 27 atoms and for water; compiled and
         # without second derivatives, radial weights never leave the cache
-        worth = 0.5 if edges.lists is not None and edges.once else 1.2
+        worth = 0.5 if edges.lists is not None and edges.first_order else 1.2
         return apart < worth * along
 
     def _sums_by_element(self, n_elements: int, species: Tensor, edges: Edges) -> Tensor:
         """Sums hidden radial values times harmonics, [n_atoms, m, n_elements · n_hidden]."""
         angular = edges.harmonics @ self.couplings()
-        if edges.lists is not None and edges.once:
+        if edges.lists is not None and edges.first_order:
             return sum_by_element_in_parts(
                 edges.lists, species, n_elements, angular, edges.radial, self.radial.hidden
             )

@@ -101,7 +101,7 @@ class Edges:
         blocks: the shapes of the padded layout, else None.
         kernels: who does the sums.
         lists: the pairs by both ends, for the compiled kernels; None if torch does the sums.
-        once: see `AtomGraph`.
+        first_order: see `AtomGraph`.
     """
 
     vectors: Tensor
@@ -113,7 +113,7 @@ class Edges:
     blocks: Blocks | None
     kernels: Kernels
     lists: EdgeLists | None
-    once: bool
+    first_order: bool
 
     def distances(self) -> Tensor:
         """Returns the lengths of the pairs in the model's precision, [n_edges], Å."""
@@ -211,5 +211,5 @@ class EdgeEmbedding(nn.Module):
             blocks=graph.blocks,
             kernels=self.kernels,
             lists=lists,
-            once=graph.once,
+            first_order=graph.first_order,
         )

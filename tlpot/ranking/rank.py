@@ -40,7 +40,7 @@ from tlpot.transfer import (
     fit_ridge,
     missing_energies,
     pooled_features,
-    silence,
+    zero_readout,
 )
 
 
@@ -230,9 +230,9 @@ def _scores_of(
         bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
             False
         )
-        silence(bare, source)
+        zero_readout(bare, source)
         for on, used in (("residual", model), ("total", bare.at(source))):
-            left = _leftover(target, used)
+            left = _residuals(target, used)
             for blocks in ([()] if on == "residual" else []) + choices:
                 rows = _columns(pooled, sizes, blocks) if blocks else None
                 scores.append(
@@ -241,7 +241,7 @@ def _scores_of(
     return scores
 
 
-def _leftover(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
+def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
     """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
     left = missing_energies(model, target.dataset, target.indices, target.level)
     given = target.dataset.levels[target.level].isolated_atoms

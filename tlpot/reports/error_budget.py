@@ -43,7 +43,7 @@ def atom_classes(cut: Cut) -> dict[str, NDArray[np.bool_]]:
     capped = np.zeros(n_atoms, dtype=bool)
     for fragment in cut.fragments:
         capped[fragment.host] = True
-        capped[fragment.gone] = True
+        capped[fragment.replaced] = True
     bonded = np.zeros(n_atoms, dtype=bool)
     bonded[hydrogen_bonds(topology, cut.positions)] = True
     found = {
@@ -306,8 +306,8 @@ def _pieces(
     leaf = rows.detach().to(calculator.device).clone().requires_grad_(True)
     if isinstance(high, TypedModel):
         typed = TypedBatch(partition.batch, names, high)
-        energies = typed.energies(leaf, once=True, charge=charge)
+        energies = typed.energies(leaf, first_order=True, charge=charge)
     else:
-        energies = partition.batch.energies(high, leaf, once=True, charge=charge)
+        energies = partition.batch.energies(high, leaf, first_order=True, charge=charge)
     (gradient,) = torch.autograd.grad(energies.sum(), leaf)
     return energies.detach().cpu().numpy(), -gradient.cpu().numpy()

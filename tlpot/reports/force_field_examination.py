@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model
 from tlpot.config import read_yaml, to_mapping
-from tlpot.data import UnchargedDataset
+from tlpot.data import NeutralDataset
 from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
@@ -175,7 +175,7 @@ def examine_force_field(
             with _part(bar, "errors on fragments"):
                 seen = fragments
                 if method.trained_charges or high.implies_charges:
-                    seen = replace(fragments, dataset=UnchargedDataset(fragments.dataset))
+                    seen = replace(fragments, dataset=NeutralDataset(fragments.dataset))
                 stages = _stages(high, before, seen, where)
             if not stages:
                 skipped["stages"] = (
@@ -279,8 +279,8 @@ class _Models:
         missing = ""
         for kind, source in self.sources.items():
             role = "model" if self.single else f"model of {kind}"
-            chain, gone = model_chain(source, ancestors, role)
-            missing = missing or gone
+            chain, replaced = model_chain(source, ancestors, role)
+            missing = missing or replaced
             for record in chain:
                 found.setdefault(record.sha256, record)
         return tuple(found.values()), missing

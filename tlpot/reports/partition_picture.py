@@ -123,7 +123,7 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     )  # fmt: skip
     if len(fragment.host):
         caps = flat[fragment.host] + fragment.ratio[:, None] * (
-            flat[fragment.gone] - flat[fragment.host]
+            flat[fragment.replaced] - flat[fragment.host]
         )
         lines = np.stack([flat[fragment.host][:, :2], caps[:, :2]], axis=1)
         axes.add_collection(LineCollection(list(lines), colors="black", linewidths=1.4, zorder=2.5))
@@ -175,7 +175,7 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
     ends = {
         (min(h, g), max(h, g))
         for f in cut.fragments
-        for h, g in zip(f.host.tolist(), f.gone.tolist(), strict=True)
+        for h, g in zip(f.host.tolist(), f.replaced.tolist(), strict=True)
     }
     if not ends:
         return

@@ -14,7 +14,7 @@ from tlpot.models import Potential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Situation:
+class TransferContext:
     """A pretrained potential and labels of another level.
 
     Attributes:
@@ -40,7 +40,7 @@ class Situation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lessons:
+class TrainingData:
     """What the training sees.
 
     Attributes:

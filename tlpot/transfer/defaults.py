@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class StrategyDefaults:
     """Training settings that suit a strategy, used where the user sets nothing.
 
     Attributes:
@@ -23,8 +23,8 @@ class Recipe:
 
 
 # rates of fine-tuning guides are a tenth to a fifth of those from scratch
-SMALL_RATE = Recipe(learning_rate=2e-3)
+SMALL_RATE = StrategyDefaults(learning_rate=2e-3)
 """For weights that start at the parent's and all move."""
 
-LARGE_RATE = Recipe(learning_rate=1e-2)
+LARGE_RATE = StrategyDefaults(learning_rate=1e-2)
 """For few weights, or fresh ones."""

@@ -24,8 +24,8 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
 from tlpot.plural import counted
-from tlpot.transfer.context import Lessons, Situation
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.context import TrainingData, TransferContext
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.low_values import low_values
 from tlpot.transfer.strategy import Strategy
 
@@ -48,7 +48,9 @@ class Delta(Strategy):
     """
 
     name: ClassVar[str] = "delta"
-    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, weight_decay=5e-7)
+    defaults: ClassVar[StrategyDefaults | None] = StrategyDefaults(
+        learning_rate=1e-2, weight_decay=5e-7
+    )
     caution: ClassVar[str] = (
         "the labels, the reference energies and the errors are those of the difference, so the "
         "error at step 0 is that of the low level with shifted reference energies"
@@ -74,45 +76,45 @@ class Delta(Strategy):
             return "a small network for the difference, added to"
         return f"a difference, to be added to {self.low}; elements as in"
 
-    def lessons(self, situation: Situation) -> Lessons:
+    def training_data(self, context: TransferContext) -> TrainingData:
         """Returns the differences; frames without one are left out.
 
         Raises:
             UnknownLevelError: the dataset has no such low level; the message lists those it has.
             DataError: no frame of some part has labels of one kind at both levels.
         """
-        dataset, split = situation.dataset, situation.split
+        dataset, split = context.dataset, context.split
         if self.low == PARENT:
             frames = np.unique(np.concatenate([split.train, split.validation, split.test]))
-            low = low_values(situation.parent, situation.source, dataset, frames, situation.level)
-            seen = DifferenceDataset(dataset, situation.level, low)
+            low = low_values(context.parent, context.source, dataset, frames, context.level)
+            seen = DifferenceDataset(dataset, context.level, low)
         else:
-            seen = DifferenceDataset(dataset, situation.level, self._low(situation))
+            seen = DifferenceDataset(dataset, context.level, self._low(context))
         kept = _with_both(split, seen)
-        return Lessons(dataset=seen, split=kept, levels=(seen.level,))
+        return TrainingData(dataset=seen, split=kept, levels=(seen.level,))
 
-    def saved_level(self, situation: Situation) -> str:
+    def saved_level(self, context: TransferContext) -> str:
         """Returns the level of the sum, or the difference where the low level is not ours."""
-        return situation.level if self.low == PARENT else self._learned(situation)
+        return context.level if self.low == PARENT else self._learned(context)
 
-    def elements(self, situation: Situation) -> tuple[int, ...]:
+    def elements(self, context: TransferContext) -> tuple[int, ...]:
         """Returns the atomic numbers that the network knows."""
-        return self._architecture(situation).elements
+        return self._architecture(context).elements
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the network of the difference, whose interaction energy is zero.
 
         Raises:
             ConfigError: the network lacks an element of the data.
         """
-        architecture = self._architecture(situation)
-        dataset, train = situation.dataset, situation.split.train
+        architecture = self._architecture(context)
+        dataset, train = context.dataset, context.split.train
         if "elements" in self.model:
-            _check_elements(architecture, dataset, situation.split)
+            _check_elements(architecture, dataset, context.split)
         if "avg_neighbors" not in self.model:
             count = average_neighbors(dataset, train, architecture.cutoff)
             architecture = replace(architecture, avg_neighbors=count)
-        level = self._learned(situation)
+        level = self._learned(context)
         potential = Potential.create(
             architecture,
             {level: references},
@@ -121,30 +123,30 @@ class Delta(Strategy):
                 if "forces" in dataset.levels[level].kinds
                 else energy_scale(dataset, train[dataset.labelled(level)[train]], level, references)
             ),
-            seed=situation.seed,
-            dtype=situation.parent.dtype,
+            seed=context.seed,
+            dtype=context.parent.dtype,
         )
-        _silence(potential, level)
-        return potential.to(situation.parent.device)
+        _zero_readout(potential, level)
+        return potential.to(context.parent.device)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential | DeltaPotential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential | DeltaPotential:
         """Returns the sum with the parent, or the difference alone."""
         if self.low != PARENT:
             return potential
-        potential.card = replace(potential.card, name=f"correction of {situation.parent.card.name}")
-        return DeltaPotential(situation.parent.only(situation.source), potential)
+        potential.card = replace(potential.card, name=f"correction of {context.parent.card.name}")
+        return DeltaPotential(context.parent.only(context.source), potential)
 
-    def _low(self, situation: Situation) -> str:
-        levels = situation.dataset.levels
-        where = f"strategy.low: {situation.dataset.path}"
+    def _low(self, context: TransferContext) -> str:
+        levels = context.dataset.levels
+        where = f"strategy.low: {context.dataset.path}"
         return choose_level(self.low, levels, where, option="strategy.low")
 
-    def _learned(self, situation: Situation) -> str:
-        low = situation.source if self.low == PARENT else self._low(situation)
-        return difference_level(situation.level, low)
+    def _learned(self, context: TransferContext) -> str:
+        low = context.source if self.low == PARENT else self._low(context)
+        return difference_level(context.level, low)
 
-    def _architecture(self, situation: Situation) -> Architecture:
-        parent = situation.parent
+    def _architecture(self, context: TransferContext) -> Architecture:
+        parent = context.parent
         settings = {"charge_spin": parent.architecture.charge_spin, **self.model}
         architecture = read_architecture(settings, parent.elements, "strategy.model")
         unknown = set(architecture.elements) - set(parent.elements)
@@ -156,7 +158,7 @@ class Delta(Strategy):
 
 
 @torch.no_grad()
-def _silence(potential: Potential, level: str) -> None:
+def _zero_readout(potential: Potential, level: str) -> None:
     """Zeroes what is linear in the readout, so that the rest can still learn from the start."""
     readout = potential.head(level).readout
     for linear in (*readout.linears, readout.mlp.layers[-1]):

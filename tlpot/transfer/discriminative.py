@@ -9,7 +9,7 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
 from tlpot.transfer.blocks import chosen_blocks, depth
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -25,7 +25,7 @@ class Discriminative(Strategy):
 
     name: ClassVar[str] = "discriminative"
     summary: ClassVar[str] = "all weights fine-tuned, at rates that fall towards the input, from"
-    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=5e-3)
+    defaults: ClassVar[StrategyDefaults | None] = StrategyDefaults(learning_rate=5e-3)
 
     decay: float = 1 / 2.6
     factors: Mapping[str, float] = field(default_factory=dict)

@@ -10,8 +10,8 @@ from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.anchor import Anchor
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.fisher import fisher_information
 from tlpot.transfer.source_data import open_source, source_frames
 from tlpot.transfer.strategy import Penalty, Strategy
@@ -38,7 +38,7 @@ class EWC(Strategy):
 
     name: ClassVar[str] = "ewc"
     summary: ClassVar[str] = "all weights fine-tuned, the important ones held near those of"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
@@ -54,24 +54,24 @@ class EWC(Strategy):
             raise ConfigError("spec does not apply without files: it is the layout of these")
         check_least(self, frames=1, samples=1)
 
-    def penalty(self, potential: Potential, situation: Situation) -> Penalty:
+    def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
         """Estimates the Fisher information and returns the penalty; it is 0 at step 0.
 
         Raises:
             DataError: the source data cannot be read, has no frame with a label of the parent's
                 level, or elements that the parent does not know.
         """
-        names = self.rates(potential, situation.level)
-        train = situation.split.train
-        dataset, forces = situation.dataset, True
+        names = self.rates(potential, context.level)
+        train = context.split.train
+        dataset, forces = context.dataset, True
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
         if self.files:
-            dataset = open_source(self.files, self.spec, situation)
-            forces = "forces" in dataset.levels[situation.source].kinds
-            chosen = source_frames(dataset, situation)[: self.frames]
+            dataset = open_source(self.files, self.spec, context)
+            forces = "forces" in dataset.levels[context.source].kinds
+            chosen = source_frames(dataset, context)[: self.frames]
         # at step 0 the new readout is the source level's, so it stands for the parent
         fisher = fisher_information(
-            potential, situation.level, dataset, chosen,
-            names=names, samples=self.samples, seed=situation.seed, forces=forces,
+            potential, context.level, dataset, chosen,
+            names=names, samples=self.samples, seed=context.seed, forces=forces,
         )  # fmt: skip
         return Anchor(potential, names, self.strength, fisher)

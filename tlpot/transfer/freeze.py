@@ -9,7 +9,7 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
 from tlpot.transfer.blocks import chosen_blocks
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -23,7 +23,7 @@ class Freeze(Strategy):
 
     name: ClassVar[str] = "freeze"
     summary: ClassVar[str] = "some blocks fixed, the others fine-tuned from"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
 
     fixed: tuple[str, ...] = ("embedding", "interaction")
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from tlpot.config import check_least
 from tlpot.models import CorrectionInfo, ForestCorrection, Potential
-from tlpot.transfer.context import Situation
-from tlpot.transfer.residuals import Frozen, leftover, need_sklearn
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class FrozenForest(Frozen):
     def __post_init__(self) -> None:
         check_least(self, trees=1, min_leaf=1)
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
 
         Raises:
@@ -48,16 +48,16 @@ class FrozenForest(Frozen):
             ConfigError: no such block.
         """
         need_sklearn(self.name)
-        return super().start(situation, references)
+        return super().start(context, references)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Grows the forest and adds it to the level."""
         from sklearn.ensemble import RandomForestRegressor
 
-        seen = leftover(potential, situation, self.blocks)
+        seen = residuals(potential, context, self.blocks)
         forest = RandomForestRegressor(
             self.trees, min_samples_leaf=self.min_leaf, max_features=1 / 3, oob_score=False,
-            random_state=situation.seed % 2**32, n_jobs=1,
+            random_state=context.seed % 2**32, n_jobs=1,
         ).fit(seen.pooled.rows, seen.targets)  # fmt: skip
         grown = [
             (
@@ -79,5 +79,5 @@ class FrozenForest(Frozen):
         )  # fmt: skip
         n_elements, n_features = seen.pooled.squares.shape
         made = ForestCorrection.fitted(info, n_elements, n_features, grown)
-        potential.head(situation.level).corrections.append(made)
-        return potential.to(situation.parent.dtype).to(situation.parent.device)
+        potential.head(context.level).corrections.append(made)
+        return potential.to(context.parent.dtype).to(context.parent.device)

@@ -12,8 +12,8 @@ import numpy as np
 from tlpot.config import check_least
 from tlpot.errors import DataError
 from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
-from tlpot.transfer.context import Situation
-from tlpot.transfer.residuals import Frozen, leftover, need_sklearn
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class FrozenGP(Frozen):
     def __post_init__(self) -> None:
         check_least(self, restarts=0, max_frames=2)
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
 
         Raises:
@@ -53,21 +53,21 @@ class FrozenGP(Frozen):
             DataError: too many training frames.
         """
         need_sklearn(self.name)
-        n_frames = len(situation.split.train)
+        n_frames = len(context.split.train)
         if n_frames > self.max_frames:
             raise DataError(
                 f"there are {n_frames} training frames and strategy.max_frames is "
                 f"{self.max_frames}; use fewer (split.train={self.max_frames}), raise it, or "
                 "take frozen-ridge, whose effort grows in proportion"
             )
-        return super().start(situation, references)
+        return super().start(context, references)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Fits the process and adds it to the level."""
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-        seen = leftover(potential, situation, self.blocks)
+        seen = residuals(potential, context, self.blocks)
         spread = seen.pooled.rows.std(axis=0)
         largest = np.abs(seen.pooled.rows).max(axis=0)
         scale = np.where(spread > 1e-9 * np.maximum(largest, 1e-300), spread, np.inf)
@@ -81,7 +81,7 @@ class FrozenGP(Frozen):
             kernel,
             alpha=1e-10,
             n_restarts_optimizer=self.restarts,
-            random_state=situation.seed % 2**32,
+            random_state=context.seed % 2**32,
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -114,5 +114,5 @@ class FrozenGP(Frozen):
                 unit**2 * noise,
             ),
         )
-        potential.head(situation.level).corrections.append(made)
-        return potential.to(situation.parent.dtype).to(situation.parent.device)
+        potential.head(context.level).corrections.append(made)
+        return potential.to(context.parent.dtype).to(context.parent.device)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
-from tlpot.transfer.context import Situation
+from tlpot.transfer.context import TransferContext
 from tlpot.transfer.jacobian import normal_equations
 from tlpot.transfer.residuals import Frozen
 from tlpot.transfer.ridge import assign_folds, fit_ridge
@@ -71,27 +71,27 @@ class FrozenRidge(Frozen):
             raise ConfigError(f"strength is {self.strength}, expected a positive number")
         check_least(self, folds=2)
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
 
         Raises:
             ConfigError: no such block.
             DataError: forces are asked for and not labelled.
         """
-        self._fits_forces(situation)
-        return super().start(situation, references)
+        self._fits_forces(context)
+        return super().start(context, references)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Fits the correction and adds it to the level."""
         blocks = check_blocks(self.blocks, potential.architecture)
-        train = situation.split.train
-        model = potential.double().at(situation.level)
-        pooled = pooled_features(model, situation.dataset, train, blocks, cache=situation.cache)
-        folds = training_folds(situation, self.folds, self.by)
-        forces = self._fits_forces(situation)
+        train = context.split.train
+        model = potential.double().at(context.level)
+        pooled = pooled_features(model, context.dataset, train, blocks, cache=context.cache)
+        folds = training_folds(context, self.folds, self.by)
+        forces = self._fits_forces(context)
         weight = (FORCE_WEIGHT if self.force_weight is None else self.force_weight) * forces
         moments = normal_equations(
-            model, situation.dataset, train, situation.level, blocks, folds,
+            model, context.dataset, train, context.level, blocks, folds,
             n_columns=pooled.rows.shape[1], force_weight=weight,
         )  # fmt: skip
         scale = pooled.scale()
@@ -106,13 +106,13 @@ class FrozenRidge(Frozen):
             },
         )  # fmt: skip
         weights = fit.weights.reshape(scale.shape) / scale
-        head = potential.head(situation.level)
+        head = potential.head(context.level)
         head.corrections.append(LinearCorrection.fitted(info, weights))
-        return potential.to(situation.parent.dtype).to(situation.parent.device)
+        return potential.to(context.parent.dtype).to(context.parent.device)
 
-    def _fits_forces(self, situation: Situation) -> bool:
-        dataset, level = situation.dataset, situation.level
-        labelled = bool(dataset.labelled(level, "forces")[situation.split.train].any())
+    def _fits_forces(self, context: TransferContext) -> bool:
+        dataset, level = context.dataset, context.level
+        labelled = bool(dataset.labelled(level, "forces")[context.split.train].any())
         if self.forces and not labelled:
             raise DataError(
                 f"strategy.forces is true, but none of the training frames of {dataset.path} has "
@@ -126,16 +126,16 @@ class FrozenRidge(Frozen):
         return labelled and self.forces is not False
 
 
-def training_folds(situation: Situation, n_folds: int, by: GroupBy) -> NDArray[np.int64]:
+def training_folds(context: TransferContext, n_folds: int, by: GroupBy) -> NDArray[np.int64]:
     """Returns the fold of each training frame.
 
     Raises:
         ConfigError: folds by molecule of a single molecule.
     """
-    train = situation.split.train
-    molecules = situation.dataset.group_idx[train]
+    train = context.split.train
+    molecules = context.dataset.group_idx[train]
     n_molecules = len(np.unique(molecules))
     if by == "molecule" and n_molecules < 2:
         raise ConfigError("strategy.by=molecule needs training frames of two or more molecules")
     grouped = by == "molecule" or (by == "auto" and n_molecules >= n_folds)
-    return assign_folds(molecules if grouped else np.arange(len(train)), n_folds, situation.seed)
+    return assign_folds(molecules if grouped else np.arange(len(train)), n_folds, context.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -18,4 +18,4 @@ class Full(Strategy):
 
     name: ClassVar[str] = "full"
     summary: ClassVar[str] = "all weights fine-tuned from"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tlpot.models import Potential
 from tlpot.transfer.adapter import adapter_weights, attach, merge
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import LARGE_RATE, Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import LARGE_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -37,18 +37,18 @@ class Gain(Strategy):
 
     name: ClassVar[str] = "gain"
     summary: ClassVar[str] = "channel gains learned on top of"
-    recipe: ClassVar[Recipe | None] = LARGE_RATE
+    defaults: ClassVar[StrategyDefaults | None] = LARGE_RATE
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with gains of one."""
-        potential = super().start(situation, references)
-        attach(potential, situation.level, Gains)
+        potential = super().start(context, references)
+        attach(potential, context.level, Gains)
         return potential
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Only the gains move."""
         return dict.fromkeys(adapter_weights(potential), 1.0)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Returns an ordinary potential."""
         return merge(potential)

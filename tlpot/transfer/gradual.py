@@ -9,7 +9,7 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
 from tlpot.transfer.blocks import depth
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -23,7 +23,7 @@ class Gradual(Strategy):
 
     name: ClassVar[str] = "gradual"
     summary: ClassVar[str] = "weights unfrozen from the readout to the input, fine-tuned from"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
 
     until: float = 0.4
 

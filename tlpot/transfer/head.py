@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tlpot.models import Potential, parameter_blocks
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import LARGE_RATE, Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import LARGE_RATE, StrategyDefaults
 from tlpot.transfer.fresh import with_fresh_blocks
 from tlpot.transfer.strategy import Strategy
 
@@ -26,7 +26,7 @@ class HeadOnly(Strategy):
 
     name: ClassVar[str] = "head"
     summary: ClassVar[str] = "readout fine-tuned from"
-    recipe: ClassVar[Recipe | None] = LARGE_RATE
+    defaults: ClassVar[StrategyDefaults | None] = LARGE_RATE
     caution: ClassVar[str] = (
         "only the readout moves, which is usually too little: what a network sees in a "
         "structure depends on the level of theory it was trained on; compare with 'full'"
@@ -40,11 +40,11 @@ class HeadOnly(Strategy):
         """A fresh readout makes step 0 a new model."""
         return self.readout == "inherit"
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level."""
-        grown = super().start(situation, references)
+        grown = super().start(context, references)
         if self.readout == "fresh":
-            with_fresh_blocks(grown, situation.level, ["readout"], situation.seed)
+            with_fresh_blocks(grown, context.level, ["readout"], context.seed)
         return grown
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:

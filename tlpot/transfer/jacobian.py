@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Batch, Dataset, sweep
+from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.evaluation import evaluated
 from tlpot.graph import AtomGraph
 from tlpot.models import LevelPotential, atomic_features, pool_features
@@ -51,7 +51,7 @@ def force_rows(model: LevelPotential, batch: Batch, blocks: tuple[str, ...]) -> 
         blocks: see `tlpot.models.feature_blocks`.
     """
     positions = batch.graph.positions.detach().requires_grad_(True)
-    graph = replace(batch.graph, positions=positions, once=False)
+    graph = replace(batch.graph, positions=positions, first_order=False)
     with torch.enable_grad():
         pooled = _pooled(model, graph, blocks)
         probe = torch.zeros_like(pooled).requires_grad_(True)
@@ -124,7 +124,7 @@ def normal_equations(
     def with_forces(batch: Batch) -> bool:
         return force_weight > 0 and bool(batch.targets[level].forces.isfinite().any())
 
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, indices[order], (level,), device=device, batch_size=BATCH,
         max_atoms=max(BATCH_ATOMS, largest), show="normal equations",
     )  # fmt: skip

@@ -8,8 +8,8 @@ from typing import ClassVar
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.anchor import Anchor
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Penalty, Strategy
 
 
@@ -23,7 +23,7 @@ class L2SP(Strategy):
 
     name: ClassVar[str] = "l2sp"
     summary: ClassVar[str] = "all weights fine-tuned, held near those of"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
 
     strength: float = 1e-3
 
@@ -32,6 +32,6 @@ class L2SP(Strategy):
             raise ConfigError(f"strength is {self.strength}, expected a positive number; "
                               "without a penalty use strategy 'full'")  # fmt: skip
 
-    def penalty(self, potential: Potential, situation: Situation) -> Penalty:
+    def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
         """Returns the penalty; it is 0 at step 0."""
-        return Anchor(potential, self.rates(potential, situation.level), self.strength)
+        return Anchor(potential, self.rates(potential, context.level), self.strength)

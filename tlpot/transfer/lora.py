@@ -13,8 +13,8 @@ from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.models import Potential
 from tlpot.transfer.adapter import adapter_weights, attach, merge
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import LARGE_RATE, Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import LARGE_RATE, StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -54,7 +54,7 @@ class LoRA(Strategy):
 
     name: ClassVar[str] = "lora"
     summary: ClassVar[str] = "low-rank changes learned on top of"
-    recipe: ClassVar[Recipe | None] = LARGE_RATE
+    defaults: ClassVar[StrategyDefaults | None] = LARGE_RATE
 
     rank: int = 4
     alpha: float = 1.0
@@ -64,18 +64,18 @@ class LoRA(Strategy):
         if not 0 < self.alpha < 1e6:
             raise ConfigError(f"alpha is {self.alpha}, expected a positive number")
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with changes that are zero."""
-        potential = super().start(situation, references)
+        potential = super().start(context, references)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(situation.seed)
-            attach(potential, situation.level, lambda w: LowRank(w, self.rank, self.alpha))
+            torch.manual_seed(context.seed)
+            attach(potential, context.level, lambda w: LowRank(w, self.rank, self.alpha))
         return potential
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Only the changes move."""
         return dict.fromkeys(adapter_weights(potential), 1.0)
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Returns an ordinary potential."""
         return merge(potential)

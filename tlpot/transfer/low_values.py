@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, LabelKind, LowValues, sweep
+from tlpot.data import Dataset, LabelKind, LowValues, evaluation_batches
 from tlpot.errors import DataError
 from tlpot.evaluation import evaluated
 from tlpot.models import Potential, to_bytes
@@ -41,7 +41,7 @@ def low_values(
     has_forces, has_stress = (dataset.labelled(high, kind) for kind in kinds)
     model = potential.at(level)
     order, n_done = indices[np.argsort(dataset.sizes[indices], kind="stable")], 0
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, order, (high,), device=potential.device, batch_size=32,
         show=f"low level {level}",
     )  # fmt: skip

@@ -11,8 +11,8 @@ import numpy as np
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
-from tlpot.transfer.context import Lessons, Situation
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.context import TrainingData, TransferContext
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.source_data import mixed_in
 from tlpot.transfer.strategy import Strategy
 
@@ -35,7 +35,7 @@ class Multihead(Strategy):
 
     name: ClassVar[str] = "multihead"
     summary: ClassVar[str] = "all levels learned jointly, starting from"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
     needs_levels: ClassVar[bool] = True
     keeps_levels: ClassVar[bool] = True
 
@@ -49,14 +49,14 @@ class Multihead(Strategy):
         if not 0 < self.share < 1:
             raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
 
-    def lessons(self, situation: Situation) -> Lessons:
+    def training_data(self, context: TransferContext) -> TrainingData:
         """Returns all frames that may be learned from.
 
         Raises:
             ConfigError: the dataset has no other level.
             UnknownLevelError: it does not have one of `levels`.
         """
-        dataset, split, level = situation.dataset, situation.split, situation.level
+        dataset, split, level = context.dataset, context.split, context.level
         others = tuple(map(canonical_level, self.levels)) or tuple(
             name for name in dataset.levels if name != level
         )
@@ -80,7 +80,7 @@ class Multihead(Strategy):
             whole = held if split.by == "molecule" else split.test
             labelled &= ~np.isin(dataset.group_idx, dataset.group_idx[whole])
         extra = np.flatnonzero(labelled)
-        return Lessons(
+        return TrainingData(
             dataset=dataset,
             split=split,
             levels=(level, *others),
@@ -93,18 +93,16 @@ class Multihead(Strategy):
         """Returns how many frames an epoch has at most."""
         return n_train + mixed_in(n_train, self.share)
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns a potential with a readout for each level.
 
         A level that the parent has keeps its readout; others inherit the source level's.
         """
-        potential = situation.parent.with_level(
-            situation.level, references, parent=situation.source
-        )
-        for name, energies in situation.others.items():
-            kept = name if name in situation.parent.levels else situation.source
+        potential = context.parent.with_level(context.level, references, parent=context.source)
+        for name, energies in context.others.items():
+            kept = name if name in context.parent.levels else context.source
             potential = potential.with_level(name, energies, parent=kept)
-        return potential.keeping((situation.level, *situation.others))
+        return potential.keeping((context.level, *context.others))
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Everything moves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Labels, sweep
+from tlpot.data import Dataset, Labels, evaluation_batches
 from tlpot.evaluation import evaluated
 from tlpot.models import Potential
 
@@ -27,7 +27,7 @@ def pseudo_labels(
     model = parent.at(level)
     some_level = next(iter(dataset.levels))  # the loader wants one; its labels are not looked at
     found: list[Labels] = []
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, indices, (some_level,), device=parent.device, batch_size=32, show=False
     )
     for batch, properties, _ in evaluated(model, batches):

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from tlpot.errors import ConfigError
 from tlpot.models import Potential, parameter_blocks
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.fresh import with_fresh_blocks
 from tlpot.transfer.strategy import Strategy
 
@@ -27,23 +27,23 @@ class Reinit(Strategy):
 
     name: ClassVar[str] = "reinit"
     summary: ClassVar[str] = "last blocks trained anew, the others fine-tuned from"
-    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=5e-3)
+    defaults: ClassVar[StrategyDefaults | None] = StrategyDefaults(learning_rate=5e-3)
     inherits: ClassVar[bool] = False
 
     last: int = 1
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent's weights with fresh last blocks.
 
         Raises:
             ConfigError: there are not that many blocks, or none would be inherited.
         """
-        potential = super().start(situation, references)
-        blocks = list(parameter_blocks(potential, situation.level))
+        potential = super().start(context, references)
+        blocks = list(parameter_blocks(potential, context.level))
         if not 0 < self.last < len(blocks):
             raise ConfigError(
                 f"strategy.last is {self.last}, expected 1 to {len(blocks) - 1}; the blocks are "
                 f"{', '.join(blocks)}"
             )
-        with_fresh_blocks(potential, situation.level, blocks[-self.last :], situation.seed)
+        with_fresh_blocks(potential, context.level, blocks[-self.last :], context.seed)
         return potential

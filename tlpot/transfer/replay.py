@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.config import check_least
-from tlpot.data import Dataset, FilledDataset, JoinedDataset
+from tlpot.data import Dataset, DatasetWithLabels, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
-from tlpot.transfer.context import Lessons, Situation
-from tlpot.transfer.defaults import SMALL_RATE, Recipe
+from tlpot.transfer.context import TrainingData, TransferContext
+from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.pseudo_labels import pseudo_labels
 from tlpot.transfer.source_data import mixed_in, open_source, source_frames
 from tlpot.transfer.strategy import Strategy
@@ -43,7 +43,7 @@ class Replay(Strategy):
 
     name: ClassVar[str] = "replay"
     summary: ClassVar[str] = "all weights fine-tuned, rehearsing the old level, from"
-    recipe: ClassVar[Recipe | None] = SMALL_RATE
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
     needs_levels: ClassVar[bool] = True
     keeps_levels: ClassVar[bool] = True
 
@@ -67,28 +67,28 @@ class Replay(Strategy):
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
 
-    def lessons(self, situation: Situation) -> Lessons:
+    def training_data(self, context: TransferContext) -> TrainingData:
         """Returns the data with labels of both levels.
 
         Raises:
             DataError: the source data cannot be read, or has no frame with a label.
             UnknownLevelError: the source data does not have the parent's level.
         """
-        split, source = situation.split, situation.source
-        same = source == situation.level
-        levels = (source,) if same else (situation.level, source)
+        split, source = context.split, context.source
+        same = source == context.level
+        levels = (source,) if same else (context.level, source)
         weights = {} if same else {source: self.weight}
         if not self.files and same:
-            return self._unlabelled(situation)
+            return self._unlabelled(context)
         if not self.files:
             seen = np.concatenate([split.train, split.validation])
-            found = pseudo_labels(situation.parent, source, situation.dataset, seen)
-            filled = FilledDataset(situation.dataset, source, seen, found, replace=True)
-            return Lessons(dataset=filled, split=split, levels=levels, weights=weights)
-        old = open_source(self.files, self.spec, situation)
-        joined = JoinedDataset([situation.dataset, old])
-        rehearsed = len(situation.dataset) + self._chosen(old, situation)
-        return Lessons(
+            found = pseudo_labels(context.parent, source, context.dataset, seen)
+            with_labels = DatasetWithLabels(context.dataset, source, seen, found, replace=True)
+            return TrainingData(dataset=with_labels, split=split, levels=levels, weights=weights)
+        old = open_source(self.files, self.spec, context)
+        joined = JoinedDataset([context.dataset, old])
+        rehearsed = len(context.dataset) + self._chosen(old, context)
+        return TrainingData(
             dataset=joined,
             split=split,
             levels=levels,
@@ -107,29 +107,29 @@ class Replay(Strategy):
         names = {n for other in potential.levels for n in level_parameters(potential, other)}
         return {n: 1.0 for n, _ in potential.named_parameters() if n in names}
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with its source level and the new one."""
         return super().start(
-            replace(situation, parent=situation.parent.only(situation.source)), references
+            replace(context, parent=context.parent.only(context.source)), references
         )
 
-    def _unlabelled(self, situation: Situation) -> Lessons:
+    def _unlabelled(self, context: TransferContext) -> TrainingData:
         """Returns the labels, and the parent's predictions for frames that have none."""
-        dataset, split, level = situation.dataset, situation.split, situation.level
+        dataset, split, level = context.dataset, context.split, context.level
         frames = np.flatnonzero(~dataset.labelled(level))
-        found = pseudo_labels(situation.parent, level, dataset, frames) if len(frames) else []
-        return Lessons(
-            dataset=FilledDataset(dataset, level, frames, found),
+        found = pseudo_labels(context.parent, level, dataset, frames) if len(frames) else []
+        return TrainingData(
+            dataset=DatasetWithLabels(dataset, level, frames, found),
             split=split,
             levels=(level,),
             others=frames,
             n_others=min(len(frames), mixed_in(len(split.train), 0.5)),
         )
 
-    def _chosen(self, old: Dataset, situation: Situation) -> NDArray[np.int64]:
-        order = source_frames(old, situation)
+    def _chosen(self, old: Dataset, context: TransferContext) -> NDArray[np.int64]:
+        order = source_frames(old, context)
         n = len(order) if self.frames is None else self.frames
         if n > len(order):
             raise DataError(f"strategy.frames is {n}, but {old.path} has {len(order)} frames "
-                            f"with an energy at {situation.source}")  # fmt: skip
+                            f"with an energy at {context.source}")  # fmt: skip
         return np.sort(order[:n])

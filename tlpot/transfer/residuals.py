@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, sweep
+from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import MissingExtraError
 from tlpot.evaluation import evaluated
 from tlpot.models import LevelPotential, Potential, check_blocks
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
+class Residuals:
     """Training frames as a regressor of energies sees them.
 
     Attributes:
@@ -36,15 +36,15 @@ class Leftover:
     targets: NDArray[np.float64]
 
 
-def leftover(potential: Potential, situation: Situation, blocks: tuple[str, ...]) -> Leftover:
+def residuals(potential: Potential, context: TransferContext, blocks: tuple[str, ...]) -> Residuals:
     """Returns the training frames as a regressor sees them; `potential` becomes float64."""
     chosen = check_blocks(blocks, potential.architecture)
-    model = potential.double().at(situation.level)
-    train = situation.split.train
-    return Leftover(
+    model = potential.double().at(context.level)
+    train = context.split.train
+    return Residuals(
         blocks=chosen,
-        pooled=pooled_features(model, situation.dataset, train, chosen, cache=situation.cache),
-        targets=missing_energies(model, situation.dataset, train, situation.level),
+        pooled=pooled_features(model, context.dataset, train, chosen, cache=context.cache),
+        targets=missing_energies(model, context.dataset, train, context.level),
     )
 
 
@@ -59,7 +59,7 @@ def missing_energies(
     """Returns label − energy of the model for each frame, eV; NaN without a label."""
     order = np.argsort(dataset.sizes[indices], kind="stable")
     parts = []
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, indices[order], (level,), device=model.potential.device,
         batch_size=batch_size, show=False,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def missing_energies(
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 
-def silence(potential: Potential, level: str) -> None:
+def zero_readout(potential: Potential, level: str) -> None:
     """Makes the readout of a level, with its corrections, add nothing; in place."""
     head = potential.head(level)
     head.readout.scale.zero_()
@@ -96,7 +96,7 @@ class Frozen(Strategy):
             only its features are used.
     """
 
-    recipe: ClassVar[Recipe | None] = None
+    defaults: ClassVar[StrategyDefaults | None] = None
     keeps_levels: ClassVar[bool] = True
 
     blocks: tuple[str, ...] = ()
@@ -107,14 +107,14 @@ class Frozen(Strategy):
         """Without the parent's energy step 0 is nothing but reference energies."""
         return self.on == "residual"
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
 
         Raises:
             ConfigError: no such block.
         """
-        check_blocks(self.blocks, situation.parent.architecture)
-        grown = super().start(situation, references)
+        check_blocks(self.blocks, context.parent.architecture)
+        grown = super().start(context, references)
         if self.on == "total":
-            silence(grown, situation.level)
+            zero_readout(grown, context.level)
         return grown

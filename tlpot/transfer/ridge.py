@@ -141,9 +141,9 @@ def assign_folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[
     _, members, counts = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.random.default_rng(seed).permutation(len(counts))
     order = order[np.argsort(-counts[order], kind="stable")]
-    filled = np.zeros(min(n_folds, len(counts)), dtype=np.int64)
+    with_labels = np.zeros(min(n_folds, len(counts)), dtype=np.int64)
     owner = np.zeros(len(counts), dtype=np.int64)
     for group in order:
-        owner[group] = int(np.argmin(filled))
-        filled[owner[group]] += counts[group]
+        owner[group] = int(np.argmin(with_labels))
+        with_labels[owner[group]] += counts[group]
     return owner[members.reshape(-1)]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlpot.models import Potential
-from tlpot.transfer.context import Situation
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.context import TransferContext
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -18,17 +18,19 @@ class Scratch(Strategy):
 
     name: ClassVar[str] = "scratch"
     summary: ClassVar[str] = "trained from scratch with the architecture of"
-    recipe: ClassVar[Recipe | None] = Recipe(learning_rate=1e-2, weight_decay=5e-7)
+    defaults: ClassVar[StrategyDefaults | None] = StrategyDefaults(
+        learning_rate=1e-2, weight_decay=5e-7
+    )
     caution: ClassVar[str] = "the parent's weights are not used, only its architecture"
     inherits: ClassVar[bool] = False
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns a potential of the parent's shape with random weights."""
-        parent = situation.parent
+        parent = context.parent
         return Potential.create(
             parent.architecture,
-            {situation.level: references},
-            scale=float(parent.head(situation.source).readout.scale),
-            seed=situation.seed,
+            {context.level: references},
+            scale=float(parent.head(context.source).readout.scale),
+            seed=context.seed,
             dtype=parent.dtype,
         ).to(parent.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.defaults import StrategyDefaults
 from tlpot.transfer.strategy import Strategy
 
 
@@ -15,6 +15,6 @@ class Shift(Strategy):
 
     name: ClassVar[str] = "shift"
     summary: ClassVar[str] = "reference energies refitted for"
-    recipe: ClassVar[Recipe | None] = None
+    defaults: ClassVar[StrategyDefaults | None] = None
     caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
     keeps_levels: ClassVar[bool] = True

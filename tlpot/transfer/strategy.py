@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from tlpot.models import DeltaPotential, Potential, level_parameters
-from tlpot.transfer.context import Lessons, Situation
-from tlpot.transfer.defaults import Recipe
+from tlpot.transfer.context import TrainingData, TransferContext
+from tlpot.transfer.defaults import StrategyDefaults
 
 Penalty = Callable[[nn.Module], Tensor]
 """Added to the loss of each batch."""
@@ -29,7 +29,7 @@ class Strategy:
     """As written on the command line."""
     summary: ClassVar[str]
     """What was done, for the model card: ``all weights fine-tuned from``."""
-    recipe: ClassVar[Recipe | None]
+    defaults: ClassVar[StrategyDefaults | None]
     """Defaults of the training settings; None if nothing is trained by gradients."""
     caution: ClassVar[str] = ""
     """What the user should know before choosing it; empty if nothing."""
@@ -42,52 +42,52 @@ class Strategy:
     keeps_levels: ClassVar[bool] = False
     """Whether the parent's levels stay in the model, as good as they were."""
 
-    def lessons(self, situation: Situation) -> Lessons:
+    def training_data(self, context: TransferContext) -> TrainingData:
         """Returns what the training sees."""
-        return Lessons(dataset=situation.dataset, split=situation.split, levels=(situation.level,))
+        return TrainingData(dataset=context.dataset, split=context.split, levels=(context.level,))
 
     def epoch_frames(self, n_train: int) -> int:
         """Returns how many frames an epoch has at most, with `n_train` frames of the new level."""
         return n_train
 
-    def elements(self, situation: Situation) -> tuple[int, ...]:
+    def elements(self, context: TransferContext) -> tuple[int, ...]:
         """Returns the atomic numbers that the model of `start` knows."""
-        return situation.parent.elements
+        return context.parent.elements
 
-    def saved_level(self, situation: Situation) -> str:
-        """Returns the level of the saved model that answers to the first level of `lessons`."""
-        return situation.level
+    def saved_level(self, context: TransferContext) -> str:
+        """Returns the level of the saved model that answers to the first that is learned."""
+        return context.level
 
-    def start(self, situation: Situation, references: Mapping[int, float]) -> Potential:
+    def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the model before the first update.
 
         Args:
-            situation: where we are, with the dataset and the split of `lessons`.
-            references: E0 of the first level of `lessons` by atomic number, eV.
+            context: where we are, with the dataset and the split of `training_data`.
+            references: E0 of the first level of `training_data` by atomic number, eV.
         """
-        grown = situation.parent.with_level(situation.level, references, parent=situation.source)
-        return grown if self.keeps_levels else grown.only(situation.level)
+        grown = context.parent.with_level(context.level, references, parent=context.source)
+        return grown if self.keeps_levels else grown.only(context.level)
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Returns the learning-rate factor of each weight that moves; the others are fixed.
 
-        None moves without a `recipe`.
+        None moves without a `defaults`.
 
         Args:
             potential: what `start` returned.
             level: the one to learn.
         """
-        moving = () if self.recipe is None else level_parameters(potential, level)
+        moving = () if self.defaults is None else level_parameters(potential, level)
         return dict.fromkeys(moving, 1.0)
 
     def release(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Returns the share of the training after which a weight begins to move, if not at once."""
         return {}
 
-    def penalty(self, potential: Potential, situation: Situation) -> Penalty | None:
+    def penalty(self, potential: Potential, context: TransferContext) -> Penalty | None:
         """Returns what is added to the loss; `potential` is what `start` returned."""
         return None
 
-    def finish(self, potential: Potential, situation: Situation) -> Potential | DeltaPotential:
+    def finish(self, potential: Potential, context: TransferContext) -> Potential | DeltaPotential:
         """Returns the trained model in the form that is saved."""
         return potential

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, sweep
+from tlpot.data import Dataset, evaluation_batches
 from tlpot.files import atomic_file, make_folder
 from tlpot.graph import segment_sum
 from tlpot.models import LevelPotential, atomic_features, feature_blocks, pool_features
@@ -127,7 +127,7 @@ def _evaluate(
     potential, n_elements = model.potential, len(model.elements)
     order = np.argsort(dataset.sizes[indices], kind="stable")
     sums, squares, counts = [], torch.zeros(()), []
-    for batch in sweep(
+    for batch in evaluation_batches(
         model, dataset, indices[order], (), device=potential.device, batch_size=batch_size,
         show="features",
     ):  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Dataset, sweep
+from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import DataError
 from tlpot.models import LastLayerRigidity, LevelPotential, system_features
 
@@ -89,7 +89,7 @@ def _features_and_errors(
     if not len(chosen):
         raise DataError(f"{dataset.path}: none of the {part} frames has an energy at {model.level}")
     features, errors = [], []
-    for batch in sweep(
+    for batch in evaluation_batches(
         model, dataset, chosen, (model.level,), device=model.potential.device,
         batch_size=batch_size, show=False if show is False else f"{part} features",
     ):  # fmt: skip

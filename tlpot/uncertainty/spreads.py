@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data import Dataset, sweep
+from tlpot.data import Dataset, evaluation_batches
 from tlpot.energy import has_forces
 from tlpot.errors import DataError
 from tlpot.evaluation import evaluated
@@ -96,7 +96,7 @@ def deviations(
         key: [] for key in ("energy", "energy_std", "forces", "std", "frames")
     }
     n_done = 0
-    batches = sweep(
+    batches = evaluation_batches(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
     )
     for batch, found, spread in evaluated(

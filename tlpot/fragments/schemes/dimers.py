@@ -122,7 +122,7 @@ class Dimers(FadingPairs):
             a, b = sets[i], cutter.images.moved(sets[j], shift)
             if a <= b or b <= a:
                 continue
-            union = cutter.filled(a | b) if self.fill else a | b
+            union = cutter.with_labels(a | b) if self.fill else a | b
             gap = union - a - b
             found.add_pair(
                 signed[sets[i]] * signed[sets[j]],

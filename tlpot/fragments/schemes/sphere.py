@@ -63,10 +63,10 @@ class Sphere:
         for i, j, shift, _ in near:
             around[i] |= cutter.images.moved(windows[j], shift)
             around[j] |= cutter.images.moved(windows[i], opposite(shift))
-        filled = [cutter.filled(units) for units in around]
+        with_labels = [cutter.with_labels(units) for units in around]
         if lattice is None:
-            return Expansion.fixed(inclusion_exclusion(filled))
-        return Expansion.fixed(periodic_inclusion_exclusion(filled, cutter.images))
+            return Expansion.fixed(inclusion_exclusion(with_labels))
+        return Expansion.fixed(periodic_inclusion_exclusion(with_labels, cutter.images))
 
 
 def _core(topology: Topology, window: Units) -> Units:
