@@ -56,11 +56,11 @@ def test_a_strategy_is_a_file(module, monkeypatch, settings):
     kind = module("tlpot/transfer/two_rates.py").TwoRates
     monkeypatch.setitem(STRATEGIES, kind.name, kind)
     # made from the registry when tlpot is imported, which was before
-    monkeypatch.setattr(sys.modules["tlpot.jobs.finetune"], "STRATEGY_NAMES", tuple(STRATEGIES))
+    monkeypatch.setattr(sys.modules["tlpot.jobs.finetune_config"], "STRATEGY_NAMES", tuple(STRATEGIES))
     with pytest.raises(ConfigError, match="share"):
         strategy("two-rates", share=0.0)
     chosen = {"name": "two-rates", "share": 0.5}
-    outcome = finetune(finetune_config({**settings, "strategy": chosen}), show=False)
+    outcome = finetune(finetune_config({**settings, "strategy": chosen}))
     assert outcome.potential.card.recipe["strategy"] == chosen
     potential = load(settings["parent"], device="cpu")
     rates = strategy(chosen).rates(potential, potential.levels[0])
@@ -112,11 +112,11 @@ def test_a_stage_is_a_file(module, tmp_path):
     chosen, scheme = FragmentSettings(), choose_scheme("mfcc")
     frames = all_fragments(chosen, [target], scheme)
     stages = [fragment_stage(chosen, "mfcc", [target], frames), stage]
-    records = run_stages(stages, tmp_path, show=False)
+    records = run_stages(stages, tmp_path)
     assert records["census"].facts["largest"] == max(len(atoms) for atoms in frames)
     assert read_record(tmp_path / "census") == records["census"]
     worked = []
-    run_stages(stages, tmp_path, show=False, on_start=worked.append)
+    run_stages(stages, tmp_path, on_start=worked.append)
     assert not worked
 
 

@@ -425,8 +425,8 @@ def plan(
 
     wanted = Wanted(
         target=target, budget=budget, cost_ratio=cost_ratio, cost_from=cost_from, levels=levels,
-        quantity=quantity,
-            pretraining_paid=pretraining_paid, have=have, pretraining=pretraining, fit_up_to=fit_up_to,
+        quantity=quantity, pretraining_paid=pretraining_paid, have=have, pretraining=pretraining,
+        fit_up_to=fit_up_to,
     )  # fmt: skip
     return plan_purchase(curve, wanted)
 

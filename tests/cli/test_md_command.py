@@ -79,7 +79,7 @@ def test_the_structure_itself_is_never_replaced(model, tmp_path, capsys, more):
     before = water.read_bytes()
     command = ["md", str(water), model, "--out", str(tmp_path / "water"), "--steps", "2", *more]
     assert main(command) == 2
-    assert "choose another --out" in capsys.readouterr().err
+    assert "structure to start from" in capsys.readouterr().err
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 

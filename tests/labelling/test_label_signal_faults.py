@@ -12,12 +12,12 @@ from ase import Atoms
 
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec
-from tlpot.labelling import LabelTask, WorkerPool, label
+from tlpot.labelling import LabelSettings, LabelTask, WorkerPool, label
 from tlpot.labelling.task import geometry_key, run_labels
 from tlpot.system import System
 
 SPRING = "ase:label_toys:Spring"
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 
 
 def task(atoms, calls):
@@ -58,7 +58,7 @@ def test_a_pool_that_is_stopped_leaves_nobody_waiting():
 
 @pytest.mark.fault
 def test_a_worker_that_cannot_be_started_fails_its_call(monkeypatch):
-    import tlpot.labelling.executor as module
+    import tlpot.execution as module
 
     class Unable(module.ProcessPoolExecutor):
         def submit(self, *arguments, **keywords):
@@ -111,4 +111,4 @@ def test_a_command_that_is_ended_keeps_what_is_done_and_goes_on(tmp_path, whole_
     kept = open_dataset(out).labelled("spring").sum()
     assert 1 <= kept < 40
     spec = EngineSpec(name=SPRING, level="spring", settings={"calls": str(calls), "delay": 0.3})
-    assert label(tmp_path / "a.xyz", spec, out, limit=1, show=False).n_known == kept
+    assert label(tmp_path / "a.xyz", spec, out, settings=LabelSettings(limit=1), show=False).n_known == kept

@@ -43,7 +43,7 @@ def test_a_listener_hears_the_log_and_leaves_no_trace(capsys):
         logger.info("heard %d", 1)
         logger.debug("not heard")
     logger.info("too late")
-    assert capsys.readouterr().err == "tlpot: heard 1\n"
+    assert capsys.readouterr().out == "heard 1\n"
     assert (logger.level, list(logger.handlers)) == before
 
 

@@ -17,7 +17,7 @@ class CompletionAction(argparse.Action):
     Args:
         option_strings: see `argparse.Action`.
         dest: see `argparse.Action`.
-        complete: makes the parser of all subcommands.
+        make_parser: makes the parser of all subcommands.
         help: see `argparse.Action`.
     """
 
@@ -26,10 +26,10 @@ class CompletionAction(argparse.Action):
         option_strings: Sequence[str],
         dest: str,
         *,
-        complete: Callable[[], argparse.ArgumentParser],
+        make_parser: Callable[[], argparse.ArgumentParser],
         help: str,
     ) -> None:
-        self.complete = complete
+        self.make_parser = make_parser
         super().__init__(option_strings, dest, choices=SHELLS, metavar="SHELL", help=help)
 
     def __call__(
@@ -45,5 +45,5 @@ class CompletionAction(argparse.Action):
         except ImportError:
             missing = MissingExtraError("shtab", "completion", "--print-completion")
             parser.error(str(missing))
-        print(shtab.complete(self.complete(), shell=str(values)))
+        print(shtab.complete(self.make_parser(), shell=str(values)))
         parser.exit(0)

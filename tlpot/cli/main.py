@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_values(arguments)
         if arguments.subcommand not in _LIGHT:
             load_torch()
-        level = logging.INFO if arguments.debug else logging.WARNING
+        level = logging.DEBUG if arguments.debug else logging.INFO
         with log_to_terminal(level), strictness(arguments):
             arguments.module.run(arguments)
     except BrokenPipeError:
@@ -97,7 +97,7 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     parser = Parser(prog="tlpot", description="Transfer-learned interatomic potentials.")
     parser.add_argument("--version", action="version", version=f"tlpot {__version__}")
     parser.add_argument(
-        "--print-completion", action=CompletionAction, complete=make_parser,
+        "--print-completion", action=CompletionAction, make_parser=make_parser,
         help="completion for bash, zsh or tcsh",
     )  # fmt: skip
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")

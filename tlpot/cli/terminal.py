@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -68,25 +67,6 @@ def strictness(arguments: argparse.Namespace) -> Iterator[None]:
             yield
         except TLPotWarning as warning:
             raise StrictError(f"{warning} (a warning, and --strict was given)") from warning
-
-
-@contextmanager
-def log_printed() -> Iterator[None]:
-    """Prints what jobs say while they run, such as the pre-flight report of a training."""
-    log, handler = logging.getLogger("tlpot"), _Printed()
-    before = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
-        log.removeHandler(handler)
-
-
-class _Printed(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), flush=True)
 
 
 def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ class ErrorReport:
             )
             if f"{kind}_mae" in o
         ]  # fmt: skip
-        head = Column(counted(int(o["n_frames"]), "frame"), width=18)
+        head = Column(counted(int(o["n_frames"]), "frame"), align="left", width=18)
         columns = [head, Column("MAE", gap=1), Column("RMSE", gap=1), Column(gap=1)]
         lines = Table(columns, rows, format=".4g", widths=(0, 10)).lines()
         lines += _table(

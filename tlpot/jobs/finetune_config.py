@@ -126,7 +126,8 @@ def finetune_config(settings: Mapping[str, Any], where: str = "finetune") -> Fin
             the strategy.
     """
     if not is_automatic(settings.get("strategy")):
-        checked_strategy(settings.get("strategy", "full"), where)
+        chosen = checked_strategy(settings.get("strategy", "full"), where)
+        settings = {**settings, "strategy": strategy_settings(chosen)}
     return parse(FinetuneConfig, settings, where).resolved(where)
 
 

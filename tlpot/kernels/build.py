@@ -133,9 +133,9 @@ def _built(
     # a name of its own, also among machines with one home that compile at the same time
     with tempfile.TemporaryDirectory(prefix=".", dir=folder) as name:
         made = Path(name) / "kernels.so"
-        logger.info("compiling kernels in %s precision for this processor", scalar)
+        logger.debug("compiling kernels in %s precision for this processor", scalar)
         _compile(sources, scalar, compiler, made)
-        logger.info("kernels are in %s", folder)
+        logger.debug("kernels are in %s", folder)
         with suppress(OSError):  # of a file system without modes
             made.chmod(0o700)
         return made.replace(folder / f"{stem}-{_content_digest(made)}.so")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from tlpot.presentation import (
     Result,
     Table,
     add_legend,
+    drawn,
     letter_panels,
     make_figure,
     short,
@@ -100,6 +102,14 @@ class BudgetReport(Result):
     def by_class(self, name: str) -> dict[str, dict[str, float]]:
         """Returns force errors of a part for each class of atoms."""
         return {key: self.forces(name, mask) for key, mask in self.budget.classes.items()}
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Returns the picture, and writes it to `path`.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        return drawn(budget_figure(self), path)
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts; meV and meV/Å."""

@@ -194,7 +194,7 @@ class _Run:
     def start(self, resume: bool, loader: Loader) -> None:
         if resume:
             self.progress = read_checkpoint(self.run_dir, **self._state())
-            logger.info("%s: resumed at update %d", self.run_dir, self.progress.step)
+            logger.debug("%s: resumed at update %d", self.run_dir, self.progress.step)
             if self.log is not None:
                 self.log.restart(self.progress.history)
             return
