@@ -16,14 +16,13 @@ from ase.build import molecule
 from tlpot.building import run_stages
 from tlpot.building.config import FragmentSettings
 from tlpot.building.kinds import all_fragments, fragment_stage
-from tlpot.building.record import read_record
+from tlpot.building.stage import read_record
 from tlpot.building.structures import Target
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
-from tlpot.fragments import choose_scheme
-from tlpot.fragments.schemes.registry import SCHEMES
+from tlpot.fragments import SCHEMES, choose_scheme
 from tlpot.graph import build_graph
 from tlpot.jobs import finetune, finetune_config
 from tlpot.models import load, save
@@ -56,7 +55,9 @@ def test_a_strategy_is_a_file(module, monkeypatch, settings):
     kind = module("tlpot/transfer/two_rates.py").TwoRates
     monkeypatch.setitem(STRATEGIES, kind.name, kind)
     # made from the registry when tlpot is imported, which was before
-    monkeypatch.setattr(sys.modules["tlpot.jobs.finetune_config"], "STRATEGY_NAMES", tuple(STRATEGIES))
+    monkeypatch.setattr(
+        sys.modules["tlpot.jobs.finetune_config"], "STRATEGY_NAMES", tuple(STRATEGIES)
+    )
     with pytest.raises(ConfigError, match="share"):
         strategy("two-rates", share=0.0)
     chosen = {"name": "two-rates", "share": 0.5}

@@ -19,7 +19,7 @@ from ase.io import read, write
 from openmm import LangevinMiddleIntegrator, unit
 from openmm.app import ForceField, NoCutoff, Simulation
 
-from tlpot.fragments.nonbonded import openmm_topology
+from tlpot.fragments.layer import openmm_topology
 from tlpot.structures import build_peptide
 from tlpot.system import System
 from tlpot.topology import perceive_topology

@@ -14,7 +14,8 @@ import numpy as np
 from ase.build import molecule
 
 from tlpot.engines import EngineSpec
-from tlpot.labelling import LabelSettings, WorkerPool, label
+from tlpot.execution import WorkerPool
+from tlpot.labelling import LabelSettings, label
 
 
 def structures(n: int, seed: int) -> list:

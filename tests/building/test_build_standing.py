@@ -5,9 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tlpot.building import Record
-from tlpot.building.record import Origin, write_record
-from tlpot.building.stage import Stage
-from tlpot.building.stage_status import status
+from tlpot.building.runner import status
+from tlpot.building.stage import Origin, Stage, write_record
 
 SETTINGS = {"anchor": None, "training": {"epochs": 10, "ema": None}, "frames": 5}
 STAGE = Stage(name="pretrain", summary="", settings=SETTINGS, needs=(), run=lambda work: None)

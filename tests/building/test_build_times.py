@@ -8,8 +8,7 @@ import pytest
 from tlpot.building import Record, runner
 from tlpot.building import stage as stage_module
 from tlpot.building.outcome import _costs
-from tlpot.building.record import Origin, read_record
-from tlpot.building.stage import Stage, StageContext, StageResult
+from tlpot.building.stage import Origin, Stage, StageContext, StageResult, read_record
 
 
 @pytest.fixture

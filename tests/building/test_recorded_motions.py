@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlpot.building.dynamics import Moment, Trajectory
-from tlpot.building.recorded_motions import motion_of
+from tlpot.building.reference_dynamics import motion_of
 from tlpot.building.structures import Target
 from tlpot.building.validation import _summary
 from tlpot.dynamics import MDSettings

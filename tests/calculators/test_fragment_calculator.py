@@ -13,7 +13,7 @@ from toys import E0, ToyModel
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.fragments import MFCC, FragmentForceField, choose_scheme
-from tlpot.fragments.nonbonded import COULOMB
+from tlpot.fragments.layer import COULOMB
 from tlpot.models import Ensemble, ModelCard, Potential, load, preset
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology

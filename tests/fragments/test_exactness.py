@@ -22,7 +22,7 @@ from tlpot.fragments.contacts import set_pairs, unit_contacts
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.inclusion_exclusion import coverage, inclusion_exclusion
-from tlpot.fragments.windows import capped_windows
+from tlpot.fragments.schemes.mfcc import capped_windows
 from tlpot.graph import build_graph
 from tlpot.system import System
 from tlpot.topology import perceive_topology

@@ -24,8 +24,8 @@ from tlpot.fragments import (
     check_coverage,
     fragment_name,
 )
+from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Cutter
-from tlpot.fragments.image import Images
 from tlpot.fragments.inclusion_exclusion import periodic_inclusion_exclusion
 from tlpot.graph import build_graph
 from tlpot.structures import build_peptide

@@ -11,7 +11,7 @@ from ase.io import read
 from needs import needs
 
 import tlpot
-from tlpot.cli.main import main
+from tlpot.cli import main
 
 FILES = Path(__file__).parent / "files"
 EXPECTED = json.loads((FILES / "expected.json").read_text())

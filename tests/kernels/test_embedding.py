@@ -6,7 +6,7 @@ from e3nn import o3
 
 from tlpot.kernels import EmbeddingPlan, embed
 from tlpot.nn.couplings import harmonic_polynomials
-from tlpot.nn.radial import BesselBasis
+from tlpot.nn.edges import BesselBasis
 
 CUTOFF = 4.0
 

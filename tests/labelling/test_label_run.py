@@ -15,7 +15,8 @@ from needs import needs
 
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.labelling import LabelSettings, LabelTask, WorkerPool, label, run_labels
+from tlpot.execution import WorkerPool
+from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
 from tlpot.labelling.task import geometry_key
 from tlpot.system import System
 

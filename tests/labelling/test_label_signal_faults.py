@@ -12,8 +12,9 @@ from ase import Atoms
 
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec
-from tlpot.labelling import LabelSettings, LabelTask, WorkerPool, label
-from tlpot.labelling.task import geometry_key, run_labels
+from tlpot.execution import WorkerPool
+from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
+from tlpot.labelling.task import geometry_key
 from tlpot.system import System
 
 SPRING = "ase:label_toys:Spring"
@@ -111,4 +112,7 @@ def test_a_command_that_is_ended_keeps_what_is_done_and_goes_on(tmp_path, whole_
     kept = open_dataset(out).labelled("spring").sum()
     assert 1 <= kept < 40
     spec = EngineSpec(name=SPRING, level="spring", settings={"calls": str(calls), "delay": 0.3})
-    assert label(tmp_path / "a.xyz", spec, out, settings=LabelSettings(limit=1), show=False).n_known == kept
+    assert (
+        label(tmp_path / "a.xyz", spec, out, settings=LabelSettings(limit=1), show=False).n_known
+        == kept
+    )

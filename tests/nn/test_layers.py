@@ -14,7 +14,7 @@ from tlpot.kernels import Kernels
 from tlpot.nn import Convolution, DoubleBuffer, EdgeEmbedding, ZBLRepulsion
 from tlpot.nn.channels import ChannelMLP
 from tlpot.nn.couplings import Constant
-from tlpot.nn.radial import BesselBasis, envelope
+from tlpot.nn.edges import BesselBasis, envelope
 from tlpot.system import System
 
 CUTOFF = 4.0

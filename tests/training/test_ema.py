@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlpot.training.ema import MovingAverage
+from tlpot.training.optimizer import MovingAverage
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 from training_toys import ToyPotential
 
 from tlpot.training import TrainingPlan, TrainingSettings
-from tlpot.training.plan import make_optimizer
+from tlpot.training.optimizer import make_optimizer
 
 
 def test_weights_are_grouped_by_rate_and_all_others_are_fixed():

@@ -3,7 +3,7 @@
 import pytest
 
 from tlpot.training import TrainingSettings
-from tlpot.training.schedule import Schedule
+from tlpot.training.optimizer import Schedule
 
 
 def make(**settings):

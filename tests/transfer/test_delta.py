@@ -18,7 +18,7 @@ from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.graph import build_graph
 from tlpot.models import LIBRARY, DeltaPotential, Potential, from_bytes, to_bytes
 from tlpot.transfer import strategy
-from tlpot.transfer.low_values import low_values
+from tlpot.transfer.pseudo_labels import low_values
 
 SHIFT = {1: 0.1, 6: 1.0, 7: 1.25, 8: -1.6}
 XTB, DFT = "gfn2-xtb", "wb97x/6-31g*"

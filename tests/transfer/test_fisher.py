@@ -14,9 +14,9 @@ from tlpot.errors import ConfigError, TLPotError
 from tlpot.graph import build_graph, segment_sum
 from tlpot.models import LIBRARY
 from tlpot.system import System
-from tlpot.transfer import ewc as ewc_module
+from tlpot.transfer import anchors as ewc_module
 from tlpot.transfer import strategy
-from tlpot.transfer.fisher import ENERGY_NOISE, FORCE_NOISE, fisher_information
+from tlpot.transfer.anchors import ENERGY_NOISE, FORCE_NOISE, fisher_information
 
 DFT = "wb97x/6-31g*"
 

@@ -22,7 +22,7 @@ from tlpot.models import (
 )
 from tlpot.transfer import TransferContext, pooled_features, strategy
 from tlpot.transfer import summed_features as pooled
-from tlpot.transfer.jacobian import force_rows, normal_equations
+from tlpot.transfer.ridge import force_rows, normal_equations
 
 BLOCKS = ("layer 1", "layer 2", "readout")
 XTB = "gfn2-xtb"

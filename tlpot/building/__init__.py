@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from tlpot.building.config import BuildConfig, build_config
     from tlpot.building.job import BuildResult, build_plan, run_build
     from tlpot.building.plan import BuildPlan, make_build_plan, up_to
-    from tlpot.building.record import Record
-    from tlpot.building.runner import run_stages
-    from tlpot.building.stage_status import StageStatus, duration, stage_statuses, stage_table
+    from tlpot.building.runner import StageStatus, duration, run_stages, stage_statuses, stage_table
+    from tlpot.building.stage import Record
 
 __getattr__ = lazy_exports(__name__)

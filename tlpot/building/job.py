@@ -12,9 +12,8 @@ from ase import Atoms
 
 from tlpot.building.config import build_config
 from tlpot.building.plan import BuildPlan, make_build_plan, up_to
-from tlpot.building.record import Record
-from tlpot.building.runner import run_stages
-from tlpot.building.stage_status import StageStatus, stage_statuses, stage_table
+from tlpot.building.runner import StageStatus, run_stages, stage_statuses, stage_table
+from tlpot.building.stage import Record
 from tlpot.config import job_settings, to_mapping
 from tlpot.presentation import Result
 from tlpot.reports import error_text

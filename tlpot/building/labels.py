@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from tlpot.building.config import LevelSettings
 from tlpot.building.kinds import FRAGMENTS, sampled_fragments
-from tlpot.building.record import read_json
-from tlpot.building.stage import Stage, StageContext, StageResult
+from tlpot.building.stage import Stage, StageContext, StageResult, read_json
 from tlpot.building.structures import read_atoms
 from tlpot.calculators import CalculatorFactory
 from tlpot.config import parse, to_mapping

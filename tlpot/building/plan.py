@@ -17,8 +17,7 @@ from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.building.learning_curve import curve_stage, learning_curve_config
 from tlpot.building.outcome import report_stage
-from tlpot.building.parent import parent_implies_charges
-from tlpot.building.pretraining import plan_pretraining, pretrain_stage
+from tlpot.building.pretraining import parent_implies_charges, plan_pretraining, pretrain_stage
 from tlpot.building.reference_dynamics import reference_level, reference_stage
 from tlpot.building.selection import select_stage
 from tlpot.building.stage import Stage

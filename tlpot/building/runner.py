@@ -1,26 +1,191 @@
-"""Doing what is to be done: stage by stage, each kept on disk with what it was made from."""
+"""Which stages have to be done, and why, and doing them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
-from tlpot.building.record import (
+from tlpot.building.stage import (
     BEGUN,
     RECORD,
+    Origin,
     OutputFile,
     Record,
     Spent,
+    Stage,
+    StageContext,
     begin,
+    begun,
+    read_record,
     spent,
     write_record,
 )
-from tlpot.building.stage import Stage, StageContext
-from tlpot.building.stage_status import StageStatus, status
 from tlpot.errors import ConfigError
 from tlpot.files import sole_folder
+from tlpot.presentation import Column, Table
+
+State = Literal["done", "begun", "to do", "waits"]
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageStatus:
+    """Where a stage stands.
+
+    Attributes:
+        stage: which.
+        state: ``done``; ``begun`` and goes on; ``to do``; ``waits`` for a stage that is to be
+            done, after which its inputs may turn out to be what they were.
+        why: why it is not done; empty for the first time.
+        origin: what it is made from; None while it waits.
+        record: of the last time that it was finished, out of date or not.
+    """
+
+    stage: Stage
+    state: State
+    why: str
+    origin: Origin | None
+    record: Record | None
+
+
+def status(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> StageStatus:
+    """Finds out where a stage stands.
+
+    Args:
+        stage: which.
+        root: folder of the build.
+        records: of the stages before, None for those that are not done.
+
+    Raises:
+        DataError: a file about it is damaged.
+    """
+    folder = root / stage.name
+    record = read_record(folder)
+    inputs = {name: records.get(name) for name in stage.needs}
+    waiting = [name for name, found in inputs.items() if found is None]
+    if waiting:
+        why = "" if record is None else f"waits for {', '.join(waiting)}"
+        return StageStatus(stage=stage, state="waits", why=why, origin=None, record=record)
+    digests = {name: found.digest for name, found in inputs.items() if found is not None}
+    origin = Origin(settings=stage.settings, inputs=digests)
+    if record is not None and record.origin.key == origin.key:
+        touched = _touched(folder, record)
+        if not touched:
+            return StageStatus(stage=stage, state="done", why="", origin=origin, record=record)
+        return StageStatus(stage=stage, state="to do", why=touched, origin=origin, record=record)
+    attempt = begun(folder)
+    if attempt is not None and attempt.key == origin.key:
+        return StageStatus(
+            stage=stage, state="begun", why="was interrupted", origin=origin, record=record
+        )
+    last = attempt if record is None else record.origin
+    why = "" if last is None else _difference(last, origin)
+    return StageStatus(stage=stage, state="to do", why=why, origin=origin, record=record)
+
+
+def _touched(folder: Path, record: Record) -> str:
+    for name, file in record.outputs.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if not file.is_at(path):
+            return f"{path} was changed"
+    return ""
+
+
+def _difference(old: Origin, new: Origin) -> str:
+    words = [f"{name} changed" for name in new.inputs if old.inputs.get(name) != new.inputs[name]]
+    words += [f"{name} is no longer read" for name in old.inputs if name not in new.inputs]
+    words += _changes(old.settings, new.settings)
+    more = [f"and {len(words) - _SHOWN} more"] if len(words) > _SHOWN else []
+    return "; ".join([*words[:_SHOWN], *more]) or "another version of tlpot made it"
+
+
+def _changes(before: Any, after: Any, name: str = "") -> Iterator[str]:
+    """Yields what differs; groups of settings that only one side has are one change."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted(before.keys() | after.keys()):
+            one, other = before.get(key), after.get(key)
+            yield from _changes(one, other, f"{name}.{key}" if name else str(key))
+    elif before != after:
+        yield f"{name}: {_word(before)} -> {_word(after)}"
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, Mapping):
+        given = {key: x for key, x in value.items() if x is not None}
+        value = ", ".join(f"{key} {x}" for key, x in given.items())
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def stage_statuses(stages: Sequence[Stage], root: Path) -> list[StageStatus]:
+    """Returns where each stage stands before anything is done."""
+    records: dict[str, Record | None] = {}
+    found = []
+    for stage in stages:
+        one = status(stage, root, records)
+        records[stage.name] = one.record if one.state == "done" else None
+        found.append(one)
+    return found
+
+
+def stage_table(statuses: Sequence[StageStatus]) -> str:
+    """Returns a line for each stage: state, time, what it does, and why it is to be done."""
+    rows = []
+    for one in statuses:
+        done = one.state == "done"
+        seconds = duration(one.record.seconds) if done and one.record is not None else ""
+        left = expected(one, {s.stage.name: s.record for s in statuses})
+        if not done and left is not None:
+            seconds = f"~{duration(left)}"
+        why = f" [{one.why}]" if one.why else ""
+        rows.append((one.stage.name, one.state, seconds, one.stage.summary + why))
+    columns: list[Column | str] = [
+        Column("stage", width=17), Column("state", width=9, gap=1),
+        Column("time", align="right", width=9, gap=1), "what",
+    ]  # fmt: skip
+    return "\n".join([*Table(columns, rows).lines(), time_left(statuses)])
+
+
+def time_left(statuses: Sequence[StageStatus]) -> str:
+    """Returns how long the stages that are not done took the last time, in words."""
+    todo = [one for one in statuses if one.state != "done"]
+    if not todo:
+        return "nothing to do"
+    records = {one.stage.name: one.record for one in statuses}
+    known = [expected(one, records) for one in todo]
+    seconds = [value for value in known if value is not None]
+    text = f"{len(todo)} of {len(statuses)} stages to do"
+    if seconds:
+        text += f", about {duration(sum(seconds))}"
+        if len(seconds) < len(todo):
+            text += f" and what {len(todo) - len(seconds)} stages take that have not run before"
+    return text
+
+
+def expected(one: StageStatus, records: Mapping[str, Record | None]) -> float | None:
+    """Seconds that a stage took the last time, or one like it did; None if that is not known."""
+    record = one.record
+    if record is None and one.stage.like is not None:
+        record = records.get(one.stage.like)
+    return None if record is None else record.seconds
+
+
+def duration(seconds: float) -> str:
+    """Returns ``12 s``, ``3:04 min`` or ``2:30 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} min"
+    return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d} h"
+
 
 _JOURNAL = ".journal"
 """Labels in a journal are good whatever else has changed."""

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tlpot import api
     from tlpot.errors import DataError
-    from tlpot.jobs.workers import workers
+    from tlpot.jobs import workers
 
     settings = _settings(arguments)
     n, dask = arguments.workers, arguments.dask

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.calibrate import (
-    add_calibration_arguments,
-    calibration_options,
-    check_picture,
-    write,
-)
+from tlpot.cli.calibrate import add_calibration_arguments, calibration_options, check_picture, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

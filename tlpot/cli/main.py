@@ -10,11 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
-from tlpot.cli.completion import CompletionAction
-from tlpot.cli.parser import Parser, check_values, reworded
+from tlpot.cli.parser import CompletionAction, Parser, check_values, reworded
 from tlpot.cli.terminal import never_fail, strictness
 from tlpot.errors import TLPotError
-from tlpot.jobs.malloc import keep_freed_memory, load_torch
+from tlpot.jobs import keep_freed_memory, load_torch
 from tlpot.presentation import log_to_terminal
 
 SUBCOMMANDS = {

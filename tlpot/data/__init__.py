@@ -6,7 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.data.arrays import ArrayDataset
-    from tlpot.data.batches import Batch, Targets, collate
     from tlpot.data.dataset import (
         Dataset,
         Frame,
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     )
     from tlpot.data.decode import Decoder
     from tlpot.data.difference import DifferenceDataset, LowValues
-    from tlpot.data.findings import definitions_of
     from tlpot.data.fragments import (
         FragmentGraph,
         FragmentRows,
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
     from tlpot.data.joined import JoinedDataset
-    from tlpot.data.loader import Loader, evaluation_batches
+    from tlpot.data.loader import Batch, Loader, Targets, collate, evaluation_batches
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
         stored_split,
     )
     from tlpot.data.open import DataSource, Source, open_dataset
-    from tlpot.data.problems import find_problems, label_problems
+    from tlpot.data.problems import definitions_of, find_problems, label_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
@@ -66,9 +64,8 @@ if TYPE_CHECKING:
         make_split,
         unlearned_elements,
     )
-    from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import Summary, summarize
+    from tlpot.data.summary import Summary, average_neighbors, energy_scale, force_scale, summarize
     from tlpot.data.views import DatasetWithLabels, NeutralDataset
     from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
 

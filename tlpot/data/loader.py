@@ -1,22 +1,122 @@
-"""Batches of a dataset: shuffled epoch by epoch, or every frame once, the same on every machine."""
+"""Frames joined into one graph, and batches of a dataset in order or shuffled."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from tlpot.data.batches import Batch, collate
-from tlpot.data.dataset import Dataset, Frame, LabelKind
+from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels
 from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import ConfigError, DataError
-from tlpot.graph import Layout
+from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.presentation import progress_bar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Targets:
+    """Labels of a batch at one level of theory, float64, NaN where absent.
+
+    Attributes:
+        energy: [n_systems], total energies, eV.
+        forces: [n_atoms, 3], eV/Å.
+        stress: [n_systems, 3, 3], eV/Å³.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Returns the targets on another device."""
+        return Targets(
+            energy=self.energy.to(device),
+            forces=self.forces.to(device),
+            stress=self.stress.to(device),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Batch:
+    """A graph with its targets.
+
+    Attributes:
+        graph: the joined structures.
+        sizes: [n_systems], atoms per structure.
+        targets: by level of theory; exactly the levels that were asked for.
+    """
+
+    graph: AtomGraph
+    sizes: Tensor
+    targets: Mapping[str, Targets]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Returns the batch on another device."""
+        return replace(
+            self,
+            graph=self.graph.to(device),
+            sizes=self.sizes.to(device),
+            targets={level: targets.to(device) for level, targets in self.targets.items()},
+        )
+
+
+def collate(
+    frames: Sequence[Frame],
+    cutoff: float,
+    levels: Sequence[str],
+    *,
+    layout: Layout = "auto",
+    neighbors: Sequence[Neighbors] | None = None,
+) -> Batch:
+    """Builds the graph of some frames and gathers their labels at `levels`.
+
+    Args:
+        frames: at least one.
+        cutoff: Å.
+        levels: canonical names; a frame without a level gets NaN there.
+        layout: see `build_graph`.
+        neighbors: of each frame at this cutoff, where they are known.
+
+    Raises:
+        GeometryError: a frame is unusable; the message names it.
+    """
+    systems = [frame.system for frame in frames]
+    if neighbors is None:
+        names = [frame.name for frame in frames]
+        graph = build_graph(systems, cutoff, layout=layout, names=names)
+    else:
+        graph = join_graphs(systems, neighbors, cutoff, layout=layout)
+    sizes = torch.tensor([len(frame.system) for frame in frames])
+    return Batch(
+        graph=graph,
+        sizes=sizes,
+        targets={level: _targets(frames, level) for level in levels},
+    )
+
+
+def _targets(frames: Sequence[Frame], level: str) -> Targets:
+    none = Labels()
+    labels = [frame.labels.get(level, none) for frame in frames]
+    forces = [
+        np.full((len(frame.system), 3), np.nan) if label.forces is None else label.forces
+        for frame, label in zip(frames, labels, strict=True)
+    ]
+    stress = np.full((len(frames), 3, 3), np.nan)
+    for row, label in zip(stress, labels, strict=True):
+        if label.stress is not None:
+            row[:] = label.stress
+    return Targets(
+        energy=torch.tensor([x.energy for x in labels], dtype=torch.float64),
+        forces=torch.from_numpy(np.concatenate(forces)),
+        stress=torch.from_numpy(stress),
+    )
+
 
 POOL = 16
 """Batches' worth of shuffled frames within which frames of similar size are put together."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tlpot.dynamics.record import LOST, MDRecord, lost_constraints
     from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep, relaxation_steps
     from tlpot.dynamics.relaxation_result import Relaxation
-    from tlpot.dynamics.run import MDResult, run_md
+    from tlpot.dynamics.run import MDResult, plot_md, run_md
     from tlpot.dynamics.runner import (
         MDRunner,
         Sample,

@@ -7,11 +7,9 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.evaluation.comparison import offset_words, refit_words, worse_words
     from tlpot.evaluation.drift import ForceDrift, force_drift
-    from tlpot.evaluation.error_tables import ErrorReport, error_report
+    from tlpot.evaluation.error_tables import ErrorReport, Metrics, error_report, parity_figure
     from tlpot.evaluation.forgetting import Forgetting, forgetting
-    from tlpot.evaluation.metrics import Metrics
     from tlpot.evaluation.offsets import SystematicErrors, systematic_errors
-    from tlpot.evaluation.parity import parity_figure
     from tlpot.evaluation.predictions import (
         Predictions,
         evaluate_systems,

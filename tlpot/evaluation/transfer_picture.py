@@ -9,14 +9,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import (
-    COLOURS,
-    add_legend,
-    letter_panels,
-    make_figure,
-    short,
-    signed,
-)
+from tlpot.presentation import COLOURS, add_legend, letter_panels, make_figure, short, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -233,9 +233,7 @@ class TransferReport(Result):
         Raises:
             OutputError: the file could not be written.
         """
-        from tlpot.evaluation.transfer_picture import (
-            report_figure,  # matplotlib takes its time to load
-        )
+        from tlpot.evaluation.transfer_picture import report_figure
 
         return drawn(report_figure(self), path)
 

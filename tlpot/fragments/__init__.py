@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from tlpot.fragments.fragment_type import FragmentTypes, fragment_name
     from tlpot.fragments.fragmented_structure import SKIN, FragmentedStructure, Partition
     from tlpot.fragments.inclusion_exclusion import check_coverage
-    from tlpot.fragments.layer import Layer, ModelLayer
-    from tlpot.fragments.nonbonded import VACUUM_ONLY, NonbondedLayer, amber_parameters
+    from tlpot.fragments.layer import (
+        VACUUM_ONLY,
+        Layer,
+        ModelLayer,
+        NonbondedLayer,
+        amber_parameters,
+    )
     from tlpot.fragments.schemes.dimers import Dimers
     from tlpot.fragments.schemes.direct import Direct
     from tlpot.fragments.schemes.gmfcc import GMFCC

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
-from tlpot.fragments.image import Images
+from tlpot.fragments.contacts import Images
 from tlpot.topology import Lattice, Topology
 
 _TO_HYDROGEN = {1: 0.74, 6: 1.09, 7: 1.01, 8: 0.96, 14: 1.48, 15: 1.42, 16: 1.34, 34: 1.46}

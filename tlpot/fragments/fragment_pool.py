@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
-from tlpot.fragments.assembly import FragmentMap
+from tlpot.fragments.batch import FragmentMap
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.fragmented_structure import FragmentedStructure, Partition

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from tlpot.data import FragmentGraph
 from tlpot.errors import GeometryError
+from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
-from tlpot.fragments.image import Images
 from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 
 _BACKBONE = ("amino", "alpha", "carbonyl")

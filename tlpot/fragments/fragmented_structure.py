@@ -12,8 +12,7 @@ from torch import Tensor
 
 from tlpot.bond_lengths import BROKEN, RADII
 from tlpot.errors import GeometryError
-from tlpot.fragments.assembly import FragmentMap
-from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.batch import FragmentBatch, FragmentMap
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.schemes.scheme import Scheme

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.fragments.contacts import Images, Shift, difference
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.image import Images, Shift, difference
 
 
 def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:

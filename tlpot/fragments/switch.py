@@ -7,9 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.fragments.contacts import after_home, close_atoms, close_images
+from tlpot.fragments.contacts import Images, after_home, close_atoms, close_images
 from tlpot.fragments.expansion import PairTerms
-from tlpot.fragments.image import Images
 from tlpot.topology import Lattice, Topology
 
 _LEAST = 1e-60

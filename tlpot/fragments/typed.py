@@ -10,8 +10,7 @@ from torch import Tensor
 
 from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments.assembly import FragmentMap
-from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.batch import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import identity
 

@@ -27,14 +27,7 @@ from tlpot.jobs.training_defaults import training_settings
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import (
-    ModelCard,
-    Potential,
-    content_hash,
-    library_file,
-    load_potential,
-    to_bytes,
-)
+from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential, to_bytes
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan
 from tlpot.transfer import Strategy, TrainingData, TransferContext

@@ -43,14 +43,7 @@ from tlpot.models import (
 )
 from tlpot.plural import counted
 from tlpot.presentation import save_picture
-from tlpot.training import (
-    CHECKPOINT,
-    Processes,
-    Selection,
-    TrainingResult,
-    make_selection,
-    train,
-)
+from tlpot.training import CHECKPOINT, Processes, Selection, TrainingResult, make_selection, train
 from tlpot.uncertainty import fit_domain
 
 

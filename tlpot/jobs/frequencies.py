@@ -39,7 +39,7 @@ from tlpot.jobs.calculator import (
     open_structure,
     precision_of,
 )
-from tlpot.jobs.threads import torch_threads
+from tlpot.jobs.workers import torch_threads
 from tlpot.system import System
 
 FORCE_LIMIT = 0.01

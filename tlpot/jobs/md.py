@@ -73,7 +73,7 @@ class MolecularDynamics(Result):
         Raises:
             OutputError: the file could not be written.
         """
-        from tlpot.dynamics.run import plot_md
+        from tlpot.dynamics import plot_md
 
         s = self.run.settings
         title = f"{self.atoms.get_chemical_formula()}, {s.ensemble}, {s.timestep:g} fs"

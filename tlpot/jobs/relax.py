@@ -31,7 +31,7 @@ from tlpot.jobs.calculator import (
     open_calculator,
     open_structure,
 )
-from tlpot.jobs.threads import torch_threads
+from tlpot.jobs.workers import torch_threads
 from tlpot.structures import check_structure_format, for_extxyz, write_structure
 
 

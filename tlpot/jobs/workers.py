@@ -1,4 +1,4 @@
-"""Processes and Dask workers that share the parts of a job."""
+"""Threads of torch while a job runs, and worker processes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,27 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 
+import torch
+
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.jobs.malloc import keep_freed_memory
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Sets the number of threads in a context, and puts it back.
+
+    Raises:
+        ConfigError: less than one.
+    """
+    if count < 1:
+        raise ConfigError(f"threads is {count}, expected 1 or more")
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -59,7 +78,7 @@ def label_workers(
         ConfigError: there are no workers, or there is no scheduler at the address.
         MissingExtraError: Dask is not installed.
     """
-    from tlpot.labelling import WorkerPool
+    from tlpot.execution import WorkerPool
 
     if dask is not None:
         with workers(n, dask) as executor:

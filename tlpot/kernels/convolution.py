@@ -14,17 +14,18 @@ from torch import Tensor
 from tlpot.errors import GeometryError
 from tlpot.kernels.build import library
 from tlpot.kernels.calls import (
+    NO_THIRD,
     KernelPlan,
     contiguous,
     expect,
     expect_degrees,
     index32,
+    last_derivative,
     number_of_threads,
     pointer,
     pointers,
     run,
 )
-from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import ConvolutionData, ConvolutionTables
 
 

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlpot.kernels.calls import expect, expect_species, run
+from tlpot.kernels.calls import expect, expect_species, last_derivative, pull_back, run
 from tlpot.kernels.convolution import EdgeLists
-from tlpot.kernels.last_derivative import last_derivative, pull_back
 from tlpot.kernels.parts import ONLY_ONCE, cut, edge_parts
 from tlpot.kernels.structures import ElementData, ElementTables
 

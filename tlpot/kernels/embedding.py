@@ -10,8 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.kernels.calls import KernelPlan, expect, index32, number_of_threads, run
-from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
+from tlpot.kernels.calls import (
+    NO_THIRD,
+    KernelPlan,
+    expect,
+    index32,
+    last_derivative,
+    number_of_threads,
+    run,
+)
 from tlpot.kernels.structures import EmbeddingData, EmbeddingTables
 
 _VALUES, _GRADIENT, _DUAL = range(3)

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlpot.kernels.calls import pointers
+from tlpot.kernels.calls import last_derivative, pointers, pull_back
 from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolution_data
-from tlpot.kernels.last_derivative import last_derivative, pull_back
 
 ONLY_ONCE = (
     "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "

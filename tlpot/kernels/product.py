@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.calls import (
+    NO_THIRD,
     KernelPlan,
     contiguous,
     expect,
     expect_degrees,
     expect_species,
     index32,
+    last_derivative,
     number_of_threads,
     pointer,
     pointers,
     run,
 )
-from tlpot.kernels.last_derivative import NO_THIRD, last_derivative
 from tlpot.kernels.structures import ProductData, ProductTables
 
 Term = tuple[tuple[int, ...], int]

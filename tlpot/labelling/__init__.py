@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.execution import WorkerPool
     from tlpot.labelling.label_file import LevelCost, cost_ratio, label_costs
     from tlpot.labelling.labels import LabelReport, LabelSettings, label
     from tlpot.labelling.structures import Source, Structures, read_structures

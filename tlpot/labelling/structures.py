@@ -21,11 +21,7 @@ from tlpot.data import (
     write_structures,
 )
 from tlpot.errors import ConfigError, DataError
-from tlpot.labelling.geometry_file import (
-    geometry_problems,
-    group_systems,
-    is_native,
-)
+from tlpot.labelling.geometry_file import geometry_problems, group_systems, is_native
 from tlpot.neighbors import neighbor_list
 from tlpot.structures import NOTES, name_charge, read_all
 from tlpot.system import System

@@ -14,7 +14,8 @@ import torch
 
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
-from tlpot.labelling import WorkerPool, cost_ratio, label_costs
+from tlpot.execution import WorkerPool
+from tlpot.labelling import cost_ratio, label_costs
 from tlpot.learning_curves.budget import Prices
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.curve import run_curve

@@ -8,15 +8,14 @@ if TYPE_CHECKING:
     from tlpot.models.architecture import Architecture, preset, read_architecture
     from tlpot.models.blocks import level_parameters, parameter_blocks
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
-    from tlpot.models.card import ModelCard
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
     from tlpot.models.checksum import has_checksum, with_checksum
-    from tlpot.models.corrections import Correction, CorrectionInfo, LinearCorrection
     from tlpot.models.delta import DeltaLevel, DeltaPotential
     from tlpot.models.description import (
         DELTA_FORMAT,
         ENSEMBLE_FORMAT,
         FEW_FRAMES,
+        ModelCard,
         ModelDescription,
         PotentialDescription,
         content_hash,
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import atomic_features, check_blocks, feature_blocks, pool_features
-    from tlpot.models.forest import ForestCorrection
-    from tlpot.models.gaussian import GaussianCorrection
     from tlpot.models.identity import identity, plain
     from tlpot.models.installation import IndexEntry, Installed, ModelSource, install, write_index
     from tlpot.models.library import (
@@ -48,6 +45,13 @@ if TYPE_CHECKING:
         weights_hash,
     )
     from tlpot.models.potential import LevelPotential, Potential
+    from tlpot.models.regressors import (
+        Correction,
+        CorrectionInfo,
+        ForestCorrection,
+        GaussianCorrection,
+        LinearCorrection,
+    )
     from tlpot.models.spread import (
         ONE_SIGMA,
         Calibration,

@@ -14,7 +14,7 @@ from tlpot.graph import AtomGraph
 from tlpot.kernels import Kernels
 from tlpot.models.architecture import Architecture
 from tlpot.models.domain import TrainingDomain
-from tlpot.models.gaussian import GaussianCorrection
+from tlpot.models.regressors import GaussianCorrection
 from tlpot.models.spread import LastLayerRigidity
 from tlpot.nn import (
     ChannelLinear,

@@ -13,11 +13,10 @@ from tlpot.energy import implemented
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
-from tlpot.models.card import ModelCard
-from tlpot.models.corrections import Correction
-from tlpot.models.description import DELTA_FORMAT
+from tlpot.models.description import DELTA_FORMAT, ModelCard
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import Potential
+from tlpot.models.regressors import Correction
 from tlpot.models.trained import LevelView
 
 

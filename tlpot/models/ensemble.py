@@ -15,8 +15,7 @@ from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import choose_level
-from tlpot.models.card import ModelCard
-from tlpot.models.description import ENSEMBLE_FORMAT
+from tlpot.models.description import ENSEMBLE_FORMAT, ModelCard
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import LevelPotential, Potential
 from tlpot.models.spread import Calibration, Spread, read_calibration

@@ -22,16 +22,25 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError, TLPotWarning, nearest
 from tlpot.files import atomic_file
 from tlpot.models.architecture import Architecture
-from tlpot.models.card import ModelCard
 from tlpot.models.checksum import with_checksum
-from tlpot.models.corrections import CorrectionInfo, LinearCorrection
-from tlpot.models.description import CONVENTIONS, FORMAT, VERSIONS, read_metadata, upgraded
+from tlpot.models.description import (
+    CONVENTIONS,
+    FORMAT,
+    VERSIONS,
+    ModelCard,
+    read_metadata,
+    upgraded,
+)
 from tlpot.models.domain import read_domain
 from tlpot.models.features import check_blocks, feature_blocks
-from tlpot.models.forest import ForestCorrection
-from tlpot.models.gaussian import GaussianCorrection
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
+from tlpot.models.regressors import (
+    CorrectionInfo,
+    ForestCorrection,
+    GaussianCorrection,
+    LinearCorrection,
+)
 from tlpot.models.spread import LastLayerRigidity, read_calibration
 from tlpot.models.trained import TrainedModel
 from tlpot.torch_mode import choose_device, plain_torch

@@ -16,11 +16,10 @@ from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import Architecture
 from tlpot.models.backbone import Backbone, Head, reference_list
-from tlpot.models.card import ModelCard
-from tlpot.models.corrections import Correction
+from tlpot.models.description import ModelCard
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
-from tlpot.models.gaussian import process_spread
+from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
 from tlpot.nn import Edges, ZBLRepulsion

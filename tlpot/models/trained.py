@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlpot.energy import EnergyModel
 from tlpot.graph import Layout
-from tlpot.models.card import ModelCard
+from tlpot.models.description import ModelCard
 
 
 class LevelModel(EnergyModel, Protocol):

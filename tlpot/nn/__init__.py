@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.nn.channels import ChannelLinear
+    from tlpot.nn.channels import ChannelLinear, Readout
     from tlpot.nn.convolution import Convolution
     from tlpot.nn.couplings import DoubleBuffer
     from tlpot.nn.edges import EdgeEmbedding, Edges
     from tlpot.nn.interaction import Interaction
-    from tlpot.nn.readout import Readout
     from tlpot.nn.repulsion import ZBLRepulsion
     from tlpot.nn.repulsion_reach import REACH
 

@@ -8,8 +8,7 @@ from ase.data import covalent_radii
 from torch import Tensor, nn
 
 from tlpot.nn.couplings import Constant
-from tlpot.nn.edges import Edges
-from tlpot.nn.radial import envelope
+from tlpot.nn.edges import Edges, envelope
 from tlpot.nn.repulsion_reach import REACH
 
 _EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)

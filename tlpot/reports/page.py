@@ -22,12 +22,7 @@ from tlpot.reports.error_budget_report import BudgetReport, budget_figure
 from tlpot.reports.error_text import ENERGIES, FORCES, heading, short_names, value_of
 from tlpot.reports.force_field_report import ForceFieldReport
 from tlpot.reports.kind_errors import HOLISTIC, StageErrors
-from tlpot.reports.pictures import (
-    dynamics_figure,
-    parity_figure,
-    ramachandran_figure,
-    run_name,
-)
+from tlpot.reports.pictures import dynamics_figure, parity_figure, ramachandran_figure, run_name
 from tlpot.reports.provenance import CostRow, DataRow, ModelRecord, Provenance
 from tlpot.reports.ramachandran import CELL, Ramachandran
 

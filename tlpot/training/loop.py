@@ -20,16 +20,18 @@ from tlpot.errors import DataError
 from tlpot.evaluation import Metrics
 from tlpot.models import Potential
 from tlpot.presentation import logger, progress_bar
-from tlpot.training.checkpoint import CHECKPOINT, Progress, read_checkpoint, write_checkpoint
-from tlpot.training.ema import MovingAverage
-from tlpot.training.log import MetricsLog
 from tlpot.training.loss import batch_loss, weighted
-from tlpot.training.plan import TrainingPlan, make_optimizer
+from tlpot.training.optimizer import MovingAverage, Schedule, TrainingPlan, make_optimizer
 from tlpot.training.processes import Interrupt, Processes
-from tlpot.training.schedule import Schedule
-from tlpot.training.selection import Selection
+from tlpot.training.run_files import (
+    CHECKPOINT,
+    MetricsLog,
+    Progress,
+    read_checkpoint,
+    write_checkpoint,
+)
+from tlpot.training.selection import Selection, short_errors, validate
 from tlpot.training.settings import TrainingSettings
-from tlpot.training.validation import short_errors, validate
 
 DECIDING = "deciding"
 """In an entry of the history: errors that the choice of the weights goes by, where these are not

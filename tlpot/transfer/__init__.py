@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.transfer.context import TrainingData, TransferContext
-    from tlpot.transfer.defaults import StrategyDefaults
     from tlpot.transfer.pseudo_labels import pseudo_labels
     from tlpot.transfer.registry import STRATEGY_NAMES, strategy, strategy_settings
     from tlpot.transfer.residuals import missing_energies, zero_readout
     from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge
-    from tlpot.transfer.strategy import Strategy
+    from tlpot.transfer.strategy import Strategy, StrategyDefaults, TrainingData, TransferContext
     from tlpot.transfer.summed_features import PooledFeatures, pooled_features
 
 __getattr__ = lazy_exports(__name__)

@@ -24,10 +24,8 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
 from tlpot.plural import counted
-from tlpot.transfer.context import TrainingData, TransferContext
-from tlpot.transfer.defaults import StrategyDefaults
-from tlpot.transfer.low_values import low_values
-from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.pseudo_labels import low_values
+from tlpot.transfer.strategy import Strategy, StrategyDefaults, TrainingData, TransferContext
 
 PARENT = "parent"
 

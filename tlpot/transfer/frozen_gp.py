@@ -12,8 +12,8 @@ import numpy as np
 from tlpot.config import check_least
 from tlpot.errors import DataError
 from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
-from tlpot.transfer.context import TransferContext
 from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
+from tlpot.transfer.strategy import TransferContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
-from tlpot.transfer.context import TransferContext
-from tlpot.transfer.jacobian import normal_equations
 from tlpot.transfer.residuals import Frozen
-from tlpot.transfer.ridge import assign_folds, fit_ridge
+from tlpot.transfer.ridge import assign_folds, fit_ridge, normal_equations
+from tlpot.transfer.strategy import TransferContext
 from tlpot.transfer.summed_features import pooled_features
 
 FORCE_WEIGHT = 0.05

@@ -11,10 +11,14 @@ import numpy as np
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
-from tlpot.transfer.context import TrainingData, TransferContext
-from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
-from tlpot.transfer.source_data import mixed_in
-from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.strategy import (
+    SMALL_RATE,
+    Strategy,
+    StrategyDefaults,
+    TrainingData,
+    TransferContext,
+    mixed_in,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

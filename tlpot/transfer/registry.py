@@ -8,24 +8,16 @@ from typing import Any
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
+from tlpot.transfer.adapters import Gain, LoRA
+from tlpot.transfer.anchors import EWC, L2SP
+from tlpot.transfer.baselines import Scratch, Shift
 from tlpot.transfer.delta import Delta
-from tlpot.transfer.discriminative import Discriminative
-from tlpot.transfer.ewc import EWC
-from tlpot.transfer.freeze import Freeze
+from tlpot.transfer.fine_tuning import Discriminative, Freeze, Full, Gradual, HeadOnly, Reinit
 from tlpot.transfer.frozen_forest import FrozenForest
 from tlpot.transfer.frozen_gp import FrozenGP
 from tlpot.transfer.frozen_ridge import FrozenRidge
-from tlpot.transfer.full import Full
-from tlpot.transfer.gain import Gain
-from tlpot.transfer.gradual import Gradual
-from tlpot.transfer.head import HeadOnly
-from tlpot.transfer.l2sp import L2SP
-from tlpot.transfer.lora import LoRA
 from tlpot.transfer.multihead import Multihead
-from tlpot.transfer.reinit import Reinit
 from tlpot.transfer.replay import Replay
-from tlpot.transfer.scratch import Scratch
-from tlpot.transfer.shift import Shift
 from tlpot.transfer.strategy import Strategy
 
 STRATEGIES: Mapping[str, type[Strategy]] = {

@@ -14,11 +14,17 @@ from tlpot.config import check_least
 from tlpot.data import Dataset, DatasetWithLabels, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
-from tlpot.transfer.context import TrainingData, TransferContext
-from tlpot.transfer.defaults import SMALL_RATE, StrategyDefaults
 from tlpot.transfer.pseudo_labels import pseudo_labels
-from tlpot.transfer.source_data import mixed_in, open_source, source_frames
-from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.strategy import (
+    SMALL_RATE,
+    Strategy,
+    StrategyDefaults,
+    TrainingData,
+    TransferContext,
+    mixed_in,
+    open_source,
+    source_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,7 @@ from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import MissingExtraError
 from tlpot.evaluation import evaluated
 from tlpot.models import LevelPotential, Potential, check_blocks
-from tlpot.transfer.context import TransferContext
-from tlpot.transfer.defaults import StrategyDefaults
-from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
 
 

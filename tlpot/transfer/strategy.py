@@ -1,16 +1,135 @@
-"""What a transfer strategy decides; the training loop knows nothing of it."""
+"""What a transfer strategy decides and starts from; the training loop knows nothing of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tlpot.data import Dataset, NeutralDataset, Split, open_dataset
+from tlpot.errors import DataError, nearest
 from tlpot.models import DeltaPotential, Potential, level_parameters
-from tlpot.transfer.context import TrainingData, TransferContext
-from tlpot.transfer.defaults import StrategyDefaults
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategyDefaults:
+    """Training settings that suit a strategy, used where the user sets nothing.
+
+    Attributes:
+        learning_rate: peak rate.
+        ema: decay of the averaged weights.
+        clip: largest gradient norm.
+        weight_decay: towards zero, hence 0 when starting from a parent.
+    """
+
+    learning_rate: float
+    ema: float = 0.99
+    clip: float = 10.0
+    weight_decay: float = 0.0
+
+
+# rates of fine-tuning guides are a tenth to a fifth of those from scratch
+SMALL_RATE = StrategyDefaults(learning_rate=2e-3)
+"""For weights that start at the parent's and all move."""
+
+LARGE_RATE = StrategyDefaults(learning_rate=1e-2)
+"""For few weights, or fresh ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferContext:
+    """A pretrained potential and labels of another level.
+
+    Attributes:
+        parent: the potential; strategies leave it alone.
+        source: the level of the parent to start from, canonical.
+        level: the level to learn, canonical.
+        dataset: where the labels come from.
+        split: its division; strategies look at the training frames only.
+        seed: of weights that are drawn anew, and of samples.
+        others: E0 of the other levels that are learned, by level and atomic number, eV; those
+            of a level that the parent has are the parent's.
+        cache: folder for what is costly to evaluate again; None to keep nothing.
+    """
+
+    parent: Potential
+    source: str
+    level: str
+    dataset: Dataset
+    split: Split
+    seed: int = 0
+    others: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingData:
+    """What the training sees.
+
+    Attributes:
+        dataset: frames and labels.
+        split: which of them are for what; of the training frames, every epoch has all.
+        others: further training frames, of which an epoch has only some, in turns.
+        n_others: how many.
+        levels: levels of theory that are learned; the first is the one that counts.
+        weights: factor of the loss by level; 1 for those not named.
+    """
+
+    dataset: Dataset
+    split: Split
+    levels: tuple[str, ...]
+    weights: Mapping[str, float] = field(default_factory=dict)
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    n_others: int = 0
+
+
+def mixed_in(n_train: int, share: float) -> int:
+    """Returns the number of other frames beside which `n_train` frames are `share` of all.
+
+    An epoch then grows with the labels of the new level, not with the other data, of which
+    there may be a thousand times as much.
+    """
+    return round(n_train * (1.0 - share) / share)
+
+
+def open_source(files: Sequence[Path], spec: str | None, context: TransferContext) -> Dataset:
+    """Opens the source data.
+
+    Args:
+        files: as for `open_dataset`.
+        spec: their layout, if it is not tlpot's own.
+        context: whose parent has learned them.
+
+    Raises:
+        DataError: it cannot be read, or has no frame with an energy at the parent's level, or
+            elements that the parent does not know.
+    """
+    source = context.source
+    old = open_dataset(list(files), spec, level=source)
+    if source not in old.levels:
+        raise DataError(
+            f"{old.path} has no labels at the parent's level {source!r}"
+            f"{nearest(source, old.levels)}"
+        )
+    foreign = set(old.elements) - set(context.parent.elements)
+    if foreign:
+        raise DataError(f"{old.path}: the parent does not know the elements {sorted(foreign)}")
+    if not old.labelled(source).any():
+        raise DataError(f"{old.path}: no frame has an energy at {source}")
+    # a model that reads no charges has read none of these either
+    return NeutralDataset(old) if isinstance(context.dataset, NeutralDataset) else old
+
+
+def source_frames(old: Dataset, context: TransferContext) -> NDArray[np.int64]:
+    """Returns the frames of the source data with an energy at the parent's level, shuffled."""
+    labelled = np.flatnonzero(old.labelled(context.source))
+    return np.random.default_rng([context.seed, 3]).permutation(labelled)
+
 
 Penalty = Callable[[nn.Module], Tensor]
 """Added to the loss of each batch."""

@@ -8,14 +8,15 @@ if TYPE_CHECKING:
     from tlpot.uncertainty.conformal import (
         MIN_FRAMES,
         CalibrationReport,
+        Deviations,
         calibrate,
+        calibration_figure,
+        deviations,
         judge,
         spearman,
     )
     from tlpot.uncertainty.domain import fit_domain
     from tlpot.uncertainty.domain_warning import DomainCheck, DomainWarning
     from tlpot.uncertainty.last_layer import fit_rigidity
-    from tlpot.uncertainty.pictures import calibration_figure
-    from tlpot.uncertainty.spreads import Deviations, deviations
 
 __getattr__ = lazy_exports(__name__)

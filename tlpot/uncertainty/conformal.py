@@ -3,18 +3,149 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from tlpot.data import Dataset, evaluation_batches
+from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import ONE_SIGMA, Calibration
-from tlpot.presentation import Table
-from tlpot.uncertainty.spreads import Deviations
+from tlpot.evaluation import evaluated
+from tlpot.models import ONE_SIGMA, Calibration, UncertainModel
+from tlpot.presentation import COLOURS, Table, add_legend, make_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deviations:
+    """What a model gets wrong and how sure it was, before any calibration.
+
+    Attributes:
+        energy: [n_frames], model − label, eV.
+        energy_std: [n_frames], raw standard deviation, eV; positive.
+        groups: [n_frames], name of the molecule.
+        forces: [n_components], model − label of every labelled force component, eV/Å.
+        forces_std: [n_components], raw standard deviations, eV/Å.
+        force_frames: [n_components], which of the frames above each belongs to.
+    """
+
+    energy: NDArray[np.float64]
+    energy_std: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    forces: NDArray[np.float64]
+    forces_std: NDArray[np.float64]
+    force_frames: NDArray[np.int64]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """|error| / σ of each energy, [n_frames]."""
+        return np.abs(self.energy) / self.energy_std
+
+    def force_scores(self, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Returns |error| / σ of one force component of each frame that has any, and the frame.
+
+        The component is drawn at random among those with σ > 0 (symmetry may make one certain).
+        """
+        usable = np.flatnonzero(self.forces_std > 0)
+        drawn = np.random.default_rng(seed).permutation(usable)
+        frames, first = np.unique(self.force_frames[drawn], return_index=True)
+        chosen = drawn[first]
+        return np.abs(self.forces[chosen]) / self.forces_std[chosen], frames
+
+    @property
+    def n_molecules(self) -> int:
+        """Number of different molecules."""
+        return len(set(self.groups.tolist()))
+
+
+def deviations(
+    model: UncertainModel,
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64],
+    level: str,
+    *,
+    device: torch.device | str = "cpu",
+    batch_size: int = 32,
+    forces_std: bool = False,
+    show: bool = False,
+) -> Deviations:
+    """Evaluates the frames that have an energy at a level, and forces where that costs nothing.
+
+    Args:
+        model: knows its uncertainty; on `device`.
+        dataset: the frames.
+        indices: which of them.
+        level: canonical name of the labels' level of theory.
+        device: where the model is.
+        batch_size: frames at a time.
+        forces_std: evaluate the standard deviations of labelled forces even if it costs much.
+        show: whether to show a progress bar.
+
+    Raises:
+        DataError: no frame has an energy, or for some the model claims to be certain (σ = 0).
+        UnknownElementError: a frame has an element that the model does not know.
+    """
+    derived = has_forces(model)
+    chosen = np.asarray(indices, dtype=np.int64)
+    chosen = chosen[dataset.labelled(level, "energy")[chosen]]
+    if not len(chosen):
+        raise DataError(f"{dataset.path}: none of the frames has an energy at {level}")
+    chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
+    parts: dict[str, list[Tensor]] = {
+        key: [] for key in ("energy", "energy_std", "forces", "std", "frames")
+    }
+    n_done = 0
+    batches = evaluation_batches(
+        model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
+    )
+    for batch, found, spread in evaluated(
+        model,
+        batches,
+        forces=lambda batch: derived and bool(batch.targets[level].forces.isfinite().any()),
+        std="forces" if forces_std else "energy",
+        calibrated=False,
+    ):
+        assert spread is not None
+        targets = batch.targets[level]
+        known = targets.forces.isfinite()
+        parts["energy"].append(found.energy - targets.energy)
+        parts["energy_std"].append(spread.energy_std)
+        if found.forces is not None and spread.forces_std is not None:
+            parts["forces"].append((found.forces - targets.forces)[known])
+            parts["std"].append(spread.forces_std[known])
+            owner = n_done + batch.graph.system_idx[:, None].expand_as(known)
+            parts["frames"].append(owner[known])
+        n_done += len(targets.energy)
+    arrays = {key: _array(tensors) for key, tensors in parts.items()}
+    if not (arrays["energy_std"] > 0).all():
+        certain = chosen[~(arrays["energy_std"] > 0)]
+        names = [frame.name for frame in dataset.read(certain[:3].tolist(), (level,))]
+        raise DataError(
+            f"the model claims to be certain (σ = 0) about {len(certain)} of {len(chosen)} frames, "
+            f"such as {', '.join(names)}, which no factor can scale; leave them out (isolated "
+            "atoms, perhaps)"
+        )
+    return Deviations(
+        energy=arrays["energy"],
+        energy_std=arrays["energy_std"],
+        groups=np.array(dataset.group_names)[dataset.group_idx[chosen]],
+        forces=arrays["forces"],
+        forces_std=arrays["std"],
+        force_frames=arrays["frames"].astype(np.int64),
+    )
+
+
+def _array(tensors: list[Tensor]) -> NDArray[np.float64]:
+    return torch.cat(tensors).cpu().numpy() if tensors else np.zeros(0)
+
 
 MIN_FRAMES = 10
 COVERAGES = (0.5, 0.683, 0.9, 0.95)
@@ -272,3 +403,69 @@ def _row(
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - 0.5 * (counts + 1))[inverse]
+
+
+_SHARES = np.linspace(0.02, 0.98, 49)
+
+
+def calibration_figure(report: CalibrationReport, judged: Deviations, title: str) -> Figure:
+    """Returns a reliability curve, and error against σ with both axes logarithmic.
+
+    Errors below a hundredth of the median σ are drawn there.
+
+    Args:
+        report: of the calibration.
+        judged: the frames that the report is about.
+        title: of the picture.
+    """
+    error = 1e3 * np.abs(judged.energy)
+    reported = 1e3 * judged.energy_std * report.factor
+    sigma = reported / normal_quantile(report.coverage)
+    z = np.array([normal_quantile(share) for share in _SHARES.tolist()])
+    figure, panels = make_figure(9.4, 4.6, 1, 2, title=title)
+    left, right = panels[0]
+
+    left.plot([0, 100], [0, 100], color="0.6", linewidth=1, zorder=0)
+    for name, std, color in (
+        ("raw σ", 1e3 * judged.energy_std, COLOURS[1]),
+        ("calibrated σ", sigma, COLOURS[0]),
+    ):
+        observed = (error[None] <= z[:, None] * std[None]).mean(axis=1)
+        left.plot(100 * _SHARES, 100 * observed, color=color, label=name)
+    known = [row for row in report.rows if np.isfinite(row.interval)]
+    left.plot(
+        [100 * row.expected for row in known], [100 * row.interval for row in known],
+        "o", color="black", markersize=4, label="conformal intervals",
+    )  # fmt: skip
+    left.set(xlim=(0, 100), ylim=(0, 101), aspect="equal")
+    left.set_xlabel("expected coverage (%)")
+    left.set_ylabel("observed coverage (%)")
+    left.set_title(f"{report.n_judged} {report.judged_on}", fontsize=9)
+    add_legend(left, loc="upper left")
+
+    # a logarithmic axis has no place for an error of zero, and little use for the smallest
+    floor = 1e-2 * float(np.median(reported))
+    ends = np.array([0.8 * reported.min(), 1.25 * reported.max()])
+    right.fill_between(ends, floor / 2, ends, color=COLOURS[0], alpha=0.12, linewidth=0)
+    right.plot(ends, ends, color=COLOURS[0], linewidth=1, label="|error| = σ")
+    right.plot(ends, 2 * ends, color=COLOURS[0], linewidth=1, linestyle=":", label="|error| = 2σ")
+    names = sorted(set(judged.groups.tolist()))
+    if len(names) <= len(COLOURS):
+        for k, name in enumerate(names):
+            own = judged.groups == name
+            right.scatter(
+                reported[own], np.maximum(error[own], floor), s=10, linewidths=0,
+                color=COLOURS[k], label=name,
+            )  # fmt: skip
+    else:
+        right.scatter(reported, np.maximum(error, floor), s=8, linewidths=0, color="0.25")
+    right.set(xscale="log", yscale="log", xlim=tuple(ends), ylim=(floor / 2, None))
+    right.set_xlabel("calibrated σ of the energy (meV)")
+    right.set_ylabel("|error| of the energy (meV)")
+    right.set_title(
+        f"below the line: {report.coverage:.0%} expected; Spearman {report.spearman:.2f}",
+        fontsize=9,
+    )
+    add_legend(right, frameon=True, framealpha=0.8, edgecolor="none", fontsize=7, loc="lower right")
+    right.tick_params(which="minor", labelsize=7)
+    return figure

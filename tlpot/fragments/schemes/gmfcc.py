@@ -8,13 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.fragments.contacts import touching_sets
+from tlpot.fragments.contacts import HOME, touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.image import HOME
 from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
 from tlpot.fragments.schemes.dimers import FadingPairs
-from tlpot.fragments.windows import merged_residues, plain_windows
+from tlpot.fragments.schemes.mfcc import merged_residues, plain_windows
 from tlpot.topology import Lattice, Topology
 
 

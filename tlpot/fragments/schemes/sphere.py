@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError
-from tlpot.fragments.contacts import touching_sets
+from tlpot.fragments.contacts import opposite, touching_sets
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
-from tlpot.fragments.image import opposite
 from tlpot.fragments.inclusion_exclusion import inclusion_exclusion, periodic_inclusion_exclusion
-from tlpot.fragments.windows import capped_windows
+from tlpot.fragments.schemes.mfcc import capped_windows
 from tlpot.topology import Lattice, Topology
 
 

@@ -1,4 +1,4 @@
-"""No transfer: the baseline that every strategy has to beat."""
+"""What every strategy has to beat: no transfer, and new reference energies alone."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tlpot.models import Potential
-from tlpot.transfer.context import TransferContext
-from tlpot.transfer.defaults import StrategyDefaults
-from tlpot.transfer.strategy import Strategy
+from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +32,14 @@ class Scratch(Strategy):
             seed=context.seed,
             dtype=parent.dtype,
         ).to(parent.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Strategy):
+    """Only the reference energies change: what every other strategy has to beat."""
+
+    name: ClassVar[str] = "shift"
+    summary: ClassVar[str] = "reference energies refitted for"
+    defaults: ClassVar[StrategyDefaults | None] = None
+    caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
+    keeps_levels: ClassVar[bool] = True

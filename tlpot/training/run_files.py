@@ -1,10 +1,10 @@
-"""The state of a training in one file, so that a killed run continues to the same result."""
+"""The files of a training: its log, and the state from which it goes on."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,65 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from tlpot.config import differences
-from tlpot.errors import ConfigError, DataError, ModelFileError
-from tlpot.files import atomic_file
+from tlpot.errors import ConfigError, DataError, MissingExtraError, ModelFileError
+from tlpot.files import atomic_file, write_text
 from tlpot.models import has_checksum, with_checksum
-from tlpot.training.ema import MovingAverage
-from tlpot.training.schedule import Schedule
+from tlpot.training.optimizer import MovingAverage, Schedule
+
+METRICS = "metrics.jsonl"
+
+
+class MetricsLog:
+    """Appends one line for each validation.
+
+    Args:
+        run_dir: where ``metrics.jsonl`` goes.
+        tensorboard: also write event files to ``tensorboard/``.
+
+    Raises:
+        MissingExtraError: TensorBoard is wanted and not installed.
+    """
+
+    def __init__(self, run_dir: Path, tensorboard: bool) -> None:
+        self._path = run_dir / METRICS
+        self._writer = _summary_writer(run_dir / "tensorboard") if tensorboard else None
+
+    def restart(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Makes the file hold exactly `history`: a resumed run repeats what it had not saved."""
+        write_text(self._path, "".join(json.dumps(entry) + "\n" for entry in history))
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Adds a line."""
+        with self._path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(entry) + "\n")
+        if self._writer is not None:
+            for name, value in _flat(entry):
+                self._writer.add_scalar(name, value, entry["step"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _flat(entry: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    flat = []
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            flat += _flat(value, f"{prefix}{key}/")
+        else:
+            flat.append((prefix + key, float(value)))
+    return flat
+
+
+def _summary_writer(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "tensorboard", "training.tensorboard") from error
+    return SummaryWriter(str(path))
+
 
 CHECKPOINT = "checkpoint.safetensors"
 _KEY = "tlpot-checkpoint"

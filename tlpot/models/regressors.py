@@ -1,23 +1,95 @@
-"""A Gaussian process on the features of a structure, as a term of the energy."""
+"""Closed-form regressors on the features of a potential, as terms of its energy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tlpot.energy import EVERYTHING
+from tlpot.energy import ENERGY_ONLY, EVERYTHING
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
-from tlpot.models.corrections import CorrectionInfo
 from tlpot.models.features import pool_features
 from tlpot.models.spread import Spread
 from tlpot.nn import DoubleBuffer
 from tlpot.torch_mode import plain_torch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorrectionInfo:
+    """What a model file says about a correction; the numbers are tensors beside it.
+
+    Attributes:
+        kind: name of the regressor.
+        blocks: whose features it reads, in this order.
+        sizes: of what it stores, as far as elements and blocks do not fix them: nothing for
+            ``linear``, frames for ``gaussian process``, nodes and trees for ``forest``.
+        fit: how it was fitted and how well, for people.
+    """
+
+    kind: str
+    blocks: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    fit: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Correction(Protocol):
+    """A term of the energy that reads features."""
+
+    info: CorrectionInfo
+    implements: frozenset[str]
+    """What it leaves of a model, see `tlpot.energy.implemented`."""
+
+    def __call__(
+        self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
+    ) -> Tensor:
+        """Returns the energy of each atom, [n_atoms], eV, float64.
+
+        Args:
+            features: [n_atoms, n_features], float64.
+            species: [n_atoms], index of each atom's element.
+            system_idx: [n_atoms], which structure each atom belongs to.
+            n_systems: number of structures.
+        """
+        ...
+
+
+class LinearCorrection(nn.Module):
+    """E_i += w_{z_i} · φ_i: linear in the features, with weights of its own for each element.
+
+    There is no intercept, and the features of an atom without neighbours are zero, so a free
+    atom keeps its reference energy exactly.
+
+    Args:
+        info: description.
+        n_elements: elements of the potential.
+        n_features: features of the blocks.
+    """
+
+    implements = EVERYTHING
+
+    def __init__(self, info: CorrectionInfo, n_elements: int, n_features: int) -> None:
+        super().__init__()
+        self.info = info
+        self.weights = DoubleBuffer(np.zeros((n_elements, n_features)))
+
+    @classmethod
+    def fitted(cls, info: CorrectionInfo, weights: NDArray[np.float64]) -> LinearCorrection:
+        """Returns the correction with weights [n_elements, n_features], eV."""
+        made = cls(info, *weights.shape)
+        made.weights.value = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
+        return made
+
+    def forward(
+        self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
+    ) -> Tensor:
+        """See `Correction`."""
+        return (features * self.weights.value.index_select(0, species)).sum(dim=1)
 
 
 class GaussianCorrection(nn.Module):
@@ -204,3 +276,96 @@ def process_spread(
         where = (features, species, graph.system_idx, graph.n_systems)
         slopes = process.forces_std(*where, positions) if forces else None
         return Spread(energy_std=process.energy_std(*where).detach(), forces_std=slopes)
+
+
+class ForestCorrection(nn.Module):
+    """E += mean over trees of the leaf that the pooled features fall into (Breiman 2001).
+
+    doi:10.1023/A:1010933404324. The energy is piecewise constant in the positions, so it has
+    no forces. It belongs to the structure and is divided evenly among its atoms.
+
+    Args:
+        info: description; ``sizes`` are the numbers of nodes and of trees.
+        n_elements: elements of the potential.
+        n_features: features of the blocks.
+    """
+
+    implements = ENERGY_ONLY
+    roots: Tensor
+    feature: Tensor
+    branches: Tensor
+
+    def __init__(self, info: CorrectionInfo, n_elements: int, n_features: int) -> None:
+        super().__init__()
+        n_nodes, n_trees = info.sizes
+        self.info = info
+        self.n_elements, self.n_features = n_elements, n_features
+        self.threshold = DoubleBuffer(np.zeros(n_nodes))
+        self.energy = DoubleBuffer(np.zeros(n_nodes))
+        self.register_buffer("roots", torch.zeros(n_trees, dtype=torch.int64))
+        self.register_buffer("feature", torch.full((n_nodes,), -1, dtype=torch.int64))
+        self.register_buffer("branches", torch.zeros((n_nodes, 2), dtype=torch.int64))
+
+    @classmethod
+    def fitted(
+        cls,
+        info: CorrectionInfo,
+        n_elements: int,
+        n_features: int,
+        trees: Sequence[tuple[NDArray, NDArray, NDArray, NDArray]],
+    ) -> ForestCorrection:
+        """Returns a fitted forest.
+
+        Args:
+            info: description.
+            n_elements: elements of the potential.
+            n_features: features of the blocks.
+            trees: for each, over its nodes from the root: the feature that decides (negative
+                in a leaf), the threshold up to which a row goes to the first child, the
+                children [n_nodes, 2], and the energy, eV.
+        """
+        made = cls(info, n_elements, n_features)
+        starts = np.cumsum([0] + [len(feature) for feature, *_ in trees])
+        made.roots = torch.from_numpy(starts[:-1].astype(np.int64))
+        feature, threshold, children, energy = (
+            np.concatenate([tree[k] for tree in trees]) for k in range(4)
+        )
+        leaf = feature < 0
+        offsets = np.repeat(starts[:-1], np.diff(starts))
+        itself = np.arange(len(feature))[:, None]
+        # a leaf is its own child, so that all rows can walk the same number of steps
+        children = np.where(leaf[:, None], itself, children + offsets[:, None])
+        made.feature = torch.from_numpy(np.where(leaf, -1, feature).astype(np.int64))
+        made.branches = torch.from_numpy(children.astype(np.int64))
+        made.threshold.value = torch.from_numpy(np.where(leaf, 0.0, threshold))
+        made.energy.value = torch.from_numpy(energy.astype(np.float64))
+        return made
+
+    def is_whole(self) -> bool:
+        """Whether all children and features that the nodes name exist."""
+        n_nodes, n_columns = len(self.feature), self.n_elements * self.n_features
+        nodes = torch.cat([self.roots, self.branches.flatten()])
+        return bool(
+            ((nodes >= 0) & (nodes < n_nodes)).all()
+            and ((self.feature >= -1) & (self.feature < n_columns)).all()
+        )
+
+    def forward(
+        self, features: Tensor, species: Tensor, system_idx: Tensor, n_systems: int
+    ) -> Tensor:
+        """See `Correction`; nothing flows back."""
+        pooled = pool_features(
+            features.detach(), species, system_idx, n_systems, self.n_elements
+        ).flatten(1)
+        # thresholds were found on float32 rows
+        rows = pooled.float().double()
+        node = self.roots.expand(n_systems, -1)
+        for _ in range(len(self.feature)):
+            feature = self.feature[node]
+            if bool((feature < 0).all()):
+                break
+            value = rows.gather(1, feature.clamp(min=0))
+            node = self.branches[node, (value > self.threshold.value[node]).long()]
+        energy = self.energy.value[node].mean(dim=1)
+        share = 1.0 / torch.bincount(system_idx, minlength=n_systems)
+        return (energy * share).index_select(0, system_idx)

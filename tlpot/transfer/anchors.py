@@ -1,0 +1,210 @@
+"""Fine-tuning that holds weights where they started, all alike or those that matter most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tlpot.config import check_least
+from tlpot.data import Dataset
+from tlpot.energy import evaluate
+from tlpot.errors import ConfigError
+from tlpot.graph import build_graph
+from tlpot.models import Potential
+from tlpot.transfer.strategy import (
+    SMALL_RATE,
+    Penalty,
+    Strategy,
+    StrategyDefaults,
+    TransferContext,
+    open_source,
+    source_frames,
+)
+
+
+class Anchor:
+    """strength/2 · Σ_k F_k (θ_k − θ_k⁰)².
+
+    Args:
+        model: at the weights θ⁰.
+        names: of the weights that are held.
+        strength: of the penalty.
+        stiffness: F by name of weight, in its shape; None means 1.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        names: Iterable[str],
+        strength: float,
+        stiffness: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        weights = dict(model.named_parameters())
+        self.names = tuple(names)
+        self.start = [weights[name].detach().clone() for name in self.names]
+        self.strength = strength
+        self.stiffness = None if stiffness is None else [stiffness[name] for name in self.names]
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        """Returns the penalty, a scalar."""
+        weights = dict(model.named_parameters())
+        moved = torch._foreach_sub([weights[name] for name in self.names], self.start)
+        squares = torch._foreach_mul(moved, moved)
+        if self.stiffness is not None:
+            squares = torch._foreach_mul(squares, self.stiffness)
+        return 0.5 * self.strength * torch.stack([s.sum() for s in squares]).sum()
+
+
+ENERGY_NOISE = 0.01
+"""eV per atom."""
+FORCE_NOISE = 0.1
+"""eV/Å."""
+
+
+def fisher_information(
+    potential: Potential,
+    level: str,
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    *,
+    names: Iterable[str],
+    samples: int,
+    seed: int,
+    forces: bool = True,
+) -> dict[str, Tensor]:
+    """Estimates F_k = ⟨Σ_y (∂y/∂θ_k / σ_y)²⟩ over frames, divided by its mean over all weights.
+
+    For errors that are normally distributed the Fisher information does not depend on the
+    labels, so geometries are all it needs. The sum over the outputs y (energy per atom, force
+    components) is the mean square of the gradient of a random combination of them with signs
+    ±1/σ_y (Hutchinson, doi:10.1080/03610919008812866).
+
+    Args:
+        potential: at the weights where F is wanted.
+        level: whose predictions count.
+        dataset: geometries.
+        indices: which of them.
+        names: the weights.
+        samples: random combinations for each frame.
+        seed: of the signs.
+        forces: whether forces count as predictions, beside energies.
+
+    Returns:
+        F by name, in the shape of the weight.
+    """
+    weights = {n: w for n, w in potential.named_parameters() if n in set(names)}
+    model = potential.at(level)
+    generator = torch.Generator().manual_seed(seed)
+    total = {name: torch.zeros_like(w) for name, w in weights.items()}
+
+    def signs(like: Tensor) -> Tensor:
+        drawn = torch.randint(0, 2, like.shape, generator=generator)
+        return (2 * drawn - 1).to(like)
+
+    for frame in dataset.read(indices):
+        graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)
+        graph = graph.to(potential.device)
+        found = evaluate(model, graph, forces=forces, create_graph=True)
+        for k in range(samples):
+            combined = (signs(found.energy) * found.energy / graph.n_atoms / ENERGY_NOISE).sum()
+            if found.forces is not None:
+                combined = combined + (signs(found.forces) * found.forces / FORCE_NOISE).sum()
+            gradients = torch.autograd.grad(
+                combined, list(weights.values()), retain_graph=k + 1 < samples,
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+            for name, gradient in zip(weights, gradients, strict=True):
+                total[name] += gradient.square()
+    mean = sum(float(t.sum()) for t in total.values()) / sum(t.numel() for t in total.values())
+    return {name: t / max(mean, 1e-30) for name, t in total.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class L2SP(Strategy):
+    """Adds strength/2 · Σ (θ − θ_parent)² to the loss (Li et al., arXiv:1802.01483).
+
+    Attributes:
+        strength: of the penalty.
+    """
+
+    name: ClassVar[str] = "l2sp"
+    summary: ClassVar[str] = "all weights fine-tuned, held near those of"
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
+
+    strength: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength < 1e12:
+            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
+                              "without a penalty use strategy 'full'")  # fmt: skip
+
+    def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
+        """Returns the penalty; it is 0 at step 0."""
+        return Anchor(potential, self.rates(potential, context.level), self.strength)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EWC(Strategy):
+    """Elastic weight consolidation (Kirkpatrick et al., doi:10.1073/pnas.1611835114).
+
+    Adds strength/2 · Σ F (θ − θ_parent)² with the diagonal Fisher information F of the parent,
+    divided by its mean so that the strength means the same as that of ``l2sp``.
+
+    F belongs to what the parent has learned: with `files`, it is estimated at geometries of that
+    data, for the kinds of labels that these have. Without, the training geometries stand in,
+    and the parent's energies and forces there.
+
+    Attributes:
+        files: source data; none for the training geometries.
+        spec: layout of the source data, if it is not tlpot's own.
+        strength: of the penalty.
+        frames: at which F is estimated, at random from the source data.
+        samples: random directions for each of them.
+    """
+
+    name: ClassVar[str] = "ewc"
+    summary: ClassVar[str] = "all weights fine-tuned, the important ones held near those of"
+    defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
+
+    files: tuple[Path, ...] = ()
+    spec: str | None = None
+    strength: float = 1e-3
+    frames: int = 64
+    samples: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.strength < 1e12:
+            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
+                              "without a penalty use strategy 'full'")  # fmt: skip
+        if self.spec is not None and not self.files:
+            raise ConfigError("spec does not apply without files: it is the layout of these")
+        check_least(self, frames=1, samples=1)
+
+    def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
+        """Estimates the Fisher information and returns the penalty; it is 0 at step 0.
+
+        Raises:
+            DataError: the source data cannot be read, has no frame with a label of the parent's
+                level, or elements that the parent does not know.
+        """
+        names = self.rates(potential, context.level)
+        train = context.split.train
+        dataset, forces = context.dataset, True
+        chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
+        if self.files:
+            dataset = open_source(self.files, self.spec, context)
+            forces = "forces" in dataset.levels[context.source].kinds
+            chosen = source_frames(dataset, context)[: self.frames]
+        # at step 0 the new readout is the source level's, so it stands for the parent
+        fisher = fisher_information(
+            potential, context.level, dataset, chosen,
+            names=names, samples=self.samples, seed=context.seed, forces=forces,
+        )  # fmt: skip
+        return Anchor(potential, names, self.strength, fisher)
