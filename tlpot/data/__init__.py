@@ -65,7 +65,8 @@ if TYPE_CHECKING:
         unlearned_elements,
     )
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import Summary, average_neighbors, energy_scale, force_scale, summarize
+    from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
+    from tlpot.data.summary import Summary, summarize
     from tlpot.data.views import DatasetWithLabels, NeutralDataset
     from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
 
