@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from tlpot.data.decode import Decoder
     from tlpot.data.difference import DifferenceDataset, LowValues
+    from tlpot.data.findings import definitions_of
     from tlpot.data.fragments import (
         FragmentGraph,
         FragmentRows,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
         stored_split,
     )
     from tlpot.data.open import DataSource, Source, open_dataset
-    from tlpot.data.problems import definitions_of, find_problems, label_problems
+    from tlpot.data.problems import find_problems, label_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
@@ -64,8 +65,8 @@ if TYPE_CHECKING:
         make_split,
         unlearned_elements,
     )
-    from tlpot.data.store import MemoryStore, Section
     from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
+    from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, summarize
     from tlpot.data.views import DatasetWithLabels, NeutralDataset
     from tlpot.data.xyz_file import is_xyz, read_xyz_atoms

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import Frame, LabelKind, Labels, LevelInfo, Problem, checked_indices
 from tlpot.data.decode import Decoder, Geometry, LevelLabels
-from tlpot.data.problems import (
+from tlpot.data.findings import (
     definition_problems,
     outside_problems,
     resolution_problems,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
-from tlpot.data.problems import definition_problems, definitions_of
+from tlpot.data.findings import definition_problems, definitions_of
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 

@@ -15,6 +15,7 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, Frame, LevelInfo
+from tlpot.data.findings import definitions_of
 from tlpot.data.hdf5 import (
     GroupWalk,
     dataset_names,
@@ -24,7 +25,6 @@ from tlpot.data.hdf5 import (
     raw_name,
     written_hdf5,
 )
-from tlpot.data.problems import definitions_of
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
