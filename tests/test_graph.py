@@ -49,12 +49,12 @@ def test_pairs_match_brute_force_for_every_mixture_of_periodic_axes(pbc):
 
 
 def test_a_slab_needs_no_third_lattice_vector():
-    chunk = bulk("Cu", cubic=True)
-    chunk.pbc = (True, True, False)
-    with_vacuum = chunk.copy()
+    slab = bulk("Cu", cubic=True)
+    slab.pbc = (True, True, False)
+    with_vacuum = slab.copy()
     with_vacuum.cell[2] = [0, 0, 50.0]
-    chunk.cell[2] = 0
-    counts = [len(neighbor_list(System.from_atoms(a), 4.5).center) for a in (chunk, with_vacuum)]
+    slab.cell[2] = 0
+    counts = [len(neighbor_list(System.from_atoms(a), 4.5).center) for a in (slab, with_vacuum)]
     assert counts[0] == counts[1] > 0
 
 

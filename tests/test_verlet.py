@@ -19,7 +19,7 @@ def crystal() -> Atoms:
     return Atoms("CO", scaled_positions=[[0.1, 0.2, 0.3], [0.6, 0.5, 0.4]], cell=cell, pbc=True)
 
 
-def chunk() -> Atoms:
+def slab() -> Atoms:
     atoms = bulk("Cu", cubic=True).repeat((2, 2, 1))
     atoms.pbc = (True, True, False)
     return atoms
@@ -34,7 +34,7 @@ def edges(graph: AtomGraph) -> set[tuple]:
 
 
 @pytest.mark.parametrize("layout", ["padded", "sorted"])
-@pytest.mark.parametrize("make", [lambda: molecule("CH3CH2OH"), crystal, chunk])
+@pytest.mark.parametrize("make", [lambda: molecule("CH3CH2OH"), crystal, slab])
 def test_a_walk_gives_the_pairs_of_fresh_searches(make, layout):
     rng = np.random.default_rng(0)
     atoms, pairs = make(), VerletList(CUTOFF, 0.4, layout=layout)
@@ -47,7 +47,7 @@ def test_a_walk_gives_the_pairs_of_fresh_searches(make, layout):
 
 def test_a_graph_does_not_depend_on_history():
     rng = np.random.default_rng(1)
-    atoms, pairs = chunk(), VerletList(CUTOFF)
+    atoms, pairs = slab(), VerletList(CUTOFF)
     for _ in range(10):
         atoms.positions += rng.normal(0.0, 0.02, atoms.positions.shape)
         worn = pairs.graph(System.from_atoms(atoms))

@@ -75,7 +75,7 @@ def test_pickling_leaves_the_cache_behind(tmp_path):
 
 
 def test_a_file_larger_than_the_cache_is_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("tlpot.data.arrays.SLAB_BYTES", 2000)
+    monkeypatch.setattr("tlpot.data.arrays.CHUNK_BYTES", 2000)
     path = native_file(tmp_path / "a.h5", n=400)
     reads = []
     original = HDF5Store.read

@@ -88,7 +88,7 @@ def test_a_pool_survives_the_death_of_an_idle_worker():
 
 ORPHANS = """
 import os, sys
-from tlpot.labelling import WorkerPool
+from tlpot.execution import WorkerPool
 
 if __name__ == "__main__":
     pool = WorkerPool(1)

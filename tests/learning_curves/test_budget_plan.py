@@ -153,7 +153,7 @@ def test_a_strategy_that_does_not_learn_is_left_out(curve):
 
 
 @pytest.mark.parametrize(
-    ("terms", "message"),
+    ("prices", "message"),
     [
         ({"target": 0.0}, "target is 0.0"),
         ({"budget": -1.0}, "budget is -1.0"),

@@ -125,7 +125,7 @@ def crystal() -> Atoms:
     return Atoms("CON", scaled_positions=places, cell=cell, pbc=True)
 
 
-def chunk() -> Atoms:
+def slab() -> Atoms:
     """Periodic in two directions, with a third lattice vector across the vacuum."""
     cell = [[2.9, 0, 0], [0.9, 3.1, 0], [0, 0, 14.0]]
     positions = [[0, 0, 5.0], [1.4, 1.2, 5.6], [0.2, 0.1, 6.1]]
@@ -153,7 +153,7 @@ def lone_atom_in_a_box() -> Atoms:
 
 SYSTEMS = {
     f.__name__: f
-    for f in (acetamide, water, crystal, chunk, chain, lone_atom, strangers, lone_atom_in_a_box)
+    for f in (acetamide, water, crystal, slab, chain, lone_atom, strangers, lone_atom_in_a_box)
 }
 INTERACTING = ("acetamide", "water", "crystal", "slab", "chain")
 PERIODIC = ("crystal", "slab", "chain")

@@ -8,7 +8,7 @@ from battery import (
     SYSTEMS,
     acetamide,
     assert_close,
-    chunk,
+    slab,
     compute,
     crystal,
     make_model,
@@ -53,7 +53,7 @@ def test_a_batch_is_its_members(model, layout):
 
 
 def test_stress_of_a_batch(model):
-    members = [crystal(), chunk()]
+    members = [crystal(), slab()]
     batch = compute(model, members, stress=True)
     singles = [compute(model, member, stress=True).stress for member in members]
     torch.testing.assert_close(batch.stress, torch.cat(singles), rtol=1e-9, atol=1e-10)
