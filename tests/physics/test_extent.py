@@ -8,12 +8,12 @@ from battery import (
     SYSTEMS,
     acetamide,
     assert_close,
-    slab,
     compute,
     crystal,
     make_model,
     network,
     reference_energy,
+    slab,
     water,
 )
 from needs import needs
