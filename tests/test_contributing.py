@@ -21,6 +21,8 @@ from tlpot.building.structures import Target
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate
+from tlpot.engines import KINDS, parse_engine
+from tlpot.engines.registry import EngineKind
 from tlpot.errors import ConfigError
 from tlpot.fragments import SCHEMES, choose_scheme
 from tlpot.graph import build_graph
@@ -70,7 +72,9 @@ def test_a_strategy_is_a_file(module, monkeypatch, settings):
 
 def test_an_engine_is_a_file(module):
     made = module("tlpot/engines/morse.py")
-    engine = made.MorseEngine(made.MorseSettings(epsilon=2.0, r0=1.5))
+    kind = EngineKind(form="morse", summary="Morse pairs", module="tlpot.engines.morse")
+    name = parse_engine("morse epsilon=2.0 r0=1.5", kinds={**KINDS, "morse": kind})
+    engine = made.make_engine(name, None)
     pair = System.from_atoms(Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.5]]))
     found = engine.compute(pair, forces=True, log=io.StringIO())
     assert found.energy == pytest.approx(-2.0, abs=1e-3)  # ASE shifts it to end at the cutoff

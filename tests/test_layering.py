@@ -14,13 +14,13 @@ PACKAGE = ROOT / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"bond_lengths", "execution", "files", "levels", "plural", "units"},
-    {"config", "results"},
+    {"bond_thresholds", "execution", "files", "levels", "plural", "units"},
+    {"config", "stored_results"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},
     {"neighbors"},
     {"graph"},
-    {"energy", "verlet"},
+    {"energy", "verlet_list"},
     {"kernels"},
     {"nn"},
     {"data"},

@@ -3,7 +3,7 @@
 import pytest
 
 from tlpot.errors import DataError
-from tlpot.results import digest, read_result, write_result
+from tlpot.stored_results import digest, read_result, write_result
 
 IDENTITY = {"size": 3, "strategy": {"name": "full"}, "frames": (1, 2)}
 

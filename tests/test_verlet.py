@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, build_graph
 from tlpot.system import System
-from tlpot.verlet import VerletList
+from tlpot.verlet_list import VerletList
 
 CUTOFF = 3.0
 

@@ -8,8 +8,9 @@ from needs import needs
 from shipped_levels import DFT
 
 from tlpot.errors import ConfigError
-from tlpot.jobs import automatic, choose_strategy, finetune, finetune_config, trial_errors
-from tlpot.jobs.automatic import config_for
+from tlpot.jobs import choose_strategy, finetune, finetune_config, trial_errors
+from tlpot.jobs import strategy_choice as automatic
+from tlpot.jobs.strategy_choice import config_for
 
 pytestmark = pytest.mark.train
 

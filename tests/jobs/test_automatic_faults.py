@@ -3,7 +3,8 @@
 import pytest
 from shipped_levels import DFT
 
-from tlpot.jobs import automatic, choose_strategy, finetune_config, trial_errors
+from tlpot.jobs import choose_strategy, finetune_config, trial_errors
+from tlpot.jobs import strategy_choice as automatic
 from tlpot.models import LIBRARY
 
 pytestmark = pytest.mark.train

@@ -22,7 +22,7 @@ from tlpot.engines import LabelError
 from tlpot.errors import DataError, GeometryError
 from tlpot.files import atomic_file, make_folder
 from tlpot.presentation import progress_bar
-from tlpot.results import write_json
+from tlpot.stored_results import write_json
 
 _FORCE, _STEPS, _LONGEST = 0.05, 200, 0.1
 """eV/Å to end at, and Å for a step."""

@@ -23,8 +23,8 @@ from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping
 from tlpot.graph import build_graph
 from tlpot.models import load, uncertain
-from tlpot.results import write_json
 from tlpot.sampling import ModelView, most_uncertain, scaled
+from tlpot.stored_results import write_json
 from tlpot.system import System
 
 TRIGGERED = "triggered.xyz"

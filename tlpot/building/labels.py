@@ -27,8 +27,8 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file
 from tlpot.labelling import LabelSettings, label, label_costs
 from tlpot.models import content_hash
-from tlpot.results import write_json
 from tlpot.sampling import SamplingReport, SamplingSettings, sample
+from tlpot.stored_results import write_json
 
 SAMPLES, LABELS = "samples.h5", "labels.h5"
 _DECIDED = ("budget", "model", "level", "select")

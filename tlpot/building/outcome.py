@@ -45,7 +45,7 @@ from tlpot.reports import (
     versions,
     write_report,
 )
-from tlpot.results import write_json
+from tlpot.stored_results import write_json
 
 Frames = NDArray[np.int64]
 

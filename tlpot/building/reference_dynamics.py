@@ -11,7 +11,7 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from ase.units import kB
 
-from tlpot.bond_lengths import BROKEN
+from tlpot.bond_thresholds import BROKEN
 from tlpot.building.config import AssembleSettings
 from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
 from tlpot.building.force_field import Assembly

@@ -11,8 +11,8 @@ from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
-from tlpot.results import write_json
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
+from tlpot.stored_results import write_json
 
 CHOSEN = "chosen.json"
 

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tlpot import results
+from tlpot import stored_results as results
 from tlpot.errors import DataError
 from tlpot.files import file_hash, make_folder
-from tlpot.results import write_json
+from tlpot.stored_results import write_json
 
 _AGAIN = "remove it to have its stage done again"
 RECORD, BEGUN = "stage.json", "begun.json"

@@ -21,7 +21,7 @@ from tlpot.calculators import FragmentCalculator
 from tlpot.config import to_mapping
 from tlpot.dynamics import MDSettings
 from tlpot.files import copy_file, write_text
-from tlpot.results import write_json
+from tlpot.stored_results import write_json
 
 FORCE_FIELD, LOW, SNIPPET, TESTS = (
     "model.safetensors", "low.safetensors", "calculator.py", "tests.json",

@@ -36,7 +36,7 @@ from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
-from tlpot.verlet import VerletList
+from tlpot.verlet_list import VerletList
 
 
 class ElementRefusedError(UnknownElementError, InputError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tlpot.bond_lengths import BONDED, RADII
+from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.data.dataset import Frame, Problem
 from tlpot.data.total_energies import TotalEnergyCheck
 from tlpot.errors import GeometryError

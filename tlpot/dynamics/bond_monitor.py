@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
-from tlpot.bond_lengths import BONDED, BROKEN, RADII
+from tlpot.bond_thresholds import BONDED, BROKEN, RADII
 from tlpot.dynamics.runner import (
     MDRunner,
     Sample,

@@ -7,12 +7,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from numpy.typing import NDArray
 
-_BONDED = 1.25
-"""Times the sum of covalent radii: the longest bond at the start."""
-_BROKEN = 1.5
-"""The same for a bond that is lost: wide enough for bonds that were stretched to begin with."""
-_FORMED = 1.15
-"""The same for a bond that is new: a short hydrogen bond is 1.4 times the sum."""
+from tlpot.bond_thresholds import BONDED, RELAXED_BROKEN, RELAXED_FORMED
 
 
 def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -25,7 +20,7 @@ def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[st
     Returns:
         The bonds that broke and those that formed, such as ``C0-H4 (1.09 to 2.31 Å)``.
     """
-    old = _pairs(before, _BONDED)
+    old = _pairs(before, BONDED)
     broken = []
     for key in sorted(old):
         i, j, *image = key
@@ -34,10 +29,12 @@ def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[st
                 after.positions[j] - after.positions[i] + np.array(image) @ after.cell.array
             )
         )
-        if length > _BROKEN * (covalent_radii[after.numbers[i]] + covalent_radii[after.numbers[j]]):
+        if length > RELAXED_BROKEN * (
+            covalent_radii[after.numbers[i]] + covalent_radii[after.numbers[j]]
+        ):
             broken.append(_named(before, i, j, old[key], length))
     formed = []
-    for key, length in sorted(_pairs(after, _FORMED).items()):
+    for key, length in sorted(_pairs(after, RELAXED_FORMED).items()):
         if key not in old:
             i, j, *image = key
             vector = before.positions[j] - before.positions[i] + np.array(image) @ before.cell.array

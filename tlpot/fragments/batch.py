@@ -127,7 +127,7 @@ class FragmentBatch:
     """Turns positions of all fragment atoms into graphs, and graphs into energies.
 
     There are no pairs between fragments. Pairs are searched with a skin, as in
-    `tlpot.verlet.VerletList`, and filtered on every call.
+    `tlpot.verlet_list.VerletList`, and filtered on every call.
 
     Args:
         assembly: of the fragments.

@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.bond_lengths import BROKEN, RADII
+from tlpot.bond_thresholds import BROKEN, RADII
 from tlpot.errors import GeometryError
 from tlpot.fragments.batch import FragmentBatch, FragmentMap
 from tlpot.fragments.expansion import Expansion

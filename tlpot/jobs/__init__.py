@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.automatic import Choice, choose_strategy
     from tlpot.jobs.calculator import check_result_file, open_calculator
     from tlpot.jobs.calibrate import (
         CalibrationSettings,
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax
     from tlpot.jobs.report import ReportConfig, make_report, report_job
+    from tlpot.jobs.strategy_choice import Choice, choose_strategy
     from tlpot.jobs.train import (
         TrainConfig,
         prepare_train,

@@ -15,7 +15,6 @@ from ase.data import chemical_symbols
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.jobs.automatic import choose_strategy, config_for
 from tlpot.jobs.data_sources import check_charges, with_energies
 from tlpot.jobs.finetune_config import FinetuneConfig, checked_strategy, is_automatic
 from tlpot.jobs.fitting import fit
@@ -23,6 +22,7 @@ from tlpot.jobs.force_anchor import anchor
 from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import References, find_references
+from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_defaults import training_settings
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.jobs.transfer_examination import examine

@@ -39,8 +39,8 @@ from tlpot.jobs.calculator import (
     open_structure,
     precision_of,
 )
-from tlpot.jobs.workers import torch_threads
 from tlpot.system import System
+from tlpot.torch_mode import torch_threads
 
 FORCE_LIMIT = 0.01
 """Largest force of a stationary point, eV/Å."""

@@ -31,8 +31,8 @@ from tlpot.jobs.calculator import (
     open_calculator,
     open_structure,
 )
-from tlpot.jobs.workers import torch_threads
 from tlpot.structures import check_structure_format, for_extxyz, write_structure
+from tlpot.torch_mode import torch_threads
 
 
 def relax(

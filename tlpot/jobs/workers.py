@@ -1,4 +1,4 @@
-"""Threads of torch while a job runs, and worker processes."""
+"""Worker processes of a job, here or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -13,23 +13,6 @@ import torch
 
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.jobs.malloc import keep_freed_memory
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Sets the number of threads in a context, and puts it back.
-
-    Raises:
-        ConfigError: less than one.
-    """
-    if count < 1:
-        raise ConfigError(f"threads is {count}, expected 1 or more")
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -110,7 +93,6 @@ def _start_worker() -> None:
 
 
 def _one_thread() -> None:
-    import torch
 
     torch.set_num_threads(1)
 

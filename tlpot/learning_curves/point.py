@@ -14,7 +14,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import make_folder
 from tlpot.jobs import TrainingOutcome, finetune, finetune_config
 from tlpot.learning_curves.convergence import late_falls, validation_course
-from tlpot.results import digest, read_result, write_result
+from tlpot.stored_results import digest, read_result, write_result
 from tlpot.training import CHECKPOINT
 
 FORMAT_VERSION = 1

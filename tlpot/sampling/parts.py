@@ -14,10 +14,10 @@ import numpy as np
 from tlpot.calculators import CalculatorFactory
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
-from tlpot.results import digest
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
 from tlpot.sampling.settings import SamplingSettings
+from tlpot.stored_results import digest
 
 
 class Parts:

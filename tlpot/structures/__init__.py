@@ -7,7 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.structures.peptide import build_peptide, capped_residues
     from tlpot.structures.preparation import PreparationReport, prepare_protein
-    from tlpot.structures.protein import NOTES, for_extxyz
+    from tlpot.structures.protein_file import NOTES, for_extxyz
     from tlpot.structures.reader import (
         check_charge,
         name_charge,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.bond_lengths import CARBONYL_REACH
+from tlpot.bond_thresholds import CARBONYL_REACH
 from tlpot.structures.peptide_chain import place
 from tlpot.topology import dihedral_angles
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import vdw_radii
 from numpy.typing import NDArray
 
-from tlpot.bond_lengths import BONDED, RADII
+from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
 from tlpot.structures.peptide_chain import (

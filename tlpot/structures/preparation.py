@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tlpot.bond_lengths import METAL_REACH, PEPTIDE_REACH, RADII
+from tlpot.bond_thresholds import METAL_REACH, PEPTIDE_REACH, RADII
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.files import atomic_file
 from tlpot.structures.caps import add_caps, is_amino
-from tlpot.structures.protein import ProteinFile, is_protein_file, load_protein, protein_atoms
-from tlpot.structures.protein import residue_label as label_of
+from tlpot.structures.protein_file import ProteinFile, is_protein_file, load_protein, protein_atoms
+from tlpot.structures.protein_file import residue_label as label_of
 from tlpot.topology import COVALENT, LABILE, NOBLE, Topology, perceive_topology
 
 _HISTIDINE = {("ND1",): "HIE", ("NE2",): "HID", ("ND1", "NE2"): "HIN"}

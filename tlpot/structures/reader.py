@@ -9,7 +9,7 @@ from ase import Atoms
 
 from tlpot.data import is_xyz, read_xyz_atoms
 from tlpot.errors import DataError, GeometryError, TLPotError, nearest
-from tlpot.structures.protein import NOTES, is_protein_file, is_small_molecule_cif, read_models
+from tlpot.structures.protein_file import NOTES, is_protein_file, is_small_molecule_cif, read_models
 from tlpot.system import stated_charge_of
 from tlpot.total_charge import charge_and_spin, stated_charge
 

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.files import atomic_file
-from tlpot.structures.protein import LABELS, for_extxyz
+from tlpot.structures.protein_file import LABELS, for_extxyz
 
 _XYZ = (".xyz", ".extxyz")
 _PDB = (".pdb", ".ent")

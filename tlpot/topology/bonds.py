@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.bond_lengths import (
+from tlpot.bond_thresholds import (
     BONDED,
     CARBON_REACH,
     HYDROGEN_REACH,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.bond_lengths import METALLIC_REACH, RADII
+from tlpot.bond_thresholds import METALLIC_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System, stated_charge_of
@@ -26,7 +26,7 @@ from tlpot.topology.bonds import (
 )
 from tlpot.topology.lattice import follow_bonds
 from tlpot.topology.topology import Topology
-from tlpot.topology.units import UnitPartition
+from tlpot.topology.unit_partition import UnitPartition
 from tlpot.topology.valence import close_valences
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import vdw_radii
 from numpy.typing import ArrayLike, NDArray
 
-from tlpot.bond_lengths import BONDED, BROKEN, CLASH, FORMED, RADII
+from tlpot.bond_thresholds import BONDED, BROKEN, CLASH, FORMED, RADII
 from tlpot.errors import GeometryError
 from tlpot.topology.topology import Topology
 

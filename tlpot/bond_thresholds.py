@@ -30,6 +30,12 @@ BROKEN = 1.6
 no start is known, than this many sums of radii."""
 FORMED = 1.05
 """Atoms that were not bonded are, once they are nearer; hydrogen bonds end above."""
+RELAXED_BROKEN = 1.5
+"""Sums of radii; a bond that is longer after a relaxation is lost: wide enough for bonds that were
+stretched to begin with."""
+RELAXED_FORMED = 1.15
+"""Atoms that are nearer after a relaxation, and were not bonded, are; a short hydrogen bond has
+1.4."""
 OVERLAP = 0.65
 """Nearer atoms are in the same place; N2 and C2H2 have 0.77."""
 SHARED = 0.1

@@ -21,7 +21,7 @@ from tlpot.jobs.finetune_config import FinetuneConfig, automatic_settings
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import content_hash, to_bytes
 from tlpot.presentation import Column, Table, progress_bar
-from tlpot.results import digest, read_json, write_json
+from tlpot.stored_results import digest, read_json, write_json
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 SIMPLEST_FIRST = (
