@@ -15,6 +15,7 @@ from tlpot.cli import main
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.system import System
+from tlpot.uncertainty import DomainWarning
 
 DFT = "wb97x/6-31g*"
 QUIET = {"progress": False, "device": "cpu"}
@@ -138,3 +139,17 @@ def test_a_system_is_given_back_as_atoms():
     assert back == atoms
     assert back.info == atoms.info
     assert System.from_atoms(molecule("H2O")).to_atoms().info == {}
+
+
+def test_the_structures_themselves_are_never_replaced(structures, tmp_path):
+    path = tmp_path / "in.xyz"
+    tlpot.predict("tlpot-tiny", structures, output=path, device="cpu")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="output"):
+        tlpot.predict("tlpot-tiny", path, output=path, device="cpu")
+    assert path.read_bytes() == before
+
+
+def test_structures_outside_of_the_training_are_warned_of():
+    with pytest.warns(DomainWarning, match="outside"):
+        tlpot.predict("tlpot-fragments", molecule("HCN"), level="gfn2-xtb", device="cpu")

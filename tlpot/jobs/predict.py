@@ -27,6 +27,7 @@ from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
 from tlpot.presentation import Result, progress_bar, text_table
 from tlpot.system import System
+from tlpot.uncertainty import DomainCheck
 
 StructureSource = (
     str | os.PathLike[str] | Atoms | Dataset | Sequence[str | os.PathLike[str]] | Sequence[Atoms]
@@ -170,7 +171,7 @@ def predict_structures(
         TLPotError: something is wrong with the model or the structures.
     """
     if output is not None:
-        check_predictions_file(output)
+        _check_spared(check_predictions_file(output), structures)
     potential = open_model(model, device)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     chosen = potential.at(choose_level(level, potential.levels, f"the model {named}"))
@@ -212,9 +213,25 @@ def predict_structures(
         energy_std=np.concatenate(stds) if stds else None,
         domain=np.concatenate(domains) if domains else None,
     )
+    if made.domain is not None and len(systems):
+        farthest = int(made.domain.argmin())
+        DomainCheck(chosen).warn(float(made.domain[farthest]), systems[farthest].to_atoms())
     if output is not None:
         made.write(output)
     return made
+
+
+def _check_spared(output: Path, structures: StructureSource) -> None:
+    """Refuses to replace a file of the structures: it may be the only copy."""
+    given = [structures] if isinstance(structures, str | os.PathLike) else structures
+    paths = given if isinstance(given, list | tuple) else []
+    if not output.exists():
+        return
+    for path in paths:
+        if isinstance(path, str | os.PathLike) and Path(path).exists() and output.samefile(path):
+            raise OutputError(
+                f"the output {output} is a file of the structures; choose another output"
+            )
 
 
 def _read(
