@@ -767,11 +767,9 @@ def sample(
     """
     from tlpot.calculators import CalculatorFactory
     from tlpot.jobs import workers as worker_pool
-    from tlpot.presentation import telling
     from tlpot.sampling import SamplingReport, SamplingSettings, given_fragments
     from tlpot.sampling import pairs as pairs_of
     from tlpot.sampling import sample as run
-    from tlpot.torch_mode import torch_threads
 
     settings = SamplingSettings(
         methods=tuple(methods),
@@ -788,7 +786,7 @@ def sample(
     found = given_fragments(fragments)
     found += pairs_of(pairs, found)
     chosen = CalculatorFactory.of(engine, level)
-    with torch_threads(threads), telling(progress), worker_pool(workers, dask) as executor:
+    with _running(threads, progress), worker_pool(workers, dask) as executor:
         samples = run(found, output, settings, chosen, executor=executor, overwrite=overwrite)
     return SamplingReport.of(samples, output, chosen.label_level)
 
@@ -845,8 +843,6 @@ def label(
     from tlpot.jobs import label_workers
     from tlpot.labelling import LabelSettings, read_structures
     from tlpot.labelling import label as run
-    from tlpot.presentation import telling
-    from tlpot.torch_mode import torch_threads
     from tlpot.training import Interrupt
 
     if isinstance(engine, str):
@@ -854,8 +850,7 @@ def label(
     elif settings is not None or level is not None or forces != "auto":
         raise ConfigError("an EngineSpec has settings, level and forces of its own; leave them out")
     with ExitStack() as stack:
-        stack.enter_context(torch_threads(threads))
-        stack.enter_context(telling(progress))
+        stack.enter_context(_running(threads, progress))
         interrupt = stack.enter_context(Interrupt())
         executor, in_flight = None, None
         if workers is not None or dask is not None:
@@ -951,8 +946,6 @@ def build(
     """
     from tlpot.building import BuildResult, build_plan, run_build
     from tlpot.jobs import label_workers
-    from tlpot.presentation import telling
-    from tlpot.torch_mode import torch_threads
     from tlpot.training import Interrupt
 
     plan = build_plan(
@@ -981,8 +974,7 @@ def build(
     if dry_run:
         return BuildResult.of(plan, until)
     with ExitStack() as stack:
-        stack.enter_context(torch_threads(threads))
-        stack.enter_context(telling(progress))
+        stack.enter_context(_running(threads, progress))
         interrupt = stack.enter_context(Interrupt())
         executor, in_flight = stack.enter_context(label_workers(workers, dask, alone=True))
         return run_build(
@@ -1038,9 +1030,7 @@ def fragment(
         ConfigError: no such scheme, or arguments that do not go together.
     """
     from tlpot.calculators import FragmentMethod
-    from tlpot.presentation import telling
     from tlpot.reports import FragmentedFrames, fragment_budget, fragment_structure
-    from tlpot.torch_mode import torch_threads
 
     method = FragmentMethod(
         scheme=scheme,
@@ -1050,7 +1040,7 @@ def fragment(
         dispersion=dispersion,
         trained_charges=trained_charges,
     )
-    with torch_threads(threads), telling(progress):
+    with _running(threads, progress):
         given = FragmentedFrames.open(structure)
         if reference is not None:
             return fragment_budget(given, method, reference, model, level=level, device=device)
@@ -1119,7 +1109,6 @@ def force_field_report(
     from tlpot.calculators import FragmentMethod
     from tlpot.config import parse
     from tlpot.files import make_folder
-    from tlpot.presentation import telling
     from tlpot.reports import (
         Evidence,
         ExaminationSettings,
@@ -1130,7 +1119,6 @@ def force_field_report(
         named_structures,
         write_report,
     )
-    from tlpot.torch_mode import torch_threads
 
     if output is not None:
         make_folder(output)  # what cannot be written is said before anything is computed
@@ -1143,7 +1131,7 @@ def force_field_report(
         trained_charges=trained_charges,
     )
     method.parsed()
-    with torch_threads(threads), telling(progress):
+    with _running(threads, progress):
         found = examine_force_field(
             ForceFieldModels(
                 model=models_by_kind(model),
@@ -1240,8 +1228,6 @@ def md(
     from tlpot.calculators import FragmentMethod
     from tlpot.dynamics import MDSettings, run_md
     from tlpot.jobs import MDStart, MolecularDynamics, n_steps, open_calculator
-    from tlpot.presentation import telling
-    from tlpot.torch_mode import torch_threads
 
     settings = MDSettings(
         ensemble=ensemble,
@@ -1255,7 +1241,7 @@ def md(
         seed=seed,
         log_every=log_every,
     )
-    with torch_threads(threads), telling(progress):
+    with _running(threads, progress):
         start = MDStart.open(structure, output, resume=resume)
         if scheme is not None:
             scheme = FragmentMethod(scheme=scheme).calculator_scheme()
