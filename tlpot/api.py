@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     )
     from tlpot.labelling import LabelReport
     from tlpot.learning_curves import Curve, CurveReport, LearningCurve, ParentSource, Plan
-    from tlpot.models import Potential
+    from tlpot.models import MaceImport, Potential
     from tlpot.presentation import Progress
     from tlpot.ranking import Ranking
     from tlpot.ranking import Scheme as FoldScheme
@@ -557,6 +557,65 @@ def calibrate(
     )
     with _running(threads, progress):
         return calibrate_file(model, own, output=output, overwrite=overwrite, device=device)
+
+
+def import_model(
+    source: PathLike,
+    *,
+    output: PathLike | None = None,
+    head: str | Sequence[str] | None = None,
+    level: str | Mapping[str, str] | None = None,
+    elements: Sequence[str] | None = None,
+    licence: str | None = None,
+    check: PathLike | None = None,
+    dtype: Literal["float32", "float64"] | None = None,
+    overwrite: bool = False,
+) -> MaceImport:
+    """Reads a model of mace-torch into tlpot's network, exactly: ``tlpot models import``.
+
+    Nothing of the file is executed, and mace-torch is not needed.
+
+    Args:
+        source: the ``.model`` file that mace-torch wrote.
+        output: the model file to write; None for none.
+        head: those to take; None for all. Each is a level of theory of the model.
+        level: name of the level of theory, or one by head; default: the file's and head's name.
+        elements: symbols of those to take; None for all. Matrices for each element are most of
+            the weights.
+        licence: of the weights; None for that of a published model of the file's name.
+        check: npz file with energies and forces that mace-torch gave, to compare with
+            (examples/mace_vectors.py writes it).
+        dtype: precision; None for that of the file.
+        overwrite: replace the model file that is there.
+
+    Raises:
+        ModelFileError: the file cannot be read, or holds a model of another kind; or the
+            imported model does not give what it should.
+        ConfigError: a head or an element that it does not have.
+        OutputError: there is a file already.
+    """
+    from pathlib import Path
+
+    import torch
+
+    from tlpot.jobs import check_output, check_replaced
+    from tlpot.models import import_mace, parse_elements, save
+
+    if output is not None:
+        check_output(Path(output))
+        check_replaced(Path(output), overwrite=overwrite)
+    found = import_mace(
+        source,
+        levels=level,
+        heads=[head] if isinstance(head, str) else head,
+        elements=None if elements is None else parse_elements(",".join(elements)),
+        licence=licence,
+        dtype=None if dtype is None else getattr(torch, dtype),
+        vectors=check,
+    )
+    if output is not None:
+        save(found.potential, output)
+    return found
 
 
 def report(

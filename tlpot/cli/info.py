@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("parent", card.parent or "none"),
         ("domain", _domain(model)),
         ("licence", card.licence),
+        *([("parent's licence", card.parent_licence)] if card.parent_licence else []),
         ("file", model.path),
         ("SHA-256", model.sha256),
         ("cite", card.citation or "see README.md"),
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         _print_references(model)
     for title, content in (
+        ("origin", card.origin),
         ("data", card.dataset),
         ("metrics", card.metrics),
         ("recipe", card.recipe),
@@ -83,12 +85,18 @@ def _network(part: PotentialDescription) -> list[tuple[str, Any]]:
         ("cutoff", f"{a.cutoff} Å x {a.n_layers} layers"),
         (
             "network",
-            f"{a.hidden_irreps}, l_max {a.l_max}, correlation {a.correlation}, "
+            f"{a.hidden_irreps}, l_max {a.l_max}, correlation {_plain(a.correlation)}, "
             f"{part.n_weights:,} weights",
         ),
         ("repulsion", "ZBL" if a.zbl else "none"),
         ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
     ]
+
+
+def _plain(values: int | tuple[int, ...]) -> str:
+    """Returns one number where all layers have the same."""
+    found = (values,) if isinstance(values, int) else values
+    return ", ".join(map(str, dict.fromkeys(found)))
 
 
 def _print_references(model: ModelDescription) -> None:

@@ -1,4 +1,4 @@
-"""`tlpot models list|info|search|install|index|rank`: what models there are, and where."""
+"""`tlpot models list|info|search|install|import|index|rank`: what models there are, and where."""
 
 from __future__ import annotations
 
@@ -53,6 +53,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="replace another model installed under the name"
     )
     installed.set_defaults(do=_install)
+
+    imported = action("import", "turn a model of mace-torch into one of tlpot, exactly")
+    imported.add_argument("model", metavar="FILE.model", help="what mace-torch wrote")
+    imported.add_argument("-o", "--output", required=True, help="model file to write")
+    imported.add_argument(
+        "--head", action="append", help="take this head; may be given several times; default: all"
+    )
+    imported.add_argument(
+        "--level", action="append", default=[], metavar="NAME | HEAD=NAME",
+        help="level of theory of the head; default: name of the file, and of the head",
+    )  # fmt: skip
+    imported.add_argument("--elements", help="symbols of those to take: H,C,N,O; default: all")
+    imported.add_argument("--licence", help="of the weights; default: by the name of the file")
+    imported.add_argument(
+        "--check", metavar="FILE.npz",
+        help="compare with energies and forces that mace-torch gave (examples/mace_vectors.py)",
+    )  # fmt: skip
+    imported.add_argument("--dtype", choices=("float32", "float64"), help="default: as in the file")
+    imported.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    imported.add_argument("--json", help="file for all numbers")
+    imported.set_defaults(do=_import)
 
     index = action("index", "write the index of a folder that others install from")
     index.add_argument("folder", help="the folder; the index is written into it")
@@ -143,6 +164,27 @@ def _install(arguments: argparse.Namespace) -> None:
     done = "installed" if made.is_new else "there already, with the same content:"
     print(f"{done} {made.name}  ({', '.join(made.levels)})")
     print(f"  {made.path}\n  SHA-256 {made.sha256}")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from tlpot import api
+
+    named = [text.partition("=") for text in arguments.level]
+    level = (
+        named[0][0]
+        if len(named) == 1 and not named[0][1]
+        else {head: name for head, _, name in named}
+    )
+    found = api.import_model(
+        arguments.model, output=arguments.output, head=arguments.head, level=level or None,
+        elements=arguments.elements.split(",") if arguments.elements else None,
+        licence=arguments.licence, check=arguments.check, dtype=arguments.dtype,
+        overwrite=arguments.overwrite,
+    )  # fmt: skip
+    print(found)
+    print(f"wrote {arguments.output}")
+    if arguments.json:
+        found.save(arguments.json)
 
 
 def _index(arguments: argparse.Namespace) -> None:

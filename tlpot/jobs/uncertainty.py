@@ -108,7 +108,8 @@ def make_ensemble(
     ensemble.card = ModelCard(
         name=f"ensemble of {len(cards)}",
         description="mean of " + ", ".join(card.name for card in cards),
-        licence=_joined([card.licence for card in cards]),
+        licence=_joined([card.lineage_licence for card in cards]),
+        origin=cards[0].origin,
         dataset=cards[0].dataset if all(c.dataset == cards[0].dataset for c in cards) else {},
         references={
             name: _joined([card.references.get(name, "origin not stated") for card in cards])

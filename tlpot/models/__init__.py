@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         own_library,
         shipped_names,
     )
+    from tlpot.models.mace import MaceArchitecture, MaceImport, import_mace
     from tlpot.models.model_file import (
         from_bytes,
         load,

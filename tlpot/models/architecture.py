@@ -11,6 +11,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
+from tlpot.models.mace.architecture import MaceArchitecture
 from tlpot.nn import REACH
 
 
@@ -113,6 +114,20 @@ class Architecture:
                 "with natural parity and one multiplicity, such as '64x0e+64x1o'"
             )
         return irreps
+
+
+AnyArchitecture = Architecture | MaceArchitecture
+
+
+def parse_architecture(settings: Mapping[str, Any], where: str) -> AnyArchitecture:
+    """Returns the architecture that the description of a model states, whatever its family.
+
+    Raises:
+        ConfigError: an unknown key, or a value that makes no sense.
+    """
+    if settings.get("family") == "mace":
+        return parse(MaceArchitecture, settings, where)
+    return parse(Architecture, settings, where)
 
 
 _IRREP = re.compile(r"(?:(\d+)\s*x\s*)?(\d+)([eoy])")  # y: the natural parity

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
 from tlpot.kernels import Kernels
-from tlpot.models.architecture import Architecture
+from tlpot.models.architecture import AnyArchitecture, Architecture
 from tlpot.models.domain import TrainingDomain
+from tlpot.models.mace import MaceArchitecture, MaceBackbone, MaceRepulsion
 from tlpot.models.regressors import GaussianCorrection
 from tlpot.models.spread import LastLayerRigidity
 from tlpot.nn import (
@@ -24,6 +25,7 @@ from tlpot.nn import (
     Edges,
     Interaction,
     Readout,
+    ZBLRepulsion,
 )
 
 
@@ -104,24 +106,39 @@ class Head(nn.Module):
         rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
             to these very weights and has to go when they change. A head with corrections has
             none, since it would not know of them.
+        repulsion_scale: factor of the nuclear repulsion; None where it has none of its own.
+        embedding: reads an energy from the features that the first layer gets; mostly None.
         domain: what the level was trained on; None if it was never told. It belongs to these very
             weights of the backbone and has to go when they change.
     """
 
     rigidity: LastLayerRigidity | None
     domain: TrainingDomain | None
+    repulsion_scale: DoubleBuffer | None
+    embedding: ChannelLinear | None
 
-    def __init__(self, architecture: Architecture, references: list[float], scale: float) -> None:
+    def __init__(
+        self, architecture: AnyArchitecture, references: list[float], scale: float
+    ) -> None:
         super().__init__()
+        a = architecture
         self.rigidity = None
         self.domain = None
         self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
+        mace = a if isinstance(a, MaceArchitecture) else None
         self.readout = Readout(
-            n_layers=architecture.n_layers,
-            n_channels=architecture.n_channels,
-            n_hidden=architecture.readout_hidden,
+            n_layers=a.n_layers,
+            n_channels=a.n_channels,
+            n_hidden=a.readout_hidden,
             scale=scale,
+            last_only=mace is not None and mace.last_readout_only,
+            biased=mace is not None and mace.readout_biased,
         )
+        self.repulsion_scale = self.embedding = None
+        if mace is not None and mace.repulsion is not None:
+            self.repulsion_scale = DoubleBuffer(torch.tensor(1.0))
+        if mace is not None and mace.embedding_readout:
+            self.embedding = ChannelLinear(a.n_channels, 1)
         self.corrections = nn.ModuleList()
 
     @property
@@ -142,8 +159,26 @@ class Head(nn.Module):
                 correction.cholesky = None
 
 
+def make_backbone(architecture: AnyArchitecture, kernels: Kernels) -> Backbone | MaceBackbone:
+    """Makes the network of an architecture, of whatever family, with random weights."""
+    if isinstance(architecture, MaceArchitecture):
+        return MaceBackbone(architecture, kernels)
+    return Backbone(architecture, kernels)
+
+
+def make_repulsion(architecture: AnyArchitecture) -> ZBLRepulsion | MaceRepulsion | None:
+    """Makes the nuclear repulsion of an architecture; None if it has none."""
+    if isinstance(architecture, MaceArchitecture):
+        if architecture.repulsion is None:
+            return None
+        return MaceRepulsion(architecture.elements, architecture.radii, architecture.repulsion)
+    if not architecture.zbl:
+        return None
+    return ZBLRepulsion(architecture.elements, architecture.envelope_power)
+
+
 def reference_list(
-    architecture: Architecture, level: str, references: Mapping[int, float]
+    architecture: AnyArchitecture, level: str, references: Mapping[int, float]
 ) -> list[float]:
     """Returns E0 in the order of the elements, eV.
 

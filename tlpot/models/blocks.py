@@ -27,11 +27,17 @@ def parameter_blocks(potential: Potential, level: str) -> dict[str, list[str]]:
         if name.startswith(head):
             blocks["readout"].append(name)
         elif part[:2] == ["backbone", "interactions"]:
-            kind = "interaction" if part[3] in ("sender", "convolution") else "product"
+            kind = "interaction" if part[3] in _INTERACTION else "product"
             blocks[f"{kind} {int(part[2]) + 1}"].append(name)
         elif part[0] == "backbone":
             blocks["embedding"].append(name)
     return blocks
+
+
+_INTERACTION = {
+    "sender", "convolution", "element_mix", "density", "alpha", "beta", "residual", "gated",
+}  # fmt: skip
+"""Parts of a layer that make the atomic basis; the others form its products and what follows."""
 
 
 def level_parameters(potential: Potential, level: str) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tlpot._version import __version__
 from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError
-from tlpot.models.architecture import Architecture
+from tlpot.models.architecture import AnyArchitecture, parse_architecture
 from tlpot.models.checksum import has_checksum
 from tlpot.models.library import library_file
 
@@ -41,6 +41,8 @@ class ModelCard:
         citation: what to cite.
         charges: ``ignored`` where a model that reads no charges was trained on structures whose
             charge follows from their atoms; empty where it reads them, or saw none.
+        origin: of weights that another program trained, or of those of a parent: the file,
+            its SHA-256 and its licence.
     """
 
     name: str = "unnamed"
@@ -55,6 +57,14 @@ class ModelCard:
     versions: Mapping[str, str] = field(default_factory=dict)
     citation: str = ""
     charges: Literal["", "ignored"] = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lineage_licence(self) -> str:
+        """The licences of the model and of what it was made from, which bind a child of it."""
+        origin = self.origin.get("licence", "")
+        found = dict.fromkeys((self.licence, self.parent_licence, str(origin)))
+        return "; ".join(text for text in found if text not in ("", "not stated")) or "not stated"
 
     @property
     def implies_charges(self) -> bool:
@@ -255,9 +265,9 @@ class PotentialDescription:
     name: str
 
     @cached_property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> AnyArchitecture:
         """Its sizes."""
-        return parse(Architecture, self.metadata["architecture"], self.name)
+        return parse_architecture(self.metadata["architecture"], self.name)
 
     @cached_property
     def card(self) -> ModelCard:

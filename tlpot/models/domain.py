@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from tlpot.errors import ConfigError, ModelFileError
 from tlpot.kernels import DistancePlan
-from tlpot.models.architecture import Architecture
+from tlpot.models.architecture import AnyArchitecture
 from tlpot.nn import DoubleBuffer
 
 WARNING_LEVEL = 0.05
@@ -303,7 +303,7 @@ def _rank_table(held_out: Tensor, levels: Tensor) -> tuple[list[float], list[flo
 def read_domain(
     tensors: Mapping[str, Tensor],
     prefix: str,
-    architecture: Architecture,
+    architecture: AnyArchitecture,
     dtype: torch.dtype,
     name: str,
 ) -> TrainingDomain | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.graph import AtomGraph, segment_sum
-from tlpot.models.architecture import Architecture
+from tlpot.models.architecture import AnyArchitecture
 from tlpot.nn import Readout
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ HIDDEN = "readout"
 """The block of the readout's hidden layer."""
 
 
-def feature_blocks(architecture: Architecture) -> dict[str, int]:
+def feature_blocks(architecture: AnyArchitecture) -> dict[str, int]:
     """Returns the number of features by block: ``layer 1``, ``layer 2``, …, ``readout``."""
     sizes = {f"layer {k + 1}": architecture.n_channels for k in range(architecture.n_layers)}
     return {**sizes, HIDDEN: architecture.readout_hidden}
 
 
-def check_blocks(blocks: Sequence[str], architecture: Architecture) -> tuple[str, ...]:
+def check_blocks(blocks: Sequence[str], architecture: AnyArchitecture) -> tuple[str, ...]:
     """Returns the blocks as they are; none at all means the scalars of all layers.
 
     Raises:

@@ -21,7 +21,7 @@ from tlpot._version import __version__
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, ModelFileError, TLPotWarning, nearest
 from tlpot.files import atomic_file
-from tlpot.models.architecture import Architecture
+from tlpot.models.architecture import parse_architecture
 from tlpot.models.checksum import with_checksum
 from tlpot.models.description import (
     CONVENTIONS,
@@ -187,8 +187,9 @@ def card_mapping(card: ModelCard) -> dict[str, Any]:
         "python": platform.python_version(),
     }
     found = to_mapping(replace(card, versions=versions))
-    if not card.charges:  # a file without it is one that older versions can read
-        del found["charges"]
+    for name in ("charges", "origin"):  # a file without it is one that older versions can read
+        if not found[name]:
+            del found[name]
     return found
 
 
@@ -259,7 +260,7 @@ def read_potential(
         ModelFileError: the description or the tensors are damaged, or do not fit together.
     """
     try:
-        architecture = parse(Architecture, metadata["architecture"], name)
+        architecture = parse_architecture(metadata["architecture"], name)
         card = parse(ModelCard, metadata["card"], name)
         levels = {
             str(level): dict.fromkeys(architecture.elements, 0.0) for level in metadata["levels"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from ase.data import chemical_symbols
@@ -14,15 +15,16 @@ from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
-from tlpot.models.architecture import Architecture
-from tlpot.models.backbone import Backbone, Head, reference_list
+from tlpot.models.architecture import AnyArchitecture
+from tlpot.models.backbone import Head, make_backbone, make_repulsion, reference_list
 from tlpot.models.description import ModelCard
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
+from tlpot.models.mace import MaceBackbone
 from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
-from tlpot.nn import Edges, ZBLRepulsion
+from tlpot.nn import Edges
 from tlpot.torch_mode import plain_torch
 
 
@@ -40,18 +42,14 @@ class Potential(nn.Module):
     index: Tensor
 
     def __init__(
-        self, architecture: Architecture, heads: Mapping[str, Head], kernels: str = "auto"
+        self, architecture: AnyArchitecture, heads: Mapping[str, Head], kernels: str = "auto"
     ) -> None:
         super().__init__()
         self.architecture = architecture
         self.card = ModelCard()
         self.levels = tuple(heads)
-        self.backbone = Backbone(architecture, kernels_by_name(kernels))
-        self.repulsion = (
-            ZBLRepulsion(architecture.elements, architecture.envelope_power)
-            if architecture.zbl
-            else None
-        )
+        self.backbone = make_backbone(architecture, kernels_by_name(kernels))
+        self.repulsion = make_repulsion(architecture)
         self.heads = nn.ModuleList(heads.values())
         index = torch.full((len(chemical_symbols),), -1)
         index[list(architecture.elements)] = torch.arange(len(architecture.elements))
@@ -61,7 +59,7 @@ class Potential(nn.Module):
     @plain_torch()
     def create(
         cls,
-        architecture: Architecture,
+        architecture: AnyArchitecture,
         levels: Mapping[str, Mapping[int, float]],
         *,
         scale: float = 1.0,
@@ -323,8 +321,13 @@ class LevelPotential(LevelView[Potential]):
         head = potential.head(self.level)
         energies = head.readout(scalars)
         if potential.repulsion is not None:
-            energies = energies + potential.repulsion(edges, species)
+            pairs = potential.repulsion(edges, species)
+            scale = head.repulsion_scale
+            energies = energies + (pairs if scale is None else scale.value * pairs)
         total = head.references.value.index_select(0, species) + energies.double()
+        if head.embedding is not None:
+            start = cast(MaceBackbone, potential.backbone).initial(graph, species)
+            total = total + head.embedding(start)[:, 0].double()
         for correction in potential.corrections(self.level):
             features = select_features(scalars, head.readout, correction.info.blocks)
             total = total + correction(features, species, graph.system_idx, graph.n_systems)

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.nn.channels import ChannelLinear, Readout
+    from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Readout
     from tlpot.nn.convolution import Convolution
-    from tlpot.nn.couplings import DoubleBuffer
-    from tlpot.nn.edges import EdgeEmbedding, Edges
+    from tlpot.nn.couplings import Constant, DoubleBuffer, ProductBasis, product_basis
+    from tlpot.nn.edges import EdgeEmbedding, Edges, envelope
     from tlpot.nn.interaction import Interaction
+    from tlpot.nn.product import SymmetricProduct
     from tlpot.nn.repulsion import ZBLRepulsion
     from tlpot.nn.repulsion_reach import REACH
 

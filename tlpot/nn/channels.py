@@ -32,24 +32,32 @@ class ChannelLinear(nn.Module):
         return x @ self.matrix()
 
 
+SILU_SCALE = 1.6765
+"""Keeps the second moment of SiLU at one for normal input."""
+
+
 class ChannelMLP(nn.Module):
     """Linear layers with SiLU between them and no bias: zero goes to zero.
 
     Args:
         widths: sizes from input to output; two of them make a linear map.
+        biased: whether the hidden layers after the first have a bias.
     """
 
-    def __init__(self, *widths: int) -> None:
+    def __init__(self, *widths: int, biased: bool = False) -> None:
         super().__init__()
         pairs = itertools.pairwise(widths)
         self.n_hidden = widths[-2]
         self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
+        self.biases = nn.ParameterList(torch.zeros(n) for n in widths[2:-1]) if biased else None
 
     def hidden(self, x: Tensor) -> Tensor:
         """Maps [..., widths[0]] to what enters the last layer, [..., widths[-2]]."""
         for k in range(len(self.layers) - 1):
-            # 1.6765 keeps the second moment of SiLU at one for normal input
-            x = nn.functional.silu(self.layers[k](x)) * 1.6765
+            x = self.layers[k](x)
+            if self.biases is not None and k:
+                x = x + self.biases[k - 1]
+            x = nn.functional.silu(x) * SILU_SCALE
         return x
 
     def last(self) -> Tensor:
@@ -64,27 +72,40 @@ class ChannelMLP(nn.Module):
 class Readout(nn.Module):
     """E_i = s · (Σ_{t<T} w_t · h_i^{(t)} + MLP(h_i^{(T)})): linear on all layers but the last.
 
-    No bias anywhere: zero features give zero energy.
+    Unless it is biased, zero features give zero energy.
 
     Args:
         n_layers: number of layers T.
         n_channels: channels.
         n_hidden: width of the network on the last layer.
         scale: s, eV; of the size of the forces, so that the network works with numbers near 1.
+        last_only: leave out the linear terms.
+        biased: give the network a second hidden layer, with a bias.
     """
 
     scale: Tensor
 
-    def __init__(self, *, n_layers: int, n_channels: int, n_hidden: int, scale: float) -> None:
+    def __init__(
+        self,
+        *,
+        n_layers: int,
+        n_channels: int,
+        n_hidden: int,
+        scale: float,
+        last_only: bool = False,
+        biased: bool = False,
+    ) -> None:
         super().__init__()
-        self.linears = nn.ModuleList(ChannelLinear(n_channels, 1) for _ in range(n_layers - 1))
-        self.mlp = ChannelMLP(n_channels, n_hidden, 1)
+        n_linear = 0 if last_only else n_layers - 1
+        self.linears = nn.ModuleList(ChannelLinear(n_channels, 1) for _ in range(n_linear))
+        hidden = (n_hidden, n_hidden) if biased else (n_hidden,)
+        self.mlp = ChannelMLP(n_channels, *hidden, 1, biased=biased)
         self.register_buffer("scale", torch.tensor(scale))
 
     def forward(self, scalars: Sequence[Tensor]) -> Tensor:
         """Maps the invariants of each layer, [n_atoms, c], to energies [n_atoms], eV."""
         energies = self.mlp(scalars[-1])
-        for linear, x in zip(self.linears, scalars[:-1], strict=True):
+        for linear, x in zip(self.linears, self._read_linearly(scalars), strict=True):
             energies = energies + linear(x)
         return energies[:, 0] * self.scale
 
@@ -95,13 +116,16 @@ class Readout(nn.Module):
         the energies are ``features(scalars) @ last_weights()``.
         """
         layers = self._last_layers()
-        inputs = [*scalars[:-1], self.mlp.hidden(scalars[-1])]
+        inputs = [*self._read_linearly(scalars), self.mlp.hidden(scalars[-1])]
         parts = [x * layer.scale for layer, x in zip(layers, inputs, strict=True)]
         return torch.cat(parts, dim=1) * self.scale
 
     def last_weights(self) -> Tensor:
         """Returns the weights that enter the energy linearly, [n_features]."""
         return torch.cat([layer.weight[:, 0] for layer in self._last_layers()])
+
+    def _read_linearly(self, scalars: Sequence[Tensor]) -> Sequence[Tensor]:
+        return scalars[:-1] if len(self.linears) else ()
 
     def _last_layers(self) -> list[ChannelLinear]:
         return [*self.linears, self.mlp.layers[-1]]

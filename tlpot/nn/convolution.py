@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,24 @@ from tlpot.nn.couplings import Constant, clebsch_gordan, convolution_paths
 from tlpot.nn.edges import Edges
 
 
+class RadialNetwork(Protocol):
+    """From the radial functions of a pair to the weights of its paths, linear at the end."""
+
+    n_hidden: int
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Maps [n_edges, n_in] to what enters the last map, [n_edges, n_hidden]."""
+        ...
+
+    def last(self) -> Tensor:
+        """Returns the last map, [n_hidden, n_paths · c]."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Maps [n_edges, n_in] to the weights, [n_edges, n_paths · c]."""
+        ...
+
+
 class Convolution(nn.Module):
     """A_i^{l₃m₃c} = Σ_j Σ_paths W R(r_ij) C^{l₃}_{l₁l₂} Y^{l₁}(r̂_ij) h_j^{l₂c} / √n̄.
 
@@ -37,7 +55,10 @@ class Convolution(nn.Module):
         n_basis: number of radial basis functions.
         radial_hidden: hidden widths of the radial network; empty for a linear map.
         avg_neighbors: n̄, the average number of neighbours in the training set.
+        n_out: channels of the result; None for as many as the senders have.
     """
+
+    radial: RadialNetwork
 
     def __init__(
         self,
@@ -49,14 +70,19 @@ class Convolution(nn.Module):
         n_basis: int,
         radial_hidden: tuple[int, ...],
         avg_neighbors: float,
+        n_out: int | None = None,
     ) -> None:
         super().__init__()
-        self.n_channels = n_channels
+        self.n_channels, self.l_out = n_channels, l_out
         self.paths = convolution_paths(l_in, l_edge, l_out)
         self.angular_sizes = [(2 * l2 + 1) * (2 * l3 + 1) for _, l2, l3 in self.paths]
         self.radial = ChannelMLP(n_basis, *radial_hidden, len(self.paths) * n_channels)
-        fan_in = [sum(path[2] == l for path in self.paths) for l in range(l_out + 1)]
-        self.mix = nn.ModuleList(ChannelLinear(n * n_channels, n_channels) for n in fan_in)
+        self.fan_in = [
+            sum(path[2] == l for path in self.paths) * n_channels for l in range(l_out + 1)
+        ]
+        self.mix = nn.ModuleList(
+            ChannelLinear(n, n_channels if n_out is None else n_out) for n in self.fan_in
+        )
         couplings = _coupling_matrix(self.paths, l_edge) / math.sqrt(avg_neighbors)
         self.couplings = Constant(couplings)
         self.plan = ConvolutionPlan(self.paths, couplings, n_channels)
@@ -71,16 +97,19 @@ class Convolution(nn.Module):
         Returns:
             The atomic basis A, likewise.
         """
+        sums = self.sums(features, edges)
+        return [mix(s) for mix, s in zip(self.mix, sums, strict=True)]
+
+    def sums(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
+        """Sums each path over neighbours: [n_atoms, 2l+1, n_paths · c] for each degree."""
         if edges.lists is None:
-            sums = self._sums(features, edges)
-        elif edges.first_order:
-            sums = convolve_in_parts(
+            return self._sums(features, edges)
+        if edges.first_order:
+            return convolve_in_parts(
                 self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial
             )
-        else:
-            weights = self.radial(edges.radial)
-            sums = convolve(self.plan, edges.lists, edges.harmonics, weights, features)
-        return [mix(s) for mix, s in zip(self.mix, sums, strict=True)]
+        weights = self.radial(edges.radial)
+        return convolve(self.plan, edges.lists, edges.harmonics, weights, features)
 
     def of_elements(self, table: Tensor, species: Tensor, edges: Edges) -> list[Tensor]:
         """Does what `forward` does where the senders' features are those of their elements.
@@ -140,7 +169,7 @@ class Convolution(nn.Module):
         last = self.radial.last().split(self.n_channels, dim=1)
         angular = (edges.harmonics @ self.couplings()).split(self.angular_sizes, dim=1)
         senders = [h.index_select(0, edges.neighbor) for h in features]
-        sums: list[list[Tensor]] = [[] for _ in self.mix]
+        sums: list[list[Tensor]] = [[] for _ in range(self.l_out + 1)]
         for (_, l2, l3), part, block in zip(self.paths, last, angular, strict=True):
             coupled = block.reshape(len(block), 2 * l2 + 1, 2 * l3 + 1)
             weighted = (hidden @ part)[:, None] * senders[l2]

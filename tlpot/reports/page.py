@@ -348,6 +348,8 @@ def _model(model: ModelRecord) -> Table:
         ("levels", ", ".join(model.levels)),
         ("description", card.description),
         ("licence", card.licence),
+        ("licence of the parent", card.parent_licence),
+        ("origin", _inline(card.origin)),
         ("parent", card.parent or "none"),
         ("trained on", _inline(card.dataset)),
         *((f"E0 {level}", origin) for level, origin in card.references.items()),

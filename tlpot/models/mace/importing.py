@@ -1,0 +1,248 @@
+"""Import of a model of mace-torch: its heads become levels of a potential."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from tlpot.errors import ConfigError, nearest
+from tlpot.files import file_hash
+from tlpot.levels import total_level
+from tlpot.models.backbone import Head
+from tlpot.models.description import ModelCard
+from tlpot.models.mace.architecture import MaceArchitecture
+from tlpot.models.mace.archive import Module, read_module
+from tlpot.models.mace.backbone import MaceBackbone
+from tlpot.models.mace.checks import check_physics, check_vectors
+from tlpot.models.mace.conversion import Conversion
+from tlpot.models.mace.description import describe_mace
+from tlpot.models.potential import Potential
+from tlpot.presentation import Result
+from tlpot.torch_mode import plain_torch
+
+ASL = "ASL (academic software licence: NOT FOR COMMERCIAL USE)"
+LICENCES = {
+    r"mace-?(off|omat|omol|matpes|mh)": ASL,
+    r"mace-?mpa?\b|20\d\d-\d\d-\d\d-mace-128-l": "MIT",
+}
+"""Licences of published models by the beginning of their files' names
+(https://github.com/ACEsuit/mace-foundations)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaceImport(Result):
+    """An imported model, and what was found on the way.
+
+    Attributes:
+        potential: the model.
+        source: the file.
+        heads: those of the file.
+        taken: head by level.
+        left_out: symbols of the file's elements that were not asked for.
+        coupling_error: largest difference between the file's couplings and tlpot's.
+        checks: what was checked of the imported model in float64, by name, and how far it is off.
+        vectors: the same against energies and forces that mace-torch gave, if there were any.
+    """
+
+    potential: Potential
+    source: str
+    heads: Sequence[str]
+    taken: Mapping[str, str]
+    left_out: Sequence[str]
+    coupling_error: float
+    checks: Mapping[str, float]
+    vectors: Mapping[str, float]
+
+    def text(self) -> str:
+        """Returns what was read, what was not, and what was checked."""
+        potential, a = self.potential, self.potential.architecture
+        n_weights = sum(p.numel() for p in potential.parameters())
+        others = [h for h in self.heads if h not in self.taken.values()]
+        checked = ", ".join(f"{k} {v:.0e}" for k, v in self.checks.items())
+        lines = [
+            f"{self.source}: {potential.card.description}",
+            *(f"  level {level}: head {head}" for level, head in self.taken.items()),
+            f"  elements {' '.join(chemical_symbols[z] for z in a.elements)}",
+            f"  {a.hidden_irreps}, {a.n_layers} layers, cutoff {a.cutoff:g} Å, "
+            f"{n_weights:,} weights",
+            f"  charge and multiplicity: {'read' if a.charge_spin else 'neutral singlets only'}",
+            f"  not taken: heads {', '.join(others) or 'none'}; elements "
+            f"{' '.join(self.left_out) or 'none'}",
+            f"  checked: couplings {self.coupling_error:.0e}, {checked}",
+        ]
+        if self.vectors:
+            found = ", ".join(f"{k} {v:.0e}" for k, v in self.vectors.items())
+            lines.append(f"  against mace-torch itself (relative): {found}")
+        else:
+            lines.append(
+                "  not compared with mace-torch itself: examples/mace_vectors.py, run where it is "
+                "installed, writes what --check reads"
+            )
+        if not _lone_at_reference(potential):
+            lines.append("  an atom by itself is not at E0 in this model, as it is in tlpot's own")
+        licence = potential.card.licence
+        lines.append(f"  licence: {licence}" + _CAUTION.get(licence, ""))
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns every number as plain values."""
+        return {
+            "source": self.source,
+            "levels": dict(self.taken),
+            "heads": list(self.heads),
+            "elements": [chemical_symbols[z] for z in self.potential.elements],
+            "left_out": list(self.left_out),
+            "licence": self.potential.card.licence,
+            "coupling_error": self.coupling_error,
+            "checks": dict(self.checks),
+            "vectors": dict(self.vectors),
+        }
+
+
+_CAUTION = {
+    "not stated": "; find out which it is, and give it with --licence",
+    "MIT": ", as published for files of this name",
+    ASL: ", as published for files of this name; so are all models that are made from it",
+}
+
+
+def _lone_at_reference(potential: Potential) -> bool:
+    a = potential.architecture
+    return not isinstance(a, MaceArchitecture) or a.isolated_at_reference
+
+
+@plain_torch()
+def import_mace(
+    source: str | os.PathLike[str],
+    *,
+    levels: Mapping[str, str] | str | None = None,
+    heads: Sequence[str] | None = None,
+    elements: Sequence[int] | None = None,
+    licence: str | None = None,
+    dtype: torch.dtype | None = None,
+    kernels: str = "auto",
+    vectors: str | os.PathLike[str] | None = None,
+) -> MaceImport:
+    """Reads a model that mace-torch wrote; nothing of the file is executed.
+
+    Args:
+        source: the ``.model`` file.
+        levels: name of the level of theory, or one for each head; heads without one have the
+            name of the file, and their own where there are several.
+        heads: those to take; None for all.
+        elements: atomic numbers of those to take; None for all.
+        licence: of the weights; None for that of a published model of the file's name.
+        dtype: precision; None for that of the file.
+        kernels: see `tlpot.models.load`.
+        vectors: npz file with structures, energies and forces that mace-torch gave.
+
+    Raises:
+        ModelFileError: the file cannot be read, is damaged, or holds a model of another kind; or
+            the imported model does not give what it should.
+        ConfigError: a head or an element that it does not have, or a name of no level.
+    """
+    path, name = Path(source), os.fspath(source)
+    module = read_module(path)
+    architecture, left_out = describe_mace(module, name, elements)
+    conversion = Conversion(module, architecture, name)
+    taken = _levels(path, conversion.heads, heads, levels)
+    made = {level: conversion.head(conversion.heads.index(h)) for level, h in taken.items()}
+    with torch.random.fork_rng(devices=[]):
+        parts = {
+            level: Head(architecture, head.references, head.scale).double()
+            for level, head in made.items()
+        }
+        potential = Potential(architecture, parts, kernels).double()
+    assert isinstance(potential.backbone, MaceBackbone)
+    conversion.backbone(potential.backbone)
+    for level, h in taken.items():
+        head, index = potential.head(level), conversion.heads.index(h)
+        conversion.readout(head.readout, index)
+        head.readout.scale = torch.tensor(made[level].scale, dtype=torch.float64)
+        if head.repulsion_scale is not None:
+            head.repulsion_scale.value = torch.tensor(made[level].scale, dtype=torch.float64)
+        if head.embedding is not None:
+            conversion.embedding_readout(head.embedding, index)
+    potential.card = _card(path, module, licence, taken)
+    checks = check_physics(potential)
+    compared = check_vectors(potential, taken, vectors) if vectors is not None else {}
+    stored = torch.float32 if _is_single(module) else torch.float64
+    return MaceImport(
+        potential=potential.to(stored if dtype is None else dtype),
+        source=name,
+        heads=conversion.heads,
+        taken=taken,
+        left_out=left_out,
+        coupling_error=conversion.residual,
+        checks=checks,
+        vectors=compared,
+    )
+
+
+def _is_single(module: Module) -> bool:
+    return module.state()["node_embedding.linear.weight"].dtype == np.float32
+
+
+def _levels(
+    path: Path,
+    known: Sequence[str],
+    heads: Sequence[str] | None,
+    levels: Mapping[str, str] | str | None,
+) -> dict[str, str]:
+    """Returns the head of each level that is taken."""
+    chosen = list(known if heads is None else heads)
+    unknown = [head for head in chosen if head not in known]
+    if unknown:
+        raise ConfigError(
+            f"{path} has no head {unknown[0]!r}{nearest(unknown[0], list(known))}; it has "
+            f"{', '.join(known)}"
+        )
+    if isinstance(levels, str):
+        if len(chosen) > 1:
+            raise ConfigError(
+                f"{path} has {len(chosen)} heads ({', '.join(chosen)}), but one level was named; "
+                "choose a head, or name levels as HEAD=LEVEL"
+            )
+        levels = {chosen[0]: levels}
+    levels = levels or {}
+    astray = [head for head in levels if head not in chosen]
+    if astray:
+        raise ConfigError(f"a level was named for {astray[0]!r}, which is no head that is taken")
+    taken: dict[str, str] = {}
+    for head in chosen:
+        own = path.stem if len(known) == 1 else f"{path.stem}/{head}"
+        level = total_level(levels.get(head, own), "a head")
+        if level in taken:
+            raise ConfigError(f"the heads {taken[level]} and {head} would both be level {level!r}")
+        taken[level] = head
+    return taken
+
+
+def _card(path: Path, module: Module, licence: str | None, taken: Mapping[str, str]) -> ModelCard:
+    found = licence
+    if found is None:
+        stem = path.stem.lower().replace("_", "-")
+        found = next((text for name, text in LICENCES.items() if re.match(name, stem)), None)
+    found = found or "not stated"
+    return ModelCard(
+        name=path.stem,
+        description=f"imported from {path.name}, a {module.name} of mace-torch",
+        licence=found,
+        recipe={"imported": {"file": path.name, "heads": dict(taken)}},
+        references=dict.fromkeys(taken, "of the imported head, with its shift"),
+        origin={
+            "file": path.name,
+            "sha256": file_hash(path),
+            "program": "mace-torch",
+            "licence": found,
+        },
+        citation="doi:10.48550/arXiv.2206.07697",
+    )
