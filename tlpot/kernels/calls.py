@@ -133,8 +133,21 @@ def pull_back(output: Tensor, source: Tensor, weights: Tensor) -> Tensor:
     As ``torch.autograd.grad(output, source, weights)``, which however imports all of sympy.
     """
     with torch.enable_grad():
-        total = torch.dot(output.reshape(-1), weights.reshape(-1))
-    return torch.autograd.grad(total, source)[0]
+        seed = _Seed.apply(output, weights)
+    return torch.autograd.grad(seed, source)[0]
+
+
+class _Seed(torch.autograd.Function):
+    """A number whose gradient by `output` is said to be `weights`."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(weights)
+        return output.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.saved_tensors[0], None
 
 
 def last_derivative(message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

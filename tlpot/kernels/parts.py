@@ -21,6 +21,9 @@ PART = 1 << 19
 
 MOST_PARTS = 512
 
+MOST_KEPT = 1 << 21
+"""Radial values in all parts up to which they are kept for the gradient, not computed again."""
+
 
 def convolve_in_parts(
     plan: ConvolutionPlan,
@@ -28,7 +31,8 @@ def convolve_in_parts(
     harmonics: Tensor,
     radial: Tensor,
     senders: Sequence[Tensor],
-    network: Callable[[Tensor], Tensor],
+    network: Callable[..., Tensor],
+    *tags: Tensor,
 ) -> list[Tensor]:
     """Does what `convolve` does with weights ``network(radial)``, but never holds them all.
 
@@ -41,7 +45,8 @@ def convolve_in_parts(
         harmonics: [n_edges, n_harmonics].
         radial: [n_edges, n_basis].
         senders: [n_nodes, 2l+1, n_channels] by degree.
-        network: maps the radial basis of some edges to their weights.
+        network: maps the radial basis of some edges, and their tags, to their weights.
+        tags: [n_edges, n], what else the network reads of an edge; they get no gradient.
 
     Returns:
         See `convolve`.
@@ -50,7 +55,8 @@ def convolve_in_parts(
         ValueError: an input, or what the network makes, does not belong to these edges.
     """
     tensors = plan.expect(edges, harmonics, radial, senders)
-    return list(_InParts.apply(plan, edges, network, *tensors))
+    fixed = tuple(tag.detach() for tag in tags)
+    return list(_InParts.apply(plan, edges, network, fixed, *tensors))
 
 
 class _InParts(torch.autograd.Function):
@@ -59,17 +65,26 @@ class _InParts(torch.autograd.Function):
         ctx: Any,
         plan: ConvolutionPlan,
         edges: EdgeLists,
-        network: Callable[[Tensor], Tensor],
+        network: Callable[..., Tensor],
+        tags: tuple[Tensor, ...],
         harmonics: Tensor,
         radial: Tensor,
         *senders: Tensor,
     ) -> tuple[Tensor, ...]:
-        ctx.plan, ctx.edges, ctx.network = plan, edges, network
+        ctx.plan, ctx.edges, ctx.network, ctx.tags = plan, edges, network, tags
         ctx.save_for_backward(harmonics, radial, *senders)
         out = plan.outputs(radial, edges.n_atoms)
         width = plan.n_paths * plan.n_channels
+        keep = edges.n_edges * width <= MOST_KEPT and ctx.needs_input_grad[5]
+        ctx.kept = [] if keep else None
         for atoms, rows, part in edge_parts(edges, width, senders=False):
-            weights = plan.expect_weights(network(cut(radial, rows)), part, radial.dtype)
+            basis = cut(radial, rows)
+            with torch.set_grad_enabled(keep):
+                basis = basis.detach().requires_grad_(keep)
+                found = network(basis, *(cut(tag, rows) for tag in tags))
+                weights = plan.expect_weights(found, part, radial.dtype)
+            if keep:
+                ctx.kept.append((basis, weights))
             data = convolution_data(part, cut(harmonics, rows), weights, senders)
             data.out = pointers([cut(o, atoms) for o in out])
             plan.call("convolve", weights, data, dual=False)
@@ -82,13 +97,19 @@ class _InParts(torch.autograd.Function):
         harmonics, radial, *senders = ctx.saved_tensors
         grads = tuple(g.contiguous() for g in grads)
         by_harmonics, by_radial = torch.empty_like(harmonics), torch.empty_like(radial)
-        wanted = any(ctx.needs_input_grad[5:])
+        wanted = any(ctx.needs_input_grad[6:])
         by_senders = [torch.zeros_like(h) for h in senders] if wanted else []
         width = plan.n_paths * plan.n_channels
-        for atoms, rows, part in edge_parts(ctx.edges, width, senders=wanted):
-            with torch.enable_grad():
-                basis = cut(radial, rows).detach().requires_grad_(True)
-                weights = plan.expect_weights(ctx.network(basis), part, radial.dtype)
+        parts = edge_parts(ctx.edges, width, senders=wanted)
+        kept, ctx.kept = ctx.kept, None  # it serves once: its graph is gone then
+        for k, (atoms, rows, part) in enumerate(parts):
+            if kept is not None:
+                basis, weights = kept[k]
+            else:
+                with torch.enable_grad():
+                    basis = cut(radial, rows).detach().requires_grad_(True)
+                    made = ctx.network(basis, *(cut(tag, rows) for tag in ctx.tags))
+                    weights = plan.expect_weights(made, part, radial.dtype)
             by_weights = torch.empty_like(weights)
             data = convolution_data(part, cut(harmonics, rows), weights, senders)
             data.grad = pointers([cut(g, atoms) for g in grads])
@@ -100,7 +121,7 @@ class _InParts(torch.autograd.Function):
                 plan.call("convolve_senders", weights, data, dual=False)
             cut(by_radial, rows).copy_(pull_back(weights, basis, by_weights))
         found = by_senders if wanted else [None] * len(senders)
-        return (None, None, None, by_harmonics, by_radial, *found)
+        return (None, None, None, None, by_harmonics, by_radial, *found)
 
 
 def cut(tensor: Tensor, rows: slice | None) -> Tensor:

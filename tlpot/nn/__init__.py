@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Readout
+    from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Kept, Readout
     from tlpot.nn.convolution import Convolution
     from tlpot.nn.couplings import Constant, DoubleBuffer, ProductBasis, product_basis
     from tlpot.nn.edges import EdgeEmbedding, Edges, envelope

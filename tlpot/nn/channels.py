@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+
+class Kept:
+    """A tensor made of others, kept while they stay as they are and none of them is trained.
+
+    Weights that are evaluated again and again are scaled and expanded once. A change in place, as
+    optimizers make it, raises a tensor's version.
+    """
+
+    def __init__(self) -> None:
+        self._found: tuple[tuple[Tensor, int, int], ...] = ()
+        self._value: Tensor | None = None
+
+    def get(self, make: Callable[[], Tensor], *sources: Tensor) -> Tensor:
+        """Returns ``make()``, or what it gave for the same `sources` before."""
+        if any(s.requires_grad or s.is_inference() for s in sources):
+            return make()
+        now = tuple((s, s._version, s.data_ptr()) for s in sources)
+        same = self._value is not None and len(now) == len(self._found)
+        if not same or any(
+            a is not d or (b, c) != (e, f)
+            for (a, b, c), (d, e, f) in zip(now, self._found, strict=True)
+        ):
+            self._found, self._value = now, make().detach()
+        assert self._value is not None
+        return self._value
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return Kept()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        return Kept, ()
 
 
 class ChannelLinear(nn.Module):
@@ -22,10 +54,12 @@ class ChannelLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n_in, n_out))
         self.scale = 1.0 / math.sqrt(n_in)
+        self._kept = Kept()
 
     def matrix(self) -> Tensor:
         """Returns the map as a matrix, [n_in, n_out]."""
-        return self.weight * self.scale
+        weight = self.weight
+        return self._kept.get(lambda: weight * self.scale, weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., n_in] to [..., n_out]."""

@@ -27,16 +27,16 @@ class RadialNetwork(Protocol):
 
     n_hidden: int
 
-    def hidden(self, x: Tensor) -> Tensor:
-        """Maps [n_edges, n_in] to what enters the last map, [n_edges, n_hidden]."""
+    def hidden(self, x: Tensor, *tags: Tensor) -> Tensor:
+        """Maps [n_edges, n_in], and tags, to what enters the last map, [n_edges, n_hidden]."""
         ...
 
     def last(self) -> Tensor:
         """Returns the last map, [n_hidden, n_paths · c]."""
         ...
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Maps [n_edges, n_in] to the weights, [n_edges, n_paths · c]."""
+    def __call__(self, x: Tensor, *tags: Tensor) -> Tensor:
+        """Maps [n_edges, n_in], and tags, to the weights, [n_edges, n_paths · c]."""
         ...
 
 
@@ -104,11 +104,12 @@ class Convolution(nn.Module):
         """Sums each path over neighbours: [n_atoms, 2l+1, n_paths · c] for each degree."""
         if edges.lists is None:
             return self._sums(features, edges)
+        tags = () if edges.tags is None else (edges.tags,)
         if edges.first_order:
             return convolve_in_parts(
-                self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial
+                self.plan, edges.lists, edges.harmonics, edges.radial, features, self.radial, *tags
             )
-        weights = self.radial(edges.radial)
+        weights = self.radial(edges.radial, *tags)
         return convolve(self.plan, edges.lists, edges.harmonics, weights, features)
 
     def of_elements(self, table: Tensor, species: Tensor, edges: Edges) -> list[Tensor]:
@@ -163,7 +164,8 @@ class Convolution(nn.Module):
 
     def _sums(self, features: Sequence[Tensor], edges: Edges) -> list[Tensor]:
         """Does in torch what `convolve` does."""
-        hidden = self.radial.hidden(edges.radial)
+        tags = () if edges.tags is None else (edges.tags,)
+        hidden = self.radial.hidden(edges.radial, *tags)
         # a path at a time, whose weights then stay in the cache until they are used; split, not
         # slices: the gradient of a slice is a zero-padded copy of the whole
         last = self.radial.last().split(self.n_channels, dim=1)

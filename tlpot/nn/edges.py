@@ -148,6 +148,8 @@ class Edges:
         kernels: who does the sums.
         lists: the pairs by both ends, for the compiled kernels; None if torch does the sums.
         first_order: see `AtomGraph`.
+        tags: what a radial network reads beside `radial`, [n_edges, n]; mostly None. Without
+            gradient where `first_order` is set.
     """
 
     vectors: Tensor
@@ -160,6 +162,7 @@ class Edges:
     kernels: Kernels
     lists: EdgeLists | None
     first_order: bool
+    tags: Tensor | None = None
 
     def distances(self) -> Tensor:
         """Returns the lengths of the pairs in the model's precision, [n_edges], Å."""

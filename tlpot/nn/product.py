@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tlpot.kernels import ProductPlan, multiply
-from tlpot.nn.channels import ChannelLinear
+from tlpot.nn.channels import ChannelLinear, Kept
 from tlpot.nn.couplings import Constant, Monomial, ProductBasis, product_basis
 
 
@@ -67,6 +67,7 @@ class SymmetricProduct(nn.Module):
         terms = sorted({term for basis in bases.values() for term in _terms(basis)})
         self.plan = ProductPlan(terms, l_in + 1, len(degrees), n_channels)
         self.expansion = Constant(_expansion(bases, self.plan.order, total))
+        self._coefficients = Kept()
 
     def forward(
         self,
@@ -87,13 +88,20 @@ class SymmetricProduct(nn.Module):
         Returns:
             B, likewise.
         """
-        table = self.weights(embedding).view(len(embedding), -1, self.n_channels)
+
+        def table() -> Tensor:
+            return self.weights(embedding).view(len(embedding), -1, self.n_channels)
+
         if compiled:
-            return multiply(self.plan, self.expansion() @ table, species, basis)
+            expansion = self.expansion()
+            coefficients = self._coefficients.get(
+                lambda: expansion @ table(), self.weights.weight, embedding, expansion
+            )
+            return multiply(self.plan, coefficients, species, basis)
         factors = torch.cat(list(basis), dim=1).transpose(0, 1).contiguous()
         _, n_atoms, c = factors.shape
         weights = iter(
-            table.transpose(0, 1).index_select(1, species).split(list(self.n_paths.values()))
+            table().transpose(0, 1).index_select(1, species).split(list(self.n_paths.values()))
         )
         products = factors
         results: list[list[Tensor]] = [[] for _ in self.degrees]

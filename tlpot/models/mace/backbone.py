@@ -13,7 +13,7 @@ from tlpot.kernels import Kernels
 from tlpot.models.mace.architecture import DistanceTransform, MaceArchitecture, PairRepulsion
 from tlpot.models.mace.layers import ElementOrder, MaceInteraction
 from tlpot.models.mace.nonlinear import NonlinearInteraction, StateEmbeddings
-from tlpot.nn import DoubleBuffer, EdgeEmbedding, Edges, envelope
+from tlpot.nn import DoubleBuffer, EdgeEmbedding, Edges, Kept, envelope
 
 
 class MaceBackbone(nn.Module):
@@ -33,6 +33,8 @@ class MaceBackbone(nn.Module):
         self.nonlinear = a.blocks[0] == "nonlinear"
         kind = NonlinearInteraction if self.nonlinear else MaceInteraction
         self.interactions = nn.ModuleList(kind(a, layer) for layer in range(a.n_layers))
+        self._present: Tensor | None = None
+        self._one_hot = Kept()
         self.radii = DoubleBuffer(torch.tensor(a.radii, dtype=torch.float64), saved=False)
 
     def initial(self, graph: AtomGraph, species: Tensor) -> Tensor:
@@ -56,9 +58,12 @@ class MaceBackbone(nn.Module):
             species: index of each atom's element, [n_atoms].
         """
         edges = self.edges(graph, self.species.dtype)
-        elements = ElementOrder.of(species)
-        one_hot = nn.functional.one_hot(elements.index, len(self.architecture.elements))
-        one_hot = one_hot.to(self.species.dtype)
+        elements = ElementOrder.of(species, self._present)
+        self._present = elements.index
+        one_hot = self._one_hot.get(
+            lambda: nn.functional.one_hot(elements.index, len(self.species)).to(self.species),
+            elements.index,
+        )
         features = [self.initial(graph, species)[:, None]]
         scalars = []
         radial, fading = self._radial(edges, species)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tlpot.models.mace.architecture import MaceArchitecture
-from tlpot.nn import ChannelLinear, Convolution, Edges, SymmetricProduct
+from tlpot.nn import ChannelLinear, Convolution, Edges, Kept, SymmetricProduct
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +36,17 @@ class ElementOrder:
     local: Tensor
 
     @classmethod
-    def of(cls, species: Tensor) -> ElementOrder:
-        """Sorts the atoms of a batch."""
+    def of(cls, species: Tensor, before: Tensor | None = None) -> ElementOrder:
+        """Sorts the atoms of a batch.
+
+        Args:
+            species: index of each atom's element, [n_atoms].
+            before: `index` of another batch, which is used again where it is the same: what was
+                made for it can then be kept.
+        """
         index, local, counts = torch.unique(species, return_inverse=True, return_counts=True)
+        if before is not None and before.device == index.device and torch.equal(before, index):
+            index = before
         order = local.argsort(stable=True)
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
@@ -64,10 +72,14 @@ class ElementMap(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n_elements, n_in, n_out))
         self.scale = 1.0 / math.sqrt(n_in)
+        self._kept = Kept()
 
     def forward(self, x: Tensor, elements: ElementOrder) -> Tensor:
         """Maps [n_atoms, 2l+1, n_in] to [n_atoms, 2l+1, n_out]."""
-        matrices = self.weight.index_select(0, elements.index) * self.scale
+        weight = self.weight
+        matrices = self._kept.get(
+            lambda: weight.index_select(0, elements.index) * self.scale, weight, elements.index
+        )
         if len(elements.present) == 1:
             return x @ matrices[0]
         parts = x.index_select(0, elements.order).split(elements.counts)

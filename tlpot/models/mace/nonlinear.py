@@ -12,15 +12,14 @@ from tlpot.errors import GeometryError
 from tlpot.graph import AtomGraph
 from tlpot.models.mace.architecture import MaceArchitecture, StateEmbedding
 from tlpot.models.mace.layers import ElementOrder
-from tlpot.nn import ChannelLinear, Convolution, Edges, SymmetricProduct
+from tlpot.nn import ChannelLinear, Convolution, Edges, Kept, SymmetricProduct
 
 
 class PairNetwork(nn.Module):
     """Linear layers with biases, layer norms and SiLU between, on a pair's functions and elements.
 
-    What the elements of both ends give to the first layer is a table for each end. Its input is
-    [n_edges, n_basis + 1 + n_first]: radial functions, envelope, and what the tables gave; the
-    envelope multiplies the result.
+    It reads radial functions and envelope, [n_edges, n_basis + 1], and, as tags, what the elements
+    of both ends give to the first layer; the envelope multiplies the result.
 
     Args:
         n_basis: radial functions.
@@ -39,32 +38,35 @@ class PairNetwork(nn.Module):
         pairs = zip(widths, [*widths[1:], n_out], strict=True)
         self.layers = nn.ModuleList(ChannelLinear(a, b) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(n) for n in [*widths[1:], n_out])
+        self._kept = Kept()
 
-    def inputs(self, edges: Edges, envelope: Tensor, species: Tensor) -> Tensor:
-        """Returns the input of `forward` for all pairs, [n_edges, n_basis + 1 + n_first]."""
-        tables = self.of_neighbor.index_select(0, species).index_select(0, edges.neighbor)
-        tables = tables + self.of_center.index_select(0, species).index_select(0, edges.center)
-        return torch.cat([edges.radial, envelope[:, None], tables], dim=1)
+    def tags(self, edges: Edges, species: Tensor) -> Tensor:
+        """Returns what the elements of all pairs give to the first layer, [n_edges, n_first]."""
+        i, j = species.index_select(0, edges.center), species.index_select(0, edges.neighbor)
+        n = len(self.of_center)
+        both = self.of_neighbor[:, None] + self.of_center
+        return both.flatten(0, 1).index_select(0, j * n + i)
 
-    def hidden(self, x: Tensor) -> Tensor:
-        """Maps the input to what enters the last layer; the last of them is its bias's."""
-        basis, envelope, tables = x.split([self.n_basis, 1, x.shape[1] - self.n_basis - 1], dim=1)
-        y = self.of_basis(basis) + tables
+    def hidden(self, x: Tensor, tags: Tensor) -> Tensor:
+        """Maps radial functions and envelope to what enters the last layer and its bias."""
+        basis, envelope = x.split([self.n_basis, 1], dim=1)
+        y = torch.addmm(tags, basis, self.of_basis.matrix())
         steps = zip(self.norms, self.layers, self.biases, strict=True)
         for k, (norm, layer, bias) in enumerate(steps):
             y = nn.functional.silu(norm(y))
             if k < len(self.layers) - 1:
-                y = layer(y) + bias
+                y = torch.addmm(bias, y, layer.matrix())
         return torch.cat([y * envelope, envelope], dim=1)
 
     def last(self) -> Tensor:
         """Returns the last layer as a matrix, its bias below, [n_hidden, n_out]."""
-        matrix: Tensor = self.layers[-1].matrix()  # type: ignore[operator]
-        return torch.cat([matrix, self.biases[-1][None]])
+        layer: ChannelLinear = self.layers[-1]  # type: ignore[assignment]
+        bias = self.biases[-1]
+        return self._kept.get(lambda: torch.cat([layer.matrix(), bias[None]]), layer.weight, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps the input to [n_edges, n_out]."""
-        return self.hidden(x) @ self.last()
+    def forward(self, x: Tensor, tags: Tensor) -> Tensor:
+        """Maps radial functions and envelope to [n_edges, n_out]."""
+        return self.hidden(x, tags) @ self.last()
 
 
 class NonlinearInteraction(nn.Module):
@@ -127,12 +129,13 @@ class NonlinearInteraction(nn.Module):
         """
         senders = [up(x) for up, x in zip(self.sender, features, strict=False)]
         network: PairNetwork = self.convolution.radial  # type: ignore[assignment]
-        inputs = network.inputs(edges, envelope, elements.species)
-        sums = self.convolution.sums(senders, replace(edges, radial=inputs))
-        inputs = self.density.inputs(edges, envelope, elements.species)
-        # the envelope is within the square of the network's result, and here outside of it
-        weights = self.density.hidden(_without_envelope(inputs, network.n_basis))
-        density = torch.tanh((weights @ self.density.last())[:, 0] ** 2) * envelope
+        inputs = torch.cat([edges.radial, envelope[:, None]], dim=1)
+        tags = network.tags(edges, elements.species)
+        sums = self.convolution.sums(senders, replace(edges, radial=inputs, tags=tags))
+        # here the envelope stands outside of the square
+        inputs = torch.cat([edges.radial, torch.ones_like(envelope)[:, None]], dim=1)
+        tags = self.density.tags(edges, elements.species)
+        density = torch.tanh(self.density(inputs, tags)[:, 0] ** 2) * envelope
         divisor = (edges.sum(density) * self.beta + self.alpha)[:, None, None]
         mixed = [mix(s) / divisor for mix, s in zip(self.convolution.mix, sums, strict=True)]
         own = [residual(x) for residual, x in zip(self.residual, senders, strict=True)]
@@ -152,11 +155,6 @@ class NonlinearInteraction(nn.Module):
 
 DENSITY_HIDDEN = 64
 """Width of the hidden layer of the density's network in mace-torch."""
-
-
-def _without_envelope(inputs: Tensor, n_basis: int) -> Tensor:
-    ones = torch.ones_like(inputs[:, :1])
-    return torch.cat([inputs[:, :n_basis], ones, inputs[:, n_basis + 1 :]], dim=1)
 
 
 class StateEmbeddings(nn.Module):
