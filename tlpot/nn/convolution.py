@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,24 +20,6 @@ from tlpot.kernels import (
 from tlpot.nn.channels import ChannelLinear, ChannelMLP
 from tlpot.nn.couplings import Constant, clebsch_gordan, convolution_paths
 from tlpot.nn.edges import Edges
-
-
-class RadialNetwork(Protocol):
-    """From the radial functions of a pair to the weights of its paths, linear at the end."""
-
-    n_hidden: int
-
-    def hidden(self, x: Tensor, *tags: Tensor) -> Tensor:
-        """Maps [n_edges, n_in], and tags, to what enters the last map, [n_edges, n_hidden]."""
-        ...
-
-    def last(self) -> Tensor:
-        """Returns the last map, [n_hidden, n_paths · c]."""
-        ...
-
-    def __call__(self, x: Tensor, *tags: Tensor) -> Tensor:
-        """Maps [n_edges, n_in], and tags, to the weights, [n_edges, n_paths · c]."""
-        ...
 
 
 class Convolution(nn.Module):
@@ -58,7 +40,8 @@ class Convolution(nn.Module):
         n_out: channels of the result; None for as many as the senders have.
     """
 
-    radial: RadialNetwork
+    radial: Any
+    """A `ChannelMLP`, or a module with the same methods that reads the pairs' tags, too."""
 
     def __init__(
         self,
