@@ -194,11 +194,11 @@ class Conversion:
         convolution = layer.convolution
         radial = convolution.radial
         basis_scale = math.sqrt(2.0 / a.cutoff)
-        for i, linear in enumerate(radial.layers):  # type: ignore[attr-defined]
+        for i, linear in enumerate(radial.layers):
             matrix = w(f"conv_tp_weights.layer{i}.weight")
             factor = basis_scale if i == 0 else self.silu / SILU_SCALE
             matrix = matrix / math.sqrt(matrix.shape[0]) * factor
-            if i == len(radial.layers) - 1:  # type: ignore[attr-defined]
+            if i == len(radial.layers) - 1:
                 matrix = matrix * _signs(convolution.paths, sent)
             _set(linear, matrix)
         mixes = self._mixes(w("linear.weight"), convolution.paths, sent, [c] * (a.l_max + 1))
@@ -250,7 +250,7 @@ class Conversion:
         sent, l_max = a.edge_channels[k], a.l_max
         _set_all(layer.sender, _by_degree(w("linear_up.weight"), c, sent))
         paths = layer.convolution.paths
-        network: PairNetwork = layer.convolution.radial  # type: ignore[assignment]
+        network: PairNetwork = layer.convolution.radial
         self._pair_network(network, w, "conv_tp_weights.", _signs(paths, sent))
         self._pair_network(layer.density, w, "density_fn.", np.ones(1))
         outs = [c * (1 + l_max)] + [c] * l_max

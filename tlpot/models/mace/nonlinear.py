@@ -128,7 +128,7 @@ class NonlinearInteraction(nn.Module):
             one_hot: of the elements that occur, [n_present, n_elements].
         """
         senders = [up(x) for up, x in zip(self.sender, features, strict=False)]
-        network: PairNetwork = self.convolution.radial  # type: ignore[assignment]
+        network: PairNetwork = self.convolution.radial
         inputs = torch.cat([edges.radial, envelope[:, None]], dim=1)
         tags = network.tags(edges, elements.species)
         sums = self.convolution.sums(senders, replace(edges, radial=inputs, tags=tags))
