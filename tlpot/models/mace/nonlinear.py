@@ -55,7 +55,7 @@ class PairNetwork(nn.Module):
         for k, (norm, layer, bias) in enumerate(steps):
             y = nn.functional.silu(norm(y))
             if k < len(self.layers) - 1:
-                y = torch.addmm(bias, y, layer.matrix())
+                y = torch.addmm(bias, y, layer.matrix())  # type: ignore[operator]
         return torch.cat([y * envelope, envelope], dim=1)
 
     def last(self) -> Tensor:
