@@ -13,9 +13,9 @@ from ase import Atoms
 
 from tlpot.building.config import BuildConfig
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
-from tlpot.files import atomic_file
+from tlpot.files import write_text
 from tlpot.fragments import ProteinFrames, Scheme, parse_scheme
-from tlpot.structures import build_peptide, read_frames
+from tlpot.structures import build_peptide, extxyz_text, read_all, read_frames
 from tlpot.system import System
 from tlpot.topology import Topology
 from tlpot.topology import perceive_topology as perceive
@@ -134,18 +134,12 @@ def scheme_of(setting: str | Mapping[str, Any]) -> Scheme:
 
 
 def write_atoms(frames: Sequence[Atoms], path: Path) -> None:
-    """Writes extended XYZ in one step.
+    """Writes extended XYZ, empty where there are no frames.
 
     Raises:
         OutputError: it could not be written.
     """
-    from ase.io import write
-
-    with atomic_file(path) as temporary:
-        if frames:
-            write(temporary, list(frames), format="extxyz")
-        else:
-            temporary.touch()
+    write_text(path, extxyz_text(frames))
 
 
 def read_atoms(path: Path) -> list[Atoms]:
@@ -154,11 +148,5 @@ def read_atoms(path: Path) -> list[Atoms]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    from ase.io import read
-
-    try:
-        if not path.stat().st_size:
-            return []
-        return list(read(path, index=":", format="extxyz"))
-    except Exception as error:  # ASE raises whatever it likes
-        raise DataError(f"cannot read {path}: {error}") from error
+    empty = path.is_file() and not path.stat().st_size
+    return [] if empty else read_all(path)

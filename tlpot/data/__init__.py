@@ -69,6 +69,6 @@ if TYPE_CHECKING:
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, summarize
     from tlpot.data.views import DatasetWithLabels, NeutralDataset
-    from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
+    from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 
 __getattr__ = lazy_exports(__name__)

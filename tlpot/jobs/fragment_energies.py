@@ -13,10 +13,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import FragmentCalculator
-from tlpot.files import atomic_file
+from tlpot.files import write_text
 from tlpot.models import CalculatorModel
 from tlpot.presentation import Table
-from tlpot.structures import for_extxyz
+from tlpot.structures import extxyz_text
 from tlpot.topology import Topology, residue_of
 
 
@@ -101,13 +101,10 @@ class SinglePoints:
         Raises:
             OutputError: the file could not be written.
         """
-        from ase.io import write
-
         labelled = []
         for frame, energy, forces in zip(frames, self.energies, self.forces, strict=True):
-            copy = for_extxyz(frame)
+            copy = frame.copy()
             copy.info.setdefault("charge", self.topology.charge)
             copy.calc = SinglePointCalculator(copy, energy=float(energy), forces=forces)
             labelled.append(copy)
-        with atomic_file(path) as temporary:
-            write(temporary, labelled, format="extxyz")
+        write_text(path, extxyz_text(labelled))

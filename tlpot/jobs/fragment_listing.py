@@ -12,10 +12,11 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.config import to_mapping
-from tlpot.files import atomic_file
+from tlpot.files import write_text
 from tlpot.fragments import choose_scheme
 from tlpot.jobs.fragment_cut import Cut
 from tlpot.presentation import Table
+from tlpot.structures import extxyz_text
 from tlpot.topology import Topology
 
 COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
@@ -187,11 +188,8 @@ def write_fragments(cuts: Iterable[Cut], path: str | os.PathLike[str]) -> int:
     Raises:
         OutputError: the file could not be written.
     """
-    from ase.io import write
-
     molecules = [atoms for frame, cut in enumerate(cuts) for atoms in _molecules(cut, frame)]
-    with atomic_file(path) as temporary:
-        write(temporary, molecules, format="extxyz")
+    write_text(path, extxyz_text(molecules))
     return len(molecules)
 
 

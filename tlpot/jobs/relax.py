@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from tlpot.jobs.calculator import (
     open_calculator,
     open_structure,
 )
-from tlpot.structures import check_structure_format, for_extxyz, write_structure
+from tlpot.structures import check_structure_format, extxyz_text, write_structure
 from tlpot.torch_mode import torch_threads
 
 
@@ -210,16 +209,10 @@ def _record(frames: IO[str] | None, atoms: Atoms, step: RelaxationStep) -> None:
     """Adds a frame in one piece, so that a killed run leaves whole ones."""
     if frames is None:
         return
-    from ase.io.extxyz import write_xyz
-
-    known = labelled(atoms)
-    frame = for_extxyz(known)
-    frame.calc = known.calc
+    frame = labelled(atoms)
     frame.info["step"] = step.step
-    text = io.StringIO()
-    write_xyz(text, frame)
     with _writing(frames.name):
-        frames.write(text.getvalue())
+        frames.write(extxyz_text([frame]))
         frames.flush()
 
 
