@@ -19,12 +19,14 @@ if TYPE_CHECKING:
         finetune,
         force_field_report,
         fragment,
+        frequencies,
         label,
         learning_curve,
         md,
         plan,
         predict,
         rank,
+        relax,
         report,
         sample,
         split_dataset,
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     )
     from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
     from tlpot.data import open_dataset
-    from tlpot.jobs import frequencies, relax
     from tlpot.models import Potential, load
 
 __all__ = [

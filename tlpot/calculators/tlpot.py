@@ -291,7 +291,7 @@ class TLPotCalculator(Calculator):
     ) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 
-        `tlpot.jobs.frequencies` makes frequencies of it, and so does
+        `tlpot.frequencies` makes frequencies of it, and so does
         ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)``.
 
         Args:

@@ -5,39 +5,55 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tlpot.cli.fragment_options import OPTIONS, add_assembly_arguments, fragment_options
+from tlpot.cli.options import (
+    FRAGMENT_OPTIONS,
+    add_assembly_arguments,
+    fragment_options,
+    options_adder,
+    options_of,
+)
 
-_OWN = ("structure", "scheme", *OPTIONS, "reference", "fragments", "cost", "curve", "ancestor")
+_OWN = (
+    "structure",
+    "scheme",
+    *FRAGMENT_OPTIONS,
+    "reference",
+    "fragments",
+    "cost",
+    "curve",
+    "ancestor",
+)
 _PLAIN = ("model_level",)
 """Options of the report on a transfer that mean nothing here."""
 
 
 def add_force_field_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the report on a force field."""
-    group = parser.add_argument_group(
-        "force field (an HTML page; with any of these the report is on a force field)"
+    add = options_adder(
+        parser.add_argument_group(
+            "force field (an HTML page; with any of these the report is on a force field)"
+        )
     )
-    group.add_argument(
-        "--structure", action="append", metavar="FILE",
-        help="test structure with all hydrogens, in one or more frames; may be given several "
-        "times",
-    )  # fmt: skip
-    group.add_argument(
+    add(
+        "--structure",
+        "test structure with all hydrogens, in one or more frames; may be given several times",
+        action="append",
+        metavar="FILE",
+    )
+    add(
         "--reference",
+        "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, or a model",
         metavar="M",
-        help="what QM is: gfn2-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, or a model",
     )
-    group.add_argument(
-        "--data", dest="fragments", metavar="FILE", help="labelled fragments, to measure errors on"
+    add("--data", "labelled fragments, to measure errors on", dest="fragments", metavar="FILE")
+    add("--cost", "a file that tlpot label wrote", action="append", metavar="FILE")
+    add("--curve", "folder of tlpot curve", metavar="DIR")
+    add(
+        "--ancestor",
+        "a model file that may be an ancestor; models with names are known",
+        action="append",
+        metavar="MODEL",
     )
-    group.add_argument(
-        "--cost", action="append", metavar="FILE", help="a file that tlpot label wrote"
-    )
-    group.add_argument("--curve", metavar="DIR", help="folder of tlpot curve")
-    group.add_argument(
-        "--ancestor", action="append", metavar="MODEL",
-        help="a model file that may be an ancestor; models with names are known",
-    )  # fmt: skip
     add_assembly_arguments(parser, default=None)
 
 
@@ -59,8 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"the settings are called report.{section}=..., not {section}=...")
     if arguments.scheme is None:
         arguments.scheme = "mfcc_mbe2"
-    names = ("level", "structure", "reference", "parent", "source", "spec", "split", "part",
-             "curve", "output", "device")  # fmt: skip
+    names = "level structure reference parent source spec split part curve output device"
     found = force_field_report(
         arguments.model,
         arguments.fragments,
@@ -68,7 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         ancestors=arguments.ancestor or (),
         settings=changes.get("report"),
         **fragment_options(arguments),
-        **{name: getattr(arguments, name) for name in names},
+        **options_of(arguments, names),
     )
     if found.stages:
         print(f"{found}\n")
@@ -91,7 +106,7 @@ def _check(arguments: argparse.Namespace) -> None:
                 f"--{name.replace('_', '-')} does not apply to the report on a force field"
             )
     if arguments.structure is None:
-        for name in ("scheme", "reference", *OPTIONS):
+        for name in ("scheme", "reference", *FRAGMENT_OPTIONS):
             if name == "trained_charges" and arguments.fragments is not None:
                 continue
             if getattr(arguments, name) is not None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
+from tlpot.cli.options import add_option
 from tlpot.cli.parser import CompletionAction, Parser, check_values, reworded
 from tlpot.cli.terminal import never_fail, strictness
 from tlpot.errors import TLPotError
@@ -102,10 +103,11 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        subparser.add_argument(
+        add_option(
+            subparser,
             "--debug",
-            action="store_true",
-            help="show the traceback of an error, and what is done without being asked",
+            "show the traceback of an error, and what is done without being asked",
+            False,
         )
         if arguments_given is None or name in arguments_given:
             module = importlib.import_module(f"tlpot.cli.{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from tlpot.errors import ConfigError, MissingExtraError, nearest
@@ -97,11 +97,8 @@ def check_values(arguments: argparse.Namespace) -> None:
 
 
 def _shown(name: str) -> str:
-    positional: Iterable[str] = (
-        "model", "models", "data", "files", "settings", "config", "curve", "structure", "folder",
-        "fragments", "parent",
-    )  # fmt: skip
-    return name if name in positional else f"--{name.replace('_', '-')}"
+    positional = "model models data files settings config curve structure folder fragments parent"
+    return name if name in positional.split() else f"--{name.replace('_', '-')}"
 
 
 def _finite(text: str) -> float:

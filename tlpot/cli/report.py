@@ -10,33 +10,42 @@ from pathlib import Path
 from typing import Any
 
 from tlpot.cli import force_field_report
+from tlpot.cli.options import (
+    DEVICE,
+    SPEC,
+    options_adder,
+    options_of,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument(
-        "model", help="a model file or the name of a model; of a force field also a YAML file with "
-        "a model for each kind of fragment",
-    )  # fmt: skip
-    parser.add_argument("data", nargs="?", help="file with labels")
-    parser.add_argument(
-        "settings", nargs="*", metavar="report.key=value",
-        help="settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
-    )  # fmt: skip
-    parser.add_argument("--level", help="level of theory of the labels")
-    parser.add_argument(
-        "--model-level", help="level of the model, if it has several or another than the labels"
+    add = options_adder(parser)
+    add(
+        "model",
+        "a model file or the name of a model; of a force field also a YAML file with a model "
+        "for each kind of fragment",
     )
-    parser.add_argument("--parent", help="model that it was made from, to compare with")
-    parser.add_argument(
-        "--source", help="level of the parent, if it has several; of a force field without "
-        "--parent, the level of MODEL itself that the transfer started from",
-    )  # fmt: skip
-    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    parser.add_argument("--split", help="split file: look at one part of it")
+    add("data", "file with labels", nargs="?")
+    add(
+        "settings",
+        "settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
+        nargs="*",
+        metavar="report.key=value",
+    )
+    add("--level", "level of theory of the labels")
+    add("--model-level", "level of the model, if it has several or another than the labels")
+    add("--parent", "model that it was made from, to compare with")
+    add(
+        "--source",
+        "level of the parent, if it has several; of a force field without --parent, the "
+        "level of MODEL itself that the transfer started from",
+    )
+    add("--spec", SPEC)
+    add("--split", "split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
-    parser.add_argument("-o", "--output", help="folder for what is written")
-    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    add("-o --output", "folder for what is written")
+    add("--device", DEVICE)
     force_field_report.add_force_field_arguments(parser)
 
 
@@ -61,8 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
-    for name in ("level", "model_level", "parent", "source", "split"):
-        settings[name] = getattr(arguments, name)
+    settings |= options_of(arguments, "level model_level parent source split")
     config = with_overrides(settings, arguments.settings)
     config.where = "report"
     report = api.report(config=config, device=arguments.device)

@@ -35,13 +35,6 @@ _REPORTING = ("data", "finetune", "label", "train")
 """Subcommands that list the problems of a dataset, and would say the same thing twice."""
 
 
-def add_strict_argument(parser: argparse.ArgumentParser) -> None:
-    """Declares the argument of every command that can be strict."""
-    parser.add_argument(
-        "--strict", action="store_true", help="take every warning for an error (exit status 2)"
-    )
-
-
 @contextmanager
 def strictness(arguments: argparse.Namespace) -> Iterator[None]:
     """Shows every `TLPotWarning` as one line, or makes an error of it, where the user wants that.

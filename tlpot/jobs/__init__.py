@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import check_result_file, open_calculator
+    from tlpot.jobs.calculator import Method, Structure, check_result_files
     from tlpot.jobs.calibrate import (
         CalibrationSettings,
         EnsembleOutcome,
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragment_cut import Cut, used_coefficients
     from tlpot.jobs.fragment_energies import SinglePoints
     from tlpot.jobs.fragment_listing import Listing, write_fragments
-    from tlpot.jobs.frequencies import frequencies
+    from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
     from tlpot.jobs.launch import Launch
     from tlpot.jobs.malloc import keep_freed_memory, load_torch
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.output import alone_in_folder, check_output, check_replaced
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
-    from tlpot.jobs.relax import relax
+    from tlpot.jobs.relax import relax_structure
     from tlpot.jobs.report import ReportConfig, make_report, report_job
     from tlpot.jobs.strategy_choice import Choice, choose_strategy
     from tlpot.jobs.train import (
