@@ -1228,7 +1228,7 @@ def md(
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
     from tlpot.dynamics import MDSettings, run_md
-    from tlpot.jobs import MDStart, Method, MolecularDynamics, n_steps
+    from tlpot.jobs import EnergyMethod, MDStart, MolecularDynamics, n_steps
 
     settings = MDSettings(
         ensemble=ensemble,
@@ -1242,7 +1242,7 @@ def md(
         seed=seed,
         log_every=log_every,
     )
-    method = Method(
+    method = EnergyMethod(
         model=model,
         level=level,
         scheme=scheme,
@@ -1337,12 +1337,12 @@ def relax(
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
     from tlpot.dynamics import RelaxationSettings
-    from tlpot.jobs import Method, relax_structure
+    from tlpot.jobs import EnergyMethod, relax_structure
 
     settings = RelaxationSettings(
         fmax=fmax, steps=steps, optimizer=optimizer, cell=cell, pressure=pressure
     )
-    method = Method(
+    method = EnergyMethod(
         model=model,
         level=level,
         scheme=scheme,
@@ -1436,7 +1436,7 @@ def frequencies(
         SimulationError: the relaxation does not converge.
     """
     from tlpot.dynamics import RelaxationSettings
-    from tlpot.jobs import FrequencySettings, Method, frequencies_of
+    from tlpot.jobs import EnergyMethod, FrequencySettings, frequencies_of
 
     relaxation = RelaxationSettings(fmax=fmax, steps=steps)
     settings = FrequencySettings(
@@ -1446,7 +1446,7 @@ def frequencies(
         pressure=pressure,
         symmetry=symmetry,
     )
-    method = Method(
+    method = EnergyMethod(
         model=model,
         level=level,
         scheme=scheme,

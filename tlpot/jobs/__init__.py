@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import Method, Structure, check_result_files
+    from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files
     from tlpot.jobs.calibrate import (
         CalibrationSettings,
         EnsembleOutcome,

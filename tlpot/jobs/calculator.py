@@ -95,7 +95,7 @@ def given_atoms(structure: Structure) -> tuple[Atoms, tuple[str, ...]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class EnergyMethod:
     """What computes energies and forces of one structure: a model, of the whole or of fragments.
 
     Attributes:

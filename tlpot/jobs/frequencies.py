@@ -29,7 +29,7 @@ from tlpot.dynamics import (
 from tlpot.errors import SimulationError
 from tlpot.files import make_folder
 from tlpot.jobs.calculator import (
-    Method,
+    EnergyMethod,
     Structure,
     check_result_files,
     domain_of,
@@ -71,7 +71,7 @@ class FrequencySettings:
 
 def frequencies_of(
     structure: Structure,
-    method: Method,
+    method: EnergyMethod,
     settings: FrequencySettings,
     *,
     charge: int | None = None,

@@ -21,7 +21,7 @@ from tlpot.dynamics import (
 from tlpot.errors import OutputError, TLPotError, TLPotWarning
 from tlpot.files import make_folder, sole_use
 from tlpot.jobs.calculator import (
-    Method,
+    EnergyMethod,
     Structure,
     check_result_files,
     domain_of,
@@ -34,7 +34,7 @@ from tlpot.structures import check_structure_format, extxyz_text, write_structur
 
 def relax_structure(
     structure: Structure,
-    method: Method,
+    method: EnergyMethod,
     settings: RelaxationSettings,
     *,
     charge: int | None = None,
