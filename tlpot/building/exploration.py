@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.building.config import ActiveSettings
 from tlpot.building.dynamics import relaxed, run_dynamics
-from tlpot.building.force_field import Assembly
+from tlpot.building.error_budget import Assembly
 from tlpot.building.kinds import cut_fragments
 from tlpot.building.labels import Level, labelled
 from tlpot.building.stage import Stage, StageContext, StageResult

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import (
-    DEVICE,
-    options_adder,
-)
+from tlpot.cli.options import DEVICE, options_adder
 
 if TYPE_CHECKING:
     from tlpot.building import Record, StageStatus

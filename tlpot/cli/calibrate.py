@@ -5,13 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tlpot.cli.options import (
-    DEVICE,
-    SPEC,
-    options_adder,
-    options_of,
-    write_result,
-)
+from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of, write_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,12 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import (
-    DEVICE,
-    SPEC,
-    options_adder,
-    options_of,
-)
+from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of
 
 if TYPE_CHECKING:
     from tlpot.config import Settings

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.options import add_option, add_strict_argument, key_pair, options_of
-from tlpot.cli.terminal import check_warnings
-from tlpot.plural import counted
+from tlpot.cli.parser import check_warnings
+from tlpot.numbers import counted
 from tlpot.presentation import text_table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.options import options_adder
-from tlpot.cli.terminal import print_json
+from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import ModelDescription, PotentialDescription

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tlpot.cli.options import add_strict_argument, key_pair, options_adder, options_of
-from tlpot.cli.terminal import check_warnings
+from tlpot.cli.parser import check_warnings
 from tlpot.presentation import warnings_of
 
 

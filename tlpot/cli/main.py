@@ -11,10 +11,16 @@ from collections.abc import Sequence
 
 from tlpot._version import __version__
 from tlpot.cli.options import add_option
-from tlpot.cli.parser import CompletionAction, Parser, check_values, reworded
-from tlpot.cli.terminal import never_fail, strictness
+from tlpot.cli.parser import (
+    CompletionAction,
+    Parser,
+    check_values,
+    never_fail,
+    reworded,
+    strictness,
+)
 from tlpot.errors import TLPotError
-from tlpot.jobs import keep_freed_memory, load_torch
+from tlpot.execution import keep_freed_memory, load_torch
 from tlpot.presentation import log_to_terminal
 
 SUBCOMMANDS = {

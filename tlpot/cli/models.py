@@ -5,13 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import (
-    DEVICE,
-    SPEC,
-    add_option,
-    options_of,
-)
-from tlpot.cli.terminal import print_json
+from tlpot.cli.options import DEVICE, SPEC, add_option, options_of
+from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.terminal import check_warnings
+from tlpot.cli.parser import check_warnings
 
 if TYPE_CHECKING:
     from tlpot.calculators import FragmentMethod

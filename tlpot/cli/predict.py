@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.options import (
-    DEVICE,
-    SPEC,
-    options_adder,
-    options_of,
-)
+from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlpot.cli import force_field_report
-from tlpot.cli.options import (
-    DEVICE,
-    SPEC,
-    options_adder,
-    options_of,
-)
+from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,9 @@ from torch import Tensor
 from tlpot.bond_thresholds import BROKEN, RADII
 from tlpot.errors import GeometryError
 from tlpot.fragments.batch import FragmentBatch, FragmentMap
-from tlpot.fragments.expansion import Expansion
+from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.schemes.scheme import Scheme
-from tlpot.fragments.switch import PairWeights
 from tlpot.topology import Continuity, Lattice, Topology
 
 SKIN = 0.3

@@ -6,12 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files
-    from tlpot.jobs.calibrate import (
-        CalibrationSettings,
-        EnsembleOutcome,
-        calibrate_file,
-        join_models,
-    )
     from tlpot.jobs.data_sources import (
         ConfigSource,
         DataSettings,
@@ -48,15 +42,10 @@ if TYPE_CHECKING:
         finetune_job,
         is_automatic,
     )
-    from tlpot.jobs.fitting import REPORT, fit
-    from tlpot.jobs.fragment_cut import Cut, used_coefficients
-    from tlpot.jobs.fragment_energies import SinglePoints
-    from tlpot.jobs.fragment_listing import Listing, write_fragments
+    from tlpot.jobs.fitting import REPORT, Launch, fit
+    from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
     from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
-    from tlpot.jobs.launch import Launch
-    from tlpot.jobs.malloc import keep_freed_memory, load_torch
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
-    from tlpot.jobs.output import alone_in_folder, check_output, check_replaced
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax_structure
@@ -69,9 +58,24 @@ if TYPE_CHECKING:
         train_from_scratch,
         train_job,
     )
-    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
+    from tlpot.jobs.training_job import (
+        Job,
+        PreparedTraining,
+        TrainingOutcome,
+        alone_in_folder,
+        check_output,
+        check_replaced,
+    )
     from tlpot.jobs.transfer_examination import examine
-    from tlpot.jobs.uncertainty import Calibrated, calibrate_model, make_ensemble
+    from tlpot.jobs.uncertainty import (
+        Calibrated,
+        CalibrationSettings,
+        EnsembleOutcome,
+        calibrate_file,
+        calibrate_model,
+        join_models,
+        make_ensemble,
+    )
     from tlpot.jobs.workers import label_workers, workers
 
 __getattr__ = lazy_exports(__name__)

@@ -8,9 +8,8 @@ if TYPE_CHECKING:
     from tlpot.nn.channels import ChannelLinear, Readout
     from tlpot.nn.convolution import Convolution
     from tlpot.nn.couplings import DoubleBuffer
-    from tlpot.nn.edges import EdgeEmbedding, Edges
+    from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion
     from tlpot.nn.interaction import Interaction
-    from tlpot.nn.repulsion import ZBLRepulsion
     from tlpot.nn.repulsion_reach import REACH
 
 __getattr__ = lazy_exports(__name__)

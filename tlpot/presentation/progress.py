@@ -1,8 +1,14 @@
-"""Progress on a terminal as a bar, and in a log file as a plain line now and then."""
+"""Progress on a terminal as a bar, and in a log file as a plain line now and then.
+
+Nothing is written unless somebody attaches a handler. At level INFO stands what is to be read
+while a job runs, such as the pre-flight report of a training; at DEBUG what goes on inside. What a
+user should act upon is a warning (`tlpot.errors.TLPotWarning`), not a line of the log.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -131,3 +137,30 @@ class ProgressLines(tqdm):
 
     def _write(self) -> None:
         print(str(self).rstrip(), file=self.fp, flush=True)
+
+
+logger = logging.getLogger("tlpot")
+logger.addHandler(logging.NullHandler())
+
+
+@contextmanager
+def log_to_terminal(level: int) -> Iterator[None]:
+    """Prints the log, what goes on inside to standard error, and leaves the logger as it was.
+
+    Args:
+        level: the least that is written, such as `logging.INFO`.
+    """
+    handler, before = _Terminal(), logger.level
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Terminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stdout if record.levelno == logging.INFO else sys.stderr
+        print(record.getMessage(), file=stream, flush=True)
