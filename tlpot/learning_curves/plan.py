@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tlpot.errors import ConfigError
-from tlpot.learning_curves.budget import (  # fmt: skip
+from tlpot.learning_curves.budget import (
     LabelAllocation,
     Prices,
     allocations_for_budget,
@@ -23,7 +23,7 @@ from tlpot.learning_curves.budget import (  # fmt: skip
     unit_text,
 )
 from tlpot.learning_curves.convergence import convergence, doubts, law_remedies
-from tlpot.learning_curves.joint_budget import (  # fmt: skip
+from tlpot.learning_curves.joint_budget import (
     BudgetSplit,
     JointLaw,
     assumed_laws,

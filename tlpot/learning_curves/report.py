@@ -12,7 +12,7 @@ import numpy as np
 
 from tlpot.errors import DataError
 from tlpot.files import write_text
-from tlpot.learning_curves.convergence import (  # fmt: skip
+from tlpot.learning_curves.convergence import (
     LARGEST_FALL,
     Convergence,
     convergence,
