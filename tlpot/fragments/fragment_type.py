@@ -14,9 +14,9 @@ from torch import Tensor
 from tlpot.data import FragmentGraph
 from tlpot.energy import EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, GeometryError, nearest
-from tlpot.fragments.batch import FragmentBatch, FragmentMap
 from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
+from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import identity
 from tlpot.topology import ColouredGraph, Residue, Topology, matching_order

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax_structure
-    from tlpot.jobs.report import ReportConfig, make_report, report_job
+    from tlpot.jobs.report import ReportConfig, examine, make_report, report_job
     from tlpot.jobs.strategy_choice import Choice, choose_strategy
     from tlpot.jobs.train import (
         TrainConfig,
@@ -66,7 +66,6 @@ if TYPE_CHECKING:
         check_output,
         check_replaced,
     )
-    from tlpot.jobs.transfer_examination import examine
     from tlpot.jobs.uncertainty import (
         Calibrated,
         CalibrationSettings,

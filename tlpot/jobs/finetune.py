@@ -26,9 +26,9 @@ from tlpot.jobs.finetune_config import (
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import References, find_references
+from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
-from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential, to_bytes
 from tlpot.torch_mode import choose_device

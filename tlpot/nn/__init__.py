@@ -10,6 +10,5 @@ if TYPE_CHECKING:
     from tlpot.nn.couplings import DoubleBuffer
     from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion
     from tlpot.nn.interaction import Interaction
-    from tlpot.nn.repulsion_reach import REACH
 
 __getattr__ = lazy_exports(__name__)

@@ -12,10 +12,10 @@ from ase import units
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
+from tlpot.bond_thresholds import REPULSION_REACH
 from tlpot.graph import AtomGraph, Blocks
 from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
 from tlpot.nn.couplings import Constant, DoubleBuffer, harmonic_monomials, harmonic_polynomials
-from tlpot.nn.repulsion_reach import REACH
 
 
 def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
@@ -296,6 +296,6 @@ class ZBLRepulsion(nn.Module):
         r = edges.distances()
         x = r * (screening[i] + screening[j])
         phi = sum(c * torch.exp(-a * x) for a, c in zip(_EXPONENTS, _COEFFICIENTS, strict=True))
-        faded = envelope(r, REACH * (radii[i] + radii[j]), self.power)
+        faded = envelope(r, REPULSION_REACH * (radii[i] + radii[j]), self.power)
         pair = self.coulomb * numbers[i] * numbers[j] / r * phi * faded
         return 0.5 * edges.sum(pair)
