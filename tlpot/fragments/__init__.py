@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         amber_parameters,
     )
     from tlpot.fragments.schemes.dimers import Dimers
-    from tlpot.fragments.schemes.direct import Direct
     from tlpot.fragments.schemes.gmfcc import GMFCC
     from tlpot.fragments.schemes.mfcc import MFCC
     from tlpot.fragments.schemes.registry import (

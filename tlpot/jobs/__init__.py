@@ -9,10 +9,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.data_sources import (
         ConfigSource,
         DataSettings,
-        SplitPart,
         SplitSettings,
-        as_trained,
-        check_shared_split,
         choose_only_level,
         settings_with_data,
         source_hashes,
@@ -49,7 +46,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax_structure
-    from tlpot.jobs.report import ReportConfig, examine, make_report, report_job
+    from tlpot.jobs.report import ReportConfig, make_report, report_job
     from tlpot.jobs.strategy_choice import Choice, choose_strategy
     from tlpot.jobs.train import (
         TrainConfig,
@@ -58,14 +55,7 @@ if TYPE_CHECKING:
         train_from_scratch,
         train_job,
     )
-    from tlpot.jobs.training_job import (
-        Job,
-        PreparedTraining,
-        TrainingOutcome,
-        alone_in_folder,
-        check_output,
-        check_replaced,
-    )
+    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_in_folder
     from tlpot.jobs.uncertainty import (
         Calibrated,
         CalibrationSettings,

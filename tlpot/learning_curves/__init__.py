@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tlpot.learning_curves.budget import Prices
     from tlpot.learning_curves.config import CurveConfig, ParentSource, curve_config, curve_job
     from tlpot.learning_curves.curve import run_curve
-    from tlpot.learning_curves.ensembles import check_ensembles, curve_ensembles
+    from tlpot.learning_curves.ensembles import curve_ensembles
     from tlpot.learning_curves.job import LearningCurve, Wanted, measure_curve, plan_purchase
     from tlpot.learning_curves.plan import Plan, make_plan
     from tlpot.learning_curves.power_law import Law, Measured, fit_law

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         library_names,
         named_file,
         own_library,
-        shipped_names,
     )
     from tlpot.models.model_file import (
         from_bytes,
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     )
     from tlpot.models.potential import LevelPotential, Potential, level_parameters, parameter_blocks
     from tlpot.models.regressors import (
-        Correction,
         CorrectionInfo,
         ForestCorrection,
         GaussianCorrection,

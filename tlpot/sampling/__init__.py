@@ -12,15 +12,9 @@ if TYPE_CHECKING:
         most_uncertain,
         scaled,
     )
-    from tlpot.sampling.collection import sample, write_samples
+    from tlpot.sampling.collection import sample
     from tlpot.sampling.diversity import SamplingReport
-    from tlpot.sampling.fragment import (
-        METHODS,
-        FragmentSamples,
-        SamplingSettings,
-        SamplingTarget,
-        sample_fragment,
-    )
+    from tlpot.sampling.fragment import FragmentSamples, SamplingSettings, SamplingTarget
     from tlpot.sampling.sources import given_fragments, named_fragments, pairs
 
 __getattr__ = lazy_exports(__name__)
