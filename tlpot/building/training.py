@@ -1,4 +1,4 @@
-"""The stage that fine-tunes to the expensive level, and what all trainings share."""
+"""Trainings at the expensive level: which labels, which split, and what all trainings share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dynamics of the structures at a level of theory, and what all dynamics have shown."""
+"""The force field of the structures: written down, run, and held against a reference."""
 
 from __future__ import annotations
 

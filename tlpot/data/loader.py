@@ -1,4 +1,4 @@
-"""Frames joined into one graph, and batches of a dataset in order or shuffled."""
+"""Frames joined into one graph, batches of a dataset, and scales that a network starts from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several datasets as one."""
+"""Opening datasets: one call for every layout, one file or several."""
 
 from __future__ import annotations
 

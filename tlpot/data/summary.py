@@ -1,4 +1,4 @@
-"""What is inside a dataset, in numbers."""
+"""What is inside a dataset, in numbers, and what opening it shows."""
 
 from __future__ import annotations
 

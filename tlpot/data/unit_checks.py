@@ -1,4 +1,4 @@
-"""Whether positions and energies are in the units that they are read in."""
+"""Whether positions, energies and total energies are in the units that they are read in."""
 
 from __future__ import annotations
 

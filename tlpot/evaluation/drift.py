@@ -1,7 +1,7 @@
 """What a transfer has changed of its parent: forces, and errors at the parent's own level.
 
-No label is needed, so this is the guard of a fine-tuning on energies only, whose forces nothing
-else watches.
+The drift of the forces needs no label, so it is the guard of a fine-tuning on energies only, whose
+forces nothing else watches.
 """
 
 from __future__ import annotations

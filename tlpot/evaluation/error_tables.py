@@ -1,4 +1,4 @@
-"""Errors over batches, by molecule and element, and the parity plot."""
+"""Errors over batches, by molecule and element, the parity plot, and comparisons with step 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fragments of proteins into a file for labelling, and back out of it."""
+"""Fragments of proteins into a file for labelling, some of many, and back out of it."""
 
 from __future__ import annotations
 

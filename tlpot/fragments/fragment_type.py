@@ -1,4 +1,4 @@
-"""Kinds of fragments, their names, and the order of their atoms."""
+"""Kinds of fragments, their names, the order of their atoms, and a model for each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All fragments of a structure as graphs, and the linear map from the structure to them."""
+"""A structure made ready for a scheme: its fragments as graphs, kept while they stay the same."""
 
 from __future__ import annotations
 

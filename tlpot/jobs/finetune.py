@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained potential moves to another level of theory."""
+"""Fine-tuning: a pretrained potential moves to another level of theory, forces anchored or not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a fine-tuning is made of.
+"""What a fine-tuning is made of, and what a training does where nothing is set.
 
-It is decided when a job starts, so that a configuration means the same whoever made it.
+Defaults are decided when a job starts, so that a configuration means the same whoever made it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What pretraining and fine-tuning share: from a model at step 0 to a saved, tested one."""
+"""What pretraining and fine-tuning share: from a launch at step 0 to a saved, tested model."""
 
 from __future__ import annotations
 

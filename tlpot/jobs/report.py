@@ -1,4 +1,4 @@
-"""From a model, its parent and some frames to the transfer report."""
+"""The transfer report of any saved model, with or without its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training before it starts, and what it comes to."""
+"""A training before it starts, the file that it is to write, and what it comes to."""
 
 from __future__ import annotations
 

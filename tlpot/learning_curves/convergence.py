@@ -1,4 +1,4 @@
-"""Whether the trainings of a learning curve were long enough to be compared.
+"""Whether trainings were long enough to be compared, and what to measure where there is no law.
 
 An error that still falls when the training stops is an error of the number of updates as much as
 of the number of labels, and says nothing about what the labels can do.

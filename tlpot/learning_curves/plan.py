@@ -1,4 +1,4 @@
-"""The plan: what to buy, from measured learning curves and prices.
+"""The plan: what to buy, from measured learning curves and prices; what a pretraining saves.
 
 Reading a transferred model's error on the curve of a model trained from scratch is what Hoffmann et
 al. do, doi:10.1039/d3dd00030c.

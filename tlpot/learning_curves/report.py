@@ -1,4 +1,4 @@
-"""What a learning curve says: laws, what the pretraining is worth, and how forecasts fare."""
+"""What a learning curve says: laws, what the pretraining is worth, forecasts, and the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the configuration of a curve to its points, with everything checked before the first."""
+"""From the configuration of a curve to its points, each a fine-tuning and a file of its result."""
 
 from __future__ import annotations
 

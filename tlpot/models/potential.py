@@ -1,4 +1,4 @@
-"""A potential: one backbone, a head for each level of theory, fixed physics terms."""
+"""A potential: one backbone, a head for each level, fixed physics terms; names of its weights."""
 
 from __future__ import annotations
 

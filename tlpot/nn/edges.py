@@ -1,4 +1,4 @@
-"""What every layer needs to know of the neighbour pairs: directions, functions of the distance."""
+"""What layers know of the neighbour pairs: directions, functions of the distance, repulsion."""
 
 from __future__ import annotations
 
