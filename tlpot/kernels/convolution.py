@@ -1,4 +1,4 @@
-"""The neighbour sum A_i = Σ_j Σ_paths R_ij C Y_ij h_j, differentiable twice."""
+"""The neighbour sum A_i = Σ_j Σ_paths R_ij C Y_ij h_j, differentiable twice, or in parts once."""
 
 from __future__ import annotations
 

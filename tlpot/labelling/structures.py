@@ -1,4 +1,4 @@
-"""What is to be labelled, from whatever file it is in."""
+"""What is to be labelled, from whatever file it is in; the geometries of a file of ours."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Progress on a terminal as a bar, and in a log file as a plain line now and then.
+"""Progress as a bar or as plain lines, and the log, ``logging.getLogger("tlpot")``.
 
-Nothing is written unless somebody attaches a handler. At level INFO stands what is to be read
-while a job runs, such as the pre-flight report of a training; at DEBUG what goes on inside. What a
-user should act upon is a warning (`tlpot.errors.TLPotWarning`), not a line of the log.
+In the log nothing is written unless somebody attaches a handler. At level INFO stands what is to be
+read while a job runs, such as the pre-flight report of a training; at DEBUG what goes on inside.
+What a user should act upon is a warning (`tlpot.errors.TLPotWarning`), not a line of the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The way to HTML: templates, filled with data that are escaped, and pictures inside the page."""
+"""What every job returns: text for a terminal, JSON for a file, HTML for a notebook or a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of models on fragments, kind by kind and of all together.
+"""Errors of models on fragments, kind by kind and of all together, as numbers and text.
 
 A model of another level is first moved to the reference energies of the labels, and nothing else.
 """

@@ -1,4 +1,4 @@
-"""The picture of a partition: the structure with its cuts, and which residues meet."""
+"""The pictures of a report: partition, parity, dynamics and Ramachandran densities."""
 
 from __future__ import annotations
 

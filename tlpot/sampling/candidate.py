@@ -1,4 +1,4 @@
-"""What tells two geometries of a fragment apart: features of a model, or of the geometry alone."""
+"""Geometries on their way into a dataset: what tells two of them apart, and the choice of some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many fragments, in this process or several, to one dataset."""
+"""Many fragments, in this process or several, kept on disk when finished, to one dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fragment: a pool of geometries from several methods, and the choice from it."""
+"""One fragment: settings, a pool of geometries from several methods, and the choice from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units, residues and chains out of backbones: which bonds may be cut, and what is merged."""
+"""From atoms to units, residues and chains: which bonds may be cut, and what is merged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bond orders and formal charges from which atoms are bound to which."""
+"""Bond orders and formal charges from which atoms are bound to which, atom by atom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making a training domain from training frames and frames that were held out."""
+"""The domain of the training data: made from training frames, and warnings of what is outside."""
 
 from __future__ import annotations
 
