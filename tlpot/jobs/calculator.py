@@ -64,7 +64,7 @@ def open_structure(
             f"the structure is a frame of a run with the constraints {lost}, which its file does "
             "not hold: this goes without them; set them again with atoms.set_constraint",
             TLPotWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     if charge is not None:
         atoms.info["charge"] = charge
