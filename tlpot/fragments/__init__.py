@@ -26,9 +26,7 @@ if TYPE_CHECKING:
         NonbondedLayer,
         amber_parameters,
     )
-    from tlpot.fragments.schemes.dimers import Dimers
-    from tlpot.fragments.schemes.gmfcc import GMFCC
-    from tlpot.fragments.schemes.mfcc import MFCC
+    from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
     from tlpot.fragments.schemes.registry import (
         AI2BMD,
         DEFAULT_SCHEME,
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
         is_ai2bmd,
         parse_scheme,
     )
-    from tlpot.fragments.schemes.scheme import Scheme
+    from tlpot.fragments.schemes.scheme import Direct, Scheme
     from tlpot.fragments.schemes.sphere import Sphere
 
 __getattr__ = lazy_exports(__name__)
