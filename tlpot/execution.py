@@ -33,6 +33,11 @@ _ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
 
+_LOOK = 1.0
+"""s; how often `stop` is asked while nothing is done."""
+
+_BYTES = 1 << 30
+
 
 @dataclass(slots=True)
 class _Job:
@@ -186,10 +191,6 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-_LOOK = 1.0
-"""s; how often `stop` is asked while nothing is done."""
-
-
 def run_tasks(
     function: Callable[[Task], Found],
     tasks: Iterable[Task],
@@ -280,7 +281,6 @@ def _refused(error: RuntimeError) -> OutputError:
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
-_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> None:

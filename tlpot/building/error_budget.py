@@ -24,6 +24,11 @@ from tlpot.labelling import LabelSettings, label
 from tlpot.models import load
 from tlpot.reports import BudgetReport, measure_budget
 
+_SAME = 1e-5
+"""Å."""
+
+Entry = tuple[NDArray[np.float64], Labels]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetTests:
@@ -95,12 +100,6 @@ class Assembly:
     def levels(model: Path) -> tuple[str, ...]:
         """Returns the levels of theory of a model file."""
         return tuple(load(model, device="cpu").levels)
-
-
-_SAME = 1e-5
-"""Å."""
-
-Entry = tuple[NDArray[np.float64], Labels]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,11 @@ from tlpot.reports import error_text
 State = Literal["done", "begun", "to do", "waits"]
 _SHOWN = 3
 
+_JOURNAL = ".journal"
+"""Labels in a journal are good whatever else has changed."""
+
+PathLike = str | os.PathLike[str]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageStatus:
@@ -194,10 +199,6 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 3600)}:{int(seconds % 3600 // 60):02d} h"
 
 
-_JOURNAL = ".journal"
-"""Labels in a journal are good whatever else has changed."""
-
-
 def run_stages(
     stages: Sequence[Stage],
     root: Path,
@@ -287,9 +288,6 @@ def _clear(folder: Path, kept: str | None) -> None:
                 path.rmdir()
         elif path.suffix != _JOURNAL and (kept is None or path.parent != folder / kept):
             path.unlink()
-
-
-PathLike = str | os.PathLike[str]
 
 
 def build_plan(

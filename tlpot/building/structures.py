@@ -27,6 +27,8 @@ from tlpot.topology import perceive_topology as perceive
 CONFORMATIONS = ("extended", "helix")
 """Of a peptide that is built."""
 
+FRAGMENTS = "fragments.xyz"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -154,9 +156,6 @@ def read_atoms(path: Path) -> list[Atoms]:
     """
     empty = path.is_file() and not path.stat().st_size
     return [] if empty else read_all(path)
-
-
-FRAGMENTS = "fragments.xyz"
 
 
 def cut_fragments(targets: Sequence[Target], scheme: Scheme) -> Iterator[Atoms]:

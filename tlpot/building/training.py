@@ -37,6 +37,13 @@ from tlpot.uncertainty import MIN_FRAMES
 UNSEEN, VALIDATED, TRAINED = 0, 1, 2
 """What a geometry was for in the pretraining."""
 
+SPLIT = "split.json"
+
+_SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
+"""Of a build: every kind of fragment has frames for training and for testing."""
+
+CHOSEN = "chosen.json"
+
 
 def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.int64]:
     """Returns what the geometries of a dataset were for in the pretraining, [n_frames].
@@ -91,11 +98,8 @@ def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, p
 
 
 MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
-SPLIT = "split.json"
 RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
 """Of a training, beside its model."""
-_SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
-"""Of a build: every kind of fragment has frames for training and for testing."""
 
 
 def tuning_config(
@@ -308,9 +312,6 @@ def model_facts(model: Path) -> dict[str, Any]:
     if not hasattr(found, "card"):
         raise OutputError(f"{model} has no card")
     return {"metrics": dict(found.card.metrics), "frames": dict(found.card.dataset)}
-
-
-CHOSEN = "chosen.json"
 
 
 def select_stage(

@@ -36,6 +36,18 @@ FORCE_FIELD, LOW, SNIPPET, TESTS = (
 _ELSEWHERE = ("reference_steps", "reference_dynamics")
 """Settings that no model takes part in."""
 
+REFERENCE = "reference"
+"""Name of the stage."""
+
+PROTOCOL = (
+    "Runs from the first conformation of each structure, relaxed by the same forces. Langevin: "
+    "constant temperature. NVE: velocity Verlet, which goes on from the last frame of the Langevin "
+    "run with the velocities that it has there. Bonds are measured in the recorded frames only, "
+    f"and one beyond {BROKEN} times its first length counts as broken; so does a run that the "
+    "force field or the level of theory refused to go on with."
+)
+"""How a build makes its runs."""
+
 
 def assemble_stage(
     settings: AssembleSettings,
@@ -180,10 +192,6 @@ def _spread_out(start: Atoms, trajectory: Trajectory, count: int) -> list[Atoms]
     return frames or [start]
 
 
-REFERENCE = "reference"
-"""Name of the stage."""
-
-
 def reference_level(settings: AssembleSettings, low: Level, high: Level) -> Level | None:
     """Returns the level that moves the structures; None if there is no such run."""
     if not settings.reference_steps:
@@ -274,16 +282,6 @@ def reference_run(
         folder, start, calculator, reference_settings(settings), stop=work.stop,
         name=f"{target.name} {level.name}",
     )  # fmt: skip
-
-
-PROTOCOL = (
-    "Runs from the first conformation of each structure, relaxed by the same forces. Langevin: "
-    "constant temperature. NVE: velocity Verlet, which goes on from the last frame of the Langevin "
-    "run with the velocities that it has there. Bonds are measured in the recorded frames only, "
-    f"and one beyond {BROKEN} times its first length counts as broken; so does a run that the "
-    "force field or the level of theory refused to go on with."
-)
-"""How a build makes its runs."""
 
 
 def recorded_motions(

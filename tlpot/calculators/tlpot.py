@@ -53,6 +53,10 @@ Model = str | os.PathLike[str] | TrainedModel | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
+STANDARD_DEVIATIONS = ("energy_std", "forces_std")
+"""Results of models that know their uncertainty; ASE has no names for them."""
+_OWN = (*STANDARD_DEVIATIONS, "domain")
+
 
 @plain_torch()
 def open_model(
@@ -151,11 +155,6 @@ class ChargeRefusedError(GeometryError, InputError):
 
 class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
-
-
-STANDARD_DEVIATIONS = ("energy_std", "forces_std")
-"""Results of models that know their uncertainty; ASE has no names for them."""
-_OWN = (*STANDARD_DEVIATIONS, "domain")
 
 
 class TLPotCalculator(Calculator):

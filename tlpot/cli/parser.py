@@ -28,6 +28,14 @@ _TEXT = re.compile(rf"\b({_ARGUMENTS})='([^']*)'")
 _SPLIT = re.compile(r"(?<![.\w-])(validation|test|by)=('[^']*'|[^\s,;)]+)")
 _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
 
+_LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
+"""Whole numbers that have a smallest value whatever the command does with them."""
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+_REPORTING = ("data", "finetune", "label", "train")
+"""Subcommands that list the problems of a dataset, and would say the same thing twice."""
+
 
 def reworded(message: str, arguments: argparse.Namespace) -> str:
     """Returns a message that names options and settings in place of Python's arguments.
@@ -61,10 +69,6 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
     message = _SPLIT.sub(split, message)
     message = _TEXT.sub(lambda match: option(match[1], match[2]) or match[0], message)
     return _DEFAULT.sub(lambda match: option(match[1], "...") or match[0], message)
-
-
-_LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
-"""Whole numbers that have a smallest value whatever the command does with them."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -123,9 +127,6 @@ def _finite(text: str) -> float:
     return number
 
 
-SHELLS = ("bash", "zsh", "tcsh")
-
-
 class CompletionAction(argparse.Action):
     """Prints a shell's completion of all subcommands, and exits.
 
@@ -180,10 +181,6 @@ def print_json(content: Any) -> None:
     """Prints JSON in whose texts no character is lost, whatever the terminal can show."""
     encoding = str(getattr(sys.stdout, "encoding", None) or "ascii")
     print(json.dumps(content, indent=2, ensure_ascii=not encoding.lower().startswith("utf")))
-
-
-_REPORTING = ("data", "finetune", "label", "train")
-"""Subcommands that list the problems of a dataset, and would say the same thing twice."""
 
 
 @contextmanager

@@ -19,6 +19,18 @@ from tlpot.cli.options import (
     options_of,
 )
 
+_OWN = (
+    "structure",
+    "scheme",
+    *FRAGMENT_OPTIONS,
+    "reference",
+    "fragments",
+    "cost",
+    "curve",
+    "ancestor",
+)
+"""Options that make the report one on a force field."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
@@ -91,19 +103,6 @@ def _sort(arguments: argparse.Namespace) -> None:
     if files:
         given.remove(files[0])
     arguments.settings = given
-
-
-_OWN = (
-    "structure",
-    "scheme",
-    *FRAGMENT_OPTIONS,
-    "reference",
-    "fragments",
-    "cost",
-    "curve",
-    "ancestor",
-)
-"""Options that make the report one on a force field."""
 
 
 def _add_force_field_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,17 @@ from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.presentation import progress_bar
 
+POOL = 16
+"""Batches' worth of shuffled frames within which frames of similar size are put together."""
+
+MEMO_BYTES = 1 << 28
+"""Frames and neighbour lists kept in memory from one epoch to the next."""
+
+_OVERHEAD = 2000
+"""Bytes of Python objects for each frame kept."""
+
+_SAMPLE = 500
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Targets:
@@ -116,16 +127,6 @@ def _targets(frames: Sequence[Frame], level: str) -> Targets:
         forces=torch.from_numpy(np.concatenate(forces)),
         stress=torch.from_numpy(stress),
     )
-
-
-POOL = 16
-"""Batches' worth of shuffled frames within which frames of similar size are put together."""
-
-MEMO_BYTES = 1 << 28
-"""Frames and neighbour lists kept in memory from one epoch to the next."""
-
-_OVERHEAD = 2000
-"""Bytes of Python objects for each frame kept."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -343,9 +344,6 @@ def evaluation_batches(
                       file=sys.stderr, desc=name, dynamic_ncols=True):  # fmt: skip
         assert batch is not None  # there is one process
         yield batch.to(device)
-
-
-_SAMPLE = 500
 
 
 def average_neighbors(

@@ -25,6 +25,13 @@ from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_parts
 
+_COMPRESSED = (".gz", ".xz", ".bz2")
+
+PathLike = str | os.PathLike[str]
+
+_ATOMS = Path("atoms")
+"""What a dataset that is in no file is called."""
+
 
 class JoinedDataset:
     """The frames of several datasets, one after the other; satisfies `tlpot.data.Dataset`.
@@ -180,9 +187,6 @@ def _join_levels(parts: Sequence[Dataset]) -> dict[str, LevelInfo]:
     return levels
 
 
-_COMPRESSED = (".gz", ".xz", ".bz2")
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A file and how to read it; the fields are the arguments of `open_dataset`."""
@@ -193,12 +197,8 @@ class Source:
     keys: Mapping[str, str] | None = None
 
 
-PathLike = str | os.PathLike[str]
 DataSource = PathLike | Source | Dataset | Atoms | Sequence[PathLike | Source] | Sequence[Atoms]
 """What can be opened: a file, several, or structures with labels."""
-
-_ATOMS = Path("atoms")
-"""What a dataset that is in no file is called."""
 
 
 def open_dataset(

@@ -59,6 +59,44 @@ meet all-electron energies in another unit."""
 _ENOUGH = 3
 """Compositions that prove a unit together."""
 
+_LIKELY = (ENERGY["hartree"] / ENERGY["ev"],)
+"""Factors of mistakes that single compositions may prove."""
+
+REACH = 6.0
+"""Å; how far the atoms of a cell look for neighbours."""
+
+_NEIGHBORS = 12
+"""Neighbours of an atom that are looked at in a molecule."""
+
+_INERT = (2, 10, 18, 36, 54, 86)
+
+MARGIN = 1.25
+"""Factor by which bonds differ from covalent radii and still tell the unit."""
+
+ENOUGH = 10
+"""Structures of three atoms or more that make it certain."""
+
+_SHARE = 0.1
+"""Share of the structures that may be otherwise: dissociated, or squeezed."""
+
+BOND_ENERGY = 5.0
+"""eV; a typical bond, of all kinds that QM methods give: most have 1.5 to 13."""
+
+DEEP = 5.0
+"""eV per atom; free atoms above this are relative to something, so their sum says nothing."""
+
+_SAME_ATOMS = 1.35
+"""Factor by which molecules and the sum of their free atoms may differ in energy."""
+
+_TWICE = 0.2
+"""Distance from 2 of energies to which the free atoms were added once too often."""
+
+_REMAINDER = 0.03
+"""Largest share of molecular energies that is due to bonds, but for hydrogen alone."""
+
+_SAME_BONDS = 3.0
+"""Factor by which the energy of bonds may differ from a typical one."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Composition:
@@ -170,17 +208,6 @@ def _mistakes() -> list[tuple[str, float]]:
 
 
 _MISTAKES = tuple(_mistakes())
-_LIKELY = (ENERGY["hartree"] / ENERGY["ev"],)
-"""Factors of mistakes that single compositions may prove."""
-
-
-REACH = 6.0
-"""Å; how far the atoms of a cell look for neighbours."""
-
-_NEIGHBORS = 12
-"""Neighbours of an atom that are looked at in a molecule."""
-
-_INERT = (2, 10, 18, 36, 54, 86)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -235,16 +262,6 @@ def bonded_distances(system: System) -> BondedDistances | None:
     return BondedDistances(distance=float(np.median(nearest)), n_bonds=n_bonds)
 
 
-MARGIN = 1.25
-"""Factor by which bonds differ from covalent radii and still tell the unit."""
-
-ENOUGH = 10
-"""Structures of three atoms or more that make it certain."""
-
-_SHARE = 0.1
-"""Share of the structures that may be otherwise: dissociated, or squeezed."""
-
-
 class LengthCheck:
     """Collects the closeness of atoms in the structures of a dataset."""
 
@@ -282,26 +299,8 @@ class LengthCheck:
         )
 
 
-BOND_ENERGY = 5.0
-"""eV; a typical bond, of all kinds that QM methods give: most have 1.5 to 13."""
-
 WEAKEST, STRONGEST = 0.6, 40.0
 """eV; mean energies of bonds that no unit in eV explains."""
-
-DEEP = 5.0
-"""eV per atom; free atoms above this are relative to something, so their sum says nothing."""
-
-_SAME_ATOMS = 1.35
-"""Factor by which molecules and the sum of their free atoms may differ in energy."""
-
-_TWICE = 0.2
-"""Distance from 2 of energies to which the free atoms were added once too often."""
-
-_REMAINDER = 0.03
-"""Largest share of molecular energies that is due to bonds, but for hydrogen alone."""
-
-_SAME_BONDS = 3.0
-"""Factor by which the energy of bonds may differ from a typical one."""
 
 
 class EnergyCheck:

@@ -15,6 +15,8 @@ from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, LevelInfo, Pro
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_level
 
+_KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+
 
 class DatasetView:
     """What a view does not change, which is all of `Dataset` but `read`.
@@ -184,9 +186,6 @@ class DatasetWithLabels(DatasetView):
             stress=second.stress if first.stress is None else first.stress,
         )
         return replace(frame, labels={**frame.labels, self.level: merged})
-
-
-_KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

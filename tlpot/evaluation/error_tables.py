@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 
 _KINDS = ("energy", "energy_per_atom", "forces", "stress")
 
+_BINS = 120
+
+_UNITS = {"energy": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
+_OFFSET = 43.4
+"""1 kcal/mol in meV."""
+_CLEAR = 2.0
+"""A molecule is shifted if its mean error is so many times its scatter."""
+_NAMED = 3
+_ROUNDING = 1e-6
+"""Relative; two evaluations of one model may differ by so much."""
+
 
 @dataclass(kw_only=True, slots=True)
 class Metrics:
@@ -189,9 +200,6 @@ def _table(
     return ["", *table.lines()]
 
 
-_BINS = 120
-
-
 def parity_figure(predictions: Predictions, title: str) -> Figure:
     """Returns a picture of energies (per atom, molecule by molecule about the mean label) and
     forces.
@@ -247,16 +255,6 @@ def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> No
     axes.scatter(  # type: ignore[attr-defined]
         x[order], y[order], c=density[order], s=6, cmap="viridis", linewidths=0, rasterized=True
     )
-
-
-_UNITS = {"energy": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
-_OFFSET = 43.4
-"""1 kcal/mol in meV."""
-_CLEAR = 2.0
-"""A molecule is shifted if its mean error is so many times its scatter."""
-_NAMED = 3
-_ROUNDING = 1e-6
-"""Relative; two evaluations of one model may differ by so much."""
 
 
 def worse_kinds(

@@ -33,6 +33,23 @@ if TYPE_CHECKING:
 
     from tlpot.evaluation.walls import DimerCurve
 
+Part = Literal["calibration", "drift", "forgetting", "dimers", "md"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
+_SLOPE = 0.1
+_REACHABLE = 3.0
+"""eV; 35 kT at 1000 K."""
+_DRIFT = 5.0
+"""meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
+_MOVED = 0.1
+"""Share of the parent's RMS force."""
+
+_CHEMICAL_ACCURACY = 43.4
+"""1 kcal/mol in meV."""
+_PAIRS = 4
+_TALLEST = 10.0
+"""eV; walls are cut off here, or above the highest barrier."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedModel:
@@ -55,10 +72,6 @@ class EvaluatedModel:
     part: str
     end: Predictions
     start: Predictions | None = None
-
-
-Part = Literal["calibration", "drift", "forgetting", "dimers", "md"]
-PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,15 +101,6 @@ class ReportSettings:
         default = type(self).__dataclass_fields__["md_steps"].default
         if "md" not in self.parts and self.md_steps not in (0, default):
             raise ConfigError("md_steps does not apply: md is not among the parts")
-
-
-_SLOPE = 0.1
-_REACHABLE = 3.0
-"""eV; 35 kT at 1000 K."""
-_DRIFT = 5.0
-"""meV/atom/ps; of the order of 10 % of the thermal energy at 300 K each ps."""
-_MOVED = 0.1
-"""Share of the parent's RMS force."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,13 +261,6 @@ def _verdict(slope: float) -> str:
             "labels, and whether anything was learned"
         )
     return "the surface is too " + ("soft" if slope < 1 else "stiff")
-
-
-_CHEMICAL_ACCURACY = 43.4
-"""1 kcal/mol in meV."""
-_PAIRS = 4
-_TALLEST = 10.0
-"""eV; walls are cut off here, or above the highest barrier."""
 
 
 def report_figure(report: TransferReport) -> Figure:

@@ -14,6 +14,9 @@ from tlpot.fragments.contacts import Images, after_home, close_atoms, close_imag
 from tlpot.fragments.fragment import Units
 from tlpot.topology import Lattice, Topology
 
+_LEAST = 1e-60
+"""Keeps logarithms finite; a pair of fragments with a factor this small has w = 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairTerms:
@@ -151,10 +154,6 @@ class Collector:
         if index == len(self._base):
             self._base.append(0.0)
         return index
-
-
-_LEAST = 1e-60
-"""Keeps logarithms finite; a pair of fragments with a factor this small has w = 1."""
 
 
 def fade(distance: Tensor, inner: float, outer: float) -> Tensor:

@@ -23,6 +23,11 @@ from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 
 _BACKBONE = ("amino", "alpha", "carbonyl")
 
+_SHOWN_NAME = 80
+
+OTHERS = "*"
+"""Name of the model for fragments without one of their own."""
+
 
 def fragment_name(topology: Topology, units: Units) -> str:
     """Returns the name of a fragment.
@@ -78,9 +83,6 @@ def _joined(topology: Topology, left: int, right: int, units: Units) -> bool:
     """Whether the peptide bond between two neighbours is in the fragment."""
     carbonyl, amino = topology.residues[left].carbonyl, topology.residues[right].amino
     return carbonyl in units and amino in units
-
-
-_SHOWN_NAME = 80
 
 
 class FragmentTypes:
@@ -194,10 +196,6 @@ def _kind(
         bonds=bonds,
         unit_id=rank[units],
     )
-
-
-OTHERS = "*"
-"""Name of the model for fragments without one of their own."""
 
 
 class TypedModel:

@@ -28,6 +28,12 @@ from tlpot.topology import Continuity, Lattice, Topology
 if TYPE_CHECKING:
     from scipy import sparse
 
+CHUNK = 20_000
+"""Atoms in a graph; more fragments than that are evaluated one part after the other."""
+
+SKIN = 0.3
+"""Å."""
+
 
 class FragmentMap:
     """All fragments of a structure, one after the other, as one batch of atoms.
@@ -113,10 +119,6 @@ class FragmentMap:
     def collect(self, rows: Tensor) -> Tensor:
         """Sums what rows have onto the atoms that they belong to: [n_rows] to [n_atoms]."""
         return rows.new_zeros(self.n_atoms).index_add(0, self.host.to(rows.device), rows)
-
-
-CHUNK = 20_000
-"""Atoms in a graph; more fragments than that are evaluated one part after the other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -269,10 +271,6 @@ def _search(where: NDArray[np.float64], idx: NDArray[np.int64], reach: float) ->
     return _Pairs(
         positions=where.copy(), center=np.concatenate(centers), neighbor=np.concatenate(neighbors)
     )
-
-
-SKIN = 0.3
-"""Å."""
 
 
 @dataclass(frozen=True, kw_only=True)

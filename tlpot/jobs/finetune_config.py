@@ -32,6 +32,9 @@ DEFAULTS = 2
 """Of this tlpot: 1 until energies gained weight late and the choice of the weights went by every
 kind of label relative to step 0."""
 
+AUTO = "auto"
+"""Name of the strategy that compares some others when a job starts."""
+
 
 def training_settings(training: Mapping[str, Any], where: str) -> TrainingSettings:
     """Reads settings of which all are given that do not have the default.
@@ -95,10 +98,6 @@ def _of_version(version: Any, training: Mapping[str, Any], where: str) -> dict[s
     if loss["energy_end"] is None:  # which did not rise
         loss["energy_end"] = loss["energy"] or None
     return {"selection": "loss", **training, "loss": loss}
-
-
-AUTO = "auto"
-"""Name of the strategy that compares some others when a job starts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

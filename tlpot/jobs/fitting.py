@@ -64,6 +64,11 @@ from tlpot.training import (
 )
 from tlpot.uncertainty import fit_domain
 
+REPORT = "report.json"
+"""Written when a training has come to its end, not when it was interrupted."""
+
+_LOG = logging.getLogger("tlpot")
+
 
 def tell_domain(
     model: Potential | DeltaPotential,
@@ -137,9 +142,6 @@ def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
 
 _MOLECULES, _FRAMES = 200, 5
 """Of the training set, that are looked at for constant errors."""
-
-REPORT = "report.json"
-"""Written when a training has come to its end, not when it was interrupted."""
 
 
 @alone_with_model
@@ -395,9 +397,6 @@ def _check_labels(job: Job) -> None:
             f"training.loss.energy_end moves weight from forces to energies, but the labels are "
             f"{', '.join(sorted(kinds))} only; leave it out"
         )
-
-
-_LOG = logging.getLogger("tlpot")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

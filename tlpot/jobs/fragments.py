@@ -35,6 +35,9 @@ from tlpot.topology import Lattice, Topology, residue_of
 _NOTHING = 1e-12
 """A coefficient below this is rounding."""
 
+COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
+SHOWN = 30
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
@@ -224,10 +227,6 @@ class SinglePoints:
             copy.calc = SinglePointCalculator(copy, energy=float(energy), forces=forces)
             labelled.append(copy)
         write_text(path, extxyz_text(labelled))
-
-
-COMPARED = ("direct", "mfcc", "mfcc2", "mfcc_mbe2", "gmfcc", "sphere")
-SHOWN = 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,6 +23,9 @@ from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSett
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
@@ -180,10 +183,6 @@ class TrainingOutcome(Result):
             raise ConfigError("nothing was trained (dry_run), so there is nothing to draw")
         title = f"{self.output.stem}, {self.part} frames, {self.level}"
         return drawn(parity_figure(self.predictions, title), path)
-
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
 class _HasOutput(Protocol):

@@ -29,6 +29,16 @@ from tlpot.kernels.calls import (
 )
 from tlpot.kernels.structures import ConvolutionData, ConvolutionTables
 
+ONLY_ONCE = (
+    "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
+    "create_graph=True"
+)
+
+PART = 1 << 19
+"""Radial values in a part, for each thread: 2 MiB in float32, which stay in a core's cache."""
+
+MOST_PARTS = 512
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EdgeLists:
@@ -332,17 +342,6 @@ def _gradients(
     data.grad_senders = pointers(by_senders)
     plan.call("convolve_senders", weights, data, dual=dual)
     return by_harmonics, by_weights, *by_senders
-
-
-ONLY_ONCE = (
-    "this graph said that the energy is differentiated once (AtomGraph.once); evaluate it with "
-    "create_graph=True"
-)
-
-PART = 1 << 19
-"""Radial values in a part, for each thread: 2 MiB in float32, which stay in a core's cache."""
-
-MOST_PARTS = 512
 
 
 def convolve_in_parts(

@@ -39,6 +39,12 @@ from tlpot.neighbors import neighbor_list
 from tlpot.structures import NOTES, name_charge, read_all
 from tlpot.system import NO_CELL, NO_PBC, System
 
+PathLike = str | os.PathLike[str]
+_NEAR = 0.5
+"""Å; the reach of the search for atoms in one place."""
+
+Source = PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredLevel:
@@ -149,13 +155,6 @@ class _GroupStore(MemoryStore):
             shapes={name: column.shape for name, column in columns.items()},
         )
         super().__init__(path, [section], [columns])
-
-
-PathLike = str | os.PathLike[str]
-_NEAR = 0.5
-"""Å; the reach of the search for atoms in one place."""
-
-Source = PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

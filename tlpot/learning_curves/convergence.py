@@ -29,6 +29,13 @@ LAST = 0.2
 LARGEST_FALL = 0.05
 """Of the validation error in that share; a training whose error falls by more is too short."""
 
+LEAST_SIZES = 3
+"""Of a law."""
+_WIDER = 4
+"""Factor by which the sizes of an error that does not surely fall should reach further."""
+_LEARNS = ("full", "lora")
+"""Strategies that learn from any label, to be tried beside those that do not."""
+
 
 def late_falls(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, float]:
     """Returns by which share each validation error fell in the last fifth of the training.
@@ -210,14 +217,6 @@ def more_updates(config: Mapping[str, Any]) -> str:
 
 def _listed(sizes: Sequence[int]) -> str:
     return ", ".join(str(n) for n in sizes)
-
-
-LEAST_SIZES = 3
-"""Of a law."""
-_WIDER = 4
-"""Factor by which the sizes of an error that does not surely fall should reach further."""
-_LEARNS = ("full", "lora")
-"""Strategies that learn from any label, to be tried beside those that do not."""
 
 
 def law_remedies(curve: Curve, quantity: str, folder: Path | None = None) -> list[str]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 _MARK = "*"
 """At errors of trainings that were too short."""
 
+_MARKERS = "osD^vP*Xhp<>d8"
+_GREY = "0.35"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Forecast:
@@ -299,9 +302,6 @@ def _words(quantity: str) -> str:
     kind, error = quantity.rsplit("_", 1)
     return f"{kind.replace('_', ' ')} {error.upper()}"
 
-
-_MARKERS = "osD^vP*Xhp<>d8"
-_GREY = "0.35"
 
 _LETTER, _HANDLE, _ROW = 0.075, 0.7, 0.19
 """Inches that a letter, a handle with its gaps and a row take in a legend."""

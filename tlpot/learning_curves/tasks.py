@@ -33,6 +33,10 @@ FORMAT_VERSION = 1
 POINTS = "points"
 """The folder of the results, whose names are hashes of all that a point depends on."""
 
+_VALIDATIONS = 100
+"""Of a training of fixed updates: with few frames, validating every epoch would take most of the
+time."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PointTask:
@@ -149,11 +153,6 @@ def _result(task: PointTask, outcome: TrainingOutcome) -> dict[str, Any]:
         "validation": validation_course(history, level),
         "device": str(outcome.potential.device),
     }
-
-
-_VALIDATIONS = 100
-"""Of a training of fixed updates: with few frames, validating every epoch would take most of the
-time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

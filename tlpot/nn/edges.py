@@ -17,6 +17,12 @@ from tlpot.graph import AtomGraph, Blocks
 from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
 from tlpot.nn.couplings import Constant, DoubleBuffer, harmonic_monomials, harmonic_polynomials
 
+Sizes = tuple[tuple[int, int], ...]
+
+_EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)
+_COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
+_BOHR_FACTOR = 0.88534
+
 
 def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
     """Returns the polynomial cutoff of Gasteiger et al. (arXiv:2003.03123, eq. 8).
@@ -61,9 +67,6 @@ class BesselBasis(nn.Module):
         orders = torch.arange(1, self.n_basis + 1, dtype=distances.dtype, device=distances.device)
         weight = envelope(distances, self.cutoff, self.power) / distances
         return torch.sin(distances[:, None] * (orders * (math.pi / self.cutoff))) * weight[:, None]
-
-
-Sizes = tuple[tuple[int, int], ...]
 
 
 def contract(angular: Tensor, features: Tensor, blocks: Blocks) -> Tensor:
@@ -262,11 +265,6 @@ class EdgeEmbedding(nn.Module):
             lists=lists,
             first_order=graph.first_order,
         )
-
-
-_EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)
-_COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
-_BOHR_FACTOR = 0.88534
 
 
 class ZBLRepulsion(nn.Module):

@@ -32,6 +32,8 @@ _LINE = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
 
+logger = logging.getLogger("tlpot")
+
 
 @contextmanager
 def telling(progress: Progress) -> Iterator[None]:
@@ -139,7 +141,6 @@ class ProgressLines(tqdm):
         print(str(self).rstrip(), file=self.fp, flush=True)
 
 
-logger = logging.getLogger("tlpot")
 logger.addHandler(logging.NullHandler())
 
 

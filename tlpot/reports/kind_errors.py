@@ -33,6 +33,21 @@ Models = EnergyModel | Mapping[str, EnergyModel]
 HOLISTIC = "holistic"
 """What the row over all fragments together is called."""
 
+ENERGIES = (
+    ("RMSE", "meV/atom", "energy_rmse"),
+    ("MAE", "meV/atom", "energy_mae"),
+    ("RMSE", "kcal/mol", "energy_rmse_kcal"),
+    ("MAE", "kcal/mol", "energy_mae_kcal"),
+    ("relative", "meV/atom", "relative_rmse"),
+)
+FORCES = (
+    ("RMSE", "meV/Å", "force_rmse"),
+    ("MAE", "meV/Å", "force_mae"),
+    ("RMSE", "kcal/mol/Å", "force_rmse_kcal"),
+    ("MAE", "kcal/mol/Å", "force_mae_kcal"),
+)
+_HASH = re.compile(r"\.[0-9a-f]{10}$")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KindErrors:
@@ -396,22 +411,6 @@ def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
     counts = np.zeros((len(found.sizes), len(elements)))
     np.add.at(counts, (frame, np.searchsorted(elements, found.atomic_numbers)), 1.0)
     return elements.tolist(), counts
-
-
-ENERGIES = (
-    ("RMSE", "meV/atom", "energy_rmse"),
-    ("MAE", "meV/atom", "energy_mae"),
-    ("RMSE", "kcal/mol", "energy_rmse_kcal"),
-    ("MAE", "kcal/mol", "energy_mae_kcal"),
-    ("relative", "meV/atom", "relative_rmse"),
-)
-FORCES = (
-    ("RMSE", "meV/Å", "force_rmse"),
-    ("MAE", "meV/Å", "force_mae"),
-    ("RMSE", "kcal/mol/Å", "force_rmse_kcal"),
-    ("MAE", "kcal/mol/Å", "force_mae_kcal"),
-)
-_HASH = re.compile(r"\.[0-9a-f]{10}$")
 
 
 def error_text(stages: Sequence[Mapping[str, Any]]) -> str:

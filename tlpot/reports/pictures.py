@@ -29,6 +29,17 @@ _BINS = 90
 _FINE = 15.0
 """Degrees; cells of the picture."""
 
+_PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee9944")
+"""Paul Tol's bright colours, which stay apart for colour-blind readers; grey is for caps."""
+_LETTERS = {
+    "ALA": "A", "ARG": "R", "ASN": "N", "ASP": "D", "ASH": "D", "CYS": "C", "CYX": "C", "GLN": "Q",
+    "GLU": "E", "GLH": "E", "GLY": "G", "HID": "H", "HIE": "H", "HIP": "H", "ILE": "I", "LEU": "L",
+    "LYS": "K", "LYN": "K", "MET": "M", "PHE": "F", "PRO": "P", "SER": "S", "THR": "T", "TRP": "W",
+    "TYR": "Y", "VAL": "V",
+}  # fmt: skip
+_FADED = 0.3
+_MOST_RESIDUES = 1500
+
 
 def parity_figure(stages: Sequence[StageErrors]) -> Figure:
     """Draws model against label: relative energies, and force components below.
@@ -171,18 +182,6 @@ def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
     axes.set_xlabel("φ (°)", fontsize=8)
     axes.set_ylabel("ψ (°)", fontsize=8)
     axes.grid(lw=0.3, alpha=0.5)
-
-
-_PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee9944")
-"""Paul Tol's bright colours, which stay apart for colour-blind readers; grey is for caps."""
-_LETTERS = {
-    "ALA": "A", "ARG": "R", "ASN": "N", "ASP": "D", "ASH": "D", "CYS": "C", "CYX": "C", "GLN": "Q",
-    "GLU": "E", "GLH": "E", "GLY": "G", "HID": "H", "HIE": "H", "HIP": "H", "ILE": "I", "LEU": "L",
-    "LYS": "K", "LYN": "K", "MET": "M", "PHE": "F", "PRO": "P", "SER": "S", "THR": "T", "TRP": "W",
-    "TYR": "Y", "VAL": "V",
-}  # fmt: skip
-_FADED = 0.3
-_MOST_RESIDUES = 1500
 
 
 def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:

@@ -29,6 +29,14 @@ from tlpot.models import (
 from tlpot.models import check_blocks as known_blocks
 from tlpot.system import System
 
+RANGE = 6.0
+STEP = 0.25
+"""Å, of the radial bins."""
+_NEAR = 3.0
+"""Å, range of the angles."""
+_ANGLES = 12
+_AT_ONCE = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampledGeometry:
@@ -147,15 +155,6 @@ def most_uncertain(
     top = np.argsort(-uncertainty, kind="stable")[: 3 * count]
     chosen, _ = farthest_points(rows[top], count, 0)
     return top[chosen].astype(np.int64)
-
-
-RANGE = 6.0
-STEP = 0.25
-"""Å, of the radial bins."""
-_NEAR = 3.0
-"""Å, range of the angles."""
-_ANGLES = 12
-_AT_ONCE = 32
 
 
 def geometry_features(frames: Sequence[Atoms]) -> NDArray[np.float64]:

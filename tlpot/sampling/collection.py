@@ -40,6 +40,11 @@ from tlpot.sampling.fragment import (
 )
 from tlpot.stored_results import digest
 
+PROVENANCE = ("sample_method", "sample_temperature", "sample_seed", "sample_step")
+"""Arrays of each group beside geometry and labels, one value for each frame."""
+
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+
 
 class Parts:
     """A folder with one file for each fragment that is done.
@@ -165,10 +170,6 @@ class Parts:
         )
 
 
-PROVENANCE = ("sample_method", "sample_temperature", "sample_seed", "sample_step")
-"""Arrays of each group beside geometry and labels, one value for each frame."""
-
-
 def write_samples(
     samples: Sequence[FragmentSamples],
     path: str | os.PathLike[str],
@@ -226,9 +227,6 @@ def write_samples(
             group["sample_temperature"] = np.array([c.temperature for c in each.chosen])
             group["sample_seed"] = np.array([c.seed for c in each.chosen], dtype=np.int64)
             group["sample_step"] = np.array([c.step for c in each.chosen], dtype=np.int64)
-
-
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 
 def sample(

@@ -34,6 +34,9 @@ Selection = Literal["farthest", "uncertainty"]
 SELECTIONS = ("farthest", "uncertainty")
 METHODS = ("scan", "modes", "md")
 
+_STARTS = 6
+"""Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplingSettings:
@@ -94,10 +97,6 @@ class SamplingSettings:
     def candidates(self) -> int:
         """Geometries that the budget is chosen from."""
         return math.ceil(self.pool * self.budget)
-
-
-_STARTS = 6
-"""Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,13 @@ _QUANTUM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
 _NULL = 1e-8
 
+TIMESTEP = 1.0
+"""fs."""
+INTERVAL = 20
+"""Steps between two geometries."""
+EQUILIBRATION = 100
+"""Steps before the first."""
+
 
 def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
     """The second derivatives: the calculator's own, else central differences of its forces.
@@ -134,14 +141,6 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
     left, singular, _ = np.linalg.svd(np.stack(columns, axis=1), full_matrices=False)
     kept: NDArray[np.float64] = left[:, singular > _NULL * singular.max()]
     return kept
-
-
-TIMESTEP = 1.0
-"""fs."""
-INTERVAL = 20
-"""Steps between two geometries."""
-EQUILIBRATION = 100
-"""Steps before the first."""
 
 
 def dynamics(

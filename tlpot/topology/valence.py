@@ -44,6 +44,11 @@ SHORT = {6: 1.44, 7: 1.40, 8: 1.32}
 Closures = dict[int, tuple[int, int]]
 """Extra bond orders -> (cost, formal charge)."""
 
+MOST_STATES = 200_000
+
+Options = tuple[tuple[int, int], ...]
+"""What an atom may be: (extra bond orders, cost) pairs."""
+
 
 @dataclass(kw_only=True)
 class Surroundings:
@@ -237,12 +242,6 @@ def _sulfur(around: Surroundings, atom: int, near: list[int]) -> Closures:
         6: {0: (0, 0)},
     }
     return table.get(len(near), {})
-
-
-MOST_STATES = 200_000
-
-Options = tuple[tuple[int, int], ...]
-"""What an atom may be: (extra bond orders, cost) pairs."""
 
 
 @lru_cache(maxsize=4096)
