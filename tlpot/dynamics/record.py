@@ -24,7 +24,7 @@ from tlpot.data import parse_xyz_atoms
 from tlpot.dynamics.runner import Sample
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.files import sole_use, write_text
+from tlpot.files import sole_use, write_text, writing
 from tlpot.models import identity, plain
 from tlpot.structures import extxyz_text
 from tlpot.system import System
@@ -94,7 +94,7 @@ class MDRecord:
             OutputError: a file exists and may not be overwritten.
         """
         files = (self.trajectory, self.log, self.plot, self.setup)
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             self.trajectory.parent.mkdir(parents=True, exist_ok=True)
         self._take()
         for path in files:
@@ -103,7 +103,7 @@ class MDRecord:
                     f"{path} exists; go on with --resume (resume=True), replace it with "
                     "--overwrite (overwrite=True), or choose another --out"
                 )
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             for path in files:  # never beside the setup or the picture of another run
                 path.unlink(missing_ok=True)
         write_setup(self.setup, setup)
@@ -130,12 +130,12 @@ class MDRecord:
                 f"{atoms.get_chemical_formula()} with its order of atoms; "
                 "give the structure that the run was started with"
             )
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             last, end = _last_frame(self.trajectory, len(atoms))
         check_setup(self.setup, setup, self.trajectory)
         samples = read_log(self.log)
         self.extras = _extras(self.log)  # a log keeps the columns that it was begun with
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             os.truncate(self.trajectory, end)
         atoms.set_cell(last.cell, apply_constraint=False)
         atoms.set_positions(last.positions, apply_constraint=False)
@@ -167,7 +167,7 @@ class MDRecord:
             return None
 
     def __enter__(self) -> MDRecord:
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             for path in (self.log, self.trajectory):
                 self._handles.append(path.open("a", encoding="utf-8", newline=""))
             if not self.samples:
@@ -204,7 +204,7 @@ class MDRecord:
             forces=atoms.get_forces(apply_constraint=False),
         )
         contents = self._row(sample), extxyz_text([frame])
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             for handle, content in zip(self._handles, contents, strict=True):
                 handle.write(content)
                 handle.flush()
@@ -356,11 +356,3 @@ def _last_frame(path: Path, n_atoms: int) -> tuple[Atoms, int]:
         handle.seek(start)
         text = handle.read(end - start).decode("utf-8")
     return parse_xyz_atoms(text, path)[0], end
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"could not write {path}: {error.strerror or error}") from error

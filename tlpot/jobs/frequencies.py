@@ -145,7 +145,7 @@ def _relaxed(atoms: Atoms, settings: RelaxationSettings, method: str) -> Relaxat
     with steps_bar(desc="relaxation") as bar:
         for step in relaxation_steps(atoms, settings):
             found.append(step)
-            bar.set_postfix_str(f"force {step.max_force:.4f} eV/Å")
+            bar.set_postfix_str(f"force {step.max_force:.4f} eV/Å", refresh=False)
             bar.update(step.step - bar.n)
     found[-1].put(atoms)
     result = Relaxation.of_steps(start, labelled(atoms), settings, found, method=method)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +17,8 @@ from tlpot.dynamics import (
     lost_constraints,
     relaxation_steps,
 )
-from tlpot.errors import OutputError, TLPotError, TLPotWarning
-from tlpot.files import make_folder, sole_use
+from tlpot.errors import TLPotError, TLPotWarning
+from tlpot.files import make_folder, sole_use, writing
 from tlpot.jobs.calculator import (
     EnergyMethod,
     Structure,
@@ -91,7 +90,7 @@ def _followed(
                 stack.enter_context(sole_use(Path(path), "tlpot relax"))
         frames: IO[str] | None = None
         if trajectory is not None:
-            with _writing(trajectory):
+            with writing(trajectory):
                 frames = stack.enter_context(Path(trajectory).open("w", encoding="utf-8"))
         try:
             _record(frames, atoms, found[0])
@@ -99,7 +98,9 @@ def _followed(
             for step in steps:
                 found.append(step)
                 _record(frames, atoms, step)
-                bar.set_postfix_str(f"{step.energy:.5f} eV, force {step.max_force:.4f} eV/Å")
+                bar.set_postfix_str(
+                    f"{step.energy:.5f} eV, force {step.max_force:.4f} eV/Å", refresh=False
+                )
                 bar.update()
         except BaseException as error:  # whatever the progress callable raises, too
             kept = _kept(atoms, found[-1], output, error)
@@ -130,21 +131,13 @@ def _kept(
     return f"{output} holds the last structure; {state}. Start from it to go on"
 
 
-@contextmanager
-def _writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"could not write {path}: {error.strerror or error}") from error
-
-
 def _record(frames: IO[str] | None, atoms: Atoms, step: RelaxationStep) -> None:
     """Adds a frame in one piece, so that a killed run leaves whole ones."""
     if frames is None:
         return
     frame = labelled(atoms)
     frame.info["step"] = step.step
-    with _writing(frames.name):
+    with writing(frames.name):
         frames.write(extxyz_text([frame]))
         frames.flush()
 
