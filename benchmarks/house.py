@@ -20,7 +20,9 @@ WAYS = {
     "run a model over structures": re.compile(r"(?<![\w.])evaluate\((?:self\.)?_?\w*model"),
     "run molecular dynamics": re.compile(r"ase\.md\.|\.irun\(|VelocityVerlet|Langevin\("),
     "parse an engine": re.compile(r"(startswith|removeprefix|partition)\(\"(pyscf|ase|model|:)"),
-    "read a PDB": re.compile(r"import gemmi|ase\.io\.(i?read)\b|from ase\.io import"),
+    "read a structure file": re.compile(
+        r"gemmi\.read|\bcif\.read|ase\.io\.i?read\b|from ase\.io import [^\n]*\bi?read\b"
+    ),
     "resume a result": re.compile(r"json\.loads\(.*read_text|\.is_file\(\)\s*:\s*\n.*json\.loads"),
 }
 """What the code of each of these ways contains."""

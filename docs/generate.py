@@ -188,7 +188,6 @@ def api() -> None:
     text = "# Python\n\n"
     if (ROOT / "tlpot" / "api.py").exists():
         text += "Every job is one function of `tlpot`.\n\n::: tlpot.api\n\n"
-    text += "::: tlpot.jobs.relax.relax\n\n::: tlpot.jobs.frequencies.frequencies\n\n"
     text += (
         "## Calculators\n\n::: tlpot.calculators.tlpot.TLPotCalculator\n\n"
         "::: tlpot.calculators.delta.DeltaCalculator\n\n"

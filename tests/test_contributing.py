@@ -15,9 +15,8 @@ from ase.build import molecule
 
 from tlpot.building import run_stages
 from tlpot.building.config import FragmentSettings
-from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.stage import read_record
-from tlpot.building.structures import Target
+from tlpot.building.structures import Target, all_fragments, fragment_stage
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.energy import evaluate

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "tlpot"
 
 LAYERS = [
     {"errors", "_version", "lazy_exports"},
-    {"bond_thresholds", "execution", "files", "levels", "plural", "units"},
+    {"bond_thresholds", "execution", "files", "levels", "numbers", "units"},
     {"config", "stored_results"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         finetune,
         force_field_report,
         fragment,
+        frequencies,
         import_model,
         label,
         learning_curve,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         plan,
         predict,
         rank,
+        relax,
         report,
         sample,
         split_dataset,
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     )
     from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
     from tlpot.data import open_dataset
-    from tlpot.jobs import frequencies, relax
     from tlpot.models import Potential, load
 
 __all__ = [

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tlpot.building import BuildResult
     from tlpot.data import Dataset, DataSource, Share, SplitBy
+    from tlpot.dynamics import Frequencies, Relaxation
     from tlpot.engines import EngineSpec
     from tlpot.evaluation import TransferReport
     from tlpot.fragments import Scheme
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         ModelSource,
         MolecularDynamics,
         ReferenceMethod,
+        Structure,
         StructurePredictions,
         StructureSource,
         TrainingOutcome,
@@ -1215,7 +1217,7 @@ def force_field_report(
 
 
 def md(
-    structure: PathLike | Atoms,
+    structure: Structure,
     model: Any,
     *,
     level: str | None = None,
@@ -1284,9 +1286,8 @@ def md(
         SimulationError: the dynamics exploded; the files hold what came before.
         KeyboardInterrupt: the user stopped it; the message says what the files hold.
     """
-    from tlpot.calculators import FragmentMethod
     from tlpot.dynamics import MDSettings, run_md
-    from tlpot.jobs import MDStart, MolecularDynamics, n_steps, open_calculator
+    from tlpot.jobs import EnergyMethod, MDStart, MolecularDynamics, n_steps
 
     settings = MDSettings(
         ensemble=ensemble,
@@ -1300,23 +1301,21 @@ def md(
         seed=seed,
         log_every=log_every,
     )
+    method = EnergyMethod(
+        model=model,
+        level=level,
+        scheme=scheme,
+        low=low,
+        low_level=low_level,
+        charges=charges,
+        dispersion=dispersion,
+        trained_charges=trained_charges,
+        device=device,
+        dtype=dtype,
+    )
     with _running(threads, progress):
         start = MDStart.open(structure, output, resume=resume)
-        if scheme is not None:
-            scheme = FragmentMethod(scheme=scheme).calculator_scheme()
-        calculator, method = open_calculator(
-            start.atoms,
-            model,
-            level=level,
-            scheme=scheme,
-            low=low,
-            low_level=low_level,
-            charges=charges,
-            dispersion=dispersion,
-            trained_charges=trained_charges,
-            device=device,
-            dtype=dtype,
-        )
+        calculator, words = method.calculator(start.atoms)
         run = run_md(
             start.atoms,
             calculator,
@@ -1326,4 +1325,206 @@ def md(
             overwrite=overwrite,
             stop_when=stop_when,
         )
-    return MolecularDynamics(run=run, method=method, velocities=start.velocities, notes=start.notes)
+    return MolecularDynamics(run=run, method=words, velocities=start.velocities, notes=start.notes)
+
+
+def relax(
+    structure: Structure,
+    model: Any,
+    *,
+    level: str | None = None,
+    scheme: SchemeLike | None = None,
+    fmax: float = 0.01,
+    steps: int = 1000,
+    optimizer: Literal["auto", "bfgs-line-search", "lbfgs", "fire"] = "auto",
+    cell: bool = False,
+    pressure: float = 0.0,
+    charge: int | None = None,
+    spin: int | None = None,
+    low: Any = None,
+    low_level: str | None = None,
+    charges: Any = None,
+    dispersion: str | None = None,
+    trained_charges: bool = False,
+    output: PathLike | None = None,
+    trajectory: PathLike | None = None,
+    overwrite: bool = False,
+    device: str | None = None,
+    dtype: str | None = "float64",
+    threads: int = 1,
+    progress: Progress = None,
+) -> Relaxation:
+    """Relaxes a structure until no force is larger than `fmax`: ``tlpot relax``.
+
+    Constraints of the atoms are kept. A result that is not converged, or has lost a bond, says so
+    and comes with a `TLPotWarning`. Where the job is interrupted or `progress` raises, the last
+    structure is written to `output` before the exception goes on.
+
+    Args:
+        structure: a file (its last frame), one of ASE's molecules by name, or atoms, which are
+            copied.
+        model: a model file, the name of a model, a potential or another energy model, an engine
+            such as ``gfn2-xtb``, or an ASE calculator such as a `DeltaCalculator`.
+        level: level of theory, if the model has several.
+        scheme: of fragments; None treats the whole structure.
+        fmax: largest force to end at, eV/Å.
+        steps: the most steps.
+        optimizer: see `tlpot.dynamics.RelaxationSettings`.
+        cell: relax the cell, too.
+        pressure: that the cell is relaxed under, bar.
+        charge: total charge in e, in place of what the structure says.
+        spin: multiplicity 2S + 1, likewise.
+        low: with a scheme, see `fragment`; without one the low level of a model of differences.
+        low_level: level of theory of `low`.
+        charges: with a scheme, see `fragment`.
+        dispersion: with a scheme, see `fragment`.
+        trained_charges: with a scheme, see `FragmentCalculator`.
+        output: file for the relaxed structure, in the format of its ending.
+        trajectory: extended XYZ file for the structure after each step.
+        overwrite: replace files that are there; never the structure itself.
+        device: such as ``cuda:1``.
+        dtype: of the model: rounding in float32 misleads line searches. None is as stored.
+        threads: of torch.
+        progress: see `tlpot.api`; steps.
+
+    Raises:
+        ConfigError: arguments that make no sense.
+        DataError: the structure could not be read.
+        GeometryError: NaN, coincident atoms, nothing that can move, and what the model refuses.
+        OutputError: a file exists, or could not be written.
+        SimulationError: the model refuses a geometry on the way; the trajectory has the others.
+        KeyboardInterrupt: the user stopped it; the message says what the files hold.
+    """
+    from tlpot.dynamics import RelaxationSettings
+    from tlpot.jobs import EnergyMethod, relax_structure
+
+    settings = RelaxationSettings(
+        fmax=fmax, steps=steps, optimizer=optimizer, cell=cell, pressure=pressure
+    )
+    method = EnergyMethod(
+        model=model,
+        level=level,
+        scheme=scheme,
+        low=low,
+        low_level=low_level,
+        charges=charges,
+        dispersion=dispersion,
+        trained_charges=trained_charges,
+        device=device,
+        dtype=dtype,
+    )
+    with _running(threads, progress):
+        return relax_structure(
+            structure,
+            method,
+            settings,
+            charge=charge,
+            spin=spin,
+            output=output,
+            trajectory=trajectory,
+            overwrite=overwrite,
+        )
+
+
+def frequencies(
+    structure: Structure,
+    model: Any,
+    *,
+    level: str | None = None,
+    scheme: SchemeLike | None = None,
+    relax: bool = False,
+    fmax: float = 1e-3,
+    steps: int = 1000,
+    allow_forces: bool = False,
+    temperature: float = 298.15,
+    pressure: float = 1.01325,
+    symmetry: int | None = None,
+    charge: int | None = None,
+    spin: int | None = None,
+    low: Any = None,
+    low_level: str | None = None,
+    charges: Any = None,
+    dispersion: str | None = None,
+    trained_charges: bool = False,
+    modes: PathLike | None = None,
+    molden: PathLike | None = None,
+    overwrite: bool = False,
+    device: str | None = None,
+    threads: int = 1,
+    progress: Progress = None,
+) -> Frequencies:
+    """Computes harmonic vibrations and thermochemistry, in float64: ``tlpot frequencies``.
+
+    The Hessian is the model's own, by automatic derivatives; where a part of the model has none
+    (an engine, a `DeltaCalculator`), it is central differences of forces, which the result says.
+
+    Args:
+        structure: a stationary point: a file (its last frame), one of ASE's molecules by name,
+            or atoms, which are copied. Of constraints only fixed atoms are understood.
+        model: a model file, the name of a model, a potential or another energy model, an engine
+            such as ``gfn2-xtb``, or an ASE calculator such as a `DeltaCalculator`.
+        level: level of theory, if the model has several.
+        scheme: of fragments; None treats the whole structure.
+        relax: relax the structure first, until no force is larger than `fmax`.
+        fmax: of that relaxation, eV/Å.
+        steps: the most steps of it.
+        allow_forces: go on where a force is larger than 0.01 eV/Å. There is no thermochemistry.
+        temperature: of the thermochemistry, K.
+        pressure: of the ideal gas, bar; the default is 1 atm.
+        symmetry: rotational symmetry number; None finds it, see
+            `tlpot.dynamics.thermochemistry.symmetry_number`.
+        charge: total charge in e, in place of what the structure says.
+        spin: multiplicity 2S + 1, likewise.
+        low: with a scheme, see `fragment`; without one the low level of a model of differences.
+        low_level: level of theory of `low`.
+        charges: with a scheme, see `fragment`.
+        dispersion: with a scheme, see `fragment`.
+        trained_charges: with a scheme, see `FragmentCalculator`.
+        modes: extended XYZ file for the displacements, a frame for each mode.
+        molden: file for the displacements in the format of Molden.
+        overwrite: replace files that are there; never the structure itself.
+        device: such as ``cuda:1``.
+        threads: of torch.
+        progress: see `tlpot.api`; steps of a relaxation, and rows of the Hessian.
+
+    Raises:
+        ConfigError: arguments that make no sense, or constraints that are no fixed atoms.
+        DataError: the structure could not be read.
+        GeometryError: a force is too large, all atoms are fixed, and what the model refuses.
+        OutputError: a file exists, or could not be written.
+        SimulationError: the relaxation does not converge.
+    """
+    from tlpot.dynamics import RelaxationSettings
+    from tlpot.jobs import EnergyMethod, FrequencySettings, frequencies_of
+
+    relaxation = RelaxationSettings(fmax=fmax, steps=steps)
+    settings = FrequencySettings(
+        relaxation=relaxation if relax else None,
+        allow_forces=allow_forces,
+        temperature=temperature,
+        pressure=pressure,
+        symmetry=symmetry,
+    )
+    method = EnergyMethod(
+        model=model,
+        level=level,
+        scheme=scheme,
+        low=low,
+        low_level=low_level,
+        charges=charges,
+        dispersion=dispersion,
+        trained_charges=trained_charges,
+        device=device,
+        dtype="float64",
+    )
+    with _running(threads, progress):
+        return frequencies_of(
+            structure,
+            method,
+            settings,
+            charge=charge,
+            spin=spin,
+            modes=modes,
+            molden=molden,
+            overwrite=overwrite,
+        )

@@ -47,3 +47,7 @@ CARBONYL_REACH = 1.6
 """Å; an oxygen this near to a backbone's carbonyl carbon is bound to it, whatever its name."""
 PEPTIDE_REACH = 2.0
 """Å; a longer C-N distance between neighbours in a protein file is a chain break."""
+
+REPULSION_REACH = 0.75
+"""Where the nuclear repulsion ends. At the bond length the jump of its third derivative would be
+where molecules live, and energy would drift."""

@@ -1,10 +1,14 @@
-"""Tasks over workers: a pool in which one may die without harm to the others, and the one loop."""
+"""Tasks over workers: a pool in which one may die without harm to the others, and their memory."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -28,6 +32,11 @@ Found = TypeVar("Found")
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
 )  # fmt: skip
+
+_LOOK = 1.0
+"""s; how often `stop` is asked while nothing is done."""
+
+_BYTES = 1 << 30
 
 
 @dataclass(slots=True)
@@ -182,10 +191,6 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-_LOOK = 1.0
-"""s; how often `stop` is asked while nothing is done."""
-
-
 def run_tasks(
     function: Callable[[Task], Found],
     tasks: Iterable[Task],
@@ -273,3 +278,38 @@ def _refused(error: RuntimeError) -> OutputError:
     )
     refusal.__cause__ = error
     return refusal
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep freed memory for the next allocation.
+
+    Each step of a training or a simulation allocates the same tensors anew; returning them to the
+    system and fetching zeroed pages again takes time. It concerns the
+    whole process, hence only the command line does it. Elsewhere than on glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    adjust(_MMAP_THRESHOLD, _BYTES)
+    adjust(_TRIM_THRESHOLD, _BYTES)
+
+
+def load_torch() -> None:
+    """Imports torch without looking for garbage among its modules, now or ever.
+
+    They stay until the process ends, and looking takes a tenth of the import.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        return
+    gc.disable()
+    try:
+        importlib.import_module("torch")
+        gc.freeze()
+    finally:
+        gc.enable()

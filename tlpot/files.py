@@ -55,6 +55,19 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """A context in which a file is written piece by piece.
+
+    Raises:
+        OutputError: the operating system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"could not write {path}: {error.strerror or error}") from error
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file, UTF-8, see `atomic_file`.
 

@@ -25,8 +25,8 @@ import torch
 from ase import Atoms
 from budget import epochs_within, errors, train_within
 
+from tlpot.api import frequencies
 from tlpot.data import make_split, open_dataset
-from tlpot.jobs import frequencies
 
 PBE, WB97X, MP2 = "pbe-d3/def2-svp", "wb97x/6-31g(d)", "mp2/aug-cc-pvtz"
 FOLDS = 10

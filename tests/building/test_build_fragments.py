@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tlpot.building.config import FragmentSettings
-from tlpot.building.kinds import all_fragments, cut_fragments, sampled_fragments
-from tlpot.building.structures import Target
+from tlpot.building.structures import Target, all_fragments, cut_fragments, sampled_fragments
 from tlpot.errors import GeometryError
 from tlpot.fragments import choose_scheme
 from tlpot.structures import build_peptide

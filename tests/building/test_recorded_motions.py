@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from tlpot.building.dynamics import Moment, Trajectory
-from tlpot.building.reference_dynamics import motion_of
 from tlpot.building.structures import Target
-from tlpot.building.validation import _summary
+from tlpot.building.validation import _summary, motion_of
 from tlpot.dynamics import MDSettings
 from tlpot.reports import ForceFieldReport, write_report
 from tlpot.structures import build_peptide

@@ -101,7 +101,7 @@ def test_the_resolved_settings_can_be_given_back(tmp_path, capsys):
 
 
 def test_a_failure_is_reported_at_the_end(tmp_path, capsys, monkeypatch):
-    from tlpot.learning_curves import point as curve_point
+    from tlpot.learning_curves import tasks as curve_point
 
     finetune = curve_point.finetune
 

@@ -7,7 +7,7 @@ from ase.build import molecule
 from ase.units import Hartree, kcal, mol
 
 from tlpot.cli import main
-from tlpot.data.total_energies import TotalEnergyCheck
+from tlpot.data.unit_checks import TotalEnergyCheck
 
 PBE = {"H2O": -76.33, "CH4": -40.47, "NH3": -56.50, "CH3OH": -115.62, "CO2": -188.44, "N2": -109.44}
 """Hartree, rounded; all electrons."""

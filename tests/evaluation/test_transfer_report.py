@@ -9,7 +9,7 @@ from shipped_levels import CC, DFT
 from tlpot.cli import main
 from tlpot.errors import ConfigError
 from tlpot.evaluation import ReportSettings
-from tlpot.evaluation.transfer_picture import report_figure
+from tlpot.evaluation.transfer_report import report_figure
 from tlpot.jobs import finetune, finetune_config
 
 pytestmark = pytest.mark.train

@@ -15,7 +15,7 @@ from tlpot.fragments import (
     export_fragments,
     fragments_from,
 )
-from tlpot.fragments.selection import choose, inverse_distances
+from tlpot.fragments.export import choose, inverse_distances
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
 

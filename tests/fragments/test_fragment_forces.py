@@ -23,7 +23,7 @@ from tlpot.fragments import (
     NonbondedLayer,
     Sphere,
 )
-from tlpot.fragments.batch import FragmentBatch
+from tlpot.fragments.fragmented_structure import FragmentBatch
 from tlpot.graph import build_graph
 from tlpot.models import CalculatorModel
 from tlpot.system import System

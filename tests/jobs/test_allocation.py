@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tlpot.jobs import malloc as allocation
+from tlpot import execution as allocation
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")

@@ -13,10 +13,10 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from toys import ToyModel
 
+from tlpot.api import frequencies, relax
 from tlpot.calculators import DeltaCalculator, TLPotCalculator
 from tlpot.dynamics.vibrations import AUTOMATIC, NUMERICAL
 from tlpot.errors import ConfigError, GeometryError, OutputError, SimulationError
-from tlpot.jobs import frequencies, relax
 from tlpot.models import Ensemble, Potential, preset
 from tlpot.structures import build_peptide
 

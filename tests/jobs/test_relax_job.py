@@ -14,6 +14,7 @@ from ase.io import read
 from needs import needs
 from toys import E0, ToyModel
 
+from tlpot.api import relax
 from tlpot.calculators import DeltaCalculator, TLPotCalculator
 from tlpot.errors import (
     ConfigError,
@@ -26,7 +27,6 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.files import sole_use
-from tlpot.jobs import relax
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.structures import build_peptide, read_structure, write_structure
 

@@ -142,7 +142,7 @@ def test_autocast_is_left_to_torch(fresh):
 
 @pytest.mark.external
 def test_wrong_results_are_not_trusted(fresh, monkeypatch):
-    monkeypatch.setattr("tlpot.kernels.check._product", lambda dtype, c: 0.1)
+    monkeypatch.setattr("tlpot.kernels.choice._product", lambda dtype, c: 0.1)
     with pytest.warns(UserWarning, match=r"differ from torch by 1\.0e-01"):
         assert not Kernels().compiled(CPU, torch.float64, 2)
 

@@ -208,7 +208,7 @@ def test_plans_that_c_has_no_room_for():
 @pytest.mark.parametrize("name", ["convolve_in_parts", "sum_by_element_in_parts"])
 @pytest.mark.parametrize("part", [1, 10**6])
 def test_a_network_may_return_what_is_not_contiguous(monkeypatch, name, part):
-    monkeypatch.setattr("tlpot.kernels.parts.PART", part)
+    monkeypatch.setattr("tlpot.kernels.convolution.PART", part)
     function, inputs = cases(lists(), SPECIES)[name]
     turned, _ = cases(lists(), SPECIES, turned_network)[name]
     expected, found = derivatives(function, inputs, 1), derivatives(turned, inputs, 1)

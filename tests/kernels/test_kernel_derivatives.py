@@ -15,10 +15,10 @@ from tlpot.kernels import (
     convolve_in_parts,
     embed,
     multiply,
-    parts,
     sum_by_element,
     sum_by_element_in_parts,
 )
+from tlpot.kernels import convolution as parts
 from tlpot.nn.couplings import harmonic_polynomials
 
 PATHS = [(0, 0, 0), (1, 1, 0), (1, 0, 1), (2, 1, 1), (2, 0, 2), (3, 2, 3)]

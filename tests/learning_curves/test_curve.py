@@ -12,7 +12,7 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.jobs import finetune, finetune_config
 from tlpot.learning_curves import curve_config, curve_ensembles, curve_tasks, load_curve, run_curve
-from tlpot.learning_curves import point as curve_point
+from tlpot.learning_curves import tasks as curve_point
 from tlpot.learning_curves.joint_budget import measured_laws
 from tlpot.learning_curves.tasks import subset_of, write_split
 from tlpot.models import load, save

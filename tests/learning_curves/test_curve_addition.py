@@ -8,7 +8,7 @@ import yaml
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.learning_curves import curve_config, curve_tasks, load_curve, run_curve
-from tlpot.learning_curves import point as curve_point
+from tlpot.learning_curves import tasks as curve_point
 from tlpot.models import load, save
 
 pytestmark = pytest.mark.train

@@ -12,7 +12,7 @@ from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.cli import main
 from tlpot.learning_curves import analyse, curve_figure
-from tlpot.learning_curves import point as curve_point
+from tlpot.learning_curves import tasks as curve_point
 from tlpot.models import LIBRARY
 
 CC = "ccsd(t)/cbs(dt)"

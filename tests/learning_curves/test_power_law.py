@@ -5,7 +5,7 @@ import pytest
 
 from tlpot.errors import DataError
 from tlpot.learning_curves import Measured, fit_law
-from tlpot.learning_curves.label_savings import crossover, savings_of
+from tlpot.learning_curves.plan import crossover, savings_of
 
 SIZES = (10, 20, 50, 100, 200, 500)
 

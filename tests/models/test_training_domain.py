@@ -27,7 +27,7 @@ from tlpot.models import (
 from tlpot.models.domain import read_domain
 from tlpot.system import System
 from tlpot.uncertainty import fit_domain
-from tlpot.uncertainty.domain_fit import largest_shares
+from tlpot.uncertainty.domain import largest_shares
 
 
 def graph(model, *names, charge=0):

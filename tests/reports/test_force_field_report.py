@@ -19,7 +19,7 @@ from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.fragments import ProteinFrames, choose_scheme, export_fragments
 from tlpot.graph import build_graph
 from tlpot.models import LIBRARY, load, save
-from tlpot.presentation import short
+from tlpot.numbers import short
 from tlpot.reports import (
     CostRow,
     Evidence,

@@ -8,10 +8,10 @@ from ase.build import molecule as g2
 from toys import E0
 
 from tlpot.errors import ConfigError, UnknownElementError
-from tlpot.fragments.selection import choose
+from tlpot.fragments.export import choose
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
-from tlpot.sampling.descriptor import geometry_features
+from tlpot.sampling.candidate import geometry_features
 from tlpot.structures import build_peptide
 
 

@@ -8,9 +8,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.data import vdw_radii
 from spring_molecule import Springs
 
-from tlpot.sampling.dynamics import dynamics
-from tlpot.sampling.modes import NormalModes, hessian_of
 from tlpot.sampling.scans import FACTORS, approaches, dimer
+from tlpot.sampling.thermal_motion import NormalModes, dynamics, hessian_of
 from tlpot.topology import MolecularGraph
 
 

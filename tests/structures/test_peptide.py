@@ -7,7 +7,7 @@ from needs import needs
 
 from tlpot.errors import ConfigError
 from tlpot.structures import build_peptide, capped_residues
-from tlpot.structures.peptide import CONFORMATIONS, STATES
+from tlpot.structures.peptide import CONFORMATIONS
 from tlpot.structures.peptide_chain import PeptideChain
 from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 
@@ -60,8 +60,19 @@ def test_formulas_of_the_capped_residues(name):
     assert build_peptide([name]).get_chemical_formula() == FORMULAS[name]
 
 
+STATES = (
+    ("ASP", "ASH"),
+    ("GLU", "GLH"),
+    ("HIE", "HID", "HIP"),
+    ("LYS", "LYN"),
+    ("CYS", "CYM"),
+    ("TYR", "TYM"),
+)
+"""Residues that differ by protons; the first is built by default."""
+
+
 def test_protonation_states_differ_by_a_proton_and_its_charge():
-    for states in STATES.values():
+    for states in STATES:
         peptides = [build_peptide([state]) for state in states]
         for one in peptides[1:]:
             protons = len(one) - len(peptides[0])

@@ -11,7 +11,7 @@ from needs import needs
 
 from tlpot.errors import DataError, GeometryError, MissingExtraError
 from tlpot.structures import read_all, read_structure
-from tlpot.structures.protein_file import load_protein
+from tlpot.structures.reader import load_protein
 from tlpot.topology import perceive_topology
 
 gemmi = needs("gemmi")

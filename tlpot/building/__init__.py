@@ -6,9 +6,17 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.building.config import BuildConfig, build_config
-    from tlpot.building.job import BuildResult, build_plan, run_build
     from tlpot.building.plan import BuildPlan, make_build_plan, up_to
-    from tlpot.building.runner import StageStatus, duration, run_stages, stage_statuses, stage_table
+    from tlpot.building.runner import (
+        BuildResult,
+        StageStatus,
+        build_plan,
+        duration,
+        run_build,
+        run_stages,
+        stage_statuses,
+        stage_table,
+    )
     from tlpot.building.stage import Record
 
 __getattr__ = lazy_exports(__name__)

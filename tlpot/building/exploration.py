@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from tlpot.building.config import ActiveSettings
 from tlpot.building.dynamics import relaxed, run_dynamics
-from tlpot.building.force_field import Assembly
-from tlpot.building.kinds import cut_fragments
+from tlpot.building.error_budget import Assembly
 from tlpot.building.labels import Level, labelled
 from tlpot.building.stage import Stage, StageContext, StageResult
-from tlpot.building.structures import Target, read_atoms, scheme_of, write_atoms
+from tlpot.building.structures import Target, cut_fragments, read_atoms, scheme_of, write_atoms
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping

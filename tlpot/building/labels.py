@@ -16,9 +16,8 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.building.config import LevelSettings
-from tlpot.building.kinds import FRAGMENTS, sampled_fragments
 from tlpot.building.stage import Stage, StageContext, StageResult, read_json
-from tlpot.building.structures import read_atoms
+from tlpot.building.structures import FRAGMENTS, read_atoms, sampled_fragments
 from tlpot.calculators import CalculatorFactory
 from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Frame, NeutralDataset, frames_of, open_dataset

@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
-from tlpot.building.error_budget import REFERENCE, error_budget
-from tlpot.building.force_field import Assembly, TargetTests
+from tlpot.building.error_budget import REFERENCE, Assembly, TargetTests, error_budget
 from tlpot.building.labels import LABELS, Level, labels_of
 from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
-from tlpot.building.reference_dynamics import REFERENCE as REFERENCE_RUN
-from tlpot.building.reference_dynamics import recorded_motions
-from tlpot.building.split import TRAINED, pretraining_use
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target
-from tlpot.building.training import MODEL, RUN_SPLIT, SPLIT
-from tlpot.building.validation import FORCE_FIELD, SNIPPET
+from tlpot.building.training import MODEL, RUN_SPLIT, SPLIT, TRAINED, pretraining_use
+from tlpot.building.validation import FORCE_FIELD, SNIPPET, recorded_motions
+from tlpot.building.validation import REFERENCE as REFERENCE_RUN
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, load_split
 from tlpot.jobs import FinetuneConfig, SplitSettings

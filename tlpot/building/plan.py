@@ -10,20 +10,22 @@ from typing import Any
 from ase import Atoms
 
 from tlpot.building.config import BuildConfig
-from tlpot.building.error_budget import check_reference
+from tlpot.building.error_budget import Assembly, TargetTests, check_reference
 from tlpot.building.exploration import explore_stage, round_label_stage
-from tlpot.building.force_field import Assembly, TargetTests
-from tlpot.building.kinds import all_fragments, fragment_stage
 from tlpot.building.labels import Level, high_stage, low_stage, sample_stage
 from tlpot.building.learning_curve import curve_stage, learning_curve_config
 from tlpot.building.outcome import report_stage
 from tlpot.building.pretraining import parent_implies_charges, plan_pretraining, pretrain_stage
-from tlpot.building.reference_dynamics import reference_level, reference_stage
-from tlpot.building.selection import select_stage
 from tlpot.building.stage import Stage
-from tlpot.building.structures import Target, find_targets, scheme_of
-from tlpot.building.training import check_held_out, check_uncertainty, tune_stage, tuning_config
-from tlpot.building.validation import assemble_stage
+from tlpot.building.structures import Target, all_fragments, find_targets, fragment_stage, scheme_of
+from tlpot.building.training import (
+    check_held_out,
+    check_uncertainty,
+    select_stage,
+    tune_stage,
+    tuning_config,
+)
+from tlpot.building.validation import assemble_stage, reference_level, reference_stage
 from tlpot.errors import ConfigError
 from tlpot.jobs import FinetuneConfig, source_hashes
 from tlpot.levels import canonical_level

@@ -1,4 +1,4 @@
-"""The stage that fine-tunes to the expensive level, and what all trainings share."""
+"""Trainings at the expensive level: which labels, which split, and what all trainings share."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tlpot.building.config import UncertaintySettings
-from tlpot.building.labels import LABELS
-from tlpot.building.split import write_split
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.building.config import SelectSettings, UncertaintySettings
+from tlpot.building.labels import LABELS, as_atoms, labels_of
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, load_split
+from tlpot.data import Dataset, Split, fingerprint, frames_of, load_split, open_dataset
 from tlpot.errors import ConfigError, OutputError
 from tlpot.jobs import (
     REPORT,
@@ -26,16 +28,78 @@ from tlpot.jobs import (
     prepare_finetune,
 )
 from tlpot.models import load, save
+from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
+from tlpot.stored_results import write_json
 from tlpot.training import CHECKPOINT, Processes
 from tlpot.transfer import strategy
 from tlpot.uncertainty import MIN_FRAMES
 
-MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
+UNSEEN, VALIDATED, TRAINED = 0, 1, 2
+"""What a geometry was for in the pretraining."""
+
 SPLIT = "split.json"
-RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
-"""Of a training, beside its model."""
+
 _SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
 """Of a build: every kind of fragment has frames for training and for testing."""
+
+CHOSEN = "chosen.json"
+
+
+def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.int64]:
+    """Returns what the geometries of a dataset were for in the pretraining, [n_frames].
+
+    Args:
+        low: labels of the cheap level.
+        split: of the pretraining.
+        dataset: other labels, whose charges are read as those of `low` are.
+    """
+    known: dict[bytes, int] = {}
+    for use, part in ((VALIDATED, split.validation), (TRAINED, split.train)):
+        known |= {fingerprint(frame.system): use for frame in frames_of(low, part, levels=())}
+    frames = frames_of(dataset, np.arange(len(dataset)), levels=())
+    return np.array(
+        [known.get(fingerprint(frame.system), UNSEEN) for frame in frames], dtype=np.int64
+    )
+
+
+def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, path: Path) -> None:
+    """Divides the frames of a fine-tuning, unless that is done.
+
+    For the test come first those that the pretraining left out, then those that it validated
+    with, and those that it was trained on only where the others are too few; so for the
+    validation with what remains. Frames of rounds never move a frame of the first labels: the
+    test frames stay the same in all rounds, and a share of the new frames is for validation.
+
+    Args:
+        work: of the stage.
+        config: of the fine-tuning; the first of its files has the labels before any round.
+        pretraining: file of its split.
+        path: to be written.
+    """
+    if path.exists():
+        return
+    dataset = config.data.open()
+    first = open_dataset(config.data.files[0])
+    low = open_dataset(work.of("low", LABELS))
+    use = pretraining_use(low, load_split(pretraining, low), first)
+    split = replace(config.split, train=None).divide(first, config.level, turn=use)
+    known = np.flatnonzero(dataset.labelled(config.level))
+    new = np.random.default_rng([config.split.seed, 2]).permutation(known[known >= len(first)])
+    share = len(split.validation) / max(len(split.validation) + len(split.train), 1)
+    n_held = round(share * len(new))
+    Split(
+        train=np.sort(np.concatenate([split.train, new[n_held:]])),
+        validation=np.sort(np.concatenate([split.validation, new[:n_held]])),
+        test=split.test,
+        by=split.by,
+        seed=split.seed,
+        content_hash=dataset.content_hash,
+    ).save(path)
+
+
+MODEL, UNCERTAIN = "model.safetensors", "uncertain.safetensors"
+RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
+"""Of a training, beside its model."""
 
 
 def tuning_config(
@@ -248,3 +312,55 @@ def model_facts(model: Path) -> dict[str, Any]:
     if not hasattr(found, "card"):
         raise OutputError(f"{model} has no card")
     return {"metrics": dict(found.card.metrics), "frames": dict(found.card.dataset)}
+
+
+def select_stage(
+    settings: SelectSettings, budget: int, level: str, *, trained_charges: bool = False
+) -> Stage:
+    """Chooses among the geometries with cheap labels, fragment by fragment.
+
+    Args:
+        settings: how.
+        budget: geometries of each kind of fragment.
+        level: the cheap one.
+        trained_charges: the model reads no charges.
+    """
+
+    def run(work: StageContext) -> StageResult:
+        dataset = labels_of([work.of("low", LABELS)], trained_charges)
+        name = UNCERTAIN if settings.how == "uncertainty" else MODEL
+        view = ModelView(str(work.of("pretrain", name)), level)
+        known = dataset.labelled(level)
+        chosen: dict[str, list[int]] = {}
+        for number, group in enumerate(dataset.group_names):
+            members = np.flatnonzero((dataset.group_idx == number) & known)
+            if len(members):
+                picked = _pick(view, dataset, members, settings.how, budget, level)
+                chosen[group] = sorted(picked.tolist())
+        write_json(work.folder / CHOSEN, chosen)
+        return StageResult(
+            outputs=(CHOSEN,), facts={"geometries": {k: len(v) for k, v in chosen.items()}}
+        )
+
+    return Stage(
+        name="select",
+        summary=f"{budget} geometries of each, {settings.how}",
+        settings={"select": to_mapping(settings), "budget": budget, "level": level},
+        needs=("low", "pretrain"),
+        run=run,
+    )
+
+
+def _pick(
+    view: ModelView, dataset: Dataset, members: NDArray[np.int64], how: str, budget: int, level: str
+) -> NDArray[np.int64]:
+    frames = list(frames_of(dataset, members, levels=[level]))
+    atoms = [as_atoms(frame) for frame in frames]
+    rows = scaled(view.features(atoms))
+    if how == "uncertainty":
+        order = most_uncertain(view.uncertainty(atoms), rows, budget)
+    else:
+        first = int(np.argmin([frame.labels[level].energy for frame in frames]))
+        order, _ = farthest_points(rows, budget, first)
+    found: NDArray[np.int64] = members[order]
+    return found

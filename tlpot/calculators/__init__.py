@@ -15,8 +15,7 @@ if TYPE_CHECKING:
         named_calculator,
         named_source,
     )
-    from tlpot.calculators.fragment import FragmentCalculator
-    from tlpot.calculators.fragment_method import FragmentMethod
+    from tlpot.calculators.fragment import FragmentCalculator, FragmentMethod
     from tlpot.calculators.tlpot import TLPotCalculator
 
 __getattr__ = lazy_exports(__name__)

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.calculators.engine import EngineCalculator, named_calculator
-from tlpot.calculators.source import Model, open_model
-from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator
+from tlpot.calculators.tlpot import ChargeRefusedError, Model, TLPotCalculator, open_model
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts

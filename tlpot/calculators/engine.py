@@ -13,8 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from tlpot.calculators.source import Model, open_model
-from tlpot.calculators.tlpot import TLPotCalculator
+from tlpot.calculators.tlpot import Model, TLPotCalculator, open_model
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (

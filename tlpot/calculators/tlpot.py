@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,6 @@ from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.calculators.source import Model, PackedModel, open_model
 from tlpot.energy import (
     EnergyModel,
     check_forces,
@@ -32,11 +34,115 @@ from tlpot.energy import (
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.levels import difference_parts
-from tlpot.models import LevelView, Spread, TrainedModel, identity, uncertain
+from tlpot.models import (
+    LevelView,
+    Spread,
+    TrainedModel,
+    from_bytes,
+    identity,
+    load,
+    to_bytes,
+    uncertain,
+)
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
 from tlpot.verlet_list import VerletList
+
+Model = str | os.PathLike[str] | TrainedModel | EnergyModel
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+STANDARD_DEVIATIONS = ("energy_std", "forces_std")
+"""Results of models that know their uncertainty; ASE has no names for them."""
+_OWN = (*STANDARD_DEVIATIONS, "domain")
+
+
+@plain_torch()
+def open_model(
+    model: Model,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    kernels: str = "auto",
+) -> TrainedModel | EnergyModel:
+    """Returns a model of the caller's own, with frozen weights, or the energy model as it is.
+
+    Args:
+        model: a file, the name of a shipped model, a potential, an ensemble or another energy
+            model.
+        device: for a potential or ensemble; see `TLPotCalculator`.
+        dtype: for a potential or ensemble; see `TLPotCalculator`.
+        kernels: for a file or name.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        ConfigError: not a model, an argument that does not apply to it, or no such device.
+    """
+    precision = _precision(dtype)
+    if isinstance(model, LevelView):
+        model = model.potential
+    if isinstance(model, str | os.PathLike):
+        return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
+    if isinstance(model, TrainedModel):
+        target = None if device is None else choose_device(device)
+        return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
+    if not isinstance(model, EnergyModel):
+        raise ConfigError(
+            f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
+            "a Potential, an Ensemble, or an object with the methods of tlpot.energy.EnergyModel"
+        )
+    if precision is not None:
+        raise ConfigError(
+            f"dtype applies to a potential; {type(model).__name__} has a precision of its own. "
+            "Leave it out"
+        )
+    return model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedModel:
+    """A trained model without tensors: it crosses to processes and machines as plain bytes.
+
+    Attributes:
+        content: of a model file.
+        kernels: name of the implementation.
+        device: where to unpack; None means CUDA if there is one, else the CPU.
+    """
+
+    content: bytes
+    kernels: str
+    device: str | None
+
+    @classmethod
+    def pack(cls, model: TrainedModel, device: str | None) -> PackedModel:
+        """Packs the weights, wherever they are."""
+        return cls(content=to_bytes(model), kernels=model.kernels, device=device)
+
+    @plain_torch()
+    def unpack(self) -> TrainedModel:
+        """Rebuilds the model, with frozen weights.
+
+        Raises:
+            ModelFileError: another version of tlpot or e3nn wrote the bytes.
+            ConfigError: the device does not exist here.
+            MissingExtraError: torch-scatter is not installed here.
+        """
+        model = from_bytes(self.content, kernels=self.kernels)
+        return _frozen(model.to(choose_device(self.device)))
+
+
+def _frozen(model: TrainedModel) -> TrainedModel:
+    return model.eval().requires_grad_(False)
+
+
+def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    for name, precision in _DTYPES.items():
+        if dtype in (name, precision):
+            return precision
+    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")
 
 
 class ElementRefusedError(UnknownElementError, InputError):
@@ -49,11 +155,6 @@ class ChargeRefusedError(GeometryError, InputError):
 
 class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
-
-
-STANDARD_DEVIATIONS = ("energy_std", "forces_std")
-"""Results of models that know their uncertainty; ASE has no names for them."""
-_OWN = (*STANDARD_DEVIATIONS, "domain")
 
 
 class TLPotCalculator(Calculator):
@@ -291,7 +392,7 @@ class TLPotCalculator(Calculator):
     ) -> NDArray[np.float64]:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 
-        `tlpot.jobs.frequencies` makes frequencies of it, and so does
+        `tlpot.frequencies` makes frequencies of it, and so does
         ``ase.vibrations.VibrationsData.from_2d(atoms, hessian)``.
 
         Args:

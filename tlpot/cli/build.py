@@ -5,24 +5,27 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from tlpot.cli.options import DEVICE, options_adder
+
 if TYPE_CHECKING:
     from tlpot.building import Record, StageStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("config", help="YAML file; docs/building.md explains the keys")
-    parser.add_argument(
-        "settings", nargs="*", metavar="key.path=value",
-        help="settings, such as high.budget=100 or finetune.strategy.name=head",
-    )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="check, list the stages and stop")
-    parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
-    parser.add_argument(
-        "--dask", metavar="ADDRESS|local", help="sample and label on a Dask cluster",
-    )  # fmt: skip
-    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    add = options_adder(parser)
+    add("config", "YAML file; docs/building.md explains the keys")
+    add(
+        "settings",
+        "settings, such as high.budget=100 or finetune.strategy.name=head",
+        nargs="*",
+        metavar="key.path=value",
+    )
+    add("--dry-run", "check, list the stages and stop", False)
+    add("--until", "stop after this stage", metavar="STAGE")
+    add("--workers", "processes of one thread each", 1)
+    add("--dask", "sample and label on a Dask cluster", metavar="ADDRESS|local")
+    add("--device", DEVICE)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -60,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _started(now: StageStatus) -> None:
     verb = "goes on" if now.state == "begun" else "starts"
-    print(f"\n{now.stage.name} {verb}: {now.stage.summary}" + (f" [{now.why}]" if now.why else ""),
-          flush=True)  # fmt: skip
+    why = f" [{now.why}]" if now.why else ""
+    print(f"\n{now.stage.name} {verb}: {now.stage.summary}{why}", flush=True)
 
 
 def _ended(now: StageStatus, record: Record) -> None:

@@ -7,43 +7,45 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of
+
 if TYPE_CHECKING:
     from tlpot.config import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument(
-        "settings", nargs="*", metavar="CONFIG.yaml | PARENT ... DATA | key.path=value",
-        help="a YAML file, or one or several parents and then the file with the labels; and "
+    add = options_adder(parser)
+    add(
+        "settings",
+        "a YAML file, or one or several parents and then the file with the labels; and "
         "settings, such as split.by=random or training.learning_rate=1e-3",
-    )  # fmt: skip
-    parser.add_argument("--level", help="level of theory to learn")
-    parser.add_argument("--strategies", nargs="+", metavar="S", help="names of strategies")
-    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help="training frames")
-    parser.add_argument("--seeds", type=int, help="repeats (default 3)")
-    parser.add_argument(
-        "--updates", type=int, help="length of every training, whatever its number of frames"
+        nargs="*",
+        metavar="CONFIG.yaml | PARENT ... DATA | key.path=value",
     )
-    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    parser.add_argument("--source", help="level of the parents to start from")
-    parser.add_argument("-o", "--output", help="folder to write, and to continue in")
-    parser.add_argument(
-        "--overwrite", action="store_true",
-        help="a curve of just this, where -o holds one of other settings; points are kept",
-    )  # fmt: skip
-    parser.add_argument("--keep-models", action="store_true", help="keep the models")
-    parser.add_argument(
-        "--ensembles", action="store_true",
-        help="join the kept models of all seeds, too, and look at their spread",
-    )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
-    parser.add_argument(
-        "--dask", metavar="ADDRESS|local",
-        help="run the points on a Dask cluster that sees the same files",
-    )  # fmt: skip
-    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
-    parser.add_argument("--dry-run", action="store_true", help="list the points and stop")
+    add("--level", "level of theory to learn")
+    add("--strategies", "names of strategies", nargs="+", metavar="S")
+    add("--sizes", "training frames", int, nargs="+", metavar="N")
+    add("--seeds", "repeats (default 3)", int)
+    add("--updates", "length of every training, whatever its number of frames", int)
+    add("--spec", SPEC)
+    add("--source", "level of the parents to start from")
+    add("-o --output", "folder to write, and to continue in")
+    add(
+        "--overwrite",
+        "a curve of just this, where -o holds one of other settings; points are kept",
+        False,
+    )
+    add("--keep-models", "keep the models", False)
+    add("--ensembles", "join the kept models of all seeds, too, and look at their spread", False)
+    add("--workers", "processes of one thread each", 1)
+    add(
+        "--dask",
+        "run the points on a Dask cluster that sees the same files",
+        metavar="ADDRESS|local",
+    )
+    add("--device", DEVICE)
+    add("--dry-run", "list the points and stop", False)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -55,13 +57,11 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.jobs import workers
 
     settings = _settings(arguments)
-    n, dask = arguments.workers, arguments.dask
-    with nullcontext() if dask is None else workers(n, dask) as executor:
+    dask = arguments.dask
+    with nullcontext() if dask is None else workers(arguments.workers, dask) as executor:
         try:
-            found = api.learning_curve(
-                config=settings, ensembles=arguments.ensembles, workers=n, executor=executor,
-                overwrite=arguments.overwrite, dry_run=arguments.dry_run, device=arguments.device,
-            )  # fmt: skip
+            own = options_of(arguments, "ensembles workers overwrite dry_run device")
+            found = api.learning_curve(config=settings, executor=executor, **own)
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
             raise

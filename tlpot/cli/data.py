@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.terminal import add_strict_argument, check_warnings
-from tlpot.errors import ConfigError
-from tlpot.plural import counted
+from tlpot.cli.options import add_option, add_strict_argument, key_pair, options_of
+from tlpot.cli.parser import check_warnings
+from tlpot.numbers import counted
 from tlpot.presentation import text_table
 
 if TYPE_CHECKING:
@@ -22,24 +22,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     info = _action(actions, "info", _info, "levels, counts, elements, sizes, ranges, duplicates")
-    info.add_argument("--molecules", action="store_true", help="list the molecules")
-    info.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_option(info, "--molecules", "list the molecules", False)
+    add_option(info, "--json", "print everything as JSON", False)
     validate = _action(
         actions, "validate", _validate, "problems found; exit status 2 if there are errors"
     )
-    validate.add_argument("--all", action="store_true", help="name all frames, not just some")
+    add_option(validate, "--all", "name all frames, not just some", False)
     convert = _action(actions, "convert", _convert, "write the files as one in the native layout")
-    convert.add_argument("-o", "--output", required=True, help="HDF5 file to write")
+    add_option(convert, "-o --output", "HDF5 file to write", required=True)
     split = _action(actions, "split", _split, "divide into training, validation and test frames")
-    split.add_argument("-o", "--output", required=True, help="JSON file to write")
-    split.add_argument(
+    add_option(split, "-o --output", "JSON file to write", required=True)
+    add_option(
+        split,
         "--by",
+        "what stays together: all frames of a molecule (default), nothing but identical "
+        "structures (default where all frames are of one molecule), all frames from one "
+        "protein or run, or with the same value of --key",
         choices=("molecule", "random", "source", "trajectory", "key"),
-        help="what stays together: all frames of a molecule (default), nothing but identical "
-        "structures (default where all frames are of one molecule), all frames from one protein "
-        "or run, or with the same value of --key",
     )
-    split.add_argument("--key", help="array with one value per frame, for --by key")
+    add_option(split, "--key", "array with one value per frame, for --by key")
     for part in ("validation", "test"):
         split.add_argument(
             f"--{part}",
@@ -47,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="SHARE",
             help="fraction (below 1) or number of frames, or names: water,methanol (default 0.1)",
         )
-    split.add_argument(
-        "--labelled", metavar="LEVEL", help="only frames with a label there (default: --level)"
+    add_option(
+        split, "--labelled", "only frames with a label there (default: --level)", metavar="LEVEL"
     )
-    split.add_argument("--seed", type=int, default=0, help="of the random order (default 0)")
+    add_option(split, "--seed", "of the random order (default 0)", 0)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns how to read the files."""
-    keys = dict(_pair(text) for text in arguments.keys)
+    keys = dict(key_pair(text) for text in arguments.keys)
     return {"spec": arguments.spec, "level": arguments.level, "keys": keys or None}
 
 
@@ -72,25 +73,19 @@ def _action(
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
     parser.set_defaults(do=do)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="read together as one dataset")
-    parser.add_argument("--spec", help="name or path of the description of the layout")
-    parser.add_argument("--level", help="level of theory, where the file does not say")
+    add_option(parser, "files", "read together as one dataset", nargs="+", metavar="FILE")
+    add_option(parser, "--spec", "name or path of the description of the layout")
+    add_option(parser, "--level", "level of theory, where the file does not say")
     add_strict_argument(parser)
-    parser.add_argument(
+    add_option(
+        parser,
         "--keys",
+        "names of arrays that differ from the description: energy=energy_xtb",
         nargs="+",
         default=[],
         metavar="QUANTITY=NAME",
-        help="names of arrays that differ from the description: energy=energy_xtb",
     )
     return parser
-
-
-def _pair(text: str) -> tuple[str, str]:
-    quantity, equals, name = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
-    return quantity, name
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -247,13 +242,9 @@ def _split(arguments: argparse.Namespace) -> None:
     found = api.split_dataset(
         arguments.files,
         arguments.output,
-        by=arguments.by,
-        key=arguments.key,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        labelled=arguments.labelled,
-        seed=arguments.seed,
-        strict=arguments.strict,
+        **options_of(arguments, "by key labelled seed strict"),
         **_reading(arguments),
     )
     for text in found.warnings:

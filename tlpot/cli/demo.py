@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from tlpot.cli.options import options_adder
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("--out", default="tlpot-demo", help="folder for what it makes")
-    parser.add_argument("--seeds", type=int, default=1, help="repeats, for error bars")
+    add = options_adder(parser)
+    add("--out", "folder for what it makes", "tlpot-demo")
+    add("--seeds", "repeats, for error bars", 1)
 
 
 def run(arguments: argparse.Namespace) -> None:

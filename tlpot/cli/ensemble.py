@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.calibrate import add_calibration_arguments, calibration_options, check_picture, write
+from tlpot.cli.calibrate import add_calibration_arguments, calibration_options, check_picture
+from tlpot.cli.options import options_adder, write_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("models", nargs="+", help="model files: other seeds, other subsets")
-    parser.add_argument("-o", "--output", required=True, help="ensemble file to write")
-    parser.add_argument("--calibrate", metavar="DATA", help="file with labels to calibrate on")
+    add = options_adder(parser)
+    add("models", "model files: other seeds, other subsets", nargs="+")
+    add("-o --output", "ensemble file to write", required=True)
+    add("--calibrate", "file with labels to calibrate on", metavar="DATA")
     add_calibration_arguments(parser)
 
 
@@ -31,4 +33,4 @@ def run(arguments: argparse.Namespace) -> None:
     )
     print(joined)
     if joined.calibrated is not None:
-        write(joined.calibrated, arguments)
+        write_result(joined.calibrated, arguments)

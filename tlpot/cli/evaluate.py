@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.fragment_options import (
+from tlpot.cli.options import (
+    DEVICE,
+    SPEC,
     add_assembly_arguments,
-    fragment_method,
+    fragment_options,
+    options_adder,
+    options_of,
     refuse_without_scheme,
+    write_result,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("model", help="a model file, or the name of a shipped model")
-    parser.add_argument("data", nargs="+", help="file, or files, with the labels")
-    parser.add_argument("--level", help="level of theory of the labels")
-    parser.add_argument(
-        "--model-level", help="level of the model, if it has several or another than the labels"
-    )
-    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    parser.add_argument("--split", help="split file: evaluate one part of it")
+    add = options_adder(parser)
+    add("model", "a model file, or the name of a shipped model")
+    add("data", "file, or files, with the labels", nargs="+")
+    add("--level", "level of theory of the labels")
+    add("--model-level", "level of the model, if it has several or another than the labels")
+    add("--spec", SPEC)
+    add("--split", "split file: evaluate one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
-    parser.add_argument("--plot", help="picture to write, .png or .pdf")
-    parser.add_argument("--json", help="file for all numbers")
-    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
-    parser.add_argument("--batch-size", type=int, default=32, help="frames at a time")
+    add("--plot", "picture to write, .png or .pdf")
+    add("--json", "file for all numbers")
+    add("--device", DEVICE)
+    add("--batch-size", "frames at a time", 32)
     add_assembly_arguments(parser, default=None)
 
 
@@ -43,24 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
             "AMBER charges belong to one structure, and a dataset may hold several; leave "
             "--charges to tlpot fragment and tlpot md"
         )
+    assembly = fragment_options(arguments)
+    del assembly["charges"]
     found = api.evaluate(
         arguments.model,
         arguments.data,
-        level=arguments.level,
-        model_level=arguments.model_level,
-        spec=arguments.spec,
-        split=arguments.split,
-        part=arguments.part,
-        scheme=None if arguments.scheme is None else fragment_method(arguments).calculator_scheme(),
-        low=arguments.low,
-        low_level=arguments.low_level,
-        dispersion=arguments.dispersion,
-        trained_charges=bool(arguments.trained_charges),
-        batch_size=arguments.batch_size,
-        device=arguments.device,
+        **options_of(arguments, "level model_level spec split part batch_size device"),
+        **assembly,
     )
     print(found)
-    if arguments.json:
-        found.save(arguments.json)
-    if arguments.plot:
-        found.plot(arguments.plot)
+    write_result(found, arguments)

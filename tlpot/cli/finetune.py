@@ -5,24 +5,29 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from tlpot.cli.launch import add_launch_arguments, launch_options, show
+from tlpot.cli.options import (
+    SPEC,
+    add_launch_arguments,
+    launch_options,
+    options_adder,
+    show_training,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("parent", help="a model file, or the name of a shipped model")
-    parser.add_argument(
-        "data", nargs="+", metavar="DATA", help="files with the labels, read as one dataset"
-    )
-    parser.add_argument("--level", required=True, help="level of theory to learn")
-    parser.add_argument(
+    add = options_adder(parser)
+    add("parent", "a model file, or the name of a shipped model")
+    add("data", "files with the labels, read as one dataset", nargs="+", metavar="DATA")
+    add("--level", "level of theory to learn", required=True)
+    add(
         "--strategy",
-        help="how to transfer (default full; auto compares some); settings: strategy.NAME=VALUE",
+        "how to transfer (default full; auto compares some); settings: strategy.NAME=VALUE",
     )
-    parser.add_argument("-o", "--output", required=True, help="model file to write")
-    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    parser.add_argument("--source", help="level of the parent to start from, if it has several")
-    parser.add_argument("--config", help="YAML file with further settings")
+    add("-o --output", "model file to write", required=True)
+    add("--spec", SPEC)
+    add("--source", "level of the parent to start from, if it has several")
+    add("--config", "YAML file with further settings")
     add_launch_arguments(parser)
 
 
@@ -56,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
     settings = with_overrides(settings, overrides)
-    show(api.finetune(config=settings, **launch_options(arguments)), arguments)
+    show_training(api.finetune(config=settings, **launch_options(arguments)), arguments)
 
 
 def _files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -5,48 +5,58 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tlpot.cli.fragment_options import add_assembly_arguments, fragment_options
+from tlpot.cli.options import (
+    DEVICE,
+    add_assembly_arguments,
+    fragment_options,
+    options_adder,
+    options_of,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument(
-        "structure", help="a file with all hydrogens: PDB, mmCIF or what ASE reads; may be several "
-        "frames of one molecule",
-    )  # fmt: skip
-    add_assembly_arguments(parser, default="mfcc_mbe2")
-    parser.add_argument("--all", action="store_true", help="list all kinds of fragments")
-    parser.add_argument("--json", metavar="FILE", help="file for all numbers")
-    parser.add_argument("--picture", metavar="FILE", help="the partition drawn, .png or .pdf")
-    parser.add_argument(
-        "--show", metavar="NAME|NUMBER",
-        help="fragment of which --picture shows the caps; default: one in the middle",
-    )  # fmt: skip
-    parser.add_argument(
-        "--export", metavar="FILE",
-        help="fragments for labelling: .h5 (distinct ones, added to what is there), or .xyz",
-    )  # fmt: skip
-    group = parser.add_argument_group("energies and forces")
-    group.add_argument(
-        "--model", metavar="M",
-        help="of the fragments: a file, a shipped model, gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, "
-        "ase:MODULE:CLASS, or a YAML file with a model for each fragment",
-    )  # fmt: skip
-    group.add_argument("--level", help="level of theory of --model, if it has several")
-    group.add_argument("--forces", metavar="FILE.xyz", help="frames with energies and forces")
-    group.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
-    group = parser.add_argument_group("error budget")
-    group.add_argument(
-        "--budget", action="store_true",
-        help="model against fragment QM, fragment QM against whole QM, model against whole QM",
-    )  # fmt: skip
-    group.add_argument("--reference", metavar="M", help="what QM is, such as gfn2-xtb; as --model")
-    group.add_argument("--plot", metavar="FILE", help="the budget drawn, .png or .pdf")
-    group = parser.add_argument_group("preparation")
-    group.add_argument(
-        "--prepare", metavar="OUT.pdb", help="add missing atoms and hydrogens, and stop"
+    add = options_adder(parser)
+    add(
+        "structure",
+        "a file with all hydrogens: PDB, mmCIF or what ASE reads; may be several frames of "
+        "one molecule",
     )
-    group.add_argument("--ph", type=float, help="for --prepare; default 7.4")
+    add_assembly_arguments(parser, default="mfcc_mbe2")
+    add("--all", "list all kinds of fragments", False)
+    add("--json", "file for all numbers", metavar="FILE")
+    add("--picture", "the partition drawn, .png or .pdf", metavar="FILE")
+    add(
+        "--show",
+        "fragment of which --picture shows the caps; default: one in the middle",
+        metavar="NAME|NUMBER",
+    )
+    add(
+        "--export",
+        "fragments for labelling: .h5 (distinct ones, added to what is there), or .xyz",
+        metavar="FILE",
+    )
+    add = options_adder(parser.add_argument_group("energies and forces"))
+    add(
+        "--model",
+        "of the fragments: a file, a shipped model, gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, "
+        "ase:MODULE:CLASS, or a YAML file with a model for each fragment",
+        metavar="M",
+    )
+    add("--level", "level of theory of --model, if it has several")
+    add("--forces", "frames with energies and forces", metavar="FILE.xyz")
+    add("--device", DEVICE)
+    add = options_adder(parser.add_argument_group("error budget"))
+    add(
+        "--budget",
+        "model against fragment QM, fragment QM against whole QM, model against whole QM",
+        False,
+    )
+    add("--reference", "what QM is, such as gfn2-xtb; as --model", metavar="M")
+    add("--plot", "the budget drawn, .png or .pdf", metavar="FILE")
+    add = options_adder(parser.add_argument_group("preparation"))
+    add("--prepare", "add missing atoms and hydrogens, and stop", metavar="OUT.pdb")
+    add("--ph", "for --prepare; default 7.4", float)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -68,9 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = fragment(
         arguments.structure,
         arguments.model,
-        level=arguments.level,
-        reference=arguments.reference,
-        device=arguments.device,
+        **options_of(arguments, "level reference device"),
         **fragment_options(arguments),
     )
     for note in found.notes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.terminal import print_json
+from tlpot.cli.options import options_adder
+from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import ModelDescription, PotentialDescription
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("model", help="a model file, or the name of a model")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add = options_adder(parser)
+    add("model", "a model file, or the name of a model")
+    add("--json", "print everything as JSON", False)
 
 
 def run(arguments: argparse.Namespace) -> None:

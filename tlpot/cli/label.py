@@ -6,51 +6,49 @@ import argparse
 import sys
 from pathlib import Path
 
-from tlpot.cli.terminal import add_strict_argument, check_warnings
+from tlpot.cli.options import add_strict_argument, key_pair, options_adder, options_of
+from tlpot.cli.parser import check_warnings
 from tlpot.presentation import warnings_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument(
-        "settings", nargs="+", metavar="STRUCTURES | key=value",
-        help="a dataset, or files that ASE reads; and settings of the engine, such as "
+    add = options_adder(parser)
+    add(
+        "settings",
+        "a dataset, or files that ASE reads; and settings of the engine, such as "
         "density_fitting=false",
-    )  # fmt: skip
-    parser.add_argument(
-        "--engine", required=True,
-        help="gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS or model:PATH[@LEVEL]",
-    )  # fmt: skip
-    parser.add_argument(
-        "-o", "--output", required=True,
-        help="HDF5 file to write, or to add labels to; may be the dataset itself",
-    )  # fmt: skip
-    parser.add_argument(
-        "--level", help="name of the level of theory, instead of the engine's or the model's"
+        nargs="+",
+        metavar="STRUCTURES | key=value",
     )
-    parser.add_argument("--spec", help="layout of the dataset, if it is not tlpot's own")
-    parser.add_argument(
-        "--keys", nargs="+", default=[], metavar="QUANTITY=NAME",
-        help="names that the file has for a quantity: charge=Q spin=M; with --spec any quantity "
+    add(
+        "--engine",
+        "gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS or model:PATH[@LEVEL]",
+        required=True,
+    )
+    add(
+        "-o --output",
+        "HDF5 file to write, or to add labels to; may be the dataset itself",
+        required=True,
+    )
+    add("--level", "name of the level of theory, instead of the engine's or the model's")
+    add("--spec", "layout of the dataset, if it is not tlpot's own")
+    add(
+        "--keys",
+        "names that the file has for a quantity: charge=Q spin=M; with --spec any quantity "
         "of the layout",
-    )  # fmt: skip
-    parser.add_argument(
-        "--forces", default="auto",
-        help="auto (analytic ones where they exist), no, analytic, or numerical",
-    )  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
-    parser.add_argument(
-        "--dask", metavar="ADDRESS|local", help="run the labels on a Dask cluster",
-    )  # fmt: skip
-    parser.add_argument("--limit", type=int, metavar="N", help="new labels at most")
-    parser.add_argument(
-        "--tries", type=int, default=3, help="workers that a geometry may kill (default 3)"
+        nargs="+",
+        default=[],
+        metavar="QUANTITY=NAME",
     )
-    parser.add_argument("--retry-failed", action="store_true", help="try failures again")
+    add("--forces", "auto (analytic ones where they exist), no, analytic, or numerical", "auto")
+    add("--workers", "processes of one thread each", 1)
+    add("--dask", "run the labels on a Dask cluster", metavar="ADDRESS|local")
+    add("--limit", "new labels at most", int, metavar="N")
+    add("--tries", "workers that a geometry may kill (default 3)", 3)
+    add("--retry-failed", "try failures again", False)
     add_strict_argument(parser)
-    parser.add_argument(
-        "--repair-journal", action="store_true", help="drop damaged lines of the journal"
-    )
+    add("--repair-journal", "drop damaged lines of the journal", False)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -60,15 +58,14 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import DataError
 
     structures = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
-    names = ("level", "forces", "spec", "limit", "retry_failed", "repair_journal", "tries",
-             "workers", "dask")  # fmt: skip
+    names = "level forces spec limit retry_failed repair_journal tries workers dask"
     report = label(
         structures,
         arguments.engine,
         arguments.output,
         settings=with_overrides({}, [s for s in arguments.settings if s not in structures]),
-        keys=dict(_pair(text) for text in arguments.keys),
-        **{name: getattr(arguments, name) for name in names},
+        keys=dict(key_pair(text) for text in arguments.keys),
+        **options_of(arguments, names),
     )
     print(report)
     if report.failures:
@@ -77,12 +74,3 @@ def run(arguments: argparse.Namespace) -> None:
         raise DataError("every geometry failed, see above")
     failed = [f"{record.name}: {record.outcome.error}" for record in report.failures]
     check_warnings([*warnings_of(str(report)), *failed], arguments)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from tlpot.errors import ConfigError
-
-    quantity, equals, name = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
-    return quantity, name

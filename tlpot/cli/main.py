@@ -10,10 +10,17 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
-from tlpot.cli.parser import CompletionAction, Parser, check_values, reworded
-from tlpot.cli.terminal import never_fail, strictness
+from tlpot.cli.options import add_option
+from tlpot.cli.parser import (
+    CompletionAction,
+    Parser,
+    check_values,
+    never_fail,
+    reworded,
+    strictness,
+)
 from tlpot.errors import TLPotError
-from tlpot.jobs import keep_freed_memory, load_torch
+from tlpot.execution import keep_freed_memory, load_torch
 from tlpot.presentation import log_to_terminal
 
 SUBCOMMANDS = {
@@ -102,10 +109,11 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        subparser.add_argument(
+        add_option(
+            subparser,
             "--debug",
-            action="store_true",
-            help="show the traceback of an error, and what is done without being asked",
+            "show the traceback of an error, and what is done without being asked",
+            False,
         )
         if arguments_given is None or name in arguments_given:
             module = importlib.import_module(f"tlpot.cli.{name}")

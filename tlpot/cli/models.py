@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tlpot.cli.terminal import print_json
+from tlpot.cli.options import DEVICE, SPEC, add_option, options_of
+from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
@@ -24,34 +25,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listed.set_defaults(do=_list)
 
     info = action("info", "print the card of a model")
-    info.add_argument("model", help="a model file, or the name of a model")
-    info.add_argument("--json", action="store_true", help="print everything as JSON")
-    info.add_argument(
-        "--from", dest="place", metavar="DIR|URL",
-        help="what the index of a place says of the model, without installing it",
-    )  # fmt: skip
+    add_option(info, "model", "a model file, or the name of a model")
+    add_option(info, "--json", "print everything as JSON", False)
+    add_option(
+        info,
+        "--from",
+        "what the index of a place says of the model, without installing it",
+        dest="place",
+        metavar="DIR|URL",
+    )
     info.set_defaults(do=_info)
 
     search = action("search", "models that have what is asked for")
     _add_folder(search)
     _add_place(search)
-    search.add_argument("--elements", help="symbols that the model must know: C,H,O")
-    search.add_argument("--level", help="level of theory, or a part of its name")
-    search.add_argument("--licence", help="licence, or a part of its name")
-    search.add_argument("--max-weights", type=int, help="largest number of weights")
+    add_option(search, "--elements", "symbols that the model must know: C,H,O")
+    add_option(search, "--level", "level of theory, or a part of its name")
+    add_option(search, "--licence", "licence, or a part of its name")
+    add_option(search, "--max-weights", "largest number of weights", int)
     search.set_defaults(do=_search)
 
     installed = action("install", "give a model a name that works wherever a shipped one does")
-    installed.add_argument("model", help="a model file, its URL, or with --from a name")
-    installed.add_argument(
-        "--from", dest="place", metavar="DIR|URL",
-        help="where the model is: a folder, or the URL of one with an index (tlpot models index)",
-    )  # fmt: skip
-    installed.add_argument("--as", dest="name", metavar="NAME", help="what to call it here")
-    installed.add_argument("--sha256", help="hash that the file must have")
-    installed.add_argument(
-        "--force", action="store_true", help="replace another model installed under the name"
+    add_option(installed, "model", "a model file, its URL, or with --from a name")
+    add_option(
+        installed,
+        "--from",
+        "where the model is: a folder, or the URL of one with an index (tlpot models index)",
+        dest="place",
+        metavar="DIR|URL",
     )
+    add_option(installed, "--as", "what to call it here", dest="name", metavar="NAME")
+    add_option(installed, "--sha256", "hash that the file must have")
+    add_option(installed, "--force", "replace another model installed under the name", False)
     installed.set_defaults(do=_install)
 
     imported = action("import", "turn a model of mace-torch into one of tlpot, exactly")
@@ -76,42 +81,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     imported.set_defaults(do=_import)
 
     index = action("index", "write the index of a folder that others install from")
-    index.add_argument("folder", help="the folder; the index is written into it")
+    add_option(index, "folder", "the folder; the index is written into it")
     index.set_defaults(do=_index)
 
     rank = action("rank", "errors of closed-form transfer from each model, on folds of the data")
-    rank.add_argument("data", help="file with the labels")
-    rank.add_argument("models", nargs="*", metavar="MODEL",
-                      help="files or names; default: all that have names")  # fmt: skip
-    rank.add_argument("--level", required=True, help="level of theory of the labels")
-    rank.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    _add_folder(rank)
-    rank.add_argument(
-        "--by",
-        choices=("random", "molecule", "cluster"),
-        help="folds that decide: frames at random, whole molecules, or clusters of structures "
-        "that look alike; default: molecule if there are enough, else random",
+    add_option(rank, "data", "file with the labels")
+    add_option(
+        rank, "models", "files or names; default: all that have names", nargs="*", metavar="MODEL"
     )
-    rank.add_argument("--folds", type=int, default=5, help="number of folds (default 5)")
-    rank.add_argument("--seed", type=int, default=0, help="of the folds (default 0)")
-    rank.add_argument("--json", help="file for all numbers")
-    rank.add_argument("--cache", help="folder that keeps features; default beside the JSON file")
-    rank.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
+    add_option(rank, "--level", "level of theory of the labels", required=True)
+    add_option(rank, "--spec", SPEC)
+    _add_folder(rank)
+    add_option(
+        rank,
+        "--by",
+        "folds that decide: frames at random, whole molecules, or clusters of structures "
+        "that look alike; default: molecule if there are enough, else random",
+        choices=("random", "molecule", "cluster"),
+    )
+    add_option(rank, "--folds", "number of folds (default 5)", 5)
+    add_option(rank, "--seed", "of the folds (default 0)", 0)
+    add_option(rank, "--json", "file for all numbers")
+    add_option(rank, "--cache", "folder that keeps features; default beside the JSON file")
+    add_option(rank, "--device", DEVICE)
     rank.set_defaults(do=_rank)
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--folder", action="append", default=[], metavar="DIR",
-        help="add the model files of a folder; may be given several times",
-    )  # fmt: skip
+    add_option(
+        parser,
+        "--folder",
+        "add the model files of a folder; may be given several times",
+        action="append",
+        default=[],
+        metavar="DIR",
+    )
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--from", dest="places", action="append", default=[], metavar="DIR|URL",
-        help="add what can be installed from a place; may be given several times",
-    )  # fmt: skip
+    add_option(
+        parser,
+        "--from",
+        "add what can be installed from a place; may be given several times",
+        dest="places",
+        action="append",
+        default=[],
+        metavar="DIR|URL",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -157,10 +173,7 @@ def _info(arguments: argparse.Namespace) -> None:
 def _install(arguments: argparse.Namespace) -> None:
     from tlpot.models import install
 
-    made = install(
-        arguments.model, place=arguments.place, name=arguments.name, sha256=arguments.sha256,
-        force=arguments.force, show=True,
-    )  # fmt: skip
+    made = install(arguments.model, show=True, **options_of(arguments, "place name sha256 force"))
     done = "installed" if made.is_new else "there already, with the same content:"
     print(f"{done} {made.name}  ({', '.join(made.levels)})")
     print(f"  {made.path}\n  SHA-256 {made.sha256}")
@@ -241,10 +254,12 @@ def _rank(arguments: argparse.Namespace) -> None:
     if cache is None and arguments.json:
         cache = Path(arguments.json).with_suffix(".run") / "features"
     ranking = api.rank(
-        arguments.data, arguments.models or None, level=arguments.level, spec=arguments.spec,
-        folders=arguments.folder, by=arguments.by, folds=arguments.folds, seed=arguments.seed,
-        cache=cache, device=arguments.device,
-    )  # fmt: skip
+        arguments.data,
+        arguments.models or None,
+        folders=arguments.folder,
+        cache=cache,
+        **options_of(arguments, "level spec by folds seed device"),
+    )
     print(ranking)
     if arguments.json:
         ranking.save(arguments.json)

@@ -1,20 +1,40 @@
-"""The parser of all subcommands, its messages, and completion by shells."""
+"""The parser of all subcommands, its messages, what a terminal cannot show, and `--strict`."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from tlpot.errors import ConfigError, MissingExtraError, nearest
+from tlpot.errors import (
+    ConfigError,
+    MissingExtraError,
+    StrictError,
+    TLPotWarning,
+    UnreadLabelWarning,
+    nearest,
+    refuse_warnings,
+)
 
 _ARGUMENTS = "level|spec|keys"
 _DEFAULT = re.compile(rf"\b({_ARGUMENTS})=\.\.\.( \(--\w+(?: on the command line)?\))?")
 _TEXT = re.compile(rf"\b({_ARGUMENTS})='([^']*)'")
 _SPLIT = re.compile(r"(?<![.\w-])(validation|test|by)=('[^']*'|[^\s,;)]+)")
 _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
+
+_LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
+"""Whole numbers that have a smallest value whatever the command does with them."""
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+_REPORTING = ("data", "finetune", "label", "train")
+"""Subcommands that list the problems of a dataset, and would say the same thing twice."""
 
 
 def reworded(message: str, arguments: argparse.Namespace) -> str:
@@ -49,10 +69,6 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
     message = _SPLIT.sub(split, message)
     message = _TEXT.sub(lambda match: option(match[1], match[2]) or match[0], message)
     return _DEFAULT.sub(lambda match: option(match[1], "...") or match[0], message)
-
-
-_LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
-"""Whole numbers that have a smallest value whatever the command does with them."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -97,11 +113,8 @@ def check_values(arguments: argparse.Namespace) -> None:
 
 
 def _shown(name: str) -> str:
-    positional: Iterable[str] = (
-        "model", "models", "data", "files", "settings", "config", "curve", "structure", "folder",
-        "fragments", "parent",
-    )  # fmt: skip
-    return name if name in positional else f"--{name.replace('_', '-')}"
+    positional = "model models data files settings config curve structure folder fragments parent"
+    return name if name in positional.split() else f"--{name.replace('_', '-')}"
 
 
 def _finite(text: str) -> float:
@@ -112,9 +125,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text!r} is no finite number")
     return number
-
-
-SHELLS = ("bash", "zsh", "tcsh")
 
 
 class CompletionAction(argparse.Action):
@@ -153,3 +163,62 @@ class CompletionAction(argparse.Action):
             parser.error(str(missing))
         print(shtab.complete(self.make_parser(), shell=str(values)))
         parser.exit(0)
+
+
+def never_fail() -> None:
+    """Lets standard output and error replace what their encoding lacks.
+
+    That is so for ``LANG=C``, ``PYTHONIOENCODING=ascii``, the code pages of Windows, and file
+    names that are no UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        change = getattr(stream, "reconfigure", None)  # a replaced stream need not have it
+        if change is not None:
+            change(errors="replace")
+
+
+def print_json(content: Any) -> None:
+    """Prints JSON in whose texts no character is lost, whatever the terminal can show."""
+    encoding = str(getattr(sys.stdout, "encoding", None) or "ascii")
+    print(json.dumps(content, indent=2, ensure_ascii=not encoding.lower().startswith("utf")))
+
+
+@contextmanager
+def strictness(arguments: argparse.Namespace) -> Iterator[None]:
+    """Shows every `TLPotWarning` as one line, or makes an error of it, where the user wants that.
+
+    Raises:
+        StrictError: there was one.
+    """
+    with warnings.catch_warnings():
+        strict = getattr(arguments, "strict", False)
+        warnings.simplefilter("error" if strict else "always", TLPotWarning)
+        if getattr(arguments, "subcommand", None) in _REPORTING:
+            warnings.simplefilter("ignore", UnreadLabelWarning)
+        others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, TLPotWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        try:
+            yield
+        except TLPotWarning as warning:
+            raise StrictError(f"{warning} (a warning, and --strict was given)") from warning
+
+
+def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:
+    """Refuses to go on after warnings of a report, where the user wants that.
+
+    Args:
+        found: the warnings.
+        arguments: of the command; one without ``--strict`` never does.
+
+    Raises:
+        StrictError: there are some.
+    """
+    if getattr(arguments, "strict", False):
+        refuse_warnings(found)

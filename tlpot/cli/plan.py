@@ -4,59 +4,56 @@ from __future__ import annotations
 
 import argparse
 
+from tlpot.cli.options import options_adder, options_of
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("curve", help="folder that tlpot curve wrote")
-    parser.add_argument("--quantity", default="energy_mae", help="which error (energy_mae)")
-    parser.add_argument(
-        "--target", metavar="ERROR", help="error to reach, in eV and Å: 0.05, or 50meV"
+    add = options_adder(parser)
+    add("curve", "folder that tlpot curve wrote")
+    add("--quantity", "which error (energy_mae)", "energy_mae")
+    add("--target", "error to reach, in eV and Å: 0.05, or 50meV", metavar="ERROR")
+    add("--budget", "to be spent, in prices of a cheap label", float)
+    add("--cost-ratio", "price of an expensive label in cheap ones", float)
+    add(
+        "--cost-from",
+        "datasets with labels by tlpot label, which hold what they cost; with --levels",
+        nargs="+",
+        metavar="FILE",
     )
-    parser.add_argument("--budget", type=float, help="to be spent, in prices of a cheap label")
-    parser.add_argument(
-        "--cost-ratio", type=float, help="price of an expensive label in cheap ones"
+    add(
+        "--levels",
+        "the two levels of theory whose costs are compared",
+        nargs=2,
+        metavar=("EXPENSIVE", "CHEAP"),
     )
-    parser.add_argument(
-        "--cost-from", nargs="+", metavar="FILE",
-        help="datasets with labels by tlpot label, which hold what they cost; with --levels",
-    )  # fmt: skip
-    parser.add_argument(
-        "--levels", nargs=2, metavar=("EXPENSIVE", "CHEAP"),
-        help="the two levels of theory whose costs are compared",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pretraining-paid", "--sunk", action="store_true", help="the pretraining is paid already"
+    add("--pretraining-paid --sunk", "the pretraining is paid already", False)
+    add("--have", "expensive labels that are there already", 0)
+    add(
+        "--pretraining",
+        "curve of the low level itself (tlpot curve with strategy scratch)",
+        metavar="DIR",
     )
-    parser.add_argument(
-        "--have", type=int, default=0, help="expensive labels that are there already"
+    add(
+        "--fit-up-to",
+        "fit sizes up to N only and compare the forecasts with the larger ones",
+        int,
+        metavar="N",
     )
-    parser.add_argument(
-        "--pretraining", metavar="DIR",
-        help="curve of the low level itself (tlpot curve with strategy scratch)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fit-up-to", type=int, metavar="N",
-        help="fit sizes up to N only and compare the forecasts with the larger ones",
-    )  # fmt: skip
-    parser.add_argument("--json", help="file for all numbers")
+    add("--json", "file for all numbers")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Plans."""
     from tlpot import api
 
+    names = (
+        "target budget cost_ratio cost_from quantity pretraining_paid have pretraining fit_up_to"
+    )
     plan = api.plan(
         arguments.curve,
-        target=arguments.target,
-        budget=arguments.budget,
-        cost_ratio=arguments.cost_ratio,
-        cost_from=arguments.cost_from,
         levels=None if arguments.levels is None else tuple(arguments.levels),
-        quantity=arguments.quantity,
-        pretraining_paid=arguments.pretraining_paid,
-        have=arguments.have,
-        pretraining=arguments.pretraining,
-        fit_up_to=arguments.fit_up_to,
+        **options_of(arguments, names),
     )
     print(plan)
     if arguments.json:

@@ -1,6 +1,6 @@
 """`tlpot report MODEL DATA --level L [--parent PARENT] [-o DIR] [report.key=value ...]`.
 
-With ``--structure`` or ``--data`` the report is on a force field, see `force_field_report`.
+With ``--structure`` or ``--data`` the report is on a force field.
 """
 
 from __future__ import annotations
@@ -9,35 +9,58 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tlpot.cli import force_field_report
+from tlpot.cli.options import (
+    DEVICE,
+    FRAGMENT_OPTIONS,
+    SPEC,
+    add_assembly_arguments,
+    fragment_options,
+    options_adder,
+    options_of,
+)
+
+_OWN = (
+    "structure",
+    "scheme",
+    *FRAGMENT_OPTIONS,
+    "reference",
+    "fragments",
+    "cost",
+    "curve",
+    "ancestor",
+)
+"""Options that make the report one on a force field."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument(
-        "model", help="a model file or the name of a model; of a force field also a YAML file with "
-        "a model for each kind of fragment",
-    )  # fmt: skip
-    parser.add_argument("data", nargs="?", help="file with labels")
-    parser.add_argument(
-        "settings", nargs="*", metavar="report.key=value",
-        help="settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
-    )  # fmt: skip
-    parser.add_argument("--level", help="level of theory of the labels")
-    parser.add_argument(
-        "--model-level", help="level of the model, if it has several or another than the labels"
+    add = options_adder(parser)
+    add(
+        "model",
+        "a model file or the name of a model; of a force field also a YAML file with a model "
+        "for each kind of fragment",
     )
-    parser.add_argument("--parent", help="model that it was made from, to compare with")
-    parser.add_argument(
-        "--source", help="level of the parent, if it has several; of a force field without "
-        "--parent, the level of MODEL itself that the transfer started from",
-    )  # fmt: skip
-    parser.add_argument("--spec", help="layout of the data, if it is not tlpot's own")
-    parser.add_argument("--split", help="split file: look at one part of it")
+    add("data", "file with labels", nargs="?")
+    add(
+        "settings",
+        "settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
+        nargs="*",
+        metavar="report.key=value",
+    )
+    add("--level", "level of theory of the labels")
+    add("--model-level", "level of the model, if it has several or another than the labels")
+    add("--parent", "model that it was made from, to compare with")
+    add(
+        "--source",
+        "level of the parent, if it has several; of a force field without --parent, the "
+        "level of MODEL itself that the transfer started from",
+    )
+    add("--spec", SPEC)
+    add("--split", "split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
-    parser.add_argument("-o", "--output", help="folder for what is written")
-    parser.add_argument("--device", help="cpu, cuda, ...; default CUDA if there is one")
-    force_field_report.add_force_field_arguments(parser)
+    add("-o --output", "folder for what is written")
+    add("--device", DEVICE)
+    _add_force_field_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,8 +68,8 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import ConfigError
 
     _sort(arguments)
-    if force_field_report.is_force_field(arguments):
-        force_field_report.run(arguments)
+    if _is_force_field(arguments):
+        _report_force_field(arguments)
         return
     if arguments.data is None:
         raise ConfigError(
@@ -61,8 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
-    for name in ("level", "model_level", "parent", "source", "split"):
-        settings[name] = getattr(arguments, name)
+    settings |= options_of(arguments, "level model_level parent source split")
     config = with_overrides(settings, arguments.settings)
     config.where = "report"
     report = api.report(config=config, device=arguments.device)
@@ -81,3 +103,87 @@ def _sort(arguments: argparse.Namespace) -> None:
     if files:
         given.remove(files[0])
     arguments.settings = given
+
+
+def _add_force_field_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of the report on a force field."""
+    title = "force field (an HTML page; with any of these the report is on a force field)"
+    add = options_adder(parser.add_argument_group(title))
+    add(
+        "--structure",
+        "test structure with all hydrogens, in one or more frames; may be given several times",
+        action="append",
+        metavar="FILE",
+    )
+    add(
+        "--reference",
+        "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, or a model",
+        metavar="M",
+    )
+    add("--data", "labelled fragments, to measure errors on", dest="fragments", metavar="FILE")
+    add("--cost", "a file that tlpot label wrote", action="append", metavar="FILE")
+    add("--curve", "folder of tlpot curve", metavar="DIR")
+    add(
+        "--ancestor",
+        "a model file that may be an ancestor; models with names are known",
+        action="append",
+        metavar="MODEL",
+    )
+    add_assembly_arguments(parser, default=None)
+
+
+def _is_force_field(arguments: argparse.Namespace) -> bool:
+    """Whether the report is on a force field: any of its options was given."""
+    return any(getattr(arguments, name) is not None for name in _OWN)
+
+
+def _report_force_field(arguments: argparse.Namespace) -> None:
+    """Examines a force field and writes the page."""
+    from tlpot.api import force_field_report
+    from tlpot.config import with_overrides
+    from tlpot.errors import ConfigError
+    from tlpot.reports import NUMBERS, PAGE
+
+    _check_force_field(arguments)
+    changes = with_overrides({}, arguments.settings)
+    for section in changes.keys() - {"report"}:
+        raise ConfigError(f"the settings are called report.{section}=..., not {section}=...")
+    if arguments.scheme is None:
+        arguments.scheme = "mfcc_mbe2"
+    names = "level structure reference parent source spec split part curve output device"
+    found = force_field_report(
+        arguments.model,
+        arguments.fragments,
+        cost=arguments.cost or (),
+        ancestors=arguments.ancestor or (),
+        settings=changes.get("report"),
+        **fragment_options(arguments),
+        **options_of(arguments, names),
+    )
+    if found.stages:
+        print(f"{found}\n")
+    folder = Path(arguments.output)
+    print(f"wrote {folder / PAGE} and {folder / NUMBERS}")
+
+
+def _check_force_field(arguments: argparse.Namespace) -> None:
+    from tlpot.errors import ConfigError
+
+    if arguments.output is None:
+        raise ConfigError("the report on a force field is a page; say where with -o DIR")
+    if arguments.data is not None:
+        raise ConfigError(
+            f"the labelled fragments of a force field are given as --data {arguments.data}"
+        )
+    if arguments.model_level is not None:
+        raise ConfigError("--model-level does not apply to the report on a force field")
+    if arguments.structure is None:
+        for name in ("scheme", "reference", *FRAGMENT_OPTIONS):
+            if name == "trained_charges" and arguments.fragments is not None:
+                continue
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} goes with --structure; add that")
+    if arguments.fragments is None:
+        for name in ("split", "spec", "parent", "source"):
+            if getattr(arguments, name) is not None:
+                raise ConfigError(f"--{name} goes with --data; add that, or leave it out")

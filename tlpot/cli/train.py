@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from tlpot.cli.launch import add_launch_arguments, launch_options, show
+from tlpot.cli.options import add_launch_arguments, add_option, launch_options, show_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    parser.add_argument("config", help="YAML file; docs/training.md lists the keys")
+    add_option(parser, "config", "YAML file; docs/training.md lists the keys")
     add_launch_arguments(parser)
 
 
@@ -19,4 +19,4 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.config import read_yaml, with_overrides
 
     settings = with_overrides(read_yaml(arguments.config), arguments.settings)
-    show(api.train(config=settings, **launch_options(arguments)), arguments)
+    show_training(api.train(config=settings, **launch_options(arguments)), arguments)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
         with_any_label,
     )
     from tlpot.data.decode import Decoder
-    from tlpot.data.difference import DifferenceDataset, LowValues
-    from tlpot.data.findings import definitions_of
     from tlpot.data.fragments import (
         FragmentGraph,
         FragmentRows,
@@ -31,8 +29,16 @@ if TYPE_CHECKING:
         is_fragment_file,
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
-    from tlpot.data.joined import JoinedDataset
-    from tlpot.data.loader import Batch, Loader, Targets, collate, evaluation_batches
+    from tlpot.data.loader import (
+        Batch,
+        Loader,
+        Targets,
+        average_neighbors,
+        collate,
+        energy_scale,
+        evaluation_batches,
+        force_scale,
+    )
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
@@ -49,7 +55,7 @@ if TYPE_CHECKING:
         store_split,
         stored_split,
     )
-    from tlpot.data.open import DataSource, Source, open_dataset
+    from tlpot.data.open import DataSource, JoinedDataset, Source, open_dataset
     from tlpot.data.problems import find_problems, label_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
@@ -65,10 +71,9 @@ if TYPE_CHECKING:
         make_split,
         unlearned_elements,
     )
-    from tlpot.data.statistics import average_neighbors, energy_scale, force_scale
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import Summary, summarize
-    from tlpot.data.views import DatasetWithLabels, NeutralDataset
-    from tlpot.data.xyz_file import is_xyz, read_xyz_atoms
+    from tlpot.data.summary import Summary, definitions_of, summarize
+    from tlpot.data.views import DatasetWithLabels, DifferenceDataset, LowValues, NeutralDataset
+    from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 
 __getattr__ = lazy_exports(__name__)

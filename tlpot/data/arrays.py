@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import Frame, LabelKind, Labels, LevelInfo, Problem, checked_indices
 from tlpot.data.decode import Decoder, Geometry, LevelLabels
-from tlpot.data.findings import (
+from tlpot.data.spec import DataSpec
+from tlpot.data.store import MemoryStore, Section, Store
+from tlpot.data.summary import (
     definition_problems,
     outside_problems,
     resolution_problems,
     unread_problems,
 )
-from tlpot.data.spec import DataSpec
-from tlpot.data.store import MemoryStore, Section, Store
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.system import NO_CELL, NO_PBC, System
 
 K = TypeVar("K", bound=Hashable)

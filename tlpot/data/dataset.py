@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import DataError
 from tlpot.levels import canonical_level
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.system import System
 
 Severity = Literal["error", "warning", "note"]

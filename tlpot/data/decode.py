@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import LabelKind, Problem
 from tlpot.data.spec import DataSpec, LevelSpec
-from tlpot.data.store import Store
-from tlpot.data.stored_values import as_elements, as_numbers, as_periodic, as_whole, check_shapes
+from tlpot.data.store import Store, as_elements, as_numbers, as_periodic, as_whole, check_shapes
 from tlpot.errors import DataError
 from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
 

@@ -21,7 +21,7 @@ from tlpot.data.spec import DataSpec, LevelSpec, is_own_unit, looks_like
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor, length_factor, stress_factor
 

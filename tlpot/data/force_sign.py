@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, Problem
-from tlpot.plural import counted
+from tlpot.numbers import counted
 
 NEAR = 0.25
 """Å; root mean square displacement of the atoms between two frames that are compared."""

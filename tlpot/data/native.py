@@ -15,7 +15,6 @@ from ase.units import Hartree
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, Frame, LevelInfo
-from tlpot.data.findings import definitions_of
 from tlpot.data.hdf5 import (
     GroupWalk,
     dataset_names,
@@ -26,6 +25,7 @@ from tlpot.data.hdf5 import (
     written_hdf5,
 )
 from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
+from tlpot.data.summary import definitions_of
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, frames_of
-from tlpot.data.electrons import electron_problems
 from tlpot.data.force_sign import force_problems
 from tlpot.data.split import fingerprint
+from tlpot.data.summary import electron_problems
 from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
 from tlpot.data.views import NeutralDataset
 from tlpot.errors import GeometryError

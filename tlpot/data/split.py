@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.system import System
 
 PRECISION = 1e-5

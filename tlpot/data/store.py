@@ -1,4 +1,7 @@
-"""Where arrays come from: a file, HDF5 aside, seen as sections of named columns."""
+"""Where arrays come from, HDF5 aside, and numbers, elements and directions out of them.
+
+Only what is unambiguous is converted: a truth value is no energy, and text is no direction.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Problem
+from tlpot.data.spec import DataSpec
 from tlpot.errors import DataError, nearest
 
 
@@ -147,3 +152,174 @@ def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
         group=None, label=path.name, shapes={name: a.shape for name, a in columns.items()}
     )
     return MemoryStore(path, [section], [columns])
+
+
+def check_shapes(section: Section, spec: DataSpec) -> None:
+    """Checks the shape of every array that the description mentions.
+
+    Raises:
+        DataError: a shape does not fit; the message says which would.
+    """
+    shapes = section.shapes
+    coordinates = shapes[spec.coordinates]
+    if len(coordinates) != 3 or coordinates[2] != 3:
+        raise DataError(
+            f"{section.label}: {spec.coordinates!r} has shape {coordinates}, "
+            "expected (frames, atoms, 3)"
+        )
+    m, n = coordinates[:2]
+    expected: dict[str, set[tuple[int, ...]]] = {spec.numbers: {(n,), (m, n)}}
+    for key, options in (
+        (spec.cell, {(3, 3), (m, 3, 3)}),
+        (spec.pbc, {(3,), (m, 3)}),
+        (spec.charge, {(), (1,), (m,)}),
+        (spec.spin, {(), (1,), (m,)}),
+    ):
+        if key:
+            expected[key] = options
+    for level in spec.levels.values():
+        expected |= {key: {(m,), (m, 1)} for key in level.energy_keys}
+        if level.forces:
+            expected[level.forces] = {(m, n, 3)}
+        if level.stress:
+            expected[level.stress] = {(m, 3, 3), (m, 6)}
+    labels = {key for level in spec.levels.values() for key in level.keys}
+    for key, allowed in expected.items():
+        if key in labels and 0 in shapes.get(key, ()):
+            continue  # an array without any element, as SPICE has, is an absent label
+        if key in shapes and shapes[key] not in allowed:
+            raise DataError(
+                f"{section.label}: {key!r} has shape {shapes[key]}, but {m} frames of {n} atoms "
+                f"need {' or '.join(str(s) for s in sorted(allowed, key=len))}"
+            )
+
+
+def as_numbers(stored: NDArray, where: str, *, half: bool = False) -> NDArray[np.float64]:
+    """Returns real numbers, which may be stored as text.
+
+    Args:
+        stored: of any type.
+        where: what to call the array in a message.
+        half: whether floats of 16 bits will do.
+
+    Raises:
+        DataError: complex numbers, truth values, records, arrays of several lengths, text that is
+            no number, or floats of 16 bits.
+    """
+    kind = stored.dtype.kind
+    if kind == "c":
+        raise DataError(f"{where} holds complex numbers, expected real ones")
+    if kind == "b":
+        raise DataError(f"{where} holds truth values, expected numbers")
+    if kind == "V":
+        fields = ", ".join(stored.dtype.names or ()) or "raw bytes"
+        raise DataError(
+            f"{where} is of a compound type ({fields}), expected numbers; store each field as an "
+            "array of its own"
+        )
+    if kind == "O" and not _all_text(stored):
+        raise DataError(
+            f"{where} holds arrays of several lengths or references, expected numbers; store it "
+            "as one array"
+        )
+    if stored.dtype == np.float16 and not half:
+        raise DataError(
+            f"{where} holds floats of 16 bits, which have 3 digits, too few for energies and "
+            "positions; write it again from the original numbers with 64 bits"
+        )
+    try:
+        return stored.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} holds what is no number ({error})") from error
+
+
+def as_whole(stored: NDArray, where: str) -> NDArray[np.int64]:
+    """Returns whole numbers, such as charges.
+
+    Raises:
+        DataError: see `as_numbers`; or a number is not whole, or is a negative one that was
+            stored without its sign (255 in 8 bits for -1).
+    """
+    numbers = as_numbers(stored, where)
+    whole = np.rint(numbers)
+    if not (np.abs(numbers - whole) < 1e-3).all():
+        raise DataError(f"{where} holds values that are not whole numbers")
+    if stored.dtype.kind == "u" and stored.size:
+        top = np.iinfo(stored.dtype).max
+        if whole.max() > top // 2:
+            raise DataError(
+                f"{where} holds {whole.max():g} as {stored.dtype}, which is what "
+                f"{whole.max() - top - 1:g} becomes without a sign; write it as signed integers"
+            )
+    return whole.astype(np.int64)
+
+
+def as_periodic(stored: NDArray, where: str) -> NDArray[np.bool_]:
+    """Returns which directions are periodic.
+
+    Raises:
+        DataError: the values are neither truth values nor the numbers 0 and 1; text such as "F"
+            and NaN would both count as true.
+    """
+    if stored.dtype.kind == "b":
+        return stored.astype(np.bool_)
+    if stored.dtype.kind not in "iuf" or not np.isin(stored, (0, 1)).all():
+        odd = stored[~np.isin(stored, (0, 1))] if stored.dtype.kind in "iuf" else stored
+        raise DataError(
+            f"{where} holds {odd.reshape(-1).tolist()[0]!r}, which does not say whether a "
+            "direction is periodic; write true and false, or 1 and 0"
+        )
+    return stored.astype(np.bool_)
+
+
+def as_elements(stored: NDArray, where: str) -> NDArray[np.int64]:
+    """Returns atomic numbers, from these or from element symbols.
+
+    Args:
+        stored: [n_atoms], or [n_rows, n_atoms] where 0 or an empty symbol after the atoms of a
+            row marks unused places.
+        where: what to call the array in a message.
+
+    Raises:
+        DataError: not an element, or 0 where an atom should be.
+    """
+    if stored.dtype.kind in "SUO":
+        numbers = _from_symbols(stored, where)
+    else:
+        found = as_numbers(stored, where)
+        elements = (found >= 0) & (found < len(chemical_symbols)) & (found % 1 == 0)
+        if not elements.all():
+            odd = found[~elements].flat[0]
+            raise DataError(f"{where} holds {odd:g}, which is no atomic number")
+        numbers = found.astype(np.int64)
+    if numbers.ndim == 1 and (numbers == 0).any():
+        raise DataError(
+            f"{where} has no element for atom {int(np.argmin(numbers != 0))} (0 or an empty "
+            "symbol); numbers that hold for all frames are not padded, so this atom would be lost"
+        )
+    if numbers.ndim == 2 and ((numbers[:, :-1] == 0) & (numbers[:, 1:] != 0)).any():
+        row = int(np.argmax(((numbers[:, :-1] == 0) & (numbers[:, 1:] != 0)).any(axis=1)))
+        raise DataError(
+            f"{where} has 0 before an atom in row {row}; only places after the last atom of a row "
+            "may be padded"
+        )
+    return numbers
+
+
+def _from_symbols(stored: NDArray, where: str) -> NDArray[np.int64]:
+    if stored.dtype.kind == "O" and not _all_text(stored):
+        raise DataError(f"{where} holds neither atomic numbers nor symbols")
+    try:
+        text = stored.astype(str)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{where} holds symbols that are no text ({error})") from error
+    symbols, places = np.unique(np.char.strip(text), return_inverse=True)
+    unknown = [str(symbol) for symbol in symbols if symbol and not atomic_numbers.get(symbol)]
+    if unknown:
+        raise DataError(f"{where}: {unknown[0]!r} is not an element symbol")
+    numbers = np.array([atomic_numbers[s] if s else 0 for s in symbols], dtype=np.int64)
+    return numbers[places].reshape(stored.shape)
+
+
+def _all_text(stored: NDArray) -> bool:
+    return all(isinstance(item, str | bytes) for item in stored.flat)

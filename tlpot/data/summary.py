@@ -1,15 +1,138 @@
-"""What is inside a dataset, in numbers."""
+"""What is inside a dataset, in numbers, and what opening it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from tlpot.data.dataset import Dataset, Frame, frames_of
-from tlpot.data.electrons import electron_problems
+from tlpot.data.dataset import Dataset, Frame, LevelInfo, Problem, Severity, frames_of
+from tlpot.data.spec import DataSpec, looks_like
 from tlpot.data.split import fingerprint
+from tlpot.system import System
+
+COARSE = 1e-4
+"""eV; energies that are stored in larger steps have lost what a converged calculation gives."""
+
+
+_OF_ASE = {"free_energy": "energy", "energies": "energy", "stresses": "stress"}
+"""Results that ASE writes beside others, with the one that is read."""
+
+
+def unread_problems(keys: Iterable[str], kinds: Set[str] = frozenset()) -> list[Problem]:
+    """Reports arrays that look like labels and are not read.
+
+    Args:
+        keys: arrays of the file that its description does not mention.
+        kinds: of labels that are read.
+    """
+    keys = set(keys)
+    usual = sorted(key for key in keys if _OF_ASE.get(key) in kinds)
+    note = Problem(
+        severity="note",
+        what=f"{', '.join(map(repr, usual))}: known as what ASE writes beside energy and forces, "
+        "and not read",
+    )
+    return [note] * bool(usual) + [
+        Problem(
+            severity="warning",
+            what=f"{key!r} is not used, although it looks like {kind}; name it if it is "
+            f"(keys, --keys {kind}={key}, or a description)"
+            if kind != "unit"
+            else f"{key!r} is not used, although it looks like a unit",
+        )
+        for key in sorted(keys - {*usual})
+        if (kind := looks_like(key)) is not None
+    ]
+
+
+def outside_problems(keys: Set[str], spec: DataSpec) -> list[Problem]:
+    """Reports labels that are stored apart from any structure.
+
+    Args:
+        keys: arrays in groups that hold no structures.
+        spec: what is a label.
+    """
+    labels = {key for level in spec.levels.values() for key in level.keys}
+    return [
+        Problem(
+            severity="warning",
+            what=f"{key!r} is also in groups without {spec.numbers!r} and {spec.coordinates!r}, "
+            "where it is not read; labels belong beside their structures",
+        )
+        for key in sorted(keys & labels)
+    ]
+
+
+def definitions_of(info: LevelInfo) -> tuple[str, ...]:
+    """Returns every definition of a level."""
+    return tuple(text for text in (info.definition, *info.other_definitions) if text)
+
+
+def definition_problems(levels: Mapping[str, LevelInfo]) -> list[Problem]:
+    """Reports levels of theory whose labels were computed in several ways."""
+    return [
+        Problem(
+            severity="warning",
+            what=f"{name}: its labels were computed in {len(found)} ways "
+            f"({'; '.join(found)}), so they may differ where the geometry is the same; take one, "
+            "or give each a name of its own",
+        )
+        for name, info in levels.items()
+        if len(found := definitions_of(info)) > 1
+    ]
+
+
+def resolution_problems(steps: Mapping[str, float]) -> list[Problem]:
+    """Reports energies that are stored with too few digits.
+
+    Args:
+        steps: by level of theory, the distance of neighbouring energies as they are stored, eV.
+    """
+    return [
+        Problem(
+            severity="warning",
+            what=f"{level}: total energies come in steps of {1e3 * step:.2g} meV, as floats of 32 "
+            "bits or whole numbers have them; store them with 64 bits, or relative to free atoms",
+        )
+        for level, step in steps.items()
+        if step > COARSE
+    ]
+
+
+def electron_problems(system: System) -> Iterator[tuple[Severity, str]]:
+    """Yields what is wrong with charge and multiplicity, in words that fit many structures.
+
+    Where neither says anything (neutral, multiplicity 1) the file may just not give them, so an
+    odd number of electrons is a warning.
+
+    Args:
+        system: the structure.
+    """
+    n_electrons = int(system.atomic_numbers.sum()) - system.charge
+    if system.spin < 1:
+        yield (
+            "error",
+            f"multiplicity {system.spin}, expected 2S + 1, which is 1 for a closed shell and at "
+            "least 1; convert it if the file holds S or 2S",
+        )
+        return
+    if n_electrons < 0:
+        yield "error", f"charge {system.charge:+d} is more than all nuclei have; mend the charge"
+        return
+    if (n_electrons + system.spin) % 2 == 1 and system.spin - 1 <= n_electrons:
+        return
+    parity = "odd" if n_electrons % 2 else "even"
+    possible = "2, 4, ..." if n_electrons % 2 else "1, 3, ..."
+    stated = system.charge != 0 or system.spin != 1
+    charge = f"{system.charge:+d}" if system.charge else "0"
+    what = (
+        f"charge {charge} and multiplicity {system.spin} with an {parity} number of "
+        f"electrons, expected multiplicity {possible} up to the number of electrons + 1; give "
+        "charge and multiplicity as they were computed (0 and 1 stand for what a file leaves out)"
+    )
+    yield "error" if stated else "warning", what
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

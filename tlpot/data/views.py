@@ -1,9 +1,10 @@
-"""Datasets of which part is seen differently: neutral, or with labels that the file lacks."""
+"""Datasets seen differently: neutral, without missing labels, with a difference."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, LevelInfo, Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
-from tlpot.levels import canonical_level
+from tlpot.levels import canonical_level, choose_level, difference_level
+
+_KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
 
 
 class DatasetView:
@@ -183,3 +186,194 @@ class DatasetWithLabels(DatasetView):
             stress=second.stress if first.stress is None else first.stress,
         )
         return replace(frame, labels={**frame.labels, self.level: merged})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LowValues:
+    """What a low model says about every frame of a dataset.
+
+    Attributes:
+        level: name of its level of theory.
+        energies: [n_frames], eV; NaN where there is none.
+        forces: [n_atoms, 3] for each frame, eV/Å, or None where there are none, as where one
+            of them is NaN; may be left out.
+        stresses: [3, 3] for each frame, eV/Å³, likewise.
+        isolated_atoms: its energy of the free atom by atomic number, eV.
+        origin: what decides the values, such as a model's hash, where their last digits depend
+            on the machine; empty if the values themselves are what a hash should see.
+    """
+
+    level: str
+    energies: NDArray[np.float64]
+    forces: Sequence[NDArray[np.float64] | None] = ()
+    stresses: Sequence[NDArray[np.float64] | None] = ()
+    isolated_atoms: Mapping[int, float] = field(default_factory=dict)
+    origin: str = ""
+
+    def labels(self, index: int) -> Labels:
+        """Returns the values of a frame."""
+        return Labels(
+            energy=float(self.energies[index]),
+            forces=_complete(self.forces[index]) if self.forces else None,
+            stress=_complete(self.stresses[index]) if self.stresses else None,
+        )
+
+    def known(self, kind: LabelKind) -> NDArray[np.bool_]:
+        """Which frames have a value, [n_frames]."""
+        if kind == "energy":
+            return np.isfinite(self.energies)
+        values = (self.forces if kind == "forces" else self.stresses) or [None] * len(self.energies)
+        return np.array([_complete(x) is not None for x in values], dtype=bool)
+
+    def digest(self) -> str:
+        """SHA-256 of the origin, or of the values where none is given."""
+        if self.origin:
+            return hashlib.sha256(f"{self.level}|{self.origin}".encode()).hexdigest()
+        total = hashlib.sha256(self.level.encode() + self.energies.astype("<f8").tobytes())
+        for values in (self.forces, self.stresses):
+            for value in values:
+                total.update(b"|" if value is None else np.asarray(value, "<f8").tobytes())
+            total.update(b"||")
+        return total.hexdigest()
+
+
+class DifferenceDataset(DatasetView):
+    """A dataset with one more level, ``high - low``; satisfies `tlpot.data.Dataset`.
+
+    A label of the difference exists where both levels have one. Everything else, the other
+    levels included, is as in the dataset underneath.
+
+    Args:
+        dataset: the frames and the labels of the high level.
+        high: level of the dataset.
+        low: another level of the dataset, or values for each of its frames.
+
+    Raises:
+        UnknownLevelError: the dataset has no such level; the message lists those it has.
+        DataError: the levels are the same, a level of that name is there already, or the
+            values have other shapes than the frames or are infinite.
+    """
+
+    def __init__(self, dataset: Dataset, high: str, low: str | LowValues) -> None:
+        super().__init__(dataset)
+        self.high = choose_level(high, dataset.levels, str(dataset.path))
+        self.values = low if isinstance(low, LowValues) else None
+        if isinstance(low, LowValues):
+            _check_values(low, dataset)
+            self.low = canonical_level(low.level)
+        else:
+            self.low = choose_level(low, dataset.levels, str(dataset.path), option="low")
+            if self.low == self.high:
+                raise DataError(
+                    f"{dataset.path}: the low level is {low!r}, the same as the high one, so all "
+                    "differences would be zero; choose another"
+                )
+        self.level = difference_level(self.high, self.low)
+        """Name of the difference."""
+        if self.level in dataset.levels:
+            raise DataError(
+                f"{dataset.path} has a level {self.level!r} of its own; learn that directly, or "
+                "rename it"
+            )
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the file's hash, the names of the levels and the low values."""
+        low = "" if self.values is None else self.values.digest()
+        text = f"{self.dataset.content_hash}|{self.level}|{low}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def levels(self) -> Mapping[str, LevelInfo]:
+        """Levels of theory by canonical name, the difference last."""
+        levels = self.dataset.levels
+        low = levels[self.low].isolated_atoms if self.values is None else self.values.isolated_atoms
+        high = levels[self.high].isolated_atoms
+        difference = LevelInfo(
+            name=self.level,
+            kinds=frozenset(kind for kind in _KINDS if self._both(kind).any()),
+            isolated_atoms={z: high[z] - low[z] for z in high if z in low},
+            definition=f"{self.high} minus {self.low}",
+        )
+        return {**levels, self.level: difference}
+
+    def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
+        """Which frames carry a label, [n_frames].
+
+        Raises:
+            UnknownLevelError: no such level; the message lists those present.
+        """
+        if canonical_level(level) == self.level:
+            return self._both(kind)
+        choose_level(level, self.levels, str(self.path))
+        return self.dataset.labelled(level, kind)
+
+    def read(
+        self,
+        indices: Sequence[int] | NDArray[np.int64],
+        levels: Collection[str] | None = None,
+    ) -> list[Frame]:
+        """Returns frames in the order asked for; see `Dataset.read`."""
+        if levels is not None and self.level not in levels:
+            return self.dataset.read(indices, levels)
+        needed = None
+        if levels is not None:
+            needed = {*levels, self.high} - {self.level}
+            if self.values is None:
+                needed.add(self.low)
+        frames = self.dataset.read(indices, needed)
+        return [self._extended(f, int(k), levels) for f, k in zip(frames, indices, strict=True)]
+
+    def _extended(self, frame: Frame, index: int, levels: Collection[str] | None) -> Frame:
+        high = frame.labels.get(self.high)
+        low = frame.labels.get(self.low) if self.values is None else self.values.labels(index)
+        labels = {k: v for k, v in frame.labels.items() if levels is None or k in levels}
+        if high is not None and low is not None:
+            difference = Labels(
+                energy=high.energy - low.energy,
+                forces=_minus(high.forces, low.forces),
+                stress=_minus(high.stress, low.stress),
+            )
+            arrays = (difference.forces, difference.stress)
+            if np.isfinite(difference.energy) or any(x is not None for x in arrays):
+                labels[self.level] = difference
+        return replace(frame, labels=labels)
+
+    def _both(self, kind: LabelKind) -> NDArray[np.bool_]:
+        high = self.dataset.labelled(self.high, kind)
+        if self.values is None:
+            return high & self.dataset.labelled(self.low, kind)
+        return high & self.values.known(kind)
+
+
+def _complete(values: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    return values if values is not None and bool(np.isfinite(values).all()) else None
+
+
+def _minus(
+    high: NDArray[np.float64] | None, low: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    return None if high is None or low is None else high - low
+
+
+def _check_values(low: LowValues, dataset: Dataset) -> None:
+    n = len(dataset)
+    where = f"values of {low.level!r} for {dataset.path}"
+    if low.energies.shape != (n,):
+        raise DataError(f"{where}: energies have shape {low.energies.shape}, expected ({n},)")
+    if np.isinf(low.energies).any():
+        k = int(np.flatnonzero(np.isinf(low.energies))[0])
+        raise DataError(
+            f"{where}: the energy of frame {k} is {low.energies[k]}; use NaN where there is none"
+        )
+    for kind, values in (("forces", low.forces), ("stresses", low.stresses)):
+        if values and len(values) != n:
+            raise DataError(f"{where}: {len(values)} {kind} for {n} frames")
+        for k, value in enumerate(values):
+            shape = (int(dataset.sizes[k]), 3) if kind == "forces" else (3, 3)
+            if value is not None and np.shape(value) != shape:
+                raise DataError(
+                    f"{where}: {kind} of frame {k} have shape {np.shape(value)}, expected {shape}"
+                )
+            if value is not None and np.isinf(value).any():
+                raise DataError(f"{where}: {kind} of frame {k} hold infinity")

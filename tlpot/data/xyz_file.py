@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -204,7 +205,20 @@ def read_xyz_atoms(path: Path) -> list[Atoms]:
     return found
 
 
-def _frames(handle: IO[str], path: Path) -> Iterator[XYZFrame]:
+def parse_xyz_atoms(text: str, path: Path) -> list[Atoms]:
+    """Returns the frames in a part of a file; see `read_xyz_atoms`.
+
+    Args:
+        text: the part.
+        path: the file, for messages.
+
+    Raises:
+        DataError: a frame is damaged.
+    """
+    return [_atoms(frame) for frame in _frames(io.StringIO(text), path)]
+
+
+def _frames(handle: Iterable[str], path: Path) -> Iterator[XYZFrame]:
     lines = _Lines(handle)
     number = 0
     while (header := lines.next_filled()) is not None:
@@ -234,7 +248,7 @@ class _DamageError(Exception):
 class _Lines:
     """Lines of a file, with one that can be put back."""
 
-    def __init__(self, handle: IO[str]) -> None:
+    def __init__(self, handle: Iterable[str]) -> None:
         self._lines = iter(handle)
         self._back: str | None = None
         self.count = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import numpy as np
@@ -10,7 +9,7 @@ from ase import Atoms, units
 
 from tlpot.dynamics.vibrations import HarmonicModes
 from tlpot.files import write_text
-from tlpot.structures import for_extxyz
+from tlpot.structures import extxyz_text
 
 
 def write_modes(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]) -> None:
@@ -22,11 +21,9 @@ def write_modes(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]
     Raises:
         OutputError: the file could not be written.
     """
-    from ase.io.extxyz import write_xyz
-
-    text = io.StringIO()
+    frames = []
     for k, wavenumber in enumerate(modes.wavenumbers):
-        frame = for_extxyz(atoms)
+        frame = atoms.copy()
         frame.set_constraint()
         frame.arrays.pop("momenta", None)
         frame.arrays["mode"] = modes.displacements[k].copy()
@@ -35,8 +32,8 @@ def write_modes(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]
             "wavenumber": float(wavenumber),
             "reduced_mass": float(modes.reduced_masses[k]),
         }
-        write_xyz(text, frame)
-    write_text(path, text.getvalue())
+        frames.append(frame)
+    write_text(path, extxyz_text(frames))
 
 
 def write_molden(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]) -> None:

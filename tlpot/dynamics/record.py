@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,12 +20,13 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from tlpot._version import __version__
 from tlpot.config import differences, to_mapping
+from tlpot.data import parse_xyz_atoms
 from tlpot.dynamics.runner import Sample
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.files import sole_use, write_text
+from tlpot.files import sole_use, write_text, writing
 from tlpot.models import identity, plain
-from tlpot.structures import for_extxyz
+from tlpot.structures import extxyz_text
 from tlpot.system import System
 
 LOST = "lost_constraints"
@@ -92,7 +94,7 @@ class MDRecord:
             OutputError: a file exists and may not be overwritten.
         """
         files = (self.trajectory, self.log, self.plot, self.setup)
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             self.trajectory.parent.mkdir(parents=True, exist_ok=True)
         self._take()
         for path in files:
@@ -101,7 +103,7 @@ class MDRecord:
                     f"{path} exists; go on with --resume (resume=True), replace it with "
                     "--overwrite (overwrite=True), or choose another --out"
                 )
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             for path in files:  # never beside the setup or the picture of another run
                 path.unlink(missing_ok=True)
         write_setup(self.setup, setup)
@@ -118,8 +120,6 @@ class MDRecord:
                 what the run was started with.
             ConfigError: it was started with another setup.
         """
-        from ase.io import read
-
         if not self.trajectory.is_file():
             raise DataError(f"there is nothing to resume: {self.trajectory} does not exist")
         self._take()
@@ -130,14 +130,13 @@ class MDRecord:
                 f"{atoms.get_chemical_formula()} with its order of atoms; "
                 "give the structure that the run was started with"
             )
-        with _writing(self.trajectory):
-            end = _complete(self.trajectory, len(atoms))
+        with writing(self.trajectory):
+            last, end = _last_frame(self.trajectory, len(atoms))
         check_setup(self.setup, setup, self.trajectory)
         samples = read_log(self.log)
         self.extras = _extras(self.log)  # a log keeps the columns that it was begun with
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             os.truncate(self.trajectory, end)
-        last: Atoms = read(self.trajectory, index=-1, format="extxyz")  # type: ignore[assignment]
         atoms.set_cell(last.cell, apply_constraint=False)
         atoms.set_positions(last.positions, apply_constraint=False)
         atoms.set_momenta(last.get_momenta(), apply_constraint=False)
@@ -158,16 +157,17 @@ class MDRecord:
 
     def _first(self) -> Atoms | None:
         """Returns the first frame, or None if not even that is whole."""
-        from ase.io import read
-        from ase.io.extxyz import XYZError
-
         try:
-            return read(self.trajectory, index=0, format="extxyz")  # type: ignore[return-value]
-        except (OSError, ValueError, KeyError, IndexError, StopIteration, XYZError):
+            with self.trajectory.open(encoding="utf-8") as handle:
+                n_lines = int(handle.readline()) + 2
+                handle.seek(0)
+                text = "".join(islice(handle, n_lines))
+            return parse_xyz_atoms(text, self.trajectory)[0]
+        except (OSError, ValueError, DataError):
             return None
 
     def __enter__(self) -> MDRecord:
-        with _writing(self.trajectory):
+        with writing(self.trajectory):
             for path in (self.log, self.trajectory):
                 self._handles.append(path.open("a", encoding="utf-8", newline=""))
             if not self.samples:
@@ -190,9 +190,7 @@ class MDRecord:
         Raises:
             OutputError: the disk is full, say.
         """
-        from ase.io.extxyz import write_xyz
-
-        frame = for_extxyz(atoms)
+        frame = atoms.copy()
         lost = lost_constraints(atoms)
         if lost:
             frame.info[LOST] = ",".join(lost)
@@ -205,12 +203,9 @@ class MDRecord:
             energy=float(atoms.get_potential_energy(apply_constraint=False)),
             forces=atoms.get_forces(apply_constraint=False),
         )
-        text = io.StringIO()
-        write_xyz(text, frame)
-        with _writing(self.trajectory):
-            for handle, content in zip(
-                self._handles, (self._row(sample), text.getvalue()), strict=True
-            ):
+        contents = self._row(sample), extxyz_text([frame])
+        with writing(self.trajectory):
+            for handle, content in zip(self._handles, contents, strict=True):
                 handle.write(content)
                 handle.flush()
         self.samples.append(sample)
@@ -348,22 +343,16 @@ def _line(values: tuple[object, ...]) -> str:
     return ",".join(f"{v:.9f}" if isinstance(v, float) else str(v) for v in values) + "\n"
 
 
-def _complete(path: Path, n_atoms: int) -> int:
-    """Length in bytes of the complete frames of a trajectory, each of `n_atoms` + 2 lines."""
-    end = position = 0
+def _last_frame(path: Path, n_atoms: int) -> tuple[Atoms, int]:
+    """Returns the last complete frame, of `n_atoms` + 2 lines as all are, and where it ends."""
+    start = end = position = 0
     with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             position += len(line)
             if number % (n_atoms + 2) == 0 and line.endswith(b"\n"):
-                end = position
-    if end == 0:
-        raise DataError(f"there is nothing to resume: {path} has no complete frame")
-    return end
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"could not write {path}: {error.strerror or error}") from error
+                start, end = end, position
+        if end == 0:
+            raise DataError(f"there is nothing to resume: {path} has no complete frame")
+        handle.seek(start)
+        text = handle.read(end - start).decode("utf-8")
+    return parse_xyz_atoms(text, path)[0], end

@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.evaluation.comparison import offset_words, refit_words, worse_words
-    from tlpot.evaluation.drift import ForceDrift, force_drift
-    from tlpot.evaluation.error_tables import ErrorReport, Metrics, error_report, parity_figure
-    from tlpot.evaluation.forgetting import Forgetting, forgetting
+    from tlpot.evaluation.drift import ForceDrift, Forgetting, force_drift, forgetting
+    from tlpot.evaluation.error_tables import (
+        ErrorReport,
+        Metrics,
+        error_report,
+        offset_words,
+        parity_figure,
+        refit_words,
+        worse_words,
+    )
     from tlpot.evaluation.offsets import SystematicErrors, systematic_errors
     from tlpot.evaluation.predictions import (
         Predictions,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.presentation import Table, short
+from tlpot.numbers import short
+from tlpot.presentation import Table
 
 
 def composition_idx(

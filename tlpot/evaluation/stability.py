@@ -15,7 +15,7 @@ from tlpot.data import Frame
 from tlpot.dynamics import BondMonitor, MDSettings, MonitoredRun, run_monitored
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.predictions import evaluate_systems
-from tlpot.presentation import short
+from tlpot.numbers import short
 
 KELVIN = 300.0
 TIMESTEP = 0.5

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.predictions import evaluate_systems
-from tlpot.presentation import Column, Table, short
+from tlpot.numbers import short
+from tlpot.presentation import Column, Table
 from tlpot.system import NO_CELL, NO_PBC, System
 
 _SHORTEST_BOND = 0.7

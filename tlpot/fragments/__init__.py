@@ -6,11 +6,17 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.fragments.contacts import close_atoms
-    from tlpot.fragments.export import ExportReport, export_fragments, fragments_from
+    from tlpot.fragments.export import ExportReport, export_fragments, farthest, fragments_from
     from tlpot.fragments.force_field import FragmentForceField
     from tlpot.fragments.fragment import Fragment
     from tlpot.fragments.fragment_pool import FragmentPool, ProteinFrames
-    from tlpot.fragments.fragment_type import FragmentTypes, fragment_name
+    from tlpot.fragments.fragment_type import (
+        OTHERS,
+        FragmentTypes,
+        TypedBatch,
+        TypedModel,
+        fragment_name,
+    )
     from tlpot.fragments.fragmented_structure import SKIN, FragmentedStructure, Partition
     from tlpot.fragments.inclusion_exclusion import check_coverage
     from tlpot.fragments.layer import (
@@ -20,10 +26,7 @@ if TYPE_CHECKING:
         NonbondedLayer,
         amber_parameters,
     )
-    from tlpot.fragments.schemes.dimers import Dimers
-    from tlpot.fragments.schemes.direct import Direct
-    from tlpot.fragments.schemes.gmfcc import GMFCC
-    from tlpot.fragments.schemes.mfcc import MFCC
+    from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
     from tlpot.fragments.schemes.registry import (
         AI2BMD,
         DEFAULT_SCHEME,
@@ -32,9 +35,7 @@ if TYPE_CHECKING:
         is_ai2bmd,
         parse_scheme,
     )
-    from tlpot.fragments.schemes.scheme import Scheme
+    from tlpot.fragments.schemes.scheme import Direct, Scheme
     from tlpot.fragments.schemes.sphere import Sphere
-    from tlpot.fragments.selection import farthest
-    from tlpot.fragments.typed import OTHERS, TypedBatch, TypedModel
 
 __getattr__ = lazy_exports(__name__)

@@ -1,4 +1,4 @@
-"""A signed list of fragments, with pair terms that fade as fragments part."""
+"""A signed list of fragments, and how pairs of them fade in and out."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from tlpot.fragments.contacts import Images, after_home, close_atoms, close_images
 from tlpot.fragments.fragment import Units
+from tlpot.topology import Lattice, Topology
+
+_LEAST = 1e-60
+"""Keeps logarithms finite; a pair of fragments with a factor this small has w = 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,3 +154,146 @@ class Collector:
         if index == len(self._base):
             self._base.append(0.0)
         return index
+
+
+def fade(distance: Tensor, inner: float, outer: float) -> Tensor:
+    """Returns φ(r): 1 up to `inner`, 0 from `outer` on, with continuous second derivatives.
+
+    φ = 1 − x³ (10 − 15 x + 6 x²) with x = (r − inner) / (outer − inner); a step at `outer`
+    where the two are equal.
+    """
+    if inner == outer:
+        return (distance < outer).to(distance.dtype)
+    x = ((distance - inner) / (outer - inner)).clamp(0.0, 1.0)
+    return 1.0 - x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+
+
+class PairWeights:
+    """The weights w = 1 − Π (1 − φ(r)) of pair terms, over the pairs of atoms of both fragments.
+
+    The product is taken over pairs of units first, which many pairs of fragments share.
+
+    Args:
+        topology: of the structure.
+        terms: the pair terms.
+        positions: [n_atoms, 3], Å; pairs of atoms that are within ``terms.outer`` + `skin`.
+        skin: Å.
+        lattice: of a periodic structure, in which molecules are whole; None in vacuum.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        terms: PairTerms,
+        positions: NDArray[np.float64],
+        skin: float,
+        lattice: Lattice | None = None,
+    ) -> None:
+        self.inner, self.outer = terms.inner, terms.outer
+        n_units = len(topology.units)
+        shifts: NDArray[np.int64] | None = None
+        if lattice is None:
+            atoms = close_atoms(positions, self.outer + skin)
+        else:
+            atoms, shifts = close_images(positions, self.outer + skin, lattice)
+        units = topology.unit_of[atoms]
+        apart = units[:, 0] != units[:, 1]
+        if shifts is not None:
+            apart |= shifts.any(axis=1)
+            shifts = shifts[apart]
+        atoms, units = atoms[apart], units[apart]
+        keys, where = _unit_pairs(units, shifts, n_units)
+        self._atoms = torch.from_numpy(atoms)
+        self._shifts = None
+        if shifts is not None and shifts.any():
+            self._shifts = torch.from_numpy(shifts.astype(np.float64))
+        self._unit_pair = torch.from_numpy(where)
+        self._n_unit_pairs = len(keys)
+        incidence = _incidence(terms, keys, n_units)
+        self._term = torch.from_numpy(incidence[0])
+        self._member = torch.from_numpy(incidence[1])
+        self._n_terms = len(terms)
+
+    def __call__(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Returns w of each pair term, [n_pairs], float64, differentiable.
+
+        Args:
+            positions: [n_atoms, 3], Å, of whole molecules.
+            cell: [3, 3], Å; None in vacuum.
+        """
+        device = positions.device
+        i, j = self._atoms[:, 0].to(device), self._atoms[:, 1].to(device)
+        vectors = positions.index_select(0, j) - positions.index_select(0, i)
+        if self._shifts is not None and cell is not None:
+            vectors = vectors + self._shifts.to(device) @ cell
+        distance = torch.linalg.vector_norm(vectors, dim=1)
+        apart = torch.log((1.0 - fade(distance, self.inner, self.outer)).clamp_min(_LEAST))
+        by_units = apart.new_zeros(self._n_unit_pairs)
+        by_units = by_units.index_add(0, self._unit_pair.to(device), apart)
+        by_term = apart.new_zeros(self._n_terms)
+        by_term = by_term.index_add(
+            0, self._term.to(device), by_units.index_select(0, self._member.to(device))
+        )
+        return -torch.expm1(by_term)
+
+
+def _unit_pairs(
+    units: NDArray[np.int64], shifts: NDArray[np.int64] | None, n_units: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the distinct pairs of units and, for each pair given, which of these it is.
+
+    Returns:
+        [n, 2] or, with the image of the second unit, [n, 5]; and [n_pairs].
+    """
+    if shifts is None:
+        pairs = np.sort(units, axis=1)
+        code, where = np.unique(pairs[:, 0] * n_units + pairs[:, 1], return_inverse=True)
+        return np.stack([code // n_units, code % n_units], axis=1), where
+    keys = np.concatenate(_ordered(units, shifts), axis=1)
+    found, where = np.unique(keys, axis=0, return_inverse=True)
+    return found, where.reshape(-1)
+
+
+def _incidence(
+    terms: PairTerms, keys: NDArray[np.int64], n_units: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which unit pairs belong to which pair term, as two index arrays."""
+    none = np.zeros(0, dtype=np.int64)
+    if not len(keys) or not len(terms):
+        return none, none
+    images = Images(n_units)
+    parts = [next(iter(images.split(second).items())) for second in terms.second]
+    first, second = [sorted(s) for s in terms.first], [sorted(s) for _, s in parts]
+    n_first, n_second = (np.array([len(s) for s in x], dtype=np.int64) for x in (first, second))
+    counts = n_first * n_second
+    term = np.repeat(np.arange(len(counts)), counts)
+    inner = np.arange(len(term)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.cumsum(n_first) - n_first, np.cumsum(n_second) - n_second
+    units = np.stack(
+        [
+            np.concatenate(first)[starts[0][term] + inner // n_second[term]],
+            np.concatenate(second)[starts[1][term] + inner % n_second[term]],
+        ],
+        axis=1,
+    )
+    shifts = np.array([shift for shift, _ in parts], dtype=np.int64)
+    known = keys[:, 2:] if keys.shape[1] == 5 else np.zeros((len(keys), 3), dtype=np.int64)
+    units, shifts = _ordered(units, shifts[term])
+    # one number for each key, ascending as the keys are
+    distinct, rank = np.unique(np.concatenate([known, shifts]), axis=0, return_inverse=True)
+    pairs = np.concatenate([keys[:, :2], units])
+    code = (pairs[:, 0] * n_units + pairs[:, 1]) * len(distinct) + rank.reshape(-1)
+    code, wanted = code[: len(keys)], code[len(keys) :]
+    place = np.searchsorted(code, wanted).clip(max=len(code) - 1)
+    found = code[place] == wanted
+    return term[found], place[found]
+
+
+def _ordered(
+    units: NDArray[np.int64], shifts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Writes pairs of units, the second in another image, in the one of two ways."""
+    equal = units[:, 0] == units[:, 1]
+    turn = (units[:, 0] > units[:, 1]) | (equal & ~after_home(shifts))
+    turn = turn[:, None]
+    return np.where(turn, units[:, ::-1], units), np.where(turn, -shifts, shifts)

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
-from tlpot.fragments.batch import FragmentMap
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.fragmented_structure import FragmentedStructure, Partition
+from tlpot.fragments.fragmented_structure import FragmentedStructure, FragmentMap, Partition
 from tlpot.fragments.schemes.registry import choose_scheme
 from tlpot.fragments.schemes.scheme import Scheme
 from tlpot.topology import Topology, perceive_topology

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from tlpot.energy import EVERYTHING, EnergyModel, implemented, implies_charges
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.fragments.batch import FragmentBatch, FragmentMap
+from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import BlockEnergies, identity
 from tlpot.topology import Lattice, Topology, residue_of

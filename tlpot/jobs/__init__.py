@@ -5,20 +5,11 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import check_result_file, open_calculator
-    from tlpot.jobs.calibrate import (
-        CalibrationSettings,
-        EnsembleOutcome,
-        calibrate_file,
-        join_models,
-    )
+    from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files
     from tlpot.jobs.data_sources import (
         ConfigSource,
         DataSettings,
-        SplitPart,
         SplitSettings,
-        as_trained,
-        check_shared_split,
         choose_only_level,
         settings_with_data,
         source_hashes,
@@ -48,18 +39,13 @@ if TYPE_CHECKING:
         finetune_job,
         is_automatic,
     )
-    from tlpot.jobs.fitting import REPORT, fit
-    from tlpot.jobs.fragment_cut import Cut, used_coefficients
-    from tlpot.jobs.fragment_energies import SinglePoints
-    from tlpot.jobs.fragment_listing import Listing, write_fragments
-    from tlpot.jobs.frequencies import frequencies
-    from tlpot.jobs.launch import Launch
-    from tlpot.jobs.malloc import keep_freed_memory, load_torch
+    from tlpot.jobs.fitting import REPORT, Launch, fit
+    from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
+    from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
-    from tlpot.jobs.output import alone_in_folder, check_output, check_replaced
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
-    from tlpot.jobs.relax import relax
+    from tlpot.jobs.relax import relax_structure
     from tlpot.jobs.report import ReportConfig, make_report, report_job
     from tlpot.jobs.strategy_choice import Choice, choose_strategy
     from tlpot.jobs.train import (
@@ -69,9 +55,16 @@ if TYPE_CHECKING:
         train_from_scratch,
         train_job,
     )
-    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
-    from tlpot.jobs.transfer_examination import examine
-    from tlpot.jobs.uncertainty import Calibrated, calibrate_model, make_ensemble
+    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_in_folder
+    from tlpot.jobs.uncertainty import (
+        Calibrated,
+        CalibrationSettings,
+        EnsembleOutcome,
+        calibrate_file,
+        calibrate_model,
+        join_models,
+        make_ensemble,
+    )
     from tlpot.jobs.workers import label_workers, workers
 
 __getattr__ = lazy_exports(__name__)

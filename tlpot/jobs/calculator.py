@@ -1,40 +1,40 @@
-"""The structure and the ASE calculator that a job works with, from whatever the user gave."""
+"""The structure and the calculator that a job on one structure works with, whatever was given."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
+from tqdm import tqdm
 
 from tlpot.calculators import (
     DeltaCalculator,
     FragmentCalculator,
+    FragmentMethod,
     TLPotCalculator,
     energy_model,
     named_source,
 )
 from tlpot.dynamics import LOST
 from tlpot.errors import ConfigError, OutputError, TLPotWarning
-from tlpot.fragments import Scheme, is_ai2bmd
+from tlpot.fragments import Scheme
 from tlpot.models import CalculatorModel, LevelView, TrainedModel
+from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
 
 Structure = str | os.PathLike[str] | Atoms
 """A file (its last frame), one of ASE's molecules by name, or atoms, which are copied."""
 
-Progress = Callable[[int, int | None, str], object]
-"""Called with what is done, the number of all or None, and a line; it may raise to cancel."""
-
-
-_OF_FRAMES = ("step", "time_fs", "energy_std", "forces_std", "domain", "mode_number", "wavenumber",
-              "reduced_mass")  # fmt: skip
+_OF_FRAMES = ("step", "time_fs", "energy_std", "forces_std", "domain")
+_OF_MODES = ("mode_number", "wavenumber", "reduced_mass")
 """What a frame of ours says of itself, and what is no longer true of what becomes of it."""
 
 
@@ -53,18 +53,10 @@ def open_structure(
         GeometryError: no atoms, NaN, a singular cell, or a charge that cannot be understood.
         ConfigError: something else was given.
     """
-    if isinstance(structure, Atoms):
-        atoms: Atoms = structure.copy()
-    elif not isinstance(structure, str | os.PathLike):
-        raise ConfigError(
-            f"structure is a {type(structure).__name__}; expected a file, the name of one of "
-            "ASE's molecules, or one ase.Atoms"
-        )
-    else:
-        atoms = read_structure(os.fspath(structure))
-        atoms.calc = None
+    atoms, notes = given_atoms(structure)
+    atoms.calc = None
     atoms.arrays.pop("momenta", None)
-    for key in _OF_FRAMES:
+    for key in (*_OF_FRAMES, *_OF_MODES):
         atoms.info.pop(key, None)
     lost = atoms.info.pop(LOST, None)
     if lost:
@@ -72,7 +64,7 @@ def open_structure(
             f"the structure is a frame of a run with the constraints {lost}, which its file does "
             "not hold: this goes without them; set them again with atoms.set_constraint",
             TLPotWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     if charge is not None:
         atoms.info["charge"] = charge
@@ -80,32 +72,37 @@ def open_structure(
         atoms.info["spin"] = spin
     name = "the structure" if isinstance(structure, Atoms) else str(structure)
     check_system(System.from_atoms(atoms), name)
-    notes = str(atoms.info.get(NOTES, "")).splitlines()
-    return atoms, tuple(notes)
+    return atoms, notes
 
 
-def open_calculator(
-    atoms: Atoms,
-    model: Any,
-    *,
-    level: str | None = None,
-    scheme: str | Scheme | None = None,
-    low: Any = None,
-    low_level: str | None = None,
-    charges: str | None = None,
-    dispersion: str | None = None,
-    trained_charges: bool = False,
-    device: str | None = None,
-    dtype: str | None = None,
-) -> tuple[Any, str]:
-    """Returns an ASE calculator for a structure, and its method in words.
+def given_atoms(structure: Structure) -> tuple[Atoms, tuple[str, ...]]:
+    """Returns atoms of the caller's own, and what their reader had to say.
 
-    Args:
-        atoms: the structure.
+    Raises:
+        DataError: neither a file nor the name of a molecule, or an unreadable file.
+        ConfigError: something else was given.
+    """
+    if isinstance(structure, Atoms):
+        atoms: Atoms = structure.copy()
+    elif isinstance(structure, str | os.PathLike):
+        atoms = read_structure(os.fspath(structure))
+    else:
+        raise ConfigError(
+            f"structure is a {type(structure).__name__}; expected a file, the name of one of "
+            "ASE's molecules, or one ase.Atoms"
+        )
+    return atoms, tuple(str(atoms.info.get(NOTES, "")).splitlines())
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyMethod:
+    """What computes energies and forces of one structure: a model, of the whole or of fragments.
+
+    Attributes:
         model: a model file, the name of a model, a potential or another energy model, an engine
             such as ``gfn2-xtb``, or an ASE calculator.
         level: level of theory, if the model has several.
-        scheme: of fragments, by name or as an object; None treats the whole structure.
+        scheme: of fragments, by name, as an object or a mapping; None treats the whole structure.
         low: with a scheme the model of the whole structure that fragments correct; without one
             the low level of a model of differences (see `DeltaCalculator`).
         low_level: level of theory of `low`.
@@ -114,47 +111,70 @@ def open_calculator(
         trained_charges: see `FragmentCalculator`.
         device: of the models.
         dtype: of the models that have a choice.
-
-    Raises:
-        ConfigError: arguments that do not go together, or no model.
-        ModelFileError, UnknownLevelError, GeometryError: see `FragmentCalculator`.
     """
-    if isinstance(model, TLPotCalculator) and isinstance(model.model, LevelView):
-        model = model.model  # so that it is in the precision that is wanted, and stays as it is
-    options = {"device": device, "dtype": dtype}
-    if scheme is None:
-        given = {"charges": charges, "dispersion": dispersion, "trained_charges": trained_charges}
-        names = [name for name, value in given.items() if value]
-        if names:
+
+    model: Any
+    level: str | None = None
+    scheme: str | Scheme | Mapping[str, Any] | None = None
+    low: Any = None
+    low_level: str | None = None
+    charges: Any = None
+    dispersion: str | None = None
+    trained_charges: bool = False
+    device: str | None = None
+    dtype: str | None = None
+
+    def calculator(self, atoms: Atoms) -> tuple[Any, str]:
+        """Returns an ASE calculator for a structure, and the method in words.
+
+        Raises:
+            ConfigError: arguments that do not go together, or no model.
+            ModelFileError, UnknownLevelError, GeometryError: see `FragmentCalculator`.
+        """
+        model = self.model
+        if isinstance(model, TLPotCalculator) and isinstance(model.model, LevelView):
+            model = model.model  # so that its precision is the wanted one, and it stays as it is
+        options = {"device": self.device, "dtype": self.dtype}
+        if self.scheme is not None:
+            return self._of_fragments(
+                atoms, model, FragmentMethod(scheme=self.scheme).calculator_scheme(), options
+            )
+        needing = ("charges", "dispersion", "trained_charges")
+        if names := [name for name in needing if getattr(self, name)]:
             raise ConfigError(
                 f"{', '.join(names)} without scheme; name a fragment scheme, or leave out"
             )
-        if low is not None:
-            return _delta(model, level, low, low_level, options)
-        if low_level is not None:
+        if self.low is not None:
+            return _delta(model, self.level, self.low, self.low_level, options)
+        if self.low_level is not None:
             raise ConfigError("low_level is the level of low, which is not given")
-        return _whole(model, level, options)
-    high = _opened(model, level, options)
-    below = None if low is None else _opened(low, low_level, options)
-    calculator = FragmentCalculator(
-        atoms,
-        high,
-        scheme,
-        low=below,
-        charges=charges,
-        dispersion=dispersion,
-        trained_charges=trained_charges,
-        device=device,
-    )
-    if not calculator.force_field.scheme.smooth:
-        raise ConfigError(
-            f"the energy of scheme {_scheme_name(scheme)} jumps where its list of fragments "
-            "changes, so it is for single points only; mfcc_mbe2 with inner < outer is smooth"
+        return _whole(model, self.level, options)
+
+    def _of_fragments(
+        self, atoms: Atoms, model: Any, scheme: Scheme | str, options: Mapping[str, Any]
+    ) -> tuple[Any, str]:
+        high = _opened(model, self.level, options)
+        below = None if self.low is None else _opened(self.low, self.low_level, options)
+        calculator = FragmentCalculator(
+            atoms,
+            high,
+            scheme,
+            low=below,
+            charges=self.charges,
+            dispersion=self.dispersion,
+            trained_charges=self.trained_charges,
+            device=self.device,
         )
-    words = f"{_named(model, getattr(high, 'level', level))} by {_scheme_name(scheme)}"
-    if low is not None:
-        words += f" over {_named(low, getattr(below, 'level', low_level))}"
-    return calculator, words
+        name = scheme if isinstance(scheme, str) else scheme.name
+        if not calculator.force_field.scheme.smooth:
+            raise ConfigError(
+                f"the energy of scheme {name} jumps where its list of fragments changes, so it "
+                "is for single points only; mfcc_mbe2 with inner < outer is smooth"
+            )
+        words = f"{_named(model, getattr(high, 'level', self.level))} by {name}"
+        if self.low is not None:
+            words += f" over {_named(self.low, getattr(below, 'level', self.low_level))}"
+        return calculator, words
 
 
 def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[Any, str]:
@@ -209,12 +229,6 @@ def _named(model: Any, level: str | None) -> str:
     return f"{level} of {name}" if level is not None and level != name else name
 
 
-def _scheme_name(scheme: str | Scheme) -> str:
-    if isinstance(scheme, str):
-        return "ai2bmd" if is_ai2bmd(scheme) else scheme
-    return scheme.name
-
-
 def domain_of(calculator: Any) -> float | None:
     """Returns how far the last structure was from the training; None if nobody knows."""
     found = getattr(calculator, "results", {}).get("domain")
@@ -242,26 +256,47 @@ def labelled(atoms: Atoms) -> Atoms:
     return copy
 
 
-def check_result_file(
-    path: str | os.PathLike[str], structure: Structure, *, overwrite: bool, option: str
-) -> None:
+def steps_bar(**options: Any) -> tqdm[Any]:
+    """Returns a bar that a terminal shows while a job goes through its steps."""
+    return progress_bar(unit="step", disable=None, dynamic_ncols=True, leave=False, **options)
+
+
+def check_result_files(
+    files: Mapping[str, str | os.PathLike[str] | None], structure: Structure, *, overwrite: bool
+) -> tuple[Path, ...]:
     """Refuses to replace a file unless told, and the structure itself ever.
 
+    Args:
+        files: by the option that names each; None for one that is not wanted.
+        structure: that is read.
+        overwrite: whether files may be replaced.
+
+    Returns:
+        Those that are wanted.
+
     Raises:
-        OutputError: the file exists, or is the structure.
+        OutputError: a file exists, is the structure, or is named twice.
     """
-    target = Path(path)
-    if isinstance(structure, str | os.PathLike):
-        source = Path(structure)
-        if source.exists() and target.exists() and source.samefile(target):
+    found: dict[Path, str] = {}
+    for option, path in files.items():
+        if path is None:
+            continue
+        target = Path(path)
+        if isinstance(structure, str | os.PathLike):
+            source = Path(structure)
+            if source.exists() and target.exists() and source.samefile(target):
+                raise OutputError(
+                    f"{option} {path} is the structure itself, which may be the only copy; choose "
+                    "another name"
+                )
+        if target.is_dir():
+            raise OutputError(f"{option} {path} is a folder; give the name of a file")
+        if target.exists() and not overwrite:
             raise OutputError(
-                f"{option} {path} is the structure itself, which may be the only copy; choose "
-                "another name"
+                f"{path} exists; replace it with --overwrite (overwrite=True), or choose another "
+                f"{option}"
             )
-    if target.is_dir():
-        raise OutputError(f"{option} {path} is a folder; give the name of a file")
-    if target.exists() and not overwrite:
-        raise OutputError(
-            f"{path} exists; replace it with --overwrite (overwrite=True), or choose another "
-            f"{option}"
-        )
+        other = found.setdefault(target.resolve(), option)
+        if other != option:
+            raise OutputError(f"{other} and {option} are both {path}; give two names")
+    return tuple(Path(path) for path in files.values() if path is not None)

@@ -29,7 +29,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
 _SHOWN = 3

@@ -1,14 +1,17 @@
-"""What pretraining and fine-tuning share: from a model at step 0 to a saved, tested one."""
+"""What pretraining and fine-tuning share: from a launch at step 0 to a saved, tested model."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
+import logging
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,9 @@ import yaml
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, LabelKind, Loader, Split
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
+    ErrorReport,
     EvaluatedModel,
     Predictions,
     error_report,
@@ -30,8 +34,13 @@ from tlpot.evaluation import (
 )
 from tlpot.files import make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
-from tlpot.jobs.output import alone_with_model, check_replaced
-from tlpot.jobs.training_job import Job, TrainingOutcome
+from tlpot.jobs.training_job import (
+    Job,
+    PreparedTraining,
+    TrainingOutcome,
+    alone_with_model,
+    check_replaced,
+)
 from tlpot.models import (
     FEW_FRAMES,
     DeltaPotential,
@@ -41,10 +50,24 @@ from tlpot.models import (
     TrainingDomain,
     save,
 )
-from tlpot.plural import counted
-from tlpot.presentation import save_picture
-from tlpot.training import CHECKPOINT, Processes, Selection, TrainingResult, make_selection, train
+from tlpot.numbers import counted
+from tlpot.presentation import Progress, save_picture, telling, warnings_of
+from tlpot.torch_mode import torch_threads
+from tlpot.training import (
+    CHECKPOINT,
+    Processes,
+    Selection,
+    TrainingResult,
+    joined_processes,
+    make_selection,
+    train,
+)
 from tlpot.uncertainty import fit_domain
+
+REPORT = "report.json"
+"""Written when a training has come to its end, not when it was interrupted."""
+
+_LOG = logging.getLogger("tlpot")
 
 
 def tell_domain(
@@ -119,9 +142,6 @@ def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
 
 _MOLECULES, _FRAMES = 200, 5
 """Of the training set, that are looked at for constant errors."""
-
-REPORT = "report.json"
-"""Written when a training has come to its end, not when it was interrupted."""
 
 
 @alone_with_model
@@ -377,3 +397,90 @@ def _check_labels(job: Job) -> None:
             f"training.loss.energy_end moves weight from forces to energies, but the labels are "
             f"{', '.join(sorted(kinds))} only; leave it out"
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """How a training is started, whatever it trains.
+
+    Attributes:
+        resume: continue an interrupted run of the same settings.
+        overwrite: replace the model that is there, and discard the checkpoint of a run.
+        dry_run: stop after the pre-flight report.
+        strict: take a warning of the pre-flight report for an error.
+        device: None is CUDA if there is one, else the CPU.
+        threads: of the CPU.
+        progress: who is told of it.
+    """
+
+    resume: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+    strict: bool = False
+    device: str | torch.device | None = None
+    threads: int = 1
+    progress: Progress = None
+
+    def run(
+        self,
+        prepare: Callable[[str | torch.device | None], PreparedTraining],
+        *,
+        output: Path | None = None,
+    ) -> TrainingOutcome:
+        """Prepares a job and does it; settings and pre-flight report go to the log ``tlpot``.
+
+        Args:
+            prepare: gives the job for a device.
+            output: the model file, where the preparation takes long enough to look at once
+                whether it may be replaced.
+
+        Raises:
+            StrictError: `strict`, and the report has a warning.
+            TLPotError: see `prepare` and `tlpot.jobs.fit`.
+        """
+        with ExitStack() as stack:
+            stack.enter_context(torch_threads(self.threads))
+            stack.enter_context(telling(self.progress))
+            if output is not None and not self.dry_run:
+                check_replaced(output, overwrite=self.overwrite or self.resume)
+            processes = stack.enter_context(joined_processes())
+            device = self.device
+            if device is None and torch.cuda.is_available():
+                device = f"cuda:{processes.local_rank}"
+            prepared = prepare(device)
+            job = prepared.job
+            recipe = yaml.safe_dump(dict(job.recipe), sort_keys=False, allow_unicode=True)
+            choice = [f"{prepared.choice}\n"] if prepared.choice else []
+            preflight = "\n".join([*choice, recipe, prepared.report])
+            if processes.is_first:
+                _LOG.info("%s", preflight)
+            if self.strict:
+                refuse_warnings(warnings_of(prepared.report))
+            if self.dry_run:
+                return _not_started(prepared, preflight)
+            return fit(
+                job,
+                processes,
+                resume=self.resume,
+                overwrite=self.overwrite,
+                show=processes.is_first,
+                preflight=preflight,
+            )
+
+
+def _not_started(prepared: PreparedTraining, preflight: str) -> TrainingOutcome:
+    job, nothing = prepared.job, ErrorReport(overall={})
+    return TrainingOutcome(
+        potential=job.potential,
+        level=job.saved_level or job.levels[0],
+        training=TrainingResult(
+            best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
+            interrupted=False,
+        ),
+        start=nothing,
+        end=nothing,
+        part="test" if len(job.split.test) else "validation",
+        output=job.output,
+        preflight=preflight,
+        started=False,
+    )  # fmt: skip

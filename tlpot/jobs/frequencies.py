@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -26,139 +26,103 @@ from tlpot.dynamics import (
     write_modes,
     write_molden,
 )
-from tlpot.errors import OutputError, SimulationError
+from tlpot.errors import SimulationError
 from tlpot.files import make_folder
-from tlpot.fragments import Scheme
 from tlpot.jobs.calculator import (
-    Progress,
+    EnergyMethod,
     Structure,
-    check_result_file,
+    check_result_files,
     domain_of,
     labelled,
-    open_calculator,
     open_structure,
     precision_of,
+    steps_bar,
 )
 from tlpot.system import System
-from tlpot.torch_mode import torch_threads
 
 FORCE_LIMIT = 0.01
 """Largest force of a stationary point, eV/Å."""
 _FREE = 1e-2
 """cm⁻¹ below which a mode has no restoring force, and no entropy."""
-TIGHT = 1e-3
-"""Force that a relaxation before the frequencies ends at, eV/Å."""
 
 
-def frequencies(
-    structure: Structure,
-    model: Any,
-    *,
-    level: str | None = None,
-    scheme: str | Scheme | None = None,
-    relax: bool = False,
-    fmax: float = TIGHT,
-    steps: int = 1000,
-    allow_forces: bool = False,
-    temperature: float = 298.15,
-    pressure: float = 1.01325,
-    symmetry: int | None = None,
-    charge: int | None = None,
-    spin: int | None = None,
-    low: Any = None,
-    low_level: str | None = None,
-    charges: str | None = None,
-    dispersion: str | None = None,
-    trained_charges: bool = False,
-    modes: str | os.PathLike[str] | None = None,
-    molden: str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    device: str | None = None,
-    threads: int = 1,
-    progress: Progress | None = None,
-) -> Frequencies:
-    """Computes harmonic vibrations in float64.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrequencySettings:
+    """Settings of harmonic vibrations; impossible values raise a `ConfigError`.
 
-    The Hessian is the model's own, by automatic derivatives; where a part of the model has none
-    (an engine, a `DeltaCalculator`), it is central differences of forces, which the result says.
-
-    Args:
-        structure: a stationary point: a file (its last frame), one of ASE's molecules by name,
-            or atoms, which are copied. Of constraints only fixed atoms are understood.
-        model: a model file, the name of a model, a potential or another energy model, an engine
-            such as ``gfn2-xtb``, or an ASE calculator such as a `DeltaCalculator`.
-        level: level of theory, if the model has several.
-        scheme: of fragments; None treats the whole structure.
-        relax: relax the structure first, until no force is larger than `fmax`.
-        fmax: of that relaxation, eV/Å.
-        steps: the most steps of it.
+    Attributes:
+        relaxation: relax the structure first, in this way; None does not.
         allow_forces: go on where a force is larger than 0.01 eV/Å. There is no thermochemistry.
         temperature: of the thermochemistry, K.
         pressure: of the ideal gas, bar; the default is 1 atm.
         symmetry: rotational symmetry number; None finds it, see
             `tlpot.dynamics.thermochemistry.symmetry_number`.
-        charge: total charge in e, in place of what the structure says.
-        spin: multiplicity 2S + 1, likewise.
-        low: the lower of two levels, see `tlpot.jobs.calculator.open_calculator`.
-        low_level: level of theory of `low`.
-        charges: ``amber``, see `FragmentCalculator`.
-        dispersion: such as ``d3bj:b3lyp``, see `FragmentCalculator`.
-        trained_charges: see `FragmentCalculator`.
-        modes: extended XYZ file for the displacements, a frame for each mode.
-        molden: file for the displacements in the format of Molden.
-        overwrite: replace files that are there; never the structure itself.
-        device: such as ``cuda:1``; None is CUDA if there is one, else the CPU.
-        threads: for torch, while the job runs.
-        progress: called after each step of a relaxation, and each row of the Hessian.
+    """
+
+    relaxation: RelaxationSettings | None = None
+    allow_forces: bool = False
+    temperature: float = 298.15
+    pressure: float = 1.01325
+    symmetry: int | None = None
+
+    def __post_init__(self) -> None:
+        check_conditions(self.temperature, self.pressure, self.symmetry)
+
+
+def frequencies_of(
+    structure: Structure,
+    method: EnergyMethod,
+    settings: FrequencySettings,
+    *,
+    charge: int | None = None,
+    spin: int | None = None,
+    modes: str | os.PathLike[str] | None = None,
+    molden: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Frequencies:
+    """Computes harmonic vibrations; `tlpot.frequencies` says what the arguments are.
 
     Raises:
-        ConfigError: arguments that make no sense, or constraints that are no fixed atoms.
-        DataError: the structure could not be read.
-        GeometryError: a force is too large, all atoms are fixed, and what the model refuses.
-        OutputError: a file exists, or could not be written.
-        SimulationError: the relaxation does not converge.
+        TLPotError: see `tlpot.frequencies`.
     """
-    check_conditions(temperature, pressure, symmetry)
-    settings = RelaxationSettings(fmax=fmax, steps=steps)
-    for path, option in ((modes, "modes"), (molden, "molden")):
-        if path is not None:
-            check_result_file(path, structure, overwrite=overwrite, option=option)
-    if modes is not None and molden is not None and Path(modes).resolve() == Path(molden).resolve():
-        raise OutputError(f"modes and molden are both {modes}; give two names")
-    with torch_threads(threads):
-        atoms, notes = open_structure(structure, charge=charge, spin=spin)
-        free_atoms(atoms)
-        calculator, method = open_calculator(
-            atoms, model, level=level, scheme=scheme, low=low, low_level=low_level,
-            charges=charges, dispersion=dispersion, trained_charges=trained_charges,
-            device=device, dtype="float64",
-        )  # fmt: skip
-        atoms.calc = calculator
-        before = _relaxed(atoms, settings, method, progress) if relax else None
-        energy = float(atoms.get_potential_energy())
-        max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-        if not math.isfinite(energy + max_force):
-            raise SimulationError(
-                "energy or forces are not finite; look at the structure (overlapping atoms?) and "
-                "at what the calculator says of it"
-            )
-        domain = domain_of(calculator)
-        if not allow_forces:
-            remedy = "relax it first (--relax, relax=True), or go on all the same with "
-            check_stationary(max_force, FORCE_LIMIT, remedy + "--not-relaxed (allow_forces=True)")
-        told = None if progress is None else _rows(progress)
+    files = {"modes": modes, "molden": molden}
+    written = check_result_files(files, structure, overwrite=overwrite)
+    atoms, notes = open_structure(structure, charge=charge, spin=spin)
+    free_atoms(atoms)
+    calculator, words = method.calculator(atoms)
+    atoms.calc = calculator
+    before = None
+    if settings.relaxation is not None:
+        before = _relaxed(atoms, settings.relaxation, words)
+    energy = float(atoms.get_potential_energy())
+    max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    if not math.isfinite(energy + max_force):
+        raise SimulationError(
+            "energy or forces are not finite; look at the structure (overlapping atoms?) and "
+            "at what the calculator says of it"
+        )
+    domain = domain_of(calculator)
+    if not settings.allow_forces:
+        remedy = "relax it first (--relax, relax=True), or go on all the same with "
+        check_stationary(max_force, FORCE_LIMIT, remedy + "--not-relaxed (allow_forces=True)")
+    with steps_bar(desc="Hessian") as bar:
+
+        def told(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
         hessian, derivatives = hessian_of(atoms, calculator, on_row=told)
-        atoms.get_forces()  # of the structure itself again, should differences have moved it
-        known = labelled(atoms)
+    atoms.get_forces()  # of the structure itself again, should differences have moved it
+    known = labelled(atoms)
     found = harmonic_modes(known, hessian)
-    thermal, reason = _thermal(known, energy, found, max_force, temperature, pressure, symmetry)
+    thermal, reason = _thermal(known, energy, found, max_force, settings)
     for path, write in ((modes, write_modes), (molden, write_molden)):
         if path is not None:
             make_folder(Path(path).parent)
             write(known, found, path)
     return Frequencies(
         atoms=known,
-        method=method,
+        method=words,
         derivatives=derivatives,
         precision=precision_of(calculator),
         energy=energy,
@@ -168,34 +132,26 @@ def frequencies(
         modes=found,
         thermochemistry=thermal,
         no_thermochemistry=reason,
-        symmetry_found=symmetry is None,
+        symmetry_found=settings.symmetry is None,
         domain=domain,
         relaxation=before,
         notes=notes,
-        files=tuple(Path(path) for path in (modes, molden) if path is not None),
+        files=written,
     )
 
 
-def _relaxed(
-    atoms: Atoms, settings: RelaxationSettings, method: str, progress: Progress | None
-) -> Relaxation:
+def _relaxed(atoms: Atoms, settings: RelaxationSettings, method: str) -> Relaxation:
     start, found = atoms.copy(), []
-    for step in relaxation_steps(atoms, settings):
-        found.append(step)
-        if progress is not None:
-            progress(step.step, None, f"relaxation, force {step.max_force:.4f} eV/Å")
+    with steps_bar(desc="relaxation") as bar:
+        for step in relaxation_steps(atoms, settings):
+            found.append(step)
+            bar.set_postfix_str(f"force {step.max_force:.4f} eV/Å", refresh=False)
+            bar.update(step.step - bar.n)
     found[-1].put(atoms)
     result = Relaxation.of_steps(start, labelled(atoms), settings, found, method=method)
     if not result.converged:
         raise SimulationError(result.remedy)
     return result
-
-
-def _rows(progress: Progress) -> Any:
-    def told(done: int, total: int) -> None:
-        progress(done, total, "Hessian")
-
-    return told
 
 
 def _multiplicity(system: System) -> int:
@@ -209,9 +165,7 @@ def _thermal(
     energy: float,
     found: HarmonicModes,
     max_force: float,
-    temperature: float,
-    pressure: float,
-    symmetry: int | None,
+    settings: FrequencySettings,
 ) -> tuple[Thermochemistry | None, str]:
     """Returns the thermochemistry, or why there is none."""
     if max_force > FORCE_LIMIT:
@@ -227,9 +181,9 @@ def _thermal(
             energy,
             found.wavenumbers,
             found.shape,
-            temperature=temperature,
-            pressure=pressure,
-            symmetry=symmetry,
+            temperature=settings.temperature,
+            pressure=settings.pressure,
+            symmetry=settings.symmetry,
             multiplicity=_multiplicity(System.from_atoms(atoms)),
         ),
         "",

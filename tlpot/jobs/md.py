@@ -12,9 +12,8 @@ from ase import Atoms
 from tlpot.config import to_mapping
 from tlpot.dynamics import MDRecord, MDResult, Sample
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs.calculator import Structure
+from tlpot.jobs.calculator import Structure, given_atoms
 from tlpot.presentation import Result
-from tlpot.structures import read_structure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,19 +107,9 @@ class MDStart:
             ConfigError: something else was given.
             OutputError: the trajectory would replace the structure, which may be the only copy.
         """
-        notes: tuple[str, ...] = ()
-        if isinstance(structure, Atoms):
-            atoms = structure.copy()
-        elif isinstance(structure, str | os.PathLike):
-            if not resume:
-                _check_trajectory(Path(structure), output)
-            atoms = read_structure(os.fspath(structure))
-            notes = tuple(str(atoms.info.get("reader_notes", "")).splitlines())
-        else:
-            raise ConfigError(
-                f"structure is a {type(structure).__name__}; expected a file, the name of one of "
-                "ASE's molecules, or one ase.Atoms"
-            )
+        if not resume and isinstance(structure, str | os.PathLike):
+            _check_trajectory(Path(structure), output)
+        atoms, notes = given_atoms(structure)
         velocities = "of the last frame" if resume else "drawn"
         if not resume and atoms.get_momenta().any():
             velocities = "of the structure"

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io.extxyz import write_extxyz
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -21,11 +20,12 @@ from tlpot.energy import has_domain, has_forces
 from tlpot.engines import label_name
 from tlpot.errors import ConfigError, OutputError
 from tlpot.evaluation import evaluated, system_batches
-from tlpot.files import atomic_file
+from tlpot.files import write_text
 from tlpot.jobs.evaluate import ModelSource, open_model
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
 from tlpot.presentation import Result, progress_bar, text_table
+from tlpot.structures import extxyz_text
 from tlpot.system import System
 from tlpot.uncertainty import DomainCheck
 
@@ -134,8 +134,7 @@ class StructurePredictions(Result):
         if target.suffix in _HDF5:
             write_dataset(open_dataset(self.to_atoms(), level=self.model), target)
             return
-        with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
-            write_extxyz(handle, self.to_atoms())
+        write_text(target, extxyz_text(self.to_atoms()))
 
 
 _HDF5 = (".h5", ".hdf5")

@@ -14,7 +14,7 @@ from tlpot.evaluation import error_report, predict
 from tlpot.jobs.references import References
 from tlpot.jobs.training_job import Job
 from tlpot.models import parameter_blocks
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.presentation import Column, Table
 
 _SUSPICIOUS = 0.5

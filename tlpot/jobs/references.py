@@ -15,7 +15,7 @@ from tlpot.data import Dataset, frames_of
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 

@@ -20,12 +20,11 @@ from tlpot.jobs.data_sources import (
     settings_with_data,
     with_epochs,
 )
+from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
 from tlpot.jobs.fitting import fit
-from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import find_references
-from tlpot.jobs.training_defaults import DEFAULTS, complete_training, training_settings
-from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level
 from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
 from tlpot.torch_mode import choose_device
@@ -50,7 +49,7 @@ class TrainConfig:
         description: one sentence for the card.
         licence: of the weights.
         citation: what to cite.
-        defaults: version of the training's defaults, see `tlpot.jobs.training_defaults`.
+        defaults: version of the training's defaults, see `tlpot.jobs.finetune_config`.
     """
 
     data: DataSettings

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.jobs.malloc import keep_freed_memory
+from tlpot.execution import keep_freed_memory
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.kernels.choice import Kernels, kernels_by_name
-    from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve
+    from tlpot.kernels.convolution import ConvolutionPlan, EdgeLists, convolve, convolve_in_parts
     from tlpot.kernels.distances import DistancePlan
     from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
     from tlpot.kernels.embedding import EmbeddingPlan, embed
-    from tlpot.kernels.parts import convolve_in_parts
     from tlpot.kernels.product import ProductPlan, multiply
     from tlpot.kernels.structures import MAX_DEGREE
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from tlpot.kernels.calls import expect, expect_species, last_derivative, pull_back, run
-from tlpot.kernels.convolution import EdgeLists
-from tlpot.kernels.parts import ONLY_ONCE, cut, edge_parts
+from tlpot.kernels.convolution import ONLY_ONCE, EdgeLists, cut, edge_parts
 from tlpot.kernels.structures import ElementData, ElementTables
 
 

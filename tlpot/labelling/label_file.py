@@ -24,8 +24,7 @@ from tlpot.data import (
 )
 from tlpot.engines import only_heavy
 from tlpot.errors import DataError, UnknownLevelError, nearest
-from tlpot.labelling.geometry_file import StoredLevel, group_systems, stored_levels
-from tlpot.labelling.structures import Structures
+from tlpot.labelling.structures import StoredLevel, Structures, group_systems, stored_levels
 from tlpot.labelling.task import LabelOutcome, geometry_key
 from tlpot.levels import canonical_level
 from tlpot.units import energy_factor, force_factor

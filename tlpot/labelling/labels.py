@@ -18,12 +18,11 @@ from tlpot.data import is_fragment_file
 from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
 from tlpot.errors import DataError, TLPotWarning
 from tlpot.files import write_text
-from tlpot.labelling.geometry_file import is_native
 from tlpot.labelling.journal import Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
-from tlpot.labelling.structures import PathLike, Source, Structures, read_structures
+from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar
 
 _SHOWN = 10

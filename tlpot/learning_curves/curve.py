@@ -19,9 +19,16 @@ from tlpot.execution import check_window, run_tasks
 from tlpot.files import make_folder, write_text
 from tlpot.jobs import alone_in_folder
 from tlpot.learning_curves.config import CurveConfig
-from tlpot.learning_curves.point import POINTS, PointTask, read_point, run_point
 from tlpot.learning_curves.record import RECORD, Curve, CurvePoint, Failure, Series, load_curve
-from tlpot.learning_curves.tasks import CurveTasks, curve_tasks, write_split
+from tlpot.learning_curves.tasks import (
+    POINTS,
+    CurveTasks,
+    PointTask,
+    curve_tasks,
+    read_point,
+    run_point,
+    write_split,
+)
 from tlpot.models import content_hash
 from tlpot.presentation import progress_bar
 

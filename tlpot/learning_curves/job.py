@@ -20,11 +20,10 @@ from tlpot.learning_curves.budget import Prices
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.curve import run_curve
 from tlpot.learning_curves.ensembles import CurveEnsembles, check_ensembles, curve_ensembles
-from tlpot.learning_curves.picture import curve_figure
 from tlpot.learning_curves.plan import Plan, make_plan
 from tlpot.learning_curves.power_law import Law
 from tlpot.learning_curves.record import Curve, load_curve
-from tlpot.learning_curves.report import CurveReport, analyse, save_reports
+from tlpot.learning_curves.report import CurveReport, analyse, curve_figure, save_reports
 from tlpot.learning_curves.tasks import curve_tasks
 from tlpot.presentation import Result, drawn, save_picture
 

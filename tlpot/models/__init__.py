@@ -6,7 +6,6 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.models.architecture import Architecture, preset, read_architecture
-    from tlpot.models.blocks import level_parameters, parameter_blocks
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
     from tlpot.models.checksum import has_checksum, with_checksum
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
         library_names,
         named_file,
         own_library,
-        shipped_names,
     )
     from tlpot.models.mace import MaceArchitecture, MaceImport, import_mace
     from tlpot.models.model_file import (
@@ -45,9 +43,8 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
-    from tlpot.models.potential import LevelPotential, Potential
+    from tlpot.models.potential import LevelPotential, Potential, level_parameters, parameter_blocks
     from tlpot.models.regressors import (
-        Correction,
         CorrectionInfo,
         ForestCorrection,
         GaussianCorrection,

@@ -9,10 +9,10 @@ from typing import Any
 
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
+from tlpot.bond_thresholds import REPULSION_REACH
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
 from tlpot.models.mace.architecture import MaceArchitecture
-from tlpot.nn import REACH
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ class Architecture:
                 f"hidden_irreps {self.hidden_irreps!r} go to degree {self.l_hidden}, beyond "
                 f"l_max {self.l_max}"
             )
-        reach = 2.0 * REACH * max(covalent_radii[z] for z in self.elements)
+        reach = 2.0 * REPULSION_REACH * max(covalent_radii[z] for z in self.elements)
         if self.zbl and self.cutoff < reach:
             raise ConfigError(
                 f"cutoff is {self.cutoff} Å, but the ZBL repulsion reaches to {reach:.2f} Å; "

@@ -209,7 +209,7 @@ class CalculatorModel:
             )
         self.calculator = calculator
         self.elements = tuple(range(1, len(chemical_symbols))) if elements is None else elements
-        self.n_calculations, self.on_done = 0, on_done
+        self.on_done = on_done
         self._kept: OrderedDict[_Key, _Result] = OrderedDict()
 
     @property
@@ -302,7 +302,6 @@ class CalculatorModel:
         mark_charge(atoms, charge, spin)
         name = f"{atoms.get_chemical_formula()} (charge {charge})"
         calculator = self.calculator if self._is_calculator else self.calculator(atoms)
-        self.n_calculations += 1
         if self._is_calculator and hasattr(calculator, "reset"):
             calculator.reset()  # what came before must not matter, such as a density to start from
         with told_charge(calculator, atoms, charge, spin):

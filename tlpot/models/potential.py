@@ -1,4 +1,4 @@
-"""A potential: one backbone, a head for each level of theory, fixed physics terms."""
+"""A potential: one backbone, a head for each level, fixed physics terms; names of its weights."""
 
 from __future__ import annotations
 
@@ -393,3 +393,43 @@ class LevelPotential(LevelView[Potential]):
         assert head.process is not None
         species, scalars, _ = self.invariants(graph)
         return select_features(scalars, head.readout, head.process.info.blocks), species
+
+
+def parameter_blocks(potential: Potential, level: str) -> dict[str, list[str]]:
+    """Groups the names of all weights that a level depends on by what they do.
+
+    Args:
+        potential: the potential.
+        level: canonical name; readouts of other levels are left out.
+
+    Returns:
+        Parameter names for ``embedding``, ``interaction 1``, ``product 1``, …, ``readout``,
+        from the input to the output.
+    """
+    head = f"heads.{potential.levels.index(level)}."
+    blocks: dict[str, list[str]] = {"embedding": []}
+    for layer in range(1, potential.architecture.n_layers + 1):
+        blocks[f"interaction {layer}"] = []
+        blocks[f"product {layer}"] = []
+    blocks["readout"] = []
+    for name, _ in potential.named_parameters():
+        part = name.split(".")
+        if name.startswith(head):
+            blocks["readout"].append(name)
+        elif part[:2] == ["backbone", "interactions"]:
+            kind = "interaction" if part[3] in _INTERACTION else "product"
+            blocks[f"{kind} {int(part[2]) + 1}"].append(name)
+        elif part[0] == "backbone":
+            blocks["embedding"].append(name)
+    return blocks
+
+
+_INTERACTION = {
+    "sender", "convolution", "element_mix", "density", "alpha", "beta", "residual", "gated",
+}  # fmt: skip
+"""Parts of a layer that make the atomic basis; the others form its products and what follows."""
+
+
+def level_parameters(potential: Potential, level: str) -> list[str]:
+    """Lists the names of all weights that a level depends on."""
+    return [name for names in parameter_blocks(potential, level).values() for name in names]

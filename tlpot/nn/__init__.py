@@ -8,10 +8,8 @@ if TYPE_CHECKING:
     from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Kept, Readout
     from tlpot.nn.convolution import Convolution
     from tlpot.nn.couplings import Constant, DoubleBuffer, ProductBasis, product_basis
-    from tlpot.nn.edges import EdgeEmbedding, Edges, envelope
+    from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion, envelope
     from tlpot.nn.interaction import Interaction
     from tlpot.nn.product import SymmetricProduct
-    from tlpot.nn.repulsion import ZBLRepulsion
-    from tlpot.nn.repulsion_reach import REACH
 
 __getattr__ = lazy_exports(__name__)

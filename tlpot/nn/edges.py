@@ -1,4 +1,4 @@
-"""What every layer needs to know of the neighbour pairs: directions, functions of the distance."""
+"""What layers know of the neighbour pairs: directions, functions of the distance, repulsion."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from ase import units
+from ase.data import covalent_radii
 from torch import Tensor, nn
 
+from tlpot.bond_thresholds import REPULSION_REACH
 from tlpot.graph import AtomGraph, Blocks
 from tlpot.kernels import MAX_DEGREE, EdgeLists, EmbeddingPlan, Kernels, embed
-from tlpot.nn.couplings import DoubleBuffer, harmonic_monomials, harmonic_polynomials
+from tlpot.nn.couplings import Constant, DoubleBuffer, harmonic_monomials, harmonic_polynomials
+
+Sizes = tuple[tuple[int, int], ...]
+
+_EXPONENTS = (3.1998, 0.94229, 0.4029, 0.20162)
+_COEFFICIENTS = (0.18175, 0.50986, 0.28022, 0.02817)
+_BOHR_FACTOR = 0.88534
 
 
 def envelope(distances: Tensor, cutoff: float | Tensor, power: int) -> Tensor:
@@ -58,9 +67,6 @@ class BesselBasis(nn.Module):
         orders = torch.arange(1, self.n_basis + 1, dtype=distances.dtype, device=distances.device)
         weight = envelope(distances, self.cutoff, self.power) / distances
         return torch.sin(distances[:, None] * (orders * (math.pi / self.cutoff))) * weight[:, None]
-
-
-Sizes = tuple[tuple[int, int], ...]
 
 
 def contract(angular: Tensor, features: Tensor, blocks: Blocks) -> Tensor:
@@ -262,3 +268,35 @@ class EdgeEmbedding(nn.Module):
             lists=lists,
             first_order=graph.first_order,
         )
+
+
+class ZBLRepulsion(nn.Module):
+    """The universal potential of Ziegler, Biersack and Littmark (doi:10.1007/978-1-4615-8103-1_3).
+
+    E_ij = k Z_i Z_j / r · φ(r/a), a = 0.88534 a₀ / (Z_i^0.23 + Z_j^0.23), faded out by an
+    envelope that ends at 0.75 times the sum of the covalent radii, inside of any bond.
+
+    Args:
+        elements: atomic numbers, in the order of the species indices.
+        power: of the envelope.
+    """
+
+    def __init__(self, elements: tuple[int, ...], power: int) -> None:
+        super().__init__()
+        numbers = torch.tensor(elements, dtype=torch.float64)
+        self.numbers = Constant(numbers)
+        self.radii = Constant(torch.tensor([covalent_radii[z] for z in elements]))
+        self.screening = Constant(numbers**0.23 / (_BOHR_FACTOR * units.Bohr))
+        self.coulomb = units.Hartree * units.Bohr
+        self.power = power
+
+    def forward(self, edges: Edges, species: Tensor) -> Tensor:
+        """Returns each atom's half share of its pairs, [n_atoms], eV."""
+        i, j = species.index_select(0, edges.center), species.index_select(0, edges.neighbor)
+        numbers, radii, screening = self.numbers(), self.radii(), self.screening()
+        r = edges.distances()
+        x = r * (screening[i] + screening[j])
+        phi = sum(c * torch.exp(-a * x) for a, c in zip(_EXPONENTS, _COEFFICIENTS, strict=True))
+        faded = envelope(r, REPULSION_REACH * (radii[i] + radii[j]), self.power)
+        pair = self.coulomb * numbers[i] * numbers[j] / r * phi * faded
+        return 0.5 * edges.sum(pair)

@@ -5,9 +5,6 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.presentation.log import log_to_terminal, logger
-    from tlpot.presentation.numbers import duration, number, short, signed
-    from tlpot.presentation.page import Picture, render
     from tlpot.presentation.pictures import (
         COLOURS,
         add_legend,
@@ -17,8 +14,8 @@ if TYPE_CHECKING:
         picture_path,
         save_picture,
     )
-    from tlpot.presentation.progress import Progress, progress_bar, telling
-    from tlpot.presentation.result import Result, warnings_of
+    from tlpot.presentation.progress import Progress, log_to_terminal, logger, progress_bar, telling
+    from tlpot.presentation.result import Picture, Result, render, warnings_of
     from tlpot.presentation.table import Column, Table, text_table
 
 __getattr__ = lazy_exports(__name__)

@@ -1,8 +1,14 @@
-"""Progress on a terminal as a bar, and in a log file as a plain line now and then."""
+"""Progress as a bar or as plain lines, and the log, ``logging.getLogger("tlpot")``.
+
+In the log nothing is written unless somebody attaches a handler. At level INFO stands what is to be
+read while a job runs, such as the pre-flight report of a training; at DEBUG what goes on inside.
+What a user should act upon is a warning (`tlpot.errors.TLPotWarning`), not a line of the log.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -25,6 +31,8 @@ _SHARE = 0.1
 _LINE = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
 )
+
+logger = logging.getLogger("tlpot")
 
 
 @contextmanager
@@ -131,3 +139,29 @@ class ProgressLines(tqdm):
 
     def _write(self) -> None:
         print(str(self).rstrip(), file=self.fp, flush=True)
+
+
+logger.addHandler(logging.NullHandler())
+
+
+@contextmanager
+def log_to_terminal(level: int) -> Iterator[None]:
+    """Prints the log, what goes on inside to standard error, and leaves the logger as it was.
+
+    Args:
+        level: the least that is written, such as `logging.INFO`.
+    """
+    handler, before = _Terminal(), logger.level
+    logger.setLevel(level)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+class _Terminal(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stdout if record.levelno == logging.INFO else sys.stderr
+        print(record.getMessage(), file=stream, flush=True)

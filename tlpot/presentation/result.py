@@ -1,13 +1,76 @@
-"""What every job returns: text for a terminal, JSON for a file, HTML for a notebook."""
+"""What every job returns: text for a terminal, JSON for a file, HTML for a notebook or a page."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from tlpot.files import write_text
-from tlpot.presentation.page import Picture, render
+from tlpot.numbers import duration, number, signed
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from matplotlib.figure import Figure
+
+
+def render(template: str, /, room: str = "tlpot.presentation", **values: Any) -> str:
+    """Returns a template filled in; the same values give the same text.
+
+    A template may extend ``page.html``, which has the style and the frame of a page, and write
+    numbers by the filters ``number``, ``signed`` and ``duration``. A `Table` or a `Picture`
+    among the values becomes HTML; all other values are escaped.
+
+    Args:
+        template: name of a file in the folder ``templates`` of `room`.
+        room: package that has it.
+        values: what the template names.
+    """
+    return _environment(room).get_template(template).render(values)
+
+
+@cache
+def _environment(room: str) -> Environment:
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    found = Environment(
+        loader=ChoiceLoader([PackageLoader(room), PackageLoader(__package__ or "")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"number": number, "signed": signed, "duration": duration}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure and what it shows.
+
+    Attributes:
+        figure: of matplotlib.
+        caption: below it; empty for none.
+    """
+
+    figure: Figure
+    caption: str = ""
+
+    @property
+    def png(self) -> str:
+        """The picture as base64."""
+        stored = io.BytesIO()
+        # no time stamp and no version: the same figures give the same page
+        self.figure.savefig(stored, format="png", dpi=140, metadata={"Software": None})
+        return base64.b64encode(stored.getvalue()).decode("ascii")
+
+    def __html__(self) -> str:
+        """What a template puts into a page."""
+        return render("picture.html", picture=self)
 
 
 class Result:

@@ -9,7 +9,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from numbers import Integral
 from typing import Any, Literal
 
-from tlpot.presentation.page import render
+from tlpot.presentation.result import render
 
 _MANY = 9
 """Columns that still have room to be far apart in a page."""

@@ -7,7 +7,6 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.reports.error_budget import Budget, measure_budget
     from tlpot.reports.error_budget_report import BudgetReport
-    from tlpot.reports.error_text import error_text
     from tlpot.reports.force_field_examination import (
         Evidence,
         ForceFieldModels,
@@ -24,7 +23,13 @@ if TYPE_CHECKING:
         fragment_budget,
         fragment_structure,
     )
-    from tlpot.reports.kind_errors import KindErrors, LabelledFragments, StageErrors, measure_stage
+    from tlpot.reports.kind_errors import (
+        KindErrors,
+        LabelledFragments,
+        StageErrors,
+        error_text,
+        measure_stage,
+    )
     from tlpot.reports.page import NUMBERS, PAGE, ReportFiles, write_report
     from tlpot.reports.provenance import (
         CostRow,

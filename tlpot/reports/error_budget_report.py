@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.plural import counted
+from tlpot.numbers import counted, short, signed
 from tlpot.presentation import (
     COLOURS,
     Column,
@@ -20,8 +20,6 @@ from tlpot.presentation import (
     drawn,
     letter_panels,
     make_figure,
-    short,
-    signed,
 )
 from tlpot.reports.error_budget import KCAL, MODEL, SCHEME, TOTAL, Budget, Difference
 

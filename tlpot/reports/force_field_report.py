@@ -12,8 +12,7 @@ from tlpot.dynamics import MDSettings, Motion
 from tlpot.learning_curves import Curve
 from tlpot.presentation import Result
 from tlpot.reports.error_budget_report import BudgetReport
-from tlpot.reports.error_text import error_text
-from tlpot.reports.kind_errors import StageErrors
+from tlpot.reports.kind_errors import StageErrors, error_text
 from tlpot.reports.provenance import CostRow, DataRow, Provenance
 from tlpot.reports.ramachandran import Ramachandran
 

@@ -17,7 +17,7 @@ from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
 from tlpot.presentation import Result, drawn, progress_bar
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
-from tlpot.reports.partition_picture import partition_figure
+from tlpot.reports.pictures import partition_figure
 from tlpot.structures import read_frames
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology

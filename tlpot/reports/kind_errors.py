@@ -1,12 +1,14 @@
-"""Errors of models on fragments, kind by kind and of all together.
+"""Errors of models on fragments, kind by kind and of all together, as numbers and text.
 
 A model of another level is first moved to the reference energies of the labels, and nothing else.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,6 +22,8 @@ from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.evaluation import Predictions, predict
 from tlpot.fragments import OTHERS
+from tlpot.numbers import short
+from tlpot.presentation import Column, Table
 from tlpot.reports.error_budget import KCAL
 from tlpot.reports.provenance import fragment_names, kind_names
 from tlpot.training import fit_references
@@ -28,6 +32,21 @@ Models = EnergyModel | Mapping[str, EnergyModel]
 """One for all kinds of fragments, or one by name of the kind with ``"*"`` for all others."""
 HOLISTIC = "holistic"
 """What the row over all fragments together is called."""
+
+ENERGIES = (
+    ("RMSE", "meV/atom", "energy_rmse"),
+    ("MAE", "meV/atom", "energy_mae"),
+    ("RMSE", "kcal/mol", "energy_rmse_kcal"),
+    ("MAE", "kcal/mol", "energy_mae_kcal"),
+    ("relative", "meV/atom", "relative_rmse"),
+)
+FORCES = (
+    ("RMSE", "meV/Å", "force_rmse"),
+    ("MAE", "meV/Å", "force_mae"),
+    ("RMSE", "kcal/mol/Å", "force_rmse_kcal"),
+    ("MAE", "kcal/mol/Å", "force_mae_kcal"),
+)
+_HASH = re.compile(r"\.[0-9a-f]{10}$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -392,3 +411,62 @@ def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
     counts = np.zeros((len(found.sizes), len(elements)))
     np.add.at(counts, (frame, np.searchsorted(elements, found.atomic_numbers)), 1.0)
     return elements.tolist(), counts
+
+
+def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the tables as text, one model after the other.
+
+    Args:
+        stages: as `StageErrors.as_json` gives them.
+    """
+    quantities = [*ENERGIES, *FORCES]
+    groups = [
+        ("", 1), ("frames", 2), ("E, meV/atom", 2), ("E, kcal/mol", 2), ("relative", 1),
+        ("F, meV/Å", 2), ("F, kcal/mol/Å", 2),
+    ]  # fmt: skip
+    columns: list[Column | str] = [
+        "",
+        *(Column(name, gap=1, width=7) for name in ("train", "test")),
+    ]
+    columns += [Column("RMSE" if n == "relative" else n, gap=1) for n, _, _ in quantities]
+    lines = []
+    for stage in stages:
+        rows = [*stage["by_kind"], stage[HOLISTIC]]
+        names = short_names([row["kind"] for row in rows])
+        cells = [
+            (
+                name, row["n_train"], row["n_frames"],
+                *(value_of(stage, row, key) for _, _, key in quantities),
+            )
+            for name, row in zip(names, rows, strict=True)
+        ]  # fmt: skip
+        table = Table(
+            columns, cells, format=short, whole=",", groups=groups, widths=(0, 9), indent=2
+        )
+        lines += [heading(stage), *table.lines(), ""]
+    return "\n".join(lines) + (
+        "E: total energies, in kcal/mol of whole fragments; relative: less the mean error of the "
+        "kind, meV/atom; F: force components"
+    )
+
+
+def heading(stage: Mapping[str, Any]) -> str:
+    """Returns what was compared, in words."""
+    text = f"{stage['title']}: {stage['model']} at {stage['model_level']}"
+    if stage["e0_shift"] is not None:
+        text += f", E0 fitted to {stage['e0_shift']['frames']:,} labels"
+    return f"{text}, against {stage['label_level']}, {stage['part']}"
+
+
+def value_of(stage: Mapping[str, Any], row: Mapping[str, Any], key: str) -> float:
+    """Returns a number of a row; NaN for total energies of levels with different zeros."""
+    idle = key.startswith("energy_") and not stage["total_energies_comparable"]
+    return math.nan if idle or row[key] is None else float(row[key])
+
+
+def short_names(kinds: Sequence[str]) -> list[str]:
+    """Returns names without the hash that a build gives them, where they still differ."""
+    plain = [_HASH.sub("", kind) for kind in kinds]
+    return [
+        name if plain.count(name) == 1 else kind for name, kind in zip(plain, kinds, strict=True)
+    ]

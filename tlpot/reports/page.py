@@ -16,12 +16,20 @@ from tlpot._version import __version__
 from tlpot.dynamics import Motion
 from tlpot.files import make_folder, write_text
 from tlpot.learning_curves import Curve, analyse, curve_figure, unit_of
-from tlpot.presentation import Column, Picture, Table, duration, number, render, signed
+from tlpot.numbers import duration, number, signed
+from tlpot.presentation import Column, Picture, Table, render
 from tlpot.reports.error_budget import KCAL, MODEL, SCHEME, TOTAL
 from tlpot.reports.error_budget_report import BudgetReport, budget_figure
-from tlpot.reports.error_text import ENERGIES, FORCES, heading, short_names, value_of
 from tlpot.reports.force_field_report import ForceFieldReport
-from tlpot.reports.kind_errors import HOLISTIC, StageErrors
+from tlpot.reports.kind_errors import (
+    ENERGIES,
+    FORCES,
+    HOLISTIC,
+    StageErrors,
+    heading,
+    short_names,
+    value_of,
+)
 from tlpot.reports.pictures import dynamics_figure, parity_figure, ramachandran_figure, run_name
 from tlpot.reports.provenance import CostRow, DataRow, ModelRecord, Provenance
 from tlpot.reports.ramachandran import CELL, Ramachandran

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.sampling.candidate import SampledGeometry, farthest_points, most_uncertain, scaled
-    from tlpot.sampling.collection import sample, write_samples
-    from tlpot.sampling.descriptor import ModelView
+    from tlpot.sampling.candidate import (
+        ModelView,
+        SampledGeometry,
+        farthest_points,
+        most_uncertain,
+        scaled,
+    )
+    from tlpot.sampling.collection import sample
     from tlpot.sampling.diversity import SamplingReport
-    from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
-    from tlpot.sampling.settings import METHODS, SamplingSettings
+    from tlpot.sampling.fragment import FragmentSamples, SamplingSettings, SamplingTarget
     from tlpot.sampling.sources import given_fragments, named_fragments, pairs
 
 __getattr__ = lazy_exports(__name__)

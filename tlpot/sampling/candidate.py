@@ -1,16 +1,41 @@
-"""Geometries on their way into a dataset, and the choice of some to a budget."""
+"""Geometries on their way into a dataset: what tells two of them apart, and the choice of some."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations_with_replacement
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.fragments import farthest
+from tlpot.graph import build_graph
+from tlpot.models import (
+    Ensemble,
+    Potential,
+    TrainedModel,
+    atomic_features,
+    load,
+    pool_features,
+    uncertain,
+)
+from tlpot.models import check_blocks as known_blocks
+from tlpot.system import System
+
+RANGE = 6.0
+STEP = 0.25
+"""Å, of the radial bins."""
+_NEAR = 3.0
+"""Å, range of the angles."""
+_ANGLES = 12
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,3 +155,161 @@ def most_uncertain(
     top = np.argsort(-uncertainty, kind="stable")[: 3 * count]
     chosen, _ = farthest_points(rows[top], count, 0)
     return top[chosen].astype(np.int64)
+
+
+def geometry_features(frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    """Smeared histograms of distances and angles.
+
+    Distances up to 6 Å by pair of elements, in bins of 0.25 Å; angles at each atom between
+    neighbours within 3 Å by element of the corner, in 12 bins of the cosine. All fade to zero
+    at their range, and do not change when atoms of one element are exchanged or the molecule
+    moves. Each bin holds a sum over atoms divided by the number of atoms. They need no model
+    and know every element.
+
+    Args:
+        frames: geometries.
+
+    Returns:
+        [n_frames, n_features].
+    """
+    elements = sorted({int(z) for frame in frames for z in frame.numbers})
+    pairs = {p: k for k, p in enumerate(combinations_with_replacement(elements, 2))}
+    centers = np.arange(0.5, RANGE + STEP, STEP)
+    cosines = np.linspace(-1.0, 1.0, _ANGLES)
+    rows = []
+    for frame in frames:
+        numbers, n_atoms = frame.numbers, len(frame)
+        vectors = frame.positions[None] - frame.positions[:, None]
+        lengths = np.linalg.norm(vectors, axis=2)
+        radial = np.zeros((len(pairs), len(centers)))
+        i, j = np.nonzero(np.triu(lengths < RANGE, 1))
+        kind = np.array(
+            [pairs[min(a, b), max(a, b)] for a, b in zip(numbers[i], numbers[j], strict=True)],
+            dtype=np.int64,
+        )
+        near = lengths[i, j]
+        fade = np.cos(0.5 * np.pi * near / RANGE) ** 2
+        np.add.at(
+            radial, kind, fade[:, None] * np.exp(-0.5 * ((near[:, None] - centers) / STEP) ** 2)
+        )
+        angular = np.zeros((len(elements), _ANGLES))
+        for corner in range(n_atoms):
+            ends = np.flatnonzero((lengths[corner] < _NEAR) & (np.arange(n_atoms) != corner))
+            units = vectors[corner, ends] / lengths[corner, ends, None]
+            weight = np.cos(0.5 * np.pi * lengths[corner, ends] / _NEAR) ** 2
+            a, b = np.triu_indices(len(ends), 1)
+            cosine = np.clip((units[a] * units[b]).sum(1), -1.0, 1.0)
+            bumps = np.exp(-0.5 * ((cosine[:, None] - cosines) / (2.0 / _ANGLES)) ** 2)
+            angular[elements.index(int(numbers[corner]))] += (weight[a] * weight[b]) @ bumps
+        rows.append(np.concatenate([radial.ravel(), angular.ravel()]) / n_atoms)
+    return np.array(rows)
+
+
+class ModelView:
+    """A model as a judge of geometries: its features and, if it has one, its uncertainty.
+
+    Args:
+        path: a file or the name of a shipped model.
+        level: of theory; needed only for an uncertainty of a model with several.
+
+    Raises:
+        ModelFileError: no such model.
+    """
+
+    def __init__(self, path: str, level: str | None = None) -> None:
+        self.name = path
+        self._model: TrainedModel = load(path, device="cpu")
+        self._level = level
+
+    def check(self, numbers: NDArray[np.int64], name: str) -> None:
+        """Checks that the model knows the elements of a fragment.
+
+        Args:
+            numbers: atomic numbers.
+            name: of the fragment.
+
+        Raises:
+            UnknownElementError: it does not.
+        """
+        missing = sorted(set(numbers.tolist()) - set(self._model.elements))
+        if missing:
+            symbols = ", ".join(chemical_symbols[z] for z in missing)
+            raise UnknownElementError(
+                f"model {self.name} does not know {symbols} of {name}; use a model that does, or "
+                "leave the model out: the selection then goes by distances and angles alone"
+            )
+
+    def features(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+        """Scalars of all layers, summed over the atoms of each element.
+
+        Those of the members of an ensemble are put side by side.
+
+        Args:
+            frames: geometries.
+
+        Returns:
+            [n_frames, n_features].
+
+        Raises:
+            ConfigError: a kind of model that has no features, such as a delta pair.
+        """
+        if isinstance(self._model, Potential):
+            members = [self._model]
+        elif isinstance(self._model, Ensemble):
+            members = self._model.potentials()
+        else:
+            raise ConfigError(
+                f"model {self.name} is a {type(self._model).__name__}, which has no features of "
+                "its own; take a potential or an ensemble, or leave the model out"
+            )
+        return np.concatenate([_features(member, frames) for member in members], axis=1)
+
+    def uncertainty(self, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+        """Root mean square standard deviation of the force components, eV/Å, [n_frames].
+
+        Args:
+            frames: geometries.
+
+        Raises:
+            ConfigError: the model cannot tell how sure it is.
+            GeometryError: a charge that the model does not read.
+        """
+        model = uncertain(self._model.at(self._level))
+        if model is None:
+            raise ConfigError(
+                f"model {self.name} cannot tell how sure it is; give it an uncertainty with "
+                "'tlpot calibrate', or join several with 'tlpot ensemble'"
+            )
+        found = []
+        for frame in frames:
+            graph = build_graph([System.from_atoms(frame)], model.cutoff)
+            _, spread = model.predict(graph, forces=True, forces_std=True)
+            assert spread.forces_std is not None
+            found.append(float((spread.forces_std**2).mean() ** 0.5))
+        return np.array(found)
+
+
+def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float64]:
+    level = potential.at(potential.levels[0])  # the scalars are the same at every level
+    blocks = known_blocks((), potential.architecture)
+    elements = np.array(level.elements)
+    rows = []
+    for start in range(0, len(frames), _AT_ONCE):
+        systems = [_system(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]]
+        graph = build_graph(systems, level.cutoff, layout=potential.layout)
+        numbers = np.concatenate([system.atomic_numbers for system in systems])
+        species = torch.from_numpy(np.searchsorted(elements, numbers))
+        with torch.no_grad():
+            found = atomic_features(level, graph, blocks)
+        pooled = pool_features(found, species, graph.system_idx, len(systems), len(elements))
+        rows.append(pooled.reshape(len(systems), -1).numpy())
+    return np.concatenate(rows)
+
+
+def _system(frame: Atoms, uses_charge: bool) -> System:
+    """The geometry as the model takes it: features of a model that reads no charge have none."""
+    if uses_charge:
+        return System.from_atoms(frame)
+    bare = frame.copy()
+    bare.info = {}
+    return System.from_atoms(bare)

@@ -1,10 +1,13 @@
-"""Many fragments, in this process or several, to one dataset."""
+"""Many fragments, in this process or several, kept on disk when finished, to one dataset."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from dataclasses import asdict
@@ -24,16 +27,147 @@ from tlpot.data import (
     write_dataset,
     written_hdf5,
 )
-from tlpot.errors import ConfigError, OutputError
+from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.execution import run_tasks
-from tlpot.files import make_folder, sole_use
+from tlpot.files import atomic_file, make_folder, sole_use
 from tlpot.presentation import progress_bar
-from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
-from tlpot.sampling.parts import Parts
-from tlpot.sampling.settings import SamplingSettings
+from tlpot.sampling.candidate import SampledGeometry
+from tlpot.sampling.fragment import (
+    FragmentSamples,
+    SamplingSettings,
+    SamplingTarget,
+    sample_fragment,
+)
+from tlpot.stored_results import digest
 
 PROVENANCE = ("sample_method", "sample_temperature", "sample_seed", "sample_step")
 """Arrays of each group beside geometry and labels, one value for each frame."""
+
+_BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+
+
+class Parts:
+    """A folder with one file for each fragment that is done.
+
+    A file is written in one piece and says what it was made from; one that was made from
+    something else is refused.
+
+    Args:
+        folder: made when the first part is written.
+        settings: of the sampling.
+        engine: what calculates.
+    """
+
+    def __init__(self, folder: Path, settings: SamplingSettings, engine: CalculatorFactory) -> None:
+        self.folder = folder
+        self._settings, self._engine = settings, engine
+
+    def path(self, fragment: SamplingTarget) -> Path:
+        """The file of a fragment.
+
+        Args:
+            fragment: done or not.
+        """
+        tail = hashlib.sha256(fragment.name.encode()).hexdigest()[:8]
+        stem = "".join(c if c.isalnum() or c in "-+_" else "_" for c in fragment.name)
+        return self.folder / f"{stem[:80]}.{tail}.npz"
+
+    def load(self, fragment: SamplingTarget) -> FragmentSamples | None:
+        """What is there of a fragment; None if nothing is.
+
+        Args:
+            fragment: which.
+
+        Raises:
+            OutputError: the part was made with other settings or from another structure.
+            DataError: the part is damaged.
+        """
+        path = self.path(fragment)
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+                content = {name: file[name] for name in file.files}
+            head = json.loads(str(content["head"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{path} is damaged ({error}); remove it to sample it again") from error
+        if head["made_from"] != self._made_from(fragment):
+            raise OutputError(
+                f"{path} is of another sampling (settings, calculator or structure differ); remove "
+                f"{self.folder} to start afresh (--overwrite), or choose another output"
+            )
+        atoms = fragment.atoms.copy()
+        atoms.set_positions(content["relaxed"])
+        chosen = tuple(
+            SampledGeometry(
+                positions=content["positions"][k],
+                method=str(content["method"][k]),
+                temperature=float(content["temperature"][k]),
+                seed=int(content["seed"][k]),
+                step=int(content["step"][k]),
+                energy=float(content["energy"][k]),
+                forces=content["forces"][k],
+            )
+            for k in range(len(content["energy"]))
+        )
+        return FragmentSamples(
+            name=fragment.name,
+            atoms=atoms,
+            chosen=chosen,
+            counts=head["counts"],
+            radius=head["radius"],
+            random_radius=head["random_radius"],
+        )
+
+    def save(self, fragment: SamplingTarget, samples: FragmentSamples) -> None:
+        """Writes a part.
+
+        Args:
+            fragment: what was sampled.
+            samples: what came of it.
+
+        Raises:
+            OutputError: it could not be written.
+        """
+        head = {
+            "made_from": self._made_from(fragment),
+            "counts": samples.counts,
+            "radius": samples.radius,
+            "random_radius": samples.random_radius,
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.path(fragment)) as temporary, temporary.open("wb") as handle:
+            np.savez_compressed(
+                handle,
+                head=np.array(json.dumps(head)),
+                relaxed=samples.atoms.positions,
+                positions=np.array([c.positions for c in samples.chosen]),
+                energy=np.array([c.energy for c in samples.chosen]),
+                forces=np.array([c.forces for c in samples.chosen]),
+                method=np.array([c.method for c in samples.chosen]),
+                temperature=np.array([c.temperature for c in samples.chosen]),
+                seed=np.array([c.seed for c in samples.chosen], dtype=np.int64),
+                step=np.array([c.step for c in samples.chosen], dtype=np.int64),
+            )
+
+    def _made_from(self, fragment: SamplingTarget) -> str:
+        parts = [fragment.atoms, *(fragment.partners or ())]
+        return digest(
+            {
+                "settings": asdict(self._settings),
+                "engine": [self._engine.name, self._engine.level],
+                "factory": self._engine.factory_name,
+                "structures": [
+                    [
+                        part.numbers.tolist(),
+                        np.round(part.positions, 6).tolist(),
+                        int(part.info.get("charge", 0)),
+                        int(part.info.get("spin", 1)),
+                    ]
+                    for part in parts
+                ],
+            }
+        )
 
 
 def write_samples(
@@ -93,9 +227,6 @@ def write_samples(
             group["sample_temperature"] = np.array([c.temperature for c in each.chosen])
             group["sample_seed"] = np.array([c.seed for c in each.chosen], dtype=np.int64)
             group["sample_step"] = np.array([c.step for c in each.chosen], dtype=np.int64)
-
-
-_BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 
 def sample(

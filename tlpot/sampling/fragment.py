@@ -1,10 +1,12 @@
-"""One fragment: a pool of geometries from several methods, and the choice from it."""
+"""One fragment: settings, a pool of geometries from several methods, and the choice from it."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -12,24 +14,89 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
-from tlpot.errors import SimulationError, TLPotError
+from tlpot.config import check_least, check_seed
+from tlpot.errors import ConfigError, SimulationError, TLPotError, nearest
 from tlpot.sampling.candidate import (
+    ModelView,
     SampledGeometry,
     farthest_points,
+    geometry_features,
     most_uncertain,
     scaled,
     stream,
 )
-from tlpot.sampling.descriptor import ModelView, geometry_features
-from tlpot.sampling.dynamics import dynamics
-from tlpot.sampling.modes import NormalModes, hessian_of
 from tlpot.sampling.scans import approaches, dimer, scan
-from tlpot.sampling.settings import SamplingSettings
+from tlpot.sampling.thermal_motion import NormalModes, dynamics, hessian_of
 from tlpot.structures import check_charge, name_charge
 from tlpot.topology import MolecularGraph
 
+Selection = Literal["farthest", "uncertainty"]
+SELECTIONS = ("farthest", "uncertainty")
+METHODS = ("scan", "modes", "md")
+
 _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingSettings:
+    """Settings of a sampling; impossible values raise a `ConfigError`.
+
+    Attributes:
+        methods: of ``scan`` (backbone and rotamers), ``modes`` (normal modes) and ``md``; the
+            pool is shared equally. Dimers have a scan of their own.
+        temperatures: of ``md`` and ``modes``, K.
+        budget: geometries of each fragment.
+        pool: times the budget; how many geometries the budget is chosen from.
+        window: geometries more than this above the lowest are dropped, eV per atom.
+        interval: MD steps of 1 fs between two geometries.
+        select: how to choose.
+        model: whose features and uncertainty to choose by; None for distances and angles.
+        level: of the model's uncertainty, where it has several.
+        seed: of everything that is drawn.
+    """
+
+    methods: tuple[str, ...] = METHODS
+    temperatures: tuple[float, ...] = (300.0, 600.0)
+    budget: int = 500
+    pool: float = 3.0
+    window: float = 0.2
+    interval: int = 20
+    select: Selection = "farthest"
+    model: str | None = None
+    level: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            if method not in METHODS:
+                raise ConfigError(f"unknown method {method!r}{nearest(method, METHODS)}")
+        if not self.methods or len(set(self.methods)) != len(self.methods):
+            raise ConfigError(f"methods are {list(self.methods)}, expected one or more, each once")
+        if self.select not in SELECTIONS:
+            raise ConfigError(
+                f"unknown selection {self.select!r}{nearest(self.select, SELECTIONS)}"
+            )
+        if self.select == "uncertainty" and self.model is None:
+            raise ConfigError("selection by uncertainty needs a model: model='...' (--model)")
+        if self.level is not None and self.select != "uncertainty":
+            raise ConfigError("level applies to selection by uncertainty; leave it out")
+        if self.needs_temperature and not self.temperatures:
+            raise ConfigError("md and modes need a temperature")
+        if any(not 0 < t < 1e4 for t in self.temperatures):
+            raise ConfigError(f"temperatures are {list(self.temperatures)}, expected K above 0")
+        check_least(self, budget=1, pool=1.0, window=1e-3, interval=1)
+        check_seed(self.seed)
+
+    @property
+    def needs_temperature(self) -> bool:
+        """Whether a method has a temperature."""
+        return bool({"md", "modes"} & set(self.methods))
+
+    @property
+    def candidates(self) -> int:
+        """Geometries that the budget is chosen from."""
+        return math.ceil(self.pool * self.budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.structures.conformers import NOTES
     from tlpot.structures.peptide import build_peptide, capped_residues
     from tlpot.structures.preparation import PreparationReport, prepare_protein
-    from tlpot.structures.protein_file import NOTES, for_extxyz
     from tlpot.structures.reader import (
         check_charge,
         name_charge,
@@ -15,6 +15,6 @@ if TYPE_CHECKING:
         read_frames,
         read_structure,
     )
-    from tlpot.structures.writer import check_structure_format, write_structure
+    from tlpot.structures.writer import check_structure_format, extxyz_text, write_structure
 
 __getattr__ = lazy_exports(__name__)

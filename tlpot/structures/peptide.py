@@ -131,16 +131,6 @@ CONFORMATIONS: dict[str, tuple[float, float]] = {
 }
 """φ and ψ in degrees."""
 
-STATES: dict[str, tuple[str, ...]] = {
-    "ASP": ("ASP", "ASH"),
-    "GLU": ("GLU", "GLH"),
-    "HIS": ("HIE", "HID", "HIP"),
-    "LYS": ("LYS", "LYN"),
-    "CYS": ("CYS", "CYM"),
-    "TYR": ("TYR", "TYM"),
-}
-"""Protonation states of the residues that have several; the first is built by default."""
-
 PROLINE_PHI = -70.0
 _PROLINE_RANGE = (-110.0, -35.0)
 

@@ -14,8 +14,9 @@ from tlpot.bond_thresholds import METAL_REACH, PEPTIDE_REACH, RADII
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.files import atomic_file
 from tlpot.structures.caps import add_caps, is_amino
-from tlpot.structures.protein_file import ProteinFile, is_protein_file, load_protein, protein_atoms
-from tlpot.structures.protein_file import residue_label as label_of
+from tlpot.structures.conformers import ProteinFile, protein_atoms
+from tlpot.structures.conformers import residue_label as label_of
+from tlpot.structures.reader import is_protein_file, load_protein
 from tlpot.topology import COVALENT, LABILE, NOBLE, Topology, perceive_topology
 
 _HISTIDINE = {("ND1",): "HIE", ("NE2",): "HID", ("ND1", "NE2"): "HIN"}

@@ -1,17 +1,23 @@
-"""Structures as a user names them: a file or one of ASE's molecules, with its charge."""
+"""The reader of structures: a file of any format, or one of ASE's molecules, with its charge."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
 from tlpot.data import is_xyz, read_xyz_atoms
-from tlpot.errors import DataError, GeometryError, TLPotError, nearest
-from tlpot.structures.protein_file import NOTES, is_protein_file, is_small_molecule_cif, read_models
+from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
+from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
 from tlpot.system import stated_charge_of
 from tlpot.total_charge import charge_and_spin, stated_charge
+
+_PROTEINS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
+_FULL = 0.06
+"""Atoms for each Å³ from which on they fill a cell; water has 0.1, a protein in its crystal half of
+that, and a third to an eighth again where symmetry makes the rest."""
 
 
 def name_charge(
@@ -177,8 +183,126 @@ def _read(path: Path) -> list[Atoms]:
         ) from error
 
 
+def read_models(path: Path) -> list[Atoms]:
+    """Returns every model of a PDB or mmCIF file; names and numbers are for messages only.
+
+    Of alternate locations, one letter is kept for every run of neighbouring residues that
+    have them: the one with the highest mean occupancy, of equals the first in the alphabet. A
+    heavy atom that this letter lacks is taken from the letter with the highest occupancy, and so
+    are hydrogens where this letter has none of its own and they still sit on one of its atoms.
+    Deuterium becomes hydrogen.
+
+    A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
+    of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes
+    say so.
+
+    Args:
+        path: a file; ``.gz`` is unpacked.
+
+    Returns:
+        Atoms with the arrays ``residue_label`` and ``atom_name``, and ``info["reader_notes"]``.
+
+    Raises:
+        DataError: no such file, no atoms, unreadable lines, or atoms without element or position.
+        MissingExtraError: gemmi is not installed.
+    """
+    whole = _parsed(path)
+    frames = []
+    for k in range(len(whole)):
+        single = _gemmi().Structure()
+        single.add_model(whole[k])
+        where = path if len(whole) == 1 else Path(f"{path}, model {whole[k].num}")
+        atoms = protein_atoms(settled(single, where, []))
+        if _has_cell(whole.cell):
+            group = whole.spacegroup_hm.strip() or "P 1"
+            full = len(atoms) >= _FULL * whole.cell.volume
+            if full and group == "P 1":
+                _set_cell(atoms, whole.cell)
+            said = "periodic in the cell of" if atoms.pbc.all() else "not periodic: the cell of"
+            said = f"{said} the file, {whole.cell.volume:.0f} Å³, space group {group}"
+            if not atoms.pbc.all():
+                said += ", is ignored; for a periodic structure give extended XYZ with Lattice"
+            atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
+        frames.append(atoms)
+    return frames
+
+
+def _has_cell(cell: Any) -> bool:
+    """Whether a `gemmi.UnitCell` is one: files have 1 x 1 x 1 Å where there is none."""
+    return bool(cell.is_crystal()) and max(cell.a, cell.b, cell.c) > 1.5
+
+
+def _set_cell(atoms: Atoms, cell: Any) -> None:
+    atoms.set_cell([cell.a, cell.b, cell.c, cell.alpha, cell.beta, cell.gamma])
+    atoms.pbc = True
+
+
+def is_protein_file(path: Path) -> bool:
+    """Tells whether a name ends as those of PDB and mmCIF files do."""
+    return path.name.lower().removesuffix(".gz").endswith(_PROTEINS)
+
+
+def load_protein(path: Path, *, model: int | None = None) -> ProteinFile:
+    """Reads one model of a PDB or mmCIF file, the first by default; see `read_models`.
+
+    Raises:
+        DataError: see `read_models`; or there is no such model.
+        MissingExtraError: gemmi is not installed.
+    """
+    structure = _parsed(path)
+    notes: list[str] = []
+    _keep_model(structure, model, path, notes)
+    return settled(structure, path, notes)
+
+
+def _parsed(path: Path) -> Any:
+    gemmi = _gemmi()
+    if not path.is_file():
+        raise DataError(f"there is no file {str(path)!r}")
+    try:
+        structure = gemmi.read_structure(str(path), merge_chain_parts=False)
+    except Exception as error:  # gemmi raises RuntimeError, ValueError and OSError
+        raise DataError(
+            f"{path} cannot be read: {error}; is it truncated, or not a PDB or mmCIF file?"
+        ) from error
+    if not len(structure):
+        raise DataError(f"{path} has no atoms; expected ATOM or HETATM records")
+    return structure
+
+
+def _keep_model(structure: Any, model: int | None, path: Path, notes: list[str]) -> None:
+    numbers = [one.num for one in structure]
+    if model is not None and model not in numbers:
+        shown = ", ".join(map(str, numbers[:10])) + (", ..." if len(numbers) > 10 else "")
+        raise DataError(f"{path} has no model {model}; it has {shown}")
+    index = 0 if model is None else numbers.index(model)
+    if model is None and len(numbers) > 1:
+        notes.append(f"model {numbers[0]} of {len(numbers)} read; model= takes another")
+    for other in reversed(range(len(numbers))):
+        if other != index:
+            del structure[other]
+
+
 def _is_protein(path: Path) -> bool:
-    return is_protein_file(path) and not is_small_molecule_cif(path)
+    """Tells gemmi's files from ASE's: a CIF file with fractional coordinates holds a crystal."""
+    if not is_protein_file(path):
+        return False
+    if not path.name.lower().endswith((".cif", ".cif.gz")) or not path.is_file():
+        return True
+    cif = _gemmi().cif
+    try:
+        blocks = list(cif.read(str(path)))
+    except Exception:  # unreadable: the reader that follows says why
+        return True
+    return not any(block.find_values("_atom_site_fract_x") for block in blocks)
+
+
+def _gemmi() -> Any:
+    try:
+        import gemmi
+    except ImportError as error:
+        raise MissingExtraError("gemmi", "pdb", "reading PDB and mmCIF files") from error
+    return gemmi
 
 
 def _similar(name: str) -> str:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.files import atomic_file
-from tlpot.structures.protein_file import LABELS, for_extxyz
+from tlpot.files import atomic_file, write_text
+from tlpot.structures.conformers import LABELS, NOTES
 
 _XYZ = (".xyz", ".extxyz")
 _PDB = (".pdb", ".ent")
@@ -45,15 +48,15 @@ def write_structure(atoms: Atoms, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     kind = _format(path)
-    with atomic_file(path) as temporary:
-        if path.suffix.lower() in (*_PDB, *_CIF) and LABELS in atoms.arrays:
-            temporary.write_text(_named_text(atoms, path), encoding="utf-8")
-            return
+    if kind == "extxyz":
+        write_text(path, extxyz_text([atoms]))
+    elif path.suffix.lower() in (*_PDB, *_CIF) and LABELS in atoms.arrays:
+        write_text(path, _named_text(atoms, path))
+    else:
         from ase.io import write
 
-        shown = for_extxyz(atoms) if path.suffix.lower() in _XYZ else atoms.copy()
-        shown.calc = atoms.calc
-        write(temporary, shown, format=kind)
+        with atomic_file(path) as temporary:
+            write(temporary, atoms, format=kind)
 
 
 def _format(path: Path) -> str:
@@ -111,3 +114,26 @@ def _named_text(atoms: Atoms, path: Path) -> str:
         return text
     document: str = structure.make_mmcif_document().as_string()
     return document
+
+
+def extxyz_text(frames: Iterable[Atoms]) -> str:
+    """Returns extended XYZ; constraints and what calculators have computed go with it.
+
+    What would make the file unreadable does not: spaces in columns of text, such as names of
+    residues, become underscores; the reader's notes, which are lines of their own, are left out.
+    """
+    from ase.io.extxyz import write_xyz
+
+    text = io.StringIO()
+    write_xyz(text, [_for_extxyz(frame) for frame in frames])
+    return text.getvalue()
+
+
+def _for_extxyz(atoms: Atoms) -> Atoms:
+    copy: Atoms = atoms.copy()
+    copy.calc = atoms.calc
+    copy.info.pop(NOTES, None)
+    for name, values in list(copy.arrays.items()):
+        if values.dtype.kind == "U":
+            copy.arrays[name] = np.char.replace(values, " ", "_")
+    return copy

@@ -23,7 +23,7 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
-from tlpot.plural import counted
+from tlpot.numbers import counted
 from tlpot.transfer.pseudo_labels import low_values
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TrainingData, TransferContext
 

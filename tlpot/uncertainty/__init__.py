@@ -15,8 +15,7 @@ if TYPE_CHECKING:
         judge,
         spearman,
     )
-    from tlpot.uncertainty.domain_fit import fit_domain
-    from tlpot.uncertainty.domain_warning import DomainCheck, DomainWarning
+    from tlpot.uncertainty.domain import DomainCheck, DomainWarning, fit_domain
     from tlpot.uncertainty.last_layer import fit_rigidity
 
 __getattr__ = lazy_exports(__name__)

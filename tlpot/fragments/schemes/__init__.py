@@ -1,9 +1,6 @@
 """Fragment schemes: which pieces, with which signs."""
 
-from tlpot.fragments.schemes.dimers import Dimers
-from tlpot.fragments.schemes.direct import Direct
-from tlpot.fragments.schemes.gmfcc import GMFCC
-from tlpot.fragments.schemes.mfcc import MFCC
+from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
 from tlpot.fragments.schemes.registry import (
     AI2BMD,
     DEFAULT_SCHEME,
@@ -12,5 +9,5 @@ from tlpot.fragments.schemes.registry import (
     is_ai2bmd,
     parse_scheme,
 )
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.scheme import Direct, Scheme
 from tlpot.fragments.schemes.sphere import Sphere

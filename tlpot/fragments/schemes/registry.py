@@ -9,11 +9,8 @@ from typing import Any
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
-from tlpot.fragments.schemes.dimers import Dimers
-from tlpot.fragments.schemes.direct import Direct
-from tlpot.fragments.schemes.gmfcc import GMFCC
-from tlpot.fragments.schemes.mfcc import MFCC
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
+from tlpot.fragments.schemes.scheme import Direct, Scheme
 from tlpot.fragments.schemes.sphere import Sphere
 
 SCHEMES: dict[str, type] = {kind.name: kind for kind in (Direct, MFCC, Dimers, GMFCC, Sphere)}

@@ -1,7 +1,8 @@
-"""What a fragment scheme is: a rule that lists fragments and their signs."""
+"""What a fragment scheme is: a rule that lists fragments and their signs; the simplest has one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -49,3 +50,28 @@ class Scheme(Protocol):
             lattice: of a periodic structure, in which molecules are whole; None in vacuum.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direct:
+    """No fragments: exact for the model and the cheapest, if it has seen what a protein holds."""
+
+    name: ClassVar[str] = "direct"
+    summary: ClassVar[str] = "the whole structure at once (right for a local model)"
+    smooth: ClassVar[bool] = True
+
+    @property
+    def reach(self) -> None:
+        """Positions do not matter."""
+        return
+
+    def expand(
+        self,
+        cutter: Cutter,
+        positions: NDArray[np.float64],
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
+    ) -> Expansion:
+        """Lists the one fragment, see `Scheme`."""
+        return Expansion.fixed({frozenset(range(len(cutter.topology.units))): 1})

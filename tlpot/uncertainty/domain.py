@@ -1,18 +1,30 @@
-"""Making a training domain from training frames and frames that were held out."""
+"""The domain of the training data: made from training frames, and warnings of what is outside."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Dataset, collate, frames_of
-from tlpot.errors import DataError
-from tlpot.models import LevelPotential, TrainingContent, TrainingDomain, frame_scores
+from tlpot.energy import EnergyModel
+from tlpot.errors import DataError, TLPotWarning
+from tlpot.models import (
+    FEW_FRAMES,
+    WARNING_LEVEL,
+    LevelPotential,
+    LevelView,
+    TrainingContent,
+    TrainingDomain,
+    frame_scores,
+)
 
 MOST_FRAMES = 4000
 """Training frames whose features are looked at."""
@@ -316,3 +328,66 @@ def _units(distances: Tensor, species: Tensor, n_elements: int) -> Tensor:
 def _scores(distances: Tensor, atoms: _Atoms) -> Tensor:
     frames, system_idx = atoms.frame.unique(return_inverse=True)
     return frame_scores(distances, system_idx, len(frames))
+
+
+class DomainWarning(TLPotWarning):
+    """A structure that is unlike those that the model was trained on."""
+
+
+class DomainCheck:
+    """Warns the first time that a structure is outside.
+
+    Args:
+        model: knows what it was trained on, see `tlpot.energy.DomainModel`.
+    """
+
+    def __init__(self, model: EnergyModel) -> None:
+        self._model = model
+        self._done = False
+
+    def warn(self, domain: float, atoms: Atoms) -> None:
+        """Warns with a `DomainWarning` if it is time to.
+
+        Args:
+            domain: of the structure.
+            atoms: the structure.
+        """
+        if self._done or domain >= WARNING_LEVEL:
+            return
+        reason = self._reason(atoms)
+        known = getattr(self._model, "training_domain", None)
+        if not reason and isinstance(known, TrainingDomain) and known.n_frames < FEW_FRAMES:
+            return
+        self._done = True
+        warnings.warn(
+            f"{atoms.get_chemical_formula()} is outside of what {_called(self._model)} was trained "
+            f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{reason}): energies and "
+            "forces may be far off, here and in what follows. Compare some with a calculation at "
+            "the level of theory, or train on such structures",
+            DomainWarning,
+            stacklevel=2,
+        )
+
+    def _reason(self, atoms: Atoms) -> str:
+        """Names elements that no training frame had, or charges."""
+        known = getattr(self._model, "training_domain", None)
+        if not isinstance(known, TrainingDomain):
+            return ""
+        contents = [part.content for part in known.parts]
+        counts = np.sum([content.atoms.tolist() for content in contents], axis=0)
+        trained = zip(self._model.elements, counts.tolist(), strict=True)
+        never = {z for z, count in trained if not count} & set(np.unique(atoms.numbers).tolist())
+        if never:
+            symbols = ", ".join(chemical_symbols[z] for z in sorted(never))
+            return f"; no training frame has {symbols}"
+        state = [int(atoms.info.get("charge", 0)), int(atoms.info.get("spin", 1))]
+        states = [one for content in contents for one in content.states.tolist()]
+        if known.reads_charge and state not in states:
+            return f"; no training frame has charge {state[0]:+d} and multiplicity {state[1]}"
+        return ""
+
+
+def _called(model: EnergyModel) -> str:
+    if isinstance(model, LevelView):
+        return f"the model {model.potential.card.name!r}"
+    return "the model"

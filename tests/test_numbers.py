@@ -2,7 +2,7 @@
 
 import pytest
 
-from tlpot.plural import counted
+from tlpot.numbers import counted
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
-"""Thermal displacements along the normal modes of a minimum."""
+"""Thermal motion about a minimum: displacements along normal modes, and Langevin dynamics."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
+from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
 from tlpot.sampling.candidate import SampledGeometry
+from tlpot.topology import MolecularGraph
 
 _STEP = 0.005
 _SOFTEST = 50.0
@@ -16,6 +20,13 @@ a soft torsion would be driven far from where a harmonic potential holds."""
 _QUANTUM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
 _NULL = 1e-8
+
+TIMESTEP = 1.0
+"""fs."""
+INTERVAL = 20
+"""Steps between two geometries."""
+EQUILIBRATION = 100
+"""Steps before the first."""
 
 
 def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
@@ -130,3 +141,87 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
     left, singular, _ = np.linalg.svd(np.stack(columns, axis=1), full_matrices=False)
     kept: NDArray[np.float64] = left[:, singular > _NULL * singular.max()]
     return kept
+
+
+def dynamics(
+    starts: Sequence[Atoms],
+    molecule: MolecularGraph,
+    calculator: Calculator,
+    *,
+    temperature: float,
+    count: int,
+    seed: int,
+    interval: int = INTERVAL,
+) -> tuple[list[SampledGeometry], int]:
+    """Runs one trajectory from each start and takes every so many steps a geometry.
+
+    A trajectory that breaks or makes a bond, or whose energy is no number, ends there.
+
+    Args:
+        starts: geometries of one fragment, in turn.
+        molecule: the bonds that have to last.
+        calculator: any.
+        temperature: K.
+        count: geometries wanted, over all starts.
+        seed: of velocities and noise.
+        interval: steps between two geometries.
+
+    Returns:
+        The geometries with energies and forces, and how many were lost to trajectories that
+        ended early.
+    """
+    kept: list[SampledGeometry] = []
+    shares = [len(part) for part in np.array_split(np.arange(count), len(starts))]
+    for number, (start, share) in enumerate(zip(starts, shares, strict=True)):
+        if share == 0:
+            continue
+        kept += _trajectory(
+            start, molecule, calculator, temperature, share, seed + number, interval
+        )
+    return kept, count - len(kept)
+
+
+def _trajectory(
+    start: Atoms,
+    molecule: MolecularGraph,
+    calculator: Calculator,
+    temperature: float,
+    count: int,
+    seed: int,
+    interval: int,
+) -> list[SampledGeometry]:
+    atoms = start.copy()
+    atoms.calc = calculator
+    settings = MDSettings(
+        temperature=temperature,
+        timestep=TIMESTEP,
+        steps=EQUILIBRATION + count * interval,
+        seed=seed,
+    )
+    rng = np.random.default_rng(seed)
+    draw_velocities(atoms, settings, (0, 0), rng)
+    found: list[SampledGeometry] = []
+    atoms.get_potential_energy()  # what the calculator refuses is no explosion
+    run = MDRunner(atoms, settings, rng)
+    for step in range(interval, settings.steps + 1, interval):
+        try:
+            run.advance(interval)
+            energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+        except Exception:  # programs have their own errors for what has flown apart
+            break
+        fast = float(np.abs(atoms.get_velocities()).max(initial=0.0)) * TIMESTEP * units.fs > 0.5
+        if fast or not np.isfinite(energy) or not molecule.intact(atoms):
+            break
+        if step > EQUILIBRATION:
+            found.append(
+                SampledGeometry(
+                    positions=atoms.positions.copy(),
+                    method="md",
+                    temperature=temperature,
+                    seed=seed,
+                    step=step,
+                    energy=energy,
+                    forces=forces.copy(),
+                )
+            )
+    return found

@@ -1,8 +1,22 @@
-"""How numbers are written for a reader: three digits, without an exponent where it can be."""
+"""How numbers are written for a reader: three digits where they can be, or with a noun."""
 
 from __future__ import annotations
 
 import math
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Returns a number with its noun in the right form.
+
+    Args:
+        n: how many.
+        noun: in the singular.
+        plural: where that is not the noun with an s, or an -ies for a -y after a consonant.
+    """
+    if n == 1:
+        return f"1 {noun}"
+    regular = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+    return f"{n:,} {plural or regular}"
 
 
 def short(value: float, *, sign: bool = False) -> str:

@@ -1,0 +1,259 @@
+"""Options: how a command declares them, and those that several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tlpot.cli.parser import check_warnings
+
+if TYPE_CHECKING:
+    from tlpot.calculators import FragmentMethod
+    from tlpot.jobs import TrainingOutcome
+
+DEVICE = "cpu, cuda, ...; default CUDA if there is one"
+SPEC = "layout of the data, if it is not tlpot's own"
+
+FRAGMENT_OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")
+"""Those that mean nothing without a scheme."""
+
+
+def add_option(
+    parser: argparse._ActionsContainer, names: str, about: str, value: Any = str, **settings: Any
+) -> None:
+    """Declares an option or a positional argument.
+
+    Args:
+        parser: a parser, or a group of its arguments.
+        names: such as ``-o --output``.
+        about: the help.
+        value: False makes a flag; a type stands for itself, without a default; anything else is
+            the default, and its type that of the values.
+        settings: see `argparse.ArgumentParser.add_argument`.
+    """
+    if value is False:
+        settings["action"] = "store_true"
+    elif isinstance(value, type):
+        settings |= {} if value is str else {"type": value}
+    else:
+        settings |= {"default": value} | ({} if isinstance(value, str) else {"type": type(value)})
+    parser.add_argument(*names.split(), help=about, **settings)
+
+
+def options_adder(parser: argparse._ActionsContainer) -> Callable[..., None]:
+    """Returns `add_option` for one parser, or one group of its arguments."""
+    return partial(add_option, parser)
+
+
+def options_of(arguments: argparse.Namespace, names: str) -> dict[str, Any]:
+    """Returns the values of some options, whose names a text lists, as keyword arguments."""
+    return {name: getattr(arguments, name) for name in names.split()}
+
+
+def key_pair(text: str) -> tuple[str, str]:
+    """Returns quantity and name of ``--keys``.
+
+    Raises:
+        ConfigError: not of the form ``QUANTITY=NAME``.
+    """
+    from tlpot.errors import ConfigError
+
+    quantity, equals, name = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
+    return quantity, name
+
+
+def add_strict_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares the argument of every command that can be strict."""
+    add_option(parser, "--strict", "take every warning for an error (exit status 2)", False)
+
+
+def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
+    """Declares --scheme and what goes with it."""
+    add = options_adder(parser.add_argument_group("fragments"))
+    about = "direct, mfcc, mfcc2, ..., mfcc_mbe2 (recommended), gmfcc, sphere or ai2bmd"
+    add("--scheme", about + (f"; default {default}" if default else ""), default=default)
+    add(
+        "--set",
+        "settings of the scheme, such as inner=3.5 outer=4.5",
+        nargs="+",
+        action="extend",
+        metavar="KEY=VALUE",
+    )
+    add("--low", "two layers: model of the whole structure that fragments correct, or gfn2-xtb")
+    add("--low-level", "level of theory of --low, if it has several")
+    add("--charges", "Coulomb terms between atoms that share no fragment", choices=["amber"])
+    add(
+        "--dispersion",
+        "of the whole structure, such as d3bj:b3lyp; labels must be without it",
+        metavar="KIND:FUNCTIONAL",
+    )
+    add(
+        "--trained-charges",
+        "the model reads no charges, but was trained on fragments charged as these are; not "
+        "needed where it was trained with data.charges=ignore, as its card says",
+        action="store_true",
+        default=None,
+    )
+
+
+def refuse_without_scheme(arguments: argparse.Namespace) -> None:
+    """Refuses options that only mean something with a scheme.
+
+    Raises:
+        ConfigError: one was given without --scheme.
+    """
+    from tlpot.errors import ConfigError
+
+    given = [name for name in FRAGMENT_OPTIONS if getattr(arguments, name) is not None]
+    if arguments.scheme is None and given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{options} without --scheme; name a fragment scheme, or leave out")
+
+
+def fragment_method(arguments: argparse.Namespace) -> FragmentMethod:
+    """Returns the fragment method that the options describe."""
+    from tlpot.calculators import FragmentMethod
+
+    return FragmentMethod(**fragment_options(arguments))
+
+
+def fragment_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options as keyword arguments of a job; without --scheme, that is None.
+
+    Raises:
+        ConfigError: --set without --scheme, or no ``KEY=VALUE``.
+    """
+    from tlpot.config import with_overrides
+    from tlpot.errors import ConfigError
+
+    scheme: Any = arguments.scheme
+    if arguments.set:
+        if scheme is None:
+            raise ConfigError("--set without --scheme; name a fragment scheme, or leave out")
+        scheme = {**with_overrides({}, arguments.set), "name": scheme}
+    options = options_of(arguments, "low low_level charges dispersion")
+    return {"scheme": scheme, **options, "trained_charges": bool(arguments.trained_charges)}
+
+
+def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares structure, model, and what goes with them."""
+    add = options_adder(parser)
+    add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
+    add(
+        "model",
+        "a model file, the name of a model, gfn2-xtb, pyscf:METHOD/BASIS or "
+        "ase:MODULE:CLASS; with --low and no --scheme a model of differences",
+    )
+    add("--level", "level of theory, if the model has several")
+    add("--charge", "total charge, in place of the structure's", int)
+    add("--spin", "multiplicity 2S + 1, likewise", int)
+    add("--json", "file for all numbers", metavar="FILE")
+    add("--plot", "picture to write, .png or .pdf", metavar="FILE")
+    add("--overwrite", "replace files that are there", False)
+    add("--device", DEVICE)
+    add("--threads", "for torch; default 1, best for small molecules", 1)
+    add_strict_argument(parser)
+    add_assembly_arguments(parser, default=None)
+
+
+def calculator_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options as keyword arguments of a job.
+
+    Raises:
+        ConfigError: settings of a scheme without a scheme.
+    """
+    own = options_of(arguments, "level charge spin overwrite device threads")
+    return {**fragment_options(arguments), **own}
+
+
+def check_files(arguments: argparse.Namespace) -> None:
+    """Refuses files that are there, before anything is computed.
+
+    Raises:
+        OutputError: one exists, is the structure itself, or is named twice.
+        ConfigError: a picture of no known kind.
+    """
+    from tlpot.jobs import check_result_files
+    from tlpot.presentation import picture_path
+
+    if arguments.plot:
+        picture_path(arguments.plot)
+    names = ("out", "trajectory", "modes", "molden", "json", "plot")
+    files = {f"--{name}": getattr(arguments, name, None) for name in names}
+    check_result_files(files, arguments.structure, overwrite=arguments.overwrite)
+
+
+def show_result(result: Any, arguments: argparse.Namespace) -> None:
+    """Prints a result, and writes what was asked for."""
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    write_result(result, arguments)
+    print(result)
+    written = [path for path in (arguments.json, arguments.plot) if path]
+    if written:
+        print(f"wrote {', '.join(written)}")
+
+
+def write_result(result: Any, arguments: argparse.Namespace) -> None:
+    """Writes numbers and picture, where they were asked for.
+
+    Raises:
+        OutputError: a file could not be written.
+    """
+    if arguments.json:
+        result.save(arguments.json)
+    if arguments.plot:
+        result.plot(arguments.plot)
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of every command that trains."""
+    add = options_adder(parser)
+    add(
+        "settings",
+        "settings, such as training.epochs=100 or split.seed=1",
+        nargs="*",
+        metavar="key.path=value",
+    )
+    add("--dry-run", "stop after the pre-flight report", False)
+    there = parser.add_mutually_exclusive_group()
+    add_option(there, "--resume", "continue an interrupted run of the same command", False)
+    add_option(
+        there,
+        "--overwrite",
+        "replace the model that is there, and discard the checkpoint of an interrupted run",
+        False,
+    )
+    add_strict_argument(parser)
+    add("--device", DEVICE)
+    add("--threads", "CPU threads (default 1: more do not pay below about 500 atoms a batch)", 1)
+
+
+def launch_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options of `add_launch_arguments` as the jobs take them."""
+    return options_of(arguments, "resume overwrite dry_run strict device threads")
+
+
+def show_training(result: TrainingOutcome, arguments: argparse.Namespace) -> None:
+    """Prints a result, once where several processes share a training.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted.
+        StrictError: there are warnings, and the user wants none.
+    """
+    if not result.started or int(os.environ.get("RANK", "0")):
+        return
+    print(f"\n{result}")
+    if result.training.interrupted:
+        print(
+            "interrupted: the best model so far is saved; the same command with --resume continues",
+            file=sys.stderr,
+        )
+        raise KeyboardInterrupt
+    check_warnings(result.warnings, arguments)
