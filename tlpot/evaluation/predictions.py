@@ -30,6 +30,7 @@ def evaluated(
     domain: bool = False,
     std: Literal["energy", "forces"] | None = None,
     calibrated: bool = True,
+    create_graph: bool = False,
 ) -> Iterator[tuple[Batch, Properties, Spread | None]]:
     """Runs a model over structures; whatever evaluates many of them does it here.
 
@@ -42,6 +43,8 @@ def evaluated(
         std: standard deviations of the energies, or of energies and forces, of a model that can
             tell them.
         calibrated: bring them to scale, if the model has a calibration.
+        create_graph: keep energies and forces differentiable in the model's weights; without
+            `std`.
 
     Yields:
         Each batch with what the model says about it, and how sure it is (None for a model that
@@ -51,11 +54,11 @@ def evaluated(
     for batch in batches:
         derive, strain = (w(batch) if callable(w) else w for w in (forces, stress))
         if sure is None:
-            yield (
-                batch,
-                evaluate(model, batch.graph, forces=derive, stress=strain, domain=domain),
-                None,
-            )
+            found = evaluate(
+                model, batch.graph, forces=derive, stress=strain, domain=domain,
+                create_graph=create_graph,
+            )  # fmt: skip
+            yield batch, found, None
         else:
             found, spread = sure.predict(
                 batch.graph, forces=derive, stress=strain, forces_std=derive and std == "forces",

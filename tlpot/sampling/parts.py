@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,11 +11,14 @@ import numpy as np
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.errors import DataError, OutputError
-from tlpot.files import atomic_file
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
 from tlpot.sampling.settings import SamplingSettings
-from tlpot.stored_results import digest
+from tlpot.stored_results import digest, read_arrays, write_arrays
+
+_COLUMNS = ("positions", "energy", "forces", "method", "temperature", "seed", "step")
+"""Fields of a geometry, of which there is one array each."""
+_TYPES = {"seed": np.int64, "step": np.int64}
 
 
 class Parts:
@@ -56,15 +57,14 @@ class Parts:
             OutputError: the part was made with other settings or from another structure.
             DataError: the part is damaged.
         """
-        path = self.path(fragment)
-        if not path.is_file():
+        path, again = self.path(fragment), "remove it to sample it again"
+        content = read_arrays(path, again)
+        if content is None:
             return None
         try:
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
             head = json.loads(str(content["head"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path} is damaged ({error}); remove it to sample it again") from error
+        except (ValueError, KeyError) as error:
+            raise DataError(f"{path} is damaged ({error}); {again}") from error
         if head["made_from"] != self._made_from(fragment):
             raise OutputError(
                 f"{path} is of another sampling (settings, calculator or structure differ); remove "
@@ -110,19 +110,12 @@ class Parts:
             "random_radius": samples.random_radius,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.path(fragment)) as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(
-                handle,
-                head=np.array(json.dumps(head)),
-                relaxed=samples.atoms.positions,
-                positions=np.array([c.positions for c in samples.chosen]),
-                energy=np.array([c.energy for c in samples.chosen]),
-                forces=np.array([c.forces for c in samples.chosen]),
-                method=np.array([c.method for c in samples.chosen]),
-                temperature=np.array([c.temperature for c in samples.chosen]),
-                seed=np.array([c.seed for c in samples.chosen], dtype=np.int64),
-                step=np.array([c.step for c in samples.chosen], dtype=np.int64),
-            )
+        columns = {
+            name: np.array([getattr(c, name) for c in samples.chosen], dtype=_TYPES.get(name))
+            for name in _COLUMNS
+        }
+        arrays = {"head": json.dumps(head), "relaxed": samples.atoms.positions, **columns}
+        write_arrays(self.path(fragment), arrays, compressed=True)
 
     def _made_from(self, fragment: SamplingTarget) -> str:
         parts = [fragment.atoms, *(fragment.partners or ())]

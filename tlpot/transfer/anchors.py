@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,9 +15,8 @@ from torch import Tensor, nn
 
 from tlpot.config import check_least
 from tlpot.data import Dataset
-from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
-from tlpot.graph import build_graph
+from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import Potential
 from tlpot.transfer.strategy import (
     SMALL_RATE,
@@ -108,12 +108,15 @@ def fisher_information(
         drawn = torch.randint(0, 2, like.shape, generator=generator)
         return (2 * drawn - 1).to(like)
 
-    for frame in dataset.read(indices):
-        graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)
-        graph = graph.to(potential.device)
-        found = evaluate(model, graph, forces=forces, create_graph=True)
+    # one frame each: of several, the random combination would mix their outputs
+    batches = chain.from_iterable(
+        system_batches(model, [frame.system], device=potential.device)
+        for frame in dataset.read(indices)
+    )
+    for batch, found, _ in evaluated(model, batches, forces=forces, create_graph=True):
+        n_atoms = batch.graph.n_atoms
         for k in range(samples):
-            combined = (signs(found.energy) * found.energy / graph.n_atoms / ENERGY_NOISE).sum()
+            combined = (signs(found.energy) * found.energy / n_atoms / ENERGY_NOISE).sum()
             if found.forces is not None:
                 combined = combined + (signs(found.forces) * found.forces / FORCE_NOISE).sum()
             gradients = torch.autograd.grad(
