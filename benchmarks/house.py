@@ -18,7 +18,6 @@ from pathlib import Path
 
 WAYS = {
     "run molecular dynamics": re.compile(r"ase\.md\.|VelocityVerlet|Langevin\("),
-    "relax a structure": re.compile(r"ase\.optimize"),
     "parse an engine": re.compile(r"(startswith|removeprefix|partition)\(\"(pyscf|ase|model|:)"),
     "read a PDB": re.compile(r"import gemmi|ase\.io\.(i?read)\b|from ase\.io import"),
     "resume a result": re.compile(r"json\.loads\(.*read_text|\.is_file\(\)\s*:\s*\n.*json\.loads"),

@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,19 +115,20 @@ def write_arrays(path: Path, arrays: Mapping[str, ArrayLike], *, compressed: boo
         (np.savez_compressed if compressed else np.savez)(handle, **arrays)  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path, remedy: str) -> dict[str, NDArray[Any]] | None:
-    """Reads what `write_arrays` wrote; None if there is none.
+def read_arrays(path: Path, names: Iterable[str], remedy: str) -> dict[str, NDArray[Any]] | None:
+    """Reads arrays that `write_arrays` wrote; None if there is no file.
 
     Args:
         path: of the file.
+        names: of the arrays.
         remedy: what to do if it is damaged.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, or lacks an array.
     """
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in names}
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:

@@ -464,18 +464,8 @@ def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
     small = {"preset": "tiny", "hidden_irreps": "4x0e+4x1o", "radial_hidden": []}
     config.write_text(yaml.safe_dump({**content, "model": small}))
     assert main(["train", str(config), *settings]) == 0
-    tune = [
-        "finetune",
-        low,
-        str(path),
-        "--level",
-        "toy",
-        "-o",
-        high,
-        *settings,
-        "report.md_steps=20",
-    ]
-    assert main(tune) == 0
+    tune = ["finetune", low, str(path), "--level", "toy", "-o", high, *settings]
+    assert main([*tune, "report.md_steps=20"]) == 0
     assert main(["evaluate", high, str(path), "--level", "toy", "--device", "cpu"]) == 0
 
 

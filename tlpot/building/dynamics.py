@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tlpot.building.stage import read_json
 from tlpot.calculators import FragmentCalculator
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigid_motions
 from tlpot.engines import LabelError
-from tlpot.errors import DataError, GeometryError
+from tlpot.errors import GeometryError
 from tlpot.files import make_folder
 from tlpot.presentation import progress_bar
 from tlpot.stored_results import read_arrays, write_arrays, write_json
@@ -71,7 +71,7 @@ class _Relaxation(LBFGS):
 
     def load(self) -> tuple[Any, ...]:
         """Reads it, and moves the atoms there."""
-        found = _read(self.path, ("done", "positions", *_MEMORY))
+        found = read_arrays(self.path, ("done", "positions", *_MEMORY), "remove it")
         assert found is not None  # ASE looks whether there is one
         self.done = int(found["done"])
         self.atoms.set_positions(found["positions"])
@@ -116,7 +116,7 @@ class Moment:
         Raises:
             DataError: the file is damaged.
         """
-        found = _read(path, ("positions", "momenta", "energies"))
+        found = read_arrays(path, ("positions", "momenta", "energies"), "remove it")
         if found is None:
             return None
         potential, kinetic = found["energies"].tolist()
@@ -291,11 +291,3 @@ def _advanced(
     if not np.isfinite(moment.total) or not np.isfinite(moment.positions).all():
         raise GeometryError("energy or positions are no longer numbers")
     return moment
-
-
-def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
-    found = read_arrays(path, "remove it")
-    lacking = [name for name in names if found is not None and name not in found]
-    if lacking:
-        raise DataError(f"{path} is damaged (no array {lacking[0]!r}); remove it")
-    return found

@@ -58,12 +58,12 @@ class Parts:
             DataError: the part is damaged.
         """
         path, again = self.path(fragment), "remove it to sample it again"
-        content = read_arrays(path, again)
+        content = read_arrays(path, ("head", "relaxed", *_COLUMNS), again)
         if content is None:
             return None
         try:
             head = json.loads(str(content["head"]))
-        except (ValueError, KeyError) as error:
+        except ValueError as error:
             raise DataError(f"{path} is damaged ({error}); {again}") from error
         if head["made_from"] != self._made_from(fragment):
             raise OutputError(

@@ -129,6 +129,14 @@ def fisher_information(
     return {name: t / max(mean, 1e-30) for name, t in total.items()}
 
 
+def _check_strength(strength: float) -> None:
+    if not 0 < strength < 1e12:
+        raise ConfigError(
+            f"strength is {strength}, expected a positive number; without a penalty use strategy "
+            "'full'"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class L2SP(Strategy):
     """Adds strength/2 · Σ (θ − θ_parent)² to the loss (Li et al., arXiv:1802.01483).
@@ -144,9 +152,7 @@ class L2SP(Strategy):
     strength: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < 1e12:
-            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
-                              "without a penalty use strategy 'full'")  # fmt: skip
+        _check_strength(self.strength)
 
     def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
         """Returns the penalty; it is 0 at step 0."""
@@ -183,9 +189,7 @@ class EWC(Strategy):
     samples: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < 1e12:
-            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
-                              "without a penalty use strategy 'full'")  # fmt: skip
+        _check_strength(self.strength)
         if self.spec is not None and not self.files:
             raise ConfigError("spec does not apply without files: it is the layout of these")
         check_least(self, frames=1, samples=1)
