@@ -40,10 +40,12 @@ def _loops_over_graphs(tree: ast.Module) -> bool:
         }
         for call in ast.walk(loop):
             name = ast.unparse(call.func).split(".")[-1] if isinstance(call, ast.Call) else ""
-            if name in ("evaluate", "atomic_energies"):
-                graph = call.args[1] if name == "evaluate" else call.args[0]
+            if name in ("evaluate", "predict", "atomic_energies") and call.args:
+                graph = call.args[1 if name == "evaluate" else 0]
                 named = {n.id for n in ast.walk(graph) if isinstance(n, ast.Name)}
-                if named & (made if name == "evaluate" else taken):
+                if "graph" in ast.unparse(graph) and named & (
+                    taken if name == "atomic_energies" else made
+                ):
                     return True
     return False
 

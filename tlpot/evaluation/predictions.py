@@ -73,19 +73,21 @@ def system_batches(
     *,
     device: torch.device | str = "cpu",
     names: Sequence[str] | None = None,
+    at_once: int | None = None,
 ) -> Iterator[Batch]:
     """Yields structures without labels, in order, in few large batches.
 
     Args:
         model: decides cutoff and layout of the pairs.
-        systems: at least one.
+        systems: any number.
         device: where the model is.
         names: what to call each structure in a message.
+        at_once: the most structures in a batch; None for no bound.
 
     Raises:
         GeometryError: a structure is unusable.
     """
-    for start, stop in _ranges(systems):
+    for start, stop in _ranges(systems, at_once):
         some = systems[start:stop]
         graph = build_graph(
             some, model.cutoff, layout=layout_of(model),
@@ -95,15 +97,15 @@ def system_batches(
         yield Batch(graph=graph.to(device), sizes=sizes, targets={})
 
 
-def _ranges(systems: Sequence[System]) -> list[tuple[int, int]]:
+def _ranges(systems: Sequence[System], at_once: int | None) -> list[tuple[int, int]]:
     """Ranges of structures of at most `_ATOMS_AT_ONCE` atoms, but of one structure at least."""
     ranges, start, n_atoms = [], 0, 0
     for k, system in enumerate(systems):
-        if n_atoms + len(system) > _ATOMS_AT_ONCE and k > start:
+        if k > start and (n_atoms + len(system) > _ATOMS_AT_ONCE or k - start == at_once):
             ranges.append((start, k))
             start, n_atoms = k, 0
         n_atoms += len(system)
-    return [*ranges, (start, len(systems))]
+    return [*ranges, (start, len(systems))] if systems else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

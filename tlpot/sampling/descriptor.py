@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.evaluation import evaluated, system_batches
 from tlpot.graph import build_graph
 from tlpot.models import (
     Ensemble,
@@ -158,9 +159,9 @@ class ModelView:
                 "'tlpot calibrate', or join several with 'tlpot ensemble'"
             )
         found = []
-        for frame in frames:
-            graph = build_graph([System.from_atoms(frame)], model.cutoff)
-            _, spread = model.predict(graph, forces=True, forces_std=True)
+        batches = system_batches(model, [System.from_atoms(f) for f in frames], at_once=1)
+        for _, _, spread in evaluated(model, batches, std="forces"):
+            assert spread is not None
             assert spread.forces_std is not None
             found.append(float((spread.forces_std**2).mean() ** 0.5))
         return np.array(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,11 +107,9 @@ def fisher_information(
         drawn = torch.randint(0, 2, like.shape, generator=generator)
         return (2 * drawn - 1).to(like)
 
-    # one frame each: of several, the random combination would mix their outputs
-    batches = chain.from_iterable(
-        system_batches(model, [frame.system], device=potential.device)
-        for frame in dataset.read(indices)
-    )
+    systems = [frame.system for frame in dataset.read(indices)]
+    # the random combination would mix the outputs of several structures
+    batches = system_batches(model, systems, device=potential.device, at_once=1)
     for batch, found, _ in evaluated(model, batches, forces=forces, create_graph=True):
         n_atoms = batch.graph.n_atoms
         for k in range(samples):
