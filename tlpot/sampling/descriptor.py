@@ -13,16 +13,7 @@ from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.evaluation import evaluated, system_batches
-from tlpot.graph import build_graph
-from tlpot.models import (
-    Ensemble,
-    Potential,
-    TrainedModel,
-    atomic_features,
-    load,
-    pool_features,
-    uncertain,
-)
+from tlpot.models import Ensemble, Potential, TrainedModel, load, pooled_rows, uncertain
 from tlpot.models import check_blocks as known_blocks
 from tlpot.system import System
 
@@ -170,17 +161,11 @@ class ModelView:
 def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float64]:
     level = potential.at(potential.levels[0])  # the scalars are the same at every level
     blocks = known_blocks((), potential.architecture)
-    elements = np.array(level.elements)
+    systems = [_system(frame, level.uses_charge) for frame in frames]
     rows = []
-    for start in range(0, len(frames), _AT_ONCE):
-        systems = [_system(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]]
-        graph = build_graph(systems, level.cutoff, layout=potential.layout)
-        numbers = np.concatenate([system.atomic_numbers for system in systems])
-        species = torch.from_numpy(np.searchsorted(elements, numbers))
+    for batch in system_batches(level, systems, at_once=_AT_ONCE):
         with torch.no_grad():
-            found = atomic_features(level, graph, blocks)
-        pooled = pool_features(found, species, graph.system_idx, len(systems), len(elements))
-        rows.append(pooled.reshape(len(systems), -1).numpy())
+            rows.append(pooled_rows(level, batch.graph, blocks).numpy())
     return np.concatenate(rows)
 
 
