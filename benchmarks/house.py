@@ -17,8 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 WAYS = {
-    "run a model over structures": re.compile(r"(?<![\w.])evaluate\((?:self\.)?_?\w*model"),
-    "run molecular dynamics": re.compile(r"ase\.md\.|\.irun\(|VelocityVerlet|Langevin\("),
+    "run molecular dynamics": re.compile(r"ase\.md\.|VelocityVerlet|Langevin\("),
     "parse an engine": re.compile(r"(startswith|removeprefix|partition)\(\"(pyscf|ase|model|:)"),
     "read a structure file": re.compile(
         r"gemmi\.read|\bcif\.read|ase\.io\.i?read\b|from ase\.io import [^\n]*\bi?read\b"
@@ -26,6 +25,31 @@ WAYS = {
     "resume a result": re.compile(r"json\.loads\(.*read_text|\.is_file\(\)\s*:\s*\n.*json\.loads"),
 }
 """What the code of each of these ways contains."""
+
+
+def _loops_over_graphs(tree: ast.Module) -> bool:
+    """Whether a loop evaluates an energy model on a graph that it takes or makes in each turn.
+
+    One evaluation, as a calculator or a step of a training makes it, is none; nor is a loop over
+    the members of an ensemble, or an energy model's over the parts of one structure.
+    """
+    for loop in ast.walk(tree):
+        if not isinstance(loop, ast.For):
+            continue
+        taken = {n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)}
+        made = {
+            n.id for n in ast.walk(loop) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+        }
+        for call in ast.walk(loop):
+            name = ast.unparse(call.func).split(".")[-1] if isinstance(call, ast.Call) else ""
+            if name in ("evaluate", "predict", "atomic_energies") and call.args:
+                graph = call.args[1 if name == "evaluate" else 0]
+                named = {n.id for n in ast.walk(graph) if isinstance(n, ast.Name)}
+                if "graph" in ast.unparse(graph) and named & (
+                    taken if name == "atomic_energies" else made
+                ):
+                    return True
+    return False
 
 
 class Package:
@@ -135,9 +159,13 @@ class Package:
 
     def ways(self) -> dict[str, list[str]]:
         """Returns the modules that do each thing that there should be one way to do."""
+        loops = [name for name, tree in self.trees.items() if _loops_over_graphs(tree)]
         return {
-            what: [name for name, text in self.source.items() if pattern.search(text)]
-            for what, pattern in WAYS.items()
+            "run a model over structures": loops,
+            **{
+                what: [name for name, text in self.source.items() if pattern.search(text)]
+                for what, pattern in WAYS.items()
+            },
         }
 
     def import_lines(self) -> int:

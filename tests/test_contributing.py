@@ -52,6 +52,7 @@ def module(monkeypatch):
     return make
 
 
+@pytest.mark.train
 def test_a_strategy_is_a_file(module, monkeypatch, settings):
     kind = module("tlpot/transfer/two_rates.py").TwoRates
     monkeypatch.setitem(STRATEGIES, kind.name, kind)

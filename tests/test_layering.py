@@ -58,16 +58,14 @@ def part(path: Path) -> str:
 def imported(path: Path) -> set[str]:
     """The parts of tlpot that a file imports, lazily or not."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in imports(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             names = [node.module or ""]
             if node.module == "tlpot":
                 names = [f"tlpot.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
         else:
-            continue
+            names = [alias.name for alias in node.names]
         found |= {name.split(".")[1] for name in names if name.startswith("tlpot.")}
         assert "tlpot" not in names, f"{path} imports the root package"
     return found
@@ -80,24 +78,35 @@ def test_imports_go_down(path):
         assert RANK[other] < RANK[own], f"{own} may not import {other}"
 
 
+@cache
 def listed(module: str) -> set[str]:
-    """The names that a room's ``__init__`` lists, which no type checker compares with imports."""
-    tree = ast.parse((PACKAGE.parent / module.replace(".", "/") / "__init__.py").read_text())
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
-    return {alias.asname or alias.name for node in nodes for alias in node.names}
+    """The names of a room's files, and those that its ``__init__`` lists; empty for a file.
+
+    No type checker compares the latter with imports.
+    """
+    room = ROOT / module.replace(".", "/")
+    if not room.is_dir():
+        return set()
+    nodes = [n for n in imports(room / "__init__.py") if isinstance(n, ast.ImportFrom)]
+    names = {alias.asname or alias.name for node in nodes for alias in node.names}
+    return names | {path.stem for path in room.iterdir()}
+
+
+@cache
+def imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    """The import statements of a file, lazy ones included."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 @pytest.mark.parametrize("folder", ["tlpot", "tests", "benchmarks", "examples"])
 def test_rooms_list_what_is_imported_from_them(folder):
-    for path in sorted((PACKAGE.parent / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in imports(path):
             module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-            room = PACKAGE.parent / module.replace(".", "/")
-            if not module.startswith("tlpot.") or not room.is_dir():
-                continue
-            inside = {p.stem for p in room.iterdir()}
-            missing = {alias.name for alias in node.names} - listed(module) - inside
-            assert not missing, f"{path}: {module} does not list {missing}"
+            if module.startswith("tlpot.") and listed(module):
+                missing = {alias.name for alias in node.names} - listed(module)
+                assert not missing, f"{path}: {module} does not list {missing}"
 
 
 @cache

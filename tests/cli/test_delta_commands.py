@@ -9,7 +9,7 @@ CC, XTB = "ccsd(t)/cbs(dt)", "gfn2-xtb"
 DATA = str(LIBRARY / "tlpot-qm.h5")
 SMALL = (
     "strategy.model.hidden_irreps=4x0e+4x1o", "split.by=random", "split.validation=6",
-    "split.train=12", "training.epochs=1", "training.batch_size=6",
+    "split.train=12", "training.epochs=1", "training.batch_size=6", "report.md_steps=20",
 )  # fmt: skip
 
 

@@ -71,7 +71,8 @@ def test_mistakes(data, capsys):
 def test_a_closed_form_transfer_from_the_command_line(data, tmp_path, capsys):
     output = str(tmp_path / "model.safetensors")
     arguments = ["finetune", "tlpot-tiny", data, "--level", "gfn2-xtb", "-o", output,
-                 "--strategy", "frozen-ridge", "split.by=random", "split.train=12"]  # fmt: skip
+                 "--strategy", "frozen-ridge", "split.by=random", "split.train=12",
+                 "report.md_steps=20"]  # fmt: skip
     assert main([*arguments, "training.epochs=3"]) == 2
     assert "trains nothing" in capsys.readouterr().err
     assert main([*arguments, "strategy.blocks=[layer 1]", "strategy.folds=3"]) == 0

@@ -1,7 +1,9 @@
 """What is imported before a command has anything to do."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,56 +11,51 @@ from tlpot.cli.main import SUBCOMMANDS
 from tlpot.models import LIBRARY
 
 pytestmark = pytest.mark.fault
+LABELS = str(Path(__file__).parent.parent / "golden" / "files" / "labels.h5")
 
 SCRIPT = """
-import sys
+import json, sys
 from tlpot.cli import main
-try:
-    status = main(sys.argv[2:])
-except SystemExit as stop:
-    status = stop.code
-found = [name for name in sys.argv[1].split(",") if name in sys.modules]
-sys.exit(f"imported {found}" if found else 0 if status == 0 else f"exit status {status}")
+for arguments in json.loads(sys.argv[2]):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    found = [name for name in sys.argv[1].split(",") if name in sys.modules]
+    if found or status != 0:
+        sys.exit(f"{arguments}: imported {found}, exit status {status}")
 """
 
 
-def run(without: str, *arguments: str) -> None:
+def run(without: str, *commands: list[str]) -> None:
+    """Runs commands one after the other in a new process."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, without, *arguments],
+        [sys.executable, "-c", SCRIPT, without, json.dumps(commands)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_without_torch():
+    run(
+        "torch,e3nn,matplotlib",
         ["info", "tlpot-tiny"],
         ["info", "tlpot-fragments", "--json"],
         ["data", "info", str(LIBRARY / "tlpot-qm.h5")],
         ["models", "list"],
         ["models", "search", "--elements", "H"],
-        pytest.param(["--help"], marks=pytest.mark.control),
-    ],
-    ids=" ".join,
-)
-def test_without_torch(arguments):
-    run("torch,e3nn,matplotlib", *arguments)
+    )
 
 
 @pytest.mark.control
-@pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_help_without_torch(name):
-    run("torch,ase,h5py", name, "--help")
+def test_help_without_torch():
+    run("torch,ase,h5py", ["--help"], *([name, "--help"] for name in SUBCOMMANDS))
 
 
 def test_a_model_is_evaluated_without_compilers_and_pictures():
     """torch._dynamo and sympy take longer to import than torch itself."""
-    run(
-        "torch._dynamo,sympy,e3nn,matplotlib,ase.io",
-        "evaluate", "tlpot-tiny", str(LIBRARY / "tlpot-qm.h5"), "--level", "wb97x/6-31g*",
-        "--device", "cpu",
-    )  # fmt: skip
+    command = f"evaluate tlpot-tiny {LABELS} --level gfn2-xtb --model-level wb97x/6-31g*"
+    run("torch._dynamo,sympy,e3nn,matplotlib,ase.io", [*command.split(), "--device", "cpu"])
 
 
 def test_the_calculator_imports_no_compilers():

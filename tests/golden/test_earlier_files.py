@@ -49,6 +49,7 @@ def test_datasets_hold_the_same(name):
     assert sorted(dataset.levels) == expected["levels"]
 
 
+@pytest.mark.train
 def test_an_interrupted_training_is_gone_on_with(files, monkeypatch):
     folder = files / "interrupted"
     before = (folder / "potential.run" / "metrics.jsonl").read_text().splitlines()

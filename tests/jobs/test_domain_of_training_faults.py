@@ -12,6 +12,7 @@ from tlpot.cli import main
 from tlpot.jobs import finetune, finetune_config
 from tlpot.models import load
 
+pytestmark = pytest.mark.train
 FAR = "C6H6"
 
 

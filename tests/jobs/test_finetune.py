@@ -24,6 +24,8 @@ from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.models import content_hash, load
 from tlpot.system import System
 
+pytestmark = pytest.mark.train
+
 
 def run(settings, **changes):
     return finetune(finetune_config({**settings, **changes}), show=False)

@@ -63,13 +63,19 @@ def jobs(data, tuned, folder):
     training = {"level": CC, "split": SPLIT, "epochs": 1, **QUIET}
     sizes = {"hidden_irreps": "4x0e+4x1o", "radial_hidden": [], "readout_hidden": 4}
     curve = {"strategies": ["shift"], "sizes": [6, 12, 24], "seeds": 1, "level": CC, **QUIET}
+    report = {"md_steps": 20}
     held = {"by": "random", "test": 8, "validation": 4}
     return {
         "train": lambda: tlpot.train(
             data, output=folder / "t.safetensors", model=sizes, **training
         ),
         "finetune": lambda: tlpot.finetune(
-            "tlpot-tiny", data, strategy="lora", output=folder / "f.safetensors", **training
+            "tlpot-tiny",
+            data,
+            strategy="lora",
+            output=folder / "f.safetensors",
+            report=report,
+            **training,
         ),
         "evaluate": lambda: tlpot.evaluate("tlpot-tiny", data, model_level=DFT, **QUIET),
         "predict": lambda: tlpot.predict("tlpot-tiny", data, **QUIET),
@@ -80,7 +86,9 @@ def jobs(data, tuned, folder):
         "rank": lambda: tlpot.rank(data, ["tlpot-tiny"], folds=3, by="random", **QUIET),
         "ensemble": lambda: tlpot.ensemble(tuned, level=CC, **QUIET),
         "calibrate": lambda: tlpot.calibrate(tuned[0], data, level=CC, split=split, **QUIET),
-        "report": lambda: tlpot.report(tuned[0], data, parent="tlpot-tiny", level=CC, **QUIET),
+        "report": lambda: tlpot.report(
+            tuned[0], data, parent="tlpot-tiny", level=CC, report=report, **QUIET
+        ),
         "validate_dataset": lambda: tlpot.validate_dataset(data, progress=False),
         "convert_dataset": lambda: tlpot.convert_dataset(data, folder / "d.h5", progress=False),
         "split_dataset": lambda: tlpot.split_dataset(data, progress=False),

@@ -109,6 +109,7 @@ def test_a_dry_run_stops_after_the_report(data, tmp_path):
         found.plot()
 
 
+@pytest.mark.train
 def test_learning_curve_and_plan(data, tmp_path, printed):
     folder = tmp_path / "curve"
     split = {"by": "random", "test": 8, "validation": 4}
@@ -220,6 +221,7 @@ def test_objects_do_what_their_files_do(atoms, data, tmp_path):
     assert one.errors.overall == pytest.approx(other.errors.overall, rel=1e-6)
 
 
+@pytest.mark.train
 def test_a_curve_of_objects(atoms, tmp_path):
     found = tlpot.learning_curve(
         load("tlpot-tiny", device="cpu"), atoms, level=CC, strategies=["shift"], sizes=[6],
@@ -230,6 +232,7 @@ def test_a_curve_of_objects(atoms, tmp_path):
     assert not found.failures
 
 
+@pytest.mark.train
 def test_auto_is_a_strategy_like_any_other(data, tmp_path, printed):
     section = {"name": "auto", "folds": 2, "epochs": 1, "candidates": ["head"]}
     common = {"split": SPLIT, "epochs": 1, "report": {"enabled": False}, "level": CC}

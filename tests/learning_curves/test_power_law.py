@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlpot.errors import DataError
-from tlpot.learning_curves import Measured, fit_law
+from tlpot.learning_curves import Measured, fit_law, power_law
 from tlpot.learning_curves.plan import crossover, savings_of
 
 SIZES = (10, 20, 50, 100, 200, 500)
@@ -45,7 +45,7 @@ def test_units_and_order_do_not_matter():
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     hits = []
-    for seed in range(40):
+    for seed in range(24):
         law = fit_law(synthetic(spread=0.15, seed=seed), seed=seed)
         forecast = law.estimate(2000.0)
         truths = [(law.exponent(), 0.6), (law.floor, 5.0), (forecast, 200 * 2000**-0.6 + 5)]
@@ -63,7 +63,10 @@ def test_intervals_shrink_with_the_spread():
 
 
 def test_the_same_seed_gives_the_same_intervals():
-    a, b = (fit_law(synthetic(spread=0.1), seed=3) for _ in range(2))
+    a = fit_law(synthetic(spread=0.1), seed=3)
+    power_law._fit.cache_clear()
+    b = fit_law(synthetic(spread=0.1), seed=3)
+    assert a is not b
     assert a.as_json() == b.as_json()
 
 

@@ -22,11 +22,10 @@ def displaced(atoms, direction):
 
 
 def directions(n_atoms):
-    """Single coordinates and collective motions."""
+    """A single coordinate and collective motions."""
     rng = np.random.default_rng(0)
-    single = np.zeros((3, n_atoms, 3))
-    for row in single:
-        row[rng.integers(n_atoms), rng.integers(3)] = 1.0
+    single = np.zeros((1, n_atoms, 3))
+    single[0, rng.integers(n_atoms), rng.integers(3)] = 1.0
     return np.concatenate([single, rng.normal(size=(2, n_atoms, 3))])
 
 

@@ -47,10 +47,7 @@ def outcome(potential: Potential, systems: list[System], layout: Layout) -> list
 
 
 @pytest.mark.parametrize("name", ["tiny", "small", "medium"])
-@pytest.mark.parametrize(
-    ("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 1e-6)], ids=["double", "single"]
-)
-def test_all_paths_agree(name, dtype, bound, mixture):
+def test_all_paths_agree(name, mixture):
     """With one of them in double precision, so that rounding is not counted twice."""
 
     def network(kernels: str) -> Potential:
@@ -60,7 +57,10 @@ def test_all_paths_agree(name, dtype, bound, mixture):
 
     expected = outcome(network("torch").to(torch.float64), mixture, "sorted")
     assert len(build_graph(mixture, 4.5, layout="padded").blocks.sizes) > 1
-    for kernels, layout in paths():
-        found = outcome(network(kernels).to(dtype), mixture, layout)
-        for a, b in zip(found, expected, strict=True):
-            assert float((a - b).norm() / b.norm()) < bound, (kernels, layout)
+    for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        for kernels, layout in paths():
+            if (dtype, kernels, layout) == (torch.float64, "torch", "sorted"):
+                continue  # that is what is expected
+            found = outcome(network(kernels).to(dtype), mixture, layout)
+            for a, b in zip(found, expected, strict=True):
+                assert float((a - b).norm() / b.norm()) < bound, (dtype, kernels, layout)

@@ -15,6 +15,8 @@ from training_toys import SETTINGS, ToyPotential, everything, loaders
 
 from tlpot.training import Processes, joined_processes, train
 
+pytestmark = pytest.mark.train
+
 LEVELS = ("low", "high")
 # 13 frames in batches of 4: the last batch has one frame, and the second process none of it
 N_FRAMES = 13

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +17,10 @@ from tlpot.building.stage import read_json
 from tlpot.calculators import FragmentCalculator
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigid_motions
 from tlpot.engines import LabelError
-from tlpot.errors import DataError, GeometryError
-from tlpot.files import atomic_file, make_folder
+from tlpot.errors import GeometryError
+from tlpot.files import make_folder
 from tlpot.presentation import progress_bar
-from tlpot.stored_results import write_json
+from tlpot.stored_results import read_arrays, write_arrays, write_json
 
 _FORCE, _STEPS, _LONGEST = 0.05, 200, 0.1
 """eV/Å to end at, and Å for a step."""
@@ -50,6 +48,10 @@ def descend(atoms: Atoms, path: Path, stop: Callable[[], bool]) -> None:
             raise KeyboardInterrupt
 
 
+_MEMORY = ("count", "moves", "changes", "weights", "before", "forces")
+"""What the optimizer goes on from, in ASE's order."""
+
+
 class _Relaxation(LBFGS):
     """LBFGS whose memory and positions are one file, written after each step."""
 
@@ -62,26 +64,20 @@ class _Relaxation(LBFGS):
     def dump(self, data: Any) -> None:
         """Writes what ASE would write, and the positions; it is called after each step."""
         self.done += 1
-        count, moves, changes, weights, before, forces, *_ = data
-        with atomic_file(self.path) as temporary, temporary.open("wb") as handle:
-            np.savez(
-                handle, done=self.done, positions=self.atoms.positions, count=count, moves=moves,
-                changes=changes, weights=weights, before=before, forces=forces,
-            )  # fmt: skip
+        memory = dict(zip(_MEMORY, data, strict=False))
+        write_arrays(self.path, {"done": self.done, "positions": self.atoms.positions, **memory})
         if isinstance(self.atoms.calc, FragmentCalculator):
             self.atoms.calc.forget()  # whoever goes on from the file has no lists either
 
     def load(self) -> tuple[Any, ...]:
         """Reads it, and moves the atoms there."""
-        try:
-            with np.load(self.path, allow_pickle=False) as file:
-                self.done = int(file["done"])
-                self.atoms.set_positions(file["positions"])
-                memory = [list(file[name]) for name in ("moves", "changes", "weights")]
-                # without a line search there is no energy to remember
-                return int(file["count"]), *memory, file["before"], file["forces"], None, "START"
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self.path} is damaged ({error}); remove it") from error
+        found = read_arrays(self.path, ("done", "positions", *_MEMORY), "remove it")
+        assert found is not None  # ASE looks whether there is one
+        self.done = int(found["done"])
+        self.atoms.set_positions(found["positions"])
+        memory = [list(found[name]) for name in _MEMORY[1:4]]
+        # without a line search there is no energy to remember
+        return int(found["count"]), *memory, found["before"], found["forces"], None, "START"
 
 
 _END = "ended.json"
@@ -111,6 +107,29 @@ class Moment:
             momenta=atoms.get_momenta(),
             potential=float(atoms.get_potential_energy()),
             kinetic=float(atoms.get_kinetic_energy()),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Moment | None:
+        """Reads what `write` wrote; None if there is none.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        found = read_arrays(path, ("positions", "momenta", "energies"), "remove it")
+        if found is None:
+            return None
+        potential, kinetic = found["energies"].tolist()
+        return cls(
+            positions=found["positions"], momenta=found["momenta"], potential=potential,
+            kinetic=kinetic,
+        )  # fmt: skip
+
+    def write(self, path: Path) -> None:
+        """Writes it to a file."""
+        energies = [self.potential, self.kinetic]
+        write_arrays(
+            path, {"positions": self.positions, "momenta": self.momenta, "energies": energies}
         )
 
     @property
@@ -169,7 +188,7 @@ def relaxed(
         DataError: a file in the folder is damaged.
     """
     path, begun, found = folder / "relaxed.npz", folder / "relaxing.npz", atoms.copy()
-    stored = _read(path)
+    stored = Moment.read(path)
     if stored is None:
         found.calc = calculator()
 
@@ -179,7 +198,7 @@ def relaxed(
             found.set_positions(atoms.positions)
         stored = Moment.of(found)
         found.calc = None
-        _write(path, stored)
+        stored.write(path)
     begun.unlink(missing_ok=True)
     found.set_positions(stored.positions)
     return found
@@ -222,7 +241,7 @@ def run_dynamics(
     moments: list[Moment] = []
     ended = str(read_json(folder / _END)["why"]) if (folder / _END).exists() else ""
     for k in range(n + 1):
-        found = _read(folder / f"{k:06d}.npz")
+        found = Moment.read(folder / f"{k:06d}.npz")
         if found is None:
             break
         moments.append(found)
@@ -237,7 +256,7 @@ def run_dynamics(
                 k = len(moments)
                 try:
                     moments.append(_advanced(atoms, moments, settings, k, momenta))
-                    _write(folder / f"{k:06d}.npz", moments[-1])
+                    moments[-1].write(folder / f"{k:06d}.npz")
                 except (GeometryError, LabelError) as error:
                     ended = str(error)
                     write_json(folder / _END, {"why": ended, "frame": k})
@@ -272,27 +291,3 @@ def _advanced(
     if not np.isfinite(moment.total) or not np.isfinite(moment.positions).all():
         raise GeometryError("energy or positions are no longer numbers")
     return moment
-
-
-def _write(path: Path, moment: Moment) -> None:
-    with atomic_file(path) as temporary, temporary.open("wb") as handle:
-        np.savez(
-            handle,
-            positions=moment.positions,
-            momenta=moment.momenta,
-            energies=np.array([moment.potential, moment.kinetic]),
-        )
-
-
-def _read(path: Path) -> Moment | None:
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            potential, kinetic = file["energies"].tolist()
-            return Moment(
-                positions=file["positions"], momenta=file["momenta"], potential=potential,
-                kinetic=kinetic,
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, json.JSONDecodeError) as e:
-        raise DataError(f"{path} is damaged ({e}); remove it") from e

@@ -20,8 +20,8 @@ from tlpot.building.structures import Target, cut_fragments, read_atoms, scheme_
 from tlpot.building.training import MODEL, UNCERTAIN
 from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping
-from tlpot.graph import build_graph
-from tlpot.models import load, uncertain
+from tlpot.evaluation import evaluated, system_batches
+from tlpot.models import load
 from tlpot.sampling import ModelView, most_uncertain, scaled
 from tlpot.stored_results import write_json
 from tlpot.system import System
@@ -125,16 +125,15 @@ def spread_per_atom(
         frames: structures.
         charges: whether the model is told their charges.
     """
-    found = uncertain(load(model, device="cpu").at(level))
-    assert found is not None  # made by `tune_stage`
+    found = load(model, device="cpu").at(level)
+    systems = [System.from_atoms(atoms) for atoms in frames]
+    if not charges:
+        systems = [replace(system, charge=0, spin=1) for system in systems]
+    batches = system_batches(found, systems, at_once=_AT_ONCE)
     spread: list[float] = []
-    for start in range(0, len(frames), _AT_ONCE):
-        systems = [System.from_atoms(atoms) for atoms in frames[start : start + _AT_ONCE]]
-        if not charges:
-            systems = [replace(system, charge=0, spin=1) for system in systems]
-        _, own = found.predict(build_graph(systems, found.cutoff), forces=False)
-        sizes = np.array([len(system) for system in systems])
-        spread += (own.energy_std.detach().numpy() / sizes).tolist()
+    for batch, _, own in evaluated(found, batches, forces=False, std="energy"):
+        assert own is not None  # the model was made by `tune_stage`
+        spread += (own.energy_std / batch.sizes).tolist()
     return np.array(spread, dtype=np.float64)
 
 

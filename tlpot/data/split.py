@@ -17,6 +17,7 @@ from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
 from tlpot.numbers import counted
+from tlpot.stored_results import read_json
 from tlpot.system import System
 
 PRECISION = 1e-5
@@ -118,17 +119,17 @@ def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
     Raises:
         DataError: no such file, not a split, or made for another dataset.
     """
+    content = read_json(Path(path), "make it again with tlpot data split")
+    if content is None:
+        raise DataError(f"no such file: {path}")
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
         split = Split(
             by=str(content["by"]),
             seed=int(content["seed"]),
             content_hash=str(content["content_hash"]),
             **{part: np.array(content[part], dtype=np.int64) for part in _PARTS},
         )
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
     if split.content_hash != dataset.content_hash:
         raise DataError(

@@ -26,6 +26,7 @@ from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.files import sole_use, write_text, writing
 from tlpot.models import identity, plain
+from tlpot.stored_results import read_json, write_json
 from tlpot.structures import extxyz_text
 from tlpot.system import System
 
@@ -106,7 +107,7 @@ class MDRecord:
         with writing(self.trajectory):
             for path in files:  # never beside the setup or the picture of another run
                 path.unlink(missing_ok=True)
-        write_setup(self.setup, setup)
+        write_json(self.setup, {"tlpot": __version__, **setup})
 
     def resume(self, atoms: Atoms, setup: Mapping[str, Any]) -> None:
         """Moves `atoms` to the last complete frame, and cuts the files there.
@@ -247,15 +248,6 @@ def _defaults() -> dict[str, Any]:
     return {key: value for key, value in to_mapping(MDSettings()).items() if key not in _FREE}
 
 
-def write_setup(path: Path, setup: Mapping[str, Any]) -> None:
-    """Writes the record of a run, atomically.
-
-    Raises:
-        OutputError: the file could not be written.
-    """
-    write_text(path, json.dumps({"tlpot": __version__, **setup}, indent=1) + "\n")
-
-
 def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
     """Checks that a run may be resumed with a setup.
 
@@ -272,20 +264,18 @@ def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
         f"start a new run from its last frame, whose velocities are kept: give {trajectory} as "
         "the structure and another --out"
     )
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        recorded = {key: dict(found[key]) for key in setup}
-        # a run of before a setting existed had what is its default now
-        recorded["settings"] = {**_defaults(), **recorded["settings"]}
-    except FileNotFoundError:
+    found = read_json(path, afresh)
+    if found is None:
         raise DataError(
             f"{trajectory} cannot be resumed: {path}, which says with what model and settings the "
             f"run was started, is not there (runs from before tlpot kept it have none); {afresh}"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{trajectory} cannot be resumed: {path} is damaged ({error!r}); {afresh}"
-        ) from error
+        )
+    try:
+        recorded = {key: dict(found[key]) for key in setup}
+        # a run of before a setting existed had what is its default now
+        recorded["settings"] = {**_defaults(), **recorded["settings"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); {afresh}") from error
     differing = differences(recorded, setup)
     if differing:
         raise ConfigError(

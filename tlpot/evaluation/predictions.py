@@ -30,6 +30,7 @@ def evaluated(
     domain: bool = False,
     std: Literal["energy", "forces"] | None = None,
     calibrated: bool = True,
+    create_graph: bool = False,
 ) -> Iterator[tuple[Batch, Properties, Spread | None]]:
     """Runs a model over structures; whatever evaluates many of them does it here.
 
@@ -42,6 +43,8 @@ def evaluated(
         std: standard deviations of the energies, or of energies and forces, of a model that can
             tell them.
         calibrated: bring them to scale, if the model has a calibration.
+        create_graph: keep energies and forces differentiable in the model's weights; without
+            `std`.
 
     Yields:
         Each batch with what the model says about it, and how sure it is (None for a model that
@@ -51,11 +54,11 @@ def evaluated(
     for batch in batches:
         derive, strain = (w(batch) if callable(w) else w for w in (forces, stress))
         if sure is None:
-            yield (
-                batch,
-                evaluate(model, batch.graph, forces=derive, stress=strain, domain=domain),
-                None,
-            )
+            found = evaluate(
+                model, batch.graph, forces=derive, stress=strain, domain=domain,
+                create_graph=create_graph,
+            )  # fmt: skip
+            yield batch, found, None
         else:
             found, spread = sure.predict(
                 batch.graph, forces=derive, stress=strain, forces_std=derive and std == "forces",
@@ -70,19 +73,21 @@ def system_batches(
     *,
     device: torch.device | str = "cpu",
     names: Sequence[str] | None = None,
+    at_once: int | None = None,
 ) -> Iterator[Batch]:
     """Yields structures without labels, in order, in few large batches.
 
     Args:
         model: decides cutoff and layout of the pairs.
-        systems: at least one.
+        systems: any number.
         device: where the model is.
         names: what to call each structure in a message.
+        at_once: the most structures in a batch; None for no bound.
 
     Raises:
         GeometryError: a structure is unusable.
     """
-    for start, stop in _ranges(systems):
+    for start, stop in _ranges(systems, at_once):
         some = systems[start:stop]
         graph = build_graph(
             some, model.cutoff, layout=layout_of(model),
@@ -92,15 +97,15 @@ def system_batches(
         yield Batch(graph=graph.to(device), sizes=sizes, targets={})
 
 
-def _ranges(systems: Sequence[System]) -> list[tuple[int, int]]:
+def _ranges(systems: Sequence[System], at_once: int | None) -> list[tuple[int, int]]:
     """Ranges of structures of at most `_ATOMS_AT_ONCE` atoms, but of one structure at least."""
     ranges, start, n_atoms = [], 0, 0
     for k, system in enumerate(systems):
-        if n_atoms + len(system) > _ATOMS_AT_ONCE and k > start:
+        if k > start and (n_atoms + len(system) > _ATOMS_AT_ONCE or k - start == at_once):
             ranges.append((start, k))
             start, n_atoms = k, 0
         n_atoms += len(system)
-    return [*ranges, (start, len(systems))]
+    return [*ranges, (start, len(systems))] if systems else []
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -55,7 +55,14 @@ if TYPE_CHECKING:
         train_from_scratch,
         train_job,
     )
-    from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_in_folder
+    from tlpot.jobs.training_job import (
+        Job,
+        PreparedTraining,
+        TrainingOutcome,
+        alone_in_folder,
+        check_output,
+        check_replaced,
+    )
     from tlpot.jobs.uncertainty import (
         Calibrated,
         CalibrationSettings,

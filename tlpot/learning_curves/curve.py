@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -31,6 +30,7 @@ from tlpot.learning_curves.tasks import (
 )
 from tlpot.models import content_hash
 from tlpot.presentation import progress_bar
+from tlpot.stored_results import as_stored, stored_result
 
 _FREE = ("data", "parents", "strategies", "sizes", "seeds", "output", "keep_models", "licence")
 """Settings of which a curve can have more, or on which no point depends; data by its content."""
@@ -159,17 +159,11 @@ def _fixed_differences(curve: Curve, config: CurveConfig, plan: CurveTasks) -> l
 def _point_differences(config: CurveConfig, point: CurvePoint, plan: CurveTasks) -> list[str]:
     """What differs between a point that was measured and the one that would be now."""
     tasks = [task for series in plan.series for task in series.tasks]
-    try:
-        text = _file(config, point.key).read_text(encoding="utf-8")
-        before: Mapping[str, Any] = dict(json.loads(text)["identity"])
-        same = [t for t in tasks if (t.size, t.seed) == (point.size, point.seed)]
-        named = [t for t in same if t.identity["strategy"] == before["strategy"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{_file(config, point.key)} is not a result of tlpot curve ({error!r}); delete it to "
-            "have the point measured again"
-        ) from error
-    other = json.loads(json.dumps((named or same or tasks)[0].identity))
+    found = stored_result(_file(config, point.key))
+    before: Mapping[str, Any] = {} if found is None else found["identity"]
+    same = [t for t in tasks if (t.size, t.seed) == (point.size, point.seed)]
+    named = [t for t in same if t.identity["strategy"] == before.get("strategy")]
+    other = as_stored((named or same or tasks)[0].identity)
     listed = differences(
         before, other, first=("tlpot", "parent", "data", "strategy.name", "strategy")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import torch
 
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.evaluation import error_report, predict
-from tlpot.files import write_text
 from tlpot.jobs import make_ensemble
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import geometric
 from tlpot.learning_curves.tasks import CurveTasks, SeriesTasks, curve_tasks
 from tlpot.presentation import Column, Table
+from tlpot.stored_results import write_json
 from tlpot.uncertainty import deviations, spearman
 
 RECORD = "ensembles.json"
@@ -81,7 +80,7 @@ class CurveEnsembles:
             OutputError: the file could not be written.
         """
         content = {"rows": [asdict(row) for row in self.rows], "left out": self.left_out}
-        write_text(folder / RECORD, json.dumps(content, indent=1))
+        write_json(folder / RECORD, content)
 
 
 _COLUMNS = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,7 @@ def solve(x: Array, y: Array, weights: Array, *, floor: bool) -> Array:
     x, y = x - centre, y - unit
     best: Array | None = None
     for share in _STARTS if floor else (0.0,):
-        found = _descend(x, y, weights, _linear_start(x, y, weights, share), floor)
-        cost = _cost(x, y, weights, found)
+        found, cost = _descend(x, y, weights, _linear_start(x, y, weights, share), floor)
         if best is None:
             best, lowest = found, cost
         better = cost < lowest - 1e-12
@@ -65,10 +65,6 @@ def logarithm(x: Array, parameters: Array) -> Array:
         return np.logaddexp(power, np.log(parameters[:, -1:]))
 
 
-def _cost(x: Array, y: Array, weights: Array, parameters: Array) -> Array:
-    return ((y - logarithm(x, parameters)) ** 2) @ weights
-
-
 def _linear_start(x: Array, y: Array, weights: Array, share: float) -> Array:
     """Linear regression of ln(value − C) for a C below all values."""
     c = share * np.exp(y.min(axis=1, keepdims=True))
@@ -80,18 +76,19 @@ def _linear_start(x: Array, y: Array, weights: Array, share: float) -> Array:
     return np.column_stack([line, c])
 
 
-def _descend(x: Array, y: Array, weights: Array, start: Array, floor: bool) -> Array:
+def _descend(x: Array, y: Array, weights: Array, start: Array, floor: bool) -> tuple[Array, Array]:
+    """Returns parameters and their cost, [n_sets]."""
     n_sets, n = start.shape
     low = np.array([-np.inf, *[0.0] * (n - 2), 0.0])
     # a floor above every value fits nothing better than a flat power law does
     high = np.tile(np.array([np.inf, *[STEEPEST] * (n - 2), 0.0]), (n_sets, 1))
     high[:, -1] = np.exp(y.max(axis=1)) if floor else 0.0
     parameters = np.clip(start, low, high)
-    cost = _cost(x, y, weights, parameters)
+    log = logarithm(x, parameters)
+    cost = ((y - log) ** 2) @ weights
     damping = np.full(n_sets, 1e-2)
     identity = np.eye(n)
     for _ in range(_ITERATIONS):
-        log = logarithm(x, parameters)
         power = np.exp(parameters[:, :1] - parameters[:, 1:-1] @ x.T - log)
         jacobian = np.concatenate(
             [power[..., None], -x * power[..., None], np.exp(-log)[..., None]], axis=2
@@ -107,12 +104,14 @@ def _descend(x: Array, y: Array, weights: Array, start: Array, floor: bool) -> A
         normal = normal + identity * (damping[:, None] * diagonal + 1e-12 + held)[:, None, :]
         step = np.linalg.solve(normal, (gradient * keep)[..., None])[..., 0]
         trial = np.clip(parameters + step, low, high)
-        trial_cost = _cost(x, y, weights, trial)
+        trial_log = logarithm(x, trial)
+        trial_cost = ((y - trial_log) ** 2) @ weights
         better = trial_cost < cost
         parameters = np.where(better[:, None], trial, parameters)
+        log = np.where(better[:, None], trial_log, log)
         cost = np.where(better, trial_cost, cost)
         damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-9, 1e9)
-    return parameters
+    return parameters, cost
 
 
 CONFIDENCE = 0.95
@@ -288,7 +287,12 @@ def fit_law(
     Raises:
         DataError: fewer than three sizes of a factor, or an error that is not positive.
     """
-    names = tuple(factors)
+    return _fit(tuple(data), tuple(factors), floor, seed)
+
+
+# a report, a plan and a picture ask for the same laws, each of which is thousands of fits
+@lru_cache(maxsize=64)
+def _fit(data: tuple[Measured, ...], names: tuple[str, ...], floor: bool, seed: int) -> Law:
     x = np.log(np.array([m.sizes for m in data], dtype=float).reshape(len(data), len(names)))
     _check(data, x, names)
     logs = [np.log(np.array(m.errors)) for m in data]
@@ -312,6 +316,8 @@ def fit_law(
         noise = rng.standard_normal((N_SAMPLES, len(data))) * errors
         noise /= np.sqrt(rng.chisquare(freedom, (N_SAMPLES, 1)) / freedom)
         samples = solve(x, fitted + noise, weights, floor=floor)
+        samples.setflags(write=False)
+    best.setflags(write=False)
     columns = zip(*(m.sizes for m in data), strict=True)
     law = Law(
         factors=names,

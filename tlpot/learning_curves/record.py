@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, DataError, nearest
-from tlpot.files import write_text
 from tlpot.learning_curves.power_law import Measured
+from tlpot.stored_results import read_json, write_json
 
 RECORD = "curve.json"
 FORMAT_VERSION = 2
@@ -172,7 +171,7 @@ class Curve:
             OutputError: the file could not be written.
         """
         content = {"format_version": FORMAT_VERSION, "units": UNITS, **to_mapping(self)}
-        write_text(folder / RECORD, json.dumps(content, indent=1))
+        write_json(folder / RECORD, content)
 
 
 def load_curve(folder: Path) -> Curve:
@@ -182,22 +181,20 @@ def load_curve(folder: Path) -> Curve:
         DataError: there is no curve in the folder, or it is damaged or from a newer tlpot.
     """
     path = folder / RECORD
+    content = read_json(path, "run tlpot curve again; the points of its folder are not repeated")
+    if content is None:
+        raise DataError(
+            f"{folder} has no {RECORD}; expected the folder that tlpot curve -o ... wrote"
+        )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format_version")
         content.pop("units")
         if version > FORMAT_VERSION:
             raise DataError(f"{path} was written by a newer tlpot (format {version}); update tlpot")
         return parse(Curve, content, str(path))
-    except FileNotFoundError:
-        raise DataError(
-            f"{folder} has no {RECORD}; expected the folder that tlpot curve -o ... wrote"
-        ) from None
     except ConfigError as error:
         raise DataError(f"{path} is damaged: {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
+    except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a curve written by tlpot ({error!r})") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tlpot.learning_curves.plan import LabelSavings, crossover, savings_of
 from tlpot.learning_curves.power_law import Law, fit_law
 from tlpot.learning_curves.record import Curve, Series, geometric, relative_spread, unit_of
 from tlpot.presentation import COLOURS, Column, Result, Table, make_figure
+from tlpot.stored_results import write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -278,7 +278,7 @@ def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
         OutputError: a file could not be written.
     """
     content = {quantity: report.as_json() for quantity, report in reports.items()}
-    write_text(folder / "laws.json", json.dumps(content, indent=1, ensure_ascii=False))
+    write_json(folder / "laws.json", content)
     text = "\n\n\n".join(report.text() for report in reports.values())
     write_text(folder / "report.txt", text + "\n")
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     )
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
-    from tlpot.models.features import atomic_features, check_blocks, feature_blocks, pool_features
+    from tlpot.models.features import (
+        atomic_features,
+        check_blocks,
+        feature_blocks,
+        pool_features,
+        pooled_rows,
+    )
     from tlpot.models.identity import identity, plain
     from tlpot.models.installation import IndexEntry, Installed, ModelSource, install, write_index
     from tlpot.models.library import (

@@ -96,3 +96,15 @@ def pool_features(
     """
     index = system_idx * n_elements + species
     return segment_sum(features, index, n_systems * n_elements).view(n_systems, n_elements, -1)
+
+
+def pooled_rows(model: LevelPotential, graph: AtomGraph, blocks: Sequence[str]) -> Tensor:
+    """Returns the pooled features of each structure, [n_systems, n_elements · n_features].
+
+    See `atomic_features` and `pool_features`.
+    """
+    features = atomic_features(model, graph, blocks)
+    species = model.potential.species(graph.atomic_numbers)
+    n_elements = len(model.elements)
+    pooled = pool_features(features, species, graph.system_idx, graph.n_systems, n_elements)
+    return pooled.flatten(1)

@@ -15,17 +15,9 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.evaluation import evaluated, system_batches
 from tlpot.fragments import farthest
-from tlpot.graph import build_graph
-from tlpot.models import (
-    Ensemble,
-    Potential,
-    TrainedModel,
-    atomic_features,
-    load,
-    pool_features,
-    uncertain,
-)
+from tlpot.models import Ensemble, Potential, TrainedModel, load, pooled_rows, uncertain
 from tlpot.models import check_blocks as known_blocks
 from tlpot.system import System
 
@@ -281,9 +273,9 @@ class ModelView:
                 "'tlpot calibrate', or join several with 'tlpot ensemble'"
             )
         found = []
-        for frame in frames:
-            graph = build_graph([System.from_atoms(frame)], model.cutoff)
-            _, spread = model.predict(graph, forces=True, forces_std=True)
+        batches = system_batches(model, [System.from_atoms(f) for f in frames], at_once=1)
+        for _, _, spread in evaluated(model, batches, std="forces"):
+            assert spread is not None
             assert spread.forces_std is not None
             found.append(float((spread.forces_std**2).mean() ** 0.5))
         return np.array(found)
@@ -292,17 +284,11 @@ class ModelView:
 def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float64]:
     level = potential.at(potential.levels[0])  # the scalars are the same at every level
     blocks = known_blocks((), potential.architecture)
-    elements = np.array(level.elements)
+    systems = [_system(frame, level.uses_charge) for frame in frames]
     rows = []
-    for start in range(0, len(frames), _AT_ONCE):
-        systems = [_system(frame, level.uses_charge) for frame in frames[start : start + _AT_ONCE]]
-        graph = build_graph(systems, level.cutoff, layout=potential.layout)
-        numbers = np.concatenate([system.atomic_numbers for system in systems])
-        species = torch.from_numpy(np.searchsorted(elements, numbers))
+    for batch in system_batches(level, systems, at_once=_AT_ONCE):
         with torch.no_grad():
-            found = atomic_features(level, graph, blocks)
-        pooled = pool_features(found, species, graph.system_idx, len(systems), len(elements))
-        rows.append(pooled.reshape(len(systems), -1).numpy())
+            rows.append(pooled_rows(level, batch.graph, blocks).numpy())
     return np.concatenate(rows)
 
 

@@ -6,8 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
 from dataclasses import asdict
@@ -29,7 +27,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, OutputError
 from tlpot.execution import run_tasks
-from tlpot.files import atomic_file, make_folder, sole_use
+from tlpot.files import make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import (
@@ -38,12 +36,17 @@ from tlpot.sampling.fragment import (
     SamplingTarget,
     sample_fragment,
 )
-from tlpot.stored_results import digest
+from tlpot.stored_results import digest, read_arrays, write_arrays
 
 PROVENANCE = ("sample_method", "sample_temperature", "sample_seed", "sample_step")
 """Arrays of each group beside geometry and labels, one value for each frame."""
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+
+
+_COLUMNS = ("positions", "energy", "forces", "method", "temperature", "seed", "step")
+"""Fields of a geometry, of which there is one array each."""
+_TYPES = {"seed": np.int64, "step": np.int64}
 
 
 class Parts:
@@ -82,15 +85,14 @@ class Parts:
             OutputError: the part was made with other settings or from another structure.
             DataError: the part is damaged.
         """
-        path = self.path(fragment)
-        if not path.is_file():
+        path, again = self.path(fragment), "remove it to sample it again"
+        content = read_arrays(path, ("head", "relaxed", *_COLUMNS), again)
+        if content is None:
             return None
         try:
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                content = {name: file[name] for name in file.files}
             head = json.loads(str(content["head"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path} is damaged ({error}); remove it to sample it again") from error
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}); {again}") from error
         if head["made_from"] != self._made_from(fragment):
             raise OutputError(
                 f"{path} is of another sampling (settings, calculator or structure differ); remove "
@@ -136,19 +138,12 @@ class Parts:
             "random_radius": samples.random_radius,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(self.path(fragment)) as temporary, temporary.open("wb") as handle:
-            np.savez_compressed(
-                handle,
-                head=np.array(json.dumps(head)),
-                relaxed=samples.atoms.positions,
-                positions=np.array([c.positions for c in samples.chosen]),
-                energy=np.array([c.energy for c in samples.chosen]),
-                forces=np.array([c.forces for c in samples.chosen]),
-                method=np.array([c.method for c in samples.chosen]),
-                temperature=np.array([c.temperature for c in samples.chosen]),
-                seed=np.array([c.seed for c in samples.chosen], dtype=np.int64),
-                step=np.array([c.step for c in samples.chosen], dtype=np.int64),
-            )
+        columns = {
+            name: np.array([getattr(c, name) for c in samples.chosen], dtype=_TYPES.get(name))
+            for name in _COLUMNS
+        }
+        arrays = {"head": json.dumps(head), "relaxed": samples.atoms.positions, **columns}
+        write_arrays(self.path(fragment), arrays, compressed=True)
 
     def _made_from(self, fragment: SamplingTarget) -> str:
         parts = [fragment.atoms, *(fragment.partners or ())]

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from tlpot.config import check_least
 from tlpot.data import Dataset
-from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
-from tlpot.graph import build_graph
+from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import Potential
 from tlpot.transfer.strategy import (
     SMALL_RATE,
@@ -108,12 +107,13 @@ def fisher_information(
         drawn = torch.randint(0, 2, like.shape, generator=generator)
         return (2 * drawn - 1).to(like)
 
-    for frame in dataset.read(indices):
-        graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)
-        graph = graph.to(potential.device)
-        found = evaluate(model, graph, forces=forces, create_graph=True)
+    systems = [frame.system for frame in dataset.read(indices)]
+    # the random combination would mix the outputs of several structures
+    batches = system_batches(model, systems, device=potential.device, at_once=1)
+    for batch, found, _ in evaluated(model, batches, forces=forces, create_graph=True):
+        n_atoms = batch.graph.n_atoms
         for k in range(samples):
-            combined = (signs(found.energy) * found.energy / graph.n_atoms / ENERGY_NOISE).sum()
+            combined = (signs(found.energy) * found.energy / n_atoms / ENERGY_NOISE).sum()
             if found.forces is not None:
                 combined = combined + (signs(found.forces) * found.forces / FORCE_NOISE).sum()
             gradients = torch.autograd.grad(
@@ -124,6 +124,14 @@ def fisher_information(
                 total[name] += gradient.square()
     mean = sum(float(t.sum()) for t in total.values()) / sum(t.numel() for t in total.values())
     return {name: t / max(mean, 1e-30) for name, t in total.items()}
+
+
+def _check_strength(strength: float) -> None:
+    if not 0 < strength < 1e12:
+        raise ConfigError(
+            f"strength is {strength}, expected a positive number; without a penalty use strategy "
+            "'full'"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +149,7 @@ class L2SP(Strategy):
     strength: float = 1e-3
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < 1e12:
-            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
-                              "without a penalty use strategy 'full'")  # fmt: skip
+        _check_strength(self.strength)
 
     def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
         """Returns the penalty; it is 0 at step 0."""
@@ -180,9 +186,7 @@ class EWC(Strategy):
     samples: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.strength < 1e12:
-            raise ConfigError(f"strength is {self.strength}, expected a positive number; "
-                              "without a penalty use strategy 'full'")  # fmt: skip
+        _check_strength(self.strength)
         if self.spec is not None and not self.files:
             raise ConfigError("spec does not apply without files: it is the layout of these")
         check_least(self, frames=1, samples=1)

@@ -18,8 +18,7 @@ from torch import Tensor
 from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.errors import DataError
 from tlpot.evaluation import evaluated
-from tlpot.graph import AtomGraph
-from tlpot.models import LevelPotential, atomic_features, pool_features
+from tlpot.models import LevelPotential, pooled_rows
 
 GRID = np.logspace(-12, 6, 37)
 """Strengths λ that are tried, as multiples of the mean diagonal of Σ x xᵀ; the last is nothing."""
@@ -192,7 +191,7 @@ def force_rows(model: LevelPotential, batch: Batch, blocks: tuple[str, ...]) -> 
     positions = batch.graph.positions.detach().requires_grad_(True)
     graph = replace(batch.graph, positions=positions, first_order=False)
     with torch.enable_grad():
-        pooled = _pooled(model, graph, blocks)
+        pooled = pooled_rows(model, graph, blocks)
         probe = torch.zeros_like(pooled).requires_grad_(True)
         (gradient,) = torch.autograd.grad(
             (pooled * probe).sum(), positions, create_graph=True, materialize_grads=True
@@ -272,7 +271,7 @@ def normal_equations(
         start += len(batch.sizes)
         targets = batch.targets[level]
         with torch.no_grad():
-            pooled = _pooled(model, batch.graph, blocks)
+            pooled = pooled_rows(model, batch.graph, blocks)
         add(pooled, targets.energy - found.energy, 1.0 / batch.sizes.double(), fold)
         if found.forces is None:
             continue
@@ -286,13 +285,3 @@ def normal_equations(
         Moments(gram=g, cross=c, square=float(s))
         for g, c, s in zip(gram.cpu().numpy(), cross.cpu().numpy(), square.tolist(), strict=True)
     ]
-
-
-def _pooled(model: LevelPotential, graph: AtomGraph, blocks: tuple[str, ...]) -> Tensor:
-    """Returns [n_systems, n_elements · n_features]."""
-    features = atomic_features(model, graph, blocks)
-    species = model.potential.species(graph.atomic_numbers)
-    n_elements = len(model.elements)
-    return pool_features(features, species, graph.system_idx, graph.n_systems, n_elements).flatten(
-        1
-    )

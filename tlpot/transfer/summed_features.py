@@ -70,7 +70,8 @@ def pooled_features(
 
     A file of the cache is named by a hash of the weights that the features depend on, of the
     dataset, of the frames and of the block. It is believed only if its content has the hash
-    that it states; else it is made anew.
+    that it states; else it is made anew: unlike what `tlpot.stored_results` keeps, nothing is
+    lost with it.
 
     Args:
         model: a potential at one level.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import DataError
+from tlpot.evaluation import evaluated
 from tlpot.models import LastLayerRigidity, LevelPotential, system_features
 
 _GRID = torch.logspace(-12, 0, 49, dtype=torch.float64)
@@ -89,14 +90,12 @@ def _features_and_errors(
     if not len(chosen):
         raise DataError(f"{dataset.path}: none of the {part} frames has an energy at {model.level}")
     features, errors = [], []
-    for batch in evaluation_batches(
+    batches = evaluation_batches(
         model, dataset, chosen, (model.level,), device=model.potential.device,
         batch_size=batch_size, show=False if show is False else f"{part} features",
-    ):  # fmt: skip
+    )  # fmt: skip
+    for batch, found, _ in evaluated(model, batches, forces=False):
         with torch.no_grad():
-            energies = model.atomic_energies(batch.graph)
-            rows = system_features(model.features, batch.graph)
-        total = rows.new_zeros(len(rows)).index_add(0, batch.graph.system_idx, energies)
-        features.append(rows)
-        errors.append(total - batch.targets[model.level].energy)
+            features.append(system_features(model.features, batch.graph))
+        errors.append(found.energy - batch.targets[model.level].energy)
     return torch.cat(features), torch.cat(errors)
