@@ -3,8 +3,8 @@
 Writes into --out, of DIR/acac (https://github.com/davkovacs/BOTNet-datasets): LEVEL-train.xyz (450
 frames of train_300K.xyz), LEVEL-valid.xyz (the 50 others), LEVEL-test.xyz (test_MD_300K.xyz) and
 LEVEL-train10.xyz, LEVEL-train50.xyz (the first frames of the 450), where LEVEL is gfn2-xtb
-(computed here) or pbe-d3 (of the data); and LEVEL-atoms.json, the energies of the free atoms. Keys are
-REF_energy and REF_forces, in eV and eV/Å.
+(computed here) or pbe-d3 (of the data); and LEVEL-atoms.json, the energies of the free atoms. Keys
+are REF_energy and REF_forces, in eV and eV/Å.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ase.build import molecule
+from parents import PARENTS, imported_parent
 from transfer_levels import LEVEL, LOW
 
 from tlpot.data import open_dataset
@@ -13,8 +14,10 @@ from tlpot.system import System
 from tlpot.transfer import TransferContext
 
 
-@pytest.fixture(scope="session")
-def parent():
+@pytest.fixture(scope="session", params=PARENTS)
+def parent(request):
+    if request.param != "tlpot":
+        return imported_parent(request.param, "low", LOW)
     made = Potential.create(preset("tiny", tuple(LOW), zbl=True), {"low": LOW}, seed=3)
     return made.requires_grad_(False)
 
