@@ -30,8 +30,8 @@ def context(parent):
 
 
 @pytest.fixture
-def graph():
-    return build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+def graph(parent):
+    return build_graph([System.from_atoms(molecule("CH3OH"))], parent.cutoff)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tlpot.levels import choose_level, difference_parts
 from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential, to_bytes
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan
-from tlpot.transfer import Strategy, TrainingData, TransferContext
+from tlpot.transfer import Frozen, Strategy, TrainingData, TransferContext
 
 
 def prepare_finetune(
@@ -82,6 +82,7 @@ def prepare_finetune(
     # frames without a difference are left out; frames that are added are not the user's
     given = training_data.split if chosen.learns_difference else context.split
     own = source == level and chosen.inherits and chosen.defaults is not None
+    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
     references = find_references(
         config.references or ("parent" if own else "fit"),
         training_data.dataset,
@@ -90,9 +91,9 @@ def prepare_finetune(
         chosen.elements(context),
         parent=parent.at(source) if chosen.inherits else None,
         parent_energies=None if chosen.learns_difference else parent.references(source),
+        beyond=_beyond(config, chosen, taught, learned),
         device=parent.device,
     )
-    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
     start = chosen.start(taught, references.energies)
     job = Job(
         potential=start,
@@ -192,6 +193,32 @@ def _energies(parent: Potential, training_data: TrainingData, level: str) -> Map
     train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
     frames = train[training_data.dataset.labelled(level)[train]]
     return find_references("fit", training_data.dataset, frames, level, parent.elements).energies
+
+
+def _beyond(
+    config: FinetuneConfig, chosen: Strategy, context: TransferContext, level: str
+) -> Mapping[int, float]:
+    """Returns what an atom by itself has beyond its E0 at step 0, where free atoms are given.
+
+    Raises:
+        ConfigError: the free atoms are to be kept, but the strategy fits terms that move them.
+    """
+    parent, given = context.parent, context.dataset.levels[level].isolated_atoms
+    # a fit to nothing but labels knows of no network that gives an atom anything
+    fitted = chosen.inherits and config.references != "parent"
+    asked = fitted or config.references == "isolated"
+    if not (given and asked) or chosen.learns_difference:
+        return {}
+    if parent.architecture.isolated_at_reference:
+        return {}
+    if config.references == "isolated" and isinstance(chosen, Frozen):
+        raise ConfigError(
+            f"references=isolated does not go with strategy {chosen.name} and the parent "
+            f"{config.parent}: an atom by itself has features in this network, so that a term on "
+            "them moves it away from its free energy; use references=fit, or another strategy"
+        )
+    begun = chosen.start(context, parent.references(context.source))
+    return begun.at(level).beyond_references()
 
 
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:

@@ -6,7 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.models.architecture import Architecture, preset, read_architecture
-    from tlpot.models.blocks import level_parameters, parameter_blocks
+    from tlpot.models.blocks import channel_maps, level_parameters, parameter_blocks
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
     from tlpot.models.checksum import has_checksum, with_checksum

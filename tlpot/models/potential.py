@@ -6,13 +6,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import torch
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, nn
 
 from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.graph import AtomGraph, Layout
+from tlpot.graph import AtomGraph, Layout, build_graph
 from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import AnyArchitecture
@@ -25,6 +26,7 @@ from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
 from tlpot.nn import Edges
+from tlpot.system import NO_CELL, NO_PBC, System
 from tlpot.torch_mode import plain_torch
 
 
@@ -286,6 +288,31 @@ class LevelPotential(LevelView[Potential]):
             GeometryError: a charge or spin that the potential does not read.
         """
         return self._energies(graph, *self.invariants(graph))
+
+    def beyond_references(self) -> dict[int, float]:
+        """Returns what an atom of each element has by itself beyond its E0, eV.
+
+        Nothing in a network of tlpot. A MACE may give it an energy, see
+        `MaceArchitecture.isolated_at_reference`; where it reads multiplicities, that of the
+        neutral atom in its ground state.
+
+        Raises:
+            GeometryError: the potential reads multiplicities, but not that of one of the atoms.
+        """
+        references = self.potential.references(self.level)
+        if self.potential.architecture.isolated_at_reference:
+            return dict.fromkeys(references, 0.0)
+        atoms = [
+            System(
+                atomic_numbers=np.array([z]), positions=np.zeros((1, 3)), cell=NO_CELL, pbc=NO_PBC,
+                spin=1 + int(ground_state_magnetic_moments[z]) if self.uses_charge else 1,
+            )
+            for z in references
+        ]  # fmt: skip
+        graph = build_graph(atoms, self.cutoff, layout=self.potential.layout)
+        graph = graph.to(self.potential.device)
+        energies = evaluate(self, graph, forces=False).energy.tolist()
+        return {z: e - e0 for (z, e0), e in zip(references.items(), energies, strict=True)}
 
     @property
     def training_domain(self) -> TrainingDomain | None:

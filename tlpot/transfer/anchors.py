@@ -18,12 +18,15 @@ from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
 from tlpot.models import Potential
+from tlpot.transfer.pseudo_labels import labelled_by_parent
 from tlpot.transfer.strategy import (
     SMALL_RATE,
     Penalty,
+    SourceLabels,
     Strategy,
     StrategyDefaults,
     TransferContext,
+    check_source,
     open_source,
     source_frames,
 )
@@ -164,6 +167,8 @@ class EWC(Strategy):
     Attributes:
         files: source data; none for the training geometries.
         spec: layout of the source data, if it is not tlpot's own.
+        labels: ``parent`` for files of structures without labels of the parent's level, where
+            its own energies and forces count; not without `files`.
         strength: of the penalty.
         frames: at which F is estimated, at random from the source data.
         samples: random directions for each of them.
@@ -175,6 +180,7 @@ class EWC(Strategy):
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
+    labels: SourceLabels = "file"
     strength: float = 1e-3
     frames: int = 64
     samples: int = 4
@@ -183,8 +189,7 @@ class EWC(Strategy):
         if not 0 < self.strength < 1e12:
             raise ConfigError(f"strength is {self.strength}, expected a positive number; "
                               "without a penalty use strategy 'full'")  # fmt: skip
-        if self.spec is not None and not self.files:
-            raise ConfigError("spec does not apply without files: it is the layout of these")
+        check_source(self.files, self.labels, self.spec)
         check_least(self, frames=1, samples=1)
 
     def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
@@ -199,7 +204,10 @@ class EWC(Strategy):
         dataset, forces = context.dataset, True
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
         if self.files:
-            dataset = open_source(self.files, self.spec, context)
+            if self.labels == "parent":
+                dataset = labelled_by_parent(self.files, self.spec, context, None)
+            else:
+                dataset = open_source(self.files, self.spec, context)
             forces = "forces" in dataset.levels[context.source].kinds
             chosen = source_frames(dataset, context)[: self.frames]
         # at step 0 the new readout is the source level's, so it stands for the parent
