@@ -161,9 +161,8 @@ def labelled_by_parent(
     frames = np.arange(len(chosen))
     structures = []
     for system in chosen:
-        atoms = (
-            system.to_atoms()
-        )  # zeros hold the place of labels, so that the hash is of structures
+        atoms = system.to_atoms()
+        # in the place of labels, so that the hash is that of the structures
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         structures.append(atoms)
     blank = open_dataset(structures, level=context.source)

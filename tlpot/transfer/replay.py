@@ -34,8 +34,9 @@ class Replay(Strategy):
     """Old and new level are learned together, so that the old one is not forgotten.
 
     Old labels are the parent's own predictions (pseudo-labels) for the training frames or for
-    structures of some files, or labels of the data that it was trained on. Both levels are kept, and the errors of the old
-    one are reported with every validation: with pseudo-labels, on the validation frames.
+    structures of some files, or labels of the data that it was trained on. Both levels are kept,
+    and the errors of the old one are reported with every validation: with pseudo-labels, on the
+    validation frames.
     Where the labels are more of the parent's own level, they count as they are, and only frames
     without one get pseudo-labels.
 
