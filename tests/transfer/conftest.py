@@ -3,7 +3,7 @@
 import pytest
 import torch
 from ase.build import molecule
-from parents import PARENTS, imported_parent
+from parents import ALL_PARENTS, imported_parent
 from transfer_levels import LEVEL, LOW
 
 from tlpot.data import open_dataset
@@ -14,7 +14,7 @@ from tlpot.system import System
 from tlpot.transfer import TransferContext
 
 
-@pytest.fixture(scope="session", params=PARENTS)
+@pytest.fixture(scope="session", params=ALL_PARENTS)
 def parent(request):
     if request.param != "tlpot":
         return imported_parent(request.param, "low", LOW)

@@ -126,7 +126,8 @@ def test_forces_of_the_process_are_derivatives_and_turn_with_the_molecule(fitted
         near, far = ((energy(atoms.positions - k * step) - energy(atoms.positions + k * step))
                      / (2e-3 * k) for k in (1, 2))  # fmt: skip
         slope = (4 * near - far) / 3
-        assert found.forces[atom, axis].item() == pytest.approx(slope.item(), abs=1e-6)
+        expected = pytest.approx(slope.item(), abs=1e-6, rel=1e-5)
+        assert found.forces[atom, axis].item() == expected
     turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     order = [3, 0, 5, 1, 4, 2]
     turned = atoms[order]
@@ -139,7 +140,8 @@ def test_forces_of_the_process_are_derivatives_and_turn_with_the_molecule(fitted
 
 def test_far_from_the_training_frames_the_process_adds_nothing(fitted):
     potential = fitted["frozen-gp"]
-    crowd = [molecule("CH3CONH2") for _ in range(60)]
+    n = 60 if potential.architecture.isolated_at_reference else 240  # its process reaches further
+    crowd = [molecule("CH3CONH2") for _ in range(n)]
     for k, one in enumerate(crowd):
         one.positions += [30.0 * k, 0, 0]
     atoms = sum(crowd[1:], start=crowd[0])
@@ -244,7 +246,9 @@ def test_deviations_of_forces_are_those_of_differences_of_energies(fitted):
         ends = np.stack([rows(atom, axis, k * step)[system] for k in (1, -1)])
         (a, b), (c, d) = posterior(process, ends, ends)
         expected = np.sqrt(a + d - b - c) / (2 * step)
-        assert spread.forces_std[atom, axis].item() == pytest.approx(expected, rel=1e-3)
+        rounding = np.sqrt(64 * np.finfo(float).eps * process.kernel.value[0].item()) / (2 * step)
+        found_std = spread.forces_std[atom, axis].item()
+        assert found_std == pytest.approx(expected, rel=1e-3, abs=rounding)
 
 
 def test_the_calculator_reports_the_deviations_of_a_process(fitted):
@@ -302,7 +306,7 @@ def test_the_last_layer_of_a_corrected_level_is_refused(fitted, context, name):
 def test_corrected_members_form_an_ensemble_if_their_corrections_differ(context):
     members = []
     for seed in (0, 1):
-        chosen = strategy("frozen-forest", trees=3)
+        chosen = strategy("frozen-forest", trees=8)
         moved = dataclasses.replace(context, seed=seed)
         members.append(chosen.finish(chosen.start(moved, HIGH), moved).double())
     graph = build_graph([System.from_atoms(molecule("CH3OH"))], members[0].cutoff)

@@ -216,7 +216,8 @@ def test_it_lowers_the_loss_and_keeps_the_parent(forces, graph, settings):
     alone = lone_energies(made, XTB)
     assert made.architecture.isolated_at_reference == (not any(alone.values()))
     expected = sum(references[z] + alone[z] for z in free.atomic_numbers.tolist())
-    assert evaluate(made.at(XTB), free).energy.item() == pytest.approx(expected, abs=1e-9)
+    rounding = 1e-9 + 1e-5 * sum(map(abs, alone.values()))  # single precision
+    assert evaluate(made.at(XTB), free).energy.item() == pytest.approx(expected, abs=rounding)
     (correction,) = made.corrections(XTB)
     assert correction.info.blocks == check_blocks(chosen.blocks, made.architecture)
     assert correction.info.fit["forces"] is True
@@ -254,7 +255,7 @@ def test_a_linear_law_of_the_features_is_found(parent, context):
                     split=context.split)  # fmt: skip
     chosen = strategy("frozen-ridge", blocks=("readout",))
     made = chosen.finish(chosen.start(toy, LOW), toy)
-    assert made.corrections(LEVEL)[0].info.fit["loss_left_out_over_before"] < 1e-9
+    assert made.corrections(LEVEL)[0].info.fit["loss_left_out_over_before"] < 1e-6
     frame = toy.dataset.read(toy.split.validation[:1])[0]
     graph = build_graph([frame.system], model.cutoff)
     found = evaluate(made.at(LEVEL), graph)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,15 @@ from tlpot.jobs.training_defaults import training_settings
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome
 from tlpot.jobs.transfer_examination import examine
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential, to_bytes
+from tlpot.models import (
+    LevelPotential,
+    ModelCard,
+    Potential,
+    content_hash,
+    library_file,
+    load_potential,
+    to_bytes,
+)
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan
 from tlpot.transfer import Frozen, Strategy, TrainingData, TransferContext
@@ -74,7 +83,9 @@ def prepare_finetune(
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
-    others = {name: _energies(parent, training_data, name) for name in training_data.levels[1:]}
+    others = {
+        name: _energies(parent.at(source), training_data, name) for name in training_data.levels[1:]
+    }
     context = replace(context, others=others)
     kinds = training_data.dataset.levels[training_data.levels[0]].kinds
     training_data, loss, anchored = anchor(config.anchor, chosen, context, training_data, settings)
@@ -186,13 +197,25 @@ def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[
     return parent.without_uncertainty(), digest
 
 
-def _energies(parent: Potential, training_data: TrainingData, level: str) -> Mapping[int, float]:
+def _energies(
+    source: LevelPotential, training_data: TrainingData, level: str
+) -> Mapping[int, float]:
     """Returns E0 of another level that is learned: the parent's, or a fit."""
+    parent = source.potential
     if level in parent.levels:
         return parent.references(level)
     train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
     frames = train[training_data.dataset.labelled(level)[train]]
-    return find_references("fit", training_data.dataset, frames, level, parent.elements).energies
+    whole: dict[str, Any] = {}
+    # the readout that the level inherits gives atoms more than what binds them
+    if not parent.architecture.isolated_at_reference:
+        whole = {
+            "parent": source, "parent_energies": parent.references(source.level),
+            "beyond": source.beyond_references(), "device": parent.device,
+        }  # fmt: skip
+    return find_references(
+        "fit", training_data.dataset, frames, level, parent.elements, **whole
+    ).energies
 
 
 def _beyond(

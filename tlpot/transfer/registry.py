@@ -67,7 +67,7 @@ def strategy_settings(chosen: Strategy) -> dict[str, Any]:
     A setting that came later is left out at its default, so that runs from before it go on.
     """
     settings = {"name": chosen.name, **to_mapping(chosen)}
-    return {key: value for key, value in settings.items() if _LATER.get(key) != value}
+    return {key: value for key, value in settings.items() if (key, value) not in _LATER}
 
 
-_LATER: Mapping[str, Any] = {"labels": "file"}
+_LATER = [("labels", "file")]
