@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("parent", card.parent or "none"),
         ("domain", _domain(model)),
         ("licence", card.licence),
-        *([("parent's licence", card.parent_licence)] if card.parent_licence else []),
+        *([("parent licence", card.parent_licence)] if card.parent_licence else []),
         ("file", model.path),
         ("SHA-256", model.sha256),
         ("cite", card.citation or "see README.md"),
