@@ -172,3 +172,20 @@ def test_uncertainty_of_the_last_layer_of_a_child(settings, tmp_path):
     atoms.calc = tlpot.TLPotCalculator(found.model, level=CC)
     atoms.get_potential_energy()
     assert atoms.calc.results["energy_std"] > 0
+
+
+@IMPORTED_ONLY
+@pytest.mark.filterwarnings("ignore::tlpot.errors.TLPotWarning")  # a random network has no minimum
+def test_dynamics_relaxations_and_vibrations(parent, tmp_path):
+    atoms = molecule("CH3OH")
+    relaxed = tlpot.relax(atoms, str(parent), steps=4)
+    assert min(relaxed.energies[1:]) < relaxed.energies[0]
+    found = tlpot.frequencies(atoms, str(parent), allow_forces=True)
+    assert np.isfinite(found.modes.wavenumbers).all()
+    done = tlpot.md(
+        atoms, str(parent), output=tmp_path / "md", ensemble="nve", steps=20, timestep=0.1,
+        log_every=1, progress=False,
+    )  # fmt: skip
+    total, potential = np.array([(s.total, s.potential) for s in done.run.samples]).T
+    assert len(total) == 21
+    assert np.ptp(total) < 0.05 * np.ptp(potential)
