@@ -311,7 +311,10 @@ class LevelPotential(LevelView[Potential]):
         ]  # fmt: skip
         graph = build_graph(atoms, self.cutoff, layout=self.potential.layout)
         graph = graph.to(self.potential.device)
-        energies = evaluate(self, graph, forces=False).energy.tolist()
+        try:
+            energies = evaluate(self, graph, forces=False).energy.tolist()
+        except GeometryError as error:
+            raise GeometryError(f"atoms by themselves, in their ground states: {error}") from error
         return {z: e - e0 for (z, e0), e in zip(references.items(), energies, strict=True)}
 
     @property

@@ -18,7 +18,7 @@ from tlpot.energy import evaluate
 from tlpot.errors import ConfigError
 from tlpot.graph import build_graph
 from tlpot.models import Potential
-from tlpot.transfer.pseudo_labels import labelled_by_parent
+from tlpot.transfer.pseudo_labels import bare_structures
 from tlpot.transfer.strategy import (
     SMALL_RATE,
     Penalty,
@@ -203,11 +203,11 @@ class EWC(Strategy):
         train = context.split.train
         dataset, forces = context.dataset, True
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
-        if self.files:
-            if self.labels == "parent":
-                dataset = labelled_by_parent(self.files, self.spec, context, None)
-            else:
-                dataset = open_source(self.files, self.spec, context)
+        if self.labels == "parent":
+            dataset = bare_structures(self.files, self.spec, context, self.frames)
+            chosen = np.arange(len(dataset))
+        elif self.files:
+            dataset = open_source(self.files, self.spec, context)
             forces = "forces" in dataset.levels[context.source].kinds
             chosen = source_frames(dataset, context)[: self.frames]
         # at step 0 the new readout is the source level's, so it stands for the parent

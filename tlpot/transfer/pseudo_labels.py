@@ -135,12 +135,12 @@ def labelled_by_parent(
     """Returns structures with the parent's energies and forces as labels of its level.
 
     So a parent whose training data is not at hand, as that of an imported one, can be asked what
-    it knows. Labels that the files have are not looked at.
+    it knows.
 
     Args:
-        files: of structures in any format, or datasets.
-        spec: layout of datasets that is not tlpot's own.
-        context: says who labels, and the seed of the choice.
+        files: see `bare_structures`, as are `spec` and `context`.
+        spec: layout.
+        context: says who labels.
         most: structures to take, at random; None for all.
 
     Raises:
@@ -148,26 +148,42 @@ def labelled_by_parent(
         UnknownElementError: a structure has an element that the parent does not know.
         GeometryError: a structure has a charge that the parent does not read, or is unusable.
     """
-    systems = [system for path in files for system in _systems(path, spec, context.source)]
-    if most is not None and most > len(systems):
+    bare = bare_structures(files, spec, context, most)
+    if most is not None and most > len(bare):
         raise DataError(
             f"strategy.frames is {most}, but {', '.join(map(str, files))} hold "
-            f"{counted(len(systems), 'structure')}"
+            f"{counted(len(bare), 'structure')}"
         )
+    frames = np.arange(len(bare))
+    found = pseudo_labels(context.parent, context.source, bare, frames)
+    return DatasetWithLabels(bare, context.source, frames, found, replace=True)
+
+
+def bare_structures(
+    files: Sequence[Path], spec: str | None, context: TransferContext, most: int | None
+) -> Dataset:
+    """Returns structures of some files, whose labels are not looked at; all of theirs are zero.
+
+    Args:
+        files: of structures in any format, or datasets.
+        spec: layout of datasets that is not tlpot's own.
+        context: names the level of the zeros, and the seed of the choice.
+        most: structures to take at most, at random; None for all.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    systems = [system for path in files for system in _systems(path, spec, context.source)]
     order = np.random.default_rng([context.seed, 3]).permutation(len(systems))
     chosen = [systems[k] for k in np.sort(order[:most])]
     if isinstance(context.dataset, NeutralDataset):  # the parent reads none of their charges
         chosen = [replace(system, charge=0, spin=1) for system in chosen]
-    frames = np.arange(len(chosen))
     structures = []
     for system in chosen:
         atoms = system.to_atoms()
-        # in the place of labels, so that the hash is that of the structures
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         structures.append(atoms)
-    blank = open_dataset(structures, level=context.source)
-    found = pseudo_labels(context.parent, context.source, blank, frames)
-    return DatasetWithLabels(blank, context.source, frames, found, replace=True)
+    return open_dataset(structures, level=context.source)
 
 
 def _systems(path: Path, spec: str | None, level: str) -> list[System]:
