@@ -55,6 +55,7 @@ def test_a_parent_labels_the_structures_that_replay_rehearses(settings, parent, 
     assert "the parent's own predictions" in report
     outcome = run(settings, strategy=strategy, training={**settings["training"], "epochs": 1})
     assert outcome.potential.levels == (DFT, CC)
+    assert outcome.training.history[0][DFT]["forces_mae"] < 1e-3  # not against labels of the data
     assert "its own predictions for many.xyz" in load(settings["output"]).card.description
 
 

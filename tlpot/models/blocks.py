@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from tlpot.models.mace import ElementMap
 from tlpot.models.potential import Potential
 from tlpot.nn import ChannelLinear
@@ -49,12 +47,16 @@ def level_parameters(potential: Potential, level: str) -> list[str]:
     return [name for names in parameter_blocks(potential, level).values() for name in names]
 
 
-def channel_maps(potential: Potential, level: str) -> list[nn.Module]:
+def channel_maps(potential: Potential, level: str) -> list[ChannelLinear | ElementMap]:
     """Lists the parts of a level whose ``weight`` mixes the channels of features of one degree.
 
     A weight is a matrix [n_in, n_out], or one for each element, [n_elements, n_in, n_out]. A
     network stays equivariant whatever these become.
     """
     parts = (potential.backbone, potential.head(level))
-    kinds = (ChannelLinear, ElementMap)
-    return [m for part in parts for m in part.modules() if isinstance(m, kinds)]
+    return [
+        module
+        for part in parts
+        for module in part.modules()
+        if isinstance(module, ChannelLinear | ElementMap)
+    ]

@@ -34,9 +34,9 @@ class Replay(Strategy):
     """Old and new level are learned together, so that the old one is not forgotten.
 
     Old labels are the parent's own predictions (pseudo-labels) for the training frames or for
-    structures of some files, or labels of the data that it was trained on. Both levels are kept,
-    and the errors of the old one are reported with every validation: with pseudo-labels, on the
-    validation frames.
+    those and structures of some files, or labels of the data that it was trained on. Both levels
+    are kept, and the errors of the old one are reported with every validation: with
+    pseudo-labels, on the validation frames.
     Where the labels are more of the parent's own level, they count as they are, and only frames
     without one get pseudo-labels.
 
@@ -112,16 +112,18 @@ class Replay(Strategy):
         weights = {} if same else {source: self.weight}
         if not self.files and same:
             return self._unlabelled(context)
-        if not self.files:
+        dataset = context.dataset
+        if not same and (not self.files or self.labels == "parent"):
             seen = np.concatenate([split.train, split.validation])
-            found = pseudo_labels(context.parent, source, context.dataset, seen)
-            with_labels = DatasetWithLabels(context.dataset, source, seen, found, replace=True)
-            return TrainingData(dataset=with_labels, split=split, levels=levels, weights=weights)
+            found = pseudo_labels(context.parent, source, dataset, seen)
+            dataset = DatasetWithLabels(dataset, source, seen, found, replace=True)
+        if not self.files:
+            return TrainingData(dataset=dataset, split=split, levels=levels, weights=weights)
         if self.labels == "parent":
             old = labelled_by_parent(self.files, self.spec, context, self.frames)
         else:
             old = open_source(self.files, self.spec, context)
-        joined = JoinedDataset([context.dataset, old])
+        joined = JoinedDataset([dataset, old])
         rehearsed = len(context.dataset) + self._chosen(old, context)
         return TrainingData(
             dataset=joined,
