@@ -14,8 +14,6 @@ from needs import count_missing, missing
 
 pytest_plugins = ["trained_parent"]
 
-pytest_plugins = ["trained_parent"]
-
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:

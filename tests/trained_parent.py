@@ -1,10 +1,12 @@
-"""A small real dataset and a parent that was trained on it for a moment."""
+"""A small real dataset, and parents: one that was trained on it for a moment, imported ones."""
 
 import pytest
+from parents import imported_parent
 from shipped_levels import CC, DFT
 
+from tlpot.data import open_dataset
 from tlpot.jobs import train_config, train_from_scratch
-from tlpot.models import LIBRARY
+from tlpot.models import LIBRARY, save
 
 MODEL = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}
 
@@ -15,9 +17,18 @@ def data_file():
 
 
 @pytest.fixture(scope="session")
-def parent(data_file, tmp_path_factory):
-    """A far too small model, good enough to see that things move the right way."""
+def parent(request, data_file, tmp_path_factory):
+    """A far too small model, good enough to see that things move the right way.
+
+    Tests that are marked `parents.every_parent` meet those of mace-torch, too, with random
+    weights and the free atoms of the level.
+    """
+    kind = getattr(request, "param", "tlpot")
     output = tmp_path_factory.mktemp("parent") / "parent.safetensors"
+    if kind != "tlpot":
+        free = open_dataset([data_file], level=DFT).levels[DFT].isolated_atoms
+        save(imported_parent(kind, DFT, dict(free)), output)
+        return output
     config = train_config(
         {
             "data": {"files": [str(data_file)]},

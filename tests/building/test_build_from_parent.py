@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.lj import LennardJones
 from build_settings import build, counts, settings, watch
 from needs import needs
+from parents import IMPORTED, imported_parent
 
 from tlpot.building import build_config, make_build_plan, run_stages, stage_statuses
 from tlpot.building.dynamics import run_dynamics
@@ -261,3 +262,20 @@ def test_an_adopted_parent_can_be_told_how_sure_it_is(tuned):
     assert spread_per_atom(model, "gfn2-xtb", charged, charges=False) > 0
     with pytest.raises(GeometryError, match="neutral singlets only"):
         spread_per_atom(model, "gfn2-xtb", charged)
+
+
+@pytest.mark.parametrize("kind", IMPORTED)
+def test_a_build_goes_on_from_an_imported_parent(kind, tmp_path):
+    """From the adopted model through the transfer to a force field, its dynamics and report."""
+    known = load(PARENT, device="cpu").references("gfn2-xtb")
+    parent = imported_parent(kind, "gfn2-xtb", {z: known[z] for z in (1, 6, 7, 8)})
+    save(parent, tmp_path / "parent.safetensors")
+    folder = tmp_path / "out"
+    build(gly(folder, {"parent": str(tmp_path / "parent.safetensors")}, assemble=RUN))
+    made = load(folder / "assemble" / "model.safetensors", device="cpu")
+    assert made.architecture == parent.architecture
+    assert made.levels == ("gfn1-xtb",)
+    report = json.loads((folder / "report" / "force_field.json").read_text())
+    assert report["errors"][0]["title"] == "adopted parent"
+    page = (folder / "report" / "force_field.html").read_text(encoding="utf-8")
+    assert "of mace-torch" in page

@@ -8,6 +8,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
 from needs import needs
+from parents import IMPORTED, imported_parent
 from toys import E0, ToyModel
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
@@ -65,6 +66,21 @@ def test_two_layers_of_one_model_are_that_model(peptide, scheme):
     """What fragments leave out comes from the low level, so nothing is missing or doubled."""
     direct = energy(peptide, MODEL)
     assert energy(peptide, MODEL, scheme, low=MODEL) == pytest.approx(direct, rel=0, abs=1e-9)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("scheme", ["mfcc", "gmfcc"])
+@pytest.mark.parametrize("kind", IMPORTED)
+def test_an_imported_model_is_either_layer(peptide, kind, scheme):
+    """Atoms by themselves need not be at E0: what caps have goes off again."""
+    model = imported_parent(kind, "any", E0).double().at()
+    direct = energy(peptide, model)
+    assert energy(peptide, model, scheme, low=model) == pytest.approx(direct, rel=0, abs=1e-7)
+    both = energy(peptide, MODEL, scheme, low=model) - energy(peptide, MODEL, scheme)
+    alone = energy(peptide, model) - energy(peptide, model, scheme)
+    assert both == pytest.approx(alone, rel=0, abs=1e-7)
+    peptide.calc = FragmentCalculator(peptide, model, scheme)
+    assert abs(peptide.get_forces().sum(axis=0)).max() < 1e-9
 
 
 @pytest.mark.parametrize("scheme", ["mfcc", "mfcc2", "mfcc_mbe2", "gmfcc"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.calculators.emt import EMT
+from parents import every_parent
 from shipped_levels import CC, DFT
 
 from tlpot.calculators import DeltaCalculator, TLPotCalculator
@@ -38,6 +39,7 @@ def with_low(settings, low):
     return {**settings, "strategy": {**settings["strategy"], "low": low}}
 
 
+@every_parent
 def test_the_sum_is_saved_whole_and_its_errors_are_those_of_the_difference(settings, parent):
     outcome = finetune(finetune_config(settings), show=False)
     assert outcome.training.best_loss < outcome.training.history[0]["loss"]
@@ -64,6 +66,7 @@ def test_the_sum_is_saved_whole_and_its_errors_are_those_of_the_difference(setti
     assert atoms.get_potential_energy() == pytest.approx(saved.energy.item(), abs=1e-5)
 
 
+@every_parent
 def test_before_training_the_errors_are_those_of_the_parent_with_fitted_references(settings):
     """The difference, the sum and the strategy that only shifts say the same, in three ways."""
     job = prepare_finetune(finetune_config(settings), device="cpu").job

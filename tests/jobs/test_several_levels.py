@@ -8,6 +8,7 @@ import pytest
 import torch
 from ase.build import molecule
 from needs import needs
+from parents import every_parent
 from shipped_levels import CC, DFT
 
 from tlpot.energy import evaluate
@@ -41,6 +42,7 @@ def source_error(history):
     return [entry[DFT]["forces_mae"] for entry in history]
 
 
+@every_parent
 def test_pseudo_labels_are_the_parents_and_its_level_is_watched(settings):
     prepared = prepare(settings, strategy="replay")
     job = prepared.job
@@ -68,6 +70,7 @@ def test_the_weight_of_replay_holds_the_old_level(settings):
     assert ends[1] < 0.5 * ends[0]
 
 
+@every_parent
 def test_replay_of_source_data(settings, data_file):
     strategy = {"name": "replay", "files": [str(data_file)], "frames": 400, "share": 0.2}
     prepared = prepare(settings, strategy=strategy)
@@ -82,6 +85,7 @@ def test_replay_of_source_data(settings, data_file):
     assert outcome.potential.levels == (DFT, CC)
 
 
+@every_parent
 def test_multihead_learns_all_levels_and_keeps_held_out_frames_out(settings):
     job = prepare(settings, strategy=JOINT).job
     assert job.levels == (CC, DFT)
@@ -98,6 +102,7 @@ def test_multihead_learns_all_levels_and_keeps_held_out_frames_out(settings):
     assert outcome.potential.levels == (CC, DFT)
 
 
+@every_parent
 def test_a_level_new_to_the_parent_gets_reference_energies_and_a_readout(settings):
     strategy = {"name": "multihead", "levels": ["gfn2-xtb"], "weight": 0.5}
     job = prepare(settings, strategy=strategy).job
@@ -177,6 +182,7 @@ def test_the_anchor_is_refused_where_it_does_not_apply(settings, changes, messag
         prepare(settings, **changes)
 
 
+@every_parent
 def test_step_zero_of_replay_is_the_parent(settings, parent):
     start = prepare(settings, strategy="replay").job.potential
     old = load(parent, device="cpu")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from parents import IMPORTED
 from shipped_levels import CC, DFT
 
 from tlpot.errors import ConfigError, DataError
@@ -50,6 +51,17 @@ def test_points_are_written_and_not_repeated(curve_settings, tmp_path, monkeypat
     again = run(curve_settings)
     assert again == curve
     assert load_curve(tmp_path / "curve") == again
+
+
+@pytest.mark.parametrize("parent", IMPORTED, indirect=True)
+def test_a_curve_of_an_imported_parent(curve_settings):
+    """What labels it was trained on is not known, so a plan has to be told that it is paid for."""
+    strategies = ["shift", "lora", "frozen-ridge", "delta"]
+    curve = run(curve_settings, strategies=strategies, sizes=[8])
+    assert curve.n_missing == 0
+    assert [s.label for s in curve.series] == strategies
+    assert {s.pretraining for s in curve.series} == {None}
+    assert all(s.points[0].end["energy_mae"] > 0 for s in curve.series)
 
 
 def test_only_what_is_new_is_measured(curve_settings, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from parents import ALL_PARENTS, imported_parent
 from test_model_file import rewrite
 
 from tlpot.energy import evaluate
@@ -38,8 +39,11 @@ def waters(n, stretch=1.0, seed=0):
     return build_graph(found, 4.5)
 
 
-@pytest.fixture(scope="module")
-def plain():
+@pytest.fixture(scope="module", params=ALL_PARENTS)
+def plain(request):
+    if request.param != "tlpot":
+        made = imported_parent(request.param, "low", E0["low"]).double()
+        return made.with_level("high", E0["high"], parent="low")
     sizes = preset("tiny", (1, 8), hidden_irreps="4x0e+4x1o", radial_hidden=(), readout_hidden=5)
     return Potential.create(sizes, E0, scale=0.7, dtype=torch.float64)
 
@@ -69,6 +73,13 @@ def test_the_energy_is_linear_in_the_features(n_layers):
     energies = potential.at("low").atomic_energies(graph)
     expected = e0 + features @ head.readout.last_weights()
     torch.testing.assert_close(energies, expected, rtol=0, atol=1e-11)
+
+
+def test_readouts_of_every_kind_are_linear_in_their_features(plain):
+    _, scalars, _ = plain.at("low").invariants(waters(2))
+    readout = plain.head("low").readout
+    expected = readout.features(scalars) @ readout.last_weights()
+    torch.testing.assert_close(readout(scalars), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_the_formula(potential, gram):
@@ -109,10 +120,11 @@ def test_uncertainty_grows_away_from_the_training_frames(potential):
     assert std[2] > 3 * std[0]
 
 
-def test_a_lone_atom_is_certain_and_still(potential):
+def test_a_lone_atom_is_still_and_certain_if_it_has_no_features(potential):
     graph = build_graph([System.from_atoms(Atoms("O"))], 4.5)
     _, spread = potential.at("high").predict(graph, forces_std=True)
-    assert float(spread.energy_std) == 0.0
+    certain = potential.architecture.isolated_at_reference
+    assert (float(spread.energy_std) == 0.0) == certain
     assert (spread.forces_std == 0).all()
 
 

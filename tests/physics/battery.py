@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from tlpot.models import (
     LinearCorrection,
     Potential,
     feature_blocks,
+    import_mace,
     preset,
 )
 from tlpot.system import System
@@ -75,6 +77,15 @@ def ensemble(dtype: torch.dtype) -> EnergyModel:
     return Ensemble([member.to(dtype) for member in members]).at()
 
 
+def imported(name: str, dtype: torch.dtype, kernels: str = "auto") -> EnergyModel:
+    """A small random network of mace-torch."""
+    path = Path(__file__).parents[1] / "models" / "mace" / f"{name}.model"
+    potential = import_mace(path, levels="toy", dtype=torch.float64, kernels=kernels).potential
+    references = torch.tensor([E0[z] for z in potential.elements], dtype=torch.float64)
+    potential.head("toy").references.value = references
+    return potential.to(dtype).at()
+
+
 MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "toy": lambda dtype: ToyModel(dtype=dtype),
     "toy-charged": lambda dtype: ToyModel(dtype=dtype, uses_charge=True),
@@ -87,6 +98,9 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "tiny-torch": partial(network, "tiny", kernels="torch", zbl=True),
     "medium-torch": partial(network, "medium", kernels="torch"),
     "ensemble": ensemble,
+    "mace": partial(imported, "off-0.3.16"),
+    "mace-mpa-torch": partial(imported, "mpa-0.3.10", kernels="torch"),
+    "mace-omol": partial(imported, "omol-0.3.16"),
     # no whole block of channels, hence the kernels that take one at a time
     "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o"),
     # beyond the degrees that the compiled kernels know
@@ -187,6 +201,12 @@ def assert_close(a: Properties, b: Properties, atol: float = 1e-9) -> None:
 
 def reference_energy(atoms: Atoms) -> float:
     return sum(E0[int(z)] for z in atoms.numbers)
+
+
+def at_reference(model: EnergyModel) -> bool:
+    """Whether the model gives an atom by itself its E0: not where MACE adds element constants."""
+    architecture = getattr(getattr(model, "potential", None), "architecture", None)
+    return getattr(architecture, "isolated_at_reference", True)
 
 
 def slope(values: torch.Tensor, step: float) -> torch.Tensor:

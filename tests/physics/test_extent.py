@@ -8,6 +8,7 @@ from battery import (
     SYSTEMS,
     acetamide,
     assert_close,
+    at_reference,
     compute,
     crystal,
     make_model,
@@ -25,8 +26,10 @@ from tlpot.energy import Properties
 def test_an_isolated_atom_has_its_reference_energy_exactly(model, number):
     atom = Atoms([number], positions=[[0.1, 0.2, 0.3]])
     found = compute(model, atom)
-    assert found.energy.item() == reference_energy(atom)
     assert (found.forces == 0).all()
+    if not at_reference(model):
+        pytest.skip("an atom by itself has an interaction energy in a residual first block")
+    assert found.energy.item() == reference_energy(atom)
 
 
 @pytest.mark.parametrize("name", ["lone_atom", "strangers", "lone_atom_in_a_box"])
@@ -34,7 +37,11 @@ def test_an_isolated_atom_has_its_reference_energy_exactly(model, number):
 def test_no_neighbours_no_interaction(model, name, layout):
     atoms = SYSTEMS[name]()
     found = compute(model, atoms, stress=bool(atoms.pbc.all()), layout=layout)
-    assert found.energy.item() == reference_energy(atoms)
+    if at_reference(model):
+        assert found.energy.item() == reference_energy(atoms)
+    else:
+        alone = sum(compute(model, Atoms([z])).energy.item() for z in atoms.numbers)
+        assert found.energy.item() == pytest.approx(alone, abs=1e-11)
     assert (found.forces == 0).all()
     assert found.stress is None or (found.stress == 0).all()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from parents import IMPORTED, imported_parent
 from shipped_levels import CC, DFT
 
 from tlpot.data import open_dataset
@@ -70,6 +71,18 @@ def test_a_trained_model_with_its_energy_beats_a_random_one(ranking):
 
     assert best("trained", features=()) < best("random", features=())
     assert best("trained", on="residual") < best("random", on="residual")
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", IMPORTED)
+def test_imported_models_are_ranked(dataset, kind, tmp_path):
+    known = load("tlpot-tiny", device="cpu").references(DFT)
+    save(imported_parent(kind, DFT, known), tmp_path / "imported.safetensors")
+    found = rank_models(dataset, CC, catalogue([tmp_path], []))
+    assert not found.refused
+    assert len(found.scores) == 9 + 1
+    for score in found.scores:
+        assert all(np.isfinite(errors.mae) for errors in score.errors.values())
 
 
 def test_models_that_do_not_apply_are_named_with_the_reason(ranking):

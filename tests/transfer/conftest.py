@@ -3,6 +3,7 @@
 import pytest
 import torch
 from ase.build import molecule
+from parents import ALL_PARENTS, imported_parent
 from transfer_levels import LEVEL, LOW
 
 from tlpot.data import open_dataset
@@ -13,8 +14,10 @@ from tlpot.system import System
 from tlpot.transfer import TransferContext
 
 
-@pytest.fixture(scope="session")
-def parent():
+@pytest.fixture(scope="session", params=ALL_PARENTS)
+def parent(request):
+    if request.param != "tlpot":
+        return imported_parent(request.param, "low", LOW)
     made = Potential.create(preset("tiny", tuple(LOW), zbl=True), {"low": LOW}, seed=3)
     return made.requires_grad_(False)
 
@@ -27,8 +30,8 @@ def context(parent):
 
 
 @pytest.fixture
-def graph():
-    return build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+def graph(parent):
+    return build_graph([System.from_atoms(molecule("CH3OH"))], parent.cutoff)
 
 
 @pytest.fixture

@@ -66,7 +66,8 @@ def test_a_silent_network_still_learns(context, graph):
         moved.append({n for n, p in network.named_parameters() if p.grad.abs().max() > 0})
         optimizer.step()
     assert moved[0] == {n for n in rates if "readout.linears" in n or "mlp.layers.1" in n}
-    assert moved[1] == set(rates)
+    unread = {"backbone.charge_spin"}  # of a neutral singlet
+    assert moved[1] == set(rates) - unread
 
 
 def test_labels_are_the_dataset_minus_the_parent(context):
@@ -185,9 +186,8 @@ def test_the_network_takes_its_sizes_from_preset_and_data(context):
     small = begin(context, model=model)[2]
     assert (small.cutoff, small.architecture.n_layers) == (3.5, 1)
     assert small.architecture.avg_neighbors == 7.0
-    assert sum(p.numel() for p in small.parameters()) < 0.1 * sum(
-        p.numel() for p in parent.parameters()
-    )
+    n_small, n_plain = (sum(p.numel() for p in n.parameters()) for n in (small, plain))
+    assert n_small < 0.1 * n_plain
 
 
 def test_elements_may_be_those_of_the_frames_alone(every_level):

@@ -25,8 +25,10 @@ def test_fisher_is_the_mean_square_sensitivity(context):
     potential, index = context.parent, context.split.train[:1]
     name = "heads.0.readout.mlp.layers.1.weight"
     weights = dict(potential.named_parameters())
-    weight = weights[name].requires_grad_(True)
     other = "heads.0.readout.linears.0.weight"
+    if other not in weights:  # only the last layer is read
+        name, other = "heads.0.readout.mlp.layers.2.weight", "heads.0.readout.mlp.layers.0.weight"
+    weight = weights[name].requires_grad_(True)
     weights[other].requires_grad_(True)
     (frame,) = context.dataset.read(index)
     graph = build_graph([frame.system], potential.cutoff, layout=potential.layout)

@@ -109,13 +109,16 @@ def test_forces_of_the_process_are_derivatives_and_turn_with_the_molecule(fitted
     atoms = molecule("CH3OH")
     atoms.rattle(0.05, seed=1)
 
+    def graph(atoms):
+        return build_graph([System.from_atoms(atoms)], model.cutoff)
+
     def energy(positions):
         moved = atoms.copy()
         moved.positions = positions
-        return evaluate(model, build_graph([System.from_atoms(moved)], 4.5), forces=False).energy
+        return evaluate(model, graph(moved), forces=False).energy
 
-    found = evaluate(model, build_graph([System.from_atoms(atoms)], 4.5))
-    plain = evaluate(fitted["frozen-gp"].at("low"), build_graph([System.from_atoms(atoms)], 4.5))
+    found = evaluate(model, graph(atoms))
+    plain = evaluate(fitted["frozen-gp"].at("low"), graph(atoms))
     assert (found.forces - plain.forces).abs().max() > 1e-3
     for atom, axis in ((0, 0), (1, 2), (4, 1)):
         step = np.zeros((6, 3))
@@ -123,12 +126,13 @@ def test_forces_of_the_process_are_derivatives_and_turn_with_the_molecule(fitted
         near, far = ((energy(atoms.positions - k * step) - energy(atoms.positions + k * step))
                      / (2e-3 * k) for k in (1, 2))  # fmt: skip
         slope = (4 * near - far) / 3
-        assert found.forces[atom, axis].item() == pytest.approx(slope.item(), abs=1e-6)
+        expected = pytest.approx(slope.item(), abs=1e-6, rel=1e-5)
+        assert found.forces[atom, axis].item() == expected
     turn, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     order = [3, 0, 5, 1, 4, 2]
     turned = atoms[order]
     turned.positions = turned.positions @ turn + 7.0
-    other = evaluate(model, build_graph([System.from_atoms(turned)], 4.5))
+    other = evaluate(model, graph(turned))
     torch.testing.assert_close(other.energy, found.energy, atol=1e-9, rtol=0)
     expected = found.forces[order] @ torch.from_numpy(turn)
     torch.testing.assert_close(other.forces, expected, atol=1e-9, rtol=0)
@@ -136,11 +140,12 @@ def test_forces_of_the_process_are_derivatives_and_turn_with_the_molecule(fitted
 
 def test_far_from_the_training_frames_the_process_adds_nothing(fitted):
     potential = fitted["frozen-gp"]
-    crowd = [molecule("CH3CONH2") for _ in range(60)]
+    n = 60 if potential.architecture.isolated_at_reference else 240  # its process reaches further
+    crowd = [molecule("CH3CONH2") for _ in range(n)]
     for k, one in enumerate(crowd):
         one.positions += [30.0 * k, 0, 0]
     atoms = sum(crowd[1:], start=crowd[0])
-    graph = build_graph([System.from_atoms(atoms)], 4.5)
+    graph = build_graph([System.from_atoms(atoms)], potential.cutoff)
     both = [evaluate(potential.at(level), graph).forces for level in ("low", LEVEL)]
     torch.testing.assert_close(*both, atol=1e-6, rtol=0)
     process = potential.corrections(LEVEL)[0]
@@ -168,14 +173,15 @@ def test_a_batch_is_its_members(fitted, name, context):
     model = fitted[name].at(LEVEL)
     frames = context.dataset.read(context.split.validation[:4])
     systems = [frame.system for frame in frames]
-    together = evaluate(model, build_graph(systems, 4.5), forces=False).energy
-    single = [evaluate(model, build_graph([s], 4.5), forces=False).energy for s in systems]
+    together = evaluate(model, build_graph(systems, model.cutoff), forces=False).energy
+    apart = [build_graph([s], model.cutoff) for s in systems]
+    single = [evaluate(model, graph, forces=False).energy for graph in apart]
     torch.testing.assert_close(together, torch.cat(single), atol=1e-9, rtol=0)
 
 
 def test_a_forest_refuses_derivatives_and_gives_energies(fitted, context):
     model = fitted["frozen-forest"].at(LEVEL)
-    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], model.cutoff)
     with pytest.raises(ForcesRefusedError, match="energies only"):
         evaluate(model, graph)
     with pytest.raises(ForcesRefusedError, match="energies only"):
@@ -240,14 +246,16 @@ def test_deviations_of_forces_are_those_of_differences_of_energies(fitted):
         ends = np.stack([rows(atom, axis, k * step)[system] for k in (1, -1)])
         (a, b), (c, d) = posterior(process, ends, ends)
         expected = np.sqrt(a + d - b - c) / (2 * step)
-        assert spread.forces_std[atom, axis].item() == pytest.approx(expected, rel=1e-3)
+        rounding = np.sqrt(64 * np.finfo(float).eps * process.kernel.value[0].item()) / (2 * step)
+        found_std = spread.forces_std[atom, axis].item()
+        assert found_std == pytest.approx(expected, rel=1e-3, abs=rounding)
 
 
 def test_the_calculator_reports_the_deviations_of_a_process(fitted):
     atoms = molecule("CH3OH")
     atoms.calc = TLPotCalculator(fitted["frozen-gp"], level=LEVEL)
     assert {"energy_std", "forces_std"} <= set(atoms.calc.implemented_properties)
-    graph = build_graph([System.from_atoms(atoms)], 4.5)
+    graph = build_graph([System.from_atoms(atoms)], fitted["frozen-gp"].cutoff)
     _, spread = fitted["frozen-gp"].at(LEVEL).predict(graph, forces_std=True)
     atoms.get_forces()
     assert atoms.calc.results["energy_std"] == pytest.approx(spread.energy_std.item())
@@ -259,7 +267,7 @@ def test_the_calculator_reports_the_deviations_of_a_process(fitted):
 
 
 def test_only_a_process_has_a_standard_deviation(fitted):
-    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], fitted["frozen-gp"].cutoff)
     assert uncertain(fitted["frozen-gp"].at(LEVEL)) is not None
     for model in (fitted["frozen-forest"].at(LEVEL), fitted["frozen-gp"].at("low")):
         assert uncertain(model) is None
@@ -268,7 +276,7 @@ def test_only_a_process_has_a_standard_deviation(fitted):
 
 
 def test_a_process_forgets_its_deviations_with_another_level_or_other_weights(fitted):
-    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], fitted["frozen-gp"].cutoff)
     parent = fitted["frozen-gp"]
     expected = evaluate(parent.at(LEVEL), graph).energy
     for potential, level in (
@@ -298,10 +306,10 @@ def test_the_last_layer_of_a_corrected_level_is_refused(fitted, context, name):
 def test_corrected_members_form_an_ensemble_if_their_corrections_differ(context):
     members = []
     for seed in (0, 1):
-        chosen = strategy("frozen-forest", trees=3)
+        chosen = strategy("frozen-forest", trees=8)
         moved = dataclasses.replace(context, seed=seed)
         members.append(chosen.finish(chosen.start(moved, HIGH), moved).double())
-    graph = build_graph([System.from_atoms(molecule("CH3OH"))], 4.5)
+    graph = build_graph([System.from_atoms(molecule("CH3OH"))], members[0].cutoff)
     joined = Ensemble(members).at(LEVEL)
     assert not has_forces(joined)
     means, spread = joined.predict(graph, forces=False)

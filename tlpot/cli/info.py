@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         ("parent", card.parent or "none"),
         ("domain", _domain(model)),
         ("licence", card.licence),
-        *([("parent's licence", card.parent_licence)] if card.parent_licence else []),
+        *([("parent licence", card.parent_licence)] if card.parent_licence else []),
         ("file", model.path),
         ("SHA-256", model.sha256),
         ("cite", card.citation or "see README.md"),
@@ -112,6 +112,8 @@ def _print_references(model: ModelDescription) -> None:
             + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
             + " eV"
         )
+        if not all(part.architecture.isolated_at_reference for part in model.parts):
+            print("    an atom by itself is not at its E0: the network has constants of its own")
         for correction in model.corrections(level):
             print(f"  + {correction['kind']} on {' + '.join(correction['blocks'])}")
             _print_tree(correction.get("fit", {}), "    ")

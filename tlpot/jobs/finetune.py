@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +31,18 @@ from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import ModelCard, Potential, content_hash, library_file, load_potential, to_bytes
+from tlpot.models import (
+    LevelPotential,
+    ModelCard,
+    Potential,
+    content_hash,
+    library_file,
+    load_potential,
+    to_bytes,
+)
 from tlpot.torch_mode import choose_device
 from tlpot.training import LossSettings, Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import Strategy, TrainingData, TransferContext, pseudo_labels
+from tlpot.transfer import Frozen, Strategy, TrainingData, TransferContext, pseudo_labels
 
 ANCHOR = 1e-2
 """Weight of the parent's forces, beside the weight 1 of the energies."""
@@ -140,7 +149,9 @@ def prepare_finetune(
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
-    others = {name: _energies(parent, training_data, name) for name in training_data.levels[1:]}
+    others = {
+        name: _energies(parent.at(source), training_data, name) for name in training_data.levels[1:]
+    }
     context = replace(context, others=others)
     kinds = training_data.dataset.levels[training_data.levels[0]].kinds
     training_data, loss, anchored = anchor(config.anchor, chosen, context, training_data, settings)
@@ -148,6 +159,7 @@ def prepare_finetune(
     # frames without a difference are left out; frames that are added are not the user's
     given = training_data.split if chosen.learns_difference else context.split
     own = source == level and chosen.inherits and chosen.defaults is not None
+    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
     references = find_references(
         config.references or ("parent" if own else "fit"),
         training_data.dataset,
@@ -156,9 +168,9 @@ def prepare_finetune(
         chosen.elements(context),
         parent=parent.at(source) if chosen.inherits else None,
         parent_energies=None if chosen.learns_difference else parent.references(source),
+        beyond=_beyond(config, chosen, taught, learned),
         device=parent.device,
     )
-    taught = replace(context, dataset=training_data.dataset, split=training_data.split)
     start = chosen.start(taught, references.energies)
     job = Job(
         potential=start,
@@ -251,13 +263,51 @@ def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[
     return parent.without_uncertainty(), digest
 
 
-def _energies(parent: Potential, training_data: TrainingData, level: str) -> Mapping[int, float]:
+def _energies(
+    source: LevelPotential, training_data: TrainingData, level: str
+) -> Mapping[int, float]:
     """Returns E0 of another level that is learned: the parent's, or a fit."""
+    parent = source.potential
     if level in parent.levels:
         return parent.references(level)
     train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
     frames = train[training_data.dataset.labelled(level)[train]]
-    return find_references("fit", training_data.dataset, frames, level, parent.elements).energies
+    whole: dict[str, Any] = {}
+    # the readout that the level inherits gives atoms more than what binds them
+    if not parent.architecture.isolated_at_reference:
+        whole = {
+            "parent": source, "parent_energies": parent.references(source.level),
+            "beyond": source.beyond_references(), "device": parent.device,
+        }  # fmt: skip
+    return find_references(
+        "fit", training_data.dataset, frames, level, parent.elements, **whole
+    ).energies
+
+
+def _beyond(
+    config: FinetuneConfig, chosen: Strategy, context: TransferContext, level: str
+) -> Mapping[int, float]:
+    """Returns what an atom by itself has beyond its E0 at step 0, where free atoms are given.
+
+    Raises:
+        ConfigError: the free atoms are to be kept, but the strategy fits terms that move them.
+    """
+    parent, given = context.parent, context.dataset.levels[level].isolated_atoms
+    # a fit to nothing but labels knows of no network that gives an atom anything
+    fitted = chosen.inherits and config.references != "parent"
+    asked = fitted or config.references == "isolated"
+    if not (given and asked) or chosen.learns_difference:
+        return {}
+    if parent.architecture.isolated_at_reference:
+        return {}
+    if config.references == "isolated" and isinstance(chosen, Frozen):
+        raise ConfigError(
+            f"references=isolated does not go with strategy {chosen.name} and the parent "
+            f"{config.parent}: an atom by itself has features in this network, so that a term on "
+            "them moves it away from its free energy; use references=fit, or another strategy"
+        )
+    begun = chosen.start(context, parent.references(context.source))
+    return begun.at(level).beyond_references()
 
 
 def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:

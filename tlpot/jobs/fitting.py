@@ -135,6 +135,8 @@ def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
         words += f" and the {sum(p.n_frames for p in found.inherited.parts)} of the parent"
     elif parent is not None and parent.training_domain is not None:
         words += " of this training only; the network has moved away from what the parent knew"
+    elif parent is not None:
+        words += " of this training only; the parent does not say what it was trained on"
     if found.n_frames < FEW_FRAMES:
         words += f"; fewer than {FEW_FRAMES} calibrate no warning, but for elements and charges"
     return words

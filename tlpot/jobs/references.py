@@ -70,29 +70,39 @@ def find_references(
     *,
     parent: EnergyModel | None = None,
     parent_energies: Mapping[int, float] | None = None,
+    beyond: Mapping[int, float] | None = None,
     device: torch.device | str = "cpu",
 ) -> References:
     """Decides on the reference energies of `level`.
 
     A fit starts from the free atoms of the level where the dataset gives them, else from the
     parent's values, else from zero, and moves only what the compositions identify. With a
-    parent it is a fit to what the parent's interaction energy leaves over.
+    parent it is a fit to what the parent's interaction energy leaves over. From free atoms goes
+    off what the network gives an atom by itself, so that the whole gives them as they are.
 
     Args:
-        method: ``fit``, ``isolated`` (free atoms as given, unchanged), or ``parent``.
+        method: ``fit``, ``isolated`` (free atoms as given), or ``parent``.
         dataset: where labels come from.
         indices: the training frames; no others are looked at.
         level: canonical.
         elements: of the model.
         parent: the pretrained energy model, if any.
         parent_energies: its reference energies.
+        beyond: what an atom of each element has by itself beyond its E0 in the model at step 0,
+            eV, see `tlpot.models.LevelPotential.beyond_references`; None for nothing.
         device: where the parent is.
 
     Raises:
         DataError: free atoms are asked for and not given.
         ConfigError: the parent's are asked for and there are none.
     """
-    given = dataset.levels[level].isolated_atoms
+    beyond = beyond or {}
+    given = {
+        z: energy - beyond.get(z, 0.0) for z, energy in dataset.levels[level].isolated_atoms.items()
+    }
+    free = "free atoms of this level"
+    if any(beyond.values()):
+        free += ", less what the network gives an atom by itself"
     if method == "parent":
         if parent_energies is None:
             raise ConfigError(
@@ -110,7 +120,7 @@ def find_references(
                 "'isolated_atoms' to the file or its description, or use references=fit"
             )
         energies = {z: given[z] for z in elements}
-        return References(energies=energies, origin="free atoms of this level", prior=energies)
+        return References(energies=energies, origin=free, prior=energies)
 
     fallback = parent_energies or dict.fromkeys(elements, 0.0)
     prior = {z: float(given.get(z, fallback[z])) for z in elements}
@@ -127,9 +137,7 @@ def find_references(
     fit = fit_references(elements, composition, labels - base)
     start = "zero" if parent_energies is None else "the parent's"
     if len(missing) < len(elements):
-        start = "free atoms of this level" + (
-            f", for {', '.join(missing)} {start}" if missing else ""
-        )
+        start = free + (f", for {', '.join(missing)} {start}" if missing else "")
     return References(
         energies={z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)},
         origin=(

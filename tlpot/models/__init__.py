@@ -49,7 +49,13 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
-    from tlpot.models.potential import LevelPotential, Potential, level_parameters, parameter_blocks
+    from tlpot.models.potential import (
+        LevelPotential,
+        Potential,
+        channel_maps,
+        level_parameters,
+        parameter_blocks,
+    )
     from tlpot.models.regressors import (
         CorrectionInfo,
         ForestCorrection,

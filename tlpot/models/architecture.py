@@ -85,6 +85,11 @@ class Architecture:
             )
 
     @property
+    def isolated_at_reference(self) -> bool:
+        """Whether the energy of an atom without neighbours is its E0 exactly: always."""
+        return True
+
+    @property
     def n_channels(self) -> int:
         """Multiplicity of every irrep."""
         return self._irreps()[0][0]

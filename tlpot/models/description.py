@@ -62,8 +62,9 @@ class ModelCard:
     @property
     def lineage_licence(self) -> str:
         """The licences of the model and of what it was made from, which bind a child of it."""
-        origin = self.origin.get("licence", "")
-        found = dict.fromkeys((self.licence, self.parent_licence, str(origin)))
+        stated = (self.licence, self.parent_licence, str(self.origin.get("licence", "")))
+        # the parent's is a list already, where it had a parent of its own
+        found = dict.fromkeys(part for text in stated for part in text.split("; "))
         return "; ".join(text for text in found if text not in ("", "not stated")) or "not stated"
 
     @property

@@ -6,13 +6,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import torch
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, nn
 
 from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.graph import AtomGraph, Layout
+from tlpot.graph import AtomGraph, Layout, build_graph
 from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import AnyArchitecture
@@ -20,11 +21,12 @@ from tlpot.models.backbone import Head, make_backbone, make_repulsion, reference
 from tlpot.models.description import ModelCard
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
-from tlpot.models.mace import MaceBackbone
+from tlpot.models.mace import ElementMap, MaceBackbone
 from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
-from tlpot.nn import Edges
+from tlpot.nn import ChannelLinear, Edges
+from tlpot.system import NO_CELL, NO_PBC, System
 from tlpot.torch_mode import plain_torch
 
 
@@ -287,6 +289,34 @@ class LevelPotential(LevelView[Potential]):
         """
         return self._energies(graph, *self.invariants(graph))
 
+    def beyond_references(self) -> dict[int, float]:
+        """Returns what an atom of each element has by itself beyond its E0, eV.
+
+        Nothing in a network of tlpot. A MACE may give it an energy, see
+        `MaceArchitecture.isolated_at_reference`; where it reads multiplicities, that of the
+        neutral atom in its ground state.
+
+        Raises:
+            GeometryError: the potential reads multiplicities, but not that of one of the atoms.
+        """
+        references = self.potential.references(self.level)
+        if self.potential.architecture.isolated_at_reference:
+            return dict.fromkeys(references, 0.0)
+        atoms = [
+            System(
+                atomic_numbers=np.array([z]), positions=np.zeros((1, 3)), cell=NO_CELL, pbc=NO_PBC,
+                spin=1 + int(ground_state_magnetic_moments[z]) if self.uses_charge else 1,
+            )
+            for z in references
+        ]  # fmt: skip
+        graph = build_graph(atoms, self.cutoff, layout=self.potential.layout)
+        graph = graph.to(self.potential.device)
+        try:
+            energies = evaluate(self, graph, forces=False).energy.tolist()
+        except GeometryError as error:
+            raise GeometryError(f"atoms by themselves, in their ground states: {error}") from error
+        return {z: e - e0 for (z, e0), e in zip(references.items(), energies, strict=True)}
+
     @property
     def training_domain(self) -> TrainingDomain | None:
         """What the level was trained on; None if it was never told."""
@@ -433,3 +463,18 @@ _INTERACTION = {
 def level_parameters(potential: Potential, level: str) -> list[str]:
     """Lists the names of all weights that a level depends on."""
     return [name for names in parameter_blocks(potential, level).values() for name in names]
+
+
+def channel_maps(potential: Potential, level: str) -> list[ChannelLinear | ElementMap]:
+    """Lists the parts of a level whose ``weight`` mixes the channels of features of one degree.
+
+    A weight is a matrix [n_in, n_out], or one for each element, [n_elements, n_in, n_out]. A
+    network stays equivariant whatever these become.
+    """
+    parts = (potential.backbone, potential.head(level))
+    return [
+        module
+        for part in parts
+        for module in part.modules()
+        if isinstance(module, ChannelLinear | ElementMap)
+    ]

@@ -337,8 +337,10 @@ def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
     """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
     left = missing_energies(model, target.dataset, target.indices, target.level)
     given = target.dataset.levels[target.level].isolated_atoms
-    known = model.potential.references(model.level)
-    change = np.array([known[z] - given.get(z, known[z]) for z in target.dataset.elements])
+    known, beyond = model.potential.references(model.level), model.beyond_references()
+    change = np.array(
+        [known[z] + beyond[z] - given[z] if z in given else 0.0 for z in target.dataset.elements]
+    )
     return left + target.counts @ change
 
 

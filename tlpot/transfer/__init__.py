@@ -7,7 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.transfer.pseudo_labels import pseudo_labels
     from tlpot.transfer.registry import STRATEGY_NAMES, strategy, strategy_settings
-    from tlpot.transfer.residuals import missing_energies, zero_readout
+    from tlpot.transfer.residuals import Frozen, missing_energies, zero_readout
     from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge
     from tlpot.transfer.strategy import Strategy, StrategyDefaults, TrainingData, TransferContext
     from tlpot.transfer.summed_features import PooledFeatures, pooled_features

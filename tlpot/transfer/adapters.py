@@ -12,8 +12,7 @@ from torch.nn.utils import parametrize
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError
-from tlpot.models import Potential
-from tlpot.nn import ChannelLinear
+from tlpot.models import Potential, channel_maps
 from tlpot.transfer.strategy import LARGE_RATE, Strategy, StrategyDefaults, TransferContext
 
 
@@ -26,14 +25,12 @@ def attach(potential: Potential, level: str, make: Callable[[nn.Parameter], nn.M
     Args:
         potential: the model.
         level: readouts of other levels are left alone.
-        make: gives the adapter of a matrix [n_in, n_out]; its ``forward`` maps the matrix to
-            the one in use.
+        make: gives the adapter of a matrix [n_in, n_out], or of one for each element,
+            [n_elements, n_in, n_out]; its ``forward`` maps the matrix to the one in use.
     """
-    for module in (potential.backbone, potential.head(level)):
-        for linear in list(module.modules()):
-            if isinstance(linear, ChannelLinear):
-                adapter = make(linear.weight).to(linear.weight)
-                parametrize.register_parametrization(linear, "weight", adapter)
+    for module in channel_maps(potential, level):
+        weight = module.weight
+        parametrize.register_parametrization(module, "weight", make(weight).to(weight))
 
 
 def merge(potential: Potential) -> Potential:
@@ -53,6 +50,8 @@ def adapter_weights(potential: Potential) -> list[str]:
 class LowRank(nn.Module):
     """W + (α/r) A B for a matrix W [n_in, n_out]; zero at first, because B is.
 
+    Matrices for each element, [n_elements, n_in, n_out], have an A and a B for each element.
+
     Args:
         weight: W.
         rank: r, at most the smaller side of W.
@@ -61,10 +60,11 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
-        rank = min(rank, *weight.shape)
+        *elements, n_in, n_out = weight.shape
+        rank = min(rank, n_in, n_out)
         self.scale = alpha / rank
-        self.down = nn.Parameter(torch.randn(weight.shape[0], rank))
-        self.up = nn.Parameter(torch.zeros(rank, weight.shape[1]))
+        self.down = nn.Parameter(torch.randn(*elements, n_in, rank))
+        self.up = nn.Parameter(torch.zeros(*elements, rank, n_out))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns the matrix in use."""
@@ -75,7 +75,8 @@ class LowRank(nn.Module):
 class LoRA(Strategy):
     """A low-rank change of each channel-mixing matrix (Hu et al., arXiv:2106.09685).
 
-    Every degree of every layer has matrices of its own, so the network stays equivariant. The
+    Every degree of every layer has matrices of its own, so the network stays equivariant; where
+    a network has a matrix for each element, each of these has a change of its own. The
     weights of the product basis and of the species stay fixed. The changes are merged before
     saving: the file is an ordinary potential.
 
@@ -114,11 +115,15 @@ class LoRA(Strategy):
 
 
 class Gains(nn.Module):
-    """W · (1 + g) with a g for each column of a matrix W [n_in, n_out]; g is zero at first."""
+    """W · (1 + g) with a g for each column of a matrix W [n_in, n_out]; g is zero at first.
+
+    Matrices for each element, [n_elements, n_in, n_out], have gains for each element.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.zeros(weight.shape[1]))
+        one_row = weight.shape[-1:] if weight.ndim == 2 else (len(weight), 1, weight.shape[-1])
+        self.gain = nn.Parameter(torch.zeros(one_row))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Returns the matrix in use."""

@@ -17,12 +17,15 @@ from tlpot.data import Dataset
 from tlpot.errors import ConfigError
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import Potential
+from tlpot.transfer.pseudo_labels import bare_structures
 from tlpot.transfer.strategy import (
     SMALL_RATE,
     Penalty,
+    SourceLabels,
     Strategy,
     StrategyDefaults,
     TransferContext,
+    check_source,
     open_source,
     source_frames,
 )
@@ -170,6 +173,8 @@ class EWC(Strategy):
     Attributes:
         files: source data; none for the training geometries.
         spec: layout of the source data, if it is not tlpot's own.
+        labels: ``parent`` for files of structures without labels of the parent's level, where
+            its own energies and forces count; not without `files`.
         strength: of the penalty.
         frames: at which F is estimated, at random from the source data.
         samples: random directions for each of them.
@@ -181,14 +186,14 @@ class EWC(Strategy):
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
+    labels: SourceLabels = "file"
     strength: float = 1e-3
     frames: int = 64
     samples: int = 4
 
     def __post_init__(self) -> None:
         _check_strength(self.strength)
-        if self.spec is not None and not self.files:
-            raise ConfigError("spec does not apply without files: it is the layout of these")
+        check_source(self.files, self.labels, self.spec)
         check_least(self, frames=1, samples=1)
 
     def penalty(self, potential: Potential, context: TransferContext) -> Penalty:
@@ -202,7 +207,10 @@ class EWC(Strategy):
         train = context.split.train
         dataset, forces = context.dataset, True
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
-        if self.files:
+        if self.labels == "parent":
+            dataset = bare_structures(self.files, self.spec, context, self.frames)
+            chosen = np.arange(len(dataset))
+        elif self.files:
             dataset = open_source(self.files, self.spec, context)
             forces = "forces" in dataset.levels[context.source].kinds
             chosen = source_frames(dataset, context)[: self.frames]

@@ -70,7 +70,9 @@ class FrozenGP(Frozen):
         seen = residuals(potential, context, self.blocks)
         spread = seen.pooled.rows.std(axis=0)
         largest = np.abs(seen.pooled.rows).max(axis=0)
-        scale = np.where(spread > 1e-9 * np.maximum(largest, 1e-300), spread, np.inf)
+        varies = spread > 1e-9 * np.maximum(largest, 1e-300)
+        varies &= spread > 1e-12 * spread.max()
+        scale = np.where(varies, spread, np.inf)
         rows = seen.pooled.rows / scale
         unit = float(np.sqrt(np.mean(seen.targets**2))) or 1.0
         length = float(np.sqrt(max(np.isfinite(scale).sum(), 1)))

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, LabelKind, Labels, LowValues, evaluation_batches
-from tlpot.errors import DataError
+from tlpot.data import (
+    Dataset,
+    DatasetWithLabels,
+    LabelKind,
+    Labels,
+    LowValues,
+    NeutralDataset,
+    evaluation_batches,
+    frames_of,
+    open_dataset,
+)
+from tlpot.errors import DataError, UnknownLevelError
 from tlpot.evaluation import evaluated
 from tlpot.models import Potential, to_bytes
+from tlpot.numbers import counted
+from tlpot.structures import read_all
+from tlpot.system import System
+from tlpot.transfer.strategy import TransferContext
 
 
 def low_values(
@@ -109,3 +127,70 @@ def pseudo_labels(
         ):
             found.append(Labels(energy=energy, forces=part))
     return found
+
+
+def labelled_by_parent(
+    files: Sequence[Path], spec: str | None, context: TransferContext, most: int | None
+) -> Dataset:
+    """Returns structures with the parent's energies and forces as labels of its level.
+
+    So a parent whose training data is not at hand, as that of an imported one, can be asked what
+    it knows.
+
+    Args:
+        files: see `bare_structures`, as are `spec` and `context`.
+        spec: layout.
+        context: says who labels.
+        most: structures to take, at random; None for all.
+
+    Raises:
+        DataError: a file cannot be read, or there are fewer structures than asked for.
+        UnknownElementError: a structure has an element that the parent does not know.
+        GeometryError: a structure has a charge that the parent does not read, or is unusable.
+    """
+    bare = bare_structures(files, spec, context, most)
+    if most is not None and most > len(bare):
+        raise DataError(
+            f"strategy.frames is {most}, but {', '.join(map(str, files))} hold "
+            f"{counted(len(bare), 'structure')}"
+        )
+    frames = np.arange(len(bare))
+    found = pseudo_labels(context.parent, context.source, bare, frames)
+    return DatasetWithLabels(bare, context.source, frames, found, replace=True)
+
+
+def bare_structures(
+    files: Sequence[Path], spec: str | None, context: TransferContext, most: int | None
+) -> Dataset:
+    """Returns structures of some files, whose labels are not looked at; all of theirs are zero.
+
+    Args:
+        files: of structures in any format, or datasets.
+        spec: layout of datasets that is not tlpot's own.
+        context: names the level of the zeros, and the seed of the choice.
+        most: structures to take at most, at random; None for all.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    systems = [system for path in files for system in _systems(path, spec, context.source)]
+    order = np.random.default_rng([context.seed, 3]).permutation(len(systems))
+    chosen = [systems[k] for k in np.sort(order[:most])]
+    if isinstance(context.dataset, NeutralDataset):  # the parent reads none of their charges
+        chosen = [replace(system, charge=0, spin=1) for system in chosen]
+    structures = []
+    for system in chosen:
+        atoms = system.to_atoms()
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+        structures.append(atoms)
+    return open_dataset(structures, level=context.source)
+
+
+def _systems(path: Path, spec: str | None, level: str) -> list[System]:
+    if spec is None and path.suffix not in (".h5", ".hdf5"):
+        return [System.from_atoms(atoms) for atoms in read_all(path)]
+    try:
+        dataset = open_dataset(path, spec)
+    except UnknownLevelError:  # a layout of one level does not say which
+        dataset = open_dataset(path, spec, level=level)
+    return [frame.system for frame in frames_of(dataset, levels=())]

@@ -14,13 +14,15 @@ from tlpot.config import check_least
 from tlpot.data import Dataset, DatasetWithLabels, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
-from tlpot.transfer.pseudo_labels import pseudo_labels
+from tlpot.transfer.pseudo_labels import labelled_by_parent, pseudo_labels
 from tlpot.transfer.strategy import (
     SMALL_RATE,
+    SourceLabels,
     Strategy,
     StrategyDefaults,
     TrainingData,
     TransferContext,
+    check_source,
     mixed_in,
     open_source,
     source_frames,
@@ -31,15 +33,18 @@ from tlpot.transfer.strategy import (
 class Replay(Strategy):
     """Old and new level are learned together, so that the old one is not forgotten.
 
-    Old labels are the parent's own predictions (pseudo-labels) for the training frames, or
-    frames of the data that it was trained on. Both levels are kept, and the errors of the old
-    one are reported with every validation: with pseudo-labels, on the validation frames.
+    Old labels are the parent's own predictions (pseudo-labels) for the training frames or for
+    those and structures of some files, or labels of the data that it was trained on. Both levels
+    are kept, and the errors of the old one are reported with every validation: with
+    pseudo-labels, on the validation frames.
     Where the labels are more of the parent's own level, they count as they are, and only frames
     without one get pseudo-labels.
 
     Attributes:
         files: source data; none for pseudo-labels.
         spec: layout of the source data, if it is not tlpot's own.
+        labels: ``parent`` for files of structures without labels of the parent's level, which it
+            labels itself; not without `files`.
         frames: number of frames taken from the source data, at random; not without `files`.
         weight: of the old level in the loss, relative to the new one.
         share: of an epoch that has labels of the new level, default 0.5; not without `files`.
@@ -48,30 +53,51 @@ class Replay(Strategy):
     """
 
     name: ClassVar[str] = "replay"
-    summary: ClassVar[str] = "all weights fine-tuned, rehearsing the old level, from"
     defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
     needs_levels: ClassVar[bool] = True
     keeps_levels: ClassVar[bool] = True
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
+    labels: SourceLabels = "file"
     frames: int | None = None
     weight: float = 1.0
     share: float | None = None
 
     def __post_init__(self) -> None:
         if not self.files:
-            for name in ("spec", "frames", "share"):
+            for name in ("frames", "share"):
                 if getattr(self, name) is not None:
                     raise ConfigError(
                         f"{name} does not apply without files: the old labels are then the "
                         "parent's predictions for the training frames"
                     )
+        check_source(self.files, self.labels, self.spec)
         if not 0 < self.weight < 1e6:
             raise ConfigError(f"weight is {self.weight}, expected a positive number")
         check_least(self, frames=1)
         if self.share is not None and not 0 < self.share < 1:
             raise ConfigError(f"share is {self.share}, expected 0 < share < 1")
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """What was done, for the model card."""
+        if self.labels == "parent":
+            files = ", ".join(path.name for path in self.files)
+            what = f"its own predictions for {files}"
+        else:
+            what = "the old level" if self.files else "its own predictions for the training frames"
+        return f"all weights fine-tuned, rehearsing {what}, from"
+
+    @property
+    def caution(self) -> str:  # type: ignore[override]
+        """What the errors of the old level are measured against."""
+        if self.files and self.labels == "file":
+            return ""
+        return (
+            "labels of the old level are the parent's own predictions, so its errors say how far "
+            "the model has moved away from the parent, not from the truth"
+        )
 
     def training_data(self, context: TransferContext) -> TrainingData:
         """Returns the data with labels of both levels.
@@ -86,13 +112,18 @@ class Replay(Strategy):
         weights = {} if same else {source: self.weight}
         if not self.files and same:
             return self._unlabelled(context)
-        if not self.files:
+        dataset = context.dataset
+        if not same and (not self.files or self.labels == "parent"):
             seen = np.concatenate([split.train, split.validation])
-            found = pseudo_labels(context.parent, source, context.dataset, seen)
-            with_labels = DatasetWithLabels(context.dataset, source, seen, found, replace=True)
-            return TrainingData(dataset=with_labels, split=split, levels=levels, weights=weights)
-        old = open_source(self.files, self.spec, context)
-        joined = JoinedDataset([context.dataset, old])
+            found = pseudo_labels(context.parent, source, dataset, seen)
+            dataset = DatasetWithLabels(dataset, source, seen, found, replace=True)
+        if not self.files:
+            return TrainingData(dataset=dataset, split=split, levels=levels, weights=weights)
+        if self.labels == "parent":
+            old = labelled_by_parent(self.files, self.spec, context, self.frames)
+        else:
+            old = open_source(self.files, self.spec, context)
+        joined = JoinedDataset([dataset, old])
         rehearsed = len(context.dataset) + self._chosen(old, context)
         return TrainingData(
             dataset=joined,

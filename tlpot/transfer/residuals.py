@@ -70,6 +70,8 @@ def zero_readout(potential: Potential, level: str) -> None:
     """Makes the readout of a level, with its corrections, add nothing; in place."""
     head = potential.head(level)
     head.readout.scale.zero_()
+    if head.embedding is not None:
+        head.embedding.weight.detach().zero_()
     while len(head.corrections):
         del head.corrections[-1]
 

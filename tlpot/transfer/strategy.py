@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.data import Dataset, NeutralDataset, Split, open_dataset
-from tlpot.errors import DataError, nearest
+from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.models import DeltaPotential, Potential, level_parameters
 
 
@@ -97,6 +97,25 @@ def mixed_in(n_train: int, share: float) -> int:
     return round(n_train * (1.0 - share) / share)
 
 
+SourceLabels = Literal["file", "parent"]
+"""Who says what the parent's level is at source data: its files, or the parent itself."""
+
+
+def check_source(files: Sequence[Path], labels: SourceLabels, spec: str | None) -> None:
+    """Checks settings of source data.
+
+    Raises:
+        ConfigError: settings that do not apply where there is none.
+    """
+    if labels == "parent" and not files:
+        raise ConfigError(
+            "labels=parent does not apply without files: the training geometries then stand in, "
+            "and labels of the old level are the parent's anyway"
+        )
+    if spec is not None and not files:
+        raise ConfigError("spec does not apply without files: it is the layout of these")
+
+
 def open_source(files: Sequence[Path], spec: str | None, context: TransferContext) -> Dataset:
     """Opens the source data.
 
@@ -110,11 +129,17 @@ def open_source(files: Sequence[Path], spec: str | None, context: TransferContex
             elements that the parent does not know.
     """
     source = context.source
-    old = open_dataset(list(files), spec, level=source)
+    remedy = "strategy.labels=parent takes the structures alone and lets the parent label them"
+    try:
+        old = open_dataset(list(files), spec, level=source)
+    except (DataError, UnknownLevelError) as error:
+        if not all(path.is_file() for path in files):
+            raise
+        raise type(error)(f"{error}. {remedy}") from error
     if source not in old.levels:
         raise DataError(
             f"{old.path} has no labels at the parent's level {source!r}"
-            f"{nearest(source, old.levels)}"
+            f"{nearest(source, old.levels)}; {remedy}"
         )
     foreign = set(old.elements) - set(context.parent.elements)
     if foreign:

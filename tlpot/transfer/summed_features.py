@@ -22,6 +22,7 @@ from tlpot.models import LevelPotential, atomic_features, feature_blocks, pool_f
 
 _FORMAT = "tlpot-features"
 _VERSION = 1
+_SHUT = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,14 +47,15 @@ class PooledFeatures:
     def scale(self) -> NDArray[np.float64]:
         """Returns the standard deviation over the atoms of each element, [n_elements, n_features].
 
-        It is infinite for a feature that does not vary, so that dividing by it removes the
-        feature.
+        It is infinite for a feature that does not vary, or by nothing beside the others as a
+        hidden unit that is shut for good, so that dividing by it removes the feature.
         """
         n_atoms = np.maximum(self.counts.sum(axis=0), 1.0)[:, None]
         mean_square = self.squares / n_atoms
         variance = mean_square - (self.sums.sum(axis=0) / n_atoms) ** 2
         # what is left of a constant after the cancellation is rounding
         varies = variance > 1e-12 * np.maximum(mean_square, 1e-300)
+        varies &= variance > _SHUT**2 * variance.max(axis=1, keepdims=True)
         return np.where(varies, np.sqrt(np.where(varies, variance, 1.0)), np.inf)
 
 

@@ -188,4 +188,5 @@ class MaceArchitecture:
     @property
     def isolated_at_reference(self) -> bool:
         """Whether the energy of an atom without neighbours is its E0 exactly."""
-        return self.blocks[0] in ("plain", "density")
+        constant = self.readout_biased or self.embedding_readout
+        return self.blocks[0] in ("plain", "density") and not constant
