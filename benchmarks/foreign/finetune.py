@@ -85,10 +85,13 @@ def native(
     options: argparse.Namespace, parent: Path, frames: Path, strategy: str, size: int, epochs: int
 ) -> dict[str, float]:
     output = options.out / f"tlpot-{strategy}-{size}.safetensors"
+    training = {"epochs": epochs, "batch_size": BATCH}
+    if strategy in ("shift", "frozen-ridge"):
+        training = None  # in closed form
     tlpot.finetune(
         parent, [frames], level=LEVEL, strategy=strategy, output=output, keys=KEYS,
         split=options.out / f"split-{size}.json", report={"enabled": False}, overwrite=True,
-        training={"epochs": epochs, "batch_size": BATCH},
+        training=training,
     )  # fmt: skip
     return measured(output, options.files / "pbe-d3-test.xyz", LEVEL)
 
@@ -96,9 +99,9 @@ def native(
 def measured(model: Path, test: Path, level: str) -> dict[str, float]:
     frames = ase.io.read(test, ":")
     found = tlpot.predict(model, [strip(a) for a in frames], level=level)
-    energy = np.array([p.get_potential_energy() for p in found.atoms])
+    energy = found.energy
     truth = np.array([a.info["REF_energy"] for a in frames])
-    forces = np.array([p.get_forces() for p in found.atoms])
+    forces = np.array(found.forces)
     expected = np.array([a.arrays["REF_forces"] for a in frames])
     return {
         "energy": 1e3 * float(np.abs(energy - truth).mean()),
@@ -113,20 +116,25 @@ def strip(atoms: ase.Atoms) -> ase.Atoms:
 def check_parent(options: argparse.Namespace, parent: Path) -> None:
     """Prints the errors of the parent at its own level, here and by mace-torch itself."""
     test = options.files / "gfn2-xtb-test.xyz"
-    here = measured(parent, test, "gfn2-xtb")
+    double = options.out / "parent-double.safetensors"
+    if not double.exists():
+        tlpot.import_model(options.model, output=double, level="gfn2-xtb", dtype="float64")
+    here = measured(double, test, "gfn2-xtb")
     print(f"parent on GFN2-xTB, imported: E {here['energy']:.4f} meV, F {here['forces']:.4f} meV/Å")
     if options.peer:
-        there = evaluated(options, options.model, test)
+        there = evaluated(options, options.model, test, "float64")
         print(f"parent, by mace-torch:        E {there['energy']:.4f}, F {there['forces']:.4f}")
 
 
-def evaluated(options: argparse.Namespace, model: Path, test: Path) -> dict[str, float]:
+def evaluated(
+    options: argparse.Namespace, model: Path, test: Path, dtype: str = "float32"
+) -> dict[str, float]:
     """Returns the errors of a mace-torch file, by mace-torch."""
     script = (
         "import sys, json, mace, numpy as np, ase, ase.io\n"
         "from mace.calculators import MACECalculator\n"
-        "which = {'head': sys.argv[3]} if len(sys.argv) > 3 else {}\n"
-        "c = MACECalculator(sys.argv[1], device='cpu', default_dtype='float32', **which)\n"
+        "which = {'head': sys.argv[4]} if len(sys.argv) > 4 else {}\n"
+        "c = MACECalculator(sys.argv[1], device='cpu', default_dtype=sys.argv[3], **which)\n"
         "e, f = [], []\n"
         "for a in ase.io.read(sys.argv[2], ':'):\n"
         "    b = ase.Atoms(a.numbers, a.positions); b.calc = c\n"
@@ -136,7 +144,7 @@ def evaluated(options: argparse.Namespace, model: Path, test: Path) -> dict[str,
     )
     head = ["Default"] if "multihead" in model.name else []
     done = subprocess.run(
-        [options.peer, "-c", script, model, test, *head], capture_output=True, text=True
+        [options.peer, "-c", script, model, test, dtype, *head], capture_output=True, text=True
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("> ")]
     if not lines:
