@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.calculators.engine import EngineCalculator, named_calculator
+from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
 from tlpot.calculators.source import Model, open_model
 from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError
@@ -28,7 +28,7 @@ from tlpot.models import (
     identity,
     mark_charge,
 )
-from tlpot.system import System, stated_charge_of
+from tlpot.system import System
 
 
 class DeltaCalculator(Calculator):
@@ -129,14 +129,7 @@ class DeltaCalculator(Calculator):
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
-        changes: list[str] = super().check_state(atoms, tol)
-        if self.atoms is not None:
-            before, now = stated_charge_of(self.atoms), stated_charge_of(atoms)
-            if (before.charge or 0) != (now.charge or 0):
-                changes.append("charge")
-            if before.spin != now.spin:
-                changes.append("spin")
-        return changes
+        return [*super().check_state(atoms, tol), *charge_changes(self.atoms, atoms)]
 
     def calculate(
         self,
