@@ -265,19 +265,22 @@ def make_engine(spec: EngineSpec) -> Engine:
     return _made(text, spec.level, spec.forces, _version(name))
 
 
-def _version(name: EngineName) -> tuple[int, int] | None:
-    """What tells that the file behind a name is another one."""
-    if name.kind != "model":
-        return None
-    from tlpot.models import library_file
+def _version(name: EngineName) -> tuple[tuple[int, int], ...]:
+    """What tells that the files behind a name are others."""
+    files: list[Path] = []
+    if name.kind == "model":
+        from tlpot.models import library_file
 
-    status = library_file(name.target).stat()
-    return status.st_mtime_ns, status.st_size
+        files = [library_file(name.target)]
+    elif name.kind == "torch":
+        files = [Path(name.target).expanduser(), Path(f"{name.target}.yaml").expanduser()]
+    states = [file.stat() for file in files if file.is_file()]
+    return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
 @functools.lru_cache(maxsize=8)
 def _made(
-    text: str, label: str | None, forces: ForceChoice, version: tuple[int, int] | None
+    text: str, label: str | None, forces: ForceChoice, version: tuple[tuple[int, int], ...]
 ) -> Engine:
     name = EngineName(**json.loads(text))
     if label is not None:
