@@ -274,12 +274,14 @@ def _calculators(module: ModuleType) -> list[str]:
 
 def _with_hashes(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns settings with the content of files instead of their places."""
-    return {
-        key: f"{Path(value).name} sha256:{hashlib.sha256(Path(value).read_bytes()).hexdigest()}"
-        if isinstance(value, str) and Path(value).is_file()
-        else value
-        for key, value in settings.items()
-    }
+    found = dict(settings)
+    for key, value in settings.items():
+        path = Path(value) if isinstance(value, str) and os.path.isabs(value) else None  # noqa: PTH117
+        if path is not None and path.is_file():
+            found[key] = f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        elif path is not None and path.is_dir():
+            found[key] = path.name
+    return found
 
 
 def _outputs(folder: str) -> str:

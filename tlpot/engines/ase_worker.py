@@ -15,6 +15,7 @@ import signal
 import struct
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 WANTED = {
@@ -123,12 +124,14 @@ def describe(calculator: Any, module: str) -> dict[str, Any]:
     }
 
 
-def hashed(file: str | None) -> str:
-    """Returns the SHA-256 of a file, in words."""
-    if file is None:  # of a package without a file
-        return ""
-    with open(file, "rb") as handle:  # noqa: PTH123
-        return f"sha256:{hashlib.sha256(handle.read()).hexdigest()}"
+def hashed(path: str | None) -> str:
+    """Returns the SHA-256 of a file, or of all in a folder, in words."""
+    found = hashlib.sha256()
+    root = Path(path or os.devnull)  # some modules have no file
+    for file in sorted(root.rglob("*")) if root.is_dir() else [root]:
+        if not file.is_dir():
+            found.update(file.read_bytes())
+    return f"sha256:{found.hexdigest()}"
 
 
 if __name__ == "__main__":

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.fragment_listing import Listing, write_fragments
     from tlpot.jobs.frequencies import frequencies
     from tlpot.jobs.launch import Launch
+    from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.malloc import keep_freed_memory, load_torch
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.output import alone_in_folder, check_output, check_replaced

@@ -19,6 +19,7 @@ from tlpot.jobs.data_sources import check_charges, with_energies
 from tlpot.jobs.finetune_config import FinetuneConfig, checked_strategy, is_automatic
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.force_anchor import anchor
+from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.output import check_output
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import References, find_references
@@ -63,6 +64,7 @@ def prepare_finetune(
     suspicions = label_warnings(dataset, level, split.train)
     if chosen.defaults is None:  # what has no epochs is solved from the energies
         split = with_energies(split, dataset, level)
+    run = config.output.with_suffix(".run")
     context = TransferContext(
         parent=parent,
         source=source,
@@ -70,7 +72,8 @@ def prepare_finetune(
         dataset=dataset,
         split=split,
         seed=settings.seed,
-        cache=config.output.with_suffix(".run") / "features",
+        cache=run / "features",
+        low=engine_values(chosen, dataset, split, level, run),
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
