@@ -25,7 +25,7 @@ def add_force_field_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--reference",
         metavar="M",
-        help="what QM is: gfn2-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, or a model",
+        help="what QM is: gfn2-xtb, pyscf:METHOD/BASIS, any other engine, or a model",
     )
     group.add_argument(
         "--data", dest="fragments", metavar="FILE", help="labelled fragments, to measure errors on"

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--engine", required=True,
-        help="gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS or model:PATH[@LEVEL]",
+        help="gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, "
+        "'env:PYTHON ase:MODULE:CLASS', torch:FILE or model:PATH[@LEVEL]",
     )  # fmt: skip
     parser.add_argument(
         "-o", "--output", required=True,

@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "structure", help="a file that ASE reads (its last frame), or a molecule such as CH3CH2OH"
     )
     parser.add_argument(
-        "model", help="a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS or "
-        "ase:MODULE:CLASS; with --scheme also a YAML file with a model for each fragment",
+        "model", help="a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS, "
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE; with --scheme also a YAML file with a model for each fragment",
     )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
     parser.add_argument(
