@@ -65,6 +65,7 @@ def layers(engines, protein):
         "structure   model      atoms charge fragments E-E(whole) meV/atom  F rmse meV/Å  seconds"
     )
     chignolin = read(protein)
+    chignolin.pbc, chignolin.cell = False, None
     jobs = {"aimnet2": ("chignolin", chignolin), "so3lr": ("chignolin", chignolin),
             "ani-1ccx": ("Ala12", build_peptide("A" * 12, conformation="helix"))}  # fmt: skip
     for name, engine in engines.items():

@@ -15,6 +15,7 @@ from tlpot.jobs import finetune, finetune_config, prepare_finetune
 from tlpot.labelling import kept_labels
 from tlpot.labelling.journal import Journal
 from tlpot.learning_curves import curve_config, curve_tasks, run_curve
+from tlpot.models import load_potential
 
 pytestmark = pytest.mark.train
 
@@ -46,6 +47,8 @@ def test_an_engine_is_asked_once_for_each_geometry(settings, calls, tmp_path):
     n_test = len(prepare_finetune(delta(settings, "gfn2-xtb")).job.split.test)
     assert n_asked(calls, shared) == 24 + 8 + n_test
     assert outcome.potential.levels == (f"{CC} - spring",)
+    card = load_potential(settings["output"]).card
+    assert card.dataset["low"]["engine"] == "ase:label_toys:Spring"
     other = {**settings, "output": str(tmp_path / "other.safetensors"),
              "split": {**settings["split"], "train": 26}}  # fmt: skip
     finetune(delta(other, spring(calls), low_labels=str(shared)), show=False)

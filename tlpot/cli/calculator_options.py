@@ -19,7 +19,8 @@ def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "model", help="a model file, the name of a model, gfn2-xtb, pyscf:METHOD/BASIS, "
-        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE; with --low and no --scheme a model of differences",
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE;"
+        " with --low and no --scheme a model of differences",
     )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
     parser.add_argument("--charge", type=int, help="total charge, in place of the structure's")

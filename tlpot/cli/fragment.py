@@ -30,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model", metavar="M",
         help="of the fragments: a file, a shipped model, gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, "
-        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS', torch:FILE, or a YAML file with a model for each fragment",
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS', torch:FILE, or a YAML file "
+        "with a model for each fragment",
     )  # fmt: skip
     group.add_argument("--level", help="level of theory of --model, if it has several")
     group.add_argument("--forces", metavar="FILE.xyz", help="frames with energies and forces")

@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "model", help="a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS, "
-        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE; with --scheme also a YAML file with a model for each fragment",
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE;"
+        " with --scheme also a YAML file with a model for each fragment",
     )  # fmt: skip
     parser.add_argument("--level", help="level of theory, if the model has several")
     parser.add_argument(

@@ -113,7 +113,9 @@ def prepare_finetune(
         ),
         output=config.output,
         card=replace(
-            _card(config, chosen, parent, references, saved, start.levels), parent=parent_hash
+            _card(config, chosen, parent, references, saved, start.levels),
+            parent=parent_hash,
+            dataset={} if context.low is None else {"low": dict(context.low.definition)},
         ),
         recipe=to_mapping(config),
         others=training_data.others,

@@ -96,4 +96,5 @@ def engine_values(
         energies=energies,
         forces=slopes,
         origin=engine_key(engine.level, engine.definition),
+        definition=engine.definition,
     )
