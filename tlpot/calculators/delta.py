@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,8 @@ class DeltaCalculator(Calculator):
     Args:
         low: any ASE calculator, or the name of an engine or model such as ``gfn2-xtb``. It must be
             at the level that the difference was learned for, with the same settings; of the
-            calculators of tlpot the level is checked.
+            calculators of tlpot the level is checked, and of an engine for which the difference
+            was learned by ``strategy.low=ENGINE`` the settings and the hashes of its files.
         delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
             potential in it.
         level: which difference, if there are several.
@@ -108,6 +110,8 @@ class DeltaCalculator(Calculator):
             raise ConfigError(
                 f"the difference is from {self.low_level}, but the low calculator is at {known}"
             )
+        if isinstance(low, EngineCalculator):
+            _check_definition(source.card.dataset.get("low", {}), low.engine.definition)
         self.low = low
         self._difference = _Difference(model)
         self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
@@ -201,6 +205,17 @@ class DeltaCalculator(Calculator):
                 "the calculator's own output"
             )
         return array
+
+
+def _check_definition(learned: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuses another model or other settings under the same name; versions may differ."""
+    now = json.loads(json.dumps(dict(given)))
+    for key in learned.keys() - {"program"}:
+        if learned[key] != now.get(key):
+            raise ConfigError(
+                f"the difference was learned on a low level with {key} {learned[key]!r}, and the "
+                f"engine given has {now.get(key)!r}; give the same, or learn the difference again"
+            )
 
 
 _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)
