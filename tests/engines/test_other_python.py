@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ase.build import molecule
 from tlpot.calculators import DeltaCalculator, FragmentCalculator, named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
+from tlpot.engines.other_python import _Worker
 from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.labelling import label
 from tlpot.models import Potential, preset
@@ -128,6 +130,31 @@ def test_what_the_calculator_raises_is_told():
     emt = make_engine(EngineSpec(name=name, level="emt"))
     with pytest.raises(LabelError, match="get_descriptors"):
         emt.descriptors(System.from_atoms(Atoms("Cu")), io.StringIO())
+
+
+@pytest.mark.fault
+def test_an_interrupted_answer_is_not_that_of_the_next_question(monkeypatch):
+    made = engine()
+    compute(made, Atoms("H2", [[0, 0, 0], [0, 0, 4.0]]))
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Worker, "receive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compute(made, Atoms("H2", [[0, 0, 0], [0, 0, 4.0]]))
+    assert compute(made, Atoms("H2", [[0, 0, 0], [0, 0, 2.0]])).energy == 2.0
+
+
+def test_threads_ask_one_after_the_other():
+    made = engine()
+
+    def ask(k):
+        return compute(made, Atoms("H2", [[0, 0, 0], [0, 0, k]])).energy
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, range(40))) == [0.5 * k**2 for k in range(40)]
 
 
 @pytest.mark.fault

@@ -37,7 +37,11 @@ _LARGEST = 1 << 24
 
 
 class WorkerError(LabelError):
-    """A worker that died, or that does not answer in time."""
+    """A worker that died."""
+
+
+class NoAnswerError(WorkerError):
+    """A worker that does not answer in time, and was ended."""
 
 
 class OtherPython:
@@ -119,9 +123,9 @@ class OtherPython:
         }
         try:
             answer, found = self._ask(request, arrays, log)
+        except NoAnswerError:
+            raise
         except WorkerError as error:
-            if "no answer" in str(error):
-                raise
             warnings.warn(f"{error}; it is started again", TLPotWarning, stacklevel=2)
             answer, found = self._ask(request, arrays, log)
         if "error" in answer:
@@ -135,33 +139,39 @@ class OtherPython:
         log: TextIO | None = None,
     ) -> tuple[dict[str, Any], dict[str, NDArray[np.float64]]]:
         # what a fork has inherited belongs to the process that it came from
-        worker = self._workers.get(os.getpid())
-        if worker is None:
-            worker = self._workers[os.getpid()] = _Worker(self._name)
-        late = threading.Timer(self._timeout, worker.process.kill)
-        start, already = time.monotonic(), worker.n_printed()
-        late.start()
-        try:
-            worker.send(request, arrays)
-            return worker.receive()
-        except (OSError, EOFError, ValueError) as error:
-            del self._workers[os.getpid()]
-            late.cancel()
-            worker.stop()
-            code = worker.process.returncode
-            what = f"the worker of {self._name.text} died (exit status {code})"
-            if time.monotonic() - start >= self._timeout:
-                what = f"no answer of {self._name.text} in {self._timeout:g} s (setting timeout)"
-            elif code == 0 or isinstance(error, ValueError):
-                what = f"{self._name.text} does not answer as a Python would"
-            end = worker.printed()[-_SHOWN:].strip()
-            end = f"; it printed last:\n{end}" if end else "; it printed nothing"
-            raise WorkerError(what + end) from error
-        finally:
-            late.cancel()
-            if log is not None:
-                log.write(worker.printed(already))
-            worker.forget()
+        pid = os.getpid()
+        worker = self._workers.get(pid) or self._workers.setdefault(pid, _Worker(self._name))
+        with worker.lock:  # one question at a time
+            late = threading.Timer(self._timeout, worker.process.kill)
+            start, already = time.monotonic(), worker.n_printed()
+            late.start()
+            try:
+                worker.send(request, arrays)
+                return worker.receive()
+            except BaseException as error:
+                late.cancel()
+                if self._workers.get(pid) is worker:
+                    del self._workers[pid]
+                worker.stop()  # an interrupted one would give its answer to the next question
+                if not isinstance(error, OSError | EOFError | ValueError):
+                    raise
+                raise self._error(worker, error, time.monotonic() - start) from error
+            finally:
+                late.cancel()
+                if log is not None:
+                    log.write(worker.printed(already))
+                worker.forget()
+
+    def _error(self, worker: _Worker, error: Exception, seconds: float) -> WorkerError:
+        code, kind = worker.process.returncode, WorkerError
+        what = f"the worker of {self._name.text} died (exit status {code})"
+        if seconds >= self._timeout:
+            kind = NoAnswerError
+            what = f"no answer of {self._name.text} in {self._timeout:g} s (setting timeout)"
+        elif code == 0 or isinstance(error, ValueError):
+            what = f"{self._name.text} does not answer as a Python would"
+        end = worker.printed()[-_SHOWN:].strip()
+        return kind(what + (f"; it printed last:\n{end}" if end else "; it printed nothing"))
 
 
 class _Worker:
@@ -169,6 +179,7 @@ class _Worker:
 
     def __init__(self, name: EngineName) -> None:
         python = os.path.expanduser(str(name.python))  # noqa: PTH111  (a bare name is looked for)
+        self.lock = threading.Lock()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (as long as the worker)
         weakref.finalize(self, self._errors.close)
         try:
