@@ -141,6 +141,12 @@ def test_what_the_model_cannot_do_is_refused(saved, tmp_path):
 
 
 @pytest.mark.fault
+def test_stress_of_a_molecule(saved):
+    with pytest.raises(LabelError, match="three lattice vectors"):
+        compute(saved(Cell(), CELL), molecule("H2"), stress=True)
+
+
+@pytest.mark.fault
 def test_outputs_that_are_not_there(saved):
     with pytest.raises(LabelError, match="gives no 'e'"):
         compute(saved(AIMNet2(), {"inputs": {"coord": "positions", "numbers": "numbers",

@@ -199,11 +199,13 @@ class TorchEngine:
                 f"{self._path} gives no {' nor '.join(wanted[1:])}, and its energy cannot be "
                 "derived; name them under outputs in its description, or take forces=no"
             )
+        volume = abs(float(np.linalg.det(system.cell))) / length_unit**3
+        if stress and not volume:
+            raise LabelError(f"{self._level}: stress needs three lattice vectors")
         if derive:
             places = (found["positions"], found["strain"])
             slopes = torch.autograd.grad(energy.sum(), places, materialize_grads=True)
-            volume = abs(float(np.linalg.det(system.cell))) / length_unit**3
-            derived = {"forces": -slopes[0], "stress": slopes[1] / volume if volume else slopes[1]}
+            derived = {"forces": -slopes[0], "stress": slopes[1] / (volume or 1.0)}
             found = {**derived, **found}
         shapes = {"forces": system.positions.shape, "stress": (3, 3)}
         units = {"forces": energy_unit / length_unit, "stress": energy_unit / length_unit**3}
