@@ -36,12 +36,21 @@ SPRING = "ase:label_toys:Spring"
         ("model:x device=cpu", "model", "x", None, {"device": "cpu"}),
         (f"{SPRING}(k=2, cell=[1, 2]) delay=0", "ase", "label_toys:Spring", None,
          {"k": 2, "cell": [1, 2], "delay": 0}),
+        ("env:/a b/python ase:m:C(k=2, q='{charge}') timeout=9", "env", "m:C", None,
+         {"k": 2, "q": "{charge}", "timeout": 9}),
+        ("torch:a dir/x.jpt device=cpu", "torch", "a dir/x.jpt", None, {"device": "cpu"}),
     ],
 )  # fmt: skip
 def test_a_name_is_taken_apart(text, kind, target, level, settings):
     found = parse_engine(text)
     assert (found.kind, found.target, found.level) == (kind, target, level)
     assert found.settings == settings
+
+
+@pytest.mark.fault
+def test_spaces_in_the_brackets_of_a_class_are_none_outside_of_them():
+    found = parse_engine(f"{SPRING}(k=2, delay=0)")
+    assert (found.target, found.settings) == ("label_toys:Spring", {"k": 2, "delay": 0})
 
 
 @pytest.mark.parametrize("bare", [False, True])

@@ -197,7 +197,7 @@ def test_a_sum_is_no_parent(settings, tmp_path):
 @pytest.mark.parametrize(
     ("low", "error", "message"),
     [
-        ("gfn1-xtb", UnknownLevelError, f"did you mean '{XTB}'.*wb97x"),
+        ("gfn3-xtb", UnknownLevelError, f"did you mean '{XTB}'.*wb97x"),
         (CC, DataError, "the same as the high one"),
     ],
 )

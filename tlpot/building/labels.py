@@ -23,7 +23,7 @@ from tlpot.config import parse, to_mapping
 from tlpot.data import Dataset, Frame, NeutralDataset, frames_of, open_dataset
 from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError, DataError
-from tlpot.files import copy_file
+from tlpot.files import copy_file, file_hash
 from tlpot.labelling import LabelSettings, label, label_costs
 from tlpot.models import content_hash
 from tlpot.sampling import SamplingReport, SamplingSettings, sample
@@ -252,6 +252,8 @@ def _at_once() -> Iterator[None]:
 def _model_file(engine: str) -> dict[str, str]:
     """What a model is, where an engine is one: a file may be replaced under its name."""
     name = parse_engine(engine)
+    if name.kind == "torch":
+        return {"model_sha256": file_hash(Path(name.target).expanduser())}
     return {"model_sha256": content_hash(name.target)} if name.kind == "model" else {}
 
 

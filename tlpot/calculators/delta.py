@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.calculators.engine import EngineCalculator, named_calculator
+from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
 from tlpot.calculators.tlpot import ChargeRefusedError, Model, TLPotCalculator, open_model
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
@@ -27,7 +28,7 @@ from tlpot.models import (
     identity,
     mark_charge,
 )
-from tlpot.system import System, stated_charge_of
+from tlpot.system import System
 
 
 class DeltaCalculator(Calculator):
@@ -44,7 +45,8 @@ class DeltaCalculator(Calculator):
     Args:
         low: any ASE calculator, or the name of an engine or model such as ``gfn2-xtb``. It must be
             at the level that the difference was learned for, with the same settings; of the
-            calculators of tlpot the level is checked.
+            calculators of tlpot the level is checked, and of an engine for which the difference
+            was learned by ``strategy.low=ENGINE`` the settings and the hashes of its files.
         delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
             potential in it.
         level: which difference, if there are several.
@@ -107,6 +109,8 @@ class DeltaCalculator(Calculator):
             raise ConfigError(
                 f"the difference is from {self.low_level}, but the low calculator is at {known}"
             )
+        if isinstance(low, EngineCalculator):
+            _check_definition(source.card.dataset.get("low", {}), low.engine.definition)
         self.low = low
         self._difference = _Difference(model)
         self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
@@ -128,14 +132,7 @@ class DeltaCalculator(Calculator):
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
-        changes: list[str] = super().check_state(atoms, tol)
-        if self.atoms is not None:
-            before, now = stated_charge_of(self.atoms), stated_charge_of(atoms)
-            if (before.charge or 0) != (now.charge or 0):
-                changes.append("charge")
-            if before.spin != now.spin:
-                changes.append("spin")
-        return changes
+        return [*super().check_state(atoms, tol), *charge_changes(self.atoms, atoms)]
 
     def calculate(
         self,
@@ -207,6 +204,17 @@ class DeltaCalculator(Calculator):
                 "the calculator's own output"
             )
         return array
+
+
+def _check_definition(learned: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuses another model or other settings under the same name; versions may differ."""
+    now = json.loads(json.dumps(dict(given)))
+    for key in learned.keys() - {"program"}:
+        if learned[key] != now.get(key):
+            raise ConfigError(
+                f"the difference was learned on a low level with {key} {learned[key]!r}, and the "
+                f"engine given has {now.get(key)!r}; give the same, or learn the difference again"
+            )
 
 
 _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+from numpy.typing import NDArray
 
 from tlpot.calculators.tlpot import Model, TLPotCalculator, open_model
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (
     METHODS,
+    Describing,
     Engine,
     EngineName,
     EngineSpec,
@@ -30,7 +33,7 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError
 from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
-from tlpot.system import System
+from tlpot.system import System, stated_charge_of
 
 Source = Model | Any
 """What can evaluate structures: whatever `TLPotCalculator` takes, the name of an engine, an ASE
@@ -52,6 +55,8 @@ class EngineCalculator(Calculator):
         self.implemented_properties = ["energy", "free_energy"]
         if engine.has_forces:
             self.implemented_properties.append("forces")
+        if getattr(engine, "has_stress", False):
+            self.implemented_properties.append("stress")
 
     def identity(self) -> dict[str, Any]:
         """Returns what decides its energies, see `tlpot.models.identity`."""
@@ -62,6 +67,10 @@ class EngineCalculator(Calculator):
     def level(self) -> str:
         """Level of theory of the engine."""
         return self.engine.level
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Returns what has changed since the last calculation, charge and spin included."""
+        return [*super().check_state(atoms, tol), *charge_changes(self.atoms, atoms)]
 
     def calculate(
         self,
@@ -75,16 +84,19 @@ class EngineCalculator(Calculator):
             LabelError: the program fails, or this structure cannot be done.
             ConfigError: the engine does not cover an element.
         """
+        # what was asked for before at this structure stays available
+        wanted = {*properties} if system_changes else {*properties, *self.results}
         super().calculate(atoms, properties, system_changes)
-        if self.atoms is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        system = System.from_atoms(self.atoms)
+        system = self._system()
+        options = {"stress": True} if "stress" in wanted else {}
         if not system.pbc.any():
             check_electrons(system)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))
         try:
-            labels = self.engine.compute(system, forces=self.engine.has_forces, log=io.StringIO())
+            labels = self.engine.compute(
+                system, forces=self.engine.has_forces, log=io.StringIO(), **options
+            )
         except LabelError as error:
             hint = f"{self.engine.level} max_iterations=2000"
             remedy = f"; settings go after the name of the engine, such as {hint!r}"
@@ -92,6 +104,35 @@ class EngineCalculator(Calculator):
         self.results = {"energy": labels.energy, "free_energy": labels.energy}
         if labels.forces is not None:
             self.results["forces"] = np.array(labels.forces)
+        if labels.stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
+
+    def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+        """Returns the engine's features of the atoms, [n_atoms, n_features].
+
+        Raises:
+            ConfigError: the engine has none.
+            LabelError: the program fails.
+        """
+        if not isinstance(self.engine, Describing):
+            raise ConfigError(
+                f"the engine of {self.level} has no descriptors; env:, ase: and torch: engines may"
+            )
+        self.atoms = self.atoms if atoms is None else atoms.copy()
+        return self.engine.descriptors(self._system(), io.StringIO())
+
+    def _system(self) -> System:
+        if self.atoms is None:
+            raise ConfigError("the calculator has no atoms yet; pass some")
+        return System.from_atoms(self.atoms)
+
+
+def charge_changes(before: Atoms | None, now: Atoms) -> list[str]:
+    """Returns which of charge and spin differ between two structures as they state them."""
+    if before is None:
+        return []
+    old, new = stated_charge_of(before), stated_charge_of(now)
+    return ["charge"] * ((old.charge or 0) != (new.charge or 0)) + ["spin"] * (old.spin != new.spin)
 
 
 def named_calculator(

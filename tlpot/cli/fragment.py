@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--model",
         "of the fragments: a file, a shipped model, gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, "
-        "ase:MODULE:CLASS, or a YAML file with a model for each fragment",
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS', torch:FILE, or a YAML file with a "
+        "model for each fragment",
         metavar="M",
     )
     add("--level", "level of theory of --model, if it has several")

@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--engine",
-        "gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS or model:PATH[@LEVEL]",
+        "gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, "
+        "'env:PYTHON ase:MODULE:CLASS', torch:FILE or model:PATH[@LEVEL]",
         required=True,
     )
     add(

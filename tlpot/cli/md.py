@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
     add(
         "model",
-        "a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS or "
-        "ase:MODULE:CLASS; with --scheme also a YAML file with a model for each fragment",
+        "a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS, "
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE; with --scheme also a YAML "
+        "file with a model for each fragment",
     )
     add("--level", "level of theory, if the model has several")
     add("--ensemble", "nve, langevin (default), npt; nvt means langevin", "langevin")

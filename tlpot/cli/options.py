@@ -147,8 +147,9 @@ def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
     add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
     add(
         "model",
-        "a model file, the name of a model, gfn2-xtb, pyscf:METHOD/BASIS or "
-        "ase:MODULE:CLASS; with --low and no --scheme a model of differences",
+        "a model file, the name of a model, gfn2-xtb, pyscf:METHOD/BASIS, "
+        "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS' or torch:FILE; with "
+        "--low and no --scheme a model of differences",
     )
     add("--level", "level of theory, if the model has several")
     add("--charge", "total charge, in place of the structure's", int)

@@ -117,7 +117,7 @@ def _add_force_field_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--reference",
-        "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, or a model",
+        "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, any other engine, or a model",
         metavar="M",
     )
     add("--data", "labelled fragments, to measure errors on", dest="fragments", metavar="FILE")

@@ -201,6 +201,7 @@ class LowValues:
         isolated_atoms: its energy of the free atom by atomic number, eV.
         origin: what decides the values, such as a model's hash, where their last digits depend
             on the machine; empty if the values themselves are what a hash should see.
+        definition: what computes them, as labels would carry it.
     """
 
     level: str
@@ -209,6 +210,7 @@ class LowValues:
     stresses: Sequence[NDArray[np.float64] | None] = ()
     isolated_atoms: Mapping[int, float] = field(default_factory=dict)
     origin: str = ""
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
     def labels(self, index: int) -> Labels:
         """Returns the values of a frame."""

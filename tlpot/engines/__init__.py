@@ -7,7 +7,14 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
     from tlpot.engines.dispersion import dispersion_model
-    from tlpot.engines.engine import Engine, LabelError, check_electrons, has_possible_spin
+    from tlpot.engines.engine import (
+        Describing,
+        Engine,
+        LabelError,
+        check_electrons,
+        check_model_name,
+        has_possible_spin,
+    )
     from tlpot.engines.model import ModelSettings, label_name
     from tlpot.engines.registry import KINDS, EngineName, EngineSpec, make_engine, parse_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator

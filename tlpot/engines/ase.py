@@ -1,24 +1,30 @@
-"""Any ASE calculator as an engine: Psi4, ORCA, and toys."""
+"""Any ASE calculator as an engine, in this Python or in another: Psi4, ORCA, foreign models."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.abc import GetPropertiesMixin
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from tlpot.data import Labels
-from tlpot.engines.engine import LabelError, check_electrons
+from tlpot.engines.engine import LabelError, check_electrons, check_model_name
+from tlpot.engines.other_python import TIMEOUT, OtherPython
 from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError, nearest
+from tlpot.levels import canonical_level
 from tlpot.system import System
 from tlpot.total_charge import fixed_settings
 
@@ -27,75 +33,142 @@ _TOLD = ("charge", "spin")
 
 def make_engine(name: EngineName, label: str | None) -> ASEEngine:
     """Makes the engine of a name, see `tlpot.engines.registry`."""
-    return ASEEngine(name.target, name.settings, label)
+    return ASEEngine(name, label)
 
 
 class ASEEngine:
-    """A calculator class with its keyword arguments.
+    """A calculator class with its keyword arguments, in this Python or in another.
 
     Arguments that are the text ``{charge}`` or ``{spin}`` get the charge and the multiplicity of
-    each structure. A charged or open-shell structure is refused where the calculator is not told.
+    each structure. ``atoms.info`` holds both, too; ``reads_info=[charge, spin]`` says which of
+    them the calculator takes from there. A charged or open-shell structure is refused where the
+    calculator is not told.
+
+    A trained model says so in a mapping ``about`` of its calculator, of ``name``, ``licence``,
+    ``origin``, ``elements`` (symbols) and ``files``: its labels carry that name.
 
     Args:
-        path: ``MODULE:CLASS``.
-        settings: keyword arguments of the class.
-        level: name of the level of theory.
+        name: of the engine; settings are keyword arguments of the class, but for ``reads_info``
+            and, for another Python, ``timeout`` in s.
+        level: name of the level of theory; None, in another Python, for the name of the model or
+            else of the class.
 
     Raises:
-        ConfigError: no such module or class, or no level.
+        ConfigError: no such Python, module or class; no level, or for a trained model that of a
+            level of theory.
     """
 
-    def __init__(self, path: str, settings: Mapping[str, Any], level: str | None) -> None:
+    def __init__(self, name: EngineName, level: str | None) -> None:
         # YAML takes {charge} for a mapping
         marks = {key: {key: None} for key in _TOLD}
-        self._path = path
-        self._settings = {
-            name: next((f"{{{key}}}" for key, mark in marks.items() if value == mark), value)
-            for name, value in settings.items()
+        self._name = name
+        settings = {
+            key: next((f"{{{told}}}" for told, mark in marks.items() if value == mark), value)
+            for key, value in name.settings.items()
         }
-        self._class = _find(path)
+        self._reads = settings.pop("reads_info", [])
+        if not isinstance(self._reads, list) or not set(self._reads) <= set(_TOLD):
+            raise ConfigError(
+                f"engine {name.text}: reads_info is {self._reads!r}, expected a list of charge "
+                "and spin"
+            )
+        self._host: _ThisPython | OtherPython
+        if name.python is None:
+            self._settings = settings
+            self._host = _ThisPython(name)
+        else:
+            timeout = settings.pop("timeout", TIMEOUT)
+            if not isinstance(timeout, int | float) or not timeout > 0:
+                raise ConfigError(f"engine {name.text}: timeout is {timeout!r}, expected seconds")
+            self._settings = settings
+            self._host = OtherPython(name, self._filled(0, 1), timeout)
+        self._about = self._host.about
+        if level is None and name.python is not None:
+            level = self._about.get("name", name.attribute.lower())
+        elif level is not None and "name" in self._about:
+            check_model_name(level, self._about["name"])
         if level is None:
             raise ConfigError(
-                f"engine ase:{path} does not say what its level of theory is called; name it "
+                f"engine {name.text} does not say what its level of theory is called; name it "
                 "with level=... (--level on the command line)"
             )
-        self._level = level
-        properties = getattr(self._class, "implemented_properties", [])
-        if not isinstance(properties, list | tuple):  # some compute them for each instance
-            properties = self._make({}).implemented_properties
-        self.has_forces = "forces" in properties
+        self._level = canonical_level(level)
+        given = self._host.properties(self._filled(0, 1))
+        self.has_forces, self.has_stress = "forces" in given, "stress" in given
 
     @property
     def level(self) -> str:
-        """As given."""
+        """As given, or that of the model."""
         return self._level
 
     @property
     def definition(self) -> Mapping[str, Any]:
-        """Class, keyword arguments and the version of the package."""
-        package = self._path.partition(".")[0].partition(":")[0]
-        try:
-            program = f"{package} {version(package)}"
-        except PackageNotFoundError:
-            program = package
-        return {"engine": f"ase:{self._path}", "program": program, "settings": self._settings}
+        """Class, keyword arguments and the version of the package; of a model what it says."""
+        settings = self._settings if self._name.python is None else _with_hashes(self._settings)
+        return {
+            "engine": f"ase:{self._name.target}",
+            "program": self._host.program,
+            "settings": {**settings, **({"reads_info": self._reads} if self._reads else {})},
+            **{key: self._about[key] for key in ("licence", "origin") if key in self._about},
+            **({"files": self._host.files} if self._host.files else {}),
+        }
 
     def check(self, elements: Sequence[int], *, periodic: bool) -> None:
-        """Nothing is known in advance."""
+        """Checks the elements of a model that names them.
 
-    def compute(self, system: System, *, forces: bool, log: TextIO) -> Labels:
-        """Asks the calculator, in a folder of its own that is removed afterwards.
+        Raises:
+            ConfigError: it does not know one.
+        """
+        known = self._about.get("elements")
+        unknown = {chemical_symbols[z] for z in elements} - set(known or ())
+        if known is not None and unknown:
+            raise ConfigError(
+                f"{self._level} does not know {', '.join(sorted(unknown))} (only "
+                f"{', '.join(known)}); leave these structures out"
+            )
+
+    def compute(self, system: System, *, forces: bool, log: TextIO, stress: bool = False) -> Labels:
+        """Asks the calculator.
 
         Raises:
             LabelError: the calculator is not told the charge or multiplicity of the structure,
-                or is told another.
+                or is told another; a worker in another Python dies.
         """
+        wanted = ["energy", *["forces"] * forces, *["stress"] * stress]
+        found = self._evaluate(system, wanted, log)
+        return Labels(
+            energy=float(found["energy"]), forces=found.get("forces"), stress=found.get("stress")
+        )
+
+    def descriptors(self, system: System, log: TextIO) -> NDArray[np.float64]:
+        """Returns the calculator's features of the atoms, [n_atoms, n_features].
+
+        Raises:
+            LabelError: it has no ``get_descriptors``, or see `compute`.
+        """
+        found = self._evaluate(system, ["descriptors"], log)["descriptors"]
+        if found.ndim != 2 or len(found) != len(system.atomic_numbers):
+            raise LabelError(
+                f"{self._name.text}: get_descriptors gives {found.shape}, expected one row for "
+                f"each of {len(system.atomic_numbers)} atoms"
+            )
+        return found
+
+    def use_threads(self, n: int | None) -> int:
+        """Returns the number in the environment; the program may have settings of its own."""
+        return self._host.use_threads(n)
+
+    def _evaluate(
+        self, system: System, wanted: Sequence[str], log: TextIO
+    ) -> dict[str, NDArray[np.float64]]:
         place = {"charge": system.charge, "spin": system.spin}
+        told = [key for key in _TOLD if f"{{{key}}}" in self._settings.values()]
         for key, usual in zip(_TOLD, (0, 1), strict=True):
-            if place[key] != usual and f"{{{key}}}" not in self._settings.values():
+            if place[key] != usual and key not in told and key not in self._reads:
                 raise LabelError(
                     f"the structure has {key} {place[key]}, of which the calculator is not told; "
-                    f"give the keyword that takes it the value {{{key}}}"
+                    f"give the keyword that takes it the value {{{key}}}, or say "
+                    f"reads_info=[{key}] if it looks into atoms.info"
                 )
         for key, value in fixed_settings(self._settings, system.charge, system.spin).items():
             if self._settings[key] != value:
@@ -104,61 +177,90 @@ class ASEEngine:
                     f"the calculator is told {key}={self._settings[key]}; give {key} the value "
                     "{charge} or {spin}"
                 )
+        if told or self._reads:
+            check_electrons(system)  # of periodic structures, too
         atoms = Atoms(
             numbers=system.atomic_numbers,
             positions=system.positions,
             cell=system.cell,
             pbc=system.pbc,
-            info=dict(place),
+            info=place,
         )
+        return self._host.evaluate(self._filled(system.charge, system.spin), atoms, wanted, log)
+
+    def _filled(self, charge: int, spin: int) -> dict[str, Any]:
+        """Returns the keyword arguments for a structure."""
+        texts = {"{charge}": charge, "{spin}": spin}
+        return {
+            key: texts.get(value, value) if isinstance(value, str) else value
+            for key, value in self._settings.items()
+        }
+
+
+class _ThisPython:
+    """A class of this Python; each structure gets a calculator and a folder of its own."""
+
+    files: Mapping[str, str] = {}
+
+    def __init__(self, name: EngineName) -> None:
+        self._name, self._class = name, _find(name)
+        self.about: Mapping[str, Any] = getattr(self._class, "about", {})
+        package = name.module.partition(".")[0]
+        try:
+            self.program = f"{package} {version(package)}"
+        except PackageNotFoundError:
+            self.program = package
+
+    def properties(self, settings: Mapping[str, Any]) -> Collection[str]:
+        found = getattr(self._class, "implemented_properties", [])
+        if isinstance(found, list | tuple):
+            return found
+        return self._make(settings).implemented_properties  # some compute them for each instance
+
+    def evaluate(
+        self, settings: Mapping[str, Any], atoms: Atoms, wanted: Sequence[str], log: TextIO
+    ) -> dict[str, NDArray[np.float64]]:
         with tempfile.TemporaryDirectory(prefix="tlpot-label-") as folder:
-            if any(f"{{{key}}}" in self._settings.values() for key in place):
-                check_electrons(system)  # of periodic structures, too
-            calculator = self._make(place)
+            calculator = self._make(settings)
             if hasattr(calculator, "directory"):
                 calculator.directory = folder
             atoms.calc = calculator
+            if "descriptors" in wanted and not hasattr(calculator, "get_descriptors"):
+                raise LabelError(f"{self._name.text} has no get_descriptors(atoms)")
+            get = {
+                "energy": atoms.get_potential_energy,
+                "forces": atoms.get_forces,
+                "stress": lambda: atoms.get_stress(voigt=False),
+                "descriptors": lambda: calculator.get_descriptors(atoms),
+            }
             try:
-                return Labels(
-                    energy=float(atoms.get_potential_energy()),
-                    forces=np.array(atoms.get_forces()) if forces else None,
-                )
+                return {name: np.array(get[name](), dtype=np.float64) for name in wanted}
             finally:
                 log.write(_outputs(folder))
 
     def use_threads(self, n: int | None) -> int:
-        """Returns the number in the environment; the program may have settings of its own."""
         return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
-    def _make(self, place: Mapping[str, int]) -> Any:
-        texts = {f"{{{key}}}": value for key, value in place.items()}
-        settings = {
-            key: texts.get(value, value) if isinstance(value, str) else value
-            for key, value in self._settings.items()
-        }
+    def _make(self, settings: Mapping[str, Any]) -> Any:
         try:
             return self._class(**settings)
         except TypeError as error:
-            raise ConfigError(f"engine ase:{self._path}: {error}") from error
+            raise ConfigError(f"engine {self._name.text}: {error}") from error
 
 
-def _find(path: str) -> type:
-    name, colon, attribute = path.partition(":")
-    if not colon or not name or not attribute:
-        raise ConfigError(
-            f"engine 'ase:{path}' is not of the form ase:MODULE:CLASS, such as "
-            "ase:ase.calculators.psi4:Psi4"
-        )
+def _find(name: EngineName) -> type:
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(name.module)
     except ImportError as error:
-        raise ConfigError(f"engine ase:{path}: cannot import {name} ({error})") from error
-    found = getattr(module, attribute, None)
+        raise ConfigError(f"engine {name.text}: cannot import {name.module} ({error})") from error
+    found = getattr(module, name.attribute, None)
     if not inspect.isclass(found):
         names = {known.lower(): known for known in _calculators(module)}
-        same = names.get(attribute.lower())
-        hint = f"; did you mean {same!r}?" if same else nearest(attribute, names.values())
-        raise ConfigError(f"engine ase:{path}: {name} has no class {attribute!r}{hint}")
+        same = names.get(name.attribute.lower())
+        hint = f"; did you mean {same!r}?" if same else nearest(name.attribute, names.values())
+        raise ConfigError(
+            f"engine {name.text}: {name.module} has no class {name.attribute!r}{hint}"
+        )
     return found
 
 
@@ -168,6 +270,18 @@ def _calculators(module: ModuleType) -> list[str]:
         for name, item in vars(module).items()
         if inspect.isclass(item) and issubclass(item, GetPropertiesMixin)
     ]
+
+
+def _with_hashes(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings with the content of files instead of their places."""
+    found = dict(settings)
+    for key, value in settings.items():
+        path = Path(value) if isinstance(value, str) and os.path.isabs(value) else None  # noqa: PTH117
+        if path is not None and path.is_file():
+            found[key] = f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        elif path is not None and path.is_dir():
+            found[key] = path.name
+    return found
 
 
 def _outputs(folder: str) -> str:

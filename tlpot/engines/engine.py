@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.data import Labels
-from tlpot.errors import TLPotError
+from tlpot.errors import ConfigError, TLPotError
+from tlpot.levels import canonical_level
 from tlpot.system import System
 
 
@@ -62,6 +65,19 @@ class Engine(Protocol):
 
     def use_threads(self, n: int | None) -> int:
         """Sets the number of threads, None for leaving it, and returns what is in use."""
+        ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """An engine with features of atoms, on which regressors can be fitted."""
+
+    def descriptors(self, system: System, log: TextIO) -> NDArray[np.float64]:
+        """Returns the features of the atoms, [n_atoms, n_features].
+
+        Raises:
+            LabelError: there are none, or this structure cannot be done.
+        """
         ...
 
 
@@ -154,3 +170,41 @@ class NumericalForces:
     def use_threads(self, n: int | None) -> int:
         """As the engine does."""
         return self._engine.use_threads(n)
+
+
+_THEORY = {
+    "hf", "mp2", "mp3", "mp4", "cisd", "ccsd", "ccsd(t)", "dlpno-ccsd(t)", "lda", "svwn", "pbe",
+    "pbe0", "pbesol", "revpbe", "rpbe", "blyp", "bp86", "b3lyp", "cam-b3lyp", "tpss", "tpssh",
+    "scan", "r2scan", "m06-2x", "m06-l", "hse06", "wb97x", "wb97x-d", "wb97x-v", "wb97m", "wb97m-v",
+    "b97-3c", "r2scan-3c", "pbeh-3c", "hf-3c", "b3lyp-3c", "wb97x-3c", "gfn-ff", "gfn0-xtb",
+    "gfn1-xtb", "gfn2-xtb", "g-xtb", "pm6", "pm7", "am1", "dftb", "dftb3", "b2plyp", "dsd-blyp",
+    "dsd-pbep86",
+}  # fmt: skip
+_DISPERSION = re.compile(r"-d(2|3|3bj|3zero|4)$")
+"""Names of methods that a label by a model may not have, with or without dispersion."""
+
+
+def is_theory(name: str, levels: Collection[str] = ()) -> bool:
+    """Whether a canonical name is that of a level of theory, or one of `levels`."""
+    return "/" in name or name in levels or _DISPERSION.sub("", name) in _THEORY
+
+
+def check_model_name(asked: str, model: str, levels: Collection[str] = ()) -> str:
+    """Returns the canonical spelling of a name for the labels of a trained model.
+
+    Args:
+        asked: the name.
+        model: what the model is called.
+        levels: that it was fitted to.
+
+    Raises:
+        ConfigError: it is the name of a level of theory.
+    """
+    name = canonical_level(asked)
+    if is_theory(name, levels):
+        raise ConfigError(
+            f"labels by the model {model!r} may not be called {asked!r}, which is the name of a "
+            "level of theory: they have the errors of the model. Leave level out (--level) for "
+            "the name of the model, or choose another"
+        )
+    return name

@@ -17,7 +17,7 @@ from tlpot._version import __version__
 from tlpot.config import parse
 from tlpot.data import Labels
 from tlpot.energy import has_forces
-from tlpot.engines.engine import LabelError
+from tlpot.engines.engine import LabelError, check_model_name, is_theory
 from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError
 from tlpot.evaluation import evaluate_systems
@@ -26,17 +26,6 @@ from tlpot.models import TrainedModel, library_file, load
 from tlpot.system import System
 
 _NO_NAME = ("", "unnamed")
-
-_THEORY = {
-    "hf", "mp2", "mp3", "mp4", "cisd", "ccsd", "ccsd(t)", "dlpno-ccsd(t)", "lda", "svwn", "pbe",
-    "pbe0", "pbesol", "revpbe", "rpbe", "blyp", "bp86", "b3lyp", "cam-b3lyp", "tpss", "tpssh",
-    "scan", "r2scan", "m06-2x", "m06-l", "hse06", "wb97x", "wb97x-d", "wb97x-v", "wb97m-v",
-    "b97-3c", "r2scan-3c", "pbeh-3c", "hf-3c", "b3lyp-3c", "wb97x-3c", "gfn-ff", "gfn0-xtb",
-    "gfn1-xtb", "gfn2-xtb", "g-xtb", "pm6", "pm7", "am1", "dftb", "dftb3", "b2plyp", "dsd-blyp",
-    "dsd-pbep86",
-}  # fmt: skip
-_DISPERSION = re.compile(r"-d(2|3|3bj|3zero|4)$")
-"""Names of methods that a label by a model may not have, with or without dispersion."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,19 +141,8 @@ def label_name(
     """
     card = model.card.name
     if asked is not None:
-        name = canonical_level(asked)
-        if _is_theory(name, model):
-            raise ConfigError(
-                f"labels by the model {card!r} may not be called {asked!r}, which is the name of a "
-                "level of theory: they have the errors of the model. Leave level out (--level) for "
-                "the name of the model, or choose another"
-            )
-        return name
+        return check_model_name(asked, card, model.levels)
     stem = Path(source).stem
     plain = re.sub(r"[^\w.+()*]+", "-", stem if card in _NO_NAME else card).strip("-")
     name = canonical_level(plain) or "model"
-    return f"model-{name}" if _is_theory(name, model) else name
-
-
-def _is_theory(name: str, model: TrainedModel) -> bool:
-    return "/" in name or name in model.levels or _DISPERSION.sub("", name) in _THEORY
+    return f"model-{name}" if is_theory(name, model.levels) else name

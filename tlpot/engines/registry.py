@@ -2,7 +2,8 @@
 
 A name is ``KIND`` or ``KIND:TARGET``, and settings may follow as words: ``gfn2-xtb``,
 ``gfn2-xtb max_iterations=2000``, ``pyscf:wb97x/6-31g*``, ``ase:ase.calculators.emt:EMT(k=1)``,
-``model:FILE@LEVEL``. A new kind is a line in `KINDS` and a module with a function ``make_engine``.
+``env:~/envs/so3/bin/python ase:MODULE:CLASS``, ``torch:FILE``, ``model:FILE@LEVEL``. A new kind is
+a line in `KINDS` and a module with a function ``make_engine``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import importlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.levels import total_level
 from tlpot.models import named_file
 
-_SETTING = re.compile(r"[A-Za-z_][\w.]*=\S*")
+_SETTING = re.compile(r"\s+([A-Za-z_][\w.]*=\S*)$")
 _CALL = re.compile(r"(?P<target>[^(]*)\((?P<settings>.*)\)")
 
 
@@ -36,22 +37,36 @@ class EngineName:
         target: what follows the colon, without level and settings; empty for kinds without.
         level: after the ``@`` of a model.
         settings: that are part of the name.
+        python: of an ``env:`` engine.
     """
 
     kind: str
     target: str = ""
     level: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    python: str | None = None
 
     @property
     def text(self) -> str:
         """The name without level and settings."""
+        if self.python is not None:
+            return f"{self.kind}:{self.python} ase:{self.target}"
         return f"{self.kind}:{self.target}" if self.target else self.kind
+
+    @property
+    def module(self) -> str:
+        """Of an ``ase:`` or ``env:`` engine."""
+        return self.target.partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        """The class of an ``ase:`` or ``env:`` engine."""
+        return self.target.partition(":")[2]
 
     @property
     def class_name(self) -> str | None:
         """Of an ``ase:`` engine, in lower case; such an engine has no level of theory itself."""
-        return self.target.rpartition(":")[2].lower() if self.kind == "ase" else None
+        return self.attribute.lower() if self.kind == "ase" else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,6 +107,28 @@ def _called(text: str) -> EngineName:
     return EngineName(kind="", target=match["target"], settings=settings)
 
 
+def _importable(text: str) -> EngineName:
+    """``MODULE:CLASS(key=value, ...)``."""
+    name = _called(text)
+    if not name.module or not name.attribute:
+        raise ConfigError(
+            f"engine 'ase:{text}' is not of the form ase:MODULE:CLASS, such as "
+            "ase:ase.calculators.psi4:Psi4"
+        )
+    return name
+
+
+def _elsewhere(text: str) -> EngineName:
+    """``PYTHON ase:MODULE:CLASS(key=value, ...)``."""
+    python, found, target = text.partition(" ase:")
+    if not found or not python.strip():
+        raise ConfigError(
+            f"engine 'env:{text}' is not of the form env:PYTHON ase:MODULE:CLASS, such as "
+            "env:~/envs/so3/bin/python ase:so3krates_torch.calculator.so3:SO3LRCalculator"
+        )
+    return replace(_importable(target), python=python.strip())
+
+
 KINDS: Mapping[str, EngineKind] = {
     "gfn1-xtb": EngineKind(
         form="gfn1-xtb", summary="GFN1-xTB by tblite", module="tlpot.engines.xtb"
@@ -106,7 +143,16 @@ KINDS: Mapping[str, EngineKind] = {
     ),
     "ase": EngineKind(
         form="ase:MODULE:CLASS(KEY=VALUE)", summary="any ASE calculator",
-        module="tlpot.engines.ase", split=_called,
+        module="tlpot.engines.ase", split=_importable,
+    ),
+    "env": EngineKind(
+        form="env:PYTHON ase:MODULE:CLASS(KEY=VALUE)",
+        summary="an ASE calculator in the environment of another Python",
+        module="tlpot.engines.ase", split=_elsewhere,
+    ),
+    "torch": EngineKind(
+        form="torch:FILE(KEY=VALUE)", summary="a TorchScript model, such as AIMNet2",
+        module="tlpot.engines.torch_script", split=_called,
     ),
     "model": EngineKind(
         form="model:FILE[@LEVEL]", summary="a tlpot model", module="tlpot.engines.model",
@@ -129,15 +175,13 @@ def parse_engine(
     Raises:
         ConfigError: no such kind (the nearest is offered), or a setting that cannot be read.
     """
-    words = text.split()
-    n_settings = 0
-    while n_settings < len(words) - 1 and _SETTING.fullmatch(words[-1 - n_settings]):
-        n_settings += 1
-    name = text.strip()
-    settings: dict[str, Any] = {}
-    if n_settings:
-        settings = with_overrides({}, words[-n_settings:])
-        name = name.rsplit(maxsplit=n_settings)[0]
+    name, words = text.strip(), list[str]()
+    while found := _SETTING.search(name):
+        rest = name[: found.start()]
+        if rest.count("(") > rest.count(")"):  # it stands in the brackets of a class
+            break
+        name, words = rest, [found[1], *words]
+    settings = with_overrides({}, words)
     first, _, target = name.partition(":")
     kind = first.lower()
     if kind not in kinds or bool(target) != (":" in kinds[kind].form):
@@ -148,12 +192,7 @@ def parse_engine(
     twice = sorted(parts.settings.keys() & settings.keys())
     if twice:
         raise ConfigError(f"engine {name} is told {', '.join(twice)} twice; say it once")
-    return EngineName(
-        kind=kind,
-        target=parts.target,
-        level=parts.level,
-        settings={**parts.settings, **settings},
-    )
+    return replace(parts, kind=kind, settings={**parts.settings, **settings})
 
 
 def _nearest_form(kind: str, kinds: Mapping[str, EngineKind]) -> str:
@@ -222,29 +261,31 @@ def make_engine(spec: EngineSpec) -> Engine:
         MissingExtraError: its program is not installed.
     """
     name = spec.parsed
-    text = json.dumps([name.kind, name.target, name.level, dict(name.settings)], sort_keys=True)
+    text = json.dumps(asdict(name), sort_keys=True)
     return _made(text, spec.level, spec.forces, _version(name))
 
 
-def _version(name: EngineName) -> tuple[int, int] | None:
-    """What tells that the file behind a name is another one."""
-    if name.kind != "model":
-        return None
-    from tlpot.models import library_file
+def _version(name: EngineName) -> tuple[tuple[int, int], ...]:
+    """What tells that the files behind a name are others."""
+    files: list[Path] = []
+    if name.kind == "model":
+        from tlpot.models import library_file
 
-    status = library_file(name.target).stat()
-    return status.st_mtime_ns, status.st_size
+        files = [library_file(name.target)]
+    elif name.kind == "torch":
+        files = [Path(name.target).expanduser(), Path(f"{name.target}.yaml").expanduser()]
+    states = [file.stat() for file in files if file.is_file()]
+    return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
 @functools.lru_cache(maxsize=8)
 def _made(
-    text: str, label: str | None, forces: ForceChoice, version: tuple[int, int] | None
+    text: str, label: str | None, forces: ForceChoice, version: tuple[tuple[int, int], ...]
 ) -> Engine:
-    kind, target, level, settings = json.loads(text)
-    name = EngineName(kind=kind, target=target, level=level, settings=settings)
+    name = EngineName(**json.loads(text))
     if label is not None:
         label = total_level(label, "labelling")
-    engine: Engine = importlib.import_module(KINDS[kind].module).make_engine(name, label)
+    engine: Engine = importlib.import_module(KINDS[name.kind].module).make_engine(name, label)
     if label is not None and engine.level != label:
         engine = RenamedEngine(engine, label)
     if forces == "numerical":

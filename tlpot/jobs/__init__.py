@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.fitting import REPORT, Launch, fit
     from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
     from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
+    from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod

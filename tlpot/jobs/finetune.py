@@ -25,6 +25,7 @@ from tlpot.jobs.finetune_config import (
     training_settings,
 )
 from tlpot.jobs.fitting import fit
+from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
@@ -138,6 +139,7 @@ def prepare_finetune(
     suspicions = label_warnings(dataset, level, split.train)
     if chosen.defaults is None:  # what has no epochs is solved from the energies
         split = with_energies(split, dataset, level)
+    run = config.output.with_suffix(".run")
     context = TransferContext(
         parent=parent,
         source=source,
@@ -145,7 +147,8 @@ def prepare_finetune(
         dataset=dataset,
         split=split,
         seed=settings.seed,
-        cache=config.output.with_suffix(".run") / "features",
+        cache=run / "features",
+        low=engine_values(chosen, dataset, split, level, run),
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
@@ -188,7 +191,9 @@ def prepare_finetune(
         ),
         output=config.output,
         card=replace(
-            _card(config, chosen, parent, references, saved, start.levels), parent=parent_hash
+            _card(config, chosen, parent, references, saved, start.levels),
+            parent=parent_hash,
+            dataset={} if context.low is None else {"low": dict(context.low.definition)},
         ),
         recipe=to_mapping(config),
         others=training_data.others,

@@ -273,6 +273,7 @@ def fit(
         job.card,
         recipe=dict(job.recipe),
         dataset={
+            **job.card.dataset,
             "file": job.dataset.path.name,
             "content_hash": given.content_hash,
             "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
@@ -377,9 +378,10 @@ def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in recipe.items() if key not in idle}
     for section, name in (("data", "files"), ("split", "file")):
         found[section] = {k: v for k, v in found.get(section, {}).items() if k != name}
-    chosen = found.get("strategy")
-    if isinstance(chosen, Mapping) and chosen.get("files"):
-        found["strategy"] = {**chosen, "files": source_hashes(chosen)}
+    if isinstance(chosen := found.get("strategy"), Mapping):
+        found["strategy"] = {k: v for k, v in chosen.items() if k != "low_labels"}
+        if chosen.get("files"):
+            found["strategy"]["files"] = source_hashes(chosen)
     return found
 
 

@@ -42,6 +42,10 @@ class LabelRecord:
     outcome: LabelOutcome
 
 
+class InUseError(DataError):
+    """A journal that another process has."""
+
+
 class Journal:
     """The journal of one output file; a context manager that holds it for this process alone.
 
@@ -49,24 +53,27 @@ class Journal:
         path: created if it is not there.
         repair: whether damaged lines are dropped (the old file is kept beside it) instead of
             refused.
+        read_only: whether it is only looked at, which another process does not hinder.
 
     Raises:
-        DataError: damaged, written by a newer tlpot, or in use by another process.
-        OutputError: it cannot be written.
+        DataError: damaged, or written by a newer tlpot.
+        InUseError: in use by another process.
+        OutputError: it cannot be written, or is not there to be read.
     """
 
-    def __init__(self, path: Path, *, repair: bool = False) -> None:
+    def __init__(self, path: Path, *, repair: bool = False, read_only: bool = False) -> None:
         self.path = path
         self.notes: list[str] = []
         self._lock = ExitStack()
         self._records: dict[tuple[str, str], LabelRecord] = {}
         self._definitions: dict[str, Mapping[str, Any]] = {}
         try:
-            self._handle: IO[bytes] = path.open("a+b")
+            self._handle: IO[bytes] = path.open("rb" if read_only else "a+b")
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
-            self._lock.enter_context(sole_use(path, "tlpot label", error=DataError))
+            if not read_only:
+                self._lock.enter_context(sole_use(path, "tlpot label", error=InUseError))
             self._read(repair)
         except BaseException:
             self._close()
@@ -167,7 +174,7 @@ class Journal:
             )
         if damaged:
             self._rewrite(content, [x for k, x in enumerate(lines, 1) if k not in damaged])
-        elif torn:
+        elif torn and self._handle.writable():
             self._handle.truncate(len(content) - len(torn))
             self.notes.append(
                 f"{self.path}: the last line was torn by an interruption and was dropped; its "

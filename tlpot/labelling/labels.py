@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -17,16 +18,19 @@ from tlpot.config import check_least
 from tlpot.data import is_fragment_file
 from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
 from tlpot.errors import DataError, TLPotWarning
-from tlpot.files import write_text
-from tlpot.labelling.journal import Journal, LabelRecord
+from tlpot.files import make_folder, write_text
+from tlpot.labelling.journal import InUseError, Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
 from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar
+from tlpot.system import System
 
 _SHOWN = 10
 """Failures that are listed; all are in the file that the last line names."""
+_PATIENCE = 1.0
+"""s between two looks at a journal that another process has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,14 +167,12 @@ def label(
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
     _warn_of_odd_cells(given)
     forces = made.has_forces and engine.forces != "no"
-    geometries: dict[str, int] = {}
-    for k, system in enumerate(given.systems):
-        geometries.setdefault(geometry_key(system), k)
+    geometries = _geometries(given.systems)
     known = _known(given, target, made, geometries, forces)
     with Journal(
         target.with_name(f"{target.name}.journal"), repair=settings.repair_journal
     ) as journal:
-        work = _Work(journal, made, engine, forces, given, geometries)
+        work = _Work(journal, made, engine, forces, given.systems, given.names)
         todo = work.todo(known, settings.retry_failed)[: settings.limit]
         tasks = [work.task(key, settings.threads) for key in todo]
         n_known = sum(key in known or work.has(key) for key in geometries)
@@ -207,6 +209,60 @@ def label(
             seconds=work.seconds,
             notes=(*given.notes, *journal.notes),
         )
+
+
+def kept_labels(
+    systems: Sequence[System],
+    names: Sequence[str],
+    engine: EngineSpec,
+    path: Path,
+    *,
+    forces: bool,
+) -> list[LabelOutcome]:
+    """Returns what an engine says of structures; nothing that a journal holds is computed again.
+
+    Processes that share the journal wait for each other.
+
+    Args:
+        systems: the structures.
+        names: one for each, for messages.
+        engine: as plain data.
+        path: the journal, created if it is not there.
+        forces: whether they are needed.
+
+    Raises:
+        TLPotError: something is wrong with the engine, the structures or the journal.
+    """
+    made = make_engine(engine)
+    elements = sorted({int(z) for system in systems for z in system.atomic_numbers})
+    made.check(elements, periodic=any(system.pbc.any() for system in systems))
+    make_folder(path.parent)
+    path.touch()
+    while True:
+        with Journal(path, read_only=True) as journal:
+            work = _Work(journal, made, engine, forces, systems, names)
+            if not work.todo(set(), retry_failed=False):
+                found = {key: work.outcome(key) for key in _geometries(systems)}
+                return [found[geometry_key(system)] or LabelOutcome() for system in systems]
+        try:
+            with Journal(path) as journal:
+                work = _Work(journal, made, engine, forces, systems, names)
+                tasks = [work.task(key, None) for key in work.todo(set(), retry_failed=False)]
+                journal.define(work.key, made.level, made.definition)
+                with progress_bar(total=len(tasks), unit="label", desc=made.level) as bar:
+                    for task, outcome in run_labels(tasks):
+                        work.take(task, outcome)
+                        bar.update()
+        except InUseError:
+            time.sleep(_PATIENCE)
+
+
+def _geometries(systems: Sequence[System]) -> dict[str, int]:
+    """Returns the first structure of each geometry, by its key."""
+    found: dict[str, int] = {}
+    for k, system in enumerate(systems):
+        found.setdefault(geometry_key(system), k)
+    return found
 
 
 def _warn_of_odd_cells(given: Structures) -> None:
@@ -247,14 +303,15 @@ class _Work:
         engine: Engine,
         spec: EngineSpec,
         forces: bool,
-        given: Structures,
-        geometries: Mapping[str, int],
+        systems: Sequence[System],
+        names: Sequence[str],
     ) -> None:
         self.key = engine_key(engine.level, engine.definition)
         self.n_labelled = self.n_failed = 0
         self.seconds = 0.0
         self._journal, self._spec, self._forces = journal, spec, forces
-        self._given, self._geometries = given, geometries
+        self._systems, self._names = systems, names
+        self._geometries = _geometries(systems)
 
     def outcome(self, geometry: str) -> LabelOutcome | None:
         record = self._journal.get(self.key, geometry)
@@ -285,14 +342,14 @@ class _Work:
     def task(self, geometry: str, threads: int | None) -> LabelTask:
         return LabelTask(
             geometry=geometry,
-            system=self._given.systems[self._geometries[geometry]],
+            system=self._systems[self._geometries[geometry]],
             engine=self._spec,
             forces=self._forces,
             threads=threads,
         )
 
     def take(self, task: LabelTask, outcome: LabelOutcome) -> None:
-        name = self._given.names[self._geometries[task.geometry]]
+        name = self._names[self._geometries[task.geometry]]
         self._journal.append(
             LabelRecord(engine=self.key, geometry=task.geometry, name=name, outcome=outcome)
         )

@@ -19,7 +19,14 @@ from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import make_folder
-from tlpot.jobs import TrainingOutcome, finetune, finetune_config, source_hashes
+from tlpot.jobs import (
+    LOW_LABELS,
+    TrainingOutcome,
+    finetune,
+    finetune_config,
+    low_identity,
+    source_hashes,
+)
 from tlpot.learning_curves.config import ComparedStrategy, CurveConfig
 from tlpot.learning_curves.convergence import late_falls, validation_course
 from tlpot.levels import choose_level
@@ -297,7 +304,7 @@ def _task(
     resolved = finetune_config({**where, "training": training}).training
     settings["training"] = training
     batches = math.ceil(frames_of_epoch / resolved["batch_size"])
-    key = {
+    key: dict[str, Any] = {
         "tlpot": __version__,
         "parent": parent.content_hash,
         "source": parent.source,
@@ -310,11 +317,17 @@ def _task(
             "keys": dict(config.data.keys),
         },
         "frames": frames,
-        "strategy": to_mapping(compared.strategy),
+        # where low values are kept decides nothing
+        "strategy": {k: v for k, v in to_mapping(compared.strategy).items() if k != "low_labels"},
         "training": resolved,
     }
     if sources := source_hashes(compared.strategy):
         key["source_sha256"] = sources
+    if low := low_identity(strategy(compared.strategy), dataset):
+        key |= low
+        own = compared.strategy["low_labels"]
+        kept = str(config.output.resolve() / LOW_LABELS)  # what one point computes, all have
+        settings["strategy"] = {**compared.strategy, "low_labels": own or kept}
     task = PointTask(
         folder=config.output.resolve(),
         identity=key,

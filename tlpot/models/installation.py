@@ -38,8 +38,8 @@ def is_url(text: str) -> bool:
     Raises:
         ConfigError: a URL of a kind that is not read.
     """
-    scheme, found, _ = text.partition("://")
-    if not found:
+    scheme, *rest = text.split("://", 1)
+    if not rest:
         return False
     if scheme.lower() not in SCHEMES:
         raise ConfigError(f"{text}: URLs begin with {'://, '.join(SCHEMES)}://, not {scheme}://")

@@ -39,8 +39,11 @@ class Delta(Strategy):
 
     Attributes:
         low: ``parent``, whose predictions are then part of the saved model; or a level of the
-            dataset, whose labels are the low values: the saved model then gives the difference
-            alone and wants a calculator of that level (see `tlpot.DeltaCalculator`).
+            dataset, whose labels are the low values, or an engine such as ``torch:FILE``, which
+            computes them: the saved model then gives the difference alone and wants a calculator
+            of that level (see `tlpot.DeltaCalculator`).
+        low_labels: the file that keeps the values of an engine, by geometry; None for one beside
+            the model. Several trainings may share it.
         model: ``preset`` (default tiny) and fields of `Architecture`; elements are the parent's
             unless given.
     """
@@ -58,6 +61,7 @@ class Delta(Strategy):
     needs_levels: ClassVar[bool] = True
 
     low: str = PARENT
+    low_labels: str | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -66,6 +70,8 @@ class Delta(Strategy):
                 "model.zbl does not apply: the repulsion is in the low level already, and a "
                 "difference has none"
             )
+        if self.low == PARENT and self.low_labels is not None:
+            raise ConfigError("low_labels does not apply to low=parent; leave it out")
 
     @property
     def summary(self) -> str:  # type: ignore[override]
@@ -87,7 +93,7 @@ class Delta(Strategy):
             low = low_values(context.parent, context.source, dataset, frames, context.level)
             seen = DifferenceDataset(dataset, context.level, low)
         else:
-            seen = DifferenceDataset(dataset, context.level, self._low(context))
+            seen = DifferenceDataset(dataset, context.level, context.low or self._low(context))
         kept = _with_both(split, seen)
         return TrainingData(dataset=seen, split=kept, levels=(seen.level,))
 
@@ -135,6 +141,8 @@ class Delta(Strategy):
         return DeltaPotential(context.parent.only(context.source), potential)
 
     def _low(self, context: TransferContext) -> str:
+        if context.low is not None:
+            return context.low.level
         levels = context.dataset.levels
         where = f"strategy.low: {context.dataset.path}"
         return choose_level(self.low, levels, where, option="strategy.low")

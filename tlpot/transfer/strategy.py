@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tlpot.data import Dataset, NeutralDataset, Split, open_dataset
+from tlpot.data import Dataset, LowValues, NeutralDataset, Split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.models import DeltaPotential, Potential, level_parameters
 
@@ -55,6 +55,7 @@ class TransferContext:
         others: E0 of the other levels that are learned, by level and atomic number, eV; those
             of a level that the parent has are the parent's.
         cache: folder for what is costly to evaluate again; None to keep nothing.
+        low: what an engine that the strategy names says of the frames; None if it names none.
     """
 
     parent: Potential
@@ -65,6 +66,7 @@ class TransferContext:
     seed: int = 0
     others: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     cache: Path | None = None
+    low: LowValues | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,184 @@
+"""TorchScript models: units, charges, derivatives, and what is refused."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from ase import Atoms
+from ase.build import molecule
+from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
+from ase.units import Bohr, Hartree
+from torch import Tensor, nn
+
+from tlpot.calculators import named_calculator
+from tlpot.data import open_dataset
+from tlpot.engines import EngineSpec, LabelError, make_engine
+from tlpot.errors import ConfigError, ModelFileError
+from tlpot.labelling import label
+from tlpot.system import System
+
+
+class AIMNet2(nn.Module):
+    """With the inputs and outputs of the real one."""
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        energy = (data["coord"] ** 3).sum(dim=(1, 2)) * data["numbers"].sum(1) + data["charge"]
+        return {"energy": energy, "aim": data["coord"][:, :, :2]}
+
+
+class Cell(nn.Module):
+    """Springs between all atoms and to the sides of the cell, with names of its own."""
+
+    def forward(self, r: Tensor, z: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        differences = r[:, None] - r[None]
+        energy = (differences**2).sum() + (h**2).sum() * z[0]
+        return energy, r
+
+
+class Detached(nn.Module):
+    def forward(self, r: Tensor, z: Tensor) -> Tensor:
+        return (r.detach() ** 2).sum()
+
+
+CELL = {
+    "inputs": {"r": "positions", "z": "numbers", "h": "cell"},
+    "outputs": {"energy": 0, "descriptors": 1},
+    "energy_unit": "Hartree", "length_unit": "Bohr", "batched": False, "dtype": "float64",
+}  # fmt: skip
+PLAIN = {"inputs": {"r": "positions", "z": "numbers"}, "batched": False, "dtype": "float64"}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(module, description=None, **changes):
+        path = tmp_path / "net.pt"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.script(module).save(path)
+        if description is not None:
+            (tmp_path / "net.pt.yaml").write_text(yaml.safe_dump({**description, **changes}))
+        return f"torch:{path}"
+
+    return save
+
+
+def compute(name, atoms, **wanted):
+    made = make_engine(EngineSpec(name=name))
+    return made.compute(
+        System.from_atoms(atoms), **{"forces": True, "log": io.StringIO(), **wanted}
+    )
+
+
+def test_aimnet2_needs_no_description(saved, tmp_path):
+    name, ion = saved(AIMNet2()), molecule("NH3")
+    ion.info.update(charge=2, spin=1)
+    found = compute(name, ion)
+    assert found.energy == pytest.approx((ion.positions**3).sum() * 10 + 2.0, rel=1e-6)
+    np.testing.assert_allclose(found.forces, -30 * ion.positions**2, rtol=1e-5, atol=1e-6)
+    ion.calc = named_calculator(name)
+    np.testing.assert_allclose(ion.calc.get_descriptors(ion), ion.positions[:, :2], atol=1e-6)
+    label(ion, name, tmp_path / "a.h5", show=False)
+    (level,) = open_dataset(tmp_path / "a.h5").levels.values()
+    assert level.name == "aimnet2"
+    assert "MIT" in level.definition
+    assert "model_sha256" in level.definition
+
+
+def test_units_and_derivatives_by_the_cell(saved):
+    atoms = Atoms(
+        "CH", [[0, 0, 0.1], [0, 0.3, 1.2]], cell=[[5, 0, 1], [0, 6, 0], [1, 0, 7]], pbc=True
+    )
+    atoms.calc = named_calculator(saved(Cell(), CELL))
+    r, h = atoms.positions / Bohr, atoms.cell.array / Bohr
+    expected = 2 * ((r[0] - r[1]) ** 2).sum() + 6 * (h**2).sum()
+    assert atoms.get_potential_energy() == pytest.approx(expected * Hartree, rel=1e-12)
+    forces = calculate_numerical_forces(atoms, eps=1e-4)
+    np.testing.assert_allclose(atoms.get_forces(), forces, rtol=1e-6, atol=1e-5)
+    stress = calculate_numerical_stress(atoms, eps=1e-5)
+    np.testing.assert_allclose(atoms.get_stress(), stress, rtol=1e-6, atol=1e-6)
+    assert atoms.calc.level == "net"
+    np.testing.assert_allclose(atoms.calc.get_descriptors(atoms), r, atol=1e-12)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"inputs": {"r": "position", "z": "numbers"}}, "did you mean 'positions'"),
+        ({"inputs": {"r": "positions"}}, "none of them is the numbers"),
+        ({"inputs": {**PLAIN["inputs"], "q": "charge"}}, "takes r, z"),
+        ({"outputs": {"enery": "e"}}, "did you mean 'energy'"),
+        ({"energy_unit": "eV/atom"}, "energy_unit"),
+        ({"elements": ["H", "Xx"]}, "'Xx' is the symbol of no element"),
+        ({"licens": "MIT"}, "did you mean 'licence'"),
+    ],
+)
+def test_a_description_that_cannot_be(saved, change, why):
+    with pytest.raises(ConfigError, match=why):
+        make_engine(EngineSpec(name=saved(Detached(), PLAIN, **change)))
+
+
+@pytest.mark.fault
+def test_what_the_model_cannot_do_is_refused(saved, tmp_path):
+    name = saved(Detached(), PLAIN, elements=["H"])
+    with pytest.raises(LabelError, match="cannot be derived"):
+        compute(name, Atoms("H"))
+    assert compute(name, Atoms("H", [[0, 0, 2]]), forces=False).energy == 4.0
+    made = make_engine(EngineSpec(name=name))
+    with pytest.raises(ConfigError, match="does not know C"):
+        made.check([1, 6], periodic=False)
+    with pytest.raises(ConfigError, match="takes no cell"):
+        made.check([1], periodic=True)
+    ion = Atoms("H")
+    ion.info["charge"] = 1
+    with pytest.raises(LabelError, match="charge 1, which net ignores"):
+        compute(name, ion)
+    with pytest.raises(LabelError, match="names no output for descriptors"):
+        made.descriptors(System.from_atoms(Atoms("H2")), io.StringIO())
+
+
+@pytest.mark.fault
+def test_stress_of_a_molecule(saved):
+    with pytest.raises(LabelError, match="three lattice vectors"):
+        compute(saved(Cell(), CELL), molecule("H2"), stress=True)
+
+
+@pytest.mark.fault
+def test_outputs_that_are_not_there(saved):
+    with pytest.raises(LabelError, match="gives no 'e'"):
+        compute(saved(AIMNet2(), {"inputs": {"coord": "positions", "numbers": "numbers",
+                "charge": "charge"}, "outputs": {"energy": "e"}}), molecule("H2"))  # fmt: skip
+
+
+@pytest.mark.fault
+def test_files_that_are_no_models(saved, tmp_path):
+    with pytest.raises(ConfigError, match="not of a layout that is known"):
+        make_engine(EngineSpec(name=saved(Detached())))
+    with pytest.raises(ModelFileError, match="cannot read"):
+        make_engine(EngineSpec(name="torch:nowhere.jpt"))
+    content = (tmp_path / "net.pt").read_bytes()
+    (tmp_path / "net.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelFileError, match="no TorchScript archive"):
+        make_engine(EngineSpec(name=f"torch:{tmp_path / 'net.pt'}"))
+    torch.save({"pickle": Cell()}, tmp_path / "pickle.pt")
+    with pytest.raises(ModelFileError, match="no TorchScript archive"):
+        make_engine(EngineSpec(name=f"torch:{tmp_path / 'pickle.pt'}"))
+
+
+@pytest.mark.fault
+def test_a_replaced_file_is_another_engine(saved):
+    before = make_engine(EngineSpec(name=saved(Detached(), PLAIN)))
+    after = make_engine(EngineSpec(name=saved(AIMNet2(), {"inputs": {"coord": "positions",
+            "numbers": "numbers", "charge": "charge"}})))  # fmt: skip
+    assert before.definition["model_sha256"] != after.definition["model_sha256"]
+
+
+@pytest.mark.fault
+def test_a_model_is_not_a_level_of_theory(saved):
+    with pytest.raises(ConfigError, match="level of theory"):
+        make_engine(EngineSpec(name=saved(AIMNet2()), level="wb97m-d3"))
+    named = saved(Detached(), PLAIN, name="PBE")
+    assert make_engine(EngineSpec(name=named)).level == "model-pbe"
