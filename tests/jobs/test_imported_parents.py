@@ -154,13 +154,15 @@ def test_every_weight_belongs_to_a_block(parent):
 
 @IMPORTED_ONLY
 def test_an_imported_architecture_learns_from_scratch(settings):
-    training = {**settings["training"], "epochs": 8, "learning_rate": 1e-2}
-    outcome = run(settings, strategy="scratch", level=DFT, training=training)
+    split = {"by": "random", "test": ["methanol"], "validation": 20, "train": 80}
+    training = {"epochs": 5, "batch_size": 8, "ema": 0.9}
+    outcome = run(settings, strategy="scratch", level=DFT, split=split, training=training)
     assert isinstance(outcome.potential, Potential)
     losses = [entry["loss"] for entry in outcome.training.history]
-    assert np.isfinite(losses).all()
+    assert losses[0] < 100.0  # energies are E0 and small random numbers at first
     assert min(losses[1:]) < losses[0]
-    assert outcome.end.overall["forces_mae"] < outcome.start.overall["forces_mae"]
+    forces = [entry[DFT]["forces_mae"] for entry in outcome.training.history]
+    assert forces[-1] < forces[0]
 
 
 @IMPORTED_ONLY
