@@ -54,7 +54,7 @@ def test_a_parent_labels_the_structures_that_replay_rehearses(settings, parent, 
         assert frame.labels[DFT].energy == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
         np.testing.assert_allclose(frame.labels[DFT].forces, atoms.get_forces(), atol=1e-3)
     report = prepare(settings, strategy=strategy).report
-    assert "the parent's own predictions" in report
+    assert "how far the model has moved away from the parent" in report
     outcome = run(settings, strategy=strategy, training={**settings["training"], "epochs": 1})
     assert outcome.potential.levels == (DFT, CC)
     assert outcome.training.history[0][DFT]["forces_mae"] < 1e-3  # not against labels of the data
@@ -188,7 +188,7 @@ def test_dynamics_relaxations_and_vibrations(parent, tmp_path):
     assert np.isfinite(found.modes.wavenumbers).all()
     done = tlpot.md(
         atoms, str(parent), output=tmp_path / "md", ensemble="nve", steps=20, timestep=0.1,
-        log_every=1, progress=False,
+        log_every=1, dtype="float64", progress=False,
     )  # fmt: skip
     total, potential = np.array([(s.total, s.potential) for s in done.run.samples]).T
     assert len(total) == 21
