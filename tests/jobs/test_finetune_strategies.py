@@ -47,14 +47,16 @@ def test_each_strategy_saves_a_model_no_worse_than_its_start(settings, name):
     else:
         assert model.levels == ((DFT, CC) if strategy(name).keeps_levels else (CC,))
     history = outcome.training.history
+    learned = not model.card.origin  # imported parents are random
     if strategy(name).defaults is None:
         assert history == []
-        assert (outcome.end.overall == outcome.start.overall) == (name == "shift")
+        still = outcome.end.overall == outcome.start.overall
+        # to a random network the test molecule may be too far from all others for a process
+        assert still == (name == "shift") or (not learned and name == "frozen-gp")
         assert len(model.corrections(CC)) == (name != "shift")
     else:
         if strategy(name).inherits:
             assert outcome.training.best_score <= 1.0
-        learned = not load(settings["parent"], device="cpu").card.origin  # others are random
         if learned and name in ("full", "lora", "l2sp", "ewc", "head"):
             assert outcome.training.best_score < 1.0
     assert json.loads((config.output.with_suffix(".run") / "report.json").read_text())
@@ -138,7 +140,7 @@ def test_settings_of_another_strategy_are_refused(settings):
     ],
 )
 def test_what_is_fixed_is_bitwise_unchanged(settings, parent, strategy, fixed):
-    finetune(finetune_config({**settings, "strategy": strategy}), show=False)
+    outcome = finetune(finetune_config({**settings, "strategy": strategy}), show=False)
     before, after = load(parent, device="cpu"), load(settings["output"], device="cpu")
     old, new = dict(before.named_parameters()), dict(after.named_parameters())
     source, target = parameter_blocks(before, DFT), parameter_blocks(after, CC)
@@ -149,7 +151,8 @@ def test_what_is_fixed_is_bitwise_unchanged(settings, parent, strategy, fixed):
         if not torch.equal(old[a], new[b])
     }
     assert not changed & set(fixed)
-    assert changed
+    assert bool(changed) == (outcome.training.best_epoch > 0)
+    assert changed or before.card.origin  # a random parent may find nothing better than itself
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ from tlpot.models import (
 @pytest.fixture
 def folder(tmp_path):
     water = Potential.create(preset("tiny", (1, 8)), {"pbe/dz": {1: 0.0, 8: 0.0}})
-    water.card = ModelCard(name="water", licence="CC-BY-4.0", description="for water")
+    water.card = ModelCard(
+        name="water", licence="not stated", parent_licence="CC-BY-4.0", description="for water"
+    )
     info = CorrectionInfo(kind="linear", blocks=("layer 1",))
     water.head("pbe/dz").corrections.append(LinearCorrection(info, 2, 32))
     save(water, tmp_path / "water.safetensors")

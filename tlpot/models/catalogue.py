@@ -12,9 +12,10 @@ from typing import Any
 
 from ase.data import atomic_numbers, chemical_symbols
 
+from tlpot.config import parse
 from tlpot.errors import ConfigError, ModelFileError, nearest
 from tlpot.levels import part_of_level
-from tlpot.models.description import describe
+from tlpot.models.description import ModelCard, describe
 from tlpot.models.library import SUFFIX, file_hash, library_file, library_names
 
 
@@ -29,7 +30,7 @@ class CatalogueEntry:
         elements: atomic numbers.
         n_weights: trainable numbers.
         cutoff: of one layer, Å.
-        licence: of the weights.
+        licence: of the weights, and of those that they were made from.
         description: on its card.
         trained_on: SHA-256 of the training data; empty if not stated.
         sha256: of the file; empty if it could not be read.
@@ -158,14 +159,14 @@ def describe_file(path: Path, source: str) -> CatalogueEntry:
             elements=tuple(architecture["elements"]),
             n_weights=_n_weights(path),
             cutoff=float(architecture["cutoff"]),
-            licence=str(card["licence"]),
+            licence=parse(ModelCard, card, source).lineage_licence,
             description=str(card["description"]),
             trained_on=str(card["dataset"].get("content_hash", "")),
             sha256=digest,
         )
     except ModelFileError as error:
         return CatalogueEntry(source=source, sha256=digest, problem=str(error))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         problem = f"its description is damaged: {error!r}"
         return CatalogueEntry(source=source, sha256=digest, problem=problem)
 

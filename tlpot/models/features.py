@@ -61,7 +61,7 @@ def select_features(scalars: Sequence[Tensor], readout: Readout, blocks: Sequenc
 def atomic_features(model: LevelPotential, graph: AtomGraph, blocks: Sequence[str]) -> Tensor:
     """Evaluates features of every atom, differentiable in the positions.
 
-    All are zero for an atom without neighbours.
+    All are zero for an atom without neighbours, if the architecture is ``isolated_at_reference``.
 
     Args:
         model: a potential at one level; only the ``readout`` depends on which.

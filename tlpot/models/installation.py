@@ -179,7 +179,7 @@ def index_entry(path: Path) -> IndexEntry:
         elements=tuple(model.elements),
         n_weights=sum(p.numel() for p in model.parameters()),
         cutoff=float(model.cutoff),
-        licence=model.card.licence,
+        licence=model.card.lineage_licence,
         description=model.card.description,
     )
 

@@ -62,8 +62,8 @@ class Correction(Protocol):
 class LinearCorrection(nn.Module):
     """E_i += w_{z_i} · φ_i: linear in the features, with weights of its own for each element.
 
-    There is no intercept, and the features of an atom without neighbours are zero, so a free
-    atom keeps its reference energy exactly.
+    There is no intercept, so a free atom keeps its reference energy exactly in all networks where
+    the features of an atom without neighbours are zero, see `tlpot.models.atomic_features`.
 
     Args:
         info: description.

@@ -70,4 +70,4 @@ def strategy_settings(chosen: Strategy) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if (key, value) not in _LATER}
 
 
-_LATER = [("labels", "file")]
+_LATER = (("labels", "file"),)

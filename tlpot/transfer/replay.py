@@ -86,7 +86,7 @@ class Replay(Strategy):
             files = ", ".join(path.name for path in self.files)
             what = f"its own predictions for {files}"
         else:
-            what = "the old level" if self.files else "its own predictions for the training frames"
+            what = "the old level" if self.files else "its own predictions"
         return f"all weights fine-tuned, rehearsing {what}, from"
 
     @property
@@ -95,8 +95,9 @@ class Replay(Strategy):
         if self.files and self.labels == "file":
             return ""
         return (
-            "labels of the old level are the parent's own predictions, so its errors say how far "
-            "the model has moved away from the parent, not from the truth"
+            "labels of the old level, where they are not the ones to learn, are the parent's own "
+            "predictions: errors against them say how far the model has moved away from the "
+            "parent, not from the truth"
         )
 
     def training_data(self, context: TransferContext) -> TrainingData:
