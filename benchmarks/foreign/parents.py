@@ -111,7 +111,7 @@ def coupled_cluster(engines, folder, seeds):
             row.setdefault(method, []).append(outcome.end.overall["energy_mae"])
             if method == "delta" or name == PARENT:
                 row.setdefault("shift", []).append(outcome.start.overall["energy_mae"])
-            if method == "delta" and name != PARENT and name != "so3lr":
+            if name in engines:
                 row.setdefault("ridge", []).append(ridge_error(engines[name], seed, folder, name))
     print(f"\n{LABELS} coupled-cluster labels, MAE on held-out molecules in meV, {seeds} draws")
     columns = ["shift", "delta", "ridge", "frozen-ridge", "full"]

@@ -55,6 +55,11 @@ def test_energy_forces_stress_and_descriptors_come_over_the_pipe(tmp_path):
     atoms.calc = named_calculator(f"env:{sys.executable} ase:foreign_toys:Foreign")
     assert np.array_equal(atoms.get_stress(), np.arange(6.0))
     assert np.array_equal(atoms.calc.get_descriptors(atoms), [[6, 0], [1, 0]])
+    moved = atoms.copy()
+    moved.positions += 1.0
+    atoms.calc.get_descriptors(moved)  # asks for nothing else, and changes nothing
+    expected = 0.5 * np.sum(moved.positions**2)
+    assert atoms.calc.get_potential_energy(moved) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_charge_is_told_by_a_keyword_or_read_from_info():

@@ -87,7 +87,7 @@ class EngineCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         super().calculate(atoms, properties, system_changes)
-        system = self._system()
+        system = self._system(self.atoms)
         options = {"stress": True} if "stress" in wanted else {}
         if not system.pbc.any():
             check_electrons(system)
@@ -118,13 +118,14 @@ class EngineCalculator(Calculator):
             raise ConfigError(
                 f"the engine of {self.level} has no descriptors; env:, ase: and torch: engines may"
             )
-        self.atoms = self.atoms if atoms is None else atoms.copy()
-        return self.engine.descriptors(self._system(), io.StringIO())
+        return self.engine.descriptors(
+            self._system(self.atoms if atoms is None else atoms), io.StringIO()
+        )
 
-    def _system(self) -> System:
-        if self.atoms is None:
+    def _system(self, atoms: Atoms | None) -> System:
+        if atoms is None:
             raise ConfigError("the calculator has no atoms yet; pass some")
-        return System.from_atoms(self.atoms)
+        return System.from_atoms(atoms)
 
 
 def charge_changes(before: Atoms | None, now: Atoms) -> list[str]:
