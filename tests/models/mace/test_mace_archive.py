@@ -12,6 +12,7 @@ import torch
 
 from tlpot.cli.main import main
 from tlpot.errors import ModelFileError
+from tlpot.models import LIBRARY
 from tlpot.models.mace.archive import Module, read_module
 from tlpot.models.mace.importing import import_mace
 
@@ -153,6 +154,8 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     torch.jit.script(torch.nn.Linear(1, 1)).save(script)
     with pytest.raises(ModelFileError, match="TorchScript"):
         import_mace(script)
+    with pytest.raises(ModelFileError, match="safetensors"):
+        import_mace(LIBRARY / "tlpot-tiny.safetensors")
     with pytest.raises(ModelFileError, match="no-such"):
         import_mace(tmp_path / "no-such.model")
 

@@ -120,6 +120,11 @@ def read_module(path: str | os.PathLike[str]) -> Module:
     except ModelFileError:
         raise
     except zipfile.BadZipFile as error:
+        if _is_safetensors(name):
+            raise ModelFileError(
+                f"{name} is a safetensors file, expected a .model file of mace-torch 0.3; the "
+                "format of MACE 1.0 is not read yet, and a model of tlpot's needs no import"
+            ) from error
         raise ModelFileError(
             f"{name} is no model that torch.save wrote, or it is truncated: expected a zip archive "
             "with data.pkl inside (torch 1.6 or later); copy it again"
@@ -131,6 +136,12 @@ def read_module(path: str | os.PathLike[str]) -> Module:
         raise ModelFileError(
             f"{name} is damaged, or no torch module: {type(error).__name__}: {error}"
         ) from error
+
+
+def _is_safetensors(path: str) -> bool:
+    with Path(path).open("rb") as handle:
+        head = handle.read(9)
+    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 10**8
 
 
 class _Reader:
