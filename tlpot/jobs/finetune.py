@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -172,7 +171,6 @@ def prepare_finetune(
         parent=parent.at(source) if chosen.inherits else None,
         parent_energies=None if chosen.learns_difference else parent.references(source),
         beyond=_beyond(config, chosen, taught, learned),
-        device=parent.device,
     )
     start = chosen.start(taught, references.energies)
     job = Job(
@@ -277,15 +275,17 @@ def _energies(
         return parent.references(level)
     train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
     frames = train[training_data.dataset.labelled(level)[train]]
-    whole: dict[str, Any] = {}
-    # the readout that the level inherits gives atoms more than what binds them
-    if not parent.architecture.isolated_at_reference:
-        whole = {
-            "parent": source, "parent_energies": parent.references(source.level),
-            "beyond": source.beyond_references(), "device": parent.device,
-        }  # fmt: skip
+    # the readout that the level inherits may give atoms more than what binds them
+    free = parent.architecture.isolated_at_reference
     return find_references(
-        "fit", training_data.dataset, frames, level, parent.elements, **whole
+        "fit",
+        training_data.dataset,
+        frames,
+        level,
+        parent.elements,
+        parent=None if free else source,
+        parent_energies=None if free else parent.references(source.level),
+        beyond=source.beyond_references(),
     ).energies
 
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, frames_of
-from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
+<<<<<<< HEAD
 from tlpot.numbers import counted
+=======
+from tlpot.models import LevelPotential
+from tlpot.plural import counted
+>>>>>>> parents
 from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
@@ -68,10 +71,9 @@ def find_references(
     level: str,
     elements: Sequence[int],
     *,
-    parent: EnergyModel | None = None,
+    parent: LevelPotential | None = None,
     parent_energies: Mapping[int, float] | None = None,
     beyond: Mapping[int, float] | None = None,
-    device: torch.device | str = "cpu",
 ) -> References:
     """Decides on the reference energies of `level`.
 
@@ -86,11 +88,10 @@ def find_references(
         indices: the training frames; no others are looked at.
         level: canonical.
         elements: of the model.
-        parent: the pretrained energy model, if any.
+        parent: the pretrained potential, if any.
         parent_energies: its reference energies.
         beyond: what an atom of each element has by itself beyond its E0 in the model at step 0,
             eV, see `tlpot.models.LevelPotential.beyond_references`; None for nothing.
-        device: where the parent is.
 
     Raises:
         DataError: free atoms are asked for and not given.
@@ -131,6 +132,7 @@ def find_references(
     composition, labels = _compositions_and_energies(dataset, indices, level, elements)
     base = composition @ np.array([prior[z] for z in elements])
     if parent is not None and parent_energies is not None:
+        device = parent.potential.device
         found = predict(parent, dataset, indices, level, device=device, forces=False)
         interaction = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(indices))]
         base += interaction - composition @ np.array([parent_energies[z] for z in elements])
