@@ -58,7 +58,7 @@ def test_a_difference_is_refused_where_a_total_is_meant(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("strategy.low=gfn1-xtb", "did you mean 'gfn2-xtb'"),
+        ("strategy.low=gfn3-xtb", "did you mean 'gfn2-xtb'"),
         ("strategy.lwo=gfn2-xtb", "did you mean 'low'"),
         ("references=parent", "references=fit"),
     ],

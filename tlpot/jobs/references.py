@@ -13,12 +13,8 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
-<<<<<<< HEAD
-from tlpot.numbers import counted
-=======
 from tlpot.models import LevelPotential
-from tlpot.plural import counted
->>>>>>> parents
+from tlpot.numbers import counted
 from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
