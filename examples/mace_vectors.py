@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from mace.calculators import MACECalculator
 
+torch.set_default_dtype(torch.float64)  # else the nuclear repulsion is rounded to float32
 model, structures, output = sys.argv[1:]
 frames = ase.io.read(structures, index=":")
 data = {"n": len(frames)}
