@@ -21,7 +21,8 @@ found = []
 for name in ("tlpot-tiny", "tlpot-fragments"):
     for species in ("CH3CH2OH", "CH3CONH2", "H2O"):
         atoms = molecule(species)
-        atoms.calc = tlpot.TLPotCalculator(tlpot.load(name, dtype=torch.float64))
+        potential = tlpot.load(name, dtype=torch.float64)
+        atoms.calc = tlpot.TLPotCalculator(potential.at(potential.levels[-1]))
         found += [atoms.get_potential_energy(), *atoms.get_forces().ravel()]
 print(">", m.version("e3nn"), " ".join(x.hex() for x in found))
 """

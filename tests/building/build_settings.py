@@ -39,7 +39,7 @@ def settings(folder, **changes):
 
 def watch(log, kill=None):
     """Notes labels, epochs and MD steps in a file; kills the process at the n-th of a kind."""
-    import tlpot.building.dynamics as dynamics
+    from tlpot.building.dynamics import Moment
     from tlpot.labelling.journal import Journal
     from tlpot.training.loop import _Run
 
@@ -54,13 +54,13 @@ def watch(log, kill=None):
 
         return wrapped
 
-    originals = Journal.append, _Run.checkpoint, dynamics._write
+    originals = Journal.append, _Run.checkpoint, Moment.write
     Journal.append = noting("label", Journal.append)
     _Run.checkpoint = noting("epoch", _Run.checkpoint)
-    dynamics._write = noting("moment", dynamics._write)
+    Moment.write = noting("moment", Moment.write)
 
     def undo():
-        Journal.append, _Run.checkpoint, dynamics._write = originals
+        Journal.append, _Run.checkpoint, Moment.write = originals
 
     return undo
 
