@@ -1,10 +1,11 @@
 """Fine-tuning of one MACE on PBE-D3 labels, here and by mace-torch: python finetune.py MODEL.model.
 
 MODEL is a mace-torch file that has learned GFN2-xTB of acetylacetone
-(../parents/acac-gfn2-mace.model, made by train_parent.sh of acetylacetone_xyz.py's files); --files is the folder of these files, --peer the Python of an
-environment with mace-torch. All start from the same weights, see the same 10, 50 or 450 frames
-and the same 50 for validation, and make --updates steps with batches of 5; errors are those of
-650 frames at 300 K. Everything is kept in --out, and what is there is not done again.
+(../parents/acac-gfn2-mace.model, made by train_parent.sh of acetylacetone_xyz.py's files); --files
+is the folder of these files, --peer the Python of an environment with mace-torch. All start from
+the same weights, see the same 10, 50 or 450 frames and the same 50 for validation, and make
+--updates steps with batches of 5; errors are those of 650 frames at 300 K. Everything is kept in
+--out, and what is there is not done again.
 """
 
 from __future__ import annotations
