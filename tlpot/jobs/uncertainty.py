@@ -114,7 +114,7 @@ def make_ensemble(
         name=f"ensemble of {len(cards)}",
         description="mean of " + ", ".join(card.name for card in cards),
         licence=_joined([card.lineage_licence for card in cards]),
-        origin=cards[0].origin,
+        origin=cards[0].origin if all(c.origin == cards[0].origin for c in cards) else {},
         dataset=cards[0].dataset if all(c.dataset == cards[0].dataset for c in cards) else {},
         references={
             name: _joined([card.references.get(name, "origin not stated") for card in cards])

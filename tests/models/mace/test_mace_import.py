@@ -144,7 +144,7 @@ def test_the_licence_of_a_published_model_is_said_and_kept(tmp_path):
     assert "NOT FOR COMMERCIAL USE" in found.text()
     assert "NOT FOR COMMERCIAL USE" in found.potential.card.lineage_licence
     own = tlpot.import_model(path, licence="CC0")
-    assert "CC0" in own.text()
+    assert "licence: CC0\n" in own.text() + "\n"
     assert own.potential.card.origin["sha256"]
 
 

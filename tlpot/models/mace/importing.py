@@ -18,7 +18,6 @@ from tlpot.files import file_hash
 from tlpot.levels import total_level
 from tlpot.models.backbone import Head
 from tlpot.models.description import ModelCard
-from tlpot.models.mace.architecture import MaceArchitecture
 from tlpot.models.mace.archive import Module, read_module
 from tlpot.models.mace.backbone import MaceBackbone
 from tlpot.models.mace.checks import check_physics, check_vectors
@@ -50,6 +49,7 @@ class MaceImport(Result):
         coupling_error: largest difference between the file's couplings and tlpot's.
         checks: what was checked of the imported model in float64, by name, and how far it is off.
         vectors: the same against energies and forces that mace-torch gave, if there were any.
+        licence_by_name: whether the licence is that of published files of this name, not stated.
     """
 
     potential: Potential
@@ -60,6 +60,7 @@ class MaceImport(Result):
     coupling_error: float
     checks: Mapping[str, float]
     vectors: Mapping[str, float]
+    licence_by_name: bool
 
     def text(self) -> str:
         """Returns what was read, what was not, and what was checked."""
@@ -86,11 +87,17 @@ class MaceImport(Result):
                 "  not compared with mace-torch itself: examples/mace_vectors.py, run where it is "
                 "installed, writes what --check reads"
             )
-        if not _lone_at_reference(potential):
+        if not a.isolated_at_reference:
             lines.append("  an atom by itself is not at E0 in this model, as it is in tlpot's own")
-        licence = potential.card.licence
-        lines.append(f"  licence: {licence}" + _CAUTION.get(licence, ""))
+        lines.append(f"  licence: {potential.card.licence}{self._licence_note()}")
         return "\n".join(lines)
+
+    def _licence_note(self) -> str:
+        licence = self.potential.card.licence
+        if licence == "not stated":
+            return "; find out which it is, and give it with --licence"
+        note = ", as published for files of this name" if self.licence_by_name else ""
+        return note + ("; so are all models that are made from it" if licence == ASL else "")
 
     def as_json(self) -> dict[str, Any]:
         """Returns every number as plain values."""
@@ -105,18 +112,6 @@ class MaceImport(Result):
             "checks": dict(self.checks),
             "vectors": dict(self.vectors),
         }
-
-
-_CAUTION = {
-    "not stated": "; find out which it is, and give it with --licence",
-    "MIT": ", as published for files of this name",
-    ASL: ", as published for files of this name; so are all models that are made from it",
-}
-
-
-def _lone_at_reference(potential: Potential) -> bool:
-    a = potential.architecture
-    return not isinstance(a, MaceArchitecture) or a.isolated_at_reference
 
 
 @plain_torch()
@@ -184,6 +179,7 @@ def import_mace(
         coupling_error=conversion.residual,
         checks=checks,
         vectors=compared,
+        licence_by_name=licence is None,
     )
 
 
