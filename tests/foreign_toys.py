@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -51,6 +52,14 @@ class Mute(Foreign):
     """Without forces."""
 
     implemented_properties = ["energy"]  # noqa: RUF012
+
+
+class Starts(Foreign):
+    """Starts a program that reads its standard input to the end."""
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        subprocess.run(["cat"], check=True)
+        super().calculate(atoms, properties, system_changes)
 
 
 def model(file, name="toy-net"):

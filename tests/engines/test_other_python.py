@@ -17,6 +17,7 @@ from ase.build import molecule
 from tlpot.calculators import DeltaCalculator, FragmentCalculator, named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
+from tlpot.engines.ase import _with_hashes
 from tlpot.engines.other_python import _Worker
 from tlpot.errors import ConfigError, TLPotWarning
 from tlpot.labelling import label
@@ -248,3 +249,24 @@ def test_the_low_engine_of_a_difference_is_the_one_that_it_was_learned_for(tmp_p
     low = f"env:{sys.executable} ase:foreign_toys:model(file={tmp_path / 'w.bin'})"
     with pytest.raises(ConfigError, match="toy-net"):
         DeltaCalculator(low, delta)
+
+
+@pytest.mark.fault
+def test_programs_that_a_calculator_starts_do_not_read_the_requests():
+    made = engine("Starts(delay=0)", timeout=30)
+    for z in (0.5, 1.0):
+        assert compute(made, Atoms("C", [[0, 0, z]])).energy == pytest.approx(0.5 * z**2)
+
+
+@pytest.mark.fault
+def test_files_among_the_settings_are_hashed_however_they_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "weights.model"
+    path.write_text("one")
+    named = {"a": "weights.model", "b": [str(path)], "c": "no-file", "k": 2}
+    before = _with_hashes(named)
+    assert "sha256" in before["a"]
+    assert "sha256" in before["b"][0]
+    assert (before["c"], before["k"]) == ("no-file", 2)
+    path.write_text("two")
+    assert _with_hashes(named) != before

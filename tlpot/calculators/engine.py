@@ -87,12 +87,8 @@ class EngineCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         super().calculate(atoms, properties, system_changes)
-        system = self._system(self.atoms)
+        system = self._checked(self.atoms)
         options = {"stress": True} if "stress" in wanted else {}
-        if not system.pbc.any():
-            check_electrons(system)
-        numbers = sorted(set(system.atomic_numbers.tolist()))
-        self.engine.check(numbers, periodic=bool(system.pbc.any()))
         try:
             labels = self.engine.compute(
                 system, forces=self.engine.has_forces, log=io.StringIO(), **options
@@ -119,8 +115,16 @@ class EngineCalculator(Calculator):
                 f"the engine of {self.level} has no descriptors; env:, ase: and torch: engines may"
             )
         return self.engine.descriptors(
-            self._system(self.atoms if atoms is None else atoms), io.StringIO()
+            self._checked(self.atoms if atoms is None else atoms), io.StringIO()
         )
+
+    def _checked(self, atoms: Atoms | None) -> System:
+        system = self._system(atoms)
+        if not system.pbc.any():
+            check_electrons(system)
+        numbers = sorted(set(system.atomic_numbers.tolist()))
+        self.engine.check(numbers, periodic=bool(system.pbc.any()))
+        return system
 
     def _system(self, atoms: Atoms | None) -> System:
         if atoms is None:

@@ -104,7 +104,7 @@ class ASEEngine:
     @property
     def definition(self) -> Mapping[str, Any]:
         """Class, keyword arguments and the version of the package; of a model what it says."""
-        settings = self._settings if self._name.python is None else _with_hashes(self._settings)
+        settings = _with_hashes(self._settings)
         return {
             "engine": f"ase:{self._name.target}",
             "program": self._host.program,
@@ -273,15 +273,22 @@ def _calculators(module: ModuleType) -> list[str]:
 
 
 def _with_hashes(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings with the content of files instead of their places."""
-    found = dict(settings)
-    for key, value in settings.items():
-        path = Path(value) if isinstance(value, str) and os.path.isabs(value) else None  # noqa: PTH117
-        if path is not None and path.is_file():
-            found[key] = f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-        elif path is not None and path.is_dir():
-            found[key] = path.name
-    return found
+    """Returns settings with the content of files and folders instead of their places."""
+    return {key: _with_hash(value) for key, value in settings.items()}
+
+
+def _with_hash(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_with_hash(each) for each in value]
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        path = Path(value).expanduser()
+        if path.is_file():
+            return f"{path.name} sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except (OSError, ValueError, RuntimeError):  # no path at all
+        return value
+    return path.name if path.is_absolute() and path.is_dir() else value
 
 
 def _outputs(folder: str) -> str:

@@ -16,7 +16,7 @@ import struct
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 WANTED = {
     "energy": lambda atoms: atoms.get_potential_energy(),
@@ -31,17 +31,19 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when to stop
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what calculators print must not come between
+    asked = os.fdopen(os.dup(0), "rb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # what calculators start must not read requests
     # beside this script lies a module called ase
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     sys.path[:] = [os.getcwd(), *(p for p in sys.path if os.path.abspath(p) != here)]  # noqa: PTH100, PTH109
     calculators: dict[str, Any] = {}
     while True:
-        head = sys.stdin.buffer.read(8)
+        head = asked.read(8)
         if len(head) < 8:
             return
-        request = json.loads(sys.stdin.buffer.read(struct.unpack("<q", head)[0]))
+        request = json.loads(asked.read(struct.unpack("<q", head)[0]))
         try:
-            answer, arrays = respond(request, calculators)
+            answer, arrays = respond(request, asked, calculators)
         except Exception as error:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}", "kind": type(error).__name__}
@@ -55,14 +57,14 @@ def main() -> None:
 
 
 def respond(
-    request: dict[str, Any], calculators: dict[str, Any]
+    request: dict[str, Any], asked: BinaryIO, calculators: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the answer and its arrays."""
     import numpy as np
     from ase import Atoms
 
     arrays = {
-        name: np.frombuffer(sys.stdin.buffer.read(8 * int(np.prod(shape))), "<f8").reshape(shape)
+        name: np.frombuffer(asked.read(8 * int(np.prod(shape))), "<f8").reshape(shape)
         for name, shape in request["arrays"].items()
     }
     if request.get("threads") and "torch" in sys.modules:

@@ -82,11 +82,13 @@ def engine_values(
     found = kept_labels(systems, names, spec, path, forces=forces)
     failed = [k for k, outcome in enumerate(found) if outcome.energy is None]
     if failed:
-        k = failed[0]
+        k, again = failed[0], f"failures are kept: to try again, remove {path}"
         words = f"{counted(len(failed), 'frame')} ({names[k]}: {found[k].error})"
         if len(failed) == len(found):
-            raise DataError(f"strategy.low: {engine.level} fails for all of {words}")
-        warnings.warn(f"{engine.level} fails for {words}, left out", TLPotWarning, stacklevel=2)
+            raise DataError(f"strategy.low: {engine.level} fails for all of {words}; {again}")
+        warnings.warn(
+            f"{engine.level} fails for {words}, left out; {again}", TLPotWarning, stacklevel=2
+        )
     energies, slopes = np.full(len(dataset), np.nan), [None] * len(dataset)
     for frame, outcome in zip(frames.tolist(), found, strict=True):
         if outcome.energy is not None:

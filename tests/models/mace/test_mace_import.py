@@ -12,6 +12,7 @@ from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, ModelFileError, OutputError
 from tlpot.graph import build_graph
 from tlpot.models import import_mace, load, weights_hash
+from tlpot.models.mace.checks import check_physics
 from tlpot.system import System
 
 HERE = Path(__file__).parent
@@ -175,3 +176,39 @@ def test_charges_that_the_model_has_no_row_for_are_refused():
     graph = build_graph([System.from_atoms(atoms)], model.cutoff, layout=model.layout)
     with pytest.raises(tlpot.errors.GeometryError, match="total charge"):
         evaluate(model, graph)
+
+
+@pytest.mark.fault
+def test_a_model_that_gives_nan_fails_its_checks():
+    potential = import_mace(HERE / "off-0.3.16.model").potential
+    with torch.no_grad():
+        potential.heads[0].readout.mlp.layers[-1].weight[0] = torch.nan
+    with pytest.raises(ModelFileError, match="symmetry"):
+        check_physics(potential)
+
+
+@pytest.mark.fault
+def test_vectors_with_nan_or_without_a_head_are_no_agreement(tmp_path):
+    data = reference("heads-0.3.10")
+    np.savez(tmp_path / "nan.npz", **{**data, "cc/energy_0": np.nan})
+    np.savez(tmp_path / "one.npz", **{k: v for k, v in data.items() if not k.startswith("cc/")})
+    for name, term in (("nan", "nan"), ("one", "'cc'")):
+        with pytest.raises(ModelFileError, match=term):
+            import_mace(HERE / "heads-0.3.10.model", vectors=tmp_path / f"{name}.npz")
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("mace-mp-0-medium", "MIT"),
+        ("2023-12-03-mace-128-L1_epoch-199", "MIT"),
+        ("mace-mp-finetuned-water", "not stated"),
+        ("mace-mp-omat-ft", "not stated"),
+        ("my-mace", "not stated"),
+    ],
+)
+def test_a_permissive_licence_needs_the_whole_name_of_a_published_file(tmp_path, name, licence):
+    path = tmp_path / f"{name}.model"
+    path.write_bytes((HERE / "mp-0.3.6.model").read_bytes())
+    assert import_mace(path).potential.card.licence == licence

@@ -60,7 +60,10 @@ class _Description:
     def number(self, key: str) -> float:
         if key not in self.state:
             raise ModelFileError(f"{self.name} lacks the number {key!r}; it is damaged")
-        return float(np.asarray(self.state[key], dtype=np.float64).reshape(-1)[0])
+        found = float(np.asarray(self.state[key], dtype=np.float64).reshape(-1)[0])
+        if not math.isfinite(found):
+            raise ModelFileError(f"{self.name}: the number {key!r} is {found}; it is damaged")
+        return found
 
     def flag(self, key: str, default: bool) -> bool:
         """Returns an attribute that files of older versions lack, where it was not yet a choice."""

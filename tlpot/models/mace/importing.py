@@ -30,10 +30,11 @@ from tlpot.torch_mode import plain_torch
 ASL = "ASL (academic software licence: NOT FOR COMMERCIAL USE)"
 LICENCES = {
     r"mace-?(off|omat|omol|matpes|mh)": ASL,
-    r"mace-?mpa?\b|20\d\d-\d\d-\d\d-mace-128-l": "MIT",
+    r"mace-mpa?-0[ab]?\d?(-(small|medium|large))?$": "MIT",
+    r"20\d\d-\d\d-\d\d-mace-128-l\d(-epoch-\d+)?$": "MIT",
 }
-"""Licences of published models by the beginning of their files' names
-(https://github.com/ACEsuit/mace-foundations)."""
+"""Licences of published models by the names of their files (of the permissive ones, whole names):
+https://github.com/ACEsuit/mace-foundations."""
 
 
 @dataclass(frozen=True, kw_only=True)
