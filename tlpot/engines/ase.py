@@ -104,7 +104,8 @@ class ASEEngine:
     @property
     def definition(self) -> Mapping[str, Any]:
         """Class, keyword arguments and the version of the package; of a model what it says."""
-        settings = _with_hashes(self._settings)
+        # in this process a file may be one that the calculator writes
+        settings = self._settings if self._name.python is None else _with_hashes(self._settings)
         return {
             "engine": f"ase:{self._name.target}",
             "program": self._host.program,
