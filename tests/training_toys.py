@@ -28,7 +28,7 @@ class ToyPotential(nn.Module):
             return nn.Parameter(torch.randn(shape, generator=generator, dtype=torch.float64))
 
         self.levels = tuple(levels)
-        self.cutoff = CUTOFF
+        self.cutoff, self.elements = CUTOFF, (1, 8)
         self.backbone = draw(3, 6, 8)
         self.heads = nn.ParameterList([draw(8) for _ in levels])
         self.to(dtype)

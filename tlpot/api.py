@@ -82,7 +82,8 @@ def _running(threads: int, progress: Progress) -> Iterator[None]:
 def train(
     data: DataSource | None = None,
     *,
-    level: str | None = None,
+    level: str | Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
     output: PathLike | None = None,
     preset: str | None = None,
     model: Mapping[str, Any] | None = None,
@@ -111,7 +112,8 @@ def train(
 
     Args:
         data: the labels.
-        level: level of theory to learn.
+        level: level of theory to learn, or several, each of which becomes one of the model.
+        weights: factor of the loss by level.
         output: the model file to write, ``.safetensors``.
         preset: size of the network: tiny, small or medium.
         model: its architecture, see `tlpot.models.Architecture`.
@@ -139,7 +141,7 @@ def train(
     from tlpot.jobs import Launch, prepare_train, train_job
 
     settings = train_job(
-        config, data, level=level, output=output, preset=preset, model=model,
+        config, data, level=level, weights=weights, output=output, preset=preset, model=model,
         references=references, split=split, epochs=epochs, training=training, dtype=dtype,
         name=name, description=description, licence=licence, citation=citation,
         defaults=defaults, spec=spec, keys=keys,

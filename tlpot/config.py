@@ -330,14 +330,29 @@ IN_MEMORY: Mapping[str, Any] = {"in memory": True}
 `to_mapping` leaves it out."""
 
 
+LATER: Mapping[str, Any] = {"later": True}
+"""Metadata of a setting that came later: `to_mapping` leaves it out at its default, so that runs
+from before it keep their identity and go on."""
+
+
 def _written(config: Any) -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(config) if "in memory" not in f.metadata]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def to_mapping(config: Any) -> Any:
     """Returns plain dicts, lists and scalars for JSON or YAML; the inverse of `parse`."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: to_mapping(getattr(config, f.name)) for f in _written(config)}
+        return {
+            f.name: to_mapping(getattr(config, f.name))
+            for f in _written(config)
+            if not ("later" in f.metadata and getattr(config, f.name) == _default(f))
+        }
     if isinstance(config, Mapping):
         return {str(key): to_mapping(value) for key, value in config.items()}
     if isinstance(config, tuple | list | set | frozenset):

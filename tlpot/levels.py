@@ -72,6 +72,28 @@ def difference_parts(level: str) -> tuple[str, str] | None:
     return (high, low) if minus else None
 
 
+def level_words(levels: str | Iterable[str]) -> str:
+    """Returns the name of a level, or those of several, for a sentence."""
+    return levels if isinstance(levels, str) else " or ".join(levels)
+
+
+def choose_levels(
+    asked: str | Iterable[str] | None, available: Iterable[str], where: str
+) -> tuple[str, ...]:
+    """Returns one or several levels to use; see `choose_level`.
+
+    Raises:
+        ConfigError: a level is named twice, or none is.
+    """
+    if asked is None or isinstance(asked, str):
+        return (choose_level(asked, available, where),)
+    known = list(available)
+    chosen = tuple(choose_level(level, known, where) for level in asked)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ConfigError(f"level={list(asked)} must name one or several levels, each once")
+    return chosen
+
+
 def choose_level(
     asked: str | None, available: Iterable[str], where: str, *, option: str = "level"
 ) -> str:

@@ -1,6 +1,7 @@
 """Levels, heads, elements and presets of a potential."""
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -10,7 +11,7 @@ from ase.build import molecule
 from tlpot.energy import EnergyModel, evaluate
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError, UnknownLevelError
 from tlpot.graph import build_graph
-from tlpot.models import Architecture, Potential, preset
+from tlpot.models import Architecture, Potential, load, preset, read_description, save
 from tlpot.system import System
 
 E0 = {1: -13.6, 6: -1030.0, 8: -2040.1}
@@ -65,8 +66,27 @@ def test_unknown_element_lists_those_known(potential):
 def test_missing_or_infinite_reference_energy():
     with pytest.raises(ConfigError, match="no reference energy E0 for O"):
         Potential.create(preset("tiny", (1, 8)), {"low": {1: -13.6}})
-    with pytest.raises(ConfigError, match="NaN"):
-        Potential.create(preset("tiny", (1,)), {"low": {1: float("nan")}})
+    for energy in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="no number"):
+            Potential.create(preset("tiny", (1,)), {"low": {1: energy}})
+
+
+def test_a_level_may_know_fewer_elements_than_the_model(tmp_path):
+    sizes = preset("tiny", (1, 8, 16), hidden_irreps="4x0e+4x1o", cutoff=3.0)
+    levels = {"all": {1: -1.0, 8: -2.0, 16: -3.0}, "few": {1: -1.5, 8: -2.5, 16: float("nan")}}
+    save(Potential.create(sizes, levels), tmp_path / "two.safetensors")
+    potential = load(tmp_path / "two.safetensors", device="cpu")
+    assert potential.at("all").elements == (1, 8, 16)
+    assert potential.at("few").elements == (1, 8)
+    water = build_graph([System.from_atoms(molecule("H2O"))], 3.0)
+    sulfide = build_graph([System.from_atoms(molecule("SH2"))], 3.0)
+    for level in levels:
+        assert bool(evaluate(potential.at(level), water).energy.isfinite())
+    assert bool(evaluate(potential.at("all"), sulfide).energy.isfinite())
+    with pytest.raises(UnknownElementError, match=r"'few' .* not of S; .*\(all\)"):
+        evaluate(potential.at("few"), sulfide)
+    described = read_description(tmp_path / "two.safetensors")
+    assert math.isnan(described.references("few")[16])
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,15 @@ def test_a_perfect_start_is_not_divided_by():
     assert Selection().score({**exact, "energy_mae": 1e-3}, exact) > 1.0
 
 
+def test_no_level_pays_for_another():
+    both = Selection(levels=("low", "high"))
+    start = {**START, "high energy_mae": 50.0, "high forces_mae": 5.0}
+    better = {name: 0.5 * error for name, error in start.items()}
+    assert both.score(better, start) == pytest.approx(0.5)
+    assert both.score({**better, "high energy_mae": 60.0}, start) == pytest.approx(1.2)
+    assert Selection().score({**better, "high energy_mae": 60.0}, start) == pytest.approx(0.5)
+
+
 @pytest.fixture
 def dataset(tmp_path):
     """Thirty energies, every third with forces."""
@@ -52,16 +61,16 @@ def dataset(tmp_path):
 
 def test_training_frames_help_a_few_validation_frames(dataset):
     split = make_split(dataset, validation=4, test=0, by="random", seed=0)
-    chosen = make_selection(dataset, split, "toy", ("energy", "forces"))
+    chosen = make_selection(dataset, split, ["toy"], ("energy", "forces"))
     assert set(chosen.support) <= set(split.train)
     both = np.concatenate([split.validation, chosen.support])
     assert dataset.labelled("toy")[both].sum() >= 20
     assert dataset.labelled("toy", "forces")[both].sum() == 10, "all that there are"
-    assert set(chosen.supported) == {"energy", "forces"}
+    assert chosen.supported == {"toy": ("energy", "forces")}
 
 
 def test_enough_validation_frames_decide_alone(dataset):
     split = make_split(dataset, validation=20, test=0, by="random", seed=0)
-    chosen = make_selection(dataset, split, "toy", ("energy",))
+    chosen = make_selection(dataset, split, ["toy"], ("energy",))
     assert not len(chosen.support)
     assert not chosen.supported

@@ -109,9 +109,12 @@ def _print_references(model: ModelDescription) -> None:
         print(f"  E0 {level}: {model.card.references.get(level, 'origin not stated')}")
         print(
             "    "
-            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items())
+            + "  ".join(f"{chemical_symbols[z]} {e:.6f}" for z, e in energies.items() if e == e)
             + " eV"
         )
+        unknown = [chemical_symbols[z] for z, e in energies.items() if e != e]
+        if unknown:
+            print(f"    not known at this level: {', '.join(unknown)}")
         if not all(part.architecture.isolated_at_reference for part in model.parts):
             print("    an atom by itself is not at its E0: the network has constants of its own")
         for correction in model.corrections(level):

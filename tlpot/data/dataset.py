@@ -211,13 +211,19 @@ def checked_indices(
     return asked
 
 
-def with_any_label(dataset: Dataset, level: str) -> NDArray[np.bool_]:
+def with_any_label(dataset: Dataset, level: str | Sequence[str]) -> NDArray[np.bool_]:
     """Returns which frames carry an energy, forces or a stress at a level, [n_frames].
+
+    Args:
+        dataset: the frames.
+        level: of theory; of several, one is enough.
 
     Raises:
         UnknownLevelError: no such level; the message lists those present.
         DataError: a frame's label is damaged: infinite, or NaN in part only.
     """
+    if not isinstance(level, str):
+        return np.any([with_any_label(dataset, one) for one in level], axis=0)
     found = dataset.labelled(level)
     for kind in sorted(dataset.levels[canonical_level(level)].kinds - {"energy"}):
         if not found.all():  # the other arrays are larger

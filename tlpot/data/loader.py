@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels
+from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, with_any_label
 from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
@@ -61,11 +62,14 @@ class Batch:
         graph: the joined structures.
         sizes: [n_systems], atoms per structure.
         targets: by level of theory; exactly the levels that were asked for.
+        level_idx: [n_systems], the one of these levels at which each structure has labels here;
+            None where each has all that it has.
     """
 
     graph: AtomGraph
     sizes: Tensor
     targets: Mapping[str, Targets]
+    level_idx: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Returns the batch on another device."""
@@ -74,6 +78,7 @@ class Batch:
             graph=self.graph.to(device),
             sizes=self.sizes.to(device),
             targets={level: targets.to(device) for level, targets in self.targets.items()},
+            level_idx=None if self.level_idx is None else self.level_idx.to(device),
         )
 
 
@@ -84,6 +89,7 @@ def collate(
     *,
     layout: Layout = "auto",
     neighbors: Sequence[Neighbors] | None = None,
+    level_idx: NDArray[np.int64] | None = None,
 ) -> Batch:
     """Builds the graph of some frames and gathers their labels at `levels`.
 
@@ -93,6 +99,7 @@ def collate(
         levels: canonical names; a frame without a level gets NaN there.
         layout: see `build_graph`.
         neighbors: of each frame at this cutoff, where they are known.
+        level_idx: the one of `levels` whose labels to take, for each frame; None for all.
 
     Raises:
         GeometryError: a frame is unusable; the message names it.
@@ -107,13 +114,20 @@ def collate(
     return Batch(
         graph=graph,
         sizes=sizes,
-        targets={level: _targets(frames, level) for level in levels},
+        targets={
+            level: _targets(frames, level, None if level_idx is None else level_idx == k)
+            for k, level in enumerate(levels)
+        },
+        level_idx=None if level_idx is None else torch.from_numpy(level_idx),
     )
 
 
-def _targets(frames: Sequence[Frame], level: str) -> Targets:
+def _targets(frames: Sequence[Frame], level: str, chosen: NDArray[np.bool_] | None) -> Targets:
     none = Labels()
-    labels = [frame.labels.get(level, none) for frame in frames]
+    labels = [
+        frame.labels.get(level, none) if chosen is None or chosen[k] else none
+        for k, frame in enumerate(frames)
+    ]
     forces = [
         np.full((len(frame.system), 3), np.nan) if label.forces is None else label.forces
         for frame, label in zip(frames, labels, strict=True)
@@ -149,6 +163,8 @@ class Loader:
         others: frames that take turns: an epoch has `n_others` of them, the next one goes on
             where it ended, and all have had their turn before one comes again.
         n_others: how many of them; at most all.
+        level_turns: a batch has each frame at one of its levels only; the levels that it has
+            labels at take turns from epoch to epoch.
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
 
     Raises:
@@ -170,6 +186,7 @@ class Loader:
     layout: Layout = "auto"
     others: Sequence[int] | NDArray[np.int64] = ()
     n_others: int = 0
+    level_turns: bool = False
     memo_bytes: int = MEMO_BYTES
 
     def __post_init__(self) -> None:
@@ -204,9 +221,22 @@ class Loader:
         """
         for frames in self.plan(epoch)[start:]:
             own = frames[self.rank :: self.world_size]
-            yield self._batch(own) if len(own) else None
+            yield self._batch(own, epoch) if len(own) else None
 
-    def _batch(self, indices: NDArray[np.int64]) -> Batch:
+    @cached_property
+    def _turns(self) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+        """Which frames have labels at which level, [n_levels, n_frames], and who begins where."""
+        labelled = np.stack([with_any_label(self.dataset, level) for level in self.levels])
+        first = np.random.default_rng([self.seed, 2]).integers(0, 1 << 31, len(self.dataset))
+        return labelled, first
+
+    def _level_idx(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        labelled, first = self._turns
+        n = np.maximum(labelled[:, indices].sum(axis=0), 1)
+        turn = (first[indices] + epoch) % n
+        return (labelled[:, indices].cumsum(axis=0) > turn).argmax(axis=0)
+
+    def _batch(self, indices: NDArray[np.int64], epoch: int) -> Batch:
         missing = [int(k) for k in indices if int(k) not in self._memo]
         fresh: dict[int, tuple[Frame, Neighbors]] = {}
         for k, frame in zip(missing, self.dataset.read(missing, self.levels), strict=True):
@@ -224,6 +254,7 @@ class Loader:
             self.levels,
             layout=self.layout,
             neighbors=[neighbors for _, neighbors in pairs],
+            level_idx=self._level_idx(indices, epoch) if self.level_turns else None,
         )
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
+from tlpot.levels import level_words
 from tlpot.numbers import counted
 from tlpot.stored_results import read_json
 from tlpot.system import System
@@ -97,12 +98,12 @@ class Split:
 _PARTS = ("train", "validation", "test")
 
 
-def default_by(dataset: Dataset, labelled: str | None = None) -> SplitBy:
+def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) -> SplitBy:
     """Returns ``molecule``, or ``random`` where all frames are of one molecule.
 
     Args:
         dataset: the frames.
-        labelled: only frames with a label at this level count.
+        labelled: only frames with a label at this level, or one of these, count.
 
     Raises:
         UnknownLevelError: no such level.
@@ -171,7 +172,7 @@ def make_split(
     by: SplitBy = "molecule",
     key: str | None = None,
     seed: int = 0,
-    labelled: str | None = None,
+    labelled: str | Sequence[str] | None = None,
     order: FrameOrder | None = None,
 ) -> Split:
     """Divides frames into training, validation and test.
@@ -191,7 +192,8 @@ def make_split(
             frames, except that identical structures stay together.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
-        labelled: use only frames with an energy, forces or a stress at this level.
+        labelled: use only frames with an energy, forces or a stress at this level, or at one of
+            these.
         order: which frames are divided, and in which order; None for all, in random order.
 
     Raises:
@@ -208,7 +210,7 @@ def make_split(
     if labelled is not None:
         frames = frames[with_any_label(dataset, labelled)[frames]]
     if not len(frames):
-        what = f" with a label at {labelled}" if labelled else ""
+        what = f" with a label at {level_words(labelled)}" if labelled else ""
         raise DataError(f"{dataset.path}: no frames{what} to split")
     names, groups = _groups(dataset, frames, by, key)
     shuffled = np.random.default_rng(seed).permutation(len(names))

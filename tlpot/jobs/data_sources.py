@@ -26,7 +26,7 @@ from tlpot.data import (
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import file_hash
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, level_words
 from tlpot.models import Ensemble, ModelCard, TrainedModel
 
 SplitPart = Literal["train", "validation", "test"]
@@ -162,12 +162,17 @@ def settings_with_data(
     files = [data] if isinstance(data, str | os.PathLike) else data
     dataset = None
     if not isinstance(files, list | tuple) or not all(isinstance(f, _PATHS) for f in files):
-        dataset = open_dataset(data, level=given.get("level"), **reading)
+        dataset = open_dataset(data, level=only_level(given.get("level")), **reading)
         section, files = {}, [dataset.path]
     section["files"] = [os.fspath(file) for file in files if isinstance(file, _PATHS)]
     settings = job_settings(config, job, data=section, **given)
-    settings["data"].setdefault("level", given.get("level"))
+    settings["data"].setdefault("level", only_level(given.get("level")))
     return settings, dataset
+
+
+def only_level(level: str | Sequence[str] | None) -> str | None:
+    """Returns the level that all labels may be of; None if several are asked for."""
+    return level if level is None or isinstance(level, str) else None
 
 
 def choose_only_level(settings: Settings, dataset: Dataset | None) -> None:
@@ -240,7 +245,7 @@ class SplitSettings:
     def divide(
         self,
         dataset: Dataset,
-        level: str,
+        level: str | Sequence[str],
         *,
         turn: NDArray[np.int64] | None = None,
         keep_elements: bool = True,
@@ -249,7 +254,7 @@ class SplitSettings:
 
         Args:
             dataset: the frames.
-            level: of theory.
+            level: of theory, or several, of which a frame has one at least.
             turn: which are held out first, see `FrameOrder`; a stored split has no use for it.
             keep_elements: see `FrameOrder`; a stored split stays as it is.
 
@@ -277,7 +282,7 @@ class SplitSettings:
     def _hold_out_molecules(
         self,
         dataset: Dataset,
-        level: str,
+        level: str | Sequence[str],
         turn: NDArray[np.int64] | None,
         keep_elements: bool,
     ) -> Split:
@@ -296,9 +301,9 @@ class SplitSettings:
         return replace(inner, test=outer.test, by="random, test by molecule")
 
 
-def _labelled(split: Split, dataset: Dataset, level: str) -> Split:
+def _labelled(split: Split, dataset: Dataset, level: str | Sequence[str]) -> Split:
     """Leaves out the frames of a stored split that have no label at `level`."""
-    return _restricted(split, with_any_label(dataset, level), f"a label at {level}")
+    return _restricted(split, with_any_label(dataset, level), f"a label at {level_words(level)}")
 
 
 def with_energies(split: Split, dataset: Dataset, level: str) -> Split:

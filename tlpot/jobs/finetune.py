@@ -200,7 +200,7 @@ def prepare_finetune(
         kinds=kinds,
         shifts={}
         if references.fit is None or not chosen.inherits
-        else {z: e - references.prior[z] for z, e in references.energies.items()},
+        else {z: references.energies[z] - e for z, e in references.prior.items()},
         saved_level=saved,
         parent=parent.at(source) if chosen.inherits else None,
         # a difference is no total energy: no walls, no dynamics

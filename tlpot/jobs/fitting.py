@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from re import sub
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, LabelKind, Loader, Split
+from tlpot.data import Dataset, LabelKind, Loader, Split, with_any_label
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
     ErrorReport,
@@ -80,6 +81,7 @@ def tell_domain(
     rates: Mapping[str, float],
     parent: LevelPotential | None,
     seed: int,
+    joint: bool = False,
 ) -> str | None:
     """Gives each level of a model its training domain, or takes it away.
 
@@ -96,6 +98,7 @@ def tell_domain(
         rates: learning-rate factors of the weights that moved.
         parent: the level that a learned one went on from; None if it began anew.
         seed: of selections.
+        joint: the domain of each level is that of the frames with a label there, not of all.
 
     Returns:
         What the domain of the learned levels speaks of, for the card; None if there is none.
@@ -103,19 +106,24 @@ def tell_domain(
     trained = model.delta if isinstance(model, DeltaPotential) else model
     moved = any(name.startswith("backbone.") for name in rates)
     learned = [level for level in trained.levels if level in levels]
-    found = None
-    if learned:
-        frames = np.concatenate([split.train, others])
-        found = fit_domain(trained.at(learned[0]), dataset, frames, split.validation, seed=seed)
-        if parent is not None and _same_network(trained, parent.potential):
-            found.inherited = copy.deepcopy(parent.training_domain)
+    frames = np.concatenate([split.train, others])
+    found: dict[bytes, TrainingDomain] = {}
     for level in trained.levels:
         head = trained.head(level)
-        if level in learned and found is not None:
-            head.domain = copy.deepcopy(found).to(device=trained.device, dtype=trained.dtype)
-        elif moved:
-            head.domain = None
-    return None if found is None else _words(found, parent)
+        if level not in learned:
+            head.domain = None if moved else head.domain
+            continue
+        known = np.ones(len(dataset), dtype=bool)
+        if joint:
+            known = with_any_label(dataset, level)
+        own, held = frames[known[frames]], split.validation[known[split.validation]]
+        which = own.tobytes()
+        if which not in found:
+            found[which] = fit_domain(trained.at(level), dataset, own, held, seed=seed)
+            if parent is not None and _same_network(trained, parent.potential):
+                found[which].inherited = copy.deepcopy(parent.training_domain)
+        head.domain = copy.deepcopy(found[which]).to(device=trained.device, dtype=trained.dtype)
+    return "; ".join(_words(domain, parent) for domain in found.values()) or None
 
 
 def _same_network(one: Potential, other: Potential) -> bool:
@@ -194,9 +202,13 @@ def fit(
         check_replaced(job.output, overwrite=overwrite or goes_on)
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
+    further = job.levels[1:] if job.joint else ()
 
     def predictions(potential: TrainedModel, level: str, name: str | None = None) -> Predictions:
-        found = predict(potential.at(level), job.dataset, indices, level, device=potential.device)
+        frames = indices
+        if further:
+            frames = frames[with_any_label(job.dataset, level)[frames]]
+        found = predict(potential.at(level), job.dataset, frames, level, device=potential.device)
         if name is not None and processes.is_first:
             title = f"{job.output.stem}, {part} frames, {level}"
             save_picture(parity_figure(found, title), job.run_dir / name)
@@ -204,6 +216,7 @@ def fit(
 
     before = predictions(potential, job.levels[0])
     start = error_report(before)
+    further_before = {level: predictions(potential, level) for level in further}
     if processes.is_first and not resume:
         make_folder(job.run_dir)
         for suffix in (".json", ".txt", ".png"):
@@ -231,6 +244,7 @@ def fit(
                 batch_size=settings.batch_size,
                 others=job.others,
                 n_others=job.n_others,
+                level_turns=job.joint,
             ),
             validation_loader=held_out(split.validation),
             settings=settings,
@@ -254,17 +268,29 @@ def fit(
     if processes.is_first:
         domain = tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
                              others=job.others, rates=job.plan.rates, parent=job.parent,
-                             seed=settings.seed)  # fmt: skip
+                             seed=settings.seed, joint=job.joint)  # fmt: skip
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
+    others, worse = {}, worse_words(start.overall, end.overall, part)
+    for name, found in further_before.items():
+        name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
+        others[name] = error_report(found), error_report(name_after)
+        worse += [
+            f"{name}: {text}"
+            for text in worse_words(others[name][0].overall, others[name][1].overall, part)
+        ]
     warnings = [
         *_nothing_kept(job, result),
-        *worse_words(start.overall, end.overall, part),
+        *worse,
         *refit_words(before, job.shifts, part),
         *_training_offsets(job, finished, level),
         *(() if job.examine is not None else offset_words(after, part)),
     ]
-    metrics = {part: {level: dict(end.overall)}, "before training": dict(start.overall)}
+    ends = {level: end, **{name: found for name, (_, found) in others.items()}}
+    metrics: dict[str, Any] = {
+        part: {name: dict(found.overall) for name, found in ends.items()},
+        "before training": dict(start.overall),
+    }
     if warnings:
         metrics["warnings"] = warnings
     if domain is not None:
@@ -292,11 +318,14 @@ def fit(
             examination = replace(job.examine(evaluated, show=show), worse=tuple(warnings))
             examination.save(report)
         elif not result.interrupted:
-            write_text(report, json.dumps({**end.as_json(), "warnings": warnings}, indent=2))
+            levels = {name: found.as_json() for name, (_, found) in others.items()}
+            content = {**end.as_json(), **({"levels": levels} if levels else {})}
+            write_text(report, json.dumps({**content, "warnings": warnings}, indent=2))
     return TrainingOutcome(
         potential=finished,
         level=level,
         predictions=after,
+        others=others,
         output=job.output,
         preflight=preflight,
         training=result,
@@ -341,12 +370,16 @@ def _training_offsets(job: Job, potential: TrainedModel, level: str) -> list[str
 
 def _kinds(job: Job) -> Collection[LabelKind]:
     """Kinds of labels that the user gave, without those that hold a model in place."""
-    return job.dataset.levels[job.levels[0]].kinds if job.kinds is None else job.kinds
+    if job.kinds is not None:
+        return job.kinds
+    levels = job.levels if job.joint else job.levels[:1]
+    return frozenset().union(*(job.dataset.levels[level].kinds for level in levels))
 
 
 def _selection(job: Job) -> Selection:
     kinds = [kind for kind in job.settings.loss.kinds if kind in _kinds(job)]
-    return make_selection(job.dataset, job.split, job.levels[0], kinds)
+    levels = job.levels if job.joint else job.levels[:1]
+    return make_selection(job.dataset, job.split, levels, kinds)
 
 
 def _identity(job: Job, processes: Processes) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, label_problems
+from tlpot.data import Dataset, label_problems, with_any_label
 from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
 from tlpot.jobs.references import References
@@ -47,7 +47,7 @@ def label_warnings(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
 
 def preflight_report(
     job: Job,
-    references: References,
+    references: References | Mapping[str, References],
     *,
     pretrained: bool,
     caution: str = "",
@@ -57,13 +57,15 @@ def preflight_report(
 
     Args:
         job: the model before the first update.
-        references: its reference energies at the level to learn.
+        references: its reference energies at the level to learn, or by level.
         pretrained: whether the model should be good already.
         caution: what the strategy warns of.
         suspicions: what is to be said of the labels, see `label_warnings`.
     """
     dataset, split, potential = job.dataset, job.split, job.potential
     level = job.levels[0]
+    if isinstance(references, References):
+        references = {level: references}
     molecules = [len(np.unique(dataset.group_idx[getattr(split, part)])) for part in _PARTS]
     frames = [len(getattr(split, part)) for part in _PARTS]
     lines = [
@@ -80,18 +82,24 @@ def preflight_report(
         ),
         f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
         *_others(job),
-        references.table(),
-        *_unlearned(dataset, references),
-        _trainable(job, level),
     ]
-    sample = split.train[:: max(1, len(split.train) // 200)]
-    error = error_report(predict(potential.at(level), dataset, sample, level,
-                                 device=potential.device)).overall  # fmt: skip
-    text = f"error at step 0, {counted(len(sample), 'training frame')}: "
-    text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
-    if "forces_mae" in error and "forces" in _kinds(job, level):
-        text += f", F MAE {error['forces_mae']:.4g} meV/Å"
-    lines.append(text)
+    for name, found in references.items():
+        lines += [*([f"level {name}"] if len(references) > 1 else []), found.table()]
+        lines += _unlearned(dataset, found)
+    lines.append(_trainable(job, level))
+    for name in references:
+        own = split.train
+        if len(references) > 1:
+            own = own[with_any_label(dataset, name)[own]]
+        sample = own[:: max(1, len(own) // 200)]
+        error = error_report(predict(potential.at(name), dataset, sample, name,
+                                     device=potential.device)).overall  # fmt: skip
+        at = f" at {name}" if len(references) > 1 else ""
+        text = f"error at step 0{at}, {counted(len(sample), 'training frame')}: "
+        text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
+        if "forces_mae" in error and "forces" in _kinds(job, name):
+            text += f", F MAE {error['forces_mae']:.4g} meV/Å"
+        lines.append(text)
     if pretrained and error.get("energy_per_atom_mae", 0.0) > 1e3 * _SUSPICIOUS:
         lines.append(
             f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "

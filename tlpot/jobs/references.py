@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, frames_of
+from tlpot.data import Dataset, frames_of, with_any_label
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.models import LevelPotential
@@ -26,9 +26,9 @@ class References:
     """Reference energies and how they were found.
 
     Attributes:
-        energies: E0 by atomic number, eV.
+        energies: E0 by atomic number, eV; NaN where the level does not know the element.
         origin: in words, for the model card.
-        prior: the values that a fit started from.
+        prior: the values that a fit started from; none where the level does not know an element.
         fit: the fit, if there was one.
     """
 
@@ -40,10 +40,13 @@ class References:
     def table(self) -> str:
         """Returns the shift table of the pre-flight report."""
         lines = [f"reference energies: {self.origin}"]
-        rows = []
-        for k, (z, energy) in enumerate(self.energies.items()):
-            shift = energy - self.prior[z]
-            note = ""
+        rows: list[tuple[object, ...]] = []
+        known = list(self.prior)
+        for z, energy in self.energies.items():
+            if z not in known:
+                rows.append((chemical_symbols[z], "", "", "", "in no molecule of this level"))
+                continue
+            k, shift, note = known.index(z), energy - self.prior[z], ""
             if self.fit is not None:
                 error = self.fit.uncertainties[k]
                 note = f"± {error:.4f}" if np.isfinite(error) else "not identified alone"
@@ -58,6 +61,14 @@ class References:
             if self.fit.caution:
                 lines.append(f"  note: {self.fit.caution}")
         return "\n".join(lines)
+
+
+def elements_at(dataset: Dataset, level: str) -> set[int]:
+    """Returns the atomic numbers in molecules with a label at a level."""
+    frames = np.flatnonzero(with_any_label(dataset, level))
+    _, first = np.unique(dataset.group_idx[frames], return_index=True)
+    one_each = frames_of(dataset, frames[first], levels=[])
+    return {int(z) for frame in one_each for z in frame.system.atomic_numbers}
 
 
 def find_references(
@@ -121,23 +132,35 @@ def find_references(
 
     fallback = parent_energies or dict.fromkeys(elements, 0.0)
     prior = {z: float(given.get(z, fallback[z])) for z in elements}
+    unknown = {z for z, energy in prior.items() if np.isnan(energy)}
+    if unknown:
+        present = elements_at(dataset, level)
+        prior = {
+            z: 0.0 if z in unknown else e for z, e in prior.items() if z not in unknown - present
+        }
+    all_elements, elements = elements, tuple(prior)
     indices = indices[dataset.labelled(level)[indices]]
     if not len(indices):
         origin = "as they were: no training frame has an energy, so they mean nothing"
-        return References(energies=prior, origin=origin, prior=prior)
+        energies = {z: prior.get(z, np.nan) for z in all_elements}
+        return References(energies=energies, origin=origin, prior=prior)
     composition, labels = _compositions_and_energies(dataset, indices, level, elements)
     base = composition @ np.array([prior[z] for z in elements])
     if parent is not None and parent_energies is not None:
         device = parent.potential.device
-        found = predict(parent, dataset, indices, level, device=device, forces=False)
-        interaction = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(indices))]
-        base += interaction - composition @ np.array([parent_energies[z] for z in elements])
+        predictions = predict(parent, dataset, indices, level, device=device, forces=False)
+        interaction = predictions.energy[np.argsort(predictions.indices), 1][
+            np.argsort(np.argsort(indices))
+        ]
+        known = np.nan_to_num([parent_energies[z] for z in elements])
+        base += interaction - composition @ known
     fit = fit_references(elements, composition, labels - base)
     start = "zero" if parent_energies is None else "the parent's"
     if len(missing) < len(elements):
         start = free + (f", for {', '.join(missing)} {start}" if missing else "")
+    found = {z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}
     return References(
-        energies={z: prior[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)},
+        energies={z: found.get(z, np.nan) for z in all_elements},
         origin=(
             f"least squares over {counted(len(indices), 'training frame')}, starting from {start}"
         )

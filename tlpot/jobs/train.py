@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from tlpot.config import parse, to_mapping
-from tlpot.data import Dataset, DataSource, average_neighbors, force_scale
+from tlpot.config import LATER, parse, to_mapping
+from tlpot.data import (
+    Dataset,
+    DataSource,
+    average_neighbors,
+    force_scale,
+    with_any_label,
+)
 from tlpot.errors import ConfigError
 from tlpot.jobs.data_sources import (
     ConfigSource,
@@ -23,9 +30,9 @@ from tlpot.jobs.data_sources import (
 from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.references import find_references
+from tlpot.jobs.references import elements_at, find_references
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, choose_levels
 from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
@@ -38,7 +45,10 @@ class TrainConfig:
     Attributes:
         data: the labels.
         output: the model file to write.
-        level: level of theory to learn; may be left out if the data has only one.
+        level: level of theory to learn; may be left out if the data has only one. Of a list, each
+            becomes a level of the model: an epoch has each frame at one of its levels, which take
+            turns, and all levels decide which weights are kept.
+        weights: factor of the loss of a level; 1 for those that are not named.
         model: ``preset`` (tiny, small, medium) and any field of `Architecture`; elements and
             avg_neighbors come from the data unless they are given.
         references: E0: ``fit`` to the training energies, or the ``isolated`` atoms as given.
@@ -54,7 +64,8 @@ class TrainConfig:
 
     data: DataSettings
     output: Path
-    level: str | None = None
+    level: str | tuple[str, ...] | None = None
+    weights: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     model: Mapping[str, Any] = field(
         default_factory=lambda: {"preset": "tiny"}, metadata={"section": Architecture}
     )
@@ -121,36 +132,51 @@ def prepare_train(
     settings = training_settings(config.training, "train")
     check_output(config.output)
     dataset = config.data.open()
-    level = choose_level(config.level, dataset.levels, str(dataset.path))
-    split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
-    suspicions = label_warnings(dataset, level, split.train)
+    levels = choose_levels(config.level, dataset.levels, str(dataset.path))
+    split = config.split.divide(
+        dataset, levels[0] if len(levels) == 1 else levels, keep_elements=config.defaults > 1
+    )
+    suspicions = []
+    for level in levels:
+        at = f"{level}: " if len(levels) > 1 else ""
+        own = split.train if not at else split.train[with_any_label(dataset, level)[split.train]]
+        suspicions += [f"{at}{text}" for text in label_warnings(dataset, level, own)]
     architecture = _architecture(config.model, dataset, split.train)
     charges = check_charges(config.data, architecture.charge_spin)
-    references = find_references(
-        config.references, dataset, split.train, level, architecture.elements
-    )
+    references = {}
+    for level in levels:
+        known = architecture.elements
+        if len(levels) > 1:
+            present = elements_at(dataset, level)
+            known = tuple(z for z in known if z in present)
+        found = find_references(config.references, dataset, split.train, level, known)
+        energies = {z: found.energies.get(z, math.nan) for z in architecture.elements}
+        references[level] = replace(found, energies=energies)
     potential = Potential.create(
         architecture,
-        {level: references.energies},
-        scale=force_scale(dataset, split.train, [level]),
+        {level: found.energies for level, found in references.items()},
+        scale=force_scale(dataset, split.train, levels),
         seed=settings.seed,
         dtype=getattr(torch, config.dtype),
     ).to(choose_device(device))
     job = Job(
         potential=potential,
-        levels=(level,),
+        levels=levels,
+        joint=len(levels) > 1,
         dataset=dataset,
         split=split,
         settings=settings,
         plan=TrainingPlan(
-            rates=dict.fromkeys(level_parameters(potential, level), 1.0), keeps_start=False
+            rates={name: 1.0 for level in levels for name in level_parameters(potential, level)},
+            level_weights=_level_weights(config.weights, levels),
+            keeps_start=False,
         ),
         output=config.output,
         card=ModelCard(
             name=config.name or config.output.stem,
             description=config.description,
             licence=config.licence,
-            references={level: references.origin},
+            references={level: found.origin for level, found in references.items()},
             citation=config.citation,
             charges=charges,
         ),
@@ -176,6 +202,16 @@ def train_from_scratch(
     """
     job = prepare_train(config, device=device).job
     return fit(job, processes or Processes(), resume=resume, overwrite=overwrite, show=show)
+
+
+def _level_weights(weights: Mapping[str, float], levels: Sequence[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, weight in weights.items():
+        level = choose_level(name, levels, "this training", option="weights")
+        if not 0 < weight < math.inf:
+            raise ConfigError(f"weights.{name} is {weight}, expected a positive number")
+        found[level] = weight
+    return found
 
 
 def _architecture(model: Mapping[str, Any], dataset: Dataset, indices: Any) -> Architecture:

@@ -34,6 +34,8 @@ class Job:
     Attributes:
         potential: the model before the first update.
         levels: levels of theory to learn; the first is the one reported on.
+        joint: all levels count alike: all decide which weights are kept, and an epoch has each
+            frame at one of its levels, in turns.
         dataset: where labels come from.
         split: which frames are for what.
         settings: of the training.
@@ -72,6 +74,7 @@ class Job:
     shifts: Mapping[int, float] = field(default_factory=dict)
     saved_level: str | None = None
     parent: LevelPotential | None = None
+    joint: bool = False
 
     @property
     def run_dir(self) -> Path:
@@ -109,6 +112,7 @@ class TrainingOutcome(Result):
         warnings: in which respects the model ends worse than it began; empty if in none.
         report: the transfer report, if there was to be one and the job was not interrupted.
         predictions: of the saved model on the frames of `end`.
+        others: errors before and after of further levels that counted alike, by level.
         output: the model file.
         preflight: what was known before the first update.
         started: False for a job that was to stop after the pre-flight report; `potential` is then
@@ -124,6 +128,7 @@ class TrainingOutcome(Result):
     warnings: tuple[str, ...] = ()
     report: TransferReport | None = None
     predictions: Predictions | None = None
+    others: Mapping[str, tuple[ErrorReport, ErrorReport]] = field(default_factory=dict)
     output: Path = Path()
     preflight: str = ""
     started: bool = True
@@ -138,12 +143,15 @@ class TrainingOutcome(Result):
         if not self.started:
             return self.preflight
         result = self.training
-        lines = [
-            f"{self.part} frames, before training",
-            ErrorReport(overall=self.start.overall).text(),
-            f"{self.part} frames, after (weights of epoch {result.best_epoch})",
-            self.end.text(),
-        ]
+        lines = []
+        for level, (start, end) in {self.level: (self.start, self.end), **self.others}.items():
+            at = f" at {level}" if self.others else ""
+            lines += [
+                f"{self.part} frames{at}, before training",
+                ErrorReport(overall=start.overall).text(),
+                f"{self.part} frames{at}, after (weights of epoch {result.best_epoch})",
+                end.text(),
+            ]
         for correction in self.potential.corrections(self.level):
             facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
             lines.append(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
@@ -163,6 +171,7 @@ class TrainingOutcome(Result):
             "part": self.part,
             "before training": dict(self.start.overall),
             **self.end.as_json(),
+            **({"levels": self._levels()} if self.others else {}),
             "best_epoch": result.best_epoch,
             "seconds": result.seconds,
             "interrupted": result.interrupted,
@@ -170,6 +179,12 @@ class TrainingOutcome(Result):
             "warnings": list(self.warnings),
             "transfer": None if self.report is None else self.report.as_json(),
             "preflight": self.preflight,
+        }
+
+    def _levels(self) -> dict[str, Any]:
+        return {
+            level: {"before training": dict(start.overall), **end.as_json()}
+            for level, (start, end) in {self.level: (self.start, self.end), **self.others}.items()
         }
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:

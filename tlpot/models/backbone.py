@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
 from tlpot.kernels import Kernels
 from tlpot.models.architecture import AnyArchitecture, Architecture
+from tlpot.models.description import complete_references
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.mace import MaceArchitecture, MaceBackbone, MaceRepulsion
 from tlpot.models.regressors import GaussianCorrection
@@ -185,10 +186,11 @@ def reference_list(
     Args:
         architecture: says which elements there are.
         level: for messages.
-        references: E0 by atomic number, eV.
+        references: E0 by atomic number, eV; NaN for an element that the level does not know,
+            as where none of its labels is of a molecule with it.
 
     Raises:
-        ConfigError: one is missing, or not finite.
+        ConfigError: one is missing, or infinite, or none is a number.
     """
     missing = [chemical_symbols[z] for z in architecture.elements if z not in references]
     if missing:
@@ -197,6 +199,8 @@ def reference_list(
             "of the model needs one"
         )
     values = [float(references[z]) for z in architecture.elements]
-    if not all(map(math.isfinite, values)):
-        raise ConfigError(f"level {level!r}: the reference energies hold NaN or infinity: {values}")
+    if not complete_references(np.array(values)):
+        raise ConfigError(
+            f"level {level!r}: the reference energies hold infinity, or no number: {values}"
+        )
     return values

@@ -23,6 +23,16 @@ from tlpot.models.checksum import has_checksum
 from tlpot.models.library import library_file
 
 
+def is_reference(key: str) -> bool:
+    """Whether a tensor of a model file holds the reference energies of a level."""
+    return key.endswith("references.value")
+
+
+def complete_references(values: NDArray[Any]) -> bool:
+    """Whether reference energies are numbers, or NaN for elements that the level does not know."""
+    return not np.isinf(values).any() and not np.isnan(values).all()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelCard:
     """Provenance of a model.
@@ -406,7 +416,8 @@ def read_description(source: str | os.PathLike[str]) -> ModelDescription:
     form, metadata, _ = read_metadata(content, name)
     tensors = Tensors(content, name)
     for key in tensors:
-        if not np.isfinite(tensors.read(key)).all():
+        values = tensors.read(key)
+        if not (complete_references(values) if is_reference(key) else np.isfinite(values).all()):
             raise ModelFileError(f"{name}: weight {key!r} holds NaN or infinity")
     try:
         if form == FORMAT:

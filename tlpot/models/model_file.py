@@ -28,6 +28,8 @@ from tlpot.models.description import (
     FORMAT,
     VERSIONS,
     ModelCard,
+    complete_references,
+    is_reference,
     read_metadata,
     upgraded,
 )
@@ -341,7 +343,8 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
                 f"{name}: weight {key!r} has shape {tuple(tensor.shape)}, the architecture "
                 f"that it states needs {tuple(expected[key].shape)}"
             )
-        if not bool(torch.isfinite(tensor).all()):
+        whole = bool(torch.isfinite(tensor).all())
+        if not whole and not (is_reference(key) and complete_references(tensor.numpy())):
             raise ModelFileError(f"{name}: weight {key!r} holds NaN or infinity")
     potential.load_state_dict(dict(tensors))
     for forest in potential.modules():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -253,6 +254,12 @@ class LevelPotential(LevelView[Potential]):
     """A potential at one level of theory: an energy model."""
 
     @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the level knows: those with an E0, which may be fewer than all."""
+        references = self.potential.references(self.level)
+        return tuple(z for z, energy in references.items() if not math.isnan(energy))
+
+    @property
     def implements(self) -> frozenset[str]:
         """What it gives, see `tlpot.energy.implemented`."""
         return implemented(*self.potential.corrections(self.level))
@@ -261,7 +268,20 @@ class LevelPotential(LevelView[Potential]):
         """Returns the index of each atom's element, and what the backbone returns.
 
         Raises:
-            UnknownElementError: an element that the potential does not know.
+            UnknownElementError: an element that the potential, or the level, does not know.
+            GeometryError: a charge or spin that the potential does not read.
+        """
+        found = self.invariants_of_all_levels(graph)
+        values = self.potential.head(self.level).references.value
+        if bool(values.isnan().any()) and bool(values.index_select(0, found[0]).isnan().any()):
+            self._refuse_elements(graph)
+        return found
+
+    def invariants_of_all_levels(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
+        """Returns what `invariants` does; the level need not know the elements.
+
+        Raises:
+            UnknownElementError: an element that the potential does not know at any level.
             GeometryError: a charge or spin that the potential does not read.
         """
         potential = self.potential
@@ -287,7 +307,7 @@ class LevelPotential(LevelView[Potential]):
             UnknownElementError: an element that the potential does not know.
             GeometryError: a charge or spin that the potential does not read.
         """
-        return self._energies(graph, *self.invariants(graph))
+        return self.energies_of(graph, *self.invariants(graph))
 
     def beyond_references(self) -> dict[int, float]:
         """Returns what an atom of each element has by itself beyond its E0, eV.
@@ -307,7 +327,7 @@ class LevelPotential(LevelView[Potential]):
                 atomic_numbers=np.array([z]), positions=np.zeros((1, 3)), cell=NO_CELL, pbc=NO_PBC,
                 spin=1 + int(ground_state_magnetic_moments[z]) if self.uses_charge else 1,
             )
-            for z in references
+            for z in self.elements
         ]  # fmt: skip
         graph = build_graph(atoms, self.cutoff, layout=self.potential.layout)
         graph = graph.to(self.potential.device)
@@ -315,7 +335,7 @@ class LevelPotential(LevelView[Potential]):
             energies = evaluate(self, graph, forces=False).energy.tolist()
         except GeometryError as error:
             raise GeometryError(f"atoms by themselves, in their ground states: {error}") from error
-        return {z: e - e0 for (z, e0), e in zip(references.items(), energies, strict=True)}
+        return {z: e - references[z] for z, e in zip(self.elements, energies, strict=True)}
 
     @property
     def training_domain(self) -> TrainingDomain | None:
@@ -342,11 +362,25 @@ class LevelPotential(LevelView[Potential]):
             scalars, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
             compiled=self.potential.layout == "sorted",
         )  # fmt: skip
-        return self._energies(graph, species, scalars, edges), inside
+        return self.energies_of(graph, species, scalars, edges), inside
 
-    def _energies(
+    def _refuse_elements(self, graph: AtomGraph) -> None:
+        known = ", ".join(chemical_symbols[z] for z in self.elements)
+        unknown = sorted(set(graph.atomic_numbers.tolist()) - set(self.elements))
+        others = [name for name in self.potential.levels if name != self.level]
+        raise UnknownElementError(
+            f"level {self.level!r} of model {self.potential.card.name!r} had labels of molecules "
+            f"of {known} only, not of {', '.join(chemical_symbols[z] for z in unknown)}; take "
+            f"another of its levels ({', '.join(others)})"
+        )
+
+    def energies_of(
         self, graph: AtomGraph, species: Tensor, scalars: list[Tensor], edges: Edges
     ) -> Tensor:
+        """Returns what `atomic_energies` does from what `invariants` gave.
+
+        That may be what it gave of another level of the same potential.
+        """
         potential = self.potential
         head = potential.head(self.level)
         energies = head.readout(scalars)

@@ -120,6 +120,7 @@ def train(
         },
         processes=processes or Processes(),
         selection=selection or Selection(kinds=settings.loss.kinds),
+        pooled=train_loader.level_turns,
         support=support_loader,
     )
     run.start(resume, validation_loader)
@@ -160,8 +161,10 @@ class _Run:
         identity: Mapping[str, Any],
         processes: Processes,
         selection: Selection,
+        pooled: bool,
         support: Loader | None,
     ) -> None:
+        self.pooled = pooled
         self.selection, self.support = selection, support
         self.potential, self.levels, self.plan = potential, levels, plan
         self.settings, self.processes = settings, processes
@@ -251,7 +254,7 @@ class _Run:
         parts = batch_loss(self.potential, batch, self.levels, settings.loss, training=True)
         counts = self.processes.add(parts.counts.clone())
         weights = settings.loss.at(self.progress.epoch / settings.epochs)
-        loss = weighted(parts.sums, counts, weights, self.factors)
+        loss = weighted(parts.sums, counts, weights, self.factors, pooled=self.pooled)
         if self.plan.penalty is not None and self.processes.is_first:
             loss = loss + self.plan.penalty(self.potential)
         if loss.requires_grad:
@@ -296,10 +299,8 @@ class _Run:
         with self.average.applied():
             loss, metrics = self.validated(loader)
             tables = {level: metrics[level].table() for level in self.levels}
-            deciding = tables[self.levels[0]]
-            if self.support is not None:
-                support = self.validated(self.support)[1]
-                deciding = self.selection.errors(metrics[self.levels[0]], support[self.levels[0]])
+            support = {} if self.support is None else self.validated(self.support)[1]
+            deciding = self.selection.errors(self.levels[0], metrics, support)
             if not math.isfinite(loss):
                 raise DataError(
                     f"the validation loss is {loss} after update {progress.step}; look for broken "
@@ -326,7 +327,7 @@ class _Run:
             "score": score,
             **tables,
         }
-        if self.support is not None:
+        if deciding != tables[self.levels[0]]:
             entry[DECIDING] = deciding
         if progress.n_losses:
             entry["training_loss"] = progress.losses / progress.n_losses
@@ -338,7 +339,10 @@ class _Run:
     def validated(self, loader: Loader) -> tuple[float, dict[str, Metrics]]:
         """Returns the loss with its final weights and the errors over all frames of a loader."""
         weights = self.settings.loss.at(1.0)
-        return validate(self.potential, loader, self.levels, weights, self.processes)
+        return validate(
+            self.potential, loader, self.levels, weights, self.processes,
+            n_deciding=max(len(self.selection.levels), 1),
+        )  # fmt: skip
 
     def score(self, loss: float, errors: Mapping[str, float]) -> float:
         """Returns what the choice of the weights goes by; less is better."""

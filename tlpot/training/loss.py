@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from tlpot.data import Batch, Targets
-from tlpot.energy import Properties, evaluate
+from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.evaluation import Metrics
-from tlpot.models import Potential
+from tlpot.graph import AtomGraph
+from tlpot.models import LevelPotential, Potential
 from tlpot.training.settings import LossSettings
 
 
@@ -32,7 +33,12 @@ class BatchLoss:
 
 
 def weighted(
-    sums: Tensor, counts: Tensor, settings: LossSettings, factors: Sequence[float] = (1.0,)
+    sums: Tensor,
+    counts: Tensor,
+    settings: LossSettings,
+    factors: Sequence[float] = (1.0,),
+    *,
+    pooled: bool = False,
 ) -> Tensor:
     """Returns Σ_levels Σ_kinds factor · weight · sum / count.
 
@@ -41,7 +47,11 @@ def weighted(
         counts: [n_levels, 3], over all processes.
         settings: the weights.
         factors: one for each level, or one for all.
+        pooled: divide by the count over all levels, so that each label counts alike, and not
+            each level.
     """
+    if pooled:
+        counts = counts.sum(0, keepdim=True)
     weights = sums.new_tensor([settings.energy, settings.forces, settings.stress])
     return (sums / counts.clamp(min=1) * weights * sums.new_tensor(factors)[:, None]).sum()
 
@@ -63,6 +73,8 @@ def batch_loss(
         settings: weights and shape of the loss.
         training: keep the result differentiable in the weights.
     """
+    if batch is not None and batch.level_idx is not None:
+        return _in_turns(potential, batch, batch.level_idx, levels, settings)
     device = potential.device
     sums, counts, metrics = [], [], {}
     for level in levels:
@@ -74,7 +86,7 @@ def batch_loss(
             continue
         targets = batch.targets[level]
         properties = evaluate(
-            potential.at(level),
+            _at(potential, level, batch),
             batch.graph,
             forces=has_forces and (settings.forces > 0 or not training),
             stress=has_stress and (settings.stress > 0 or not training),
@@ -86,6 +98,60 @@ def batch_loss(
         sums.append(level_sums)
         counts.append(level_counts)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics=metrics)
+
+
+class _EachAtItsLevel:
+    """The energy model of structures of which each is asked for at one level; for one batch.
+
+    The network is evaluated, and differentiated, once for all of them.
+
+    Args:
+        models: one for each level.
+        level_idx: [n_systems], which of them a structure is for.
+    """
+
+    def __init__(self, models: Sequence[LevelPotential], level_idx: Tensor) -> None:
+        self.models, self.level_idx = models, level_idx
+        whole = models[0].potential
+        self.cutoff, self.elements = whole.cutoff, whole.elements
+        self.uses_charge = whole.uses_charge
+
+    def atomic_energies(self, graph: AtomGraph) -> Tensor:
+        """Returns the energy of each atom, [n_atoms], eV, float64."""
+        invariants = self.models[0].invariants_of_all_levels(graph)
+        mine = self.level_idx.index_select(0, graph.system_idx)
+        total = torch.zeros(len(mine), dtype=torch.float64, device=mine.device)
+        for k, model in enumerate(self.models):
+            total = torch.where(mine == k, model.energies_of(graph, *invariants), total)
+        return total
+
+
+def _at(potential: Potential, level: str, batch: Batch) -> EnergyModel:
+    """Returns the model of a level, also for structures without labels that it does not know."""
+    model = potential.at(level)
+    if len(model.elements) == len(potential.elements):
+        return model
+    return _EachAtItsLevel([model], torch.zeros_like(batch.sizes))
+
+
+def _in_turns(
+    potential: Potential,
+    batch: Batch,
+    level_idx: Tensor,
+    levels: tuple[str, ...],
+    settings: LossSettings,
+) -> BatchLoss:
+    labelled = torch.tensor([_labelled(batch, level) for level in levels]).any(dim=0).tolist()
+    properties = evaluate(
+        _EachAtItsLevel([potential.at(level) for level in levels], level_idx),
+        batch.graph,
+        forces=labelled[1] and settings.forces > 0,
+        stress=labelled[2] and settings.stress > 0,
+        create_graph=True,
+    )
+    found = [_sums(properties, batch.targets[k], batch.sizes, settings) for k in levels]
+    sums, counts = zip(*found, strict=True)
+    return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics={})
 
 
 def _labelled(batch: Batch | None, level: str) -> list[bool]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ def validate(
     levels: tuple[str, ...],
     settings: LossSettings,
     processes: Processes,
+    *,
+    n_deciding: int = 1,
 ) -> tuple[float, dict[str, Metrics]]:
-    """Returns the loss of the first level over all batches, and the errors of every level.
+    """Returns the loss of the levels that decide, and the errors of every level.
 
     Args:
         potential: the model.
@@ -34,6 +37,7 @@ def validate(
         levels: canonical names.
         settings: weights and shape of the loss.
         processes: those that share the batches; each gets the same result.
+        n_deciding: how many of the levels, from the first, the loss is of.
     """
     device = potential.device
     sums = torch.zeros(len(levels), 3, dtype=torch.float64, device=device)
@@ -50,7 +54,7 @@ def validate(
     processes.add(counts)
     for level in levels:
         metrics[level].sums = processes.add(metrics[level].sums.to(device)).cpu()
-    return float(weighted(sums[:1], counts[:1], settings)), metrics
+    return float(weighted(sums[:n_deciding], counts[:n_deciding], settings)), metrics
 
 
 def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:
@@ -84,33 +88,42 @@ class Selection:
 
     Attributes:
         kinds: of labels that count.
+        levels: those that count; empty for the first one of the training.
         support: training frames that help the validation frames to decide.
-        supported: kinds of which there are too few labels among the validation frames.
+        supported: kinds of which there are too few labels among the validation frames, by level.
     """
 
     kinds: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+    levels: tuple[str, ...] = ()
     support: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    supported: tuple[LabelKind, ...] = ()
+    supported: Mapping[str, tuple[LabelKind, ...]] = field(default_factory=dict)
 
-    def errors(self, validation: Metrics, support: Metrics) -> dict[str, float]:
-        """Returns the errors that decide, in meV and Å.
+    def errors(
+        self, level: str, validation: Mapping[str, Metrics], support: Mapping[str, Metrics]
+    ) -> dict[str, float]:
+        """Returns the errors that decide, in meV and Å; a further level's begin with its name.
 
         Args:
-            validation: errors of the first level on the validation frames.
-            support: on the frames of `support`.
+            level: the first of the training.
+            validation: errors of each level on the validation frames.
+            support: on the frames of `support`; empty if there are none.
         """
-        merged = Metrics(sums=validation.sums.clone())
-        for kind in self.supported:
-            merged.sums[_ROWS[kind]] += support.sums[_ROWS[kind]]
-        return merged.table()
+        found: dict[str, float] = {}
+        for name in self.levels or (level,):
+            merged = Metrics(sums=validation[name].sums.clone())
+            for kind in self.supported.get(name, ()):
+                merged.sums[_ROWS[kind]] += support[name].sums[_ROWS[kind]]
+            prefix = "" if name == level else f"{name} "
+            found |= {f"{prefix}{key}": value for key, value in merged.table().items()}
+        return found
 
     def score(
         self, errors: Mapping[str, float], start: Mapping[str, float], *, bounded: bool = True
     ) -> float:
         """Returns what is to be least: 1 for the model before the first update.
 
-        The geometric mean over the kinds of labels of the mean absolute error, relative to that
-        at step 0. NaN if there is nothing to go by.
+        The geometric mean over the levels and kinds of labels of the mean absolute error, relative
+        to that at step 0. NaN if there is nothing to go by.
 
         Args:
             errors: now.
@@ -118,7 +131,13 @@ class Selection:
             bounded: the largest of the ratios instead if one is above 1, so that no kind pays
                 for another, and what is worse than step 0 in any of them is never kept.
         """
-        names = [f"{kind}_mae" for kind in self.kinds if f"{kind}_mae" in start]
+        prefixes = ("", *(f"{level} " for level in self.levels[1:]))
+        names = [
+            name
+            for prefix in prefixes
+            for kind in self.kinds
+            if (name := f"{prefix}{kind}_mae") in start
+        ]
         ratios = [errors[name] / max(start[name], _FLOOR) for name in names]
         if not ratios:
             return math.nan
@@ -128,7 +147,7 @@ class Selection:
 
 
 def make_selection(
-    dataset: Dataset, split: Split, level: str, kinds: Collection[LabelKind]
+    dataset: Dataset, split: Split, levels: Sequence[str], kinds: Collection[LabelKind]
 ) -> Selection:
     """Returns what decides; where validation frames are few, training frames join them.
 
@@ -138,17 +157,17 @@ def make_selection(
     Args:
         dataset: the frames.
         split: their division.
-        level: canonical.
+        levels: those that count, canonical.
         kinds: those that are learned.
     """
     chosen: set[int] = set()
-    supported: list[LabelKind] = []
-    for kind in kinds:
+    supported: dict[str, tuple[LabelKind, ...]] = {}
+    for level, kind in product(levels, kinds):
         labelled = dataset.labelled(level, kind)
         missing = ENOUGH - int(labelled[split.validation].sum())
         if missing <= 0:
             continue
-        supported.append(kind)
+        supported[level] = (*supported.get(level, ()), kind)
         missing -= sum(bool(labelled[k]) for k in chosen)
         train = split.train[labelled[split.train]]
         if missing > 0 and len(train):
@@ -156,6 +175,7 @@ def make_selection(
             chosen |= set(train[picks.round().astype(int)].tolist())
     return Selection(
         kinds=tuple(kinds),
+        levels=tuple(levels),
         support=np.array(sorted(chosen), dtype=np.int64),
-        supported=tuple(supported),
+        supported=supported,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tlpot.config import check_least
+from tlpot.config import LATER, check_least
 from tlpot.data import Dataset
 from tlpot.errors import ConfigError
 from tlpot.evaluation import evaluated, system_batches
@@ -186,7 +186,7 @@ class EWC(Strategy):
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
-    labels: SourceLabels = "file"
+    labels: SourceLabels = field(default="file", metadata=LATER)
     strength: float = 1e-3
     frames: int = 64
     samples: int = 4

@@ -62,12 +62,5 @@ def _fields(kind: type[Strategy]) -> set[str]:
 
 
 def strategy_settings(chosen: Strategy) -> dict[str, Any]:
-    """Returns what `strategy` makes the same strategy from.
-
-    A setting that came later is left out at its default, so that runs from before it go on.
-    """
-    settings = {"name": chosen.name, **to_mapping(chosen)}
-    return {key: value for key, value in settings.items() if (key, value) not in _LATER}
-
-
-_LATER = (("labels", "file"),)
+    """Returns what `strategy` makes the same strategy from."""
+    return {"name": chosen.name, **to_mapping(chosen)}

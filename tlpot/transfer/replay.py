@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.config import check_least
+from tlpot.config import LATER, check_least
 from tlpot.data import Dataset, DatasetWithLabels, JoinedDataset
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import Potential, level_parameters
@@ -59,7 +59,7 @@ class Replay(Strategy):
 
     files: tuple[Path, ...] = ()
     spec: str | None = None
-    labels: SourceLabels = "file"
+    labels: SourceLabels = field(default="file", metadata=LATER)
     frames: int | None = None
     weight: float = 1.0
     share: float | None = None

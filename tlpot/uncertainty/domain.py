@@ -114,7 +114,7 @@ def fit_domain(
     held = np.asarray(held_out, dtype=np.int64)
     if len(held) > MOST_HELD_OUT:
         held = np.sort(rng.choice(held, MOST_HELD_OUT, replace=False))
-    n_elements = len(model.elements)
+    n_elements = len(model.potential.elements)
     projection, shift = _axes(atoms, n_elements)
 
     def domain(known: _Atoms, unit: Tensor, scores: Tensor) -> TrainingDomain:
@@ -201,7 +201,7 @@ def _content(
     model: LevelPotential, dataset: Dataset, train: NDArray[np.int64]
 ) -> tuple[TrainingContent, NDArray[np.int64]]:
     """Returns what all training frames consist of, and atoms by element, [n_frames, n_elements]."""
-    elements = np.array(model.elements)
+    elements = np.array(model.potential.elements)
     counts = np.zeros((len(train), len(elements)), dtype=np.int64)
     states = set()
     for row, frame in zip(counts, frames_of(dataset, train, levels=()), strict=True):
@@ -375,7 +375,9 @@ class DomainCheck:
             return ""
         contents = [part.content for part in known.parts]
         counts = np.sum([content.atoms.tolist() for content in contents], axis=0)
-        trained = zip(self._model.elements, counts.tolist(), strict=True)
+        # the columns are those of the potential, of which the level may know fewer
+        elements = getattr(self._model, "potential", self._model).elements
+        trained = zip(elements, counts.tolist(), strict=True)
         never = {z for z, count in trained if not count} & set(np.unique(atoms.numbers).tolist())
         if never:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(never))

@@ -1,0 +1,169 @@
+"""Several levels of theory in one training, from the data to the model and its children."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+import tlpot
+from tlpot.errors import ConfigError, UnknownElementError, UnknownLevelError
+from tlpot.jobs import prepare_train, train_config, train_from_scratch
+from tlpot.models import load
+
+pytestmark = pytest.mark.train
+
+MODEL = {"hidden_irreps": "8x0e+8x1o", "radial_hidden": [], "n_species": 4, "readout_hidden": 4}
+E0 = {1: -10.0, 6: -1000.0, 8: -2000.0, 16: -300.0}
+
+
+def morse(atoms, depth):
+    """Energy and forces of a molecule of Morse pairs."""
+    vectors = atoms.positions[:, None] - atoms.positions
+    distances = np.linalg.norm(vectors, axis=-1) + 99.0 * np.eye(len(atoms))
+    x = np.exp(-1.5 * (distances - 1.2))
+    energy = sum(E0[z] for z in atoms.numbers) + 0.5 * depth * (x**2 - 2 * x).sum()
+    slope = -3.0 * depth * (x**2 - x) / distances
+    return energy, -(slope[..., None] * vectors).sum(axis=1)
+
+
+@pytest.fixture(scope="module")
+def data_file(tmp_path_factory):
+    """Molecules of H, C, O at two levels, and one with S at the first alone."""
+    path = tmp_path_factory.mktemp("levels") / "two.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["levels"] = json.dumps({"cheap": "cheap", "dear": "dear"})
+        file.attrs["units"] = json.dumps(
+            {"coordinates": "angstrom", "energy": "ev", "forces": "ev/angstrom"}
+        )
+        for name in ("H2O", "CH3OH", "SH2", "CH4"):
+            frames = [Atoms(molecule(name)) for _ in range(12)]
+            for k, atoms in enumerate(frames):
+                atoms.rattle(0.06, seed=k)
+            group = file.create_group(name)
+            group["atomic_numbers"] = frames[0].numbers
+            group["coordinates"] = [atoms.positions for atoms in frames]
+            for level, depth in {"cheap": 2.0, "dear": 2.6}.items():
+                if (name, level) != ("SH2", "dear"):
+                    energies, forces = zip(*(morse(atoms, depth) for atoms in frames),
+                                           strict=True)  # fmt: skip
+                    group[f"{level}.energy"] = energies
+                    group[f"{level}.forces"] = forces
+    return path
+
+
+@pytest.fixture
+def settings(data_file, tmp_path):
+    return {
+        "data": {"files": [str(data_file)]},
+        "level": ["cheap", "dear"],
+        "model": MODEL,
+        "output": str(tmp_path / "two.safetensors"),
+        "split": {"by": "random", "validation": 8, "test": 8},
+        "training": {"epochs": 20, "batch_size": 4, "ema": 0.8},
+    }
+
+
+@pytest.fixture
+def outcome(settings):
+    return train_from_scratch(train_config(settings), show=False)
+
+
+def test_every_level_is_learned_and_reported(outcome):
+    assert outcome.potential.levels == ("cheap", "dear")
+    pairs = {"cheap": (outcome.start, outcome.end), **outcome.others}
+    for level, (start, end) in pairs.items():
+        assert end.overall["forces_mae"] < 0.8 * start.overall["forces_mae"], level
+        assert f"test frames at {level}, after" in outcome.text()
+    card = outcome.potential.card
+    assert set(card.metrics["test"]) == {"cheap", "dear"}
+    assert set(card.references) == {"cheap", "dear"}
+    report = json.loads((outcome.run_dir / "report.json").read_text())
+    assert report["levels"]["dear"]["overall"] == outcome.others["dear"][1].overall
+    assert set(outcome.as_json()["levels"]) == {"cheap", "dear"}
+    assert (outcome.run_dir / "parity_dear.png").is_file()
+
+
+def test_levels_that_differ_have_different_answers(outcome):
+    atoms = molecule("H2O")
+    atoms.positions *= 1.04
+    forces = {
+        level: tlpot.predict(outcome.output, atoms, level=level).forces[0]
+        for level in outcome.potential.levels
+    }
+    assert np.abs(forces["dear"] - forces["cheap"]).max() > 0.05
+
+
+def test_a_level_knows_the_elements_of_its_own_labels(outcome):
+    loaded = load(outcome.output, device="cpu")
+    assert loaded.at("cheap").elements == (1, 6, 8, 16)
+    assert loaded.at("dear").elements == (1, 6, 8)
+    calculator = tlpot.TLPotCalculator(outcome.output, level="dear")
+    atoms = molecule("SH2")
+    atoms.calc = calculator
+    with pytest.raises(UnknownElementError, match="not know S; it was trained on H, C, O"):
+        atoms.get_potential_energy()
+    inside = {
+        level: int((loaded.at(level).training_domain.content.atoms > 0).sum())
+        for level in loaded.levels
+    }
+    assert inside == {"cheap": 4, "dear": 3}
+
+
+def test_the_same_model_after_an_interruption(settings, outcome, tmp_path):
+    class EnoughError(Exception):
+        pass
+
+    def stop(done, total, what):
+        if done >= 20:
+            raise EnoughError
+
+    again = {**settings, "output": str(tmp_path / "again.safetensors")}
+    with pytest.raises(EnoughError):
+        tlpot.train(config=again, progress=stop)
+    resumed = tlpot.train(config=again, resume=True)
+    for one, two in zip(
+        outcome.potential.parameters(), resumed.potential.parameters(), strict=True
+    ):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("source", ["cheap", "dear"])
+def test_fine_tuning_goes_on_from_any_level(outcome, source, tmp_path):
+    frames = []
+    for k in range(16):
+        atoms = molecule("CH3OH")
+        atoms.rattle(0.06, seed=100 + k)
+        atoms.info["energy"], atoms.arrays["forces"] = morse(atoms, 3.0)
+        frames.append(atoms)
+    child = tlpot.finetune(
+        outcome.output, frames, level="best", source=source, output=tmp_path / "child.safetensors",
+        epochs=12, split={"validation": 4, "test": 4}, training={"batch_size": 4},
+    )  # fmt: skip
+    assert child.potential.levels == ("best",)
+    assert child.end.overall["forces_mae"] < child.start.overall["forces_mae"]
+
+
+def test_weights_of_levels(settings):
+    job = prepare_train(train_config({**settings, "weights": {"Dear": 3}}), device="cpu").job
+    assert job.plan.level_weights == {"dear": 3}
+    for weights, error in (({"dear": 0}, ConfigError), ({"other": 1}, UnknownLevelError)):
+        with pytest.raises(error, match=next(iter(weights))):
+            prepare_train(train_config({**settings, "weights": weights}), device="cpu")
+
+
+def test_levels_are_named_once_and_exist(settings):
+    with pytest.raises(ConfigError, match="each once"):
+        prepare_train(train_config({**settings, "level": ["dear", "DEAR"]}))
+    with pytest.raises(UnknownLevelError, match="dearer"):
+        prepare_train(train_config({**settings, "level": ["dear", "dearer"]}))
+
+
+def test_the_preflight_report_speaks_of_each_level(settings):
+    report = prepare_train(train_config(settings), device="cpu").report
+    assert "in no molecule of this level" in report
+    for level in ("cheap", "dear"):
+        assert f"error at step 0 at {level}" in report
