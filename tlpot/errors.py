@@ -96,7 +96,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
         name: what the user wrote.
         valid: the names that exist.
     """
-    names = sorted(valid)
+    name, names = str(name), sorted(valid)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if match:
         return f"; did you mean {match[0]!r}? (valid: {', '.join(names)})"

@@ -6,7 +6,7 @@ import torch
 
 from tlpot.data import Targets
 from tlpot.energy import Properties
-from tlpot.evaluation import Metrics
+from tlpot.evaluation import Metrics, relative_errors
 
 
 def test_errors_over_batches_with_holes():
@@ -24,7 +24,7 @@ def test_errors_over_batches_with_holes():
         properties = Properties(energy=energy, energies=energy, forces=forces)
         part = Metrics()
         for into in (metrics, part):
-            into.add(properties, targets, sizes)
+            into.add(properties, targets, sizes, torch.arange(n_systems))
         merged.merge(part)
         energy_errors += (energy - target_energy)[1:].tolist()
         per_atom += ((energy - target_energy)[1:] / 4).tolist()
@@ -51,3 +51,14 @@ def test_errors_over_batches_with_holes():
 
 def test_nothing_labelled_gives_no_errors():
     assert Metrics().table() == {"n_energies": 0}
+
+
+def test_relative_energies_are_less_the_mean_of_their_molecule():
+    energy = torch.tensor([1.0, 2.0, 4.0, 9.0, 5.0], dtype=torch.float64)
+    target = torch.tensor([0.0, 0.0, torch.nan, 0.0, 5.0], dtype=torch.float64)
+    molecules = torch.tensor([1, 1, 1, 0, 2])
+    errors, whose = relative_errors(energy - target, target.isfinite(), molecules)
+    assert errors.tolist() == [-0.5, 0.5]
+    assert whose.tolist() == [0, 1]
+    broken = torch.where(torch.arange(5) == 0, torch.nan, energy) - target
+    assert not relative_errors(broken, target.isfinite(), molecules)[0].isfinite().any()

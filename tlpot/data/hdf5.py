@@ -44,7 +44,7 @@ class HDF5Store:
         self.path = path
         self._file = HDF5File(path)
         self.sections: Sequence[Section] = []
-        self._names: list[str] = []
+        self.names: list[str] = []
         passed: dict[str, list[str]] = {kind: [] for kind in _PASSED_OVER}
         seen: set[str] = set()
         outside: set[str] = set()
@@ -60,7 +60,7 @@ class HDF5Store:
             elif not shapes[coordinates][:1] or shapes[coordinates][0] == 0:
                 passed["empty"].append(name)
             else:
-                self._names.append(name)
+                self.names.append(name)
                 label = f"{path.name}:/{printable(name)}"
                 self.sections.append(Section(group=molecule, label=label, shapes=shapes))
         passed["empty"] += groups.empty
@@ -77,8 +77,7 @@ class HDF5Store:
 
     def attributes(self, section: int | None = None) -> Mapping[str, Any]:
         """Returns the attributes of a section's group, or of the file's root."""
-        name = "/" if section is None else self._names[section] or "/"
-        return dict(self._file.open()[raw_name(name)].attrs)
+        return read_attributes(self._file, "" if section is None else self.names[section])
 
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a dataset, or some of its rows.
@@ -86,16 +85,7 @@ class HDF5Store:
         Raises:
             DataError: the file is damaged.
         """
-        name = self._names[section]
-        try:
-            dataset = self._file.open()[raw_name(f"{name}/{key}")]
-            # text that is stored once comes without a shape
-            return np.asarray(dataset[() if rows is None else rows])
-        except (OSError, KeyError) as error:
-            raise DataError(
-                f"{self.path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "
-                "was changed while open"
-            ) from error
+        return read_column(self._file, self.path, self.names[section], key, rows)
 
 
 class HDF5File:
@@ -123,6 +113,30 @@ class HDF5File:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_path": self._path, "_handle": None, "_pid": -1}
+
+
+def read_attributes(file: HDF5File, name: str) -> dict[str, Any]:
+    """Returns the attributes of a group; of the root without a name."""
+    return dict(file.open()[raw_name(name or "/")].attrs)
+
+
+def read_column(
+    file: HDF5File, path: Path, name: str, key: str, rows: slice | None = None
+) -> NDArray:
+    """Returns a dataset of a group, or some of its rows.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    try:
+        dataset = file.open()[raw_name(f"{name}/{key}")]
+        # text that is stored once comes without a shape
+        return np.asarray(dataset[() if rows is None else rows])
+    except (OSError, KeyError) as error:
+        raise DataError(
+            f"{path}:/{name}: cannot read {key!r} ({error}); the file is damaged or "
+            "was changed while open"
+        ) from error
 
 
 def open_hdf5(path: Path) -> h5py.File:

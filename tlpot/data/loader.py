@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -64,12 +65,15 @@ class Batch:
         targets: by level of theory; exactly the levels that were asked for.
         level_idx: [n_systems], the one of these levels at which each structure has labels here;
             None where each has all that it has.
+        molecule_idx: [n_systems], the same number for structures of one molecule; None where
+            nothing is known of molecules.
     """
 
     graph: AtomGraph
     sizes: Tensor
     targets: Mapping[str, Targets]
     level_idx: Tensor | None = None
+    molecule_idx: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Returns the batch on another device."""
@@ -79,6 +83,7 @@ class Batch:
             sizes=self.sizes.to(device),
             targets={level: targets.to(device) for level, targets in self.targets.items()},
             level_idx=None if self.level_idx is None else self.level_idx.to(device),
+            molecule_idx=None if self.molecule_idx is None else self.molecule_idx.to(device),
         )
 
 
@@ -119,6 +124,9 @@ def collate(
             for k, level in enumerate(levels)
         },
         level_idx=None if level_idx is None else torch.from_numpy(level_idx),
+        molecule_idx=torch.from_numpy(
+            np.unique([frame.group for frame in frames], return_inverse=True)[1]
+        ),
     )
 
 
@@ -165,6 +173,8 @@ class Loader:
         n_others: how many of them; at most all.
         level_turns: a batch has each frame at one of its levels only; the levels that it has
             labels at take turns from epoch to epoch.
+        together: frames of a molecule come in batches in groups of about this many, of which each
+            is at one level; 1 for each frame by itself.
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
 
     Raises:
@@ -187,6 +197,7 @@ class Loader:
     others: Sequence[int] | NDArray[np.int64] = ()
     n_others: int = 0
     level_turns: bool = False
+    together: int = 1
     memo_bytes: int = MEMO_BYTES
 
     def __post_init__(self) -> None:
@@ -233,7 +244,8 @@ class Loader:
     def _level_idx(self, indices: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         labelled, first = self._turns
         n = np.maximum(labelled[:, indices].sum(axis=0), 1)
-        turn = (first[indices] + epoch) % n
+        begins = indices if self.together == 1 else self.dataset.group_idx[indices]
+        turn = (first[begins] + epoch) % n
         return (labelled[:, indices].cumsum(axis=0) > turn).argmax(axis=0)
 
     def _batch(self, indices: NDArray[np.int64], epoch: int) -> Batch:
@@ -262,6 +274,9 @@ class Loader:
             return self._cut(self._own)
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(np.concatenate([self._own, self._turn(epoch)]))
+        if self.together > 1:
+            batches = self._cut_pieces(self._pieces(order, rng))
+            return [batches[k] for k in rng.permutation(len(batches))]
         pool = POOL * self.batch_size
         batches = []
         for start in range(0, len(order), pool):
@@ -269,6 +284,40 @@ class Loader:
             by_size = np.argsort(self.dataset.sizes[frames], kind="stable")
             batches += self._cut(frames[by_size])
         return [batches[k] for k in rng.permutation(len(batches))]
+
+    def _pieces(
+        self, order: NDArray[np.int64], rng: np.random.Generator
+    ) -> list[NDArray[np.int64]]:
+        """Returns the frames in groups of one molecule, those of similar size in a row."""
+        molecules = self.dataset.group_idx[order]
+        by_molecule = order[np.argsort(molecules, kind="stable")]
+        ends = np.cumsum(np.unique(molecules, return_counts=True)[1])
+        pieces = [
+            piece
+            for frames in np.split(by_molecule, ends[:-1])
+            for piece in np.array_split(frames, -(-len(frames) // self.together))
+        ]
+        shuffled = [pieces[k] for k in rng.permutation(len(pieces))]
+        pool = max(POOL * self.batch_size // self.together, 1)
+        return [
+            piece
+            for start in range(0, len(shuffled), pool)
+            for piece in sorted(
+                shuffled[start : start + pool], key=lambda frames: self.dataset.sizes[frames[0]]
+            )
+        ]
+
+    def _cut_pieces(self, pieces: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+        """Returns batches that hold whole groups, where these fit."""
+        batches: list[list[NDArray[np.int64]]] = [[]]
+        for piece in pieces:
+            n_frames = sum(map(len, batches[-1])) + len(piece)
+            n_atoms = sum(int(self.dataset.sizes[p].sum()) for p in (*batches[-1], piece))
+            full = n_frames > self.batch_size or n_atoms > (self.max_atoms or math.inf)
+            if batches[-1] and full:
+                batches.append([])
+            batches[-1].append(piece)
+        return [part for frames in batches for part in self._cut(np.concatenate(frames))]
 
     def _turn(self, epoch: int) -> NDArray[np.int64]:
         """Returns which of the others an epoch has: a stretch of shuffled rounds of them all."""
@@ -300,6 +349,8 @@ class Loader:
             raise DataError(f"{self.dataset.path}: no frames to make batches of")
         if self.batch_size < 1:
             raise ConfigError(f"batch_size is {self.batch_size}, expected at least 1")
+        if self.together < 1:
+            raise ConfigError(f"together is {self.together}, expected at least 1")
         if not 0 <= self.rank < self.world_size:
             raise ConfigError(f"rank {self.rank} is outside a world of {self.world_size}")
         if self.n_others < 0 or (self.n_others and not self.shuffle):

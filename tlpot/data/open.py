@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
-from tlpot.data.hdf5 import HDF5Store
 from tlpot.data.native import read_native_spec
+from tlpot.data.packed import open_store
 from tlpot.data.spec import DataSpec, load_spec, select_level, with_keys
 from tlpot.data.store import read_npz
 from tlpot.data.summary import definition_problems, definitions_of
@@ -259,7 +259,7 @@ def _open(source: Source) -> ArrayDataset:
     spec = select_level(_spec(path, source.spec), source.level, str(path))
     spec = with_keys(spec, source.keys or {})
     if spec.container == "hdf5":
-        store = HDF5Store(path, spec.numbers, spec.coordinates, spec.groups)
+        store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
         return ArrayDataset(store, spec)
     if spec.container == "npz":
         return ArrayDataset(read_npz(path, spec.numbers, spec.coordinates), spec)

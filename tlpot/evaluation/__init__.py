@@ -7,12 +7,14 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.evaluation.drift import ForceDrift, Forgetting, force_drift, forgetting
     from tlpot.evaluation.error_tables import (
+        LEARNED,
         ErrorReport,
         Metrics,
         error_report,
         offset_words,
         parity_figure,
         refit_words,
+        relative_errors,
         worse_words,
     )
     from tlpot.evaluation.offsets import SystematicErrors, systematic_errors

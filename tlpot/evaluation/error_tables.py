@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_KINDS = ("energy", "energy_per_atom", "forces", "stress")
+_KINDS = ("energy", "energy_per_atom", "forces", "stress", "relative")
 
 _BINS = 120
 
-_UNITS = {"energy": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
+_WORDS = {"energy_per_atom": "energy per atom", "relative": "relative energy"}
+_UNITS = {"energy": "meV", "relative": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
 _OFFSET = 43.4
 """1 kcal/mol in meV."""
 _CLEAR = 2.0
@@ -37,17 +38,45 @@ _ROUNDING = 1e-6
 """Relative; two evaluations of one model may differ by so much."""
 
 
+def relative_errors(errors: Tensor, known: Tensor, molecule_idx: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns errors of energies less the mean error of their molecule, and whose they are.
+
+    Args:
+        errors: [n_systems], prediction − label.
+        known: [n_systems], which have a label.
+        molecule_idx: [n_systems], the same number for structures of one molecule.
+
+    Returns:
+        [n] errors, and the indices of their structures: those with a label of whose molecule
+        another one has a label, too.
+    """
+    indices = known.nonzero()[:, 0]
+    errors, molecules = errors[indices], molecule_idx[indices]
+    n = int(molecule_idx.max()) + 1 if len(molecule_idx) else 0
+    counts = torch.bincount(molecules, minlength=n).to(errors.dtype)
+    sums = errors.new_zeros(n).index_add(0, molecules, errors)
+    several = counts[molecules] > 1
+    return (errors - (sums / counts.clamp(min=1))[molecules])[several], indices[several]
+
+
 @dataclass(kw_only=True, slots=True)
 class Metrics:
     """Sums over all labels seen so far.
 
     Attributes:
-        sums: [4, 3]; for energy, energy per atom, forces, stress: Σ|e|, Σe², count; in eV and Å.
+        sums: [5, 3]; for energy, energy per atom, forces, stress, energy relative to the mean of
+            the molecule in the batch: Σ|e|, Σe², count; in eV and Å.
     """
 
-    sums: Tensor = field(default_factory=lambda: torch.zeros(4, 3, dtype=torch.float64))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(5, 3, dtype=torch.float64))
 
-    def add(self, properties: Properties, targets: Targets, sizes: Tensor) -> None:
+    def add(
+        self,
+        properties: Properties,
+        targets: Targets,
+        sizes: Tensor,
+        molecule_idx: Tensor | None = None,
+    ) -> None:
         """Takes in a batch; absent labels and properties are passed over."""
         energy = properties.energy - targets.energy
         rows: list[tuple[Tensor | None, Tensor]] = [
@@ -62,12 +91,17 @@ class Metrics:
                 targets.stress,
             ),
         ]
-        for row, (error, target) in enumerate(rows):
-            if error is not None:
-                known = error.detach()[target.isfinite()]
-                count = known.new_tensor(float(known.numel()))
+        known = [
+            None if error is None else error.detach()[target.isfinite()] for error, target in rows
+        ]
+        if molecule_idx is not None:
+            labelled = targets.energy.isfinite()
+            known.append(relative_errors(energy.detach(), labelled, molecule_idx)[0])
+        for row, errors in enumerate(known):
+            if errors is not None:
+                count = errors.new_tensor(float(errors.numel()))
                 self.sums[row] += torch.stack(
-                    [known.abs().sum(), known.square().sum(), count]
+                    [errors.abs().sum(), errors.square().sum(), count]
                 ).cpu()
 
     def merge(self, other: Metrics) -> None:
@@ -89,7 +123,8 @@ class ErrorReport:
     """Errors in meV, meV/atom, meV/Å and meV/Å³.
 
     Attributes:
-        overall: MAE and RMSE by property.
+        overall: MAE and RMSE by property; ``relative`` is of energies less the mean of their
+            molecule.
         by_molecule: mean signed error, MAE of the energy and MAE of the forces.
         by_element: MAE and RMSE of the forces on the atoms of an element.
     """
@@ -104,6 +139,7 @@ class ErrorReport:
             "units": {
                 "energy": "meV",
                 "energy_per_atom": "meV/atom",
+                "relative": "meV",
                 "forces": "meV/Å",
                 "stress": "meV/Å³",
             },
@@ -116,10 +152,10 @@ class ErrorReport:
         """Returns aligned tables."""
         o = self.overall
         rows = [
-            (f"  {kind.replace('_', ' ')}", o[f"{kind}_mae"], o[f"{kind}_rmse"], unit)
+            (f"  {_WORDS.get(kind, kind)}", o[f"{kind}_mae"], o[f"{kind}_rmse"], unit)
             for kind, unit in (
-                ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("forces", "meV/Å"),
-                ("stress", "meV/Å³"),
+                ("energy", "meV"), ("energy_per_atom", "meV/atom"), ("relative", "meV"),
+                ("forces", "meV/Å"), ("stress", "meV/Å³"),
             )
             if f"{kind}_mae" in o
         ]  # fmt: skip
@@ -147,6 +183,8 @@ def error_report(predictions: Predictions) -> ErrorReport:
     overall: dict[str, float] = {"n_frames": float(len(error))}
     overall |= _errors("energy", error[known])
     overall |= _errors("energy_per_atom", (error / predictions.sizes)[known])
+    names, molecule_idx = np.unique(predictions.groups, return_inverse=True)
+    overall |= _errors("relative", _relative(error[known], molecule_idx[known], len(names)))
     overall |= _errors("forces", force[force_known])
     stress = 1e3 * (predictions.stress[..., 1] - predictions.stress[..., 0])
     overall |= _errors("stress", stress[np.isfinite(predictions.stress[..., 0])])
@@ -168,6 +206,14 @@ def error_report(predictions: Predictions) -> ErrorReport:
         if row:
             elements[chemical_symbols[z]] = row
     return ErrorReport(overall=overall, by_molecule=molecules, by_element=elements)
+
+
+def _relative(
+    errors: NDArray[np.float64], molecule_idx: NDArray[np.int64], n_molecules: int
+) -> NDArray[np.float64]:
+    counts = np.bincount(molecule_idx, minlength=n_molecules)
+    means = np.bincount(molecule_idx, errors, n_molecules) / np.maximum(counts, 1)
+    return (errors - means[molecule_idx])[counts[molecule_idx] > 1]
 
 
 def _errors(kind: str, error: NDArray[np.float64]) -> dict[str, float]:
@@ -257,16 +303,21 @@ def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> No
     )
 
 
+LEARNED = ("energy", "forces", "stress")
+"""Kinds of errors that a training lowers unless it is told otherwise."""
+
+
 def worse_kinds(
-    start: Mapping[str, float], end: Mapping[str, float]
+    start: Mapping[str, float], end: Mapping[str, float], kinds: Iterable[str] = LEARNED
 ) -> dict[str, tuple[float, float]]:
     """Returns mean absolute errors at step 0 and at the end, of the kinds that became worse.
 
     Args:
         start: `ErrorReport.overall` of the model before the first update.
         end: of the model that is saved, on the same frames.
+        kinds: that were to be lowered.
     """
-    names = [f"{kind}_mae" for kind in _UNITS]
+    names = [f"{kind}_mae" for kind in _UNITS if kind in kinds]
     return {
         name: (start[name], end[name])
         for name in names
@@ -274,18 +325,24 @@ def worse_kinds(
     }
 
 
-def worse_words(start: Mapping[str, float], end: Mapping[str, float], part: str) -> list[str]:
+def worse_words(
+    start: Mapping[str, float],
+    end: Mapping[str, float],
+    part: str,
+    kinds: Iterable[str] = LEARNED,
+) -> list[str]:
     """Returns a sentence for each kind of label in which a model ends worse than it began.
 
     Args:
         start: `ErrorReport.overall` of the model before the first update.
         end: of the model that is saved, on the same frames.
         part: which frames: ``test``, ``validation``.
+        kinds: that were to be lowered.
     """
     return [
         f"{name.removesuffix('_mae').upper()} WORSE THAN BEFORE THE TRAINING: MAE {before:.4g} -> "
         f"{after:.4g} {_UNITS[name.removesuffix('_mae')]} on the {part} frames"
-        for name, (before, after) in worse_kinds(start, end).items()
+        for name, (before, after) in worse_kinds(start, end, kinds).items()
     ]
 
 

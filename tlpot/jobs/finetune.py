@@ -90,7 +90,12 @@ def anchor(
     if weight is not None and not 0 <= weight < 1e6:
         raise ConfigError(f"finetune: anchor is {weight}, expected 0 or a positive number")
     weight = ANCHOR if weight is None else weight
-    if labelled or not applies or not weight or not settings.loss.energy:
+    if (
+        labelled
+        or not applies
+        or not weight
+        or not (settings.loss.energy or settings.loss.relative)
+    ):
         return training_data, settings.loss, ""
     train = training_data.split.train
     if difference:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tlpot.data import Dataset, LabelKind, Loader, Split, with_any_label
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
+    LEARNED,
     ErrorReport,
     EvaluatedModel,
     Predictions,
@@ -56,6 +57,7 @@ from tlpot.presentation import Progress, save_picture, telling, warnings_of
 from tlpot.torch_mode import torch_threads
 from tlpot.training import (
     CHECKPOINT,
+    LossSettings,
     Processes,
     Selection,
     TrainingResult,
@@ -150,6 +152,9 @@ def _words(found: TrainingDomain, parent: LevelPotential | None) -> str:
     return words
 
 
+_TOGETHER = 4
+"""Frames of a molecule that come in one batch where energies relative to each other count."""
+
 _MOLECULES, _FRAMES = 200, 5
 """Of the training set, that are looked at for constant errors."""
 
@@ -190,6 +195,11 @@ def fit(
         raise DataError("the split has no validation frames, which decide what weights are kept")
     if job.plan.rates:
         _check_labels(job)
+    if settings.loss.relative and processes.world_size > 1:
+        raise ConfigError(
+            f"training.loss.relative compares frames within a batch, which {processes.world_size} "
+            "processes would divide; use one process"
+        )
     report = job.run_dir / REPORT
     if not resume and not overwrite and (job.run_dir / CHECKPOINT).exists() and not report.exists():
         raise ConfigError(
@@ -245,6 +255,7 @@ def fit(
                 others=job.others,
                 n_others=job.n_others,
                 level_turns=job.joint,
+                together=_TOGETHER if settings.loss.relative else 1,
             ),
             validation_loader=held_out(split.validation),
             settings=settings,
@@ -271,20 +282,21 @@ def fit(
                              seed=settings.seed, joint=job.joint)  # fmt: skip
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
-    others, worse = {}, worse_words(start.overall, end.overall, part)
+    kinds = _lowered(settings.loss)
+    others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():
         name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
         others[name] = error_report(found), error_report(name_after)
         worse += [
             f"{name}: {text}"
-            for text in worse_words(others[name][0].overall, others[name][1].overall, part)
+            for text in worse_words(others[name][0].overall, others[name][1].overall, part, kinds)
         ]
     warnings = [
         *_nothing_kept(job, result),
         *worse,
         *refit_words(before, job.shifts, part),
-        *_training_offsets(job, finished, level),
-        *(() if job.examine is not None else offset_words(after, part)),
+        *(_training_offsets(job, finished, level) if "energy" in kinds else ()),
+        *(offset_words(after, part) if job.examine is None and "energy" in kinds else ()),
     ]
     ends = {level: end, **{name: found for name, (_, found) in others.items()}}
     metrics: dict[str, Any] = {
@@ -337,6 +349,13 @@ def fit(
     )
 
 
+def _lowered(loss: LossSettings) -> tuple[str, ...]:
+    """Kinds of errors that must not rise: absolute energies unless relative ones stand for them."""
+    if not loss.relative:
+        return LEARNED
+    return tuple(kind for kind in ("relative", *LEARNED) if kind != "energy" or loss.energy)
+
+
 def _nothing_kept(job: Job, result: TrainingResult) -> list[str]:
     """What to say if all updates were in vain."""
     kept = result.best_epoch > 0 or not job.plan.rates or not job.plan.keeps_start
@@ -377,7 +396,12 @@ def _kinds(job: Job) -> Collection[LabelKind]:
 
 
 def _selection(job: Job) -> Selection:
-    kinds = [kind for kind in job.settings.loss.kinds if kind in _kinds(job)]
+    known = set(_kinds(job))
+    kinds = [
+        kind
+        for kind in job.settings.loss.kinds
+        if ("energy" if kind == "relative" else kind) in known
+    ]
     levels = job.levels if job.joint else job.levels[:1]
     return make_selection(job.dataset, job.split, levels, kinds)
 
@@ -421,7 +445,7 @@ def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
 def _check_labels(job: Job) -> None:
     """Refuses a loss whose weights miss all labels: the weights would never move."""
     loss = job.settings.loss
-    weights = {"energy": loss.energy, "forces": loss.forces, "stress": loss.stress}
+    weights = {"energy": loss.energy + loss.relative, "forces": loss.forces, "stress": loss.stress}
     kinds = {kind for level in job.levels for kind in job.dataset.levels[level].kinds}
     if not any(weights[kind] > 0 for kind in kinds):
         raise ConfigError(

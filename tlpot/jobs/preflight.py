@@ -115,12 +115,15 @@ def preflight_report(
     loss = s.loss.for_labels(dataset.levels[level].kinds if job.kinds is None else job.kinds)
     end = loss.at(1.0).energy
     rise = "" if end == loss.energy else f" to {end:g}"
+    relative = f" : relative E {s.loss.relative:g}{rise and ', rising as E'}" * bool(
+        s.loss.relative
+    )
     n_frames = len(split.train) + min(job.n_others, len(job.others))
     lines.append(
         f"training: {counted(s.epochs, 'epoch')} of "
         f"{counted(-(-n_frames // s.batch_size), 'batch', 'batches')}, "
         f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
-        f"E {s.loss.energy:g}{rise} : F {s.loss.forces:g} ({s.loss.kind})"
+        f"E {s.loss.energy:g}{rise}{relative} : F {s.loss.forces:g} ({s.loss.kind})"
     )
     return "\n".join(lines)
 

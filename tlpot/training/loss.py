@@ -11,7 +11,7 @@ from torch.nn.functional import huber_loss
 
 from tlpot.data import Batch, Targets
 from tlpot.energy import EnergyModel, Properties, evaluate
-from tlpot.evaluation import Metrics
+from tlpot.evaluation import Metrics, relative_errors
 from tlpot.graph import AtomGraph
 from tlpot.models import LevelPotential, Potential
 from tlpot.training.settings import LossSettings
@@ -22,8 +22,9 @@ class BatchLoss:
     """What a process contributes to the loss of a batch.
 
     Attributes:
-        sums: [n_levels, 3]; Σ ρ(error) of energy per atom, forces, stress; differentiable.
-        counts: [n_levels, 3]; number of labels in each sum.
+        sums: [n_levels, n_kinds]; Σ ρ(error) of energy per atom, forces, stress, and, where it has
+            a weight, of the relative energy per atom; differentiable.
+        counts: [n_levels, n_kinds]; number of labels in each sum.
         metrics: errors by level, for the validation table; empty while training.
     """
 
@@ -52,7 +53,7 @@ def weighted(
     """
     if pooled:
         counts = counts.sum(0, keepdim=True)
-    weights = sums.new_tensor([settings.energy, settings.forces, settings.stress])
+    weights = sums.new_tensor(settings.weights)
     return (sums / counts.clamp(min=1) * weights * sums.new_tensor(factors)[:, None]).sum()
 
 
@@ -81,8 +82,9 @@ def batch_loss(
         metrics[level] = Metrics()
         has_energy, has_forces, has_stress = _labelled(batch, level)
         if batch is None or not (has_energy or has_forces or has_stress):
-            sums.append(torch.zeros(3, dtype=torch.float64, device=device))
-            counts.append(torch.zeros(3, dtype=torch.float64, device=device))
+            nothing = torch.zeros(len(settings.weights), dtype=torch.float64, device=device)
+            sums.append(nothing)
+            counts.append(nothing)
             continue
         targets = batch.targets[level]
         properties = evaluate(
@@ -93,8 +95,9 @@ def batch_loss(
             create_graph=training,
         )
         if not training:
-            metrics[level].add(properties, targets, batch.sizes)
-        level_sums, level_counts = _sums(properties, targets, batch.sizes, settings)
+            molecules = batch.molecule_idx if settings.relative else None
+            metrics[level].add(properties, targets, batch.sizes, molecules)
+        level_sums, level_counts = _sums(properties, targets, batch, settings)
         sums.append(level_sums)
         counts.append(level_counts)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics=metrics)
@@ -149,7 +152,7 @@ def _in_turns(
         stress=labelled[2] and settings.stress > 0,
         create_graph=True,
     )
-    found = [_sums(properties, batch.targets[k], batch.sizes, settings) for k in levels]
+    found = [_sums(properties, batch.targets[k], batch, settings) for k in levels]
     sums, counts = zip(*found, strict=True)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics={})
 
@@ -165,10 +168,10 @@ def _labelled(batch: Batch | None, level: str) -> list[bool]:
 
 
 def _sums(
-    properties: Properties, targets: Targets, sizes: Tensor, settings: LossSettings
+    properties: Properties, targets: Targets, batch: Batch, settings: LossSettings
 ) -> tuple[Tensor, Tensor]:
     per_kind: list[tuple[Tensor | None, Tensor]] = [
-        ((properties.energy - targets.energy) / sizes, targets.energy),
+        ((properties.energy - targets.energy) / batch.sizes, targets.energy),
         (_difference(properties.forces, targets.forces), targets.forces),
         (_difference(properties.stress, targets.stress), targets.stress),
     ]
@@ -182,6 +185,13 @@ def _sums(
         known = error[target.isfinite()]
         sums.append(_rho(known, delta, settings.kind))
         counts.append(float(known.numel()))
+    if settings.relative:
+        errors = properties.energy - targets.energy
+        known = targets.energy.isfinite()
+        assert batch.molecule_idx is not None  # a loader knows them
+        centred, whose = relative_errors(errors, known, batch.molecule_idx)
+        sums.append(_rho(centred / batch.sizes[whose], settings.deltas[0], settings.kind))
+        counts.append(float(centred.numel()))
     return torch.stack(sums), properties.energy.new_tensor(counts)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, LabelKind, Loader, Split
+from tlpot.data import Dataset, Loader, Split
 from tlpot.evaluation import Metrics
 from tlpot.models import Potential
 from tlpot.training.loss import batch_loss, weighted
 from tlpot.training.processes import Processes
-from tlpot.training.settings import LossSettings
+from tlpot.training.settings import ErrorKind, LossSettings
 
 
 def validate(
@@ -40,7 +40,8 @@ def validate(
         n_deciding: how many of the levels, from the first, the loss is of.
     """
     device = potential.device
-    sums = torch.zeros(len(levels), 3, dtype=torch.float64, device=device)
+    n_kinds = len(settings.weights)
+    sums = torch.zeros(len(levels), n_kinds, dtype=torch.float64, device=device)
     counts = torch.zeros_like(sums)
     metrics = {level: Metrics() for level in levels}
     for batch in loader.batches(0):
@@ -78,7 +79,9 @@ ENOUGH = 20
 
 _FLOOR = 1e-6
 """meV, meV/Å; an error at step 0 below this counts as this, so that no ratio divides by zero."""
-_ROWS: Mapping[LabelKind, list[int]] = {"energy": [0, 1], "forces": [2], "stress": [3]}
+_ROWS: Mapping[ErrorKind, list[int]] = {
+    "energy": [0, 1], "forces": [2], "stress": [3], "relative": [4]
+}  # fmt: skip
 """Of `Metrics.sums`."""
 
 
@@ -87,16 +90,16 @@ class Selection:
     """What decides which weights are kept.
 
     Attributes:
-        kinds: of labels that count.
+        kinds: of errors that count.
         levels: those that count; empty for the first one of the training.
         support: training frames that help the validation frames to decide.
         supported: kinds of which there are too few labels among the validation frames, by level.
     """
 
-    kinds: tuple[LabelKind, ...] = ("energy", "forces", "stress")
+    kinds: tuple[ErrorKind, ...] = ("energy", "forces", "stress")
     levels: tuple[str, ...] = ()
     support: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    supported: Mapping[str, tuple[LabelKind, ...]] = field(default_factory=dict)
+    supported: Mapping[str, tuple[ErrorKind, ...]] = field(default_factory=dict)
 
     def errors(
         self, level: str, validation: Mapping[str, Metrics], support: Mapping[str, Metrics]
@@ -147,7 +150,7 @@ class Selection:
 
 
 def make_selection(
-    dataset: Dataset, split: Split, levels: Sequence[str], kinds: Collection[LabelKind]
+    dataset: Dataset, split: Split, levels: Sequence[str], kinds: Collection[ErrorKind]
 ) -> Selection:
     """Returns what decides; where validation frames are few, training frames join them.
 
@@ -161,9 +164,9 @@ def make_selection(
         kinds: those that are learned.
     """
     chosen: set[int] = set()
-    supported: dict[str, tuple[LabelKind, ...]] = {}
+    supported: dict[str, tuple[ErrorKind, ...]] = {}
     for level, kind in product(levels, kinds):
-        labelled = dataset.labelled(level, kind)
+        labelled = dataset.labelled(level, "energy" if kind == "relative" else kind)
         missing = ENOUGH - int(labelled[split.validation].sum())
         if missing <= 0:
             continue

@@ -7,9 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tlpot.config import check_positive, check_seed
+from tlpot.config import LATER, check_positive, check_seed
 from tlpot.data import LabelKind
 from tlpot.errors import ConfigError
+
+ErrorKind = Literal["energy", "relative", "forces", "stress"]
+"""What is minimised and decides: errors of labels, and of differences of energies."""
 
 _RISE = 100.0
 """Of the weight of the energy, from the first half of a training to its end."""
@@ -27,6 +30,10 @@ class LossSettings:
             throughout where the labels are energies only, or have none.
         forces: weight of the error of each force component.
         stress: weight of the error of each stress component.
+        relative: weight of the error of the energy per atom relative to its molecule's mean in the
+            batch, in which frames of a molecule then come together: for labels whose offsets from
+            molecule to molecule mean nothing, with ``energy=0``, or beside it. Rises as `energy`
+            does.
         kind: ``huber``, quadratic up to delta and linear beyond, divided by delta; or ``mse``.
         energy_delta: eV per atom.
         force_delta: eV/Å.
@@ -37,15 +44,17 @@ class LossSettings:
     energy_end: float | None = None
     forces: float = 1.0
     stress: float = 1.0
+    relative: float = field(default=0.0, metadata=LATER)
     kind: Literal["huber", "mse"] = "huber"
     energy_delta: float | None = None
     force_delta: float | None = None
     stress_delta: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(0 <= weight < math.inf for weight in (self.energy, self.forces, self.stress)):
+        weights = (self.energy, self.forces, self.stress, self.relative)
+        if not all(0 <= weight < math.inf for weight in weights):
             raise ConfigError("loss weights must be finite and must not be negative")
-        if self.energy + self.forces + self.stress == 0:
+        if not any(weights):
             raise ConfigError("all loss weights are zero; nothing would be learned")
         if self.energy_end is not None:
             if not 0 < self.energy_end < math.inf:
@@ -67,7 +76,8 @@ class LossSettings:
             return self
         end = _RISE * self.energy if self.energy_end is None else self.energy_end
         risen = max(0.0, 2.0 * progress - 1.0)
-        return replace(self, energy=self.energy * (end / self.energy) ** risen)
+        energy = self.energy * (end / self.energy) ** risen
+        return replace(self, energy=energy, relative=self.relative * energy / self.energy)
 
     def for_labels(self, kinds: Collection[LabelKind]) -> LossSettings:
         """Returns the settings for labels of these kinds: no rise where it would say nothing."""
@@ -76,12 +86,19 @@ class LossSettings:
         return self
 
     @property
-    def kinds(self) -> tuple[LabelKind, ...]:
-        """Kinds of labels that have a weight."""
-        weights: dict[LabelKind, float] = {
-            "energy": self.energy, "forces": self.forces, "stress": self.stress
+    def kinds(self) -> tuple[ErrorKind, ...]:
+        """Kinds of errors that have a weight."""
+        weights: dict[ErrorKind, float] = {
+            "energy": self.energy, "relative": self.relative, "forces": self.forces,
+            "stress": self.stress,
         }  # fmt: skip
         return tuple(kind for kind, weight in weights.items() if weight > 0)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights of energy, forces and stress; and of relative energies, if they have one."""
+        three = (self.energy, self.forces, self.stress)
+        return (*three, self.relative) if self.relative else three
 
     @property
     def deltas(self) -> tuple[float, float, float]:
