@@ -4,8 +4,12 @@
     python conformers.py run --parent MODEL --out DIR [--rows NAME ...] [--updates 2000]
     python conformers.py table --parent MODEL --out DIR
 
+``table`` adds what needs no training: the teachers and the parent's levels as they are, linear
+blends of them, and ridge regressions of what a blend leaves over on the parent's features (summed
+over the atoms of each element), all fitted to the same folds.
+
 Neutral molecules of H, C, N, O: five folds by molecule, each tested once by models that have seen
-none of its coupled-cluster energies. The teachers' levels in a parent may have been learned on other
+none of its coupled-cluster energies. The levels of a parent may have been learned on other
 geometries of these molecules. Errors are of energies less the mean of their molecule. Each row
 of ``run`` is kept and not run again.
 
@@ -25,13 +29,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import h5py
 import numpy as np
-from ase.units import Hartree, kcal, mol
+import torch
+from ase.units import kcal, mol
 from numpy.typing import NDArray
 
 import tlpot
 from tlpot.data import Dataset, open_dataset
 from tlpot.evaluation import predict
 from tlpot.files import atomic_file
+from tlpot.graph import build_graph
 from tlpot.levels import difference_level
 from tlpot.models import load
 
@@ -42,11 +48,16 @@ COLUMNS = {
     CC: "dlpno_ccsdt_ccpvtz", GFN2: "gfn2-xtb_minus_atomization", ANI: "ani1ccx_model",
     B97: "b97-3c",
 }  # fmt: skip
+BLEND = "blend gfn2-xtb + ani-1ccx"
+ELEMENTS = (1, 6, 7, 8)
+STRENGTHS = (1.0, 1e1, 1e2, 1e3, 1e4, 1e5)
 FOLDS = 5
 RELATIVE = {"loss": {"energy": 0, "relative": 1}}
 
 
-def _finetuned(source: str | None, strategy: Any, training: Mapping[str, Any]) -> Callable[..., Any]:
+def _finetuned(
+    source: str | None, strategy: Any, training: Mapping[str, Any]
+) -> Callable[..., Any]:
     def run(parent: str, data: Path, split: Mapping[str, Any], output: Path, updates: int) -> None:
         # four fifths of the frames, less those that choose
         batches = 1700 * 0.9 / 16
@@ -146,17 +157,18 @@ def table(parent: str, out: Path) -> None:
     found = {
         f"{level} itself": _labels(dataset, frames, level) for level in (GFN2, ANI, AIMNET2, B97)
     }
-    blend = np.full(len(frames), np.nan)
-    for k in range(FOLDS):
-        test = np.isin(groups, _indices(dataset, fold(dataset, k)[0]))
-        parts = [_centred(found[f"{level} itself"], groups) for level in (GFN2, ANI)]
-        matrix = np.stack(parts, axis=1)
-        weights = np.linalg.lstsq(matrix[~test], _centred(label, groups)[~test], rcond=None)[0]
-        blend[test] = matrix[test] @ weights
-    found["blend of gfn2-xtb and ani-1ccx"] = blend
     model = load(parent, device="cpu")
-    for level in model.levels:
-        found[f"our {level}, as it is"] = _predicted(model, dataset, frames, level)
+    ours = {f"our {level}": _predicted(model, dataset, frames, level) for level in model.levels}
+    for name, energies in ours.items():
+        found[f"{name}, as it is"] = energies
+    teachers = {level: found[f"{level} itself"] for level in (GFN2, ANI, AIMNET2)}
+    features = _features(model, dataset)
+    for names in ((GFN2, ANI), (GFN2, AIMNET2), (GFN2, ANI, AIMNET2), (GFN2,), tuple(ours)):
+        values = np.stack([{**teachers, **ours}[name] for name in names], axis=1)
+        words = " + ".join(name.partition("(")[0] for name in names)
+        found[f"blend {words}"] = _fitted(dataset, label, values, None)
+        found[f"blend {words}, ridge"] = _fitted(dataset, label, values, features)
+    blend = found[BLEND]
     for name in ROWS:
         results = sorted((out / Path(parent).stem / name.replace(" ", "-")).glob("*.json"))
         if len(results) == FOLDS:
@@ -171,7 +183,70 @@ def table(parent: str, out: Path) -> None:
     for name, energies in found.items():
         errors = _errors(energies, label, groups)
         low, high = _interval(errors - reference, groups)
-        print(f"  {name:36} {np.nanmean(errors):.3f}   {low:+.3f} to {high:+.3f}")
+        print(f"  {name:52} {np.nanmean(errors):.3f}   {low:+.3f} to {high:+.3f}")
+
+
+def _features(model: Any, dataset: Dataset) -> NDArray[np.float64]:
+    """Returns the network's invariants, summed over the atoms of each element, [n, n_features]."""
+    at_level, rows = model.at(model.levels[0]), []
+    for start in range(0, len(dataset), 16):
+        systems = [
+            frame.system for frame in dataset.read(range(start, min(start + 16, len(dataset))), [])
+        ]
+        graph = build_graph(systems, model.cutoff, layout=model.layout)
+        with torch.no_grad():
+            _, scalars, _ = at_level.invariants(graph)
+        atoms = torch.cat([s.reshape(len(s), -1) for s in scalars], dim=1).double()
+        sums = torch.zeros(len(systems), len(ELEMENTS), atoms.shape[1], dtype=torch.float64)
+        for k, z in enumerate(ELEMENTS):
+            own = graph.atomic_numbers == z
+            sums[:, k].index_add_(0, graph.system_idx[own], atoms[own])
+        rows.append(sums.flatten(1).numpy())
+    return np.concatenate(rows)
+
+
+def _fitted(
+    dataset: Dataset,
+    label: NDArray[np.float64],
+    values: NDArray[np.float64],
+    features: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Returns out-of-fold energies of a blend, and of a ridge on what it leaves over.
+
+    The ridge's strength is chosen by four parts of the training molecules.
+    """
+    groups = dataset.group_idx
+    y = _centred(label, groups)
+    blend = np.stack([_centred(column, groups) for column in values.T], axis=1)
+    x = np.zeros((len(y), 0))
+    if features is not None:
+        x = np.stack([_centred(column, groups) for column in features.T], axis=1)
+        x /= x.std(axis=0) + 1e-12
+
+    def predicted(
+        train: NDArray[np.bool_], test: NDArray[np.bool_], strength: float
+    ) -> NDArray[np.float64]:
+        weights = np.linalg.lstsq(blend[train], y[train], rcond=None)[0]
+        rest = y[train] - blend[train] @ weights
+        square = x[train].T @ x[train] + strength * np.eye(x.shape[1])
+        return blend[test] @ weights + x[test] @ np.linalg.solve(square, x[train].T @ rest)
+
+    result = np.full(len(y), np.nan)
+    for k in range(FOLDS):
+        test = np.isin(groups, _indices(dataset, fold(dataset, k)[0]))
+        molecules = np.random.default_rng(k).permutation(np.unique(groups[~test]))
+        strength = STRENGTHS[0]
+        if features is not None:
+            errors = []
+            for tried in STRENGTHS:
+                inner = [np.isin(groups, part) for part in np.array_split(molecules, 4)]
+                wrong = [
+                    np.abs(y[part] - predicted(~test & ~part, part, tried)).sum() for part in inner
+                ]
+                errors.append(sum(wrong))
+            strength = STRENGTHS[int(np.argmin(errors))]
+        result[test] = predicted(~test, test, strength)
+    return result
 
 
 def _errors(

@@ -13,6 +13,7 @@ import tlpot
 from tlpot.errors import ConfigError, UnknownElementError, UnknownLevelError
 from tlpot.jobs import prepare_train, train_config, train_from_scratch
 from tlpot.models import load
+from tlpot.transfer import STRATEGY_NAMES, strategy
 
 pytestmark = pytest.mark.train
 
@@ -167,3 +168,73 @@ def test_the_preflight_report_speaks_of_each_level(settings):
     assert "in no molecule of this level" in report
     for level in ("cheap", "dear"):
         assert f"error at step 0 at {level}" in report
+
+
+@pytest.fixture(scope="module")
+def parent(data_file, tmp_path_factory):
+    """A model of two levels, the second of which does not know S."""
+    output = tmp_path_factory.mktemp("parent") / "two.safetensors"
+    tlpot.train(
+        data_file, level=["cheap", "dear"], model=MODEL, output=output, epochs=4,
+        split={"by": "random", "validation": 8},
+    )  # fmt: skip
+    return output
+
+
+def methanols(depth=3.0):
+    """Methanol at a third level, and at the first."""
+    frames = []
+    for k in range(16):
+        atoms = molecule("CH3OH")
+        atoms.rattle(0.06, seed=200 + k)
+        atoms.info["energy"], atoms.arrays["forces"] = morse(atoms, depth)
+        frames.append(atoms)
+    return frames
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGY_NAMES if n != "multihead"])
+def test_every_strategy_starts_from_a_level_of_several(name, parent, tmp_path):
+    child = tlpot.finetune(
+        parent, methanols(), level="best", source="dear", strategy=name,
+        output=tmp_path / "child.safetensors", split={"validation": 4, "test": 4},
+        epochs=2 if strategy(name).defaults is not None else None, report={"enabled": False},
+    )  # fmt: skip
+    loaded = load(child.output, device="cpu")
+    assert "best" in loaded.levels
+    atoms = methanols()[0]
+    again = tlpot.predict(child.output, atoms, level="best").energy[0]
+    assert np.isfinite(again)
+    assert again == pytest.approx(tlpot.predict(child.potential, atoms, level="best").energy[0])
+
+
+def test_molecules_that_the_level_does_not_know_are_refused_before_the_training(parent, tmp_path):
+    frames = []
+    for k in range(12):
+        atoms = molecule("SH2")
+        atoms.rattle(0.05, seed=k)
+        atoms.info["energy"], atoms.arrays["forces"] = morse(atoms, 3.0)
+        frames.append(atoms)
+    with pytest.raises(UnknownElementError, match=r"'dear' .* not of S; .*cheap"):
+        tlpot.finetune(parent, frames, level="best", source="dear",
+                       output=tmp_path / "child.safetensors")  # fmt: skip
+    assert not (tmp_path / "child.safetensors").exists()
+
+
+def test_relative_energies_alone(parent, tmp_path):
+    """Labels that are off by a constant for each molecule teach differences."""
+    frames = methanols()
+    waters = [molecule("H2O") for _ in range(16)]
+    for k, atoms in enumerate(waters):
+        atoms.rattle(0.06, seed=k)
+        atoms.info["energy"] = morse(atoms, 3.0)[0] + 300.0
+    for atoms in frames:
+        del atoms.arrays["forces"]
+    child = tlpot.finetune(
+        parent, [*frames, *waters], level="best", source="cheap",
+        output=tmp_path / "child.safetensors", epochs=30,
+        split={"by": "random", "validation": 6, "test": 6},
+        training={"batch_size": 8, "loss": {"energy": 0, "relative": 1}},
+    )  # fmt: skip
+    assert child.end.overall["relative_mae"] < 0.9 * child.start.overall["relative_mae"]
+    assert not any("ENERGY" in text for text in child.warnings)
+    assert "relative energy" in child.text()

@@ -105,6 +105,6 @@ def pooled_rows(model: LevelPotential, graph: AtomGraph, blocks: Sequence[str]) 
     """
     features = atomic_features(model, graph, blocks)
     species = model.potential.species(graph.atomic_numbers)
-    n_elements = len(model.elements)
+    n_elements = len(model.potential.elements)
     pooled = pool_features(features, species, graph.system_idx, graph.n_systems, n_elements)
     return pooled.flatten(1)

@@ -90,7 +90,7 @@ def pooled_features(
         OutputError: the cache cannot be written.
     """
     chosen = np.asarray(indices, dtype=np.int64)
-    n_elements = len(model.elements)
+    n_elements = len(model.potential.elements)
     sizes = feature_blocks(model.potential.architecture)
     keys = {block: _key(model, dataset, chosen, block) for block in blocks}
     found: dict[str, PooledFeatures] = {}
@@ -127,7 +127,7 @@ def _evaluate(
     blocks: Sequence[str],
     batch_size: int,
 ) -> PooledFeatures:
-    potential, n_elements = model.potential, len(model.elements)
+    potential, n_elements = model.potential, len(model.potential.elements)
     order = np.argsort(dataset.sizes[indices], kind="stable")
     sums, squares, counts = [], torch.zeros(()), []
     for batch in evaluation_batches(

@@ -1,0 +1,147 @@
+"""How close a model is to the teachers that it has learned (rows P1 and P3).
+
+    python fidelity.py teachers MODEL --data peptides.h5 --split SPLIT.json [--part test]
+    python fidelity.py dimers MODEL --data s66x8.h5 --aimnet2 FILE.jpt
+
+``teachers``: errors of energies per atom, of forces and of energies relative to the mean of their
+molecule on held-out molecules, by kind of molecule. ``dimers``: interaction energies of S66x8
+geometries (Řezáč et al., doi:10.1021/ct2002946) in the layout of COMP6 (isayev/COMP6, MIT), against
+the teacher on the same geometries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import h5py
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import build_neighbor_list, get_connectivity_matrix
+from ase.units import kcal, mol
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+import tlpot
+from tlpot.calculators import named_calculator
+from tlpot.data import NeutralDataset, load_split, open_dataset, with_any_label
+from tlpot.evaluation import predict
+from tlpot.models import load
+
+KCAL = kcal / mol
+DISTANCES = (0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0)
+"""Of the equilibrium distance; the geometries of a dimer in the file."""
+
+
+def teachers(model: str, data: Path, split: Path, part: str) -> None:
+    """Prints a table for each level of the model."""
+    loaded = load(model, device="cpu")
+    plain = open_dataset(data)
+    dataset = NeutralDataset(plain)
+    held = getattr(load_split(split, plain), part)
+    kind_of = {name: str(plain.attributes(name).get("kind", "")) for name in plain.group_names}
+    kinds = np.array([kind_of[name] for name in plain.group_names])[dataset.group_idx]
+    for level in loaded.levels:
+        frames = held[with_any_label(dataset, level)[held]]
+        found = predict(loaded.at(level), dataset, frames, level)
+        print(f"{level}: {len(frames)} {part} frames")
+        print("  kind        frames  E meV/atom  E relative kcal/mol  F meV/Å (MAE)")
+        energy = found.energy[:, 1] - found.energy[:, 0]
+        force = np.abs(found.forces[..., 1] - found.forces[..., 0])
+        owner = np.repeat(np.arange(len(found.indices)), found.sizes)
+        own_kinds = kinds[found.indices]
+        for kind in ("all", *sorted(set(own_kinds.tolist()))):
+            chosen = np.ones(len(energy), dtype=bool) if kind == "all" else own_kinds == kind
+            relative = np.abs(_centred(energy[chosen], dataset.group_idx[found.indices][chosen]))
+            print(
+                f"  {kind:10} {chosen.sum():7d} "
+                f"{1e3 * np.mean(np.abs(energy / found.sizes)[chosen]):11.2f} "
+                f"{np.nanmean(relative) / KCAL:20.2f} "
+                f"{1e3 * np.nanmean(force[chosen[owner]]):15.1f}"
+            )
+
+
+def dimers(model: str, data: Path, aimnet2: Path) -> None:
+    """Prints errors of interaction energies by distance and kind of dimer."""
+    loaded = load(model, device="cpu")
+    teacher = named_calculator(f"torch:{aimnet2}")
+    level = "aimnet2"
+    ours = tlpot.TLPotCalculator(loaded, level=level)
+    errors, labels = [], []
+    with h5py.File(data) as file:
+        for dimer in file["s66x8"].values():
+            numbers = dimer["species"][()]
+            symbols = [s.decode() if isinstance(s, bytes) else s for s in numbers.tolist()]
+            geometries = [Atoms(symbols, positions) for positions in dimer["coordinates"][()]]
+            order = np.argsort([_apart(atoms) for atoms in geometries])
+            first = _monomer(geometries[order[-1]])
+            pairs = [
+                [
+                    _interaction(geometries[k], first, c.get_potential_energy)
+                    for c in (teacher, ours)
+                ]
+                for k in order
+            ]
+            errors.append([b - a for a, b in pairs])
+            labels.append([a for a, _ in pairs])
+    wrong, label = np.abs(errors) / KCAL, np.array(labels) / KCAL
+    print(f"S66x8, {wrong.shape[0]} dimers, interaction energies against {level}, kcal/mol")
+    print("  distance   " + "".join(f"{d:8.2f}" for d in DISTANCES))
+    print("  MAE        " + "".join(f"{e:8.2f}" for e in wrong.mean(axis=0)))
+    print("  mean |E|   " + "".join(f"{e:8.2f}" for e in np.abs(label).mean(axis=0)))
+    near = wrong[:, 1:6].mean()
+    print(f"  0.95 to 1.25: {near:.2f}; all: {wrong.mean():.2f}; largest {wrong.max():.2f}")
+    for name, rows in (("hydrogen-bonded", slice(0, 23)), ("dispersion", slice(23, 46)),
+                       ("mixed", slice(46, 66))):  # fmt: skip
+        print(f"  {name:16} {wrong[rows].mean():.2f}")
+
+
+def _interaction(atoms: Atoms, first: NDArray[np.bool_], energy: Callable[[Atoms], float]) -> float:
+    return energy(atoms) - energy(atoms[first]) - energy(atoms[~first])
+
+
+def _monomer(atoms: Atoms) -> NDArray[np.bool_]:
+    """Returns which atoms are of the first molecule."""
+    near = build_neighbor_list(atoms, self_interaction=False)
+    n, owner = connected_components(get_connectivity_matrix(near.nl))
+    if n != 2:
+        raise ValueError(f"{atoms.get_chemical_formula()}: {n} molecules, expected 2")
+    return owner == owner[0]
+
+
+def _apart(atoms: Atoms) -> float:
+    """How far the atoms are spread; the monomers are rigid, so this grows with their distance."""
+    return float(np.square(atoms.positions - atoms.positions.mean(axis=0)).sum())
+
+
+def _centred(values: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    n = int(groups.max()) + 1
+    counts = np.bincount(groups, minlength=n)
+    means = np.bincount(groups, values, n) / np.maximum(counts, 1)
+    return np.where(counts[groups] > 1, values - means[groups], np.nan)
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    rows = parser.add_subparsers(dest="row", required=True)
+    one, two = rows.add_parser("teachers"), rows.add_parser("dimers")
+    for row in (one, two):
+        row.add_argument("model")
+        row.add_argument("--data", type=Path, required=True)
+    one.add_argument("--split", type=Path, required=True)
+    one.add_argument("--part", default="test")
+    two.add_argument("--aimnet2", type=Path, required=True)
+    given = parser.parse_args()
+    if given.row == "teachers":
+        teachers(given.model, given.data, given.split, given.part)
+    else:
+        dimers(given.model, given.data, given.aimnet2)
+
+
+if __name__ == "__main__":
+    main()
