@@ -137,9 +137,8 @@ class Composite3c:
         """
         if 57 <= z <= 71 and not self.lanthanides:
             raise ConfigError(
-                f"{name} is not set up for the lanthanide {chemical_symbols[z]}: {self.basis} is "
-                "published for these in several versions; take wb97x-3c, or leave these "
-                "structures out"
+                f"{name} is not set up for {chemical_symbols[z]}: for most lanthanides no core "
+                f"potentials go with {self.basis}; take wb97x-3c, or leave these structures out"
             )
 
 
@@ -165,6 +164,5 @@ COMPOSITES_3C: Mapping[str, Composite3c] = {
         from_exchange=True, lanthanides=True,
     ),
 }  # fmt: skip
-"""By level. The last one's fitting set was made for all electrons, and serves for the valence: in
-molecules of a few atoms it moves totals by 0.01 to 0.06 mHartree and interaction energies by 1
-μHartree (tests/engines/test_composite_3c.py)."""
+"""By level. The last one's fitting set was made for all electrons, and serves for the valence, see
+benchmarks/labelling/composites.py."""

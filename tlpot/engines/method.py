@@ -1,4 +1,4 @@
-"""METHOD/BASIS as PySCF is to compute it."""
+"""METHOD/BASIS, or a 3c composite, as PySCF is to compute it."""
 
 from __future__ import annotations
 
