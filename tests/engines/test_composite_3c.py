@@ -223,3 +223,9 @@ def test_without_the_exchange_only_the_composite_that_needs_it_is_refused(monkey
     with pytest.raises(MissingExtraError, match="basis_set_exchange"):
         parse_method("wb97x-3c")
     assert parse_method("b97-3c").basis == "def2-mtzvp"
+
+
+def test_an_older_dispersion_program_is_refused_before_anything_runs(monkeypatch):
+    monkeypatch.delattr(dftd3, "GeometricCounterpoise")
+    with pytest.raises(MissingExtraError, match="dftd3"):
+        parse_method("r2scan-3c")

@@ -57,10 +57,16 @@ class Counterpoise:
     def compute(
         self, numbers: NDArray[np.int64], positions: NDArray[np.float64], charge: int, grad: bool
     ) -> tuple[float, NDArray[np.float64] | None]:
-        """Returns the energy in Hartree and its gradient in Hartree/Bohr, see `Dispersion`.
+        """Returns the energy in Hartree and its gradient in Hartree/Bohr, see `Dispersion`."""
+        correction = self.program()(numbers, positions, method=self.method)
+        found = correction.get_counterpoise(grad=grad)
+        return float(found["energy"]), np.array(found["gradient"]) if grad else None
+
+    def program(self) -> Any:
+        """Returns the class of s-dftd3 that computes it.
 
         Raises:
-            MissingExtraError: s-dftd3 is not installed, or older than its counterpoise corrections.
+            MissingExtraError: it is not installed, or a version before these corrections.
         """
         try:
             from dftd3.interface import GeometricCounterpoise
@@ -68,9 +74,7 @@ class Counterpoise:
             raise MissingExtraError(
                 "dftd3 1.3 or later", "pyscf", f"the correction {self.kind} of {self.method}"
             ) from error
-        correction = GeometricCounterpoise(numbers, positions, method=self.method)
-        found = correction.get_counterpoise(grad=grad)
-        return float(found["energy"]), np.array(found["gradient"]) if grad else None
+        return GeometricCounterpoise
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +121,7 @@ class Composite3c:
         return Dispersion.of(parameters, kind=kind)
 
     def check_installed(self, name: str) -> None:
-        """Checks that PySCF is there, and what its basis set comes from.
+        """Checks that PySCF is there, and where basis set and counterpoise correction come from.
 
         Raises:
             MissingExtraError: one of them is not installed.
@@ -128,6 +132,8 @@ class Composite3c:
         ):
             if wanted and importlib.util.find_spec(package) is None:
                 raise MissingExtraError(package, extra, f"engine pyscf:{name}")
+        if self.counterpoise is not None:
+            self.counterpoise.program()
 
     def check_element(self, z: int, name: str) -> None:
         """Checks that it is defined for an element, beyond the check of its basis set.
