@@ -2,12 +2,13 @@
 
 Usage:
     python benchmarks/labelling/composites.py published
-    python benchmarks/labelling/composites.py seconds
+    python benchmarks/labelling/composites.py seconds [--sequence A] [--levels LEVEL ...]
     python benchmarks/labelling/composites.py conformers FILE [--names NAME ...] [--conformers 5]
 
 `published`: the ethene-ethyne dimer of tests/engines/test_composite_3c.py and its halves, SCF and
-corrections, with fitted integrals (as labels are made) and without. `seconds`: energy and forces of
-alanine dipeptide (22 atoms) on one thread, beside PBE-D3(BJ)/def2-SVP. `conformers`: energies
+corrections, with fitted integrals (as labels are made) and without. `seconds`: energy and forces of a
+capped peptide, alanine dipeptide (22 atoms) unless told otherwise, on one thread, beside
+PBE-D3(BJ)/def2-SVP. `conformers`: energies
 within each molecule against DLPNO-CCSD(T)/cc-pVTZ, mean-centred, on geometries of
 ghutchis/conformer-benchmark (MIT; D. L. Folmsbee and G. R. Hutchison, doi:10.1002/qua.26381), and
 totals of B97-3c against the published ones.
@@ -70,11 +71,11 @@ def published() -> None:
             print(f"{name:10} {how:6}", *(f"{x:8.1f}" for x in columns), flush=True)
 
 
-def seconds() -> None:
-    atoms = build_peptide("A")
+def seconds(sequence: str, levels: list[str]) -> None:
+    atoms = build_peptide(sequence)
     print(f"{len(atoms)} atoms, energy and forces, one thread")
     base = None
-    for name in ("pbe-d3bj/def2-svp", *COMPOSITES):
+    for name in levels:
         engine = make_engine(EngineSpec(name=f"pyscf:{name}"))
         engine.use_threads(1)
         started, used = time.perf_counter(), time.process_time()
@@ -124,6 +125,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", choices=("published", "seconds", "conformers"))
     parser.add_argument("file", nargs="?")
+    parser.add_argument("--sequence", default="A")
+    parser.add_argument("--levels", nargs="+", default=["pbe-d3bj/def2-svp", *COMPOSITES])
     parser.add_argument(
         "--names", nargs="+", default=["omegapdb_1xge", "omegapdb_1p1o", "omegapdb_1jsl"]
     )
@@ -132,7 +135,7 @@ def main() -> None:
     if args.job == "published":
         published()
     elif args.job == "seconds":
-        seconds()
+        seconds(args.sequence, args.levels)
     else:
         conformers(args.file, args.names, args.conformers)
 
