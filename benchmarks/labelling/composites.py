@@ -6,12 +6,11 @@ Usage:
     python benchmarks/labelling/composites.py conformers FILE [--names NAME ...] [--conformers 5]
 
 `published`: the ethene-ethyne dimer of tests/engines/test_composite_3c.py and its halves, SCF and
-corrections, with fitted integrals (as labels are made) and without. `seconds`: energy and forces of a
-capped peptide, alanine dipeptide (22 atoms) unless told otherwise, on one thread, beside
-PBE-D3(BJ)/def2-SVP. `conformers`: energies
-within each molecule against DLPNO-CCSD(T)/cc-pVTZ, mean-centred, on geometries of
-ghutchis/conformer-benchmark (MIT; D. L. Folmsbee and G. R. Hutchison, doi:10.1002/qua.26381), and
-totals of B97-3c against the published ones.
+corrections, with fitted integrals (as labels are made) and without. `seconds`: energy and forces of
+a capped peptide, alanine dipeptide (22 atoms) unless told otherwise, on one thread, beside
+PBE-D3(BJ)/def2-SVP. `conformers`: energies within each molecule against DLPNO-CCSD(T)/cc-pVTZ,
+mean-centred, on geometries of ghutchis/conformer-benchmark (MIT; D. L. Folmsbee and G. R.
+Hutchison, doi:10.1002/qua.26381), and totals of B97-3c against the published ones.
 """
 
 from __future__ import annotations
