@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--engine",
-        "gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, ase:MODULE:CLASS, "
+        "gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, pyscf:r2scan-3c, ase:MODULE:CLASS, "
         "'env:PYTHON ase:MODULE:CLASS', torch:FILE or model:PATH[@LEVEL]",
         required=True,
     )

@@ -28,11 +28,12 @@ _STEEPEST = 1.2
 (STO-3G of lithium); that of a set for core potentials has mostly far less."""
 
 _SIBLINGS = (
-    (re.compile(r"(ccecp(?:he|reg|28|36)?)(?:aug)?(?:ccpv[dtq56]z)?"), r"\1"),
-    (re.compile(r"bfd(?:v[dtq5]z|pp)?"), "bfd"),
-    (re.compile(r"(?:aug)?ccpw?c?v([dtq5])zpp"), r"ccpv\1zpp"),
+    (re.compile(r"(ccecp(?:he|reg|28|36)?)(?:aug)?(?:ccpv[dtq56]z)?"), r"\1", True),
+    (re.compile(r"bfd(?:v[dtq5]z|pp)?"), "bfd", True),
+    (re.compile(r"(?:aug)?ccpw?c?v([dtq5])zpp"), r"ccpv\1zpp", True),
+    (re.compile(r"def2mtzvpp?"), "def2-tzvp", False),
 )
-"""Sets whose potential PySCF has under another name; all elements of these need it."""
+"""Sets whose potential PySCF has under another name, and whether all their elements need it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +78,10 @@ def core_potential(basis: str) -> CorePotential | None:
 
     plain = _plain(basis)
     name, for_all = basis, bool(re.search(r"zpp(nr)?$", plain))
-    for pattern, other in _SIBLINGS:
+    for pattern, other, all_need_it in _SIBLINGS:
         match = pattern.fullmatch(plain)
         if match is not None:
-            name, for_all = match.expand(other), True
+            name, for_all = match.expand(other), all_need_it
     electrons: dict[str, int] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PySCF advertises another package

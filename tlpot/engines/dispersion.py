@@ -1,7 +1,7 @@
 """D3 and D4 dispersion, through s-dftd3 and dftd4: of a method's label, and as an energy model.
 
-S. Grimme et al., doi:10.1002/jcc.21759 (D3 with Becke-Johnson damping, here without three-body
-terms, as it was fitted); E. Caldeweyher et al., doi:10.1063/1.5090222 (D4, with them).
+S. Grimme et al., doi:10.1002/jcc.21759 (D3 with Becke-Johnson damping, without three-body terms
+unless it was fitted with them); E. Caldeweyher et al., doi:10.1063/1.5090222 (D4, with them).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PROGRAMS = {"d3bj": "dftd3", "d4": "dftd4"}
 _DOI = {"d3bj": "10.1002/jcc.21759", "d4": "10.1063/1.5090222"}
+_CHARGE_SCALING = ("ga", "gc")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +34,8 @@ class Dispersion:
     Attributes:
         kind: ``d3bj`` or ``d4``.
         method: under which the program has the parameters; None where they are given.
-        parameters: s6, s8, a1 and a2 (Bohr) where they are given.
+        parameters: s6, s8, a1 and a2 (Bohr) where they are given, with s9 of the three-body terms
+            (of D3: 0 where it is left out) and, of D4, ga and gc of the scaling by charge.
     """
 
     kind: str
@@ -59,13 +61,13 @@ class Dispersion:
         return found
 
     @classmethod
-    def of(cls, parameters: Mapping[str, float]) -> Dispersion:
-        """Returns a D3(BJ) correction with given parameters.
+    def of(cls, parameters: Mapping[str, float], kind: str = "d3bj") -> Dispersion:
+        """Returns a correction with given parameters.
 
         Raises:
-            MissingExtraError: s-dftd3 is not installed.
+            MissingExtraError: the program is not installed.
         """
-        found = cls(kind="d3bj", parameters=dict(parameters))
+        found = cls(kind=kind, parameters=dict(parameters))
         found._damping()
         return found
 
@@ -76,7 +78,7 @@ class Dispersion:
         return {
             "kind": self.kind,
             "parameters": self.method if self.parameters is None else dict(self.parameters),
-            "three_body": self.kind == "d4",
+            "three_body": self.kind == "d4" or bool((self.parameters or {}).get("s9")),
             "program": f"{program} {version(program)}",
         }
 
@@ -98,7 +100,9 @@ class Dispersion:
         """
         interface = self._interface()
         if self.kind == "d4":
-            model = interface.DispersionModel(numbers, positions, charge=float(charge))
+            given = self.parameters or {}
+            scaling = {name: given[name] for name in _CHARGE_SCALING if name in given}
+            model = interface.DispersionModel(numbers, positions, charge=float(charge), **scaling)
         else:
             model = interface.DispersionModel(numbers, positions)
         found = model.get_dispersion(self._damping(), grad=grad)
@@ -118,11 +122,12 @@ class Dispersion:
 
     def _damping(self) -> Any:
         interface = self._interface()
-        if self.kind == "d4":
-            return interface.DampingParam(method=self.method)
+        kind = interface.DampingParam if self.kind == "d4" else interface.RationalDampingParam
+        three_body = self.kind == "d4"
         if self.parameters is None:
-            return interface.RationalDampingParam(method=self.method, atm=False)
-        return interface.RationalDampingParam(**self.parameters, s9=0.0)
+            return kind(method=self.method, atm=three_body)
+        given = {k: v for k, v in self.parameters.items() if k not in _CHARGE_SCALING}
+        return kind(**{"s9": float(three_body), **given})
 
 
 DISPERSIONS: Mapping[str, EngineKind] = {

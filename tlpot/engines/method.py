@@ -1,4 +1,4 @@
-"""METHOD/BASIS as PySCF is to compute it."""
+"""METHOD/BASIS, or a 3c composite, as PySCF is to compute it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from tlpot.engines.composite_3c import COMPOSITES_3C, Composite3c, Counterpoise
 from tlpot.engines.core_potential import has_any_element
 from tlpot.engines.dispersion import Dispersion
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.levels import canonical_level
 
-Family = Literal["hf", "dft", "double hybrid", "mp2", "ccsd", "ccsd(t)", "composite"]
+Family = Literal["hf", "dft", "double hybrid", "mp2", "ccsd", "ccsd(t)", "cbs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +69,7 @@ _INSTEAD_OF_VV10 = {"wb97x": "wb97x_v", "wb97m": "wb97m_v", "b97m": "b97m_v"}
 """D3 and D4 were fitted to these without VV10 (doi:10.1021/acs.jctc.8b00842), not to the
 functionals of 2008 and before that bear the shorter names."""
 
-_COMPOSITE = re.compile(r"cbs\((d|t)(t|q)\)")
+_LIMIT = re.compile(r"cbs\((d|t)(t|q)\)")
 _CARDINAL = {"d": 2, "t": 3, "q": 4}
 
 
@@ -77,14 +78,15 @@ class Method:
     """What PySCF is to compute.
 
     Attributes:
-        name: canonical ``method/basis``.
+        name: canonical ``method/basis``, or the name of a 3c composite.
         family: which kind of calculation.
-        basis: of the main calculation; of the larger one in a composite.
+        basis: of the main calculation; of the larger one in an extrapolation to the limit.
         xc: the functional as PySCF writes it, None for a wave function.
         without_vv10: whether the functional's own non-local correlation is left out.
         dispersion: added to the energy.
         mixture: of a double hybrid.
-        cardinals: of the two basis sets of a composite.
+        cardinals: of the two basis sets of an extrapolation.
+        composite: of which functional, basis set and dispersion are part.
     """
 
     name: str
@@ -95,10 +97,17 @@ class Method:
     dispersion: Dispersion | None = None
     mixture: Mixture | None = None
     cardinals: tuple[int, int] | None = None
+    composite: Composite3c | None = None
+
+    @property
+    def corrections(self) -> list[Dispersion | Counterpoise]:
+        """What is added to the energy, from the geometry and the charge alone."""
+        counterpoise = None if self.composite is None else self.composite.counterpoise
+        return [each for each in (self.dispersion, counterpoise) if each is not None]
 
 
 def parse_method(text: str) -> Method:
-    """Reads ``METHOD/BASIS``.
+    """Reads ``METHOD/BASIS``, or the name of a 3c composite.
 
     Raises:
         ConfigError: no such method, basis set or dispersion correction of it; the nearest name
@@ -107,13 +116,16 @@ def parse_method(text: str) -> Method:
     """
     name = canonical_level(text)
     method, slash, basis = name.partition("/")
+    if method in COMPOSITES_3C:
+        return _composite_3c(method, basis)
     if not slash or not method or not basis:
         raise ConfigError(
             f"engine 'pyscf:{text}' is not of the form pyscf:METHOD/BASIS, such as "
-            "pyscf:wb97x/6-31g*"
+            f"pyscf:wb97x/6-31g*, nor one of {', '.join(COMPOSITES_3C)}"
+            f"{_suggestion(method, COMPOSITES_3C)}"
         )
     if basis.startswith("cbs"):
-        return _composite(name, method, basis)
+        return _basis_set_limit(name, method, basis)
     _check_basis(basis)
     if method in DOUBLE_HYBRIDS or method.removesuffix("-d3bj") in DOUBLE_HYBRIDS:
         return _double_hybrid(name, method, basis)
@@ -158,8 +170,27 @@ def _double_hybrid(name: str, method: str, basis: str) -> Method:
     )
 
 
-def _composite(name: str, method: str, basis: str) -> Method:
-    match = _COMPOSITE.fullmatch(basis)
+def _composite_3c(name: str, basis: str) -> Method:
+    composite = COMPOSITES_3C[name]
+    if basis:
+        raise ConfigError(
+            f"{name} has its own basis set, {composite.basis}; name the engine pyscf:{name}"
+        )
+    composite.check_installed(name)
+    _check_basis(composite.basis)
+    return Method(
+        name=name,
+        family="dft",
+        basis=composite.basis,
+        xc=composite.xc,
+        without_vv10=True,
+        dispersion=composite.fitted_dispersion(),
+        composite=composite,
+    )
+
+
+def _basis_set_limit(name: str, method: str, basis: str) -> Method:
+    match = _LIMIT.fullmatch(basis)
     if method != "ccsd(t)" or match is None or match[1] == match[2]:
         raise ConfigError(
             f"there is no composite {name!r}; valid: ccsd(t)/cbs(dt) from cc-pVDZ and cc-pVTZ, "
@@ -168,7 +199,7 @@ def _composite(name: str, method: str, basis: str) -> Method:
     cardinals = _CARDINAL[match[1]], _CARDINAL[match[2]]
     if cardinals == (2, 4):
         raise ConfigError("cbs(dq) leaves out a basis set; valid: cbs(dt), cbs(tq)")
-    return Method(name=name, family="composite", basis=f"cc-pv{match[2]}z", cardinals=cardinals)
+    return Method(name=name, family="cbs", basis=f"cc-pv{match[2]}z", cardinals=cardinals)
 
 
 def _check_functional(xc: str, method: str) -> None:

@@ -46,7 +46,7 @@ class PySCFSettings:
     Attributes:
         density_fitting: fitted Coulomb and exchange integrals (default: for HF, density
             functionals and double hybrids, in basis sets without core potentials up to krypton;
-            for those with them there are no fitting sets).
+            for those with them there are no fitting sets; 3c composites have theirs).
         auxiliary_basis: for fitting; the default is PySCF's JK set for the basis.
         frozen_core: whether correlation leaves the core out (default: it does).
         cartesian: Cartesian d functions (default: for 3-21G, 4-31G, 6-31G and what is derived
@@ -89,7 +89,7 @@ class PySCFEngine:
     """A method in a basis set.
 
     Args:
-        name: ``METHOD/BASIS``.
+        name: ``METHOD/BASIS``, or a 3c composite.
         settings: of PySCF.
 
     Raises:
@@ -107,7 +107,7 @@ class PySCFEngine:
 
     @property
     def level(self) -> str:
-        """Method and basis set."""
+        """Method and basis set, or the composite's name."""
         return self._method.name
 
     @property
@@ -121,7 +121,7 @@ class PySCFEngine:
             "reference": "restricted for singlets, else unrestricted",
         }
         references: list[str] = []
-        if method.family == "composite":
+        if method.family == "cbs":
             assert method.cardinals is not None
             small, large = (f"cc-pv{'?0dtq'[x]}z" for x in method.cardinals)
             found |= {
@@ -163,21 +163,27 @@ class PySCFEngine:
                 "same_spin": method.mixture.same_spin,
             }
             references.append(f"doi:{method.mixture.doi}")
+        if method.composite is not None:
+            found |= method.composite.definition
+            references += method.composite.references
         if method.dispersion is not None:
             found["dispersion"] = method.dispersion.definition
-            references.append(method.dispersion.reference)
+        references += [correction.reference for correction in method.corrections]
         return found | {"references": references}
 
     def check(self, elements: Sequence[int], *, periodic: bool) -> None:
         """Checks that the basis set has the elements, and the core potentials that they need.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: it does not, or a composite is not defined for them.
         """
+        composite = self._method.composite
         names = [self._method.basis]
         if self._method.cardinals is not None:
             names = [f"cc-pv{'?0dtq'[x]}z" for x in self._method.cardinals]
         for z in elements:
+            if composite is not None:
+                composite.check_element(z, self._method.name)
             for basis in names:
                 check_element(basis, z)
 
@@ -188,12 +194,12 @@ class PySCFEngine:
             LabelError: periodic, a multiplicity that does not fit, or no convergence.
         """
         with contextlib.redirect_stderr(log):  # where PySCF repeats its warnings
-            if self._method.family == "composite":
+            if self._method.family == "cbs":
                 energy = composite_energy(system, self._method, self._numerics, log)
                 return Labels(energy=energy * Hartree)
             energy, gradient = self._compute(system, forces, log)
-        if self._method.dispersion is not None:
-            extra, slope = self._method.dispersion.compute(
+        for correction in self._method.corrections:
+            extra, slope = correction.compute(
                 system.atomic_numbers, system.positions / Bohr, system.charge, forces
             )
             energy += extra
@@ -213,7 +219,7 @@ class PySCFEngine:
     def _compute(
         self, system: System, forces: bool, log: TextIO
     ) -> tuple[float, NDArray[np.float64] | None]:
-        """Energy in Hartree and gradient in Hartree/Bohr, without dispersion."""
+        """Energy in Hartree and gradient in Hartree/Bohr, without corrections."""
         method, numerics = self._method, self._numerics
         if forces and method.family == "ccsd(t)" and system.spin != 1:
             raise LabelError(
@@ -268,30 +274,34 @@ def _resolve(method: Method, settings: PySCFSettings) -> Numerics:
     Raises:
         ConfigError: a setting that does not apply.
     """
-    family = method.family
+    family, composite = method.family, method.composite
     with_grid = method.xc is not None
     correlated = family in _CORRELATED
-    potential = None if family == "composite" else core_potential(method.basis)
+    potential = None if family == "cbs" else core_potential(method.basis)
     fitting = family in ("hf", "dft", "double hybrid") and not (potential and potential.light)
+    fitting = fitting or composite is not None
     if settings.density_fitting is not None:
         fitting = settings.density_fitting
     applies = {
         "grid": with_grid,
         "grid_response": family == "dft",
         "frozen_core": correlated,
-        "density_fitting": family != "composite",
-        "auxiliary_basis": fitting and family != "composite",
-        "cartesian": family != "composite",
+        "density_fitting": family != "cbs",
+        "auxiliary_basis": fitting and family != "cbs",
+        "cartesian": family != "cbs" and composite is None,
     }
     for name, use in applies.items():
         if getattr(settings, name) is not None and not use:
             raise ConfigError(f"the setting {name} does not apply to {method.name}; leave it out")
+    auxiliary_basis = settings.auxiliary_basis
+    if auxiliary_basis is None and composite is not None:
+        auxiliary_basis = composite.auxiliary_basis
     cartesian = settings.cartesian
     if cartesian is None:
         cartesian = _CARTESIAN.fullmatch(method.basis) is not None
     return Numerics(
         density_fitting=fitting,
-        auxiliary_basis=settings.auxiliary_basis,
+        auxiliary_basis=auxiliary_basis,
         frozen_core=correlated and settings.frozen_core is not False,
         cartesian=cartesian,
         grid=3 if settings.grid is None else settings.grid,

@@ -138,7 +138,8 @@ KINDS: Mapping[str, EngineKind] = {
     ),
     "pyscf": EngineKind(
         form="pyscf:METHOD/BASIS",
-        summary="Hartree-Fock, density functionals, double hybrids, MP2, coupled cluster",
+        summary="Hartree-Fock, density functionals, 3c composites, double hybrids, MP2, "
+        "coupled cluster",
         module="tlpot.engines.pyscf",
     ),
     "ase": EngineKind(
