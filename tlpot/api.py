@@ -771,22 +771,33 @@ def split_dataset(
 
 
 def sample(
-    fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms],
+    fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms | str],
     output: PathLike,
     *,
     engine: str = "gfn2-xtb",
     level: str | None = None,
-    methods: Sequence[Literal["scan", "modes", "md"]] = ("scan", "modes", "md"),
-    temperatures: Sequence[float] = (300.0, 600.0),
+    methods: Sequence[Literal["scan", "modes", "md", "etkdg", "noise", "downhill"]] = (
+        "scan",
+        "modes",
+        "md",
+    ),
+    temperatures: Sequence[float] | str = (300.0, 600.0),
     pairs: Sequence[str] = (),
     budget: int = 500,
     pool: float = 3.0,
     window: float = 0.2,
     interval: int = 20,
+    conformers: int | None = None,
+    noise: float = 0.08,
+    downhill: str | None = None,
+    downhill_steps: int = 12,
+    separations: tuple[float, float] | None = None,
+    minimise: bool = True,
     select: Literal["farthest", "uncertainty"] = "farthest",
     model: str | None = None,
     model_level: str | None = None,
     seed: int = 0,
+    skip_failed: bool = False,
     overwrite: bool = False,
     workers: int = 1,
     dask: str | None = None,
@@ -799,22 +810,30 @@ def sample(
     on with the others.
 
     Args:
-        fragments: ``residues``, ``states``, a fragment such as ``ACE-HIP-NME``, a molecule of
-            ASE's, a file, or atoms, which are named by their formula or by the keys of a mapping.
+        fragments: ``residues``, ``states``, a fragment such as ``ACE-HIP-NME``, a SMILES such as
+            ``CCO``, a molecule of ASE's, a file (of SMILES, too), or atoms, which are named by
+            their formula or by the keys of a mapping.
         output: HDF5 file.
-        engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, or a model.
+        engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, ``mmff94``, or a model.
         level: level of theory of an engine that is a model with several.
         methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`.
-        temperatures: K.
+        temperatures: K, or a range such as ``200-1000``.
         pairs: dimers to scan as well, ``NAME+NAME``.
         budget: geometries of each fragment.
         pool: times the budget to choose from.
         window: eV per atom above the lowest.
         interval: steps of dynamics between two geometries.
+        conformers: number of ``etkdg``, or of complexes in contact.
+        noise: largest standard deviation, Å.
+        downhill: engine that relaxes a little.
+        downhill_steps: at most.
+        separations: Å beyond contact, between which complexes are scanned.
+        minimise: complexes in contact before they are scanned.
         select: how to choose.
         model: to choose by.
         model_level: of its uncertainty.
         seed: of everything that is drawn.
+        skip_failed: leave out fragments that cannot be sampled, with a warning.
         overwrite: replace the file, and start afresh.
         workers: processes of one thread each; 1 is this one.
         dask: address of a Dask scheduler, or ``local``.
@@ -834,11 +853,17 @@ def sample(
 
     settings = SamplingSettings(
         methods=tuple(methods),
-        temperatures=tuple(temperatures),
+        temperatures=temperatures if isinstance(temperatures, str) else tuple(temperatures),
         budget=budget,
         pool=pool,
         window=window,
         interval=interval,
+        conformers=conformers,
+        noise=noise,
+        downhill=downhill,
+        downhill_steps=downhill_steps,
+        separations=separations,
+        minimise=minimise,
         select=select,
         model=model,
         level=model_level,
@@ -848,7 +873,15 @@ def sample(
     found += pairs_of(pairs, found)
     chosen = CalculatorFactory.of(engine, level)
     with _running(threads, progress), worker_pool(workers, dask) as executor:
-        samples = run(found, output, settings, chosen, executor=executor, overwrite=overwrite)
+        samples = run(
+            found,
+            output,
+            settings,
+            chosen,
+            executor=executor,
+            overwrite=overwrite,
+            skip_failed=skip_failed,
+        )
     return SamplingReport.of(samples, output, chosen.label_level)
 
 

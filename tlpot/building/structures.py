@@ -19,7 +19,7 @@ from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
-from tlpot.structures import build_peptide, extxyz_text, read_all, read_frames
+from tlpot.structures import SMILES, build_peptide, extxyz_text, read_all, read_frames
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, Topology, perceive_topology
 from tlpot.topology import perceive_topology as perceive
@@ -225,7 +225,14 @@ def named(settings: FragmentSettings) -> list[Atoms]:
             "charge": charge, "spin": spin, "molecule": fragment.name, "name": fragment.name,
             "first": 0,
         }  # fmt: skip
+        if SMILES in fragment.atoms.info:
+            atoms.info[SMILES] = fragment.atoms.info[SMILES]
         if fragment.partners is not None:
+            if len(fragment.partners) > 2:
+                raise ConfigError(
+                    f"{fragment.name} is of {len(fragment.partners)} molecules, and a build knows "
+                    "fragments of one or two; sample it with tlpot sample"
+                )
             atoms.info["first"] = len(fragment.partners[0])
             atoms.info["charges"] = np.array(
                 [int(part.info.get("charge", 0)) for part in fragment.partners]
@@ -319,5 +326,6 @@ def fragment_stage(
     )
 
 
-def _state(info: Mapping[str, Any]) -> dict[str, int]:
-    return {"charge": int(info["charge"]), "spin": int(info["spin"])}
+def _state(info: Mapping[str, Any]) -> dict[str, Any]:
+    known = {SMILES: str(info[SMILES])} if SMILES in info else {}
+    return {"charge": int(info["charge"]), "spin": int(info["spin"]), **known}

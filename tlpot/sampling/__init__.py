@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     )
     from tlpot.sampling.collection import sample
     from tlpot.sampling.diversity import SamplingReport
-    from tlpot.sampling.fragment import FragmentSamples, SamplingSettings, SamplingTarget
+    from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
+    from tlpot.sampling.settings import SamplingSettings
     from tlpot.sampling.sources import given_fragments, named_fragments, pairs
 
 __getattr__ = lazy_exports(__name__)
