@@ -28,6 +28,9 @@ CONFORMATIONS = ("extended", "helix")
 """Of a peptide that is built."""
 
 FRAGMENTS = "fragments.xyz"
+_PAIR = "pair_charges"
+"""Of the two molecules of a dimer; under ``charges`` a reader would take them for those of atoms,
+and files of before have none that it gives back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +237,7 @@ def named(settings: FragmentSettings) -> list[Atoms]:
                     "fragments of one or two; sample it with tlpot sample"
                 )
             atoms.info["first"] = len(fragment.partners[0])
-            atoms.info["charges"] = np.array(
+            atoms.info[_PAIR] = np.array(
                 [int(part.info.get("charge", 0)) for part in fragment.partners]
             )
         frames.append(atoms)
@@ -244,7 +247,7 @@ def named(settings: FragmentSettings) -> list[Atoms]:
 def all_fragments(
     settings: FragmentSettings, targets: Sequence[Target], scheme: Scheme
 ) -> list[Atoms]:
-    """Returns the geometries of all fragments to begin with, dimers with their two ``charges``.
+    """Returns the geometries of all fragments to begin with, dimers with the charges of both.
 
     Raises:
         ConfigError: there are none, or two kinds have one name.
@@ -255,7 +258,7 @@ def all_fragments(
         frames = list(cut_fragments(targets, scheme))
     for atoms in frames:
         if first := int(atoms.info["first"]):
-            atoms.info["charges"] = _charges(atoms, first)
+            atoms.info[_PAIR] = _charges(atoms, first)
     own = {atoms.info["molecule"] for atoms in frames}
     for atoms in named(settings):
         if atoms.info["molecule"] in own:
@@ -278,7 +281,7 @@ def sampled_fragments(frames: Sequence[Atoms]) -> list[SamplingTarget]:
         bare = Atoms(atoms.numbers, atoms.positions, info=_state(atoms.info))
         partners = None
         if first:
-            charges = [int(q) for q in np.atleast_1d(atoms.info["charges"])]
+            charges = [int(q) for q in atoms.info.get(_PAIR, _charges(atoms, first))]
             halves = (np.s_[:first], np.s_[first:])
             one, other = (
                 Atoms(atoms.numbers[s], atoms.positions[s], info={"charge": q, "spin": 1})

@@ -131,7 +131,8 @@ def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[n
             if not geometry.EmbedMultipleConfs(molecule, n, parameters):
                 parameters.useRandomCoords = True  # for cages and long chains
                 geometry.EmbedMultipleConfs(molecule, n, parameters)
-            if fields.MMFFHasAllMoleculeParams(molecule):
+            made = molecule.GetNumConformers() > 0
+            if made and fields.MMFFHasAllMoleculeParams(molecule):
                 fields.MMFFOptimizeMoleculeConfs(molecule, maxIters=_TIDY)
             rough += [c.GetPositions() for c in molecule.GetConformers()]
     if not rough:
