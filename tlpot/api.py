@@ -899,6 +899,7 @@ def label(
     retry_failed: bool = False,
     repair_journal: bool = False,
     tries: int = 3,
+    batch: int = 1,
     workers: int | None = None,
     dask: str | None = None,
     threads: int = 1,
@@ -922,6 +923,8 @@ def label(
         retry_failed: try again what failed before.
         repair_journal: drop damaged lines of the journal.
         tries: workers that a geometry may kill.
+        batch: molecules of one number of atoms at once, by engines that can: ``torch:``,
+            ``model:``, and calculators with ``calculate_batch``.
         workers: processes of one thread each, which may die without harm to others; None is
             this process.
         dask: address of a Dask scheduler, or ``local`` for `workers` processes.
@@ -960,6 +963,7 @@ def label(
                 retry_failed=retry_failed,
                 repair_journal=repair_journal,
                 tries=tries,
+                batch=batch,
             ),
             executor=executor,
             stop=lambda: interrupt.requested,

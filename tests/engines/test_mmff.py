@@ -70,8 +70,8 @@ def test_what_it_does_not_describe_is_one_line():
         make_engine(EngineSpec(name="mmff94", settings={"cutoff": 3}))
     with pytest.raises(ConfigError, match="no radicals"):
         CalculatorFactory.of("mmff94").calculator(smiles_atoms("[CH3]"))
+    radical = System.from_atoms(smiles_atoms("[CH3]"))
     with pytest.raises(LabelError, match="no radicals"):
-        radical = System.from_atoms(smiles_atoms("[CH3]"))
         engine.compute(radical, forces=True, log=io.StringIO())
     with pytest.raises(ConfigError, match="lacks parameters"):
         MMFF94Calculator(smiles_atoms("B(C)(C)C"))

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
     from tlpot.engines.dispersion import dispersion_model
     from tlpot.engines.engine import (
+        BatchEngine,
         Describing,
         Engine,
         LabelError,
