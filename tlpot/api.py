@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from tlpot.ranking import Ranking
     from tlpot.ranking import Scheme as FoldScheme
     from tlpot.reports import ForceFieldReport, Fragmentation
-    from tlpot.sampling import SamplingReport
+    from tlpot.sampling import DatasetSelection, SamplingReport
     from tlpot.transfer import Strategy
 
     SchemeLike = str | Scheme | Mapping[str, Any]
@@ -724,6 +724,57 @@ def convert_dataset(
 
 
 @configured
+def select_dataset(
+    data: PathLike,
+    output: PathLike,
+    *,
+    each: int | None = None,
+    count: int | None = None,
+    select: Literal["farthest", "uncertainty"] = "farthest",
+    model: str | None = None,
+    model_level: str | None = None,
+    max_force: float | None = None,
+    window: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    threads: int = 1,
+    config: ConfigSource = None,
+    progress: Progress = None,
+) -> DatasetSelection:
+    """Chooses unlike or uncertain frames, and writes them with all labels: ``tlpot data select``.
+
+    Args:
+        data: a file in tlpot's own layout.
+        output: the HDF5 file to write.
+        each: frames of each molecule at most.
+        count: frames in all at most.
+        select: the farthest in features, or those that the model is least sure of.
+        model: to choose by; None for distances and angles.
+        model_level: of its uncertainty, where it has several.
+        max_force: leave out frames with a larger force at any level, eV/Å.
+        window: leave out frames this far above the lowest of their molecule, eV per atom.
+        seed: of the first frame, where there are no energies.
+        overwrite: replace the file.
+        threads: of torch.
+        config: YAML file with any of these, or what is in one.
+        progress: who is told of it.
+
+    Raises:
+        ConfigError: nothing to choose by, or a model without what is needed.
+        DataError: the file is of another layout, or nothing is left.
+        OutputError: the file exists, or could not be written.
+    """
+    from tlpot.sampling import FrameChoice, choose_frames
+
+    choice = FrameChoice(
+        each=each, count=count, select=select, model=model, level=model_level,
+        max_force=max_force, window=window, seed=seed,
+    )  # fmt: skip
+    with _running(threads, progress):
+        return choose_frames(data, output, choice, overwrite=overwrite)
+
+
+@configured
 def split_dataset(
     data: DataSource,
     output: PathLike | None = None,
@@ -770,17 +821,14 @@ def split_dataset(
         )  # fmt: skip
 
 
+@configured
 def sample(
     fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms | str],
     output: PathLike,
     *,
     engine: str = "gfn2-xtb",
     level: str | None = None,
-    methods: Sequence[Literal["scan", "modes", "md", "etkdg", "noise", "downhill"]] = (
-        "scan",
-        "modes",
-        "md",
-    ),
+    methods: Sequence[str] = ("scan", "modes", "md"),
     temperatures: Sequence[float] | str = (300.0, 600.0),
     pairs: Sequence[str] = (),
     budget: int = 500,
@@ -802,6 +850,7 @@ def sample(
     workers: int = 1,
     dask: str | None = None,
     threads: int = 1,
+    config: ConfigSource = None,
     progress: Progress = None,
 ) -> SamplingReport:
     """Samples geometries of molecules and fragments into one dataset, with the engine's labels.
@@ -838,6 +887,7 @@ def sample(
         workers: processes of one thread each; 1 is this one.
         dask: address of a Dask scheduler, or ``local``.
         threads: of torch in this process.
+        config: YAML file with any of these, or what is in one.
         progress: see `tlpot.api`.
 
     Raises:

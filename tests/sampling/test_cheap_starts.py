@@ -208,6 +208,17 @@ def test_an_interrupted_sampling_of_smiles_goes_on(tmp_path):
         sample(fragments[1:], tmp_path / "c.h5", settings, MMFF, skip_failed=True, progress=False)
 
 
+def test_methods_share_the_pool_by_their_weights(tmp_path):
+    settings = SamplingSettings(
+        methods=("md=3", "noise"), temperatures="200-300", budget=16, interval=5, pool=1.0
+    )
+    (found,) = sample(named_fragments(["CCO"]), tmp_path / "s.h5", settings, MMFF, progress=False)
+    assert (found.counts["md"], found.counts["noise"]) == (12, 4)
+    assert SamplingSettings().shares(("scan", "modes", "md"), 1501) == {
+        "scan": 501, "modes": 501, "md": 501,
+    }  # fmt: skip
+
+
 def test_settings_of_before_make_the_same_identity():
     assert set(SamplingSettings().as_json()) == {
         "methods", "temperatures", "budget", "pool", "window", "interval", "select", "model",
@@ -244,6 +255,9 @@ def test_names_files_and_mappings_of_smiles(tmp_path):
         ({"temperatures": "900-300"}, "range such as 200-1000"),
         ({"separations": (4.0, -0.4)}, "two increasing distances"),
         ({"downhill": "gfn2-xtb"}, "none of the methods"),
+        ({"methods": ("md=much",)}, "no number for a weight"),
+        ({"methods": ("md=0",)}, "weight of method md is 0"),
+        ({"methods": ("md=2", "md")}, "each once"),
         ({"noise": 0.0}, "noise is 0"),
         ({"conformers": 0}, "conformers is 0"),
     ],

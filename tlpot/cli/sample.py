@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o --out", "HDF5 file to write", required=True)
     add(
         "--method",
-        "of scan, modes, md, etkdg, noise, downhill; several with commas; default scan,modes,md",
+        "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
+        "md=6; default scan,modes,md",
     )
     add("--temperatures", "K, with commas, or a range such as 200-1000; default 300,600")
     add("--pairs", "dimers to scan as well", nargs="+", default=[], metavar="A+B")

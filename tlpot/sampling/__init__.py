@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         scaled,
     )
     from tlpot.sampling.collection import sample
+    from tlpot.sampling.dataset_selection import DatasetSelection, FrameChoice, choose_frames
     from tlpot.sampling.diversity import SamplingReport
     from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
     from tlpot.sampling.settings import SamplingSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -42,6 +42,8 @@ _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
 _PER_START = 4
 """Geometries that are made from one complex in contact, unless the number of these is given."""
+_MOVING = {"md", "noise", "downhill"}
+"""Methods that start from conformers, or from complexes in contact."""
 _PER_TRAJECTORY = 5
 """Geometries of a trajectory with a temperature of its own."""
 
@@ -157,7 +159,7 @@ def _molecule_pool(
     settings: SamplingSettings,
     counts: Counter[str],
 ) -> list[SampledGeometry]:
-    share = -(-settings.candidates // len(settings.methods))
+    shares = settings.shares(settings.weights, settings.candidates)
     minimum = SampledGeometry(
         positions=atoms.positions.copy(),
         method="relaxed",
@@ -166,24 +168,27 @@ def _molecule_pool(
     )
     pool = _kept([minimum], atoms, molecule, calculator, counts)
     starts: list[Atoms] | None = None
-    if "etkdg" in settings.methods:
-        made = _conformers(name, atoms, settings.conformers or share, settings.seed)
-        others = len(settings.methods) - 1  # rigid molecules leave more to them
-        share = -(-max(settings.candidates - len(made), others) // max(others, 1))
+    if "etkdg" in shares:
+        number = settings.conformers or shares.pop("etkdg")
+        made = _conformers(name, atoms, number, settings.seed)
+        # rigid molecules, which have few, leave more to the other methods
+        others = [method for method in settings.weights if method != "etkdg"]
+        shares = settings.shares(others, max(settings.candidates - len(made), len(others)))
         pool += _kept(made, atoms, molecule, calculator, counts)
         starts = [c.placed(atoms) for c in pool]
-    if "scan" in settings.methods:
-        made = scan(atoms, molecule, share, stream(settings.seed, name, "scan"))
+    if "scan" in shares:
+        made = scan(atoms, molecule, shares["scan"], stream(settings.seed, name, "scan"))
         pool += _kept(made, atoms, molecule, calculator, counts)
-    if "modes" in settings.methods and len(atoms) > 1:
+    if "modes" in shares and len(atoms) > 1:
         modes = NormalModes(atoms, hessian_of(atoms, calculator))
         counts["imaginary modes"] += modes.imaginary
-        for kelvin, _, number, seed in _temperatures(settings, name, "modes", [atoms], share, 1):
+        plan = _temperatures(settings, name, "modes", [atoms], shares["modes"], 1)
+        for kelvin, _, number, seed in plan:
             made = modes.sample(kelvin, number, seed)
             pool += _kept(made, atoms, molecule, calculator, counts)
-    if {"md", "noise", "downhill"} & set(settings.methods):
+    if _MOVING & shares.keys():
         starts = starts or _starts(atoms, pool, molecule, calculator)
-        pool += _moving(name, atoms, starts, molecule, calculator, share, settings, counts)
+        pool += _moving(name, starts, molecule, calculator, settings, shares, counts)
     return pool
 
 
@@ -206,7 +211,7 @@ def _complex_pool(
     assert fragment.partners is not None
     name, atoms, partners = fragment.name, fragment.atoms, fragment.partners
     seed = stream(settings.seed, name, "dimer")
-    if "etkdg" in settings.methods:
+    if "etkdg" in settings.weights:
         number = settings.conformers or _STARTS
         parts = [conformers(part, number, seed) for part in partners]
     else:
@@ -217,10 +222,10 @@ def _complex_pool(
     if settings.separations is None and len(partners) == 2:
         made = approaches(parts[0][0], parts[1][0], atoms, settings.candidates, seed)
         return _kept(made, atoms, molecule, calculator, counts)
-    moving = {"md", "noise", "downhill"} & set(settings.methods)
-    share = -(-settings.candidates // (1 + len(moving)))
+    moving = [method for method in settings.weights if method in _MOVING]
+    shares = settings.shares(["scan", *moving], settings.candidates)
     starts = []
-    for k in range(settings.conformers or -(-share // _PER_START)):
+    for k in range(settings.conformers or -(-settings.candidates // _PER_START)):
         rows = [some[k % len(some)] for some in parts]
         start = atoms.copy()
         start.set_positions(
@@ -234,25 +239,25 @@ def _complex_pool(
     if not starts:
         return []
     low, high = settings.separations or SEPARATIONS
-    made = separated(starts, molecule.pieces, share, (low, high), seed)
+    made = separated(starts, molecule.pieces, shares["scan"], (low, high), seed)
     pool = _kept(made, atoms, molecule, calculator, counts)
-    return pool + _moving(name, atoms, starts, molecule, calculator, share, settings, counts)
+    return pool + _moving(name, starts, molecule, calculator, settings, shares, counts)
 
 
 def _moving(
     name: str,
-    atoms: Atoms,
     starts: list[Atoms],
     molecule: MolecularGraph,
     calculator: Calculator,
-    share: int,
     settings: SamplingSettings,
+    shares: Mapping[str, int],
     counts: Counter[str],
 ) -> list[SampledGeometry]:
     """What dynamics, noise and relaxations make of starting geometries, a share of each."""
     pool: list[SampledGeometry] = []
-    if "md" in settings.methods:
-        plan = _temperatures(settings, name, "md", starts, share, _PER_TRAJECTORY)
+    atoms = starts[0]
+    if "md" in shares:
+        plan = _temperatures(settings, name, "md", starts, shares["md"], _PER_TRAJECTORY)
         for kelvin, some, number, seed in plan:
             found, lost = dynamics(
                 some,
@@ -266,12 +271,13 @@ def _moving(
             counts["md"] += number
             counts["lost: trajectory ended early"] += lost
             pool += found
-    if "noise" in settings.methods:
-        made = displaced(starts, share, settings.noise, stream(settings.seed, name, "noise"))
+    if "noise" in shares:
+        own = stream(settings.seed, name, "noise")
+        made = displaced(starts, shares["noise"], settings.noise, own)
         pool += _kept(made, atoms, molecule, calculator, counts)
-    if "downhill" in settings.methods:
+    if "downhill" in shares:
         seed = stream(settings.seed, name, "downhill")
-        rough = displaced(starts, share, settings.noise, seed)
+        rough = displaced(starts, shares["downhill"], settings.noise, seed)
         relaxing = calculator
         if settings.downhill is not None:
             relaxing = CalculatorFactory.of(settings.downhill).calculator(atoms)

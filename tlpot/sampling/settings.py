@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from tlpot.errors import ConfigError, nearest
 Selection = Literal["farthest", "uncertainty"]
 SELECTIONS = ("farthest", "uncertainty")
 METHODS = ("scan", "modes", "md", "etkdg", "noise", "downhill")
+_ROUNDING = 1e-9
 DEFAULT_METHODS = ("scan", "modes", "md")
 
 
@@ -23,8 +24,8 @@ class SamplingSettings:
     Attributes:
         methods: of ``scan`` (backbone and rotamers), ``modes`` (normal modes), ``md``, ``etkdg``
             (RDKit's conformers, from which the others then start), ``noise`` and ``downhill``
-            (some steps of relaxation); the pool is shared equally. Dimers have a scan of their
-            own.
+            (some steps of relaxation); the pool is shared equally, or by weights such as
+            ``md=6``. Dimers have a scan of their own.
         temperatures: of ``md`` and ``modes``, K; or a range such as ``200-1000``, of which each
             trajectory draws its own.
         budget: geometries of each fragment.
@@ -63,10 +64,12 @@ class SamplingSettings:
     minimise: bool = True
 
     def __post_init__(self) -> None:
-        for method in self.methods:
+        for method, weight in self.weights.items():
             if method not in METHODS:
                 raise ConfigError(f"unknown method {method!r}{nearest(method, METHODS)}")
-        if not self.methods or len(set(self.methods)) != len(self.methods):
+            if not 0 < weight < 1e6:
+                raise ConfigError(f"the weight of method {method} is {weight:g}, expected above 0")
+        if not self.methods or len(self.weights) != len(self.methods):
             raise ConfigError(f"methods are {list(self.methods)}, expected one or more, each once")
         if self.select not in SELECTIONS:
             raise ConfigError(
@@ -88,16 +91,43 @@ class SamplingSettings:
             raise ConfigError(
                 f"separations are {list(self.separations)}, expected two increasing distances in Å"
             )
-        if self.downhill is not None and "downhill" not in self.methods:
+        if self.downhill is not None and "downhill" not in self.weights:
             raise ConfigError("downhill names an engine, and is none of the methods; add it")
         check_least(self, budget=1, pool=1.0, window=1e-3, interval=1)
         check_least(self, conformers=1, noise=1e-3, downhill_steps=1)
         check_seed(self.seed)
 
     @property
+    def weights(self) -> dict[str, float]:
+        """The methods with what they weigh.
+
+        Raises:
+            ConfigError: a weight that is no number.
+        """
+        found = {}
+        for text in self.methods:
+            method, equals, weight = text.partition("=")
+            try:
+                found[method] = float(weight) if equals else 1.0
+            except ValueError:
+                raise ConfigError(f"method {text!r} has no number for a weight") from None
+        return found
+
+    def shares(self, methods: Iterable[str], count: int) -> dict[str, int]:
+        """How many of some geometries each of some methods is to make, rounded up.
+
+        Args:
+            methods: one that is not set weighs 1.
+            count: of geometries.
+        """
+        weights = {method: self.weights.get(method, 1.0) for method in methods}
+        total = sum(weights.values())
+        return {name: math.ceil(count * w / total - _ROUNDING) for name, w in weights.items()}
+
+    @property
     def needs_temperature(self) -> bool:
         """Whether a method has a temperature."""
-        return bool({"md", "modes"} & set(self.methods))
+        return bool({"md", "modes"} & self.weights.keys())
 
     @property
     def in_range(self) -> bool:
