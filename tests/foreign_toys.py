@@ -48,6 +48,27 @@ class Foreign(Calculator):
         return np.stack([atoms.numbers, atoms.positions[:, 0]], axis=1)
 
 
+class Together(Foreign):
+    """Several molecules at once; helium kills the process, and neon raises, as for one."""
+
+    def calculate_batch(self, frames, properties):
+        print(f"{len(frames)} at once")
+        for atoms in frames:
+            self.calculate(atoms)
+        positions = np.array([atoms.positions for atoms in frames])
+        charges = np.array([atoms.info["charge"] + self.charge for atoms in frames])
+        energy = 0.5 * self.k * (positions**2).sum(axis=(1, 2)) + charges
+        found = {"energy": energy, "forces": -self.k * positions}
+        return {name: found[name] for name in properties}
+
+
+class Crooked(Together):
+    """A batch of the wrong shape."""
+
+    def calculate_batch(self, frames, properties):
+        return {name: [0.0] for name in properties}
+
+
 class Mute(Foreign):
     """Without forces."""
 

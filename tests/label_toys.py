@@ -48,6 +48,17 @@ class Spring(Calculator):
         }
 
 
+class Together(Spring):
+    """Springs of several molecules at once."""
+
+    def calculate_batch(self, frames, properties):
+        found = []
+        for atoms in frames:
+            self.calculate(atoms)
+            found.append(self.results)
+        return {name: np.array([each[name] for each in found]) for name in properties}
+
+
 class Mute(Spring):
     """A spring without forces."""
 

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from tlpot.ranking import Ranking
     from tlpot.ranking import Scheme as FoldScheme
     from tlpot.reports import ForceFieldReport, Fragmentation
-    from tlpot.sampling import SamplingReport
+    from tlpot.sampling import DatasetSelection, SamplingReport
     from tlpot.transfer import Strategy
 
     SchemeLike = str | Scheme | Mapping[str, Any]
@@ -726,6 +726,57 @@ def convert_dataset(
 
 
 @configured
+def select_dataset(
+    data: PathLike,
+    output: PathLike,
+    *,
+    each: int | None = None,
+    count: int | None = None,
+    select: Literal["farthest", "uncertainty"] = "farthest",
+    model: str | None = None,
+    model_level: str | None = None,
+    max_force: float | None = None,
+    window: float | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    threads: int = 1,
+    config: ConfigSource = None,
+    progress: Progress = None,
+) -> DatasetSelection:
+    """Chooses unlike or uncertain frames, and writes them with all labels: ``tlpot data select``.
+
+    Args:
+        data: a file in tlpot's own layout.
+        output: the HDF5 file to write.
+        each: frames of each molecule at most.
+        count: frames in all at most.
+        select: the farthest in features, or those that the model is least sure of.
+        model: to choose by; None for distances and angles.
+        model_level: of its uncertainty, where it has several.
+        max_force: leave out frames with a larger force at any level, eV/Å.
+        window: leave out frames this far above the lowest of their molecule, eV per atom.
+        seed: of the first frame, where there are no energies.
+        overwrite: replace the file.
+        threads: of torch.
+        config: YAML file with any of these, or what is in one.
+        progress: who is told of it.
+
+    Raises:
+        ConfigError: nothing to choose by, or a model without what is needed.
+        DataError: the file is of another layout, or nothing is left.
+        OutputError: the file exists, or could not be written.
+    """
+    from tlpot.sampling import FrameChoice, choose_frames
+
+    choice = FrameChoice(
+        each=each, count=count, select=select, model=model, level=model_level,
+        max_force=max_force, window=window, seed=seed,
+    )  # fmt: skip
+    with _running(threads, progress):
+        return choose_frames(data, output, choice, overwrite=overwrite)
+
+
+@configured
 def split_dataset(
     data: DataSource,
     output: PathLike | None = None,
@@ -772,27 +823,36 @@ def split_dataset(
         )  # fmt: skip
 
 
+@configured
 def sample(
-    fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms],
+    fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms | str],
     output: PathLike,
     *,
     engine: str = "gfn2-xtb",
     level: str | None = None,
-    methods: Sequence[Literal["scan", "modes", "md"]] = ("scan", "modes", "md"),
-    temperatures: Sequence[float] = (300.0, 600.0),
+    methods: Sequence[str] = ("scan", "modes", "md"),
+    temperatures: Sequence[float] | str = (300.0, 600.0),
     pairs: Sequence[str] = (),
     budget: int = 500,
     pool: float = 3.0,
     window: float = 0.2,
     interval: int = 20,
+    conformers: int | None = None,
+    noise: float = 0.08,
+    downhill: str | None = None,
+    downhill_steps: int = 12,
+    separations: tuple[float, float] | None = None,
+    minimise: bool = True,
     select: Literal["farthest", "uncertainty"] = "farthest",
     model: str | None = None,
     model_level: str | None = None,
     seed: int = 0,
+    skip_failed: bool = False,
     overwrite: bool = False,
     workers: int = 1,
     dask: str | None = None,
     threads: int = 1,
+    config: ConfigSource = None,
     progress: Progress = None,
 ) -> SamplingReport:
     """Samples geometries of molecules and fragments into one dataset, with the engine's labels.
@@ -801,26 +861,35 @@ def sample(
     on with the others.
 
     Args:
-        fragments: ``residues``, ``states``, a fragment such as ``ACE-HIP-NME``, a molecule of
-            ASE's, a file, or atoms, which are named by their formula or by the keys of a mapping.
+        fragments: ``residues``, ``states``, a fragment such as ``ACE-HIP-NME``, a SMILES such as
+            ``CCO``, a molecule of ASE's, a file (of SMILES, too), or atoms, which are named by
+            their formula or by the keys of a mapping.
         output: HDF5 file.
-        engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, or a model.
+        engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, ``mmff94``, or a model.
         level: level of theory of an engine that is a model with several.
         methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`.
-        temperatures: K.
+        temperatures: K, or a range such as ``200-1000``.
         pairs: dimers to scan as well, ``NAME+NAME``.
         budget: geometries of each fragment.
         pool: times the budget to choose from.
         window: eV per atom above the lowest.
         interval: steps of dynamics between two geometries.
+        conformers: number of ``etkdg``, or of complexes in contact.
+        noise: largest standard deviation, Å.
+        downhill: engine that relaxes a little.
+        downhill_steps: at most.
+        separations: Å beyond contact, between which complexes are scanned.
+        minimise: complexes in contact before they are scanned.
         select: how to choose.
         model: to choose by.
         model_level: of its uncertainty.
         seed: of everything that is drawn.
+        skip_failed: leave out fragments that cannot be sampled, with a warning.
         overwrite: replace the file, and start afresh.
         workers: processes of one thread each; 1 is this one.
         dask: address of a Dask scheduler, or ``local``.
         threads: of torch in this process.
+        config: YAML file with any of these, or what is in one.
         progress: see `tlpot.api`.
 
     Raises:
@@ -836,11 +905,17 @@ def sample(
 
     settings = SamplingSettings(
         methods=tuple(methods),
-        temperatures=tuple(temperatures),
+        temperatures=temperatures if isinstance(temperatures, str) else tuple(temperatures),
         budget=budget,
         pool=pool,
         window=window,
         interval=interval,
+        conformers=conformers,
+        noise=noise,
+        downhill=downhill,
+        downhill_steps=downhill_steps,
+        separations=separations,
+        minimise=minimise,
         select=select,
         model=model,
         level=model_level,
@@ -850,7 +925,15 @@ def sample(
     found += pairs_of(pairs, found)
     chosen = CalculatorFactory.of(engine, level)
     with _running(threads, progress), worker_pool(workers, dask) as executor:
-        samples = run(found, output, settings, chosen, executor=executor, overwrite=overwrite)
+        samples = run(
+            found,
+            output,
+            settings,
+            chosen,
+            executor=executor,
+            overwrite=overwrite,
+            skip_failed=skip_failed,
+        )
     return SamplingReport.of(samples, output, chosen.label_level)
 
 
@@ -868,6 +951,7 @@ def label(
     retry_failed: bool = False,
     repair_journal: bool = False,
     tries: int = 3,
+    batch: int = 1,
     workers: int | None = None,
     dask: str | None = None,
     threads: int = 1,
@@ -891,6 +975,8 @@ def label(
         retry_failed: try again what failed before.
         repair_journal: drop damaged lines of the journal.
         tries: workers that a geometry may kill.
+        batch: molecules of one number of atoms at once, by engines that can: ``torch:``,
+            ``model:``, and calculators with ``calculate_batch``.
         workers: processes of one thread each, which may die without harm to others; None is
             this process.
         dask: address of a Dask scheduler, or ``local`` for `workers` processes.
@@ -929,6 +1015,7 @@ def label(
                 retry_failed=retry_failed,
                 repair_journal=repair_journal,
                 tries=tries,
+                batch=batch,
             ),
             executor=executor,
             stop=lambda: interrupt.requested,

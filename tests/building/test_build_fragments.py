@@ -4,10 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from needs import needs
 
 from tlpot.building.config import FragmentSettings
-from tlpot.building.structures import Target, all_fragments, cut_fragments, sampled_fragments
-from tlpot.errors import GeometryError
+from tlpot.building.structures import (
+    Target,
+    all_fragments,
+    cut_fragments,
+    read_atoms,
+    sampled_fragments,
+    write_atoms,
+)
+from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments import choose_scheme
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
@@ -59,9 +67,26 @@ def test_a_frame_with_a_broken_bond_is_refused():
         list(cut_fragments([replace(target, frames=(stretched(target, atom, 4.0),))], MFCC))
 
 
-def test_dimers_to_sample_know_the_charges_of_their_molecules():
+@pytest.mark.parametrize("older", [False, True])
+def test_dimers_to_sample_know_the_charges_of_their_molecules(tmp_path, older):
     target = Target.of("KAAAD", [build_peptide("KAAAD", conformation="helix")])
     frames = all_fragments(FragmentSettings(), [target], DIMERS)
-    pairs = [each.partners for each in sampled_fragments(frames) if each.partners is not None]
+    for frame in frames if older else ():
+        frame.info.pop("pair_charges", None)
+    write_atoms(frames, tmp_path / "f.xyz")
+    read = sampled_fragments(read_atoms(tmp_path / "f.xyz"))
+    pairs = [each.partners for each in read if each.partners is not None]
     charges = {tuple(sorted(part.info["charge"] for part in pair)) for pair in pairs}
     assert (-1, 1) in charges
+
+
+def test_molecules_by_smiles_keep_it_through_a_file(tmp_path):
+    needs("rdkit")
+    settings = FragmentSettings(source="CC(=O)NC", pairs=("[NH4+]+F/C=C/F",))
+    write_atoms(all_fragments(settings, [], MFCC), tmp_path / "f.xyz")
+    molecule, pair = sampled_fragments(read_atoms(tmp_path / "f.xyz"))
+    assert molecule.atoms.info["smiles"] == "CC(=O)NC"
+    assert (pair.name, pair.atoms.info["smiles"]) == ("[NH4+]+F|C=C|F", "[NH4+].F/C=C/F")
+    assert [part.info["charge"] for part in pair.partners] == [1, 0]
+    with pytest.raises(ConfigError, match="of 3 molecules"):
+        all_fragments(FragmentSettings(source="O.O.O"), [], MFCC)

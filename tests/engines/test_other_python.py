@@ -20,7 +20,7 @@ from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.engines.ase import _with_hashes
 from tlpot.engines.other_python import _Worker
 from tlpot.errors import ConfigError, TLPotWarning
-from tlpot.labelling import label
+from tlpot.labelling import LabelSettings, label
 from tlpot.models import Potential, preset
 from tlpot.structures import build_peptide
 from tlpot.system import System
@@ -270,3 +270,47 @@ def test_files_among_the_settings_are_hashed_however_they_are_named(tmp_path, mo
     assert (before["c"], before["k"]) == ("no-file", 2)
     path.write_text("two")
     assert _with_hashes(named) != before
+
+
+@pytest.mark.parametrize("kind", ["env", "ase"])
+def test_several_molecules_at_once(kind, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(TESTS)
+    call = "ase:foreign_toys:Together(reads_info=[charge])"
+    name = call if kind == "ase" else f"env:{sys.executable} {call}"
+    made = make_engine(EngineSpec(name=name, level="toy"))
+    assert made.takes_batches
+    frames = []
+    for k in range(3):
+        ion = molecule("NH3")
+        ion.rattle(0.1, seed=k)
+        ion.info.update(charge=2 * (k % 2), spin=1)
+        frames.append(ion)
+    systems = [System.from_atoms(frame) for frame in frames]
+    log = io.StringIO()
+    found = made.compute_batch(systems, forces=True, log=log)
+    for frame, each in zip(frames, found, strict=True):
+        expected = 0.5 * np.sum(frame.positions**2) + frame.info["charge"]
+        assert each.energy == pytest.approx(expected, abs=1e-12)
+        assert np.array_equal(each.forces, -frame.positions)
+    assert ("2 at once" in log.getvalue()) == (kind == "env")
+    report = label(frames, EngineSpec(name=name, level="toy"), tmp_path / "a.h5", show=False,
+                   settings=LabelSettings(batch=8))  # fmt: skip
+    assert report.n_labelled == 3
+
+
+def test_a_batch_of_the_wrong_shape_and_a_calculator_without_batches():
+    systems = [System.from_atoms(molecule("H2O"))] * 2
+    with pytest.raises(LabelError, match="calculate_batch gives energy of shape"):
+        engine("Crooked").compute_batch(systems, forces=True, log=io.StringIO())
+    assert not engine().takes_batches
+
+
+def test_a_molecule_that_kills_the_worker_of_a_batch_is_found_alone(tmp_path):
+    frames = [Atoms("HeH2", molecule("H2O").positions), molecule("H2O"), molecule("H2O")]
+    frames[2].rattle(0.1)
+    spec = EngineSpec(name=f"env:{sys.executable} ase:foreign_toys:Together", level="toy")
+    settings = LabelSettings(batch=3)
+    with pytest.warns(TLPotWarning, match="started again"):
+        report = label(frames, spec, tmp_path / "a.h5", settings=settings, show=False)
+    assert report.n_labelled == 2
+    assert "the last words" in report.failures[0].outcome.error

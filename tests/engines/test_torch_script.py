@@ -17,7 +17,7 @@ from tlpot.calculators import named_calculator
 from tlpot.data import open_dataset
 from tlpot.engines import EngineSpec, LabelError, make_engine
 from tlpot.errors import ConfigError, ModelFileError
-from tlpot.labelling import label
+from tlpot.labelling import LabelSettings, LabelTask, label, run_labels
 from tlpot.system import System
 
 
@@ -182,3 +182,89 @@ def test_a_model_is_not_a_level_of_theory(saved):
         make_engine(EngineSpec(name=saved(AIMNet2()), level="wb97m-d3"))
     named = saved(Detached(), PLAIN, name="PBE")
     assert make_engine(EngineSpec(name=named)).level == "model-pbe"
+
+
+class Mixed(nn.Module):
+    """Structures of a batch that feel each other."""
+
+    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+        energy = (data["coord"] ** 2).sum(dim=(1, 2))
+        return {"energy": energy + 0.1 * energy.mean() * (len(energy) - 1)}
+
+
+MIXED = {
+    "inputs": {"coord": "positions", "numbers": "numbers"},
+    "outputs": {"energy": "energy"}, "dtype": "float64",
+}  # fmt: skip
+
+
+def ions(n):
+    frames = []
+    for k in range(n):
+        ion = molecule("NH3")
+        ion.rattle(0.1, seed=k)
+        ion.info.update(charge=2 * (k % 2), spin=1)
+        frames.append(ion)
+    return frames
+
+
+def test_a_batch_has_the_energies_and_forces_of_each_and_its_own_charges(saved):
+    made = make_engine(EngineSpec(name=saved(AIMNet2())))
+    systems = [System.from_atoms(ion) for ion in ions(5)]
+    found = made.compute_batch(systems, forces=True, log=io.StringIO())
+    assert len(found) == 5
+    for system, each in zip(systems, found, strict=True):
+        alone = made.compute(system, forces=True, log=io.StringIO())
+        assert each.energy == pytest.approx(alone.energy, rel=1e-5)
+        np.testing.assert_allclose(each.forces, alone.forces, rtol=1e-4, atol=1e-5)
+    bare = made.compute_batch(systems[:2], forces=False, log=io.StringIO())
+    assert [each.forces for each in bare] == [None, None]
+
+
+def test_a_model_that_mixes_the_structures_of_a_batch_is_found_out(saved):
+    made = make_engine(EngineSpec(name=saved(Mixed(), MIXED)))
+    systems = [System.from_atoms(molecule("NH3")) for _ in range(3)]
+    with pytest.raises(ConfigError, match="in a batch than alone"):
+        made.compute_batch(systems, forces=True, log=io.StringIO())
+
+
+def test_a_model_without_a_dimension_for_structures_takes_no_batches(saved, tmp_path):
+    assert not make_engine(EngineSpec(name=saved(Detached(), PLAIN))).takes_batches
+    with pytest.raises(ConfigError, match="one structure at a time"):
+        label(ions(2), saved(Detached(), PLAIN), tmp_path / "a.h5", show=False,
+              settings=LabelSettings(batch=2))  # fmt: skip
+
+
+def test_labels_in_batches_by_number_of_atoms(saved, tmp_path):
+    name = saved(AIMNet2())
+    water = [molecule("H2O") for _ in range(3)]
+    for k, atoms in enumerate(water):
+        atoms.rattle(0.05, seed=k)
+    frames = [*ions(3), *water, molecule("CH4")]
+    settings = LabelSettings(batch=2)
+    report = label(frames, name, tmp_path / "a.h5", settings=settings, show=False)
+    assert report.n_labelled == 7
+    label(frames, name, tmp_path / "b.h5", show=False)
+    one, other = (
+        list(open_dataset(tmp_path / f"{x}.h5").read(range(7))) for x in ("a", "b")
+    )  # fmt: skip
+    for a, b in zip(one, other, strict=True):
+        assert a.labels["aimnet2"].energy == pytest.approx(b.labels["aimnet2"].energy, rel=1e-5)
+        np.testing.assert_allclose(a.labels["aimnet2"].forces, b.labels["aimnet2"].forces,
+                                   rtol=1e-4, atol=1e-5)  # fmt: skip
+
+
+def test_one_of_a_batch_that_cannot_be_labelled_fails_alone(saved, tmp_path):
+    frames = ions(4)
+    frames[2].info["charge"] = 1  # an odd number of electrons, said to be a singlet
+    for frame in frames:
+        frame.info["spin"] = 1
+    systems = [System.from_atoms(frame) for frame in frames]
+    spec = EngineSpec(name=saved(AIMNet2()))
+    given = [
+        LabelTask(geometry=str(k), system=system, engine=spec, forces=True)
+        for k, system in enumerate(systems)
+    ]
+    found = {task.geometry: outcome for task, outcome in run_labels(given, batch=4)}
+    assert [k for k, outcome in found.items() if outcome.error] == ["2"]
+    assert "electrons" in found["2"].error

@@ -45,6 +45,7 @@ def test_the_jobs_are_where_one_looks_for_them():
     jobs = {
         "train", "finetune", "evaluate", "predict", "learning_curve", "plan", "rank", "ensemble",
         "calibrate", "report", "validate_dataset", "convert_dataset", "split_dataset",
+        "select_dataset", "sample",
     }  # fmt: skip
     assert jobs <= set(dir(tlpot)) == set(tlpot.__all__)
     assert all(getattr(tlpot, name).__doc__ for name in jobs)

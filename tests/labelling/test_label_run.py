@@ -65,6 +65,18 @@ def test_a_killed_worker_costs_its_own_point_only(pool, tmp_path):
     assert set(counts.values()) == {1}  # the others were computed once
 
 
+def test_a_batch_that_kills_its_worker_is_worked_off_one_by_one(pool):
+    killer = Atoms("HeBe", [[0, 0, 0], [0, 0, 1.0]])
+    spec = EngineSpec(name="ase:label_toys:Together", level="spring")
+    given = tasks([*hydrogens(3), killer, *hydrogens(9)[4:]], spec)
+    outcomes = {t.geometry: o for t, o in run_labels(given, pool, tries=1, batch=4)}
+    assert len(outcomes) == 9
+    failed = [key for key, outcome in outcomes.items() if outcome.error is not None]
+    assert failed == [geometry_key(System.from_atoms(killer))]
+    costs = [outcome.cost.seconds for outcome in outcomes.values() if outcome.cost]
+    assert len(set(costs)) < 8  # some were computed together
+
+
 def test_a_point_whose_worker_was_killed_from_outside_is_tried_again(pool, tmp_path):
     killer = Atoms("He", [[0, 0, 0.5]])
     spec = spring(calls=str(tmp_path / "calls"), lives=1)

@@ -125,7 +125,7 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
     return Stage(
         name="sample",
         summary=f"{settings.budget} geometries of each, by {engine.name}",
-        settings={"sample": to_mapping(settings), "level": level},
+        settings={"sample": settings.as_json(), "level": level},
         needs=("fragments",),
         run=run,
     )

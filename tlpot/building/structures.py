@@ -19,7 +19,7 @@ from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
-from tlpot.structures import build_peptide, extxyz_text, read_all, read_frames
+from tlpot.structures import SMILES, build_peptide, extxyz_text, read_all, read_frames
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, Topology, perceive_topology
 from tlpot.topology import perceive_topology as perceive
@@ -28,6 +28,9 @@ CONFORMATIONS = ("extended", "helix")
 """Of a peptide that is built."""
 
 FRAGMENTS = "fragments.xyz"
+_PAIR = "pair_charges"
+"""Of the two molecules of a dimer; under ``charges`` a reader would take them for those of atoms,
+and files of before have none that it gives back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +228,16 @@ def named(settings: FragmentSettings) -> list[Atoms]:
             "charge": charge, "spin": spin, "molecule": fragment.name, "name": fragment.name,
             "first": 0,
         }  # fmt: skip
+        if SMILES in fragment.atoms.info:
+            atoms.info[SMILES] = fragment.atoms.info[SMILES]
         if fragment.partners is not None:
+            if len(fragment.partners) > 2:
+                raise ConfigError(
+                    f"{fragment.name} is of {len(fragment.partners)} molecules, and a build knows "
+                    "fragments of one or two; sample it with tlpot sample"
+                )
             atoms.info["first"] = len(fragment.partners[0])
-            atoms.info["charges"] = np.array(
+            atoms.info[_PAIR] = np.array(
                 [int(part.info.get("charge", 0)) for part in fragment.partners]
             )
         frames.append(atoms)
@@ -237,7 +247,7 @@ def named(settings: FragmentSettings) -> list[Atoms]:
 def all_fragments(
     settings: FragmentSettings, targets: Sequence[Target], scheme: Scheme
 ) -> list[Atoms]:
-    """Returns the geometries of all fragments to begin with, dimers with their two ``charges``.
+    """Returns the geometries of all fragments to begin with, dimers with the charges of both.
 
     Raises:
         ConfigError: there are none, or two kinds have one name.
@@ -248,7 +258,7 @@ def all_fragments(
         frames = list(cut_fragments(targets, scheme))
     for atoms in frames:
         if first := int(atoms.info["first"]):
-            atoms.info["charges"] = _charges(atoms, first)
+            atoms.info[_PAIR] = _charges(atoms, first)
     own = {atoms.info["molecule"] for atoms in frames}
     for atoms in named(settings):
         if atoms.info["molecule"] in own:
@@ -271,7 +281,7 @@ def sampled_fragments(frames: Sequence[Atoms]) -> list[SamplingTarget]:
         bare = Atoms(atoms.numbers, atoms.positions, info=_state(atoms.info))
         partners = None
         if first:
-            charges = [int(q) for q in np.atleast_1d(atoms.info["charges"])]
+            charges = [int(q) for q in atoms.info.get(_PAIR, _charges(atoms, first))]
             halves = (np.s_[:first], np.s_[first:])
             one, other = (
                 Atoms(atoms.numbers[s], atoms.positions[s], info={"charge": q, "spin": 1})
@@ -319,5 +329,6 @@ def fragment_stage(
     )
 
 
-def _state(info: Mapping[str, Any]) -> dict[str, int]:
-    return {"charge": int(info["charge"]), "spin": int(info["spin"])}
+def _state(info: Mapping[str, Any]) -> dict[str, Any]:
+    known = {SMILES: str(info[SMILES])} if SMILES in info else {}
+    return {"charge": int(info["charge"]), "spin": int(info["spin"]), **known}

@@ -20,11 +20,13 @@ from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (
     METHODS,
+    MMFF94,
     Describing,
     Engine,
     EngineName,
     EngineSpec,
     LabelError,
+    MMFF94Calculator,
     ModelSettings,
     check_electrons,
     make_engine,
@@ -244,8 +246,8 @@ class CalculatorFactory:
     """Makes a calculator for each molecule of a sampling, in any process; see `of`.
 
     Attributes:
-        name: ``gfn2-xtb``, ``gfn1-xtb``, or a model file or the name of a model; with a function
-            whatever the calculator is called.
+        name: ``gfn2-xtb``, ``gfn1-xtb``, ``mmff94``, or a model file or the name of a model; with
+            a function whatever the calculator is called.
         level: level of theory; of a model with several the one to use.
         factory: a function of a module, for calculators of one's own: it is given the atoms.
     """
@@ -259,7 +261,8 @@ class CalculatorFactory:
         """Returns the factory of an engine.
 
         xTB without settings is tblite's own calculator, which starts each density from the one
-        before; with settings, and for all other engines, each energy is independent.
+        before, and MMFF94 keeps the bonds of the molecule; with settings, and for all other
+        engines, each energy is independent.
 
         Args:
             engine: the engine; as text also a model file or the name of a model.
@@ -274,7 +277,7 @@ class CalculatorFactory:
         else:
             parsed = parse_engine(engine, bare_models=True)
             spec = EngineSpec(name=engine, level=level)
-        if parsed.kind in METHODS and not parsed.settings:
+        if parsed.kind in (*METHODS, MMFF94) and not parsed.settings:
             if level is not None:
                 raise ConfigError(f"level={level!r} does not apply to {parsed.kind}")
             return cls(name=parsed.kind)
@@ -294,7 +297,7 @@ class CalculatorFactory:
             if self.level is None:
                 raise ConfigError("name the level of theory of your calculator: level='...'")
             return self.level
-        if self.name in METHODS:
+        if self.name in (*METHODS, MMFF94):
             if self.level is not None:
                 raise ConfigError(f"level={self.level!r} does not apply to {self.name}")
             return self.name
@@ -315,6 +318,8 @@ class CalculatorFactory:
             return f"calculator of {self.factory_name}"
         if self.name in METHODS:
             return f"{METHODS[self.name][0]}, tblite {version('tblite')}"
+        if self.name == MMFF94:
+            return f"MMFF94, RDKit {version('rdkit')}"
         return f"model {self.name}"
 
     def calculator(self, atoms: Atoms) -> Calculator:
@@ -331,6 +336,8 @@ class CalculatorFactory:
             return self.factory(atoms)
         if self.name in METHODS:
             return xtb_calculator(atoms, self.name, f"sampling with {METHODS[self.name][0]}")
+        if self.name == MMFF94:
+            return MMFF94Calculator(atoms)
         return TLPotCalculator(self.name, level=self.level, device="cpu")
 
 

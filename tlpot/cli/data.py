@@ -1,4 +1,4 @@
-"""`tlpot data info|validate|convert|split FILE ...`: looks at and translates datasets."""
+"""`tlpot data info|validate|convert|split|select FILE ...`: looks at and translates datasets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.options import add_option, add_strict_argument, key_pair, options_of
+from tlpot.cli.options import add_option, add_strict_argument, key_pair, options_adder, options_of
 from tlpot.cli.parser import check_warnings
 from tlpot.numbers import counted
 from tlpot.presentation import text_table
@@ -52,6 +52,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         split, "--labelled", "only frames with a label there (default: --level)", metavar="LEVEL"
     )
     add_option(split, "--seed", "of the random order (default 0)", 0)
+
+    _add_select(actions)
+
+
+def _add_select(actions: Any) -> None:
+    about = "choose unlike or uncertain frames of a file in the native layout, with all labels"
+    parser = actions.add_parser("select", help=about, description=about)
+    parser.set_defaults(do=_select)
+    add = options_adder(parser)
+    add("file", "the dataset", metavar="FILE")
+    add("-o --output", "HDF5 file to write", required=True)
+    add("--each", "frames of each molecule at most", int, metavar="N")
+    add("--count", "frames in all at most", int, metavar="N")
+    add("--select", "farthest (default) or uncertainty", "farthest")
+    add("--model", "choose by this model's features and uncertainty")
+    add("--model-level", "of the uncertainty, where there are several")
+    add("--max-force", "leave out frames with a larger force at any level, eV/Å", float)
+    add("--window", "leave out frames so many eV per atom above the lowest of the molecule", float)
+    add("--seed", "of the first frame, where there are no energies", 0)
+    add("--overwrite", "replace the file", False)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -250,6 +270,13 @@ def _split(arguments: argparse.Namespace) -> None:
     for text in found.warnings:
         print(f"warning: {text}", file=sys.stderr)
     print(found)
+
+
+def _select(arguments: argparse.Namespace) -> None:
+    from tlpot import api
+
+    names = "each count select model model_level max_force window seed overwrite"
+    print(api.select_dataset(arguments.file, arguments.output, **options_of(arguments, names)))
 
 
 def _share(text: str) -> float | list[str]:

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="QUANTITY=NAME",
     )
     add("--forces", "auto (analytic ones where they exist), no, analytic, or numerical", "auto")
+    add("--batch", "molecules of one size at once, by torch:, model: and some env: engines", 1)
     add("--workers", "processes of one thread each", 1)
     add("--dask", "run the labels on a Dask cluster", metavar="ADDRESS|local")
     add("--limit", "new labels at most", int, metavar="N")
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.errors import DataError
 
     structures = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
-    names = "level forces spec limit retry_failed repair_journal tries workers dask"
+    names = "level forces spec limit retry_failed repair_journal tries batch workers dask"
     report = label(
         structures,
         arguments.engine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from tlpot.cli.options import options_adder, options_of
 
@@ -13,21 +14,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "fragments",
         "residues (20 capped residues and the cap), states (all protonation states), one "
-        "such as ACE-HIP-NME, an ASE molecule, or a file that ASE reads (each frame)",
+        "such as ACE-HIP-NME, a SMILES such as CCO, an ASE molecule, a .smi file (a SMILES and a "
+        "name in each line), or a file that ASE reads (each frame)",
         nargs="+",
         metavar="FRAGMENT",
     )
     add("-o --out", "HDF5 file to write", required=True)
-    add("--method", "of scan, modes, md; several with commas; default all of them")
-    add("--temperatures", "K, with commas; default 300,600")
+    add(
+        "--method",
+        "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
+        "md=6; default scan,modes,md",
+    )
+    add("--temperatures", "K, with commas, or a range such as 200-1000; default 300,600")
     add("--pairs", "dimers to scan as well", nargs="+", default=[], metavar="A+B")
     add("--budget", "geometries of each fragment", 500)
     add("--pool", "times the budget to choose from; default 3", 3.0)
     add("--window", "eV per atom above the lowest; default 0.2", 0.2)
     add("--interval", "MD steps of 1 fs; default 20", 20)
+    add("--conformers", "number of etkdg, or of complexes in contact; default a share", int)
+    add("--noise", "largest standard deviation of noise, Å; default 0.08", 0.08)
+    add("--downhill", "engine of the method downhill; default --calculator", metavar="ENGINE")
+    add("--downhill-steps", "at most; default 12", 12)
+    add(
+        "--separations",
+        "scan complexes from LOW to HIGH Å beyond contact, such as -0.4 4",
+        float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+    )
+    add("--not-minimised", "scan complexes from where they were put together", False)
     add(
         "--calculator",
-        "an engine as for tlpot label, or a model file or name; default gfn2-xtb",
+        "an engine as for tlpot label, or a model file or name; default gfn2-xtb, cheap: mmff94",
         "gfn2-xtb",
     )
     add("--level", "of a calculator that is a model with several")
@@ -36,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model-level", "of the uncertainty, where there are several")
     parser.add_argument("--seed", type=int, default=0)
     add("--workers", "processes; default 1", 1)
+    add("--skip-failed", "leave out what cannot be sampled, with a warning", False)
     add("--overwrite", "replace the file and start afresh", False)
 
 
@@ -44,25 +63,24 @@ def run(arguments: argparse.Namespace) -> None:
     from tlpot.api import sample
     from tlpot.errors import ConfigError
 
-    given = {}
+    given: dict[str, Any] = {}
     if arguments.method is not None:
         given["methods"] = arguments.method.split(",")
     if arguments.temperatures is not None:
         if arguments.method == "scan":
             raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
-        try:
-            given["temperatures"] = [float(word) for word in arguments.temperatures.split(",")]
-        except ValueError:
-            raise ConfigError(
-                f"--temperatures is {arguments.temperatures!r}, expected numbers such as 300,600"
-            ) from None
+        given["temperatures"] = _temperatures(arguments.temperatures)
+    if arguments.separations is not None:
+        given["separations"] = tuple(arguments.separations)
     names = (
-        "level pairs budget pool window interval select model model_level seed overwrite workers"
+        "level pairs budget pool window interval conformers noise downhill downhill_steps select "
+        "model model_level seed skip_failed overwrite workers"
     )
     report = sample(
         arguments.fragments,
         arguments.out,
         engine=arguments.calculator,
+        minimise=not arguments.not_minimised,
         **given,
         **options_of(arguments, names),
     )
@@ -72,3 +90,18 @@ def run(arguments: argparse.Namespace) -> None:
     drawn = report.plot(picture)
     more = f", {picture}" if drawn is not None else ""
     print(f"wrote {report.output} ({report.n_frames} geometries, {report.level}), {numbers}{more}")
+
+
+def _temperatures(text: str) -> str | list[float]:
+    """Returns a range as it is, and a list as numbers."""
+    from tlpot.errors import ConfigError
+
+    if "-" in text.strip("-"):
+        return text
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"--temperatures is {text!r}, expected numbers such as 300,600, or a range such as "
+            "200-1000"
+        ) from None

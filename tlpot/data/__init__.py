@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         add_labels,
         add_level,
         announce_level,
+        copy_rows,
         store_split,
         stored_split,
     )

@@ -189,6 +189,50 @@ def add_labels(
     return sum(len(some) for some in found.values())
 
 
+def copy_rows(
+    source: str | os.PathLike[str], target: str | os.PathLike[str], kept: ArrayLike
+) -> None:
+    """Writes some frames of a native file as another, with all that is said of them and of it.
+
+    Args:
+        source: the file; a fragment file is one.
+        target: the file to write.
+        kept: which frames, in the order of `open_dataset`; others are left out, and molecules
+            without any.
+
+    Raises:
+        DataError: a frame that the file does not have.
+        OutputError: the file could not be written; an existing one is left as it was.
+    """
+    where, wanted = Path(source), np.unique(np.asarray(kept, dtype=np.int64))
+    with open_hdf5(where) as old, written_hdf5(target) as new:
+        groups = list(groups_by_name(old).values())
+        starts = np.cumsum([0, *(len(group["coordinates"]) for group in groups)])
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < starts[-1]:
+            raise DataError(f"{where} has {starts[-1]} frames, and others are to be kept")
+        new.attrs.update(old.attrs)
+        if "proteins" in old:
+            old.copy("proteins", new)
+        for group, start, stop in zip(groups, starts[:-1], starts[1:], strict=True):
+            rows = wanted[(wanted >= start) & (wanted < stop)] - start
+            if len(rows):
+                _copy_group(group, new.require_group(group.name), rows, int(stop - start))
+
+
+def _copy_group(old: h5py.Group, new: h5py.Group, rows: NDArray[np.int64], n_rows: int) -> None:
+    new.attrs.update(old.attrs)
+    for name, data in old.items():
+        if not isinstance(data, h5py.Dataset):
+            continue  # a group of its own
+        per_frame = name != "atomic_numbers" and data.shape[:1] == (n_rows,)
+        if not per_frame:
+            old.copy(name, new)
+            continue
+        column = make_column(new, name, (len(rows), *data.shape[1:]), data.dtype, data.fillvalue)
+        column[...] = data[()][rows]
+        column.attrs.update(data.attrs)
+
+
 def store_split(
     path: str | os.PathLike[str], name: str, split: Split, *, replace: bool = False
 ) -> None:

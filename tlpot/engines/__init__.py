@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from tlpot.engines.core_potential import only_heavy
     from tlpot.engines.dispersion import dispersion_model
     from tlpot.engines.engine import (
+        BatchEngine,
         Describing,
         Engine,
         LabelError,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
         check_model_name,
         has_possible_spin,
     )
+    from tlpot.engines.mmff import MMFF94, MMFF94Calculator
     from tlpot.engines.model import ModelSettings, label_name
     from tlpot.engines.registry import KINDS, EngineName, EngineSpec, make_engine, parse_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator

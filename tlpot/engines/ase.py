@@ -47,6 +47,9 @@ class ASEEngine:
     A trained model says so in a mapping ``about`` of its calculator, of ``name``, ``licence``,
     ``origin``, ``elements`` (symbols) and ``files``: its labels carry that name.
 
+    One that computes several molecules at once has a method ``calculate_batch(frames,
+    properties)``, which returns arrays with a row for each frame by name of the property.
+
     Args:
         name: of the engine; settings are keyword arguments of the class, but for ``reads_info``
             and, for another Python, ``timeout`` in s.
@@ -141,6 +144,39 @@ class ASEEngine:
             energy=float(found["energy"]), forces=found.get("forces"), stress=found.get("stress")
         )
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether the calculator has a method ``calculate_batch``."""
+        return self._host.takes_batches
+
+    def compute_batch(
+        self, systems: Sequence[System], *, forces: bool, log: TextIO
+    ) -> list[Labels]:
+        """Asks the calculator for several structures at once, those of one charge together.
+
+        Raises:
+            LabelError: see `compute`; or the answer has another shape.
+        """
+        wanted = ["energy", *["forces"] * forces]
+        alike: dict[tuple[int, int], list[int]] = {}
+        for k, system in enumerate(systems):
+            alike.setdefault((system.charge, system.spin), []).append(k)
+        labels: dict[int, Labels] = {}
+        for (charge, spin), members in alike.items():
+            frames = [self._atoms(systems[k]) for k in members]
+            found = self._host.evaluate_batch(self._filled(charge, spin), frames, wanted, log)
+            shapes = {"energy": (len(members),), "forces": (len(members), len(frames[0]), 3)}
+            for name in wanted:
+                if found[name].shape != shapes[name]:
+                    raise LabelError(
+                        f"{self._name.text}: calculate_batch gives {name} of shape "
+                        f"{found[name].shape}, expected {shapes[name]}"
+                    )
+            for row, k in enumerate(members):
+                own = found["forces"][row] if forces else None
+                labels[k] = Labels(energy=float(found["energy"][row]), forces=own)
+        return [labels[k] for k in range(len(systems))]
+
     def descriptors(self, system: System, log: TextIO) -> NDArray[np.float64]:
         """Returns the calculator's features of the atoms, [n_atoms, n_features].
 
@@ -162,6 +198,11 @@ class ASEEngine:
     def _evaluate(
         self, system: System, wanted: Sequence[str], log: TextIO
     ) -> dict[str, NDArray[np.float64]]:
+        atoms = self._atoms(system)
+        return self._host.evaluate(self._filled(system.charge, system.spin), atoms, wanted, log)
+
+    def _atoms(self, system: System) -> Atoms:
+        """Returns a structure as the calculator takes it, if it is told of its charge."""
         place = {"charge": system.charge, "spin": system.spin}
         told = [key for key in _TOLD if f"{{{key}}}" in self._settings.values()]
         for key, usual in zip(_TOLD, (0, 1), strict=True):
@@ -180,14 +221,13 @@ class ASEEngine:
                 )
         if told or self._reads:
             check_electrons(system)  # of periodic structures, too
-        atoms = Atoms(
+        return Atoms(
             numbers=system.atomic_numbers,
             positions=system.positions,
             cell=system.cell,
             pbc=system.pbc,
             info=place,
         )
-        return self._host.evaluate(self._filled(system.charge, system.spin), atoms, wanted, log)
 
     def _filled(self, charge: int, spin: int) -> dict[str, Any]:
         """Returns the keyword arguments for a structure."""
@@ -238,6 +278,17 @@ class _ThisPython:
                 return {name: np.array(get[name](), dtype=np.float64) for name in wanted}
             finally:
                 log.write(_outputs(folder))
+
+    @property
+    def takes_batches(self) -> bool:
+        return hasattr(self._class, "calculate_batch")
+
+    def evaluate_batch(
+        self, settings: Mapping[str, Any], frames: Sequence[Atoms], wanted: Sequence[str],
+        log: TextIO,
+    ) -> dict[str, NDArray[np.float64]]:  # fmt: skip
+        found = self._make(settings).calculate_batch(frames, wanted)
+        return {name: np.array(found[name], dtype=np.float64) for name in wanted}
 
     def use_threads(self, n: int | None) -> int:
         return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)

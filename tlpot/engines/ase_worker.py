@@ -77,6 +77,11 @@ def respond(
     calculator = calculators[key]
     if not arrays:
         return describe(calculator, sys.argv[1]), {}
+    if "infos" in request:
+        rows = zip(arrays["numbers"].astype(int), arrays["positions"], request["infos"])  # noqa: B905
+        frames = [Atoms(z, x.copy(), info=info) for z, x, info in rows]
+        found = calculator.calculate_batch(frames, request["wanted"])
+        return {}, {name: np.array(found[name], dtype="<f8") for name in request["wanted"]}
     atoms = Atoms(
         arrays["numbers"].astype(int),
         arrays["positions"].copy(),
@@ -120,6 +125,7 @@ def describe(calculator: Any, module: str) -> dict[str, Any]:
     files = {os.path.basename(file): hashed(file) for file in about.pop("files", [])}  # noqa: PTH119
     return {
         "properties": list(calculator.implemented_properties),
+        "batches": hasattr(calculator, "calculate_batch"),
         "program": program,
         "about": about,
         "files": files,

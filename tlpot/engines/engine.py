@@ -81,6 +81,27 @@ class Describing(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchEngine(Protocol):
+    """An engine that may be able to compute several structures at once, which takes less time."""
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it is."""
+        ...
+
+    def compute_batch(
+        self, systems: Sequence[System], *, forces: bool, log: TextIO
+    ) -> list[Labels]:
+        """Computes molecules that have one number of atoms, without cells.
+
+        Raises:
+            LabelError: one of them cannot be done, which the others may be.
+            ConfigError: it turns out not to tell the structures of a batch apart.
+        """
+        ...
+
+
 def has_possible_spin(system: System) -> bool:
     """Whether the electrons can have the multiplicity."""
     electrons = int(system.atomic_numbers.sum()) - system.charge

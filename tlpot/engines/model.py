@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols
 
@@ -111,13 +112,32 @@ class ModelEngine:
         Raises:
             LabelError: a charge or multiplicity that the model does not read.
         """
-        if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
-            raise LabelError(
-                f"charge {system.charge} and multiplicity {system.spin}, but the model describes "
-                "neutral singlets only"
-            )
-        found = evaluate_systems(self._model, [system], device=self._device, forces=forces)
-        return Labels(energy=float(found.energy[0]), forces=found.forces if forces else None)
+        (found,) = self.compute_batch([system], forces=forces, log=log)
+        return found
+
+    takes_batches = True
+
+    def compute_batch(
+        self, systems: Sequence[System], *, forces: bool, log: TextIO
+    ) -> list[Labels]:
+        """Evaluates the model for several structures at once.
+
+        Raises:
+            LabelError: see `compute`.
+        """
+        for system in systems:
+            if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+                raise LabelError(
+                    f"charge {system.charge} and multiplicity {system.spin}, but the model "
+                    "describes neutral singlets only"
+                )
+        found = evaluate_systems(self._model, systems, device=self._device, forces=forces)
+        sizes = [len(system) for system in systems]
+        own = np.split(found.forces, np.cumsum(sizes)[:-1]) if forces else [None] * len(systems)
+        return [
+            Labels(energy=float(energy), forces=vectors)
+            for energy, vectors in zip(found.energy, own, strict=True)
+        ]
 
     def use_threads(self, n: int | None) -> int:
         """Sets torch's threads."""

@@ -60,6 +60,7 @@ class OtherPython:
         about: what the calculator says of itself.
         files: SHA-256 of the files that it names.
         program: its package and version, or a hash of the module.
+        takes_batches: whether it has a method ``calculate_batch``.
 
     Raises:
         ConfigError: no such Python, module or class there, or the calculator cannot be made.
@@ -82,6 +83,7 @@ class OtherPython:
         self.about: Mapping[str, Any] = told["about"]
         self.files: Mapping[str, str] = told["files"]
         self.program: str = told["program"]
+        self.takes_batches: bool = told["batches"]
         self._properties: tuple[str, ...] = tuple(told["properties"])
 
     def properties(self, settings: Mapping[str, Any]) -> Collection[str]:
@@ -109,24 +111,50 @@ class OtherPython:
             LabelError: the calculator fails.
             WorkerError: the worker died twice, or did not answer in time.
         """
-        request = {
-            "settings": dict(settings),
-            "wanted": list(wanted),
-            "pbc": atoms.pbc.tolist(),
-            "info": atoms.info,
-            "threads": self._threads,
-        }
         arrays = {
             "numbers": atoms.numbers.astype(float),
             "positions": atoms.positions,
             "cell": atoms.cell.array,
         }
+        request = {"wanted": list(wanted), "pbc": atoms.pbc.tolist(), "info": atoms.info}
+        return self._evaluate({**request, "settings": dict(settings)}, arrays, log)
+
+    def evaluate_batch(
+        self,
+        settings: Mapping[str, Any],
+        frames: Sequence[Atoms],
+        wanted: Sequence[str],
+        log: TextIO,
+    ) -> dict[str, NDArray[np.float64]]:
+        """Returns properties of molecules of one number of atoms by name, a row for each.
+
+        Args:
+            settings: see `evaluate`, as the rest.
+            frames: the molecules.
+            wanted: of energy and forces.
+            log: takes what the worker prints.
+
+        Raises:
+            LabelError: the calculator fails.
+            WorkerError: the worker died twice, or did not answer in time.
+        """
+        arrays = {
+            "numbers": np.array([atoms.numbers for atoms in frames], dtype=float),
+            "positions": np.array([atoms.positions for atoms in frames]),
+        }
+        request = {"wanted": list(wanted), "infos": [atoms.info for atoms in frames]}
+        return self._evaluate({**request, "settings": dict(settings)}, arrays, log)
+
+    def _evaluate(
+        self, request: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float64]], log: TextIO
+    ) -> dict[str, NDArray[np.float64]]:
+        request = {**request, "threads": self._threads}
         try:
             answer, found = self._ask(request, arrays, log)
         except NoAnswerError:
             raise
         except WorkerError as error:
-            warnings.warn(f"{error}; it is started again", TLPotWarning, stacklevel=2)
+            warnings.warn(f"{error}; it is started again", TLPotWarning, stacklevel=3)
             answer, found = self._ask(request, arrays, log)
         if "error" in answer:
             raise LabelError(f"{self._name.text}: {answer['error']}")

@@ -136,6 +136,9 @@ KINDS: Mapping[str, EngineKind] = {
     "gfn2-xtb": EngineKind(
         form="gfn2-xtb", summary="GFN2-xTB by tblite", module="tlpot.engines.xtb"
     ),
+    "mmff94": EngineKind(
+        form="mmff94", summary="the force field MMFF94 by RDKit", module="tlpot.engines.mmff"
+    ),
     "pyscf": EngineKind(
         form="pyscf:METHOD/BASIS",
         summary="Hartree-Fock, density functionals, 3c composites, double hybrids, MP2, "

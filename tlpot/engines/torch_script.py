@@ -141,6 +141,7 @@ class TorchEngine:
             self._level = canonical_level(known)
             self._level = f"model-{self._level}" if is_theory(self._level) else self._level
         self._units = (_UNITS[self._description.energy_unit], _UNITS[self._description.length_unit])
+        self._batches_known = False
         self.has_forces = True
         self.has_stress = "cell" in self._inputs
 
@@ -214,6 +215,75 @@ class TorchEngine:
             **{k: _numbers(found[k]).reshape(shapes[k]) * units[k] for k in wanted[1:]},
         )
 
+    @property
+    def takes_batches(self) -> bool:
+        """Whether inputs begin with a dimension for the structures, and none is a cell."""
+        return self._description.batched and not self.has_stress
+
+    def compute_batch(
+        self, systems: Sequence[System], *, forces: bool, log: TextIO
+    ) -> list[Labels]:
+        """Evaluates the model for several structures at once.
+
+        The first batch is compared with structures that are computed alone.
+
+        Raises:
+            LabelError: see `compute`.
+            ConfigError: the model does not keep the structures of a batch apart.
+        """
+        found = self._batch(systems, forces)
+        if not self._batches_known:
+            for k in (0, len(systems) - 1):
+                alone = self.compute(systems[k], forces=forces, log=log)
+                if not _agree(found[k], alone):
+                    raise ConfigError(
+                        f"{self._path} gives a structure another energy or other forces in a batch "
+                        f"than alone ({found[k].energy:.6f} and {alone.energy:.6f} eV); leave "
+                        "batch (--batch) out"
+                    )
+            self._batches_known = True
+        return found
+
+    @plain_torch()
+    def _batch(self, systems: Sequence[System], forces: bool) -> list[Labels]:
+        for system in systems:
+            self._check_told(system)
+        energy_unit, length_unit = self._units
+        dtype = getattr(torch, self._description.dtype)
+        options = {"dtype": dtype, "device": self._device}
+        given = forces and "forces" in self._description.outputs
+        derive = forces and not given
+        with torch.set_grad_enabled(derive):
+            positions = torch.tensor(
+                np.stack([system.positions for system in systems]) / length_unit, **options
+            ).requires_grad_(derive)
+            numbers = np.stack([system.atomic_numbers for system in systems])
+            values = {
+                "positions": positions,
+                "numbers": torch.tensor(numbers, dtype=torch.int64),
+                "pbc": torch.zeros((len(systems), 3), dtype=torch.bool),
+                "charge": torch.tensor([float(system.charge) for system in systems], dtype=dtype),
+                "spin": torch.tensor([float(system.spin) for system in systems], dtype=dtype),
+                "system_idx": torch.arange(len(systems)).repeat_interleave(numbers.shape[1]),
+            }
+            answer = self._answer(values)
+            energy = self._output(answer, "energy")
+            if energy.numel() != len(systems):
+                raise ConfigError(
+                    f"{self._path} gives energies of shape {tuple(energy.shape)} for "
+                    f"{len(systems)} structures; leave batch (--batch) out"
+                )
+        vectors = None
+        if given:
+            vectors = self._output(answer, "forces")
+        elif derive:
+            vectors = -torch.autograd.grad(energy.sum(), positions)[0]
+        energies = _numbers(energy).reshape(-1) * energy_unit
+        if vectors is None:
+            return [Labels(energy=float(each)) for each in energies]
+        own = _numbers(vectors).reshape(tuple(positions.shape)) * (energy_unit / length_unit)
+        return [Labels(energy=float(e), forces=f) for e, f in zip(energies, own, strict=True)]
+
     def descriptors(self, system: System, log: TextIO) -> NDArray[np.float64]:
         """Returns the output that the description calls so, [n_atoms, n_features].
 
@@ -236,11 +306,7 @@ class TorchEngine:
         self, system: System, wanted: Sequence[str], derive: bool = False
     ) -> dict[str, Tensor]:
         """Returns outputs in the model's units, and what they may be derived by."""
-        for key, value, usual in (("charge", system.charge, 0), ("spin", system.spin, 1)):
-            if value != usual and key not in self._inputs:
-                raise LabelError(f"the structure has {key} {value}, which {self._level} ignores")
-        if "charge" in self._inputs:
-            check_electrons(system)
+        self._check_told(system)
         dtype = getattr(torch, self._description.dtype)
         options = {"dtype": dtype, "device": self._device}
         with torch.set_grad_enabled(derive):
@@ -260,18 +326,28 @@ class TorchEngine:
             if self._description.batched:
                 values = {key: value[None] for key, value in values.items()}
             values["system_idx"] = torch.zeros(len(positions), dtype=torch.int64)
-            inputs = {
-                key: values[quantity].to(self._device)
-                for key, quantity in self._description.inputs.items()
-            }
-            try:
-                answer = self._model(inputs) if self._takes_dict else self._model(**inputs)
-            except (RuntimeError, TypeError) as error:  # torch's own and those of the model
-                last = str(error).strip().splitlines()[-1]
-                raise LabelError(f"{self._path} fails: {last}") from error
-
+            answer = self._answer(values)
         found = {quantity: self._output(answer, quantity) for quantity in wanted}
         return {**found, "positions": positions, "strain": strain}
+
+    def _check_told(self, system: System) -> None:
+        for key, value, usual in (("charge", system.charge, 0), ("spin", system.spin, 1)):
+            if value != usual and key not in self._inputs:
+                raise LabelError(f"the structure has {key} {value}, which {self._level} ignores")
+        if "charge" in self._inputs:
+            check_electrons(system)
+
+    def _answer(self, values: Mapping[str, Tensor]) -> Any:
+        """Returns what the model says of its inputs, under the names that it has for them."""
+        inputs = {
+            key: values[quantity].to(self._device)
+            for key, quantity in self._description.inputs.items()
+        }
+        try:
+            return self._model(inputs) if self._takes_dict else self._model(**inputs)
+        except (RuntimeError, TypeError) as error:  # torch's own and those of the model
+            last = str(error).strip().splitlines()[-1]
+            raise LabelError(f"{self._path} fails: {last}") from error
 
     def _output(self, answer: Any, quantity: str) -> Tensor:
         key = self._description.outputs.get(quantity)
@@ -319,6 +395,14 @@ def _description(path: Path, settings: TorchSettings, model: Any) -> TorchDescri
         f"{path} is not of a layout that is known; describe its inputs and outputs in {beside} or "
         "with description=FILE.yaml, see docs/foreign.md"
     )
+
+
+def _agree(one: Labels, other: Labels) -> bool:
+    """Whether two labels differ by no more than rounding in single precision."""
+    energies = abs(one.energy - other.energy) <= 1e-3 + 1e-6 * abs(other.energy)
+    if one.forces is None or other.forces is None:
+        return bool(energies)
+    return bool(energies and np.allclose(one.forces, other.forces, rtol=1e-3, atol=2e-3))
 
 
 def _numbers(tensor: Tensor) -> NDArray[np.float64]:

@@ -16,8 +16,15 @@ from typing import Any
 
 from tlpot.config import check_least
 from tlpot.data import is_fragment_file
-from tlpot.engines import Engine, EngineSpec, has_possible_spin, make_engine, only_heavy
-from tlpot.errors import DataError, TLPotWarning
+from tlpot.engines import (
+    BatchEngine,
+    Engine,
+    EngineSpec,
+    has_possible_spin,
+    make_engine,
+    only_heavy,
+)
+from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import make_folder, write_text
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
@@ -39,11 +46,12 @@ class LabelSettings:
 
     Attributes:
         threads: of each label; None leaves what the workers have.
-        in_flight: labels handed to the executor at a time; None for 64.
+        in_flight: labels, or batches, handed to the executor at a time; None for 64.
         limit: new labels at most.
         retry_failed: whether what failed before is tried again.
         repair_journal: whether a damaged journal is repaired by dropping damaged lines.
         tries: workers that a geometry may cost before it is given up.
+        batch: molecules of one number of atoms that the engine computes at once.
     """
 
     threads: int | None = None
@@ -52,9 +60,10 @@ class LabelSettings:
     retry_failed: bool = False
     repair_journal: bool = False
     tries: int = TRIES
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        check_least(self, threads=1, in_flight=1, limit=1, tries=1)
+        check_least(self, threads=1, in_flight=1, limit=1, tries=1, batch=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,6 +174,11 @@ def label(
     made = make_engine(engine)
     elements = sorted({int(z) for system in given.systems for z in system.atomic_numbers})
     made.check(elements, periodic=any(system.pbc.any() for system in given.systems))
+    if settings.batch > 1 and not (isinstance(made, BatchEngine) and made.takes_batches):
+        raise ConfigError(
+            f"{made.level} is computed one structure at a time; leave batch={settings.batch} "
+            "(--batch) out, or take several workers"
+        )
     _warn_of_odd_cells(given)
     forces = made.has_forces and engine.forces != "no"
     geometries = _geometries(given.systems)
@@ -180,7 +194,12 @@ def label(
             journal.define(work.key, made.level, made.definition)
         bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
         outcomes = run_labels(
-            tasks, executor, in_flight=settings.in_flight, tries=settings.tries, stop=stop
+            tasks,
+            executor,
+            in_flight=settings.in_flight,
+            tries=settings.tries,
+            stop=stop,
+            batch=settings.batch,
         )
         try:
             with bar, closing(outcomes):

@@ -7,7 +7,7 @@ import io
 import os
 import time
 import traceback
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data import fingerprint
-from tlpot.engines import EngineSpec, check_electrons, make_engine
+from tlpot.data import Labels, fingerprint
+from tlpot.engines import BatchEngine, EngineSpec, check_electrons, make_engine
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
 from tlpot.system import System
@@ -108,7 +108,7 @@ def run_task(task: LabelTask) -> LabelOutcome:
             check_electrons(task.system)
         labels = engine.compute(task.system, forces=task.forces, log=log)
         energy, forces = labels.energy, labels.forces
-        if not np.isfinite(energy) or (forces is not None and not np.isfinite(forces).all()):
+        if not _finite(labels):
             energy, forces, error = None, None, "the program returned NaN or infinity"
     except (ConfigError, MissingExtraError, ModelFileError):
         raise
@@ -132,6 +132,58 @@ def run_task(task: LabelTask) -> LabelOutcome:
     )
 
 
+def run_batch(tasks: Sequence[LabelTask]) -> list[LabelOutcome]:
+    """Labels molecules of one number of atoms at once, those that then have no label one by one.
+
+    Args:
+        tasks: of one engine; a single one, or more where the engine takes batches.
+
+    Raises:
+        ConfigError, MissingExtraError, ModelFileError: see `run_task`.
+    """
+    together = _together(tasks) if len(tasks) > 1 else [None] * len(tasks)
+    return [
+        run_task(task) if outcome is None else outcome
+        for task, outcome in zip(tasks, together, strict=True)
+    ]
+
+
+def _together(tasks: Sequence[LabelTask]) -> list[LabelOutcome | None]:
+    """Returns the labels of a batch that can be used; the cost is shared equally."""
+    engine = make_engine(tasks[0].engine)
+    assert isinstance(engine, BatchEngine)
+    before = engine.use_threads(None)
+    threads = engine.use_threads(tasks[0].threads)
+    gflops = _gflops()
+    start, cpu = time.perf_counter(), _cpu_seconds()
+    systems = [task.system for task in tasks]
+    try:
+        for system in systems:
+            check_electrons(system)
+        found = engine.compute_batch(systems, forces=tasks[0].forces, log=io.StringIO())
+    except (ConfigError, MissingExtraError, ModelFileError):
+        raise
+    except Exception:  # whose fault it was turns out one by one
+        return [None] * len(tasks)
+    finally:
+        engine.use_threads(before)
+    cost = Cost(
+        seconds=(time.perf_counter() - start) / len(tasks),
+        cpu_seconds=(_cpu_seconds() - cpu) / len(tasks),
+        threads=threads,
+        gflops=gflops,
+    )
+    return [
+        LabelOutcome(energy=each.energy, forces=each.forces, cost=cost) if _finite(each) else None
+        for each in found
+    ]
+
+
+def _finite(labels: Labels) -> bool:
+    forces = labels.forces
+    return bool(np.isfinite(labels.energy) and (forces is None or np.isfinite(forces).all()))
+
+
 TRIES = 3
 """Workers that a geometry may cost before it is given up."""
 WINDOW = 64
@@ -145,10 +197,19 @@ def run_labels(
     in_flight: int | None = None,
     tries: int = TRIES,
     stop: Callable[[], bool] = lambda: False,
+    batch: int = 1,
 ) -> Generator[tuple[LabelTask, LabelOutcome]]:
     """Yields each task with its outcome, as they come; see `tlpot.execution.run_tasks`.
 
-    A geometry that its workers do not survive has failed.
+    A geometry that its workers do not survive has failed; a batch is then worked off one by one.
+
+    Args:
+        tasks: what to label.
+        executor: runs it; None for this process.
+        in_flight: geometries, or batches, handed to the executor at a time.
+        tries: workers that one may cost.
+        stop: see `tlpot.execution.run_tasks`.
+        batch: molecules of one number of atoms at once, where the engine takes batches.
 
     Raises:
         ConfigError: `in_flight` or `tries` is below 1.
@@ -156,19 +217,37 @@ def run_labels(
         OutputError: the executor takes no more tasks.
     """
     window = WINDOW if in_flight is None else in_flight
-    found = run_tasks(run_task, tasks, executor, in_flight=window, tries=tries, stop=stop)
-    with closing(found):
-        for task, outcome in found:
-            if isinstance(outcome, LabelOutcome):
-                yield task, outcome
-            elif executor is None or isinstance(outcome, TLPotError):
-                raise outcome
-            else:
-                error = f"the worker died {tries} times ({type(outcome).__name__}: {outcome})"
-                yield (
-                    task,
-                    LabelOutcome(error=f"{error}; out of memory, or a crash in the program?"),
-                )
+    waiting = _batches(tasks, batch)
+    while waiting:
+        found = run_tasks(run_batch, waiting, executor, in_flight=window, tries=tries, stop=stop)
+        waiting = []
+        with closing(found):
+            for some, outcomes in found:
+                if isinstance(outcomes, list):
+                    yield from zip(some, outcomes, strict=True)
+                elif executor is None or isinstance(outcomes, TLPotError):
+                    raise outcomes
+                elif len(some) > 1:
+                    waiting += [(task,) for task in some]
+                else:
+                    error = f"the worker died {tries} times ({type(outcomes).__name__}: {outcomes})"
+                    error += "; out of memory, or a crash in the program?"
+                    yield some[0], LabelOutcome(error=error)
+
+
+def _batches(tasks: Iterable[LabelTask], size: int) -> list[tuple[LabelTask, ...]]:
+    """Returns tasks of one number of atoms together, in their order where they stay alone."""
+    if size == 1:
+        return [(task,) for task in tasks]
+    alike: dict[tuple[int, bool], list[LabelTask]] = {}
+    for task in tasks:
+        kind = len(task.system), bool(task.system.pbc.any())
+        alike.setdefault(kind, []).append(task)
+    found: list[tuple[LabelTask, ...]] = []
+    for (_, periodic), some in sorted(alike.items()):
+        step = 1 if periodic else size
+        found += [tuple(some[k : k + step]) for k in range(0, len(some), step)]
+    return found
 
 
 def _cpu_seconds() -> float:

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
         scaled,
     )
     from tlpot.sampling.collection import sample
+    from tlpot.sampling.dataset_selection import DatasetSelection, FrameChoice, choose_frames
     from tlpot.sampling.diversity import SamplingReport
-    from tlpot.sampling.fragment import FragmentSamples, SamplingSettings, SamplingTarget
+    from tlpot.sampling.fragment import FragmentSamples, SamplingTarget
+    from tlpot.sampling.settings import SamplingSettings
     from tlpot.sampling.sources import given_fragments, named_fragments, pairs
 
 __getattr__ = lazy_exports(__name__)

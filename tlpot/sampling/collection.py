@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Executor
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -25,18 +26,24 @@ from tlpot.data import (
     write_dataset,
     written_hdf5,
 )
-from tlpot.errors import ConfigError, DataError, OutputError
+from tlpot.errors import (
+    ConfigError,
+    DataError,
+    MissingExtraError,
+    OutputError,
+    SimulationError,
+    TLPotError,
+    TLPotWarning,
+)
 from tlpot.execution import run_tasks
 from tlpot.files import make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
-from tlpot.sampling.fragment import (
-    FragmentSamples,
-    SamplingSettings,
-    SamplingTarget,
-    sample_fragment,
-)
+from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
+from tlpot.sampling.settings import SamplingSettings
 from tlpot.stored_results import digest, read_arrays, write_arrays
+from tlpot.structures import SMILES
+from tlpot.topology import MolecularGraph
 
 PROVENANCE = ("sample_method", "sample_temperature", "sample_seed", "sample_step")
 """Arrays of each group beside geometry and labels, one value for each frame."""
@@ -63,7 +70,7 @@ class Parts:
 
     def __init__(self, folder: Path, settings: SamplingSettings, engine: CalculatorFactory) -> None:
         self.folder = folder
-        self._settings, self._engine = settings, engine
+        self.settings, self.engine = settings, engine
 
     def path(self, fragment: SamplingTarget) -> Path:
         """The file of a fragment.
@@ -149,9 +156,9 @@ class Parts:
         parts = [fragment.atoms, *(fragment.partners or ())]
         return digest(
             {
-                "settings": asdict(self._settings),
-                "engine": [self._engine.name, self._engine.level],
-                "factory": self._engine.factory_name,
+                "settings": self.settings.as_json(),
+                "engine": [self.engine.name, self.engine.level],
+                "factory": self.engine.factory_name,
                 "structures": [
                     [
                         part.numbers.tolist(),
@@ -177,8 +184,8 @@ def write_samples(
 
     One group for each fragment, with an attribute ``molecule`` and, beside geometry, charge and
     labels, the arrays of `PROVENANCE`: how each geometry was made, at which temperature (K; NaN
-    where there is none), from which seed, and at which step. The settings are JSON in the root
-    attribute ``sampling``.
+    where there is none), from which seed, and at which step. Molecules by SMILES have attributes
+    ``smiles`` and ``bonds``. The settings are JSON in the root attribute ``sampling``.
 
     Args:
         samples: of fragments with different names.
@@ -215,9 +222,12 @@ def write_samples(
     )
     dataset = ArrayDataset(MemoryStore(Path(path), sections, columns), spec)
     with written_hdf5(path, partial(write_dataset, dataset)) as handle:
-        handle.attrs["sampling"] = json.dumps(asdict(settings))
+        handle.attrs["sampling"] = json.dumps(settings.as_json())
         for each in samples:
             group = handle[each.name]
+            if SMILES in each.atoms.info:
+                bonds = MolecularGraph(each.atoms).bonds
+                group.attrs.update({SMILES: each.atoms.info[SMILES], "bonds": bonds.astype("i4")})
             group["sample_method"] = np.array([c.method for c in each.chosen], dtype="S8")
             group["sample_temperature"] = np.array([c.temperature for c in each.chosen])
             group["sample_seed"] = np.array([c.seed for c in each.chosen], dtype=np.int64)
@@ -232,6 +242,7 @@ def sample(
     *,
     executor: Executor | None = None,
     overwrite: bool = False,
+    skip_failed: bool = False,
     progress: bool = True,
 ) -> list[FragmentSamples]:
     """Samples fragments and writes one dataset.
@@ -247,6 +258,7 @@ def sample(
         engine: what calculates; None is GFN2-xTB.
         executor: of processes; None is this one.
         overwrite: replace the file and what is there of an interrupted run.
+        skip_failed: leave out what cannot be sampled, with a warning, instead of stopping.
         progress: show a bar with the time left, taken to grow with the square of the atoms.
 
     Returns:
@@ -258,34 +270,43 @@ def sample(
         SimulationError: a fragment falls apart or has no geometry left; the others are kept.
     """
     make_folder(Path(out).parent)
-    with sole_use(Path(out), "tlpot sample"):
-        return _sample(
-            fragments, out, settings, engine or CalculatorFactory(), executor, overwrite, progress
-        )
+    target, chosen = Path(out), engine or CalculatorFactory()
+    with sole_use(target, "tlpot sample"):
+        parts = Parts(target.with_name(target.name + ".parts"), settings, chosen)
+        _check(fragments, parts, target, overwrite)
+        level = chosen.label_level
+        done = _finished(fragments, parts, executor, skip_failed, progress)
+        ordered = [done[each.name] for each in fragments if each.name in done]
+        if not ordered:
+            raise SimulationError("no fragment could be sampled, see the warnings")
+        write_samples(ordered, target, level=level, settings=settings, definition=chosen.definition)
+        shutil.rmtree(parts.folder)
+    return ordered
 
 
-def _sample(
-    fragments: Sequence[SamplingTarget],
-    out: str | os.PathLike[str],
-    settings: SamplingSettings,
-    engine: CalculatorFactory,
-    executor: Executor | None,
-    overwrite: bool,
-    progress: bool,
-) -> list[FragmentSamples]:
+def _check(
+    fragments: Sequence[SamplingTarget], parts: Parts, target: Path, overwrite: bool
+) -> None:
     names = [fragment.name for fragment in fragments]
     if not names:
         raise ConfigError("there are no fragments to sample")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ConfigError(f"fragments {', '.join(twice)} occur twice; give each a name of its own")
-    target = Path(out)
-    parts = Parts(target.with_name(target.name + ".parts"), settings, engine)
     if overwrite:
         shutil.rmtree(parts.folder, ignore_errors=True)
     elif target.exists():
         raise OutputError(f"{target} exists; replace it with --overwrite (overwrite=True)")
-    level = engine.label_level
+
+
+def _finished(
+    fragments: Sequence[SamplingTarget],
+    parts: Parts,
+    executor: Executor | None,
+    skip_failed: bool,
+    progress: bool,
+) -> dict[str, FragmentSamples]:
+    """Samples what is not done yet; what fails is left out, if that is wanted."""
     done = {f.name: found for f in fragments if (found := parts.load(f)) is not None}
     # large ones first, so that no process ends up alone with them
     todo = sorted((f for f in fragments if f.name not in done), key=lambda f: -len(f.atoms))
@@ -299,28 +320,24 @@ def _sample(
         dynamic_ncols=True,
     ) as bar:
         bar.set_postfix_str(f"{len(done)}/{len(fragments)} fragments")
-        for fragment, found in _results(todo, settings, engine, executor):
+        for fragment, found in _results(todo, parts, executor, skip_failed):
             parts.save(fragment, found)
             done[fragment.name] = found
             bar.set_postfix_str(f"{len(done)}/{len(fragments)} fragments", refresh=False)
             bar.update(weights[fragment.name])
-    ordered = [done[name] for name in names]
-    write_samples(ordered, target, level=level, settings=settings, definition=engine.definition)
-    shutil.rmtree(parts.folder)
-    return ordered
+    return done
 
 
 def _results(
-    todo: Sequence[SamplingTarget],
-    settings: SamplingSettings,
-    engine: CalculatorFactory,
-    executor: Executor | None,
+    todo: Sequence[SamplingTarget], parts: Parts, executor: Executor | None, skip_failed: bool
 ) -> Iterator[tuple[SamplingTarget, FragmentSamples]]:
-    function = partial(sample_fragment, settings=settings, engine=engine)
+    function = partial(sample_fragment, settings=parts.settings, engine=parts.engine)
     failure: BaseException | None = None
     for fragment, found in run_tasks(function, todo, executor):
         if not isinstance(found, Exception):
             yield fragment, found
+        elif skip_failed and _of_one(found):
+            warnings.warn(f"{fragment.name} is left out: {found}", TLPotWarning, stacklevel=4)
         elif executor is None:
             raise found
         elif isinstance(found, CancelledError):  # by a pool that was told to stop
@@ -329,3 +346,8 @@ def _results(
             failure = failure or found
     if failure is not None:
         raise failure
+
+
+def _of_one(error: Exception) -> bool:
+    """Whether an error is a fragment's own, and others may do."""
+    return isinstance(error, TLPotError) and not isinstance(error, MissingExtraError)

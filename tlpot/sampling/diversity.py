@@ -175,20 +175,23 @@ class SamplingReport(Result):
 
 _COLOUR_OF = {
     "scan": "0.5", "modes": COLOURS[4], "md": COLOURS[0], "dimer": COLOURS[2],
-    "relaxed": COLOURS[1],
+    "relaxed": COLOURS[1], "etkdg": COLOURS[3], "noise": COLOURS[5], "downhill": COLOURS[6],
 }  # fmt: skip
 _COLUMNS = 6
+_PANELS = 60
 
 
 def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
-    """Returns φ against ψ, one panel for each fragment that has them, coloured by method.
+    """Returns φ against ψ, one panel for each of the first 60 fragments that have them.
+
+    Colours tell the methods apart.
 
     Args:
         samples: of all fragments; None is returned where there is nothing to draw.
     """
     from matplotlib.lines import Line2D
 
-    shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))]
+    shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))][:_PANELS]
     if not shown:
         return None
     columns = min(_COLUMNS, len(shown))

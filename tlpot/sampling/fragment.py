@@ -1,12 +1,11 @@
-"""One fragment: settings, a pool of geometries from several methods, and the choice from it."""
+"""One fragment: a pool of geometries from several methods, and the choice from it."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -14,8 +13,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
-from tlpot.config import check_least, check_seed
-from tlpot.errors import ConfigError, SimulationError, TLPotError, nearest
+from tlpot.errors import SimulationError, TLPotError
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
@@ -25,78 +23,29 @@ from tlpot.sampling.candidate import (
     scaled,
     stream,
 )
-from tlpot.sampling.scans import approaches, dimer, scan
-from tlpot.sampling.thermal_motion import NormalModes, dynamics, hessian_of
-from tlpot.structures import check_charge, name_charge
+from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
+from tlpot.sampling.settings import SamplingSettings
+from tlpot.sampling.thermal_motion import (
+    NormalModes,
+    displaced,
+    downhill,
+    dynamics,
+    hessian_of,
+)
+from tlpot.structures import check_charge, conformers, name_charge
 from tlpot.topology import MolecularGraph
 
-Selection = Literal["farthest", "uncertainty"]
-SELECTIONS = ("farthest", "uncertainty")
-METHODS = ("scan", "modes", "md")
+SEPARATIONS = (-0.4, 4.0)
+"""Å beyond contact; of complexes of three molecules and more."""
 
 _STARTS = 6
 """Trajectories for each temperature: from the minimum and from unlike geometries of the scan."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SamplingSettings:
-    """Settings of a sampling; impossible values raise a `ConfigError`.
-
-    Attributes:
-        methods: of ``scan`` (backbone and rotamers), ``modes`` (normal modes) and ``md``; the
-            pool is shared equally. Dimers have a scan of their own.
-        temperatures: of ``md`` and ``modes``, K.
-        budget: geometries of each fragment.
-        pool: times the budget; how many geometries the budget is chosen from.
-        window: geometries more than this above the lowest are dropped, eV per atom.
-        interval: MD steps of 1 fs between two geometries.
-        select: how to choose.
-        model: whose features and uncertainty to choose by; None for distances and angles.
-        level: of the model's uncertainty, where it has several.
-        seed: of everything that is drawn.
-    """
-
-    methods: tuple[str, ...] = METHODS
-    temperatures: tuple[float, ...] = (300.0, 600.0)
-    budget: int = 500
-    pool: float = 3.0
-    window: float = 0.2
-    interval: int = 20
-    select: Selection = "farthest"
-    model: str | None = None
-    level: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            if method not in METHODS:
-                raise ConfigError(f"unknown method {method!r}{nearest(method, METHODS)}")
-        if not self.methods or len(set(self.methods)) != len(self.methods):
-            raise ConfigError(f"methods are {list(self.methods)}, expected one or more, each once")
-        if self.select not in SELECTIONS:
-            raise ConfigError(
-                f"unknown selection {self.select!r}{nearest(self.select, SELECTIONS)}"
-            )
-        if self.select == "uncertainty" and self.model is None:
-            raise ConfigError("selection by uncertainty needs a model: model='...' (--model)")
-        if self.level is not None and self.select != "uncertainty":
-            raise ConfigError("level applies to selection by uncertainty; leave it out")
-        if self.needs_temperature and not self.temperatures:
-            raise ConfigError("md and modes need a temperature")
-        if any(not 0 < t < 1e4 for t in self.temperatures):
-            raise ConfigError(f"temperatures are {list(self.temperatures)}, expected K above 0")
-        check_least(self, budget=1, pool=1.0, window=1e-3, interval=1)
-        check_seed(self.seed)
-
-    @property
-    def needs_temperature(self) -> bool:
-        """Whether a method has a temperature."""
-        return bool({"md", "modes"} & set(self.methods))
-
-    @property
-    def candidates(self) -> int:
-        """Geometries that the budget is chosen from."""
-        return math.ceil(self.pool * self.budget)
+_PER_START = 4
+"""Geometries that are made from one complex in contact, unless the number of these is given."""
+_MOVING = {"md", "noise", "downhill"}
+"""Methods that start from conformers, or from complexes in contact."""
+_PER_TRAJECTORY = 5
+"""Geometries of a trajectory with a temperature of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +55,8 @@ class SamplingTarget:
     Attributes:
         name: also of the group in the file.
         atoms: the structure, with ``info["charge"]`` and ``info["spin"]`` where not 0 and 1; what
-            else states them is understood, too.
-        partners: the two molecules of a dimer.
+            else states them is understood, too; and a SMILES, see `tlpot.structures.SMILES`.
+        partners: the molecules of a complex.
 
     Raises:
         GeometryError: a charge or multiplicity that is ambiguous, or that the electrons cannot
@@ -116,7 +65,7 @@ class SamplingTarget:
 
     name: str
     atoms: Atoms
-    partners: tuple[Atoms, Atoms] | None = None
+    partners: tuple[Atoms, ...] | None = None
 
     def __post_init__(self) -> None:
         atoms = self.atoms.copy()
@@ -132,11 +81,17 @@ class SamplingTarget:
             one: a single molecule.
             other: a single molecule.
         """
-        return cls(
-            name=f"{one.name}+{other.name}",
-            atoms=dimer(one.atoms, other.atoms),
-            partners=(one.atoms, other.atoms),
-        )
+        return cls.complex(f"{one.name}+{other.name}", [one.atoms, other.atoms])
+
+    @classmethod
+    def complex(cls, name: str, molecules: Sequence[Atoms]) -> SamplingTarget:
+        """The complex of two or more molecules.
+
+        Args:
+            name: of the complex.
+            molecules: with charge and multiplicity.
+        """
+        return cls(name=name, atoms=dimer(*molecules), partners=tuple(molecules))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,13 +141,7 @@ def sample_fragment(
         pool = _molecule_pool(fragment.name, atoms, molecule, calculator, settings, counts)
     else:
         atoms = fragment.atoms
-        one, other = (
-            _relaxed(part, MolecularGraph(part), engine.calculator(part), fragment.name).positions
-            for part in fragment.partners
-        )
-        seed = stream(settings.seed, fragment.name, "dimer")
-        made = approaches(one, other, atoms, settings.candidates, seed)
-        pool = _kept(made, atoms, molecule, calculator, counts)
+        pool = _complex_pool(fragment, molecule, calculator, engine, settings, counts)
     pool = _within(pool, settings.window * len(atoms), counts)
     if not pool:
         raise SimulationError(
@@ -210,8 +159,7 @@ def _molecule_pool(
     settings: SamplingSettings,
     counts: Counter[str],
 ) -> list[SampledGeometry]:
-    share = -(-settings.candidates // len(settings.methods))
-    warm = -(-share // max(len(settings.temperatures), 1))
+    shares = settings.shares(settings.weights, settings.candidates)
     minimum = SampledGeometry(
         positions=atoms.positions.copy(),
         method="relaxed",
@@ -219,42 +167,173 @@ def _molecule_pool(
         step=0,
     )
     pool = _kept([minimum], atoms, molecule, calculator, counts)
-    if "scan" in settings.methods:
-        made = scan(atoms, molecule, share, stream(settings.seed, name, "scan"))
+    starts: list[Atoms] | None = None
+    if "etkdg" in shares:
+        number = settings.conformers or shares.pop("etkdg")
+        made = _conformers(name, atoms, number, settings.seed)
+        # rigid molecules, which have few, leave more to the other methods
+        others = [method for method in settings.weights if method != "etkdg"]
+        shares = settings.shares(others, max(settings.candidates - len(made), len(others)))
         pool += _kept(made, atoms, molecule, calculator, counts)
-    if "modes" in settings.methods and len(atoms) > 1:
+        starts = [c.placed(atoms) for c in pool]
+    if "scan" in shares:
+        made = scan(atoms, molecule, shares["scan"], stream(settings.seed, name, "scan"))
+        pool += _kept(made, atoms, molecule, calculator, counts)
+    if "modes" in shares and len(atoms) > 1:
         modes = NormalModes(atoms, hessian_of(atoms, calculator))
         counts["imaginary modes"] += modes.imaginary
-        for kelvin in settings.temperatures:
-            made = modes.sample(kelvin, warm, stream(settings.seed, name, "modes", kelvin))
+        plan = _temperatures(settings, name, "modes", [atoms], shares["modes"], 1)
+        for kelvin, _, number, seed in plan:
+            made = modes.sample(kelvin, number, seed)
             pool += _kept(made, atoms, molecule, calculator, counts)
-    if "md" in settings.methods:
-        starts = _starts(atoms, pool, molecule, calculator)
-        for kelvin in settings.temperatures:
-            found, lost = dynamics(
-                starts,
-                molecule,
-                calculator,
-                temperature=kelvin,
-                count=warm,
-                seed=stream(settings.seed, name, "md", kelvin),
-                interval=settings.interval,
-            )
-            counts["md"] += warm
-            counts["lost: trajectory ended early"] += lost
-            pool += found
+    if _MOVING & shares.keys():
+        starts = starts or _starts(atoms, pool, molecule, calculator)
+        pool += _moving(name, starts, molecule, calculator, settings, shares, counts)
     return pool
 
 
-def _relaxed(atoms: Atoms, molecule: MolecularGraph, calculator: Calculator, name: str) -> Atoms:
+def _conformers(name: str, atoms: Atoms, number: int, seed: int) -> list[SampledGeometry]:
+    own = stream(seed, name, "etkdg")
+    return [
+        SampledGeometry(positions=positions, method="etkdg", seed=own, step=k)
+        for k, positions in enumerate(conformers(atoms, number, own))
+    ]
+
+
+def _complex_pool(
+    fragment: SamplingTarget,
+    molecule: MolecularGraph,
+    calculator: Calculator,
+    engine: CalculatorFactory,
+    settings: SamplingSettings,
+    counts: Counter[str],
+) -> list[SampledGeometry]:
+    assert fragment.partners is not None
+    name, atoms, partners = fragment.name, fragment.atoms, fragment.partners
+    seed = stream(settings.seed, name, "dimer")
+    if "etkdg" in settings.weights:
+        number = settings.conformers or _STARTS
+        parts = [conformers(part, number, seed) for part in partners]
+    else:
+        parts = [
+            [_relaxed(part, MolecularGraph(part), engine.calculator(part), name).positions]
+            for part in partners
+        ]
+    if settings.separations is None and len(partners) == 2:
+        made = approaches(parts[0][0], parts[1][0], atoms, settings.candidates, seed)
+        return _kept(made, atoms, molecule, calculator, counts)
+    moving = [method for method in settings.weights if method in _MOVING]
+    shares = settings.shares(["scan", *moving], settings.candidates)
+    starts = []
+    for k in range(settings.conformers or -(-settings.candidates // _PER_START)):
+        rows = [some[k % len(some)] for some in parts]
+        start = atoms.copy()
+        start.set_positions(
+            in_contact(rows, atoms.numbers, stream(settings.seed, name, "contact", k))
+        )
+        start = _downhill_to(start, calculator, 0.05, 150) if settings.minimise else start
+        if molecule.intact(start):
+            starts.append(start)
+        else:
+            counts["lost: bonds changed in contact"] += 1
+    if not starts:
+        return []
+    low, high = settings.separations or SEPARATIONS
+    made = separated(starts, molecule.pieces, shares["scan"], (low, high), seed)
+    pool = _kept(made, atoms, molecule, calculator, counts)
+    return pool + _moving(name, starts, molecule, calculator, settings, shares, counts)
+
+
+def _moving(
+    name: str,
+    starts: list[Atoms],
+    molecule: MolecularGraph,
+    calculator: Calculator,
+    settings: SamplingSettings,
+    shares: Mapping[str, int],
+    counts: Counter[str],
+) -> list[SampledGeometry]:
+    """What dynamics, noise and relaxations make of starting geometries, a share of each."""
+    pool: list[SampledGeometry] = []
+    atoms = starts[0]
+    if "md" in shares:
+        plan = _temperatures(settings, name, "md", starts, shares["md"], _PER_TRAJECTORY)
+        for kelvin, some, number, seed in plan:
+            found, lost = dynamics(
+                some,
+                molecule,
+                calculator,
+                temperature=kelvin,
+                count=number,
+                seed=seed,
+                interval=settings.interval,
+            )
+            counts["md"] += number
+            counts["lost: trajectory ended early"] += lost
+            pool += found
+    if "noise" in shares:
+        own = stream(settings.seed, name, "noise")
+        made = displaced(starts, shares["noise"], settings.noise, own)
+        pool += _kept(made, atoms, molecule, calculator, counts)
+    if "downhill" in shares:
+        seed = stream(settings.seed, name, "downhill")
+        rough = displaced(starts, shares["downhill"], settings.noise, seed)
+        relaxing = calculator
+        if settings.downhill is not None:
+            relaxing = CalculatorFactory.of(settings.downhill).calculator(atoms)
+        made = downhill(rough, atoms, relaxing, settings.downhill_steps, seed)
+        pool += _kept(made, atoms, molecule, calculator, counts)
+    return pool
+
+
+def _temperatures(
+    settings: SamplingSettings,
+    name: str,
+    method: str,
+    starts: list[Atoms],
+    share: int,
+    each: int,
+) -> list[tuple[float, list[Atoms], int, int]]:
+    """Temperatures with the starts, the number of geometries and the seed of each.
+
+    Of a range each start has a temperature of its own, and more than one where a start would
+    have to give more geometries than `each`.
+    """
+    if not settings.in_range:
+        warm = -(-share // max(len(settings.kelvin), 1))
+        return [
+            (kelvin, starts, warm, stream(settings.seed, name, method, kelvin))
+            for kelvin in settings.kelvin
+        ]
+    rng = np.random.default_rng(stream(settings.seed, name, method))
+    low, high = settings.kelvin
+    number = max(min(len(starts), share), -(-share // each))
+    counts = [len(part) for part in np.array_split(np.arange(share), number)]
+    return [
+        (
+            float(rng.uniform(low, high)),
+            [starts[k % len(starts)]],
+            count,
+            stream(settings.seed, name, method, k),
+        )
+        for k, count in enumerate(counts)
+    ]
+
+
+def _downhill_to(atoms: Atoms, calculator: Calculator, fmax: float, steps: int) -> Atoms:
     from ase.optimize import LBFGS
 
     relaxed = atoms.copy()
     if len(atoms) == 1:
         return relaxed
     relaxed.calc = calculator
-    LBFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=0.02, steps=500)  # type: ignore[arg-type]
+    LBFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=fmax, steps=steps)  # type: ignore[arg-type]
     relaxed.calc = None
+    return relaxed
+
+
+def _relaxed(atoms: Atoms, molecule: MolecularGraph, calculator: Calculator, name: str) -> Atoms:
+    relaxed = _downhill_to(atoms, calculator, 0.02, 500)
     if not molecule.intact(relaxed):
         raise SimulationError(
             f"{name}: the bonds change when the structure is relaxed; give another conformation, "
@@ -267,8 +346,6 @@ def _starts(
     atoms: Atoms, pool: list[SampledGeometry], molecule: MolecularGraph, calculator: Calculator
 ) -> list[Atoms]:
     """The minimum, and unlike geometries of the scan after a few steps downhill."""
-    from ase.optimize import LBFGS
-
     starts = [atoms]
     turned = [c for c in pool if c.method == "scan"]
     if turned:
@@ -276,10 +353,7 @@ def _starts(
         rows = scaled(geometry_features([c.placed(atoms) for c in low]))
         chosen, _ = farthest_points(rows, _STARTS - 1, 0)
         for index in chosen.tolist():
-            start = low[index].placed(atoms)
-            start.calc = calculator
-            LBFGS(start, logfile=None, maxstep=0.1).run(fmax=0.5, steps=40)  # type: ignore[arg-type]
-            start.calc = None
+            start = _downhill_to(low[index].placed(atoms), calculator, 0.5, 40)
             if molecule.intact(start):
                 starts.append(start)
     return starts
@@ -296,7 +370,8 @@ def _kept(
     kept = []
     for candidate in made:
         counts[candidate.method] += 1
-        if not molecule.intact(candidate.placed(atoms)):
+        placed = candidate.placed(atoms)
+        if not molecule.intact(placed) or molecule.overlaps(placed):
             counts["lost: bonds changed"] += 1
             continue
         try:

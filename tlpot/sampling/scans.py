@@ -1,6 +1,8 @@
-"""Scans: torsions turned rigidly, and two molecules brought together."""
+"""Scans: torsions turned rigidly, and molecules brought together and drawn apart."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -8,11 +10,20 @@ from ase.data import vdw_radii
 from numpy.typing import NDArray
 
 from tlpot.sampling.candidate import SampledGeometry
+from tlpot.structures import SMILES
 from tlpot.system import System
 from tlpot.topology import MolecularGraph, torsions
 
 FACTORS = np.linspace(0.75, 1.75, 8)
 """Closest approach of a dimer as a multiple of the sum of van der Waals radii."""
+CONTACT = 0.85
+"""The same of molecules in contact that are not minimised: hydrogen bonds are shorter than 1."""
+_STACKED = 0.35
+"""Share of contacts of large molecules with their flat sides to each other."""
+_LARGE = 8
+"""Atoms from which on a molecule may have a flat side."""
+_NEAR = 0.6
+"""Å beyond contact; one half of the separations is nearer, where interactions change most."""
 _ATTEMPTS = 10
 _ROTAMERS = np.array([60.0, 180.0, 300.0])
 _SPREAD = 15.0
@@ -81,23 +92,25 @@ def _meets_plane(molecule: MolecularGraph, atoms: tuple[int, ...]) -> bool:
     return any(molecule.numbers[a] == 6 and len(molecule.neighbors[a]) == 3 for a in atoms[1:3])
 
 
-def dimer(one: Atoms, other: Atoms, *, apart: float = 12.0) -> Atoms:
-    """The two molecules side by side: charges and unpaired electrons add up.
-
-    The first one's atoms come first.
+def dimer(one: Atoms, *others: Atoms, apart: float = 12.0) -> Atoms:
+    """Molecules side by side: charges and unpaired electrons add up.
 
     Args:
-        one: a molecule.
-        other: a molecule.
-        apart: distance of their centres, Å.
+        one: a molecule, whose atoms come first.
+        others: the other molecule of a dimer, or several.
+        apart: distance of the centres of neighbours, Å.
     """
-    first, second = (Atoms(m.numbers, m.positions - m.positions.mean(0)) for m in (one, other))
-    second.positions += [apart, 0.0, 0.0]
-    joined = first + second
-    parts = System.from_atoms(one), System.from_atoms(other)
+    members = (one, *others)
+    joined = Atoms()
+    for k, member in enumerate(members):
+        place = [k * apart, 0.0, 0.0]
+        joined += Atoms(member.numbers, member.positions - member.positions.mean(0) + place)
+    parts = [System.from_atoms(member) for member in members]
     joined.info["charge"] = sum(part.charge for part in parts)
-    # unpaired electrons stay unpaired, as in two molecules far from each other
+    # unpaired electrons stay unpaired, as in molecules far from each other
     joined.info["spin"] = 1 + sum(part.spin - 1 for part in parts)
+    if all(SMILES in member.info for member in members):
+        joined.info[SMILES] = ".".join(str(member.info[SMILES]) for member in members)
     return joined
 
 
@@ -139,6 +152,80 @@ def approaches(
                 )
             )
     return kept
+
+
+def in_contact(
+    parts: Sequence[NDArray[np.float64]], numbers: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """Puts molecules in contact one after the other, turned and placed at random.
+
+    Contact is `CONTACT` times the sum of van der Waals radii. Large molecules may be stacked.
+
+    Args:
+        parts: positions of each molecule, Å.
+        numbers: atomic numbers of all.
+        seed: of orientations and directions.
+
+    Returns:
+        [n_atoms, 3], Å.
+    """
+    rng = np.random.default_rng(seed)
+    radii = CONTACT * np.nan_to_num(vdw_radii[numbers], nan=2.0)
+    stacked = min(map(len, parts)) > _LARGE and rng.random() < _STACKED
+    placed = np.zeros((0, 3))
+    for part in parts:
+        turned = part - part.mean(axis=0)
+        if stacked:
+            axes = np.linalg.svd(turned)[2]
+            axes[2] *= np.sign(np.linalg.det(axes))  # no mirror image
+            turned = turned @ axes.T
+            turn = rng.uniform(0.0, 2.0 * np.pi)
+            c, s = np.cos(turn), np.sin(turn)
+            turned = turned @ np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+            direction = np.array([*(0.3 * rng.standard_normal(2)), 1.0])
+        else:
+            turned = turned @ _rotation(rng).T
+            direction = rng.standard_normal(3)
+        if len(placed):
+            direction /= np.linalg.norm(direction)
+            turned += placed[int(rng.integers(len(placed)))]
+            n, m = len(placed), len(placed) + len(part)
+            reach = radii[:n, None] + radii[None, n:m]
+            turned += _contact(placed, turned, direction, reach) * direction
+        placed = np.vstack([placed, turned])
+    return placed
+
+
+def separated(
+    starts: Sequence[Atoms],
+    pieces: Sequence[Sequence[int]],
+    count: int,
+    bounds: tuple[float, float],
+    seed: int,
+) -> list[SampledGeometry]:
+    """Moves one molecule of a complex along the line that joins its centre to that of the others.
+
+    Args:
+        starts: complexes in contact, in turn.
+        pieces: the atoms of each molecule.
+        count: geometries wanted.
+        bounds: least and greatest change of the distance, Å.
+        seed: of molecules and distances.
+    """
+    rng = np.random.default_rng(seed)
+    low, high = bounds
+    middle = min(max(low, _NEAR), high)
+    found = []
+    for k in range(count):
+        start = starts[k % len(starts)]
+        piece = list(pieces[int(rng.integers(len(pieces)))])
+        rest = np.delete(start.positions, piece, axis=0)
+        way = start.positions[piece].mean(axis=0) - rest.mean(axis=0)
+        shift = rng.uniform(low, middle) if rng.random() < 0.5 else rng.uniform(middle, high)
+        positions = start.positions.copy()
+        positions[piece] += shift * way / max(float(np.linalg.norm(way)), 1e-3)
+        found.append(SampledGeometry(positions=positions, method="dimer", seed=seed, step=k))
+    return found
 
 
 def _contact(

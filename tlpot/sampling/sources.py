@@ -1,18 +1,30 @@
-"""Fragments by name: the capped residues, their protonation states, molecules and files."""
+"""Fragments by name: the capped residues, their protonation states, molecules, SMILES and files."""
 
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ase import Atoms
 
-from tlpot.errors import ConfigError, nearest
+from tlpot.errors import ConfigError, DataError, GeometryError, TLPotWarning, nearest
 from tlpot.sampling.fragment import SamplingTarget
-from tlpot.structures import capped_residues, read_all, read_structure
+from tlpot.structures import (
+    capped_residues,
+    looks_like_smiles,
+    read_all,
+    read_structure,
+    smiles_atoms,
+)
 
 SETS = ("residues", "states")
+SMILES_FILES = (".smi", ".smiles")
+_PREFIX = "smiles:"
+_JOINT = re.compile(r"\+(?![^\[]*\])")
+"""A plus that is no charge in the brackets of a SMILES."""
 
 
 def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
@@ -21,32 +33,103 @@ def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
     Args:
         names: ``residues`` (the 21 fragments of ITLFF), ``states`` (those and the other
             protonation states), one of them such as ``ACE-HIP-NME``, a molecule of ASE's G2
-            collection such as ``H2O``, or a file that ASE reads; each frame of a file is a
-            fragment. Charge and multiplicity of a file's molecules are read from the keys of
-            extended XYZ that state them, see `tlpot.total_charge`.
+            collection such as ``H2O``, a SMILES such as ``CCO`` (``smiles:CO`` where it is a name
+            of ASE's, too), a file of them (`SMILES_FILES`: SMILES and, after a space, a name in
+            each line), or a file that ASE reads; each frame of a file is a fragment. Charge and
+            multiplicity of a file's molecules are read from the keys of extended XYZ that state
+            them, see `tlpot.total_charge`. A SMILES of several molecules is a complex.
 
     Raises:
-        ConfigError: no such fragment or file.
+        ConfigError: no such fragment or file, or no SMILES of a molecule.
+        MissingExtraError: a SMILES without RDKit.
         DataError: a file could not be read.
         GeometryError: a charge or multiplicity that is ambiguous, or that the electrons of a
-            molecule cannot have.
+            molecule cannot have; or no conformer of a SMILES.
     """
     from ase.collections import g2
 
     every = capped_residues(states=True)
-    found: dict[str, Atoms] = {}
+    found: dict[str, Atoms | SamplingTarget] = {}
     for name in names:
         if name in SETS:
             found |= capped_residues(states=name == "states")
         elif name in every:
             found[name] = every[name]
+        elif name.startswith(_PREFIX):
+            smiles = name.removeprefix(_PREFIX)
+            found[_group(smiles)] = by_smiles(smiles)
         elif Path(name).is_file():
-            found |= _read(Path(name))
+            is_list = Path(name).suffix.lower() in SMILES_FILES
+            found |= _read_smiles(Path(name)) if is_list else _read(Path(name))
         elif name in g2.names:
             found[name] = read_structure(name)
+            _warn_of_smiles(name)
+        elif looks_like_smiles(name):
+            found[_group(name)] = by_smiles(name)
         else:
-            raise ConfigError(f"no fragment or file {name!r}{nearest(name, [*SETS, *every])}")
-    return [SamplingTarget(name=name, atoms=atoms) for name, atoms in found.items()]
+            raise ConfigError(
+                f"no fragment, file or SMILES {name!r}{nearest(name, [*SETS, *every])}"
+            )
+    return [
+        each if isinstance(each, SamplingTarget) else SamplingTarget(name=name, atoms=each)
+        for name, each in found.items()
+    ]
+
+
+def by_smiles(smiles: str, name: str | None = None) -> SamplingTarget:
+    """Returns the molecule of a SMILES, or the complex of several.
+
+    Args:
+        smiles: molecules are separated by dots.
+        name: of the fragment; None for the SMILES, with ``|`` for slashes.
+
+    Raises:
+        ConfigError: no SMILES of a molecule.
+        GeometryError: no conformer could be found.
+        MissingExtraError: RDKit is not installed.
+    """
+    parts = [smiles_atoms(part) for part in smiles.split(".")]
+    called = _group(smiles) if name is None else name
+    if len(parts) > 1:
+        return SamplingTarget.complex(called, parts)
+    return SamplingTarget(name=called, atoms=parts[0])
+
+
+def _group(smiles: str) -> str:
+    """A name for a group of HDF5, where a slash would make groups within groups."""
+    return smiles.replace("/", "|")
+
+
+def _warn_of_smiles(name: str) -> None:
+    if looks_like_smiles(name) and not any(c.isdigit() for c in name):
+        warnings.warn(
+            f"{name} is taken for the molecule that ASE calls so, {read_structure(name).symbols}; "
+            f"if it is meant as SMILES, write {_PREFIX}{name}",
+            TLPotWarning,
+            stacklevel=3,
+        )
+
+
+def _read_smiles(path: Path) -> dict[str, SamplingTarget]:
+    found: dict[str, SamplingTarget] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text ({error})") from error
+    for number, line in enumerate(lines, start=1):
+        words = line.split(maxsplit=1)
+        if not words or words[0].startswith("#"):
+            continue
+        name = _group(words[-1].strip())
+        if name in found:
+            raise ConfigError(f"{path}, line {number}: {name!r} occurs twice; name it otherwise")
+        try:
+            found[name] = by_smiles(words[0], name)
+        except (ConfigError, GeometryError) as error:
+            raise type(error)(f"{path}, line {number}: {error}") from error
+    if not found:
+        raise DataError(f"{path} has no SMILES; expected lines such as 'CCO ethanol'")
+    return found
 
 
 def given_fragments(
@@ -54,18 +137,24 @@ def given_fragments(
     | os.PathLike[str]
     | Atoms
     | Sequence[str | os.PathLike[str] | Atoms]
-    | Mapping[str, Atoms],
+    | Mapping[str, Atoms | str],
 ) -> list[SamplingTarget]:
     """Returns fragments from names, files and atoms.
 
     Args:
-        given: see `named_fragments`; atoms are named by a mapping, or by their formula.
+        given: see `named_fragments`; atoms are named by a mapping, which may hold SMILES, too, or
+            by their formula.
 
     Raises:
         ConfigError, DataError, GeometryError: see `named_fragments`.
     """
     if isinstance(given, Mapping):
-        return [SamplingTarget(name=name, atoms=atoms) for name, atoms in given.items()]
+        return [
+            by_smiles(each.removeprefix(_PREFIX), name)
+            if isinstance(each, str)
+            else SamplingTarget(name=name, atoms=each)
+            for name, each in given.items()
+        ]
     parts = [given] if isinstance(given, str | os.PathLike | Atoms) else list(given)
     named = named_fragments([os.fspath(part) for part in parts if not isinstance(part, Atoms)])
     return named + [
@@ -79,7 +168,7 @@ def pairs(specs: Sequence[str], fragments: Sequence[SamplingTarget]) -> list[Sam
     """Makes dimers of fragments.
 
     Args:
-        specs: such as ``ACE-ALA-NME+H2O``.
+        specs: such as ``ACE-ALA-NME+H2O`` or ``[NH4+]+smiles:O``.
         fragments: to look among; names of `named_fragments` need not be there.
 
     Raises:
@@ -88,7 +177,7 @@ def pairs(specs: Sequence[str], fragments: Sequence[SamplingTarget]) -> list[Sam
     known = {fragment.name: fragment for fragment in fragments}
     made = []
     for spec in specs:
-        ends = spec.split("+")
+        ends = _JOINT.split(spec)
         if len(ends) != 2:
             raise ConfigError(f"a pair is NAME+NAME, not {spec!r}")
         one, other = (known[end] if end in known else _single(end) for end in ends)

@@ -1,4 +1,4 @@
-"""Thermal motion about a minimum: displacements along normal modes, and Langevin dynamics."""
+"""Motion about a minimum: normal modes, Langevin dynamics, noise, and the way back down."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ INTERVAL = 20
 """Steps between two geometries."""
 EQUILIBRATION = 100
 """Steps before the first."""
+
+_LEAST_NOISE = 0.25
+"""Of the largest."""
+_LEAST_STEPS = 4
+_FAR_DOWN = 0.15
+"""Share of the geometries that go nearly to the minimum, in `_FAR_STEPS` times as many steps."""
+_FAR_STEPS = 2.5
 
 
 def hessian_of(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]:
@@ -224,4 +231,57 @@ def _trajectory(
                     forces=forces.copy(),
                 )
             )
+    return found
+
+
+def displaced(
+    starts: Sequence[Atoms], count: int, largest: float, seed: int
+) -> list[SampledGeometry]:
+    """Adds Gaussian noise to all coordinates, for each geometry of a width of its own.
+
+    Args:
+        starts: geometries of one fragment, in turn.
+        count: geometries wanted.
+        largest: standard deviation, Å; the least is a quarter of it.
+        seed: of widths and noise.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in range(count):
+        start = starts[k % len(starts)].positions
+        width = rng.uniform(_LEAST_NOISE * largest, largest)
+        moved = start + width * rng.standard_normal(start.shape)
+        found.append(SampledGeometry(positions=moved, method="noise", seed=seed, step=k))
+    return found
+
+
+def downhill(
+    rough: Sequence[SampledGeometry], atoms: Atoms, calculator: Calculator, steps: int, seed: int
+) -> list[SampledGeometry]:
+    """Relaxes geometries a little: from four steps to as many as asked for, one in seven further.
+
+    Args:
+        rough: where they begin.
+        atoms: the fragment.
+        calculator: whose minimum they go to; not what gives them their energies.
+        steps: of L-BFGS, at most 0.1 Å for an atom.
+        seed: of the numbers of steps.
+
+    Raises:
+        Exception: whatever the calculator raises.
+    """
+    from ase.optimize import LBFGS
+
+    rng = np.random.default_rng(seed)
+    found = []
+    for k, start in enumerate(rough):
+        moved = start.placed(atoms)
+        moved.calc = calculator
+        n_steps = int(rng.integers(min(_LEAST_STEPS, steps), steps + 1))
+        if rng.random() < _FAR_DOWN:
+            n_steps = round(_FAR_STEPS * steps)
+        LBFGS(moved, logfile=None, maxstep=0.1).run(fmax=0.01, steps=n_steps)  # type: ignore[arg-type]
+        found.append(
+            SampledGeometry(positions=moved.positions.copy(), method="downhill", seed=seed, step=k)
+        )
     return found

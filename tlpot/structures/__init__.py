@@ -15,6 +15,14 @@ if TYPE_CHECKING:
         read_frames,
         read_structure,
     )
+    from tlpot.structures.smiles import (
+        SMILES,
+        bonds_of,
+        conformers,
+        looks_like_smiles,
+        rdkit_molecule,
+        smiles_atoms,
+    )
     from tlpot.structures.writer import check_structure_format, extxyz_text, write_structure
 
 __getattr__ = lazy_exports(__name__)

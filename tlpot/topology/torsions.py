@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import vdw_radii
 from numpy.typing import ArrayLike, NDArray
 
-from tlpot.bond_thresholds import BONDED, BROKEN, CLASH, FORMED, RADII
+from tlpot.bond_thresholds import BONDED, BROKEN, CLASH, FORMED, OVERLAP, RADII
 from tlpot.errors import GeometryError
 from tlpot.topology.topology import Topology
 
@@ -171,6 +171,16 @@ class MolecularGraph:
         own = set(map(tuple, self.bonds.tolist()))
         held = set(map(tuple, _near(atoms, BROKEN).tolist()))
         return own <= held and set(map(tuple, _near(atoms, FORMED).tolist())) <= own
+
+    def overlaps(self, atoms: Atoms) -> bool:
+        """Whether two atoms, hydrogens included, are in one place.
+
+        Args:
+            atoms: the same atoms elsewhere.
+        """
+        radii = OVERLAP * RADII[self.numbers]
+        inside = _lengths(atoms.positions) < radii[:, None] + radii
+        return bool(np.triu(inside, 1).any())
 
     def clashes(self, atoms: Atoms) -> bool:
         """Whether atoms that no one, two or three bonds join come too close.

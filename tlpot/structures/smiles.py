@@ -1,0 +1,218 @@
+"""Molecules by SMILES through RDKit: bonds with their orders, charges, and conformers by ETKDG."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from tlpot.errors import ConfigError, GeometryError, MissingExtraError
+from tlpot.system import stated_charge_of
+from tlpot.topology import MolecularGraph
+
+SMILES = "smiles"
+"""The key of ``atoms.info``, and the attribute of a group, with the SMILES of a structure whose
+atoms are in its order: fragment after fragment, in each the hydrogens last."""
+
+_TOKENS = re.compile(r"(\[[^\]]+\]|Cl|Br|[BCNOPSFIbcnops]|[=#$:/\\.()%0-9+\-])+")
+_FREE = 7
+"""One conformer of so many is made without knowledge of torsions, amides cis or trans."""
+_TIDY = 80
+"""Steps of MMFF94 that take the roughness of distance geometry off a conformer."""
+_SAME = 0.05
+"""Å; conformers none of whose sorted distances differ by more are one."""
+
+
+def looks_like_smiles(text: str) -> bool:
+    """Whether a text is made of the symbols of SMILES alone; it may still be no molecule."""
+    return _TOKENS.fullmatch(text) is not None
+
+
+def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
+    """Returns a molecule with hydrogens, a first conformer, and the charge that its SMILES states.
+
+    Unpaired electrons of radicals are parallel. ``info`` has ``charge``, ``spin`` and `SMILES`.
+
+    Args:
+        smiles: of one molecule.
+        seed: of the conformer.
+
+    Raises:
+        MissingExtraError: RDKit is not installed.
+        ConfigError: no SMILES of a molecule, or of more than one.
+        GeometryError: no conformer could be found.
+    """
+    if "." in smiles:
+        raise ConfigError(f"SMILES {smiles!r} is of several molecules, expected one")
+    molecule = _molecule(smiles)
+    Chem = _chem()
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    atoms = Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
+    atoms.info = {
+        "charge": Chem.GetFormalCharge(molecule), "spin": 1 + unpaired, SMILES: smiles,
+    }  # fmt: skip
+    atoms.set_positions(_embedded(molecule, 1, seed, smiles)[0])
+    if len(MolecularGraph(atoms, bonds_of(molecule)).pieces) > 1:
+        raise ConfigError(f"SMILES {smiles!r} is of several molecules, expected one")
+    return atoms
+
+
+def bonds_of(molecule: Any) -> NDArray[np.int64]:
+    """Returns the bonds of an RDKit molecule, [n_bonds, 2], the smaller index first, sorted."""
+    pairs = [sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in molecule.GetBonds()]
+    return np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+
+
+def rdkit_molecule(atoms: Atoms) -> Any:
+    """Returns a structure as RDKit's molecule: by its SMILES, else with bonds that are perceived.
+
+    A SMILES in ``info`` counts only where its atoms and bonds are those of the structure.
+
+    Args:
+        atoms: one or more molecules, with the total charge in ``info``.
+
+    Raises:
+        MissingExtraError: RDKit is not installed.
+        GeometryError: periodic, or no bond orders fit the positions and the charge.
+    """
+    Chem = _chem()
+    graph = MolecularGraph(atoms)
+    if smiles := str(atoms.info.get(SMILES, "")):
+        try:
+            known = _molecule(smiles)
+        except ConfigError:
+            known = None
+        if known is not None and _fits(known, graph):
+            return known
+    return _perceived(Chem, graph, atoms.positions, stated_charge_of(atoms).charge or 0)
+
+
+def conformers(
+    atoms: Atoms, count: int, seed: int, *, molecule: Any = None
+) -> list[NDArray[np.float64]]:
+    """Returns different conformers by ETKDG (doi:10.1021/acs.jcim.5b00654), [n_atoms, 3] each, Å.
+
+    One in seven is made without knowledge of torsions and with amides of either kind. Where MMFF94
+    has parameters, each is relaxed by it for some steps.
+
+    Args:
+        atoms: one molecule, see `rdkit_molecule`.
+        count: at most so many; of a rigid molecule there are fewer.
+        seed: of the distances that are drawn.
+        molecule: its RDKit molecule, if known.
+
+    Raises:
+        MissingExtraError: RDKit is not installed.
+        GeometryError: there is none.
+    """
+    found = rdkit_molecule(atoms) if molecule is None else molecule
+    name = str(atoms.info.get(SMILES, atoms.get_chemical_formula()))
+    return _embedded(found, count, seed, name)
+
+
+def _embedded(molecule: Any, count: int, seed: int, name: str) -> list[NDArray[np.float64]]:
+    geometry = importlib.import_module("rdkit.Chem.rdDistGeom")
+    fields = importlib.import_module("rdkit.Chem.rdForceFieldHelpers")
+    free = count // _FREE
+    known = geometry.ETKDGv3()
+    plain = geometry.EmbedParameters()
+    plain.forceTransAmides = False
+    rough: list[NDArray[np.float64]] = []
+    with _quiet():
+        for parameters, n in ((known, count - free), (plain, free)):
+            if not n:
+                continue
+            parameters.randomSeed = seed % (1 << 31)
+            if not geometry.EmbedMultipleConfs(molecule, n, parameters):
+                parameters.useRandomCoords = True  # for cages and long chains
+                geometry.EmbedMultipleConfs(molecule, n, parameters)
+            made = molecule.GetNumConformers() > 0
+            if made and fields.MMFFHasAllMoleculeParams(molecule):
+                fields.MMFFOptimizeMoleculeConfs(molecule, maxIters=_TIDY)
+            rough += [c.GetPositions() for c in molecule.GetConformers()]
+    if not rough:
+        raise GeometryError(
+            f"{name}: RDKit finds no geometry of it (ETKDG, with random starts, too); is the "
+            "SMILES that of a molecule that can be? Otherwise give a file with a structure"
+        )
+    return _different(rough)
+
+
+def _different(rough: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    first, second = np.triu_indices(len(rough[0]), 1)
+    kept: list[NDArray[np.float64]] = []
+    known: list[NDArray[np.float64]] = []
+    for positions in rough:
+        lengths = np.sort(np.linalg.norm(positions[first] - positions[second], axis=1))
+        if all(np.abs(lengths - other).max(initial=0.0) > _SAME for other in known):
+            kept.append(positions)
+            known.append(lengths)
+    return kept
+
+
+def _molecule(smiles: str) -> Any:
+    """Returns the molecules of a SMILES with hydrogens, the atoms of each together."""
+    Chem = _chem()
+    with _quiet():
+        parts = [_part(Chem, part, smiles) for part in smiles.split(".")]
+        molecule = reduce(Chem.CombineMols, parts)
+        Chem.SanitizeMol(molecule)
+    return molecule
+
+
+def _part(Chem: Any, part: str, smiles: str) -> Any:
+    found = Chem.MolFromSmiles(part) if part else None
+    if found is not None and found.GetNumAtoms():
+        return Chem.AddHs(found)
+    raw = Chem.MolFromSmiles(part, sanitize=False) if part else None
+    problems = [] if raw is None else Chem.DetectChemistryProblems(raw)
+    why = problems[0].Message() if problems else "its syntax is wrong"
+    raise ConfigError(f"SMILES {smiles!r} is that of no molecule: {why}")
+
+
+def _fits(molecule: Any, graph: MolecularGraph) -> bool:
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    return numbers == graph.numbers.tolist() and np.array_equal(bonds_of(molecule), graph.bonds)
+
+
+def _perceived(
+    Chem: Any, graph: MolecularGraph, positions: NDArray[np.float64], charge: int
+) -> Any:
+    perception = importlib.import_module("rdkit.Chem.rdDetermineBonds")
+    editable = Chem.RWMol()
+    for z in graph.numbers.tolist():
+        editable.AddAtom(Chem.Atom(z))
+    for one, other in graph.bonds.tolist():
+        editable.AddBond(one, other, Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(len(positions))
+    conformer.SetPositions(np.ascontiguousarray(positions, dtype=np.float64))
+    editable.AddConformer(conformer)  # tells the handedness of centres
+    try:
+        with _quiet():
+            perception.DetermineBondOrders(editable, charge=charge, maxIterations=10_000)
+            molecule = editable.GetMol()
+            Chem.SanitizeMol(molecule)
+    except (ValueError, RuntimeError) as error:
+        formula = Atoms(graph.numbers).get_chemical_formula()
+        raise GeometryError(
+            f"{formula}: no bond orders fit its positions and charge {charge:+d} "
+            f"({str(error).strip().splitlines()[0]}); give a SMILES, or another charge"
+        ) from error
+    return molecule
+
+
+def _quiet() -> Any:
+    """While it lasts RDKit does not write to standard error."""
+    return importlib.import_module("rdkit.rdBase").BlockLogs()
+
+
+def _chem() -> Any:
+    try:
+        return importlib.import_module("rdkit.Chem")
+    except ImportError as error:
+        raise MissingExtraError("rdkit", "rdkit", "a molecule by SMILES") from error
