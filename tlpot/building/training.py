@@ -362,5 +362,4 @@ def _pick(
     else:
         first = int(np.argmin([frame.labels[level].energy for frame in frames]))
         order, _ = farthest_points(rows, budget, first)
-    found: NDArray[np.int64] = members[order]
-    return found
+    return members[order]

@@ -124,8 +124,7 @@ class MonitoredRun:
     def deviations(self) -> NDArray[np.float64]:
         """Total energy relative to the start, [n_samples], meV/atom."""
         total = np.array([s.total for s in self.samples])
-        found: NDArray[np.float64] = 1e3 * (total - total[0]) / self.n_atoms
-        return found
+        return 1e3 * (total - total[0]) / self.n_atoms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,5 +275,4 @@ def _lengths(
 ) -> NDArray[np.float64]:
     i, j = pairs.T
     vectors = atoms.positions[j] - atoms.positions[i] + images @ atoms.cell.array
-    lengths: NDArray[np.float64] = np.linalg.norm(vectors, axis=1)
-    return lengths
+    return np.linalg.norm(vectors, axis=1)

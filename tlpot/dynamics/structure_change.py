@@ -68,8 +68,7 @@ def superposition(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray
     """Returns the proper rotation R, [3, 3], for which ``old @ R`` is nearest to `new`."""
     left, _, right = np.linalg.svd(old.T @ new)
     sign = np.sign(np.linalg.det(left @ right))
-    rotation: NDArray[np.float64] = left @ np.diag([1.0, 1.0, sign]) @ right
-    return rotation
+    return left @ np.diag([1.0, 1.0, sign]) @ right
 
 
 def _pairs(atoms: Atoms, factor: float) -> dict[tuple[int, ...], float]:

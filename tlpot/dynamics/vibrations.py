@@ -52,10 +52,7 @@ class HarmonicModes:
     @property
     def force_constants(self) -> NDArray[np.float64]:
         """Of each mode, μ ω², eV/Å², [n_modes]; negative for imaginary modes."""
-        constants: NDArray[np.float64] = (
-            np.sign(self.wavenumbers) * self.reduced_masses * (self.wavenumbers / PER_CM) ** 2
-        )
-        return constants
+        return np.sign(self.wavenumbers) * self.reduced_masses * (self.wavenumbers / PER_CM) ** 2
 
     @property
     def n_imaginary(self) -> int:
@@ -191,8 +188,7 @@ def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
 
 
 def _wavenumbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.sign(values) * np.sqrt(np.abs(values)) * PER_CM
-    return found
+    return np.sign(values) * np.sqrt(np.abs(values)) * PER_CM
 
 
 def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,8 +197,7 @@ def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         return vectors
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
-    signed: NDArray[np.float64] = vectors * signs[:, None]
-    return signed
+    return vectors * signs[:, None]
 
 
 def _rigid(atoms: Atoms, roots: NDArray[np.float64], shape: Shape) -> NDArray[np.float64]:
@@ -215,8 +210,7 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64], shape: Shape) -> NDArray[np
         arms = atoms.positions - atoms.get_center_of_mass()
         for axis in axes[1:] if shape == "linear" else axes:
             columns.append(np.cross(axis, arms).reshape(-1) * roots)
-    basis: NDArray[np.float64] = np.linalg.qr(np.stack(columns, axis=1))[0]
-    return basis
+    return np.linalg.qr(np.stack(columns, axis=1))[0]
 
 
 def check_stationary(max_force: float, limit: float, remedy: str) -> None:

@@ -308,8 +308,7 @@ def _errors(axes: Axes, report: TransferReport) -> None:
 def _absolute_errors(predictions: Predictions, kind: str) -> NDArray[np.float64]:
     pair = predictions.energy if kind == "energy" else predictions.forces.reshape(-1, 2)
     error = 1e3 * np.abs(pair[:, 1] - pair[:, 0])
-    known: NDArray[np.float64] = error[np.isfinite(error)]
-    return known
+    return error[np.isfinite(error)]
 
 
 def _drift(axes: Axes, report: TransferReport) -> None:

@@ -191,10 +191,9 @@ class FragmentBatch:
             graph = self._graph(model, leaf, part, True, charge)
             energies = model.atomic_energies(graph)
             (gradient,) = torch.autograd.grad(energies.sum(), leaf, materialize_grads=True)
-        result: Tensor = BlockEnergies.apply(
+        return BlockEnergies.apply(
             own, energies.detach(), gradient, graph.system_idx, graph.n_systems
         )
-        return result
 
     def _graph(
         self, model: EnergyModel, own: Tensor, part: int, first_order: bool, charge: bool

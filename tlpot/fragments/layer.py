@@ -317,8 +317,7 @@ class NonbondedLayer:
                     (slope,) = torch.autograd.grad(part.sum(), leaf)
                     energies, gradient = energies + part.detach(), gradient + slope
             block = torch.zeros(n_atoms, dtype=torch.int64, device=positions.device)
-            total: Tensor = BlockEnergies.apply(positions, energies, gradient.detach(), block, 1)
-            return total
+            return BlockEnergies.apply(positions, energies, gradient.detach(), block, 1)
         return torch.stack(list(self._rows(positions))).sum(0)
 
     def _rows(self, positions: Tensor) -> Iterator[Tensor]:

@@ -248,8 +248,7 @@ def projection(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(axes) < 3:
         axes = np.eye(3)
     signs = np.where(np.sum((centred @ axes.T) ** 3, axis=0) < 0, -1.0, 1.0)
-    found: NDArray[np.float64] = (centred @ axes.T) * signs
-    return found
+    return (centred @ axes.T) * signs
 
 
 def _structure(axes: Axes, cut: Cut, chosen: int) -> None:

@@ -240,8 +240,7 @@ class Provenance:
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts."""
-        found: dict[str, Any] = to_mapping(self)
-        return found
+        return to_mapping(self)
 
 
 def model_chain(

@@ -110,10 +110,8 @@ def _named_text(atoms: Atoms, path: Path) -> str:
         structure.spacegroup_hm = "P 1"
     structure.setup_entities()
     if path.suffix.lower() in _PDB:
-        text: str = structure.make_pdb_string()
-        return text
-    document: str = structure.make_mmcif_document().as_string()
-    return document
+        return structure.make_pdb_string()
+    return structure.make_mmcif_document().as_string()
 
 
 def extxyz_text(frames: Iterable[Atoms]) -> str:

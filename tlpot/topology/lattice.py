@@ -49,8 +49,7 @@ class Lattice:
     @cached_property
     def pbc(self) -> NDArray[np.bool_]:
         """Periodic directions, [3]."""
-        found: NDArray[np.bool_] = (self.vectors != 0.0).max(axis=1)
-        return found
+        return (self.vectors != 0.0).max(axis=1)
 
     @cached_property
     def inverse(self) -> NDArray[np.float64]:
@@ -86,8 +85,7 @@ class Lattice:
 
     def deformation(self, later: Lattice) -> NDArray[np.float64]:
         """Returns F, [3, 3], with ``vectors @ F = later.vectors``, which is 1 across open ones."""
-        found: NDArray[np.float64] = np.eye(3) + self.inverse @ (later.vectors - self.vectors)
-        return found
+        return np.eye(3) + self.inverse @ (later.vectors - self.vectors)
 
     def same_directions(self, other: Lattice) -> bool:
         """Tells whether the same directions are periodic."""

@@ -81,8 +81,7 @@ def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float6
     length = np.linalg.norm(axis, axis=-1)
     y = length * np.einsum("...i,...i->...", b - a, second)
     x = np.einsum("...i,...i->...", first, second)
-    angles: NDArray[np.float64] = np.degrees(np.arctan2(y, x))
-    return angles
+    return np.degrees(np.arctan2(y, x))
 
 
 def _order(topology: Topology) -> tuple[dict[int, int], dict[int, int]]:
@@ -190,8 +189,7 @@ class MolecularGraph:
     def _reach(self) -> NDArray[np.float64]:
         """How close each pair of `_apart` may come, Å."""
         radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * CLASH
-        reach: NDArray[np.float64] = radii[self._apart[0]] + radii[self._apart[1]]
-        return reach
+        return radii[self._apart[0]] + radii[self._apart[1]]
 
     @cached_property
     def _close(self) -> NDArray[np.bool_]:
@@ -199,8 +197,7 @@ class MolecularGraph:
         linked = np.eye(len(self.numbers), dtype=np.int64)
         linked[self.bonds[:, 0], self.bonds[:, 1]] = 1
         linked[self.bonds[:, 1], self.bonds[:, 0]] = 1
-        close: NDArray[np.bool_] = np.linalg.matrix_power(linked, 3) > 0
-        return close
+        return np.linalg.matrix_power(linked, 3) > 0
 
     def side(self, fixed: int, moving: int) -> tuple[int, ...] | None:
         """The atoms beyond a bond, or None if it is part of a ring.
@@ -335,8 +332,7 @@ def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
 
 
 def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.linalg.norm(positions[:, None] - positions, axis=2)
-    return lengths
+    return np.linalg.norm(positions[:, None] - positions, axis=2)
 
 
 def _of(molecule: MolecularGraph, atom: int, number: int) -> list[int]:

@@ -65,8 +65,7 @@ def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
     for key in settings:
         if key not in known:
             raise ConfigError(f"scheme {name} has no setting {key!r}{nearest(key, known)}")
-    made: Scheme = kind(**settings)
-    return made
+    return kind(**settings)
 
 
 def parse_scheme(setting: str | Scheme | Mapping[str, Any]) -> Scheme:
