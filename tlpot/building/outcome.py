@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot import reports
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import REFERENCE, Assembly, TargetTests, error_budget
@@ -27,21 +28,6 @@ from tlpot.jobs import FinetuneConfig, SplitSettings
 from tlpot.learning_curves import load_curve
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
-from tlpot.reports import (
-    BudgetReport,
-    CostRow,
-    ForceFieldReport,
-    LabelledFragments,
-    Provenance,
-    StageErrors,
-    data_record,
-    data_used,
-    labelling_cost,
-    measure_stage,
-    model_chain,
-    versions,
-    write_report,
-)
 from tlpot.stored_results import write_json
 
 Frames = NDArray[np.int64]
@@ -68,7 +54,7 @@ def stage_errors(
     pretraining: Pretraining,
     tuning: FinetuneConfig,
     tuned: str,
-) -> list[StageErrors]:
+) -> list[reports.StageErrors]:
     """Measures errors on frames that no model in question was trained on, as far as there are any.
 
     Where the expensive labels have too few that the pretraining left out, or a parent was trained
@@ -133,9 +119,9 @@ def stage_errors(
             )
         )
     return [
-        measure_stage(
+        reports.measure_stage(
             one.model.at(one.level),
-            LabelledFragments(
+            reports.LabelledFragments(
                 dataset=one.dataset, indices=one.frames, part=one.part, train=one.train
             ),
             title=one.title, model=one.model.card.name or "model", model_level=one.level,
@@ -188,7 +174,7 @@ def report_stage(
         stages = stage_errors(work, dataset, pretraining, tuning, tuned)
         motions, angles = recorded_motions(work, config.assemble, assembly, targets, mover)
         skipped = {} if config.curve.sizes else {"curve": "curve.sizes is empty."}
-        budgets: list[BudgetReport] = []
+        budgets: list[reports.BudgetReport] = []
         if reference is None:
             skipped["budgets"] = "assemble.reference is none."
         else:
@@ -197,29 +183,29 @@ def report_stage(
         # an adopted parent goes by its own name
         ancestors = [] if pretraining.parent is None else [pretraining.parent.source]
         ancestors.append(str(work.of("pretrain", MODEL)))
-        chain, missing_parent = model_chain(model, ancestors)
+        chain, missing_parent = reports.model_chain(model, ancestors)
         name = config.name or work.root.name
-        report = ForceFieldReport(
+        report = reports.ForceFieldReport(
             title=name,
             summary=f"{', '.join(target.name for target in targets)}: "
             f"{pretraining.level} to {assembly.high}.",
-            data=data_used(dataset),
+            data=reports.data_used(dataset),
             stages=tuple(stages),
             curve=load_curve(work.root / LEARNING_CURVE) if config.curve.sizes else None,
             budgets=tuple(budgets),
             motions=tuple(motions),
             ramachandran=tuple(angles),
             cost=tuple(_costs(work, files, targets)),
-            provenance=Provenance(
+            provenance=reports.Provenance(
                 models=chain,
                 missing=missing_parent,
-                data=(data_record(dataset),),
+                data=(reports.data_record(dataset),),
                 settings=_recipe(config),
-                versions=versions(),
+                versions=reports.versions(),
             ),
             skipped=skipped,
         )
-        written = write_report(work.folder, report)
+        written = reports.write_report(work.folder, report)
         errors = [without_points(stage.as_json()) for stage in stages]
         content = {
             "name": name,
@@ -246,7 +232,7 @@ def report_stage(
 
 def _budgets(
     work: StageContext, assembly: Assembly, targets: Sequence[Target], reference: Level
-) -> list[BudgetReport]:
+) -> list[reports.BudgetReport]:
     model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
     return [
         error_budget(
@@ -257,11 +243,13 @@ def _budgets(
     ]  # fmt: skip
 
 
-def _costs(work: StageContext, files: Sequence[Path], targets: Sequence[Target]) -> list[CostRow]:
-    rows = list(labelling_cost(files))
+def _costs(
+    work: StageContext, files: Sequence[Path], targets: Sequence[Target]
+) -> list[reports.CostRow]:
+    rows = list(reports.labelling_cost(files))
     references = [work.of("assemble", f"{target.name}/{REFERENCE}") for target in targets]
     there = [path for path in references if path.exists()]
-    rows += [replace(row, what="label, error budget") for row in labelling_cost(there)]
+    rows += [replace(row, what="label, error budget") for row in reports.labelling_cost(there)]
     for name, record in work.records.items():
         if name in ("sample", "pretrain", REFERENCE_RUN, "assemble") or name.endswith(
             ("finetune", "explore")
@@ -269,7 +257,7 @@ def _costs(work: StageContext, files: Sequence[Path], targets: Sequence[Target])
             # it is the one that shares its work, so its clock is not that of the workers
             what = "sample, wall time" if name == "sample" else name
             own = record.seconds - record.label_seconds
-            rows.append(CostRow(what=what, count=1, total_seconds=own))
+            rows.append(reports.CostRow(what=what, count=1, total_seconds=own))
     return rows
 
 

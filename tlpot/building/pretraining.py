@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from tlpot import jobs
 from tlpot.building.labels import LABELS
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import (
@@ -32,17 +33,6 @@ from tlpot.errors import (
     nearest,
 )
 from tlpot.files import copy_file, make_folder
-from tlpot.jobs import (
-    DataSettings,
-    FinetuneConfig,
-    Job,
-    SplitSettings,
-    TrainConfig,
-    finetune_config,
-    prepare_finetune,
-    prepare_train,
-    train_config,
-)
 from tlpot.levels import canonical_level
 from tlpot.models import Potential, content_hash, library_file, load_potential, read_architecture
 from tlpot.transfer import strategy
@@ -165,10 +155,10 @@ class Pretraining:
     """
 
     level: str
-    config: TrainConfig | FinetuneConfig | None
+    config: jobs.TrainConfig | jobs.FinetuneConfig | None
     parent: BuildParent | None
-    data: DataSettings
-    split: SplitSettings | None
+    data: jobs.DataSettings
+    split: jobs.SplitSettings | None
     uncertain: bool
 
     @property
@@ -178,7 +168,7 @@ class Pretraining:
             assert self.parent is not None
             return f"{self.parent.name} as it is, at {self.level}"
         epochs = f"{self.config.training['epochs']} epochs at {self.level}"
-        if not isinstance(self.config, FinetuneConfig):
+        if not isinstance(self.config, jobs.FinetuneConfig):
             return epochs
         assert self.parent is not None
         chosen = strategy(self.config.strategy)
@@ -229,7 +219,7 @@ def plan_pretraining(
     refuse_keys(given, "pretrain", ("data", "level", "source", "output"))
     if trained_charges and not charges:
         raise ConfigError("trained_charges does not apply: no fragment has a charge; leave it out")
-    read = DataSettings(files=(Path(LABELS),), charges="ignore" if trained_charges else "read")
+    read = jobs.DataSettings(files=(Path(LABELS),), charges="ignore" if trained_charges else "read")
     data = to_mapping(read)
     if "parent" not in given:
         model = given.get("model", {"preset": "tiny"})
@@ -244,7 +234,7 @@ def plan_pretraining(
             **given, "model": model, "split": build_split(given, "pretrain"), "level": level,
             "data": data, "output": MODEL,
         }  # fmt: skip
-        scratch = train_config(settings, "pretrain")
+        scratch = jobs.train_config(settings, "pretrain")
         read_architecture(scratch.model, tuple(elements))
         return Pretraining(
             level=level, config=scratch, parent=None, data=read, split=scratch.split,
@@ -259,7 +249,7 @@ def plan_pretraining(
         if uncertain:
             potential.check_rigidity(canonical_level(level))
         split = (
-            parse(SplitSettings, build_split(given, "pretrain"), "pretrain.split")
+            parse(jobs.SplitSettings, build_split(given, "pretrain"), "pretrain.split")
             if uncertain
             else None
         )
@@ -300,13 +290,13 @@ def pretrain_stage(plan: Pretraining) -> Stage:
     )
 
 
-def _job(plan: Pretraining, data: DataSettings, output: Path, device: str | None) -> Job:
+def _job(plan: Pretraining, data: jobs.DataSettings, output: Path, device: str | None) -> jobs.Job:
     config = plan.config
     assert config is not None
     own = replace(config, data=data, output=output, name=config.name or "pretrained")
-    if isinstance(own, FinetuneConfig):
-        return prepare_finetune(own, device=device).job
-    return prepare_train(own, device=device).job
+    if isinstance(own, jobs.FinetuneConfig):
+        return jobs.prepare_finetune(own, device=device).job
+    return jobs.prepare_train(own, device=device).job
 
 
 def _adopt(plan: Pretraining, dataset: Dataset, output: Path) -> None:
@@ -338,7 +328,7 @@ def _adopts(given: Mapping[str, Any]) -> bool:
 
 def _check_adopted(given: Mapping[str, Any], uncertain: bool) -> None:
     """Refuses what says how to fine-tune, as the parent is taken as it is."""
-    names = {field.name for field in fields(FinetuneConfig)}
+    names = {field.name for field in fields(jobs.FinetuneConfig)}
     idle = [f"training.{name}" for name in given.get("training", {}) if name != "epochs"]
     for name in (key for key in given if key not in ("parent", "training")):
         if name in _OF_SCRATCH:
@@ -361,7 +351,7 @@ def _check_adopted(given: Mapping[str, Any], uncertain: bool) -> None:
 
 def _tuning(
     given: Mapping[str, Any], source: str, level: str, data: Mapping[str, Any]
-) -> FinetuneConfig:
+) -> jobs.FinetuneConfig:
     for name in _OF_SCRATCH:
         if name in given:
             raise _of_scratch(name)
@@ -375,7 +365,7 @@ def _tuning(
         **given, "split": build_split(given, "pretrain"), "parent": source, "source": level,
         "level": level, "data": data, "output": MODEL,
     }  # fmt: skip
-    return finetune_config(settings, "pretrain")
+    return jobs.finetune_config(settings, "pretrain")
 
 
 def _of_scratch(name: str) -> ConfigError:

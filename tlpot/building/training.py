@@ -10,23 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tlpot import jobs
 from tlpot.building.config import SelectSettings, UncertaintySettings
 from tlpot.building.labels import LABELS, as_atoms, labels_of
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split, fingerprint, frames_of, load_split, open_dataset
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs import (
-    REPORT,
-    FinetuneConfig,
-    Job,
-    SplitSettings,
-    calibrate_model,
-    finetune_config,
-    fit,
-    make_ensemble,
-    prepare_finetune,
-)
 from tlpot.models import load, save
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
 from tlpot.stored_results import write_json
@@ -62,7 +52,9 @@ def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.
     )
 
 
-def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, path: Path) -> None:
+def write_split(
+    work: StageContext, config: jobs.FinetuneConfig, pretraining: Path, path: Path
+) -> None:
     """Divides the frames of a fine-tuning, unless that is done.
 
     For the test come first those that the pretraining left out, then those that it validated
@@ -104,7 +96,7 @@ RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
 
 def tuning_config(
     given: Mapping[str, Any], low: str, high: str, *, trained_charges: bool = False
-) -> FinetuneConfig:
+) -> jobs.FinetuneConfig:
     """Returns the configuration of the fine-tuning; files are filled in later.
 
     Args:
@@ -122,10 +114,12 @@ def tuning_config(
         "level": high, "output": MODEL,
         "data": {"files": [LABELS], "charges": "ignore" if trained_charges else "read"},
     }  # fmt: skip
-    return finetune_config(settings)
+    return jobs.finetune_config(settings)
 
 
-def check_uncertainty(settings: UncertaintySettings, config: FinetuneConfig, n_frames: int) -> None:
+def check_uncertainty(
+    settings: UncertaintySettings, config: jobs.FinetuneConfig, n_frames: int
+) -> None:
     """Checks that the models can be given such an uncertainty.
 
     Args:
@@ -192,7 +186,7 @@ def refuse_keys(given: Mapping[str, Any], where: str, names: Sequence[str]) -> N
 
 
 def tune_stage(
-    config: FinetuneConfig,
+    config: jobs.FinetuneConfig,
     uncertainty: UncertaintySettings,
     *,
     name: str = "finetune",
@@ -225,7 +219,7 @@ def tune_stage(
             own = replace(
                 base,
                 output=work.folder / file,
-                split=SplitSettings(file=work.folder / SPLIT, train=config.split.train),
+                split=jobs.SplitSettings(file=work.folder / SPLIT, train=config.split.train),
                 training=training,
             )
             trained(work, own.output, _prepared(own, work.device))
@@ -234,9 +228,11 @@ def tune_stage(
         if uncertainty.method == "last-layer":
             write_calibrated(work, work.folder / MODEL, dataset, config.level)
         elif uncertainty.method == "ensemble":
-            ensemble = make_ensemble([str(work.folder / f) for f in outputs], device=work.device)
+            ensemble = jobs.make_ensemble(
+                [str(work.folder / f) for f in outputs], device=work.device
+            )
             split = load_split(work.folder / SPLIT, dataset)
-            found = calibrate_model(ensemble, dataset, level=config.level, split=split)
+            found = jobs.calibrate_model(ensemble, dataset, level=config.level, split=split)
             save(found.model, work.folder / UNCERTAIN)
         if uncertainty.method != "none":
             outputs.append(UNCERTAIN)
@@ -261,7 +257,7 @@ def tune_stage(
     )
 
 
-def trained(work: StageContext, output: Path, prepare: Callable[[], Job]) -> None:
+def trained(work: StageContext, output: Path, prepare: Callable[[], jobs.Job]) -> None:
     """Trains a model, from its last checkpoint on, unless that is done.
 
     Raises:
@@ -269,24 +265,24 @@ def trained(work: StageContext, output: Path, prepare: Callable[[], Job]) -> Non
         TLPotError: something is wrong with the data or the settings.
     """
     run = output.with_suffix(".run")
-    report, checkpoint = run / REPORT, run / CHECKPOINT
+    report, checkpoint = run / jobs.REPORT, run / CHECKPOINT
     if output.exists() and report.exists():
         return
     resume = checkpoint.exists() and not report.exists()
     job = prepare()
     try:
-        outcome = fit(job, Processes(), resume=resume, overwrite=not resume)
+        outcome = jobs.fit(job, Processes(), resume=resume, overwrite=not resume)
     except ConfigError:
         if not resume:
             raise
         # the checkpoint is an older version's; nothing but time is lost by starting afresh
-        outcome = fit(prepare(), Processes(), overwrite=True)
+        outcome = jobs.fit(prepare(), Processes(), overwrite=True)
     if outcome.training.interrupted:
         raise KeyboardInterrupt
 
 
-def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
-    return lambda: prepare_finetune(config, device=device).job
+def _prepared(config: jobs.FinetuneConfig, device: str | None) -> Callable[[], jobs.Job]:
+    return lambda: jobs.prepare_finetune(config, device=device).job
 
 
 def write_calibrated(work: StageContext, model: Path, dataset: Dataset, level: str) -> None:
@@ -296,7 +292,7 @@ def write_calibrated(work: StageContext, model: Path, dataset: Dataset, level: s
         ConfigError, DataError: see `calibrate_model`.
     """
     split = load_split(model.with_suffix(".run") / SPLIT, dataset)
-    found = calibrate_model(
+    found = jobs.calibrate_model(
         load(model, device=work.device), dataset, level=level, split=split, show=True
     )
     save(found.model, work.folder / UNCERTAIN)

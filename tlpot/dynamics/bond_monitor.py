@@ -12,15 +12,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, BROKEN, RADII
-from tlpot.dynamics.runner import (
-    MDRunner,
-    Sample,
-    check_finite,
-    draw_velocities,
-    energy_drift,
-    rigid_motions,
-    scale_velocities,
-)
+from tlpot.dynamics import runner
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
 from tlpot.system import System
@@ -85,7 +77,7 @@ class BondMonitor:
         bond = f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}"
         return f"step {step}: bond {bond} is {ratio:.2f} times its first length"
 
-    def __call__(self, run: MDRunner) -> str:
+    def __call__(self, run: runner.MDRunner) -> str:
         """Measures the bonds where a run is."""
         return self.measure(run.atoms, run.step)
 
@@ -104,7 +96,7 @@ class MonitoredRun:
     """
 
     n_atoms: int
-    samples: tuple[Sample, ...]
+    samples: tuple[runner.Sample, ...]
     positions: NDArray[np.float64]
     stretch: float
     broken: str
@@ -118,7 +110,7 @@ class MonitoredRun:
     @property
     def drift(self) -> float:
         """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
-        return energy_drift(self.samples, self.n_atoms)
+        return runner.energy_drift(self.samples, self.n_atoms)
 
     @property
     def deviations(self) -> NDArray[np.float64]:
@@ -196,26 +188,26 @@ def run_monitored(
         TLPotError: the calculator refuses the structure as it is at the start.
     """
     rng = np.random.default_rng(settings.seed)
-    rigid = rigid_motions(atoms, settings)
-    draw_velocities(atoms, settings, rigid, rng)
+    rigid = runner.rigid_motions(atoms, settings)
+    runner.draw_velocities(atoms, settings, rigid, rng)
     if settings.ensemble == "nve" and settings.temperature > 0:
         # a few atoms have a temperature by chance; every seed shall be as hard a test
-        scale_velocities(atoms, settings, rigid)
+        runner.scale_velocities(atoms, settings, rigid)
     atoms.calc = calculator
     atoms.get_potential_energy()  # what the calculator refuses now is no explosion
-    samples: list[Sample] = []
+    samples: list[runner.Sample] = []
     frames: list[NDArray[np.float64]] = []
 
-    def record(run: MDRunner) -> None:
+    def record(run: runner.MDRunner) -> None:
         if run.logs:
             samples.append(run.sample())
             frames.append(run.atoms.positions.copy())
         if on_step is not None and run.step and not run.ended:
             on_step()
 
-    run = MDRunner(atoms, settings, rng, rigid=rigid)
+    run = runner.MDRunner(atoms, settings, rng, rigid=rigid)
     try:
-        broken = run.advance(settings.steps, (check_finite, monitor, record))
+        broken = run.advance(settings.steps, (runner.check_finite, monitor, record))
     except GeometryError as error:
         broken = f"step {run.step}: {error}"
     return MonitoredRun(

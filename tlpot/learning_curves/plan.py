@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tlpot.errors import ConfigError
+from tlpot.learning_curves import joint_budget
 from tlpot.learning_curves.budget import (
     LabelAllocation,
     Prices,
@@ -23,14 +24,6 @@ from tlpot.learning_curves.budget import (
     unit_text,
 )
 from tlpot.learning_curves.convergence import convergence, doubts, law_remedies
-from tlpot.learning_curves.joint_budget import (
-    BudgetSplit,
-    JointLaw,
-    assumed_laws,
-    divide_budget,
-    divide_target,
-    measured_laws,
-)
 from tlpot.learning_curves.power_law import N_SAMPLES, Estimate, Law, Measured, inverse
 from tlpot.learning_curves.record import Curve
 from tlpot.presentation import Result
@@ -58,8 +51,8 @@ class Plan(Result):
     prices: Prices
     target: tuple[LabelAllocation, ...]
     budget: tuple[LabelAllocation, ...]
-    joint: tuple[JointLaw, ...]
-    budget_splits: tuple[BudgetSplit, ...]
+    joint: tuple[joint_budget.JointLaw, ...]
+    budget_splits: tuple[joint_budget.BudgetSplit, ...]
     left_out: Mapping[str, str]
     remedies: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -153,7 +146,7 @@ class Plan(Result):
             sure += f", but see the doubts about {', '.join(doubted)} below"
         return [f"{word}: {first.label}{sure}"]
 
-    def _division(self, d: BudgetSplit) -> list[str]:
+    def _division(self, d: joint_budget.BudgetSplit) -> list[str]:
         unit = unit_text(1, self.quantity)[2:]
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
         if np.isinf(d.high.value) and d.doubt:
@@ -194,10 +187,10 @@ def make_plan(
     if prices.budget is not None:
         for_budget, poor = allocations_for_budget(found, prices.budget, prices, n_validation)
         left_out |= {f"{label}, budget": why for label, why in poor.items()}
-    joint, without = measured_laws(curve, quantity)
+    joint, without = joint_budget.measured_laws(curve, quantity)
     left_out |= {f"{label}, law of both sizes": why for label, why in without.items()}
     if pretraining is not None:
-        joint += assumed_laws(curve, pretraining, quantity)
+        joint += joint_budget.assumed_laws(curve, pretraining, quantity)
     have_low = 0.0
     if prices.pretraining_paid:
         have_low = float(max((s.pretraining or 0 for s in curve.series), default=0))
@@ -206,12 +199,14 @@ def make_plan(
         if prices.budget is not None:
             try:
                 budget_splits.append(
-                    divide_budget(law, prices.budget, prices, n_validation, have_low)
+                    joint_budget.divide_budget(law, prices.budget, prices, n_validation, have_low)
                 )
             except ConfigError as error:
                 left_out[f"{law.label}, division of the budget"] = str(error)
         if prices.target is not None:
-            budget_splits.append(divide_target(law, prices.target, prices, n_validation, have_low))
+            budget_splits.append(
+                joint_budget.divide_target(law, prices.target, prices, n_validation, have_low)
+            )
     return Plan(
         curve=curve,
         quantity=quantity,
@@ -234,7 +229,7 @@ def _doubts(curve: Curve, quantity: str, pretraining: Curve | None) -> list[str]
     return lines
 
 
-def _joint_text(joint: JointLaw, ratio: float) -> list[str]:
+def _joint_text(joint: joint_budget.JointLaw, ratio: float) -> list[str]:
     alpha, beta = joint.law.exponent(0), joint.law.exponent(1)
     lines = [
         f"{joint.label}: err = D n_high^-α n_low^-β + C, α {_plain(alpha)}, β {_plain(beta)}, "

@@ -17,6 +17,7 @@ import torch
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.levels import choose_level
@@ -33,15 +34,6 @@ from tlpot.numbers import counted
 from tlpot.presentation import progress_bar
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
-from tlpot.transfer import (
-    Moments,
-    PooledFeatures,
-    assign_folds,
-    fit_ridge,
-    missing_energies,
-    pooled_features,
-    zero_readout,
-)
 
 RANGE = 5.0
 """Å."""
@@ -271,8 +263,8 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
             f"{n_folds} folds"
         )
     groups: dict[Scheme, NDArray[np.int64]] = {
-        "random": assign_folds(np.arange(len(indices)), n_folds, seed),
-        "molecule": assign_folds(dataset.group_idx[indices], n_folds, seed),
+        "random": transfer.assign_folds(np.arange(len(indices)), n_folds, seed),
+        "molecule": transfer.assign_folds(dataset.group_idx[indices], n_folds, seed),
         "cluster": structural_clusters(dataset, indices, n_folds, seed),
     }
     counts = np.array(
@@ -318,11 +310,13 @@ def _scores_of(
     scores = []
     for source in potential.levels:
         model = potential.at(source)
-        pooled = pooled_features(model, target.dataset, target.indices, list(sizes), cache=cache)
+        pooled = transfer.pooled_features(
+            model, target.dataset, target.indices, list(sizes), cache=cache
+        )
         bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
             False
         )
-        zero_readout(bare, source)
+        transfer.zero_readout(bare, source)
         for on, used in (("residual", model), ("total", bare.at(source))):
             left = _residuals(target, used)
             for blocks in ([()] if on == "residual" else []) + choices:
@@ -335,7 +329,7 @@ def _scores_of(
 
 def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
     """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
-    left = missing_energies(model, target.dataset, target.indices, target.level)
+    left = transfer.missing_energies(model, target.dataset, target.indices, target.level)
     given = target.dataset.levels[target.level].isolated_atoms
     known, beyond = model.potential.references(model.level), model.beyond_references()
     change = np.array(
@@ -345,7 +339,7 @@ def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
 
 
 def _columns(
-    pooled: PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
+    pooled: transfer.PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
 ) -> NDArray[np.float64]:
     """Returns standardised rows of some blocks, without columns that do not vary."""
     ends = np.cumsum(list(sizes.values()))
@@ -396,9 +390,11 @@ def _left_out(
         errors[out] = rest[out]
         if rows is not None and rows.shape[1]:
             inner = [
-                Moments.of(rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j])
+                transfer.Moments.of(
+                    rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j]
+                )
                 for j in range(int(folds.max()) + 1)
                 if j != k
             ]
-            errors[out] -= rows[out] @ fit_ridge(inner).weights
+            errors[out] -= rows[out] @ transfer.fit_ridge(inner).weights
     return errors
