@@ -31,11 +31,6 @@ def descend(atoms: Atoms, path: Path, stop: Callable[[], bool]) -> None:
 
     On a CPU the result does not depend on interruptions, to the last bit.
 
-    Args:
-        atoms: with a calculator.
-        path: of what is known so far.
-        stop: whether the user has asked to stop.
-
     Raises:
         KeyboardInterrupt: the user stopped it; all steps are kept.
         DataError: the file is damaged.
@@ -177,11 +172,7 @@ def relaxed(
     Where the force field tears it apart, it is returned as it was, for dynamics to show how far
     it gets.
 
-    Args:
-        folder: of what is known of it.
-        atoms: the structure.
-        calculator: makes the calculator, if there is something to do.
-        stop: whether the user has asked to stop.
+    `calculator` makes the calculator, if there is something to do.
 
     Raises:
         KeyboardInterrupt: the user stopped it; all steps are kept.
@@ -191,7 +182,6 @@ def relaxed(
     stored = Moment.read(path)
     if stored is None:
         found.calc = calculator()
-
         try:
             descend(found, begun, stop)
         except GeometryError:
@@ -222,15 +212,8 @@ def run_dynamics(
     field refuses the geometry (a bond is broken) or is not a number, or where an engine fails on
     it.
 
-    Args:
-        folder: of this trajectory; what is there is not repeated.
-        start: the structure.
-        calculator: makes the calculator, if there is something to do.
-        settings: `log_every` is the interval.
-        momenta: to start with; None draws them.
-        stop: whether the user has asked to stop.
-        show: whether to show a progress bar.
-        name: for the bar.
+    What is in the folder is not repeated; `settings.log_every` is the interval; without `momenta`
+    they are drawn.
 
     Raises:
         KeyboardInterrupt: the user stopped it.

@@ -39,12 +39,7 @@ def explore_stage(
 ) -> Stage:
     """Runs dynamics of the structures and cuts out the fragments that the model is unsure of.
 
-    Args:
-        number: of the round, from 1 on.
-        settings: how.
-        assembly: of the force field.
-        targets: the structures.
-        tuned: stage with the model.
+    `number` is that of the round, from 1 on; `tuned` is the stage with the model.
     """
     name = f"round-{number}-explore"
 
@@ -119,11 +114,7 @@ def spread_per_atom(
 ) -> NDArray[np.float64]:
     """Standard deviation of the energy of each structure, [n_frames], eV per atom.
 
-    Args:
-        model: file.
-        level: of theory.
-        frames: structures.
-        charges: whether the model is told their charges.
+    Without `charges` the model is not told those of the structures.
     """
     found = load(model, device="cpu").at(level)
     systems = [System.from_atoms(atoms) for atoms in frames]

@@ -20,7 +20,7 @@ from tlpot.building.pretraining import parent_implies_charges, plan_pretraining,
 from tlpot.building.stage import Stage
 from tlpot.building.structures import Target, all_fragments, find_targets, fragment_stage, scheme_of
 from tlpot.building.validation import assemble_stage, reference_level, reference_stage
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import FinetuneConfig, source_hashes
 from tlpot.levels import canonical_level
 
@@ -51,9 +51,7 @@ def make_build_plan(
 ) -> BuildPlan:
     """Checks the whole configuration and lists the stages; nothing is computed or written.
 
-    Args:
-        config: the configuration.
-        atoms: structures in memory by name, in place of those of `config`.
+    Structures in memory, `atoms` by name, take the place of those of `config`.
 
     Raises:
         TLPotError: whatever is wrong: settings, engines, structures, programs that are missing.
@@ -177,8 +175,6 @@ def up_to(stages: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
     Raises:
         ConfigError: there is no such stage.
     """
-    from tlpot.errors import nearest
-
     if name is None:
         return tuple(stages)
     names = [stage.name for stage in stages]

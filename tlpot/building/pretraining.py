@@ -69,12 +69,7 @@ class BuildParent:
 
 
 def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[BuildParent, Potential]:
-    """Opens the model that a build starts from.
-
-    Args:
-        source: file or name, as in the configuration.
-        level: the cheap one, which the model must have.
-        elements: of the fragments, which it must know.
+    """Opens the model that a build starts from, which must have the level and the elements.
 
     Raises:
         ConfigError: no text.
@@ -115,11 +110,7 @@ def parent_implies_charges(given: Mapping[str, Any]) -> bool:
 def check_charges(reads: bool, charges: Sequence[int], trained_charges: bool, model: str) -> None:
     """Checks that charged fragments and what a model reads go together.
 
-    Args:
-        reads: whether the model reads charges.
-        charges: of the charged fragments.
-        trained_charges: whether it is to know the fragments with just these charges.
-        model: what to call it.
+    They do where the model reads charges, or is to know the fragments with just these.
 
     Raises:
         ConfigError: they do not.
@@ -201,13 +192,7 @@ def plan_pretraining(
 ) -> Pretraining:
     """Reads the section of the configuration; files are filled in later.
 
-    Args:
-        given: the section.
-        level: the cheap one.
-        elements: of the fragments, ascending.
-        charges: of the charged fragments.
-        trained_charges: the model is to read no charges.
-        uncertain: whether the selection needs to know how sure the model is.
+    With `uncertain` the selection needs to know how sure the model is.
 
     Raises:
         ConfigError: a typo, a value that makes no sense, a key that does not apply, or charges

@@ -22,7 +22,6 @@ from tlpot.sampling import SamplingTarget, named_fragments, pairs
 from tlpot.structures import build_peptide, extxyz_text, read_all, read_frames
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, Topology, perceive_topology
-from tlpot.topology import perceive_topology as perceive
 
 CONFORMATIONS = ("extended", "helix")
 """Of a peptide that is built."""
@@ -54,7 +53,7 @@ class Target:
         if any(frame.pbc.any() for frame in frames):
             raise GeometryError(f"{name} is periodic, and fragments are molecules in vacuum")
         try:
-            topology = perceive(System.from_atoms(frames[0]))
+            topology = perceive_topology(System.from_atoms(frames[0]))
         except TLPotError as error:
             raise GeometryError(f"{name}: {error}") from error
         info = {"charge": topology.charge, "spin": 1}
@@ -81,9 +80,7 @@ def find_targets(
 ) -> list[Target]:
     """Reads or builds the structures.
 
-    Args:
-        config: with files or a sequence.
-        atoms: structures in memory by name, in place of those of `config`.
+    Structures in memory, `atoms` by name, take the place of those of `config`.
 
     Raises:
         DataError: a file is missing or unreadable.
@@ -258,11 +255,7 @@ def all_fragments(
 
 
 def sampled_fragments(frames: Sequence[Atoms]) -> list[SamplingTarget]:
-    """Returns one fragment to sample for each kind.
-
-    Args:
-        frames: of `all_fragments`.
-    """
+    """Returns one fragment to sample for each kind among those of `all_fragments`."""
     found: dict[str, SamplingTarget] = {}
     for atoms in frames:
         name, first = str(atoms.info["molecule"]), int(atoms.info["first"])
@@ -288,14 +281,7 @@ def fragment_stage(
     targets: Sequence[Target],
     frames: Sequence[Atoms],
 ) -> Stage:
-    """Writes the fragments down.
-
-    Args:
-        settings: which.
-        scheme: as in the configuration.
-        targets: the structures.
-        frames: of `all_fragments`.
-    """
+    """Writes the fragments down, those of `all_fragments`."""
 
     def run(work: StageContext) -> StageResult:
         write_atoms(frames, work.folder / FRAGMENTS)

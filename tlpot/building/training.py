@@ -38,10 +38,7 @@ CHOSEN = "chosen.json"
 def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.int64]:
     """Returns what the geometries of a dataset were for in the pretraining, [n_frames].
 
-    Args:
-        low: labels of the cheap level.
-        split: of the pretraining.
-        dataset: other labels, whose charges are read as those of `low` are.
+    The charges of `dataset` are read as those of `low`, the labels of the cheap level, are.
     """
     known: dict[bytes, int] = {}
     for use, part in ((VALIDATED, split.validation), (TRAINED, split.train)):
@@ -62,11 +59,7 @@ def write_split(
     validation with what remains. Frames of rounds never move a frame of the first labels: the
     test frames stay the same in all rounds, and a share of the new frames is for validation.
 
-    Args:
-        work: of the stage.
-        config: of the fine-tuning; the first of its files has the labels before any round.
-        pretraining: file of its split.
-        path: to be written.
+    The first of the files of `config` has the labels before any round.
     """
     if path.exists():
         return
@@ -99,12 +92,6 @@ def tuning_config(
 ) -> jobs.FinetuneConfig:
     """Returns the configuration of the fine-tuning; files are filled in later.
 
-    Args:
-        given: the section of the configuration.
-        low: the cheap level.
-        high: the expensive one.
-        trained_charges: the model reads no charges.
-
     Raises:
         ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
     """
@@ -121,11 +108,6 @@ def check_uncertainty(
     settings: UncertaintySettings, config: jobs.FinetuneConfig, n_frames: int
 ) -> None:
     """Checks that the models can be given such an uncertainty.
-
-    Args:
-        settings: how.
-        config: of the fine-tuning.
-        n_frames: expensive labels, if none fails.
 
     Raises:
         ConfigError: the strategy makes no such models, or there are too few validation frames.
@@ -192,14 +174,7 @@ def tune_stage(
     name: str = "finetune",
     rounds: Sequence[str] = (),
 ) -> Stage:
-    """Fine-tunes the pretrained model to the expensive level.
-
-    Args:
-        config: of `tuning_config`.
-        uncertainty: how the model is to know how sure it is.
-        name: of the stage.
-        rounds: stages with further labels.
-    """
+    """Fine-tunes the pretrained model to the expensive level; `rounds` have further labels."""
     members = uncertainty.members if uncertainty.method == "ensemble" else 1
 
     def run(work: StageContext) -> StageResult:
@@ -313,14 +288,7 @@ def model_facts(model: Path) -> dict[str, Any]:
 def select_stage(
     settings: SelectSettings, budget: int, level: str, *, trained_charges: bool = False
 ) -> Stage:
-    """Chooses among the geometries with cheap labels, fragment by fragment.
-
-    Args:
-        settings: how.
-        budget: geometries of each kind of fragment.
-        level: the cheap one.
-        trained_charges: the model reads no charges.
-    """
+    """Chooses among the geometries with cheap labels, fragment by fragment."""
 
     def run(work: StageContext) -> StageResult:
         dataset = labels_of([work.of("low", LABELS)], trained_charges)
