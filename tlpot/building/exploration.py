@@ -31,11 +31,7 @@ _AT_ONCE = 32
 
 
 def explore_stage(
-    number: int,
-    settings: ActiveSettings,
-    assembly: Assembly,
-    targets: Sequence[Target],
-    tuned: str,
+    number: int, settings: ActiveSettings, assembly: Assembly, targets: Sequence[Target], tuned: str
 ) -> Stage:
     """Runs dynamics of the structures and cuts out the fragments that the model is unsure of.
 

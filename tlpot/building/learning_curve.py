@@ -20,10 +20,7 @@ LEARNING_CURVE = "curve"
 
 
 def learning_curve_config(
-    settings: LearningCurveSettings,
-    given: Mapping[str, Any],
-    tuning: FinetuneConfig,
-    n_frames: int,
+    settings: LearningCurveSettings, given: Mapping[str, Any], tuning: FinetuneConfig, n_frames: int
 ) -> CurveConfig | None:
     """Returns the configuration of the curve; files are filled in later. None for no curve.
 

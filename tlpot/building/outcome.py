@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 from tlpot import reports
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
-from tlpot.building.error_budget import (
-    FORCE_FIELD,
-    REFERENCE,
-    Assembly,
-    TargetTests,
-    error_budget,
-)
+from tlpot.building.error_budget import FORCE_FIELD, REFERENCE, Assembly, TargetTests, error_budget
 from tlpot.building.labels import LABELS, labels_of
 from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining

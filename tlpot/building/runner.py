@@ -32,7 +32,7 @@ from tlpot.config import job_settings, to_mapping
 from tlpot.errors import ConfigError
 from tlpot.files import sole_folder
 from tlpot.presentation import Column, Result, Table
-from tlpot.reports import error_text
+from tlpot.reports import error_text, named_structures
 
 State = Literal["done", "begun", "to do", "waits"]
 _SHOWN = 3
@@ -290,17 +290,14 @@ def build_plan(
 ) -> BuildPlan:
     """Returns what is to be done.
 
-    Args:
-        config: YAML file, or what is in one.
-        structures: files, or atoms by name.
-        settings: further keys; those that are not None win over `config`.
+    `structures` are files, or atoms by name; settings that are not None win over `config`.
 
     Raises:
         TLPotError: see `make_build_plan`.
     """
     atoms = None
     if isinstance(structures, Mapping):
-        atoms = {k: [v] if isinstance(v, Atoms) else list(v) for k, v in structures.items()}
+        atoms = named_structures(structures)
     elif structures is not None:
         paths = [structures] if isinstance(structures, str | os.PathLike) else structures
         settings["structures"] = [str(path) for path in paths]

@@ -18,8 +18,9 @@ from tlpot.config import to_mapping
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
+from tlpot.reports import named_structures
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
-from tlpot.structures import build_peptide, extxyz_text, read_all, read_frames
+from tlpot.structures import build_peptide, extxyz_text, read_all
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, Topology, perceive_topology
 
@@ -96,14 +97,11 @@ def find_targets(
         return [_built(config, config.sequence)]
     if not config.structures:
         raise ConfigError("give either structures or a sequence; neither is given")
-    found: dict[str, Target] = {}
     for path in config.structures:
-        if not path.is_file():
+        if not path.is_file():  # no name of a molecule either
             raise DataError(f"structures: no such file: {path}")
-        if path.stem in found:
-            raise ConfigError(f"two structures are called {path.stem}; rename one of the files")
-        found[path.stem] = Target.of(path.stem, read_frames(str(path)))
-    return list(found.values())
+    found = named_structures(config.structures)
+    return [Target.of(name, frames) for name, frames in found.items()]
 
 
 def _built(config: BuildConfig, sequence: str | Sequence[str]) -> Target:

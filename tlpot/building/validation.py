@@ -16,13 +16,7 @@ from ase.units import kB
 from tlpot.bond_thresholds import BROKEN
 from tlpot.building.config import ActiveSettings, AssembleSettings
 from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
-from tlpot.building.error_budget import (
-    FORCE_FIELD,
-    FRAMES,
-    Assembly,
-    error_budget,
-    label_reference,
-)
+from tlpot.building.error_budget import FORCE_FIELD, FRAMES, Assembly, error_budget, label_reference
 from tlpot.building.labels import Level
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target, write_atoms

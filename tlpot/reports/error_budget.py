@@ -231,27 +231,27 @@ def measure_budget(
             "or compare energies and forces of FragmentCalculator yourself"
         )
     topology, scheme = whole.topology, fragments.force_field.scheme
-    found: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
+    sides = {"whole": whole, "fragments": fragments} | ({} if model is None else {"model": model})
+    found: list[dict[str, tuple[float, NDArray[np.float64]]]] = []
     classes: list[dict[str, NDArray[np.bool_]]] = []
     errors, cost = [], []
     for frame in frames:
         cut = Cut.make(topology, scheme, frame.positions)
         classes.append(atom_classes(cut))
         cost.append(cut.cost)
-        far, pieces = _evaluate(whole, frame), _evaluate(fragments, frame)
-        found.setdefault(SCHEME, []).append(_minus(pieces, far))
+        found.append({name: _evaluate(calculator, frame) for name, calculator in sides.items()})
         if model is not None:
-            own = _evaluate(model, frame)
-            found.setdefault(MODEL, []).append(_minus(own, pieces))
-            found.setdefault(TOTAL, []).append(_minus(own, far))
             errors.append(fragment_errors(model, fragments, frame.positions))
+    compared = {
+        MODEL: ("model", "fragments"), SCHEME: ("fragments", "whole"), TOTAL: ("model", "whole"),
+    }  # fmt: skip
     parts = {
         name: Difference(
-            energy=np.array([e for e, _ in found[name]]),
-            forces=np.array([f for _, f in found[name]]),
+            energy=np.array([each[one][0] - each[other][0] for each in found]),
+            forces=np.array([each[one][1] - each[other][1] for each in found]),
         )
-        for name in (MODEL, SCHEME, TOTAL)
-        if name in found
+        for name, (one, other) in compared.items()
+        if one in sides
     }
     nowhere = np.zeros(len(frames[0]), dtype=bool)
     names = list(dict.fromkeys(name for one in classes for name in one))
@@ -267,12 +267,6 @@ def measure_budget(
 def _evaluate(calculator: FragmentCalculator, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
     calculator.calculate(frame, ("energy", "forces"))
     return float(calculator.results["energy"]), calculator.results["forces"]
-
-
-def _minus(
-    first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]]
-) -> tuple[float, NDArray[np.float64]]:
-    return first[0] - second[0], first[1] - second[1]
 
 
 def fragment_errors(

@@ -208,11 +208,7 @@ class BudgetReport(Result):
             (residues[index].number(index), row[0]["name"], *row)
             for index, row in enumerate(zip(*tables, strict=True))
         ]
-        columns = [
-            Column("residue", width=8),
-            Column("name", width=10),
-            *self._triples(),
-        ]
+        columns = [Column("residue", width=8), Column("name", width=10), *self._triples()]
         return Table(columns, rows).text()
 
     def _fragment_table(self) -> str:

@@ -92,10 +92,7 @@ def models_by_kind(model: ModelFiles) -> ModelFiles:
 def named_structures(
     given: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None,
 ) -> dict[str, Sequence[Atoms]]:
-    """Returns the frames of structures by name.
-
-    Args:
-        given: files, which are named by their stem, or atoms by name.
+    """Returns the frames of structures by name; files are named by their stem.
 
     Raises:
         ConfigError: two files of one name.
@@ -339,11 +336,10 @@ class _Bench:
     def budget(self) -> BudgetReport:
         assert self.whole is not None
         assert self.pieces is not None
-        budget = measure_budget(
-            self.frames, whole=self.whole, fragments=self.pieces, model=self.field
-        )
         return BudgetReport(
-            budget=budget,
+            budget=measure_budget(
+                self.frames, whole=self.whole, fragments=self.pieces, model=self.field
+            ),
             structure=self.name,
             scheme=self.method.text(),
             model=f"{self.model_name} ({self.level})",

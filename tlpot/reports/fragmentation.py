@@ -130,25 +130,20 @@ class Fragmentation(Result):
     ) -> Figure:
         """Returns the picture of the error budget, or else of the partition.
 
-        Args:
-            path: where to write it, too; its ending decides the format.
-            show: name or number of the fragment of which the caps are drawn.
+        With `show` it is the fragment of that name or number of which the caps are drawn.
 
         Raises:
             ConfigError: no such fragment, or more residues than a picture can show.
             OutputError: the file could not be written.
         """
         if self.budget is not None:
-            from tlpot.reports.error_budget_report import budget_figure
-
-            return drawn(budget_figure(self.budget), path)
+            return self.budget.plot(path)
         return drawn(partition_figure(self.cuts[0], self.structure.stem, show), path)
 
     def export(self, path: str | os.PathLike[str]) -> str:
         """Writes the fragments for labelling, and returns in a line what was written.
 
-        Args:
-            path: ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
+        The path ends in ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
 
         Raises:
             OutputError: another ending, or the file could not be written.
@@ -201,12 +196,7 @@ def fragment_structure(
 ) -> Fragmentation:
     """Cuts a structure, and computes energies and forces where there is a model.
 
-    Args:
-        structure: what to cut.
-        method: how.
-        model: of the fragments, see `FragmentMethod.calculator`; None computes nothing.
-        level: level of theory of `model`.
-        device: of the models.
+    `model` is that of the fragments, see `FragmentMethod.calculator`; None computes nothing.
 
     Raises:
         TLPotError: see `FragmentCalculator`.
@@ -247,13 +237,7 @@ def fragment_budget(
 ) -> Fragmentation:
     """Measures the error budget of a structure.
 
-    Args:
-        structure: test structure.
-        method: how it is put together.
-        reference: what QM is: one model for everything.
-        model: of the fragments; None leaves the error of the scheme alone.
-        level: level of theory of `model`.
-        device: of the models.
+    `reference` is one model for everything; without `model` only the error of the scheme is left.
 
     Raises:
         ConfigError: a reference for each kind of fragment, or scheme direct without a model.

@@ -113,11 +113,7 @@ class LabelledFragments:
     ) -> LabelledFragments:
         """Opens a file of fragments.
 
-        Args:
-            dataset: the file, or what it holds.
-            spec: its layout, if it is not tlpot's own.
-            split: file that divides it; None looks at all frames.
-            part: of that division.
+        Without `split` all frames are looked at; `spec` is the layout, if it is not tlpot's own.
 
         Raises:
             DataError: an unreadable file, or no frames in that part.
@@ -166,12 +162,7 @@ class ReferenceShift:
     ) -> ReferenceShift:
         """Fits the shift of each model to the frames of its kinds.
 
-        Args:
-            models: see `Models`.
-            dataset: the fragments.
-            indices: frames with an energy at `level`.
-            level: of the labels, canonical.
-            device: where the models are.
+        `indices` are frames with an energy at `level`, canonical; the models are on `device`.
 
         Raises:
             ConfigError: a kind has no model.
@@ -201,10 +192,7 @@ class ReferenceShift:
 
         An element that the fit has not seen keeps the model's reference energy.
 
-        Args:
-            found: predictions for fragments of one kind.
-            name: of the kind.
-            models: those that were fitted.
+        `found` are predictions for fragments of one kind, `name`.
         """
         shifts = self.by_model.get(_identity(model_of(models, name)), {})
         elements, counts = _composition(found)
@@ -414,20 +402,13 @@ def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
 
 
 def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the tables as text, one model after the other.
-
-    Args:
-        stages: as `StageErrors.as_json` gives them.
-    """
+    """Returns tables as text, one model after the other, of what `StageErrors.as_json` gives."""
     quantities = [*ENERGIES, *FORCES]
     groups = [
         ("", 1), ("frames", 2), ("E, meV/atom", 2), ("E, kcal/mol", 2), ("relative", 1),
         ("F, meV/Å", 2), ("F, kcal/mol/Å", 2),
     ]  # fmt: skip
-    columns: list[Column | str] = [
-        "",
-        *(Column(name, gap=1, width=7) for name in ("train", "test")),
-    ]
+    columns = [Column(), *(Column(name, gap=1, width=7) for name in ("train", "test"))]
     columns += [Column("RMSE" if n == "relative" else n, gap=1) for n, _, _ in quantities]
     lines = []
     for stage in stages:

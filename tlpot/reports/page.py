@@ -48,9 +48,7 @@ class ReportFiles:
 def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
     """Writes ``force_field.html`` and ``force_field.json``.
 
-    Args:
-        out_folder: created if it is not there; reports in it are replaced.
-        report: what to write.
+    The folder is created if it is not there, and reports in it are replaced.
 
     Raises:
         OutputError: a file could not be written; the old one is untouched.

@@ -42,11 +42,7 @@ _MOST_RESIDUES = 1500
 
 
 def parity_figure(stages: Sequence[StageErrors]) -> Figure:
-    """Draws model against label: relative energies, and force components below.
-
-    Args:
-        stages: one column each.
-    """
+    """Draws model against label, stage by stage: relative energies, force components below."""
     if len(stages) == 1:  # side by side
         figure, panels = make_figure(7.0, 3.6, 1, 2)
         columns = panels
@@ -92,11 +88,7 @@ def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> No
 
 
 def dynamics_figure(motions: Sequence[Motion]) -> Figure:
-    """Draws the total energy of NVE runs and the temperature of all.
-
-    Args:
-        motions: of one structure.
-    """
+    """Draws the total energy of NVE runs and the temperature of all, those of one structure."""
     figure, panels = make_figure(8.6, 3.2, 1, 2)
     left, right = panels[0]
     for k, motion in enumerate(motions):
@@ -187,10 +179,8 @@ def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
 def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
     """Returns the figure: the projected structure, and a table of residues that meet.
 
-    Args:
-        cut: what to draw.
-        title: name of the structure.
-        shown: name or number of the fragment whose caps are drawn; None takes one in the middle.
+    `shown` is the name or number of the fragment whose caps are drawn; None takes one in the
+    middle.
 
     Raises:
         ConfigError: no such fragment, or more residues than a picture can show.

@@ -53,9 +53,7 @@ class DataRow:
 def data_used(dataset: Dataset, levels: Collection[str] | None = None) -> tuple[DataRow, ...]:
     """Returns a row for each kind and level that has labels.
 
-    Args:
-        dataset: it is read once for each level.
-        levels: canonical names; None for all.
+    The dataset is read once for each level; `levels` are canonical names, None for all.
 
     Raises:
         DataError: the file is damaged.
@@ -92,11 +90,7 @@ def fragment_names(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _data_row(
-    dataset: Dataset,
-    level: str,
-    indices: NDArray[np.int64],
-    name: str,
-    sources: np.ndarray | None,
+    dataset: Dataset, level: str, indices: NDArray[np.int64], name: str, sources: np.ndarray | None
 ) -> DataRow:
     energies, compositions = [], set()
     n_forces = n_components = 0
@@ -161,10 +155,7 @@ class CostRow:
 
 
 def labelling_cost(paths: Sequence[Path]) -> tuple[CostRow, ...]:
-    """Returns a row for each level whose labels have a cost in the files.
-
-    Args:
-        paths: outputs of ``tlpot label``.
+    """Returns a row for each level whose labels have a cost in outputs of ``tlpot label``.
 
     Raises:
         DataError: not a dataset in the native layout.
@@ -250,10 +241,7 @@ def model_chain(
 ) -> tuple[tuple[ModelRecord, ...], str]:
     """Returns a model and its ancestors, and the hash of the first that is not at hand.
 
-    Args:
-        source: file or name.
-        ancestors: files or names that may be among them; models with a name are looked at too.
-        role: of the model.
+    `ancestors` are files or names that may be among them; models with a name are looked at, too.
 
     Raises:
         ModelFileError: a file cannot be used.

@@ -110,13 +110,7 @@ def complete(topology: Topology) -> tuple[Any, ...]:
 def compare_angles(
     force_field: Motion, reference: Motion | None, topology: Topology
 ) -> Ramachandran | None:
-    """Compares two runs; None for a structure without φ and ψ.
-
-    Args:
-        force_field: run of the structure.
-        reference: of the same structure, or None.
-        topology: of both.
-    """
+    """Compares two runs of one structure; None for one without φ and ψ."""
     both = complete(topology)
     if not both:
         return None
@@ -135,9 +129,7 @@ def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
 
     It is 1 less the total-variation distance of the two histograms.
 
-    Args:
-        first: [n_samples, n_residues, 2], degrees.
-        second: likewise; another number of samples.
+    Both are [n_samples, n_residues, 2], degrees, of as many samples as there are.
     """
     if not (len(first) and len(second)):
         return float("nan")
