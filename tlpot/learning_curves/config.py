@@ -134,11 +134,7 @@ def curve_job(
 ) -> CurveConfig:
     """Returns the configuration of a curve; see `tlpot.learning_curve`.
 
-    Args:
-        config: a YAML file, what is in one, or nothing.
-        parents: one pretrained potential or several.
-        data: the labels.
-        given: other settings, which win.
+    Settings that are given win over those of `config`.
 
     Raises:
         TLPotError: see `curve_config` and `settings_with_data`.

@@ -113,10 +113,6 @@ def curve_ensembles(
 ) -> CurveEnsembles:
     """Joins the models of all seeds of a finished curve and looks at the spread of predictions.
 
-    Args:
-        config: of the curve, whose models were kept.
-        device: see `tlpot.load`.
-
     Raises:
         ConfigError: see `check_ensembles`.
     """
@@ -132,10 +128,7 @@ def curve_ensembles(
 
 
 def _rows(
-    config: CurveConfig,
-    plan: CurveTasks,
-    series: SeriesTasks,
-    device: torch.device | str | None,
+    config: CurveConfig, plan: CurveTasks, series: SeriesTasks, device: torch.device | str | None
 ) -> list[EnsembleRow]:
     dataset, test, level = config.data.open(), plan.split.test, plan.level
     rows = []

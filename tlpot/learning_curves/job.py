@@ -226,9 +226,7 @@ def plan_purchase(
     return make_plan(measured, wanted.quantity, prices, pretraining=pretraining, folder=folder)
 
 
-def _measured(
-    curve: str | os.PathLike[str] | Curve | LearningCurve,
-) -> tuple[Curve, Path | None]:
+def _measured(curve: str | os.PathLike[str] | Curve | LearningCurve) -> tuple[Curve, Path | None]:
     if isinstance(curve, LearningCurve):
         return curve.curve, curve.folder
     if isinstance(curve, Curve):

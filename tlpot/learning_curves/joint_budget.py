@@ -31,7 +31,7 @@ def best_split(
     Args:
         parameters: ln D, α, β, C of each law, [n_laws, 4].
         budget: to be spent, in prices of a cheap label.
-        ratio: price of an expensive label.
+        ratio: price of an expensive label in cheap ones.
         have_high: expensive labels that are there already, for nothing.
         have_low: cheap labels that are there already.
     """
@@ -50,12 +50,7 @@ def cheapest_labels(
 ) -> tuple[Array, Array]:
     """Returns the expensive and the cheap labels, at least 1, that reach an error at least cost.
 
-    Args:
-        parameters: ln D, α, β, C of each law, [n_laws, 4].
-        target: error, in the unit of the law.
-        ratio: price of an expensive label in cheap ones.
-        have_high: expensive labels that are there already, for nothing.
-        have_low: cheap labels that are there already.
+    `target` is an error in the unit of the law; the others are as in `best_split`.
 
     Returns:
         Infinite numbers where a law never reaches the target.
@@ -204,11 +199,8 @@ def assumed_laws(curve: Curve, pretraining: Curve, quantity: str) -> list[JointL
     for series in curve.series:
         if series.is_scratch or series.pretraining is None:
             continue
-        try:
-            law = fit_law(series.measured(quantity))
-        except DataError:
-            continue
-        if law.falls:
+        law = series.law(quantity)
+        if isinstance(law, Law):
             joined = _join(law, slope, float(series.pretraining))
             text = (
                 "that the error falls with the cheap labels as the low level's own does "
@@ -246,12 +238,8 @@ def divide_budget(
 ) -> BudgetSplit:
     """Returns the labels that minimise the error.
 
-    Args:
-        joint: the law.
-        budget: to be spent, in cheap labels.
-        prices: prices, and expensive labels that are there.
-        n_validation: expensive labels besides those for training.
-        have_low: cheap labels that are paid already.
+    `n_validation` expensive labels are needed besides those for training; `have_low` cheap ones are
+    paid already.
 
     Raises:
         ConfigError: the budget does not even pay the validation labels.

@@ -21,11 +21,10 @@ from tlpot.learning_curves.budget import (
     allocations_for_budget,
     allocations_for_target,
     candidates,
-    unit_text,
 )
 from tlpot.learning_curves.convergence import convergence, doubts, law_remedies
 from tlpot.learning_curves.power_law import N_SAMPLES, Estimate, Law, Measured, inverse
-from tlpot.learning_curves.record import Curve
+from tlpot.learning_curves.record import Curve, unit_of
 from tlpot.presentation import Result
 
 
@@ -84,56 +83,40 @@ class Plan(Result):
             + (f", {t.have} expensive labels are there already" if t.have else ""),
         ]
         if t.target is not None:
-            lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
+            lines += ["", f"to reach {t.target:.4g} {unit_of(self.quantity)}"]
             for allocation in self.target:
-                if np.isinf(allocation.labels.value) and allocation.doubt:
-                    lines.append(
-                        f"  {allocation.label}: cannot be said by its law (see the doubts below)"
-                    )
-                elif (
-                    np.isinf(allocation.labels.value)
-                    and allocation.labels.low == allocation.labels.high
-                ):
-                    lines.append(f"  {allocation.label}: never, by its law")
+                n = allocation.labels
+                if np.isinf(n.value) and allocation.doubt:
+                    what = "cannot be said by its law (see the doubts below)"
+                elif np.isinf(n.value) and n.low == n.high:
+                    what = "never, by its law"
                 else:
-                    lines.append(
-                        f"  {allocation.label}: {_count(allocation.labels)} training labels, cost "
-                        f"{_count(allocation.cost)}"
-                    )
-                lines += _remarks(allocation)
+                    what = f"{_count(n)} training labels, cost {_count(allocation.cost)}"
+                lines += [f"  {allocation.label}: {what}", *_remarks(allocation)]
             lines += self._verdict(self.target, "cheapest")
         if t.budget is not None:
             lines += ["", f"for a budget of {t.budget:g}"]
             for allocation in self.budget:
-                error = f"{_plain(allocation.error)} {unit_text(1, self.quantity)[2:]}"
-                lines.append(
-                    f"  {allocation.label}: {allocation.labels.value:.0f} training labels, "
-                    f"error {error}"
-                )
-                lines += _remarks(allocation)
+                error = f"{_plain(allocation.error)} {unit_of(self.quantity)}"
+                what = f"{allocation.labels.value:.0f} training labels, error {error}"
+                lines += [f"  {allocation.label}: {what}", *_remarks(allocation)]
             lines += self._verdict(self.budget, "best")
         for joint in self.joint:
             lines += ["", *_joint_text(joint, t.cost_ratio)]
             for budget_split in (d for d in self.budget_splits if d.label == joint.label):
                 lines += self._division(budget_split)
-        if self.left_out:
-            lines += ["", "left out"]
-            lines += [f"  {label}: {why}" for label, why in self.left_out.items()]
-        if self.remedies:
-            lines += ["", f"what would give a law of the {kind}"]
-            lines += [f"  {line}" for line in self.remedies]
-        if self.doubts:
-            lines += ["", "doubts: a law is that of the labels only if training was long enough"]
-            lines += [f"  {line}" for line in self.doubts]
+        for title, rows in (
+            ("left out", [f"{label}: {why}" for label, why in self.left_out.items()]),
+            (f"what would give a law of the {kind}", self.remedies),
+            ("doubts: a law is that of the labels only if training was long enough", self.doubts),
+        ):
+            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
         return "\n".join(lines)
 
     def _verdict(self, allocations: tuple[LabelAllocation, ...], word: str) -> list[str]:
         if not allocations:
             return ["  no strategy has a law"]
-        first, doubted = (
-            allocations[0],
-            [allocation.label for allocation in allocations if allocation.doubt],
-        )
+        first, doubted = allocations[0], [row.label for row in allocations if row.doubt]
         if not np.isfinite(first.cost.value):
             if doubted:
                 return ["  whether one of the strategies reaches it cannot be said by their laws"]
@@ -147,7 +130,7 @@ class Plan(Result):
         return [f"{word}: {first.label}{sure}"]
 
     def _division(self, d: joint_budget.BudgetSplit) -> list[str]:
-        unit = unit_text(1, self.quantity)[2:]
+        unit = unit_of(self.quantity)
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
         if np.isinf(d.high.value) and d.doubt:
             return [f"  {aim}: cannot be said by the law (see the doubts below)"]
@@ -166,13 +149,8 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """Plans what to buy.
 
-    Args:
-        curve: of the transfer.
-        quantity: which error, such as ``energy_mae``.
-        prices: prices and aims.
-        pretraining: learning curve of the low level itself; used where the transfer was not
-            measured with several parents.
-        folder: of the curve, for command lines; None for the one that it was written to.
+    The learning curve of the low level itself, `pretraining`, is used where the transfer was not
+    measured with several parents; `folder` is that of the curve, for command lines.
 
     Raises:
         ConfigError: no such error, or terms that make no sense.
@@ -327,10 +305,7 @@ def savings_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list
 
     The intervals contain the uncertainty of the law and that of the transfer's mean error.
 
-    Args:
-        data: errors of the transfer by number of labels.
-        scratch: law in the number of labels.
-        seed: of the samples.
+    `data` are errors of the transfer, `scratch` is a law, both in the number of labels.
     """
     rng = np.random.default_rng(seed)
     rows = []

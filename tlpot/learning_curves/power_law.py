@@ -201,9 +201,7 @@ class Law:
     def labels_for(self, error: float, *others: float) -> Estimate:
         """Returns how many of the first factor reach an error; infinite if none does.
 
-        Args:
-            error: in the unit of the fit.
-            others: sizes of the other factors.
+        The error is in the unit of the fit; `others` are the sizes of the other factors.
         """
         drawn = None if self.samples is None else inverse(self.samples, error, others)
         return Estimate.of(float(inverse(self.parameters[None], error, others)[0]), drawn)
