@@ -320,8 +320,7 @@ class CalculatorFactory:
     def calculator(self, atoms: Atoms) -> Calculator:
         """A calculator that knows the charge and multiplicity of a molecule.
 
-        Args:
-            atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+        Without ``info["charge"]`` and ``info["spin"]`` these are 0 and 1.
 
         Raises:
             MissingExtraError: tblite is not installed.

@@ -311,14 +311,8 @@ class FragmentMethod:
     ) -> FragmentCalculator:
         """Makes the calculator of a structure.
 
-        Args:
-            atoms: the structure.
-            high: the model of fragments, also by name, see `named_source`.
-            level: of `high`.
-            topology: of `atoms`, if it is known.
-            on_done: called after each calculation of an engine.
-            device: see `FragmentCalculator`.
-            skin: see `FragmentCalculator`.
+        `high` is the model of fragments, also by name, see `named_source`; `on_done` is called
+        after each calculation of an engine; the others are those of `FragmentCalculator`.
 
         Raises:
             TLPotError: see `FragmentCalculator`.
@@ -341,9 +335,7 @@ class FragmentMethod:
     def force_field(self, model: EnergyModel, *, device: Any = None) -> FragmentForceField:
         """Makes the force field for structures of any kind.
 
-        Args:
-            model: of the fragments.
-            device: of `low`.
+        `model` is that of the fragments, `device` that of `low`.
 
         Raises:
             ConfigError: charges, which are those of one structure, or another mistake.

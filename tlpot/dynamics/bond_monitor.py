@@ -177,12 +177,8 @@ def run_monitored(
 ) -> MonitoredRun:
     """Runs dynamics until a bond breaks or the steps are done.
 
-    Args:
-        atoms: the start, which moves; velocities are drawn.
-        calculator: of the forces.
-        settings: of the run. At constant energy it starts at exactly the temperature asked for.
-        monitor: of its bonds.
-        on_step: called after each step.
+    The atoms move, and velocities are drawn; at constant energy a run starts at exactly the
+    temperature asked for. `on_step` is called after each step.
 
     Raises:
         TLPotError: the calculator refuses the structure as it is at the start.
@@ -232,14 +228,8 @@ def simulate(
 ) -> Motion:
     """Runs dynamics until a bond breaks or the steps are done.
 
-    Args:
-        atoms: the start, wrapped into its cell or not; it is copied, and velocities are drawn.
-        calculator: of the forces.
-        settings: of the run.
-        topology: of the structure; its bonds are monitored.
-        structure: name of the structure.
-        name: of the calculator.
-        on_step: called after each step.
+    The atoms, wrapped into their cell or not, are copied; the bonds of `topology` are monitored.
+    The other arguments are those of `run_monitored`.
 
     Raises:
         TLPotError: the calculator refuses the structure as it is at the start.

@@ -208,9 +208,6 @@ class Frequencies(Result):
 
         It is no infrared spectrum: all modes count alike.
 
-        Args:
-            path: of a picture to write, ``.png``, ``.pdf`` or ``.svg``; None writes none.
-
         Raises:
             OutputError: the file could not be written.
         """

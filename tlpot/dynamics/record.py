@@ -87,9 +87,7 @@ class MDRecord:
     def start(self, setup: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes sure that the files may be written, and writes what the run starts with.
 
-        Args:
-            setup: see `md_setup`.
-            overwrite: remove the files of another run.
+        With `overwrite` the files of another run are removed.
 
         Raises:
             OutputError: a file exists and may not be overwritten.
@@ -112,9 +110,7 @@ class MDRecord:
     def resume(self, atoms: Atoms, setup: Mapping[str, Any]) -> None:
         """Moves `atoms` to the last complete frame, and cuts the files there.
 
-        Args:
-            atoms: the structure that the run was started with.
-            setup: see `md_setup`.
+        `atoms` is the structure that the run was started with, and `setup` is `md_setup`'s.
 
         Raises:
             DataError: there is no such frame, or it is of another structure; or nothing says
@@ -225,10 +221,7 @@ def md_setup(settings: MDSettings, calculator: Calculator, atoms: Atoms) -> dict
     That is all settings but the number of steps, the calculator, see `identity`, and what of the
     structure no frame holds. Device, threads and kernels may change.
 
-    Args:
-        settings: of the run.
-        calculator: of the forces.
-        atoms: the structure; positions, cell and velocities do not count.
+    Positions, cell and velocities of the atoms do not count.
     """
     system = System.from_atoms(atoms)
     kept = {key: value for key, value in to_mapping(settings).items() if key not in _FREE}
@@ -251,10 +244,7 @@ def _defaults() -> dict[str, Any]:
 def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
     """Checks that a run may be resumed with a setup.
 
-    Args:
-        path: the record of the run.
-        setup: what it is to be resumed with, see `md_setup`.
-        trajectory: of the run, for messages.
+    `path` is the record of the run; `trajectory` is for messages.
 
     Raises:
         DataError: there is no record, or it is damaged.

@@ -110,9 +110,7 @@ def relaxation_steps(atoms: Atoms, settings: RelaxationSettings) -> Iterator[Rel
     A line search that finds no lower energy, because rounding hides it or because the forces are
     not the energy's derivatives, is followed by steps of BFGS without one.
 
-    Args:
-        atoms: with a calculator; they move. Constraints are kept.
-        settings: when to end, and how.
+    The atoms have a calculator, and move; constraints are kept.
 
     Yields:
         The last one is converged, or as many steps as allowed are done.

@@ -209,10 +209,7 @@ class Relaxation(Result):
         return found
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draws energy and largest force against the step.
-
-        Args:
-            path: of a picture to write, ``.png``, ``.pdf`` or ``.svg``; None writes none.
+        """Draws energy and largest force against the step, and writes the picture to `path`.
 
         Raises:
             OutputError: the file could not be written.

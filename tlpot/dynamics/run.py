@@ -280,11 +280,6 @@ def plot_md(
     Energies are relative to the first potential energy, so that the gap between the two
     curves is the kinetic energy.
 
-    Args:
-        samples: at least one.
-        path: of the PNG file; None writes none.
-        title: one line.
-
     Returns:
         The figure.
 

@@ -99,10 +99,6 @@ class MDRunner:
         """Makes steps, and returns why hooks ended the run before that; empty if they did not.
 
         What calculator and hooks raise passes; `step` is then the step that failed.
-
-        Args:
-            n_steps: how many.
-            hooks: see above.
         """
         begun, started = self.step, time.perf_counter()
         self._end = begun + n_steps
@@ -139,11 +135,7 @@ class MDRunner:
         return every or self.step in (self.first, self._end) or bool(self.ended)
 
     def sample(self, extras: Sequence[str] = ()) -> Sample:
-        """Returns a row of a log, for hooks.
-
-        Args:
-            extras: fields of `Sample` beyond those of every run.
-        """
+        """Returns a row of a log, for hooks; `extras` are fields beyond those of every run."""
         atoms = self.atoms
         # that of a restraint is no energy of the model, but the total is constant only with it
         potential = float(atoms.get_potential_energy(apply_constraint=False))

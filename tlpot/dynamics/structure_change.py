@@ -13,9 +13,7 @@ from tlpot.bond_thresholds import BONDED, RELAXED_BROKEN, RELAXED_FORMED
 def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Compares the bonds of two geometries of the same atoms, by distances.
 
-    Args:
-        before: the start.
-        after: the same atoms, unwrapped as at the start, in whatever cell.
+    The second one is unwrapped as the first, in whatever cell.
 
     Returns:
         The bonds that broke and those that formed, such as ``C0-H4 (1.09 to 2.31 Å)``.

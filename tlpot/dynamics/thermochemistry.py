@@ -147,9 +147,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     Every rotation takes two atoms to two others of their kind and distance, so those are tried.
     Isotopes are different kinds. Beyond 200 atoms none is sought.
 
-    Args:
-        atoms: not periodic.
-        tolerance: Å, of each atom.
+    The molecule is not periodic; each atom may be `tolerance` off, Å.
     """
     if len(atoms) > _LARGEST:
         return 1

@@ -158,9 +158,7 @@ def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
     3 translations of a periodic structure, whose modes are those of the Γ point); with fixed
     atoms nothing is.
 
-    Args:
-        atoms: the stationary point.
-        hessian: [3 n_atoms, 3 n_atoms], eV/Å².
+    `hessian` is [3 n_atoms, 3 n_atoms], eV/Å².
 
     Raises:
         ConfigError, GeometryError: see `free_atoms`.

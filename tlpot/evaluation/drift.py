@@ -102,11 +102,7 @@ def force_drift(
 ) -> ForceDrift:
     """Compares two models on the geometries of `frames`; labels are not looked at.
 
-    Args:
-        new: the model after the transfer.
-        parent: the model before it; both are on `device`.
-        frames: at least one.
-        device: where the models are.
+    Both models are on `device`; there is one frame at least.
 
     Raises:
         UnknownElementError: a model does not know an element.
@@ -197,14 +193,8 @@ def forgetting(
 ) -> Forgetting | None:
     """Compares two models with the labels of the parent's level.
 
-    Args:
-        new: the new model, at `level` if that is `kept`, else at its new level.
-        parent: the parent at `level`; both are on `device`.
-        dataset: the frames.
-        indices: which of them; those without a label at `level` are passed over.
-        level: the parent's, canonical.
-        kept: whether the new model still has it.
-        device: where the models are.
+    The new model is at `level`, the parent's, if that is `kept`, else at its new level; the parent
+    is at `level`, and both are on `device`. Frames without a label at `level` are passed over.
 
     Returns:
         None if no frame has a label that could be compared.

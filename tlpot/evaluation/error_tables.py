@@ -205,10 +205,6 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
     forces.
 
     The lower panels show the errors. Many points are drawn as a density.
-
-    Args:
-        predictions: labels and predictions.
-        title: of the picture.
     """
     label, found = predictions.energy.T
     offset = np.zeros_like(label)
@@ -262,9 +258,7 @@ def worse_kinds(
 ) -> dict[str, tuple[float, float]]:
     """Returns mean absolute errors at step 0 and at the end, of the kinds that became worse.
 
-    Args:
-        start: `ErrorReport.overall` of the model before the first update.
-        end: of the model that is saved, on the same frames.
+    Both are `ErrorReport.overall`, on the same frames.
     """
     names = [f"{kind}_mae" for kind in _UNITS]
     return {
@@ -277,10 +271,7 @@ def worse_kinds(
 def worse_words(start: Mapping[str, float], end: Mapping[str, float], part: str) -> list[str]:
     """Returns a sentence for each kind of label in which a model ends worse than it began.
 
-    Args:
-        start: `ErrorReport.overall` of the model before the first update.
-        end: of the model that is saved, on the same frames.
-        part: which frames: ``test``, ``validation``.
+    `start` and `end` are `ErrorReport.overall`, on the same frames, ``test`` or ``validation``.
     """
     return [
         f"{name.removesuffix('_mae').upper()} WORSE THAN BEFORE THE TRAINING: MAE {before:.4g} -> "
@@ -292,10 +283,8 @@ def worse_words(start: Mapping[str, float], end: Mapping[str, float], part: str)
 def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str) -> list[str]:
     """Returns a sentence if refitted reference energies are worse than those before the refit.
 
-    Args:
-        predictions: of the model at step 0, with the refitted reference energies.
-        shifts: what the refit added, eV by atomic number.
-        part: which frames the predictions are of.
+    The predictions are of the model at step 0, with the refitted reference energies; `shifts` is
+    what the refit added, eV by atomic number.
     """
     known = np.isfinite(predictions.energy[:, 0])
     if not any(shifts.values()) or not known.any():
@@ -316,12 +305,7 @@ def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str
 
 
 def offset_words(predictions: Predictions, part: str) -> list[str]:
-    """Returns a sentence if whole molecules are off by a constant.
-
-    Args:
-        predictions: energies beside their labels.
-        part: which frames: ``test``, ``training``.
-    """
+    """Returns a sentence if whole molecules are off by a constant."""
     error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
     known = np.isfinite(error)
     names = sorted(set(predictions.groups[known].tolist()))

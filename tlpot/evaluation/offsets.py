@@ -19,9 +19,7 @@ def composition_idx(
 ) -> NDArray[np.int64]:
     """Returns the index of each frame's composition, [n_frames].
 
-    Args:
-        sizes: [n_frames], atoms in each frame.
-        atomic_numbers: [n_atoms], all frames one after the other.
+    Of `sizes` [n_frames] and `atomic_numbers` [n_atoms], all frames one after the other.
     """
     seen: dict[bytes, int] = {}
     pieces: Sequence[NDArray[np.int64]] = np.split(atomic_numbers, np.cumsum(sizes)[:-1])
@@ -29,12 +27,7 @@ def composition_idx(
 
 
 def centred(values: NDArray[np.float64], group_idx: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns `values` less the mean of their group; NaN for a group of one, which says nothing.
-
-    Args:
-        values: [n], not NaN.
-        group_idx: [n].
-    """
+    """Returns `values` less the mean of their group; NaN for a group of one, which says nothing."""
     counts = np.bincount(group_idx, minlength=1)
     means = np.bincount(group_idx, weights=values, minlength=1) / np.maximum(counts, 1)
     return np.where(counts[group_idx] > 1, values - means[group_idx], np.nan)

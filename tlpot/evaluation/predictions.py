@@ -77,12 +77,8 @@ def system_batches(
 ) -> Iterator[Batch]:
     """Yields structures without labels, in order, in few large batches.
 
-    Args:
-        model: decides cutoff and layout of the pairs.
-        systems: any number.
-        device: where the model is.
-        names: what to call each structure in a message.
-        at_once: the most structures in a batch; None for no bound.
+    The model decides cutoff and layout of the pairs; `names` are for messages; `at_once` is the
+    most structures in a batch.
 
     Raises:
         GeometryError: a structure is unusable.

@@ -131,10 +131,7 @@ def bond_energy(
 ) -> float:
     """Returns the lowest energy at the distances that a bond may have, eV.
 
-    Args:
-        distances: [n], Å, ascending.
-        energies: [n], eV.
-        bond: sum of the covalent radii, Å.
+    Distances [n] ascend, Å; `bond` is the sum of the covalent radii, Å.
     """
     window = _window(distances, bond)
     return float(energies[window if len(window) else slice(-1, None)].min())
@@ -148,10 +145,7 @@ def find_hole(
     Going inwards from the lowest point at the distances of bonds, the energy should never fall.
     A second minimum at a distance that a bond may have is no hole.
 
-    Args:
-        distances: [n], Å, ascending.
-        energies: [n], eV.
-        bond: sum of the covalent radii, Å.
+    The arguments are those of `bond_energy`.
     """
     window = _window(distances, bond)
     if not len(window):
@@ -310,13 +304,7 @@ def scan_dimers(
     parent: EnergyModel | None = None,
     device: torch.device | str = "cpu",
 ) -> DimerScan:
-    """Scans every pair of `elements` with the new model and its parent.
-
-    Args:
-        new: the model after the transfer.
-        elements: atomic numbers, at least one.
-        parent: the model before it; both are on `device`.
-        device: where the models are.
+    """Scans every pair of `elements` with the new model and its parent, both on `device`.
 
     Raises:
         UnknownElementError: a model does not know an element.

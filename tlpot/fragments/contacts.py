@@ -182,12 +182,7 @@ def touching_sets(
 ) -> list[tuple[int, int, Shift, bool]]:
     """Returns which sets share a unit or have atoms less than `reach` apart.
 
-    Args:
-        sets: of units at home.
-        topology: of the structure.
-        positions: [n_atoms, 3], Å, of whole molecules.
-        reach: Å.
-        lattice: None in vacuum.
+    Positions are those of whole molecules, [n_atoms, 3], and `reach` is in Å.
 
     Returns:
         Each pair once: a <= b, the image of b, and whether they share a unit.

@@ -217,9 +217,8 @@ class PairWeights:
     def __call__(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns w of each pair term, [n_pairs], float64, differentiable.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        Positions are those of whole molecules, [n_atoms, 3], Å; the cell is [3, 3], Å, None in
+        vacuum.
         """
         device = positions.device
         i, j = self._atoms[:, 0].to(device), self._atoms[:, 1].to(device)

@@ -39,10 +39,8 @@ _AMIDE = 1.335
 def cap_ratio(host: int, replaced: int, *, amide: bool = False) -> float:
     """Returns g for a cap on an atom of element `host` towards one of element `replaced`.
 
-    Args:
-        host: atomic number of the atom that stays.
-        replaced: atomic number of the atom that the cap replaces.
-        amide: the bond is the C–N bond of an amide, which is shorter.
+    `host` is the atomic number of the atom that stays, `replaced` that of the one that the cap
+    replaces; the C–N bond of an `amide` is shorter.
 
     Raises:
         GeometryError: no fragment may end at such a bond.

@@ -88,9 +88,7 @@ class FragmentMap:
     def positions(self, whole: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns P X + S cell, [n_rows, 3], differentiable.
 
-        Args:
-            whole: X, [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        X is `whole`, [n_atoms, 3], Å, of whole molecules; the cell is [3, 3], Å, None in vacuum.
         """
         device = whole.device
         found = whole.index_select(0, self.host.to(device))
@@ -289,9 +287,8 @@ class Partition:
     def coefficients(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns the coefficient of each fragment, [n_fragments], differentiable.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        Positions are those of whole molecules, [n_atoms, 3], Å; the cell is [3, 3], Å, None in
+        vacuum.
         """
         device = positions.device
         found = torch.from_numpy(self.expansion.base).to(device)
@@ -412,9 +409,7 @@ class FragmentedStructure:
     def check_bonds(self, positions: NDArray[np.float64], *, where: str = "") -> None:
         """Checks that the structure still has the bonds that its fragments were made from.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            where: the structure among others of the molecule, for the message.
+        Positions are those of whole molecules, [n_atoms, 3], Å; `where` is for the message.
 
         Raises:
             GeometryError: a bond of a whole molecule is broken; the first three are named.

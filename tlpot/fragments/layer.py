@@ -141,13 +141,10 @@ class NonbondedParameters:
 
 
 def amber_parameters(topology: Topology) -> NonbondedParameters:
-    """Returns the non-bonded parameters of ff14SB, assigned by OpenMM.
+    """Returns the non-bonded parameters of ff14SB for protein, water and common ions, by OpenMM.
 
     Residues are matched by their bonds, not by names. ff14SB: Maier et al.,
     doi:10.1021/acs.jctc.5b00255.
-
-    Args:
-        topology: a protein, water and common ions.
 
     Raises:
         MissingExtraError: OpenMM is not installed.

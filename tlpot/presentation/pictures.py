@@ -31,13 +31,8 @@ def make_figure(
 
     No window is opened and no setting of matplotlib is changed.
 
-    Args:
-        width: inches.
-        height: inches.
-        rows: of panels.
-        columns: of panels.
-        title: above all panels.
-        options: of `matplotlib.figure.Figure.subplots`.
+    Sizes are in inches; `title` is above all panels; `options` are those of
+    `matplotlib.figure.Figure.subplots`.
     """
     from matplotlib.figure import Figure  # takes its time to load
 
@@ -81,11 +76,7 @@ def letter_panels(panels: Iterable[Axes]) -> None:
 
 
 def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a picture in one step.
-
-    Args:
-        figure: the picture.
-        path: its ending decides the format.
+    """Writes a picture in one step, in the format of the ending.
 
     Raises:
         OutputError: the file could not be written.

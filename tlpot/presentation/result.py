@@ -25,10 +25,8 @@ def render(template: str, /, room: str = "tlpot.presentation", **values: Any) ->
     numbers by the filters ``number``, ``signed`` and ``duration``. A `Table` or a `Picture`
     among the values becomes HTML; all other values are escaped.
 
-    Args:
-        template: name of a file in the folder ``templates`` of `room`.
-        room: package that has it.
-        values: what the template names.
+    `template` is a file in the folder ``templates`` of the package `room`; `values` are what it
+    names.
     """
     return _environment(room).get_template(template).render(values)
 

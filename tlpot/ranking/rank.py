@@ -49,11 +49,7 @@ def structural_clusters(
     k-means on smeared histograms of the distances between each pair of elements, per atom.
     They depend on no model, so that all models are tested on the same folds.
 
-    Args:
-        dataset: geometries.
-        indices: the frames.
-        n_clusters: at most.
-        seed: of the starting points.
+    There are `n_clusters` at most; `seed` is that of the starting points.
     """
     pairs = {
         (a, b): k
@@ -158,13 +154,8 @@ def rank_files(
 ) -> Ranking:
     """Ranks models as a user names them; see `tlpot.rank`.
 
-    Args:
-        data: the labels.
-        models: files or names; None for all that have names, or those of `folders`.
-        folders: whose model files to add.
-        level: of the labels.
-        spec: layout of the data, if it is not tlpot's own.
-        options: of `rank_models`.
+    Without `models` these are all that have names, or those of `folders`; `options` are those of
+    `rank_models`.
 
     Raises:
         TLPotError: something is wrong with the data, the models or the options.

@@ -25,9 +25,7 @@ def add_caps(structure: Any, notes: list[str]) -> None:
     waters that are still in the way are removed. Hydrogens and OXT of the ends are removed:
     whoever adds hydrogens afterwards knows better.
 
-    Args:
-        structure: a `gemmi.Structure` with one model; changed in place.
-        notes: what was added is appended.
+    The structure is a `gemmi.Structure` with one model, changed in place; notes are appended.
     """
     model = structure[0]
     for chain in model:

@@ -45,12 +45,7 @@ def pack(
     der Waals radii stays as it is. Others try χ1 to χ3 in steps of 120° from where they are,
     against all the rest of the peptide, and take what is least in the way; a few sweeps.
 
-    Args:
-        atoms: the peptide in the given rotamers.
-        placements: of each residue's side chain.
-        chi: of each residue, degrees.
-        movable: which residues may be changed.
-        first: residue number of the first amino acid.
+    `chi` are degrees by residue, the first of which has the number `first`.
 
     Returns:
         χ of each residue.
@@ -232,8 +227,7 @@ def capped_residues(*, states: bool = False) -> dict[str, Atoms]:
 
     DOI 10.1093/bib/bbab590. Histidine is HIE; acids, lysine and arginine are charged.
 
-    Args:
-        states: the other protonation states too.
+    With `states` in the other protonation states, too.
 
     Returns:
         By name: ``ACE-ALA-NME``, ..., ``ACE-NME``.
@@ -244,10 +238,7 @@ def capped_residues(*, states: bool = False) -> dict[str, Atoms]:
 
 
 def residue_names(sequence: str | Sequence[str]) -> tuple[str, ...]:
-    """The names, with protonation states, of a sequence.
-
-    Args:
-        sequence: as of `build_peptide`.
+    """The names, with protonation states, of a sequence as `build_peptide` takes it.
 
     Raises:
         ConfigError: a letter or name that is none.

@@ -47,11 +47,7 @@ def place(references: tuple[Vector, Vector, Vector], length: float, angle: float
 
     DOI 10.1002/jcc.20237. The torsion has the sign of IUPAC.
 
-    Args:
-        references: positions of the atoms bound, of the angle and of the torsion, [3], Å.
-        length: Å.
-        angle: degrees.
-        torsion: degrees.
+    The references are bound, of the angle and of the torsion, [3] each, Å; angles are in degrees.
     """
     bound, middle, end = references
     along = bound - middle
@@ -69,22 +65,13 @@ def place(references: tuple[Vector, Vector, Vector], length: float, angle: float
 
 
 def parse(table: str) -> tuple[Placement, ...]:
-    """Reads a table of `tlpot.structures.side_chains`; heavy atoms come first, as they are needed.
-
-    Args:
-        table: lines of it.
-    """
+    """Reads a table of `tlpot.structures.side_chains`; heavy atoms come first, as needed."""
     found = [placement for line in table.splitlines() for placement in _line(line)]
     return tuple(sorted(found, key=lambda placement: placement.name.startswith("H")))
 
 
 def angle_of(placement: Placement, chi: Mapping[int, float]) -> float:
-    """The torsion of an atom for given χ, degrees.
-
-    Args:
-        placement: the atom.
-        chi: degrees, by number from 0 on.
-    """
+    """The torsion of an atom for given χ, degrees, by number from 0 on."""
     return placement.torsion + (0.0 if placement.chi is None else chi[placement.chi])
 
 
@@ -301,9 +288,5 @@ class PeptideChain:
 
 @cache
 def side_chain(name: str) -> tuple[Placement, ...]:
-    """How the atoms of a side chain are placed, in order.
-
-    Args:
-        name: three letters, with the protonation state in them.
-    """
+    """How the atoms of a side chain, named with its protonation state, are placed, in order."""
     return parse(SIDE_CHAINS[name])

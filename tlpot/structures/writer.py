@@ -37,10 +37,6 @@ def write_structure(atoms: Atoms, path: str | os.PathLike[str]) -> None:
     A structure from a PDB or mmCIF file keeps the names of its chains, residues and atoms in
     files of these two kinds.
 
-    Args:
-        atoms: the structure.
-        path: the file.
-
     Raises:
         ConfigError: see `check_structure_format`.
         OutputError: the file could not be written.

@@ -115,9 +115,7 @@ def perceive_bonds(system: System, labels: Sequence[str] | None = None) -> BondG
 
     A hydrogen near two atoms belongs to the one that is nearer in units of the sum of radii.
 
-    Args:
-        system: the structure, periodic or not.
-        labels: a name of each atom's residue, for messages.
+    `labels` are names of each atom's residue, for messages.
 
     Raises:
         GeometryError: NaN, no atoms, overlapping atoms, a hydrogen between two atoms, or a

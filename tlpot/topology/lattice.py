@@ -155,9 +155,7 @@ def unwrap(system: System, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
     Every molecule stays where its lowest atom is; a structure without periodic directions is
     returned as it is.
 
-    Args:
-        system: the structure.
-        bonds: [n_bonds, 2], such as `Topology.bonds`.
+    `bonds` are [n_bonds, 2], such as `Topology.bonds`.
 
     Returns:
         Positions, [n_atoms, 3], Å, a copy.

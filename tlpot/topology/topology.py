@@ -72,11 +72,7 @@ class Residue:
     partners: tuple[int, ...] = ()
 
     def number(self, index: int) -> str:
-        """Returns its number in the file, with the chain: ``A/12``; else its place.
-
-        Args:
-            index: its place in the topology.
-        """
+        """Returns its number in the file, with the chain: ``A/12``; else its place."""
         if not self.label:
             return str(index)
         chain, slash, rest = self.label.rpartition("/")

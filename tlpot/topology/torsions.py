@@ -69,9 +69,7 @@ def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float6
 
     Positive is clockwise looking from the second atom to the third, doi:10.1021/bi00820a001.
 
-    Args:
-        positions: [..., n_atoms, 3], Å.
-        quads: [n_quads, 4], atoms.
+    Positions are [..., n_atoms, 3], Å, and `quads` [n_quads, 4].
     """
     where = np.asarray(positions, dtype=np.float64)
     index = np.asarray(quads, dtype=np.int64).reshape(-1, 4)
@@ -160,11 +158,7 @@ class MolecularGraph:
             self.neighbors[other].append(one)
 
     def intact(self, atoms: Atoms) -> bool:
-        """Whether a geometry still has these bonds and no others.
-
-        Args:
-            atoms: the same atoms elsewhere.
-        """
+        """Whether the same atoms elsewhere still have these bonds and no others."""
         if not np.isfinite(atoms.positions).all():
             return False
         own = set(map(tuple, self.bonds.tolist()))
@@ -172,11 +166,7 @@ class MolecularGraph:
         return own <= held and set(map(tuple, _near(atoms, FORMED).tolist())) <= own
 
     def clashes(self, atoms: Atoms) -> bool:
-        """Whether atoms that no one, two or three bonds join come too close.
-
-        Args:
-            atoms: the same atoms elsewhere.
-        """
+        """Whether atoms that no one, two or three bonds join come too close."""
         return bool((_lengths(atoms.positions)[self._apart] < self._reach).any())
 
     @cached_property
@@ -200,12 +190,7 @@ class MolecularGraph:
         return np.linalg.matrix_power(linked, 3) > 0
 
     def side(self, fixed: int, moving: int) -> tuple[int, ...] | None:
-        """The atoms beyond a bond, or None if it is part of a ring.
-
-        Args:
-            fixed: the end that stays.
-            moving: the end whose atoms are wanted, itself included.
-        """
+        """The atoms beyond a bond, that of the `moving` end, or None if it is part of a ring."""
         seen, todo = {moving}, [moving]
         while todo:
             here = todo.pop()
@@ -248,9 +233,7 @@ class Torsion:
     def turn(self, positions: NDArray[np.float64], angle: float) -> None:
         """Turns the smaller side of the bond until the dihedral has a value.
 
-        Args:
-            positions: [n_atoms, 3], Å; changed in place.
-            angle: degrees.
+        Positions, [n_atoms, 3], Å, are changed in place; the angle is in degrees.
         """
         a, b, c, d = positions[list(self.atoms)]
         axis = (c - b) / np.linalg.norm(c - b)
@@ -267,11 +250,7 @@ class Torsion:
 def backbone_dihedrals(
     molecule: MolecularGraph,
 ) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides.
-
-    Args:
-        molecule: with its bonds.
-    """
+    """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides."""
     found = []
     for alpha in np.flatnonzero(molecule.numbers == 6).tolist():
         if len(molecule.neighbors[alpha]) != 4:
@@ -291,9 +270,6 @@ def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
 
     Not in it: bonds of rings, bonds between two planar atoms (amides, guanidinium, C=C; biaryls
     too), methyl and ammonium groups, which only exchange equal atoms.
-
-    Args:
-        molecule: with its bonds.
     """
     backbone = backbone_dihedrals(molecule)
     names = {frozenset(phi[1:3]): ("phi", phi) for phi, _ in backbone}

@@ -254,9 +254,7 @@ def cheapest_orders(
     last bond is set, so the table holds only the atoms at the front. With atoms numbered
     breadth first and bonds sorted by their later atom, the front of a molecule is narrow.
 
-    Args:
-        options: for each atom what it may be; anything else is forbidden.
-        edges: bonds between atoms.
+    `options` is what each atom may be; anything else is forbidden.
 
     Raises:
         GeometryError: the front is too wide (a sheet of graphene).

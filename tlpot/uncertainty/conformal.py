@@ -291,11 +291,8 @@ def judge(
 ) -> CalibrationReport:
     """Compares uncertainties with errors on frames that the calibration has not seen.
 
-    Args:
-        calibration: made from `held`.
-        held: the frames of the calibration.
-        test: other frames. Without any, each fifth of `held` is judged by a calibration on the
-            other four fifths.
+    `calibration` was made from `held`. Without test frames each fifth of `held` is judged by a
+    calibration on the other four fifths.
     """
     coverage = float(calibration.coverage.value)
     judged = held if test is None else test
@@ -413,10 +410,7 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
 
     Errors below a hundredth of the median σ are drawn there.
 
-    Args:
-        report: of the calibration.
-        judged: the frames that the report is about.
-        title: of the picture.
+    `judged` are the frames that the report is about.
     """
     error = 1e3 * np.abs(judged.energy)
     reported = 1e3 * judged.energy_std * report.factor

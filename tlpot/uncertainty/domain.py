@@ -187,9 +187,7 @@ def _finished(raw: TrainingDomain, unit: Tensor, scores: Tensor, alike: int) -> 
 def largest_shares(as_far: Tensor, n: int) -> Tensor:
     """Returns upper confidence limits of shares (Clopper and Pearson, doi:10.1093/biomet/26.4.404).
 
-    Args:
-        as_far: how many of the held-out frames are as far away; need not be whole.
-        n: held-out frames.
+    `as_far` of `n` held-out frames are as far away; these need not be whole numbers.
     """
     from scipy.special import betaincinv
 
@@ -346,12 +344,7 @@ class DomainCheck:
         self._done = False
 
     def warn(self, domain: float, atoms: Atoms) -> None:
-        """Warns with a `DomainWarning` if it is time to.
-
-        Args:
-            domain: of the structure.
-            atoms: the structure.
-        """
+        """Warns of the domain of a structure with a `DomainWarning` if it is time to."""
         if self._done or domain >= WARNING_LEVEL:
             return
         reason = self._reason(atoms)

@@ -56,10 +56,8 @@ def fit_rigidity(
 def choose_regularisation(gram: Tensor, features: Tensor, errors: Tensor) -> float:
     """Returns ς², see `fit_rigidity`.
 
-    Args:
-        gram: FᵀF of the training frames, [n_features, n_features].
-        features: of the validation frames, [n_frames, n_features].
-        errors: of the validation frames, [n_frames].
+    `gram` is FᵀF of the training frames, [n_features, n_features]; `features` and `errors` are of
+    the validation frames, [n_frames, n_features] and [n_frames].
     """
     values, vectors = torch.linalg.eigh(gram)
     squares = (features @ vectors).square()

@@ -24,10 +24,6 @@ def capped_windows(topology: Topology, size: int) -> list[Units]:
     Residues that are bound to one of the stretch come along, each between such caps. Caps of the
     structure itself ride with the first and last stretch; what has no backbone, and a chain that
     is too short to be cut, is one piece.
-
-    Args:
-        topology: of the structure.
-        size: amino acids in a stretch, 1 or more.
     """
     pieces = []
     for chain in topology.chains:

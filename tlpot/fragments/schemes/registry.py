@@ -30,11 +30,7 @@ def is_ai2bmd(scheme: str | Scheme) -> bool:
 
 
 def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
-    """Returns a scheme.
-
-    Args:
-        scheme: a name, or a scheme as it is.
-        settings: fields of the scheme of that name.
+    """Returns the scheme of a name, with settings of its fields, or a scheme as it is.
 
     Raises:
         ConfigError: no such scheme or setting, or a value that makes no sense.
