@@ -19,7 +19,7 @@ from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.fragment import ratio_table
 from tlpot.fragments.fragment_pool import FragmentPool, PooledFragment, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme
 from tlpot.levels import canonical_level
 
 Selection = Literal["farthest", "random"]

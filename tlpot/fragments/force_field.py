@@ -25,8 +25,7 @@ from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.fragment_type import TypedBatch, TypedModel, fragment_name
 from tlpot.fragments.fragmented_structure import SKIN, FragmentBatch, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, Pieces
-from tlpot.fragments.schemes.registry import choose_scheme
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme, choose_scheme
 from tlpot.graph import AtomGraph, Layout
 from tlpot.models import LevelView, identity
 from tlpot.system import System

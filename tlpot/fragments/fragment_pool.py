@@ -15,8 +15,7 @@ from tlpot.errors import ConfigError, GeometryError, nearest
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.fragmented_structure import FragmentedStructure, FragmentMap, Partition
-from tlpot.fragments.schemes.registry import choose_scheme
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme, choose_scheme
 from tlpot.topology import Topology, perceive_topology
 
 

@@ -19,7 +19,7 @@ from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import GeometryError
 from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter, Fragment
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme
 from tlpot.graph import AtomGraph, Layout, flat_graph
 from tlpot.models import BlockEnergies
 from tlpot.neighbors import CLOSEST, Neighbors
