@@ -1,8 +1,15 @@
-"""How numbers are written for a reader: three digits where they can be, or with a noun."""
+"""Arrays of numbers, and how numbers are written: three digits where they can be, or a noun."""
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
-from numpy.typing import NDArray
 
 from tlpot.building.stage import read_json
 from tlpot.calculators import FragmentCalculator
@@ -19,6 +18,7 @@ from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigi
 from tlpot.engines import LabelError
 from tlpot.errors import GeometryError
 from tlpot.files import make_folder
+from tlpot.numbers import Floats
 from tlpot.presentation import progress_bar
 from tlpot.stored_results import read_arrays, write_arrays, write_json
 
@@ -89,8 +89,8 @@ class Moment:
         kinetic: eV.
     """
 
-    positions: NDArray[np.float64]
-    momenta: NDArray[np.float64]
+    positions: Floats
+    momenta: Floats
     potential: float
     kinetic: float
 
@@ -200,7 +200,7 @@ def run_dynamics(
     calculator: Callable[[], Calculator],
     settings: MDSettings,
     *,
-    momenta: NDArray[np.float64] | None = None,
+    momenta: Floats | None = None,
     stop: Callable[[], bool] = lambda: False,
     show: bool = True,
     name: str = "dynamics",
@@ -251,11 +251,7 @@ def run_dynamics(
 
 
 def _advanced(
-    atoms: Atoms,
-    moments: list[Moment],
-    settings: MDSettings,
-    k: int,
-    momenta: NDArray[np.float64] | None,
+    atoms: Atoms, moments: list[Moment], settings: MDSettings, k: int, momenta: Floats | None
 ) -> Moment:
     rng = np.random.default_rng([settings.seed, k])
     if k == 0:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import NDArray
 
 from tlpot.building.labels import Level
 from tlpot.building.stage import StageContext
@@ -23,12 +22,13 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import FragmentedStructure
 from tlpot.labelling import LabelSettings, label
 from tlpot.models import load
+from tlpot.numbers import Floats
 from tlpot.reports import BudgetReport, measure_budget
 
 _SAME = 1e-5
 """Å."""
 
-Entry = tuple[NDArray[np.float64], Labels]
+Entry = tuple[Floats, Labels]
 
 
 @dataclass(frozen=True, kw_only=True)

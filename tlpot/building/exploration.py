@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.building.config import ActiveSettings
 from tlpot.building.dynamics import relaxed, run_dynamics
@@ -22,6 +21,7 @@ from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import load
+from tlpot.numbers import Floats
 from tlpot.sampling import ModelView, most_uncertain, scaled
 from tlpot.stored_results import write_json
 from tlpot.system import System
@@ -107,7 +107,7 @@ def round_label_stage(number: int, low: Level, high: Level) -> Stage:
 
 def spread_per_atom(
     model: Path, level: str, frames: Sequence[Atoms], *, charges: bool = True
-) -> NDArray[np.float64]:
+) -> Floats:
     """Standard deviation of the energy of each structure, [n_frames], eV per atom.
 
     Without `charges` the model is not told those of the structures.

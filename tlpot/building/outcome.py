@@ -7,9 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlpot import reports
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
@@ -28,9 +25,8 @@ from tlpot.jobs import FinetuneConfig, SplitSettings
 from tlpot.learning_curves import load_curve
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
+from tlpot.numbers import Ints
 from tlpot.stored_results import write_json
-
-Frames = NDArray[np.int64]
 
 
 def stage_errors(
@@ -71,8 +67,8 @@ def stage_errors(
         part, own_part = (f"{each}, of which the parent may know some" for each in (part, own_part))
 
     def measured(title: str, shown: TrainedModel, level: str, labels: str, *, on: Dataset = dataset,
-                 frames: Frames = held, train: Frames | None = None, where: str = part,
-                 shift_on: Frames | None = None) -> reports.StageErrors:  # fmt: skip
+                 frames: Ints = held, train: Ints | None = None, where: str = part,
+                 shift_on: Ints | None = None) -> reports.StageErrors:  # fmt: skip
         fragments = reports.LabelledFragments(dataset=on, indices=frames, part=where, train=train)
         return reports.measure_stage(
             shown.at(level), fragments, title=title, model=shown.card.name or "model",

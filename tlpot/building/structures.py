@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.building.config import BuildConfig, FragmentSettings
 from tlpot.building.stage import Stage, StageContext, StageResult
@@ -18,6 +17,7 @@ from tlpot.config import to_mapping
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
+from tlpot.numbers import Ints
 from tlpot.reports import named_structures
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
 from tlpot.structures import build_peptide, extxyz_text, read_all
@@ -183,9 +183,7 @@ def cut_fragments(targets: Sequence[Target], scheme: Scheme) -> Iterator[Atoms]:
             yield Atoms(numbers[order], candidate.positions[order], info=dict(info))
 
 
-def _by_molecule(
-    order: NDArray[np.int64], bonds: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], int]:
+def _by_molecule(order: Ints, bonds: Ints) -> tuple[Ints, int]:
     """An order with molecule after molecule, and the size of the first if there are two."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -198,7 +196,7 @@ def _by_molecule(
     return order[np.argsort(place, kind="stable")], int((place == 0).sum()) if count == 2 else 0
 
 
-def _charges(atoms: Atoms, first: int) -> NDArray[np.int64]:
+def _charges(atoms: Atoms, first: int) -> Ints:
     parts = [Atoms(atoms.numbers[s], atoms.positions[s]) for s in (np.s_[:first], np.s_[first:])]
     return np.array([perceive_topology(System.from_atoms(part)).charge for part in parts])
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot import jobs
 from tlpot.building.config import SelectSettings, UncertaintySettings
@@ -18,6 +17,7 @@ from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split, fingerprint, frames_of, load_split, open_dataset
 from tlpot.errors import ConfigError, OutputError
 from tlpot.models import load, save
+from tlpot.numbers import Ints
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
 from tlpot.stored_results import write_json
 from tlpot.training import CHECKPOINT, Processes
@@ -35,7 +35,7 @@ _SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
 CHOSEN = "chosen.json"
 
 
-def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.int64]:
+def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> Ints:
     """Returns what the geometries of a dataset were for in the pretraining, [n_frames].
 
     The charges of `dataset` are read as those of `low`, the labels of the cheap level, are.
@@ -316,8 +316,8 @@ def select_stage(
 
 
 def _pick(
-    view: ModelView, dataset: Dataset, members: NDArray[np.int64], how: str, budget: int, level: str
-) -> NDArray[np.int64]:
+    view: ModelView, dataset: Dataset, members: Ints, how: str, budget: int, level: str
+) -> Ints:
     frames = list(frames_of(dataset, members, levels=[level]))
     atoms = [as_atoms(frame) for frame in frames]
     rows = scaled(view.features(atoms))

@@ -11,7 +11,6 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot import models
@@ -20,6 +19,7 @@ from tlpot.calculators.tlpot import ChargeRefusedError, Model, TLPotCalculator, 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts
+from tlpot.numbers import Floats
 from tlpot.system import System
 
 
@@ -187,7 +187,7 @@ class DeltaCalculator(Calculator):
         models.mark_charge(copy, system.charge, system.spin)
         return copy
 
-    def _finite(self, name: str, value: Any, structure: Atoms) -> NDArray[np.float64]:
+    def _finite(self, name: str, value: Any, structure: Atoms) -> Floats:
         array = np.array(value, dtype=np.float64)
         if not np.isfinite(array).all():
             raise GeometryError(

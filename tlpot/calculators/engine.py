@@ -13,7 +13,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
 from tlpot.calculators.tlpot import Model, TLPotCalculator, open_model
 from tlpot.config import parse, read_yaml
@@ -33,6 +32,7 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError
 from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
+from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 
 Source = Model | Any
@@ -103,7 +103,7 @@ class EngineCalculator(Calculator):
         if labels.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
 
-    def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+    def get_descriptors(self, atoms: Atoms | None = None) -> Floats:
         """Returns the engine's features of the atoms, [n_atoms, n_features].
 
         Raises:

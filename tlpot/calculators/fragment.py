@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.calculators.engine import Source, energy_model, named_source
 from tlpot.calculators.tlpot import TLPotCalculator
@@ -35,6 +34,7 @@ from tlpot.fragments import (
     parse_scheme,
 )
 from tlpot.models import LevelView, identity
+from tlpot.numbers import Floats
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import plain_torch
@@ -208,11 +208,8 @@ class FragmentCalculator(Calculator):
         self.results = dict(self._inner.results)
 
     def get_hessian(
-        self,
-        atoms: Atoms | None = None,
-        *,
-        on_row: Callable[[int, int], object] | None = None,
-    ) -> NDArray[np.float64]:
+        self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None
+    ) -> Floats:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å²; see `TLPotCalculator.get_hessian`.
 
         Raises:

@@ -21,7 +21,6 @@ from ase.calculators.calculator import (
 from ase.data import chemical_symbols
 from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
 from tlpot.energy import (
     EnergyModel,
@@ -44,6 +43,7 @@ from tlpot.models import (
     to_bytes,
     uncertain,
 )
+from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
@@ -385,11 +385,8 @@ class TLPotCalculator(Calculator):
 
     @plain_torch()
     def get_hessian(
-        self,
-        atoms: Atoms | None = None,
-        *,
-        on_row: Callable[[int, int], object] | None = None,
-    ) -> NDArray[np.float64]:
+        self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None
+    ) -> Floats:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 
         `tlpot.frequencies` makes frequencies of it, and so does
@@ -407,7 +404,7 @@ class TLPotCalculator(Calculator):
         graph = self._pairs.graph(self._system(atoms))
         size = 3 * len(atoms)
         found = hessian(self._model, graph, on_row=on_row).reshape(size, size)
-        matrix: NDArray[np.float64] = found.cpu().numpy()
+        matrix: Floats = found.cpu().numpy()
         return 0.5 * (matrix + matrix.T)
 
     def _atoms_or(self, atoms: Atoms | None) -> Atoms:

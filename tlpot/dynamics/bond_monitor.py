@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, BROKEN, RADII
 from tlpot.dynamics import runner
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 from tlpot.topology import Continuity, Lattice, Topology
 
@@ -38,12 +38,7 @@ class BondMonitor:
         stretch: longest bond so far relative to its first length.
     """
 
-    def __init__(
-        self,
-        pairs: NDArray[np.int64],
-        images: NDArray[np.int64],
-        lengths: NDArray[np.float64],
-    ) -> None:
+    def __init__(self, pairs: Ints, images: Ints, lengths: Floats) -> None:
         self._pairs, self._images, self._lengths = pairs, images, lengths
         self.stretch = 1.0
 
@@ -58,7 +53,7 @@ class BondMonitor:
         return cls(np.stack([i, j], 1)[once], images[once], lengths[once])
 
     @classmethod
-    def of_molecule(cls, atoms: Atoms, pairs: NDArray[np.int64]) -> BondMonitor:
+    def of_molecule(cls, atoms: Atoms, pairs: Ints) -> BondMonitor:
         """Monitors given pairs, none of which reaches into another copy of the cell."""
         images = np.zeros((len(pairs), 3), dtype=np.int64)
         return cls(pairs, images, _lengths(atoms, pairs, images))
@@ -97,7 +92,7 @@ class MonitoredRun:
 
     n_atoms: int
     samples: tuple[runner.Sample, ...]
-    positions: NDArray[np.float64]
+    positions: Floats
     stretch: float
     broken: str
     seconds_per_step: float
@@ -113,7 +108,7 @@ class MonitoredRun:
         return runner.energy_drift(self.samples, self.n_atoms)
 
     @property
-    def deviations(self) -> NDArray[np.float64]:
+    def deviations(self) -> Floats:
         """Total energy relative to the start, [n_samples], meV/atom."""
         total = np.array([s.total for s in self.samples])
         return 1e3 * (total - total[0]) / self.n_atoms
@@ -192,7 +187,7 @@ def run_monitored(
     atoms.calc = calculator
     atoms.get_potential_energy()  # what the calculator refuses now is no explosion
     samples: list[runner.Sample] = []
-    frames: list[NDArray[np.float64]] = []
+    frames: list[Floats] = []
 
     def record(run: runner.MDRunner) -> None:
         if run.logs:
@@ -242,9 +237,9 @@ def simulate(
     return Motion(structure=structure, calculator=name, settings=settings, **vars(run))
 
 
-def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
+def _whole(atoms: Atoms, topology: Topology) -> Floats:
     """Positions with molecules in one piece, [n_atoms, 3], Å."""
-    positions: NDArray[np.float64] = atoms.get_positions()
+    positions: Floats = atoms.get_positions()
     lattice = Lattice.of(System.from_atoms(atoms))
     if lattice is not None:
         found = Continuity(len(atoms), topology.bonds).shifts(positions, lattice)
@@ -252,9 +247,7 @@ def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
     return positions
 
 
-def _lengths(
-    atoms: Atoms, pairs: NDArray[np.int64], images: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _lengths(atoms: Atoms, pairs: Ints, images: Ints) -> Floats:
     i, j = pairs.T
     vectors = atoms.positions[j] - atoms.positions[i] + images @ atoms.cell.array
     return np.linalg.norm(vectors, axis=1)

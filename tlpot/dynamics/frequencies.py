@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
 from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
+from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Frequencies(Result):
     energy: float
     max_force: float
     stationary: bool
-    hessian: NDArray[np.float64]
+    hessian: Floats
     modes: HarmonicModes
     thermochemistry: Thermochemistry | None
     no_thermochemistry: str = ""
@@ -72,7 +72,7 @@ class Frequencies(Result):
     files: tuple[Path, ...] = ()
 
     @property
-    def wavenumbers(self) -> NDArray[np.float64]:
+    def wavenumbers(self) -> Floats:
         """Of each mode, cm⁻¹, negative for imaginary ones, [n_modes]."""
         return self.modes.wavenumbers
 

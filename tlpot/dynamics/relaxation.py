@@ -11,17 +11,13 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, GeometryError, SimulationError, nearest
+from tlpot.numbers import Floats
 from tlpot.system import System, check_system
 
-OPTIMIZERS = {
-    "bfgs-line-search": "BFGSLineSearch",
-    "lbfgs": "LBFGS",
-    "fire": "FIRE",
-}
+OPTIMIZERS = {"bfgs-line-search": "BFGSLineSearch", "lbfgs": "LBFGS", "fire": "FIRE"}
 """Names of optimizers, and of the classes of `ase.optimize`."""
 
 LARGE = 100
@@ -95,8 +91,8 @@ class RelaxationStep:
     max_force: float
     max_stress: float
     converged: bool
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64]
+    positions: Floats
+    cell: Floats
 
     def put(self, atoms: Atoms) -> None:
         """Moves atoms to where the step ended, whatever was tried afterwards."""

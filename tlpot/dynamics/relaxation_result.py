@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
+from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, make_figure
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Relaxation(Result):
     optimizer: str
     method: str
     converged: bool
-    energies: NDArray[np.float64]
-    max_forces: NDArray[np.float64]
+    energies: Floats
+    max_forces: Floats
     max_stress: float = math.nan
     rmsd: float
     broken: tuple[str, ...]

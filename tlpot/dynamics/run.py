@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tlpot.dynamics import runner
@@ -21,6 +20,7 @@ from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
 from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
 from tlpot.files import atomic_file
+from tlpot.numbers import Floats
 from tlpot.presentation import progress_bar
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class MDResult:
         return runner.energy_drift(self.samples, len(self.atoms))
 
     @property
-    def temperatures(self) -> NDArray[np.float64]:
+    def temperatures(self) -> Floats:
         """Kinetic temperature of each sample, K."""
         return np.array([s.temperature for s in self.samples])
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.numbers import Floats
 
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
@@ -184,7 +184,7 @@ def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:
     return drift_of(picoseconds, np.array([s.total for s in samples]), n_atoms)
 
 
-def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_atoms: int) -> float:
+def drift_of(picoseconds: Floats, total: Floats, n_atoms: int) -> float:
     """Returns the same from times, [n_samples], ps, and energies, [n_samples], eV."""
     if len(total) < 3:
         return float("nan")
@@ -253,7 +253,7 @@ def temperature(atoms: Atoms, n_degrees: int) -> float:
     return float(2.0 * atoms.get_kinetic_energy() / (n_degrees * units.kB))
 
 
-def _rigid_parts(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rigid_parts(atoms: Atoms) -> tuple[Floats, Floats]:
     """The momenta, [n_atoms, 3] each, that belong to overall translation and rotation."""
     masses = atoms.get_masses()[:, None]
     momenta = atoms.get_momenta()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, RELAXED_BROKEN, RELAXED_FORMED
+from tlpot.numbers import Floats
 
 
 def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -62,7 +62,7 @@ def rmsd(before: Atoms, after: Atoms) -> float:
     return float(np.sqrt((shift**2).sum(axis=1).mean()))
 
 
-def superposition(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+def superposition(old: Floats, new: Floats) -> Floats:
     """Returns the proper rotation R, [3, 3], for which ``old @ R`` is nearest to `new`."""
     left, _, right = np.linalg.svd(old.T @ new)
     sign = np.sign(np.linalg.det(left @ right))

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.structure_change import superposition
 from tlpot.dynamics.vibrations import Shape
 from tlpot.errors import ConfigError
+from tlpot.numbers import Floats, Ints
 
 TOLERANCE = 0.05
 """Å that atoms may be off a symmetric place."""
@@ -76,7 +76,7 @@ def check_conditions(temperature: float, pressure: float, symmetry: int | None) 
 def thermochemistry(
     atoms: Atoms,
     energy: float,
-    wavenumbers: NDArray[np.float64],
+    wavenumbers: Floats,
     shape: Shape,
     *,
     temperature: float = 298.15,
@@ -181,12 +181,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     return len(found)
 
 
-def _anchors(
-    arms: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    radius: NDArray[np.float64],
-    tolerance: float,
-) -> tuple[int, int]:
+def _anchors(arms: Floats, kind: Ints, radius: Floats, tolerance: float) -> tuple[int, int]:
     """Two atoms with few like them, not in line with the centre."""
     like = (kind[:, None] == kind) & (np.abs(radius[:, None] - radius) < 2 * tolerance)
     count = like.sum(axis=1)
@@ -197,7 +192,7 @@ def _anchors(
     return first, int(min(aside, key=lambda k: (count[k], -across[k])))
 
 
-def _frame(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
+def _frame(one: Floats, two: Floats) -> Floats:
     """Orthonormal rows: along the first vector, in the plane of both, and across it."""
     x = one / np.linalg.norm(one)
     z = np.cross(one, two)
@@ -206,10 +201,7 @@ def _frame(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _permutation(
-    moved: NDArray[np.float64],
-    fixed: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    tolerance: float,
+    moved: Floats, fixed: Floats, kind: Ints, tolerance: float
 ) -> tuple[int, ...] | None:
     """Which fixed atom each moved one lies on; None if one lies on none, or two on the same."""
     gaps = np.linalg.norm(moved[:, None] - fixed, axis=2)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.files import write_text
+from tlpot.numbers import Bools, Floats
 from tlpot.structures import extxyz_text
 
 Shape = Literal["atom", "linear", "nonlinear", "periodic", "held"]
@@ -50,13 +50,13 @@ class HarmonicModes:
     """
 
     shape: Shape
-    wavenumbers: NDArray[np.float64]
-    reduced_masses: NDArray[np.float64]
-    displacements: NDArray[np.float64]
-    rigid_wavenumbers: NDArray[np.float64]
+    wavenumbers: Floats
+    reduced_masses: Floats
+    displacements: Floats
+    rigid_wavenumbers: Floats
 
     @property
-    def force_constants(self) -> NDArray[np.float64]:
+    def force_constants(self) -> Floats:
         """Of each mode, μ ω², eV/Å², [n_modes]; negative for imaginary modes."""
         return np.sign(self.wavenumbers) * self.reduced_masses * (self.wavenumbers / PER_CM) ** 2
 
@@ -67,11 +67,8 @@ class HarmonicModes:
 
 
 def hessian_of(
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    on_row: Callable[[int, int], object] | None = None,
-) -> tuple[NDArray[np.float64], str]:
+    atoms: Atoms, calculator: Calculator, *, on_row: Callable[[int, int], object] | None = None
+) -> tuple[Floats, str]:
     """Returns the second derivatives of the energy, and how they were found.
 
     They are the calculator's own, by automatic derivatives, or else central differences of its
@@ -100,7 +97,7 @@ def hessian_of(
 
 def _numerical(
     atoms: Atoms, calculator: Calculator, on_row: Callable[[int, int], object] | None
-) -> NDArray[np.float64]:
+) -> Floats:
     moved = atoms.copy()
     moved.set_constraint()
     moved.calc = calculator
@@ -122,7 +119,7 @@ def _numerical(
     return 0.5 * (rows + rows.T)
 
 
-def free_atoms(atoms: Atoms) -> NDArray[np.bool_]:
+def free_atoms(atoms: Atoms) -> Bools:
     """Tells which atoms can move, [n_atoms].
 
     Raises:
@@ -157,7 +154,7 @@ def shape_of(atoms: Atoms) -> Shape:
     return "linear" if moments[0] < _LINEAR * moments[-1] else "nonlinear"
 
 
-def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
+def harmonic_modes(atoms: Atoms, hessian: Floats) -> HarmonicModes:
     """Diagonalises the mass-weighted Hessian.
 
     Translations and rotations are projected out (6 motions of a molecule, 5 of a linear one, the
@@ -191,11 +188,11 @@ def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
     )
 
 
-def _wavenumbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _wavenumbers(values: Floats) -> Floats:
     return np.sign(values) * np.sqrt(np.abs(values)) * PER_CM
 
 
-def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signed(vectors: Floats) -> Floats:
     """Gives each mode the sign that makes its largest component positive."""
     if not vectors.size:
         return vectors
@@ -204,7 +201,7 @@ def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return vectors * signs[:, None]
 
 
-def _rigid(atoms: Atoms, roots: NDArray[np.float64], shape: Shape) -> NDArray[np.float64]:
+def _rigid(atoms: Atoms, roots: Floats, shape: Shape) -> Floats:
     """Orthonormal translations and rotations, mass-weighted, [3 n_atoms, 0, 3, 5 or 6]."""
     if shape == "held":
         return np.zeros((len(roots), 0))

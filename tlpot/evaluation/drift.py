@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Frame
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.offsets import centred, composition_idx
 from tlpot.evaluation.predictions import Predictions, evaluate_systems, predict
-from tlpot.numbers import counted, short
+from tlpot.numbers import Floats, Ints, counted, short
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,10 +35,10 @@ class ForceDrift:
     """
 
     n_frames: int
-    components: NDArray[np.float64]
-    atomic_numbers: NDArray[np.int64]
+    components: Floats
+    atomic_numbers: Ints
     parent_rms: float
-    energies: NDArray[np.float64]
+    energies: Floats
 
     @property
     def rms(self) -> float:
@@ -122,7 +121,7 @@ def force_drift(
     )
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def _rms(values: Floats) -> float:
     return float(np.sqrt(np.square(values).mean()))
 
 
@@ -185,7 +184,7 @@ def forgetting(
     new: EnergyModel,
     parent: EnergyModel,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     *,
     kept: bool,

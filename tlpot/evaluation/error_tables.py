@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Targets
 from tlpot.energy import Properties
 from tlpot.evaluation.predictions import Predictions
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, counted
 from tlpot.presentation import Column, Table, make_figure
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def error_report(predictions: Predictions) -> ErrorReport:
     return ErrorReport(overall=overall, by_molecule=molecules, by_element=elements)
 
 
-def _errors(kind: str, error: NDArray[np.float64]) -> dict[str, float]:
+def _errors(kind: str, error: Floats) -> dict[str, float]:
     if not error.size:
         return {}
     return {
@@ -241,7 +240,7 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
     return figure
 
 
-def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+def _scatter(axes: object, x: Floats, y: Floats) -> None:
     """Points coloured by how many share their place, the crowded ones on top."""
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=_BINS)
     i = np.clip(np.searchsorted(x_edges, x, side="right") - 1, 0, _BINS - 1)

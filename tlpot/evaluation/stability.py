@@ -122,12 +122,7 @@ def probe_stability(
         info=info if (system.charge, system.spin) != (0, 1) else None,
     )
     settings = MDSettings(
-        ensemble="nve",
-        temperature=KELVIN,
-        timestep=TIMESTEP,
-        steps=steps,
-        seed=seed,
-        log_every=1,
+        ensemble="nve", temperature=KELVIN, timestep=TIMESTEP, steps=steps, seed=seed, log_every=1
     )
     run = run_monitored(atoms, calculator, settings, BondMonitor.near(atoms))
     formula = atoms.get_chemical_formula()

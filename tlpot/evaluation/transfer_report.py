@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.data import Dataset
@@ -24,7 +23,7 @@ from tlpot.evaluation.stability import Stability
 from tlpot.evaluation.walls import DimerScan
 from tlpot.files import write_text
 from tlpot.models import DeltaPotential, Potential
-from tlpot.numbers import short, signed
+from tlpot.numbers import Floats, Ints, short, signed
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, letter_panels, make_figure
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class EvaluatedModel:
     potential: Potential | DeltaPotential
     level: str
     dataset: Dataset
-    indices: NDArray[np.int64]
+    indices: Ints
     part: str
     end: Predictions
     start: Predictions | None = None
@@ -243,9 +242,7 @@ class TransferReport(Result):
         return drawn(report_figure(self), path)
 
     @property
-    def _parts(
-        self,
-    ) -> list[SystematicErrors | ForceDrift | Forgetting | DimerScan | Stability]:
+    def _parts(self) -> list[SystematicErrors | ForceDrift | Forgetting | DimerScan | Stability]:
         parts = (self.calibration, self.drift, self.forgetting, self.dimers, self.stability)
         return [part for part in parts if part is not None]
 
@@ -305,7 +302,7 @@ def _errors(axes: Axes, report: TransferReport) -> None:
     add_legend(axes, loc="upper left")
 
 
-def _absolute_errors(predictions: Predictions, kind: str) -> NDArray[np.float64]:
+def _absolute_errors(predictions: Predictions, kind: str) -> Floats:
     pair = predictions.energy if kind == "energy" else predictions.forces.reshape(-1, 2)
     error = 1e3 * np.abs(pair[:, 1] - pair[:, 0])
     return error[np.isfinite(error)]

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.predictions import evaluate_systems
-from tlpot.numbers import short
+from tlpot.numbers import Floats, Ints, short
 from tlpot.presentation import Column, Table
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -74,8 +73,8 @@ class DimerCurve:
         kink: force there, meV/Å.
     """
 
-    distances: NDArray[np.float64]
-    energies: NDArray[np.float64]
+    distances: Floats
+    energies: Floats
     bond: float
     hole: Hole | None
     step: float
@@ -126,9 +125,7 @@ class DimerCurve:
         }
 
 
-def bond_energy(
-    distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
-) -> float:
+def bond_energy(distances: Floats, energies: Floats, bond: float) -> float:
     """Returns the lowest energy at the distances that a bond may have, eV.
 
     Distances [n] ascend, Å; `bond` is the sum of the covalent radii, Å.
@@ -137,9 +134,7 @@ def bond_energy(
     return float(energies[window if len(window) else slice(-1, None)].min())
 
 
-def find_hole(
-    distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
-) -> Hole | None:
+def find_hole(distances: Floats, energies: Floats, bond: float) -> Hole | None:
     """Returns the deepest hole of a wall.
 
     Going inwards from the lowest point at the distances of bonds, the energy should never fall.
@@ -181,7 +176,7 @@ def find_hole(
     )
 
 
-def _window(distances: NDArray[np.float64], bond: float) -> NDArray[np.int64]:
+def _window(distances: Floats, bond: float) -> Ints:
     return np.flatnonzero(
         (distances >= _SHORTEST_BOND * bond) & (distances <= _LONGEST_BOND * bond)
     )

@@ -12,7 +12,6 @@ from typing import Literal
 import h5py
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot import data
 from tlpot.errors import ConfigError, nearest
@@ -21,13 +20,12 @@ from tlpot.fragments.fragment_pool import FragmentPool, PooledFragment, ProteinF
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.schemes.registry import Scheme
 from tlpot.levels import canonical_level
+from tlpot.numbers import Floats, Ints
 
 Selection = Literal["farthest", "random"]
 
 
-def inverse_distances(
-    positions: NDArray[np.float64], colours: Sequence[int]
-) -> NDArray[np.float64]:
+def inverse_distances(positions: Floats, colours: Sequence[int]) -> Floats:
     """Describes geometries, [m, n, 3] to [m, n (n − 1) / 2], 1/Å.
 
     These are inverse distances, sorted among the pairs of atoms of equal colours, so that atoms
@@ -44,13 +42,8 @@ def inverse_distances(
 
 
 def choose(
-    features: NDArray[np.float64],
-    count: int,
-    *,
-    how: Selection = "farthest",
-    seed: int = 0,
-    n_old: int = 0,
-) -> NDArray[np.int64]:
+    features: Floats, count: int, *, how: Selection = "farthest", seed: int = 0, n_old: int = 0
+) -> Ints:
     """Returns which geometries to take, ascending.
 
     Args:
@@ -85,8 +78,8 @@ def choose(
 
 
 def farthest(
-    distances: Callable[[int], NDArray[np.float64]], taken: Sequence[int], count: int
-) -> tuple[list[int], NDArray[np.float64]]:
+    distances: Callable[[int], Floats], taken: Sequence[int], count: int
+) -> tuple[list[int], Floats]:
     """Picks the row that is farthest from all that are taken, again and again.
 
     T. F. Gonzalez, doi:10.1016/0304-3975(85)90224-5: no other choice covers the rows with less
@@ -247,7 +240,7 @@ def fragments_from(
 
 
 def _add_wholes(
-    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, NDArray[np.int64]]
+    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, Ints]
 ) -> None:
     for whole in pool.wholes or ():
         row = data.add_protein(
@@ -265,7 +258,7 @@ def _chosen(
     types: FragmentTypes,
     key: str,
     candidates: Sequence[PooledFragment],
-    old: NDArray[np.float64] | None,
+    old: Floats | None,
     per_kind: int | None,
     select: Selection,
     seed: int,
@@ -289,13 +282,13 @@ def _chosen(
     )
 
 
-def _known(path: Path, types: FragmentTypes) -> dict[str, NDArray[np.float64]]:
+def _known(path: Path, types: FragmentTypes) -> dict[str, Floats]:
     """Takes over the kinds of a file that exists; returns its geometries."""
     if not path.exists():
         return {}
     for kind in data.fragment_kinds(path):
         types.add(kind)
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    found: dict[str, list[Floats]] = {}
     for frame in data.frames_of(data.open_dataset(path), levels=()):
         found.setdefault(frame.group, []).append(frame.system.positions)
     return {key: np.stack(positions) for key, positions in found.items()}

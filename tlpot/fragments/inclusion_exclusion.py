@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
 from tlpot.fragments.contacts import Images, Shift, difference
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
+from tlpot.numbers import Ints
 
 
 def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
@@ -103,9 +103,9 @@ class Coverage:
         charge: the total charge.
     """
 
-    atoms: NDArray[np.int64]
-    bonds: NDArray[np.int64]
-    caps: NDArray[np.int64]
+    atoms: Ints
+    bonds: Ints
+    caps: Ints
     charge: int
 
 

@@ -13,7 +13,7 @@ import torch
 from ase import units
 from ase.data import chemical_symbols
 from ase.units import _e, _eps0
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tlpot.energy import EVERYTHING, EnergyModel, implemented, implies_charges
@@ -21,6 +21,7 @@ from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import BlockEnergies, identity
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Lattice, Topology, residue_of
 
 
@@ -135,9 +136,9 @@ class NonbondedParameters:
         epsilon: [n_atoms], eV.
     """
 
-    charges: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    epsilon: NDArray[np.float64]
+    charges: Floats
+    sigma: Floats
+    epsilon: Floats
 
 
 def amber_parameters(topology: Topology) -> NonbondedParameters:
@@ -175,7 +176,7 @@ def amber_parameters(topology: Topology) -> NonbondedParameters:
     )
 
 
-def openmm_topology(topology: Topology) -> tuple[Any, NDArray[np.int64]]:
+def openmm_topology(topology: Topology) -> tuple[Any, Ints]:
     """Returns residues, atoms and bonds as OpenMM wants them; names are those perceived.
 
     OpenMM wants the atoms of a residue one after the other.
@@ -242,10 +243,7 @@ class NonbondedLayer:
     subtract = True
 
     def __init__(
-        self,
-        charges: ArrayLike,
-        sigma: ArrayLike | None = None,
-        epsilon: ArrayLike | None = None,
+        self, charges: ArrayLike, sigma: ArrayLike | None = None, epsilon: ArrayLike | None = None
     ) -> None:
         if (sigma is None) != (epsilon is None):
             raise ConfigError("sigma and epsilon come together, or not at all")
@@ -355,8 +353,8 @@ class _Covered:
 
     def __init__(self, assembly: FragmentMap) -> None:
         n_atoms = assembly.n_atoms
-        codes: list[NDArray[np.int64]] = []
-        owners: list[NDArray[np.int64]] = []
+        codes: list[Ints] = []
+        owners: list[Ints] = []
         for k, fragment in enumerate(assembly.fragments):
             i, j = np.triu_indices(len(fragment.real), 1)
             codes.append(fragment.real[i] * n_atoms + fragment.real[j])

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError
 from tlpot.learning_curves.convergence import convergence
 from tlpot.learning_curves.power_law import Estimate, Law, inverse
 from tlpot.learning_curves.record import Curve, Series
-
-Array = NDArray[np.float64]
+from tlpot.numbers import Floats
 
 FAR = 3.0
 """Times the largest measured size, beyond which a forecast is called far outside the data."""
@@ -221,13 +219,13 @@ def range_notes(size: float, measured: tuple[float, float], name: str) -> list[s
     return []
 
 
-def _cost(labels: Array, candidate: Candidate, prices: Prices, n_validation: int) -> Array:
+def _cost(labels: Floats, candidate: Candidate, prices: Prices, n_validation: int) -> Floats:
     # there is no part of a label, and no training without one
     bought = np.maximum(np.ceil(np.maximum(labels, 1.0)) + n_validation - prices.have, 0.0)
     return prices.cost_ratio * bought + candidate.pretraining
 
 
-def _best_share(values: Sequence[Array | None], k: int) -> float | None:
+def _best_share(values: Sequence[Floats | None], k: int) -> float | None:
     """Share of the draws in which row `k` is the smallest finite one; ties are shared."""
     if any(v is None for v in values):
         return None

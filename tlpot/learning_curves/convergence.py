@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.learning_curves.power_law import Law
 from tlpot.learning_curves.record import Curve, Series
+from tlpot.numbers import Floats
 from tlpot.transfer import STRATEGY_NAMES, strategy
 
 LAST = 0.2
@@ -73,7 +73,7 @@ def validation_course(history: Sequence[Mapping[str, Any]], level: str) -> dict[
     return course
 
 
-def _late_fall(x: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+def _late_fall(x: Floats, errors: Floats) -> float:
     """The fall of errors at x, the share of the training that is done, over the last share of x."""
     if not (errors > 0).all():  # an error of zero cannot fall
         return 0.0

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.learning_curves.budget import Prices, range_notes
 from tlpot.learning_curves.convergence import convergence
 from tlpot.learning_curves.power_law import Estimate, Law, Measured, fit_law
 from tlpot.learning_curves.record import Curve, Series
-
-Array = NDArray[np.float64]
+from tlpot.numbers import Floats
 
 
 def best_split(
-    parameters: Array, budget: float, ratio: float, *, have_high: float = 0.0, have_low: float = 0.0
-) -> tuple[Array, Array]:
+    parameters: Floats,
+    budget: float,
+    ratio: float,
+    *,
+    have_high: float = 0.0,
+    have_low: float = 0.0,
+) -> tuple[Floats, Floats]:
     """Returns the expensive and the cheap labels that minimise the error for a budget.
 
     Args:
@@ -46,8 +49,13 @@ def best_split(
 
 
 def cheapest_labels(
-    parameters: Array, target: float, ratio: float, *, have_high: float = 0.0, have_low: float = 0.0
-) -> tuple[Array, Array]:
+    parameters: Floats,
+    target: float,
+    ratio: float,
+    *,
+    have_high: float = 0.0,
+    have_low: float = 0.0,
+) -> tuple[Floats, Floats]:
     """Returns the expensive and the cheap labels, at least 1, that reach an error at least cost.
 
     `target` is an error in the unit of the law; the others are as in `best_split`.
@@ -217,7 +225,7 @@ def _doubt(lines: Sequence[Series], quantity: str) -> str:
 
 
 def _join(high: Law, low: Law, n_low: float) -> Law:
-    def join(a: Array, b: Array) -> Array:
+    def join(a: Floats, b: Floats) -> Floats:
         log_d = a[:, 0] + b[:, 1] * np.log(n_low)
         return np.column_stack([log_d, a[:, 1], b[:, 1], a[:, 2]])
 
@@ -254,7 +262,7 @@ def divide_budget(
         )
     paid = {"have_high": float(have), "have_low": have_low}
     high, low = (v[0] for v in best_split(law.parameters[None], free, ratio, **paid))
-    drawn: Sequence[Array | None] = (None, None)
+    drawn: Sequence[Floats | None] = (None, None)
     if law.samples is not None:
         drawn = best_split(law.samples, free, ratio, **paid)
     alone = {}
@@ -283,7 +291,7 @@ def divide_target(
     have = max(0, prices.have - n_validation)
     extra = ratio * max(0, n_validation - prices.have)
 
-    def buy(parameters: Array) -> tuple[Array, Array, Array]:
+    def buy(parameters: Floats) -> tuple[Floats, Floats, Floats]:
         high, low = cheapest_labels(parameters, target, ratio, have_high=have, have_low=have_low)
         cost = ratio * np.maximum(high - have, 0) + np.maximum(low - have_low, 0) + extra
         return high, low, cost

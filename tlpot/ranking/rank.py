@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
@@ -30,7 +29,7 @@ from tlpot.models import (
     load_potential,
 )
 from tlpot.neighbors import neighbor_list
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted
 from tlpot.presentation import progress_bar
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -41,9 +40,7 @@ STEP = 0.25
 """Å, spacing and width of the bins."""
 
 
-def structural_clusters(
-    dataset: Dataset, indices: NDArray[np.int64], n_clusters: int, seed: int
-) -> NDArray[np.int64]:
+def structural_clusters(dataset: Dataset, indices: Ints, n_clusters: int, seed: int) -> Ints:
     """Returns the cluster of each frame, [n_frames], from 0 without gaps.
 
     k-means on smeared histograms of the distances between each pair of elements, per atom.
@@ -76,9 +73,7 @@ def structural_clusters(
     return kmeans(rows.reshape(len(rows), -1), n_clusters, seed)
 
 
-def kmeans(
-    rows: NDArray[np.float64], n_clusters: int, seed: int, *, starts: int = 8, steps: int = 100
-) -> NDArray[np.int64]:
+def kmeans(rows: Floats, n_clusters: int, seed: int, *, starts: int = 8, steps: int = 100) -> Ints:
     """Returns the cluster of each row: Lloyd's algorithm from k-means++ starting points.
 
     Arthur and Vassilvitskii, doi:10.5555/1283383.1283494. Of several starts the tightest counts.
@@ -90,7 +85,7 @@ def kmeans(
         starts: how many.
         steps: at most, for each start.
     """
-    best: tuple[float, NDArray[np.int64]] | None = None
+    best: tuple[float, Ints] | None = None
     rng = np.random.default_rng(seed)
     for _ in range(starts):
         centers = rows[rng.integers(len(rows))][None]
@@ -117,7 +112,7 @@ def kmeans(
     return np.unique(best[1], return_inverse=True)[1].reshape(-1)
 
 
-def _squares(rows: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.float64]:
+def _squares(rows: Floats, centers: Floats) -> Floats:
     """Returns squared distances, [n, n_centers]."""
     cross = rows @ centers.T
     squares = (rows**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1) - 2.0 * cross
@@ -137,10 +132,10 @@ class _Target:
 
     dataset: Dataset
     level: str
-    indices: NDArray[np.int64]
-    sizes: NDArray[np.float64]
-    counts: NDArray[np.float64]
-    folds: Mapping[Scheme, NDArray[np.int64]]
+    indices: Ints
+    sizes: Floats
+    counts: Floats
+    folds: Mapping[Scheme, Ints]
 
 
 def rank_files(
@@ -253,7 +248,7 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
             f"{dataset.path} has {counted(len(indices), 'energy')} at {level}, too few for "
             f"{n_folds} folds"
         )
-    groups: dict[Scheme, NDArray[np.int64]] = {
+    groups: dict[Scheme, Ints] = {
         "random": transfer.assign_folds(np.arange(len(indices)), n_folds, seed),
         "molecule": transfer.assign_folds(dataset.group_idx[indices], n_folds, seed),
         "cluster": structural_clusters(dataset, indices, n_folds, seed),
@@ -275,7 +270,7 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
     )
 
 
-def _composition_only(target: _Target) -> NDArray[np.float64]:
+def _composition_only(target: _Target) -> Floats:
     """Returns the labels above the free atoms, eV, as far as those are given."""
     given = target.dataset.levels[target.level].isolated_atoms
     energies = [
@@ -289,7 +284,7 @@ def _composition_only(target: _Target) -> NDArray[np.float64]:
 def _scores_of(
     target: _Target,
     entry: CatalogueEntry,
-    baseline: NDArray[np.float64],
+    baseline: Floats,
     cache: Path | None,
     device: str | torch.device | None,
 ) -> list[Score]:
@@ -318,7 +313,7 @@ def _scores_of(
     return scores
 
 
-def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
+def _residuals(target: _Target, model: LevelPotential) -> Floats:
     """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
     left = transfer.missing_energies(model, target.dataset, target.indices, target.level)
     given = target.dataset.levels[target.level].isolated_atoms
@@ -331,7 +326,7 @@ def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
 
 def _columns(
     pooled: transfer.PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
-) -> NDArray[np.float64]:
+) -> Floats:
     """Returns standardised rows of some blocks, without columns that do not vary."""
     ends = np.cumsum(list(sizes.values()))
     starts = dict(zip(sizes, ends - list(sizes.values()), strict=True))
@@ -343,9 +338,9 @@ def _columns(
 
 def _score(
     target: _Target,
-    left: NDArray[np.float64],
-    rows: NDArray[np.float64] | None,
-    baseline: NDArray[np.float64],
+    left: Floats,
+    rows: Floats | None,
+    baseline: Floats,
     model: str = "",
     source: str = "",
     blocks: tuple[str, ...] = (),
@@ -366,12 +361,7 @@ def _score(
     return Score(model=model, source=source, features=blocks, on=on, errors=errors)
 
 
-def _left_out(
-    target: _Target,
-    left: NDArray[np.float64],
-    rows: NDArray[np.float64] | None,
-    folds: NDArray[np.int64],
-) -> NDArray[np.float64]:
+def _left_out(target: _Target, left: Floats, rows: Floats | None, folds: Ints) -> Floats:
     """Returns the error of each frame when its fold was left out, [n_frames], eV."""
     errors = np.zeros_like(left)
     for k in range(int(folds.max()) + 1):

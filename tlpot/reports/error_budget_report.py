@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tlpot.numbers import counted, short, signed
+from tlpot.numbers import Bools, counted, short, signed
 from tlpot.presentation import (
     COLOURS,
     Column,
@@ -80,7 +79,7 @@ class BudgetReport(Result):
             }
         return found
 
-    def forces(self, name: str, mask: NDArray[np.bool_] | None = None) -> dict[str, float]:
+    def forces(self, name: str, mask: Bools | None = None) -> dict[str, float]:
         """Returns force errors of a part by component, of the atoms in `mask` alone."""
         return _force_statistics(self.budget.parts[name], mask)
 
@@ -181,7 +180,7 @@ class BudgetReport(Result):
 
     def _force_table(self) -> str:
         names = list(self.budget.parts)
-        masks: dict[str, NDArray[np.bool_] | None] = {"all": None, **self.budget.classes}
+        masks: dict[str, Bools | None] = {"all": None, **self.budget.classes}
         rows = [
             (
                 label,
@@ -233,7 +232,7 @@ class BudgetReport(Result):
         return "\n".join(lines)
 
 
-def _force_statistics(part: Difference, mask: NDArray[np.bool_] | None = None) -> dict[str, float]:
+def _force_statistics(part: Difference, mask: Bools | None = None) -> dict[str, float]:
     forces = 1e3 * part.forces
     if mask is not None:
         forces = forces[np.broadcast_to(mask, forces.shape[:2])]

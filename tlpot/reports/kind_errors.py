@@ -15,14 +15,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, load_split, open_dataset
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.evaluation import Predictions, predict
 from tlpot.fragments import OTHERS
-from tlpot.numbers import short
+from tlpot.numbers import Floats, Ints, short
 from tlpot.presentation import Column, Table
 from tlpot.reports.error_budget import KCAL
 from tlpot.reports.provenance import fragment_names, kind_names
@@ -98,9 +97,9 @@ class LabelledFragments:
     """
 
     dataset: Dataset
-    indices: NDArray[np.int64] | None = None
+    indices: Ints | None = None
     part: str = "all labelled frames, training frames included"
-    train: NDArray[np.int64] | None = None
+    train: Ints | None = None
 
     @classmethod
     def open(
@@ -129,7 +128,7 @@ class LabelledFragments:
         return cls(dataset=dataset, indices=indices, part=f"{part} frames", train=divided.train)
 
     @property
-    def chosen(self) -> NDArray[np.int64]:
+    def chosen(self) -> Ints:
         """The frames to look at."""
         return np.arange(len(self.dataset)) if self.indices is None else np.asarray(self.indices)
 
@@ -155,7 +154,7 @@ class ReferenceShift:
         cls,
         models: Models,
         dataset: Dataset,
-        indices: NDArray[np.int64],
+        indices: Ints,
         level: str,
         *,
         device: torch.device | str = "cpu",
@@ -169,7 +168,7 @@ class ReferenceShift:
             DataError: there are no frames.
         """
         names = fragment_names(dataset)
-        own: dict[int, list[NDArray[np.int64]]] = {}
+        own: dict[int, list[Ints]] = {}
         known: dict[int, EnergyModel] = {}
         for group in np.unique(dataset.group_idx[indices]).tolist():
             model = model_of(models, names[group])
@@ -187,7 +186,7 @@ class ReferenceShift:
             by_model[key] = dict(zip(elements, fit.shifts.tolist(), strict=True))
         return cls(n_frames=len(indices), by_model=by_model)
 
-    def applied(self, found: Predictions, name: str, models: Models) -> NDArray[np.float64]:
+    def applied(self, found: Predictions, name: str, models: Models) -> Floats:
         """Returns labels and shifted predictions, [n_frames, 2], eV.
 
         An element that the fit has not seen keeps the model's reference energy.
@@ -234,8 +233,8 @@ class StageErrors:
     part: str
     rows: tuple[KindErrors, ...]
     total: KindErrors
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
+    energy: Floats
+    forces: Floats
     shift: ReferenceShift | None = None
 
     @property
@@ -267,7 +266,7 @@ def measure_stage(
     model: str,
     model_level: str,
     label_level: str,
-    shift_on: NDArray[np.int64] | None = None,
+    shift_on: Ints | None = None,
     device: torch.device | str = "cpu",
 ) -> StageErrors:
     """Evaluates a model on labelled fragments.
@@ -335,12 +334,7 @@ def measure_stage(
 
 
 def _errors(
-    name: str,
-    n_train: int | None,
-    energy: NDArray[np.float64],
-    centred: NDArray[np.float64],
-    forces: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    name: str, n_train: int | None, energy: Floats, centred: Floats, forces: Floats, sizes: Ints
 ) -> KindErrors:
     whole, relative, force = (1e3 * (x[:, 1] - x[:, 0]) for x in (energy, centred, forces))
     total = whole / sizes
@@ -362,11 +356,11 @@ def _errors(
     )
 
 
-def _rms(values: NDArray[np.float64]) -> float:
+def _rms(values: Floats) -> float:
     return float(np.sqrt(np.square(values).mean())) if values.size else float("nan")
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _mean(values: Floats) -> float:
     return float(np.abs(values).mean()) if values.size else float("nan")
 
 
@@ -392,7 +386,7 @@ def _identity(model: EnergyModel) -> int:
     return id(getattr(model, "potential", model))
 
 
-def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
+def _composition(found: Predictions) -> tuple[list[int], Floats]:
     """Atomic numbers, and how many atoms of each a frame has, [n_frames, n_elements]."""
     elements = np.unique(found.atomic_numbers)
     frame = np.repeat(np.arange(len(found.sizes)), found.sizes)

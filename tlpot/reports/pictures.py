@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.dynamics import Motion
 from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import Cut
-from tlpot.numbers import short
+from tlpot.numbers import Bools, Floats, short
 from tlpot.presentation import COLOURS, add_legend, letter_panels, make_figure
 from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.ramachandran import AngleRun, Ramachandran
@@ -60,7 +59,7 @@ def parity_figure(stages: Sequence[StageErrors]) -> Figure:
     return figure
 
 
-def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> None:
+def _parity(axes: Axes, values: Floats, what: str, unit: str) -> None:
     from matplotlib.colors import LogNorm
 
     label, found = values.T
@@ -160,7 +159,7 @@ def ramachandran_figure(each: Ramachandran) -> Figure:
     return figure
 
 
-def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
+def _density(axes: Axes, run: AngleRun, start: Floats) -> None:
     from matplotlib.colors import LogNorm
 
     edges = np.arange(-180.0, 180.1, _FINE)
@@ -231,7 +230,7 @@ def _typical(cut: Cut) -> int:
     return chosen[int(np.argmin(away))]
 
 
-def projection(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+def projection(positions: Floats) -> Floats:
     """Returns positions along the principal axes, the longest first, [n_atoms, 3], Å."""
     centred = positions - positions.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
@@ -288,13 +287,7 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     axes.set_ylabel("second axis (Å)")
 
 
-def _bonds(
-    axes: Axes,
-    topology: Topology,
-    flat: NDArray[np.float64],
-    colours: NDArray[np.float64],
-    inside: NDArray[np.bool_],
-) -> None:
+def _bonds(axes: Axes, topology: Topology, flat: Floats, colours: Floats, inside: Bools) -> None:
     """Each half of a bond has the colour of its atom."""
     from matplotlib.collections import LineCollection
 
@@ -311,7 +304,7 @@ def _bonds(
         )
 
 
-def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
+def _marks(axes: Axes, cut: Cut, flat: Floats) -> None:
     """Draws a short stroke across every bond that some fragment cuts."""
     from matplotlib.collections import LineCollection
 
@@ -335,7 +328,7 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
     )
 
 
-def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
+def _names(axes: Axes, topology: Topology, flat: Floats) -> None:
     """Writes each name where there is most room around its alpha carbon."""
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke

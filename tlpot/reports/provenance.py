@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot._version import __version__
 from tlpot.config import to_mapping
@@ -19,6 +18,7 @@ from tlpot.data import Dataset, frames_of
 from tlpot.errors import DataError, ModelFileError
 from tlpot.labelling import label_costs
 from tlpot.models import ModelCard, content_hash, library_file, library_names, load
+from tlpot.numbers import Ints
 
 _SHOWN = 4
 """Names of sources in a row; more are counted."""
@@ -90,7 +90,7 @@ def fragment_names(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _data_row(
-    dataset: Dataset, level: str, indices: NDArray[np.int64], name: str, sources: np.ndarray | None
+    dataset: Dataset, level: str, indices: Ints, name: str, sources: np.ndarray | None
 ) -> DataRow:
     energies, compositions = [], set()
     n_forces = n_components = 0

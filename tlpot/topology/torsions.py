@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.bond_thresholds import BONDED, BROKEN, CLASH, FORMED, RADII
 from tlpot.errors import GeometryError
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.topology.topology import Topology
 
 Quad = tuple[int, int, int, int]
@@ -64,7 +65,7 @@ def dihedrals(topology: Topology) -> tuple[BackboneDihedrals, ...]:
     return tuple(found)
 
 
-def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float64]:
+def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> Floats:
     """Returns dihedral angles from -180 to 180 degrees, [..., n_quads].
 
     Positive is clockwise looking from the second atom to the third, doi:10.1021/bi00820a001.
@@ -144,13 +145,13 @@ class MolecularGraph:
         GeometryError: the structure is periodic.
     """
 
-    def __init__(self, atoms: Atoms, bonds: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, atoms: Atoms, bonds: Ints | None = None) -> None:
         if atoms.pbc.any():
             raise GeometryError(
                 f"{atoms.get_chemical_formula()} is periodic; sampling is for molecules. "
                 "Set pbc=False if it is one in a box"
             )
-        self.numbers: NDArray[np.int64] = atoms.numbers.astype(np.int64)
+        self.numbers: Ints = atoms.numbers.astype(np.int64)
         self.bonds = _near(atoms, BONDED) if bonds is None else np.asarray(bonds, dtype=np.int64)
         self.neighbors: list[list[int]] = [[] for _ in atoms]
         for one, other in self.bonds.tolist():
@@ -170,19 +171,19 @@ class MolecularGraph:
         return bool((_lengths(atoms.positions)[self._apart] < self._reach).any())
 
     @cached_property
-    def _apart(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _apart(self) -> tuple[Ints, Ints]:
         """Pairs beyond three bonds."""
         first, second = np.nonzero(np.triu(~self._close))
         return first, second
 
     @cached_property
-    def _reach(self) -> NDArray[np.float64]:
+    def _reach(self) -> Floats:
         """How close each pair of `_apart` may come, Å."""
         radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * CLASH
         return radii[self._apart[0]] + radii[self._apart[1]]
 
     @cached_property
-    def _close(self) -> NDArray[np.bool_]:
+    def _close(self) -> Bools:
         """Pairs within three bonds, [n_atoms, n_atoms]."""
         linked = np.eye(len(self.numbers), dtype=np.int64)
         linked[self.bonds[:, 0], self.bonds[:, 1]] = 1
@@ -230,7 +231,7 @@ class Torsion:
     atoms: tuple[int, int, int, int]
     moving: tuple[int, ...]
 
-    def turn(self, positions: NDArray[np.float64], angle: float) -> None:
+    def turn(self, positions: Floats, angle: float) -> None:
         """Turns the smaller side of the bond until the dihedral has a value.
 
         Positions, [n_atoms, 3], Å, are changed in place; the angle is in degrees.
@@ -298,7 +299,7 @@ def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
     return tuple(found)
 
 
-def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
+def _near(atoms: Atoms, factor: float) -> Ints:
     radii = factor * RADII[atoms.numbers]
     near = _lengths(atoms.positions) < radii[:, None] + radii
     pairs = np.argwhere(np.triu(near, 1)).astype(np.int64)
@@ -307,7 +308,7 @@ def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
     return pairs[heavy]
 
 
-def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+def _lengths(positions: Floats) -> Floats:
     return np.linalg.norm(positions[:, None] - positions, axis=2)
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlpot.errors import ConfigError
 from tlpot.fragments.contacts import HOME, Shift, touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
+from tlpot.numbers import Floats
 from tlpot.topology import Chain, Lattice, Topology
 
 
@@ -155,7 +153,7 @@ class MFCC:
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
@@ -200,7 +198,7 @@ class FadingPairs:
         self,
         cutter: Cutter,
         sets: list[Units],
-        positions: NDArray[np.float64],
+        positions: Floats,
         skin: float,
         lattice: Lattice | None,
     ) -> set[tuple[int, int, Shift]]:
@@ -251,7 +249,7 @@ class Dimers(FadingPairs):
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
@@ -306,7 +304,7 @@ class GMFCC(FadingPairs):
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,

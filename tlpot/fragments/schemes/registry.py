@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
 from tlpot.fragments.schemes.sphere import Sphere
+from tlpot.numbers import Floats
 from tlpot.topology import Lattice
 
 
@@ -42,7 +40,7 @@ class Scheme(Protocol):
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
@@ -75,7 +73,7 @@ class Direct:
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
