@@ -30,7 +30,7 @@ from tlpot.building.stage import (
 )
 from tlpot.config import job_settings, to_mapping
 from tlpot.errors import ConfigError
-from tlpot.files import sole_folder
+from tlpot.files import PathLike, sole_folder
 from tlpot.presentation import Column, Result, Table
 from tlpot.reports import error_text, named_structures
 
@@ -39,8 +39,6 @@ _SHOWN = 3
 
 _JOURNAL = ".journal"
 """Labels in a journal are good whatever else has changed."""
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,7 +282,7 @@ def _clear(folder: Path, kept: str | None) -> None:
 
 
 def build_plan(
-    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    config: PathLike | Mapping[str, Any] | None,
     structures: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None = None,
     **settings: Any,
 ) -> BuildPlan:

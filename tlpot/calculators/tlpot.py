@@ -32,6 +32,7 @@ from tlpot.energy import (
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
+from tlpot.files import PathLike
 from tlpot.levels import difference_parts
 from tlpot.models import (
     LevelView,
@@ -49,7 +50,7 @@ from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
 from tlpot.verlet_list import VerletList
 
-Model = str | os.PathLike[str] | TrainedModel | EnergyModel
+Model = PathLike | TrainedModel | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

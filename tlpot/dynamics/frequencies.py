@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from ase import Atoms, units
 
 from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
 from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
+from tlpot.files import PathLike
 from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 
@@ -203,7 +203,7 @@ class Frequencies(Result):
             "files": [str(path) for path in self.files],
         }
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Draws the density of vibrations, each a Lorentzian of 10 cm⁻¹, with a mark for each.
 
         It is no infrared spectrum: all modes count alike.

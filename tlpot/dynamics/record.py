@@ -24,7 +24,7 @@ from tlpot.data import parse_xyz_atoms
 from tlpot.dynamics.runner import Sample
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.files import sole_use, write_text, writing
+from tlpot.files import PathLike, sole_use, write_text, writing
 from tlpot.models import identity, plain
 from tlpot.stored_results import read_json, write_json
 from tlpot.structures import extxyz_text
@@ -60,7 +60,7 @@ class MDRecord:
             A folder stands for ``md`` inside it.
     """
 
-    def __init__(self, out: str | os.PathLike[str]) -> None:
+    def __init__(self, out: PathLike) -> None:
         prefix = Path(out)
         if prefix.is_dir():
             prefix = prefix / "md"
@@ -285,7 +285,7 @@ def lost_constraints(atoms: Atoms) -> list[str]:
     return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
 
 
-def read_log(path: str | os.PathLike[str]) -> list[Sample]:
+def read_log(path: PathLike) -> list[Sample]:
     """Reads the complete rows of a log.
 
     Raises:

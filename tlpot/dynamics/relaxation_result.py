@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ase import Atoms, units
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
+from tlpot.files import PathLike
 from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, make_figure
 
@@ -208,7 +208,7 @@ class Relaxation(Result):
             }
         return found
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Draws energy and largest force against the step, and writes the picture to `path`.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tlpot.dynamics import runner
 from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
 from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
-from tlpot.files import atomic_file
+from tlpot.files import PathLike, atomic_file
 from tlpot.numbers import Floats
 from tlpot.presentation import progress_bar
 
@@ -82,7 +81,7 @@ def run_md(
     atoms: Atoms,
     calculator: Calculator,
     settings: MDSettings,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -272,9 +271,7 @@ def _plot(record: MDRecord, atoms: Atoms, settings: MDSettings) -> None:
     plot_md(record.samples, record.plot, title)
 
 
-def plot_md(
-    samples: Sequence[runner.Sample], path: str | os.PathLike[str] | None, title: str
-) -> Figure:
+def plot_md(samples: Sequence[runner.Sample], path: PathLike | None, title: str) -> Figure:
     """Draws total and potential energy, and the temperature, against time.
 
     Energies are relative to the first potential energy, so that the gap between the two

@@ -6,7 +6,6 @@ The files are for viewers: extended XYZ with a frame for each mode, and Molden.
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
 from tlpot.errors import ConfigError, GeometryError
-from tlpot.files import write_text
+from tlpot.files import PathLike, write_text
 from tlpot.numbers import Bools, Floats
 from tlpot.structures import extxyz_text
 
@@ -240,7 +239,7 @@ def plain_modes(modes: HarmonicModes) -> list[dict[str, Any]]:
     ]
 
 
-def write_modes(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]) -> None:
+def write_modes(atoms: Atoms, modes: HarmonicModes, path: PathLike) -> None:
     """Writes extended XYZ: a frame for each mode, whose column ``mode`` is its displacement.
 
     The displacement of all atoms together has length 1 Å. ``wavenumber`` (cm⁻¹, negative for an
@@ -264,7 +263,7 @@ def write_modes(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]
     write_text(path, extxyz_text(frames))
 
 
-def write_molden(atoms: Atoms, modes: HarmonicModes, path: str | os.PathLike[str]) -> None:
+def write_molden(atoms: Atoms, modes: HarmonicModes, path: PathLike) -> None:
     """Writes the format of Molden (Schaftenaar and Noordik, doi:10.1023/A:1008193805436).
 
     Raises:

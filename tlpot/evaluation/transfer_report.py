@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from tlpot.evaluation.offsets import SystematicErrors
 from tlpot.evaluation.predictions import Predictions
 from tlpot.evaluation.stability import Stability
 from tlpot.evaluation.walls import DimerScan
-from tlpot.files import write_text
+from tlpot.files import PathLike, write_text
 from tlpot.models import DeltaPotential, Potential
 from tlpot.numbers import Floats, Ints, short, signed
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, letter_panels, make_figure
@@ -218,7 +217,7 @@ class TransferReport(Result):
         blocks.append("\n".join(self._warning_lines()))
         return "\n\n".join(blocks) + "\n"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes text and picture beside the JSON file `path`, and that one last.
 
         The JSON file holds the error tables as every training writes them, and the rest under
@@ -233,7 +232,7 @@ class TransferReport(Result):
         found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
         write_text(target, json.dumps(found, indent=2))
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Returns the picture, and writes it to `path`.
 
         Raises:

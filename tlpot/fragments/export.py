@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -15,6 +14,7 @@ from ase import Atoms
 
 from tlpot import data
 from tlpot.errors import ConfigError, nearest
+from tlpot.files import PathLike
 from tlpot.fragments.fragment import ratio_table
 from tlpot.fragments.fragment_pool import FragmentPool, PooledFragment, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
@@ -128,7 +128,7 @@ class ExportReport:
 def export_fragments(
     proteins: Iterable[ProteinFrames],
     scheme: str | Scheme,
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     kinds: Collection[str] | None = None,
     per_kind: int | None = None,
@@ -194,10 +194,7 @@ def export_fragments(
 
 
 def fragments_from(
-    path: str | os.PathLike[str],
-    *,
-    kinds: Collection[str] | None = None,
-    without: str | None = None,
+    path: PathLike, *, kinds: Collection[str] | None = None, without: str | None = None
 ) -> list[Atoms]:
     """Returns the fragments of a file as molecules, for sampling or labelling.
 

@@ -13,7 +13,7 @@ from tlpot import jobs
 from tlpot.config import check_least, parse
 from tlpot.data import DataSource
 from tlpot.errors import ConfigError
-from tlpot.files import make_folder
+from tlpot.files import PathLike, make_folder
 from tlpot.models import Potential, save, to_bytes
 from tlpot.transfer import strategy, strategy_settings
 
@@ -122,7 +122,7 @@ class ComparedStrategy:
         return self.strategy["name"] == "scratch"
 
 
-ParentSource = str | os.PathLike[str] | Potential
+ParentSource = PathLike | Potential
 """A file or name of a pretrained potential, or one that is loaded."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from string import ascii_lowercase
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import OutputError
-from tlpot.files import atomic_file
+from tlpot.files import PathLike, atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +53,7 @@ def add_legend(axes: Axes, **options: Any) -> None:
         axes.legend(**{"fontsize": 8, "title_fontsize": 8, "frameon": False, **options})
 
 
-def picture_path(path: str | os.PathLike[str]) -> Path:
+def picture_path(path: PathLike) -> Path:
     """Returns the path of a picture, if it can be one.
 
     Raises:
@@ -75,7 +74,7 @@ def letter_panels(panels: Iterable[Axes]) -> None:
         axes.set_title("")
 
 
-def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save_picture(figure: Figure, path: PathLike) -> None:
     """Writes a picture in one step, in the format of the ending.
 
     Raises:
@@ -86,7 +85,7 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(temporary, dpi=150, format=target.suffix[1:])
 
 
-def drawn(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+def drawn(figure: Figure, path: PathLike | None) -> Figure:
     """Returns a picture, written to `path` if there is one, see `save_picture`."""
     if path is not None:
         save_picture(figure, path)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tlpot.files import write_text
+from tlpot.files import PathLike, write_text
 from tlpot.numbers import duration, number, signed
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class Result:
         """Returns every number as plain values."""
         raise NotImplementedError
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes a JSON file.
 
         Raises:

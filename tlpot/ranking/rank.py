@@ -6,7 +6,6 @@ features of every model there is, since that costs next to nothing, and start fr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from ase.data import chemical_symbols
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError
+from tlpot.files import PathLike
 from tlpot.levels import choose_level
 from tlpot.models import (
     CatalogueEntry,
@@ -141,7 +141,7 @@ class _Target:
 def rank_files(
     data: DataSource,
     models: Sequence[str] | None,
-    folders: Sequence[str | os.PathLike[str]],
+    folders: Sequence[PathLike],
     *,
     level: str | None = None,
     spec: str | None = None,
@@ -169,7 +169,7 @@ def rank_models(
     by: Scheme | None = None,
     n_folds: int = 5,
     seed: int = 0,
-    cache: str | os.PathLike[str] | None = None,
+    cache: PathLike | None = None,
     device: str | torch.device | None = None,
 ) -> Ranking:
     """Scores every model, level and block of features on a target set.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlpot.files import PathLike
 from tlpot.numbers import Bools, counted, short, signed
 from tlpot.presentation import (
     COLOURS,
@@ -100,7 +100,7 @@ class BudgetReport(Result):
         """Returns force errors of a part for each class of atoms."""
         return {key: self.forces(name, mask) for key, mask in self.budget.classes.items()}
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Returns the picture, and writes it to `path`.
 
         Raises:

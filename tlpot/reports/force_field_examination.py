@@ -19,6 +19,7 @@ from tlpot.data import NeutralDataset
 from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
+from tlpot.files import PathLike
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
@@ -35,7 +36,6 @@ from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import choose_device
 
-PathLike = str | os.PathLike[str]
 ModelFiles = PathLike | Mapping[str, PathLike]
 """One model for all fragments, or one for each kind with ``"*"`` for all others."""
 

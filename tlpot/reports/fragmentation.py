@@ -12,6 +12,7 @@ from ase import Atoms
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
 from tlpot.errors import ConfigError, GeometryError, OutputError
+from tlpot.files import PathLike
 from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
 from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
 from tlpot.presentation import Result, drawn, progress_bar
@@ -25,7 +26,7 @@ from tlpot.topology import Lattice, Topology, perceive_topology
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-StructureFrames = str | os.PathLike[str] | Atoms | Sequence[Atoms]
+StructureFrames = PathLike | Atoms | Sequence[Atoms]
 """A file, one of ASE's molecules by name, or atoms; of several frames, all of one molecule."""
 
 
@@ -125,9 +126,7 @@ class Fragmentation(Result):
         parts = [part for part in (self.listing, self.points, self.budget) if part is not None]
         return {key: value for part in parts for key, value in part.as_json().items()}
 
-    def plot(
-        self, path: str | os.PathLike[str] | None = None, *, show: str | None = None
-    ) -> Figure:
+    def plot(self, path: PathLike | None = None, *, show: str | None = None) -> Figure:
         """Returns the picture of the error budget, or else of the partition.
 
         With `show` it is the fragment of that name or number of which the caps are drawn.
@@ -140,7 +139,7 @@ class Fragmentation(Result):
             return self.budget.plot(path)
         return drawn(partition_figure(self.cuts[0], self.structure.stem, show), path)
 
-    def export(self, path: str | os.PathLike[str]) -> str:
+    def export(self, path: PathLike) -> str:
         """Writes the fragments for labelling, and returns in a line what was written.
 
         The path ends in ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
@@ -159,7 +158,7 @@ class Fragmentation(Result):
             f"{len(report.counts)} kinds to {path}"
         )
 
-    def write_forces(self, path: str | os.PathLike[str]) -> None:
+    def write_forces(self, path: PathLike) -> None:
         """Writes the frames with energies and forces as extended XYZ.
 
         Raises:
@@ -171,7 +170,7 @@ class Fragmentation(Result):
         self.points.write_forces(self.structure.frames, path)
 
 
-def check_export(path: str | os.PathLike[str]) -> None:
+def check_export(path: PathLike) -> None:
     """Checks the ending of a file for fragments.
 
     Raises:

@@ -20,6 +20,7 @@ from tlpot.data import Dataset, load_split, open_dataset
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.evaluation import Predictions, predict
+from tlpot.files import PathLike
 from tlpot.fragments import OTHERS
 from tlpot.numbers import Floats, Ints, short
 from tlpot.presentation import Column, Table
@@ -104,10 +105,10 @@ class LabelledFragments:
     @classmethod
     def open(
         cls,
-        dataset: str | os.PathLike[str] | Dataset,
+        dataset: PathLike | Dataset,
         *,
-        spec: str | os.PathLike[str] | None = None,
-        split: str | os.PathLike[str] | None = None,
+        spec: PathLike | None = None,
+        split: PathLike | None = None,
         part: Literal["train", "validation", "test"] = "test",
     ) -> LabelledFragments:
         """Opens a file of fragments.

@@ -6,7 +6,6 @@ Here is what the page shows, section by section; its words are in ``templates/fo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from tlpot._version import __version__
 from tlpot.dynamics import Motion
-from tlpot.files import make_folder, write_text
+from tlpot.files import PathLike, make_folder, write_text
 from tlpot.learning_curves import Curve, analyse, curve_figure, unit_of
 from tlpot.numbers import duration, number, signed
 from tlpot.presentation import Column, Picture, Table, render
@@ -45,7 +44,7 @@ class ReportFiles:
     numbers: Path
 
 
-def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
+def write_report(out_folder: PathLike, report: ForceFieldReport) -> ReportFiles:
     """Writes ``force_field.html`` and ``force_field.json``.
 
     The folder is created if it is not there, and reports in it are replaced.

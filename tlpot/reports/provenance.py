@@ -16,6 +16,7 @@ from tlpot._version import __version__
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import DataError, ModelFileError
+from tlpot.files import PathLike
 from tlpot.labelling import label_costs
 from tlpot.models import ModelCard, content_hash, library_file, library_names, load
 from tlpot.numbers import Ints
@@ -235,9 +236,7 @@ class Provenance:
 
 
 def model_chain(
-    source: str | os.PathLike[str],
-    ancestors: Sequence[str | os.PathLike[str]] = (),
-    role: str = "model",
+    source: PathLike, ancestors: Sequence[PathLike] = (), role: str = "model"
 ) -> tuple[tuple[ModelRecord, ...], str]:
     """Returns a model and its ancestors, and the hash of the first that is not at hand.
 
@@ -286,7 +285,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _record(source: str | os.PathLike[str], role: str) -> ModelRecord:
+def _record(source: PathLike, role: str) -> ModelRecord:
     model = load(source, device="cpu")
     name = os.fspath(source)
     # a report travels; the folders of this machine mean nothing elsewhere

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.files import atomic_file, write_text
+from tlpot.files import PathLike, atomic_file, write_text
 from tlpot.structures.conformers import LABELS, NOTES
 
 _XYZ = (".xyz", ".extxyz")
@@ -22,7 +21,7 @@ _PDB = (".pdb", ".ent")
 _CIF = (".cif", ".mmcif")
 
 
-def check_structure_format(path: str | os.PathLike[str]) -> None:
+def check_structure_format(path: PathLike) -> None:
     """Checks that a structure can be written under a name.
 
     Raises:
@@ -31,7 +30,7 @@ def check_structure_format(path: str | os.PathLike[str]) -> None:
     _format(Path(path))
 
 
-def write_structure(atoms: Atoms, path: str | os.PathLike[str]) -> None:
+def write_structure(atoms: Atoms, path: PathLike) -> None:
     """Writes a structure, atomically; energy and forces of its calculator go with it.
 
     A structure from a PDB or mmCIF file keeps the names of its chains, residues and atoms in
