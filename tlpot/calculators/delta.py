@@ -15,7 +15,13 @@ from torch import Tensor
 
 from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
-from tlpot.calculators.tlpot import ChargeRefusedError, Model, TLPotCalculator, open_model
+from tlpot.calculators.tlpot import (
+    ChargeRefusedError,
+    Model,
+    TLPotCalculator,
+    given_atoms,
+    open_model,
+)
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts
@@ -142,10 +148,7 @@ class DeltaCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         self.results = {}
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        structure: Atoms = given.copy()
+        structure: Atoms = given_atoms(self, atoms).copy()
         self.atoms = structure
         results: dict[str, Any] = {}
         # the difference first: it is cheap, and refuses what neither part should be asked

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tlpot.calculators.tlpot import Model, TLPotCalculator, open_model
+from tlpot.calculators.tlpot import Model, TLPotCalculator, given_atoms, open_model
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (
@@ -87,7 +87,7 @@ class EngineCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         super().calculate(atoms, properties, system_changes)
-        system = self._checked(self.atoms)
+        system = self._checked(atoms)
         options = {"stress": True} if "stress" in wanted else {}
         try:
             labels = self.engine.compute(
@@ -114,22 +114,15 @@ class EngineCalculator(Calculator):
             raise ConfigError(
                 f"the engine of {self.level} has no descriptors; env:, ase: and torch: engines may"
             )
-        return self.engine.descriptors(
-            self._checked(self.atoms if atoms is None else atoms), io.StringIO()
-        )
+        return self.engine.descriptors(self._checked(atoms), io.StringIO())
 
     def _checked(self, atoms: Atoms | None) -> System:
-        system = self._system(atoms)
+        system = System.from_atoms(given_atoms(self, atoms))
         if not system.pbc.any():
             check_electrons(system)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))
         return system
-
-    def _system(self, atoms: Atoms | None) -> System:
-        if atoms is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return System.from_atoms(atoms)
 
 
 def charge_changes(before: Atoms | None, now: Atoms) -> list[str]:

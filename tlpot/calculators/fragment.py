@@ -13,7 +13,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from numpy.typing import ArrayLike
 
 from tlpot.calculators.engine import Source, energy_model, named_source
-from tlpot.calculators.tlpot import TLPotCalculator
+from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.energy import EnergyModel
 from tlpot.engines import dispersion_model
 from tlpot.errors import ConfigError
@@ -200,11 +200,8 @@ class FragmentCalculator(Calculator):
             StressRefusedError: stress was asked for and there is no volume.
         """
         self.results = {}
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        self.atoms = given.copy()
-        self._inner.calculate(self._charged(given), properties, system_changes)
+        self.atoms = given_atoms(self, atoms).copy()
+        self._inner.calculate(self._charged(self.atoms), properties, system_changes)
         self.results = dict(self._inner.results)
 
     def get_hessian(
@@ -215,10 +212,7 @@ class FragmentCalculator(Calculator):
         Raises:
             ConfigError: an ASE calculator takes part; differentiate its forces numerically.
         """
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return self._inner.get_hessian(self._charged(given), on_row=on_row)
+        return self._inner.get_hessian(self._charged(given_atoms(self, atoms)), on_row=on_row)
 
     def _charged(self, atoms: Atoms) -> Atoms:
         """The total charge follows from the bonds; where it is given it must agree."""

@@ -158,6 +158,18 @@ class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
 
 
+def given_atoms(calculator: Calculator, atoms: Atoms | None) -> Atoms:
+    """Returns the atoms, or where there are none those of the last calculation.
+
+    Raises:
+        ConfigError: nothing was calculated before.
+    """
+    found = calculator.atoms if atoms is None else atoms
+    if found is None:
+        raise ConfigError("the calculator has no atoms yet; pass some")
+    return found
+
+
 class TLPotCalculator(Calculator):
     """Energy, forces and stress of an energy model, for everything in ASE.
 
@@ -333,7 +345,7 @@ class TLPotCalculator(Calculator):
             ForcesRefusedError: the model has energies only, and more was asked for.
         """
         self.results = {}
-        self.atoms = self._atoms_or(atoms).copy()
+        self.atoms = given_atoms(self, atoms).copy()
         system = self._system(self.atoms)
         if {"forces", "stress", "forces_std"} & set(properties):
             check_forces(self._model)
@@ -401,18 +413,12 @@ class TLPotCalculator(Calculator):
             ConfigError: no atoms were given and none were calculated before.
             GeometryError, ElementRefusedError, ChargeRefusedError: see `calculate`.
         """
-        atoms = self._atoms_or(atoms)
+        atoms = given_atoms(self, atoms)
         graph = self._pairs.graph(self._system(atoms))
         size = 3 * len(atoms)
         found = hessian(self._model, graph, on_row=on_row).reshape(size, size)
         matrix: Floats = found.cpu().numpy()
         return 0.5 * (matrix + matrix.T)
-
-    def _atoms_or(self, atoms: Atoms | None) -> Atoms:
-        found = self.atoms if atoms is None else atoms
-        if found is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return found
 
     def _system(self, atoms: Atoms) -> System:
         system = System.from_atoms(atoms)

@@ -18,7 +18,7 @@ from tlpot.data import Dataset, Frame
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.offsets import centred, composition_idx
 from tlpot.evaluation.predictions import Predictions, evaluate_systems, predict
-from tlpot.numbers import Floats, Ints, counted, short
+from tlpot.numbers import Floats, Ints, counted, mae, rmse, short
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class ForceDrift:
     @property
     def rms(self) -> float:
         """RMS difference of a force component, meV/Å."""
-        return _rms(self.components)
+        return rmse(self.components)
 
     @property
     def relative(self) -> float:
@@ -54,7 +54,7 @@ class ForceDrift:
     def by_element(self) -> dict[str, float]:
         """RMS difference on the atoms of an element, meV/Å."""
         return {
-            chemical_symbols[z]: _rms(self.components[self.atomic_numbers == z])
+            chemical_symbols[z]: rmse(self.components[self.atomic_numbers == z])
             for z in sorted(set(self.atomic_numbers.tolist()))
         }
 
@@ -68,7 +68,7 @@ class ForceDrift:
             "forces_rms_by_element": self.by_element,
         }
         if len(self.energies):
-            found["relative_energy_rms"] = _rms(self.energies)
+            found["relative_energy_rms"] = rmse(self.energies)
         return found
 
     def summary(self) -> str:
@@ -87,7 +87,7 @@ class ForceDrift:
         if len(self.energies):
             lines.append(
                 f"  energies relative to the mean of their composition moved by RMS "
-                f"{short(_rms(self.energies))} meV ({counted(len(self.energies), 'frame')})"
+                f"{short(rmse(self.energies))} meV ({counted(len(self.energies), 'frame')})"
             )
         return "\n".join(lines)
 
@@ -116,13 +116,9 @@ def force_drift(
         n_frames=len(frames),
         components=1e3 * (after.forces - before.forces),
         atomic_numbers=numbers,
-        parent_rms=_rms(1e3 * before.forces),
+        parent_rms=rmse(1e3 * before.forces),
         energies=energies[np.isfinite(energies)],
     )
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.square(values).mean()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +218,7 @@ def _errors(found: Predictions, *, relative: bool) -> dict[str, float]:
     forces = 1e3 * (found.forces[..., 1] - found.forces[..., 0])
     rows = {"energy_mae": error, "forces_mae": forces}
     return {
-        name: float(np.abs(values[np.isfinite(values)]).mean())
+        name: mae(values[np.isfinite(values)])
         for name, values in rows.items()
         if np.isfinite(values).any()
     }

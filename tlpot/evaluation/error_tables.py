@@ -15,7 +15,7 @@ from torch import Tensor
 from tlpot.data import Targets
 from tlpot.energy import Properties
 from tlpot.evaluation.predictions import Predictions
-from tlpot.numbers import Floats, counted
+from tlpot.numbers import Floats, counted, mae, rmse
 from tlpot.presentation import Column, Table, make_figure
 
 if TYPE_CHECKING:
@@ -170,12 +170,7 @@ def error_report(predictions: Predictions) -> ErrorReport:
 
 
 def _errors(kind: str, error: Floats) -> dict[str, float]:
-    if not error.size:
-        return {}
-    return {
-        f"{kind}_mae": float(np.abs(error).mean()),
-        f"{kind}_rmse": float(np.sqrt(np.square(error).mean())),
-    }
+    return {f"{kind}_mae": mae(error), f"{kind}_rmse": rmse(error)} if error.size else {}
 
 
 def _table(
@@ -229,7 +224,7 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
         _scatter(upper, x, y)
         error = scale * (y - x)
         error_unit = "meV/Å" if unit == "eV/Å" else unit
-        text = f"MAE {np.abs(error).mean():.3g}\nRMSE {np.sqrt((error**2).mean()):.3g} {error_unit}"
+        text = f"MAE {mae(error):.3g}\nRMSE {rmse(error):.3g} {error_unit}"
         upper.text(0.04, 0.96, text, transform=upper.transAxes, va="top", fontsize=9)
         upper.set_ylabel(f"model ({unit})")
         upper.set_title(name, fontsize=9)
@@ -292,8 +287,7 @@ def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str
     frames = np.repeat(np.arange(len(known)), predictions.sizes)
     added = np.bincount(frames, weights=shift, minlength=len(known))
     error = predictions.energy[:, 1] - predictions.energy[:, 0]
-    refitted = 1e3 * float(np.abs(error[known]).mean())
-    kept = 1e3 * float(np.abs((error - added)[known]).mean())
+    refitted, kept = 1e3 * mae(error[known]), 1e3 * mae((error - added)[known])
     if refitted <= kept * (1 + _ROUNDING):
         return []
     return [

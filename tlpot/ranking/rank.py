@@ -29,7 +29,7 @@ from tlpot.models import (
     load_potential,
 )
 from tlpot.neighbors import neighbor_list
-from tlpot.numbers import Floats, Ints, counted
+from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
@@ -351,12 +351,10 @@ def _score(
         error = _left_out(target, left, rows, folds)
         worst = error if left is baseline else _left_out(target, baseline, None, folds)
         errors[scheme] = FoldError(
-            mae=1e3 * float(np.abs(error).mean()),
-            rmse=1e3 * float(np.sqrt(np.mean(error**2))),
+            mae=1e3 * mae(error),
+            rmse=1e3 * rmse(error),
             r2=1.0 - float(np.sum(error**2) / max(np.sum(worst**2), 1e-300)),
-            by_fold=tuple(
-                1e3 * float(np.abs(error[folds == k]).mean()) for k in range(int(folds.max()) + 1)
-            ),
+            by_fold=tuple(1e3 * mae(error[folds == k]) for k in range(int(folds.max()) + 1)),
         )
     return Score(model=model, source=source, features=blocks, on=on, errors=errors)
 

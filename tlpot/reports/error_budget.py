@@ -16,7 +16,7 @@ from tlpot.calculators import FragmentCalculator
 from tlpot.errors import ConfigError
 from tlpot.fragments import Partition, TypedBatch, TypedModel, close_atoms, fragment_name
 from tlpot.jobs import Cut, used_coefficients
-from tlpot.numbers import Bools, Floats, Ints
+from tlpot.numbers import Bools, Floats, Ints, mae, rmse
 from tlpot.topology import Topology, residue_of
 
 KCAL = 1e3 * kcal / mol
@@ -147,8 +147,8 @@ class FragmentErrors:
                 "atoms": int(self.sizes[inside[0]]),
                 "energy_mean": float(energy.mean()),
                 "energy_std": float(energy.std()),
-                "force_mae": float(np.abs(force).mean()),
-                "force_rmse": float(np.sqrt(np.square(force).mean())),
+                "force_mae": mae(force),
+                "force_rmse": rmse(force),
                 "force_max": float(np.abs(force).max()),
             }
         return dict(sorted(rows.items(), key=lambda row: -row[1]["force_mae"]))

@@ -22,7 +22,7 @@ from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.evaluation import Predictions, predict
 from tlpot.files import PathLike
 from tlpot.fragments import OTHERS
-from tlpot.numbers import Floats, Ints, short
+from tlpot.numbers import Floats, Ints, mae, rmse, short
 from tlpot.presentation import Column, Table
 from tlpot.reports.error_budget import KCAL
 from tlpot.reports.provenance import fragment_names, kind_names
@@ -344,25 +344,17 @@ def _errors(
         n_train=n_train,
         n_frames=len(energy),
         n_atoms=float(sizes.mean()),
-        energy_rmse=_rms(total),
-        energy_mae=_mean(total),
-        energy_rmse_kcal=_rms(whole) / KCAL,
-        energy_mae_kcal=_mean(whole) / KCAL,
-        relative_rmse=_rms(relative),
-        relative_mae=_mean(relative),
-        force_rmse=_rms(force),
-        force_mae=_mean(force),
-        force_rmse_kcal=_rms(force) / KCAL,
-        force_mae_kcal=_mean(force) / KCAL,
+        energy_rmse=rmse(total),
+        energy_mae=mae(total),
+        energy_rmse_kcal=rmse(whole) / KCAL,
+        energy_mae_kcal=mae(whole) / KCAL,
+        relative_rmse=rmse(relative),
+        relative_mae=mae(relative),
+        force_rmse=rmse(force),
+        force_mae=mae(force),
+        force_rmse_kcal=rmse(force) / KCAL,
+        force_mae_kcal=mae(force) / KCAL,
     )
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt(np.square(values).mean())) if values.size else float("nan")
-
-
-def _mean(values: Floats) -> float:
-    return float(np.abs(values).mean()) if values.size else float("nan")
 
 
 def model_of(models: Models, name: str) -> EnergyModel:

@@ -11,7 +11,7 @@ from ase.data import covalent_radii
 from tlpot.dynamics import Motion
 from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import Cut
-from tlpot.numbers import Bools, Floats, short
+from tlpot.numbers import Bools, Floats, mae, rmse, short
 from tlpot.presentation import COLOURS, add_legend, letter_panels, make_figure
 from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.ramachandran import AngleRun, Ramachandran
@@ -77,8 +77,8 @@ def _parity(axes: Axes, values: Floats, what: str, unit: str) -> None:
     scale, error_unit = (1e3, "meV/Å") if unit == "eV/Å" else (1.0, unit)
     error = scale * (found - label)
     axes.text(
-        0.04, 0.96, f"RMSE {short(float(np.sqrt(np.square(error).mean())))} {error_unit}\n"
-        f"MAE {short(float(np.abs(error).mean()))}", transform=axes.transAxes, va="top", fontsize=8,
+        0.04, 0.96, f"RMSE {short(rmse(error))} {error_unit}\n"
+        f"MAE {short(mae(error))}", transform=axes.transAxes, va="top", fontsize=8,
         bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}, zorder=4,
     )  # fmt: skip
     axes.set(xlim=limits, ylim=limits, aspect="equal")
