@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms, units
 
 from tlpot.config import check_least
+from tlpot.dynamics.runner import check_mobile
 from tlpot.errors import ConfigError, GeometryError, SimulationError, nearest
 from tlpot.numbers import Floats
 from tlpot.system import System, check_system
@@ -118,7 +119,7 @@ def relaxation_steps(atoms: Atoms, settings: RelaxationSettings) -> Iterator[Rel
         SimulationError: the calculator refuses a geometry on the way.
     """
     check_system(System.from_atoms(atoms))
-    _check_mobile(atoms)
+    check_mobile(atoms, "remove some, so that there is something to relax")
     target = _target(atoms, settings)
     known = getattr(atoms.calc, "implemented_properties", ("forces",))
     if "forces" not in known:
@@ -227,12 +228,3 @@ def _target(atoms: Atoms, settings: RelaxationSettings) -> Any:
     from ase.filters import FrechetCellFilter
 
     return FrechetCellFilter(atoms, scalar_pressure=settings.pressure * units.bar)
-
-
-def _check_mobile(atoms: Atoms) -> None:
-    if int(atoms.get_number_of_degrees_of_freedom()) < 1:
-        held = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
-        raise GeometryError(
-            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can be relaxed; remove "
-            "some"
-        )

@@ -133,7 +133,7 @@ def _run(
     progress: bool,
     conditions: Sequence[StopCondition],
 ) -> MDResult:
-    runner.check_mobile(atoms)
+    runner.check_mobile(atoms, "remove some, or take single points instead of dynamics")
     rigid = runner.rigid_motions(atoms, settings)  # of the structure as it was at the start
     setup = md_setup(settings, calculator, atoms)
     if resume:
@@ -276,9 +276,6 @@ def plot_md(samples: Sequence[runner.Sample], path: PathLike | None, title: str)
 
     Energies are relative to the first potential energy, so that the gap between the two
     curves is the kinetic energy.
-
-    Returns:
-        The figure.
 
     Raises:
         OutputError: the file could not be written.

@@ -171,14 +171,9 @@ def check_finite(run: MDRunner) -> None:
 
 
 def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:
-    """Returns the slope of a straight line through the total energy, meV/atom/ps.
+    """Returns the slope of a straight line through the total energy of a log, meV/atom/ps.
 
-    Args:
-        samples: rows of a log.
-        n_atoms: number of atoms.
-
-    Returns:
-        NaN with fewer than three samples.
+    It is NaN with fewer than three samples.
     """
     picoseconds = np.array([s.time for s in samples]) * 1e-3
     return drift_of(picoseconds, np.array([s.total for s in samples]), n_atoms)
@@ -192,8 +187,8 @@ def drift_of(picoseconds: Floats, total: Floats, n_atoms: int) -> float:
     return float(1e3 * slope / n_atoms)
 
 
-def check_mobile(atoms: Atoms) -> None:
-    """Checks that something can move, without which there is no temperature.
+def check_mobile(atoms: Atoms, remedy: str) -> None:
+    """Checks that something can move, without which there is no temperature and no relaxation.
 
     Raises:
         GeometryError: constraints hold everything.
@@ -201,8 +196,7 @@ def check_mobile(atoms: Atoms) -> None:
     if int(atoms.get_number_of_degrees_of_freedom()) < 1:
         held = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
         raise GeometryError(
-            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can move; remove some, "
-            "or take single points instead of dynamics"
+            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can move; {remedy}"
         )
 
 
@@ -212,8 +206,13 @@ def rigid_motions(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:
         return 0, 0
     if atoms.pbc.any():
         return 3, 0
+    return 3, 2 if is_linear(atoms) else 3
+
+
+def is_linear(atoms: Atoms) -> bool:
+    """Tells linear molecules by their moments of inertia; an atom alone is not asked about."""
     moments = atoms.get_moments_of_inertia()
-    return 3, 2 if moments[0] < _LINEAR * moments[-1] else 3
+    return bool(moments[0] < _LINEAR * moments[-1])
 
 
 def draw_velocities(

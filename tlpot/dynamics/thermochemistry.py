@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms, units
 
+from tlpot.dynamics.runner import is_linear
 from tlpot.dynamics.structure_change import superposition
 from tlpot.dynamics.vibrations import Shape
 from tlpot.errors import ConfigError
@@ -157,8 +158,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     radius = np.linalg.norm(arms, axis=1)
     if len(atoms) == 1:
         return 1
-    moments = atoms.get_moments_of_inertia()
-    if moments[0] < 1e-3 * moments[-1]:
+    if is_linear(atoms):
         return 2 if _permutation(-arms, arms, kind, tolerance) is not None else 1
     first, second = _anchors(arms, kind, radius, tolerance)
     like = [

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 
+from tlpot.dynamics.runner import is_linear
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.files import PathLike, write_text
 from tlpot.numbers import Bools, Floats
@@ -24,9 +25,6 @@ Shape = Literal["atom", "linear", "nonlinear", "periodic", "held"]
 
 STEP = 0.005
 """Å, of central differences of forces: their error is of second order, 0.1 cm⁻¹ in H2CO."""
-
-_LINEAR = 1e-3
-"""A molecule whose least moment of inertia is this much smaller than its largest is linear."""
 
 PER_CM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
@@ -149,8 +147,7 @@ def shape_of(atoms: Atoms) -> Shape:
         return "periodic"
     if len(atoms) == 1:
         return "atom"
-    moments = atoms.get_moments_of_inertia()
-    return "linear" if moments[0] < _LINEAR * moments[-1] else "nonlinear"
+    return "linear" if is_linear(atoms) else "nonlinear"
 
 
 def harmonic_modes(atoms: Atoms, hessian: Floats) -> HarmonicModes:

@@ -58,16 +58,12 @@ class KindErrors:
         n_train: labelled fragments that the model was trained on; None if that is not known.
         n_frames: fragments that the errors are of.
         n_atoms: of a fragment; the mean for all.
-        energy_rmse: of total energies per atom, meV/atom.
-        energy_mae: likewise.
-        energy_rmse_kcal: of total energies of whole fragments, kcal/mol.
-        energy_mae_kcal: likewise.
-        relative_rmse: of energies per atom less the mean error of their kind, meV/atom.
-        relative_mae: likewise.
-        force_rmse: of force components, meV/Å; NaN without forces.
-        force_mae: likewise.
-        force_rmse_kcal: the same in kcal/mol/Å.
-        force_mae_kcal: likewise.
+        energy_rmse, energy_mae: of total energies per atom, meV/atom.
+        energy_rmse_kcal, energy_mae_kcal: of total energies of whole fragments, kcal/mol.
+        relative_rmse, relative_mae: of energies per atom less the mean error of their kind,
+            meV/atom.
+        force_rmse, force_mae: of force components, meV/Å; NaN without forces.
+        force_rmse_kcal, force_mae_kcal: the same in kcal/mol/Å.
     """
 
     kind: str
