@@ -14,8 +14,10 @@ from typing import IO
 
 from tlpot.errors import DataError, OutputError, TLPotError, TLPotWarning
 
+PathLike = str | os.PathLike[str]
 
-def make_folder(path: str | os.PathLike[str]) -> None:
+
+def make_folder(path: PathLike) -> None:
     """Makes a folder, with those above it, unless it is there.
 
     Raises:
@@ -28,7 +30,7 @@ def make_folder(path: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is fsynced and renamed to `path`.
 
     On any failure, a full disk included, the temporary file is removed and an existing
@@ -56,7 +58,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+def writing(path: PathLike) -> Iterator[None]:
     """A context in which a file is written piece by piece.
 
     Raises:
@@ -68,7 +70,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OutputError(f"could not write {path}: {error.strerror or error}") from error
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: PathLike, text: str) -> None:
     """Writes a text file, UTF-8, see `atomic_file`.
 
     Raises:
@@ -78,7 +80,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def copy_file(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+def copy_file(source: PathLike, path: PathLike) -> None:
     """Copies the content of a file, see `atomic_file`.
 
     Raises:

@@ -1,8 +1,26 @@
-"""How numbers are written for a reader: three digits where they can be, or with a noun."""
+"""Arrays of numbers, and how numbers are written: three digits where they can be, or a noun."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def mae(errors: NDArray[np.floating[Any]]) -> float:
+    """Returns the mean absolute error; NaN of none."""
+    return float(np.abs(errors).mean()) if errors.size else math.nan
+
+
+def rmse(errors: NDArray[np.floating[Any]]) -> float:
+    """Returns the root mean square error; NaN of none."""
+    return float(np.sqrt(np.square(errors).mean())) if errors.size else math.nan
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:

@@ -11,7 +11,6 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.optimize import LBFGS
-from numpy.typing import NDArray
 
 from tlpot.building.stage import read_json
 from tlpot.calculators import FragmentCalculator
@@ -19,6 +18,7 @@ from tlpot.dynamics import MDRunner, MDSettings, draw_velocities, drift_of, rigi
 from tlpot.engines import LabelError
 from tlpot.errors import GeometryError
 from tlpot.files import make_folder
+from tlpot.numbers import Floats
 from tlpot.presentation import progress_bar
 from tlpot.stored_results import read_arrays, write_arrays, write_json
 
@@ -30,11 +30,6 @@ def descend(atoms: Atoms, path: Path, stop: Callable[[], bool]) -> None:
     """Moves atoms downhill; where the file is there, it goes on from it.
 
     On a CPU the result does not depend on interruptions, to the last bit.
-
-    Args:
-        atoms: with a calculator.
-        path: of what is known so far.
-        stop: whether the user has asked to stop.
 
     Raises:
         KeyboardInterrupt: the user stopped it; all steps are kept.
@@ -94,8 +89,8 @@ class Moment:
         kinetic: eV.
     """
 
-    positions: NDArray[np.float64]
-    momenta: NDArray[np.float64]
+    positions: Floats
+    momenta: Floats
     potential: float
     kinetic: float
 
@@ -177,11 +172,7 @@ def relaxed(
     Where the force field tears it apart, it is returned as it was, for dynamics to show how far
     it gets.
 
-    Args:
-        folder: of what is known of it.
-        atoms: the structure.
-        calculator: makes the calculator, if there is something to do.
-        stop: whether the user has asked to stop.
+    `calculator` makes the calculator, if there is something to do.
 
     Raises:
         KeyboardInterrupt: the user stopped it; all steps are kept.
@@ -191,7 +182,6 @@ def relaxed(
     stored = Moment.read(path)
     if stored is None:
         found.calc = calculator()
-
         try:
             descend(found, begun, stop)
         except GeometryError:
@@ -210,7 +200,7 @@ def run_dynamics(
     calculator: Callable[[], Calculator],
     settings: MDSettings,
     *,
-    momenta: NDArray[np.float64] | None = None,
+    momenta: Floats | None = None,
     stop: Callable[[], bool] = lambda: False,
     show: bool = True,
     name: str = "dynamics",
@@ -222,15 +212,8 @@ def run_dynamics(
     field refuses the geometry (a bond is broken) or is not a number, or where an engine fails on
     it.
 
-    Args:
-        folder: of this trajectory; what is there is not repeated.
-        start: the structure.
-        calculator: makes the calculator, if there is something to do.
-        settings: `log_every` is the interval.
-        momenta: to start with; None draws them.
-        stop: whether the user has asked to stop.
-        show: whether to show a progress bar.
-        name: for the bar.
+    What is in the folder is not repeated; `settings.log_every` is the interval; without `momenta`
+    they are drawn.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
@@ -268,11 +251,7 @@ def run_dynamics(
 
 
 def _advanced(
-    atoms: Atoms,
-    moments: list[Moment],
-    settings: MDSettings,
-    k: int,
-    momenta: NDArray[np.float64] | None,
+    atoms: Atoms, moments: list[Moment], settings: MDSettings, k: int, momenta: Floats | None
 ) -> Moment:
     rng = np.random.default_rng([settings.seed, k])
     if k == 0:

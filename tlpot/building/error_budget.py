@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import NDArray
 
 from tlpot.building.labels import Level
 from tlpot.building.stage import StageContext
 from tlpot.building.structures import Target, read_atoms, scheme_of
+from tlpot.building.training import MODEL
 from tlpot.calculators import FragmentCalculator
 from tlpot.data import Labels, frames_of, open_dataset
 from tlpot.engines import make_engine
@@ -22,12 +22,13 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.fragments import FragmentedStructure
 from tlpot.labelling import LabelSettings, label
 from tlpot.models import load
+from tlpot.numbers import Floats
 from tlpot.reports import BudgetReport, measure_budget
 
 _SAME = 1e-5
 """Å."""
 
-Entry = tuple[NDArray[np.float64], Labels]
+Entry = tuple[Floats, Labels]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,8 @@ class Assembly:
     ) -> FragmentCalculator:
         """Returns the calculator of a structure.
 
-        Args:
-            target: the structure.
-            model: file of the fragments' model.
-            pretrained: the cheap level, where the model does not have it.
-            device: see `tlpot.load`.
-            skin: see `tlpot.fragments.FragmentForceField`.
+        `pretrained` has the cheap level where `model` does not; `skin` is that of
+        `FragmentForceField`.
         """
         return FragmentCalculator(
             target.frames[0],
@@ -173,15 +170,11 @@ class _Lookup(Calculator):
             self.results["forces"] = labels.forces
 
 
-FRAMES, REFERENCE = "frames.xyz", "reference.h5"
+FRAMES, REFERENCE, FORCE_FIELD = "frames.xyz", "reference.h5", "model.safetensors"
 
 
 def check_reference(reference: Level, name: str) -> None:
-    """Checks that a level has the forces that an error budget is about.
-
-    Args:
-        reference: level of theory.
-        name: of its section in the configuration.
+    """Checks that a level, `name` in the configuration, has the forces of an error budget.
 
     Raises:
         ConfigError: its engine has none, or is not to compute them.
@@ -201,28 +194,23 @@ def check_reference(reference: Level, name: str) -> None:
     )
 
 
-def label_reference(work: StageContext, folder: Path, assembly: Assembly, target: Target,
-                    reference: Level) -> None:  # fmt: skip
+def label_reference(
+    work: StageContext, assembly: Assembly, target: Target, reference: Level
+) -> None:
     """Labels the frames of a structure, and all fragments of each.
 
     They are labels like any other: none is computed twice, and each is on disk at once.
 
-    Args:
-        work: of the stage.
-        folder: of the structure, with its frames.
-        assembly: of the force field.
-        target: the structure.
-        reference: level of theory.
-
     Raises:
         KeyboardInterrupt: the user stopped it; all labels are kept.
     """
+    folder = work.of("assemble", target.name)
     frames = read_atoms(folder / FRAMES)
     prepared = FragmentedStructure(target.topology, scheme_of(assembly.scheme), skin=0.0)
-    todo: list[Atoms] = list(frames)
+    todo = [*frames]
     for frame in frames:
-        for fragment in prepared.partition(frame.positions).batch.assembly.fragments:
-            todo.append(fragment.atoms(frame.positions))
+        pieces = prepared.partition(frame.positions).batch.assembly.fragments
+        todo += [fragment.atoms(frame.positions) for fragment in pieces]
     with work.labelling():
         report = label(
             todo, reference.spec, folder / REFERENCE, executor=work.executor, stop=work.stop,
@@ -233,41 +221,25 @@ def label_reference(work: StageContext, folder: Path, assembly: Assembly, target
 
 
 def error_budget(
-    folder: Path,
-    assembly: Assembly,
-    target: Target,
-    reference: Level,
-    model: Path,
-    pretrained: Path,
-    *,
-    name: str,
-    device: str | None,
+    work: StageContext, assembly: Assembly, target: Target, reference: Level
 ) -> BudgetReport:
-    """Measures the error budget from labels that are there.
+    """Measures the error budget of an assembled force field, from labels that are there.
 
     Against the cheap level it is the budget of a force field of that level: the cheap head of
     the model, or the pretrained model, in one layer.
 
-    Args:
-        folder: of the structure, see `label_reference`.
-        assembly: of the force field.
-        target: the structure.
-        reference: level of theory of the labels.
-        model: file of the fragments' model.
-        pretrained: the cheap level, where the model does not have it.
-        name: of the force field.
-        device: see `tlpot.load`.
-
     Raises:
         DataError: a label is missing, because its calculation failed.
     """
+    folder = work.of("assemble", target.name)
+    model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
     frames: Sequence[Atoms] = read_atoms(folder / FRAMES)
     scheme = scheme_of(assembly.scheme)
     known = KnownLabels.read(folder / REFERENCE, reference.name)
     if reference.name != assembly.high:
         assembly = replace(assembly, high=reference.name, low=None)
         model = model if reference.name in assembly.levels(model) else pretrained
-    options: dict[str, Any] = {"topology": target.topology, "device": device, "skin": 0.0}
+    options: dict[str, Any] = {"topology": target.topology, "device": work.device, "skin": 0.0}
     whole = FragmentCalculator(frames[0], known.calculator(), "direct", **options)
     layers: dict[str, Any] = {}
     if assembly.low is not None:
@@ -276,11 +248,11 @@ def error_budget(
             "trained_charges": assembly.trained_charges,
         }  # fmt: skip
     pieces = FragmentCalculator(frames[0], known.calculator(), scheme, **layers, **options)
-    own = assembly.calculator(target, model, pretrained, device=device, skin=0.0)
+    own = assembly.calculator(target, model, pretrained, device=work.device, skin=0.0)
     return BudgetReport(
         budget=measure_budget(frames, whole=whole, fragments=pieces, model=own),
         structure=target.name,
         scheme=scheme.name + ("" if assembly.low is None else f", two layers ({assembly.low})"),
-        model=f"{name} ({reference.name})",
+        model=f"{work.root.name} ({reference.name})",
         reference=reference.name,
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.building.config import ActiveSettings
 from tlpot.building.dynamics import relaxed, run_dynamics
@@ -22,6 +21,7 @@ from tlpot.building.validation import dynamics_settings
 from tlpot.config import to_mapping
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.models import load
+from tlpot.numbers import Floats
 from tlpot.sampling import ModelView, most_uncertain, scaled
 from tlpot.stored_results import write_json
 from tlpot.system import System
@@ -31,20 +31,11 @@ _AT_ONCE = 32
 
 
 def explore_stage(
-    number: int,
-    settings: ActiveSettings,
-    assembly: Assembly,
-    targets: Sequence[Target],
-    tuned: str,
+    number: int, settings: ActiveSettings, assembly: Assembly, targets: Sequence[Target], tuned: str
 ) -> Stage:
     """Runs dynamics of the structures and cuts out the fragments that the model is unsure of.
 
-    Args:
-        number: of the round, from 1 on.
-        settings: how.
-        assembly: of the force field.
-        targets: the structures.
-        tuned: stage with the model.
+    `number` is that of the round, from 1 on; `tuned` is the stage with the model.
     """
     name = f"round-{number}-explore"
 
@@ -116,14 +107,10 @@ def round_label_stage(number: int, low: Level, high: Level) -> Stage:
 
 def spread_per_atom(
     model: Path, level: str, frames: Sequence[Atoms], *, charges: bool = True
-) -> NDArray[np.float64]:
+) -> Floats:
     """Standard deviation of the energy of each structure, [n_frames], eV per atom.
 
-    Args:
-        model: file.
-        level: of theory.
-        frames: structures.
-        charges: whether the model is told their charges.
+    Without `charges` the model is not told those of the structures.
     """
     found = load(model, device="cpu").at(level)
     systems = [System.from_atoms(atoms) for atoms in frames]

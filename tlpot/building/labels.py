@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.building.config import LevelSettings
 from tlpot.building.stage import Stage, StageContext, StageResult, read_json
@@ -150,16 +149,6 @@ def low_stage(low: Level) -> Stage:
     )
 
 
-def read_choice(path: Path) -> NDArray[np.int64]:
-    """Returns the frames that were chosen, fragment by fragment.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    found = read_json(path)
-    return np.array([k for frames in found.values() for k in frames], dtype=np.int64)
-
-
 def high_stage(high: Level) -> Stage:
     """Labels the chosen geometries at the expensive level, beside all the cheap labels."""
 
@@ -168,7 +157,8 @@ def high_stage(high: Level) -> Stage:
         target = work.folder / LABELS
         if not target.exists():
             copy_file(source, target)
-        chosen = read_choice(work.of("select", "chosen.json"))
+        picked = read_json(work.of("select", "chosen.json"))
+        chosen = np.array([k for frames in picked.values() for k in frames], dtype=np.int64)
         frames = [as_atoms(frame) for frame in frames_of(open_dataset(source), chosen, levels=())]
         return labelled(work, frames, [high])
 
@@ -226,12 +216,7 @@ def as_atoms(frame: Frame) -> Atoms:
 
 
 def labels_of(paths: Sequence[Path], trained_charges: bool) -> Dataset:
-    """Opens files of labels as one dataset, as the model sees it.
-
-    Args:
-        paths: the files.
-        trained_charges: the model reads no charges.
-    """
+    """Opens files of labels as one dataset, without charges if the model reads none."""
     dataset = open_dataset(list(paths))
     return NeutralDataset(dataset) if trained_charges else dataset
 

@@ -20,10 +20,7 @@ LEARNING_CURVE = "curve"
 
 
 def learning_curve_config(
-    settings: LearningCurveSettings,
-    given: Mapping[str, Any],
-    tuning: FinetuneConfig,
-    n_frames: int,
+    settings: LearningCurveSettings, given: Mapping[str, Any], tuning: FinetuneConfig, n_frames: int
 ) -> CurveConfig | None:
     """Returns the configuration of the curve; files are filled in later. None for no curve.
 
@@ -81,10 +78,8 @@ def _held_out(split: SplitSettings, n_frames: int) -> int:
 def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> Stage:
     """Trains on nested parts of the expensive labels, tested on the frames that were held out.
 
-    Args:
-        config: of `learning_curve_config`.
-        tuned: stage with the last fine-tuning, whose split is taken.
-        rounds: stages with further labels.
+    `tuned` is the stage with the last fine-tuning, whose split is taken; `rounds` have further
+    labels.
     """
 
     def run(work: StageContext) -> StageResult:

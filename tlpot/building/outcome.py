@@ -3,63 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tlpot import reports
 from tlpot._version import __version__
 from tlpot.building.config import BuildConfig
-from tlpot.building.error_budget import REFERENCE, Assembly, TargetTests, error_budget
-from tlpot.building.labels import LABELS, Level, labels_of
+from tlpot.building.error_budget import FORCE_FIELD, REFERENCE, Assembly, TargetTests, error_budget
+from tlpot.building.labels import LABELS, labels_of
 from tlpot.building.learning_curve import LEARNING_CURVE
 from tlpot.building.pretraining import Pretraining
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target
 from tlpot.building.training import MODEL, RUN_SPLIT, SPLIT, TRAINED, pretraining_use
-from tlpot.building.validation import FORCE_FIELD, SNIPPET, recorded_motions
 from tlpot.building.validation import REFERENCE as REFERENCE_RUN
+from tlpot.building.validation import SNIPPET, recorded_motions
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, load_split
 from tlpot.jobs import FinetuneConfig, SplitSettings
 from tlpot.learning_curves import load_curve
 from tlpot.levels import difference_parts
 from tlpot.models import TrainedModel, load
-from tlpot.reports import (
-    BudgetReport,
-    CostRow,
-    ForceFieldReport,
-    LabelledFragments,
-    Provenance,
-    StageErrors,
-    data_record,
-    data_used,
-    labelling_cost,
-    measure_stage,
-    model_chain,
-    versions,
-    write_report,
-)
+from tlpot.numbers import Ints
 from tlpot.stored_results import write_json
-
-Frames = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Comparison:
-    """A model to be held against labels."""
-
-    title: str
-    model: TrainedModel
-    level: str
-    labels: str
-    dataset: Dataset
-    frames: Frames
-    train: Frames | None
-    shift_on: Frames | None = None
-    part: str = "test frames"
 
 
 def stage_errors(
@@ -68,18 +35,13 @@ def stage_errors(
     pretraining: Pretraining,
     tuning: FinetuneConfig,
     tuned: str,
-) -> list[StageErrors]:
+) -> list[reports.StageErrors]:
     """Measures errors on frames that no model in question was trained on, as far as there are any.
 
     Where the expensive labels have too few that the pretraining left out, or a parent was trained
     elsewhere, the part says so.
 
-    Args:
-        work: of the report's stage.
-        dataset: all labels, as the model sees them.
-        pretraining: how the model of the cheap level was made.
-        tuning: how it was fine-tuned.
-        tuned: stage with the last model.
+    `dataset` has all labels, as the model sees them; `tuned` is the stage with the last model.
 
     Raises:
         DataError: a file is damaged.
@@ -103,46 +65,28 @@ def stage_errors(
         own_part = "all labels of this build"
     if pretraining.parent is not None:
         part, own_part = (f"{each}, of which the parent may know some" for each in (part, own_part))
-    plan = [
-        _Comparison(
-            title="adopted parent" if adopted else "pretrained", model=pretrained, level=low,
-            labels=low, dataset=cheap, frames=own.test if len(own.test) else own.validation,
-            train=None if adopted else own.train,
-            part=own_part,
+
+    def measured(title: str, shown: TrainedModel, level: str, labels: str, *, on: Dataset = dataset,
+                 frames: Ints = held, train: Ints | None = None, where: str = part,
+                 shift_on: Ints | None = None) -> reports.StageErrors:  # fmt: skip
+        fragments = reports.LabelledFragments(dataset=on, indices=frames, part=where, train=train)
+        return reports.measure_stage(
+            shown.at(level), fragments, title=title, model=shown.card.name or "model",
+            model_level=level, label_level=labels, shift_on=shift_on, device=shown.device,
+        )  # fmt: skip
+
+    found = [
+        measured(
+            "adopted parent" if adopted else "pretrained", pretrained, low, low, on=cheap,
+            frames=own.test if len(own.test) else own.validation,
+            train=None if adopted else own.train, where=own_part,
         ),
-        _Comparison(
-            title="before transfer", model=pretrained, level=low, labels=high, dataset=dataset,
-            frames=held, train=None, shift_on=split.train, part=part,
-        ),
-        _Comparison(
-            title="after transfer", model=model, level=high, labels=high, dataset=dataset,
-            frames=held, train=split.train, part=part,
-        ),
+        measured("before transfer", pretrained, low, high, shift_on=split.train),
+        measured("after transfer", model, high, high, train=split.train),
     ]  # fmt: skip
     if low in model.levels and difference_parts(low) is None:
-        plan.append(
-            _Comparison(
-                title="after transfer, low head",
-                model=model,
-                level=low,
-                labels=low,
-                dataset=dataset,
-                frames=held,
-                train=None,
-                part=part,
-            )
-        )
-    return [
-        measure_stage(
-            one.model.at(one.level),
-            LabelledFragments(
-                dataset=one.dataset, indices=one.frames, part=one.part, train=one.train
-            ),
-            title=one.title, model=one.model.card.name or "model", model_level=one.level,
-            label_level=one.labels, shift_on=one.shift_on, device=one.model.device,
-        )
-        for one in plan
-    ]  # fmt: skip
+        found.append(measured("after transfer, low head", model, low, low))
+    return found
 
 
 def without_points(stage: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,14 +108,7 @@ def report_stage(
 ) -> Stage:
     """Collects what there is to say about the force field.
 
-    Args:
-        config: of the build.
-        pretraining: how the model of the cheap level was made.
-        tuning: how it was fine-tuned.
-        assembly: of the force field.
-        tests: of the force field.
-        tuned: stage with the last model.
-        rounds: stages with the labels of active rounds.
+    `tuned` is the stage with the last model, `rounds` are those with the labels of active rounds.
     """
     targets, reference, mover = tests.targets, tests.reference, tests.mover
     needs = (
@@ -188,38 +125,38 @@ def report_stage(
         stages = stage_errors(work, dataset, pretraining, tuning, tuned)
         motions, angles = recorded_motions(work, config.assemble, assembly, targets, mover)
         skipped = {} if config.curve.sizes else {"curve": "curve.sizes is empty."}
-        budgets: list[BudgetReport] = []
+        budgets: list[reports.BudgetReport] = []
         if reference is None:
             skipped["budgets"] = "assemble.reference is none."
         else:
-            budgets = _budgets(work, assembly, targets, reference)
+            budgets = [error_budget(work, assembly, target, reference) for target in targets]
         model = work.of("assemble", FORCE_FIELD)
         # an adopted parent goes by its own name
         ancestors = [] if pretraining.parent is None else [pretraining.parent.source]
         ancestors.append(str(work.of("pretrain", MODEL)))
-        chain, missing_parent = model_chain(model, ancestors)
+        chain, missing_parent = reports.model_chain(model, ancestors)
         name = config.name or work.root.name
-        report = ForceFieldReport(
+        report = reports.ForceFieldReport(
             title=name,
             summary=f"{', '.join(target.name for target in targets)}: "
             f"{pretraining.level} to {assembly.high}.",
-            data=data_used(dataset),
+            data=reports.data_used(dataset),
             stages=tuple(stages),
             curve=load_curve(work.root / LEARNING_CURVE) if config.curve.sizes else None,
             budgets=tuple(budgets),
             motions=tuple(motions),
             ramachandran=tuple(angles),
             cost=tuple(_costs(work, files, targets)),
-            provenance=Provenance(
+            provenance=reports.Provenance(
                 models=chain,
                 missing=missing_parent,
-                data=(data_record(dataset),),
+                data=(reports.data_record(dataset),),
                 settings=_recipe(config),
-                versions=versions(),
+                versions=reports.versions(),
             ),
             skipped=skipped,
         )
-        written = write_report(work.folder, report)
+        written = reports.write_report(work.folder, report)
         errors = [without_points(stage.as_json()) for stage in stages]
         content = {
             "name": name,
@@ -244,24 +181,13 @@ def report_stage(
     )
 
 
-def _budgets(
-    work: StageContext, assembly: Assembly, targets: Sequence[Target], reference: Level
-) -> list[BudgetReport]:
-    model, pretrained = work.of("assemble", FORCE_FIELD), work.of("pretrain", MODEL)
-    return [
-        error_budget(
-            work.of("assemble", target.name), assembly, target, reference, model, pretrained,
-            name=work.root.name, device=work.device,
-        )
-        for target in targets
-    ]  # fmt: skip
-
-
-def _costs(work: StageContext, files: Sequence[Path], targets: Sequence[Target]) -> list[CostRow]:
-    rows = list(labelling_cost(files))
+def _costs(
+    work: StageContext, files: Sequence[Path], targets: Sequence[Target]
+) -> list[reports.CostRow]:
+    rows = list(reports.labelling_cost(files))
     references = [work.of("assemble", f"{target.name}/{REFERENCE}") for target in targets]
     there = [path for path in references if path.exists()]
-    rows += [replace(row, what="label, error budget") for row in labelling_cost(there)]
+    rows += [replace(row, what="label, error budget") for row in reports.labelling_cost(there)]
     for name, record in work.records.items():
         if name in ("sample", "pretrain", REFERENCE_RUN, "assemble") or name.endswith(
             ("finetune", "explore")
@@ -269,7 +195,7 @@ def _costs(work: StageContext, files: Sequence[Path], targets: Sequence[Target])
             # it is the one that shares its work, so its clock is not that of the workers
             what = "sample, wall time" if name == "sample" else name
             own = record.seconds - record.label_seconds
-            rows.append(CostRow(what=what, count=1, total_seconds=own))
+            rows.append(reports.CostRow(what=what, count=1, total_seconds=own))
     return rows
 
 

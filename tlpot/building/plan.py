@@ -9,6 +9,7 @@ from typing import Any
 
 from ase import Atoms
 
+from tlpot.building import training
 from tlpot.building.config import BuildConfig
 from tlpot.building.error_budget import Assembly, TargetTests, check_reference
 from tlpot.building.exploration import explore_stage, round_label_stage
@@ -18,15 +19,8 @@ from tlpot.building.outcome import report_stage
 from tlpot.building.pretraining import parent_implies_charges, plan_pretraining, pretrain_stage
 from tlpot.building.stage import Stage
 from tlpot.building.structures import Target, all_fragments, find_targets, fragment_stage, scheme_of
-from tlpot.building.training import (
-    check_held_out,
-    check_uncertainty,
-    select_stage,
-    tune_stage,
-    tuning_config,
-)
 from tlpot.building.validation import assemble_stage, reference_level, reference_stage
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import FinetuneConfig, source_hashes
 from tlpot.levels import canonical_level
 
@@ -57,9 +51,7 @@ def make_build_plan(
 ) -> BuildPlan:
     """Checks the whole configuration and lists the stages; nothing is computed or written.
 
-    Args:
-        config: the configuration.
-        atoms: structures in memory by name, in place of those of `config`.
+    Structures in memory, `atoms` by name, take the place of those of `config`.
 
     Raises:
         TLPotError: whatever is wrong: settings, engines, structures, programs that are missing.
@@ -76,13 +68,13 @@ def make_build_plan(
     charges = sorted({int(atoms.info["charge"]) for atoms in frames} - {0})
     if charges and parent_implies_charges(config.pretrain):
         config = replace(config, trained_charges=True)
-    tuning = tuning_config(
+    tuning = training.tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges
     )
     for level in (low, high):
         level.check(frames)
     n_kinds = len({atoms.info["molecule"] for atoms in frames})
-    check_uncertainty(config.uncertainty, tuning, n_kinds * config.high.budget)
+    training.check_uncertainty(config.uncertainty, tuning, n_kinds * config.high.budget)
     elements = sorted({int(z) for atoms in frames for z in atoms.numbers})
     pretraining = plan_pretraining(
         config.pretrain,
@@ -97,7 +89,7 @@ def make_build_plan(
     )
     held = None if pretraining.split is None else pretraining.split.validation
     if pretraining.uncertain and isinstance(held, float):
-        check_held_out(held, n_kinds * config.low.budget, "pretrain")
+        training.check_held_out(held, n_kinds * config.low.budget, "pretrain")
     assembly = Assembly(
         scheme=config.scheme,
         high=high.name,
@@ -111,11 +103,13 @@ def make_build_plan(
         sampling,
         low_stage(low),
         _with_sources(pretrain_stage(pretraining), pretrained_by, config.output),
-        select_stage(
+        training.select_stage(
             config.select, config.high.budget, low.name, trained_charges=config.trained_charges
         ),
         high_stage(high),
-        _with_sources(tune_stage(tuning, config.uncertainty), [tuning.strategy], config.output),
+        _with_sources(
+            training.tune_stage(tuning, config.uncertainty), [tuning.strategy], config.output
+        ),
     ]
     rounds: list[str] = []
     for number in range(1, config.active.rounds + 1):
@@ -124,7 +118,7 @@ def make_build_plan(
         stages.append(round_label_stage(number, low, high))
         rounds.append(stages[-1].name)
         name = f"round-{number}-finetune"
-        again = tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds))
+        again = training.tune_stage(tuning, config.uncertainty, name=name, rounds=tuple(rounds))
         stages.append(_with_sources(again, [tuning.strategy], config.output))
     tuned = stages[-1].name
     if curve is not None:
@@ -181,8 +175,6 @@ def up_to(stages: Sequence[Stage], name: str | None) -> tuple[Stage, ...]:
     Raises:
         ConfigError: there is no such stage.
     """
-    from tlpot.errors import nearest
-
     if name is None:
         return tuple(stages)
     names = [stage.name for stage in stages]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from tlpot import jobs
 from tlpot.building.labels import LABELS
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.training import (
@@ -32,17 +33,6 @@ from tlpot.errors import (
     nearest,
 )
 from tlpot.files import copy_file, make_folder
-from tlpot.jobs import (
-    DataSettings,
-    FinetuneConfig,
-    Job,
-    SplitSettings,
-    TrainConfig,
-    finetune_config,
-    prepare_finetune,
-    prepare_train,
-    train_config,
-)
 from tlpot.levels import canonical_level
 from tlpot.models import Potential, content_hash, library_file, load_potential, read_architecture
 from tlpot.transfer import strategy
@@ -79,12 +69,7 @@ class BuildParent:
 
 
 def open_parent(source: Any, level: str, elements: Sequence[int]) -> tuple[BuildParent, Potential]:
-    """Opens the model that a build starts from.
-
-    Args:
-        source: file or name, as in the configuration.
-        level: the cheap one, which the model must have.
-        elements: of the fragments, which it must know.
+    """Opens the model that a build starts from, which must have the level and the elements.
 
     Raises:
         ConfigError: no text.
@@ -125,11 +110,7 @@ def parent_implies_charges(given: Mapping[str, Any]) -> bool:
 def check_charges(reads: bool, charges: Sequence[int], trained_charges: bool, model: str) -> None:
     """Checks that charged fragments and what a model reads go together.
 
-    Args:
-        reads: whether the model reads charges.
-        charges: of the charged fragments.
-        trained_charges: whether it is to know the fragments with just these charges.
-        model: what to call it.
+    They do where the model reads charges, or is to know the fragments with just these.
 
     Raises:
         ConfigError: they do not.
@@ -165,10 +146,10 @@ class Pretraining:
     """
 
     level: str
-    config: TrainConfig | FinetuneConfig | None
+    config: jobs.TrainConfig | jobs.FinetuneConfig | None
     parent: BuildParent | None
-    data: DataSettings
-    split: SplitSettings | None
+    data: jobs.DataSettings
+    split: jobs.SplitSettings | None
     uncertain: bool
 
     @property
@@ -178,7 +159,7 @@ class Pretraining:
             assert self.parent is not None
             return f"{self.parent.name} as it is, at {self.level}"
         epochs = f"{self.config.training['epochs']} epochs at {self.level}"
-        if not isinstance(self.config, FinetuneConfig):
+        if not isinstance(self.config, jobs.FinetuneConfig):
             return epochs
         assert self.parent is not None
         chosen = strategy(self.config.strategy)
@@ -211,13 +192,7 @@ def plan_pretraining(
 ) -> Pretraining:
     """Reads the section of the configuration; files are filled in later.
 
-    Args:
-        given: the section.
-        level: the cheap one.
-        elements: of the fragments, ascending.
-        charges: of the charged fragments.
-        trained_charges: the model is to read no charges.
-        uncertain: whether the selection needs to know how sure the model is.
+    With `uncertain` the selection needs to know how sure the model is.
 
     Raises:
         ConfigError: a typo, a value that makes no sense, a key that does not apply, or charges
@@ -229,7 +204,7 @@ def plan_pretraining(
     refuse_keys(given, "pretrain", ("data", "level", "source", "output"))
     if trained_charges and not charges:
         raise ConfigError("trained_charges does not apply: no fragment has a charge; leave it out")
-    read = DataSettings(files=(Path(LABELS),), charges="ignore" if trained_charges else "read")
+    read = jobs.DataSettings(files=(Path(LABELS),), charges="ignore" if trained_charges else "read")
     data = to_mapping(read)
     if "parent" not in given:
         model = given.get("model", {"preset": "tiny"})
@@ -244,7 +219,7 @@ def plan_pretraining(
             **given, "model": model, "split": build_split(given, "pretrain"), "level": level,
             "data": data, "output": MODEL,
         }  # fmt: skip
-        scratch = train_config(settings, "pretrain")
+        scratch = jobs.train_config(settings, "pretrain")
         read_architecture(scratch.model, tuple(elements))
         return Pretraining(
             level=level, config=scratch, parent=None, data=read, split=scratch.split,
@@ -259,7 +234,7 @@ def plan_pretraining(
         if uncertain:
             potential.check_rigidity(canonical_level(level))
         split = (
-            parse(SplitSettings, build_split(given, "pretrain"), "pretrain.split")
+            parse(jobs.SplitSettings, build_split(given, "pretrain"), "pretrain.split")
             if uncertain
             else None
         )
@@ -300,13 +275,13 @@ def pretrain_stage(plan: Pretraining) -> Stage:
     )
 
 
-def _job(plan: Pretraining, data: DataSettings, output: Path, device: str | None) -> Job:
+def _job(plan: Pretraining, data: jobs.DataSettings, output: Path, device: str | None) -> jobs.Job:
     config = plan.config
     assert config is not None
     own = replace(config, data=data, output=output, name=config.name or "pretrained")
-    if isinstance(own, FinetuneConfig):
-        return prepare_finetune(own, device=device).job
-    return prepare_train(own, device=device).job
+    if isinstance(own, jobs.FinetuneConfig):
+        return jobs.prepare_finetune(own, device=device).job
+    return jobs.prepare_train(own, device=device).job
 
 
 def _adopt(plan: Pretraining, dataset: Dataset, output: Path) -> None:
@@ -338,7 +313,7 @@ def _adopts(given: Mapping[str, Any]) -> bool:
 
 def _check_adopted(given: Mapping[str, Any], uncertain: bool) -> None:
     """Refuses what says how to fine-tune, as the parent is taken as it is."""
-    names = {field.name for field in fields(FinetuneConfig)}
+    names = {field.name for field in fields(jobs.FinetuneConfig)}
     idle = [f"training.{name}" for name in given.get("training", {}) if name != "epochs"]
     for name in (key for key in given if key not in ("parent", "training")):
         if name in _OF_SCRATCH:
@@ -361,7 +336,7 @@ def _check_adopted(given: Mapping[str, Any], uncertain: bool) -> None:
 
 def _tuning(
     given: Mapping[str, Any], source: str, level: str, data: Mapping[str, Any]
-) -> FinetuneConfig:
+) -> jobs.FinetuneConfig:
     for name in _OF_SCRATCH:
         if name in given:
             raise _of_scratch(name)
@@ -375,7 +350,7 @@ def _tuning(
         **given, "split": build_split(given, "pretrain"), "parent": source, "source": level,
         "level": level, "data": data, "output": MODEL,
     }  # fmt: skip
-    return finetune_config(settings, "pretrain")
+    return jobs.finetune_config(settings, "pretrain")
 
 
 def _of_scratch(name: str) -> ConfigError:

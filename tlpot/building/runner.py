@@ -26,22 +26,19 @@ from tlpot.building.stage import (
     begin,
     begun,
     read_record,
-    spent,
     write_record,
 )
 from tlpot.config import job_settings, to_mapping
 from tlpot.errors import ConfigError
-from tlpot.files import sole_folder
+from tlpot.files import PathLike, sole_folder
 from tlpot.presentation import Column, Result, Table
-from tlpot.reports import error_text
+from tlpot.reports import error_text, named_structures
 
 State = Literal["done", "begun", "to do", "waits"]
 _SHOWN = 3
 
 _JOURNAL = ".journal"
 """Labels in a journal are good whatever else has changed."""
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,38 +62,31 @@ class StageStatus:
 
 
 def status(stage: Stage, root: Path, records: Mapping[str, Record | None]) -> StageStatus:
-    """Finds out where a stage stands.
-
-    Args:
-        stage: which.
-        root: folder of the build.
-        records: of the stages before, None for those that are not done.
+    """Finds out where a stage stands; `records` are None for stages that are not done.
 
     Raises:
         DataError: a file about it is damaged.
     """
     folder = root / stage.name
     record = read_record(folder)
+
+    def stands(state: State, why: str = "", origin: Origin | None = None) -> StageStatus:
+        return StageStatus(stage=stage, state=state, why=why, origin=origin, record=record)
+
     inputs = {name: records.get(name) for name in stage.needs}
     waiting = [name for name, found in inputs.items() if found is None]
     if waiting:
-        why = "" if record is None else f"waits for {', '.join(waiting)}"
-        return StageStatus(stage=stage, state="waits", why=why, origin=None, record=record)
+        return stands("waits", "" if record is None else f"waits for {', '.join(waiting)}")
     digests = {name: found.digest for name, found in inputs.items() if found is not None}
     origin = Origin(settings=stage.settings, inputs=digests)
     if record is not None and record.origin.key == origin.key:
         touched = _touched(folder, record)
-        if not touched:
-            return StageStatus(stage=stage, state="done", why="", origin=origin, record=record)
-        return StageStatus(stage=stage, state="to do", why=touched, origin=origin, record=record)
+        return stands("to do" if touched else "done", touched, origin)
     attempt = begun(folder)
-    if attempt is not None and attempt.key == origin.key:
-        return StageStatus(
-            stage=stage, state="begun", why="was interrupted", origin=origin, record=record
-        )
-    last = attempt if record is None else record.origin
-    why = "" if last is None else _difference(last, origin)
-    return StageStatus(stage=stage, state="to do", why=why, origin=origin, record=record)
+    if attempt is not None and attempt[0].key == origin.key:
+        return stands("begun", "was interrupted", origin)
+    last = record.origin if record is not None else None if attempt is None else attempt[0]
+    return stands("to do", "" if last is None else _difference(last, origin), origin)
 
 
 def _touched(folder: Path, record: Record) -> str:
@@ -234,6 +224,7 @@ def run_stages(
                 if stop():
                     raise KeyboardInterrupt
                 on_start(now)
+                attempt = begun(root / stage.name) if now.state == "begun" else None
                 work = StageContext(
                     root=root,
                     folder=root / stage.name,
@@ -242,7 +233,7 @@ def run_stages(
                     in_flight=in_flight,
                     stop=stop,
                     device=device,
-                    spent=Spent() if now.state != "begun" else spent(root / stage.name),
+                    spent=Spent() if attempt is None else attempt[1],
                 )
                 records[stage.name] = _do(now, work)
             else:
@@ -291,23 +282,20 @@ def _clear(folder: Path, kept: str | None) -> None:
 
 
 def build_plan(
-    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    config: PathLike | Mapping[str, Any] | None,
     structures: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None = None,
     **settings: Any,
 ) -> BuildPlan:
     """Returns what is to be done.
 
-    Args:
-        config: YAML file, or what is in one.
-        structures: files, or atoms by name.
-        settings: further keys; those that are not None win over `config`.
+    `structures` are files, or atoms by name; settings that are not None win over `config`.
 
     Raises:
         TLPotError: see `make_build_plan`.
     """
     atoms = None
     if isinstance(structures, Mapping):
-        atoms = {k: [v] if isinstance(v, Atoms) else list(v) for k, v in structures.items()}
+        atoms = named_structures(structures)
     elif structures is not None:
         paths = [structures] if isinstance(structures, str | os.PathLike) else structures
         settings["structures"] = [str(path) for path in paths]
@@ -397,31 +385,7 @@ class BuildResult(Result):
         }
 
 
-def run_build(
-    plan: BuildPlan,
-    *,
-    until: str | None = None,
-    executor: Executor | None = None,
-    in_flight: int | None = None,
-    device: str | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    on_start: Callable[[StageStatus], object] = lambda _: None,
-    on_end: Callable[[StageStatus, Record], object] = lambda *_: None,
-) -> BuildResult:
-    """Does the stages that are not done; the arguments are those of `run_stages`.
-
-    Raises:
-        TLPotError: something is wrong; what was finished is kept.
-        KeyboardInterrupt: the user stopped it; so is what was begun.
-    """
-    records = run_stages(
-        up_to(plan.stages, until),
-        plan.config.output,
-        executor=executor,
-        in_flight=in_flight,
-        stop=stop,
-        device=device,
-        on_start=on_start,
-        on_end=on_end,
-    )
+def run_build(plan: BuildPlan, *, until: str | None = None, **options: Any) -> BuildResult:
+    """Does the stages that are not done; `options` and what it raises are those of `run_stages`."""
+    records = run_stages(up_to(plan.stages, until), plan.config.output, **options)
     return BuildResult.of(plan, until, records)

@@ -142,37 +142,26 @@ def write_record(folder: Path, record: Record) -> None:
     (folder / BEGUN).unlink(missing_ok=True)
 
 
-def begun(folder: Path) -> Origin | None:
-    """Returns what the unfinished attempt in a folder is made from; None if there is none."""
-    content = _read(folder / BEGUN)
-    if content is None:
-        return None
-    try:
-        return Origin(settings=content["settings"], inputs=content["inputs"])
-    except KeyError as error:
-        raise _damaged(folder / BEGUN, error) from error
+def begun(folder: Path) -> tuple[Origin, Spent] | None:
+    """Returns what the unfinished attempt in a folder is made from; None if there is none.
 
-
-def spent(folder: Path) -> Spent:
-    """Returns the time of the unfinished attempts in a folder; those that were killed left none.
+    And the time of all attempts so far; those that were killed outright left none.
 
     Raises:
         DataError: the file is damaged.
     """
-    content = _read(folder / BEGUN) or {}
-    return Spent(
-        seconds=content.get("seconds", 0.0), label_seconds=content.get("label_seconds", 0.0)
-    )
+    content = _read(folder / BEGUN)
+    if content is None:
+        return None
+    times = {name: content.get(name, 0.0) for name in ("seconds", "label_seconds")}
+    try:
+        return Origin(settings=content["settings"], inputs=content["inputs"]), Spent(**times)
+    except KeyError as error:
+        raise _damaged(folder / BEGUN, error) from error
 
 
 def begin(folder: Path, origin: Origin, spent: Spent | None = None) -> None:
-    """Notes that a stage is begun; what was finished before in this folder is void.
-
-    Args:
-        folder: of the stage.
-        origin: what it is made from.
-        spent: time of the attempts so far.
-    """
+    """Notes that a stage is begun, and the time so far; what was finished before is void."""
     make_folder(folder)
     content = {
         "settings": origin.settings, "inputs": dict(origin.inputs), **asdict(spent or Spent()),

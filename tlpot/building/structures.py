@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.building.config import BuildConfig, FragmentSettings
 from tlpot.building.stage import Stage, StageContext, StageResult
@@ -18,11 +17,12 @@ from tlpot.config import to_mapping
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
+from tlpot.numbers import Ints
+from tlpot.reports import named_structures
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
-from tlpot.structures import SMILES, build_peptide, extxyz_text, read_all, read_frames
+from tlpot.structures import SMILES, build_peptide, extxyz_text, read_all
 from tlpot.system import System
 from tlpot.topology import ColouredGraph, Topology, perceive_topology
-from tlpot.topology import perceive_topology as perceive
 
 CONFORMATIONS = ("extended", "helix")
 """Of a peptide that is built."""
@@ -57,7 +57,7 @@ class Target:
         if any(frame.pbc.any() for frame in frames):
             raise GeometryError(f"{name} is periodic, and fragments are molecules in vacuum")
         try:
-            topology = perceive(System.from_atoms(frames[0]))
+            topology = perceive_topology(System.from_atoms(frames[0]))
         except TLPotError as error:
             raise GeometryError(f"{name}: {error}") from error
         info = {"charge": topology.charge, "spin": 1}
@@ -84,9 +84,7 @@ def find_targets(
 ) -> list[Target]:
     """Reads or builds the structures.
 
-    Args:
-        config: with files or a sequence.
-        atoms: structures in memory by name, in place of those of `config`.
+    Structures in memory, `atoms` by name, take the place of those of `config`.
 
     Raises:
         DataError: a file is missing or unreadable.
@@ -102,14 +100,11 @@ def find_targets(
         return [_built(config, config.sequence)]
     if not config.structures:
         raise ConfigError("give either structures or a sequence; neither is given")
-    found: dict[str, Target] = {}
     for path in config.structures:
-        if not path.is_file():
+        if not path.is_file():  # no name of a molecule either
             raise DataError(f"structures: no such file: {path}")
-        if path.stem in found:
-            raise ConfigError(f"two structures are called {path.stem}; rename one of the files")
-        found[path.stem] = Target.of(path.stem, read_frames(str(path)))
-    return list(found.values())
+    found = named_structures(config.structures)
+    return [Target.of(name, frames) for name, frames in found.items()]
 
 
 def _built(config: BuildConfig, sequence: str | Sequence[str]) -> Target:
@@ -191,9 +186,7 @@ def cut_fragments(targets: Sequence[Target], scheme: Scheme) -> Iterator[Atoms]:
             yield Atoms(numbers[order], candidate.positions[order], info=dict(info))
 
 
-def _by_molecule(
-    order: NDArray[np.int64], bonds: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], int]:
+def _by_molecule(order: Ints, bonds: Ints) -> tuple[Ints, int]:
     """An order with molecule after molecule, and the size of the first if there are two."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -206,7 +199,7 @@ def _by_molecule(
     return order[np.argsort(place, kind="stable")], int((place == 0).sum()) if count == 2 else 0
 
 
-def _charges(atoms: Atoms, first: int) -> NDArray[np.int64]:
+def _charges(atoms: Atoms, first: int) -> Ints:
     parts = [Atoms(atoms.numbers[s], atoms.positions[s]) for s in (np.s_[:first], np.s_[first:])]
     return np.array([perceive_topology(System.from_atoms(part)).charge for part in parts])
 
@@ -268,11 +261,7 @@ def all_fragments(
 
 
 def sampled_fragments(frames: Sequence[Atoms]) -> list[SamplingTarget]:
-    """Returns one fragment to sample for each kind.
-
-    Args:
-        frames: of `all_fragments`.
-    """
+    """Returns one fragment to sample for each kind among those of `all_fragments`."""
     found: dict[str, SamplingTarget] = {}
     for atoms in frames:
         name, first = str(atoms.info["molecule"]), int(atoms.info["first"])
@@ -298,14 +287,7 @@ def fragment_stage(
     targets: Sequence[Target],
     frames: Sequence[Atoms],
 ) -> Stage:
-    """Writes the fragments down.
-
-    Args:
-        settings: which.
-        scheme: as in the configuration.
-        targets: the structures.
-        frames: of `all_fragments`.
-    """
+    """Writes the fragments down, those of `all_fragments`."""
 
     def run(work: StageContext) -> StageResult:
         write_atoms(frames, work.folder / FRAGMENTS)

@@ -8,26 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlpot import jobs
 from tlpot.building.config import SelectSettings, UncertaintySettings
 from tlpot.building.labels import LABELS, as_atoms, labels_of
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split, fingerprint, frames_of, load_split, open_dataset
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs import (
-    REPORT,
-    FinetuneConfig,
-    Job,
-    SplitSettings,
-    calibrate_model,
-    finetune_config,
-    fit,
-    make_ensemble,
-    prepare_finetune,
-)
 from tlpot.models import load, save
+from tlpot.numbers import Ints
 from tlpot.sampling import ModelView, farthest_points, most_uncertain, scaled
 from tlpot.stored_results import write_json
 from tlpot.training import CHECKPOINT, Processes
@@ -45,13 +35,10 @@ _SPLIT = {"by": "random", "validation": 0.1, "test": 0.1}
 CHOSEN = "chosen.json"
 
 
-def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.int64]:
+def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> Ints:
     """Returns what the geometries of a dataset were for in the pretraining, [n_frames].
 
-    Args:
-        low: labels of the cheap level.
-        split: of the pretraining.
-        dataset: other labels, whose charges are read as those of `low` are.
+    The charges of `dataset` are read as those of `low`, the labels of the cheap level, are.
     """
     known: dict[bytes, int] = {}
     for use, part in ((VALIDATED, split.validation), (TRAINED, split.train)):
@@ -62,7 +49,9 @@ def pretraining_use(low: Dataset, split: Split, dataset: Dataset) -> NDArray[np.
     )
 
 
-def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, path: Path) -> None:
+def write_split(
+    work: StageContext, config: jobs.FinetuneConfig, pretraining: Path, path: Path
+) -> None:
     """Divides the frames of a fine-tuning, unless that is done.
 
     For the test come first those that the pretraining left out, then those that it validated
@@ -70,11 +59,7 @@ def write_split(work: StageContext, config: FinetuneConfig, pretraining: Path, p
     validation with what remains. Frames of rounds never move a frame of the first labels: the
     test frames stay the same in all rounds, and a share of the new frames is for validation.
 
-    Args:
-        work: of the stage.
-        config: of the fine-tuning; the first of its files has the labels before any round.
-        pretraining: file of its split.
-        path: to be written.
+    The first of the files of `config` has the labels before any round.
     """
     if path.exists():
         return
@@ -104,14 +89,8 @@ RUN_SPLIT = f"{Path(MODEL).stem}.run/{SPLIT}"
 
 def tuning_config(
     given: Mapping[str, Any], low: str, high: str, *, trained_charges: bool = False
-) -> FinetuneConfig:
+) -> jobs.FinetuneConfig:
     """Returns the configuration of the fine-tuning; files are filled in later.
-
-    Args:
-        given: the section of the configuration.
-        low: the cheap level.
-        high: the expensive one.
-        trained_charges: the model reads no charges.
 
     Raises:
         ConfigError: a typo, a value that makes no sense, or a key that a build fills in.
@@ -122,16 +101,13 @@ def tuning_config(
         "level": high, "output": MODEL,
         "data": {"files": [LABELS], "charges": "ignore" if trained_charges else "read"},
     }  # fmt: skip
-    return finetune_config(settings)
+    return jobs.finetune_config(settings)
 
 
-def check_uncertainty(settings: UncertaintySettings, config: FinetuneConfig, n_frames: int) -> None:
+def check_uncertainty(
+    settings: UncertaintySettings, config: jobs.FinetuneConfig, n_frames: int
+) -> None:
     """Checks that the models can be given such an uncertainty.
-
-    Args:
-        settings: how.
-        config: of the fine-tuning.
-        n_frames: expensive labels, if none fails.
 
     Raises:
         ConfigError: the strategy makes no such models, or there are too few validation frames.
@@ -192,20 +168,13 @@ def refuse_keys(given: Mapping[str, Any], where: str, names: Sequence[str]) -> N
 
 
 def tune_stage(
-    config: FinetuneConfig,
+    config: jobs.FinetuneConfig,
     uncertainty: UncertaintySettings,
     *,
     name: str = "finetune",
     rounds: Sequence[str] = (),
 ) -> Stage:
-    """Fine-tunes the pretrained model to the expensive level.
-
-    Args:
-        config: of `tuning_config`.
-        uncertainty: how the model is to know how sure it is.
-        name: of the stage.
-        rounds: stages with further labels.
-    """
+    """Fine-tunes the pretrained model to the expensive level; `rounds` have further labels."""
     members = uncertainty.members if uncertainty.method == "ensemble" else 1
 
     def run(work: StageContext) -> StageResult:
@@ -225,7 +194,7 @@ def tune_stage(
             own = replace(
                 base,
                 output=work.folder / file,
-                split=SplitSettings(file=work.folder / SPLIT, train=config.split.train),
+                split=jobs.SplitSettings(file=work.folder / SPLIT, train=config.split.train),
                 training=training,
             )
             trained(work, own.output, _prepared(own, work.device))
@@ -234,9 +203,11 @@ def tune_stage(
         if uncertainty.method == "last-layer":
             write_calibrated(work, work.folder / MODEL, dataset, config.level)
         elif uncertainty.method == "ensemble":
-            ensemble = make_ensemble([str(work.folder / f) for f in outputs], device=work.device)
+            ensemble = jobs.make_ensemble(
+                [str(work.folder / f) for f in outputs], device=work.device
+            )
             split = load_split(work.folder / SPLIT, dataset)
-            found = calibrate_model(ensemble, dataset, level=config.level, split=split)
+            found = jobs.calibrate_model(ensemble, dataset, level=config.level, split=split)
             save(found.model, work.folder / UNCERTAIN)
         if uncertainty.method != "none":
             outputs.append(UNCERTAIN)
@@ -261,7 +232,7 @@ def tune_stage(
     )
 
 
-def trained(work: StageContext, output: Path, prepare: Callable[[], Job]) -> None:
+def trained(work: StageContext, output: Path, prepare: Callable[[], jobs.Job]) -> None:
     """Trains a model, from its last checkpoint on, unless that is done.
 
     Raises:
@@ -269,24 +240,24 @@ def trained(work: StageContext, output: Path, prepare: Callable[[], Job]) -> Non
         TLPotError: something is wrong with the data or the settings.
     """
     run = output.with_suffix(".run")
-    report, checkpoint = run / REPORT, run / CHECKPOINT
+    report, checkpoint = run / jobs.REPORT, run / CHECKPOINT
     if output.exists() and report.exists():
         return
     resume = checkpoint.exists() and not report.exists()
     job = prepare()
     try:
-        outcome = fit(job, Processes(), resume=resume, overwrite=not resume)
+        outcome = jobs.fit(job, Processes(), resume=resume, overwrite=not resume)
     except ConfigError:
         if not resume:
             raise
         # the checkpoint is an older version's; nothing but time is lost by starting afresh
-        outcome = fit(prepare(), Processes(), overwrite=True)
+        outcome = jobs.fit(prepare(), Processes(), overwrite=True)
     if outcome.training.interrupted:
         raise KeyboardInterrupt
 
 
-def _prepared(config: FinetuneConfig, device: str | None) -> Callable[[], Job]:
-    return lambda: prepare_finetune(config, device=device).job
+def _prepared(config: jobs.FinetuneConfig, device: str | None) -> Callable[[], jobs.Job]:
+    return lambda: jobs.prepare_finetune(config, device=device).job
 
 
 def write_calibrated(work: StageContext, model: Path, dataset: Dataset, level: str) -> None:
@@ -296,7 +267,7 @@ def write_calibrated(work: StageContext, model: Path, dataset: Dataset, level: s
         ConfigError, DataError: see `calibrate_model`.
     """
     split = load_split(model.with_suffix(".run") / SPLIT, dataset)
-    found = calibrate_model(
+    found = jobs.calibrate_model(
         load(model, device=work.device), dataset, level=level, split=split, show=True
     )
     save(found.model, work.folder / UNCERTAIN)
@@ -317,14 +288,7 @@ def model_facts(model: Path) -> dict[str, Any]:
 def select_stage(
     settings: SelectSettings, budget: int, level: str, *, trained_charges: bool = False
 ) -> Stage:
-    """Chooses among the geometries with cheap labels, fragment by fragment.
-
-    Args:
-        settings: how.
-        budget: geometries of each kind of fragment.
-        level: the cheap one.
-        trained_charges: the model reads no charges.
-    """
+    """Chooses among the geometries with cheap labels, fragment by fragment."""
 
     def run(work: StageContext) -> StageResult:
         dataset = labels_of([work.of("low", LABELS)], trained_charges)
@@ -352,8 +316,8 @@ def select_stage(
 
 
 def _pick(
-    view: ModelView, dataset: Dataset, members: NDArray[np.int64], how: str, budget: int, level: str
-) -> NDArray[np.int64]:
+    view: ModelView, dataset: Dataset, members: Ints, how: str, budget: int, level: str
+) -> Ints:
     frames = list(frames_of(dataset, members, levels=[level]))
     atoms = [as_atoms(frame) for frame in frames]
     rows = scaled(view.features(atoms))
@@ -362,5 +326,4 @@ def _pick(
     else:
         first = int(np.argmin([frame.labels[level].energy for frame in frames]))
         order, _ = farthest_points(rows, budget, first)
-    found: NDArray[np.int64] = members[order]
-    return found
+    return members[order]

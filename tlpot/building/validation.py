@@ -16,7 +16,7 @@ from ase.units import kB
 from tlpot.bond_thresholds import BROKEN
 from tlpot.building.config import ActiveSettings, AssembleSettings
 from tlpot.building.dynamics import Trajectory, relaxed, run_dynamics
-from tlpot.building.error_budget import FRAMES, Assembly, error_budget, label_reference
+from tlpot.building.error_budget import FORCE_FIELD, FRAMES, Assembly, error_budget, label_reference
 from tlpot.building.labels import Level
 from tlpot.building.stage import Stage, StageContext, StageResult
 from tlpot.building.structures import Target, write_atoms
@@ -30,9 +30,7 @@ from tlpot.files import copy_file, write_text
 from tlpot.reports import Ramachandran, compare_angles, complete
 from tlpot.stored_results import write_json
 
-FORCE_FIELD, LOW, SNIPPET, TESTS = (
-    "model.safetensors", "low.safetensors", "calculator.py", "tests.json",
-)  # fmt: skip
+LOW, SNIPPET, TESTS = "low.safetensors", "calculator.py", "tests.json"
 _ELSEWHERE = ("reference_steps", "reference_dynamics")
 """Settings that no model takes part in."""
 
@@ -58,12 +56,7 @@ def assemble_stage(
 ) -> Stage:
     """Writes the force field, and tests it on the structures.
 
-    Args:
-        settings: how.
-        assembly: of the force field.
-        targets: the structures.
-        reference: of the error budget; None for no budget.
-        tuned: stage with the model.
+    The error budget is at `reference`, if there is one; `tuned` is the stage with the model.
     """
 
     def run(work: StageContext) -> StageResult:
@@ -88,11 +81,8 @@ def assemble_stage(
             folder = work.folder / target.name
             write_atoms(_spread_out(start, runs["langevin"], settings.frames), folder / FRAMES)
             if reference is not None:
-                label_reference(work, folder, assembly, target, reference)
-                budget = error_budget(
-                    folder, assembly, target, reference, model, pretrained, name=work.root.name,
-                    device=work.device,
-                )  # fmt: skip
+                label_reference(work, assembly, target, reference)
+                budget = error_budget(work, assembly, target, reference)
                 write_text(folder / "budget.txt", budget.text())
                 found[target.name]["budget"] = budget.as_json()
         write_json(work.folder / TESTS, found)
@@ -213,11 +203,6 @@ def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[
 
     It depends on no model, so that nothing of it is repeated when the force field changes.
 
-    Args:
-        settings: lengths, temperature and so on.
-        level: that moves the structures.
-        targets: the structures.
-
     Raises:
         ConfigError: the level has no forces or lacks an element, or no structure has φ and ψ.
     """
@@ -291,15 +276,7 @@ def recorded_motions(
     targets: Sequence[Target],
     mover: Level | None,
 ) -> tuple[list[Motion], list[Ramachandran]]:
-    """Returns the runs of all structures, and the backbone angles in them.
-
-    Args:
-        work: of the stage.
-        settings: of the runs.
-        assembly: of the force field.
-        targets: the structures.
-        mover: of the reference dynamics, or None.
-    """
+    """Returns the runs of all structures, also those of `mover`, and their backbone angles."""
     motions, angles = [], []
     for target in targets:
         runs, _ = trajectories(work, settings, assembly, target)
@@ -321,14 +298,7 @@ def recorded_motions(
 
 
 def motion_of(name: str, target: Target, trajectory: Trajectory, settings: MDSettings) -> Motion:
-    """Looks at a run that has at least its start.
-
-    Args:
-        name: of what computed the forces.
-        target: the structure.
-        trajectory: of it.
-        settings: of the run.
-    """
+    """Looks at a run that has at least its start; `name` is that of what computed the forces."""
     atoms, step = target.frames[0].copy(), trajectory.interval
     atoms.set_positions(trajectory.moments[0].positions)
     monitor = BondMonitor.of_molecule(atoms, target.topology.bonds)

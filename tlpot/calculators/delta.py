@@ -11,23 +11,21 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 from torch import Tensor
 
+from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
-from tlpot.calculators.tlpot import ChargeRefusedError, Model, TLPotCalculator, open_model
+from tlpot.calculators.tlpot import (
+    ChargeRefusedError,
+    Model,
+    TLPotCalculator,
+    given_atoms,
+    open_model,
+)
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts
-from tlpot.models import (
-    DeltaPotential,
-    LevelPotential,
-    Potential,
-    TrainingDomain,
-    contradiction,
-    identity,
-    mark_charge,
-)
+from tlpot.numbers import Floats
 from tlpot.system import System
 
 
@@ -76,15 +74,15 @@ class DeltaCalculator(Calculator):
         kernels: str = "auto",
     ) -> None:
         super().__init__()
-        if isinstance(delta, LevelPotential) and level is None:
+        if isinstance(delta, models.LevelPotential) and level is None:
             level = delta.level
         source = open_model(delta, device=device, dtype=dtype, kernels=kernels)
-        if isinstance(source, DeltaPotential):
+        if isinstance(source, models.DeltaPotential):
             raise ConfigError(
                 f"the model of {source.levels[0]} holds its low level already and gives totals; "
                 "use TLPotCalculator, without low"
             )
-        if not isinstance(source, Potential):
+        if not isinstance(source, models.Potential):
             raise ConfigError(
                 f"delta is a {type(source).__name__}; expected a model file or a Potential"
             )
@@ -127,7 +125,7 @@ class DeltaCalculator(Calculator):
 
     def identity(self) -> dict[str, Any]:
         """Returns what decides its energies, see `tlpot.models.identity`."""
-        parts = {"low": identity(self.low), "delta": identity(self.difference.model)}
+        parts = {"low": models.identity(self.low), "delta": models.identity(self.difference.model)}
         return {"kind": "DeltaCalculator", **parts}
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
@@ -150,10 +148,7 @@ class DeltaCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         self.results = {}
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        structure: Atoms = given.copy()
+        structure: Atoms = given_atoms(self, atoms).copy()
         self.atoms = structure
         results: dict[str, Any] = {}
         # the difference first: it is cheap, and refuses what neither part should be asked
@@ -184,7 +179,7 @@ class DeltaCalculator(Calculator):
     def _told(self, structure: Atoms) -> Atoms:
         """A copy that says charge and multiplicity wherever the low calculator may look."""
         system = System.from_atoms(structure)
-        found = contradiction(self.low, system.charge, system.spin)
+        found = models.contradiction(self.low, system.charge, system.spin)
         if found is not None:
             raise ChargeRefusedError(
                 f"the low calculator {type(self.low).__name__} was made with {found}, but the "
@@ -192,10 +187,10 @@ class DeltaCalculator(Calculator):
                 "in atoms.info['charge'] and atoms.info['spin'], where the difference reads them"
             )
         copy: Atoms = structure.copy()
-        mark_charge(copy, system.charge, system.spin)
+        models.mark_charge(copy, system.charge, system.spin)
         return copy
 
-    def _finite(self, name: str, value: Any, structure: Atoms) -> NDArray[np.float64]:
+    def _finite(self, name: str, value: Any, structure: Atoms) -> Floats:
         array = np.array(value, dtype=np.float64)
         if not np.isfinite(array).all():
             raise GeometryError(
@@ -224,7 +219,7 @@ _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)
 class _Difference:
     """A potential at the level of a difference, which is no total energy, as an energy model."""
 
-    def __init__(self, model: LevelPotential) -> None:
+    def __init__(self, model: models.LevelPotential) -> None:
         self.model = model
 
     @property
@@ -252,7 +247,7 @@ class _Difference:
         return self.model.has_domain
 
     @property
-    def training_domain(self) -> TrainingDomain | None:
+    def training_domain(self) -> models.TrainingDomain | None:
         return self.model.training_domain
 
     def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:

@@ -13,9 +13,8 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
-from tlpot.calculators.tlpot import Model, TLPotCalculator, open_model
+from tlpot.calculators.tlpot import Model, TLPotCalculator, given_atoms, open_model
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (
@@ -35,6 +34,7 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError
 from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
+from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 
 Source = Model | Any
@@ -89,7 +89,7 @@ class EngineCalculator(Calculator):
         # what was asked for before at this structure stays available
         wanted = {*properties} if system_changes else {*properties, *self.results}
         super().calculate(atoms, properties, system_changes)
-        system = self._checked(self.atoms)
+        system = self._checked(atoms)
         options = {"stress": True} if "stress" in wanted else {}
         try:
             labels = self.engine.compute(
@@ -105,7 +105,7 @@ class EngineCalculator(Calculator):
         if labels.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
 
-    def get_descriptors(self, atoms: Atoms | None = None) -> NDArray[np.float64]:
+    def get_descriptors(self, atoms: Atoms | None = None) -> Floats:
         """Returns the engine's features of the atoms, [n_atoms, n_features].
 
         Raises:
@@ -116,22 +116,15 @@ class EngineCalculator(Calculator):
             raise ConfigError(
                 f"the engine of {self.level} has no descriptors; env:, ase: and torch: engines may"
             )
-        return self.engine.descriptors(
-            self._checked(self.atoms if atoms is None else atoms), io.StringIO()
-        )
+        return self.engine.descriptors(self._checked(atoms), io.StringIO())
 
     def _checked(self, atoms: Atoms | None) -> System:
-        system = self._system(atoms)
+        system = System.from_atoms(given_atoms(self, atoms))
         if not system.pbc.any():
             check_electrons(system)
         numbers = sorted(set(system.atomic_numbers.tolist()))
         self.engine.check(numbers, periodic=bool(system.pbc.any()))
         return system
-
-    def _system(self, atoms: Atoms | None) -> System:
-        if atoms is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return System.from_atoms(atoms)
 
 
 def charge_changes(before: Atoms | None, now: Atoms) -> list[str]:
@@ -325,8 +318,7 @@ class CalculatorFactory:
     def calculator(self, atoms: Atoms) -> Calculator:
         """A calculator that knows the charge and multiplicity of a molecule.
 
-        Args:
-            atoms: with ``info["charge"]`` and ``info["spin"]``, 0 and 1 where absent.
+        Without ``info["charge"]`` and ``info["spin"]`` these are 0 and 1.
 
         Raises:
             MissingExtraError: tblite is not installed.

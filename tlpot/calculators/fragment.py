@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.calculators.engine import Source, energy_model, named_source
-from tlpot.calculators.tlpot import TLPotCalculator
+from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.energy import EnergyModel
 from tlpot.engines import dispersion_model
 from tlpot.errors import ConfigError
@@ -35,6 +34,7 @@ from tlpot.fragments import (
     parse_scheme,
 )
 from tlpot.models import LevelView, identity
+from tlpot.numbers import Floats
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import plain_torch
@@ -200,28 +200,19 @@ class FragmentCalculator(Calculator):
             StressRefusedError: stress was asked for and there is no volume.
         """
         self.results = {}
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        self.atoms = given.copy()
-        self._inner.calculate(self._charged(given), properties, system_changes)
+        self.atoms = given_atoms(self, atoms).copy()
+        self._inner.calculate(self._charged(self.atoms), properties, system_changes)
         self.results = dict(self._inner.results)
 
     def get_hessian(
-        self,
-        atoms: Atoms | None = None,
-        *,
-        on_row: Callable[[int, int], object] | None = None,
-    ) -> NDArray[np.float64]:
+        self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None
+    ) -> Floats:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å²; see `TLPotCalculator.get_hessian`.
 
         Raises:
             ConfigError: an ASE calculator takes part; differentiate its forces numerically.
         """
-        given = self.atoms if atoms is None else atoms
-        if given is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return self._inner.get_hessian(self._charged(given), on_row=on_row)
+        return self._inner.get_hessian(self._charged(given_atoms(self, atoms)), on_row=on_row)
 
     def _charged(self, atoms: Atoms) -> Atoms:
         """The total charge follows from the bonds; where it is given it must agree."""
@@ -311,14 +302,8 @@ class FragmentMethod:
     ) -> FragmentCalculator:
         """Makes the calculator of a structure.
 
-        Args:
-            atoms: the structure.
-            high: the model of fragments, also by name, see `named_source`.
-            level: of `high`.
-            topology: of `atoms`, if it is known.
-            on_done: called after each calculation of an engine.
-            device: see `FragmentCalculator`.
-            skin: see `FragmentCalculator`.
+        `high` is the model of fragments, also by name, see `named_source`; `on_done` is called
+        after each calculation of an engine; the others are those of `FragmentCalculator`.
 
         Raises:
             TLPotError: see `FragmentCalculator`.
@@ -341,9 +326,7 @@ class FragmentMethod:
     def force_field(self, model: EnergyModel, *, device: Any = None) -> FragmentForceField:
         """Makes the force field for structures of any kind.
 
-        Args:
-            model: of the fragments.
-            device: of `low`.
+        `model` is that of the fragments, `device` that of `low`.
 
         Raises:
             ConfigError: charges, which are those of one structure, or another mistake.

@@ -21,7 +21,6 @@ from ase.calculators.calculator import (
 from ase.data import chemical_symbols
 from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
-from numpy.typing import NDArray
 
 from tlpot.energy import (
     EnergyModel,
@@ -33,6 +32,7 @@ from tlpot.energy import (
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
+from tlpot.files import PathLike
 from tlpot.levels import difference_parts
 from tlpot.models import (
     LevelView,
@@ -44,12 +44,13 @@ from tlpot.models import (
     to_bytes,
     uncertain,
 )
+from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
 from tlpot.verlet_list import VerletList
 
-Model = str | os.PathLike[str] | TrainedModel | EnergyModel
+Model = PathLike | TrainedModel | EnergyModel
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -155,6 +156,18 @@ class ChargeRefusedError(GeometryError, InputError):
 
 class StressRefusedError(GeometryError, PropertyNotImplementedError):
     """Stress of a structure without a volume."""
+
+
+def given_atoms(calculator: Calculator, atoms: Atoms | None) -> Atoms:
+    """Returns the atoms, or where there are none those of the last calculation.
+
+    Raises:
+        ConfigError: nothing was calculated before.
+    """
+    found = calculator.atoms if atoms is None else atoms
+    if found is None:
+        raise ConfigError("the calculator has no atoms yet; pass some")
+    return found
 
 
 class TLPotCalculator(Calculator):
@@ -332,7 +345,7 @@ class TLPotCalculator(Calculator):
             ForcesRefusedError: the model has energies only, and more was asked for.
         """
         self.results = {}
-        self.atoms = self._atoms_or(atoms).copy()
+        self.atoms = given_atoms(self, atoms).copy()
         system = self._system(self.atoms)
         if {"forces", "stress", "forces_std"} & set(properties):
             check_forces(self._model)
@@ -385,11 +398,8 @@ class TLPotCalculator(Calculator):
 
     @plain_torch()
     def get_hessian(
-        self,
-        atoms: Atoms | None = None,
-        *,
-        on_row: Callable[[int, int], object] | None = None,
-    ) -> NDArray[np.float64]:
+        self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None
+    ) -> Floats:
         """Returns ∂²E/∂r∂r, [3 n_atoms, 3 n_atoms], eV/Å², symmetric, from automatic derivatives.
 
         `tlpot.frequencies` makes frequencies of it, and so does
@@ -403,18 +413,12 @@ class TLPotCalculator(Calculator):
             ConfigError: no atoms were given and none were calculated before.
             GeometryError, ElementRefusedError, ChargeRefusedError: see `calculate`.
         """
-        atoms = self._atoms_or(atoms)
+        atoms = given_atoms(self, atoms)
         graph = self._pairs.graph(self._system(atoms))
         size = 3 * len(atoms)
         found = hessian(self._model, graph, on_row=on_row).reshape(size, size)
-        matrix: NDArray[np.float64] = found.cpu().numpy()
+        matrix: Floats = found.cpu().numpy()
         return 0.5 * (matrix + matrix.T)
-
-    def _atoms_or(self, atoms: Atoms | None) -> Atoms:
-        found = self.atoms if atoms is None else atoms
-        if found is None:
-            raise ConfigError("the calculator has no atoms yet; pass some")
-        return found
 
     def _system(self, atoms: Atoms) -> System:
         system = System.from_atoms(atoms)

@@ -5,30 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import DEVICE, options_adder
+from tlpot.cli import options
 
 if TYPE_CHECKING:
     from tlpot.building import Record, StageStatus
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    add = options_adder(parser)
+    add = options.adder(parser)
     add("config", "YAML file; docs/building.md explains the keys")
-    add(
-        "settings",
-        "settings, such as high.budget=100 or finetune.strategy.name=head",
-        nargs="*",
-        metavar="key.path=value",
-    )
+    add("settings [key.path=value...]", "such as high.budget=100 or finetune.strategy.name=head")
     add("--dry-run", "check, list the stages and stop", False)
-    add("--until", "stop after this stage", metavar="STAGE")
+    add("--until STAGE", "stop after this stage")
     add("--workers", "processes of one thread each", 1)
-    add("--dask", "sample and label on a Dask cluster", metavar="ADDRESS|local")
-    add("--device", DEVICE)
+    add("--dask ADDRESS|local", "sample and label on a Dask cluster")
+    add("--device", options.DEVICE)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_build(arguments: argparse.Namespace) -> None:
     """Builds, and says what is done and why."""
     from tlpot.building import BuildResult, build_plan, run_build
     from tlpot.config import read_yaml, with_overrides

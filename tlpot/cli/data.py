@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.options import add_option, add_strict_argument, key_pair, options_adder, options_of
+from tlpot.cli import options
 from tlpot.cli.parser import check_warnings
 from tlpot.numbers import counted
 from tlpot.presentation import text_table
@@ -18,40 +18,33 @@ if TYPE_CHECKING:
     from tlpot.data import Dataset, Problem, Summary
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    info = _action(actions, "info", _info, "levels, counts, elements, sizes, ranges, duplicates")
-    add_option(info, "--molecules", "list the molecules", False)
-    add_option(info, "--json", "print everything as JSON", False)
-    validate = _action(
+    add = _action(actions, "info", _info, "levels, counts, elements, sizes, ranges, duplicates")
+    add("--molecules", "list the molecules", False)
+    add("--json", "print everything as JSON", False)
+    add = _action(
         actions, "validate", _validate, "problems found; exit status 2 if there are errors"
     )
-    add_option(validate, "--all", "name all frames, not just some", False)
-    convert = _action(actions, "convert", _convert, "write the files as one in the native layout")
-    add_option(convert, "-o --output", "HDF5 file to write", required=True)
-    split = _action(actions, "split", _split, "divide into training, validation and test frames")
-    add_option(split, "-o --output", "JSON file to write", required=True)
-    add_option(
-        split,
+    add("--all", "name all frames, not just some", False)
+    add = _action(actions, "convert", _convert, "write the files as one in the native layout")
+    add("-o --output", "HDF5 file to write", required=True)
+    add = _action(actions, "split", _split, "divide into training, validation and test frames")
+    add("-o --output", "JSON file to write", required=True)
+    add(
         "--by",
         "what stays together: all frames of a molecule (default), nothing but identical "
         "structures (default where all frames are of one molecule), all frames from one "
         "protein or run, or with the same value of --key",
         choices=("molecule", "random", "source", "trajectory", "key"),
     )
-    add_option(split, "--key", "array with one value per frame, for --by key")
+    add("--key", "array with one value per frame, for --by key")
     for part in ("validation", "test"):
-        split.add_argument(
-            f"--{part}",
-            default="0.1",
-            metavar="SHARE",
-            help="fraction (below 1) or number of frames, or names: water,methanol (default 0.1)",
-        )
-    add_option(
-        split, "--labelled", "only frames with a label there (default: --level)", metavar="LEVEL"
-    )
-    add_option(split, "--seed", "of the random order (default 0)", 0)
+        about = "fraction (below 1) or number of frames, or names: water,methanol (default 0.1)"
+        add(f"--{part} SHARE", about, "0.1")
+    add("--labelled LEVEL", "only frames with a label there (default: --level)")
+    add("--seed", "of the random order (default 0)", 0)
 
     _add_select(actions)
 
@@ -60,11 +53,11 @@ def _add_select(actions: Any) -> None:
     about = "choose unlike or uncertain frames of a file in the native layout, with all labels"
     parser = actions.add_parser("select", help=about, description=about)
     parser.set_defaults(do=_select)
-    add = options_adder(parser)
-    add("file", "the dataset", metavar="FILE")
+    add = options.adder(parser)
+    add("file FILE", "the dataset")
     add("-o --output", "HDF5 file to write", required=True)
-    add("--each", "frames of each molecule at most", int, metavar="N")
-    add("--count", "frames in all at most", int, metavar="N")
+    add("--each N", "frames of each molecule at most", int)
+    add("--count N", "frames in all at most", int)
     add("--select", "farthest (default) or uncertainty", "farthest")
     add("--model", "choose by this model's features and uncertainty")
     add("--model-level", "of the uncertainty, where there are several")
@@ -74,38 +67,30 @@ def _add_select(actions: Any) -> None:
     add("--overwrite", "replace the file", False)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_data(arguments: argparse.Namespace) -> None:
     """Opens the files and does what was asked."""
     arguments.do(arguments)
 
 
 def _reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns how to read the files."""
-    keys = dict(key_pair(text) for text in arguments.keys)
+    keys = dict(options.key_pair(text) for text in arguments.keys)
     return {"spec": arguments.spec, "level": arguments.level, "keys": keys or None}
 
 
 def _action(
-    actions: Any,
-    name: str,
-    do: Callable[[argparse.Namespace], None],
-    summary: str,
-) -> argparse.ArgumentParser:
+    actions: Any, name: str, do: Callable[[argparse.Namespace], None], summary: str
+) -> Callable[..., None]:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
     parser.set_defaults(do=do)
-    add_option(parser, "files", "read together as one dataset", nargs="+", metavar="FILE")
-    add_option(parser, "--spec", "name or path of the description of the layout")
-    add_option(parser, "--level", "level of theory, where the file does not say")
-    add_strict_argument(parser)
-    add_option(
-        parser,
-        "--keys",
-        "names of arrays that differ from the description: energy=energy_xtb",
-        nargs="+",
-        default=[],
-        metavar="QUANTITY=NAME",
-    )
-    return parser
+    add = options.adder(parser)
+    add("files FILE...", "read together as one dataset")
+    add("--spec", "name or path of the description of the layout")
+    add("--level", "level of theory, where the file does not say")
+    options.add_strict_argument(parser)
+    about = "names of arrays that differ from the description: energy=energy_xtb"
+    add("--keys QUANTITY=NAME...", about, default=[])
+    return add
 
 
 def _info(arguments: argparse.Namespace) -> None:
@@ -126,11 +111,10 @@ def _info(arguments: argparse.Namespace) -> None:
             "problems": [dataclasses.asdict(problem) for problem in dataset.problems],
         }
         print(json.dumps(content, indent=2))
-        check_warnings(_warnings(dataset.problems), arguments)
-        return
-    _print_summary(dataset, summary)
-    if arguments.molecules:
-        _print_molecules(dataset)
+    else:
+        _print_summary(dataset, summary)
+        if arguments.molecules:
+            _print_molecules(dataset)
     check_warnings(_warnings(dataset.problems), arguments)
 
 
@@ -157,19 +141,8 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
             continue
         print(f"{key:16}{text}")
     print()
-    table = [
-        [
-            "level of theory",
-            "energies",
-            "forces",
-            "stresses",
-            "E/atom from",
-            "to",
-            "spread",
-            "force rms",
-            "largest",
-        ]
-    ]
+    head = "level of theory|energies|forces|stresses|E/atom from|to|spread|force rms|largest"
+    table = [head.split("|")]
     for name, level in summary.levels.items():
         kinds = [level.n_energies, level.n_forces, level.n_stresses]
         mark = "" if level.relative else " *"
@@ -219,22 +192,11 @@ def _print_molecules(dataset: Dataset) -> None:
         level: np.bincount(dataset.group_idx[dataset.labelled(level)], minlength=n)
         for level in dataset.levels
     }
-    print()
-    rows = text_table(
-        [
-            ["molecule", "atoms", "frames", *labelled],
-            *(
-                [
-                    printable(name),
-                    str(sizes[k]),
-                    f"{counts[k]:,}",
-                    *(f"{v[k]:,}" for v in labelled.values()),
-                ]
-                for k, name in enumerate(dataset.group_names)
-            ),
-        ]
-    )
-    print("\n".join(rows))
+    rows = [
+        [printable(name), str(sizes[k]), *(f"{v[k]:,}" for v in (counts, *labelled.values()))]
+        for k, name in enumerate(dataset.group_names)
+    ]
+    print("\n" + "\n".join(text_table([["molecule", "atoms", "frames", *labelled], *rows])))
 
 
 def _validate(arguments: argparse.Namespace) -> None:
@@ -264,7 +226,7 @@ def _split(arguments: argparse.Namespace) -> None:
         arguments.output,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        **options_of(arguments, "by key labelled seed strict"),
+        **options.values_of(arguments, "by key labelled seed strict"),
         **_reading(arguments),
     )
     for text in found.warnings:
@@ -276,7 +238,9 @@ def _select(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
     names = "each count select model model_level max_force window seed overwrite"
-    print(api.select_dataset(arguments.file, arguments.output, **options_of(arguments, names)))
+    print(
+        api.select_dataset(arguments.file, arguments.output, **options.values_of(arguments, names))
+    )
 
 
 def _share(text: str) -> float | list[str]:

@@ -5,62 +5,43 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tlpot.cli.options import (
-    DEVICE,
-    add_assembly_arguments,
-    fragment_options,
-    options_adder,
-    options_of,
-)
+from tlpot.cli import options
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_fragment_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    add = options_adder(parser)
-    add(
-        "structure",
-        "a file with all hydrogens: PDB, mmCIF or what ASE reads; may be several frames of "
-        "one molecule",
-    )
-    add_assembly_arguments(parser, default="mfcc_mbe2")
+    add = options.adder(parser)
+    add("structure", "with all hydrogens: PDB, mmCIF or what ASE reads; frames of one molecule")
+    options.add_assembly_arguments(parser, default="mfcc_mbe2")
     add("--all", "list all kinds of fragments", False)
-    add("--json", "file for all numbers", metavar="FILE")
-    add("--picture", "the partition drawn, .png or .pdf", metavar="FILE")
+    add("--json FILE", "file for all numbers")
+    add("--picture FILE", "the partition drawn, .png or .pdf")
+    add("--show NAME|NUMBER", "fragment whose caps --picture shows; default: one in the middle")
+    add("--export FILE", "fragments to label: .h5 (distinct ones, added to what is there) or .xyz")
+    add = options.adder(parser.add_argument_group("energies and forces"))
     add(
-        "--show",
-        "fragment of which --picture shows the caps; default: one in the middle",
-        metavar="NAME|NUMBER",
-    )
-    add(
-        "--export",
-        "fragments for labelling: .h5 (distinct ones, added to what is there), or .xyz",
-        metavar="FILE",
-    )
-    add = options_adder(parser.add_argument_group("energies and forces"))
-    add(
-        "--model",
+        "--model M",
         "of the fragments: a file, a shipped model, gfn2-xtb, gfn1-xtb, pyscf:METHOD/BASIS, "
         "ase:MODULE:CLASS, 'env:PYTHON ase:MODULE:CLASS', torch:FILE, or a YAML file with a "
         "model for each fragment",
-        metavar="M",
     )
     add("--level", "level of theory of --model, if it has several")
-    add("--forces", "frames with energies and forces", metavar="FILE.xyz")
-    add("--device", DEVICE)
-    add = options_adder(parser.add_argument_group("error budget"))
+    add("--forces FILE.xyz", "frames with energies and forces")
+    add("--device", options.DEVICE)
+    add = options.adder(parser.add_argument_group("error budget"))
     add(
         "--budget",
-        "model against fragment QM, fragment QM against whole QM, model against whole QM",
+        "model against fragment QM, that against whole QM, model against whole QM",
         False,
     )
-    add("--reference", "what QM is, such as gfn2-xtb; as --model", metavar="M")
-    add("--plot", "the budget drawn, .png or .pdf", metavar="FILE")
-    add = options_adder(parser.add_argument_group("preparation"))
-    add("--prepare", "add missing atoms and hydrogens, and stop", metavar="OUT.pdb")
+    add("--reference M", "what QM is, such as gfn2-xtb; as --model")
+    add("--plot FILE", "the budget drawn, .png or .pdf")
+    add = options.adder(parser.add_argument_group("preparation"))
+    add("--prepare OUT.pdb", "add missing atoms and hydrogens, and stop")
     add("--ph", "for --prepare; default 7.4", float)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_fragment(arguments: argparse.Namespace) -> None:
     """Lists, draws, exports, evaluates, or prepares."""
     from tlpot.presentation import picture_path
     from tlpot.reports import check_export
@@ -79,8 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     found = fragment(
         arguments.structure,
         arguments.model,
-        **options_of(arguments, "level reference device"),
-        **fragment_options(arguments),
+        **options.values_of(arguments, "level reference device"),
+        **options.fragment_options(arguments),
     )
     for note in found.notes:
         print(f"note: {note}\n", file=sys.stderr)

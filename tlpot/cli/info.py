@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from tlpot.cli.options import options_adder
+from tlpot.cli import options
 from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import ModelDescription, PotentialDescription
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_info_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    add = options_adder(parser)
+    add = options.adder(parser)
     add("model", "a model file, or the name of a model")
     add("--json", "print everything as JSON", False)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_info(arguments: argparse.Namespace) -> None:
     """Prints the card."""
     from ase.data import chemical_symbols
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from tlpot._version import __version__
-from tlpot.cli.options import add_option
+from tlpot.cli import options
 from tlpot.cli.parser import (
     CompletionAction,
     Parser,
@@ -45,8 +45,17 @@ SUBCOMMANDS = {
     "info": "print the card of a model",
     "demo": "the main job, start to end, on data that ships with tlpot",
 }
-"""Each is a module of `tlpot.cli` with `add_arguments(parser)` and `run(arguments)`."""
+"""Each has ``add_NAME_arguments(parser)`` and ``run_NAME(arguments)`` in a module of this room."""
 
+_MODULES = {
+    "train": "training", "finetune": "training", "demo": "training",
+    "sample": "labelling", "label": "labelling",
+    "curve": "curves", "plan": "curves",
+    "evaluate": "evaluation", "predict": "evaluation",
+    "ensemble": "uncertainty", "calibrate": "uncertainty",
+    "md": "simulation", "relax": "simulation", "frequencies": "simulation",
+}  # fmt: skip
+"""Modules of subcommands that have none of their own name."""
 
 _LIGHT = ("data", "info", "models")
 """Subcommands that need no torch, or only for some of what they do."""
@@ -78,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             load_torch()
         level = logging.DEBUG if arguments.debug else logging.INFO
         with log_to_terminal(level), strictness(arguments):
-            arguments.module.run(arguments)
+            arguments.run(arguments)
     except BrokenPipeError:
         # the reader has gone (``| head``); keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,16 +118,12 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        add_option(
-            subparser,
-            "--debug",
-            "show the traceback of an error, and what is done without being asked",
-            False,
-        )
+        about = "show the traceback of an error, and what is done without being asked"
+        options.declare(subparser, "--debug", about, False)
         if arguments_given is None or name in arguments_given:
-            module = importlib.import_module(f"tlpot.cli.{name}")
-            module.add_arguments(subparser)
-            subparser.set_defaults(module=module, parser=subparser)
+            module = importlib.import_module(f"tlpot.cli.{_MODULES.get(name, name)}")
+            getattr(module, f"add_{name}_arguments")(subparser)
+            subparser.set_defaults(run=getattr(module, f"run_{name}"), parser=subparser)
     return parser
 
 

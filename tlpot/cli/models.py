@@ -3,134 +3,102 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import DEVICE, SPEC, add_option, options_of
+from tlpot.cli import options
 from tlpot.cli.parser import print_json
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_models_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, summary: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=summary, description=summary)
+    def action(
+        name: str, do: Callable[[argparse.Namespace], None], summary: str
+    ) -> Callable[..., None]:
+        parser = actions.add_parser(name, help=summary, description=summary)
+        parser.set_defaults(do=do)
+        return options.adder(parser)
 
-    listed = action("list", "models that ship with tlpot, that are installed, and of other places")
-    _add_folder(listed)
-    _add_place(listed)
-    listed.set_defaults(do=_list)
-
-    info = action("info", "print the card of a model")
-    add_option(info, "model", "a model file, or the name of a model")
-    add_option(info, "--json", "print everything as JSON", False)
-    add_option(
-        info,
-        "--from",
-        "what the index of a place says of the model, without installing it",
-        dest="place",
-        metavar="DIR|URL",
+    add = action(
+        "list", _list, "models that ship with tlpot, that are installed, and of other places"
     )
-    info.set_defaults(do=_info)
+    _add_folder(add)
+    _add_place(add)
 
-    search = action("search", "models that have what is asked for")
-    _add_folder(search)
-    _add_place(search)
-    add_option(search, "--elements", "symbols that the model must know: C,H,O")
-    add_option(search, "--level", "level of theory, or a part of its name")
-    add_option(search, "--licence", "licence, or a part of its name")
-    add_option(search, "--max-weights", "largest number of weights", int)
-    search.set_defaults(do=_search)
+    add = action("info", _info, "print the card of a model")
+    add("model", "a model file, or the name of a model")
+    add("--json", "print everything as JSON", False)
+    add("--from DIR|URL", "what the index of a place says, without installing", dest="place")
 
-    installed = action("install", "give a model a name that works wherever a shipped one does")
-    add_option(installed, "model", "a model file, its URL, or with --from a name")
-    add_option(
-        installed,
-        "--from",
-        "where the model is: a folder, or the URL of one with an index (tlpot models index)",
-        dest="place",
-        metavar="DIR|URL",
+    add = action("search", _search, "models that have what is asked for")
+    _add_folder(add)
+    _add_place(add)
+    add("--elements", "symbols that the model must know: C,H,O")
+    add("--level", "level of theory, or a part of its name")
+    add("--licence", "licence, or a part of its name")
+    add("--max-weights", "largest number of weights", int)
+
+    add = action("install", _install, "give a model a name that works wherever a shipped one does")
+    add("model", "a model file, its URL, or with --from a name")
+    about = "where the model is: a folder, or the URL of one with an index (tlpot models index)"
+    add("--from DIR|URL", about, dest="place")
+    add("--as NAME", "what to call it here", dest="name")
+    add("--sha256", "hash that the file must have")
+    add("--force", "replace another model installed under the name", False)
+
+    add = action("import", _import, "turn a model of mace-torch into one of tlpot, exactly")
+    add("model FILE.model", "what mace-torch wrote")
+    add("-o --output", "model file to write", required=True)
+    add("--head", "take this head; default: all", action="append")
+    about = "level of theory of the head; default: name of the file, and of the head"
+    add("--level NAME|HEAD=NAME", about, action="append", default=[])
+    add("--elements", "symbols of those to take: H,C,N,O; default: all")
+    add("--licence", "of the weights; default: by the name of the file")
+    add("--check FILE.npz", "compare with what mace-torch gave (examples/mace_vectors.py)")
+    add("--dtype", "default: as in the file", choices=("float32", "float64"))
+    add("--overwrite", "replace a file that is there", False)
+    add("--json", "file for all numbers")
+
+    add = action("index", _index, "write the index of a folder that others install from")
+    add("folder", "the folder; the index is written into it")
+
+    add = action(
+        "rank", _rank, "errors of closed-form transfer from each model, on folds of the data"
     )
-    add_option(installed, "--as", "what to call it here", dest="name", metavar="NAME")
-    add_option(installed, "--sha256", "hash that the file must have")
-    add_option(installed, "--force", "replace another model installed under the name", False)
-    installed.set_defaults(do=_install)
-
-    imported = action("import", "turn a model of mace-torch into one of tlpot, exactly")
-    imported.add_argument("model", metavar="FILE.model", help="what mace-torch wrote")
-    imported.add_argument("-o", "--output", required=True, help="model file to write")
-    imported.add_argument(
-        "--head", action="append", help="take this head; may be given several times; default: all"
-    )
-    imported.add_argument(
-        "--level", action="append", default=[], metavar="NAME | HEAD=NAME",
-        help="level of theory of the head; default: name of the file, and of the head",
-    )  # fmt: skip
-    imported.add_argument("--elements", help="symbols of those to take: H,C,N,O; default: all")
-    imported.add_argument("--licence", help="of the weights; default: by the name of the file")
-    imported.add_argument(
-        "--check", metavar="FILE.npz",
-        help="compare with energies and forces that mace-torch gave (examples/mace_vectors.py)",
-    )  # fmt: skip
-    imported.add_argument("--dtype", choices=("float32", "float64"), help="default: as in the file")
-    imported.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    imported.add_argument("--json", help="file for all numbers")
-    imported.set_defaults(do=_import)
-
-    index = action("index", "write the index of a folder that others install from")
-    add_option(index, "folder", "the folder; the index is written into it")
-    index.set_defaults(do=_index)
-
-    rank = action("rank", "errors of closed-form transfer from each model, on folds of the data")
-    add_option(rank, "data", "file with the labels")
-    add_option(
-        rank, "models", "files or names; default: all that have names", nargs="*", metavar="MODEL"
-    )
-    add_option(rank, "--level", "level of theory of the labels", required=True)
-    add_option(rank, "--spec", SPEC)
-    _add_folder(rank)
-    add_option(
-        rank,
+    add("data", "file with the labels")
+    add("models [MODEL...]", "files or names; default: all that have names")
+    add("--level", "level of theory of the labels", required=True)
+    add("--spec", options.SPEC)
+    _add_folder(add)
+    add(
         "--by",
         "folds that decide: frames at random, whole molecules, or clusters of structures "
         "that look alike; default: molecule if there are enough, else random",
         choices=("random", "molecule", "cluster"),
     )
-    add_option(rank, "--folds", "number of folds (default 5)", 5)
-    add_option(rank, "--seed", "of the folds (default 0)", 0)
-    add_option(rank, "--json", "file for all numbers")
-    add_option(rank, "--cache", "folder that keeps features; default beside the JSON file")
-    add_option(rank, "--device", DEVICE)
-    rank.set_defaults(do=_rank)
+    add("--folds", "number of folds (default 5)", 5)
+    add("--seed", "of the folds (default 0)", 0)
+    add("--json", "file for all numbers")
+    add("--cache", "folder that keeps features; default beside the JSON file")
+    add("--device", options.DEVICE)
 
 
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    add_option(
-        parser,
-        "--folder",
-        "add the model files of a folder; may be given several times",
-        action="append",
-        default=[],
-        metavar="DIR",
-    )
+def _add_folder(add: Callable[..., None]) -> None:
+    about = "add the model files of a folder"
+    add("--folder DIR", about, action="append", default=[])
 
 
-def _add_place(parser: argparse.ArgumentParser) -> None:
-    add_option(
-        parser,
-        "--from",
-        "add what can be installed from a place; may be given several times",
-        dest="places",
-        action="append",
-        default=[],
-        metavar="DIR|URL",
-    )
+def _add_place(add: Callable[..., None]) -> None:
+    about = "add what can be installed from a place"
+    add("--from DIR|URL", about, dest="places", action="append", default=[])
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_models(arguments: argparse.Namespace) -> None:
     """Does what was asked."""
     arguments.do(arguments)
 
@@ -154,12 +122,12 @@ def _elsewhere(arguments: argparse.Namespace) -> list[tuple[str, list[CatalogueE
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from tlpot.cli import info
+    from tlpot.cli.info import run_info
     from tlpot.config import to_mapping
     from tlpot.models import ModelSource
 
     if arguments.place is None:
-        info.run(arguments)
+        run_info(arguments)
         return
     entry = ModelSource(arguments.place).entry(arguments.model)
     if arguments.json:
@@ -173,7 +141,9 @@ def _info(arguments: argparse.Namespace) -> None:
 def _install(arguments: argparse.Namespace) -> None:
     from tlpot.models import install
 
-    made = install(arguments.model, show=True, **options_of(arguments, "place name sha256 force"))
+    made = install(
+        arguments.model, show=True, **options.values_of(arguments, "place name sha256 force")
+    )
     done = "installed" if made.is_new else "there already, with the same content:"
     print(f"{done} {made.name}  ({', '.join(made.levels)})")
     print(f"  {made.path}\n  SHA-256 {made.sha256}")
@@ -258,7 +228,7 @@ def _rank(arguments: argparse.Namespace) -> None:
         arguments.models or None,
         folders=arguments.folder,
         cache=cache,
-        **options_of(arguments, "level spec by folds seed device"),
+        **options.values_of(arguments, "level spec by folds seed device"),
     )
     print(ranking)
     if arguments.json:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tlpot.cli.parser import check_warnings
 
 if TYPE_CHECKING:
-    from tlpot.calculators import FragmentMethod
     from tlpot.jobs import TrainingOutcome
 
 DEVICE = "cpu, cuda, ...; default CUDA if there is one"
@@ -22,34 +21,47 @@ FRAGMENT_OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained
 """Those that mean nothing without a scheme."""
 
 
-def add_option(
+def declare(
     parser: argparse._ActionsContainer, names: str, about: str, value: Any = str, **settings: Any
 ) -> None:
     """Declares an option or a positional argument.
 
     Args:
         parser: a parser, or a group of its arguments.
-        names: such as ``-o --output``.
+        names: such as ``-o --output``, and what stands for the value in the help: ``--level L``,
+            ``--sizes N...`` (one or more), ``settings [KEY=VALUE...]`` (any number) or
+            ``--levels HIGH LOW``.
         about: the help.
         value: False makes a flag; a type stands for itself, without a default; anything else is
             the default, and its type that of the values.
         settings: see `argparse.ArgumentParser.add_argument`.
     """
+    flags = [word for word in names.split() if word.startswith("-")] or names.split()[:1]
+    shown = names.split()[len(flags) :]
+    if shown and shown[-1].endswith(("...", "...]")):
+        settings["nargs"] = "+" if shown[-1].endswith("...") else "*"
+        shown[-1] = shown[-1].strip("[.]")
+    elif len(shown) > 1:
+        settings["nargs"] = len(shown)
+    if shown:
+        settings["metavar"] = tuple(shown) if len(shown) > 1 else shown[0]
+    if settings.get("action") == "append":
+        about += "; may be given several times"
     if value is False:
         settings["action"] = "store_true"
     elif isinstance(value, type):
         settings |= {} if value is str else {"type": value}
     else:
         settings |= {"default": value} | ({} if isinstance(value, str) else {"type": type(value)})
-    parser.add_argument(*names.split(), help=about, **settings)
+    parser.add_argument(*flags, help=about, **settings)
 
 
-def options_adder(parser: argparse._ActionsContainer) -> Callable[..., None]:
-    """Returns `add_option` for one parser, or one group of its arguments."""
-    return partial(add_option, parser)
+def adder(parser: argparse._ActionsContainer) -> Callable[..., None]:
+    """Returns `declare` for one parser, or one group of its arguments."""
+    return partial(declare, parser)
 
 
-def options_of(arguments: argparse.Namespace, names: str) -> dict[str, Any]:
+def values_of(arguments: argparse.Namespace, names: str) -> dict[str, Any]:
     """Returns the values of some options, whose names a text lists, as keyword arguments."""
     return {name: getattr(arguments, name) for name in names.split()}
 
@@ -70,29 +82,21 @@ def key_pair(text: str) -> tuple[str, str]:
 
 def add_strict_argument(parser: argparse.ArgumentParser) -> None:
     """Declares the argument of every command that can be strict."""
-    add_option(parser, "--strict", "take every warning for an error (exit status 2)", False)
+    declare(parser, "--strict", "take every warning for an error (exit status 2)", False)
 
 
 def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | None) -> None:
     """Declares --scheme and what goes with it."""
-    add = options_adder(parser.add_argument_group("fragments"))
+    add = adder(parser.add_argument_group("fragments"))
     about = "direct, mfcc, mfcc2, ..., mfcc_mbe2 (recommended), gmfcc, sphere or ai2bmd"
     add("--scheme", about + (f"; default {default}" if default else ""), default=default)
     add(
-        "--set",
-        "settings of the scheme, such as inner=3.5 outer=4.5",
-        nargs="+",
-        action="extend",
-        metavar="KEY=VALUE",
+        "--set KEY=VALUE...", "settings of the scheme, such as inner=3.5 outer=4.5", action="extend"
     )
     add("--low", "two layers: model of the whole structure that fragments correct, or gfn2-xtb")
     add("--low-level", "level of theory of --low, if it has several")
     add("--charges", "Coulomb terms between atoms that share no fragment", choices=["amber"])
-    add(
-        "--dispersion",
-        "of the whole structure, such as d3bj:b3lyp; labels must be without it",
-        metavar="KIND:FUNCTIONAL",
-    )
+    add("--dispersion KIND:FUNCTIONAL", "such as d3bj:b3lyp, of the whole; labels must be without")
     add(
         "--trained-charges",
         "the model reads no charges, but was trained on fragments charged as these are; not "
@@ -116,13 +120,6 @@ def refuse_without_scheme(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{options} without --scheme; name a fragment scheme, or leave out")
 
 
-def fragment_method(arguments: argparse.Namespace) -> FragmentMethod:
-    """Returns the fragment method that the options describe."""
-    from tlpot.calculators import FragmentMethod
-
-    return FragmentMethod(**fragment_options(arguments))
-
-
 def fragment_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the options as keyword arguments of a job; without --scheme, that is None.
 
@@ -137,13 +134,13 @@ def fragment_options(arguments: argparse.Namespace) -> dict[str, Any]:
         if scheme is None:
             raise ConfigError("--set without --scheme; name a fragment scheme, or leave out")
         scheme = {**with_overrides({}, arguments.set), "name": scheme}
-    options = options_of(arguments, "low low_level charges dispersion")
+    options = values_of(arguments, "low low_level charges dispersion")
     return {"scheme": scheme, **options, "trained_charges": bool(arguments.trained_charges)}
 
 
 def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares structure, model, and what goes with them."""
-    add = options_adder(parser)
+    add = adder(parser)
     add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
     add(
         "model",
@@ -154,8 +151,8 @@ def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
     add("--level", "level of theory, if the model has several")
     add("--charge", "total charge, in place of the structure's", int)
     add("--spin", "multiplicity 2S + 1, likewise", int)
-    add("--json", "file for all numbers", metavar="FILE")
-    add("--plot", "picture to write, .png or .pdf", metavar="FILE")
+    add("--json FILE", "file for all numbers")
+    add("--plot FILE", "picture to write, .png or .pdf")
     add("--overwrite", "replace files that are there", False)
     add("--device", DEVICE)
     add("--threads", "for torch; default 1, best for small molecules", 1)
@@ -169,8 +166,20 @@ def calculator_options(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ConfigError: settings of a scheme without a scheme.
     """
-    own = options_of(arguments, "level charge spin overwrite device threads")
+    own = values_of(arguments, "level charge spin overwrite device threads")
     return {**fragment_options(arguments), **own}
+
+
+def check_picture(arguments: argparse.Namespace) -> None:
+    """Refuses an impossible picture before any time is spent.
+
+    Raises:
+        OutputError: no such folder, or an ending that is no format of pictures.
+    """
+    from tlpot.presentation import picture_path
+
+    if arguments.plot:
+        picture_path(arguments.plot)
 
 
 def check_files(arguments: argparse.Namespace) -> None:
@@ -181,10 +190,8 @@ def check_files(arguments: argparse.Namespace) -> None:
         ConfigError: a picture of no known kind.
     """
     from tlpot.jobs import check_result_files
-    from tlpot.presentation import picture_path
 
-    if arguments.plot:
-        picture_path(arguments.plot)
+    check_picture(arguments)
     names = ("out", "trajectory", "modes", "molden", "json", "plot")
     files = {f"--{name}": getattr(arguments, name, None) for name in names}
     check_result_files(files, arguments.structure, overwrite=arguments.overwrite)
@@ -215,22 +222,13 @@ def write_result(result: Any, arguments: argparse.Namespace) -> None:
 
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of every command that trains."""
-    add = options_adder(parser)
-    add(
-        "settings",
-        "settings, such as training.epochs=100 or split.seed=1",
-        nargs="*",
-        metavar="key.path=value",
-    )
+    add = adder(parser)
+    add("settings [key.path=value...]", "settings, such as training.epochs=100 or split.seed=1")
     add("--dry-run", "stop after the pre-flight report", False)
     there = parser.add_mutually_exclusive_group()
-    add_option(there, "--resume", "continue an interrupted run of the same command", False)
-    add_option(
-        there,
-        "--overwrite",
-        "replace the model that is there, and discard the checkpoint of an interrupted run",
-        False,
-    )
+    declare(there, "--resume", "continue an interrupted run of the same command", False)
+    about = "replace the model that is there, and discard the checkpoint of an interrupted run"
+    declare(there, "--overwrite", about, False)
     add_strict_argument(parser)
     add("--device", DEVICE)
     add("--threads", "CPU threads (default 1: more do not pay below about 500 atoms a batch)", 1)
@@ -238,7 +236,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
 
 def launch_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns the options of `add_launch_arguments` as the jobs take them."""
-    return options_of(arguments, "resume overwrite dry_run strict device threads")
+    return values_of(arguments, "resume overwrite dry_run strict device threads")
 
 
 def show_training(result: TrainingOutcome, arguments: argparse.Namespace) -> None:

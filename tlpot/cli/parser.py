@@ -213,10 +213,6 @@ def strictness(arguments: argparse.Namespace) -> Iterator[None]:
 def check_warnings(found: Iterable[str], arguments: argparse.Namespace) -> None:
     """Refuses to go on after warnings of a report, where the user wants that.
 
-    Args:
-        found: the warnings.
-        arguments: of the command; one without ``--strict`` never does.
-
     Raises:
         StrictError: there are some.
     """

@@ -9,32 +9,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tlpot.cli.options import (
-    DEVICE,
-    FRAGMENT_OPTIONS,
-    SPEC,
-    add_assembly_arguments,
-    fragment_options,
-    options_adder,
-    options_of,
-)
+from tlpot.cli import options
 
-_OWN = (
-    "structure",
-    "scheme",
-    *FRAGMENT_OPTIONS,
-    "reference",
-    "fragments",
-    "cost",
-    "curve",
-    "ancestor",
-)
+_OF_STRUCTURES = ("scheme", "reference", *options.FRAGMENT_OPTIONS)
+_OWN = (*_OF_STRUCTURES, "structure", "fragments", "cost", "curve", "ancestor")
 """Options that make the report one on a force field."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
-    add = options_adder(parser)
+    add = options.adder(parser)
     add(
         "model",
         "a model file or the name of a model; of a force field also a YAML file with a model "
@@ -42,10 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("data", "file with labels", nargs="?")
     add(
-        "settings",
-        "settings, such as report.md_steps=2000 or report.parts=[drift,dimers]",
-        nargs="*",
-        metavar="report.key=value",
+        "settings [report.key=value...]",
+        "such as report.md_steps=2000 or report.parts=[drift,dimers]",
     )
     add("--level", "level of theory of the labels")
     add("--model-level", "level of the model, if it has several or another than the labels")
@@ -55,20 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "level of the parent, if it has several; of a force field without --parent, the "
         "level of MODEL itself that the transfer started from",
     )
-    add("--spec", SPEC)
+    add("--spec", options.SPEC)
     add("--split", "split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
     add("-o --output", "folder for what is written")
-    add("--device", DEVICE)
+    add("--device", options.DEVICE)
     _add_force_field_arguments(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_report(arguments: argparse.Namespace) -> None:
     """Reports."""
     from tlpot.errors import ConfigError
 
     _sort(arguments)
-    if _is_force_field(arguments):
+    if any(getattr(arguments, name) is not None for name in _OWN):
         _report_force_field(arguments)
         return
     if arguments.data is None:
@@ -84,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
-    settings |= options_of(arguments, "level model_level parent source split")
+    settings |= options.values_of(arguments, "level model_level parent source split")
     config = with_overrides(settings, arguments.settings)
     config.where = "report"
     report = api.report(config=config, device=arguments.device)
@@ -108,33 +90,16 @@ def _sort(arguments: argparse.Namespace) -> None:
 def _add_force_field_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of the report on a force field."""
     title = "force field (an HTML page; with any of these the report is on a force field)"
-    add = options_adder(parser.add_argument_group(title))
-    add(
-        "--structure",
-        "test structure with all hydrogens, in one or more frames; may be given several times",
-        action="append",
-        metavar="FILE",
-    )
-    add(
-        "--reference",
-        "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, any other engine, or a model",
-        metavar="M",
-    )
-    add("--data", "labelled fragments, to measure errors on", dest="fragments", metavar="FILE")
-    add("--cost", "a file that tlpot label wrote", action="append", metavar="FILE")
-    add("--curve", "folder of tlpot curve", metavar="DIR")
-    add(
-        "--ancestor",
-        "a model file that may be an ancestor; models with names are known",
-        action="append",
-        metavar="MODEL",
-    )
-    add_assembly_arguments(parser, default=None)
-
-
-def _is_force_field(arguments: argparse.Namespace) -> bool:
-    """Whether the report is on a force field: any of its options was given."""
-    return any(getattr(arguments, name) is not None for name in _OWN)
+    add = options.adder(parser.add_argument_group(title))
+    about = "test structure with all hydrogens, in one or more frames"
+    add("--structure FILE", about, action="append")
+    add("--reference M", "what QM is: gfn2-xtb, pyscf:METHOD/BASIS, any other engine, or a model")
+    add("--data FILE", "labelled fragments, to measure errors on", dest="fragments")
+    add("--cost FILE", "a file that tlpot label wrote", action="append")
+    add("--curve DIR", "folder of tlpot curve")
+    about = "model file that may be an ancestor; models with names are known"
+    add("--ancestor MODEL", about, action="append")
+    options.add_assembly_arguments(parser, default=None)
 
 
 def _report_force_field(arguments: argparse.Namespace) -> None:
@@ -157,8 +122,8 @@ def _report_force_field(arguments: argparse.Namespace) -> None:
         cost=arguments.cost or (),
         ancestors=arguments.ancestor or (),
         settings=changes.get("report"),
-        **fragment_options(arguments),
-        **options_of(arguments, names),
+        **options.fragment_options(arguments),
+        **options.values_of(arguments, names),
     )
     if found.stages:
         print(f"{found}\n")
@@ -178,7 +143,7 @@ def _check_force_field(arguments: argparse.Namespace) -> None:
     if arguments.model_level is not None:
         raise ConfigError("--model-level does not apply to the report on a force field")
     if arguments.structure is None:
-        for name in ("scheme", "reference", *FRAGMENT_OPTIONS):
+        for name in _OF_STRUCTURES:
             if name == "trained_charges" and arguments.fragments is not None:
                 continue
             if getattr(arguments, name) is not None:

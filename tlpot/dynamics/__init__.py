@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         simulate,
     )
     from tlpot.dynamics.frequencies import Frequencies
-    from tlpot.dynamics.mode_files import write_modes, write_molden
     from tlpot.dynamics.record import LOST, MDRecord, lost_constraints
     from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep, relaxation_steps
     from tlpot.dynamics.relaxation_result import Relaxation
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
         free_atoms,
         harmonic_modes,
         hessian_of,
+        write_modes,
+        write_molden,
     )
 
 __getattr__ = lazy_exports(__name__)

@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, BROKEN, RADII
-from tlpot.dynamics.runner import (
-    MDRunner,
-    Sample,
-    check_finite,
-    draw_velocities,
-    energy_drift,
-    rigid_motions,
-    scale_velocities,
-)
+from tlpot.dynamics import runner
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import GeometryError
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 from tlpot.topology import Continuity, Lattice, Topology
 
@@ -46,12 +38,7 @@ class BondMonitor:
         stretch: longest bond so far relative to its first length.
     """
 
-    def __init__(
-        self,
-        pairs: NDArray[np.int64],
-        images: NDArray[np.int64],
-        lengths: NDArray[np.float64],
-    ) -> None:
+    def __init__(self, pairs: Ints, images: Ints, lengths: Floats) -> None:
         self._pairs, self._images, self._lengths = pairs, images, lengths
         self.stretch = 1.0
 
@@ -66,7 +53,7 @@ class BondMonitor:
         return cls(np.stack([i, j], 1)[once], images[once], lengths[once])
 
     @classmethod
-    def of_molecule(cls, atoms: Atoms, pairs: NDArray[np.int64]) -> BondMonitor:
+    def of_molecule(cls, atoms: Atoms, pairs: Ints) -> BondMonitor:
         """Monitors given pairs, none of which reaches into another copy of the cell."""
         images = np.zeros((len(pairs), 3), dtype=np.int64)
         return cls(pairs, images, _lengths(atoms, pairs, images))
@@ -85,7 +72,7 @@ class BondMonitor:
         bond = f"{atoms.symbols[i]}{i}-{atoms.symbols[j]}{j}"
         return f"step {step}: bond {bond} is {ratio:.2f} times its first length"
 
-    def __call__(self, run: MDRunner) -> str:
+    def __call__(self, run: runner.MDRunner) -> str:
         """Measures the bonds where a run is."""
         return self.measure(run.atoms, run.step)
 
@@ -104,8 +91,8 @@ class MonitoredRun:
     """
 
     n_atoms: int
-    samples: tuple[Sample, ...]
-    positions: NDArray[np.float64]
+    samples: tuple[runner.Sample, ...]
+    positions: Floats
     stretch: float
     broken: str
     seconds_per_step: float
@@ -118,14 +105,13 @@ class MonitoredRun:
     @property
     def drift(self) -> float:
         """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
-        return energy_drift(self.samples, self.n_atoms)
+        return runner.energy_drift(self.samples, self.n_atoms)
 
     @property
-    def deviations(self) -> NDArray[np.float64]:
+    def deviations(self) -> Floats:
         """Total energy relative to the start, [n_samples], meV/atom."""
         total = np.array([s.total for s in self.samples])
-        found: NDArray[np.float64] = 1e3 * (total - total[0]) / self.n_atoms
-        return found
+        return 1e3 * (total - total[0]) / self.n_atoms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,37 +172,33 @@ def run_monitored(
 ) -> MonitoredRun:
     """Runs dynamics until a bond breaks or the steps are done.
 
-    Args:
-        atoms: the start, which moves; velocities are drawn.
-        calculator: of the forces.
-        settings: of the run. At constant energy it starts at exactly the temperature asked for.
-        monitor: of its bonds.
-        on_step: called after each step.
+    The atoms move, and velocities are drawn; at constant energy a run starts at exactly the
+    temperature asked for. `on_step` is called after each step.
 
     Raises:
         TLPotError: the calculator refuses the structure as it is at the start.
     """
     rng = np.random.default_rng(settings.seed)
-    rigid = rigid_motions(atoms, settings)
-    draw_velocities(atoms, settings, rigid, rng)
+    rigid = runner.rigid_motions(atoms, settings)
+    runner.draw_velocities(atoms, settings, rigid, rng)
     if settings.ensemble == "nve" and settings.temperature > 0:
         # a few atoms have a temperature by chance; every seed shall be as hard a test
-        scale_velocities(atoms, settings, rigid)
+        runner.scale_velocities(atoms, settings, rigid)
     atoms.calc = calculator
     atoms.get_potential_energy()  # what the calculator refuses now is no explosion
-    samples: list[Sample] = []
-    frames: list[NDArray[np.float64]] = []
+    samples: list[runner.Sample] = []
+    frames: list[Floats] = []
 
-    def record(run: MDRunner) -> None:
+    def record(run: runner.MDRunner) -> None:
         if run.logs:
             samples.append(run.sample())
             frames.append(run.atoms.positions.copy())
         if on_step is not None and run.step and not run.ended:
             on_step()
 
-    run = MDRunner(atoms, settings, rng, rigid=rigid)
+    run = runner.MDRunner(atoms, settings, rng, rigid=rigid)
     try:
-        broken = run.advance(settings.steps, (check_finite, monitor, record))
+        broken = run.advance(settings.steps, (runner.check_finite, monitor, record))
     except GeometryError as error:
         broken = f"step {run.step}: {error}"
     return MonitoredRun(
@@ -241,14 +223,8 @@ def simulate(
 ) -> Motion:
     """Runs dynamics until a bond breaks or the steps are done.
 
-    Args:
-        atoms: the start, wrapped into its cell or not; it is copied, and velocities are drawn.
-        calculator: of the forces.
-        settings: of the run.
-        topology: of the structure; its bonds are monitored.
-        structure: name of the structure.
-        name: of the calculator.
-        on_step: called after each step.
+    The atoms, wrapped into their cell or not, are copied; the bonds of `topology` are monitored.
+    The other arguments are those of `run_monitored`.
 
     Raises:
         TLPotError: the calculator refuses the structure as it is at the start.
@@ -261,9 +237,9 @@ def simulate(
     return Motion(structure=structure, calculator=name, settings=settings, **vars(run))
 
 
-def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
+def _whole(atoms: Atoms, topology: Topology) -> Floats:
     """Positions with molecules in one piece, [n_atoms, 3], Å."""
-    positions: NDArray[np.float64] = atoms.get_positions()
+    positions: Floats = atoms.get_positions()
     lattice = Lattice.of(System.from_atoms(atoms))
     if lattice is not None:
         found = Continuity(len(atoms), topology.bonds).shifts(positions, lattice)
@@ -271,10 +247,7 @@ def _whole(atoms: Atoms, topology: Topology) -> NDArray[np.float64]:
     return positions
 
 
-def _lengths(
-    atoms: Atoms, pairs: NDArray[np.int64], images: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _lengths(atoms: Atoms, pairs: Ints, images: Ints) -> Floats:
     i, j = pairs.T
     vectors = atoms.positions[j] - atoms.positions[i] + images @ atoms.cell.array
-    lengths: NDArray[np.float64] = np.linalg.norm(vectors, axis=1)
-    return lengths
+    return np.linalg.norm(vectors, axis=1)

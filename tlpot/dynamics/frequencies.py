@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.thermochemistry import SOFT, Thermochemistry
 from tlpot.dynamics.vibrations import HarmonicModes, plain_modes
+from tlpot.files import PathLike
+from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Frequencies(Result):
     energy: float
     max_force: float
     stationary: bool
-    hessian: NDArray[np.float64]
+    hessian: Floats
     modes: HarmonicModes
     thermochemistry: Thermochemistry | None
     no_thermochemistry: str = ""
@@ -72,7 +72,7 @@ class Frequencies(Result):
     files: tuple[Path, ...] = ()
 
     @property
-    def wavenumbers(self) -> NDArray[np.float64]:
+    def wavenumbers(self) -> Floats:
         """Of each mode, cm⁻¹, negative for imaginary ones, [n_modes]."""
         return self.modes.wavenumbers
 
@@ -203,13 +203,10 @@ class Frequencies(Result):
             "files": [str(path) for path in self.files],
         }
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Draws the density of vibrations, each a Lorentzian of 10 cm⁻¹, with a mark for each.
 
         It is no infrared spectrum: all modes count alike.
-
-        Args:
-            path: of a picture to write, ``.png``, ``.pdf`` or ``.svg``; None writes none.
 
         Raises:
             OutputError: the file could not be written.

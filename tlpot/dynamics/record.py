@@ -24,7 +24,7 @@ from tlpot.data import parse_xyz_atoms
 from tlpot.dynamics.runner import Sample
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.files import sole_use, write_text, writing
+from tlpot.files import PathLike, sole_use, write_text, writing
 from tlpot.models import identity, plain
 from tlpot.stored_results import read_json, write_json
 from tlpot.structures import extxyz_text
@@ -60,7 +60,7 @@ class MDRecord:
             A folder stands for ``md`` inside it.
     """
 
-    def __init__(self, out: str | os.PathLike[str]) -> None:
+    def __init__(self, out: PathLike) -> None:
         prefix = Path(out)
         if prefix.is_dir():
             prefix = prefix / "md"
@@ -87,9 +87,7 @@ class MDRecord:
     def start(self, setup: Mapping[str, Any], *, overwrite: bool) -> None:
         """Makes sure that the files may be written, and writes what the run starts with.
 
-        Args:
-            setup: see `md_setup`.
-            overwrite: remove the files of another run.
+        With `overwrite` the files of another run are removed.
 
         Raises:
             OutputError: a file exists and may not be overwritten.
@@ -112,9 +110,7 @@ class MDRecord:
     def resume(self, atoms: Atoms, setup: Mapping[str, Any]) -> None:
         """Moves `atoms` to the last complete frame, and cuts the files there.
 
-        Args:
-            atoms: the structure that the run was started with.
-            setup: see `md_setup`.
+        `atoms` is the structure that the run was started with, and `setup` is `md_setup`'s.
 
         Raises:
             DataError: there is no such frame, or it is of another structure; or nothing says
@@ -225,10 +221,7 @@ def md_setup(settings: MDSettings, calculator: Calculator, atoms: Atoms) -> dict
     That is all settings but the number of steps, the calculator, see `identity`, and what of the
     structure no frame holds. Device, threads and kernels may change.
 
-    Args:
-        settings: of the run.
-        calculator: of the forces.
-        atoms: the structure; positions, cell and velocities do not count.
+    Positions, cell and velocities of the atoms do not count.
     """
     system = System.from_atoms(atoms)
     kept = {key: value for key, value in to_mapping(settings).items() if key not in _FREE}
@@ -251,10 +244,7 @@ def _defaults() -> dict[str, Any]:
 def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
     """Checks that a run may be resumed with a setup.
 
-    Args:
-        path: the record of the run.
-        setup: what it is to be resumed with, see `md_setup`.
-        trajectory: of the run, for messages.
+    `path` is the record of the run; `trajectory` is for messages.
 
     Raises:
         DataError: there is no record, or it is damaged.
@@ -295,7 +285,7 @@ def lost_constraints(atoms: Atoms) -> list[str]:
     return sorted({type(c).__name__ for c in atoms.constraints if not isinstance(c, kept)})
 
 
-def read_log(path: str | os.PathLike[str]) -> list[Sample]:
+def read_log(path: PathLike) -> list[Sample]:
     """Reads the complete rows of a log.
 
     Raises:

@@ -11,17 +11,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
+from tlpot.dynamics.runner import check_mobile
 from tlpot.errors import ConfigError, GeometryError, SimulationError, nearest
+from tlpot.numbers import Floats
 from tlpot.system import System, check_system
 
-OPTIMIZERS = {
-    "bfgs-line-search": "BFGSLineSearch",
-    "lbfgs": "LBFGS",
-    "fire": "FIRE",
-}
+OPTIMIZERS = {"bfgs-line-search": "BFGSLineSearch", "lbfgs": "LBFGS", "fire": "FIRE"}
 """Names of optimizers, and of the classes of `ase.optimize`."""
 
 LARGE = 100
@@ -95,8 +92,8 @@ class RelaxationStep:
     max_force: float
     max_stress: float
     converged: bool
-    positions: NDArray[np.float64]
-    cell: NDArray[np.float64]
+    positions: Floats
+    cell: Floats
 
     def put(self, atoms: Atoms) -> None:
         """Moves atoms to where the step ended, whatever was tried afterwards."""
@@ -110,9 +107,7 @@ def relaxation_steps(atoms: Atoms, settings: RelaxationSettings) -> Iterator[Rel
     A line search that finds no lower energy, because rounding hides it or because the forces are
     not the energy's derivatives, is followed by steps of BFGS without one.
 
-    Args:
-        atoms: with a calculator; they move. Constraints are kept.
-        settings: when to end, and how.
+    The atoms have a calculator, and move; constraints are kept.
 
     Yields:
         The last one is converged, or as many steps as allowed are done.
@@ -124,7 +119,7 @@ def relaxation_steps(atoms: Atoms, settings: RelaxationSettings) -> Iterator[Rel
         SimulationError: the calculator refuses a geometry on the way.
     """
     check_system(System.from_atoms(atoms))
-    _check_mobile(atoms)
+    check_mobile(atoms, "remove some, so that there is something to relax")
     target = _target(atoms, settings)
     known = getattr(atoms.calc, "implemented_properties", ("forces",))
     if "forces" not in known:
@@ -233,12 +228,3 @@ def _target(atoms: Atoms, settings: RelaxationSettings) -> Any:
     from ase.filters import FrechetCellFilter
 
     return FrechetCellFilter(atoms, scalar_pressure=settings.pressure * units.bar)
-
-
-def _check_mobile(atoms: Atoms) -> None:
-    if int(atoms.get_number_of_degrees_of_freedom()) < 1:
-        held = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
-        raise GeometryError(
-            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can be relaxed; remove "
-            "some"
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.relaxation import RelaxationSettings, RelaxationStep
 from tlpot.dynamics.structure_change import bond_changes, rmsd
+from tlpot.files import PathLike
+from tlpot.numbers import Floats
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, make_figure
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Relaxation(Result):
     optimizer: str
     method: str
     converged: bool
-    energies: NDArray[np.float64]
-    max_forces: NDArray[np.float64]
+    energies: Floats
+    max_forces: Floats
     max_stress: float = math.nan
     rmsd: float
     broken: tuple[str, ...]
@@ -208,11 +208,8 @@ class Relaxation(Result):
             }
         return found
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draws energy and largest force against the step.
-
-        Args:
-            path: of a picture to write, ``.png``, ``.pdf`` or ``.svg``; None writes none.
+    def plot(self, path: PathLike | None = None) -> Figure:
+        """Draws energy and largest force against the step, and writes the picture to `path`.
 
         Raises:
             OutputError: the file could not be written.

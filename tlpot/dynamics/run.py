@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tlpot.dynamics import runner
 from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
-from tlpot.dynamics.runner import (
-    Hook,
-    MDRunner,
-    Sample,
-    check_mobile,
-    draw_velocities,
-    energy_drift,
-    rigid_motions,
-)
 from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
-from tlpot.files import atomic_file
+from tlpot.files import PathLike, atomic_file
+from tlpot.numbers import Floats
 from tlpot.presentation import progress_bar
 
 if TYPE_CHECKING:
@@ -55,7 +46,7 @@ class MDResult:
 
     atoms: Atoms
     settings: MDSettings
-    samples: tuple[Sample, ...]
+    samples: tuple[runner.Sample, ...]
     trajectory: Path
     log: Path
     plot: Path
@@ -65,10 +56,10 @@ class MDResult:
     @property
     def drift(self) -> float:
         """Slope of the total energy, meV/atom/ps; NaN with fewer than three samples."""
-        return energy_drift(self.samples, len(self.atoms))
+        return runner.energy_drift(self.samples, len(self.atoms))
 
     @property
-    def temperatures(self) -> NDArray[np.float64]:
+    def temperatures(self) -> Floats:
         """Kinetic temperature of each sample, K."""
         return np.array([s.temperature for s in self.samples])
 
@@ -90,7 +81,7 @@ def run_md(
     atoms: Atoms,
     calculator: Calculator,
     settings: MDSettings,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     resume: bool = False,
     overwrite: bool = False,
@@ -142,8 +133,8 @@ def _run(
     progress: bool,
     conditions: Sequence[StopCondition],
 ) -> MDResult:
-    check_mobile(atoms)
-    rigid = rigid_motions(atoms, settings)  # of the structure as it was at the start
+    runner.check_mobile(atoms, "remove some, or take single points instead of dynamics")
+    rigid = runner.rigid_motions(atoms, settings)  # of the structure as it was at the start
     setup = md_setup(settings, calculator, atoms)
     if resume:
         record.resume(atoms, setup)
@@ -157,9 +148,9 @@ def _run(
     rng = np.random.default_rng([settings.seed, begun])
     atoms.calc = calculator
     if not atoms.get_momenta().any():
-        draw_velocities(atoms, settings, rigid, rng)
+        runner.draw_velocities(atoms, settings, rigid, rng)
     begun_time = 0.0 if first is None else first.time
-    run = MDRunner(atoms, settings, rng, rigid=rigid, step=begun, time=begun_time)
+    run = runner.MDRunner(atoms, settings, rng, rigid=rigid, step=begun, time=begun_time)
     atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
     atoms.get_forces()
     for condition in conditions:
@@ -171,7 +162,7 @@ def _run(
 
     try:
         with record, _bar(settings, begun, progress) as bar:
-            hooks: tuple[Hook, ...] = (
+            hooks: tuple[runner.Hook, ...] = (
                 partial(_check_motion, record=record),
                 *conditions,
                 partial(_write, record=record, bar=bar),
@@ -236,7 +227,7 @@ def _extras(settings: MDSettings, calculator: Calculator) -> tuple[str, ...]:
     return (*found, "energy_std") if "energy_std" in known else found
 
 
-def _write(run: MDRunner, record: MDRecord, bar: tqdm) -> None:
+def _write(run: runner.MDRunner, record: MDRecord, bar: tqdm) -> None:
     """Hook: moves the bar, and writes the frames that the file does not hold yet."""
     if run.step > run.first:
         bar.update()
@@ -248,7 +239,7 @@ def _write(run: MDRunner, record: MDRecord, bar: tqdm) -> None:
         bar.set_postfix_str(f"{run.temperature:.0f} K, {sample.total:.4f} eV", refresh=False)
 
 
-def _check_motion(run: MDRunner, record: MDRecord) -> None:
+def _check_motion(run: runner.MDRunner, record: MDRecord) -> None:
     """Hook: raises where atoms move too far in a step, or the temperature is out of bounds."""
     atoms, settings, kelvin = run.atoms, run.settings, run.temperature
     momenta = atoms.get_momenta()
@@ -274,25 +265,17 @@ def _remedy(step: int, record: MDRecord) -> str:
 
 def _plot(record: MDRecord, atoms: Atoms, settings: MDSettings) -> None:
     title = f"{atoms.get_chemical_formula()}, {settings.ensemble}, {settings.timestep:g} fs"
-    drift = energy_drift(record.samples, len(atoms))
+    drift = runner.energy_drift(record.samples, len(atoms))
     if settings.ensemble == "nve" and np.isfinite(drift):
         title += f", drift {drift:+.4f} meV/atom/ps"
     plot_md(record.samples, record.plot, title)
 
 
-def plot_md(samples: Sequence[Sample], path: str | os.PathLike[str] | None, title: str) -> Figure:
+def plot_md(samples: Sequence[runner.Sample], path: PathLike | None, title: str) -> Figure:
     """Draws total and potential energy, and the temperature, against time.
 
     Energies are relative to the first potential energy, so that the gap between the two
     curves is the kinetic energy.
-
-    Args:
-        samples: at least one.
-        path: of the PNG file; None writes none.
-        title: one line.
-
-    Returns:
-        The figure.
 
     Raises:
         OutputError: the file could not be written.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
 from tlpot.dynamics.settings import MDSettings
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.numbers import Floats
 
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
@@ -99,10 +99,6 @@ class MDRunner:
         """Makes steps, and returns why hooks ended the run before that; empty if they did not.
 
         What calculator and hooks raise passes; `step` is then the step that failed.
-
-        Args:
-            n_steps: how many.
-            hooks: see above.
         """
         begun, started = self.step, time.perf_counter()
         self._end = begun + n_steps
@@ -139,11 +135,7 @@ class MDRunner:
         return every or self.step in (self.first, self._end) or bool(self.ended)
 
     def sample(self, extras: Sequence[str] = ()) -> Sample:
-        """Returns a row of a log, for hooks.
-
-        Args:
-            extras: fields of `Sample` beyond those of every run.
-        """
+        """Returns a row of a log, for hooks; `extras` are fields beyond those of every run."""
         atoms = self.atoms
         # that of a restraint is no energy of the model, but the total is constant only with it
         potential = float(atoms.get_potential_energy(apply_constraint=False))
@@ -179,20 +171,15 @@ def check_finite(run: MDRunner) -> None:
 
 
 def energy_drift(samples: Sequence[Sample], n_atoms: int) -> float:
-    """Returns the slope of a straight line through the total energy, meV/atom/ps.
+    """Returns the slope of a straight line through the total energy of a log, meV/atom/ps.
 
-    Args:
-        samples: rows of a log.
-        n_atoms: number of atoms.
-
-    Returns:
-        NaN with fewer than three samples.
+    It is NaN with fewer than three samples.
     """
     picoseconds = np.array([s.time for s in samples]) * 1e-3
     return drift_of(picoseconds, np.array([s.total for s in samples]), n_atoms)
 
 
-def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_atoms: int) -> float:
+def drift_of(picoseconds: Floats, total: Floats, n_atoms: int) -> float:
     """Returns the same from times, [n_samples], ps, and energies, [n_samples], eV."""
     if len(total) < 3:
         return float("nan")
@@ -200,8 +187,8 @@ def drift_of(picoseconds: NDArray[np.float64], total: NDArray[np.float64], n_ato
     return float(1e3 * slope / n_atoms)
 
 
-def check_mobile(atoms: Atoms) -> None:
-    """Checks that something can move, without which there is no temperature.
+def check_mobile(atoms: Atoms, remedy: str) -> None:
+    """Checks that something can move, without which there is no temperature and no relaxation.
 
     Raises:
         GeometryError: constraints hold everything.
@@ -209,8 +196,7 @@ def check_mobile(atoms: Atoms) -> None:
     if int(atoms.get_number_of_degrees_of_freedom()) < 1:
         held = ", ".join(sorted({type(c).__name__ for c in atoms.constraints}))
         raise GeometryError(
-            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can move; remove some, "
-            "or take single points instead of dynamics"
+            f"constraints ({held}) hold all {len(atoms)} atoms, so nothing can move; {remedy}"
         )
 
 
@@ -220,8 +206,13 @@ def rigid_motions(atoms: Atoms, settings: MDSettings) -> tuple[int, int]:
         return 0, 0
     if atoms.pbc.any():
         return 3, 0
+    return 3, 2 if is_linear(atoms) else 3
+
+
+def is_linear(atoms: Atoms) -> bool:
+    """Tells linear molecules by their moments of inertia; an atom alone is not asked about."""
     moments = atoms.get_moments_of_inertia()
-    return 3, 2 if moments[0] < _LINEAR * moments[-1] else 3
+    return bool(moments[0] < _LINEAR * moments[-1])
 
 
 def draw_velocities(
@@ -261,7 +252,7 @@ def temperature(atoms: Atoms, n_degrees: int) -> float:
     return float(2.0 * atoms.get_kinetic_energy() / (n_degrees * units.kB))
 
 
-def _rigid_parts(atoms: Atoms) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rigid_parts(atoms: Atoms) -> tuple[Floats, Floats]:
     """The momenta, [n_atoms, 3] each, that belong to overall translation and rotation."""
     masses = atoms.get_masses()[:, None]
     momenta = atoms.get_momenta()

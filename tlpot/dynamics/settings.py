@@ -145,7 +145,7 @@ def _condition(text: str) -> StopCondition:
     if found is None or not math.isfinite(bound):
         raise ConfigError(
             f"stop_when is {text!r}, expected NAME<NUMBER or NAME>NUMBER such as 'domain<0.05', in "
-            f"quotes on a command line; names are {', '.join(STOP_NAMES)}",
+            f"quotes on a command line; names are {', '.join(STOP_NAMES)}"
         )
     if found["name"] not in STOP_NAMES:
         raise ConfigError(f"stop_when: no {found['name']!r}{nearest(found['name'], STOP_NAMES)}")

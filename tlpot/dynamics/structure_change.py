@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, RELAXED_BROKEN, RELAXED_FORMED
+from tlpot.numbers import Floats
 
 
 def bond_changes(before: Atoms, after: Atoms) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Compares the bonds of two geometries of the same atoms, by distances.
 
-    Args:
-        before: the start.
-        after: the same atoms, unwrapped as at the start, in whatever cell.
+    The second one is unwrapped as the first, in whatever cell.
 
     Returns:
         The bonds that broke and those that formed, such as ``C0-H4 (1.09 to 2.31 Å)``.
@@ -64,12 +62,11 @@ def rmsd(before: Atoms, after: Atoms) -> float:
     return float(np.sqrt((shift**2).sum(axis=1).mean()))
 
 
-def superposition(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+def superposition(old: Floats, new: Floats) -> Floats:
     """Returns the proper rotation R, [3, 3], for which ``old @ R`` is nearest to `new`."""
     left, _, right = np.linalg.svd(old.T @ new)
     sign = np.sign(np.linalg.det(left @ right))
-    rotation: NDArray[np.float64] = left @ np.diag([1.0, 1.0, sign]) @ right
-    return rotation
+    return left @ np.diag([1.0, 1.0, sign]) @ right
 
 
 def _pairs(atoms: Atoms, factor: float) -> dict[tuple[int, ...], float]:

@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms, units
-from numpy.typing import NDArray
 
+from tlpot.dynamics.runner import is_linear
 from tlpot.dynamics.structure_change import superposition
 from tlpot.dynamics.vibrations import Shape
 from tlpot.errors import ConfigError
+from tlpot.numbers import Floats, Ints
 
 TOLERANCE = 0.05
 """Å that atoms may be off a symmetric place."""
@@ -76,7 +77,7 @@ def check_conditions(temperature: float, pressure: float, symmetry: int | None) 
 def thermochemistry(
     atoms: Atoms,
     energy: float,
-    wavenumbers: NDArray[np.float64],
+    wavenumbers: Floats,
     shape: Shape,
     *,
     temperature: float = 298.15,
@@ -147,9 +148,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     Every rotation takes two atoms to two others of their kind and distance, so those are tried.
     Isotopes are different kinds. Beyond 200 atoms none is sought.
 
-    Args:
-        atoms: not periodic.
-        tolerance: Å, of each atom.
+    The molecule is not periodic; each atom may be `tolerance` off, Å.
     """
     if len(atoms) > _LARGEST:
         return 1
@@ -159,8 +158,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     radius = np.linalg.norm(arms, axis=1)
     if len(atoms) == 1:
         return 1
-    moments = atoms.get_moments_of_inertia()
-    if moments[0] < 1e-3 * moments[-1]:
+    if is_linear(atoms):
         return 2 if _permutation(-arms, arms, kind, tolerance) is not None else 1
     first, second = _anchors(arms, kind, radius, tolerance)
     like = [
@@ -183,12 +181,7 @@ def symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
     return len(found)
 
 
-def _anchors(
-    arms: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    radius: NDArray[np.float64],
-    tolerance: float,
-) -> tuple[int, int]:
+def _anchors(arms: Floats, kind: Ints, radius: Floats, tolerance: float) -> tuple[int, int]:
     """Two atoms with few like them, not in line with the centre."""
     like = (kind[:, None] == kind) & (np.abs(radius[:, None] - radius) < 2 * tolerance)
     count = like.sum(axis=1)
@@ -199,7 +192,7 @@ def _anchors(
     return first, int(min(aside, key=lambda k: (count[k], -across[k])))
 
 
-def _frame(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
+def _frame(one: Floats, two: Floats) -> Floats:
     """Orthonormal rows: along the first vector, in the plane of both, and across it."""
     x = one / np.linalg.norm(one)
     z = np.cross(one, two)
@@ -208,10 +201,7 @@ def _frame(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _permutation(
-    moved: NDArray[np.float64],
-    fixed: NDArray[np.float64],
-    kind: NDArray[np.int64],
-    tolerance: float,
+    moved: Floats, fixed: Floats, kind: Ints, tolerance: float
 ) -> tuple[int, ...] | None:
     """Which fixed atom each moved one lies on; None if one lies on none, or two on the same."""
     gaps = np.linalg.norm(moved[:, None] - fixed, axis=2)

@@ -1,4 +1,7 @@
-"""Harmonic vibrations: the Hessian, and its modes without translations and rotations."""
+"""Harmonic vibrations: the Hessian, its modes without translations and rotations, their files.
+
+The files are for viewers: extended XYZ with a frame for each mode, and Molden.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,18 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from numpy.typing import NDArray
 
+from tlpot.dynamics.runner import is_linear
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.files import PathLike, write_text
+from tlpot.numbers import Bools, Floats
+from tlpot.structures import extxyz_text
 
 Shape = Literal["atom", "linear", "nonlinear", "periodic", "held"]
 """What decides which motions are no vibrations; ``held`` has fixed atoms, and none are."""
 
 STEP = 0.005
 """Å, of central differences of forces: their error is of second order, 0.1 cm⁻¹ in H2CO."""
-
-_LINEAR = 1e-3
-"""A molecule whose least moment of inertia is this much smaller than its largest is linear."""
 
 PER_CM = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Wavenumber in cm⁻¹ of ω = 1 sqrt(eV/Å²/amu)."""
@@ -44,18 +47,15 @@ class HarmonicModes:
     """
 
     shape: Shape
-    wavenumbers: NDArray[np.float64]
-    reduced_masses: NDArray[np.float64]
-    displacements: NDArray[np.float64]
-    rigid_wavenumbers: NDArray[np.float64]
+    wavenumbers: Floats
+    reduced_masses: Floats
+    displacements: Floats
+    rigid_wavenumbers: Floats
 
     @property
-    def force_constants(self) -> NDArray[np.float64]:
+    def force_constants(self) -> Floats:
         """Of each mode, μ ω², eV/Å², [n_modes]; negative for imaginary modes."""
-        constants: NDArray[np.float64] = (
-            np.sign(self.wavenumbers) * self.reduced_masses * (self.wavenumbers / PER_CM) ** 2
-        )
-        return constants
+        return np.sign(self.wavenumbers) * self.reduced_masses * (self.wavenumbers / PER_CM) ** 2
 
     @property
     def n_imaginary(self) -> int:
@@ -64,11 +64,8 @@ class HarmonicModes:
 
 
 def hessian_of(
-    atoms: Atoms,
-    calculator: Calculator,
-    *,
-    on_row: Callable[[int, int], object] | None = None,
-) -> tuple[NDArray[np.float64], str]:
+    atoms: Atoms, calculator: Calculator, *, on_row: Callable[[int, int], object] | None = None
+) -> tuple[Floats, str]:
     """Returns the second derivatives of the energy, and how they were found.
 
     They are the calculator's own, by automatic derivatives, or else central differences of its
@@ -97,7 +94,7 @@ def hessian_of(
 
 def _numerical(
     atoms: Atoms, calculator: Calculator, on_row: Callable[[int, int], object] | None
-) -> NDArray[np.float64]:
+) -> Floats:
     moved = atoms.copy()
     moved.set_constraint()
     moved.calc = calculator
@@ -119,7 +116,7 @@ def _numerical(
     return 0.5 * (rows + rows.T)
 
 
-def free_atoms(atoms: Atoms) -> NDArray[np.bool_]:
+def free_atoms(atoms: Atoms) -> Bools:
     """Tells which atoms can move, [n_atoms].
 
     Raises:
@@ -150,20 +147,17 @@ def shape_of(atoms: Atoms) -> Shape:
         return "periodic"
     if len(atoms) == 1:
         return "atom"
-    moments = atoms.get_moments_of_inertia()
-    return "linear" if moments[0] < _LINEAR * moments[-1] else "nonlinear"
+    return "linear" if is_linear(atoms) else "nonlinear"
 
 
-def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
+def harmonic_modes(atoms: Atoms, hessian: Floats) -> HarmonicModes:
     """Diagonalises the mass-weighted Hessian.
 
     Translations and rotations are projected out (6 motions of a molecule, 5 of a linear one, the
     3 translations of a periodic structure, whose modes are those of the Γ point); with fixed
     atoms nothing is.
 
-    Args:
-        atoms: the stationary point.
-        hessian: [3 n_atoms, 3 n_atoms], eV/Å².
+    `hessian` is [3 n_atoms, 3 n_atoms], eV/Å².
 
     Raises:
         ConfigError, GeometryError: see `free_atoms`.
@@ -190,22 +184,20 @@ def harmonic_modes(atoms: Atoms, hessian: NDArray[np.float64]) -> HarmonicModes:
     )
 
 
-def _wavenumbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.sign(values) * np.sqrt(np.abs(values)) * PER_CM
-    return found
+def _wavenumbers(values: Floats) -> Floats:
+    return np.sign(values) * np.sqrt(np.abs(values)) * PER_CM
 
 
-def _signed(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signed(vectors: Floats) -> Floats:
     """Gives each mode the sign that makes its largest component positive."""
     if not vectors.size:
         return vectors
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
-    signed: NDArray[np.float64] = vectors * signs[:, None]
-    return signed
+    return vectors * signs[:, None]
 
 
-def _rigid(atoms: Atoms, roots: NDArray[np.float64], shape: Shape) -> NDArray[np.float64]:
+def _rigid(atoms: Atoms, roots: Floats, shape: Shape) -> Floats:
     """Orthonormal translations and rotations, mass-weighted, [3 n_atoms, 0, 3, 5 or 6]."""
     if shape == "held":
         return np.zeros((len(roots), 0))
@@ -215,8 +207,7 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64], shape: Shape) -> NDArray[np
         arms = atoms.positions - atoms.get_center_of_mass()
         for axis in axes[1:] if shape == "linear" else axes:
             columns.append(np.cross(axis, arms).reshape(-1) * roots)
-    basis: NDArray[np.float64] = np.linalg.qr(np.stack(columns, axis=1))[0]
-    return basis
+    return np.linalg.qr(np.stack(columns, axis=1))[0]
 
 
 def check_stationary(max_force: float, limit: float, remedy: str) -> None:
@@ -243,3 +234,51 @@ def plain_modes(modes: HarmonicModes) -> list[dict[str, Any]]:
         }
         for k in range(len(modes.wavenumbers))
     ]
+
+
+def write_modes(atoms: Atoms, modes: HarmonicModes, path: PathLike) -> None:
+    """Writes extended XYZ: a frame for each mode, whose column ``mode`` is its displacement.
+
+    The displacement of all atoms together has length 1 Å. ``wavenumber`` (cm⁻¹, negative for an
+    imaginary mode), ``reduced_mass`` (amu) and ``mode_number`` are in the comment line.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    frames = []
+    for k, wavenumber in enumerate(modes.wavenumbers):
+        frame = atoms.copy()
+        frame.set_constraint()
+        frame.arrays.pop("momenta", None)
+        frame.arrays["mode"] = modes.displacements[k].copy()
+        frame.info |= {
+            "mode_number": k + 1,
+            "wavenumber": float(wavenumber),
+            "reduced_mass": float(modes.reduced_masses[k]),
+        }
+        frames.append(frame)
+    write_text(path, extxyz_text(frames))
+
+
+def write_molden(atoms: Atoms, modes: HarmonicModes, path: PathLike) -> None:
+    """Writes the format of Molden (Schaftenaar and Noordik, doi:10.1023/A:1008193805436).
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    symbols, bohr = list(atoms.symbols), atoms.positions / units.Bohr
+    lines = ["[Molden Format]", "[Atoms] AU"]
+    lines += [
+        f"{symbol} {k + 1} {number} " + _row(place)
+        for k, (symbol, number, place) in enumerate(zip(symbols, atoms.numbers, bohr, strict=True))
+    ]
+    lines += ["[FREQ]", *(f"{wavenumber:.4f}" for wavenumber in modes.wavenumbers)]
+    lines += ["[FR-COORD]", *(f"{s} {_row(p)}" for s, p in zip(symbols, bohr, strict=True))]
+    lines.append("[FR-NORM-COORD]")
+    for k, displacement in enumerate(modes.displacements):
+        lines += [f"vibration {k + 1}", *map(_row, displacement)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _row(vector: np.ndarray) -> str:
+    return " ".join(f"{value:.8f}" for value in vector.tolist())

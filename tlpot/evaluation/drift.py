@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, Frame
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.offsets import centred, composition_idx
 from tlpot.evaluation.predictions import Predictions, evaluate_systems, predict
-from tlpot.numbers import counted, short
+from tlpot.numbers import Floats, Ints, counted, mae, rmse, short
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,15 +35,15 @@ class ForceDrift:
     """
 
     n_frames: int
-    components: NDArray[np.float64]
-    atomic_numbers: NDArray[np.int64]
+    components: Floats
+    atomic_numbers: Ints
     parent_rms: float
-    energies: NDArray[np.float64]
+    energies: Floats
 
     @property
     def rms(self) -> float:
         """RMS difference of a force component, meV/Å."""
-        return _rms(self.components)
+        return rmse(self.components)
 
     @property
     def relative(self) -> float:
@@ -55,7 +54,7 @@ class ForceDrift:
     def by_element(self) -> dict[str, float]:
         """RMS difference on the atoms of an element, meV/Å."""
         return {
-            chemical_symbols[z]: _rms(self.components[self.atomic_numbers == z])
+            chemical_symbols[z]: rmse(self.components[self.atomic_numbers == z])
             for z in sorted(set(self.atomic_numbers.tolist()))
         }
 
@@ -69,7 +68,7 @@ class ForceDrift:
             "forces_rms_by_element": self.by_element,
         }
         if len(self.energies):
-            found["relative_energy_rms"] = _rms(self.energies)
+            found["relative_energy_rms"] = rmse(self.energies)
         return found
 
     def summary(self) -> str:
@@ -88,7 +87,7 @@ class ForceDrift:
         if len(self.energies):
             lines.append(
                 f"  energies relative to the mean of their composition moved by RMS "
-                f"{short(_rms(self.energies))} meV ({counted(len(self.energies), 'frame')})"
+                f"{short(rmse(self.energies))} meV ({counted(len(self.energies), 'frame')})"
             )
         return "\n".join(lines)
 
@@ -102,11 +101,7 @@ def force_drift(
 ) -> ForceDrift:
     """Compares two models on the geometries of `frames`; labels are not looked at.
 
-    Args:
-        new: the model after the transfer.
-        parent: the model before it; both are on `device`.
-        frames: at least one.
-        device: where the models are.
+    Both models are on `device`; there is one frame at least.
 
     Raises:
         UnknownElementError: a model does not know an element.
@@ -121,13 +116,9 @@ def force_drift(
         n_frames=len(frames),
         components=1e3 * (after.forces - before.forces),
         atomic_numbers=numbers,
-        parent_rms=_rms(1e3 * before.forces),
+        parent_rms=rmse(1e3 * before.forces),
         energies=energies[np.isfinite(energies)],
     )
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(values).mean()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,7 +180,7 @@ def forgetting(
     new: EnergyModel,
     parent: EnergyModel,
     dataset: Dataset,
-    indices: NDArray[np.int64],
+    indices: Ints,
     level: str,
     *,
     kept: bool,
@@ -197,14 +188,8 @@ def forgetting(
 ) -> Forgetting | None:
     """Compares two models with the labels of the parent's level.
 
-    Args:
-        new: the new model, at `level` if that is `kept`, else at its new level.
-        parent: the parent at `level`; both are on `device`.
-        dataset: the frames.
-        indices: which of them; those without a label at `level` are passed over.
-        level: the parent's, canonical.
-        kept: whether the new model still has it.
-        device: where the models are.
+    The new model is at `level`, the parent's, if that is `kept`, else at its new level; the parent
+    is at `level`, and both are on `device`. Frames without a label at `level` are passed over.
 
     Returns:
         None if no frame has a label that could be compared.
@@ -233,7 +218,7 @@ def _errors(found: Predictions, *, relative: bool) -> dict[str, float]:
     forces = 1e3 * (found.forces[..., 1] - found.forces[..., 0])
     rows = {"energy_mae": error, "forces_mae": forces}
     return {
-        name: float(np.abs(values[np.isfinite(values)]).mean())
+        name: mae(values[np.isfinite(values)])
         for name, values in rows.items()
         if np.isfinite(values).any()
     }

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Targets
 from tlpot.energy import Properties
 from tlpot.evaluation.predictions import Predictions
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import Column, Table, make_figure
 
 if TYPE_CHECKING:
@@ -208,21 +207,14 @@ def error_report(predictions: Predictions) -> ErrorReport:
     return ErrorReport(overall=overall, by_molecule=molecules, by_element=elements)
 
 
-def _relative(
-    errors: NDArray[np.float64], molecule_idx: NDArray[np.int64], n_molecules: int
-) -> NDArray[np.float64]:
+def _relative(errors: Floats, molecule_idx: Ints, n_molecules: int) -> Floats:
     counts = np.bincount(molecule_idx, minlength=n_molecules)
     means = np.bincount(molecule_idx, errors, n_molecules) / np.maximum(counts, 1)
     return (errors - means[molecule_idx])[counts[molecule_idx] > 1]
 
 
-def _errors(kind: str, error: NDArray[np.float64]) -> dict[str, float]:
-    if not error.size:
-        return {}
-    return {
-        f"{kind}_mae": float(np.abs(error).mean()),
-        f"{kind}_rmse": float(np.sqrt(np.square(error).mean())),
-    }
+def _errors(kind: str, error: Floats) -> dict[str, float]:
+    return {f"{kind}_mae": mae(error), f"{kind}_rmse": rmse(error)} if error.size else {}
 
 
 def _table(
@@ -251,10 +243,6 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
     forces.
 
     The lower panels show the errors. Many points are drawn as a density.
-
-    Args:
-        predictions: labels and predictions.
-        title: of the picture.
     """
     label, found = predictions.energy.T
     offset = np.zeros_like(label)
@@ -280,7 +268,7 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
         _scatter(upper, x, y)
         error = scale * (y - x)
         error_unit = "meV/Å" if unit == "eV/Å" else unit
-        text = f"MAE {np.abs(error).mean():.3g}\nRMSE {np.sqrt((error**2).mean()):.3g} {error_unit}"
+        text = f"MAE {mae(error):.3g}\nRMSE {rmse(error):.3g} {error_unit}"
         upper.text(0.04, 0.96, text, transform=upper.transAxes, va="top", fontsize=9)
         upper.set_ylabel(f"model ({unit})")
         upper.set_title(name, fontsize=9)
@@ -291,7 +279,7 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
     return figure
 
 
-def _scatter(axes: object, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+def _scatter(axes: object, x: Floats, y: Floats) -> None:
     """Points coloured by how many share their place, the crowded ones on top."""
     counts, x_edges, y_edges = np.histogram2d(x, y, bins=_BINS)
     i = np.clip(np.searchsorted(x_edges, x, side="right") - 1, 0, _BINS - 1)
@@ -312,10 +300,7 @@ def worse_kinds(
 ) -> dict[str, tuple[float, float]]:
     """Returns mean absolute errors at step 0 and at the end, of the kinds that became worse.
 
-    Args:
-        start: `ErrorReport.overall` of the model before the first update.
-        end: of the model that is saved, on the same frames.
-        kinds: that were to be lowered.
+    Both are `ErrorReport.overall`, on the same frames; `kinds` were to be lowered.
     """
     names = [f"{kind}_mae" for kind in _UNITS if kind in kinds]
     return {
@@ -333,11 +318,8 @@ def worse_words(
 ) -> list[str]:
     """Returns a sentence for each kind of label in which a model ends worse than it began.
 
-    Args:
-        start: `ErrorReport.overall` of the model before the first update.
-        end: of the model that is saved, on the same frames.
-        part: which frames: ``test``, ``validation``.
-        kinds: that were to be lowered.
+    `start` and `end` are `ErrorReport.overall`, on the same frames, ``test`` or ``validation``;
+    `kinds` were to be lowered.
     """
     return [
         f"{name.removesuffix('_mae').upper()} WORSE THAN BEFORE THE TRAINING: MAE {before:.4g} -> "
@@ -349,10 +331,8 @@ def worse_words(
 def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str) -> list[str]:
     """Returns a sentence if refitted reference energies are worse than those before the refit.
 
-    Args:
-        predictions: of the model at step 0, with the refitted reference energies.
-        shifts: what the refit added, eV by atomic number.
-        part: which frames the predictions are of.
+    The predictions are of the model at step 0, with the refitted reference energies; `shifts` is
+    what the refit added, eV by atomic number.
     """
     known = np.isfinite(predictions.energy[:, 0])
     if not any(shifts.values()) or not known.any():
@@ -361,8 +341,7 @@ def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str
     frames = np.repeat(np.arange(len(known)), predictions.sizes)
     added = np.bincount(frames, weights=shift, minlength=len(known))
     error = predictions.energy[:, 1] - predictions.energy[:, 0]
-    refitted = 1e3 * float(np.abs(error[known]).mean())
-    kept = 1e3 * float(np.abs((error - added)[known]).mean())
+    refitted, kept = 1e3 * mae(error[known]), 1e3 * mae((error - added)[known])
     if refitted <= kept * (1 + _ROUNDING):
         return []
     return [
@@ -373,12 +352,7 @@ def refit_words(predictions: Predictions, shifts: Mapping[int, float], part: str
 
 
 def offset_words(predictions: Predictions, part: str) -> list[str]:
-    """Returns a sentence if whole molecules are off by a constant.
-
-    Args:
-        predictions: energies beside their labels.
-        part: which frames: ``test``, ``training``.
-    """
+    """Returns a sentence if whole molecules are off by a constant."""
     error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
     known = np.isfinite(error)
     names = sorted(set(predictions.groups[known].tolist()))

@@ -10,31 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.evaluation.predictions import Predictions
-from tlpot.numbers import short
+from tlpot.numbers import Floats, Ints, short
 from tlpot.presentation import Table
 
 
-def composition_idx(
-    sizes: NDArray[np.int64], atomic_numbers: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def composition_idx(sizes: Ints, atomic_numbers: Ints) -> Ints:
     """Returns the index of each frame's composition, [n_frames].
 
-    Args:
-        sizes: [n_frames], atoms in each frame.
-        atomic_numbers: [n_atoms], all frames one after the other.
+    Of `sizes` [n_frames] and `atomic_numbers` [n_atoms], all frames one after the other.
     """
     seen: dict[bytes, int] = {}
-    pieces: Sequence[NDArray[np.int64]] = np.split(atomic_numbers, np.cumsum(sizes)[:-1])
+    pieces: Sequence[Ints] = np.split(atomic_numbers, np.cumsum(sizes)[:-1])
     return np.array([seen.setdefault(np.sort(p).tobytes(), len(seen)) for p in pieces])
 
 
-def centred(values: NDArray[np.float64], group_idx: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns `values` less the mean of their group; NaN for a group of one, which says nothing.
-
-    Args:
-        values: [n], not NaN.
-        group_idx: [n].
-    """
+def centred(values: Floats, group_idx: Ints) -> Floats:
+    """Returns `values` less the mean of their group; NaN for a group of one, which says nothing."""
     counts = np.bincount(group_idx, minlength=1)
     means = np.bincount(group_idx, weights=values, minlength=1) / np.maximum(counts, 1)
     return np.where(counts[group_idx] > 1, values - means[group_idx], np.nan)
@@ -179,7 +170,7 @@ def systematic_errors(
     )
 
 
-def _line(label: NDArray[np.float64], found: NDArray[np.float64]) -> Line | None:
+def _line(label: Floats, found: Floats) -> Line | None:
     known = np.isfinite(label) & np.isfinite(found)
     label, found = label[known], found[known]
     if len(label) < _FEWEST:
@@ -200,7 +191,7 @@ def _line(label: NDArray[np.float64], found: NDArray[np.float64]) -> Line | None
     )
 
 
-def _quantiles(error: NDArray[np.float64]) -> dict[str, float]:
+def _quantiles(error: Floats) -> dict[str, float]:
     if not error.size:
         return {}
     values = np.quantile(np.abs(error), _QUANTILES)
@@ -208,7 +199,7 @@ def _quantiles(error: NDArray[np.float64]) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def _offset_share(error: NDArray[np.float64], names: NDArray[np.str_]) -> float:
+def _offset_share(error: Floats, names: NDArray[np.str_]) -> float:
     """Only over molecules with several frames: of one alone, all error would be offset."""
     _, idx = np.unique(names, return_inverse=True)
     several = np.bincount(idx, minlength=1)[idx] > 1

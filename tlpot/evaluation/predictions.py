@@ -15,6 +15,7 @@ from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.energy import EnergyModel, Properties, evaluate, has_forces, layout_of
 from tlpot.graph import build_graph
 from tlpot.models import Spread, uncertain
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 
 _ATOMS_AT_ONCE = 4096
@@ -77,12 +78,8 @@ def system_batches(
 ) -> Iterator[Batch]:
     """Yields structures without labels, in order, in few large batches.
 
-    Args:
-        model: decides cutoff and layout of the pairs.
-        systems: any number.
-        device: where the model is.
-        names: what to call each structure in a message.
-        at_once: the most structures in a batch; None for no bound.
+    The model decides cutoff and layout of the pairs; `names` are for messages; `at_once` is the
+    most structures in a batch.
 
     Raises:
         GeometryError: a structure is unusable.
@@ -117,8 +114,8 @@ class SystemValues:
         forces: [n_atoms, 3], eV/Å, all structures one after the other; empty if not asked for.
     """
 
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
+    energy: Floats
+    forces: Floats
 
 
 def evaluate_systems(
@@ -160,19 +157,19 @@ class Predictions:
         stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
     """
 
-    indices: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    indices: Ints
+    sizes: Ints
     groups: NDArray[np.str_]
-    atomic_numbers: NDArray[np.int64]
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
-    stress: NDArray[np.float64]
+    atomic_numbers: Ints
+    energy: Floats
+    forces: Floats
+    stress: Floats
 
 
 def predict(
     model: EnergyModel,
     dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64],
+    indices: Sequence[int] | Ints,
     level: str,
     *,
     device: torch.device | str = "cpu",

@@ -90,11 +90,7 @@ def choose_frame(
     Of the frames of that molecule it is the one with the lowest energy, so that the velocities
     and not the strain of the geometry decide how hot it gets.
 
-    Args:
-        frames: to choose from.
-        model: gives the energies; on `device`.
-        seed: decides between molecules of the same size.
-        device: where the model is.
+    The model is on `device`; `seed` decides between molecules of the same size.
     """
     sizes = np.array([len(f.system) for f in frames])
     fitting = np.where((sizes <= LARGEST) & (sizes > 1), sizes, 0)
@@ -111,13 +107,7 @@ def choose_frame(
 def probe_stability(
     frame: Frame, calculator: Calculator, *, steps: int, seed: int = 0
 ) -> Stability:
-    """Runs velocity Verlet from a frame until a bond breaks or the steps are done.
-
-    Args:
-        frame: the start.
-        calculator: any ASE calculator.
-        steps: of 0.5 fs.
-        seed: of the velocities.
+    """Runs velocity Verlet from a frame until a bond breaks or the steps, 0.5 fs each, are done.
 
     Raises:
         TLPotError: the calculator refuses the structure.
@@ -132,12 +122,7 @@ def probe_stability(
         info=info if (system.charge, system.spin) != (0, 1) else None,
     )
     settings = MDSettings(
-        ensemble="nve",
-        temperature=KELVIN,
-        timestep=TIMESTEP,
-        steps=steps,
-        seed=seed,
-        log_every=1,
+        ensemble="nve", temperature=KELVIN, timestep=TIMESTEP, steps=steps, seed=seed, log_every=1
     )
     run = run_monitored(atoms, calculator, settings, BondMonitor.near(atoms))
     formula = atoms.get_chemical_formula()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.data import Dataset
@@ -22,9 +20,9 @@ from tlpot.evaluation.offsets import SystematicErrors
 from tlpot.evaluation.predictions import Predictions
 from tlpot.evaluation.stability import Stability
 from tlpot.evaluation.walls import DimerScan
-from tlpot.files import write_text
+from tlpot.files import PathLike, write_text
 from tlpot.models import DeltaPotential, Potential
-from tlpot.numbers import short, signed
+from tlpot.numbers import Floats, Ints, short, signed
 from tlpot.presentation import COLOURS, Result, add_legend, drawn, letter_panels, make_figure
 
 if TYPE_CHECKING:
@@ -68,7 +66,7 @@ class EvaluatedModel:
     potential: Potential | DeltaPotential
     level: str
     dataset: Dataset
-    indices: NDArray[np.int64]
+    indices: Ints
     part: str
     end: Predictions
     start: Predictions | None = None
@@ -219,7 +217,7 @@ class TransferReport(Result):
         blocks.append("\n".join(self._warning_lines()))
         return "\n\n".join(blocks) + "\n"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes text and picture beside the JSON file `path`, and that one last.
 
         The JSON file holds the error tables as every training writes them, and the rest under
@@ -234,7 +232,7 @@ class TransferReport(Result):
         found = {**error_report(self.end).as_json(), "transfer": self.as_json()}
         write_text(target, json.dumps(found, indent=2))
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Returns the picture, and writes it to `path`.
 
         Raises:
@@ -243,9 +241,7 @@ class TransferReport(Result):
         return drawn(report_figure(self), path)
 
     @property
-    def _parts(
-        self,
-    ) -> list[SystematicErrors | ForceDrift | Forgetting | DimerScan | Stability]:
+    def _parts(self) -> list[SystematicErrors | ForceDrift | Forgetting | DimerScan | Stability]:
         parts = (self.calibration, self.drift, self.forgetting, self.dimers, self.stability)
         return [part for part in parts if part is not None]
 
@@ -305,11 +301,10 @@ def _errors(axes: Axes, report: TransferReport) -> None:
     add_legend(axes, loc="upper left")
 
 
-def _absolute_errors(predictions: Predictions, kind: str) -> NDArray[np.float64]:
+def _absolute_errors(predictions: Predictions, kind: str) -> Floats:
     pair = predictions.energy if kind == "energy" else predictions.forces.reshape(-1, 2)
     error = 1e3 * np.abs(pair[:, 1] - pair[:, 0])
-    known: NDArray[np.float64] = error[np.isfinite(error)]
-    return known
+    return error[np.isfinite(error)]
 
 
 def _drift(axes: Axes, report: TransferReport) -> None:

@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.energy import EnergyModel
 from tlpot.evaluation.predictions import evaluate_systems
-from tlpot.numbers import short
+from tlpot.numbers import Floats, Ints, short
 from tlpot.presentation import Column, Table
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -74,8 +73,8 @@ class DimerCurve:
         kink: force there, meV/Å.
     """
 
-    distances: NDArray[np.float64]
-    energies: NDArray[np.float64]
+    distances: Floats
+    energies: Floats
     bond: float
     hole: Hole | None
     step: float
@@ -126,32 +125,22 @@ class DimerCurve:
         }
 
 
-def bond_energy(
-    distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
-) -> float:
+def bond_energy(distances: Floats, energies: Floats, bond: float) -> float:
     """Returns the lowest energy at the distances that a bond may have, eV.
 
-    Args:
-        distances: [n], Å, ascending.
-        energies: [n], eV.
-        bond: sum of the covalent radii, Å.
+    Distances [n] ascend, Å; `bond` is the sum of the covalent radii, Å.
     """
     window = _window(distances, bond)
     return float(energies[window if len(window) else slice(-1, None)].min())
 
 
-def find_hole(
-    distances: NDArray[np.float64], energies: NDArray[np.float64], bond: float
-) -> Hole | None:
+def find_hole(distances: Floats, energies: Floats, bond: float) -> Hole | None:
     """Returns the deepest hole of a wall.
 
     Going inwards from the lowest point at the distances of bonds, the energy should never fall.
     A second minimum at a distance that a bond may have is no hole.
 
-    Args:
-        distances: [n], Å, ascending.
-        energies: [n], eV.
-        bond: sum of the covalent radii, Å.
+    The arguments are those of `bond_energy`.
     """
     window = _window(distances, bond)
     if not len(window):
@@ -187,7 +176,7 @@ def find_hole(
     )
 
 
-def _window(distances: NDArray[np.float64], bond: float) -> NDArray[np.int64]:
+def _window(distances: Floats, bond: float) -> Ints:
     return np.flatnonzero(
         (distances >= _SHORTEST_BOND * bond) & (distances <= _LONGEST_BOND * bond)
     )
@@ -310,13 +299,7 @@ def scan_dimers(
     parent: EnergyModel | None = None,
     device: torch.device | str = "cpu",
 ) -> DimerScan:
-    """Scans every pair of `elements` with the new model and its parent.
-
-    Args:
-        new: the model after the transfer.
-        elements: atomic numbers, at least one.
-        parent: the model before it; both are on `device`.
-        device: where the models are.
+    """Scans every pair of `elements` with the new model and its parent, both on `device`.
 
     Raises:
         UnknownElementError: a model does not know an element.

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
         AI2BMD,
         DEFAULT_SCHEME,
         SCHEMES,
+        Direct,
+        Scheme,
         choose_scheme,
         is_ai2bmd,
         parse_scheme,
     )
-    from tlpot.fragments.schemes.scheme import Direct, Scheme
     from tlpot.fragments.schemes.sphere import Sphere
 
 __getattr__ = lazy_exports(__name__)

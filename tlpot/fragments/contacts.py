@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import vesin
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.topology import Lattice, Topology
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _decoded(code: int) -> Shift:
     return tuple((step + half) % _SPAN - half for step in (x, y, z))  # type: ignore[return-value]
 
 
-def close_atoms(positions: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
+def close_atoms(positions: Floats, reach: float) -> Ints:
     """Returns the pairs i < j of atoms less than `reach` apart, [n_pairs, 2]."""
     finder = vesin.NeighborList(cutoff=reach, full_list=False)
     i, j = finder.compute(
@@ -117,9 +117,7 @@ def close_atoms(positions: NDArray[np.float64], reach: float) -> NDArray[np.int6
     return np.stack([i, j], axis=1).astype(np.int64)
 
 
-def close_images(
-    positions: NDArray[np.float64], reach: float, lattice: Lattice
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def close_images(positions: Floats, reach: float, lattice: Lattice) -> tuple[Ints, Ints]:
     """Returns the pairs of atoms less than `reach` apart, each once, and images of the second.
 
     Returns:
@@ -137,9 +135,7 @@ def close_images(
     return np.stack([i, j], axis=1).astype(np.int64)[once], shifts[once]
 
 
-def unit_contacts(
-    topology: Topology, positions: NDArray[np.float64], reach: float
-) -> sparse.csr_array:
+def unit_contacts(topology: Topology, positions: Floats, reach: float) -> sparse.csr_array:
     """Returns which units have atoms less than `reach` apart, [n_units, n_units], symmetric.
 
     A unit is in contact with itself.
@@ -147,7 +143,7 @@ def unit_contacts(
     return _contacts(topology, close_atoms(positions, reach))
 
 
-def _contacts(topology: Topology, atoms: NDArray[np.int64]) -> sparse.csr_array:
+def _contacts(topology: Topology, atoms: Ints) -> sparse.csr_array:
     from scipy import sparse
 
     owner, n_units = topology.unit_of, len(topology.units)
@@ -176,18 +172,13 @@ def set_pairs(
 def touching_sets(
     sets: list[frozenset[int]],
     topology: Topology,
-    positions: NDArray[np.float64],
+    positions: Floats,
     reach: float,
     lattice: Lattice | None = None,
 ) -> list[tuple[int, int, Shift, bool]]:
     """Returns which sets share a unit or have atoms less than `reach` apart.
 
-    Args:
-        sets: of units at home.
-        topology: of the structure.
-        positions: [n_atoms, 3], Å, of whole molecules.
-        reach: Å.
-        lattice: None in vacuum.
+    Positions are those of whole molecules, [n_atoms, 3], and `reach` is in Å.
 
     Returns:
         Each pair once: a <= b, the image of b, and whether they share a unit.
@@ -206,10 +197,7 @@ def touching_sets(
 
 
 def _through_boundaries(
-    sets: list[frozenset[int]],
-    topology: Topology,
-    atoms: NDArray[np.int64],
-    shifts: NDArray[np.int64],
+    sets: list[frozenset[int]], topology: Topology, atoms: Ints, shifts: Ints
 ) -> list[tuple[int, int, Shift, bool]]:
     units = topology.unit_of[atoms]
     found = np.unique(np.concatenate([units, shifts], axis=1), axis=0)
@@ -239,7 +227,7 @@ def _membership(sets: Sequence[frozenset[int]], n_units: int) -> sparse.csr_arra
     return sparse.coo_array((ones, (rows, columns)), shape=(len(sets), n_units)).tocsr()
 
 
-def after_home(shifts: NDArray[np.int64]) -> NDArray[np.bool_]:
+def after_home(shifts: Ints) -> Bools:
     """Tells which of an image and its opposite comes after home in the order of numbers."""
     x, y, z = shifts.T
     return (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))

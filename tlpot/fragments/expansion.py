@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.fragments.contacts import Images, after_home, close_atoms, close_images
 from tlpot.fragments.fragment import Units
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Lattice, Topology
 
 _LEAST = 1e-60
@@ -35,11 +35,11 @@ class PairTerms:
         outer: Å; w is 0 when no two atoms are closer.
     """
 
-    sign: NDArray[np.float64]
-    union: NDArray[np.int64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    meet: NDArray[np.int64]
+    sign: Floats
+    union: Ints
+    left: Ints
+    right: Ints
+    meet: Ints
     first: tuple[Units, ...]
     second: tuple[Units, ...]
     inner: float
@@ -60,7 +60,7 @@ class Expansion:
     """
 
     sets: tuple[Units, ...]
-    base: NDArray[np.float64]
+    base: Floats
     pairs: PairTerms | None = None
 
     @classmethod
@@ -70,7 +70,7 @@ class Expansion:
             sets=tuple(coefficients), base=np.array(list(coefficients.values()), dtype=np.float64)
         )
 
-    def coefficients(self, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def coefficients(self, weights: Floats | None = None) -> Floats:
         """Returns the coefficient of each set for given weights of the pairs, [n_sets]."""
         found = self.base.copy()
         if self.pairs is not None:
@@ -185,13 +185,13 @@ class PairWeights:
         self,
         topology: Topology,
         terms: PairTerms,
-        positions: NDArray[np.float64],
+        positions: Floats,
         skin: float,
         lattice: Lattice | None = None,
     ) -> None:
         self.inner, self.outer = terms.inner, terms.outer
         n_units = len(topology.units)
-        shifts: NDArray[np.int64] | None = None
+        shifts: Ints | None = None
         if lattice is None:
             atoms = close_atoms(positions, self.outer + skin)
         else:
@@ -217,9 +217,8 @@ class PairWeights:
     def __call__(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns w of each pair term, [n_pairs], float64, differentiable.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        Positions are those of whole molecules, [n_atoms, 3], Å; the cell is [3, 3], Å, None in
+        vacuum.
         """
         device = positions.device
         i, j = self._atoms[:, 0].to(device), self._atoms[:, 1].to(device)
@@ -237,9 +236,7 @@ class PairWeights:
         return -torch.expm1(by_term)
 
 
-def _unit_pairs(
-    units: NDArray[np.int64], shifts: NDArray[np.int64] | None, n_units: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _unit_pairs(units: Ints, shifts: Ints | None, n_units: int) -> tuple[Ints, Ints]:
     """Returns the distinct pairs of units and, for each pair given, which of these it is.
 
     Returns:
@@ -254,9 +251,7 @@ def _unit_pairs(
     return found, where.reshape(-1)
 
 
-def _incidence(
-    terms: PairTerms, keys: NDArray[np.int64], n_units: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _incidence(terms: PairTerms, keys: Ints, n_units: int) -> tuple[Ints, Ints]:
     """Which unit pairs belong to which pair term, as two index arrays."""
     none = np.zeros(0, dtype=np.int64)
     if not len(keys) or not len(terms):
@@ -289,9 +284,7 @@ def _incidence(
     return term[found], place[found]
 
 
-def _ordered(
-    units: NDArray[np.int64], shifts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ordered(units: Ints, shifts: Ints) -> tuple[Ints, Ints]:
     """Writes pairs of units, the second in another image, in the one of two ways."""
     equal = units[:, 0] == units[:, 1]
     turn = (units[:, 0] > units[:, 1]) | (equal & ~after_home(shifts))

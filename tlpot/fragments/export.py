@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -12,32 +11,21 @@ from typing import Literal
 import h5py
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
-from tlpot.data import (
-    FragmentRows,
-    add_assembly,
-    add_protein,
-    add_rows,
-    edited_fragments,
-    fragment_kinds,
-    frames_of,
-    geometry_prints,
-    open_dataset,
-)
+from tlpot import data
 from tlpot.errors import ConfigError, nearest
+from tlpot.files import PathLike
 from tlpot.fragments.fragment import ratio_table
 from tlpot.fragments.fragment_pool import FragmentPool, PooledFragment, ProteinFrames, check_names
 from tlpot.fragments.fragment_type import FragmentTypes
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme
 from tlpot.levels import canonical_level
+from tlpot.numbers import Floats, Ints
 
 Selection = Literal["farthest", "random"]
 
 
-def inverse_distances(
-    positions: NDArray[np.float64], colours: Sequence[int]
-) -> NDArray[np.float64]:
+def inverse_distances(positions: Floats, colours: Sequence[int]) -> Floats:
     """Describes geometries, [m, n, 3] to [m, n (n − 1) / 2], 1/Å.
 
     These are inverse distances, sorted among the pairs of atoms of equal colours, so that atoms
@@ -54,13 +42,8 @@ def inverse_distances(
 
 
 def choose(
-    features: NDArray[np.float64],
-    count: int,
-    *,
-    how: Selection = "farthest",
-    seed: int = 0,
-    n_old: int = 0,
-) -> NDArray[np.int64]:
+    features: Floats, count: int, *, how: Selection = "farthest", seed: int = 0, n_old: int = 0
+) -> Ints:
     """Returns which geometries to take, ascending.
 
     Args:
@@ -95,8 +78,8 @@ def choose(
 
 
 def farthest(
-    distances: Callable[[int], NDArray[np.float64]], taken: Sequence[int], count: int
-) -> tuple[list[int], NDArray[np.float64]]:
+    distances: Callable[[int], Floats], taken: Sequence[int], count: int
+) -> tuple[list[int], Floats]:
     """Picks the row that is farthest from all that are taken, again and again.
 
     T. F. Gonzalez, doi:10.1016/0304-3975(85)90224-5: no other choice covers the rows with less
@@ -145,7 +128,7 @@ class ExportReport:
 def export_fragments(
     proteins: Iterable[ProteinFrames],
     scheme: str | Scheme,
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     kinds: Collection[str] | None = None,
     per_kind: int | None = None,
@@ -194,8 +177,8 @@ def export_fragments(
         _chosen(types, key, candidates, old.get(key), per_kind, select, seed)
         for key, candidates in pool.found.items()
     ]
-    with edited_fragments(path, {"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
-        placed = [add_rows(handle, Path(path), some) for some in rows]
+    with data.edited_fragments(path, {"cap_rule": "ratio", "g_table": ratio_table()}) as handle:
+        placed = [data.add_rows(handle, Path(path), some) for some in rows]
         _add_wholes(handle, Path(path), pool, dict(zip(pool.found, placed, strict=True)))
     counts = {
         some.kind.key: max(len(old.get(some.kind.key, ())), int(where.max(initial=-1)) + 1)
@@ -211,10 +194,7 @@ def export_fragments(
 
 
 def fragments_from(
-    path: str | os.PathLike[str],
-    *,
-    kinds: Collection[str] | None = None,
-    without: str | None = None,
+    path: PathLike, *, kinds: Collection[str] | None = None, without: str | None = None
 ) -> list[Atoms]:
     """Returns the fragments of a file as molecules, for sampling or labelling.
 
@@ -231,16 +211,16 @@ def fragments_from(
         DataError: not a fragment file, or damaged.
         ConfigError: the file has no fragments of such a name.
     """
-    known = {kind.key: kind for kind in fragment_kinds(Path(path))}
+    known = {kind.key: kind for kind in data.fragment_kinds(Path(path))}
     if kinds is not None:
         check_names(kinds, {name for kind in known.values() for name in (kind.key, kind.name)})
-    dataset = open_dataset(path)
+    dataset = data.open_dataset(path)
     done = np.zeros(len(dataset), dtype=bool)
     if without is not None and canonical_level(without) in dataset.levels:
         done = dataset.labelled(without)
     sources = dataset.column("source")
     found, rows = [], dict.fromkeys(known, 0)
-    for k, frame in enumerate(frames_of(dataset, levels=())):
+    for k, frame in enumerate(data.frames_of(dataset, levels=())):
         kind, row = known[frame.group], rows[frame.group]
         rows[kind.key] += 1
         if not done[k] and (kinds is None or kind.key in kinds or kind.name in kinds):
@@ -257,10 +237,10 @@ def fragments_from(
 
 
 def _add_wholes(
-    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, NDArray[np.int64]]
+    handle: h5py.File, path: Path, pool: FragmentPool, placed: Mapping[str, Ints]
 ) -> None:
     for whole in pool.wholes or ():
-        row = add_protein(
+        row = data.add_protein(
             handle, path, whole.name, whole.atomic_numbers, whole.positions, whole.charge
         )
         assembly = replace(
@@ -268,30 +248,30 @@ def _add_wholes(
             kinds=tuple(kind for kind, _ in whole.members),
             rows=np.array([placed[kind][place] for kind, place in whole.members], dtype=np.int64),
         )
-        add_assembly(handle, whole.name, row, pool.scheme_name, assembly)
+        data.add_assembly(handle, whole.name, row, pool.scheme_name, assembly)
 
 
 def _chosen(
     types: FragmentTypes,
     key: str,
     candidates: Sequence[PooledFragment],
-    old: NDArray[np.float64] | None,
+    old: Floats | None,
     per_kind: int | None,
     select: Selection,
     seed: int,
-) -> FragmentRows:
+) -> data.FragmentRows:
     positions = np.stack([candidate.positions for candidate in candidates])
     taken = list(range(len(candidates)))
     if per_kind is not None:
         before = np.zeros((0, *positions.shape[1:])) if old is None else old
-        known = set(geometry_prints(before))
-        new = [k for k, print_ in enumerate(geometry_prints(positions)) if print_ not in known]
+        known = set(data.geometry_prints(before))
+        new = [k for k, print_ in enumerate(data.geometry_prints(positions)) if print_ not in known]
         both = np.concatenate([before, positions[new]])
         features = inverse_distances(both, types.graph(key).colours)
         picked = choose(features, per_kind, how=select, seed=seed, n_old=len(before))
         taken = [new[k - len(before)] for k in picked.tolist()]
     some = [candidates[k] for k in taken]
-    return FragmentRows(
+    return data.FragmentRows(
         kind=types.kinds[key],
         positions=positions[taken],
         sources=tuple(candidate.source for candidate in some),
@@ -299,13 +279,13 @@ def _chosen(
     )
 
 
-def _known(path: Path, types: FragmentTypes) -> dict[str, NDArray[np.float64]]:
+def _known(path: Path, types: FragmentTypes) -> dict[str, Floats]:
     """Takes over the kinds of a file that exists; returns its geometries."""
     if not path.exists():
         return {}
-    for kind in fragment_kinds(path):
+    for kind in data.fragment_kinds(path):
         types.add(kind)
-    found: dict[str, list[NDArray[np.float64]]] = {}
-    for frame in frames_of(open_dataset(path), levels=()):
+    found: dict[str, list[Floats]] = {}
+    for frame in data.frames_of(data.open_dataset(path), levels=()):
         found.setdefault(frame.group, []).append(frame.system.positions)
     return {key: np.stack(positions) for key, positions in found.items()}

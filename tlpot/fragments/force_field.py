@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.config import to_mapping
@@ -25,10 +24,10 @@ from tlpot.errors import ConfigError, GeometryError
 from tlpot.fragments.fragment_type import TypedBatch, TypedModel, fragment_name
 from tlpot.fragments.fragmented_structure import SKIN, FragmentBatch, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, Pieces
-from tlpot.fragments.schemes.registry import choose_scheme
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme, choose_scheme
 from tlpot.graph import AtomGraph, Layout
 from tlpot.models import LevelView, identity
+from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, perceive_topology
 
@@ -236,10 +235,7 @@ class FragmentForceField:
         return torch.cat(energies), torch.stack(inside)
 
     def prepared(
-        self,
-        numbers: NDArray[np.int64],
-        positions: NDArray[np.float64],
-        lattice: Lattice | None = None,
+        self, numbers: Ints, positions: Floats, lattice: Lattice | None = None
     ) -> FragmentedStructure:
         """Returns the fragments' origin for a structure, perceiving its topology if need be.
 
@@ -267,10 +263,7 @@ class FragmentForceField:
         return made
 
     def partition(
-        self,
-        numbers: NDArray[np.int64],
-        positions: NDArray[np.float64],
-        lattice: Lattice | None = None,
+        self, numbers: Ints, positions: Floats, lattice: Lattice | None = None
     ) -> Partition:
         """Returns the fragments of a structure."""
         prepared = self.prepared(numbers, positions, lattice)
@@ -295,11 +288,7 @@ class FragmentForceField:
         rows = batch.assembly.positions(whole, cell)
         weights = partition.coefficients(whole, cell)
         pieces = Pieces(
-            graph=graph,
-            batch=batch,
-            rows=rows,
-            coefficients=weights,
-            first_order=graph.first_order,
+            graph=graph, batch=batch, rows=rows, coefficients=weights, first_order=graph.first_order
         )
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
@@ -387,7 +376,7 @@ def _structure(graph: AtomGraph, k: int, begin: int, end: int) -> AtomGraph:
     )
 
 
-def _whole(graph: AtomGraph, images: NDArray[np.float64] | None) -> tuple[Tensor, Tensor | None]:
+def _whole(graph: AtomGraph, images: Floats | None) -> tuple[Tensor, Tensor | None]:
     """Returns the positions of whole molecules and the cell, differentiable."""
     cell = None if graph.cell is None else graph.cell[0]
     if images is None or cell is None:

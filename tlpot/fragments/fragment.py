@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
 from tlpot.fragments.contacts import Images
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Lattice, Topology
 
 _TO_HYDROGEN = {1: 0.74, 6: 1.09, 7: 1.01, 8: 0.96, 14: 1.48, 15: 1.42, 16: 1.34, 34: 1.46}
@@ -39,10 +39,8 @@ _AMIDE = 1.335
 def cap_ratio(host: int, replaced: int, *, amide: bool = False) -> float:
     """Returns g for a cap on an atom of element `host` towards one of element `replaced`.
 
-    Args:
-        host: atomic number of the atom that stays.
-        replaced: atomic number of the atom that the cap replaces.
-        amide: the bond is the C–N bond of an amide, which is shorter.
+    `host` is the atomic number of the atom that stays, `replaced` that of the one that the cap
+    replaces; the C–N bond of an `amide` is shorter.
 
     Raises:
         GeometryError: no fragment may end at such a bond.
@@ -95,20 +93,18 @@ class Fragment:
     """
 
     units: Units
-    atomic_numbers: NDArray[np.int64]
+    atomic_numbers: Ints
     charge: int
-    real: NDArray[np.int64]
-    host: NDArray[np.int64]
-    replaced: NDArray[np.int64]
-    ratio: NDArray[np.float64]
-    shifts: NDArray[np.int64] | None = None
+    real: Ints
+    host: Ints
+    replaced: Ints
+    ratio: Floats
+    shifts: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.atomic_numbers)
 
-    def positions(
-        self, whole: NDArray[np.float64], lattice: Lattice | None = None
-    ) -> NDArray[np.float64]:
+    def positions(self, whole: Floats, lattice: Lattice | None = None) -> Floats:
         """Returns the positions of its atoms, [n, 3], from those of the structure, Å."""
         caps = whole[self.host] + self.ratio[:, None] * (whole[self.replaced] - whole[self.host])
         found = np.concatenate([whole[self.real], caps])
@@ -116,7 +112,7 @@ class Fragment:
             found = found + self.shifts @ lattice.vectors
         return found
 
-    def atoms(self, whole: NDArray[np.float64], lattice: Lattice | None = None) -> Atoms:
+    def atoms(self, whole: Floats, lattice: Lattice | None = None) -> Atoms:
         """Returns it as a molecule with its charge in ``info``."""
         return Atoms(
             numbers=self.atomic_numbers,

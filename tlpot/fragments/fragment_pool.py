@@ -8,15 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import NDArray
 
 from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.fragmented_structure import FragmentedStructure, FragmentMap, Partition
-from tlpot.fragments.schemes.registry import choose_scheme
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme, choose_scheme
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Topology, perceive_topology
 
 
@@ -48,7 +47,7 @@ class PooledFragment:
         weight: its coefficient there.
     """
 
-    positions: NDArray[np.float64]
+    positions: Floats
     source: FragmentSource
     weight: float
 
@@ -67,8 +66,8 @@ class Whole:
     """
 
     name: str
-    atomic_numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
+    atomic_numbers: Ints
+    positions: Floats
     charge: int
     members: tuple[tuple[str, int], ...]
     assembly: ProteinAssembly
@@ -117,7 +116,7 @@ class FragmentPool:
         """
         known = protein.topology
         prepared = None if known is None else FragmentedStructure(known, self.scheme)
-        orders: dict[Units, tuple[FragmentGraph, NDArray[np.int64], str]] = {}
+        orders: dict[Units, tuple[FragmentGraph, Ints, str]] = {}
         for number, atoms in enumerate(protein.frames):
             if atoms.pbc.any():
                 raise GeometryError(
@@ -204,9 +203,7 @@ def check_names(asked: Collection[str], known: Collection[str]) -> None:
             raise ConfigError(f"there is no fragment {name!r}{nearest(name, known)}")
 
 
-def _coefficients(
-    partition: Partition, positions: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], list[int]]:
+def _coefficients(partition: Partition, positions: Floats) -> tuple[Floats, list[int]]:
     """Returns the coefficients of all fragments, and which fragments matter."""
     where = torch.from_numpy(positions)
     coefficients = partition.coefficients(where).numpy()
@@ -221,11 +218,11 @@ def _coefficients(
 
 def _assembly(
     fragments: Sequence[Fragment],
-    orders: Sequence[NDArray[np.int64]],
-    coefficients: NDArray[np.float64],
+    orders: Sequence[Ints],
+    coefficients: Floats,
     needed: Sequence[int],
     partition: Partition,
-    positions: NDArray[np.float64],
+    positions: Floats,
 ) -> ProteinAssembly:
     """How the fragments that matter add up, with their atoms in the order of their kinds."""
     matrix = FragmentMap(fragments, len(positions)).matrix()
@@ -248,10 +245,10 @@ def _assembly(
 
 
 def _slopes(
-    partition: Partition, positions: NDArray[np.float64], needed: Sequence[int]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    partition: Partition, positions: Floats, needed: Sequence[int]
+) -> tuple[Ints, Ints, Floats]:
     """Returns ∂c/∂X where it is not zero: fragment (among those needed), atom, vector."""
-    found: dict[tuple[int, int], NDArray[np.float64]] = {}
+    found: dict[tuple[int, int], Floats] = {}
     terms = partition.expansion.pairs
     if terms is not None and partition.weights is not None:
         place = {k: number for number, k in enumerate(needed)}

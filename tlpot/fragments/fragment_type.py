@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import FragmentGraph
@@ -19,6 +18,7 @@ from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import identity
+from tlpot.numbers import Ints
 from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 
 _BACKBONE = ("amino", "alpha", "carbonyl")
@@ -110,7 +110,7 @@ class FragmentTypes:
         """Takes over a kind from a file; fragments will be in the order that it has."""
         self._kinds[kind.key] = kind, _kind_graph(kind)
 
-    def of(self, topology: Topology, fragment: Fragment) -> tuple[FragmentGraph, NDArray[np.int64]]:
+    def of(self, topology: Topology, fragment: Fragment) -> tuple[FragmentGraph, Ints]:
         """Returns the kind of a fragment and the order that its atoms have there, [n].
 
         Row k of the kind is atom ``order[k]`` of the fragment.
@@ -138,7 +138,7 @@ class FragmentTypes:
         return kind, np.array(order, dtype=np.int64)
 
 
-def fragment_bonds(topology: Topology, fragment: Fragment) -> NDArray[np.int64]:
+def fragment_bonds(topology: Topology, fragment: Fragment) -> Ints:
     """Returns the bonds within a fragment, [n_bonds, 2], those of the caps included."""
     place = np.full(len(topology.atomic_numbers), -1, dtype=np.int64)
     n_real = len(fragment.real)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor
 from vesin import NeighborList
 
@@ -19,10 +18,11 @@ from tlpot.energy import EnergyModel, layout_of
 from tlpot.errors import GeometryError
 from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter, Fragment
-from tlpot.fragments.schemes.scheme import Scheme
+from tlpot.fragments.schemes.registry import Scheme
 from tlpot.graph import AtomGraph, Layout, flat_graph
 from tlpot.models import BlockEnergies
 from tlpot.neighbors import CLOSEST, Neighbors
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Continuity, Lattice, Topology
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ class FragmentMap:
     def positions(self, whole: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns P X + S cell, [n_rows, 3], differentiable.
 
-        Args:
-            whole: X, [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        X is `whole`, [n_atoms, 3], Å, of whole molecules; the cell is [3, 3], Å, None in vacuum.
         """
         device = whole.device
         found = whole.index_select(0, self.host.to(device))
@@ -125,9 +123,9 @@ class FragmentMap:
 class _Pairs:
     """Pairs within cutoff + skin of fragments as they were when these were searched."""
 
-    positions: NDArray[np.float64]
-    center: NDArray[np.int64]
-    neighbor: NDArray[np.int64]
+    positions: Floats
+    center: Ints
+    neighbor: Ints
 
 
 class FragmentBatch:
@@ -191,10 +189,9 @@ class FragmentBatch:
             graph = self._graph(model, leaf, part, True, charge)
             energies = model.atomic_energies(graph)
             (gradient,) = torch.autograd.grad(energies.sum(), leaf, materialize_grads=True)
-        result: Tensor = BlockEnergies.apply(
+        return BlockEnergies.apply(
             own, energies.detach(), gradient, graph.system_idx, graph.n_systems
         )
-        return result
 
     def _graph(
         self, model: EnergyModel, own: Tensor, part: int, first_order: bool, charge: bool
@@ -220,9 +217,7 @@ class FragmentBatch:
         ).to(own.device)
         return replace(graph, positions=own, first_order=first_order)
 
-    def _within(
-        self, part: int, where: NDArray[np.float64], idx: NDArray[np.int64], cutoff: float
-    ) -> Neighbors:
+    def _within(self, part: int, where: Floats, idx: Ints, cutoff: float) -> Neighbors:
         key = (cutoff, part)
         found = self._pairs.get(key)
         if found is None or not _covers(found.positions, where, self.skin):
@@ -236,7 +231,7 @@ class FragmentBatch:
             center=found.center[inside], neighbor=found.neighbor[inside], shifts=np.zeros((0, 3))
         )
 
-    def _refuse(self, part: int, found: _Pairs, squares: NDArray[np.float64]) -> None:
+    def _refuse(self, part: int, found: _Pairs, squares: Floats) -> None:
         worst = int(np.argmin(np.where(np.isnan(squares), -1.0, squares)))
         offset = self._rows(*self._parts[part]).start
         rows = offset + np.array([found.center[worst], found.neighbor[worst]])
@@ -251,12 +246,12 @@ class FragmentBatch:
         )
 
 
-def _covers(old: NDArray[np.float64], new: NDArray[np.float64], skin: float) -> bool:
+def _covers(old: Floats, new: Floats, skin: float) -> bool:
     moved = new - old
     return bool(np.einsum("ij,ij->i", moved, moved).max(initial=0.0) <= (0.5 * skin) ** 2)
 
 
-def _search(where: NDArray[np.float64], idx: NDArray[np.int64], reach: float) -> _Pairs:
+def _search(where: Floats, idx: Ints, reach: float) -> _Pairs:
     finder = NeighborList(cutoff=reach, full_list=True, sorted=True)
     sizes = np.bincount(idx)
     offsets = np.concatenate([[0], np.cumsum(sizes)])
@@ -290,9 +285,8 @@ class Partition:
     def coefficients(self, positions: Tensor, cell: Tensor | None = None) -> Tensor:
         """Returns the coefficient of each fragment, [n_fragments], differentiable.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            cell: [3, 3], Å; None in vacuum.
+        Positions are those of whole molecules, [n_atoms, 3], Å; the cell is [3, 3], Å, None in
+        vacuum.
         """
         device = positions.device
         found = torch.from_numpy(self.expansion.base).to(device)
@@ -335,13 +329,11 @@ class FragmentedStructure:
         self.cutter = Cutter(topology)
         self.n_lists = 0
         self._last: Partition | None = None
-        self._where: NDArray[np.float64] | None = None
+        self._where: Floats | None = None
         self._lattice: Lattice | None = None
         self._continuity = Continuity(len(topology.atomic_numbers), topology.bonds)
 
-    def images(
-        self, positions: NDArray[np.float64], lattice: Lattice | None
-    ) -> NDArray[np.float64] | None:
+    def images(self, positions: Floats, lattice: Lattice | None) -> Floats | None:
         """Returns n for which molecules at ``positions + n @ cell`` are whole, [n_atoms, 3].
 
         None if they are whole as they are.
@@ -351,16 +343,14 @@ class FragmentedStructure:
         found = self._continuity.shifts(positions, lattice)
         return found if found.any() else None
 
-    def whole(self, positions: NDArray[np.float64], lattice: Lattice | None) -> NDArray[np.float64]:
+    def whole(self, positions: Floats, lattice: Lattice | None) -> Floats:
         """Returns positions with molecules in one piece, [n_atoms, 3], Å."""
         found = self.images(positions, lattice)
         return (
             positions if found is None or lattice is None else positions + found @ lattice.vectors
         )
 
-    def partition(
-        self, positions: NDArray[np.float64], lattice: Lattice | None = None
-    ) -> Partition:
+    def partition(self, positions: Floats, lattice: Lattice | None = None) -> Partition:
         """Returns the fragments at some positions, [n_atoms, 3], Å, of whole molecules."""
         if self._last is None or not self._covers(positions, lattice):
             skin = self.skin if self.scheme.smooth else 0.0
@@ -380,7 +370,7 @@ class FragmentedStructure:
             self.n_lists += 1
         return self._last
 
-    def _covers(self, positions: NDArray[np.float64], lattice: Lattice | None) -> bool:
+    def _covers(self, positions: Floats, lattice: Lattice | None) -> bool:
         reach, old = self.scheme.reach, self._lattice
         if (lattice is None) != (old is None):
             return False
@@ -402,7 +392,7 @@ class FragmentedStructure:
             return furthest == 0.0 and skin == 0.0
         return skin >= 0.0 and furthest <= (0.5 * skin) ** 2
 
-    def broken_bonds(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    def broken_bonds(self, positions: Floats) -> Ints:
         """Returns the bonds that are far too long, [n_broken, 2], in whole molecules."""
         bonds = self.topology.bonds
         vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
@@ -410,12 +400,10 @@ class FragmentedStructure:
         limit = BROKEN * (radii[bonds[:, 0]] + radii[bonds[:, 1]])
         return bonds[~(np.einsum("ij,ij->i", vectors, vectors) < limit**2)]
 
-    def check_bonds(self, positions: NDArray[np.float64], *, where: str = "") -> None:
+    def check_bonds(self, positions: Floats, *, where: str = "") -> None:
         """Checks that the structure still has the bonds that its fragments were made from.
 
-        Args:
-            positions: [n_atoms, 3], Å, of whole molecules.
-            where: the structure among others of the molecule, for the message.
+        Positions are those of whole molecules, [n_atoms, 3], Å; `where` is for the message.
 
         Raises:
             GeometryError: a bond of a whole molecule is broken; the first three are named.

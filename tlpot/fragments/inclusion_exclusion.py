@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
 from tlpot.fragments.contacts import Images, Shift, difference
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
+from tlpot.numbers import Ints
 
 
 def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
@@ -23,8 +23,7 @@ def inclusion_exclusion(primaries: Iterable[Units]) -> dict[Units, int]:
     doi:10.48550/arXiv.2411.12467. Only sets that share elements are
     compared, so the effort grows with the number of primaries when these are local.
 
-    Args:
-        primaries: sets of units; the order does not matter, empty ones are ignored.
+    The order of the sets of units does not matter; empty ones are ignored.
 
     Returns:
         The coefficient of each set; sets with coefficient 0 are left out.
@@ -59,10 +58,6 @@ def periodic_inclusion_exclusion(primaries: Iterable[Units], images: Images) -> 
 
     Sets are compared in every way in which an image of one shares elements with the other, so
     one set may contain another several times. Each set stands for all of its images.
-
-    Args:
-        primaries: sets of units of any image.
-        images: how these are numbered.
 
     Returns:
         The coefficient of each set; sets with coefficient 0 are left out.
@@ -108,9 +103,9 @@ class Coverage:
         charge: the total charge.
     """
 
-    atoms: NDArray[np.int64]
-    bonds: NDArray[np.int64]
-    caps: NDArray[np.int64]
+    atoms: Ints
+    bonds: Ints
+    caps: Ints
     charge: int
 
 

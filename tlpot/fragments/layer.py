@@ -13,7 +13,7 @@ import torch
 from ase import units
 from ase.data import chemical_symbols
 from ase.units import _e, _eps0
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tlpot.energy import EVERYTHING, EnergyModel, implemented, implies_charges
@@ -21,6 +21,7 @@ from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
 from tlpot.models import BlockEnergies, identity
+from tlpot.numbers import Floats, Ints
 from tlpot.topology import Lattice, Topology, residue_of
 
 
@@ -135,19 +136,16 @@ class NonbondedParameters:
         epsilon: [n_atoms], eV.
     """
 
-    charges: NDArray[np.float64]
-    sigma: NDArray[np.float64]
-    epsilon: NDArray[np.float64]
+    charges: Floats
+    sigma: Floats
+    epsilon: Floats
 
 
 def amber_parameters(topology: Topology) -> NonbondedParameters:
-    """Returns the non-bonded parameters of ff14SB, assigned by OpenMM.
+    """Returns the non-bonded parameters of ff14SB for protein, water and common ions, by OpenMM.
 
     Residues are matched by their bonds, not by names. ff14SB: Maier et al.,
     doi:10.1021/acs.jctc.5b00255.
-
-    Args:
-        topology: a protein, water and common ions.
 
     Raises:
         MissingExtraError: OpenMM is not installed.
@@ -178,7 +176,7 @@ def amber_parameters(topology: Topology) -> NonbondedParameters:
     )
 
 
-def openmm_topology(topology: Topology) -> tuple[Any, NDArray[np.int64]]:
+def openmm_topology(topology: Topology) -> tuple[Any, Ints]:
     """Returns residues, atoms and bonds as OpenMM wants them; names are those perceived.
 
     OpenMM wants the atoms of a residue one after the other.
@@ -245,10 +243,7 @@ class NonbondedLayer:
     subtract = True
 
     def __init__(
-        self,
-        charges: ArrayLike,
-        sigma: ArrayLike | None = None,
-        epsilon: ArrayLike | None = None,
+        self, charges: ArrayLike, sigma: ArrayLike | None = None, epsilon: ArrayLike | None = None
     ) -> None:
         if (sigma is None) != (epsilon is None):
             raise ConfigError("sigma and epsilon come together, or not at all")
@@ -317,8 +312,7 @@ class NonbondedLayer:
                     (slope,) = torch.autograd.grad(part.sum(), leaf)
                     energies, gradient = energies + part.detach(), gradient + slope
             block = torch.zeros(n_atoms, dtype=torch.int64, device=positions.device)
-            total: Tensor = BlockEnergies.apply(positions, energies, gradient.detach(), block, 1)
-            return total
+            return BlockEnergies.apply(positions, energies, gradient.detach(), block, 1)
         return torch.stack(list(self._rows(positions))).sum(0)
 
     def _rows(self, positions: Tensor) -> Iterator[Tensor]:
@@ -359,8 +353,8 @@ class _Covered:
 
     def __init__(self, assembly: FragmentMap) -> None:
         n_atoms = assembly.n_atoms
-        codes: list[NDArray[np.int64]] = []
-        owners: list[NDArray[np.int64]] = []
+        codes: list[Ints] = []
+        owners: list[Ints] = []
         for k, fragment in enumerate(assembly.fragments):
             i, j = np.triu_indices(len(fragment.real), 1)
             codes.append(fragment.real[i] * n_atoms + fragment.real[j])

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.config import check_least
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError
 from tlpot.learning_curves.convergence import convergence
-from tlpot.learning_curves.power_law import Estimate, Law, fit_law, inverse
-from tlpot.learning_curves.record import Curve, Series, unit_of
-
-Array = NDArray[np.float64]
+from tlpot.learning_curves.power_law import Estimate, Law, inverse
+from tlpot.learning_curves.record import Curve, Series
+from tlpot.numbers import Floats
 
 FAR = 3.0
 """Times the largest measured size, beyond which a forecast is called far outside the data."""
@@ -116,16 +114,9 @@ def candidates(
     curve.check_quantity(quantity)
     found, left_out = [], {}
     for series in curve.series:
-        if lacking := series.lacks(quantity):
-            left_out[series.label] = lacking
-            continue
-        try:
-            law = fit_law(series.measured(quantity))
-        except DataError as error:
-            left_out[series.label] = str(error)
-            continue
-        if not law.falls:
-            left_out[series.label] = law.notes[0]
+        law = series.law(quantity)
+        if isinstance(law, str):
+            left_out[series.label] = law
             continue
         found.append(
             Candidate(
@@ -156,11 +147,11 @@ def allocations_for_target(
     found: Sequence[Candidate], target: float, prices: Prices, n_validation: int
 ) -> list[LabelAllocation]:
     """Returns what each strategy asks for an error, the cheapest first."""
-    drawn = [_labels_drawn(c.law, target) for c in found]
     costs = [
-        None if d is None else _cost(d, c, prices, n_validation)
-        for d, c in zip(drawn, found, strict=True)
-    ]
+        None if c.law.samples is None
+        else _cost(inverse(c.law.samples, target), c, prices, n_validation)
+        for c in found
+    ]  # fmt: skip
     rows = []
     for k, candidate in enumerate(found):
         labels = candidate.law.labels_for(target)
@@ -228,17 +219,13 @@ def range_notes(size: float, measured: tuple[float, float], name: str) -> list[s
     return []
 
 
-def _labels_drawn(law: Law, target: float) -> Array | None:
-    return None if law.samples is None else inverse(law.samples, target)
-
-
-def _cost(labels: Array, candidate: Candidate, prices: Prices, n_validation: int) -> Array:
+def _cost(labels: Floats, candidate: Candidate, prices: Prices, n_validation: int) -> Floats:
     # there is no part of a label, and no training without one
     bought = np.maximum(np.ceil(np.maximum(labels, 1.0)) + n_validation - prices.have, 0.0)
     return prices.cost_ratio * bought + candidate.pretraining
 
 
-def _best_share(values: Sequence[Array | None], k: int) -> float | None:
+def _best_share(values: Sequence[Floats | None], k: int) -> float | None:
     """Share of the draws in which row `k` is the smallest finite one; ties are shared."""
     if any(v is None for v in values):
         return None
@@ -258,8 +245,3 @@ def _target_notes(candidate: Candidate, labels: Estimate, target: float) -> list
     if np.isfinite(labels.low):
         note += f"; C may be lower, then {labels.low:.0f} labels or more"
     return [note]
-
-
-def unit_text(value: float, quantity: str) -> str:
-    """Returns an error with its unit."""
-    return f"{value:.4g} {unit_of(quantity)}"

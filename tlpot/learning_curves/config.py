@@ -9,19 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tlpot import jobs
 from tlpot.config import check_least, parse
 from tlpot.data import DataSource
 from tlpot.errors import ConfigError
-from tlpot.files import make_folder
-from tlpot.jobs import (
-    AUTO,
-    ConfigSource,
-    DataSettings,
-    ReferenceMethod,
-    SplitSettings,
-    choose_only_level,
-    settings_with_data,
-)
+from tlpot.files import PathLike, make_folder
 from tlpot.models import Potential, save, to_bytes
 from tlpot.transfer import strategy, strategy_settings
 
@@ -58,7 +50,7 @@ class CurveConfig:
     """
 
     parents: tuple[str, ...]
-    data: DataSettings
+    data: jobs.DataSettings
     level: str
     strategies: tuple[str | Mapping[str, Any], ...]
     sizes: tuple[int, ...]
@@ -67,8 +59,8 @@ class CurveConfig:
     subsets: Literal["by_seed", "shared"] = "by_seed"
     updates: int | None = None
     source: str | None = None
-    references: ReferenceMethod | None = None
-    split: SplitSettings = field(default_factory=lambda: SplitSettings(test=_TEST))
+    references: jobs.ReferenceMethod | None = None
+    split: jobs.SplitSettings = field(default_factory=lambda: jobs.SplitSettings(test=_TEST))
     training: Mapping[str, Any] = field(default_factory=dict)
     keep_models: bool = False
     licence: str = "not stated"
@@ -130,23 +122,19 @@ class ComparedStrategy:
         return self.strategy["name"] == "scratch"
 
 
-ParentSource = str | os.PathLike[str] | Potential
+ParentSource = PathLike | Potential
 """A file or name of a pretrained potential, or one that is loaded."""
 
 
 def curve_job(
-    config: ConfigSource,
+    config: jobs.ConfigSource,
     parents: ParentSource | Sequence[ParentSource] | None,
     data: DataSource | None,
     **given: Any,
 ) -> CurveConfig:
     """Returns the configuration of a curve; see `tlpot.learning_curve`.
 
-    Args:
-        config: a YAML file, what is in one, or nothing.
-        parents: one pretrained potential or several.
-        data: the labels.
-        given: other settings, which win.
+    Settings that are given win over those of `config`.
 
     Raises:
         TLPotError: see `curve_config` and `settings_with_data`.
@@ -161,9 +149,9 @@ def curve_job(
             f"loaded model {k}" if isinstance(parent, Potential) else os.fspath(parent)
             for k, parent in enumerate(several)
         ]
-    settings, dataset = settings_with_data(config, "curve", data, **given)
+    settings, dataset = jobs.settings_with_data(config, "curve", data, **given)
     if data is not None:
-        choose_only_level(settings, dataset)
+        jobs.choose_only_level(settings, dataset)
     found = curve_config(settings, settings.where)
     if any(isinstance(parent, Potential) for parent in several):
         found = replace(found, parents=tuple(stored_parents(several, found.output)))
@@ -207,7 +195,7 @@ def _compared(entry: str | Mapping[str, Any], updates: bool) -> ComparedStrategy
         raise ConfigError(f"strategies: {entry!r} has no name")
     label = section.pop("label", None)
     training = section.pop("training", {})
-    if section["name"] == AUTO:
+    if section["name"] == jobs.AUTO:
         raise ConfigError(
             "strategies: 'auto' compares strategies itself, for each number of labels anew; name "
             "those that the curve is to compare, and give auto to tlpot finetune"

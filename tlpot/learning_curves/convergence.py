@@ -10,19 +10,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tlpot.errors import DataError
-from tlpot.learning_curves.power_law import Law, fit_law
+from tlpot.learning_curves.power_law import Law
 from tlpot.learning_curves.record import Curve, Series
+from tlpot.numbers import Floats
 from tlpot.transfer import STRATEGY_NAMES, strategy
-
-if TYPE_CHECKING:
-    from tlpot.learning_curves.record import Series
-
 
 LAST = 0.2
 """Share of the updates, at the end, that is looked at."""
@@ -45,10 +40,8 @@ def late_falls(history: Sequence[Mapping[str, Any]], level: str) -> dict[str, fl
     learning rates, whichever shows the larger fall: a rate that goes to zero makes the last
     updates of any training look like its end.
 
-    Args:
-        history: of a training, as in `TrainingResult`.
-        level: that was learned; where the history does not have it (a difference is learned),
-            its first level.
+    Where the history does not have `level` (a difference is learned), it is that of its first
+    level.
     """
     course = validation_course(history, level)
     steps = np.array(course.pop("step", []), dtype=float)
@@ -80,7 +73,7 @@ def validation_course(history: Sequence[Mapping[str, Any]], level: str) -> dict[
     return course
 
 
-def _late_fall(x: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+def _late_fall(x: Floats, errors: Floats) -> float:
     """The fall of errors at x, the share of the training that is done, over the last share of x."""
     if not (errors > 0).all():  # an error of zero cannot fall
         return 0.0
@@ -134,8 +127,8 @@ class Convergence:
                 low, high = self.updates
                 updates = f"{low}" + (f" to {high}" if high > low else "") + " updates"
             return (
-                f"{self.label} is under-trained with {_listed(short)} labels: its validation error "
-                f"still fell by {100 * most:.0f} % in the last fifth of {updates}"
+                f"{self.label} is under-trained with {', '.join(map(str, short))} labels: its "
+                f"validation error still fell by {100 * most:.0f} % in the last fifth of {updates}"
             )
         return _not_known([self.label]) if self.unknown else ""
 
@@ -151,12 +144,7 @@ class Convergence:
 
 
 def convergence(series: Series, quantity: str) -> Convergence:
-    """Returns how far the trainings of a series went, by size.
-
-    Args:
-        series: the points.
-        quantity: which error.
-    """
+    """Returns how far the trainings of a series went, by size."""
     steps = trains(series.strategy)
     falls: dict[int, float | None] = {}
     points = [p for p in series.points if quantity in p.end]
@@ -180,12 +168,7 @@ def trains(settings: Mapping[str, Any]) -> bool:
 
 
 def doubts(found: Iterable[Convergence], config: Mapping[str, Any]) -> list[str]:
-    """Returns the doubts about some series in words, with what to do; each is said once.
-
-    Args:
-        found: of the series.
-        config: of the curve.
-    """
+    """Returns the doubts about some series in words, with what to do; each is said once."""
     found = list(found)
     lines = [c.text() for c in found if c.doubt == "under-trained"]
     if lines:
@@ -215,23 +198,15 @@ def more_updates(config: Mapping[str, Any]) -> str:
     return f"measure it with {longer}, in another folder (-o)"
 
 
-def _listed(sizes: Sequence[int]) -> str:
-    return ", ".join(str(n) for n in sizes)
-
-
 def law_remedies(curve: Curve, quantity: str, folder: Path | None = None) -> list[str]:
     """Returns what would give a law to each series that has none; nothing if all have one.
 
-    Args:
-        curve: what was measured.
-        quantity: which error.
-        folder: of the curve; None for the one that it was written to.
+    Without `folder` it is the one that the curve was written to.
     """
-    laws = {s.label: _law(s, quantity) for s in curve.series}
+    fitted = {s.label for s in curve.series if isinstance(s.law(quantity), Law)}
     groups: dict[str, list[Series]] = {"kind": [], "sizes": [], "constant": [], "flat": []}
     for series in curve.series:
-        law = laws[series.label]
-        if law is not None and law.falls:
+        if series.label in fitted:
             continue
         if series.lacks(quantity):
             groups["kind"].append(series)
@@ -242,7 +217,6 @@ def law_remedies(curve: Curve, quantity: str, folder: Path | None = None) -> lis
         else:
             groups["flat"].append(series)
     place = folder or Path(str(curve.config.get("output", "CURVE")))
-    there = any(law is not None and law.falls for law in laws.values())
     lines = []
     if few := groups["sizes"]:
         sizes = more_sizes(_sizes(few[0]), LEAST_SIZES, curve.n_train)
@@ -255,17 +229,17 @@ def law_remedies(curve: Curve, quantity: str, folder: Path | None = None) -> lis
             f"{_labels(flat)}: sizes that reach further, and more seeds",
             _command(place, sizes=sizes, seeds=seeds),
         ]
-    if (kind := groups["kind"]) and not there:
+    if (kind := groups["kind"]) and not fitted:
         name = quantity.rsplit("_", 1)[0].replace("_", " ")
         lines += [f"{_labels(kind)}: never, as its models give no {name}; another strategy does",
                   _command(place, strategies=_others(curve))]  # fmt: skip
-    if (constant := groups["constant"]) and not there:
+    if (constant := groups["constant"]) and not fitted:
         lines += [
             f"{_labels(constant)}: never, as only reference energies change; a strategy that learns"
             " does",
             _command(place, strategies=_others(curve)),
         ]
-    if not there:
+    if not fitted:
         lines += _other_quantities(curve, quantity)
     return lines
 
@@ -292,15 +266,6 @@ def wider_sizes(measured: list[int], n_train: int | None) -> list[int]:
     return sorted({*measured, *(n for n in more if n_train is None or n <= n_train)})
 
 
-def _law(series: Series, quantity: str) -> Law | None:
-    if series.lacks(quantity):
-        return None
-    try:
-        return fit_law(series.measured(quantity))
-    except DataError:
-        return None
-
-
 def _sizes(series: Series) -> list[int]:
     return sorted({p.size for p in series.points})
 
@@ -320,9 +285,10 @@ def _other_quantities(curve: Curve, quantity: str) -> list[str]:
     found = [
         name
         for name in curve.quantities()
-        if name != quantity and name.endswith(error)
-        and any((law := _law(s, name)) is not None and law.falls for s in curve.series)
-    ]  # fmt: skip
+        if name != quantity
+        and name.endswith(error)
+        and any(isinstance(s.law(name), Law) for s in curve.series)
+    ]
     return [f"another error has a law: --quantity {' or '.join(found)}"] if found else []
 
 

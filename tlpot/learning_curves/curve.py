@@ -52,17 +52,11 @@ class Addition:
 
 
 def add_to_curve(
-    config: CurveConfig,
-    *,
-    device: torch.device | str | None = None,
-    overwrite: bool = False,
+    config: CurveConfig, *, device: torch.device | str | None = None, overwrite: bool = False
 ) -> Addition:
     """Joins what is asked for with the curve that is in the folder.
 
-    Args:
-        config: what to measure now.
-        device: see `tlpot.load`.
-        overwrite: leave out what was measured before and is not asked for.
+    With `overwrite` what was measured before and is not asked for is left out.
 
     Raises:
         ConfigError: points of the curve there have another split, other data or other settings;

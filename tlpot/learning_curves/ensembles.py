@@ -14,6 +14,7 @@ from tlpot.jobs import make_ensemble
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import geometric
 from tlpot.learning_curves.tasks import CurveTasks, SeriesTasks, curve_tasks
+from tlpot.numbers import mae
 from tlpot.presentation import Column, Table
 from tlpot.stored_results import write_json
 from tlpot.uncertainty import deviations, spearman
@@ -113,10 +114,6 @@ def curve_ensembles(
 ) -> CurveEnsembles:
     """Joins the models of all seeds of a finished curve and looks at the spread of predictions.
 
-    Args:
-        config: of the curve, whose models were kept.
-        device: see `tlpot.load`.
-
     Raises:
         ConfigError: see `check_ensembles`.
     """
@@ -132,10 +129,7 @@ def curve_ensembles(
 
 
 def _rows(
-    config: CurveConfig,
-    plan: CurveTasks,
-    series: SeriesTasks,
-    device: torch.device | str | None,
+    config: CurveConfig, plan: CurveTasks, series: SeriesTasks, device: torch.device | str | None
 ) -> list[EnsembleRow]:
     dataset, test, level = config.data.open(), plan.split.test, plan.level
     rows = []
@@ -159,7 +153,7 @@ def _rows(
                         n_members=len(files),
                         kind=kind,
                         single=geometric([errors[f"{kind}_mae"] for errors in single]),
-                        joined=1e3 * float(np.abs(error).mean()),
+                        joined=1e3 * mae(error),
                         std=1e3 * float(std.mean()),
                         within=float((np.abs(error) <= std).mean()),
                         spearman=spearman(np.abs(error), std),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ import torch
 from tlpot.config import to_mapping
 from tlpot.errors import ConfigError
 from tlpot.execution import WorkerPool
+from tlpot.files import PathLike
 from tlpot.labelling import cost_ratio, label_costs
 from tlpot.learning_curves.budget import Prices
 from tlpot.learning_curves.config import CurveConfig
@@ -87,7 +87,7 @@ class LearningCurve(Result):
             "ensembles": None if self.ensembles is None else to_mapping(self.ensembles),
         }
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Returns the picture of energies and forces, and writes it to `path`.
 
         Raises:
@@ -189,18 +189,16 @@ class Wanted:
     target: float | str | None = None
     budget: float | None = None
     cost_ratio: float | None = None
-    cost_from: Sequence[str | os.PathLike[str]] | None = None
+    cost_from: Sequence[PathLike] | None = None
     levels: tuple[str, str] | None = None
     quantity: str = "energy_mae"
     pretraining_paid: bool = False
     have: int = 0
-    pretraining: str | os.PathLike[str] | Curve | LearningCurve | None = None
+    pretraining: PathLike | Curve | LearningCurve | None = None
     fit_up_to: int | None = None
 
 
-def plan_purchase(
-    curve: str | os.PathLike[str] | Curve | LearningCurve, wanted: Wanted
-) -> Plan | CurveReport:
+def plan_purchase(curve: PathLike | Curve | LearningCurve, wanted: Wanted) -> Plan | CurveReport:
     """Plans what to buy, or tests the forecasts of the laws; see `tlpot.plan`.
 
     Raises:
@@ -226,9 +224,7 @@ def plan_purchase(
     return make_plan(measured, wanted.quantity, prices, pretraining=pretraining, folder=folder)
 
 
-def _measured(
-    curve: str | os.PathLike[str] | Curve | LearningCurve,
-) -> tuple[Curve, Path | None]:
+def _measured(curve: PathLike | Curve | LearningCurve) -> tuple[Curve, Path | None]:
     if isinstance(curve, LearningCurve):
         return curve.curve, curve.folder
     if isinstance(curve, Curve):

@@ -12,26 +12,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.learning_curves.budget import Prices, range_notes
 from tlpot.learning_curves.convergence import convergence
 from tlpot.learning_curves.power_law import Estimate, Law, Measured, fit_law
 from tlpot.learning_curves.record import Curve, Series
-
-Array = NDArray[np.float64]
+from tlpot.numbers import Floats
 
 
 def best_split(
-    parameters: Array, budget: float, ratio: float, *, have_high: float = 0.0, have_low: float = 0.0
-) -> tuple[Array, Array]:
+    parameters: Floats,
+    budget: float,
+    ratio: float,
+    *,
+    have_high: float = 0.0,
+    have_low: float = 0.0,
+) -> tuple[Floats, Floats]:
     """Returns the expensive and the cheap labels that minimise the error for a budget.
 
     Args:
         parameters: ln D, α, β, C of each law, [n_laws, 4].
         budget: to be spent, in prices of a cheap label.
-        ratio: price of an expensive label.
+        ratio: price of an expensive label in cheap ones.
         have_high: expensive labels that are there already, for nothing.
         have_low: cheap labels that are there already.
     """
@@ -46,16 +49,16 @@ def best_split(
 
 
 def cheapest_labels(
-    parameters: Array, target: float, ratio: float, *, have_high: float = 0.0, have_low: float = 0.0
-) -> tuple[Array, Array]:
+    parameters: Floats,
+    target: float,
+    ratio: float,
+    *,
+    have_high: float = 0.0,
+    have_low: float = 0.0,
+) -> tuple[Floats, Floats]:
     """Returns the expensive and the cheap labels, at least 1, that reach an error at least cost.
 
-    Args:
-        parameters: ln D, α, β, C of each law, [n_laws, 4].
-        target: error, in the unit of the law.
-        ratio: price of an expensive label in cheap ones.
-        have_high: expensive labels that are there already, for nothing.
-        have_low: cheap labels that are there already.
+    `target` is an error in the unit of the law; the others are as in `best_split`.
 
     Returns:
         Infinite numbers where a law never reaches the target.
@@ -204,11 +207,8 @@ def assumed_laws(curve: Curve, pretraining: Curve, quantity: str) -> list[JointL
     for series in curve.series:
         if series.is_scratch or series.pretraining is None:
             continue
-        try:
-            law = fit_law(series.measured(quantity))
-        except DataError:
-            continue
-        if law.falls:
+        law = series.law(quantity)
+        if isinstance(law, Law):
             joined = _join(law, slope, float(series.pretraining))
             text = (
                 "that the error falls with the cheap labels as the low level's own does "
@@ -225,7 +225,7 @@ def _doubt(lines: Sequence[Series], quantity: str) -> str:
 
 
 def _join(high: Law, low: Law, n_low: float) -> Law:
-    def join(a: Array, b: Array) -> Array:
+    def join(a: Floats, b: Floats) -> Floats:
         log_d = a[:, 0] + b[:, 1] * np.log(n_low)
         return np.column_stack([log_d, a[:, 1], b[:, 1], a[:, 2]])
 
@@ -246,12 +246,8 @@ def divide_budget(
 ) -> BudgetSplit:
     """Returns the labels that minimise the error.
 
-    Args:
-        joint: the law.
-        budget: to be spent, in cheap labels.
-        prices: prices, and expensive labels that are there.
-        n_validation: expensive labels besides those for training.
-        have_low: cheap labels that are paid already.
+    `n_validation` expensive labels are needed besides those for training; `have_low` cheap ones are
+    paid already.
 
     Raises:
         ConfigError: the budget does not even pay the validation labels.
@@ -266,7 +262,7 @@ def divide_budget(
         )
     paid = {"have_high": float(have), "have_low": have_low}
     high, low = (v[0] for v in best_split(law.parameters[None], free, ratio, **paid))
-    drawn: Sequence[Array | None] = (None, None)
+    drawn: Sequence[Floats | None] = (None, None)
     if law.samples is not None:
         drawn = best_split(law.samples, free, ratio, **paid)
     alone = {}
@@ -295,7 +291,7 @@ def divide_target(
     have = max(0, prices.have - n_validation)
     extra = ratio * max(0, n_validation - prices.have)
 
-    def buy(parameters: Array) -> tuple[Array, Array, Array]:
+    def buy(parameters: Floats) -> tuple[Floats, Floats, Floats]:
         high, low = cheapest_labels(parameters, target, ratio, have_high=have, have_low=have_low)
         cost = ratio * np.maximum(high - have, 0) + np.maximum(low - have_low, 0) + extra
         return high, low, cost

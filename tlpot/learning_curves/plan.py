@@ -14,25 +14,17 @@ from typing import Any
 import numpy as np
 
 from tlpot.errors import ConfigError
+from tlpot.learning_curves import joint_budget
 from tlpot.learning_curves.budget import (
     LabelAllocation,
     Prices,
     allocations_for_budget,
     allocations_for_target,
     candidates,
-    unit_text,
 )
 from tlpot.learning_curves.convergence import convergence, doubts, law_remedies
-from tlpot.learning_curves.joint_budget import (
-    BudgetSplit,
-    JointLaw,
-    assumed_laws,
-    divide_budget,
-    divide_target,
-    measured_laws,
-)
 from tlpot.learning_curves.power_law import N_SAMPLES, Estimate, Law, Measured, inverse
-from tlpot.learning_curves.record import Curve
+from tlpot.learning_curves.record import Curve, unit_of
 from tlpot.presentation import Result
 
 
@@ -58,8 +50,8 @@ class Plan(Result):
     prices: Prices
     target: tuple[LabelAllocation, ...]
     budget: tuple[LabelAllocation, ...]
-    joint: tuple[JointLaw, ...]
-    budget_splits: tuple[BudgetSplit, ...]
+    joint: tuple[joint_budget.JointLaw, ...]
+    budget_splits: tuple[joint_budget.BudgetSplit, ...]
     left_out: Mapping[str, str]
     remedies: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -91,56 +83,40 @@ class Plan(Result):
             + (f", {t.have} expensive labels are there already" if t.have else ""),
         ]
         if t.target is not None:
-            lines += ["", f"to reach {unit_text(t.target, self.quantity)}"]
+            lines += ["", f"to reach {t.target:.4g} {unit_of(self.quantity)}"]
             for allocation in self.target:
-                if np.isinf(allocation.labels.value) and allocation.doubt:
-                    lines.append(
-                        f"  {allocation.label}: cannot be said by its law (see the doubts below)"
-                    )
-                elif (
-                    np.isinf(allocation.labels.value)
-                    and allocation.labels.low == allocation.labels.high
-                ):
-                    lines.append(f"  {allocation.label}: never, by its law")
+                n = allocation.labels
+                if np.isinf(n.value) and allocation.doubt:
+                    what = "cannot be said by its law (see the doubts below)"
+                elif np.isinf(n.value) and n.low == n.high:
+                    what = "never, by its law"
                 else:
-                    lines.append(
-                        f"  {allocation.label}: {_count(allocation.labels)} training labels, cost "
-                        f"{_count(allocation.cost)}"
-                    )
-                lines += _remarks(allocation)
+                    what = f"{_count(n)} training labels, cost {_count(allocation.cost)}"
+                lines += [f"  {allocation.label}: {what}", *_remarks(allocation)]
             lines += self._verdict(self.target, "cheapest")
         if t.budget is not None:
             lines += ["", f"for a budget of {t.budget:g}"]
             for allocation in self.budget:
-                error = f"{_plain(allocation.error)} {unit_text(1, self.quantity)[2:]}"
-                lines.append(
-                    f"  {allocation.label}: {allocation.labels.value:.0f} training labels, "
-                    f"error {error}"
-                )
-                lines += _remarks(allocation)
+                error = f"{_plain(allocation.error)} {unit_of(self.quantity)}"
+                what = f"{allocation.labels.value:.0f} training labels, error {error}"
+                lines += [f"  {allocation.label}: {what}", *_remarks(allocation)]
             lines += self._verdict(self.budget, "best")
         for joint in self.joint:
             lines += ["", *_joint_text(joint, t.cost_ratio)]
             for budget_split in (d for d in self.budget_splits if d.label == joint.label):
                 lines += self._division(budget_split)
-        if self.left_out:
-            lines += ["", "left out"]
-            lines += [f"  {label}: {why}" for label, why in self.left_out.items()]
-        if self.remedies:
-            lines += ["", f"what would give a law of the {kind}"]
-            lines += [f"  {line}" for line in self.remedies]
-        if self.doubts:
-            lines += ["", "doubts: a law is that of the labels only if training was long enough"]
-            lines += [f"  {line}" for line in self.doubts]
+        for title, rows in (
+            ("left out", [f"{label}: {why}" for label, why in self.left_out.items()]),
+            (f"what would give a law of the {kind}", self.remedies),
+            ("doubts: a law is that of the labels only if training was long enough", self.doubts),
+        ):
+            lines += ["", title, *(f"  {row}" for row in rows)] if rows else []
         return "\n".join(lines)
 
     def _verdict(self, allocations: tuple[LabelAllocation, ...], word: str) -> list[str]:
         if not allocations:
             return ["  no strategy has a law"]
-        first, doubted = (
-            allocations[0],
-            [allocation.label for allocation in allocations if allocation.doubt],
-        )
+        first, doubted = allocations[0], [row.label for row in allocations if row.doubt]
         if not np.isfinite(first.cost.value):
             if doubted:
                 return ["  whether one of the strategies reaches it cannot be said by their laws"]
@@ -153,8 +129,8 @@ class Plan(Result):
             sure += f", but see the doubts about {', '.join(doubted)} below"
         return [f"{word}: {first.label}{sure}"]
 
-    def _division(self, d: BudgetSplit) -> list[str]:
-        unit = unit_text(1, self.quantity)[2:]
+    def _division(self, d: joint_budget.BudgetSplit) -> list[str]:
+        unit = unit_of(self.quantity)
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
         if np.isinf(d.high.value) and d.doubt:
             return [f"  {aim}: cannot be said by the law (see the doubts below)"]
@@ -173,13 +149,8 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """Plans what to buy.
 
-    Args:
-        curve: of the transfer.
-        quantity: which error, such as ``energy_mae``.
-        prices: prices and aims.
-        pretraining: learning curve of the low level itself; used where the transfer was not
-            measured with several parents.
-        folder: of the curve, for command lines; None for the one that it was written to.
+    The learning curve of the low level itself, `pretraining`, is used where the transfer was not
+    measured with several parents; `folder` is that of the curve, for command lines.
 
     Raises:
         ConfigError: no such error, or terms that make no sense.
@@ -194,10 +165,10 @@ def make_plan(
     if prices.budget is not None:
         for_budget, poor = allocations_for_budget(found, prices.budget, prices, n_validation)
         left_out |= {f"{label}, budget": why for label, why in poor.items()}
-    joint, without = measured_laws(curve, quantity)
+    joint, without = joint_budget.measured_laws(curve, quantity)
     left_out |= {f"{label}, law of both sizes": why for label, why in without.items()}
     if pretraining is not None:
-        joint += assumed_laws(curve, pretraining, quantity)
+        joint += joint_budget.assumed_laws(curve, pretraining, quantity)
     have_low = 0.0
     if prices.pretraining_paid:
         have_low = float(max((s.pretraining or 0 for s in curve.series), default=0))
@@ -206,12 +177,14 @@ def make_plan(
         if prices.budget is not None:
             try:
                 budget_splits.append(
-                    divide_budget(law, prices.budget, prices, n_validation, have_low)
+                    joint_budget.divide_budget(law, prices.budget, prices, n_validation, have_low)
                 )
             except ConfigError as error:
                 left_out[f"{law.label}, division of the budget"] = str(error)
         if prices.target is not None:
-            budget_splits.append(divide_target(law, prices.target, prices, n_validation, have_low))
+            budget_splits.append(
+                joint_budget.divide_target(law, prices.target, prices, n_validation, have_low)
+            )
     return Plan(
         curve=curve,
         quantity=quantity,
@@ -234,7 +207,7 @@ def _doubts(curve: Curve, quantity: str, pretraining: Curve | None) -> list[str]
     return lines
 
 
-def _joint_text(joint: JointLaw, ratio: float) -> list[str]:
+def _joint_text(joint: joint_budget.JointLaw, ratio: float) -> list[str]:
     alpha, beta = joint.law.exponent(0), joint.law.exponent(1)
     lines = [
         f"{joint.label}: err = D n_high^-α n_low^-β + C, α {_plain(alpha)}, β {_plain(beta)}, "
@@ -332,10 +305,7 @@ def savings_of(data: Sequence[Measured], scratch: Law, *, seed: int = 0) -> list
 
     The intervals contain the uncertainty of the law and that of the transfer's mean error.
 
-    Args:
-        data: errors of the transfer by number of labels.
-        scratch: law in the number of labels.
-        seed: of the samples.
+    `data` are errors of the transfer, `scratch` is a law, both in the number of labels.
     """
     rng = np.random.default_rng(seed)
     rows = []

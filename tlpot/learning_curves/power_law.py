@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.errors import DataError
-
-Array = NDArray[np.float64]
+from tlpot.numbers import Floats
 
 STEEPEST = 6.0
 """Largest exponent considered; a fit that ends here follows no power law."""
@@ -26,7 +25,7 @@ _STARTS = (0.0, 0.3, 0.6, 0.9, 0.98)
 _ITERATIONS = 60
 
 
-def solve(x: Array, y: Array, weights: Array, *, floor: bool) -> Array:
+def solve(x: Floats, y: Floats, weights: Floats, *, floor: bool) -> Floats:
     """Minimises Σ w (y − ln(exp(a − Σ αx) + C))² with 0 ≤ α ≤ STEEPEST and C ≥ 0.
 
     A projected Levenberg–Marquardt method from several floors; the best end is taken, so that
@@ -44,7 +43,7 @@ def solve(x: Array, y: Array, weights: Array, *, floor: bool) -> Array:
     centre = x.mean(axis=0)
     unit = float(y.mean())
     x, y = x - centre, y - unit
-    best: Array | None = None
+    best: Floats | None = None
     for share in _STARTS if floor else (0.0,):
         found, cost = _descend(x, y, weights, _linear_start(x, y, weights, share), floor)
         if best is None:
@@ -58,14 +57,14 @@ def solve(x: Array, y: Array, weights: Array, *, floor: bool) -> Array:
     return best
 
 
-def logarithm(x: Array, parameters: Array) -> Array:
+def logarithm(x: Floats, parameters: Floats) -> Floats:
     """Returns ln of the law at the points x [n_points, n_factors], [n_sets, n_points]."""
     power = parameters[:, :1] - parameters[:, 1:-1] @ x.T
     with np.errstate(divide="ignore"):
         return np.logaddexp(power, np.log(parameters[:, -1:]))
 
 
-def _linear_start(x: Array, y: Array, weights: Array, share: float) -> Array:
+def _linear_start(x: Floats, y: Floats, weights: Floats, share: float) -> Floats:
     """Linear regression of ln(value − C) for a C below all values."""
     c = share * np.exp(y.min(axis=1, keepdims=True))
     root = np.sqrt(weights)[:, None]
@@ -76,7 +75,9 @@ def _linear_start(x: Array, y: Array, weights: Array, share: float) -> Array:
     return np.column_stack([line, c])
 
 
-def _descend(x: Array, y: Array, weights: Array, start: Array, floor: bool) -> tuple[Array, Array]:
+def _descend(
+    x: Floats, y: Floats, weights: Floats, start: Floats, floor: bool
+) -> tuple[Floats, Floats]:
     """Returns parameters and their cost, [n_sets]."""
     n_sets, n = start.shape
     low = np.array([-np.inf, *[0.0] * (n - 2), 0.0])
@@ -142,7 +143,7 @@ class Estimate:
     high: float
 
     @classmethod
-    def of(cls, value: float, samples: Array | None) -> Estimate:
+    def of(cls, value: float, samples: Floats | None) -> Estimate:
         """Takes the interval from samples (infinite ones count), or none."""
         if samples is None:
             return cls(value=value, low=float("nan"), high=float("nan"))
@@ -172,21 +173,21 @@ class Law:
     """
 
     factors: tuple[str, ...]
-    parameters: Array
-    samples: Array | None
+    parameters: Floats
+    samples: Floats | None
     ranges: tuple[tuple[float, float], ...]
     falls: bool = True
     notes: tuple[str, ...] = ()
 
-    def predict(self, *sizes: ArrayLike) -> Array:
+    def predict(self, *sizes: ArrayLike) -> Floats:
         """Returns the error at sizes (one array for each factor, broadcast)."""
         return self._values(self.parameters[None], sizes)[0]
 
-    def draw(self, *sizes: ArrayLike) -> Array | None:
+    def draw(self, *sizes: ArrayLike) -> Floats | None:
         """Returns the errors of all drawn laws, [n_samples, ...], or None without any."""
         return None if self.samples is None else self._values(self.samples, sizes)
 
-    def band(self, *sizes: ArrayLike) -> tuple[Array, Array] | None:
+    def band(self, *sizes: ArrayLike) -> tuple[Floats, Floats] | None:
         """Returns the ends of the interval of the error, or None if there is no interval."""
         drawn = self.draw(*sizes)
         if drawn is None:
@@ -201,9 +202,7 @@ class Law:
     def labels_for(self, error: float, *others: float) -> Estimate:
         """Returns how many of the first factor reach an error; infinite if none does.
 
-        Args:
-            error: in the unit of the fit.
-            others: sizes of the other factors.
+        The error is in the unit of the fit; `others` are the sizes of the other factors.
         """
         drawn = None if self.samples is None else inverse(self.samples, error, others)
         return Estimate.of(float(inverse(self.parameters[None], error, others)[0]), drawn)
@@ -237,14 +236,14 @@ class Law:
             "notes": list(self.notes),
         }
 
-    def _values(self, parameters: Array, sizes: Sequence[ArrayLike]) -> Array:
+    def _values(self, parameters: Floats, sizes: Sequence[ArrayLike]) -> Floats:
         arrays = np.broadcast_arrays(*[np.asarray(s, dtype=float) for s in sizes])
         x = np.log(np.stack([a.ravel() for a in arrays], axis=1))
         shape = (len(parameters), *arrays[0].shape)
         return np.exp(logarithm(x, parameters)).reshape(shape)
 
 
-def inverse(parameters: Array, error: ArrayLike, others: Sequence[float] = ()) -> Array:
+def inverse(parameters: Floats, error: ArrayLike, others: Sequence[float] = ()) -> Floats:
     """Returns the first size at which each law reaches `error`, infinite where it never does."""
     log_d, exponent, floor = parameters[:, 0], parameters[:, 1], parameters[:, -1]
     for k, size in enumerate(others):
@@ -329,7 +328,7 @@ def _fit(data: tuple[Measured, ...], names: tuple[str, ...], floor: bool, seed: 
     return replace(law, falls=not flat, notes=tuple(_notes(law, floor, flat)))
 
 
-def _check(data: Sequence[Measured], x: Array, names: tuple[str, ...]) -> None:
+def _check(data: Sequence[Measured], x: Floats, names: tuple[str, ...]) -> None:
     for name, column in zip(names, x.T, strict=True):
         found = np.unique(np.exp(column).round(9))
         if len(found) < 3:
@@ -348,7 +347,7 @@ def _check(data: Sequence[Measured], x: Array, names: tuple[str, ...]) -> None:
             )
 
 
-def _standard_errors(logs: Sequence[Array]) -> tuple[Array | None, float]:
+def _standard_errors(logs: Sequence[Floats]) -> tuple[Floats | None, float]:
     """Returns standard errors of the means and their degrees of freedom; None without repeats."""
     counts = np.array([len(log) for log in logs])
     freedom = float((counts - 1).sum())
@@ -362,12 +361,12 @@ def _standard_errors(logs: Sequence[Array]) -> tuple[Array | None, float]:
     return np.sqrt(variance / counts), freedom
 
 
-def _n_free(parameters: Array, floor: bool) -> int:
+def _n_free(parameters: Floats, floor: bool) -> int:
     """Parameters that are not at a bound."""
     return 1 + int((parameters[1:-1] > 0).sum()) + int(floor and parameters[-1] > 0)
 
 
-def _falls(law: Law, x: Array, k: int) -> bool:
+def _falls(law: Law, x: Floats, k: int) -> bool:
     """Whether the error falls from the smallest to the largest size of a factor, for all we know.
 
     Without intervals the law itself has to.

@@ -11,7 +11,7 @@ import numpy as np
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, DataError, nearest
-from tlpot.learning_curves.power_law import Measured
+from tlpot.learning_curves.power_law import Law, Measured, fit_law
 from tlpot.stored_results import read_json, write_json
 
 RECORD = "curve.json"
@@ -79,6 +79,16 @@ class Series:
             return ""
         kind, error = quantity.rsplit("_", 1)
         return f"no {kind.replace('_', ' ')} {error.upper()} was measured; its models give none"
+
+    def law(self, quantity: str, up_to: float = np.inf) -> Law | str:
+        """Returns the law of an error for sizes of at most `up_to`, or why none falls."""
+        if lacking := self.lacks(quantity):
+            return lacking
+        try:
+            law = fit_law(self.measured(quantity, up_to))
+        except DataError as error:
+            return str(error)
+        return law if law.falls else law.notes[0]
 
     def measured(self, quantity: str, up_to: float = np.inf) -> list[Measured]:
         """Returns the errors by size, ascending, for sizes of at most `up_to`."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlpot.errors import DataError
 from tlpot.files import write_text
 from tlpot.learning_curves.convergence import (
     LARGEST_FALL,
@@ -19,7 +18,7 @@ from tlpot.learning_curves.convergence import (
     more_updates,
 )
 from tlpot.learning_curves.plan import LabelSavings, crossover, savings_of
-from tlpot.learning_curves.power_law import Law, fit_law
+from tlpot.learning_curves.power_law import Law
 from tlpot.learning_curves.record import Curve, Series, geometric, relative_spread, unit_of
 from tlpot.presentation import COLOURS, Column, Result, Table, make_figure
 from tlpot.stored_results import write_json
@@ -198,12 +197,7 @@ class CurveReport(Result):
 
 
 def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveReport:
-    """Fits the laws of all series.
-
-    Args:
-        curve: the measurements.
-        quantity: which error.
-        up_to: fit sizes up to this only and forecast the larger ones.
+    """Fits the laws of all series, to sizes of at most `up_to`, and forecasts the larger ones.
 
     Raises:
         ConfigError: no such error.
@@ -214,16 +208,9 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
     training = {s.label: convergence(s, quantity) for s in curve.series}
     forecasts = []
     for series in curve.series:
-        if lacking := series.lacks(quantity):
-            unfitted[series.label] = lacking
-            continue
-        try:
-            law = fit_law(series.measured(quantity, up_to))
-        except DataError as error:
-            unfitted[series.label] = str(error)
-            continue
-        if not law.falls:
-            unfitted[series.label] = law.notes[0]
+        law = series.law(quantity, up_to)
+        if isinstance(law, str):
+            unfitted[series.label] = law
             continue
         laws[series.label] = law
         for measured in series.measured(quantity):
@@ -311,9 +298,6 @@ def curve_figure(reports: Mapping[str, CurveReport]) -> Figure:
     """Returns one panel for each error: means with their spread, laws with their bands.
 
     Means are geometric, as in the tables; points of trainings that were too short are hollow.
-
-    Args:
-        reports: by quantity.
     """
     from matplotlib.lines import Line2D
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from string import ascii_lowercase
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import OutputError
-from tlpot.files import atomic_file
+from tlpot.files import PathLike, atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,13 +30,8 @@ def make_figure(
 
     No window is opened and no setting of matplotlib is changed.
 
-    Args:
-        width: inches.
-        height: inches.
-        rows: of panels.
-        columns: of panels.
-        title: above all panels.
-        options: of `matplotlib.figure.Figure.subplots`.
+    Sizes are in inches; `title` is above all panels; `options` are those of
+    `matplotlib.figure.Figure.subplots`.
     """
     from matplotlib.figure import Figure  # takes its time to load
 
@@ -59,7 +53,7 @@ def add_legend(axes: Axes, **options: Any) -> None:
         axes.legend(**{"fontsize": 8, "title_fontsize": 8, "frameon": False, **options})
 
 
-def picture_path(path: str | os.PathLike[str]) -> Path:
+def picture_path(path: PathLike) -> Path:
     """Returns the path of a picture, if it can be one.
 
     Raises:
@@ -80,12 +74,8 @@ def letter_panels(panels: Iterable[Axes]) -> None:
         axes.set_title("")
 
 
-def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Writes a picture in one step.
-
-    Args:
-        figure: the picture.
-        path: its ending decides the format.
+def save_picture(figure: Figure, path: PathLike) -> None:
+    """Writes a picture in one step, in the format of the ending.
 
     Raises:
         OutputError: the file could not be written.
@@ -95,7 +85,7 @@ def save_picture(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(temporary, dpi=150, format=target.suffix[1:])
 
 
-def drawn(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+def drawn(figure: Figure, path: PathLike | None) -> Figure:
     """Returns a picture, written to `path` if there is one, see `save_picture`."""
     if path is not None:
         save_picture(figure, path)

@@ -53,9 +53,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> tqdm[
 
     Within `telling` it writes nothing and calls a function.
 
-    Args:
-        iterable: see `tqdm`.
-        options: see `tqdm`; with ``disable=None`` nothing is written but to a terminal.
+    The arguments are those of `tqdm`; with ``disable=None`` nothing is written but to a terminal.
     """
     file = options.get("file") or sys.stderr
     disable, listener = options.get("disable", False), _TOLD.get()
@@ -146,11 +144,7 @@ logger.addHandler(logging.NullHandler())
 
 @contextmanager
 def log_to_terminal(level: int) -> Iterator[None]:
-    """Prints the log, what goes on inside to standard error, and leaves the logger as it was.
-
-    Args:
-        level: the least that is written, such as `logging.INFO`.
-    """
+    """Prints the log, what goes on inside to standard error, and leaves the logger as it was."""
     handler, before = _Terminal(), logger.level
     logger.setLevel(level)
     logger.addHandler(handler)

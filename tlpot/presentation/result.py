@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tlpot.files import write_text
+from tlpot.files import PathLike, write_text
 from tlpot.numbers import duration, number, signed
 
 if TYPE_CHECKING:
@@ -25,10 +24,8 @@ def render(template: str, /, room: str = "tlpot.presentation", **values: Any) ->
     numbers by the filters ``number``, ``signed`` and ``duration``. A `Table` or a `Picture`
     among the values becomes HTML; all other values are escaped.
 
-    Args:
-        template: name of a file in the folder ``templates`` of `room`.
-        room: package that has it.
-        values: what the template names.
+    `template` is a file in the folder ``templates`` of the package `room`; `values` are what it
+    names.
     """
     return _environment(room).get_template(template).render(values)
 
@@ -86,7 +83,7 @@ class Result:
         """Returns every number as plain values."""
         raise NotImplementedError
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Writes a JSON file.
 
         Raises:

@@ -6,7 +6,6 @@ features of every model there is, since that costs next to nothing, and start fr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError
+from tlpot.files import PathLike
 from tlpot.levels import choose_level
 from tlpot.models import (
     CatalogueEntry,
@@ -29,19 +29,10 @@ from tlpot.models import (
     load_potential,
 )
 from tlpot.neighbors import neighbor_list
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
 from tlpot.training import fit_references
-from tlpot.transfer import (
-    Moments,
-    PooledFeatures,
-    assign_folds,
-    fit_ridge,
-    missing_energies,
-    pooled_features,
-    zero_readout,
-)
 
 RANGE = 5.0
 """Å."""
@@ -49,19 +40,13 @@ STEP = 0.25
 """Å, spacing and width of the bins."""
 
 
-def structural_clusters(
-    dataset: Dataset, indices: NDArray[np.int64], n_clusters: int, seed: int
-) -> NDArray[np.int64]:
+def structural_clusters(dataset: Dataset, indices: Ints, n_clusters: int, seed: int) -> Ints:
     """Returns the cluster of each frame, [n_frames], from 0 without gaps.
 
     k-means on smeared histograms of the distances between each pair of elements, per atom.
     They depend on no model, so that all models are tested on the same folds.
 
-    Args:
-        dataset: geometries.
-        indices: the frames.
-        n_clusters: at most.
-        seed: of the starting points.
+    There are `n_clusters` at most; `seed` is that of the starting points.
     """
     pairs = {
         (a, b): k
@@ -88,9 +73,7 @@ def structural_clusters(
     return kmeans(rows.reshape(len(rows), -1), n_clusters, seed)
 
 
-def kmeans(
-    rows: NDArray[np.float64], n_clusters: int, seed: int, *, starts: int = 8, steps: int = 100
-) -> NDArray[np.int64]:
+def kmeans(rows: Floats, n_clusters: int, seed: int, *, starts: int = 8, steps: int = 100) -> Ints:
     """Returns the cluster of each row: Lloyd's algorithm from k-means++ starting points.
 
     Arthur and Vassilvitskii, doi:10.5555/1283383.1283494. Of several starts the tightest counts.
@@ -102,7 +85,7 @@ def kmeans(
         starts: how many.
         steps: at most, for each start.
     """
-    best: tuple[float, NDArray[np.int64]] | None = None
+    best: tuple[float, Ints] | None = None
     rng = np.random.default_rng(seed)
     for _ in range(starts):
         centers = rows[rng.integers(len(rows))][None]
@@ -129,7 +112,7 @@ def kmeans(
     return np.unique(best[1], return_inverse=True)[1].reshape(-1)
 
 
-def _squares(rows: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.float64]:
+def _squares(rows: Floats, centers: Floats) -> Floats:
     """Returns squared distances, [n, n_centers]."""
     cross = rows @ centers.T
     squares = (rows**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1) - 2.0 * cross
@@ -149,16 +132,16 @@ class _Target:
 
     dataset: Dataset
     level: str
-    indices: NDArray[np.int64]
-    sizes: NDArray[np.float64]
-    counts: NDArray[np.float64]
-    folds: Mapping[Scheme, NDArray[np.int64]]
+    indices: Ints
+    sizes: Floats
+    counts: Floats
+    folds: Mapping[Scheme, Ints]
 
 
 def rank_files(
     data: DataSource,
     models: Sequence[str] | None,
-    folders: Sequence[str | os.PathLike[str]],
+    folders: Sequence[PathLike],
     *,
     level: str | None = None,
     spec: str | None = None,
@@ -166,13 +149,8 @@ def rank_files(
 ) -> Ranking:
     """Ranks models as a user names them; see `tlpot.rank`.
 
-    Args:
-        data: the labels.
-        models: files or names; None for all that have names, or those of `folders`.
-        folders: whose model files to add.
-        level: of the labels.
-        spec: layout of the data, if it is not tlpot's own.
-        options: of `rank_models`.
+    Without `models` these are all that have names, or those of `folders`; `options` are those of
+    `rank_models`.
 
     Raises:
         TLPotError: something is wrong with the data, the models or the options.
@@ -191,7 +169,7 @@ def rank_models(
     by: Scheme | None = None,
     n_folds: int = 5,
     seed: int = 0,
-    cache: str | os.PathLike[str] | None = None,
+    cache: PathLike | None = None,
     device: str | torch.device | None = None,
 ) -> Ranking:
     """Scores every model, level and block of features on a target set.
@@ -270,9 +248,9 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
             f"{dataset.path} has {counted(len(indices), 'energy')} at {level}, too few for "
             f"{n_folds} folds"
         )
-    groups: dict[Scheme, NDArray[np.int64]] = {
-        "random": assign_folds(np.arange(len(indices)), n_folds, seed),
-        "molecule": assign_folds(dataset.group_idx[indices], n_folds, seed),
+    groups: dict[Scheme, Ints] = {
+        "random": transfer.assign_folds(np.arange(len(indices)), n_folds, seed),
+        "molecule": transfer.assign_folds(dataset.group_idx[indices], n_folds, seed),
         "cluster": structural_clusters(dataset, indices, n_folds, seed),
     }
     counts = np.array(
@@ -292,7 +270,7 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
     )
 
 
-def _composition_only(target: _Target) -> NDArray[np.float64]:
+def _composition_only(target: _Target) -> Floats:
     """Returns the labels above the free atoms, eV, as far as those are given."""
     given = target.dataset.levels[target.level].isolated_atoms
     energies = [
@@ -306,7 +284,7 @@ def _composition_only(target: _Target) -> NDArray[np.float64]:
 def _scores_of(
     target: _Target,
     entry: CatalogueEntry,
-    baseline: NDArray[np.float64],
+    baseline: Floats,
     cache: Path | None,
     device: str | torch.device | None,
 ) -> list[Score]:
@@ -318,11 +296,13 @@ def _scores_of(
     scores = []
     for source in potential.levels:
         model = potential.at(source)
-        pooled = pooled_features(model, target.dataset, target.indices, list(sizes), cache=cache)
+        pooled = transfer.pooled_features(
+            model, target.dataset, target.indices, list(sizes), cache=cache
+        )
         bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
             False
         )
-        zero_readout(bare, source)
+        transfer.zero_readout(bare, source)
         for on, used in (("residual", model), ("total", bare.at(source))):
             left = _residuals(target, used)
             for blocks in ([()] if on == "residual" else []) + choices:
@@ -333,9 +313,9 @@ def _scores_of(
     return scores
 
 
-def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
+def _residuals(target: _Target, model: LevelPotential) -> Floats:
     """Returns labels above the model's interaction energy, with the best E0s known beforehand."""
-    left = missing_energies(model, target.dataset, target.indices, target.level)
+    left = transfer.missing_energies(model, target.dataset, target.indices, target.level)
     given = target.dataset.levels[target.level].isolated_atoms
     known, beyond = model.potential.references(model.level), model.beyond_references()
     change = np.array(
@@ -345,8 +325,8 @@ def _residuals(target: _Target, model: LevelPotential) -> NDArray[np.float64]:
 
 
 def _columns(
-    pooled: PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
-) -> NDArray[np.float64]:
+    pooled: transfer.PooledFeatures, sizes: Mapping[str, int], blocks: Sequence[str]
+) -> Floats:
     """Returns standardised rows of some blocks, without columns that do not vary."""
     ends = np.cumsum(list(sizes.values()))
     starts = dict(zip(sizes, ends - list(sizes.values()), strict=True))
@@ -358,9 +338,9 @@ def _columns(
 
 def _score(
     target: _Target,
-    left: NDArray[np.float64],
-    rows: NDArray[np.float64] | None,
-    baseline: NDArray[np.float64],
+    left: Floats,
+    rows: Floats | None,
+    baseline: Floats,
     model: str = "",
     source: str = "",
     blocks: tuple[str, ...] = (),
@@ -371,22 +351,15 @@ def _score(
         error = _left_out(target, left, rows, folds)
         worst = error if left is baseline else _left_out(target, baseline, None, folds)
         errors[scheme] = FoldError(
-            mae=1e3 * float(np.abs(error).mean()),
-            rmse=1e3 * float(np.sqrt(np.mean(error**2))),
+            mae=1e3 * mae(error),
+            rmse=1e3 * rmse(error),
             r2=1.0 - float(np.sum(error**2) / max(np.sum(worst**2), 1e-300)),
-            by_fold=tuple(
-                1e3 * float(np.abs(error[folds == k]).mean()) for k in range(int(folds.max()) + 1)
-            ),
+            by_fold=tuple(1e3 * mae(error[folds == k]) for k in range(int(folds.max()) + 1)),
         )
     return Score(model=model, source=source, features=blocks, on=on, errors=errors)
 
 
-def _left_out(
-    target: _Target,
-    left: NDArray[np.float64],
-    rows: NDArray[np.float64] | None,
-    folds: NDArray[np.int64],
-) -> NDArray[np.float64]:
+def _left_out(target: _Target, left: Floats, rows: Floats | None, folds: Ints) -> Floats:
     """Returns the error of each frame when its fold was left out, [n_frames], eV."""
     errors = np.zeros_like(left)
     for k in range(int(folds.max()) + 1):
@@ -396,9 +369,11 @@ def _left_out(
         errors[out] = rest[out]
         if rows is not None and rows.shape[1]:
             inner = [
-                Moments.of(rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j])
+                transfer.Moments.of(
+                    rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j]
+                )
                 for j in range(int(folds.max()) + 1)
                 if j != k
             ]
-            errors[out] -= rows[out] @ fit_ridge(inner).weights
+            errors[out] -= rows[out] @ transfer.fit_ridge(inner).weights
     return errors

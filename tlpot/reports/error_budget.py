@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.units import kcal, mol
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.calculators import FragmentCalculator
 from tlpot.errors import ConfigError
 from tlpot.fragments import Partition, TypedBatch, TypedModel, close_atoms, fragment_name
 from tlpot.jobs import Cut, used_coefficients
+from tlpot.numbers import Bools, Floats, Ints, mae, rmse
 from tlpot.topology import Topology, residue_of
 
 KCAL = 1e3 * kcal / mol
@@ -29,7 +29,7 @@ _STRAIGHT = -0.5
 _BACKBONE = ("amino", "alpha", "carbonyl")
 
 
-def atom_classes(cut: Cut) -> dict[str, NDArray[np.bool_]]:
+def atom_classes(cut: Cut) -> dict[str, Bools]:
     """Returns which atoms are in each class, [n_atoms]; an atom may be in several, or in none.
 
     - ``backbone``, ``side chain`` and ``molecule`` (ligands, water, ions) by the kind of unit;
@@ -57,7 +57,7 @@ def atom_classes(cut: Cut) -> dict[str, NDArray[np.bool_]]:
     return {name: mask for name, mask in found.items() if mask.any()}
 
 
-def hydrogen_bonds(topology: Topology, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+def hydrogen_bonds(topology: Topology, positions: Floats) -> Ints:
     """Returns donor, hydrogen and acceptor of each hydrogen bond, [n_bonds, 3].
 
     H···A below 2.5 Å and D-H···A above 120°, for D of N, O or S and A with a lone pair, as of
@@ -98,11 +98,11 @@ class Difference:
         forces: [n_frames, n_atoms, 3], eV/Å.
     """
 
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
+    energy: Floats
+    forces: Floats
 
     @property
-    def relative(self) -> NDArray[np.float64]:
+    def relative(self) -> Floats:
         """Energy differences without their mean over the frames, [n_frames], eV."""
         return self.energy - self.energy.mean()
 
@@ -119,9 +119,9 @@ class FragmentErrors:
     """
 
     names: tuple[str, ...]
-    sizes: NDArray[np.int64]
-    energy: NDArray[np.float64]
-    forces: tuple[NDArray[np.float64], ...]
+    sizes: Ints
+    energy: Floats
+    forces: tuple[Floats, ...]
 
     @classmethod
     def joined(cls, several: Sequence[FragmentErrors]) -> FragmentErrors:
@@ -147,13 +147,13 @@ class FragmentErrors:
                 "atoms": int(self.sizes[inside[0]]),
                 "energy_mean": float(energy.mean()),
                 "energy_std": float(energy.std()),
-                "force_mae": float(np.abs(force).mean()),
-                "force_rmse": float(np.sqrt(np.square(force).mean())),
+                "force_mae": mae(force),
+                "force_rmse": rmse(force),
                 "force_max": float(np.abs(force).max()),
             }
         return dict(sorted(rows.items(), key=lambda row: -row[1]["force_mae"]))
 
-    def components(self) -> NDArray[np.float64]:
+    def components(self) -> Floats:
         """Returns the components of all force errors, eV/Å."""
         return np.concatenate([f.reshape(-1) for f in self.forces])
 
@@ -174,7 +174,7 @@ class Budget:
 
     topology: Topology
     parts: dict[str, Difference]
-    classes: dict[str, NDArray[np.bool_]]
+    classes: dict[str, Bools]
     fragments: FragmentErrors | None
     cost: float
 
@@ -194,7 +194,7 @@ class Budget:
         amino = sum(residue.kind == "amino" for residue in self.topology.residues)
         return amino or len(self.topology.residues)
 
-    def residue_masks(self) -> list[NDArray[np.bool_]]:
+    def residue_masks(self) -> list[Bools]:
         """Returns which atoms each residue has, [n_atoms] each."""
         owner = residue_of(self.topology)
         return [owner == index for index in range(len(self.topology.residues))]
@@ -231,27 +231,27 @@ def measure_budget(
             "or compare energies and forces of FragmentCalculator yourself"
         )
     topology, scheme = whole.topology, fragments.force_field.scheme
-    found: dict[str, list[tuple[float, NDArray[np.float64]]]] = {}
-    classes: list[dict[str, NDArray[np.bool_]]] = []
+    sides = {"whole": whole, "fragments": fragments} | ({} if model is None else {"model": model})
+    found: list[dict[str, tuple[float, Floats]]] = []
+    classes: list[dict[str, Bools]] = []
     errors, cost = [], []
     for frame in frames:
         cut = Cut.make(topology, scheme, frame.positions)
         classes.append(atom_classes(cut))
         cost.append(cut.cost)
-        far, pieces = _evaluate(whole, frame), _evaluate(fragments, frame)
-        found.setdefault(SCHEME, []).append(_minus(pieces, far))
+        found.append({name: _evaluate(calculator, frame) for name, calculator in sides.items()})
         if model is not None:
-            own = _evaluate(model, frame)
-            found.setdefault(MODEL, []).append(_minus(own, pieces))
-            found.setdefault(TOTAL, []).append(_minus(own, far))
             errors.append(fragment_errors(model, fragments, frame.positions))
+    compared = {
+        MODEL: ("model", "fragments"), SCHEME: ("fragments", "whole"), TOTAL: ("model", "whole"),
+    }  # fmt: skip
     parts = {
         name: Difference(
-            energy=np.array([e for e, _ in found[name]]),
-            forces=np.array([f for _, f in found[name]]),
+            energy=np.array([each[one][0] - each[other][0] for each in found]),
+            forces=np.array([each[one][1] - each[other][1] for each in found]),
         )
-        for name in (MODEL, SCHEME, TOTAL)
-        if name in found
+        for name, (one, other) in compared.items()
+        if one in sides
     }
     nowhere = np.zeros(len(frames[0]), dtype=bool)
     names = list(dict.fromkeys(name for one in classes for name in one))
@@ -264,19 +264,13 @@ def measure_budget(
     )
 
 
-def _evaluate(calculator: FragmentCalculator, frame: Atoms) -> tuple[float, NDArray[np.float64]]:
+def _evaluate(calculator: FragmentCalculator, frame: Atoms) -> tuple[float, Floats]:
     calculator.calculate(frame, ("energy", "forces"))
     return float(calculator.results["energy"]), calculator.results["forces"]
 
 
-def _minus(
-    first: tuple[float, NDArray[np.float64]], second: tuple[float, NDArray[np.float64]]
-) -> tuple[float, NDArray[np.float64]]:
-    return first[0] - second[0], first[1] - second[1]
-
-
 def fragment_errors(
-    model: FragmentCalculator, reference: FragmentCalculator, where: NDArray[np.float64]
+    model: FragmentCalculator, reference: FragmentCalculator, where: Floats
 ) -> FragmentErrors:
     """Evaluates both on the fragments of one structure, [n_atoms, 3], Å."""
     topology = model.topology
@@ -300,7 +294,7 @@ def fragment_errors(
 
 def _pieces(
     calculator: FragmentCalculator, partition: Partition, names: list[str], rows: Tensor
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     high = calculator.force_field.high
     charge = bool(high.uses_charge)
     leaf = rows.detach().to(calculator.device).clone().requires_grad_(True)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tlpot.numbers import counted, short, signed
+from tlpot.files import PathLike
+from tlpot.numbers import Bools, counted, mae, rmse, short, signed
 from tlpot.presentation import (
     COLOURS,
     Column,
@@ -61,26 +60,16 @@ class BudgetReport(Result):
         """Returns the energy errors of a part: absolute, per atom and residue, relative."""
         part = self.budget.parts[name]
         error, n_atoms, n_residues = 1e3 * part.energy, self.budget.n_atoms, self.budget.n_residues
-        mae = float(np.abs(error).mean())
-        found = {
-            "mean": float(error.mean()),
-            "mae": mae,
-            "max": float(np.abs(error).max()),
-            "mae_per_atom": mae / n_atoms,
-            "mae_per_residue": mae / n_residues,
-        }
-        if len(error) > 1:
-            relative = 1e3 * part.relative
-            spread = float(np.abs(relative).mean())
-            found |= {
-                "relative_mae": spread,
-                "relative_max": float(np.abs(relative).max()),
-                "relative_mae_per_atom": spread / n_atoms,
-                "relative_mae_per_residue": spread / n_residues,
-            }
+        found = {"mean": float(error.mean())}
+        several = [("", error)] + [("relative_", 1e3 * part.relative)] * (len(error) > 1)
+        for kind, errors in several:
+            found[f"{kind}mae"] = mae(errors)
+            found[f"{kind}max"] = float(np.abs(errors).max())
+            found[f"{kind}mae_per_atom"] = mae(errors) / n_atoms
+            found[f"{kind}mae_per_residue"] = mae(errors) / n_residues
         return found
 
-    def forces(self, name: str, mask: NDArray[np.bool_] | None = None) -> dict[str, float]:
+    def forces(self, name: str, mask: Bools | None = None) -> dict[str, float]:
         """Returns force errors of a part by component, of the atoms in `mask` alone."""
         return _force_statistics(self.budget.parts[name], mask)
 
@@ -101,7 +90,7 @@ class BudgetReport(Result):
         """Returns force errors of a part for each class of atoms."""
         return {key: self.forces(name, mask) for key, mask in self.budget.classes.items()}
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+    def plot(self, path: PathLike | None = None) -> Figure:
         """Returns the picture, and writes it to `path`.
 
         Raises:
@@ -181,7 +170,7 @@ class BudgetReport(Result):
 
     def _force_table(self) -> str:
         names = list(self.budget.parts)
-        masks: dict[str, NDArray[np.bool_] | None] = {"all": None, **self.budget.classes}
+        masks: dict[str, Bools | None] = {"all": None, **self.budget.classes}
         rows = [
             (
                 label,
@@ -208,11 +197,7 @@ class BudgetReport(Result):
             (residues[index].number(index), row[0]["name"], *row)
             for index, row in enumerate(zip(*tables, strict=True))
         ]
-        columns = [
-            Column("residue", width=8),
-            Column("name", width=10),
-            *self._triples(),
-        ]
+        columns = [Column("residue", width=8), Column("name", width=10), *self._triples()]
         return Table(columns, rows).text()
 
     def _fragment_table(self) -> str:
@@ -229,7 +214,7 @@ class BudgetReport(Result):
         rows = [(*(row[k] for k in keys), name) for name, row in list(kinds.items())[:_KINDS]]
         lines = [
             f"{MODEL} on {len(found.names)} single fragments, caps included: force MAE "
-            f"{short(np.abs(force).mean())}, RMSE {short(np.sqrt(np.square(force).mean()))} meV/Å",
+            f"{short(mae(force))}, RMSE {short(rmse(force))} meV/Å",
             *Table(columns, rows, format=short, widths=(8, 9)).lines(),
         ]
         if len(kinds) > _KINDS:
@@ -237,18 +222,12 @@ class BudgetReport(Result):
         return "\n".join(lines)
 
 
-def _force_statistics(part: Difference, mask: NDArray[np.bool_] | None = None) -> dict[str, float]:
+def _force_statistics(part: Difference, mask: Bools | None = None) -> dict[str, float]:
     forces = 1e3 * part.forces
     if mask is not None:
         forces = forces[np.broadcast_to(mask, forces.shape[:2])]
-    if not forces.size:
-        return {"mae": float("nan"), "rmse": float("nan"), "max": float("nan")}
-    size = np.abs(forces)
-    return {
-        "mae": float(size.mean()),
-        "rmse": float(np.sqrt(np.square(size).mean())),
-        "max": float(size.max()),
-    }
+    largest = float(np.abs(forces).max()) if forces.size else float("nan")
+    return {"mae": mae(forces), "rmse": rmse(forces), "max": largest}
 
 
 def _triple(row: dict[str, Any]) -> str:
@@ -271,8 +250,8 @@ def _residues(axes: Axes, report: BudgetReport) -> None:
     residues = report.budget.topology.residues
     where = np.arange(len(residues))
     for name in report.budget.parts:
-        mae = [row["mae"] for row in report.by_residue(name)]
-        axes.plot(where, mae, "o-", color=_COLOURS[name], ms=4, lw=1.2, label=name)
+        errors = [row["mae"] for row in report.by_residue(name)]
+        axes.plot(where, errors, "o-", color=_COLOURS[name], ms=4, lw=1.2, label=name)
     step = max(1, len(residues) // 24)
     names = [f"{residues[k].name} {residues[k].number(k)}" for k in where[::step]]
     axes.set_xticks(where[::step], names, rotation=90, fontsize=7)
@@ -287,15 +266,15 @@ def _classes(axes: Axes, report: BudgetReport) -> None:
     classes = [None, *report.budget.classes]
     width = 0.8 / len(names)
     for k, name in enumerate(names):
-        mae = [
+        errors = [
             report.forces(name, None if c is None else report.budget.classes[c])["mae"]
             for c in classes
         ]
         shift = (k - 0.5 * (len(names) - 1)) * width
         bars = axes.barh(
-            np.arange(len(classes)) + shift, mae, height=0.9 * width, color=_COLOURS[name]
+            np.arange(len(classes)) + shift, errors, height=0.9 * width, color=_COLOURS[name]
         )
-        axes.bar_label(bars, labels=[short(m) for m in mae], fontsize=7, padding=2)
+        axes.bar_label(bars, labels=[short(m) for m in errors], fontsize=7, padding=2)
     axes.set_yticks(range(len(classes)), [c or "all atoms" for c in classes], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("force MAE (meV/Å)")

@@ -19,31 +19,23 @@ from tlpot.data import NeutralDataset
 from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
+from tlpot.files import PathLike
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
 from tlpot.presentation import progress_bar
+from tlpot.reports import provenance
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.force_field_report import ExaminationSettings, ForceFieldReport
 from tlpot.reports.fragmentation import source_name
 from tlpot.reports.kind_errors import LabelledFragments, StageErrors, measure_stage
-from tlpot.reports.provenance import (
-    CostRow,
-    Provenance,
-    data_record,
-    data_used,
-    labelling_cost,
-    model_chain,
-    versions,
-)
 from tlpot.reports.ramachandran import Ramachandran, compare_angles
 from tlpot.structures import read_frames
 from tlpot.system import System
 from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import choose_device
 
-PathLike = str | os.PathLike[str]
 ModelFiles = PathLike | Mapping[str, PathLike]
 """One model for all fragments, or one for each kind with ``"*"`` for all others."""
 
@@ -80,7 +72,7 @@ class Evidence:
 
     curve: PathLike | None = None
     cost: Sequence[PathLike] = ()
-    more_cost: Sequence[CostRow] = ()
+    more_cost: Sequence[provenance.CostRow] = ()
 
 
 def models_by_kind(model: ModelFiles) -> ModelFiles:
@@ -100,10 +92,7 @@ def models_by_kind(model: ModelFiles) -> ModelFiles:
 def named_structures(
     given: PathLike | Sequence[PathLike] | Mapping[str, Atoms | Sequence[Atoms]] | None,
 ) -> dict[str, Sequence[Atoms]]:
-    """Returns the frames of structures by name.
-
-    Args:
-        given: files, which are named by their stem, or atoms by name.
+    """Returns the frames of structures by name; files are named by their stem.
 
     Raises:
         ConfigError: two files of one name.
@@ -202,25 +191,25 @@ def examine_force_field(
                     "Not asked for." if not settings.langevin_steps
                     else "None of the structures has an amino acid with both φ and ψ."
                 )  # fmt: skip
-    own_cost = (*labelling_cost([Path(c) for c in evidence.cost]), *evidence.more_cost)
+    own_cost = (*provenance.labelling_cost([Path(c) for c in evidence.cost]), *evidence.more_cost)
     records, missing = high.records([*models.ancestors, *(before.files if before else ())])
     dataset = None if fragments is None else fragments.dataset
     return ForceFieldReport(
         title=settings.title or f"Force field report: {high.name}",
         summary=_summary(high, structures, method, reference),
-        data=() if dataset is None else data_used(dataset),
+        data=() if dataset is None else provenance.data_used(dataset),
         stages=stages,
         curve=None if evidence.curve is None else load_curve(Path(evidence.curve)),
         budgets=tuple(budgets),
         motions=tuple(motions),
         ramachandran=tuple(angles),
         cost=own_cost,
-        provenance=Provenance(
+        provenance=provenance.Provenance(
             models=records,
             missing=missing,
-            data=() if dataset is None else (data_record(dataset),),
+            data=() if dataset is None else (provenance.data_record(dataset),),
             settings=_settings(structures, method, reference, settings),
-            versions=versions(),
+            versions=provenance.versions(),
         ),
         skipped=skipped,
     )
@@ -279,7 +268,7 @@ class _Models:
         missing = ""
         for kind, source in self.sources.items():
             role = "model" if self.single else f"model of {kind}"
-            chain, replaced = model_chain(source, ancestors, role)
+            chain, replaced = provenance.model_chain(source, ancestors, role)
             missing = missing or replaced
             for record in chain:
                 found.setdefault(record.sha256, record)
@@ -347,11 +336,10 @@ class _Bench:
     def budget(self) -> BudgetReport:
         assert self.whole is not None
         assert self.pieces is not None
-        budget = measure_budget(
-            self.frames, whole=self.whole, fragments=self.pieces, model=self.field
-        )
         return BudgetReport(
-            budget=budget,
+            budget=measure_budget(
+                self.frames, whole=self.whole, fragments=self.pieces, model=self.field
+            ),
             structure=self.name,
             scheme=self.method.text(),
             model=f"{self.model_name} ({self.level})",

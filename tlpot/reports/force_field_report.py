@@ -121,8 +121,7 @@ class ForceFieldReport(Result):
             "provenance": None if self.provenance is None else self.provenance.as_json(),
             "skipped": dict(self.skipped),
         }
-        plain: dict[str, Any] = _finite(content)
-        return plain
+        return _finite(content)
 
     def text(self) -> str:
         """Returns the errors on fragments, or what the report is on where there are none."""

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
 from tlpot.errors import ConfigError, GeometryError, OutputError
+from tlpot.files import PathLike
 from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
 from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
 from tlpot.presentation import Result, drawn, progress_bar
@@ -25,7 +26,7 @@ from tlpot.topology import Lattice, Topology, perceive_topology
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-StructureFrames = str | os.PathLike[str] | Atoms | Sequence[Atoms]
+StructureFrames = PathLike | Atoms | Sequence[Atoms]
 """A file, one of ASE's molecules by name, or atoms; of several frames, all of one molecule."""
 
 
@@ -125,30 +126,23 @@ class Fragmentation(Result):
         parts = [part for part in (self.listing, self.points, self.budget) if part is not None]
         return {key: value for part in parts for key, value in part.as_json().items()}
 
-    def plot(
-        self, path: str | os.PathLike[str] | None = None, *, show: str | None = None
-    ) -> Figure:
+    def plot(self, path: PathLike | None = None, *, show: str | None = None) -> Figure:
         """Returns the picture of the error budget, or else of the partition.
 
-        Args:
-            path: where to write it, too; its ending decides the format.
-            show: name or number of the fragment of which the caps are drawn.
+        With `show` it is the fragment of that name or number of which the caps are drawn.
 
         Raises:
             ConfigError: no such fragment, or more residues than a picture can show.
             OutputError: the file could not be written.
         """
         if self.budget is not None:
-            from tlpot.reports.error_budget_report import budget_figure
-
-            return drawn(budget_figure(self.budget), path)
+            return self.budget.plot(path)
         return drawn(partition_figure(self.cuts[0], self.structure.stem, show), path)
 
-    def export(self, path: str | os.PathLike[str]) -> str:
+    def export(self, path: PathLike) -> str:
         """Writes the fragments for labelling, and returns in a line what was written.
 
-        Args:
-            path: ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
+        The path ends in ``.h5``, to which the distinct fragments are added, or ``.xyz``, for all.
 
         Raises:
             OutputError: another ending, or the file could not be written.
@@ -164,7 +158,7 @@ class Fragmentation(Result):
             f"{len(report.counts)} kinds to {path}"
         )
 
-    def write_forces(self, path: str | os.PathLike[str]) -> None:
+    def write_forces(self, path: PathLike) -> None:
         """Writes the frames with energies and forces as extended XYZ.
 
         Raises:
@@ -176,7 +170,7 @@ class Fragmentation(Result):
         self.points.write_forces(self.structure.frames, path)
 
 
-def check_export(path: str | os.PathLike[str]) -> None:
+def check_export(path: PathLike) -> None:
     """Checks the ending of a file for fragments.
 
     Raises:
@@ -201,12 +195,7 @@ def fragment_structure(
 ) -> Fragmentation:
     """Cuts a structure, and computes energies and forces where there is a model.
 
-    Args:
-        structure: what to cut.
-        method: how.
-        model: of the fragments, see `FragmentMethod.calculator`; None computes nothing.
-        level: level of theory of `model`.
-        device: of the models.
+    `model` is that of the fragments, see `FragmentMethod.calculator`; None computes nothing.
 
     Raises:
         TLPotError: see `FragmentCalculator`.
@@ -247,13 +236,7 @@ def fragment_budget(
 ) -> Fragmentation:
     """Measures the error budget of a structure.
 
-    Args:
-        structure: test structure.
-        method: how it is put together.
-        reference: what QM is: one model for everything.
-        model: of the fragments; None leaves the error of the scheme alone.
-        level: level of theory of `model`.
-        device: of the models.
+    `reference` is one model for everything; without `model` only the error of the scheme is left.
 
     Raises:
         ConfigError: a reference for each kind of fragment, or scheme direct without a model.

@@ -15,14 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.data import Dataset, load_split, open_dataset
 from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.evaluation import Predictions, predict
+from tlpot.files import PathLike
 from tlpot.fragments import OTHERS
-from tlpot.numbers import short
+from tlpot.numbers import Floats, Ints, mae, rmse, short
 from tlpot.presentation import Column, Table
 from tlpot.reports.error_budget import KCAL
 from tlpot.reports.provenance import fragment_names, kind_names
@@ -58,16 +58,12 @@ class KindErrors:
         n_train: labelled fragments that the model was trained on; None if that is not known.
         n_frames: fragments that the errors are of.
         n_atoms: of a fragment; the mean for all.
-        energy_rmse: of total energies per atom, meV/atom.
-        energy_mae: likewise.
-        energy_rmse_kcal: of total energies of whole fragments, kcal/mol.
-        energy_mae_kcal: likewise.
-        relative_rmse: of energies per atom less the mean error of their kind, meV/atom.
-        relative_mae: likewise.
-        force_rmse: of force components, meV/Å; NaN without forces.
-        force_mae: likewise.
-        force_rmse_kcal: the same in kcal/mol/Å.
-        force_mae_kcal: likewise.
+        energy_rmse, energy_mae: of total energies per atom, meV/atom.
+        energy_rmse_kcal, energy_mae_kcal: of total energies of whole fragments, kcal/mol.
+        relative_rmse, relative_mae: of energies per atom less the mean error of their kind,
+            meV/atom.
+        force_rmse, force_mae: of force components, meV/Å; NaN without forces.
+        force_rmse_kcal, force_mae_kcal: the same in kcal/mol/Å.
     """
 
     kind: str
@@ -98,26 +94,22 @@ class LabelledFragments:
     """
 
     dataset: Dataset
-    indices: NDArray[np.int64] | None = None
+    indices: Ints | None = None
     part: str = "all labelled frames, training frames included"
-    train: NDArray[np.int64] | None = None
+    train: Ints | None = None
 
     @classmethod
     def open(
         cls,
-        dataset: str | os.PathLike[str] | Dataset,
+        dataset: PathLike | Dataset,
         *,
-        spec: str | os.PathLike[str] | None = None,
-        split: str | os.PathLike[str] | None = None,
+        spec: PathLike | None = None,
+        split: PathLike | None = None,
         part: Literal["train", "validation", "test"] = "test",
     ) -> LabelledFragments:
         """Opens a file of fragments.
 
-        Args:
-            dataset: the file, or what it holds.
-            spec: its layout, if it is not tlpot's own.
-            split: file that divides it; None looks at all frames.
-            part: of that division.
+        Without `split` all frames are looked at; `spec` is the layout, if it is not tlpot's own.
 
         Raises:
             DataError: an unreadable file, or no frames in that part.
@@ -133,7 +125,7 @@ class LabelledFragments:
         return cls(dataset=dataset, indices=indices, part=f"{part} frames", train=divided.train)
 
     @property
-    def chosen(self) -> NDArray[np.int64]:
+    def chosen(self) -> Ints:
         """The frames to look at."""
         return np.arange(len(self.dataset)) if self.indices is None else np.asarray(self.indices)
 
@@ -159,26 +151,21 @@ class ReferenceShift:
         cls,
         models: Models,
         dataset: Dataset,
-        indices: NDArray[np.int64],
+        indices: Ints,
         level: str,
         *,
         device: torch.device | str = "cpu",
     ) -> ReferenceShift:
         """Fits the shift of each model to the frames of its kinds.
 
-        Args:
-            models: see `Models`.
-            dataset: the fragments.
-            indices: frames with an energy at `level`.
-            level: of the labels, canonical.
-            device: where the models are.
+        `indices` are frames with an energy at `level`, canonical; the models are on `device`.
 
         Raises:
             ConfigError: a kind has no model.
             DataError: there are no frames.
         """
         names = fragment_names(dataset)
-        own: dict[int, list[NDArray[np.int64]]] = {}
+        own: dict[int, list[Ints]] = {}
         known: dict[int, EnergyModel] = {}
         for group in np.unique(dataset.group_idx[indices]).tolist():
             model = model_of(models, names[group])
@@ -196,15 +183,12 @@ class ReferenceShift:
             by_model[key] = dict(zip(elements, fit.shifts.tolist(), strict=True))
         return cls(n_frames=len(indices), by_model=by_model)
 
-    def applied(self, found: Predictions, name: str, models: Models) -> NDArray[np.float64]:
+    def applied(self, found: Predictions, name: str, models: Models) -> Floats:
         """Returns labels and shifted predictions, [n_frames, 2], eV.
 
         An element that the fit has not seen keeps the model's reference energy.
 
-        Args:
-            found: predictions for fragments of one kind.
-            name: of the kind.
-            models: those that were fitted.
+        `found` are predictions for fragments of one kind, `name`.
         """
         shifts = self.by_model.get(_identity(model_of(models, name)), {})
         elements, counts = _composition(found)
@@ -246,8 +230,8 @@ class StageErrors:
     part: str
     rows: tuple[KindErrors, ...]
     total: KindErrors
-    energy: NDArray[np.float64]
-    forces: NDArray[np.float64]
+    energy: Floats
+    forces: Floats
     shift: ReferenceShift | None = None
 
     @property
@@ -279,7 +263,7 @@ def measure_stage(
     model: str,
     model_level: str,
     label_level: str,
-    shift_on: NDArray[np.int64] | None = None,
+    shift_on: Ints | None = None,
     device: torch.device | str = "cpu",
 ) -> StageErrors:
     """Evaluates a model on labelled fragments.
@@ -347,12 +331,7 @@ def measure_stage(
 
 
 def _errors(
-    name: str,
-    n_train: int | None,
-    energy: NDArray[np.float64],
-    centred: NDArray[np.float64],
-    forces: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    name: str, n_train: int | None, energy: Floats, centred: Floats, forces: Floats, sizes: Ints
 ) -> KindErrors:
     whole, relative, force = (1e3 * (x[:, 1] - x[:, 0]) for x in (energy, centred, forces))
     total = whole / sizes
@@ -361,25 +340,17 @@ def _errors(
         n_train=n_train,
         n_frames=len(energy),
         n_atoms=float(sizes.mean()),
-        energy_rmse=_rms(total),
-        energy_mae=_mean(total),
-        energy_rmse_kcal=_rms(whole) / KCAL,
-        energy_mae_kcal=_mean(whole) / KCAL,
-        relative_rmse=_rms(relative),
-        relative_mae=_mean(relative),
-        force_rmse=_rms(force),
-        force_mae=_mean(force),
-        force_rmse_kcal=_rms(force) / KCAL,
-        force_mae_kcal=_mean(force) / KCAL,
+        energy_rmse=rmse(total),
+        energy_mae=mae(total),
+        energy_rmse_kcal=rmse(whole) / KCAL,
+        energy_mae_kcal=mae(whole) / KCAL,
+        relative_rmse=rmse(relative),
+        relative_mae=mae(relative),
+        force_rmse=rmse(force),
+        force_mae=mae(force),
+        force_rmse_kcal=rmse(force) / KCAL,
+        force_mae_kcal=mae(force) / KCAL,
     )
-
-
-def _rms(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(values).mean())) if values.size else float("nan")
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    return float(np.abs(values).mean()) if values.size else float("nan")
 
 
 def model_of(models: Models, name: str) -> EnergyModel:
@@ -404,7 +375,7 @@ def _identity(model: EnergyModel) -> int:
     return id(getattr(model, "potential", model))
 
 
-def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
+def _composition(found: Predictions) -> tuple[list[int], Floats]:
     """Atomic numbers, and how many atoms of each a frame has, [n_frames, n_elements]."""
     elements = np.unique(found.atomic_numbers)
     frame = np.repeat(np.arange(len(found.sizes)), found.sizes)
@@ -414,20 +385,13 @@ def _composition(found: Predictions) -> tuple[list[int], NDArray[np.float64]]:
 
 
 def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the tables as text, one model after the other.
-
-    Args:
-        stages: as `StageErrors.as_json` gives them.
-    """
+    """Returns tables as text, one model after the other, of what `StageErrors.as_json` gives."""
     quantities = [*ENERGIES, *FORCES]
     groups = [
         ("", 1), ("frames", 2), ("E, meV/atom", 2), ("E, kcal/mol", 2), ("relative", 1),
         ("F, meV/Å", 2), ("F, kcal/mol/Å", 2),
     ]  # fmt: skip
-    columns: list[Column | str] = [
-        "",
-        *(Column(name, gap=1, width=7) for name in ("train", "test")),
-    ]
+    columns = [Column(), *(Column(name, gap=1, width=7) for name in ("train", "test"))]
     columns += [Column("RMSE" if n == "relative" else n, gap=1) for n, _, _ in quantities]
     lines = []
     for stage in stages:

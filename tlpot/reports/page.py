@@ -6,7 +6,6 @@ Here is what the page shows, section by section; its words are in ``templates/fo
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,22 +13,14 @@ from typing import Any
 
 from tlpot._version import __version__
 from tlpot.dynamics import Motion
-from tlpot.files import make_folder, write_text
+from tlpot.files import PathLike, make_folder, write_text
 from tlpot.learning_curves import Curve, analyse, curve_figure, unit_of
 from tlpot.numbers import duration, number, signed
 from tlpot.presentation import Column, Picture, Table, render
+from tlpot.reports import kind_errors
 from tlpot.reports.error_budget import KCAL, MODEL, SCHEME, TOTAL
 from tlpot.reports.error_budget_report import BudgetReport, budget_figure
 from tlpot.reports.force_field_report import ForceFieldReport
-from tlpot.reports.kind_errors import (
-    ENERGIES,
-    FORCES,
-    HOLISTIC,
-    StageErrors,
-    heading,
-    short_names,
-    value_of,
-)
 from tlpot.reports.pictures import dynamics_figure, parity_figure, ramachandran_figure, run_name
 from tlpot.reports.provenance import CostRow, DataRow, ModelRecord, Provenance
 from tlpot.reports.ramachandran import CELL, Ramachandran
@@ -53,12 +44,10 @@ class ReportFiles:
     numbers: Path
 
 
-def write_report(out_folder: str | os.PathLike[str], report: ForceFieldReport) -> ReportFiles:
+def write_report(out_folder: PathLike, report: ForceFieldReport) -> ReportFiles:
     """Writes ``force_field.html`` and ``force_field.json``.
 
-    Args:
-        out_folder: created if it is not there; reports in it are replaced.
-        report: what to write.
+    The folder is created if it is not there, and reports in it are replaced.
 
     Raises:
         OutputError: a file could not be written; the old one is untouched.
@@ -202,17 +191,20 @@ def _budget(report: BudgetReport) -> dict[str, Any]:
     }
 
 
-def _stages(stages: tuple[StageErrors, ...]) -> dict[str, Any]:
+def _stages(stages: tuple[kind_errors.StageErrors, ...]) -> dict[str, Any]:
     """Errors on fragments by kind; models on the same frames side by side."""
-    together: dict[Any, list[StageErrors]] = {}
+    together: dict[Any, list[kind_errors.StageErrors]] = {}
     for stage in stages:
         frames = tuple((row.kind, row.n_frames) for row in stage.rows)
         together.setdefault((stage.label_level, stage.part, frames), []).append(stage)
     groups = [
         (
             f"Labels at {own[0].label_level}: {own[0].part}",
-            [heading(stage.as_json()) for stage in own],
-            [_error_table(own, "E", ENERGIES), _error_table(own, "F", FORCES)],
+            [kind_errors.heading(stage.as_json()) for stage in own],
+            [
+                _error_table(own, "E", kind_errors.ENERGIES),
+                _error_table(own, "F", kind_errors.FORCES),
+            ],
         )
         for own in together.values()
     ]
@@ -225,7 +217,9 @@ def _stages(stages: tuple[StageErrors, ...]) -> dict[str, Any]:
 
 
 def _error_table(
-    stages: Sequence[StageErrors], letter: str, quantities: Sequence[tuple[str, str, str]]
+    stages: Sequence[kind_errors.StageErrors],
+    letter: str,
+    quantities: Sequence[tuple[str, str, str]],
 ) -> Table:
     columns = ["fragment", "train (frames)", "test (frames)"]
     groups = [("", 3)]
@@ -233,14 +227,14 @@ def _error_table(
         columns += [f"{letter} {name} ({unit})" for name, unit, _ in quantities]
         groups.append((f"{stage.title}: {stage.model_level}", len(quantities)))
     rows = []
-    names = short_names([row.kind for row in (*stages[0].rows, stages[0].total)])
+    names = kind_errors.short_names([row.kind for row in (*stages[0].rows, stages[0].total)])
     plain = [stage.as_json() for stage in stages]
-    per_stage = [(*stage["by_kind"], stage[HOLISTIC]) for stage in plain]
+    per_stage = [(*stage["by_kind"], stage[kind_errors.HOLISTIC]) for stage in plain]
     for name, *errors in zip(names, *per_stage, strict=True):
         trained = [row["n_train"] for row in errors if row["n_train"] is not None]
         row = [name, trained[0] if trained else None, errors[0]["n_frames"]]
         for found, own in zip(plain, errors, strict=True):
-            row += [value_of(found, own, key) for _, _, key in quantities]
+            row += [kind_errors.value_of(found, own, key) for _, _, key in quantities]
         rows.append(row)
     return Table(columns, rows, format=number, whole=",", total=True, groups=groups)
 

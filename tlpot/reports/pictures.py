@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.data import covalent_radii
-from numpy.typing import NDArray
 
 from tlpot.dynamics import Motion
 from tlpot.errors import ConfigError, nearest
 from tlpot.jobs import Cut
-from tlpot.numbers import short
+from tlpot.numbers import Bools, Floats, mae, rmse, short
 from tlpot.presentation import COLOURS, add_legend, letter_panels, make_figure
 from tlpot.reports.kind_errors import StageErrors
 from tlpot.reports.ramachandran import AngleRun, Ramachandran
@@ -42,11 +41,7 @@ _MOST_RESIDUES = 1500
 
 
 def parity_figure(stages: Sequence[StageErrors]) -> Figure:
-    """Draws model against label: relative energies, and force components below.
-
-    Args:
-        stages: one column each.
-    """
+    """Draws model against label, stage by stage: relative energies, force components below."""
     if len(stages) == 1:  # side by side
         figure, panels = make_figure(7.0, 3.6, 1, 2)
         columns = panels
@@ -64,7 +59,7 @@ def parity_figure(stages: Sequence[StageErrors]) -> Figure:
     return figure
 
 
-def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> None:
+def _parity(axes: Axes, values: Floats, what: str, unit: str) -> None:
     from matplotlib.colors import LogNorm
 
     label, found = values.T
@@ -82,8 +77,8 @@ def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> No
     scale, error_unit = (1e3, "meV/Å") if unit == "eV/Å" else (1.0, unit)
     error = scale * (found - label)
     axes.text(
-        0.04, 0.96, f"RMSE {short(float(np.sqrt(np.square(error).mean())))} {error_unit}\n"
-        f"MAE {short(float(np.abs(error).mean()))}", transform=axes.transAxes, va="top", fontsize=8,
+        0.04, 0.96, f"RMSE {short(rmse(error))} {error_unit}\n"
+        f"MAE {short(mae(error))}", transform=axes.transAxes, va="top", fontsize=8,
         bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.5}, zorder=4,
     )  # fmt: skip
     axes.set(xlim=limits, ylim=limits, aspect="equal")
@@ -92,11 +87,7 @@ def _parity(axes: Axes, values: NDArray[np.float64], what: str, unit: str) -> No
 
 
 def dynamics_figure(motions: Sequence[Motion]) -> Figure:
-    """Draws the total energy of NVE runs and the temperature of all.
-
-    Args:
-        motions: of one structure.
-    """
+    """Draws the total energy of NVE runs and the temperature of all, those of one structure."""
     figure, panels = make_figure(8.6, 3.2, 1, 2)
     left, right = panels[0]
     for k, motion in enumerate(motions):
@@ -168,7 +159,7 @@ def ramachandran_figure(each: Ramachandran) -> Figure:
     return figure
 
 
-def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
+def _density(axes: Axes, run: AngleRun, start: Floats) -> None:
     from matplotlib.colors import LogNorm
 
     edges = np.arange(-180.0, 180.1, _FINE)
@@ -187,10 +178,8 @@ def _density(axes: Axes, run: AngleRun, start: NDArray[np.float64]) -> None:
 def partition_figure(cut: Cut, title: str, shown: str | None = None) -> Figure:
     """Returns the figure: the projected structure, and a table of residues that meet.
 
-    Args:
-        cut: what to draw.
-        title: name of the structure.
-        shown: name or number of the fragment whose caps are drawn; None takes one in the middle.
+    `shown` is the name or number of the fragment whose caps are drawn; None takes one in the
+    middle.
 
     Raises:
         ConfigError: no such fragment, or more residues than a picture can show.
@@ -241,15 +230,14 @@ def _typical(cut: Cut) -> int:
     return chosen[int(np.argmin(away))]
 
 
-def projection(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+def projection(positions: Floats) -> Floats:
     """Returns positions along the principal axes, the longest first, [n_atoms, 3], Å."""
     centred = positions - positions.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
     if len(axes) < 3:
         axes = np.eye(3)
     signs = np.where(np.sum((centred @ axes.T) ** 3, axis=0) < 0, -1.0, 1.0)
-    found: NDArray[np.float64] = (centred @ axes.T) * signs
-    return found
+    return (centred @ axes.T) * signs
 
 
 def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
@@ -299,13 +287,7 @@ def _structure(axes: Axes, cut: Cut, chosen: int) -> None:
     axes.set_ylabel("second axis (Å)")
 
 
-def _bonds(
-    axes: Axes,
-    topology: Topology,
-    flat: NDArray[np.float64],
-    colours: NDArray[np.float64],
-    inside: NDArray[np.bool_],
-) -> None:
+def _bonds(axes: Axes, topology: Topology, flat: Floats, colours: Floats, inside: Bools) -> None:
     """Each half of a bond has the colour of its atom."""
     from matplotlib.collections import LineCollection
 
@@ -322,7 +304,7 @@ def _bonds(
         )
 
 
-def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
+def _marks(axes: Axes, cut: Cut, flat: Floats) -> None:
     """Draws a short stroke across every bond that some fragment cuts."""
     from matplotlib.collections import LineCollection
 
@@ -346,7 +328,7 @@ def _marks(axes: Axes, cut: Cut, flat: NDArray[np.float64]) -> None:
     )
 
 
-def _names(axes: Axes, topology: Topology, flat: NDArray[np.float64]) -> None:
+def _names(axes: Axes, topology: Topology, flat: Floats) -> None:
     """Writes each name where there is most room around its alpha carbon."""
     from matplotlib.colors import to_rgb
     from matplotlib.patheffects import withStroke

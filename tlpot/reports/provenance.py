@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from tlpot._version import __version__
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, frames_of
 from tlpot.errors import DataError, ModelFileError
+from tlpot.files import PathLike
 from tlpot.labelling import label_costs
 from tlpot.models import ModelCard, content_hash, library_file, library_names, load
+from tlpot.numbers import Ints
 
 _SHOWN = 4
 """Names of sources in a row; more are counted."""
@@ -53,9 +54,7 @@ class DataRow:
 def data_used(dataset: Dataset, levels: Collection[str] | None = None) -> tuple[DataRow, ...]:
     """Returns a row for each kind and level that has labels.
 
-    Args:
-        dataset: it is read once for each level.
-        levels: canonical names; None for all.
+    The dataset is read once for each level; `levels` are canonical names, None for all.
 
     Raises:
         DataError: the file is damaged.
@@ -92,11 +91,7 @@ def fragment_names(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _data_row(
-    dataset: Dataset,
-    level: str,
-    indices: NDArray[np.int64],
-    name: str,
-    sources: np.ndarray | None,
+    dataset: Dataset, level: str, indices: Ints, name: str, sources: np.ndarray | None
 ) -> DataRow:
     energies, compositions = [], set()
     n_forces = n_components = 0
@@ -161,10 +156,7 @@ class CostRow:
 
 
 def labelling_cost(paths: Sequence[Path]) -> tuple[CostRow, ...]:
-    """Returns a row for each level whose labels have a cost in the files.
-
-    Args:
-        paths: outputs of ``tlpot label``.
+    """Returns a row for each level whose labels have a cost in outputs of ``tlpot label``.
 
     Raises:
         DataError: not a dataset in the native layout.
@@ -240,21 +232,15 @@ class Provenance:
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts."""
-        found: dict[str, Any] = to_mapping(self)
-        return found
+        return to_mapping(self)
 
 
 def model_chain(
-    source: str | os.PathLike[str],
-    ancestors: Sequence[str | os.PathLike[str]] = (),
-    role: str = "model",
+    source: PathLike, ancestors: Sequence[PathLike] = (), role: str = "model"
 ) -> tuple[tuple[ModelRecord, ...], str]:
     """Returns a model and its ancestors, and the hash of the first that is not at hand.
 
-    Args:
-        source: file or name.
-        ancestors: files or names that may be among them; models with a name are looked at too.
-        role: of the model.
+    `ancestors` are files or names that may be among them; models with a name are looked at, too.
 
     Raises:
         ModelFileError: a file cannot be used.
@@ -299,7 +285,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _record(source: str | os.PathLike[str], role: str) -> ModelRecord:
+def _record(source: PathLike, role: str) -> ModelRecord:
     model = load(source, device="cpu")
     name = os.fspath(source)
     # a report travels; the folders of this machine mean nothing elsewhere

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.dynamics import Motion
+from tlpot.numbers import Floats
 from tlpot.topology import Topology, dihedral_angles, dihedrals
 
 CELL = 30.0
@@ -30,7 +30,7 @@ class AngleRun:
 
     calculator: str
     picoseconds: float
-    angles: NDArray[np.float64]
+    angles: Floats
     broken: str = ""
 
     @classmethod
@@ -80,7 +80,7 @@ class Ramachandran:
     residues: tuple[str, ...]
     force_field: AngleRun
     reference: AngleRun | None
-    start: NDArray[np.float64]
+    start: Floats
 
     @property
     def agreement(self) -> float:
@@ -110,13 +110,7 @@ def complete(topology: Topology) -> tuple[Any, ...]:
 def compare_angles(
     force_field: Motion, reference: Motion | None, topology: Topology
 ) -> Ramachandran | None:
-    """Compares two runs; None for a structure without φ and ψ.
-
-    Args:
-        force_field: run of the structure.
-        reference: of the same structure, or None.
-        topology: of both.
-    """
+    """Compares two runs of one structure; None for one without φ and ψ."""
     both = complete(topology)
     if not both:
         return None
@@ -130,14 +124,12 @@ def compare_angles(
     )
 
 
-def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+def overlap(first: Floats, second: Floats) -> float:
     """Returns Σ min(p, q) over cells of 30°, averaged over the residues; NaN without samples.
 
     It is 1 less the total-variation distance of the two histograms.
 
-    Args:
-        first: [n_samples, n_residues, 2], degrees.
-        second: likewise; another number of samples.
+    Both are [n_samples, n_residues, 2], degrees, of as many samples as there are.
     """
     if not (len(first) and len(second)):
         return float("nan")
@@ -148,7 +140,7 @@ def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(np.mean(shared))
 
 
-def _density(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+def _density(angles: Floats) -> Floats:
     side = round(360.0 / CELL)
     cells = np.floor((angles + 180.0) / CELL).astype(np.int64) % side
     counts = np.bincount(cells[:, 0] * side + cells[:, 1], minlength=side**2)

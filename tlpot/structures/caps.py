@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import CARBONYL_REACH
+from tlpot.numbers import Floats
 from tlpot.structures.peptide_chain import place
 from tlpot.topology import dihedral_angles
 
@@ -25,9 +25,7 @@ def add_caps(structure: Any, notes: list[str]) -> None:
     waters that are still in the way are removed. Hydrogens and OXT of the ends are removed:
     whoever adds hydrogens afterwards knows better.
 
-    Args:
-        structure: a `gemmi.Structure` with one model; changed in place.
-        notes: what was added is appended.
+    The structure is a `gemmi.Structure` with one model, changed in place; notes are appended.
     """
     model = structure[0]
     for chain in model:
@@ -77,10 +75,10 @@ def is_amino(residue: Any) -> bool:
     return all(residue.find_atom(name, "*") is not None for name in ("N", "CA", "C"))
 
 
-def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
+def _acetyl(residue: Any, others: Floats) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
     others = _without(others, n, ca)
-    best: dict[str, NDArray[np.float64]] = {}
+    best: dict[str, Floats] = {}
     for torsion in TORSIONS:
         carbon = place((n, ca, c), N_C, 122.0, float(torsion))
         trial = {
@@ -92,14 +90,14 @@ def _acetyl(residue: Any, others: NDArray[np.float64]) -> Any:
     return _residue("ACE", residue.seqid.num - 1, best)
 
 
-def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
+def _methylamide(residue: Any, others: Floats) -> Any:
     n, ca, c = (_at(residue, name) for name in ("N", "CA", "C"))
     oxygen = residue.find_atom("O", "*")
     torsions = TORSIONS
     if oxygen is not None:
         torsions = dihedral_angles([n, ca, c, _at(residue, "O")], [0, 1, 2, 3]) + 180.0
     others = _without(others, c, ca)
-    best: dict[str, NDArray[np.float64]] = {}
+    best: dict[str, Floats] = {}
     for torsion in torsions:
         nitrogen = place((c, ca, n), N_C, 116.0, float(torsion))
         trial = {"N": nitrogen, "C": place((nitrogen, c, ca), N_METHYL, 122.0, 180.0)}
@@ -112,20 +110,18 @@ def _methylamide(residue: Any, others: NDArray[np.float64]) -> Any:
 
 
 def _roomier(
-    best: dict[str, NDArray[np.float64]],
-    trial: dict[str, NDArray[np.float64]],
-    others: NDArray[np.float64],
-) -> dict[str, NDArray[np.float64]]:
+    best: dict[str, Floats], trial: dict[str, Floats], others: Floats
+) -> dict[str, Floats]:
     """Returns the one of two caps whose end is farther from all other atoms."""
     return trial if not best or _room(trial, others) > _room(best, others) else best
 
 
-def _room(cap: dict[str, NDArray[np.float64]], others: NDArray[np.float64]) -> float:
+def _room(cap: dict[str, Floats], others: Floats) -> float:
     far = [cap[name] for name in cap if name in ("CH3", "O", "C")]
     return min(float(np.linalg.norm(others - end, axis=1).min()) for end in far)
 
 
-def _without(others: NDArray[np.float64], *gone: NDArray[np.float64]) -> NDArray[np.float64]:
+def _without(others: Floats, *gone: Floats) -> Floats:
     """Leaves out the atoms whose distance to the cap no torsion changes."""
     far = [np.linalg.norm(others - x, axis=1) > 1e-6 for x in gone]
     return others[np.logical_and.reduce(far)]
@@ -149,15 +145,15 @@ def _strip(residue: Any) -> None:
             atom.name = "O"
 
 
-def _positions(model: Any) -> NDArray[np.float64]:
+def _positions(model: Any) -> Floats:
     return np.array([a.pos.tolist() for chain in model for residue in chain for a in residue])
 
 
-def _at(residue: Any, name: str) -> NDArray[np.float64]:
+def _at(residue: Any, name: str) -> Floats:
     return np.array(residue.find_atom(name, "*").pos.tolist())
 
 
-def _residue(name: str, number: int, atoms: dict[str, NDArray[np.float64]]) -> Any:
+def _residue(name: str, number: int, atoms: dict[str, Floats]) -> Any:
     import gemmi
 
     residue = gemmi.Residue()
@@ -168,7 +164,7 @@ def _residue(name: str, number: int, atoms: dict[str, NDArray[np.float64]]) -> A
     return residue
 
 
-def _atom(name: str, position: NDArray[np.float64]) -> Any:
+def _atom(name: str, position: Floats) -> Any:
     import gemmi
 
     atom = gemmi.Atom()

@@ -10,19 +10,12 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
-from tlpot.structures.peptide_chain import (
-    PeptideChain,
-    Placement,
-    Vector,
-    angle_of,
-    place,
-    side_chain,
-)
+from tlpot.numbers import Floats, Ints
+from tlpot.structures.peptide_chain import PeptideChain, Placement, angle_of, place, side_chain
 from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 from tlpot.system import System
 
@@ -45,12 +38,7 @@ def pack(
     der Waals radii stays as it is. Others try χ1 to χ3 in steps of 120° from where they are,
     against all the rest of the peptide, and take what is least in the way; a few sweeps.
 
-    Args:
-        atoms: the peptide in the given rotamers.
-        placements: of each residue's side chain.
-        chi: of each residue, degrees.
-        movable: which residues may be changed.
-        first: residue number of the first amino acid.
+    `chi` are degrees by residue, the first of which has the number `first`.
 
     Returns:
         χ of each residue.
@@ -94,21 +82,19 @@ def pack(
 class _Surroundings:
     """All atoms that a side chain may be in the way of."""
 
-    def __init__(
-        self, positions: Vector, radii: NDArray[np.float64], own: NDArray[np.float64]
-    ) -> None:
+    def __init__(self, positions: Floats, radii: Floats, own: Floats) -> None:
         self._positions = positions
         self._reach = own[:, None] + radii
 
-    def overlap(self, side: NDArray[np.float64]) -> float:
+    def overlap(self, side: Floats) -> float:
         """Sum of squared overlaps, Å²."""
         gaps = np.linalg.norm(side[:, None] - self._positions, axis=2)
         return float((np.maximum(self._reach - gaps, 0.0) ** 2).sum())
 
 
 def _placed(
-    placements: Sequence[Placement], chi: Mapping[int, float], backbone: Mapping[str, Vector]
-) -> dict[str, Vector]:
+    placements: Sequence[Placement], chi: Mapping[int, float], backbone: Mapping[str, Floats]
+) -> dict[str, Floats]:
     placed = dict(backbone)
     for each in placements:
         one, two, three = (placed[name] for name in each.references)
@@ -232,8 +218,7 @@ def capped_residues(*, states: bool = False) -> dict[str, Atoms]:
 
     DOI 10.1093/bib/bbab590. Histidine is HIE; acids, lysine and arginine are charged.
 
-    Args:
-        states: the other protonation states too.
+    With `states` in the other protonation states, too.
 
     Returns:
         By name: ``ACE-ALA-NME``, ..., ``ACE-NME``.
@@ -244,10 +229,7 @@ def capped_residues(*, states: bool = False) -> dict[str, Atoms]:
 
 
 def residue_names(sequence: str | Sequence[str]) -> tuple[str, ...]:
-    """The names, with protonation states, of a sequence.
-
-    Args:
-        sequence: as of `build_peptide`.
+    """The names, with protonation states, of a sequence as `build_peptide` takes it.
 
     Raises:
         ConfigError: a letter or name that is none.
@@ -300,7 +282,7 @@ def _rotamers(
     return rotamers
 
 
-def _warn_of_contacts(atoms: Atoms, bonds: NDArray[np.int64], conformation: str) -> None:
+def _warn_of_contacts(atoms: Atoms, bonds: Ints, conformation: str) -> None:
     radii = BONDED * RADII[atoms.numbers]
     found = neighbor_list(System.from_atoms(atoms), 2.0 * float(radii.max()))
     i, j = found.center, found.neighbor

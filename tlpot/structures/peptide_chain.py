@@ -10,11 +10,9 @@ from functools import cache
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
+from tlpot.numbers import Floats, Ints
 from tlpot.structures.side_chains import CHARGES, RING_BONDS, SIDE_CHAINS
-
-Vector = NDArray[np.float64]
 
 _TORSION = re.compile(r"(chi\d)?([+-]?\d+(?:\.\d+)?)?")
 _HYDROGEN = {"N": 1.02}
@@ -41,17 +39,13 @@ class Placement:
     torsion: float
 
 
-def place(references: tuple[Vector, Vector, Vector], length: float, angle: float,
-          torsion: float) -> Vector:  # fmt: skip
+def place(references: tuple[Floats, Floats, Floats], length: float, angle: float,
+          torsion: float) -> Floats:  # fmt: skip
     """The position of an atom from three others, by the natural extension reference frame.
 
     DOI 10.1002/jcc.20237. The torsion has the sign of IUPAC.
 
-    Args:
-        references: positions of the atoms bound, of the angle and of the torsion, [3], Å.
-        length: Å.
-        angle: degrees.
-        torsion: degrees.
+    The references are bound, of the angle and of the torsion, [3] each, Å; angles are in degrees.
     """
     bound, middle, end = references
     along = bound - middle
@@ -60,7 +54,7 @@ def place(references: tuple[Vector, Vector, Vector], length: float, angle: float
     normal = normal / np.linalg.norm(normal)
     theta, phi = math.radians(angle), math.radians(torsion)
     inward = np.cross(normal, along)
-    offset: Vector = length * (
+    offset: Floats = length * (
         -math.cos(theta) * along
         + math.sin(theta) * math.cos(phi) * inward
         + math.sin(theta) * math.sin(phi) * normal
@@ -69,22 +63,13 @@ def place(references: tuple[Vector, Vector, Vector], length: float, angle: float
 
 
 def parse(table: str) -> tuple[Placement, ...]:
-    """Reads a table of `tlpot.structures.side_chains`; heavy atoms come first, as they are needed.
-
-    Args:
-        table: lines of it.
-    """
+    """Reads a table of `tlpot.structures.side_chains`; heavy atoms come first, as needed."""
     found = [placement for line in table.splitlines() for placement in _line(line)]
     return tuple(sorted(found, key=lambda placement: placement.name.startswith("H")))
 
 
 def angle_of(placement: Placement, chi: Mapping[int, float]) -> float:
-    """The torsion of an atom for given χ, degrees.
-
-    Args:
-        placement: the atom.
-        chi: degrees, by number from 0 on.
-    """
+    """The torsion of an atom for given χ, degrees, by number from 0 on."""
     return placement.torsion + (0.0 if placement.chi is None else chi[placement.chi])
 
 
@@ -159,7 +144,7 @@ class PeptideChain:
         self.charge = sum(CHARGES.get(name, 0) for name in names)
         self.charge += (n_cap == "NH3+") - (c_cap == "COO-")
         self._labels: list[tuple[str, str, int]] = []
-        self._positions: list[Vector] = []
+        self._positions: list[Floats] = []
         self._bonds: list[tuple[int, int]] = []
         self._last: dict[str, int] = {}
         self._residue = ("", 0)
@@ -193,7 +178,7 @@ class PeptideChain:
         self._order = np.argsort(order)
         return atoms
 
-    def bonds(self) -> NDArray[np.int64]:
+    def bonds(self) -> Ints:
         """Bonds between the atoms of `atoms`, [n_bonds, 2], the smaller index first, sorted."""
         pairs = np.sort(self._order[np.array(self._bonds)], axis=1)
         return np.unique(pairs, axis=0).astype(np.int64)
@@ -203,7 +188,7 @@ class PeptideChain:
         self._residue = (name, self._residue[1] + 1)
         self._last = {}
 
-    def _put(self, name: str, position: Vector, bound: str | None = None) -> None:
+    def _put(self, name: str, position: Floats, bound: str | None = None) -> None:
         self._last[name] = len(self._positions)
         self._labels.append((name, *self._residue))
         self._positions.append(position)
@@ -220,7 +205,7 @@ class PeptideChain:
     def _index(self, name: str) -> int:
         return self._before[name[1:]] if name.startswith("-") else self._last[name]
 
-    def _at(self, name: str) -> Vector:
+    def _at(self, name: str) -> Floats:
         return self._positions[self._index(name)]
 
     def _acetyl(self) -> None:
@@ -301,9 +286,5 @@ class PeptideChain:
 
 @cache
 def side_chain(name: str) -> tuple[Placement, ...]:
-    """How the atoms of a side chain are placed, in order.
-
-    Args:
-        name: three letters, with the protonation state in them.
-    """
+    """How the atoms of a side chain, named with its protonation state, are placed, in order."""
     return parse(SIDE_CHAINS[name])

@@ -33,10 +33,7 @@ def free_donors(fixer: Any, ph: float, notes: list[str]) -> None:
     two; waters and alcohols keep theirs. A histidine gets its proton on the nitrogen that is
     free. Alkali metals do not count.
 
-    Args:
-        fixer: changed in place.
-        ph: of the hydrogens.
-        notes: gets a line for each donor.
+    `notes` gets a line for each donor.
     """
     from openmm import app
 

@@ -57,13 +57,9 @@ def name_charge(
 
 
 def check_charge(atoms: Atoms, where: str) -> None:
-    """Checks that a molecule's electrons can have its multiplicity.
+    """Checks that a molecule's electrons can have its multiplicity; `where` is for messages.
 
     The electrons of a periodic cell need not be a whole molecule's, so any number passes.
-
-    Args:
-        atoms: the structure.
-        where: what to call it in a message.
 
     Raises:
         GeometryError: they cannot, or their number is odd and no multiplicity is stated.
@@ -81,9 +77,6 @@ def read_structure(name: str | Path) -> Atoms:
 
     It is the last of a trajectory and the first of the models of a PDB or mmCIF file, whose
     number is in ``info["reader_notes"]``. See `read_all` for the rest.
-
-    Args:
-        name: path in any format that ASE reads, or a name in ASE's G2 collection.
 
     Raises:
         DataError: neither a file nor such a name, or the file could not be read.
@@ -195,9 +188,6 @@ def read_models(path: Path) -> list[Atoms]:
     A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
     of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes
     say so.
-
-    Args:
-        path: a file; ``.gz`` is unpacked.
 
     Returns:
         Atoms with the arrays ``residue_label`` and ``atom_name``, and ``info["reader_notes"]``.

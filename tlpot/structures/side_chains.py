@@ -216,15 +216,7 @@ ROTAMERS: dict[str, tuple[float, ...]] = {
 }
 """Default χ in degrees, a common rotamer each; torsions of O-H, S-H and N-H are counted in."""
 
-CHARGES: dict[str, int] = {
-    "ARG": 1,
-    "LYS": 1,
-    "HIP": 1,
-    "ASP": -1,
-    "GLU": -1,
-    "CYM": -1,
-    "TYM": -1,
-}
+CHARGES: dict[str, int] = {"ARG": 1, "LYS": 1, "HIP": 1, "ASP": -1, "GLU": -1, "CYM": -1, "TYM": -1}
 """Formal charge of a side chain, e; 0 where it is not named."""
 
 RING_BONDS: dict[str, tuple[tuple[str, str], ...]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.files import atomic_file, write_text
+from tlpot.files import PathLike, atomic_file, write_text
 from tlpot.structures.conformers import LABELS, NOTES
 
 _XYZ = (".xyz", ".extxyz")
@@ -22,7 +21,7 @@ _PDB = (".pdb", ".ent")
 _CIF = (".cif", ".mmcif")
 
 
-def check_structure_format(path: str | os.PathLike[str]) -> None:
+def check_structure_format(path: PathLike) -> None:
     """Checks that a structure can be written under a name.
 
     Raises:
@@ -31,15 +30,11 @@ def check_structure_format(path: str | os.PathLike[str]) -> None:
     _format(Path(path))
 
 
-def write_structure(atoms: Atoms, path: str | os.PathLike[str]) -> None:
+def write_structure(atoms: Atoms, path: PathLike) -> None:
     """Writes a structure, atomically; energy and forces of its calculator go with it.
 
     A structure from a PDB or mmCIF file keeps the names of its chains, residues and atoms in
     files of these two kinds.
-
-    Args:
-        atoms: the structure.
-        path: the file.
 
     Raises:
         ConfigError: see `check_structure_format`.
@@ -110,10 +105,8 @@ def _named_text(atoms: Atoms, path: Path) -> str:
         structure.spacegroup_hm = "P 1"
     structure.setup_entities()
     if path.suffix.lower() in _PDB:
-        text: str = structure.make_pdb_string()
-        return text
-    document: str = structure.make_mmcif_document().as_string()
-    return document
+        return structure.make_pdb_string()
+    return structure.make_mmcif_document().as_string()
 
 
 def extxyz_text(frames: Iterable[Atoms]) -> str:

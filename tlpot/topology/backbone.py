@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tlpot.numbers import Ints
 from tlpot.topology.bonds import BondGraph
 from tlpot.topology.topology import ResidueKind, UnitKind
 from tlpot.topology.valence import Valences
@@ -53,7 +53,7 @@ class ValenceGraph:
         valences: their orders.
     """
 
-    numbers: NDArray[np.int64]
+    numbers: Ints
     graph: BondGraph
     valences: Valences
 
@@ -164,11 +164,7 @@ def _candidates(molecule: ValenceGraph) -> list[PeptideBackbone]:
             if all(valences.single(n, other) for other in molecule.near(n)):
                 found.append(
                     PeptideBackbone(
-                        n=n,
-                        ca=ca,
-                        c=c,
-                        oxygens=tuple(oxygens),
-                        after=after[0] if after else None,
+                        n=n, ca=ca, c=c, oxygens=tuple(oxygens), after=after[0] if after else None
                     )
                 )
     return found

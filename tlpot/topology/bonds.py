@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import (
     BONDED,
@@ -22,6 +21,7 @@ from tlpot.bond_thresholds import (
 )
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.system import System
 
 
@@ -63,7 +63,7 @@ def formula(numbers: Iterable[int]) -> str:
 SHOWN = 10
 
 
-def atom_name(index: int, numbers: NDArray[np.int64], labels: Sequence[str] | None) -> str:
+def atom_name(index: int, numbers: Ints, labels: Sequence[str] | None) -> str:
     """Returns ``12 N (A/ALA 3)``: index, element, and what the file calls its residue."""
     name = f"{index} {symbol(int(numbers[index]))}"
     return f"{name} ({labels[index]})" if labels is not None and labels[index] else name
@@ -88,8 +88,8 @@ class BondGraph:
         ligands: of a metal its first shell, of a donor its metals; both ascending.
     """
 
-    pairs: NDArray[np.int64]
-    vectors: NDArray[np.float64]
+    pairs: Ints
+    vectors: Floats
     neighbors: tuple[tuple[int, ...], ...]
     ligands: dict[int, tuple[int, ...]]
 
@@ -115,9 +115,7 @@ def perceive_bonds(system: System, labels: Sequence[str] | None = None) -> BondG
 
     A hydrogen near two atoms belongs to the one that is nearer in units of the sum of radii.
 
-    Args:
-        system: the structure, periodic or not.
-        labels: a name of each atom's residue, for messages.
+    `labels` are names of each atom's residue, for messages.
 
     Raises:
         GeometryError: NaN, no atoms, overlapping atoms, a hydrogen between two atoms, or a
@@ -160,9 +158,7 @@ def perceive_bonds(system: System, labels: Sequence[str] | None = None) -> BondG
     )
 
 
-def _close_pairs(
-    system: System, covalent: NDArray[np.bool_], metal: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _close_pairs(system: System, covalent: Bools, metal: Bools) -> tuple[Ints, Ints, Floats]:
     """Returns pairs with first <= second that may be bonds, and the vectors between them."""
     radii = RADII[system.atomic_numbers]
     largest = radii[covalent].max(initial=0.31)
@@ -178,11 +174,11 @@ def _close_pairs(
 
 
 def _refuse_overlaps(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    vectors: NDArray[np.float64],
-    overlap: NDArray[np.bool_],
-    numbers: NDArray[np.int64],
+    first: Ints,
+    second: Ints,
+    vectors: Floats,
+    overlap: Bools,
+    numbers: Ints,
     labels: Sequence[str] | None,
 ) -> None:
     if not overlap.any():
@@ -201,13 +197,13 @@ def _refuse_overlaps(
 
 
 def _one_bond_per_hydrogen(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    ratio: NDArray[np.float64],
-    bound: NDArray[np.bool_],
-    numbers: NDArray[np.int64],
+    first: Ints,
+    second: Ints,
+    ratio: Floats,
+    bound: Bools,
+    numbers: Ints,
     labels: Sequence[str] | None,
-) -> NDArray[np.bool_]:
+) -> Bools:
     """Leaves every hydrogen its nearest neighbour only; refuses one that has no nearest."""
     edges = np.flatnonzero(bound)
     ends = np.concatenate([first[edges], second[edges]])
@@ -240,9 +236,7 @@ def _one_bond_per_hydrogen(
     return bound
 
 
-def _refuse_double(
-    pairs: NDArray[np.int64], numbers: NDArray[np.int64], labels: Sequence[str] | None
-) -> None:
+def _refuse_double(pairs: Ints, numbers: Ints, labels: Sequence[str] | None) -> None:
     twice = np.zeros(len(pairs), dtype=bool)
     twice[1:] = (pairs[1:] == pairs[:-1]).all(axis=1)
     own = pairs[:, 0] == pairs[:, 1]
@@ -250,9 +244,7 @@ def _refuse_double(
         refuse_infinite(sorted({int(a) for a, _ in pairs[twice | own]}), numbers, labels)
 
 
-def refuse_infinite(
-    atoms: Sequence[int], numbers: NDArray[np.int64], labels: Sequence[str] | None
-) -> None:
+def refuse_infinite(atoms: Sequence[int], numbers: Ints, labels: Sequence[str] | None) -> None:
     """Raises the error about molecules that are bound to their own images."""
     raise geometry_error(
         "a molecule runs through the periodic cell without end; it has no fragments",

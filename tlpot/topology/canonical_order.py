@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tlpot.numbers import Ints
 
 
 class ColouredGraph:
@@ -24,7 +25,7 @@ class ColouredGraph:
         bonds: [n_bonds, 2].
     """
 
-    def __init__(self, labels: Sequence[tuple[int, ...]], bonds: NDArray[np.int64]) -> None:
+    def __init__(self, labels: Sequence[tuple[int, ...]], bonds: Ints) -> None:
         self.labels = [tuple(int(x) for x in label) for label in labels]
         self.bonds = bonds
         self.neighbors: list[list[int]] = [[] for _ in labels]
@@ -61,7 +62,7 @@ class ColouredGraph:
             colours[tied] -= 1
             colours = self.refined(_ranks([(colour, ()) for colour in colours]))
 
-    def sorted_bonds(self, order: Sequence[int]) -> NDArray[np.int64]:
+    def sorted_bonds(self, order: Sequence[int]) -> Ints:
         """Returns the bonds, [n_bonds, 2], with atoms numbered by their place in an order."""
         place = np.empty(len(order), dtype=np.int64)
         place[list(order)] = np.arange(len(order))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.graph import AtomGraph
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.system import System
 from tlpot.topology.bonds import refuse_infinite
 
@@ -23,7 +23,7 @@ class Lattice:
         vectors: [3, 3], rows are lattice vectors, Å; zeros along open directions.
     """
 
-    vectors: NDArray[np.float64]
+    vectors: Floats
 
     @classmethod
     def of(cls, system: System) -> Lattice | None:
@@ -37,28 +37,27 @@ class Lattice:
             return None
         cell = graph.cell[0].detach().cpu().numpy()
         # whoever makes a graph by hand need not say which vectors are periodic: those there are
-        pbc: NDArray[np.bool_] = (cell != 0.0).max(axis=1)
+        pbc: Bools = (cell != 0.0).max(axis=1)
         if graph.pbc is not None:
             pbc = graph.pbc[0].cpu().numpy()
         return cls._of(cell, pbc)
 
     @classmethod
-    def _of(cls, cell: NDArray[np.float64], pbc: NDArray[np.bool_]) -> Lattice | None:
+    def _of(cls, cell: Floats, pbc: Bools) -> Lattice | None:
         return cls(vectors=np.where(pbc[:, None], cell, 0.0)) if pbc.any() else None
 
     @cached_property
-    def pbc(self) -> NDArray[np.bool_]:
+    def pbc(self) -> Bools:
         """Periodic directions, [3]."""
-        found: NDArray[np.bool_] = (self.vectors != 0.0).max(axis=1)
-        return found
+        return (self.vectors != 0.0).max(axis=1)
 
     @cached_property
-    def inverse(self) -> NDArray[np.float64]:
+    def inverse(self) -> Floats:
         """Pseudo-inverse of the vectors: ``x @ inverse`` are fractional coordinates, 0 if open."""
         return np.linalg.pinv(self.vectors).astype(np.float64)
 
     @property
-    def box(self) -> NDArray[np.float64]:
+    def box(self) -> Floats:
         """The vectors, [3, 3], completed by unit vectors at right angles along open directions."""
         found = self.vectors.copy()
         if not self.pbc.all():
@@ -66,7 +65,7 @@ class Lattice:
             found[~self.pbc] = basis[self.pbc.sum() :]
         return found
 
-    def nearest(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def nearest(self, vectors: Floats) -> Floats:
         """Returns n so that ``vectors + n @ cell`` are shortest, [n_vectors, 3], whole numbers."""
         shifts = -np.rint(vectors @ self.inverse)
         images = vectors + shifts @ self.vectors
@@ -80,14 +79,13 @@ class Lattice:
             shifts[long] += table[np.linalg.norm(images, axis=2).round(9).argmin(axis=1)]
         return shifts
 
-    def rounded(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def rounded(self, vectors: Floats) -> Floats:
         """Returns the lattice vectors in `vectors`, [n_vectors, 3], whole numbers."""
         return np.rint(vectors @ self.inverse)
 
-    def deformation(self, later: Lattice) -> NDArray[np.float64]:
+    def deformation(self, later: Lattice) -> Floats:
         """Returns F, [3, 3], with ``vectors @ F = later.vectors``, which is 1 across open ones."""
-        found: NDArray[np.float64] = np.eye(3) + self.inverse @ (later.vectors - self.vectors)
-        return found
+        return np.eye(3) + self.inverse @ (later.vectors - self.vectors)
 
     def same_directions(self, other: Lattice) -> bool:
         """Tells whether the same directions are periodic."""
@@ -105,11 +103,11 @@ class Continuity:
         bonds: [n_bonds, 2].
     """
 
-    def __init__(self, n_atoms: int, bonds: NDArray[np.int64]) -> None:
+    def __init__(self, n_atoms: int, bonds: Ints) -> None:
         self._n_atoms, self._bonds = n_atoms, bonds
-        self._last: tuple[NDArray[np.float64], Lattice] | None = None
+        self._last: tuple[Floats, Lattice] | None = None
 
-    def shifts(self, positions: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float64]:
+    def shifts(self, positions: Floats, lattice: Lattice) -> Floats:
         """Returns n for which molecules at ``positions + n @ cell`` are whole, [n_atoms, 3].
 
         Bonds are taken to be as short as any image of them; a molecule that is bound to its own
@@ -128,7 +126,7 @@ class Continuity:
         return found
 
     @cached_property
-    def _tree(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _tree(self) -> tuple[Ints, Ints]:
         """The atom before each atom on a path of bonds from its molecule's first atom, and that."""
         from scipy import sparse
         from scipy.sparse import csgraph
@@ -151,15 +149,13 @@ TOLERANCE = 1e-3
 """Å; around a closed ring of bonds the vectors add up to nothing, or to a lattice vector."""
 
 
-def unwrap(system: System, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
+def unwrap(system: System, bonds: Ints) -> Floats:
     """Moves atoms by lattice vectors so that bonds are as long as they look.
 
     Every molecule stays where its lowest atom is; a structure without periodic directions is
     returned as it is.
 
-    Args:
-        system: the structure.
-        bonds: [n_bonds, 2], such as `Topology.bonds`.
+    `bonds` are [n_bonds, 2], such as `Topology.bonds`.
 
     Returns:
         Positions, [n_atoms, 3], Å, a copy.
@@ -176,9 +172,7 @@ def unwrap(system: System, bonds: NDArray[np.int64]) -> NDArray[np.float64]:
     return follow_bonds(system, bonds, vectors)
 
 
-def follow_bonds(
-    system: System, bonds: NDArray[np.int64], vectors: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def follow_bonds(system: System, bonds: Ints, vectors: Floats) -> Floats:
     """Places the atoms of every molecule along given bond vectors; see `unwrap`."""
     positions = np.array(system.positions, dtype=np.float64)
     steps: list[list[tuple[int, int, int]]] = [[] for _ in positions]

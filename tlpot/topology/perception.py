@@ -8,11 +8,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import METALLIC_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
+from tlpot.numbers import Ints
 from tlpot.system import System, stated_charge_of
 from tlpot.topology.backbone import (
     Part,
@@ -337,7 +337,7 @@ def _read(
 
 
 def _check(system: System, labels: Sequence[str] | None) -> None:
-    numbers: NDArray[np.int64] = system.atomic_numbers
+    numbers: Ints = system.atomic_numbers
     if not len(numbers):
         raise GeometryError("the structure has no atoms; expected a molecule with all hydrogens")
     if labels is not None and len(labels) != len(numbers):

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-import numpy as np
 from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from tlpot.numbers import Ints
 from tlpot.topology.backbone import Part, PeptideBackbone, ResidueBuilder, ValenceGraph, is_methyl
 from tlpot.topology.bonds import formula, symbol
 
@@ -158,9 +157,7 @@ def _canonical(nodes: tuple[Node, ...], edges: tuple[tuple[int, int], ...]) -> t
 class Names:
     """Names residues by their graph; what has no name is called by its formula."""
 
-    def __init__(
-        self, molecule: ValenceGraph, owner: NDArray[np.int64], parts: Sequence[Part]
-    ) -> None:
+    def __init__(self, molecule: ValenceGraph, owner: Ints, parts: Sequence[Part]) -> None:
         self.molecule = molecule
         self.owner = owner
         self.parts = parts

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tlpot.numbers import Ints
 
 UnitKind = Literal["amino", "alpha", "side", "carbonyl", "molecule"]
 
@@ -72,11 +73,7 @@ class Residue:
     partners: tuple[int, ...] = ()
 
     def number(self, index: int) -> str:
-        """Returns its number in the file, with the chain: ``A/12``; else its place.
-
-        Args:
-            index: its place in the topology.
-        """
+        """Returns its number in the file, with the chain: ``A/12``; else its place."""
         if not self.label:
             return str(index)
         chain, slash, rest = self.label.rpartition("/")
@@ -111,8 +108,8 @@ class Topology:
         chains: see `Chain`.
     """
 
-    atomic_numbers: NDArray[np.int64]
-    bonds: NDArray[np.int64]
+    atomic_numbers: Ints
+    bonds: Ints
     units: tuple[Unit, ...]
     residues: tuple[Residue, ...]
     chains: tuple[Chain, ...]
@@ -123,7 +120,7 @@ class Topology:
         return sum(unit.charge for unit in self.units)
 
     @property
-    def unit_of(self) -> NDArray[np.int64]:
+    def unit_of(self) -> Ints:
         """The unit of each atom, [n_atoms]."""
         owner = np.empty(len(self.atomic_numbers), dtype=np.int64)
         for index, unit in enumerate(self.units):
@@ -131,7 +128,7 @@ class Topology:
         return owner
 
     @property
-    def cuts(self) -> NDArray[np.int64]:
+    def cuts(self) -> Ints:
         """The bonds between units, [n_cuts, 2]."""
         owner = self.unit_of
         return self.bonds[owner[self.bonds[:, 0]] != owner[self.bonds[:, 1]]]
@@ -200,7 +197,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def residue_of(topology: Topology) -> NDArray[np.int64]:
+def residue_of(topology: Topology) -> Ints:
     """Returns the residue of each atom, [n_atoms].
 
     Atoms of a unit that several residues share go to the residue whose alpha unit is fewest

@@ -9,10 +9,11 @@ from itertools import pairwise
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.bond_thresholds import BONDED, BROKEN, CLASH, FORMED, OVERLAP, RADII
 from tlpot.errors import GeometryError
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.topology.topology import Topology
 
 Quad = tuple[int, int, int, int]
@@ -64,14 +65,12 @@ def dihedrals(topology: Topology) -> tuple[BackboneDihedrals, ...]:
     return tuple(found)
 
 
-def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float64]:
+def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> Floats:
     """Returns dihedral angles from -180 to 180 degrees, [..., n_quads].
 
     Positive is clockwise looking from the second atom to the third, doi:10.1021/bi00820a001.
 
-    Args:
-        positions: [..., n_atoms, 3], Å.
-        quads: [n_quads, 4], atoms.
+    Positions are [..., n_atoms, 3], Å, and `quads` [n_quads, 4].
     """
     where = np.asarray(positions, dtype=np.float64)
     index = np.asarray(quads, dtype=np.int64).reshape(-1, 4)
@@ -81,8 +80,7 @@ def dihedral_angles(positions: ArrayLike, quads: ArrayLike) -> NDArray[np.float6
     length = np.linalg.norm(axis, axis=-1)
     y = length * np.einsum("...i,...i->...", b - a, second)
     x = np.einsum("...i,...i->...", first, second)
-    angles: NDArray[np.float64] = np.degrees(np.arctan2(y, x))
-    return angles
+    return np.degrees(np.arctan2(y, x))
 
 
 def _order(topology: Topology) -> tuple[dict[int, int], dict[int, int]]:
@@ -147,13 +145,13 @@ class MolecularGraph:
         GeometryError: the structure is periodic.
     """
 
-    def __init__(self, atoms: Atoms, bonds: NDArray[np.int64] | None = None) -> None:
+    def __init__(self, atoms: Atoms, bonds: Ints | None = None) -> None:
         if atoms.pbc.any():
             raise GeometryError(
                 f"{atoms.get_chemical_formula()} is periodic; sampling is for molecules. "
                 "Set pbc=False if it is one in a box"
             )
-        self.numbers: NDArray[np.int64] = atoms.numbers.astype(np.int64)
+        self.numbers: Ints = atoms.numbers.astype(np.int64)
         self.bonds = _near(atoms, BONDED) if bonds is None else np.asarray(bonds, dtype=np.int64)
         self.neighbors: list[list[int]] = [[] for _ in atoms]
         for one, other in self.bonds.tolist():
@@ -161,11 +159,7 @@ class MolecularGraph:
             self.neighbors[other].append(one)
 
     def intact(self, atoms: Atoms) -> bool:
-        """Whether a geometry still has these bonds and no others.
-
-        Args:
-            atoms: the same atoms elsewhere.
-        """
+        """Whether the same atoms elsewhere still have these bonds and no others."""
         if not np.isfinite(atoms.positions).all():
             return False
         own = set(map(tuple, self.bonds.tolist()))
@@ -183,42 +177,31 @@ class MolecularGraph:
         return bool(np.triu(inside, 1).any())
 
     def clashes(self, atoms: Atoms) -> bool:
-        """Whether atoms that no one, two or three bonds join come too close.
-
-        Args:
-            atoms: the same atoms elsewhere.
-        """
+        """Whether atoms that no one, two or three bonds join come too close."""
         return bool((_lengths(atoms.positions)[self._apart] < self._reach).any())
 
     @cached_property
-    def _apart(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _apart(self) -> tuple[Ints, Ints]:
         """Pairs beyond three bonds."""
         first, second = np.nonzero(np.triu(~self._close))
         return first, second
 
     @cached_property
-    def _reach(self) -> NDArray[np.float64]:
+    def _reach(self) -> Floats:
         """How close each pair of `_apart` may come, Å."""
         radii = np.nan_to_num(vdw_radii[self.numbers], nan=2.0) * CLASH
-        reach: NDArray[np.float64] = radii[self._apart[0]] + radii[self._apart[1]]
-        return reach
+        return radii[self._apart[0]] + radii[self._apart[1]]
 
     @cached_property
-    def _close(self) -> NDArray[np.bool_]:
+    def _close(self) -> Bools:
         """Pairs within three bonds, [n_atoms, n_atoms]."""
         linked = np.eye(len(self.numbers), dtype=np.int64)
         linked[self.bonds[:, 0], self.bonds[:, 1]] = 1
         linked[self.bonds[:, 1], self.bonds[:, 0]] = 1
-        close: NDArray[np.bool_] = np.linalg.matrix_power(linked, 3) > 0
-        return close
+        return np.linalg.matrix_power(linked, 3) > 0
 
     def side(self, fixed: int, moving: int) -> tuple[int, ...] | None:
-        """The atoms beyond a bond, or None if it is part of a ring.
-
-        Args:
-            fixed: the end that stays.
-            moving: the end whose atoms are wanted, itself included.
-        """
+        """The atoms beyond a bond, that of the `moving` end, or None if it is part of a ring."""
         seen, todo = {moving}, [moving]
         while todo:
             here = todo.pop()
@@ -258,12 +241,10 @@ class Torsion:
     atoms: tuple[int, int, int, int]
     moving: tuple[int, ...]
 
-    def turn(self, positions: NDArray[np.float64], angle: float) -> None:
+    def turn(self, positions: Floats, angle: float) -> None:
         """Turns the smaller side of the bond until the dihedral has a value.
 
-        Args:
-            positions: [n_atoms, 3], Å; changed in place.
-            angle: degrees.
+        Positions, [n_atoms, 3], Å, are changed in place; the angle is in degrees.
         """
         a, b, c, d = positions[list(self.atoms)]
         axis = (c - b) / np.linalg.norm(c - b)
@@ -280,11 +261,7 @@ class Torsion:
 def backbone_dihedrals(
     molecule: MolecularGraph,
 ) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
-    """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides.
-
-    Args:
-        molecule: with its bonds.
-    """
+    """The atoms of φ (C, N, CA, C) and ψ (N, CA, C, N) at every α carbon between two amides."""
     found = []
     for alpha in np.flatnonzero(molecule.numbers == 6).tolist():
         if len(molecule.neighbors[alpha]) != 4:
@@ -304,9 +281,6 @@ def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
 
     Not in it: bonds of rings, bonds between two planar atoms (amides, guanidinium, C=C; biaryls
     too), methyl and ammonium groups, which only exchange equal atoms.
-
-    Args:
-        molecule: with its bonds.
     """
     backbone = backbone_dihedrals(molecule)
     names = {frozenset(phi[1:3]): ("phi", phi) for phi, _ in backbone}
@@ -335,7 +309,7 @@ def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
     return tuple(found)
 
 
-def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
+def _near(atoms: Atoms, factor: float) -> Ints:
     radii = factor * RADII[atoms.numbers]
     near = _lengths(atoms.positions) < radii[:, None] + radii
     pairs = np.argwhere(np.triu(near, 1)).astype(np.int64)
@@ -344,9 +318,8 @@ def _near(atoms: Atoms, factor: float) -> NDArray[np.int64]:
     return pairs[heavy]
 
 
-def _lengths(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    lengths: NDArray[np.float64] = np.linalg.norm(positions[:, None] - positions, axis=2)
-    return lengths
+def _lengths(positions: Floats) -> Floats:
+    return np.linalg.norm(positions[:, None] - positions, axis=2)
 
 
 def _of(molecule: MolecularGraph, atom: int, number: int) -> list[int]:

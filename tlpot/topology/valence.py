@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tlpot.errors import GeometryError
+from tlpot.numbers import Bools, Floats, Ints
 from tlpot.topology.bonds import (
     COVALENT,
     HALOGENS,
@@ -63,14 +63,14 @@ class Surroundings:
         bent: atoms with two neighbours that are not in a line with them.
     """
 
-    numbers: NDArray[np.int64]
+    numbers: Ints
     graph: BondGraph
     relaxed: bool = False
-    pyramidal: NDArray[np.bool_] = field(init=False)
-    bent: NDArray[np.bool_] = field(init=False)
+    pyramidal: Bools = field(init=False)
+    bent: Bools = field(init=False)
 
     def __post_init__(self) -> None:
-        rows: list[list[NDArray[np.float64]]] = [[] for _ in self.numbers]
+        rows: list[list[Floats]] = [[] for _ in self.numbers]
         lengths = np.linalg.norm(self.graph.vectors, axis=1, keepdims=True)
         units = self.graph.vectors / lengths
         for (a, b), unit in zip(self.graph.pairs.tolist(), units, strict=True):
@@ -254,9 +254,7 @@ def cheapest_orders(
     last bond is set, so the table holds only the atoms at the front. With atoms numbered
     breadth first and bonds sorted by their later atom, the front of a molecule is narrow.
 
-    Args:
-        options: for each atom what it may be; anything else is forbidden.
-        edges: bonds between atoms.
+    `options` is what each atom may be; anything else is forbidden.
 
     Raises:
         GeometryError: the front is too wide (a sheet of graphene).
@@ -309,7 +307,7 @@ class Valences:
         extra: bond order minus one of each bond that is not single; the smaller index first.
     """
 
-    charges: NDArray[np.int64]
+    charges: Ints
     extra: dict[tuple[int, int], int]
 
     def single(self, a: int, b: int) -> bool:
@@ -318,10 +316,7 @@ class Valences:
 
 
 def close_valences(
-    numbers: NDArray[np.int64],
-    graph: BondGraph,
-    labels: Sequence[str] | None = None,
-    charge: int | None = None,
+    numbers: Ints, graph: BondGraph, labels: Sequence[str] | None = None, charge: int | None = None
 ) -> Valences:
     """Finds bond orders and formal charges that close every valence.
 
@@ -465,10 +460,7 @@ def _implausible(around: Surroundings, found: Valences) -> list[int]:
 
 
 def _refuse(
-    wrong: list[int],
-    numbers: NDArray[np.int64],
-    graph: BondGraph,
-    labels: Sequence[str] | None,
+    wrong: list[int], numbers: Ints, graph: BondGraph, labels: Sequence[str] | None
 ) -> GeometryError:
     lines = []
     for atom in wrong:

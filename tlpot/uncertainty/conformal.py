@@ -18,6 +18,7 @@ from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import evaluated
 from tlpot.models import ONE_SIGMA, Calibration, UncertainModel
+from tlpot.numbers import Floats, Ints
 from tlpot.presentation import COLOURS, Table, add_legend, make_figure
 
 if TYPE_CHECKING:
@@ -37,19 +38,19 @@ class Deviations:
         force_frames: [n_components], which of the frames above each belongs to.
     """
 
-    energy: NDArray[np.float64]
-    energy_std: NDArray[np.float64]
+    energy: Floats
+    energy_std: Floats
     groups: NDArray[np.str_]
-    forces: NDArray[np.float64]
-    forces_std: NDArray[np.float64]
-    force_frames: NDArray[np.int64]
+    forces: Floats
+    forces_std: Floats
+    force_frames: Ints
 
     @property
-    def scores(self) -> NDArray[np.float64]:
+    def scores(self) -> Floats:
         """|error| / σ of each energy, [n_frames]."""
         return np.abs(self.energy) / self.energy_std
 
-    def force_scores(self, *, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def force_scores(self, *, seed: int = 0) -> tuple[Floats, Ints]:
         """Returns |error| / σ of one force component of each frame that has any, and the frame.
 
         The component is drawn at random among those with σ > 0 (symmetry may make one certain).
@@ -69,7 +70,7 @@ class Deviations:
 def deviations(
     model: UncertainModel,
     dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64],
+    indices: Sequence[int] | Ints,
     level: str,
     *,
     device: torch.device | str = "cpu",
@@ -143,7 +144,7 @@ def deviations(
     )
 
 
-def _array(tensors: list[Tensor]) -> NDArray[np.float64]:
+def _array(tensors: list[Tensor]) -> Floats:
     return torch.cat(tensors).cpu().numpy() if tensors else np.zeros(0)
 
 
@@ -291,11 +292,8 @@ def judge(
 ) -> CalibrationReport:
     """Compares uncertainties with errors on frames that the calibration has not seen.
 
-    Args:
-        calibration: made from `held`.
-        held: the frames of the calibration.
-        test: other frames. Without any, each fifth of `held` is judged by a calibration on the
-            other four fifths.
+    `calibration` was made from `held`. Without test frames each fifth of `held` is judged by a
+    calibration on the other four fifths.
     """
     coverage = float(calibration.coverage.value)
     judged = held if test is None else test
@@ -348,13 +346,13 @@ def judge(
     )
 
 
-def negative_log_likelihood(errors: NDArray[np.float64], std: NDArray[np.float64]) -> float:
+def negative_log_likelihood(errors: Floats, std: Floats) -> float:
     """Returns the mean of ½ ln 2πσ² + e²/2σ²; errors and standard deviations [n], in eV."""
     terms = 0.5 * np.log(2.0 * np.pi * std**2) + 0.5 * (errors / std) ** 2
     return float(terms.mean())
 
 
-def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def spearman(a: Floats, b: Floats) -> float:
     """Returns the rank correlation of two arrays [n]; equal values share their mean rank.
 
     NaN if one of them is the same everywhere.
@@ -369,7 +367,7 @@ def normal_quantile(coverage: float) -> float:
     return NormalDist().inv_cdf(0.5 * (1.0 + coverage))
 
 
-def _factors(calibration: Calibration, levels: list[float]) -> NDArray[np.float64]:
+def _factors(calibration: Calibration, levels: list[float]) -> Floats:
     """Returns the factor for each coverage, NaN where there are too few frames."""
     found = np.full(len(levels), np.nan)
     for k, coverage in enumerate(levels):
@@ -381,11 +379,7 @@ def _factors(calibration: Calibration, levels: list[float]) -> NDArray[np.float6
 
 
 def _row(
-    expected: float,
-    judged: Deviations,
-    sigma: NDArray[np.float64],
-    interval: NDArray[np.float64],
-    force_unit: NDArray[np.float64],
+    expected: float, judged: Deviations, sigma: Floats, interval: Floats, force_unit: Floats
 ) -> CoverageRow:
     z = normal_quantile(expected)
     error = np.abs(judged.energy)
@@ -400,7 +394,7 @@ def _row(
     )
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ranks(values: Floats) -> Floats:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - 0.5 * (counts + 1))[inverse]
 
@@ -413,10 +407,7 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
 
     Errors below a hundredth of the median σ are drawn there.
 
-    Args:
-        report: of the calibration.
-        judged: the frames that the report is about.
-        title: of the picture.
+    `judged` are the frames that the report is about.
     """
     error = 1e3 * np.abs(judged.energy)
     reported = 1e3 * judged.energy_std * report.factor

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Dataset, collate, frames_of
@@ -25,6 +24,7 @@ from tlpot.models import (
     TrainingDomain,
     frame_scores,
 )
+from tlpot.numbers import Ints
 
 MOST_FRAMES = 4000
 """Training frames whose features are looked at."""
@@ -80,8 +80,8 @@ class _Atoms:
 def fit_domain(
     model: LevelPotential,
     dataset: Dataset,
-    train: Sequence[int] | NDArray[np.int64],
-    held_out: Sequence[int] | NDArray[np.int64],
+    train: Sequence[int] | Ints,
+    held_out: Sequence[int] | Ints,
     *,
     seed: int = 0,
     most_atoms: int = 1000,
@@ -152,7 +152,7 @@ def fit_domain(
     return _finished(final, unit, torch.cat(scores), alike)
 
 
-def _independent(dataset: Dataset, train: NDArray[np.int64], held: NDArray[np.int64]) -> int:
+def _independent(dataset: Dataset, train: Ints, held: Ints) -> int:
     """Returns how many of the held-out frames say something of their own.
 
     Frames of one trajectory or molecule that was held out as a whole are near or far together,
@@ -187,9 +187,7 @@ def _finished(raw: TrainingDomain, unit: Tensor, scores: Tensor, alike: int) -> 
 def largest_shares(as_far: Tensor, n: int) -> Tensor:
     """Returns upper confidence limits of shares (Clopper and Pearson, doi:10.1093/biomet/26.4.404).
 
-    Args:
-        as_far: how many of the held-out frames are as far away; need not be whole.
-        n: held-out frames.
+    `as_far` of `n` held-out frames are as far away; these need not be whole numbers.
     """
     from scipy.special import betaincinv
 
@@ -197,9 +195,7 @@ def largest_shares(as_far: Tensor, n: int) -> Tensor:
     return torch.from_numpy(limits).where(as_far < n, 1.0)
 
 
-def _content(
-    model: LevelPotential, dataset: Dataset, train: NDArray[np.int64]
-) -> tuple[TrainingContent, NDArray[np.int64]]:
+def _content(model: LevelPotential, dataset: Dataset, train: Ints) -> tuple[TrainingContent, Ints]:
     """Returns what all training frames consist of, and atoms by element, [n_frames, n_elements]."""
     elements = np.array(model.potential.elements)
     counts = np.zeros((len(train), len(elements)), dtype=np.int64)
@@ -216,9 +212,7 @@ def _content(
     return content, counts
 
 
-def _spread(
-    groups: NDArray[np.int64], counts: NDArray[np.int64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _spread(groups: Ints, counts: Ints, rng: np.random.Generator) -> Ints:
     """Returns at most about `MOST_FRAMES` frames: of every molecule and of every element."""
     n = len(groups)
     if n <= MOST_FRAMES:
@@ -232,9 +226,7 @@ def _spread(
     return np.unique(np.concatenate([chosen, *rare]))
 
 
-def _atoms(
-    model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], most_atoms: int
-) -> _Atoms:
+def _atoms(model: LevelPotential, dataset: Dataset, indices: Ints, most_atoms: int) -> _Atoms:
     device = model.potential.device
     features, species, frames, done = [], [], [], 0
     for frame_batch in _batches(indices, dataset.sizes[indices], most_atoms):
@@ -254,9 +246,7 @@ def _atoms(
     )
 
 
-def _batches(
-    indices: NDArray[np.int64], sizes: NDArray[np.int64], most: int
-) -> Iterator[NDArray[np.int64]]:
+def _batches(indices: Ints, sizes: Ints, most: int) -> Iterator[Ints]:
     """Yields frames in order, as many as have a number of atoms together, or one."""
     start = 0
     while start < len(indices):
@@ -346,12 +336,7 @@ class DomainCheck:
         self._done = False
 
     def warn(self, domain: float, atoms: Atoms) -> None:
-        """Warns with a `DomainWarning` if it is time to.
-
-        Args:
-            domain: of the structure.
-            atoms: the structure.
-        """
+        """Warns of the domain of a structure with a `DomainWarning` if it is time to."""
         if self._done or domain >= WARNING_LEVEL:
             return
         reason = self._reason(atoms)

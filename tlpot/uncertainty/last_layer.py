@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import DataError
 from tlpot.evaluation import evaluated
 from tlpot.models import LastLayerRigidity, LevelPotential, system_features
+from tlpot.numbers import Ints
 
 _GRID = torch.logspace(-12, 0, 49, dtype=torch.float64)
 """Candidates for ς², in units of the largest eigenvalue of FᵀF."""
@@ -21,8 +21,8 @@ _GRID = torch.logspace(-12, 0, 49, dtype=torch.float64)
 def fit_rigidity(
     model: LevelPotential,
     dataset: Dataset,
-    train: Sequence[int] | NDArray[np.int64],
-    validation: Sequence[int] | NDArray[np.int64],
+    train: Sequence[int] | Ints,
+    validation: Sequence[int] | Ints,
     *,
     batch_size: int = 32,
     show: bool = False,
@@ -56,10 +56,8 @@ def fit_rigidity(
 def choose_regularisation(gram: Tensor, features: Tensor, errors: Tensor) -> float:
     """Returns ς², see `fit_rigidity`.
 
-    Args:
-        gram: FᵀF of the training frames, [n_features, n_features].
-        features: of the validation frames, [n_frames, n_features].
-        errors: of the validation frames, [n_frames].
+    `gram` is FᵀF of the training frames, [n_features, n_features]; `features` and `errors` are of
+    the validation frames, [n_frames, n_features] and [n_frames].
     """
     values, vectors = torch.linalg.eigh(gram)
     squares = (features @ vectors).square()
@@ -79,7 +77,7 @@ def factorise(gram: Tensor, regularisation: float) -> Tensor:
 def _features_and_errors(
     model: LevelPotential,
     dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64],
+    indices: Sequence[int] | Ints,
     part: str,
     batch_size: int,
     show: bool,

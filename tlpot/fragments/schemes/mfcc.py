@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlpot.errors import ConfigError
 from tlpot.fragments.contacts import HOME, Shift, touching_sets
 from tlpot.fragments.expansion import Collector, Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion_exclusion import inclusion_exclusion
+from tlpot.numbers import Floats
 from tlpot.topology import Chain, Lattice, Topology
 
 
@@ -24,10 +22,6 @@ def capped_windows(topology: Topology, size: int) -> list[Units]:
     Residues that are bound to one of the stretch come along, each between such caps. Caps of the
     structure itself ride with the first and last stretch; what has no backbone, and a chain that
     is too short to be cut, is one piece.
-
-    Args:
-        topology: of the structure.
-        size: amino acids in a stretch, 1 or more.
     """
     pieces = []
     for chain in topology.chains:
@@ -159,7 +153,7 @@ class MFCC:
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
@@ -204,7 +198,7 @@ class FadingPairs:
         self,
         cutter: Cutter,
         sets: list[Units],
-        positions: NDArray[np.float64],
+        positions: Floats,
         skin: float,
         lattice: Lattice | None,
     ) -> set[tuple[int, int, Shift]]:
@@ -255,7 +249,7 @@ class Dimers(FadingPairs):
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,
@@ -310,7 +304,7 @@ class GMFCC(FadingPairs):
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,

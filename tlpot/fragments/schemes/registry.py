@@ -1,17 +1,86 @@
-"""Fragment schemes by name."""
+"""What a fragment scheme is, a rule that lists fragments and their signs; and schemes by name."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, nearest
+from tlpot.fragments.expansion import Expansion
+from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.schemes.mfcc import GMFCC, MFCC, Dimers
-from tlpot.fragments.schemes.scheme import Direct, Scheme
 from tlpot.fragments.schemes.sphere import Sphere
+from tlpot.numbers import Floats
+from tlpot.topology import Lattice
+
+
+class Scheme(Protocol):
+    """A frozen dataclass; its fields are its settings.
+
+    Attributes:
+        name: as users write it.
+        summary: one line for tables.
+        smooth: the energy is twice differentiable in the positions; otherwise the list of
+            fragments is hard, and the energy jumps where it changes.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    smooth: ClassVar[bool]
+
+    @property
+    def reach(self) -> float | None:
+        """Distance at which atoms decide about fragments, Å; None if positions do not matter."""
+        ...
+
+    def expand(
+        self,
+        cutter: Cutter,
+        positions: Floats,
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
+    ) -> Expansion:
+        """Lists the fragments.
+
+        Args:
+            cutter: of the structure.
+            positions: [n_atoms, 3], Å.
+            skin: Å; pair terms that begin this much beyond the reach are listed too (their
+                weight is 0), so that the list stays good while atoms move by half of it.
+            lattice: of a periodic structure, in which molecules are whole; None in vacuum.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Direct:
+    """No fragments: exact for the model and the cheapest, if it has seen what a protein holds."""
+
+    name: ClassVar[str] = "direct"
+    summary: ClassVar[str] = "the whole structure at once (right for a local model)"
+    smooth: ClassVar[bool] = True
+
+    @property
+    def reach(self) -> None:
+        """Positions do not matter."""
+        return
+
+    def expand(
+        self,
+        cutter: Cutter,
+        positions: Floats,
+        *,
+        skin: float = 0.0,
+        lattice: Lattice | None = None,
+    ) -> Expansion:
+        """Lists the one fragment, see `Scheme`."""
+        return Expansion.fixed({frozenset(range(len(cutter.topology.units))): 1})
+
 
 SCHEMES: dict[str, type] = {kind.name: kind for kind in (Direct, MFCC, Dimers, GMFCC, Sphere)}
 """Classes by name; ``mfcc2``, ``mfcc3``, ... are ``mfcc`` with that size."""
@@ -30,11 +99,7 @@ def is_ai2bmd(scheme: str | Scheme) -> bool:
 
 
 def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
-    """Returns a scheme.
-
-    Args:
-        scheme: a name, or a scheme as it is.
-        settings: fields of the scheme of that name.
+    """Returns the scheme of a name, with settings of its fields, or a scheme as it is.
 
     Raises:
         ConfigError: no such scheme or setting, or a value that makes no sense.
@@ -65,8 +130,7 @@ def choose_scheme(scheme: str | Scheme, **settings: Any) -> Scheme:
     for key in settings:
         if key not in known:
             raise ConfigError(f"scheme {name} has no setting {key!r}{nearest(key, known)}")
-    made: Scheme = kind(**settings)
-    return made
+    return kind(**settings)
 
 
 def parse_scheme(setting: str | Scheme | Mapping[str, Any]) -> Scheme:

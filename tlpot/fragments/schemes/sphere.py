@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tlpot.errors import ConfigError
 from tlpot.fragments.contacts import opposite, touching_sets
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter, Units
 from tlpot.fragments.inclusion_exclusion import inclusion_exclusion, periodic_inclusion_exclusion
 from tlpot.fragments.schemes.mfcc import capped_windows
+from tlpot.numbers import Floats
 from tlpot.topology import Lattice, Topology
 
 
@@ -49,7 +47,7 @@ class Sphere:
     def expand(
         self,
         cutter: Cutter,
-        positions: NDArray[np.float64],
+        positions: Floats,
         *,
         skin: float = 0.0,
         lattice: Lattice | None = None,

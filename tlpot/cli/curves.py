@@ -1,4 +1,4 @@
-"""`tlpot curve CONFIG.yaml` and `tlpot curve PARENT DATA --level L --sizes 10 20 50 -o DIR`."""
+"""Learning curves, and what labels to buy by them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlpot.cli.options import DEVICE, SPEC, options_adder, options_of
+from tlpot.cli import options
 
 if TYPE_CHECKING:
     from tlpot.config import Settings
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of the subcommand."""
-    add = options_adder(parser)
+def add_curve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `tlpot curve CONFIG.yaml`."""
+    add = options.adder(parser)
     add(
         "settings",
         "a YAML file, or one or several parents and then the file with the labels; and "
@@ -24,31 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CONFIG.yaml | PARENT ... DATA | key.path=value",
     )
     add("--level", "level of theory to learn")
-    add("--strategies", "names of strategies", nargs="+", metavar="S")
-    add("--sizes", "training frames", int, nargs="+", metavar="N")
+    add("--strategies S...", "names of strategies")
+    add("--sizes N...", "training frames", int)
     add("--seeds", "repeats (default 3)", int)
     add("--updates", "length of every training, whatever its number of frames", int)
-    add("--spec", SPEC)
+    add("--spec", options.SPEC)
     add("--source", "level of the parents to start from")
     add("-o --output", "folder to write, and to continue in")
-    add(
-        "--overwrite",
-        "a curve of just this, where -o holds one of other settings; points are kept",
-        False,
-    )
+    add("--overwrite", "a curve of just this, where -o holds another one; points are kept", False)
     add("--keep-models", "keep the models", False)
     add("--ensembles", "join the kept models of all seeds, too, and look at their spread", False)
     add("--workers", "processes of one thread each", 1)
-    add(
-        "--dask",
-        "run the points on a Dask cluster that sees the same files",
-        metavar="ADDRESS|local",
-    )
-    add("--device", DEVICE)
+    add("--dask ADDRESS|local", "run the points on a Dask cluster that sees the same files")
+    add("--device", options.DEVICE)
     add("--dry-run", "list the points and stop", False)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run_curve(arguments: argparse.Namespace) -> None:
     """Measures the curve and prints its tables."""
     from contextlib import nullcontext
 
@@ -60,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     dask = arguments.dask
     with nullcontext() if dask is None else workers(arguments.workers, dask) as executor:
         try:
-            own = options_of(arguments, "ensembles workers overwrite dry_run device")
+            own = options.values_of(arguments, "ensembles workers overwrite dry_run device")
             found = api.learning_curve(config=settings, executor=executor, **own)
         except KeyboardInterrupt:
             print("interrupted: the same command continues", file=sys.stderr)
@@ -111,3 +103,39 @@ def _file(arguments: argparse.Namespace) -> str | None:
     """The configuration file, if there is one."""
     names = _names(arguments)
     return names[0] if len(names) == 1 and names[0].endswith((".yaml", ".yml")) else None
+
+
+def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``tlpot plan``."""
+    add = options.adder(parser)
+    add("curve", "folder that tlpot curve wrote")
+    add("--quantity", "which error (energy_mae)", "energy_mae")
+    add("--target ERROR", "error to reach, in eV and Å: 0.05, or 50meV")
+    add("--budget", "to be spent, in prices of a cheap label", float)
+    add("--cost-ratio", "price of an expensive label in cheap ones", float)
+    add(
+        "--cost-from FILE...", "datasets by tlpot label, which hold what labels cost; with --levels"
+    )
+    add("--levels EXPENSIVE CHEAP", "the two levels of theory whose costs are compared")
+    add("--pretraining-paid --sunk", "the pretraining is paid already", False)
+    add("--have", "expensive labels that are there already", 0)
+    add("--pretraining DIR", "curve of the low level itself (tlpot curve with strategy scratch)")
+    add("--fit-up-to N", "fit sizes up to N only, and compare forecasts with the larger ones", int)
+    add("--json", "file for all numbers")
+
+
+def run_plan(arguments: argparse.Namespace) -> None:
+    """Plans."""
+    from tlpot import api
+
+    names = (
+        "target budget cost_ratio cost_from quantity pretraining_paid have pretraining fit_up_to"
+    )
+    plan = api.plan(
+        arguments.curve,
+        levels=None if arguments.levels is None else tuple(arguments.levels),
+        **options.values_of(arguments, names),
+    )
+    print(plan)
+    if arguments.json:
+        plan.save(arguments.json)

@@ -1,0 +1,73 @@
+"""What a model says of structures, beside labels or without them."""
+
+from __future__ import annotations
+
+import argparse
+
+from tlpot.cli import options
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``tlpot evaluate``."""
+    add = options.adder(parser)
+    add("model", "a model file, or the name of a shipped model")
+    add("data", "file, or files, with the labels", nargs="+")
+    add("--level", "level of theory of the labels")
+    add("--model-level", "level of the model, if it has several or another than the labels")
+    add("--spec", options.SPEC)
+    add("--split", "split file: evaluate one part of it")
+    parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
+    add("--plot", "picture to write, .png or .pdf")
+    add("--json", "file for all numbers")
+    add("--device", options.DEVICE)
+    add("--batch-size", "frames at a time", 32)
+    options.add_assembly_arguments(parser, default=None)
+
+
+def run_evaluate(arguments: argparse.Namespace) -> None:
+    """Evaluates."""
+    from tlpot import api
+    from tlpot.errors import ConfigError
+
+    options.refuse_without_scheme(arguments)
+    options.check_picture(arguments)
+    if arguments.charges is not None:
+        raise ConfigError(
+            "AMBER charges belong to one structure, and a dataset may hold several; leave "
+            "--charges to tlpot fragment and tlpot md"
+        )
+    assembly = options.fragment_options(arguments)
+    del assembly["charges"]
+    found = api.evaluate(
+        arguments.model,
+        arguments.data,
+        **options.values_of(arguments, "level model_level spec split part batch_size device"),
+        **assembly,
+    )
+    print(found)
+    options.write_result(found, arguments)
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `tlpot predict MODEL STRUCTURES [-o out.xyz]`."""
+    add = options.adder(parser)
+    add("model", "a model file, or the name of a shipped model")
+    add("structures", "files of structures, with labels or without", nargs="+")
+    add("--level", "level of the model, if it has several")
+    add("-o --output", "file for structures and predictions, .xyz or .h5")
+    add("--spec", options.SPEC)
+    add("--json", "file for all numbers")
+    add("--device", options.DEVICE)
+
+
+def run_predict(arguments: argparse.Namespace) -> None:
+    """Evaluates the model and prints a table."""
+    from tlpot import api
+
+    wanted = options.values_of(arguments, "level output spec device")
+    found = api.predict(arguments.model, arguments.structures, **wanted)
+    print(found)
+    if arguments.json:
+        found.save(arguments.json)
+    if arguments.output:
+        print(f"wrote {arguments.output}")
