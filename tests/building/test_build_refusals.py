@@ -68,10 +68,9 @@ PARENTS = {
         {**XTB, "low": SULFUR, "sequence": "C", "pretrain": {"parent": "tlpot-tiny"}},
         "does not know S of the fragments",
     ),
-    "unread": ({"sequence": "K", "pretrain": {"model": {"charge_spin": False}}}, "charges [1]"),
-    "read": (
-        {"sequence": "K", "trained_charges": True, "pretrain": {"model": {"charge_spin": True}}},
-        "the model reads charges",
+    "unread": (
+        {**XTB, "low": SULFUR, "sequence": "K", "pretrain": {"parent": "tlpot-tiny"}},
+        "charges [1]",
     ),
     "no charges": (started(FROM, trained_charges=True), "no fragment has a charge"),
     "model": (started({**FROM, "model": {"preset": "tiny"}}), "pretrain.model does not apply"),

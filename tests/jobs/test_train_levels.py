@@ -238,3 +238,8 @@ def test_relative_energies_alone(parent, tmp_path):
     assert child.end.overall["relative_mae"] < 0.9 * child.start.overall["relative_mae"]
     assert not any("ENERGY" in text for text in child.warnings)
     assert "relative energy" in child.text()
+
+
+def test_the_charge_of_the_whole_is_not_told_to_every_atom(settings):
+    with pytest.raises(ConfigError, match="add up"):
+        prepare_train(train_config({**settings, "model": {**MODEL, "charge_spin": True}}))

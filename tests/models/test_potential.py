@@ -146,8 +146,8 @@ def test_charge_and_spin_change_the_energy_only_of_a_model_that_reads_them(graph
     with pytest.raises(GeometryError, match=r"neutral singlets") as error:
         energy(plain, charged)
     # the same words must help those who train and those who fine-tune
-    assert "pretrained with model.charge_spin=true" in str(error.value)
-    assert "reads what its parent reads" in str(error.value)
+    assert "data.charges=ignore" in str(error.value)
+    assert "imported one that reads charges" in str(error.value)
     reading = Potential.create(preset("tiny", (1, 6, 8), charge_spin=True), {"low": E0})
     assert reading.at().uses_charge
     assert energy(reading, graph) == energy(reading, charged)  # zero start

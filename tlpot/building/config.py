@@ -197,7 +197,8 @@ class BuildConfig:
         curve: errors against the number of expensive labels.
         assemble: the force field of the structures and its tests.
         trained_charges: the model reads no charges; it learns every kind of fragment with the
-            charge that it always has. A parent whose card says so needs no word.
+            charge that it always has. So does a model without a parent, and one whose parent's
+            card says so, without a word.
         name: of the force field; that of the folder if left out.
     """
 

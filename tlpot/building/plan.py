@@ -66,7 +66,7 @@ def make_build_plan(
     targets = find_targets(config, atoms)
     frames = all_fragments(config.fragments, targets, scheme)
     charges = sorted({int(atoms.info["charge"]) for atoms in frames} - {0})
-    if charges and parent_implies_charges(config.pretrain):
+    if charges and ("parent" not in config.pretrain or parent_implies_charges(config.pretrain)):
         config = replace(config, trained_charges=True)
     tuning = training.tuning_config(
         config.finetune, low.name, high.name, trained_charges=config.trained_charges

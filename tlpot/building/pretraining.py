@@ -208,13 +208,6 @@ def plan_pretraining(
     data = to_mapping(read)
     if "parent" not in given:
         model = given.get("model", {"preset": "tiny"})
-        if isinstance(model, Mapping):
-            check_charges(
-                bool(model.get("charge_spin", bool(charges) and not trained_charges)), charges,
-                trained_charges, "a model with model.charge_spin=false",
-            )  # fmt: skip
-            if charges:
-                model = {"charge_spin": not trained_charges, **model}
         settings = {
             **given, "model": model, "split": build_split(given, "pretrain"), "level": level,
             "data": data, "output": MODEL,

@@ -325,9 +325,9 @@ class FragmentForceField:
             values = sorted(set(charges.tolist()) - {0})
             raise ConfigError(
                 f"fragments have charges {values}, which {_called(model)} does not read. Use a "
-                "model pretrained with model.charge_spin=true, or one that was trained on such "
-                "fragments with data.charges=ignore; if this one was, and its card does not say "
-                "so, say trained_charges=True (--trained-charges)"
+                "model that was trained on such fragments with data.charges=ignore, or an imported "
+                "one that reads charges; if this one was, and its card does not say so, say "
+                "trained_charges=True (--trained-charges)"
             )
         return False
 

@@ -142,7 +142,7 @@ def prepare_train(
         own = split.train if not at else split.train[with_any_label(dataset, level)[split.train]]
         suspicions += [f"{at}{text}" for text in label_warnings(dataset, level, own)]
     architecture = _architecture(config.model, dataset, split.train)
-    charges = check_charges(config.data, architecture.charge_spin)
+    charges = check_charges(config.data, reads_charge=False)
     references = {}
     for level in levels:
         known = architecture.elements
@@ -216,6 +216,13 @@ def _level_weights(weights: Mapping[str, float], levels: Sequence[str]) -> dict[
 
 def _architecture(model: Mapping[str, Any], dataset: Dataset, indices: Any) -> Architecture:
     architecture = read_architecture(model, dataset.elements)
+    if architecture.charge_spin:
+        raise ConfigError(
+            "model.charge_spin=true is not trained any more: every atom would be told the total "
+            "charge, so that the energies of an ion and of a molecule far away from it would not "
+            "add up. Leave it out; with data.charges=ignore a model learns each kind of molecule "
+            "with the charge that follows from its atoms"
+        )
     if not set(dataset.elements) <= set(architecture.elements):
         raise ConfigError(
             f"model.elements is {list(architecture.elements)}, but {dataset.path} has "

@@ -34,7 +34,8 @@ class Architecture:
         readout_hidden: width of the network that reads the last layer.
         avg_neighbors: average number of neighbours in the training set.
         zbl: add the screened nuclear repulsion.
-        charge_spin: let total charge and multiplicity change the species embedding.
+        charge_spin: let total charge and multiplicity change the species embedding. Of models
+            from before: what is far apart then does not add up, so none is trained any more.
     """
 
     elements: tuple[int, ...]

@@ -293,9 +293,9 @@ class LevelPotential(LevelView[Potential]):
             raise GeometryError(
                 f"{place} has charge {graph.charge[k]:+g} and multiplicity {graph.spin[k]:g}, "
                 f"but model {potential.card.name!r} describes neutral "
-                "singlets only; take a model that was pretrained with model.charge_spin=true (a "
-                "fine-tuned one reads what its parent reads) or, if each kind of molecule has "
-                "always the same charge, train with data.charges=ignore"
+                "singlets only; if each kind of molecule has always the same charge, train with "
+                "data.charges=ignore, or take a model that was (tlpot-fragments), or an imported "
+                "one that reads charges"
             )
         scalars, edges = potential.backbone(graph, species)
         return species, scalars, edges
