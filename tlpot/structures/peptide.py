@@ -15,6 +15,7 @@ from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats, Ints
+from tlpot.structures.disulfides import close_bridges
 from tlpot.structures.peptide_chain import PeptideChain, Placement, angle_of, place, side_chain
 from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 from tlpot.system import System
@@ -131,6 +132,7 @@ def build_peptide(
     n_cap: NCap | None = "ACE",
     c_cap: CCap | None = "NME",
     conformation: Conformation | None = None,
+    disulfides: Sequence[tuple[int, int]] = (),
 ) -> Atoms:
     """Builds a peptide of L amino acids with ideal bond lengths and angles.
 
@@ -155,6 +157,9 @@ def build_peptide(
         n_cap: acetyl, a charged or a neutral amine; None is neutral.
         c_cap: N-methylamide, carboxylate, carboxylic acid or amide; None is the neutral acid.
         conformation: where ``phi`` and ``psi`` are not given; None is extended.
+        disulfides: pairs of indices of cysteines (from 0 on, caps not counted) that are bound by
+            their sulfur atoms. Residues from one to the other then take φ, ψ and, of the
+            cysteines, χ1 that close the ring, where these are not given.
 
     Returns:
         Atoms in the order of a PDB file with arrays ``atomtypes`` (atom names of the PDB),
@@ -163,7 +168,8 @@ def build_peptide(
 
     Raises:
         ConfigError: an unknown residue, cap or conformation, a list of the wrong length, a
-            torsion that the residue does not have, φ of proline out of reach of its ring.
+            torsion that the residue does not have, φ of proline out of reach of its ring,
+            disulfides that are none or cannot be closed.
     """
     names = residue_names(sequence)
     n_cap, c_cap = n_cap or "NH2", c_cap or "COOH"
@@ -200,16 +206,35 @@ def build_peptide(
                 f"residue {index} is PRO with phi={angle:g}; its ring allows "
                 f"{_PROLINE_RANGE[0]:g} to {_PROLINE_RANGE[1]:g}"
             )
+    bridges = _bridges(names, disulfides)
+    bound = {k for pair in bridges for k in pair}
+    # thiolates, whose charges and names are put right at the end
+    names = tuple("CYM" if k in bound else name for k, name in enumerate(names))
     rotamers = _rotamers(names, chi or {})
+    first = 1 + (n_cap == "ACE")
+    if bridges:
+        closed = close_bridges(
+            lambda p, q, x: PeptideChain(names, p, q, omegas, x, n_cap, c_cap).atoms(),
+            names, phis, psis, rotamers, bridges, first=first,
+            free_phi=[n != "PRO" and _is_free(phi, k) for k, n in enumerate(names)],
+            free_psi=[_is_free(psi, k) for k in range(len(names))],
+        )  # fmt: skip
+        phis, psis, rotamers = closed
     chain = PeptideChain(names, phis, psis, omegas, rotamers, n_cap, c_cap)
     atoms = chain.atoms()
-    movable = [name != "PRO" and k not in (chi or {}) for k, name in enumerate(names)]
-    packed = pack(atoms, [side_chain(n) for n in names], rotamers, movable, 1 + (n_cap == "ACE"))
+    movable = [
+        name != "PRO" and k not in (chi or {}) and k not in bound for k, name in enumerate(names)
+    ]
+    packed = pack(atoms, [side_chain(n) for n in names], rotamers, movable, first)
     if packed != rotamers:
         chain = PeptideChain(names, phis, psis, omegas, packed, n_cap, c_cap)
         atoms = chain.atoms()
-    if phi is None and psi is None:
+    if phi is None and psi is None and not bridges:
         _warn_of_contacts(atoms, chain.bonds(), conformation or "extended")
+    if bridges:
+        residues = atoms.arrays["residuenames"]
+        residues[np.isin(atoms.arrays["residuenumbers"] - first, sorted(bound))] = "CYX"
+        atoms.info["charge"] += len(bound)
     return atoms
 
 
@@ -247,6 +272,22 @@ def residue_names(sequence: str | Sequence[str]) -> tuple[str, ...]:
         if name not in SIDE_CHAINS:
             raise ConfigError(f"residue {index} is {name!r}{nearest(name, SIDE_CHAINS)}")
     return names
+
+
+def _bridges(names: Sequence[str], disulfides: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    found = [(min(pair), max(pair)) for pair in disulfides]
+    seen = [k for pair in found for k in pair]
+    for k in seen:
+        if not 0 <= k < len(names) or names[k] != "CYS":
+            what = names[k] if 0 <= k < len(names) else "no residue of the sequence"
+            raise ConfigError(f"disulfides names residue {k}, which is {what}; it must be CYS")
+    if len(set(seen)) < len(seen):
+        raise ConfigError(f"disulfides={list(disulfides)} has a cysteine in two bridges")
+    return found
+
+
+def _is_free(given: Angles | None, index: int) -> bool:
+    return given is None or (isinstance(given, Sequence) and given[index] is None)
 
 
 def _known(key: str, value: str, valid: Sequence[str] | Mapping[str, object]) -> None:
