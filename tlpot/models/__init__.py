@@ -49,12 +49,10 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
+    from tlpot.models.parameters import channel_maps, level_parameters, parameter_blocks
     from tlpot.models.potential import (
         LevelPotential,
         Potential,
-        channel_maps,
-        level_parameters,
-        parameter_blocks,
     )
     from tlpot.models.regressors import (
         CorrectionInfo,
