@@ -59,8 +59,9 @@ def main() -> None:
             for teacher in ("aimnet2", "gfn2-xtb")
         }
         words = "  ".join(
-            f"{teacher} x {np.median(r):.1f} ({np.quantile(r, 0.1):.1f} to {np.quantile(r, 0.9):.1f})"
+            f"{teacher} x {mid:.1f} ({low:.1f} to {high:.1f})"
             for teacher, r in ratios.items()
+            for low, mid, high in [np.quantile(r, [0.1, 0.5, 0.9])]
         )
         print(f"  {name:24} {1e3 * np.median(found):7.2f}   {words}")
 

@@ -1,10 +1,12 @@
 """Peptides that are built with disulfide bridges."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tlpot.errors import ConfigError
-from tlpot.structures import build_peptide
+from tlpot.structures import build_peptide, read_frames
 from tlpot.topology import perceive_topology
 
 
@@ -77,3 +79,15 @@ def test_mistakes(sequence, bridges, message):
 def test_cysteines_side_by_side_have_no_room():
     with pytest.raises(ConfigError, match="further apart"):
         build_peptide("CC", disulfides=[(0, 1)])
+
+
+def test_the_example_is_read_as_it_was_built():
+    path = Path(__file__).parents[2] / "examples" / "disulfide.pdb"
+    (atoms,) = read_frames(str(path))
+    built = build_peptide("ACPGNCA", disulfides=[(1, 5)])
+    assert atoms.get_chemical_formula() == built.get_chemical_formula()
+    topology = perceive_topology(atoms)
+    assert topology.charge == 0
+    bonds = {tuple(sorted(pair)) for pair in topology.bonds.tolist()}
+    assert tuple(sulfurs(atoms)) in bonds
+    assert len(bonds) == len(perceive_topology(built).bonds)
