@@ -409,13 +409,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be a section of 'key: value' pairs, not {value!r}")
         return parse(typing.cast(type, hint), value, where)
-    if origin in (tuple, list):
+    if origin in (tuple, list, Sequence):
         item = arguments[0] if arguments else Any
         if isinstance(value, str) and _holds_text(item):
             value = [value]  # one name is a list of one
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise ConfigError(f"{where} must be a list such as [a, b], not {value!r}")
-        return origin(_convert(item, entry, f"{where}[{k}]") for k, entry in enumerate(value))
+        make = tuple if origin is tuple else list
+        return make(_convert(item, entry, f"{where}[{k}]") for k, entry in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be 'key: value' pairs, not {value!r}")

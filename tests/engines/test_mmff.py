@@ -1,6 +1,7 @@
 """MMFF94 as an engine and as a calculator for trajectories."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from needs import needs
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.engines import EngineSpec, LabelError, MMFF94Calculator, make_engine
-from tlpot.errors import ConfigError
+from tlpot.engines.mmff import MMFF94Engine
+from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.structures import build_peptide, smiles_atoms
 from tlpot.system import System
 
@@ -49,6 +51,12 @@ def test_the_engine_perceives_what_the_calculator_knows():
     other = System.from_atoms(build_peptide("K"))
     assert np.isfinite(engine.compute(other, forces=False, log=io.StringIO()).energy)
     assert "RDKit" in engine.definition["program"]
+
+
+def test_without_rdkit_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(MissingExtraError, match=r"tlpot\[rdkit\]"):
+        MMFF94Engine()
 
 
 def test_two_molecules_feel_each_other():

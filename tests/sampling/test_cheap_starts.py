@@ -8,6 +8,8 @@ import pytest
 from needs import needs
 from spring_molecule import Springs
 
+import tlpot
+from tlpot.building.labels import sampling_settings
 from tlpot.calculators import CalculatorFactory
 from tlpot.data import open_dataset
 from tlpot.errors import ConfigError, DataError, SimulationError, TLPotWarning
@@ -206,6 +208,30 @@ def test_an_interrupted_sampling_of_smiles_goes_on(tmp_path):
         pytest.raises(SimulationError, match="no fragment could be sampled"),
     ):
         sample(fragments[1:], tmp_path / "c.h5", settings, MMFF, skip_failed=True, progress=False)
+
+
+YAML = """
+fragments: {ethanol: CCO, cluster: O.O}
+engine: mmff94
+methods: [etkdg, md=2, downhill]
+temperatures: 200-500
+interval: 5
+separations: [-0.3, 2]
+budget: 6
+pool: 1
+"""
+
+
+def test_a_yaml_file_has_the_same_settings(tmp_path):
+    (tmp_path / "s.yaml").write_text(YAML)
+    found = tlpot.sample(output=tmp_path / "s.h5", config=tmp_path / "s.yaml", progress=False)
+    assert [row.name for row in found.rows] == ["ethanol", "cluster"]
+    assert set(found.rows[1].methods) == {"dimer", "md", "downhill"}
+    (tmp_path / "s.yaml").write_text(YAML.replace("interval", "intervall"))
+    with pytest.raises(ConfigError, match="did you mean 'interval'"):
+        tlpot.sample(output=tmp_path / "t.h5", config=tmp_path / "s.yaml", progress=False)
+    stage, calculator = sampling_settings({"calculator": "mmff94", "methods": ["etkdg"]}, 10)
+    assert (stage.methods, stage.budget, calculator) == (("etkdg",), 10, "mmff94")
 
 
 def test_methods_share_the_pool_by_their_weights(tmp_path):

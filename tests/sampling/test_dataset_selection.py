@@ -68,6 +68,13 @@ def test_unlike_frames_of_each_molecule_with_all_that_the_file_says(data, tmp_pa
     assert json.loads(json.dumps(found.as_json()))["n_frames"] == 12
 
 
+def test_converting_keeps_what_is_said_of_a_molecule(data, tmp_path):
+    tlpot.convert_dataset(data, tmp_path / "c.h5", progress=False)
+    with h5py.File(tmp_path / "c.h5") as file:
+        assert file["H2O"].attrs["smiles"] == "O"
+        assert "smiles" not in file["CH3OH"].attrs
+
+
 def test_a_number_in_all_takes_of_every_molecule(data, tmp_path):
     found = tlpot.select_dataset(data, tmp_path / "s.h5", count=8, model="tlpot-tiny")
     assert (found.n_frames, found.n_molecules) == (8, 2)

@@ -177,6 +177,9 @@ UNITS = {
 }
 """Those of ANI-1x, so that its readers need no conversion."""
 
+GROUP_ATTRIBUTES = ("smiles", "kind")
+"""What a group that is no fragment may say of its molecule, whatever the order of its atoms."""
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -220,8 +223,10 @@ def write_dataset(
                 members.setdefault(name, []).append(k)
             for name, frames in runs.items():
                 group = handle.require_group(name)
-                if "fragments" in about and not group.attrs:
-                    group.attrs.update(dataset.attributes(frames[0].group))
+                if not group.attrs:
+                    said = dataset.attributes(frames[0].group)
+                    kept = said if "fragments" in about else said.keys() & set(GROUP_ATTRIBUTES)
+                    group.attrs.update({key: said[key] for key in kept})
                 more = {key: values[members[name]] for key, values in columns.items()}
                 _append(group, frames, keys, more)
             if progress is not None:
