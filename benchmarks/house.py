@@ -72,7 +72,7 @@ class Package:
         """Yields each imported name with the module that it is taken from."""
         skipped: set[int] = set()
         for node in ast.walk(self.trees[module]):
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
                 skipped |= {id(inner) for inner in ast.walk(node)}
         for node in ast.walk(self.trees[module]):
             if id(node) in skipped and not everything:

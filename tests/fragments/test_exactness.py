@@ -18,7 +18,7 @@ from structures import bridged, peptide
 
 from tlpot.energy import evaluate
 from tlpot.fragments import GMFCC, MFCC, Dimers, FragmentForceField, Sphere, check_coverage
-from tlpot.fragments.contacts import set_pairs, unit_contacts
+from tlpot.fragments.contacts import _contacts, close_atoms, set_pairs
 from tlpot.fragments.expansion import Expansion
 from tlpot.fragments.fragment import Cutter
 from tlpot.fragments.inclusion_exclusion import coverage, inclusion_exclusion
@@ -141,7 +141,7 @@ def test_signed_pairs_are_the_closure_of_all_unions(structure, reach):
     topology, system = system_of(atoms)
     cutter = Cutter(topology)
     windows = list(dict.fromkeys(capped_windows(topology, 1)))
-    close = set_pairs(windows, unit_contacts(topology, system.positions, reach))
+    close = set_pairs(windows, _contacts(topology, close_atoms(system.positions, reach)))
     unions = [*windows, *(windows[i] | windows[j] for i, j, _ in close)]
     closure = inclusion_exclusion(unions)
     scheme = Dimers(inner=reach, outer=reach, fill=False)

@@ -251,6 +251,7 @@ def test_stored_splits_outlive_new_labels_and_geometries(path):
         store_split(path, "old", split)
 
 
+@pytest.mark.train
 def test_a_network_learns_from_it(path, tmp_path):
     config = train_config(
         {
@@ -428,16 +429,20 @@ def test_files_in_other_units_get_labels_in_them(path, tmp_path):
     assert dataset.levels["new"].isolated_atoms == pytest.approx(atoms, abs=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:constrained_layout")
-@pytest.mark.parametrize("earlier", [False, True])
-def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
-    """`tlpot label FILE -o FILE`, and then every command that reads a dataset."""
+def label_in_place(path, earlier):
+    """`tlpot label FILE -o FILE`; returns the command but for its output."""
     if earlier:
         path.write_bytes((GOLDEN / "earlier-fragments.h5").read_bytes())
+    engine = ["charge='{charge}'", "--engine", "ase:fragment_files:Springs", "--level", "toy"]
+    return ["label", str(path), *engine, "-o", str(path)]
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_the_labels_of_an_engine_are_added_in_place(path, earlier):
+    command = label_in_place(path, earlier)
     before = open_dataset(path)
     frames = before.read(range(len(before)))
-    engine = ["charge='{charge}'", "--engine", "ase:fragment_files:Springs", "--level", "toy"]
-    assert main(["label", str(path), *engine, "-o", str(path)]) == 0
+    assert main(command) == 0
     dataset = open_dataset(path)
     assert dataset.labelled("toy").all()
     assert dataset.labelled("toy", "forces").all()
@@ -448,10 +453,16 @@ def test_the_labels_of_an_engine_are_added_in_place(path, tmp_path, earlier):
         assert new.labels["toy"].energy == pytest.approx(new.labels["springs"].energy + 25000)
     assert dataset.levels["springs"] == before.levels["springs"]
     content = path.read_bytes()
-    assert main(["label", str(path), *engine, "-o", str(path)]) == 0
+    assert main(command) == 0
     assert path.read_bytes() == content
     assert not fragments_from(path, without="toy")
 
+
+@pytest.mark.train
+@pytest.mark.filterwarnings("ignore:constrained_layout")
+@pytest.mark.parametrize("earlier", [False, True])
+def test_every_command_that_reads_a_dataset_reads_one_labelled_in_place(path, tmp_path, earlier):
+    assert main(label_in_place(path, earlier)) == 0
     assert main(["data", "info", str(path), "--molecules"]) == 0
     assert main(["data", "validate", str(path)]) == 0
     split, config = tmp_path / "split.json", tmp_path / "train.yaml"

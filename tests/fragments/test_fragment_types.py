@@ -32,7 +32,7 @@ def shuffled(atoms, seed):
 def test_equal_kinds_of_other_proteins_in_any_order_have_identical_atoms_and_bonds(scheme):
     types = FragmentTypes()
     met = {}
-    for seed, sequence in enumerate(["AFAVAR", "VARAFA", "GAFAVARG"]):
+    for seed, sequence in enumerate(["AFAVA", "VAFAV", "GAFAVG"]):
         for atoms in (build_peptide(sequence), shuffled(build_peptide(sequence), seed)):
             for topology, fragment in [(t, f) for t, fs in [cut(atoms, scheme)] for f in fs]:
                 kind, order = types.of(topology, fragment)

@@ -193,7 +193,7 @@ def test_kinds_of_a_fragment_file_have_their_names_and_sources(tmp_path):
         assert np.isnan(row.force_rms)
         assert row.source in ("AA (1)", "AG (1)", "AA (1), AG (1)", "AG (1), AA (1)", "AA (2)")
     models = dict.fromkeys({*plain} - {"ACE-NME"}, ToyModel())
-    with pytest.raises(ConfigError, match="no model for the fragments ACE-NME"):
+    with pytest.raises(ConfigError, match="no model for the fragment ACE-NME"):
         measure_stage(
             models,
             LabelledFragments(dataset=dataset, indices=np.arange(len(dataset)), part="p"),
@@ -274,7 +274,7 @@ def test_models_by_kind_are_used_for_their_kind(data):
     methanol, water = (list(data.group_names).index(n) for n in ("methanol", "water"))
     assert both["mixed"].rows[water] == both["toy"].rows[water]
     assert both["mixed"].rows[methanol] == both["tiny"].rows[methanol]
-    with pytest.raises(ConfigError, match="no model for the fragments methanol"):
+    with pytest.raises(ConfigError, match="no model for the fragment methanol"):
         measure_stage(
             {"water": toy},
             LabelledFragments(dataset=data, indices=np.arange(len(data)), part="p"),

@@ -9,6 +9,10 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from scipy.optimize import minimize
 
+from tlpot.system import System
+from tlpot.topology import Lattice
+from tlpot.topology.lattice import follow_bonds
+
 TOKEN = re.compile(r"([A-Z][a-z]?)(H\d?)?|([=#()])|%(\d)|(\.)")
 
 SIDES = {  # independent of the package's table: Kekulé bonds, from the atom on CA
@@ -182,3 +186,11 @@ def _parse(line):
         lengths,
         [min(unsaturated.get(k, 0), 2) if z in (6, 7) else 0 for k, z in enumerate(elements)],
     )
+
+
+def unwrapped(atoms, bonds):
+    """Positions with every bond as long as it looks."""
+    system = System.from_atoms(atoms)
+    lattice = Lattice.of(system)
+    vectors = system.positions[bonds[:, 1]] - system.positions[bonds[:, 0]]
+    return follow_bonds(system, bonds, vectors + lattice.nearest(vectors) @ lattice.vectors)

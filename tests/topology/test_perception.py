@@ -9,11 +9,11 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.io import read
-from sketch import CHARGES, SIDES, capped, residue, sketch
+from sketch import CHARGES, SIDES, capped, residue, sketch, unwrapped
 
 from tlpot.errors import GeometryError
 from tlpot.system import System
-from tlpot.topology import perceive_topology, unwrap
+from tlpot.topology import perceive_topology
 
 DATA = Path(os.environ.get("TLPOT_DATA", "no-data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="needs TLPOT_DATA")
@@ -375,7 +375,7 @@ def test_wrapped_molecules_are_unwrapped():
         wrapped.wrap()
         found = check(perceive_topology(wrapped))
         assert names(found) == ["ACE", "PHE", "ALA", "NME"]
-        flat = unwrap(System.from_atoms(wrapped), found.bonds)
+        flat = unwrapped(wrapped, found.bonds)
         assert np.abs(flat - wrapped.positions).max() > 1.0
         a, b = found.bonds.T
         before = np.linalg.norm(atoms.positions[a] - atoms.positions[b], axis=1)

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, graphene, molecule
-from sketch import capped, sketch
+from sketch import capped, sketch, unwrapped
 
 from tlpot.errors import GeometryError
-from tlpot.system import System
-from tlpot.topology import perceive_topology, unwrap
+from tlpot.topology import perceive_topology
 
 
 def refused(atoms, labels=None):
@@ -149,7 +148,7 @@ def test_a_polymer_through_the_cell_has_no_unwrapped_positions():
     ring = Atoms("C4", [[1.3 * k, 0, 0] for k in range(4)], cell=[5.2, 20, 20], pbc=True)
     bonds = np.array([[0, 1], [0, 3], [1, 2], [2, 3]])
     with pytest.raises(GeometryError, match="without end"):
-        unwrap(System.from_atoms(ring), bonds)
+        unwrapped(ring, bonds)
 
 
 def test_the_message_shows_ten_atoms_and_counts_the_rest():

@@ -37,7 +37,7 @@ def synthetic(n, *, understated=4.0, seed=0, forces=0, forces_understated=None):
 @pytest.mark.parametrize("coverage", [0.5, ONE_SIGMA, 0.9, 0.95])
 def test_the_promise_holds_on_average_for_few_frames(coverage):
     """The mean coverage of a further frame is between c and c + 1 / (n + 1)."""
-    n, repeats = 25, 4000
+    n, repeats = 25, 2000
     rng = np.random.default_rng(1)
     scores = np.abs(rng.normal(size=(repeats, n)))
     fresh = np.abs(rng.normal(size=repeats))
@@ -120,7 +120,7 @@ def test_few_labelled_forces_share_the_factor_of_the_energies():
 
 def test_the_promise_for_forces_holds_though_components_of_a_frame_go_together():
     """All components of a frame share one scale, which pooled scores would take for many."""
-    n, size, repeats = 30, 12, 3000
+    n, size, repeats = 30, 12, 1500
     rng = np.random.default_rng(4)
     inside = []
     for _ in range(repeats):

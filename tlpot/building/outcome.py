@@ -66,26 +66,27 @@ def stage_errors(
     if pretraining.parent is not None:
         part, own_part = (f"{each}, of which the parent may know some" for each in (part, own_part))
 
-    def measured(title: str, shown: TrainedModel, level: str, labels: str, *, on: Dataset = dataset,
-                 frames: Ints = held, train: Ints | None = None, where: str = part,
-                 shift_on: Ints | None = None) -> reports.StageErrors:  # fmt: skip
-        fragments = reports.LabelledFragments(dataset=on, indices=frames, part=where, train=train)
+    def measured(
+        title: str, shown: TrainedModel, level: str, labels: str, on: reports.LabelledFragments,
+        shift_on: Ints | None = None,
+    ) -> reports.StageErrors:  # fmt: skip
         return reports.measure_stage(
-            shown.at(level), fragments, title=title, model=shown.card.name or "model",
+            shown.at(level), on, title=title, model=shown.card.name or "model",
             model_level=level, label_level=labels, shift_on=shift_on, device=shown.device,
         )  # fmt: skip
 
+    before = reports.LabelledFragments(
+        dataset=cheap, indices=own.test if len(own.test) else own.validation, part=own_part,
+        train=None if adopted else own.train,
+    )  # fmt: skip
+    here = reports.LabelledFragments(dataset=dataset, indices=held, part=part)
     found = [
-        measured(
-            "adopted parent" if adopted else "pretrained", pretrained, low, low, on=cheap,
-            frames=own.test if len(own.test) else own.validation,
-            train=None if adopted else own.train, where=own_part,
-        ),
-        measured("before transfer", pretrained, low, high, shift_on=split.train),
-        measured("after transfer", model, high, high, train=split.train),
-    ]  # fmt: skip
+        measured("adopted parent" if adopted else "pretrained", pretrained, low, low, before),
+        measured("before transfer", pretrained, low, high, here, shift_on=split.train),
+        measured("after transfer", model, high, high, replace(here, train=split.train)),
+    ]
     if low in model.levels and difference_parts(low) is None:
-        found.append(measured("after transfer, low head", model, low, low))
+        found.append(measured("after transfer, low head", model, low, low, here))
     return found
 
 

@@ -18,9 +18,9 @@ from tlpot.dynamics import runner
 from tlpot.dynamics.record import LOST, MDRecord, lost_constraints, md_setup
 from tlpot.dynamics.settings import MDSettings, StopCondition, stop_conditions
 from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotWarning
-from tlpot.files import PathLike, atomic_file
+from tlpot.files import PathLike
 from tlpot.numbers import Floats
-from tlpot.presentation import progress_bar
+from tlpot.presentation import COLOURS, add_legend, drawn, make_figure, progress_bar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -280,25 +280,19 @@ def plot_md(samples: Sequence[runner.Sample], path: PathLike | None, title: str)
     Raises:
         OutputError: the file could not be written.
     """
-    from matplotlib.figure import Figure
-
     time = np.array([s.time for s in samples]) * 1e-3
-    zero = samples[0].potential
-    temperatures = np.array([s.temperature for s in samples])
-    figure = Figure(figsize=(7.0, 5.0), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    zero, temperatures = samples[0].potential, np.array([s.temperature for s in samples])
+    figure, panels = make_figure(7.0, 5.0, 2, 1, sharex=True, height_ratios=[3, 2])
+    upper, lower = panels[:, 0]
     upper.plot(time, [s.total - zero for s in samples], label="total", color="black", lw=1.5)
-    upper.plot(time, [s.potential - zero for s in samples], label="potential", color="C0", lw=1.0)
+    upper.plot(time, [s.potential - zero for s in samples], label="potential", lw=1.0)
     upper.set_ylabel("energy − first potential (eV)")
-    upper.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     upper.set_title(title, fontsize=10)
-    lower.plot(time, temperatures, color="C3", lw=1.0)
+    lower.plot(time, temperatures, color=COLOURS[1], lw=1.0)
     mean = temperatures.mean()
-    lower.axhline(mean, color="C3", lw=1.0, ls="--", label=f"mean {mean:.0f} K")
+    lower.axhline(mean, color=COLOURS[1], lw=1.0, ls="--", label=f"mean {mean:.0f} K")
     lower.set_ylabel("temperature (K)")
     lower.set_xlabel("time (ps)")
-    lower.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    if path is not None:
-        with atomic_file(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
-    return figure
+    for axes in (upper, lower):
+        add_legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return drawn(figure, path)

@@ -135,14 +135,6 @@ def close_images(positions: Floats, reach: float, lattice: Lattice) -> tuple[Int
     return np.stack([i, j], axis=1).astype(np.int64)[once], shifts[once]
 
 
-def unit_contacts(topology: Topology, positions: Floats, reach: float) -> sparse.csr_array:
-    """Returns which units have atoms less than `reach` apart, [n_units, n_units], symmetric.
-
-    A unit is in contact with itself.
-    """
-    return _contacts(topology, close_atoms(positions, reach))
-
-
 def _contacts(topology: Topology, atoms: Ints) -> sparse.csr_array:
     from scipy import sparse
 

@@ -18,10 +18,10 @@ from ase.data import chemical_symbols
 
 from tlpot.data import Dataset, load_split, open_dataset
 from tlpot.energy import EnergyModel
-from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.errors import DataError
 from tlpot.evaluation import Predictions, predict
 from tlpot.files import PathLike
-from tlpot.fragments import OTHERS
+from tlpot.fragments import TypedModel
 from tlpot.numbers import Floats, Ints, mae, rmse, short
 from tlpot.presentation import Column, Table
 from tlpot.reports.error_budget import KCAL
@@ -359,15 +359,7 @@ def model_of(models: Models, name: str) -> EnergyModel:
     Raises:
         ConfigError: there is none.
     """
-    if not isinstance(models, Mapping):
-        return models
-    found = models.get(name, models.get(OTHERS))
-    if found is None:
-        raise ConfigError(
-            f"no model for the fragments {name}{nearest(name, models)}; add one, or {OTHERS!r} for "
-            "all others"
-        )
-    return found
+    return TypedModel(models).of(name) if isinstance(models, Mapping) else models
 
 
 def _identity(model: EnergyModel) -> int:

@@ -7,7 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.topology.bonds import COVALENT, LABILE, NOBLE
     from tlpot.topology.canonical_order import ColouredGraph, matching_order
-    from tlpot.topology.lattice import Continuity, Lattice, unwrap
+    from tlpot.topology.lattice import Continuity, Lattice
     from tlpot.topology.perception import perceive_topology
     from tlpot.topology.topology import Chain, Residue, Topology, Unit, residue_of
     from tlpot.topology.torsions import (

@@ -149,31 +149,14 @@ TOLERANCE = 1e-3
 """Å; around a closed ring of bonds the vectors add up to nothing, or to a lattice vector."""
 
 
-def unwrap(system: System, bonds: Ints) -> Floats:
-    """Moves atoms by lattice vectors so that bonds are as long as they look.
+def follow_bonds(system: System, bonds: Ints, vectors: Floats) -> Floats:
+    """Returns positions, [n_atoms, 3], Å, with the atoms of molecules along given bond vectors.
 
-    Every molecule stays where its lowest atom is; a structure without periodic directions is
-    returned as it is.
-
-    `bonds` are [n_bonds, 2], such as `Topology.bonds`.
-
-    Returns:
-        Positions, [n_atoms, 3], Å, a copy.
+    Every molecule stays where its lowest atom is.
 
     Raises:
         GeometryError: a molecule is bound to its own periodic image.
     """
-    positions = np.array(system.positions, dtype=np.float64)
-    lattice = Lattice.of(system)
-    if lattice is None or not len(bonds):
-        return positions
-    vectors = positions[bonds[:, 1]] - positions[bonds[:, 0]]
-    vectors = vectors + lattice.nearest(vectors) @ lattice.vectors
-    return follow_bonds(system, bonds, vectors)
-
-
-def follow_bonds(system: System, bonds: Ints, vectors: Floats) -> Floats:
-    """Places the atoms of every molecule along given bond vectors; see `unwrap`."""
     positions = np.array(system.positions, dtype=np.float64)
     steps: list[list[tuple[int, int, int]]] = [[] for _ in positions]
     for bond, (a, b) in enumerate(bonds.tolist()):
