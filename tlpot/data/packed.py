@@ -27,6 +27,7 @@ from tlpot.data.hdf5 import HDF5File, HDF5Store, read_attributes, read_column
 from tlpot.data.store import Section, Store
 from tlpot.errors import DataError
 from tlpot.files import file_hash
+from tlpot.stored_results import read_json
 
 MANY_GROUPS = 1000
 """Groups of a file from which on it is worth a cache."""
@@ -159,13 +160,13 @@ def _n_groups(path: Path) -> int:
 def _opened(path: Path, place: Path) -> PackedStore | None:
     """Returns a cache that is whole; None where there is none."""
     try:
-        index = json.loads((place / _INDEX).read_text())
+        index = read_json(place / _INDEX, "remove it")
         for file, (_, n_bytes) in index["files"].items():
             if (place / file).stat().st_size != n_bytes:
                 return None
         store = PackedStore(path, place, index)
         os.utime(place / _INDEX)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, DataError):
         return None
     return store
 

@@ -192,9 +192,7 @@ def fit(
     level = job.saved_level or job.levels[0]
     domain = None
     if processes.is_first:
-        domain = tell_domain(finished, (*job.levels, level), dataset=job.dataset, split=split,
-                             others=job.others, rates=job.plan.rates, parent=job.parent,
-                             seed=settings.seed, joint=job.joint)  # fmt: skip
+        domain = tell_domain(finished, job, (*job.levels, level))
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
     kinds = _lowered(settings.loss)

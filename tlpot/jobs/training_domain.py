@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 import torch
 
-from tlpot.data import Dataset, Split, with_any_label
+from tlpot.data import with_any_label
+from tlpot.jobs.training_job import Job
 from tlpot.models import (
     FEW_FRAMES,
     DeltaPotential,
@@ -16,22 +17,10 @@ from tlpot.models import (
     Potential,
     TrainingDomain,
 )
-from tlpot.numbers import Ints
 from tlpot.uncertainty import fit_domain
 
 
-def tell_domain(
-    model: Potential | DeltaPotential,
-    levels: Collection[str],
-    *,
-    dataset: Dataset,
-    split: Split,
-    others: Ints,
-    rates: Mapping[str, float],
-    parent: LevelPotential | None,
-    seed: int,
-    joint: bool = False,
-) -> str | None:
+def tell_domain(model: Potential | DeltaPotential, job: Job, levels: Collection[str]) -> str | None:
     """Gives each level of a model its training domain, or takes it away.
 
     Levels that were learned, or rehearsed, have that of all training frames; where the network
@@ -40,22 +29,18 @@ def tell_domain(
 
     Args:
         model: just trained; of a sum the difference was.
+        job: its training. If all levels counted alike, the domain of each is that of the frames
+            with a label there, not of all.
         levels: those that the training had labels of.
-        dataset: of the training.
-        split: its division.
-        others: further training frames.
-        rates: learning-rate factors of the weights that moved.
-        parent: the level that a learned one went on from; None if it began anew.
-        seed: of selections.
-        joint: the domain of each level is that of the frames with a label there, not of all.
 
     Returns:
         What the domain of the learned levels speaks of, for the card; None if there is none.
     """
     trained = model.delta if isinstance(model, DeltaPotential) else model
-    moved = any(name.startswith("backbone.") for name in rates)
+    dataset, split, parent = job.dataset, job.split, job.parent
+    moved = any(name.startswith("backbone.") for name in job.plan.rates)
     learned = [level for level in trained.levels if level in levels]
-    frames = np.concatenate([split.train, others])
+    frames = np.concatenate([split.train, job.others])
     found: dict[bytes, TrainingDomain] = {}
     for level in trained.levels:
         head = trained.head(level)
@@ -63,12 +48,12 @@ def tell_domain(
             head.domain = None if moved else head.domain
             continue
         known = np.ones(len(dataset), dtype=bool)
-        if joint:
+        if job.joint:
             known = with_any_label(dataset, level)
         own, held = frames[known[frames]], split.validation[known[split.validation]]
         which = own.tobytes()
         if which not in found:
-            found[which] = fit_domain(trained.at(level), dataset, own, held, seed=seed)
+            found[which] = fit_domain(trained.at(level), dataset, own, held, seed=job.settings.seed)
             if parent is not None and _same_network(trained, parent.potential):
                 found[which].inherited = copy.deepcopy(parent.training_domain)
         head.domain = copy.deepcopy(found[which]).to(device=trained.device, dtype=trained.dtype)

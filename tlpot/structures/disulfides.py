@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -26,58 +27,62 @@ _ENOUGH = 0.25
 """Largest residual of a ring that is closed: 0.025 Å, 2.5° and 6° off, overlaps of 0.1 Å."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Torsions:
+    """The torsions of a peptide, degrees, by residue.
+
+    Attributes:
+        phi: φ.
+        psi: ψ.
+        chi: χ by number from 0 on.
+    """
+
+    phi: Sequence[float]
+    psi: Sequence[float]
+    chi: Sequence[Mapping[int, float]]
+
+
 def close_bridges(
-    build: Callable[[Sequence[float], Sequence[float], Sequence[Mapping[int, float]]], Atoms],
+    build: Callable[[Torsions], Atoms],
     names: Sequence[str],
-    phi: Sequence[float],
-    psi: Sequence[float],
-    chi: Sequence[Mapping[int, float]],
+    given: Torsions,
     bridges: Sequence[tuple[int, int]],
     *,
-    free_phi: Sequence[bool],
-    free_psi: Sequence[bool],
+    free: Mapping[str, Sequence[bool]],
     first: int,
-) -> tuple[list[float], list[float], list[dict[int, float]]]:
+) -> Torsions:
     """Looks for torsions with which the sulfur atoms of each bridge are a bond apart.
 
     The free φ and ψ from one cysteine to the other move, and χ1 of both, from several starts in the
     usual regions of the Ramachandran map, until the bridges are closed and nothing is in the way.
 
     Args:
-        build: makes the peptide from φ, ψ and χ by residue, degrees.
+        build: makes the peptide.
         names: of the residues.
-        phi: to begin with, degrees.
-        psi: likewise.
-        chi: likewise.
+        given: what does not move, and what there was before.
         bridges: pairs of indices of residues.
-        free_phi: which φ may move.
-        free_psi: which ψ may move.
+        free: under ``phi`` and ``psi``, which of them may move.
         first: number of the first residue in the atoms.
 
-    Returns:
-        φ, ψ and χ.
-
     Raises:
-        ConfigError: there is none among the starts.
+        ConfigError: there are none among the starts.
     """
     inside = sorted({k for i, j in bridges for k in range(i, j + 1)})
-    moving = [("phi", k) for k in inside if free_phi[k]] + [
-        ("psi", k) for k in inside if free_psi[k]
-    ]
+    moving = [(kind, k) for kind in ("phi", "psi") for k in inside if free[kind][k]]
     moving += [("chi", k) for pair in bridges for k in pair]
     rng = np.random.default_rng(0)
 
-    def angles(x: Floats) -> tuple[list[float], list[float], list[dict[int, float]]]:
-        new_phi, new_psi, new_chi = list(phi), list(psi), [dict(one) for one in chi]
+    def torsions(x: Floats) -> Torsions:
+        phi, psi, chi = list(given.phi), list(given.psi), [dict(one) for one in given.chi]
         for (kind, k), angle in zip(moving, x.tolist(), strict=True):
             if kind == "chi":
-                new_chi[k][0] = angle
+                chi[k][0] = angle
             else:
-                (new_phi if kind == "phi" else new_psi)[k] = angle
-        return new_phi, new_psi, new_chi
+                (phi if kind == "phi" else psi)[k] = angle
+        return Torsions(phi=phi, psi=psi, chi=chi)
 
     def residuals(x: Floats, start: Floats) -> Floats:
-        atoms = build(*angles(x))
+        atoms = build(torsions(x))
         away = 0.02 * (x - start) / 60.0  # nearer to usual torsions where the ring leaves a choice
         return np.concatenate(
             [_strain(atoms, bridges, first), _overlaps(atoms, bridges, first), away]
@@ -96,7 +101,7 @@ def close_bridges(
         found = least_squares(residuals, start, args=(start,), diff_step=1e-4, max_nfev=40)
         worst = float(np.abs(found.fun[: -len(start)]).max())
         if worst < _ENOUGH:
-            return angles((found.x + 180.0) % 360.0 - 180.0)
+            return torsions((found.x + 180.0) % 360.0 - 180.0)
         best = min(best, worst)
     chain = "-".join(names).replace("CYM", "CYS")
     raise ConfigError(

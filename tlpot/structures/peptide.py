@@ -15,7 +15,7 @@ from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.errors import ConfigError, TLPotWarning, nearest
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats, Ints
-from tlpot.structures.disulfides import close_bridges
+from tlpot.structures.disulfides import Torsions, close_bridges
 from tlpot.structures.peptide_chain import PeptideChain, Placement, angle_of, place, side_chain
 from tlpot.structures.side_chains import ONE_LETTER, ROTAMERS, SIDE_CHAINS
 from tlpot.system import System
@@ -214,12 +214,18 @@ def build_peptide(
     first = 1 + (n_cap == "ACE")
     if bridges:
         closed = close_bridges(
-            lambda p, q, x: PeptideChain(names, p, q, omegas, x, n_cap, c_cap).atoms(),
-            names, phis, psis, rotamers, bridges, first=first,
-            free_phi=[n != "PRO" and _is_free(phi, k) for k, n in enumerate(names)],
-            free_psi=[_is_free(psi, k) for k in range(len(names))],
-        )  # fmt: skip
-        phis, psis, rotamers = closed
+            lambda at: PeptideChain(names, at.phi, at.psi, omegas, at.chi, n_cap, c_cap).atoms(),
+            names,
+            Torsions(phi=phis, psi=psis, chi=rotamers),
+            bridges,
+            free={
+                "phi": [n != "PRO" and _is_free(phi, k) for k, n in enumerate(names)],
+                "psi": [_is_free(psi, k) for k in range(len(names))],
+            },
+            first=first,
+        )
+        phis, psis = list(closed.phi), list(closed.psi)
+        rotamers = [dict(angles) for angles in closed.chi]
     chain = PeptideChain(names, phis, psis, omegas, rotamers, n_cap, c_cap)
     atoms = chain.atoms()
     movable = [
