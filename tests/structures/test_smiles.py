@@ -108,6 +108,17 @@ def test_conformers_differ_keep_their_bonds_and_are_the_same_again():
     assert len(conformers(smiles_atoms("O"), 9, seed=0)) == 1
 
 
+def test_some_amides_are_cis():
+    needs("rdkit")
+    atoms = smiles_atoms("CC(=O)NC")
+    angles = []
+    for positions in conformers(atoms, 21, seed=5):
+        atoms.set_positions(positions)
+        angles.append(np.cos(np.deg2rad(atoms.get_dihedral(0, 1, 3, 4))))
+    assert max(angles) > 0.8  # cis
+    assert min(angles) < -0.8  # trans
+
+
 def test_handedness_is_that_of_the_smiles():
     needs("rdkit")
     for text, sign in (("N[C@@H](C)C(=O)O", 1), ("N[C@H](C)C(=O)O", -1)):
