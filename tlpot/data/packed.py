@@ -74,8 +74,9 @@ def open_store(
     except OSError as error:
         _LOG.debug("%s: no cache in %s (%s)", path, folder, error)
         return store
-    _LOG.info("%s: cache of %.0f MB in %s (%s=off for none)", path, n_bytes / 1e6, place,
-              CACHE_VARIABLE)  # fmt: skip
+    _LOG.info(
+        "%s: cache of %.0f MB in %s (%s=off for none)", path, n_bytes / 1e6, place, CACHE_VARIABLE
+    )
     _make_room(folder, place)
     return _opened(path, place) or store
 

@@ -92,8 +92,9 @@ def preflight_report(
         if len(references) > 1:
             own = own[with_any_label(dataset, name)[own]]
         sample = own[:: max(1, len(own) // 200)]
-        error = error_report(predict(potential.at(name), dataset, sample, name,
-                                     device=potential.device)).overall  # fmt: skip
+        error = error_report(
+            predict(potential.at(name), dataset, sample, name, device=potential.device)
+        ).overall
         at = f" at {name}" if len(references) > 1 else ""
         text = f"error at step 0{at}, {counted(len(sample), 'training frame')}: "
         text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"

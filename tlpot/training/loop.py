@@ -340,9 +340,13 @@ class _Run:
         """Returns the loss with its final weights and the errors over all frames of a loader."""
         weights = self.settings.loss.at(1.0)
         return validate(
-            self.potential, loader, self.levels, weights, self.processes,
+            self.potential,
+            loader,
+            self.levels,
+            weights,
+            self.processes,
             n_deciding=max(len(self.selection.levels), 1),
-        )  # fmt: skip
+        )
 
     def score(self, loss: float, errors: Mapping[str, float]) -> float:
         """Returns what the choice of the weights goes by; less is better."""

@@ -80,8 +80,11 @@ ENOUGH = 20
 _FLOOR = 1e-6
 """meV, meV/Å; an error at step 0 below this counts as this, so that no ratio divides by zero."""
 _ROWS: Mapping[ErrorKind, list[int]] = {
-    "energy": [0, 1], "forces": [2], "stress": [3], "relative": [4]
-}  # fmt: skip
+    "energy": [0, 1],
+    "forces": [2],
+    "stress": [3],
+    "relative": [4],
+}
 """Of `Metrics.sums`."""
 
 

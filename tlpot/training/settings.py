@@ -89,9 +89,11 @@ class LossSettings:
     def kinds(self) -> tuple[ErrorKind, ...]:
         """Kinds of errors that have a weight."""
         weights: dict[ErrorKind, float] = {
-            "energy": self.energy, "relative": self.relative, "forces": self.forces,
+            "energy": self.energy,
+            "relative": self.relative,
+            "forces": self.forces,
             "stress": self.stress,
-        }  # fmt: skip
+        }
         return tuple(kind for kind, weight in weights.items() if weight > 0)
 
     @property
@@ -158,9 +160,18 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         check_positive(
-            self, "epochs", "batch_size", "learning_rate", "clip", "validate_every",
-            "checkpoint_every", "patience", "max_atoms", "plateau_factor", "plateau_patience",
-        )  # fmt: skip
+            self,
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "clip",
+            "validate_every",
+            "checkpoint_every",
+            "patience",
+            "max_atoms",
+            "plateau_factor",
+            "plateau_patience",
+        )
         check_seed(self.seed, "training.seed")
         for name in ("warmup", "floor", "ema", "plateau_factor", "weight_decay"):
             value = getattr(self, name)
