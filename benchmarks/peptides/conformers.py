@@ -171,12 +171,16 @@ def table(parent: str, out: Path) -> None:
     blend = found[BLEND]
     for name in ROWS:
         results = sorted((out / Path(parent).stem / name.replace(" ", "-")).glob("*.json"))
-        if len(results) == FOLDS:
-            energies = np.full(len(frames), np.nan)
-            for result in results:
-                for index, energy in json.loads(result.read_text()).items():
-                    energies[int(index)] = energy
-            found[name] = energies
+        energies = np.full(len(frames), np.nan)
+        for result in results:
+            for index, energy in json.loads(result.read_text()).items():
+                energies[int(index)] = energy
+        if results:
+            found[f"{name} ({len(results)} of {FOLDS} folds)"] = energies
+        if 0 < len(results) < FOLDS:
+            for low in (GFN2, AIMNET2):
+                same = np.where(np.isfinite(energies), found[f"{low} itself"], np.nan)
+                found[f"  {low} itself on these"] = same
     print(f"{len(frames)} conformers of {len(dataset.group_names)} molecules; mean-centred MAE, "
           "kcal/mol; less that of the blend, 95 % over molecules")  # fmt: skip
     reference = _errors(blend, label, groups)
