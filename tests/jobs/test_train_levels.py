@@ -238,6 +238,7 @@ def test_relative_energies_alone(parent, tmp_path):
     assert child.end.overall["relative_mae"] < 0.9 * child.start.overall["relative_mae"]
     assert not any("ENERGY" in text for text in child.warnings)
     assert "relative energy" in child.text()
+    assert "shifted as a whole" not in child.text()
 
 
 def test_the_charge_of_the_whole_is_not_told_to_every_atom(settings):

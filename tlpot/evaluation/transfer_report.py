@@ -118,6 +118,8 @@ class TransferReport(Result):
         stability: short dynamics.
         skipped: why a part is missing.
         worse: in which respects the model ends worse than it began.
+        offsets_matter: whether constant errors of molecules do; not where energies were learned
+            relative to their mean alone.
     """
 
     level: str
@@ -132,6 +134,7 @@ class TransferReport(Result):
     stability: Stability | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)
     worse: tuple[str, ...] = ()
+    offsets_matter: bool = True
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -174,7 +177,8 @@ class TransferReport(Result):
                     f"slope {line.slope:.2f} of predicted against labelled {name.replace('_', ' ')}"
                     f": {_verdict(line.slope)}"
                 )
-        found += offset_words(self.end, self.part)
+        if self.offsets_matter:
+            found += offset_words(self.end, self.part)
         return tuple(found)
 
     def as_json(self) -> dict[str, Any]:

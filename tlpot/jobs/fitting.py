@@ -240,7 +240,11 @@ def fit(
         if job.examine is not None and not result.interrupted:
             evaluated = EvaluatedModel(potential=finished, level=level, dataset=job.dataset,
                               indices=indices, part=part, end=after, start=before)  # fmt: skip
-            examination = replace(job.examine(evaluated, show=show), worse=tuple(warnings))
+            examination = replace(
+                job.examine(evaluated, show=show),
+                worse=tuple(warnings),
+                offsets_matter="energy" in kinds,
+            )
             examination.save(report)
         elif not result.interrupted:
             levels = {name: found.as_json() for name, (_, found) in others.items()}
