@@ -117,7 +117,7 @@ def train(
             scalar properties, such as ``gap@hse06``.
         weights: factor of the loss by level.
         output: the model file to write, ``.safetensors``.
-        preset: size of the network: tiny, small or medium.
+        preset: size of the network: tiny, crystal, small or medium.
         model: its architecture, see `tlpot.models.Architecture`.
         references: ``fit`` E0 to the training energies, or the ``isolated`` atoms as given.
         split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a stored split.
