@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import tlpot
 
 SPEC = str(Path(__file__).with_name("gaps.yaml"))
-STRUCTURE_ONLY = ["scratch", "full", "head", "reinit", "frozen-ridge", "frozen-gp"]
+STRUCTURE_ONLY = ["scratch", "full", "head", "frozen-ridge"]
 WITH_PBE = [{"name": "delta", "low": "gap@pbe"}]
 
 
@@ -48,7 +48,7 @@ def hse06(arguments: argparse.Namespace) -> None:
         config={
             "data": data(arguments.data),
             "split": {"validation": 100, "test": 600, "seed": 1},
-            "updates": 500,
+            "updates": 300,
         },
         level="gap@hse06", strategies=STRUCTURE_ONLY + WITH_PBE, sizes=arguments.sizes,
         seeds=arguments.seeds, output=arguments.out / "hse06",
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("what", choices=("parent", "hse06"))
     parser.add_argument("--data", default=os.environ.get("TLPOT_DATA"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 200, 600])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 300])
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.data is None:
