@@ -1,9 +1,9 @@
 """Numbers of the shipped models: they must not move when code does.
 
 Energies and the largest force component of tlpot-tiny and of tlpot-peptides-tiny in float64, at
-ASE's G2 geometries, computed with tlpot 0.1.0, torch 2.13.0 and e3nn 0.6.0 on x86-64. They test that a file gives
-the same potential as when it was made, not that the potential is good; that is in
-benchmarks/RESULTS.md.
+ASE's G2 geometries, computed with tlpot 0.1.0, torch 2.13.0 and e3nn 0.6.0 on x86-64. They test
+that a file gives the same potential as when it was made, not that the potential is good; that is
+in benchmarks/RESULTS.md.
 """
 
 import numpy as np

@@ -203,3 +203,24 @@ def test_baselines_of_structures_without_labels_are_none(data):
     target = make_targets(dataset, split.train, ["gap@cheap"], "mean")["gap@cheap"]
     empty = np.zeros(0, dtype=np.int64)
     assert property_baselines(dataset, split, empty, "gap@cheap", target) == []
+
+
+def test_ranking_of_parents_by_a_property(data, parent):
+    dataset = tlpot.open_dataset(*data["files"], data["spec"])
+    found = tlpot.rank(dataset, level="gap@dear", models=[str(parent.output)])
+    assert "MAE in eV" in str(found)
+    (composition,) = [score for score in found.scores if not score.model]
+    best = found.scores[0]
+    assert best.model == str(parent.output)
+    assert best.errors["random"].mae < 0.8 * composition.errors["random"].mae
+    # another property: features alone, and what grows with the structure is summed
+    volume = tlpot.rank(dataset, level="volume@cheap", models=[str(parent.output)])
+    assert {score.on for score in volume.scores if score.model} == {"total"}
+    with pytest.raises(ConfigError, match="yes_no"):
+        tlpot.rank(dataset, level="metal@cheap", models=[str(parent.output)])
+
+
+def test_jobs_that_need_forces_say_what_is_missing(parent):
+    for job in (tlpot.relax, tlpot.frequencies):
+        with pytest.raises(ConfigError, match=r"forces|property"):
+            job(crystals(1)[0], str(parent.output))

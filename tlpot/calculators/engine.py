@@ -37,6 +37,7 @@ from tlpot.errors import ConfigError
 from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
+from tlpot.targets import is_property
 
 Source = Model | Any
 """What can evaluate structures: whatever `TLPotCalculator` takes, the name of an engine, an ASE
@@ -212,7 +213,10 @@ def energy_model(source: Source, *, level: str | None = None, **options: Any) ->
         level, source = level or source.level, source.potential
     opened = open_model(source, **options)
     if isinstance(opened, TrainedModel):
-        return opened.at(level)
+        found = opened.at(level)
+        if is_property(found.level):
+            raise ConfigError(f"{found.level} is a property; here a level of energies is needed")
+        return found
     if level is not None:
         raise ConfigError(
             f"{type(opened).__name__} has no levels of theory to choose from; leave level out"

@@ -29,6 +29,7 @@ from tlpot.models import CalculatorModel, LevelView, TrainedModel
 from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
+from tlpot.targets import is_property
 
 Structure = str | os.PathLike[str] | Atoms
 """A file (its last frame), one of ASE's molecules by name, or atoms, which are copied."""
@@ -190,6 +191,11 @@ def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[A
     if isinstance(source, Mapping):
         raise ConfigError("models by fragment need a scheme of fragments; name one, or one model")
     calculator = TLPotCalculator(source, level=level, **_fitting(source, options))
+    if calculator.level is not None and is_property(calculator.level):
+        raise ConfigError(
+            f"{calculator.level} is a property without forces; take a level of energies, or "
+            "tlpot.predict for its values"
+        )
     return calculator, _named(model, calculator.level)
 
 

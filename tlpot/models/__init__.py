@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import (
+        HIDDEN,
         atomic_features,
         check_blocks,
         feature_blocks,

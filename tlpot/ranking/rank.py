@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
@@ -21,41 +22,48 @@ from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.files import PathLike
 from tlpot.levels import choose_level
 from tlpot.models import (
+    HIDDEN,
     CatalogueEntry,
     LevelPotential,
+    Potential,
+    PropertyTarget,
     catalogue,
     check_blocks,
     feature_blocks,
     load_potential,
+    same_readout,
 )
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
-from tlpot.training import fit_references
+from tlpot.training import fit_composition, fit_references
 
 RANGE = 5.0
 """Å."""
 STEP = 0.25
 """Å, spacing and width of the bins."""
+MANY_ELEMENTS = 12
 
 
 def structural_clusters(dataset: Dataset, indices: Ints, n_clusters: int, seed: int) -> Ints:
     """Returns the cluster of each frame, [n_frames], from 0 without gaps.
 
     k-means on smeared histograms of the distances between each pair of elements, per atom.
-    They depend on no model, so that all models are tested on the same folds.
+    They depend on no model, so that all models are tested on the same folds. With more than
+    `MANY_ELEMENTS` elements pairs are not told apart.
 
     There are `n_clusters` at most; `seed` is that of the starting points.
     """
+    alike = len(dataset.elements) > MANY_ELEMENTS
     pairs = {
-        (a, b): k
+        (a, b): 0 if alike else k
         for k, (a, b) in enumerate(
             (a, b) for a in dataset.elements for b in dataset.elements if a <= b
         )
     }
     centers = np.arange(0.5, RANGE + STEP, STEP)
-    rows = np.zeros((len(indices), len(pairs), len(centers)))
+    rows = np.zeros((len(indices), max(pairs.values()) + 1, len(centers)))
     for row, frame in zip(rows, frames_of(dataset, indices, levels=()), strict=True):
         system = frame.system
         found = neighbor_list(system, RANGE, frame.name)
@@ -126,8 +134,10 @@ class _Target:
     Attributes:
         indices: frames with a label.
         sizes: [n_frames], atoms.
-        counts: [n_frames, n_elements], atoms of each element of the dataset.
+        counts: [n_frames, n_elements], atoms of each element of the dataset; their fractions for
+            an intensive property.
         folds: [n_frames] by scheme.
+        learned: the property; None for energies.
     """
 
     dataset: Dataset
@@ -136,6 +146,24 @@ class _Target:
     sizes: Floats
     counts: Floats
     folds: Mapping[Scheme, Ints]
+    learned: PropertyTarget | None = None
+
+    @property
+    def weights(self) -> Floats:
+        """What the squared error of a frame counts, [n_frames]."""
+        intensive = self.learned is not None and not self.learned.quantity.extensive
+        return np.ones(len(self.sizes)) if intensive else 1.0 / self.sizes
+
+    @property
+    def factor(self) -> float:
+        """From eV to the meV of the table; a property keeps its unit."""
+        return 1e3 if self.learned is None else 1.0
+
+    def shifts(self, rows: NDArray[np.bool_], left: Floats) -> Floats:
+        """Returns what the elements add, fitted to some of the frames, [n_elements]."""
+        if self.learned is not None:
+            return fit_composition(self.counts[rows], left[rows]).shifts
+        return fit_references(self.dataset.elements, self.counts[rows], left[rows]).shifts
 
 
 def rank_files(
@@ -233,6 +261,7 @@ def rank_models(
         seed=seed,
         scores=tuple(scores),
         refused=refused,
+        unit="meV" if target.learned is None else target.learned.quantity.unit,
         acquainted=tuple(
             entry.source
             for entry in entries
@@ -260,13 +289,34 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
         ],
         dtype=np.float64,
     )
+    sizes, learned = counts.sum(axis=1), _property(dataset, level, indices)
+    if learned is not None and not learned.quantity.extensive:
+        counts = counts / sizes[:, None]
     return _Target(
         dataset=dataset,
         level=level,
         indices=indices,
-        sizes=counts.sum(axis=1),
+        sizes=sizes,
         counts=counts,
         folds={scheme: folds for scheme, folds in groups.items() if folds.max() >= 2},
+        learned=learned,
+    )
+
+
+def _property(dataset: Dataset, level: str, indices: Ints) -> PropertyTarget | None:
+    quantity = dataset.levels[level].quantity
+    if quantity is None:
+        return None
+    if quantity.kind != "scalar":
+        raise ConfigError(
+            f"{level} is of kind {quantity.kind!r}, and models are ranked by regressions of "
+            "scalars; measure a learning curve with each parent instead (tlpot curve)"
+        )
+    values = [frame.labels[level].energy for frame in frames_of(dataset, indices, levels=[level])]
+    return PropertyTarget(
+        quantity=quantity,
+        pooling="sum" if quantity.extensive else "mean",
+        spread=max(float(np.std(values)), 1e-12),
     )
 
 
@@ -294,7 +344,11 @@ def _scores_of(
     sizes = feature_blocks(potential.architecture)
     choices = [*((block,) for block in sizes), check_blocks((), potential.architecture)]
     scores = []
+    if target.learned is not None:
+        return _property_scores(target, target.learned, entry, potential, baseline, cache)
     for source in potential.levels:
+        if potential.target(source) is not None:
+            continue
         model = potential.at(source)
         pooled = transfer.pooled_features(
             model, target.dataset, target.indices, list(sizes), cache=cache
@@ -309,6 +363,50 @@ def _scores_of(
                 rows = _columns(pooled, sizes, blocks) if blocks else None
                 scores.append(
                     _score(target, left, rows, baseline, entry.source, source, blocks, on)
+                )
+    return scores
+
+
+def _property_scores(
+    target: _Target,
+    learned: PropertyTarget,
+    entry: CatalogueEntry,
+    potential: Potential,
+    baseline: Floats,
+    cache: Path | None,
+) -> list[Score]:
+    """Scores features pooled as the property needs them, and the readout where it is the same."""
+    sizes, scores = feature_blocks(potential.architecture), []
+    every = check_blocks((), potential.architecture)
+    for source in potential.levels:
+        own_target = potential.target(source)
+        known = own_target
+        if known is not None and known.pooling == "attention":
+            known = replace(known, pooling="mean")
+        inherits = same_readout(target.level, learned, source, known)
+        zeros = dict.fromkeys(potential.elements, 0.0)
+        grown = potential.with_level(
+            target.level,
+            potential.references(source) if inherits else zeros,
+            parent=source,
+            target=own_target if inherits else learned,
+        ).requires_grad_(False)
+        model = grown.at(target.level)
+        blocks = [name for name in sizes if inherits or name != HIDDEN]
+        pooled = transfer.pooled_features(
+            model, target.dataset, target.indices, blocks, cache=cache
+        )
+        own = {name: sizes[name] for name in blocks}
+        for on in ("residual", "total") if inherits else ("total",):
+            left = baseline
+            if on == "residual":
+                left = transfer.missing_energies(
+                    model, target.dataset, target.indices, target.level
+                )
+            for chosen in ([()] if on == "residual" else []) + [*((b,) for b in blocks), every]:
+                rows = _columns(pooled, own, chosen) if chosen else None
+                scores.append(
+                    _score(target, left, rows, baseline, entry.source, source, chosen, on)
                 )
     return scores
 
@@ -351,10 +449,12 @@ def _score(
         error = _left_out(target, left, rows, folds)
         worst = error if left is baseline else _left_out(target, baseline, None, folds)
         errors[scheme] = FoldError(
-            mae=1e3 * mae(error),
-            rmse=1e3 * rmse(error),
+            mae=target.factor * mae(error),
+            rmse=target.factor * rmse(error),
             r2=1.0 - float(np.sum(error**2) / max(np.sum(worst**2), 1e-300)),
-            by_fold=tuple(1e3 * mae(error[folds == k]) for k in range(int(folds.max()) + 1)),
+            by_fold=tuple(
+                target.factor * mae(error[folds == k]) for k in range(int(folds.max()) + 1)
+            ),
         )
     return Score(model=model, source=source, features=blocks, on=on, errors=errors)
 
@@ -364,14 +464,11 @@ def _left_out(target: _Target, left: Floats, rows: Floats | None, folds: Ints) -
     errors = np.zeros_like(left)
     for k in range(int(folds.max()) + 1):
         out = folds == k
-        fit = fit_references(target.dataset.elements, target.counts[~out], left[~out])
-        rest = left - target.counts @ fit.shifts
+        rest = left - target.counts @ target.shifts(~out, left)
         errors[out] = rest[out]
         if rows is not None and rows.shape[1]:
             inner = [
-                transfer.Moments.of(
-                    rows[folds == j], rest[folds == j], 1.0 / target.sizes[folds == j]
-                )
+                transfer.Moments.of(rows[folds == j], rest[folds == j], target.weights[folds == j])
                 for j in range(int(folds.max()) + 1)
                 if j != k
             ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from tlpot.config import to_mapping
 from tlpot.presentation import Result
+from tlpot.targets import is_property
 
 Scheme = Literal["random", "molecule", "cluster"]
 """What is kept together in a fold: nothing, a molecule, or structures that look alike."""
@@ -25,11 +26,11 @@ class FoldError:
     """Error on frames that were left out, over all folds.
 
     Attributes:
-        mae: mean absolute error of the energies, meV.
-        rmse: root mean square, meV.
+        mae: mean absolute error of the energies, meV; of a property in its unit.
+        rmse: root mean square.
         r2: share of the squared error of `BASELINE` on the same folds that is gone; negative
             if it got worse.
-        by_fold: mean absolute error of each fold, meV.
+        by_fold: mean absolute error of each fold.
     """
 
     mae: float
@@ -82,6 +83,7 @@ class Ranking(Result):
         refused: why a model could not be tried, by model.
         acquainted: models that were trained on frames of the same file.
         spec: layout of the data, if it is not tlpot's own.
+        unit: of the errors.
     """
 
     data: str
@@ -96,6 +98,7 @@ class Ranking(Result):
     refused: Mapping[str, str]
     acquainted: tuple[str, ...] = ()
     spec: str | None = None
+    unit: str = "meV"
 
     @property
     def best(self) -> Score | None:
@@ -178,9 +181,10 @@ class Ranking(Result):
         def words(row: tuple[str, ...]) -> str:
             return "  ".join(f"{word:{width}}" for word, width in zip(row, widths, strict=True))
 
+        kind = "values" if is_property(self.level) else "energies"
         lines = [
-            f"{self.n_frames} energies at {self.level}; MAE in meV and R² on frames left out, "
-            f"sorted by {self.by}",
+            f"{self.n_frames} {kind} at {self.level}; MAE in {self.unit} and R² on frames left "
+            f"out, sorted by {self.by}",
             words(("", "", "")) + "".join(f"{f'{s} ({n})':>18}" for s, n in self.folds.items()),
             words(heads) + f"{'MAE':>10}{'R²':>8}" * len(schemes),
         ]
