@@ -61,16 +61,19 @@ if TYPE_CHECKING:
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
-        PRECISION,
         FrameOrder,
         Share,
         Split,
-        SplitBy,
         default_by,
-        fingerprint,
         load_split,
         make_split,
         unlearned_elements,
+    )
+    from tlpot.data.split_groups import (
+        PRECISION,
+        SplitBy,
+        fingerprint,
+        reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import Summary, definitions_of, summarize

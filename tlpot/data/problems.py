@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, frames_of
 from tlpot.data.force_sign import force_problems
-from tlpot.data.split import fingerprint
+from tlpot.data.split_groups import fingerprint
 from tlpot.data.summary import electron_problems
 from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
 from tlpot.data.views import NeutralDataset
