@@ -16,6 +16,7 @@ LAYERS = [
     {"errors", "_version", "lazy_exports"},
     {"bond_thresholds", "execution", "files", "levels", "numbers", "units"},
     {"config", "stored_results"},
+    {"targets"},
     {"torch_mode", "total_charge"},
     {"system", "presentation"},
     {"neighbors"},

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli import options
@@ -15,7 +15,7 @@ from tlpot.numbers import counted
 from tlpot.presentation import text_table
 
 if TYPE_CHECKING:
-    from tlpot.data import Dataset, Problem, Summary
+    from tlpot.data import Dataset, LevelSummary, Problem, Summary
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,9 +141,30 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
             continue
         print(f"{key:16}{text}")
     print()
+    properties = {k: v for k, v in summary.levels.items() if v.quantity is not None}
+    if properties:
+        cells = [["property", "values", "from", "to", "std. dev.", "unit"]]
+        for name, level in properties.items():
+            assert level.quantity is not None
+            numbers = [_number(x) for x in (*level.energy_range, level.spread)]
+            cells.append([name, f"{level.n_energies:,}", *numbers, level.quantity.words])
+        print("\n".join(text_table(cells)))
+    levels = {k: v for k, v in summary.levels.items() if v.quantity is None}
+    if levels:
+        _print_levels(levels)
+    print()
+    for name, info in dataset.levels.items():
+        print(f"{name}: read from {', '.join(map(printable, info.keys)) or 'nothing'}")
+        for text in definitions_of(info):
+            print(f"{'':4}{text}")
+    for problem in dataset.problems:
+        print(f"{problem.severity}: {problem.what}")
+
+
+def _print_levels(levels: Mapping[str, LevelSummary]) -> None:
     head = "level of theory|energies|forces|stresses|E/atom from|to|spread|force rms|largest"
     table = [head.split("|")]
-    for name, level in summary.levels.items():
+    for name, level in levels.items():
         kinds = [level.n_energies, level.n_forces, level.n_stresses]
         mark = "" if level.relative else " *"
         table.append(
@@ -161,15 +182,8 @@ def _print_summary(dataset: Dataset, summary: Summary) -> None:
         "\nE/atom: energy per atom relative to the free atoms, eV; spread: its rms deviation from"
     )
     print("the molecule's mean; forces in eV/Å.")
-    if not all(level.relative for level in summary.levels.values()):
+    if not all(level.relative for level in levels.values()):
         print("* The file gives no free atoms at this level: energies are total.")
-    print()
-    for name, info in dataset.levels.items():
-        print(f"{name}: read from {', '.join(map(printable, info.keys)) or 'nothing'}")
-        for text in definitions_of(info):
-            print(f"{'':4}{text}")
-    for problem in dataset.problems:
-        print(f"{problem.severity}: {problem.what}")
 
 
 def _spins(summary: Summary) -> str:

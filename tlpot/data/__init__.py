@@ -76,7 +76,7 @@ if TYPE_CHECKING:
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
-    from tlpot.data.summary import Summary, definitions_of, summarize
+    from tlpot.data.summary import LevelSummary, Summary, definitions_of, summarize
     from tlpot.data.views import DatasetWithLabels, DifferenceDataset, LowValues, NeutralDataset
     from tlpot.data.xyz_file import is_xyz, parse_xyz_atoms, read_xyz_atoms
 

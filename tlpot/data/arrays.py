@@ -228,7 +228,11 @@ class ArrayDataset:
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
         """What opening the file has shown."""
-        steps = {level: self._decoder.energy_step(level) for level in self.levels}
+        steps = {
+            level: self._decoder.energy_step(level)
+            for level, info in self.levels.items()
+            if info.quantity is None
+        }
         kinds = {kind for level in self.levels.values() for kind in level.kinds}
         return (
             *self._store.problems,
@@ -378,6 +382,7 @@ class ArrayDataset:
                     definition=spec.definition,
                     other_definitions=spec.other_definitions,
                     keys=tuple(key for key in spec.keys if self._decoder.has_array(key)),
+                    quantity=spec.quantity,
                 )
         if not levels and len(self) and not self._spec.unlabelled:
             described = sorted({k for level in self._spec.levels.values() for k in level.keys})

@@ -14,6 +14,7 @@ from tlpot.errors import DataError
 from tlpot.levels import canonical_level
 from tlpot.numbers import counted
 from tlpot.system import System
+from tlpot.targets import Quantity
 
 Severity = Literal["error", "warning", "note"]
 
@@ -40,10 +41,11 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """What one level of theory says about one structure.
+    """What one level of theory says about one structure, or what a property of it is.
 
     Attributes:
-        energy: total energy, eV; NaN where absent.
+        energy: total energy, eV, or the property in its unit, see `LevelInfo.quantity`; NaN where
+            absent.
         forces: [n_atoms, 3], eV/Å; None where absent.
         stress: [3, 3], eV/Å³, positive when tensile; None where absent.
     """
@@ -81,7 +83,7 @@ LabelKind = Literal["energy", "forces", "stress"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelInfo:
-    """One level of theory of a dataset.
+    """One level of theory of a dataset, or one property.
 
     Attributes:
         name: canonical name.
@@ -90,6 +92,7 @@ class LevelInfo:
         definition: how the labels were computed, in words; empty if not given.
         other_definitions: where labels of one name were computed in several ways, the others.
         keys: the arrays that the labels are read from.
+        quantity: what the numbers of a property are; None for energies.
     """
 
     name: str
@@ -98,6 +101,7 @@ class LevelInfo:
     definition: str = ""
     other_definitions: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    quantity: Quantity | None = None
 
 
 class Dataset(Protocol):

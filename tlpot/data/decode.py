@@ -15,6 +15,7 @@ from tlpot.data.dataset import LabelKind, Problem
 from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import Store, as_elements, as_numbers, as_periodic, as_whole, check_shapes
 from tlpot.errors import DataError
+from tlpot.targets import broken_values, broken_words
 from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
 
 
@@ -112,8 +113,8 @@ class Decoder:
         self._numbers: dict[int, NDArray[np.int64]] = {}
         units = spec.units
         self._length = length_factor(units.coordinates)
-        self._energy = energy_factor(units.energy)
-        self._atom_energy = energy_factor(units.isolated_atoms or units.energy)
+        self._energy = energy_factor(units.of_energy)
+        self._atom_energy = energy_factor(units.isolated_atoms or units.of_energy)
         self._force = force_factor(units.forces) if units.forces else np.nan
         if spec.sign == "gradient":
             self._force = -self._force
@@ -200,7 +201,12 @@ class Decoder:
         if _has(shapes, spec, "energy"):
             parts = [self._read(section, key, rows).reshape(n_rows) for key in spec.energy_keys]
             damaged["energy"] = np.asarray(np.isinf(parts).any(axis=0))
-            energy = np.sum(parts, axis=0) * self._energy
+            energy = np.sum(parts, axis=0)
+            if spec.quantity is None:
+                energy = energy * self._energy
+            else:
+                damaged["energy"] |= broken_values(energy, spec.quantity)
+                energy[damaged["energy"]] = np.nan
             if spec.energy_zero == "isolated_atoms":
                 energy = energy + self._atom_table(level)[geometry.numbers].sum(axis=-1)
             energy[~np.isfinite(energy)] = np.nan
@@ -231,6 +237,8 @@ class Decoder:
         """Says what is wrong with labels that `labels` calls damaged, and what to do."""
         spec = self._spec.levels[level]
         keys = spec.energy_keys if kind == "energy" else (getattr(spec, kind),)
+        if spec.quantity is not None:
+            return f"{level}: {keys[0]!r} {broken_words(spec.quantity)}"
         what = "is infinite" if kind == "energy" else "holds infinities, or NaN beside numbers"
         return (
             f"{level}: {' + '.join(repr(key) for key in keys)} {what}; compute the frame again, "

@@ -1,4 +1,8 @@
-"""tlpot's own layout, read and written: ANI-1x groups with levels and units as attributes."""
+"""tlpot's own layout, read and written: ANI-1x groups with levels and units as attributes.
+
+A property is an array ``level.property`` (``hse06.gap``), described by the root attribute
+``properties``: its target (``gap@hse06``), unit, whether it is extensive, and its kind.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.units import Hartree
 from numpy.typing import NDArray
 
+from tlpot.config import to_mapping
 from tlpot.data.dataset import FRAMES_AT_ONCE, Dataset, Frame, LevelInfo
 from tlpot.data.hdf5 import (
     GroupWalk,
@@ -28,6 +33,7 @@ from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
 from tlpot.data.summary import definitions_of
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
+from tlpot.targets import is_property, parse_quantity
 
 OPTIONAL = ("cell", "pbc", "charge", "spin")
 """Datasets of a group beside ``atomic_numbers``, ``coordinates`` and labels."""
@@ -48,14 +54,17 @@ def read_native_spec(path: Path) -> DataSpec:
     with open_hdf5(path) as handle:
         attributes = {
             name: json_attribute(handle, name, path)
-            for name in ("levels", "units", "isolated_atoms", "definitions", "splits")
-        }
+            for name in (
+                "levels", "units", "isolated_atoms", "definitions", "splits", "properties",
+            )
+        }  # fmt: skip
         fragments = "fragments" in handle.attrs
         unlabelled = fragments or "levels" in handle.attrs
         present = dataset_names(handle, path)
         parents = dataset_names(handle["proteins"], path) if "proteins" in handle else set()
     for name in ("levels", "units"):
-        if not attributes[name] and not (name == "levels" and unlabelled):
+        known = unlabelled or attributes["properties"]
+        if not attributes[name] and not (name == "levels" and known):
             raise DataError(
                 f"{path} has no root attribute {name!r}, so its {name} are not known; name a "
                 "description with spec=... (for example spec='ani1x'), or write the file with "
@@ -81,10 +90,13 @@ def read_native_spec(path: Path) -> DataSpec:
             definition=next(iter(definitions := _definitions(attributes, key)), ""),
             other_definitions=definitions[1:],
         )
+    levels |= _properties(path, attributes)
     columns = [f"{key}.cost" for key in attributes["levels"]]  # what tlpot label spent on each
     columns += [f"split.{name}" for name in attributes["splits"]]
     columns += [*FRAGMENT_COLUMNS, *sorted(parents)] if fragments else PROVENANCE
-    needed = ["coordinates", "energy"]
+    needed = ["coordinates"]
+    if any(level.energy for level in levels.values()) or not levels:
+        needed.append("energy")
     needed += [
         kind for kind in ("forces", "stress") if any(getattr(x, kind) for x in levels.values())
     ]
@@ -106,6 +118,31 @@ def read_native_spec(path: Path) -> DataSpec:
         )
     except ConfigError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _properties(path: Path, attributes: Mapping[str, Any]) -> dict[str, LevelSpec]:
+    """Returns where the properties are that the root attribute ``properties`` names."""
+    found: dict[str, LevelSpec] = {}
+    for key, said in attributes["properties"].items():
+        where = f"{path}: attribute 'properties': {key!r}"
+        if not isinstance(said, Mapping) or "target" not in said:
+            raise DataError(f"{where} does not say which property it is (target)")
+        name = str(said["target"])
+        try:
+            quantity = parse_quantity({k: v for k, v in said.items() if k != "target"}, where)
+        except ConfigError as error:
+            raise DataError(str(error)) from error
+        if name in found:
+            raise DataError(f"{path}: attribute 'properties' names {name!r} twice")
+        found[name] = LevelSpec(
+            value=str(key),
+            unit=quantity.unit,
+            extensive=quantity.extensive,
+            kind=quantity.kind,
+            definition=next(iter(definitions := _definitions(attributes, key)), ""),
+            other_definitions=definitions[1:],
+        )
+    return found
 
 
 def geometry_groups(handle: h5py.File) -> Iterator[h5py.Group]:
@@ -264,10 +301,16 @@ def add_structures(handle: h5py.File, frames: Iterable[Frame]) -> None:
 
 def _level_keys(levels: Iterable[str]) -> dict[str, str]:
     """Returns the key of each level in the file: a dataset's name may not hold a slash."""
-    keys = {level: level.replace("/", "_") for level in levels}
+    keys = {level: _key(level) for level in levels}
     if len(set(keys.values())) != len(keys):
         raise DataError(f"levels {', '.join(keys)} cannot be told apart in a file")
     return keys
+
+
+def _key(level: str) -> str:
+    """Returns ``wb97x_6-31g*``, or ``hse06.gap`` of the property ``gap@hse06``."""
+    name, at, method = level.replace("/", "_").rpartition("@")
+    return f"{method}.{name}" if at else method
 
 
 def _attributes(dataset: Dataset, keys: Mapping[str, str]) -> dict[str, str]:
@@ -276,13 +319,20 @@ def _attributes(dataset: Dataset, keys: Mapping[str, str]) -> dict[str, str]:
         for z, energy in dataset.levels[level].isolated_atoms.items():
             atoms.setdefault(chemical_symbols[z], {})[f"{key}.energy"] = energy / Hartree
     content: dict[str, Any] = {
-        "levels": {key: level for level, key in keys.items()},
+        "levels": {key: level for level, key in keys.items() if not is_property(level)},
         "units": UNITS,
         "isolated_atoms": atoms,
         "definitions": {
             key: _writer_definitions(dataset.levels[level]) for level, key in keys.items()
         },
     }
+    properties = {
+        key: {"target": level, **to_mapping(quantity)}
+        for level, key in keys.items()
+        if (quantity := dataset.levels[level].quantity) is not None
+    }
+    if properties:
+        content["properties"] = properties
     return {"layout": "ani1x", **{name: json.dumps(value) for name, value in content.items()}}
 
 
@@ -347,10 +397,12 @@ def _append(
     if any(system.spin != 1 for system in systems):
         columns["spin"] = np.array([system.spin for system in systems]), 1
     for level, key in keys.items():
-        columns |= {
-            f"{key}.{kind}": (array / Hartree, np.nan)
-            for kind, array in _labels(frames, level).items()
-        }
+        labels = _labels(frames, level)
+        if is_property(level):
+            if "energy" in labels:
+                columns[key] = labels["energy"], np.nan
+        else:
+            columns |= {f"{key}.{kind}": (a / Hartree, np.nan) for kind, a in labels.items()}
     columns |= {name: (values, _absent(values)) for name, values in more.items()}
     append_rows(group, columns)
 

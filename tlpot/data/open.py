@@ -162,11 +162,20 @@ def _first_sizes(part: Dataset) -> list[int]:
     return [int(size) for size in part.sizes[first]]
 
 
+def _quantity_words(info: LevelInfo) -> str:
+    return "a total energy" if info.quantity is None else f"({info.quantity.words})"
+
+
 def _join_levels(parts: Sequence[Dataset]) -> dict[str, LevelInfo]:
     levels: dict[str, LevelInfo] = {}
     for part in parts:
         for name, info in part.levels.items():
             known = levels.setdefault(name, info)
+            if known.quantity != info.quantity:
+                raise DataError(
+                    f"{part.path}: {name} is {_quantity_words(info)}, and "
+                    f"{_quantity_words(known)} in another file; convert one of them"
+                )
             atoms = dict(known.isolated_atoms)
             for z, energy in info.isolated_atoms.items():
                 if abs(atoms.setdefault(z, energy) - energy) > 1e-6:

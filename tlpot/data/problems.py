@@ -114,7 +114,8 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
             electrons.setdefault(mistake, []).append(frame.name)
         if level in frame.labels:
             near = bonded_distances(frame.system)
-            energies.add(frame, 0 if near is None else near.n_bonds)
+            if dataset.levels[level].quantity is None:
+                energies.add(frame, 0 if near is None else near.n_bonds)
     found = [
         Problem(severity=severity, what=what, frames=tuple(names))
         for (severity, what), names in electrons.items()
@@ -163,13 +164,14 @@ class _Level:
         self._high: list[str] = []
         self._worst_net = 0.0
         self._forces: list[int] = []
+        self._is_property = dataset.levels[level].quantity is not None
         self._energy_check = EnergyCheck(level, dataset.levels[level].isolated_atoms)
 
     def add(self, k: int, frame: Frame, usable: bool, near: BondedDistances | None) -> None:
         labels = frame.labels[self._level]
         self._energies[k] = labels.energy
         self._names[k] = frame.name
-        if near is not None:
+        if near is not None and not self._is_property:
             self._energy_check.add(frame, near.n_bonds)
         if labels.forces is not None:
             net = float(np.linalg.norm(labels.forces.sum(axis=0)))
@@ -189,7 +191,10 @@ class _Level:
         for names, what in (
             (self._net, f"net force above {NET_FORCE} eV/Å (largest {self._worst_net:.3g})"),
             (self._high, f"a force component above {HIGH_FORCE:g} eV/Å"),
-            (self._outliers(), f"energy {OUTLIER:g} robust deviations from the molecule's median"),
+            (
+                [] if self._is_property else self._outliers(),
+                f"energy {OUTLIER:g} robust deviations from the molecule's median",
+            ),
         ):
             if names:
                 what = f"{self._level}: {what}"

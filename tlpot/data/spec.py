@@ -14,6 +14,7 @@ from ase.data import atomic_numbers
 from tlpot.config import parse, read_yaml
 from tlpot.errors import ConfigError, TLPotError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
+from tlpot.targets import Kind, Quantity, check_name, is_property
 from tlpot.units import energy_factor, force_factor, length_factor, stress_factor
 
 Likeness = Literal["energy", "forces", "stress", "unit"]
@@ -67,14 +68,14 @@ class UnitSpec:
 
     Attributes:
         coordinates: of positions and cells.
-        energy: of energies.
+        energy: of energies; needed when a level has energies.
         forces: ``energy/length``; needed when a level has forces.
         stress: ``gpa``, ``kbar``, ... or ``energy/length^3``; needed when a level has stresses.
         isolated_atoms: of the constants in the description; the unit of the energies if left out.
     """
 
     coordinates: str
-    energy: str
+    energy: str | None = None
     forces: str | None = None
     stress: str | None = None
     isolated_atoms: str | None = None
@@ -82,8 +83,8 @@ class UnitSpec:
     def __post_init__(self) -> None:
         try:
             length_factor(self.coordinates)
-            energy_factor(self.energy)
-            energy_factor(self.isolated_atoms or self.energy)
+            energy_factor(self.of_energy)
+            energy_factor(self.isolated_atoms or self.of_energy)
             if self.forces is not None:
                 force_factor(self.forces)
             if self.stress is not None:
@@ -91,10 +92,15 @@ class UnitSpec:
         except TLPotError as error:
             raise ConfigError(str(error)) from error
 
+    @property
+    def of_energy(self) -> str:
+        """The unit of energies, where there are any."""
+        return self.energy or "ev"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelSpec:
-    """Where the labels of one level of theory are.
+    """Where the labels of one level of theory are, or those of one property.
 
     Attributes:
         energy: the array, or several that are summed (reference plus correlation energy).
@@ -105,6 +111,10 @@ class LevelSpec:
         isolated_atoms: total energy of the free atom by element symbol.
         definition: how the labels were computed, in words.
         other_definitions: where they were computed in several ways, the others.
+        value: the array of a scalar property, ``property@level``, in place of the others.
+        unit: of the property, see `tlpot.targets.Quantity`.
+        extensive: whether the property doubles with the structure.
+        kind: ``scalar``, ``positive`` or ``yes_no``.
     """
 
     energy: tuple[str, ...] | str = ()
@@ -114,8 +124,13 @@ class LevelSpec:
     isolated_atoms: Mapping[str, float] = field(default_factory=dict)
     definition: str = ""
     other_definitions: tuple[str, ...] = ()
+    value: str | None = None
+    unit: str | None = None
+    extensive: bool | None = None
+    kind: Kind = "scalar"
 
     def __post_init__(self) -> None:
+        self._check_property()
         for symbol in self.isolated_atoms:
             if symbol not in atomic_numbers:
                 raise ConfigError(f"isolated_atoms: {symbol!r} is not an element")
@@ -123,9 +138,44 @@ class LevelSpec:
             raise ConfigError("energy_zero is isolated_atoms, but isolated_atoms is empty")
 
     @property
+    def quantity(self) -> Quantity | None:
+        """What the numbers of a property are; None for energies."""
+        if self.value is None:
+            return None
+        return Quantity(unit=self.unit or "", extensive=bool(self.extensive), kind=self.kind)
+
+    @property
     def energy_keys(self) -> tuple[str, ...]:
-        """The arrays whose sum is the energy."""
+        """The arrays whose sum is the energy, or the one of the property."""
+        if self.value is not None:
+            return (self.value,)
         return (self.energy,) if isinstance(self.energy, str) else self.energy
+
+    def _check_property(self) -> None:
+        labels = [name for name in ("energy", "forces", "stress") if getattr(self, name)]
+        stated = [name for name in ("unit", "extensive") if getattr(self, name) is not None]
+        if self.value is None:
+            if stated or self.kind != "scalar":
+                raise ConfigError(
+                    f"{(stated or ['kind'])[0]} is for properties; name the array with value:"
+                )
+            return
+        if labels or self.isolated_atoms:
+            raise ConfigError(
+                f"value {self.value!r} stands beside {(labels or ['isolated_atoms'])[0]}; "
+                "a property has a level of its own, called property@level"
+            )
+        for name in ("unit", "extensive"):
+            if name not in stated and not (name == "unit" and self.kind == "yes_no"):
+                raise ConfigError(
+                    f"value {self.value!r} needs {name}: "
+                    + (
+                        "eV, GPa, ... ('' for none)"
+                        if name == "unit"
+                        else "true if it doubles with the structure, false for a gap"
+                    )
+                )
+        _ = self.quantity
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -195,9 +245,18 @@ class DataSpec:
             )
         if any(level.stress for level in listed) and not self.units.stress:
             raise ConfigError("a level has stresses, so 'units.stress' is required")
-        for name in self.levels:
+        if any(level.energy for level in listed) and self.units.energy is None:
+            raise ConfigError("a level has energies, so 'units.energy' is required")
+        for name, level in self.levels.items():
             if canonical_level(name) != name:
                 raise ConfigError(f"level {name!r} should be written {canonical_level(name)!r}")
+            if is_property(name):
+                check_name(name)
+            if is_property(name) != (level.value is not None):
+                raise ConfigError(
+                    f"level {name!r}: a property, and only a property, is called property@level "
+                    "and has its array under value:"
+                )
 
 
 _STRUCTURE_KEYS = ("numbers", "coordinates", "cell", "pbc", "charge", "spin", "group")

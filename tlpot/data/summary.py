@@ -11,6 +11,7 @@ from tlpot.data.dataset import Dataset, Frame, LevelInfo, Problem, Severity, fra
 from tlpot.data.spec import DataSpec, looks_like
 from tlpot.data.split_groups import fingerprint
 from tlpot.system import System
+from tlpot.targets import Quantity
 
 COARSE = 1e-4
 """eV; energies that are stored in larger steps have lost what a converged calculation gives."""
@@ -150,6 +151,8 @@ class LevelSummary:
             molecule, eV; what a model has to learn within molecules.
         force_rms: of all force components, eV/Å; NaN without forces.
         force_max: longest force on an atom, eV/Å.
+        quantity: of a property, whose values (not per atom, in its unit) are then what is said of
+            energies above.
     """
 
     n_energies: int
@@ -160,6 +163,7 @@ class LevelSummary:
     spread: float
     force_rms: float
     force_max: float
+    quantity: Quantity | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,7 +243,8 @@ class _Level:
     def __init__(self, dataset: Dataset, level: str) -> None:
         self._level = level
         self._atoms = dataset.levels[level].isolated_atoms
-        self._relative = set(dataset.elements) <= self._atoms.keys()
+        self._quantity = dataset.levels[level].quantity
+        self._relative = self._quantity is None and set(dataset.elements) <= self._atoms.keys()
         self._group_idx = dataset.group_idx
         self._energies = np.full(len(dataset), np.nan)
         self._n_forces = self._n_stresses = self._n_components = 0
@@ -248,7 +253,8 @@ class _Level:
     def add(self, k: int, frame: Frame) -> None:
         labels, numbers = frame.labels[self._level], frame.system.atomic_numbers
         zero = sum(self._atoms[z] for z in numbers.tolist()) if self._relative else 0.0
-        self._energies[k] = (labels.energy - zero) / len(numbers)
+        per = 1 if self._quantity is not None else len(numbers)
+        self._energies[k] = (labels.energy - zero) / per
         self._n_stresses += labels.stress is not None
         if labels.forces is not None:
             squares = (labels.forces**2).sum(axis=1)
@@ -262,6 +268,8 @@ class _Level:
         energies, groups = self._energies[there], self._group_idx[there]
         counts = np.bincount(groups)
         means = np.bincount(groups, weights=energies) / np.maximum(counts, 1)
+        if self._quantity is not None and len(energies):  # there is one of most structures
+            means = np.full_like(means, energies.mean())
         deviations = energies - means[groups]
         return LevelSummary(
             n_energies=len(energies),
@@ -274,4 +282,5 @@ class _Level:
             spread=float(np.sqrt(np.mean(deviations**2))) if len(energies) else np.nan,
             force_rms=(self._squares / self._n_components) ** 0.5 if self._n_forces else np.nan,
             force_max=self._longest if self._n_forces else np.nan,
+            quantity=self._quantity,
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, LevelInfo, Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_level
+from tlpot.targets import Quantity, unit_ratio
 
 _KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
 
@@ -272,6 +273,7 @@ class DifferenceDataset(DatasetView):
                 )
         self.level = difference_level(self.high, self.low)
         """Name of the difference."""
+        self._quantity()
         if self.level in dataset.levels:
             raise DataError(
                 f"{dataset.path} has a level {self.level!r} of its own; learn that directly, or "
@@ -296,6 +298,7 @@ class DifferenceDataset(DatasetView):
             kinds=frozenset(kind for kind in _KINDS if self._both(kind).any()),
             isolated_atoms={z: high[z] - low[z] for z in high if z in low},
             definition=f"{self.high} minus {self.low}",
+            quantity=self._quantity(),
         )
         return {**levels, self.level: difference}
 
@@ -332,7 +335,7 @@ class DifferenceDataset(DatasetView):
         labels = {k: v for k, v in frame.labels.items() if levels is None or k in levels}
         if high is not None and low is not None:
             difference = Labels(
-                energy=high.energy - low.energy,
+                energy=high.energy - low.energy * self._low_factor(),
                 forces=_minus(high.forces, low.forces),
                 stress=_minus(high.stress, low.stress),
             )
@@ -340,6 +343,30 @@ class DifferenceDataset(DatasetView):
             if np.isfinite(difference.energy) or any(x is not None for x in arrays):
                 labels[self.level] = difference
         return replace(frame, labels=labels)
+
+    def _quantity(self) -> Quantity | None:
+        """Returns what the numbers of the difference are; None for energies."""
+        found = self.dataset.levels[self.high].quantity
+        info = self.dataset.levels.get(self.low) if self.values is None else None
+        low = found if self.values is not None else info.quantity if info is not None else None
+        if found is None and low is None:
+            return None
+        if found is None or low is None or found.extensive != low.extensive:
+            raise DataError(
+                f"{self.path}: {self.high} ({found.words if found else 'energies'}) less "
+                f"{self.low} ({low.words if low else 'energies'}) means nothing; take two of one "
+                "kind"
+            )
+        if "yes_no" in (found.kind, low.kind):
+            raise DataError(f"{self.path}: there are no differences of yes and no ({self.high})")
+        unit_ratio(low.unit, found.unit, f"{self.path}: {self.low}")
+        return replace(found, kind="scalar")
+
+    def _low_factor(self) -> float:
+        """The factor from the unit of the low property to that of the high one; 1 for energies."""
+        high = self.dataset.levels[self.high].quantity
+        low = self.dataset.levels[self.low].quantity if self.values is None else None
+        return 1.0 if high is None or low is None else unit_ratio(low.unit, high.unit, self.low)
 
     def _both(self, kind: LabelKind) -> NDArray[np.bool_]:
         high = self.dataset.labelled(self.high, kind)

@@ -1,0 +1,223 @@
+"""Labels of one frame of an extended XYZ file, under whatever usual name they come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
+from numpy.typing import NDArray
+
+from tlpot.data.spec import DataSpec, LevelSpec, is_own_unit, looks_like
+from tlpot.data.xyz_file import XYZFrame
+from tlpot.errors import DataError
+from tlpot.units import energy_factor, length_factor, stress_factor
+
+Quantity = Literal["energy", "forces", "stress"]
+QUANTITIES: tuple[Quantity, ...] = ("energy", "forces", "stress")
+
+_VIRIALS = ("virial", "virials", "REF_virial", "REF_virials")
+_SYMMETRIC = 0.01
+"""Largest asymmetry of a stress, as a share of its largest component."""
+
+_SAME_STRESS = 1e-3
+"""The same for the difference of a stress and the one that the virial gives."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrameLabels:
+    """What a frame is labelled with, in the units of the file.
+
+    Attributes:
+        values: energy [], forces [n_atoms, 3] and stress [3, 3] where there are any.
+        used: the keys that were read.
+        similar: what looks like a label that the frame lacks: quantity and key.
+        properties: those there are, by key, in the units of the file.
+    """
+
+    values: dict[Quantity, NDArray[np.float64]]
+    used: frozenset[str]
+    similar: tuple[tuple[str, str], ...]
+    properties: dict[str, float] = field(default_factory=dict)
+
+
+def usual_keys(quantity: Quantity, key: str, named: Sequence[str]) -> tuple[str, ...]:
+    """Returns the keys that a label is looked for under.
+
+    Args:
+        quantity: what the label is.
+        key: the one that the description names.
+        named: quantities whose key is the only one.
+    """
+    usual = key == quantity and quantity not in named
+    return (key, f"REF_{key}") if usual else (key,)
+
+
+def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -> FrameLabels:
+    """Reads the labels of a frame; a label that is NaN throughout is a missing one.
+
+    A stress is also read from the virial, as −virial/V, where the frame has a cell.
+
+    Args:
+        frame: one frame.
+        name: what to call it in a message.
+        spec: the description of the file.
+        level: the level of theory of the labels.
+
+    Raises:
+        DataError: a label is no number or has the wrong shape, or two keys contradict each
+            other.
+    """
+    values: dict[Quantity, NDArray[np.float64]] = {}
+    used: set[str] = set()
+    parts = [_find(frame, name, "energy", key, spec, used) for key in level.energy_keys]
+    if parts and all(part is not None for part in parts):
+        values["energy"] = np.sum([part for part in parts if part is not None], axis=0)
+    if (
+        level.forces
+        and (found := _find(frame, name, "forces", level.forces, spec, used)) is not None
+    ):
+        values["forces"] = found
+    if (stress := _stress(frame, name, spec, level, used)) is not None:
+        values["stress"] = stress
+    properties = _properties(frame, name, spec)
+    used |= properties.keys()
+    return FrameLabels(
+        values=values,
+        used=frozenset(used),
+        similar=tuple(_similar(frame, values, used)),
+        properties=properties,
+    )
+
+
+def _properties(frame: XYZFrame, name: str, spec: DataSpec) -> dict[str, float]:
+    """Returns the properties that the description names, by key; NaN is none."""
+    found = {}
+    for each in spec.levels.values():
+        if each.value is None or each.value not in frame.info:
+            continue
+        raw = np.asarray(frame.info[each.value])
+        if raw.dtype.kind not in "biuf" or raw.size != 1:
+            raise DataError(
+                f"{name}: {each.value!r} is {frame.info[each.value]!r}, expected one number, or "
+                "nothing where there is no value"
+            )
+        found[each.value] = float(raw.reshape(()))
+    return found
+
+
+def _stress(
+    frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec, used: set[str]
+) -> NDArray[np.float64] | None:
+    if level.stress is None:
+        return None
+    if "virial" in level.stress.lower():
+        return _from_virial(frame, name, (level.stress,), spec, used)
+    stress = _find(frame, name, "stress", level.stress, spec, used)
+    if level.stress != "stress" or "stress" in spec.named:
+        return stress
+    other = _from_virial(frame, name, _VIRIALS, spec, used)
+    if stress is not None and other is not None:
+        largest = np.abs(stress).max()
+        if not np.abs(stress - other).max() <= _SAME_STRESS * largest + 1e-6:
+            raise DataError(
+                f"{name}: the stress is not -virial/V ({_row(stress)} and {_row(other)} along the "
+                "axes); say which is right with keys={'stress': 'stress'} or {'stress': 'virial'}"
+            )
+    return other if stress is None else stress
+
+
+def _from_virial(
+    frame: XYZFrame, name: str, keys: Sequence[str], spec: DataSpec, used: set[str]
+) -> NDArray[np.float64] | None:
+    if not frame.pbc.all() or not any(key in frame.info or key in frame.arrays for key in keys):
+        return None
+    virial = _agreed(frame, name, "stress", keys, used)
+    volume = abs(float(np.linalg.det(frame.cell)))
+    if virial is None or not volume:
+        return None
+    units = spec.units
+    volume *= length_factor(units.coordinates) ** 3
+    # the decoder will multiply by the unit of stress
+    unit = energy_factor(units.of_energy) / stress_factor(units.stress or "ev/angstrom^3")
+    return -virial * (unit / volume)
+
+
+def _find(
+    frame: XYZFrame, name: str, quantity: Quantity, key: str, spec: DataSpec, used: set[str]
+) -> NDArray[np.float64] | None:
+    return _agreed(frame, name, quantity, usual_keys(quantity, key, spec.named), used)
+
+
+def _agreed(
+    frame: XYZFrame, name: str, quantity: Quantity, keys: Sequence[str], used: set[str]
+) -> NDArray[np.float64] | None:
+    """Returns the one value that all keys give, None if it is missing under all of them."""
+    first: tuple[str, NDArray[np.float64]] | None = None
+    for key in keys:
+        for place in (frame.info, frame.arrays):
+            if key not in place:
+                continue
+            used.add(key)
+            value = _shaped(place[key], frame, f"{name}: {key!r}", quantity)
+            if np.isnan(value).all():
+                continue
+            if first is None:
+                first = key, value
+            elif not np.array_equal(first[1], value, equal_nan=True):
+                both = f"{first[0]!r} and {key!r}" if key != first[0] else f"two {key!r}"
+                raise DataError(
+                    f"{name} has {both} with different values ({first[1].flat[0]:.10g} and "
+                    f"{value.flat[0]:.10g}); say which with keys={{{quantity!r}: {key!r}}} or "
+                    f"{{{quantity!r}: {first[0]!r}}}"
+                )
+    return None if first is None else first[1]
+
+
+def _shaped(value: object, frame: XYZFrame, what: str, quantity: Quantity) -> NDArray[np.float64]:
+    raw = np.asarray(value)
+    if raw.dtype.kind not in "iuf":
+        raise DataError(f"{what} is {value!r}, expected numbers")
+    array = raw.astype(np.float64)
+    expected = {"energy": (), "forces": (len(frame), 3), "stress": (3, 3)}[quantity]
+    if quantity == "stress" and array.size in (6, 9):
+        array = (
+            voigt_6_to_full_3x3_stress(array.reshape(6)) if array.size == 6 else array.reshape(3, 3)
+        )
+        if np.isfinite(array).all():
+            uneven = np.abs(array - array.T).max()
+            if uneven > _SYMMETRIC * np.abs(array).max():
+                raise DataError(
+                    f"{what} is not symmetric (by {uneven:.3g}); expected xx yy zz yz xz xy, or "
+                    "the nine components of a symmetric matrix"
+                )
+            array = (array + array.T) / 2
+    if quantity == "energy" and array.size == 1:
+        array = array.reshape(())
+    if array.shape != expected:
+        raise DataError(f"{what} has shape {array.shape}, expected {expected} for {quantity}")
+    return array
+
+
+def _similar(
+    frame: XYZFrame, values: dict[Quantity, NDArray[np.float64]], used: set[str]
+) -> list[tuple[str, str]]:
+    """Returns what looks like a label that is missing, or like a unit other than eV and Å."""
+    found: list[tuple[str, str]] = []
+    sizes = {"energy": {1}, "forces": {3 * len(frame)}, "stress": {6, 9}}
+    for key, value in (*frame.info.items(), *frame.arrays.items()):
+        kind = None if key in used else looks_like(key)
+        if kind == "unit":
+            if isinstance(value, str) and not is_own_unit(value):
+                found.append((kind, key))
+        elif kind is not None and kind not in values:
+            array = np.asarray(value)
+            if array.dtype.kind in "iuf" and array.size in sizes[kind]:
+                found.append((kind, key))
+    return found
+
+
+def _row(stress: NDArray[np.float64]) -> str:
+    return " ".join(f"{x:.4g}" for x in np.diag(stress))
