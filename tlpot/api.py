@@ -786,6 +786,7 @@ def split_dataset(
     validation: Share = 0.1,
     test: Share = 0.1,
     labelled: str | None = None,
+    together_with: PathLike | None = None,
     seed: int = 0,
     strict: bool = False,
     spec: str | None = None,
@@ -799,12 +800,16 @@ def split_dataset(
     Args:
         data: the labels.
         output: the JSON file to write; None for none.
-        by: what stays together: molecule, source, trajectory, the same value of a key, or
-            random. None for molecule, or random where all frames are of one.
+        by: what stays together: molecule, source, trajectory, formula, prototype, composition, the
+            same value of a key, or, for random, nothing; element leaves the elements of the test
+            out of training. None for molecule, formula for properties of periodic structures, or
+            random where all frames are of one.
         key: array with one value per frame, for ``by="key"``.
         validation: fraction (below 1), number of frames, or names.
         test: the same.
         labelled: only frames with a label at this level; None for `level`.
+        together_with: file of structures, such as the parent's data, whose formulas stay in
+            training.
         seed: of the random order.
         strict: take a warning, of an element that no training frame has, for an error.
         spec: layout of the data, if it is not tlpot's own.
@@ -819,7 +824,8 @@ def split_dataset(
     with telling(progress):
         return divide(
             DataFiles(data=data, spec=spec, level=level, keys=keys), output=output, by=by, key=key,
-            validation=validation, test=test, labelled=labelled, seed=seed, strict=strict,
+            validation=validation, test=test, labelled=labelled, together_with=together_with,
+            seed=seed, strict=strict,
         )  # fmt: skip
 
 

@@ -36,14 +36,21 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         "what stays together: all frames of a molecule (default), nothing but identical "
         "structures (default where all frames are of one molecule), all frames from one "
-        "protein or run, or with the same value of --key",
-        choices=("molecule", "random", "source", "trajectory", "key"),
-    )
+        "protein or run, with the same value of --key, of a reduced formula (default for "
+        "properties of periodic structures), of a type of structure, or of a cluster of "
+        "compositions; element leaves the elements of the test out of training",
+        choices=(
+            "molecule", "random", "source", "trajectory", "key",
+            "formula", "element", "prototype", "composition",
+        ),
+    )  # fmt: skip
     add("--key", "array with one value per frame, for --by key")
     for part in ("validation", "test"):
         about = "fraction (below 1) or number of frames, or names: water,methanol (default 0.1)"
         add(f"--{part} SHARE", about, "0.1")
     add("--labelled LEVEL", "only frames with a label there (default: --level)")
+    about = "structures, such as the parent's data, whose formulas stay in training"
+    add("--together-with FILE", about)
     add("--seed", "of the random order (default 0)", 0)
 
     _add_select(actions)
@@ -240,7 +247,7 @@ def _split(arguments: argparse.Namespace) -> None:
         arguments.output,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        **options.values_of(arguments, "by key labelled seed strict"),
+        **options.values_of(arguments, "by key labelled together_with seed strict"),
         **_reading(arguments),
     )
     for text in found.warnings:

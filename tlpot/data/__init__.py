@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         PRECISION,
         SplitBy,
         fingerprint,
+        kept_kinds,
         reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section

@@ -9,8 +9,6 @@ describes it.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +18,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from tlpot.data.split_groups import anonymous_formula, numbered, reduced_counts, reduced_formula
 from tlpot.neighbors import neighbor_list
 from tlpot.system import System
 
@@ -74,7 +71,9 @@ def neighbor_shells(system: System) -> NeighborShells:
     Raises:
         GeometryError: atoms in one place, or an unusable cell.
     """
-    elements, kinds = np.unique(system.atomic_numbers, return_inverse=True)
+    elements, kinds, counts = np.unique(
+        system.atomic_numbers, return_inverse=True, return_counts=True
+    )
     n_kinds, n_atoms = len(elements), len(system)
     inverse = _inverse_distances(system, kinds, n_kinds)
     closest = inverse.max(axis=(1, 2))
@@ -85,7 +84,7 @@ def neighbor_shells(system: System) -> NeighborShells:
     members = [kinds == k for k in range(n_kinds)]
     return NeighborShells(
         elements=elements,
-        counts=reduced_counts(system.atomic_numbers)[1],
+        counts=counts // np.gcd.reduce(counts),
         nearest=nearest,
         pairs=np.stack([_mean_and_deviation(shares[own]) for own in members]),
         others=np.stack([_mean_and_deviation(others[own]) for own in members]),
@@ -137,41 +136,14 @@ def same_structure(one: NeighborShells, two: NeighborShells) -> bool:
     )
 
 
-def prototypes(systems: Iterable[System]) -> tuple[list[str], NDArray[np.int64]]:
-    """Groups structures of one type, such as rock salt, whatever elements they have.
-
-    Structures of one anonymous formula are of one type where their scaled shells agree, or where
-    others of that formula lead from one to the other in such steps. Space groups are not looked
-    at, so a distorted structure may be of the type of the ideal one.
+def linked(points: NDArray[np.float64], step: float = ALIKE) -> tuple[int, NDArray[np.int64]]:
+    """Returns how many sets of points are apart, and which of them each point is in, [n_points].
 
     Args:
-        systems: the structures.
-
-    Returns:
-        The names of the types, each the reduced formula of its first structure, with a number
-        where two types begin with the same; and the type of each structure, [n_structures].
-
-    Raises:
-        GeometryError: atoms in one place, or an unusable cell.
+        points: [n_points, n_dims].
+        step: points of which no coordinate differs by more are in one set, and so is what such
+            steps lead to.
     """
-    shells, formulas = [], []
-    members: dict[str, list[int]] = defaultdict(list)
-    for k, system in enumerate(systems):
-        formulas.append(reduced_formula(system.atomic_numbers))
-        shells.append(neighbor_shells(system).anonymous)
-        members[anonymous_formula(system.atomic_numbers)].append(k)
-    kind = np.zeros(len(shells), dtype=np.int64)
-    n_kinds = 0
-    for frames in members.values():
-        n, labels = _linked(np.stack([shells[k] for k in frames]), ALIKE)
-        kind[frames] = labels + n_kinds
-        n_kinds += n
-    _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
-    return numbered([formulas[k] for k in first]), kind.reshape(-1)
-
-
-def _linked(points: NDArray[np.float64], step: float) -> tuple[int, NDArray[np.int64]]:
-    """Returns how many sets of points there are between which every coordinate leaps, and whose."""
     pairs = cKDTree(points).query_pairs(step, p=np.inf, output_type="ndarray")
     n = len(points)
     graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

@@ -14,12 +14,13 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
-from tlpot.data.split_groups import SplitBy, elements_of, kept_together
+from tlpot.data.split_groups import SplitBy, elements_of, kept_together, reduced_formula
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
 from tlpot.levels import level_words
 from tlpot.numbers import counted
 from tlpot.stored_results import read_json
+from tlpot.targets import is_property
 
 Share = float | Sequence[str]
 """Fraction of the frames (below 1), number of frames, or names of molecules (formulas, values)."""
@@ -75,7 +76,11 @@ _PARTS = ("train", "validation", "test")
 
 
 def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) -> SplitBy:
-    """Returns ``molecule``, or ``random`` where all frames are of one molecule.
+    """Returns what a split keeps together where nobody says.
+
+    That is a molecule. Where all labels are properties and structures are periodic, it is a
+    formula, because the frames of a crystal are not of one name but of one formula, as polymorphs
+    are. Where everything is of one molecule or formula, it is ``random``.
 
     Args:
         dataset: the frames.
@@ -84,10 +89,19 @@ def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) ->
     Raises:
         UnknownLevelError: no such level.
     """
-    groups = dataset.group_idx
+    frames = np.arange(len(dataset))
     if labelled is not None:
-        groups = groups[with_any_label(dataset, labelled)]
-    return "random" if len(groups) and (groups == groups[0]).all() else "molecule"
+        frames = frames[with_any_label(dataset, labelled)]
+    groups = dataset.group_idx[frames]
+    if len(groups) and (groups == groups[0]).all():
+        return "random"
+    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
+    if levels and all(is_property(level) for level in levels):
+        systems = [frame.system for frame in frames_of(dataset, frames, levels=())]
+        if any(system.pbc.any() for system in systems):
+            formulas = {reduced_formula(system.atomic_numbers) for system in systems}
+            return "formula" if len(formulas) > 1 else "random"
+    return "molecule"
 
 
 def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
@@ -203,10 +217,11 @@ def make_split(
         latest = np.full(len(names), np.iinfo(np.int64).min)
         np.maximum.at(latest, groups, order.turn[frames])
         shuffled = shuffled[np.argsort(latest[shuffled], kind="stable")]
-    kept = None if order.kept is None else np.unique(groups[order.kept[frames]])
+    kept = [] if order.kept is None else groups[order.kept[frames]].tolist()
     pool = _Pool(
-        path=str(dataset.path), by=by, names=names, groups=groups, order=shuffled, kept=kept
-    )
+        path=str(dataset.path), by=by, names=names, groups=groups, order=shuffled,
+        kept=frozenset(kept),
+    )  # fmt: skip
     owner = pool.divided(validation, test)
     parts = [frames[owner[groups] == k] for k in range(3)]
     if order.keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
@@ -327,7 +342,7 @@ class _Pool:
         order: in which groups are held out.
         holders: [n_groups, n_elements], which groups have an element that training must keep;
             None for all alike.
-        kept: groups that stay in training; None for none.
+        kept: groups that stay in training.
     """
 
     path: str
@@ -336,7 +351,7 @@ class _Pool:
     groups: NDArray[np.int64]
     order: NDArray[np.int64]
     holders: NDArray[np.bool_] | None = None
-    kept: NDArray[np.int64] | None = None
+    kept: frozenset[int] = frozenset()
 
     def divided(self, validation: Share, test: Share) -> NDArray[np.int64]:
         """Returns which part each group belongs to: 0 training, 1 validation, 2 test."""
@@ -359,9 +374,8 @@ class _Pool:
         target = _checked(share, len(self.groups), part, self.path)
         if share == 0:
             return []
-        kept = set() if self.kept is None else {*self.kept.tolist()}
-        free = [int(k) for k in self.order if owner[k] == 0 and k not in kept]
-        if kept:
+        free = [int(k) for k in self.order if owner[k] == 0 and k not in self.kept]
+        if self.kept:
             n_free = int(np.isin(self.groups, free).sum())
             if n_free < target:
                 raise DataError(
@@ -386,12 +400,12 @@ class _Pool:
                     f"{part}: {name!r} is not in the dataset{nearest(name, self.names)}"
                 )
         taken = [self.names.index(name) for name in share]
-        for k in taken if self.kept is not None else ():
-            if k in self.kept:
-                raise DataError(
-                    f"{part}: {self.names[k]!r} cannot be held out, because the other data has "
-                    "structures of it, or of the same formula"
-                )
+        stay = [name for k, name in zip(taken, share, strict=True) if k in self.kept]
+        if stay:
+            raise DataError(
+                f"{part}: {stay[0]!r} cannot be held out, because the other data has structures "
+                "of it, or of the same formula"
+            )
         if any(owner[k] for k in taken):
             raise DataError(f"{part}: {list(share)} overlaps the other parts")
         return taken

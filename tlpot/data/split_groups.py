@@ -51,24 +51,24 @@ def fingerprint(system: System, precision: float = PRECISION) -> bytes:
 
 def reduced_formula(numbers: NDArray[np.int64]) -> str:
     """Returns the formula of the smallest number of atoms in Hill order, ``O2Ti`` for Ti4O8."""
-    z, counts = reduced_counts(numbers)
+    z, counts = _reduced_counts(numbers)
     symbols = {chemical_symbols[k]: int(n) for k, n in zip(z, counts, strict=True)}
     return Formula.from_dict(symbols).format("hill")
 
 
 def anonymous_formula(numbers: NDArray[np.int64]) -> str:
     """Returns the formula without the elements, the rarest first: ``AB2`` for Ti4O8."""
-    counts = np.sort(reduced_counts(numbers)[1])
+    counts = np.sort(_reduced_counts(numbers)[1])
     return "".join(f"{chr(65 + k)}{n if n > 1 else ''}" for k, n in enumerate(counts))
 
 
-def reduced_counts(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _reduced_counts(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns atomic numbers, ascending, and how often each occurs in the reduced formula."""
     z, counts = np.unique(numbers, return_counts=True)
     return z, counts // np.gcd.reduce(counts)
 
 
-def numbered(names: Sequence[str]) -> list[str]:
+def _numbered(names: Sequence[str]) -> list[str]:
     """Returns names that differ, by a number after those that have occurred before."""
     seen: dict[str, int] = defaultdict(int)
     found = []
@@ -103,8 +103,6 @@ def kept_together(
             return [""] * len(prints), found
         return _distinct(reduced_formula(system.atomic_numbers) for system in systems)
     if by == "prototype":
-        from tlpot.data.neighbor_shells import prototypes  # whose library loads torch
-
         return prototypes(frame.system for frame in frames_of(dataset, frames, levels=()))
     if by == "molecule":
         present, groups = np.unique(dataset.group_idx[frames], return_inverse=True)
@@ -123,11 +121,61 @@ def kept_together(
     return texts, groups.reshape(-1)
 
 
+def kept_kinds(dataset: Dataset, by: str) -> NDArray[np.int64] | None:
+    """Returns what no part of a split may share with another, [n_frames]; None for nothing.
+
+    Args:
+        dataset: all frames, with a label or not.
+        by: `Split.by`. Of elements and clusters of compositions it is the formulas.
+    """
+    every = np.arange(len(dataset))
+    if by == "prototype":
+        return kept_together(dataset, every, "prototype", None, 0)[1]
+    if by.startswith(("formula", "element", "composition")):
+        return kept_together(dataset, every, "formula", None, 0)[1]
+    return dataset.group_idx if "molecule" in by else None
+
+
 def _distinct(values: Iterable[K]) -> tuple[list[K], NDArray[np.int64]]:
     """Returns the different values in order, and which of them each is."""
     places: dict[K, int] = {}
     found = np.array([places.setdefault(value, len(places)) for value in values], dtype=np.int64)
     return list(places), found
+
+
+def prototypes(systems: Iterable[System]) -> tuple[list[str], NDArray[np.int64]]:
+    """Groups structures of one type, such as rock salt, whatever elements they have.
+
+    Structures of one anonymous formula are of one type where their scaled shells agree, or where
+    others of that formula lead from one to the other in such steps. Space groups are not looked
+    at, so a distorted structure may be of the type of the ideal one.
+
+    Args:
+        systems: the structures.
+
+    Returns:
+        The names of the types, each the reduced formula of its first structure, with a number
+        where two types begin with the same; and the type of each structure, [n_structures].
+
+    Raises:
+        GeometryError: atoms in one place, or an unusable cell.
+    """
+    from tlpot.data.neighbor_shells import linked, neighbor_shells  # whose library loads torch
+
+    shells, formulas = [], []
+    members: dict[str, list[int]] = defaultdict(list)
+    for k, system in enumerate(systems):
+        formulas.append(reduced_formula(system.atomic_numbers))
+        shells.append(neighbor_shells(system).anonymous)
+        members[anonymous_formula(system.atomic_numbers)].append(k)
+    kind = np.zeros(len(shells), dtype=np.int64)
+    n_kinds = 0
+    for frames in members.values():
+        n, labels = linked(np.stack([shells[k] for k in frames]))
+        kind[frames] = labels + n_kinds
+        n_kinds += n
+    _, first, kind = np.unique(kind, return_index=True, return_inverse=True)
+    return _numbered([formulas[k] for k in first]), kind.reshape(-1)
 
 
 def _composition_clusters(
@@ -147,7 +195,7 @@ def _composition_clusters(
     for center in centers:
         most = np.argsort(-center, kind="stable")[:3]
         names.append("-".join(chemical_symbols[z] for z in most if center[z] > 0))
-    return numbered(names), nearest[own.reshape(-1)]
+    return _numbered(names), nearest[own.reshape(-1)]
 
 
 def k_means(
