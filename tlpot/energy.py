@@ -149,6 +149,9 @@ def evaluate(
 ) -> Properties:
     """Evaluates energies and their derivatives.
 
+    A model of a property gives its values as energies, in their own unit: the sum over the atoms,
+    or what its attribute ``link``, if it has one, makes of it (such as a probability of log-odds).
+
     Args:
         model: any energy model.
         graph: the batch, built with at least the model's cutoff.
@@ -183,6 +186,8 @@ def evaluate(
         else:
             energies = model.atomic_energies(strained)
         energy = segment_sum(energies, graph.system_idx, graph.n_systems)
+        if (link := getattr(model, "link", None)) is not None:
+            energy = link(energy)
         gradients = _gradients(energy, inputs, graph, create_graph) if derive else []
     if not create_graph:
         energy, energies = energy.detach(), energies.detach()

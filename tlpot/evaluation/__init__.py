@@ -25,6 +25,13 @@ if TYPE_CHECKING:
         predict,
         system_batches,
     )
+    from tlpot.evaluation.property_errors import (
+        Baseline,
+        baseline_table,
+        baseline_words,
+        line_baseline,
+        property_errors,
+    )
     from tlpot.evaluation.stability import LARGEST, Stability, choose_frame, probe_stability
     from tlpot.evaluation.transfer_report import (
         PARTS,

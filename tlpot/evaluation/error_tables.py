@@ -15,8 +15,10 @@ from torch import Tensor
 from tlpot.data import Targets
 from tlpot.energy import Properties
 from tlpot.evaluation.predictions import Predictions
+from tlpot.evaluation.property_errors import property_errors, property_figure, property_lines
 from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import Column, Table, make_figure
+from tlpot.targets import Quantity
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +29,9 @@ _KINDS = ("energy", "energy_per_atom", "forces", "stress", "relative")
 _BINS = 120
 
 _WORDS = {"energy_per_atom": "energy per atom", "relative": "relative energy"}
-_UNITS = {"energy": "meV", "relative": "meV", "forces": "meV/Å", "stress": "meV/Å³"}
+_UNITS = {
+    "energy": "meV", "relative": "meV", "forces": "meV/Å", "stress": "meV/Å³", "property": "",
+}  # fmt: skip
 _OFFSET = 43.4
 """1 kcal/mol in meV."""
 _CLEAR = 2.0
@@ -64,10 +68,13 @@ class Metrics:
 
     Attributes:
         sums: [5, 3]; for energy, energy per atom, forces, stress, energy relative to the mean of
-            the molecule in the batch: Σ|e|, Σe², count; in eV and Å.
+            the molecule in the batch: Σ|e|, Σe², count; in eV and Å. Of a property the first row
+            is in its unit, and the others mean nothing.
+        quantity: what the property is; None for energies.
     """
 
     sums: Tensor = field(default_factory=lambda: torch.zeros(5, 3, dtype=torch.float64))
+    quantity: Quantity | None = None
 
     def add(
         self,
@@ -110,6 +117,12 @@ class Metrics:
     def table(self) -> dict[str, float]:
         """Returns MAE and RMSE in meV and Å for what has labels, and the number of energies."""
         result: dict[str, float] = {"n_energies": self.sums[0, 2].item()}
+        if self.quantity is not None:
+            absolute, square, count = self.sums[0].tolist()
+            if count:
+                result["property_mae"] = absolute / count
+                result["property_rmse"] = math.sqrt(square / count)
+            return result
         for kind, (absolute, square, count) in zip(_KINDS, self.sums.tolist(), strict=True):
             if count:
                 result[f"{kind}_mae"] = 1e3 * absolute / count
@@ -126,14 +139,21 @@ class ErrorReport:
             molecule.
         by_molecule: mean signed error, MAE of the energy and MAE of the forces.
         by_element: MAE and RMSE of the forces on the atoms of an element.
+        quantity: of a property, whose errors are then in its unit, see
+            `tlpot.evaluation.property_errors`.
     """
 
     overall: Mapping[str, float]
     by_molecule: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     by_element: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    quantity: Quantity | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts for a JSON file."""
+        if self.quantity is not None:
+            units = {"property": self.quantity.unit}
+            return {"units": units, "overall": dict(self.overall), "by_molecule": {},
+                    "by_element": {}}  # fmt: skip
         return {
             "units": {
                 "energy": "meV",
@@ -150,6 +170,8 @@ class ErrorReport:
     def text(self) -> str:
         """Returns aligned tables."""
         o = self.overall
+        if self.quantity is not None:
+            return "\n".join(property_lines(o, self.quantity))
         rows = [
             (f"  {_WORDS.get(kind, kind)}", o[f"{kind}_mae"], o[f"{kind}_rmse"], unit)
             for kind, unit in (
@@ -175,6 +197,12 @@ class ErrorReport:
 
 def error_report(predictions: Predictions) -> ErrorReport:
     """Summarises predictions; what has no label is passed over."""
+    if predictions.quantity is not None:
+        labels, found = predictions.energy.T
+        errors = property_errors(labels, found, predictions.quantity)
+        return ErrorReport(
+            overall={"n_frames": float(len(labels)), **errors}, quantity=predictions.quantity
+        )
     error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
     force = 1e3 * (predictions.forces[..., 1] - predictions.forces[..., 0])
     force_known = np.isfinite(predictions.forces[..., 0])
@@ -242,8 +270,12 @@ def parity_figure(predictions: Predictions, title: str) -> Figure:
     """Returns a picture of energies (per atom, molecule by molecule about the mean label) and
     forces.
 
-    The lower panels show the errors. Many points are drawn as a density.
+    The lower panels show the errors. Many points are drawn as a density. Of a property it is that
+    of `property_figure`.
     """
+    if predictions.quantity is not None:
+        labels, values = predictions.energy.T
+        return property_figure(labels, values, predictions.quantity, title)
     label, found = predictions.energy.T
     offset = np.zeros_like(label)
     for name in set(predictions.groups.tolist()):
@@ -291,7 +323,7 @@ def _scatter(axes: object, x: Floats, y: Floats) -> None:
     )
 
 
-LEARNED = ("energy", "forces", "stress")
+LEARNED = ("energy", "forces", "stress", "property")
 """Kinds of errors that a training lowers unless it is told otherwise."""
 
 

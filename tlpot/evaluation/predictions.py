@@ -17,6 +17,7 @@ from tlpot.graph import build_graph
 from tlpot.models import Spread, uncertain
 from tlpot.numbers import Floats, Ints
 from tlpot.system import System
+from tlpot.targets import Quantity
 
 _ATOMS_AT_ONCE = 4096
 Wish = bool | Callable[[Batch], bool]
@@ -155,6 +156,7 @@ class Predictions:
         energy: [n_frames, 2], label and prediction, eV.
         forces: [n_atoms, 3, 2], label and prediction, eV/Å.
         stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
+        quantity: of a property, whose labels and predictions `energy` then has, in its unit.
     """
 
     indices: Ints
@@ -164,6 +166,7 @@ class Predictions:
     energy: Floats
     forces: Floats
     stress: Floats
+    quantity: Quantity | None = None
 
 
 def predict(
@@ -223,6 +226,7 @@ def predict(
         energy=arrays["energy"],
         forces=arrays["forces"],
         stress=arrays["stress"],
+        quantity=None if (target := getattr(model, "target", None)) is None else target.quantity,
     )
 
 

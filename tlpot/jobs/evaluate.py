@@ -25,6 +25,7 @@ from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
 from tlpot.jobs.data_sources import SplitPart, as_trained
+from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import canonical_level, choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
 from tlpot.presentation import Result, drawn
@@ -141,6 +142,7 @@ def evaluate_model(
             f"the model's level is {chosen.level!r} and the labels' {level!r}: one is a difference "
             f"and the other a total energy. Name the labels with --level {chosen.level!r}"
         )
+    check_quantity(chosen, dataset, level, f"model {potential.card.name!r}")
     indices = frames_of_part(dataset, level, part)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")

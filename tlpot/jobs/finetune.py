@@ -26,6 +26,7 @@ from tlpot.jobs.finetune_config import (
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.preflight import label_warnings, preflight_report
+from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
@@ -35,11 +36,14 @@ from tlpot.models import (
     LevelPotential,
     ModelCard,
     Potential,
+    PropertyTarget,
     content_hash,
     library_file,
     load_potential,
+    same_readout,
     to_bytes,
 )
+from tlpot.targets import is_property
 from tlpot.torch_mode import choose_device
 from tlpot.training import LossSettings, Processes, TrainingPlan, TrainingSettings
 from tlpot.transfer import Frozen, Strategy, TrainingData, TransferContext, pseudo_labels
@@ -78,6 +82,7 @@ def anchor(
     learned, difference = training_data.levels[0], strategy.learns_difference
     labelled = "forces" in training_data.dataset.levels[learned].kinds
     differentiable = difference or has_forces(context.parent.at(context.source))
+    differentiable = differentiable and not context.targets
     trains = (strategy.inherits or difference) and strategy.defaults is not None
     applies = trains and differentiable and len(training_data.levels) == 1
     if weight is not None and (labelled or not applies):
@@ -86,6 +91,8 @@ def anchor(
             reason = "the labels include forces"
         elif not differentiable:
             reason = f"the parent has energies only at {context.source}"
+            if context.targets:
+                reason = f"{context.level} is no energy"
         raise ConfigError(f"finetune: anchor does not apply because {reason}; leave it out")
     if weight is not None and not 0 <= weight < 1e6:
         raise ConfigError(f"finetune: anchor is {weight}, expected 0 or a positive number")
@@ -156,8 +163,18 @@ def prepare_finetune(
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
+    targets = make_targets(
+        training_data.dataset, training_data.split.train, training_data.levels,
+        config.pooling or _inherited_pooling(parent, source),
+    )  # fmt: skip
+    context = replace(context, targets=targets)
+    target = targets.get(training_data.levels[0])
+    inherits = chosen.inherits and same_readout(level, target, source, parent.target(source))
     others = {
-        name: _energies(parent.at(source), training_data, name) for name in training_data.levels[1:]
+        name: _shares(parent, training_data, name, targets[name])
+        if name in targets
+        else _energies(parent.at(source), training_data, name)
+        for name in training_data.levels[1:]
     }
     context = replace(context, others=others)
     kinds = training_data.dataset.levels[training_data.levels[0]].kinds
@@ -167,15 +184,28 @@ def prepare_finetune(
     given = training_data.split if chosen.learns_difference else context.split
     own = source == level and chosen.inherits and chosen.defaults is not None
     taught = replace(context, dataset=training_data.dataset, split=training_data.split)
-    references = find_references(
-        config.references or ("parent" if own else "fit"),
-        training_data.dataset,
-        given.train,
-        learned,
-        chosen.elements(context),
-        parent=parent.at(source) if chosen.inherits else None,
-        parent_energies=None if chosen.learns_difference else parent.references(source),
-        beyond=_beyond(config, chosen, taught, learned),
+    method = config.references or ("parent" if own else "fit")
+    references = (
+        find_references(
+            method,
+            training_data.dataset,
+            given.train,
+            learned,
+            chosen.elements(context),
+            parent=parent.at(source) if chosen.inherits else None,
+            parent_energies=None if chosen.learns_difference else parent.references(source),
+            beyond=_beyond(config, chosen, taught, learned),
+        )
+        if target is None
+        else property_references(
+            training_data.dataset,
+            given.train,
+            learned,
+            chosen.elements(context),
+            target,
+            parent=parent.at(source) if inherits else None,
+            keep=method == "parent",
+        )
     )
     start = chosen.start(taught, references.energies)
     job = Job(
@@ -190,7 +220,7 @@ def prepare_finetune(
             release=chosen.release(start, learned),
             penalty=chosen.penalty(start, context),
             level_weights=training_data.weights,
-            keeps_start=chosen.inherits or chosen.learns_difference,
+            keeps_start=inherits or chosen.learns_difference,
         ),
         output=config.output,
         card=replace(
@@ -204,13 +234,16 @@ def prepare_finetune(
         finish=lambda potential: chosen.finish(potential, context),
         kinds=kinds,
         shifts={}
-        if references.fit is None or not chosen.inherits
+        if references.fit is None or not inherits
         else {z: references.energies[z] - e for z, e in references.prior.items()},
         saved_level=saved,
-        parent=parent.at(source) if chosen.inherits else None,
+        parent=parent.at(source) if inherits else None,
         # a difference is no total energy: no walls, no dynamics
         examine=None
-        if config.report is None or not config.report.enabled or difference_parts(saved) is not None
+        if config.report is None
+        or not config.report.enabled
+        or difference_parts(saved) is not None
+        or is_property(saved)
         else partial(
             examine,
             settings=config.report,
@@ -219,7 +252,7 @@ def prepare_finetune(
         ),
     )
     caution = " ".join(filter(None, (chosen.caution, anchored)))
-    pretrained = chosen.inherits or chosen.learns_difference
+    pretrained = inherits or chosen.learns_difference
     report = preflight_report(
         job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
     )
@@ -269,6 +302,23 @@ def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[
         parent = copy.deepcopy(config.parent_model).to(choose_device(device))
     # an uncertainty belongs to the very weights that are about to change
     return parent.without_uncertainty(), digest
+
+
+def _inherited_pooling(parent: Potential, source: str) -> Pooling:
+    target = parent.target(source)
+    return "attention" if target is not None and target.pooling == "attention" else "mean"
+
+
+def _shares(
+    parent: Potential, training_data: TrainingData, level: str, target: PropertyTarget
+) -> Mapping[int, float]:
+    """Returns the shares of the elements in another property that is learned."""
+    if level in parent.levels and parent.target(level) is not None:
+        return parent.references(level)
+    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
+    return property_references(
+        training_data.dataset, train, level, parent.elements, target
+    ).energies
 
 
 def _energies(

@@ -9,9 +9,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tlpot.config import IN_MEMORY, check_least, parse, to_mapping
+from tlpot.config import IN_MEMORY, LATER, check_least, parse, to_mapping
 from tlpot.data import DataSource
 from tlpot.errors import ConfigError, nearest
 from tlpot.evaluation import ReportSettings
@@ -142,6 +142,7 @@ class FinetuneConfig:
         training: what is set of `TrainingSettings`; the rest is what suits the strategy.
         name: of the model; the file's stem if left out.
         licence: of the new weights.
+        pooling: of an intensive property, see `TrainConfig`; None for the parent's.
         report: what the transfer report looks at; none is made if this is left out.
         defaults: version of the training's defaults, see `tlpot.jobs.finetune_config`.
         parent_model: the pretrained potential itself; `parent` is then only what it is called.
@@ -161,6 +162,7 @@ class FinetuneConfig:
     )
     name: str = ""
     licence: str = "not stated"
+    pooling: Literal["mean", "attention"] | None = field(default=None, metadata=LATER)
     report: ReportSettings | None = None
     defaults: int = DEFAULTS
     parent_model: Potential | None = field(

@@ -26,6 +26,7 @@ from tlpot.evaluation import (
     ErrorReport,
     EvaluatedModel,
     Predictions,
+    baseline_words,
     error_report,
     offset_words,
     parity_figure,
@@ -35,6 +36,7 @@ from tlpot.evaluation import (
 )
 from tlpot.files import make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
+from tlpot.jobs.property_jobs import property_baselines
 from tlpot.jobs.training_domain import tell_domain
 from tlpot.jobs.training_job import (
     Job,
@@ -49,6 +51,7 @@ from tlpot.models import (
 )
 from tlpot.numbers import counted
 from tlpot.presentation import Progress, save_picture, telling, warnings_of
+from tlpot.targets import is_property
 from tlpot.torch_mode import torch_threads
 from tlpot.training import (
     CHECKPOINT,
@@ -195,7 +198,12 @@ def fit(
         domain = tell_domain(finished, job, (*job.levels, level))
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
-    kinds = _lowered(settings.loss)
+    kinds = _lowered(settings.loss) if after.quantity is None else ("property",)
+    target = getattr(finished.at(level), "target", None)
+    baselines = (
+        [] if target is None
+        else property_baselines(job.dataset, given, indices, job.levels[0], target)
+    )  # fmt: skip
     others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():
         name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
@@ -210,12 +218,16 @@ def fit(
         *refit_words(before, job.shifts, part),
         *(_training_offsets(job, finished, level) if "energy" in kinds else ()),
         *(offset_words(after, part) if job.examine is None and "energy" in kinds else ()),
+        *(baseline_words(baselines, end.overall, after.quantity, part) if after.quantity else ()),
     ]
     ends = {level: end, **{name: found for name, (_, found) in others.items()}}
+    found_baselines = {each.name: dict(each.errors) for each in baselines}
     metrics: dict[str, Any] = {
         part: {name: dict(found.overall) for name, found in ends.items()},
         "before training": dict(start.overall),
     }
+    if found_baselines:
+        metrics["without a network"] = found_baselines
     if warnings:
         metrics["warnings"] = warnings
     if domain is not None:
@@ -263,6 +275,7 @@ def fit(
         part=part,
         warnings=tuple(warnings),
         report=examination,
+        baselines=tuple(baselines),
     )
 
 
@@ -317,7 +330,8 @@ def _selection(job: Job) -> Selection:
     kinds = [
         kind
         for kind in job.settings.loss.kinds
-        if ("energy" if kind == "relative" else kind) in known
+        if ("energy" if kind in ("relative", "property") else kind) in known
+        and (kind != "property" or any(is_property(level) for level in job.levels))
     ]
     levels = job.levels if job.joint else job.levels[:1]
     return make_selection(job.dataset, job.split, levels, kinds)

@@ -97,6 +97,10 @@ def preflight_report(
         ).overall
         at = f" at {name}" if len(references) > 1 else ""
         text = f"error at step 0{at}, {counted(len(sample), 'training frame')}: "
+        quantity = dataset.levels[name].quantity
+        if quantity is not None:
+            lines.append(f"{text}MAE {error['property_mae']:.4g} {quantity.unit}".rstrip())
+            continue
         text += f"E MAE {error['energy_mae']:.4g} meV" if "energy_mae" in error else "no energies"
         if "forces_mae" in error and "forces" in _kinds(job, name):
             text += f", F MAE {error['forces_mae']:.4g} meV/Å"
@@ -120,11 +124,13 @@ def preflight_report(
         s.loss.relative
     )
     n_frames = len(split.train) + min(job.n_others, len(job.others))
+    weights = f"E {s.loss.energy:g}{rise}{relative} : F {s.loss.forces:g} ({s.loss.kind})"
+    if all(dataset.levels[name].quantity is not None for name in job.levels):
+        weights = f"{s.loss.kind} of the errors over the spread of the labels"
     lines.append(
         f"training: {counted(s.epochs, 'epoch')} of "
         f"{counted(-(-n_frames // s.batch_size), 'batch', 'batches')}, "
-        f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss "
-        f"E {s.loss.energy:g}{rise}{relative} : F {s.loss.forces:g} ({s.loss.kind})"
+        f"AdamW at {s.learning_rate:g} ({s.schedule}), EMA {s.ema}, clip {s.clip:g}, loss {weights}"
     )
     return "\n".join(lines)
 

@@ -30,7 +30,8 @@ from tlpot.jobs.data_sources import (
 from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.references import elements_at, find_references
+from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
+from tlpot.jobs.references import References, elements_at, find_references
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level, choose_levels
 from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
@@ -59,6 +60,8 @@ class TrainConfig:
         description: one sentence for the card.
         licence: of the weights.
         citation: what to cite.
+        pooling: how the values of atoms make an intensive property: their ``mean``, or one with
+            weights that are learned (``attention``).
         defaults: version of the training's defaults, see `tlpot.jobs.finetune_config`.
     """
 
@@ -79,6 +82,7 @@ class TrainConfig:
     description: str = ""
     licence: str = "not stated"
     citation: str = ""
+    pooling: Pooling = field(default="mean", metadata=LATER)
     defaults: int = DEFAULTS
 
     def resolved(self, where: str = "train") -> TrainConfig:
@@ -143,8 +147,14 @@ def prepare_train(
         suspicions += [f"{at}{text}" for text in label_warnings(dataset, level, own)]
     architecture = _architecture(config.model, dataset, split.train)
     charges = check_charges(config.data, reads_charge=False)
-    references = {}
+    references: dict[str, References] = {}
+    targets = make_targets(dataset, split.train, levels, config.pooling)
     for level in levels:
+        if level in targets:
+            references[level] = property_references(
+                dataset, split.train, level, architecture.elements, targets[level]
+            )
+            continue
         known = architecture.elements
         if len(levels) > 1:
             present = elements_at(dataset, level)
@@ -158,6 +168,7 @@ def prepare_train(
         scale=force_scale(dataset, split.train, levels),
         seed=settings.seed,
         dtype=getattr(torch, config.dtype),
+        targets=targets,
     ).to(choose_device(device))
     job = Job(
         potential=potential,

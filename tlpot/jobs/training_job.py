@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from tlpot.data import Dataset, LabelKind, Split
 from tlpot.errors import ConfigError, OutputError
-from tlpot.evaluation import ErrorReport, Predictions, TransferReport, parity_figure
+from tlpot.evaluation import (
+    Baseline,
+    ErrorReport,
+    Predictions,
+    TransferReport,
+    baseline_table,
+    parity_figure,
+)
 from tlpot.files import make_folder, sole_folder, sole_use
 from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
 from tlpot.presentation import Result, drawn
@@ -113,6 +120,7 @@ class TrainingOutcome(Result):
         report: the transfer report, if there was to be one and the job was not interrupted.
         predictions: of the saved model on the frames of `end`.
         others: errors before and after of further levels that counted alike, by level.
+        baselines: what needs no network, for a property.
         output: the model file.
         preflight: what was known before the first update.
         started: False for a job that was to stop after the pre-flight report; `potential` is then
@@ -129,6 +137,7 @@ class TrainingOutcome(Result):
     report: TransferReport | None = None
     predictions: Predictions | None = None
     others: Mapping[str, tuple[ErrorReport, ErrorReport]] = field(default_factory=dict)
+    baselines: tuple[Baseline, ...] = ()
     output: Path = Path()
     preflight: str = ""
     started: bool = True
@@ -148,10 +157,14 @@ class TrainingOutcome(Result):
             at = f" at {level}" if self.others else ""
             lines += [
                 f"{self.part} frames{at}, before training",
-                ErrorReport(overall=start.overall).text(),
+                ErrorReport(overall=start.overall, quantity=start.quantity).text(),
                 f"{self.part} frames{at}, after (weights of epoch {result.best_epoch})",
                 end.text(),
             ]
+        if self.baselines and self.end.quantity is not None:
+            quantity = self.end.quantity
+            table = baseline_table(self.baselines, self.end.overall, quantity, self.part)
+            lines += ["", table, ""]
         for correction in self.potential.corrections(self.level):
             facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
             lines.append(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
@@ -172,6 +185,11 @@ class TrainingOutcome(Result):
             "before training": dict(self.start.overall),
             **self.end.as_json(),
             **({"levels": self._levels()} if self.others else {}),
+            **(
+                {"baselines": {b.name: dict(b.errors) for b in self.baselines}}
+                if self.baselines
+                else {}
+            ),
             "best_epoch": result.best_epoch,
             "seconds": result.seconds,
             "interrupted": result.interrupted,

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         LevelPotential,
         Potential,
     )
+    from tlpot.models.property_target import PoolingMethod, PropertyTarget, same_readout
     from tlpot.models.regressors import (
         CorrectionInfo,
         ForestCorrection,

@@ -16,6 +16,7 @@ from tlpot.models.architecture import AnyArchitecture, Architecture
 from tlpot.models.description import complete_references
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.mace import MaceArchitecture, MaceBackbone, MaceRepulsion
+from tlpot.models.property_target import PropertyTarget
 from tlpot.models.regressors import GaussianCorrection
 from tlpot.models.spread import LastLayerRigidity
 from tlpot.nn import (
@@ -99,8 +100,10 @@ class Head(nn.Module):
 
     Args:
         architecture: sizes.
-        references: E0 of each element, eV, in the order of ``architecture.elements``.
-        scale: see `Readout`.
+        references: E0 of each element, eV, in the order of ``architecture.elements``; of a
+            property, what an atom of the element adds to the latent value, or to the mean.
+        scale: see `Readout`; that of a property is the spread of its labels.
+        target: the property, if the level is none of energies.
 
     Attributes:
         corrections: closed-form regressors that add to the readout's energy; mostly none.
@@ -111,18 +114,28 @@ class Head(nn.Module):
         embedding: reads an energy from the features that the first layer gets; mostly None.
         domain: what the level was trained on; None if it was never told. It belongs to these very
             weights of the backbone and has to go when they change.
+        target: the property that the level is of; None for energies.
+        attention: scores the atoms, where the property is pooled so.
     """
 
     rigidity: LastLayerRigidity | None
     domain: TrainingDomain | None
+    attention: ChannelLinear | None
     repulsion_scale: DoubleBuffer | None
     embedding: ChannelLinear | None
 
     def __init__(
-        self, architecture: AnyArchitecture, references: list[float], scale: float
+        self,
+        architecture: AnyArchitecture,
+        references: list[float],
+        scale: float,
+        target: PropertyTarget | None = None,
     ) -> None:
         super().__init__()
         a = architecture
+        self.target = target
+        attends = target is not None and target.pooling == "attention"
+        self.attention = ChannelLinear(a.n_channels, 1) if attends else None
         self.rigidity = None
         self.domain = None
         self.references = DoubleBuffer(torch.tensor(references, dtype=torch.float64))
@@ -131,7 +144,7 @@ class Head(nn.Module):
             n_layers=a.n_layers,
             n_channels=a.n_channels,
             n_hidden=a.readout_hidden,
-            scale=scale,
+            scale=scale if target is None else target.spread,
             last_only=mace is not None and mace.last_readout_only,
             biased=mace is not None and mace.readout_biased,
         )

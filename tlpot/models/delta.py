@@ -16,6 +16,7 @@ from tlpot.levels import canonical_level, choose_level, difference_level, differ
 from tlpot.models.description import DELTA_FORMAT, ModelCard
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import Potential
+from tlpot.models.property_target import PropertyTarget
 from tlpot.models.regressors import Correction
 from tlpot.models.trained import LevelView
 
@@ -60,12 +61,26 @@ class DeltaPotential(nn.Module):
                 f"{low.levels[0]!r}; expected 'high - {low.levels[0]}'"
             )
         self.levels = (canonical_level(parts[0]),)
+        self._check_properties()
         if not self.elements:
             raise ConfigError("the two parts of the sum have no element in common")
         for name in ("dtype", "device"):
             a, b = getattr(low, name), getattr(delta, name)
             if a != b:
                 raise ConfigError(f"the low part has {name} {a}, the difference {b}; move one")
+
+    def _check_properties(self) -> None:
+        low, delta = (part.target(part.levels[0]) for part in (self.low, self.delta))
+        if (low is None) != (delta is None) or (
+            low is not None
+            and delta is not None
+            and (low.link is not None or low.quantity != delta.quantity)
+        ):
+            said = [t.quantity.words if t is not None else "total energies" for t in (low, delta)]
+            raise ConfigError(
+                f"{self.low.levels[0]} ({said[0]}) and {self.delta.levels[0]} ({said[1]}) do not "
+                "add up; a sum is of energies, or of one scalar property at two levels"
+            )
 
     @property
     def cutoff(self) -> float:
@@ -135,7 +150,12 @@ class DeltaLevel(LevelView[DeltaPotential]):
     @property
     def implements(self) -> frozenset[str]:
         """What it gives, see `tlpot.energy.implemented`."""
-        return implemented(*self.potential.corrections(self.level))
+        return implemented(self.potential.low.at(), self.potential.delta.at())
+
+    @property
+    def target(self) -> PropertyTarget | None:
+        """The property that the level is of; None for energies."""
+        return self.potential.low.at().target
 
     def atomic_energies(self, graph: AtomGraph) -> Tensor:
         """Returns E_low + ΔE of each atom, [n_atoms], eV, float64.

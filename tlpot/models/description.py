@@ -21,6 +21,7 @@ from tlpot.errors import ConfigError, ModelFileError
 from tlpot.models.architecture import AnyArchitecture, parse_architecture
 from tlpot.models.checksum import has_checksum
 from tlpot.models.library import library_file
+from tlpot.targets import Quantity, parse_quantity
 
 
 def is_reference(key: str) -> bool:
@@ -91,10 +92,12 @@ class ModelCard:
 FORMAT = "tlpot-potential"
 ENSEMBLE_FORMAT = "tlpot-ensemble"
 DELTA_FORMAT = "tlpot-delta"
-VERSIONS = {FORMAT: 1, ENSEMBLE_FORMAT: 1, DELTA_FORMAT: 1}
-"""Newest version of the metadata of each kind of file: what is written, and what is read."""
+VERSIONS = {FORMAT: 2, ENSEMBLE_FORMAT: 2, DELTA_FORMAT: 2}
+"""Newest version of the metadata of each kind of file: what is read, and what is written at most.
+
+Version 2 may have properties among its levels."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
-UPGRADES: Mapping[str, Mapping[int, Upgrade]] = {}
+UPGRADES: Mapping[str, Mapping[int, Upgrade]] = {form: {1: dict} for form in VERSIONS}
 """By format and version, the function that turns metadata into the next version's."""
 CONVENTIONS = "54bd5cd0dac11283"
 """What `tlpot.nn.couplings.fingerprint` gives: a file with another has other weights."""
@@ -157,6 +160,13 @@ def read_metadata(content: bytes, name: str) -> tuple[str, dict[str, Any], bool]
             "that it was made with"
         )
     return form, metadata, checked
+
+
+def format_version(form: str, metadata: Mapping[str, Any]) -> int:
+    """Returns the oldest version of a format that says all that there is to say."""
+    members = metadata.get("members", ())
+    parts = [metadata, *members, *metadata.get("parts", {}).values()]
+    return VERSIONS[form] if any(part.get("targets") for part in parts) else 1
 
 
 def upgraded(form: str, metadata: dict[str, Any], name: str) -> dict[str, Any]:
@@ -309,6 +319,11 @@ class PotentialDescription:
         """Returns what is said of each regressor that adds to the energy."""
         return list(self.metadata.get("corrections", {}).get(level, ()))
 
+    def quantity(self, level: str) -> Quantity | None:
+        """Returns what a property is; None for energies."""
+        said = self.metadata.get("targets", {}).get(level)
+        return None if said is None else parse_quantity(said["quantity"], self.name)
+
     def domain(self, level: str) -> DomainDescription | None:
         """Returns what the level was trained on; None where the model does not know it."""
         own = self.tensors.under(f"heads.{self.levels.index(level)}.domain.")
@@ -389,6 +404,11 @@ class ModelDescription:
             return self.parts[0].references(level)
         found = [part.references(part.levels[0]) for part in self.parts]
         return {z: sum(values[z] for values in found) for z in self.elements}
+
+    def quantity(self, level: str) -> Quantity | None:
+        """Returns what a property is; None for energies."""
+        first = self.parts[0]
+        return first.quantity(first.levels[0] if self.form == DELTA_FORMAT else level)
 
     def corrections(self, level: str) -> list[Mapping[str, Any]]:
         """Returns what is said of each regressor that adds to the energy."""

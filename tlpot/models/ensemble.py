@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from tlpot.config import parse
 from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, ModelFileError
-from tlpot.graph import AtomGraph, Layout
+from tlpot.graph import AtomGraph, Layout, segment_sum
 from tlpot.levels import choose_level
 from tlpot.models.description import ENSEMBLE_FORMAT, ModelCard
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import LevelPotential, Potential
+from tlpot.models.property_target import PropertyTarget
 from tlpot.models.spread import Calibration, Spread, read_calibration
 from tlpot.models.trained import LevelView
 
@@ -115,6 +116,16 @@ class LevelEnsemble(LevelView[Ensemble]):
         return implemented(*self._members())
 
     @property
+    def target(self) -> PropertyTarget | None:
+        """The property that the level is of; None for energies."""
+        return self._members()[0].target
+
+    @property
+    def link(self) -> Callable[[Tensor], Tensor] | None:
+        """See `tlpot.energy.evaluate`."""
+        return self._members()[0].link
+
+    @property
     def calibration(self) -> Calibration | None:
         """How the spread was scaled; None if it was not."""
         return self.potential.calibration(self.level)
@@ -172,8 +183,12 @@ class LevelEnsemble(LevelView[Ensemble]):
         totals = torch.stack([f.energy for f in found])
         slopes = torch.stack([f.forces for f in found if f.forces is not None]) if derived else None
         strains = torch.stack([f.stress for f in found if f.stress is not None]) if stress else None
+        energy = totals.mean(dim=0)
+        if self.link is not None:
+            latent = segment_sum(energies.mean(dim=0), graph.system_idx, graph.n_systems)
+            energy = self.link(latent)
         means = Properties(
-            energy=totals.mean(dim=0),
+            energy=energy,
             energies=energies.mean(dim=0),
             forces=None if slopes is None else slopes.mean(dim=0),
             stress=None if strains is None else strains.mean(dim=0),
@@ -201,6 +216,7 @@ def _check(members: Sequence[Potential]) -> None:
             ("elements", _symbols(first.elements), _symbols(member.elements)),
             ("precision", first.dtype, member.dtype),
             ("device", first.device, member.device),
+            ("properties", _quantities(first), _quantities(member)),
             (
                 "charge_spin",
                 first.architecture.charge_spin,
@@ -220,6 +236,11 @@ def _check(members: Sequence[Potential]) -> None:
                 "weights, which would understate the uncertainty; leave one out, or train it "
                 "with another seed"
             )
+
+
+def _quantities(potential: Potential) -> dict[str, str]:
+    targets = {level: potential.target(level) for level in sorted(potential.levels)}
+    return {level: t.quantity.words for level, t in targets.items() if t is not None}
 
 
 def _same(one: Potential, other: Potential) -> bool:

@@ -99,12 +99,12 @@ def pool_features(
 
 
 def pooled_rows(model: LevelPotential, graph: AtomGraph, blocks: Sequence[str]) -> Tensor:
-    """Returns the pooled features of each structure, [n_systems, n_elements · n_features].
+    """Returns the pooled features of each structure, [n_systems, n_kinds · n_features].
 
-    See `atomic_features` and `pool_features`.
+    Sums over the atoms of each element; of a property over all atoms, or the means where it is
+    intensive. See `LevelPotential.regressor_inputs`.
     """
-    features = atomic_features(model, graph, blocks)
-    species = model.potential.species(graph.atomic_numbers)
-    n_elements = len(model.potential.elements)
-    pooled = pool_features(features, species, graph.system_idx, graph.n_systems, n_elements)
-    return pooled.flatten(1)
+    species, scalars, _ = model.invariants(graph)
+    features, kinds = model.regressor_inputs(graph, species, scalars, blocks)
+    where = (kinds, graph.system_idx, graph.n_systems, model.n_kinds)
+    return pool_features(features, *where).flatten(1)

@@ -26,9 +26,9 @@ from tlpot.models.checksum import with_checksum
 from tlpot.models.description import (
     CONVENTIONS,
     FORMAT,
-    VERSIONS,
     ModelCard,
     complete_references,
+    format_version,
     is_reference,
     read_metadata,
     upgraded,
@@ -37,6 +37,7 @@ from tlpot.models.domain import read_domain
 from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
+from tlpot.models.property_target import PropertyTarget
 from tlpot.models.regressors import (
     CorrectionInfo,
     ForestCorrection,
@@ -175,7 +176,8 @@ def to_bytes(model: TrainedModel) -> bytes:
     for name, form in file_formats().items():
         if isinstance(model, form.kind):
             metadata, tensors = form.write(model)
-            metadata |= {"format_version": VERSIONS[name], "coupling_fingerprint": CONVENTIONS}
+            version = format_version(name, metadata)
+            metadata |= {"format_version": version, "coupling_fingerprint": CONVENTIONS}
             content = safetensors.torch.save(tensors, {name: json.dumps(metadata, sort_keys=True)})
             return with_checksum(content)
     raise TypeError(f"there is no model file for {type(model).__name__}")
@@ -245,6 +247,9 @@ def write_potential(potential: Potential) -> tuple[dict[str, Any], dict[str, Ten
     }
     if any(corrections.values()):  # a file without any is one that older versions can read
         metadata["corrections"] = corrections
+    targets = {level: potential.target(level) for level in potential.levels}
+    if any(targets.values()):  # older versions would take a property for an energy
+        metadata["targets"] = {k: to_mapping(t) for k, t in targets.items() if t is not None}
     tensors = {k: v.detach().cpu().contiguous() for k, v in potential.state_dict().items()}
     return metadata, tensors
 
@@ -268,10 +273,18 @@ def read_potential(
             str(level): dict.fromkeys(architecture.elements, 0.0) for level in metadata["levels"]
         }
         stored = getattr(torch, metadata["dtype"])
+        targets = {
+            str(level): parse(PropertyTarget, said, f"{name}: {level}")
+            for level, said in metadata.get("targets", {}).items()
+        }
     except (KeyError, AttributeError, TypeError, ConfigError) as error:
         raise ModelFileError(f"{name}: the model's description is damaged: {error}") from error
     potential = Potential.create(
-        architecture, levels, dtype=stored if dtype is None else dtype, kernels=kernels
+        architecture,
+        levels,
+        dtype=stored if dtype is None else dtype,
+        kernels=kernels,
+        targets=targets,
     )
     _add_corrections(potential, metadata.get("corrections", {}), tensors, name)
     for k, level in enumerate(potential.levels):
@@ -314,7 +327,8 @@ def _add_corrections(
                 info = parse(CorrectionInfo, entry, "correction")
                 check_blocks(info.blocks, architecture)
                 n_features = sum(sizes[block] for block in info.blocks)
-                made = empty_correction(info, len(architecture.elements), n_features)
+                n_kinds = potential.at(level).n_kinds
+                made = empty_correction(info, n_kinds, n_features)
                 corrections = potential.head(level).corrections
                 prefix = f"heads.{potential.levels.index(level)}.corrections.{len(corrections)}."
                 if (
@@ -355,7 +369,7 @@ def _fill(potential: Potential, tensors: Mapping[str, Tensor], name: str) -> Non
 def write_part(potential: Potential, prefix: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Returns description and tensors of a part; the tensors' names begin with `prefix`."""
     described, weights = write_potential(potential)
-    described["format_version"] = VERSIONS[FORMAT]
+    described["format_version"] = format_version(FORMAT, described)
     # when and with what a part was made is worth more than when it was put here
     described["card"]["versions"] = dict(potential.card.versions)
     return described, {f"{prefix}{key}": tensor for key, tensor in weights.items()}

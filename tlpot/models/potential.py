@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, nn
 
-from tlpot.energy import Properties, evaluate, implemented
+from tlpot.energy import ENERGY_ONLY, Properties, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout, build_graph
 from tlpot.kernels import kernels_by_name
@@ -23,6 +23,7 @@ from tlpot.models.description import ModelCard
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
 from tlpot.models.mace import MaceBackbone
+from tlpot.models.property_target import PropertyTarget, attention_weights, same_readout, shares
 from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
@@ -69,6 +70,7 @@ class Potential(nn.Module):
         seed: int = 0,
         dtype: torch.dtype = torch.float32,
         kernels: str = "auto",
+        targets: Mapping[str, PropertyTarget] | None = None,
     ) -> Potential:
         """Makes a potential with random weights.
 
@@ -79,6 +81,7 @@ class Potential(nn.Module):
             seed: of the weights; torch's global generator is left as it was.
             dtype: precision; the same seed gives the same weights in each, to rounding.
             kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
+            targets: the properties among the levels, by canonical name.
 
         Raises:
             ConfigError: a level lacks an E0 for one of the elements.
@@ -87,7 +90,10 @@ class Potential(nn.Module):
             torch.manual_seed(seed)
             heads = {
                 canonical_level(level): Head(
-                    architecture, reference_list(architecture, level, references), scale
+                    architecture,
+                    reference_list(architecture, level, references),
+                    scale,
+                    (targets or {}).get(canonical_level(level)),
                 )
                 for level, references in levels.items()
             }
@@ -150,8 +156,17 @@ class Potential(nn.Module):
         values = self.head(level).references.value.tolist()
         return dict(zip(self.elements, values, strict=True))
 
+    def target(self, level: str) -> PropertyTarget | None:
+        """Returns the property that a level, by its canonical name, is of; None for energies."""
+        return self.head(level).target
+
     def with_level(
-        self, level: str, references: Mapping[int, float], *, parent: str | None = None
+        self,
+        level: str,
+        references: Mapping[int, float],
+        *,
+        parent: str | None = None,
+        target: PropertyTarget | None = None,
     ) -> Potential:
         """Returns a copy with one more level, or with a level's reference energies replaced.
 
@@ -160,6 +175,8 @@ class Potential(nn.Module):
             references: E0 by atomic number, eV.
             parent: the level whose readout the new one inherits; None is the level of that
                 name if it is there, else the only one.
+            target: the property, if the level is none of energies. Of another property, and of
+                energies, it inherits nothing: its readout starts with zero.
 
         Raises:
             ConfigError: an E0 is missing.
@@ -169,9 +186,18 @@ class Potential(nn.Module):
         if parent is None and name in self.levels:
             parent = name
         source = self.at(parent).level
-        head = copy.deepcopy(self.head(source))
-        head.forget()
-        head.domain = None
+        if same_readout(name, target, source, self.target(source)):
+            head = copy.deepcopy(self.head(source))
+            head.forget()
+            head.domain = None
+            head.target = target
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                zeros = [0.0] * len(self.elements)
+                head = Head(self.architecture, zeros, 1.0, target)
+            head.readout.silence()
+            head = head.to(device=self.device, dtype=self.dtype)
         values = reference_list(self.architecture, level, references)
         head.references.value = torch.tensor(values, dtype=torch.float64, device=self.device)
         grown = copy.deepcopy(self)
@@ -261,8 +287,20 @@ class LevelPotential(LevelView[Potential]):
 
     @property
     def implements(self) -> frozenset[str]:
-        """What it gives, see `tlpot.energy.implemented`."""
+        """What it gives, see `tlpot.energy.implemented`; a property has no forces."""
+        if self.target is not None:
+            return ENERGY_ONLY
         return implemented(*self.potential.corrections(self.level))
+
+    @property
+    def target(self) -> PropertyTarget | None:
+        """The property that the level is of; None for energies."""
+        return self.potential.target(self.level)
+
+    @property
+    def link(self) -> Callable[[Tensor], Tensor] | None:
+        """See `tlpot.energy.evaluate`."""
+        return None if self.target is None else self.target.link
 
     def invariants(self, graph: AtomGraph) -> tuple[Tensor, list[Tensor], Edges]:
         """Returns the index of each atom's element, and what the backbone returns.
@@ -383,6 +421,8 @@ class LevelPotential(LevelView[Potential]):
         """
         potential = self.potential
         head = potential.head(self.level)
+        if head.target is not None:
+            return self._property_parts(graph, species, scalars)
         energies = head.readout(scalars)
         if potential.repulsion is not None:
             pairs = potential.repulsion(edges, species)
@@ -397,14 +437,58 @@ class LevelPotential(LevelView[Potential]):
             total = total + correction(features, species, graph.system_idx, graph.n_systems)
         return total
 
+    def _property_parts(self, graph: AtomGraph, species: Tensor, scalars: list[Tensor]) -> Tensor:
+        """Returns what each atom adds to the latent value of the structure, [n_atoms], float64."""
+        head = self.potential.head(self.level)
+        share = shares(head.target, graph)
+        references = head.references.value.index_select(0, species)
+        values = head.readout(scalars).double()
+        if head.attention is not None:
+            scores = head.attention(scalars[-1])[:, 0].double()
+            values = values * attention_weights(scores, graph)
+        elif share is not None:
+            values = values * share
+        total = values + (references if share is None else references * share)
+        for correction in self.potential.corrections(self.level):
+            inputs = self.regressor_inputs(graph, species, scalars, correction.info.blocks)
+            total = total + correction(*inputs, graph.system_idx, graph.n_systems)
+        return total
+
+    @property
+    def n_kinds(self) -> int:
+        """Kinds of atoms that a regressor tells apart: elements; all are alike for a property."""
+        return 1 if self.target is not None else len(self.potential.elements)
+
+    def regressor_inputs(
+        self, graph: AtomGraph, species: Tensor, scalars: list[Tensor], blocks: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Returns features [n_atoms, n_features] as a regressor sums them, and kinds [n_atoms].
+
+        Those of an intensive property are divided by the number of atoms, so that sums are means.
+        """
+        features = select_features(scalars, self.potential.head(self.level).readout, blocks)
+        if self.target is None:
+            return features, species
+        share = shares(self.target, graph)
+        return features if share is None else features * share[:, None], torch.zeros_like(species)
+
     def features(self, graph: AtomGraph) -> Tensor:
         """Returns what the last weights of the readout multiply, [n_atoms, n_features], float64.
+
+        Those of a property are so that they add up, too: divided by the number of atoms, or
+        weighted.
 
         Raises:
             UnknownElementError, GeometryError: see `atomic_energies`.
         """
         _, scalars, _ = self.invariants(graph)
-        return self.potential.head(self.level).readout.features(scalars).double()
+        head = self.potential.head(self.level)
+        features = head.readout.features(scalars).double()
+        if head.attention is not None:
+            scores = head.attention(scalars[-1])[:, 0].double()
+            return features * attention_weights(scores, graph)[:, None]
+        share = shares(head.target, graph)
+        return features if share is None else features * share[:, None]
 
     @property
     def has_uncertainty(self) -> bool:
@@ -456,4 +540,4 @@ class LevelPotential(LevelView[Potential]):
         head = self.potential.head(self.level)
         assert head.process is not None
         species, scalars, _ = self.invariants(graph)
-        return select_features(scalars, head.readout, head.process.info.blocks), species
+        return self.regressor_inputs(graph, species, scalars, head.process.info.blocks)

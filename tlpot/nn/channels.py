@@ -143,6 +143,12 @@ class Readout(nn.Module):
             energies = energies + linear(x)
         return energies[:, 0] * self.scale
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Zeroes what is linear, so that the rest can still learn from the start."""
+        for layer in self._last_layers():
+            layer.weight.zero_()
+
     def features(self, scalars: Sequence[Tensor]) -> Tensor:
         """Returns what the last weights multiply, [n_atoms, n_features], scales included.
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.training.composition import CompositionFit, fit_composition, fit_odds
     from tlpot.training.loop import TrainingResult, train
     from tlpot.training.optimizer import TrainingPlan
     from tlpot.training.processes import Interrupt, Processes, joined_processes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from tlpot.data import Batch, Targets
 from tlpot.energy import EnergyModel, Properties, evaluate
 from tlpot.evaluation import Metrics, relative_errors
 from tlpot.graph import AtomGraph
-from tlpot.models import LevelPotential, Potential
+from tlpot.models import LevelPotential, Potential, PropertyTarget
+from tlpot.targets import Quantity
 from tlpot.training.settings import LossSettings
 
 
@@ -23,7 +24,8 @@ class BatchLoss:
 
     Attributes:
         sums: [n_levels, n_kinds]; Σ ρ(error) of energy per atom, forces, stress, and, where it has
-            a weight, of the relative energy per atom; differentiable.
+            a weight, of the relative energy per atom; in place of the energy that of the latent
+            value of a property in units of its spread, or its cross entropy; differentiable.
         counts: [n_levels, n_kinds]; number of labels in each sum.
         metrics: errors by level, for the validation table; empty while training.
     """
@@ -79,7 +81,7 @@ def batch_loss(
     device = potential.device
     sums, counts, metrics = [], [], {}
     for level in levels:
-        metrics[level] = Metrics()
+        metrics[level] = Metrics(quantity=quantity_of(potential, level))
         has_energy, has_forces, has_stress = _labelled(batch, level)
         if batch is None or not (has_energy or has_forces or has_stress):
             nothing = torch.zeros(len(settings.weights), dtype=torch.float64, device=device)
@@ -94,10 +96,14 @@ def batch_loss(
             stress=has_stress and (settings.stress > 0 or not training),
             create_graph=training,
         )
+        target = potential.target(level)
         if not training:
             molecules = batch.molecule_idx if settings.relative else None
-            metrics[level].add(properties, targets, batch.sizes, molecules)
-        level_sums, level_counts = _sums(properties, targets, batch, settings)
+            seen = properties
+            if target is not None and target.link is not None:
+                seen = replace(properties, energy=target.link(properties.energy))
+            metrics[level].add(seen, targets, batch.sizes, molecules)
+        level_sums, level_counts = _sums(properties, targets, batch, settings, target)
         sums.append(level_sums)
         counts.append(level_counts)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics=metrics)
@@ -132,7 +138,8 @@ class _EachAtItsLevel:
 def _at(potential: Potential, level: str, batch: Batch) -> EnergyModel:
     """Returns the model of a level, also for structures without labels that it does not know."""
     model = potential.at(level)
-    if len(model.elements) == len(potential.elements):
+    # without the link of a property: a loss is of latent values
+    if len(model.elements) == len(potential.elements) and model.link is None:
         return model
     return _EachAtItsLevel([model], torch.zeros_like(batch.sizes))
 
@@ -152,7 +159,9 @@ def _in_turns(
         stress=labelled[2] and settings.stress > 0,
         create_graph=True,
     )
-    found = [_sums(properties, batch.targets[k], batch, settings) for k in levels]
+    found = [
+        _sums(properties, batch.targets[k], batch, settings, potential.target(k)) for k in levels
+    ]
     sums, counts = zip(*found, strict=True)
     return BatchLoss(sums=torch.stack(sums), counts=torch.stack(counts), metrics={})
 
@@ -167,9 +176,33 @@ def _labelled(batch: Batch | None, level: str) -> list[bool]:
     return torch.stack([target.isfinite().any() for target in kinds]).tolist()
 
 
-def _sums(
-    properties: Properties, targets: Targets, batch: Batch, settings: LossSettings
+def quantity_of(potential: Potential, level: str) -> Quantity | None:
+    """Returns what the property of a level is; None for energies."""
+    target = potential.target(level)
+    return None if target is None else target.quantity
+
+
+def _property_sums(
+    latent: Tensor, labels: Tensor, sizes: Tensor, settings: LossSettings, target: PropertyTarget
 ) -> tuple[Tensor, Tensor]:
+    known = labels.isfinite()
+    errors = target.error(latent[known], labels[known], sizes[known])
+    # a cross entropy is a loss as it is
+    total = errors.sum() if target.quantity.kind == "yes_no" else _rho(errors, 1.0, settings.kind)
+    zeros = [latent.new_zeros(())] * (len(settings.weights) - 1)
+    counts = [float(known.sum()), *[0.0] * len(zeros)]
+    return torch.stack([total, *zeros]), latent.new_tensor(counts)
+
+
+def _sums(
+    properties: Properties,
+    targets: Targets,
+    batch: Batch,
+    settings: LossSettings,
+    learned: PropertyTarget | None = None,
+) -> tuple[Tensor, Tensor]:
+    if learned is not None:
+        return _property_sums(properties.energy, targets.energy, batch.sizes, settings, learned)
     per_kind: list[tuple[Tensor | None, Tensor]] = [
         ((properties.energy - targets.energy) / batch.sizes, targets.energy),
         (_difference(properties.forces, targets.forces), targets.forces),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Loader, Split
+from tlpot.data import Dataset, LabelKind, Loader, Split
 from tlpot.evaluation import Metrics
 from tlpot.models import Potential
-from tlpot.training.loss import batch_loss, weighted
+from tlpot.training.loss import batch_loss, quantity_of, weighted
 from tlpot.training.processes import Processes
 from tlpot.training.settings import ErrorKind, LossSettings
 
@@ -43,7 +43,7 @@ def validate(
     n_kinds = len(settings.weights)
     sums = torch.zeros(len(levels), n_kinds, dtype=torch.float64, device=device)
     counts = torch.zeros_like(sums)
-    metrics = {level: Metrics() for level in levels}
+    metrics = {level: Metrics(quantity=quantity_of(potential, level)) for level in levels}
     for batch in loader.batches(0):
         moved = None if batch is None else batch.to(device)
         parts = batch_loss(potential, moved, levels, settings, training=False)
@@ -59,8 +59,14 @@ def validate(
 
 
 def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:
-    """Returns mean absolute errors in a few words: ``E 1.2 meV, F 20 meV/Å``."""
-    kinds = (("E", "energy", "meV"), ("F", "forces", "meV/Å"), ("S", "stress", "meV/Å³"))
+    """Returns mean absolute errors in a few words: ``E 1.2 meV, F 20 meV/Å``.
+
+    That of a property is in its unit: ``0.42``.
+    """
+    kinds = (
+        ("E", "energy", "meV"), ("F", "forces", "meV/Å"), ("S", "stress", "meV/Å³"),
+        ("error", "property", "in its unit"),
+    )  # fmt: skip
     words = [
         ", ".join(
             f"{name} {tables[level][f'{kind}_mae']:.3g} {unit}"
@@ -84,8 +90,14 @@ _ROWS: Mapping[ErrorKind, list[int]] = {
     "forces": [2],
     "stress": [3],
     "relative": [4],
+    "property": [0],
 }
 """Of `Metrics.sums`."""
+_LABELS: Mapping[ErrorKind, LabelKind] = {
+    "energy": "energy", "forces": "forces", "stress": "stress", "relative": "energy",
+    "property": "energy",
+}  # fmt: skip
+"""What an error is found from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +128,7 @@ class Selection:
         """
         found: dict[str, float] = {}
         for name in self.levels or (level,):
-            merged = Metrics(sums=validation[name].sums.clone())
+            merged = replace(validation[name], sums=validation[name].sums.clone())
             for kind in self.supported.get(name, ()):
                 merged.sums[_ROWS[kind]] += support[name].sums[_ROWS[kind]]
             prefix = "" if name == level else f"{name} "
@@ -169,7 +181,10 @@ def make_selection(
     chosen: set[int] = set()
     supported: dict[str, tuple[ErrorKind, ...]] = {}
     for level, kind in product(levels, kinds):
-        labelled = dataset.labelled(level, "energy" if kind == "relative" else kind)
+        is_other = (kind == "property") != (dataset.levels[level].quantity is not None)
+        if kind in ("property", "energy") and is_other:
+            continue
+        labelled = dataset.labelled(level, _LABELS[kind])
         missing = ENOUGH - int(labelled[split.validation].sum())
         if missing <= 0:
             continue

@@ -11,7 +11,7 @@ from tlpot.config import LATER, check_positive, check_seed
 from tlpot.data import LabelKind
 from tlpot.errors import ConfigError
 
-ErrorKind = Literal["energy", "relative", "forces", "stress"]
+ErrorKind = Literal["energy", "relative", "forces", "stress", "property"]
 """What is minimised and decides: errors of labels, and of differences of energies."""
 
 _RISE = 100.0
@@ -93,6 +93,7 @@ class LossSettings:
             "relative": self.relative,
             "forces": self.forces,
             "stress": self.stress,
+            "property": self.energy,
         }
         return tuple(kind for kind, weight in weights.items() if weight > 0)
 

@@ -31,6 +31,7 @@ class Scratch(Strategy):
             scale=float(parent.head(context.source).readout.scale),
             seed=context.seed,
             dtype=parent.dtype,
+            targets=context.targets,
         ).to(parent.device)
 
 

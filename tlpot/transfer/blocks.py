@@ -58,6 +58,7 @@ def with_fresh_blocks(potential: Potential, level: str, blocks: Collection[str],
         seed=seed,
         dtype=potential.dtype,
         kernels="torch",
+        targets={} if (target := potential.target(level)) is None else {level: target},
     )
     drawn = dict(new.named_parameters())
     names = parameter_blocks(potential, level)

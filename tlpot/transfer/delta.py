@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from ase.data import chemical_symbols
 
 from tlpot.data import (
@@ -129,8 +128,9 @@ class Delta(Strategy):
             ),
             seed=context.seed,
             dtype=context.parent.dtype,
+            targets=context.targets,
         )
-        _zero_readout(potential, level)
+        potential.head(level).readout.silence()
         return potential.to(context.parent.device)
 
     def finish(self, potential: Potential, context: TransferContext) -> Potential | DeltaPotential:
@@ -161,14 +161,6 @@ class Delta(Strategy):
                 f"strategy.model.elements has {_symbols(unknown)}, which the parent does not know"
             )
         return architecture
-
-
-@torch.no_grad()
-def _zero_readout(potential: Potential, level: str) -> None:
-    """Zeroes what is linear in the readout, so that the rest can still learn from the start."""
-    readout = potential.head(level).readout
-    for linear in (*readout.linears, readout.mlp.layers[-1]):
-        linear.weight.zero_()
 
 
 def _with_both(split: Split, dataset: DifferenceDataset) -> Split:

@@ -104,10 +104,13 @@ class Multihead(Strategy):
 
         A level that the parent has keeps its readout; others inherit the source level's.
         """
-        potential = context.parent.with_level(context.level, references, parent=context.source)
+        targets = context.targets
+        potential = context.parent.with_level(
+            context.level, references, parent=context.source, target=targets.get(context.level)
+        )
         for name, energies in context.others.items():
             kept = name if name in context.parent.levels else context.source
-            potential = potential.with_level(name, energies, parent=kept)
+            potential = potential.with_level(name, energies, parent=kept, target=targets.get(name))
         return potential.keeping((context.level, *context.others))
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:

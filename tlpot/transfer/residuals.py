@@ -15,6 +15,7 @@ from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import MissingExtraError
 from tlpot.evaluation import evaluated
 from tlpot.models import LevelPotential, Potential, check_blocks
+from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
 
@@ -26,7 +27,8 @@ class Residuals:
     Attributes:
         blocks: whose features.
         pooled: the features.
-        targets: [n_frames], label − energy of the model at step 0, eV.
+        targets: [n_frames], label − energy of the model at step 0, eV; of a property, its latent
+            values.
     """
 
     blocks: tuple[str, ...]
@@ -62,7 +64,7 @@ def missing_energies(
         batch_size=batch_size, show=False,
     )  # fmt: skip
     for batch, found, _ in evaluated(model, batches, forces=False):
-        parts.append((batch.targets[level].energy - found.energy).cpu())
+        parts.append(missing_latent(model, batch.targets[level].energy, found.energy).cpu())
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 

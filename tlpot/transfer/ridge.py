@@ -211,6 +211,16 @@ def force_rows(model: LevelPotential, batch: Batch, blocks: tuple[str, ...]) -> 
             yield ForceRows(rows=-rows.detach(), atoms=atoms, axis=axis)
 
 
+def missing_latent(model: LevelPotential, labels: Tensor, found: Tensor) -> Tensor:
+    """Returns label − value of the model, of what a term can be added to, [n_systems].
+
+    Energies, or latent values of a property, see `tlpot.models.PropertyTarget`.
+    """
+    if model.target is None:
+        return labels - found
+    return model.target.latent(labels) - model.target.latent(found)
+
+
 def normal_equations(
     model: LevelPotential,
     dataset: Dataset,
@@ -272,7 +282,10 @@ def normal_equations(
         targets = batch.targets[level]
         with torch.no_grad():
             pooled = pooled_rows(model, batch.graph, blocks)
-        add(pooled, targets.energy - found.energy, 1.0 / batch.sizes.double(), fold)
+        # the rows and targets of an intensive property do not grow with the structure
+        intensive = model.target is not None and not model.target.quantity.extensive
+        weights = torch.ones_like(found.energy) if intensive else 1.0 / batch.sizes.double()
+        add(pooled, missing_latent(model, targets.energy, found.energy), weights, fold)
         if found.forces is None:
             continue
         missing = targets.forces - found.forces

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tlpot.data import Dataset, LowValues, NeutralDataset, Split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
-from tlpot.models import DeltaPotential, Potential, level_parameters
+from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +56,7 @@ class TransferContext:
             of a level that the parent has are the parent's.
         cache: folder for what is costly to evaluate again; None to keep nothing.
         low: what an engine that the strategy names says of the frames; None if it names none.
+        targets: the properties among the levels that are learned, by level.
     """
 
     parent: Potential
@@ -67,6 +68,7 @@ class TransferContext:
     others: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     cache: Path | None = None
     low: LowValues | None = None
+    targets: Mapping[str, PropertyTarget] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,7 +213,8 @@ class Strategy:
             context: where we are, with the dataset and the split of `training_data`.
             references: E0 of the first level of `training_data` by atomic number, eV.
         """
-        grown = context.parent.with_level(context.level, references, parent=context.source)
+        level, target = context.level, context.targets.get(context.level)
+        grown = context.parent.with_level(level, references, parent=context.source, target=target)
         return grown if self.keeps_levels else grown.only(context.level)
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ from tlpot.config import to_mapping
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.files import atomic_file, make_folder
 from tlpot.graph import segment_sum
-from tlpot.models import LevelPotential, atomic_features, feature_blocks, pool_features
+from tlpot.models import LevelPotential, feature_blocks, pool_features
 
 _FORMAT = "tlpot-features"
 _VERSION = 1
@@ -30,9 +30,11 @@ class PooledFeatures:
     """Features of some frames, summed over the atoms of each element.
 
     Attributes:
-        sums: [n_frames, n_elements, n_features]; elements as the potential orders them.
-        squares: [n_elements, n_features], sums of squares over all atoms of all frames.
-        counts: [n_frames, n_elements], atoms.
+        sums: [n_frames, n_elements, n_features]; elements as the potential orders them. Of a
+            property there is one kind of atom in their place, and means where it is intensive.
+        squares: [n_elements, n_features], sums of squares over all atoms of all frames; over the
+            frames for a property.
+        counts: [n_frames, n_elements], atoms; 1 for a property.
     """
 
     sums: NDArray[np.float64]
@@ -90,7 +92,7 @@ def pooled_features(
         OutputError: the cache cannot be written.
     """
     chosen = np.asarray(indices, dtype=np.int64)
-    n_elements = len(model.potential.elements)
+    n_elements = model.n_kinds
     sizes = feature_blocks(model.potential.architecture)
     keys = {block: _key(model, dataset, chosen, block) for block in blocks}
     found: dict[str, PooledFeatures] = {}
@@ -127,7 +129,7 @@ def _evaluate(
     blocks: Sequence[str],
     batch_size: int,
 ) -> PooledFeatures:
-    potential, n_elements = model.potential, len(model.potential.elements)
+    potential, n_elements = model.potential, model.n_kinds
     order = np.argsort(dataset.sizes[indices], kind="stable")
     sums, squares, counts = [], torch.zeros(()), []
     for batch in evaluation_batches(
@@ -135,13 +137,18 @@ def _evaluate(
         show="features",
     ):  # fmt: skip
         graph = batch.graph
-        features = atomic_features(model, graph, blocks)
-        species = potential.species(graph.atomic_numbers)
-        where = (species, graph.system_idx, graph.n_systems, n_elements)
-        sums.append(pool_features(features, *where).cpu())
+        species, scalars, _ = model.invariants(graph)
+        features, kinds = model.regressor_inputs(graph, species, scalars, blocks)
+        where = (kinds, graph.system_idx, graph.n_systems, n_elements)
+        pooled = pool_features(features, *where)
+        sums.append(pooled.cpu())
+        if model.target is not None:  # what varies is the structure, however many atoms it has
+            counts.append(features.new_ones((graph.n_systems, 1)).cpu())
+            squares = squares + pooled.square().sum(dim=0).cpu()
+            continue
         ones = features.new_ones((graph.n_atoms, 1))
         counts.append(pool_features(ones, *where)[:, :, 0].cpu())
-        squares = squares + segment_sum(features.square(), species, n_elements).cpu()
+        squares = squares + segment_sum(features.square(), kinds, n_elements).cpu()
     back = np.argsort(order)
     return PooledFeatures(
         sums=torch.cat(sums).numpy()[back],
@@ -160,6 +167,8 @@ def _key(model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], bl
         _VERSION, to_mapping(potential.architecture), str(potential.dtype), dataset.content_hash,
         block, sorted(weights),
     ]  # fmt: skip
+    if model.target is not None:
+        description.append(model.target.pooling)
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())

@@ -1,0 +1,282 @@
+"""What a training of a scalar property needs beside that of energies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tlpot.data import Dataset, Split, frames_of
+from tlpot.errors import ConfigError, DataError
+from tlpot.evaluation import Baseline, line_baseline, predict, property_errors
+from tlpot.jobs.references import References
+from tlpot.models import LevelModel, LevelPotential, PropertyTarget
+from tlpot.presentation import Table
+from tlpot.targets import property_name, unit_ratio
+from tlpot.training import CompositionFit, fit_composition, fit_odds
+
+Pooling = Literal["mean", "attention"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PropertyValues:
+    """Labels of some structures with their compositions.
+
+    Attributes:
+        composition: [n, n_elements], fractions, or numbers of atoms where it is extensive.
+        values: [n].
+    """
+
+    composition: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def property_values(
+    dataset: Dataset, indices: NDArray[np.int64], level: str, elements: Sequence[int]
+) -> PropertyValues:
+    """Reads the values of a property and the compositions, a few structures at a time."""
+    quantity = dataset.levels[level].quantity
+    counts, values = np.zeros((len(indices), len(elements))), np.full(len(indices), np.nan)
+    column = {z: k for k, z in enumerate(elements)}
+    for k, frame in enumerate(frames_of(dataset, indices, levels=[level])):
+        known, times = np.unique(frame.system.atomic_numbers, return_counts=True)
+        for z, n in zip(known.tolist(), times.tolist(), strict=True):
+            if z in column:
+                counts[k, column[z]] = n
+        if level in frame.labels:
+            values[k] = frame.labels[level].energy
+    if quantity is not None and not quantity.extensive:
+        counts /= dataset.sizes[indices][:, None]
+    return PropertyValues(composition=counts, values=values)
+
+
+def make_targets(
+    dataset: Dataset,
+    train: NDArray[np.int64],
+    levels: Sequence[str],
+    pooling: Mapping[str, Pooling] | Pooling,
+) -> dict[str, PropertyTarget]:
+    """Returns how the properties among some levels are learned; nothing for energies.
+
+    Args:
+        dataset: the labels.
+        train: the training structures, whose values say how large errors are.
+        levels: canonical.
+        pooling: of an intensive property, or by level.
+
+    Raises:
+        DataError: no training structure has a value, or all have the same.
+    """
+    found = {}
+    for level in levels:
+        quantity = dataset.levels[level].quantity
+        if quantity is None:
+            continue
+        known = train[dataset.labelled(level)[train]]
+        if not len(known):
+            raise DataError(f"{dataset.path}: no training structure has {level}")
+        values = np.array(
+            [frame.labels[level].energy for frame in frames_of(dataset, known, levels=[level])]
+        )
+        if quantity.kind == "yes_no":
+            spread = 1.0
+            if np.ptp(values) == 0:
+                raise DataError(
+                    f"{dataset.path}: {level} is {values[0]:g} for all {len(values)} training "
+                    "structures, so there is nothing to tell apart; add some of the other kind"
+                )
+        else:
+            latent = np.log(values) if quantity.kind == "positive" else values
+            if quantity.extensive:
+                latent = latent / dataset.sizes[known]
+            spread = float(latent.std())
+            if spread <= 1e-12 * max(float(np.abs(latent).max()), 1e-300):
+                raise DataError(
+                    f"{dataset.path}: {level} is {values[0]:g} {quantity.unit} for all "
+                    f"{len(values)} training structures"
+                    f"{' (per atom)' if quantity.extensive else ''}, so there is nothing to learn"
+                )
+        how = pooling if isinstance(pooling, str) else pooling.get(level, "mean")
+        found[level] = PropertyTarget(
+            quantity=quantity, pooling="sum" if quantity.extensive else how, spread=spread
+        )
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompositionReferences(References):
+    """What the composition alone says of a property, where a network starts from.
+
+    Attributes:
+        quantity: of the property.
+        composition_fit: the fit; None where the parent's were kept.
+    """
+
+    composition_fit: CompositionFit | None = None
+
+    def table(self) -> str:
+        """Returns a line or two; there may be ninety elements."""
+        lines = [f"composition: {self.origin}"]
+        fit = self.composition_fit
+        if fit is not None:
+            lines.append(
+                f"  mean absolute residual before {fit.before:.4g}, after {fit.after:.4g} "
+                f"(ridge of strength {fit.strength:.3g})"
+            )
+            values = np.array(list(self.energies.values()))
+            rows = [("lowest", values.min()), ("mean", values.mean()), ("highest", values.max())]
+            columns = "shares of the elements | latent value"
+            lines += Table(columns, rows, format=".4g", widths=(24, 12), indent=2).lines()
+        return "\n".join(lines)
+
+
+def property_references(
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    level: str,
+    elements: Sequence[int],
+    target: PropertyTarget,
+    *,
+    parent: LevelPotential | None = None,
+    keep: bool = False,
+) -> CompositionReferences:
+    """Fits what an atom of each element adds to a property, on what the parent leaves over.
+
+    Args:
+        dataset: where labels come from.
+        indices: the training structures.
+        level: canonical.
+        elements: of the model.
+        target: the property.
+        parent: whose readout the new level inherits; None for a fit to the values themselves.
+        keep: leave the parent's as they are.
+
+    Raises:
+        DataError: no training structure has a value.
+        ConfigError: the parent's are to be kept, and there is none.
+    """
+    if keep:
+        if parent is None:
+            raise ConfigError(
+                f"references=parent does not apply to {level}, of which the parent has nothing; "
+                "leave it out"
+            )
+        own = parent.potential.references(parent.level)
+        return CompositionReferences(energies=own, origin="as in the parent", prior=own)
+    known = indices[dataset.labelled(level)[indices]]
+    seen = property_values(dataset, known, level, elements)
+    base, start = np.zeros(len(known)), dict.fromkeys(elements, 0.0)
+    if parent is not None:
+        start = parent.potential.references(parent.level)
+        device = parent.potential.device
+        found = predict(parent, dataset, known, level, device=device)
+        values = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(known))]
+        base = target.latent(torch.from_numpy(values)).numpy()
+    if target.quantity.kind == "yes_no":
+        fit = fit_odds(seen.composition, seen.values, base)
+    else:
+        labels = target.latent(torch.from_numpy(seen.values)).numpy()
+        fit = fit_composition(seen.composition, labels - base)
+    energies = {z: start[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}
+    kind = {"yes_no": "log-odds by logistic", "positive": "logarithms by ridge"}
+    origin = f"{kind.get(target.quantity.kind, 'ridge')} regression on "
+    origin += "numbers of atoms" if target.quantity.extensive else "fractions of the elements"
+    if parent is not None:
+        origin += ", on what the parent leaves over"
+    return CompositionReferences(energies=energies, origin=origin, prior=start, composition_fit=fit)
+
+
+def property_baselines(
+    dataset: Dataset,
+    split: Split,
+    held_out: NDArray[np.int64],
+    level: str,
+    target: PropertyTarget,
+) -> list[Baseline]:
+    """Returns what needs no network: the mean, the composition, lines.
+
+    Args:
+        dataset: the labels.
+        split: whose training structures they are fitted to.
+        held_out: structures whose errors are told.
+        level: canonical.
+        target: the property.
+    """
+    quantity = target.quantity
+    train = split.train[dataset.labelled(level)[split.train]]
+    test = held_out[dataset.labelled(level)[held_out]]
+    if not len(train) or not len(test):
+        return []
+    elements = dataset.elements
+    fitted = property_values(dataset, train, level, elements)
+    asked = property_values(dataset, test, level, elements)
+
+    def values(latent: NDArray[np.float64]) -> NDArray[np.float64]:
+        return latent if target.link is None else target.link(torch.from_numpy(latent)).numpy()
+
+    if quantity.kind == "yes_no":
+        mean = np.full(len(test), fitted.values.mean())
+        fit = fit_odds(fitted.composition, fitted.values, np.zeros(len(train)))
+    else:
+        atoms = fitted.composition.sum(axis=1)
+        per_atom = float(atoms @ fitted.values) / float(atoms @ atoms)
+        mean = per_atom * asked.composition.sum(axis=1)
+        latent = target.latent(torch.from_numpy(fitted.values)).numpy()
+        fit = fit_composition(fitted.composition, latent)
+    composition = values(asked.composition @ fit.shifts)
+    found = [
+        Baseline(
+            name=name, errors=property_errors(asked.values, each, quantity), n_frames=len(test)
+        )
+        for name, each in (("mean", mean), ("composition only", composition))
+    ]
+    if quantity.kind != "scalar":
+        return found
+    for other, info in dataset.levels.items():
+        same = property_name(other) == property_name(level) and info.quantity is not None
+        if other == level or not same:
+            continue
+        line = line_baseline(
+            property_values(dataset, train, other, elements).values,
+            fitted.values,
+            property_values(dataset, test, other, elements).values,
+            asked.values,
+            quantity,
+            other,
+        )
+        found += [] if line is None else [line]
+    return found
+
+
+def check_quantity(model: LevelModel, dataset: Dataset, level: str, where: str) -> None:
+    """Checks that labels are what a model predicts.
+
+    Args:
+        model: at its level.
+        dataset: the labels.
+        level: of the labels.
+        where: the model, for messages.
+
+    Raises:
+        ConfigError: one is a property and the other an energy, or one grows with the structure.
+        DataError: the units differ.
+    """
+    target: PropertyTarget | None = getattr(model, "target", None)
+    labels = dataset.levels[level].quantity
+    if target is None and labels is None:
+        return
+    if target is None or labels is None or target.quantity.extensive != labels.extensive:
+        said = [
+            "total energies" if each is None else f"a property ({each.words})"
+            for each in (None if target is None else target.quantity, labels)
+        ]
+        raise ConfigError(f"{where} at {model.level} gives {said[0]}, and {level} has {said[1]}")
+    if unit_ratio(labels.unit, target.quantity.unit, f"{dataset.path}: {level}") != 1.0:
+        raise DataError(
+            f"{dataset.path}: {level} is in {labels.unit}, and {where} gives "
+            f"{target.quantity.unit}; convert the labels"
+        )
