@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         evaluation_batches,
         force_scale,
     )
+    from tlpot.data.material_files import ID, material_atoms
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
