@@ -37,12 +37,15 @@ class ToyPotential(nn.Module):
     def device(self):
         return self.backbone.device
 
+    def target(self, level):
+        return None
+
     def at(self, level):
         return ToyLevel(self, self.heads[self.levels.index(level)])
 
 
 class ToyLevel:
-    cutoff, elements, uses_charge = CUTOFF, (1, 8), False
+    cutoff, elements, uses_charge, link = CUTOFF, (1, 8), False, None
 
     def __init__(self, potential, head):
         self.potential, self.head = potential, head

@@ -96,6 +96,7 @@ def train(
     description: str | None = None,
     licence: str | None = None,
     citation: str | None = None,
+    pooling: Literal["mean", "attention"] | None = None,
     defaults: int | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -112,10 +113,11 @@ def train(
 
     Args:
         data: the labels.
-        level: level of theory to learn, or several, each of which becomes one of the model.
+        level: level of theory to learn, or several, each of which becomes one of the model; or
+            scalar properties, such as ``gap@hse06``.
         weights: factor of the loss by level.
         output: the model file to write, ``.safetensors``.
-        preset: size of the network: tiny, small or medium.
+        preset: size of the network: tiny, crystal, small or medium.
         model: its architecture, see `tlpot.models.Architecture`.
         references: ``fit`` E0 to the training energies, or the ``isolated`` atoms as given.
         split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a stored split.
@@ -126,6 +128,7 @@ def train(
         description: one sentence for the card.
         licence: of the weights.
         citation: what to cite.
+        pooling: how atoms make an intensive property, see `tlpot.jobs.TrainConfig`.
         defaults: version of the training's defaults.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own: ``{"energy": "E_dft"}``.
@@ -144,7 +147,7 @@ def train(
         config, data, level=level, weights=weights, output=output, preset=preset, model=model,
         references=references, split=split, epochs=epochs, training=training, dtype=dtype,
         name=name, description=description, licence=licence, citation=citation,
-        defaults=defaults, spec=spec, keys=keys,
+        pooling=pooling, defaults=defaults, spec=spec, keys=keys,
     )  # fmt: skip
     launch = Launch(
         resume=resume, overwrite=overwrite, dry_run=dry_run, strict=strict, device=device,
@@ -169,6 +172,7 @@ def finetune(
     name: str | None = None,
     licence: str | None = None,
     report: Mapping[str, Any] | None = None,
+    pooling: Literal["mean", "attention"] | None = None,
     defaults: int | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -186,7 +190,7 @@ def finetune(
     Args:
         parent: the pretrained model; it is left as it is.
         data: the labels.
-        level: level of theory to learn.
+        level: level of theory to learn, or a scalar property such as ``gap@hse06``.
         strategy: name, or a section with ``name`` and settings; ``auto`` compares some. Default
             full.
         output: the model file to write, ``.safetensors``.
@@ -199,6 +203,7 @@ def finetune(
         name: of the model; that of the file if left out.
         licence: of the new weights.
         report: what the transfer report looks at; ``{"enabled": False}`` for none.
+        pooling: how atoms make an intensive property; left out: as in the parent.
         defaults: version of the training's defaults.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own.
@@ -216,7 +221,8 @@ def finetune(
     settings = finetune_job(
         config, parent, data, level=level, strategy=strategy, output=output, source=source,
         anchor=anchor, references=references, split=split, epochs=epochs, training=training,
-        name=name, licence=licence, report=report, defaults=defaults, spec=spec, keys=keys,
+        name=name, licence=licence, report=report, pooling=pooling, defaults=defaults, spec=spec,
+        keys=keys,
     )  # fmt: skip
     launch = Launch(
         resume=resume, overwrite=overwrite, dry_run=dry_run, strict=strict, device=device,

@@ -112,6 +112,11 @@ def check_forces(model: EnergyModel) -> None:
         ForcesRefusedError: it has not.
     """
     if not has_forces(model):
+        if getattr(model, "target", None) is not None:
+            raise ForcesRefusedError(
+                "this model gives a scalar property, which has no forces and no stress; choose a "
+                "level of energies"
+            )
         raise ForcesRefusedError(
             "this model has energies only: they are piecewise constant in the positions (a forest "
             "on frozen features), so forces, stress and Hessian do not exist. For those use a "

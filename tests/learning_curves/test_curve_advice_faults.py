@@ -40,6 +40,7 @@ def outcome(config, *, fall, kinds):
         training=SimpleNamespace(interrupted=False, history=rows, best_epoch=20, seconds=1.0),
         start=SimpleNamespace(overall=dict.fromkeys(end, 50.0)),
         end=SimpleNamespace(overall=end, by_molecule={}),
+        baselines=(),
         potential=SimpleNamespace(card=card, device="cpu"),
     )
 

@@ -174,7 +174,7 @@ def rewrite(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m, t: m.update(format_version=2), "format version 2"),
+        (lambda m, t: m.update(format_version=3), "format version 3"),
         (lambda m, t: m.update(coupling_fingerprint="x"), "Clebsch"),
         (lambda m, t: m.clear(), "damaged"),
         (lambda m, t: m.pop("parts"), "damaged"),

@@ -60,7 +60,7 @@ def test_it_rises_as_the_energy_does():
     both = LossSettings(energy=1.0, relative=3.0)
     assert both.at(0.5).relative == 3.0
     assert both.at(1.0).relative == pytest.approx(300.0)
-    assert both.at(1.0).kinds == ("energy", "relative", "forces", "stress")
+    assert both.at(1.0).kinds == ("energy", "relative", "forces", "stress", "property")
     assert ALONE.at(1.0) == ALONE
     with pytest.raises(ConfigError, match="negative"):
         LossSettings(relative=-1)

@@ -15,13 +15,8 @@ from torch import Tensor
 
 from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
-from tlpot.calculators.tlpot import (
-    ChargeRefusedError,
-    Model,
-    TLPotCalculator,
-    given_atoms,
-    open_model,
-)
+from tlpot.calculators.opened_model import Model, open_model
+from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator, given_atoms
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts

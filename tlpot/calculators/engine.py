@@ -14,7 +14,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from tlpot.calculators.tlpot import Model, TLPotCalculator, given_atoms, open_model
+from tlpot.calculators.opened_model import Model, open_model
+from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
 from tlpot.engines import (

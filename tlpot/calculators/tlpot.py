@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,13 @@ from ase.data import chemical_symbols
 from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from tlpot.calculators.opened_model import (
+    Model,
+    PackedModel,
+    open_model,
+    property_levels,
+    property_values,
+)
 from tlpot.energy import (
     EnergyModel,
     check_forces,
@@ -32,16 +36,12 @@ from tlpot.energy import (
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
-from tlpot.files import PathLike
 from tlpot.levels import difference_parts
 from tlpot.models import (
     LevelView,
     Spread,
     TrainedModel,
-    from_bytes,
     identity,
-    load,
-    to_bytes,
     uncertain,
 )
 from tlpot.numbers import Floats
@@ -50,100 +50,9 @@ from tlpot.torch_mode import choose_device, plain_torch
 from tlpot.uncertainty import DomainCheck
 from tlpot.verlet_list import VerletList
 
-Model = PathLike | TrainedModel | EnergyModel
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
 """Results of models that know their uncertainty; ASE has no names for them."""
 _OWN = (*STANDARD_DEVIATIONS, "domain")
-
-
-@plain_torch()
-def open_model(
-    model: Model,
-    *,
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    kernels: str = "auto",
-) -> TrainedModel | EnergyModel:
-    """Returns a model of the caller's own, with frozen weights, or the energy model as it is.
-
-    Args:
-        model: a file, the name of a shipped model, a potential, an ensemble or another energy
-            model.
-        device: for a potential or ensemble; see `TLPotCalculator`.
-        dtype: for a potential or ensemble; see `TLPotCalculator`.
-        kernels: for a file or name.
-
-    Raises:
-        ModelFileError: no such file or name, or an unusable file.
-        ConfigError: not a model, an argument that does not apply to it, or no such device.
-    """
-    precision = _precision(dtype)
-    if isinstance(model, LevelView):
-        model = model.potential
-    if isinstance(model, str | os.PathLike):
-        return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
-    if isinstance(model, TrainedModel):
-        target = None if device is None else choose_device(device)
-        return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
-    if not isinstance(model, EnergyModel):
-        raise ConfigError(
-            f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
-            "a Potential, an Ensemble, or an object with the methods of tlpot.energy.EnergyModel"
-        )
-    if precision is not None:
-        raise ConfigError(
-            f"dtype applies to a potential; {type(model).__name__} has a precision of its own. "
-            "Leave it out"
-        )
-    return model
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PackedModel:
-    """A trained model without tensors: it crosses to processes and machines as plain bytes.
-
-    Attributes:
-        content: of a model file.
-        kernels: name of the implementation.
-        device: where to unpack; None means CUDA if there is one, else the CPU.
-    """
-
-    content: bytes
-    kernels: str
-    device: str | None
-
-    @classmethod
-    def pack(cls, model: TrainedModel, device: str | None) -> PackedModel:
-        """Packs the weights, wherever they are."""
-        return cls(content=to_bytes(model), kernels=model.kernels, device=device)
-
-    @plain_torch()
-    def unpack(self) -> TrainedModel:
-        """Rebuilds the model, with frozen weights.
-
-        Raises:
-            ModelFileError: another version of tlpot or e3nn wrote the bytes.
-            ConfigError: the device does not exist here.
-            MissingExtraError: torch-scatter is not installed here.
-        """
-        model = from_bytes(self.content, kernels=self.kernels)
-        return _frozen(model.to(choose_device(self.device)))
-
-
-def _frozen(model: TrainedModel) -> TrainedModel:
-    return model.eval().requires_grad_(False)
-
-
-def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None:
-        return None
-    for name, precision in _DTYPES.items():
-        if dtype in (name, precision):
-            return precision
-    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")
 
 
 class ElementRefusedError(UnknownElementError, InputError):
@@ -188,6 +97,10 @@ class TLPotCalculator(Calculator):
     always with an ensemble; with a last-layer uncertainty or a Gaussian process they are
     expensive and join in from the first time that they are asked for, as
     ``calc.get_property("forces_std", atoms)``.
+
+    A scalar property among the levels of the model, such as ``gap@hse06``, is a result of its own
+    name and unit: ``calc.get_property("gap@hse06", atoms)``. A calculator at such a level has no
+    energy and no forces.
 
     A model that knows what it was trained on adds ``domain`` to the results: 1 for a structure
     such as those of its training, 0 far away from them. It is the share of held-out frames that
@@ -264,6 +177,10 @@ class TLPotCalculator(Calculator):
             self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
         if self._domain is not None:
             self.implemented_properties += ("domain",)
+        named = property_levels(self._source)
+        if self._level in named:
+            self.implemented_properties = []
+        self.implemented_properties += named
 
     def _list(self, skin: float) -> VerletList:
         layout = layout_of(self._model)
@@ -347,6 +264,10 @@ class TLPotCalculator(Calculator):
         self.results = {}
         self.atoms = given_atoms(self, atoms).copy()
         system = self._system(self.atoms)
+        named = [name for name in properties if "@" in name]
+        if named or self._level in self.implemented_properties:
+            self.results = property_values(self._source, named or [str(self._level)], system)
+            return
         if {"forces", "stress", "forces_std"} & set(properties):
             check_forces(self._model)
         with_forces = has_forces(self._model)
@@ -393,7 +314,7 @@ class TLPotCalculator(Calculator):
 
     def export_properties(self) -> Properties:
         """Returns the results that ASE has names for, which leaves out our own."""
-        known = {k: v for k, v in self.results.items() if k not in _OWN}
+        known = {k: v for k, v in self.results.items() if k not in _OWN and "@" not in k}
         return Properties(known)
 
     @plain_torch()

@@ -202,7 +202,10 @@ def fit(
     target = getattr(finished.at(level), "target", None)
     baselines = (
         [] if target is None
-        else property_baselines(job.dataset, given, indices, job.levels[0], target)
+        else property_baselines(
+            job.dataset, given, indices, level if level in job.dataset.levels else job.levels[0],
+            target,
+        )
     )  # fmt: skip
     others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():

@@ -70,7 +70,7 @@ def preflight_report(
     frames = [len(getattr(split, part)) for part in _PARTS]
     lines = [
         f"data: {dataset.path}",
-        *(f"  level {k}: {', '.join(_kinds(job, k))}{_source(job, k)}" for k in job.levels),
+        *(f"  level {k}: {_labels_of(job, k)}{_source(job, k)}" for k in job.levels),
         "  not read: " + (", ".join(dataset.unused_keys) or "nothing"),
         *(f"{problem.severity}: {problem.what}" for problem in dataset.problems),
         *(f"warning: {text}" for text in suspicions),
@@ -162,6 +162,11 @@ def _unlearned(dataset: Dataset, references: References) -> list[str]:
 def _others(job: Job) -> list[str]:
     n = min(job.n_others, len(job.others))
     return [f"  {len(job.others)} other frames take turns, {n} in an epoch"] if n else []
+
+
+def _labels_of(job: Job, level: str) -> str:
+    quantity = job.dataset.levels[level].quantity
+    return ", ".join(_kinds(job, level)) if quantity is None else quantity.words
 
 
 def _source(job: Job, level: str) -> str:

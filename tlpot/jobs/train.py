@@ -50,7 +50,7 @@ class TrainConfig:
             becomes a level of the model: an epoch has each frame at one of its levels, which take
             turns, and all levels decide which weights are kept.
         weights: factor of the loss of a level; 1 for those that are not named.
-        model: ``preset`` (tiny, small, medium) and any field of `Architecture`; elements and
+        model: ``preset`` (tiny, crystal, small, medium) and any field of `Architecture`; elements and
             avg_neighbors come from the data unless they are given.
         references: E0: ``fit`` to the training energies, or the ``isolated`` atoms as given.
         split: which frames are for what.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tlpot.learning_curves.job import LearningCurve, Wanted, measure_curve, plan_purchase
     from tlpot.learning_curves.plan import Plan, make_plan
     from tlpot.learning_curves.power_law import Law, Measured, fit_law
-    from tlpot.learning_curves.record import Curve, load_curve, unit_of
+    from tlpot.learning_curves.record import Curve, load_curve
     from tlpot.learning_curves.report import CurveReport, analyse, curve_figure, save_reports
     from tlpot.learning_curves.tasks import POINTS, curve_tasks
 

@@ -292,6 +292,7 @@ def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curv
         n_missing=n_missing,
         n_train=len(plan.split.train),
         config=to_mapping(whole.config),
+        unit=plan.unit,
     )
 
 
@@ -305,4 +306,5 @@ def _point(task: PointTask, content: dict[str, Any]) -> CurvePoint:
         seconds=content["seconds"],
         updates=content.get("updates"),
         late_fall=content.get("late_fall", {}),
+        baselines=content.get("baselines", {}),
     )

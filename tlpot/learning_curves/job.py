@@ -26,12 +26,13 @@ from tlpot.learning_curves.record import Curve, load_curve
 from tlpot.learning_curves.report import CurveReport, analyse, curve_figure, save_reports
 from tlpot.learning_curves.tasks import curve_tasks
 from tlpot.presentation import Result, drawn, save_picture
+from tlpot.targets import is_property
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURE = "curve.png"
-_SHOWN = ("energy_mae", "forces_mae")
+_SHOWN = ("energy_mae", "forces_mae", "property_mae")
 """Errors that are printed and drawn; the files have all."""
 
 
@@ -214,7 +215,7 @@ def plan_purchase(curve: PathLike | Curve | LearningCurve, wanted: Wanted) -> Pl
     ratio, basis = _cost_ratio(wanted)
     prices = Prices(
         cost_ratio=ratio,
-        target=None if wanted.target is None else _milli(wanted.target),
+        target=None if wanted.target is None else _target(wanted.target, measured),
         budget=wanted.budget,
         pretraining_paid=wanted.pretraining_paid,
         have=wanted.have,
@@ -252,8 +253,15 @@ def _cost_ratio(wanted: Wanted) -> tuple[float, str]:
     return ratio, f"one label at {high} costs {ratio:.4g} at {low} ({basis})"
 
 
-def _milli(target: float | str) -> float:
-    """Reads an error in eV, or with a unit, and returns it in meV."""
+def _target(target: float | str, curve: Curve) -> float:
+    """Reads an error in eV, or with a unit, and returns it in meV; that of a property as it is."""
+    if is_property(curve.level):
+        try:
+            return float(target)
+        except ValueError:
+            raise ConfigError(
+                f"target (--target) is {target!r}; expected a number in {curve.unit or 'its unit'}"
+            ) from None
     number, factor = str(target).strip(), 1e3
     for unit, size in (("meV", 1.0), ("eV", 1e3)):
         if number.endswith(unit):

@@ -24,7 +24,7 @@ from tlpot.learning_curves.budget import (
 )
 from tlpot.learning_curves.convergence import convergence, doubts, law_remedies
 from tlpot.learning_curves.power_law import N_SAMPLES, Estimate, Law, Measured, inverse
-from tlpot.learning_curves.record import Curve, unit_of
+from tlpot.learning_curves.record import Curve
 from tlpot.presentation import Result
 
 
@@ -83,7 +83,7 @@ class Plan(Result):
             + (f", {t.have} expensive labels are there already" if t.have else ""),
         ]
         if t.target is not None:
-            lines += ["", f"to reach {t.target:.4g} {unit_of(self.quantity)}"]
+            lines += ["", f"to reach {t.target:.4g} {self.curve.unit_of(self.quantity)}"]
             for allocation in self.target:
                 n = allocation.labels
                 if np.isinf(n.value) and allocation.doubt:
@@ -97,7 +97,7 @@ class Plan(Result):
         if t.budget is not None:
             lines += ["", f"for a budget of {t.budget:g}"]
             for allocation in self.budget:
-                error = f"{_plain(allocation.error)} {unit_of(self.quantity)}"
+                error = f"{_plain(allocation.error)} {self.curve.unit_of(self.quantity)}"
                 what = f"{allocation.labels.value:.0f} training labels, error {error}"
                 lines += [f"  {allocation.label}: {what}", *_remarks(allocation)]
             lines += self._verdict(self.budget, "best")
@@ -130,7 +130,7 @@ class Plan(Result):
         return [f"{word}: {first.label}{sure}"]
 
     def _division(self, d: joint_budget.BudgetSplit) -> list[str]:
-        unit = unit_of(self.quantity)
+        unit = self.curve.unit_of(self.quantity)
         aim = "the best division of the budget" if d.aim == "budget" else "the cheapest way there"
         if np.isinf(d.high.value) and d.doubt:
             return [f"  {aim}: cannot be said by the law (see the doubts below)"]
@@ -156,6 +156,7 @@ def make_plan(
         ConfigError: no such error, or terms that make no sense.
         DataError: the pretraining has no law.
     """
+    quantity = curve.check_quantity(quantity)
     found, left_out = candidates(curve, quantity, prices)
     n_validation = curve.n_validation
     for_target: list[LabelAllocation] = []

@@ -13,13 +13,15 @@ from tlpot.config import parse, to_mapping
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.learning_curves.power_law import Law, Measured, fit_law
 from tlpot.stored_results import read_json, write_json
+from tlpot.targets import is_property
 
 RECORD = "curve.json"
 FORMAT_VERSION = 2
 UNITS = {
     "energy": "meV", "energy_per_atom": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³",
+    "property": "",
 }  # fmt: skip
-"""Of the errors in reports and records."""
+"""Of the errors in reports and records; those of a property are in its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,7 @@ class CurvePoint:
         updates: gradient steps made; None in records that do not say.
         late_fall: share by which each validation error fell in the last fifth of the updates;
             empty in records that do not say, and where nothing is trained by steps.
+        baselines: of a property, errors of what needs no network by its name.
     """
 
     key: str
@@ -46,6 +49,7 @@ class CurvePoint:
     seconds: float
     updates: int | None = None
     late_fall: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,6 +136,7 @@ class Curve:
         n_train: training frames that there are, the largest size that can be measured; None in
             records that do not say.
         config: the resolved configuration, with all that was measured in any run.
+        unit: of a property; empty for energies.
     """
 
     level: str
@@ -142,6 +147,26 @@ class Curve:
     n_missing: int = 0
     n_train: int | None = None
     config: Mapping[str, Any]
+    unit: str = ""
+
+    def unit_of(self, quantity: str) -> str:
+        """Returns the unit of ``energy_mae``: meV."""
+        return self.unit if quantity.startswith("property_") else UNITS[quantity.rsplit("_", 1)[0]]
+
+    def baselines(self, quantity: str) -> dict[str, list[Measured]]:
+        """Returns an error of what needs no network, by its name and by size, ascending."""
+        points = {(p.size, p.seed): p for s in self.series for p in s.points if p.baselines}
+        found: dict[str, list[Measured]] = {}
+        for name in {name: None for p in points.values() for name in p.baselines}:
+            for size in sorted({size for size, _ in points}):
+                errors = tuple(
+                    p.baselines[name][quantity]
+                    for (n, _), p in sorted(points.items())
+                    if n == size and quantity in p.baselines.get(name, {})
+                )
+                if errors:
+                    found.setdefault(name, []).append(Measured(sizes=(size,), errors=errors))
+        return found
 
     @property
     def scratch(self) -> Series | None:
@@ -163,6 +188,8 @@ class Curve:
             ConfigError: none has; the message lists what there is, or says why.
         """
         there = self.quantities()
+        if name == "energy_mae" and is_property(self.level):  # the default
+            name = "property_mae"
         if name in there:
             return name
         if name in _quantities():
@@ -206,11 +233,6 @@ def load_curve(folder: Path) -> Curve:
         raise DataError(f"{path} is damaged: {error}") from error
     except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a curve written by tlpot ({error!r})") from error
-
-
-def unit_of(quantity: str) -> str:
-    """Returns the unit of ``energy_mae``: meV."""
-    return UNITS[quantity.rsplit("_", 1)[0]]
 
 
 def geometric(values: Sequence[float]) -> float:

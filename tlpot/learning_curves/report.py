@@ -18,8 +18,8 @@ from tlpot.learning_curves.convergence import (
     more_updates,
 )
 from tlpot.learning_curves.plan import LabelSavings, crossover, savings_of
-from tlpot.learning_curves.power_law import Law
-from tlpot.learning_curves.record import Curve, Series, geometric, relative_spread, unit_of
+from tlpot.learning_curves.power_law import Law, Measured
+from tlpot.learning_curves.record import Curve, Series, geometric, relative_spread
 from tlpot.presentation import COLOURS, Column, Result, Table, make_figure
 from tlpot.stored_results import write_json
 
@@ -86,7 +86,7 @@ class CurveReport(Result):
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers."""
         return {
-            "unit": unit_of(self.quantity),
+            "unit": self.curve.unit_of(self.quantity),
             "mean": "geometric",
             "training": {label: found.as_json() for label, found in self.convergence.items()},
             "laws": {label: law.as_json() for label, law in self.laws.items()},
@@ -100,7 +100,7 @@ class CurveReport(Result):
     def _errors(self) -> str:
         curve, lines = self.curve, []
         lines.append(
-            f"{_words(self.quantity)} in {unit_of(self.quantity)} at {curve.level} on "
+            f"{_words(self.quantity)} in {curve.unit_of(self.quantity)} at {curve.level} on "
             f"{curve.n_test} test frames,\n"
             "geometric mean ± relative standard deviation over the seeds;\n"
             f"labels are training frames, {curve.n_validation} more are for validation"
@@ -119,9 +119,33 @@ class CurveReport(Result):
             cells[s.label].append(_mean(start))
         heads = [*[str(size) for size in sizes], f"step 0, {sizes[-1]}"] if sizes else []
         columns: list[Column | str] = ["labels", *(Column(head, align="right") for head in heads)]
+        for name, measured in curve.baselines(self.quantity).items():
+            rows = {m.sizes[0]: m.errors for m in measured}
+            cells[f"({name})"] = [*(_mean(rows.get(size, ())) for size in sizes), "-"]
         table = [(label, *row) for label, row in cells.items()]
         lines += Table(columns, table, indent=2).lines()
-        return "\n".join([*lines, *self._training()])
+        return "\n".join([*lines, *self._training(), *self._negative()])
+
+    def _negative(self) -> list[str]:
+        """Says where a transfer is worse than scratch, or than what needs no network."""
+        curve, lines = self.curve, []
+        base = {} if curve.scratch is None else _by_size(curve.scratch.measured(self.quantity))
+        trivial = {k: _by_size(rows) for k, rows in curve.baselines(self.quantity).items()}
+        for s in curve.series:
+            mine = _by_size(s.measured(self.quantity))
+            worse = [str(n) for n, error in mine.items() if n in base and error > base[n]]
+            if worse and not s.is_scratch:
+                lines.append(
+                    f"NEGATIVE TRANSFER: {s.label} is worse than scratch with {', '.join(worse)} "
+                    "labels"
+                )
+            for name, rows in trivial.items():
+                behind = [str(n) for n, error in mine.items() if n in rows and error >= rows[n]]
+                if behind:
+                    lines.append(
+                        f"NO BETTER THAN {name.upper()}: {s.label} with {', '.join(behind)} labels"
+                    )
+        return lines
 
     def _training(self) -> list[str]:
         """What the marks mean, and of which trainings nothing is known."""
@@ -202,7 +226,7 @@ def analyse(curve: Curve, quantity: str, *, up_to: float = np.inf) -> CurveRepor
     Raises:
         ConfigError: no such error.
     """
-    curve.check_quantity(quantity)
+    quantity = curve.check_quantity(quantity)
     laws: dict[str, Law] = {}
     unfitted: dict[str, str] = {}
     training = {s.label: convergence(s, quantity) for s in curve.series}
@@ -268,6 +292,10 @@ def save_reports(reports: Mapping[str, CurveReport], folder: Path) -> None:
     write_json(folder / "laws.json", content)
     text = "\n\n\n".join(report.text() for report in reports.values())
     write_text(folder / "report.txt", text + "\n")
+
+
+def _by_size(rows: Sequence[Measured]) -> dict[int, float]:
+    return {int(row.sizes[0]): geometric(row.errors) for row in rows}
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -343,7 +371,7 @@ def _panel(axes: Axes, quantity: str, report: CurveReport) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(f"{report.curve.level} labels")
     kind, error = quantity.rsplit("_", 1)
-    axes.set_ylabel(f"{kind.replace('_', ' ')} {error.upper()} ({unit_of(quantity)})")
+    axes.set_ylabel(f"{kind.replace('_', ' ')} {error.upper()} ({report.curve.unit_of(quantity)})")
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
 

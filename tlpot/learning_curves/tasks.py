@@ -151,6 +151,7 @@ def _result(task: PointTask, outcome: TrainingOutcome) -> dict[str, Any]:
         "seed": task.seed,
         "start": dict(outcome.start.overall),
         "end": end,
+        "baselines": {each.name: dict(each.errors) for each in outcome.baselines},
         "by_molecule": {name: dict(row) for name, row in outcome.end.by_molecule.items()},
         "split": dict(card.dataset["split"]),
         "best_epoch": outcome.training.best_epoch,
@@ -206,11 +207,13 @@ class CurveTasks:
         level: to learn, canonical.
         split: of which the points use subsets.
         series: one for each line of the picture.
+        unit: of a property; empty for energies.
     """
 
     level: str
     split: Split
     series: tuple[SeriesTasks, ...]
+    unit: str = ""
 
 
 def curve_tasks(config: CurveConfig, *, device: torch.device | str | None = None) -> CurveTasks:
@@ -250,7 +253,13 @@ def curve_tasks(config: CurveConfig, *, device: torch.device | str | None = None
                 for size in sorted(config.sizes)
             )
             series.append(SeriesTasks(label=label, compared=compared, parent=parent, tasks=tasks))
-    return CurveTasks(level=level, split=split, series=tuple(series))
+    quantity = dataset.levels[level].quantity
+    return CurveTasks(
+        level=level,
+        split=split,
+        series=tuple(series),
+        unit="" if quantity is None else quantity.unit,
+    )
 
 
 def subset_of(split: Split, size: int, seed: int, subsets: str) -> Split:

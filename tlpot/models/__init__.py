@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from tlpot.models.identity import identity, plain
     from tlpot.models.installation import IndexEntry, Installed, ModelSource, install, write_index
+    from tlpot.models.level_potential import LevelPotential
     from tlpot.models.library import (
         LIBRARY,
         installed_names,
@@ -50,10 +51,7 @@ if TYPE_CHECKING:
         weights_hash,
     )
     from tlpot.models.parameters import channel_maps, level_parameters, parameter_blocks
-    from tlpot.models.potential import (
-        LevelPotential,
-        Potential,
-    )
+    from tlpot.models.potential import Potential
     from tlpot.models.property_target import PoolingMethod, PropertyTarget, same_readout
     from tlpot.models.regressors import (
         CorrectionInfo,

@@ -146,6 +146,7 @@ _PRESETS: dict[str, dict[str, object]] = {
         "radial_hidden": (32,),
         "readout_hidden": 32,
     },
+    "crystal": {"cutoff": 5.0},
     "medium": {
         "cutoff": 5.0,
         "hidden_irreps": "160x0e+160x1o+160x2e",
@@ -159,7 +160,8 @@ def preset(name: str, elements: tuple[int, ...], **changes: object) -> Architect
     """Returns one of the shipped architectures.
 
     Args:
-        name: ``tiny`` (CPU, tens of thousands of weights), ``small`` or ``medium`` (GPU).
+        name: ``tiny`` (CPU, tens of thousands of weights), ``crystal`` (the same with the reach
+            that coordination shells of solids need), ``small`` or ``medium`` (GPU).
         elements: atomic numbers.
         changes: fields of `Architecture` to set otherwise.
 

@@ -16,8 +16,9 @@ from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout, segment_sum
 from tlpot.levels import choose_level
 from tlpot.models.description import ENSEMBLE_FORMAT, ModelCard
+from tlpot.models.level_potential import LevelPotential
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
-from tlpot.models.potential import LevelPotential, Potential
+from tlpot.models.potential import Potential
 from tlpot.models.property_target import PropertyTarget
 from tlpot.models.spread import Calibration, Spread, read_calibration
 from tlpot.models.trained import LevelView

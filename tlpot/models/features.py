@@ -14,7 +14,7 @@ from tlpot.models.architecture import AnyArchitecture
 from tlpot.nn import Readout
 
 if TYPE_CHECKING:
-    from tlpot.models.potential import LevelPotential
+    from tlpot.models.level_potential import LevelPotential
 
 HIDDEN = "readout"
 """The block of the readout's hidden layer."""

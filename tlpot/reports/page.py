@@ -14,7 +14,7 @@ from typing import Any
 from tlpot._version import __version__
 from tlpot.dynamics import Motion
 from tlpot.files import PathLike, make_folder, write_text
-from tlpot.learning_curves import Curve, analyse, curve_figure, unit_of
+from tlpot.learning_curves import Curve, analyse, curve_figure
 from tlpot.numbers import duration, number, signed
 from tlpot.presentation import Column, Picture, Table, render
 from tlpot.reports import kind_errors
@@ -27,7 +27,13 @@ from tlpot.reports.ramachandran import CELL, Ramachandran
 
 PAGE = "force_field.html"
 NUMBERS = "force_field.json"
-_CURVES = ("energy_per_atom_mae", "forces_mae", "energy_per_atom_rmse", "forces_rmse")
+_CURVES = (
+    "property_mae",
+    "energy_per_atom_mae",
+    "forces_mae",
+    "energy_per_atom_rmse",
+    "forces_rmse",
+)
 _KINDS = 15
 
 
@@ -140,7 +146,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
             means = {m.sizes[0]: sum(m.errors) / len(m.errors) for m in series.measured(name)}
             rows.append([series.label, *(means.get(n) for n in sizes)])
         kind, error = name.rsplit("_", 1)
-        title = f"{kind.replace('_', ' ')} {error.upper()} ({unit_of(name)})"
+        title = f"{kind.replace('_', ' ')} {error.upper()} ({curve.unit_of(name)})"
         columns = ["strategy", *(f"{n:,} (labels)" for n in sizes)]
         tables.append((title, Table(columns, rows, format=number)))
     reports = {name: analyse(curve, name) for name in quantities}

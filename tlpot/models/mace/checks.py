@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from tlpot.energy import evaluate
 from tlpot.errors import ModelFileError
 from tlpot.graph import build_graph
-from tlpot.models.potential import LevelPotential, Potential
+from tlpot.models.level_potential import LevelPotential
+from tlpot.models.potential import Potential
 from tlpot.system import System
 
 TOLERANCE = 1e-8

@@ -1,0 +1,134 @@
+"""Models as calculators get them: opened, frozen, packed for another process."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+
+import torch
+
+from tlpot.energy import EnergyModel, evaluate, layout_of
+from tlpot.errors import ConfigError
+from tlpot.files import PathLike
+from tlpot.graph import build_graph
+from tlpot.levels import difference_parts
+from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
+from tlpot.system import System
+from tlpot.targets import is_property
+from tlpot.torch_mode import choose_device, plain_torch
+
+Model = PathLike | TrainedModel | EnergyModel
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@plain_torch()
+def open_model(
+    model: Model,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    kernels: str = "auto",
+) -> TrainedModel | EnergyModel:
+    """Returns a model of the caller's own, with frozen weights, or the energy model as it is.
+
+    Args:
+        model: a file, the name of a shipped model, a potential, an ensemble or another energy
+            model.
+        device: for a potential or ensemble; see `TLPotCalculator`.
+        dtype: for a potential or ensemble; see `TLPotCalculator`.
+        kernels: for a file or name.
+
+    Raises:
+        ModelFileError: no such file or name, or an unusable file.
+        ConfigError: not a model, an argument that does not apply to it, or no such device.
+    """
+    precision = _precision(dtype)
+    if isinstance(model, LevelView):
+        model = model.potential
+    if isinstance(model, str | os.PathLike):
+        return _frozen(load(model, device=device, dtype=precision, kernels=kernels))
+    if isinstance(model, TrainedModel):
+        target = None if device is None else choose_device(device)
+        return _frozen(copy.deepcopy(model).to(device=target, dtype=precision))
+    if not isinstance(model, EnergyModel):
+        raise ConfigError(
+            f"model is a {type(model).__name__}; expected a file, the name of a shipped model, "
+            "a Potential, an Ensemble, or an object with the methods of tlpot.energy.EnergyModel"
+        )
+    if precision is not None:
+        raise ConfigError(
+            f"dtype applies to a potential; {type(model).__name__} has a precision of its own. "
+            "Leave it out"
+        )
+    return model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackedModel:
+    """A trained model without tensors: it crosses to processes and machines as plain bytes.
+
+    Attributes:
+        content: of a model file.
+        kernels: name of the implementation.
+        device: where to unpack; None means CUDA if there is one, else the CPU.
+    """
+
+    content: bytes
+    kernels: str
+    device: str | None
+
+    @classmethod
+    def pack(cls, model: TrainedModel, device: str | None) -> PackedModel:
+        """Packs the weights, wherever they are."""
+        return cls(content=to_bytes(model), kernels=model.kernels, device=device)
+
+    @plain_torch()
+    def unpack(self) -> TrainedModel:
+        """Rebuilds the model, with frozen weights.
+
+        Raises:
+            ModelFileError: another version of tlpot or e3nn wrote the bytes.
+            ConfigError: the device does not exist here.
+            MissingExtraError: torch-scatter is not installed here.
+        """
+        model = from_bytes(self.content, kernels=self.kernels)
+        return _frozen(model.to(choose_device(self.device)))
+
+
+def _frozen(model: TrainedModel) -> TrainedModel:
+    return model.eval().requires_grad_(False)
+
+
+def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    for name, precision in _DTYPES.items():
+        if dtype in (name, precision):
+            return precision
+    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")
+
+
+def property_levels(model: TrainedModel | EnergyModel) -> tuple[str, ...]:
+    """Returns the levels of a model that are scalar properties and not energies."""
+    levels = model.levels if isinstance(model, TrainedModel) else ()
+    return tuple(name for name in levels if is_property(name) and difference_parts(name) is None)
+
+
+def property_values(
+    model: TrainedModel | EnergyModel, levels: list[str], system: System
+) -> dict[str, float]:
+    """Returns values of properties of a structure, each in its unit.
+
+    Raises:
+        GeometryError: an unusable structure.
+        UnknownElementError: an element that the model does not know.
+    """
+    assert isinstance(model, TrainedModel)  # others have no levels
+    found = {}
+    for name in levels:
+        level = model.at(name)
+        graph = build_graph([system], level.cutoff, layout=layout_of(level)).to(model.device)
+        found[name] = float(evaluate(level, graph, forces=False).energy)
+    return found
