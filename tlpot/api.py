@@ -679,6 +679,7 @@ def report(
 def validate_dataset(
     data: DataSource,
     *,
+    against: PathLike | None = None,
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -689,6 +690,8 @@ def validate_dataset(
 
     Args:
         data: the labels.
+        against: file of structures, such as the parent's data: those that it has, too, and other
+            structures of its formulas, are reported.
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
@@ -699,7 +702,7 @@ def validate_dataset(
     from tlpot.presentation import telling
 
     with telling(progress):
-        return check_data(DataFiles(data=data, spec=spec, level=level, keys=keys))
+        return check_data(DataFiles(data=data, spec=spec, level=level, keys=keys), against)
 
 
 @configured

@@ -8,6 +8,7 @@ from ase.data import atomic_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tlpot
 from tlpot.data import FrameOrder, default_by, kept_kinds, make_split, open_dataset, write_dataset
 from tlpot.data.split_groups import reduced_formula
 from tlpot.errors import ConfigError, DataError
@@ -183,3 +184,51 @@ def test_formula_is_the_default_for_properties_of_crystals_only(tmp_path):
     assert default_by(one, "gap@pbe") == "random"
     molecules = [_with_energy(Atoms(s, [[0, 0, 0], [0, 0, 1.2]])) for s in ("CO", "N2")]
     assert default_by(open_dataset(molecules, description)) == "molecule"
+
+
+def gap_file(path, structures):
+    """A file of gaps, in the native layout."""
+    for k, atoms in enumerate(structures):
+        atoms.info["gap"] = float(k)
+    write_dataset(open_dataset(structures, keys={"gap@pbe": "gap, eV, intensive"}), path)
+    return path
+
+
+def test_what_two_files_share_is_counted(tmp_path):
+    salt = bulk("NaCl", "rocksalt", a=5.6)
+    target = gap_file(
+        tmp_path / "target.h5",
+        [
+            salt * (1, 2, 1),  # the same in another cell
+            bulk("NaCl", "cesiumchloride", a=3.5),
+            bulk("MgO", "rocksalt", a=4.2),
+        ],
+    )
+    source = gap_file(tmp_path / "source.h5", [salt, bulk("CaO", "rocksalt", a=4.8)])
+    found = tlpot.validate_dataset(target, against=source)
+    (same,) = [p for p in found.problems if "the same structure, in" in p.what]
+    (alike,) = [p for p in found.problems if "another structure of a formula" in p.what]
+    assert (same.severity, len(same.frames)) == ("warning", 1)
+    assert (alike.severity, len(alike.frames)) == ("note", 1)
+    assert str(source) in same.what
+    (none,) = tlpot.validate_dataset(
+        source, against=gap_file(tmp_path / "other.h5", [bulk("MgO", "rocksalt", a=4.2)])
+    ).of("note")
+    assert "no formula" in none.what
+
+
+def test_polymorphs_and_other_cells_in_one_file_of_properties(tmp_path):
+    salt = bulk("NaCl", "rocksalt", a=5.6)
+    path = gap_file(
+        tmp_path / "a.h5",
+        [
+            salt,
+            salt * (1, 1, 2),
+            bulk("NaCl", "cesiumchloride", a=3.5),
+            bulk("MgO", "rocksalt", a=4.2),
+        ],
+    )
+    notes = tlpot.validate_dataset(path).of("note")
+    counts = {p.what.split(":")[0].split(",")[0]: len(p.frames) for p in notes}
+    assert counts["the same structure as an earlier frame"] == 1
+    assert counts["polymorphs"] == 3

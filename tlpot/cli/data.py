@@ -28,6 +28,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         actions, "validate", _validate, "problems found; exit status 2 if there are errors"
     )
     add("--all", "name all frames, not just some", False)
+    add("--against FILE", "structures, such as the parent's data, that should not be there, too")
     add = _action(actions, "convert", _convert, "write the files as one in the native layout")
     add("-o --output", "HDF5 file to write", required=True)
     add = _action(actions, "split", _split, "divide into training, validation and test frames")
@@ -223,7 +224,7 @@ def _print_molecules(dataset: Dataset) -> None:
 def _validate(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
-    found = api.validate_dataset(arguments.files, **_reading(arguments))
+    found = api.validate_dataset(arguments.files, against=arguments.against, **_reading(arguments))
     print(found.text(every=arguments.all))
     found.raise_errors()
     check_warnings(_warnings(found.problems), arguments)

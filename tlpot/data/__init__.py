@@ -7,6 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.data.arrays import ArrayDataset
     from tlpot.data.dataset import (
+        SEVERITIES,
         Dataset,
         Frame,
         LabelKind,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
         stored_split,
     )
     from tlpot.data.open import DataSource, JoinedDataset, Source, open_dataset
-    from tlpot.data.problems import find_problems, label_problems
+    from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (

@@ -9,6 +9,7 @@ describes it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from tlpot.neighbors import neighbor_list
+from tlpot.numbers import Bools
 from tlpot.system import System
 
 N_NEIGHBORS = 20
@@ -52,6 +54,12 @@ class NeighborShells:
     nearest: float
     pairs: NDArray[np.float64]
     others: NDArray[np.float64]
+
+    @cached_property
+    def point(self) -> NDArray[np.float64]:
+        """Coordinates that differ by at most `IDENTICAL` for one structure of a formula; flat."""
+        size = np.log(self.nearest) if np.isfinite(self.nearest) else 0.0
+        return np.append(self.pairs.ravel(), size)
 
     @cached_property
     def anonymous(self) -> NDArray[np.float64]:
@@ -126,14 +134,19 @@ def same_structure(one: NeighborShells, two: NeighborShells) -> bool:
     Mirror images pass for the same, and so do structures that differ only beyond the twentieth
     neighbour of each element, such as long stacking sequences, or in spin and charge.
     """
-    if not (np.array_equal(one.elements, two.elements) and np.array_equal(one.counts, two.counts)):
-        return False
-    if not np.isfinite([one.nearest, two.nearest]).all():
-        return one.nearest == two.nearest
     return bool(
-        abs(one.nearest - two.nearest) <= IDENTICAL * one.nearest
-        and np.abs(one.pairs - two.pairs).max() <= IDENTICAL
+        np.array_equal(one.elements, two.elements)
+        and np.array_equal(one.counts, two.counts)
+        and np.abs(one.point - two.point).max() <= IDENTICAL
     )
+
+
+def occurs_among(shells: Sequence[NeighborShells], others: Sequence[NeighborShells]) -> Bools:
+    """Returns which structures are the same as one of others, [n]; all of one reduced formula."""
+    tree = cKDTree(np.stack([other.point for other in others]))
+    points = np.stack([one.point for one in shells])
+    distances, _ = tree.query(points, p=np.inf, distance_upper_bound=np.nextafter(IDENTICAL, 1))
+    return np.isfinite(distances)
 
 
 def linked(points: NDArray[np.float64], step: float = ALIKE) -> tuple[int, NDArray[np.int64]]:

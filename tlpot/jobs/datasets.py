@@ -16,6 +16,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tlpot.data import (
+    SEVERITIES,
     Dataset,
     DataSource,
     FrameOrder,
@@ -191,17 +192,24 @@ def _announce(dataset: Dataset) -> None:
             warnings.warn(problem.what, TLPotWarning, stacklevel=6)  # of who calls tlpot.api
 
 
-def check_data(files: DataFiles) -> DataCheck:
+def check_data(files: DataFiles, against: str | os.PathLike[str] | None = None) -> DataCheck:
     """Looks for mistakes in a dataset; `tlpot.validate_dataset` says more.
 
     Raises:
         TLPotError: the files cannot be read.
     """
-    from tlpot.data import find_problems  # looks for neighbours, whose library loads torch
+    # looks for neighbours, whose library loads torch
+    from tlpot.data import find_problems, overlap_problems
+    from tlpot.labelling import read_structures
 
     dataset = files.open()
+    others = () if against is None else read_structures(against).systems
     with _progress(dataset, "checking") as progress:
         problems = find_problems(dataset, progress=progress)
+    if against is not None:
+        with _progress(dataset, "comparing") as progress:
+            problems += overlap_problems(dataset, others, str(against), progress=progress)
+        problems.sort(key=lambda problem: SEVERITIES.index(problem.severity))
     return DataCheck(path=dataset.path, n_frames=len(dataset), problems=tuple(problems))
 
 
