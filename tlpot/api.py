@@ -307,9 +307,10 @@ def predict(
     Args:
         model: the model.
         structures: `ase.Atoms`, one or several; a file of any format that ASE reads, or several;
-            or a dataset, whose labels are not looked at.
-        level: level of theory of the model.
-        output: file for structures and predictions: .xyz, or .h5 in the native layout.
+            a folder of CIFs, a matbench file; or a dataset, whose labels are not looked at.
+        level: level of theory, or property, of the model; ``all`` for all of them.
+        output: file for structures and predictions: .xyz, or .h5 in the native layout; or .csv for
+            a table of ids and numbers, in which structures with unknown elements have none.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of charge and multiplicity in files of structures.
         config: YAML file with any of these, or what is in one.
@@ -679,6 +680,7 @@ def report(
 def validate_dataset(
     data: DataSource,
     *,
+    against: PathLike | None = None,
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -689,6 +691,8 @@ def validate_dataset(
 
     Args:
         data: the labels.
+        against: file of structures, such as the parent's data: those that it has, too, and other
+            structures of its formulas, are reported.
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
@@ -699,7 +703,7 @@ def validate_dataset(
     from tlpot.presentation import telling
 
     with telling(progress):
-        return check_data(DataFiles(data=data, spec=spec, level=level, keys=keys))
+        return check_data(DataFiles(data=data, spec=spec, level=level, keys=keys), against)
 
 
 @configured
@@ -792,6 +796,7 @@ def split_dataset(
     validation: Share = 0.1,
     test: Share = 0.1,
     labelled: str | None = None,
+    together_with: PathLike | None = None,
     seed: int = 0,
     strict: bool = False,
     spec: str | None = None,
@@ -805,12 +810,16 @@ def split_dataset(
     Args:
         data: the labels.
         output: the JSON file to write; None for none.
-        by: what stays together: molecule, source, trajectory, the same value of a key, or
-            random. None for molecule, or random where all frames are of one.
+        by: what stays together: molecule, source, trajectory, formula, prototype, composition, the
+            same value of a key, or, for random, nothing; element leaves the elements of the test
+            out of training. None for molecule, formula for properties of periodic structures, or
+            random where all frames are of one.
         key: array with one value per frame, for ``by="key"``.
         validation: fraction (below 1), number of frames, or names.
         test: the same.
         labelled: only frames with a label at this level; None for `level`.
+        together_with: file of structures, such as the parent's data, whose formulas stay in
+            training.
         seed: of the random order.
         strict: take a warning, of an element that no training frame has, for an error.
         spec: layout of the data, if it is not tlpot's own.
@@ -825,7 +834,8 @@ def split_dataset(
     with telling(progress):
         return divide(
             DataFiles(data=data, spec=spec, level=level, keys=keys), output=output, by=by, key=key,
-            validation=validation, test=test, labelled=labelled, seed=seed, strict=strict,
+            validation=validation, test=test, labelled=labelled, together_with=together_with,
+            seed=seed, strict=strict,
         )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         actions, "validate", _validate, "problems found; exit status 2 if there are errors"
     )
     add("--all", "name all frames, not just some", False)
+    add("--against FILE", "structures, such as the parent's data, that should not be there, too")
     add = _action(actions, "convert", _convert, "write the files as one in the native layout")
     add("-o --output", "HDF5 file to write", required=True)
     add = _action(actions, "split", _split, "divide into training, validation and test frames")
@@ -36,14 +37,21 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--by",
         "what stays together: all frames of a molecule (default), nothing but identical "
         "structures (default where all frames are of one molecule), all frames from one "
-        "protein or run, or with the same value of --key",
-        choices=("molecule", "random", "source", "trajectory", "key"),
-    )
+        "protein or run, with the same value of --key, of a reduced formula (default for "
+        "properties of periodic structures), of a type of structure, or of a cluster of "
+        "compositions; element leaves the elements of the test out of training",
+        choices=(
+            "molecule", "random", "source", "trajectory", "key",
+            "formula", "element", "prototype", "composition",
+        ),
+    )  # fmt: skip
     add("--key", "array with one value per frame, for --by key")
     for part in ("validation", "test"):
         about = "fraction (below 1) or number of frames, or names: water,methanol (default 0.1)"
         add(f"--{part} SHARE", about, "0.1")
     add("--labelled LEVEL", "only frames with a label there (default: --level)")
+    about = "structures, such as the parent's data, whose formulas stay in training"
+    add("--together-with FILE", about)
     add("--seed", "of the random order (default 0)", 0)
 
     _add_select(actions)
@@ -216,7 +224,7 @@ def _print_molecules(dataset: Dataset) -> None:
 def _validate(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
-    found = api.validate_dataset(arguments.files, **_reading(arguments))
+    found = api.validate_dataset(arguments.files, against=arguments.against, **_reading(arguments))
     print(found.text(every=arguments.all))
     found.raise_errors()
     check_warnings(_warnings(found.problems), arguments)
@@ -240,7 +248,7 @@ def _split(arguments: argparse.Namespace) -> None:
         arguments.output,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        **options.values_of(arguments, "by key labelled seed strict"),
+        **options.values_of(arguments, "by key labelled together_with seed strict"),
         **_reading(arguments),
     )
     for text in found.warnings:

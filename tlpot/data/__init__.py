@@ -7,6 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.data.arrays import ArrayDataset
     from tlpot.data.dataset import (
+        SEVERITIES,
         Dataset,
         Frame,
         LabelKind,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         evaluation_batches,
         force_scale,
     )
+    from tlpot.data.material_files import ID, material_atoms
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,
@@ -57,20 +59,24 @@ if TYPE_CHECKING:
         stored_split,
     )
     from tlpot.data.open import DataSource, JoinedDataset, Source, open_dataset
-    from tlpot.data.problems import find_problems, label_problems
+    from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
     from tlpot.data.split import (
-        PRECISION,
         FrameOrder,
         Share,
         Split,
-        SplitBy,
         default_by,
-        fingerprint,
         load_split,
         make_split,
         unlearned_elements,
+    )
+    from tlpot.data.split_groups import (
+        PRECISION,
+        SplitBy,
+        fingerprint,
+        kept_kinds,
+        reduced_formula,
     )
     from tlpot.data.store import MemoryStore, Section
     from tlpot.data.summary import LevelSummary, Summary, definitions_of, summarize

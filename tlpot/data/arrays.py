@@ -211,7 +211,7 @@ class ArrayDataset:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the file's content, with that of other files that it leads to."""
-        if not self.path.exists() and isinstance(self._store, MemoryStore):
+        if not self.path.is_file() and isinstance(self._store, MemoryStore):
             return self._store.content_hash()
         hashes = [file_hash(path) for path in (self.path, *self._store.linked)]
         if len(hashes) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,9 +90,13 @@ def understood(
     rows = [_extxyz_row(frame, path, spec, level) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
+    fillers = _declared(frames, spec)
     for _, equal in groupby(frames, key=lambda row: row.kind):
         run = list(equal)
-        found = _columns(run, spec)
+        found = _columns(run, spec) | {
+            key: np.array([row.frame.info.get(key, absent) for row in run])
+            for key, absent in fillers.items()
+        }
         columns.append(found)
         used = _used(run, spec)
         sections.append(
@@ -105,12 +110,13 @@ def understood(
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, level, present)
-    problems = _similar_problems(frames)
+    problems = _similar_problems(frames) if energies else []  # else, only properties are asked for
     for problem in problems:
         warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
-    return MemoryStore(path, sections, columns, problems), replace(
+    said_of_all = {"columns": json.dumps(dict.fromkeys(fillers, ""))} if fillers else {}
+    return MemoryStore(path, sections, columns, problems, said_of_all), replace(
         spec,
         unread=(*spec.unread, *sorted(said - {*spec.unread})),
         numbers="numbers",
@@ -132,6 +138,18 @@ def understood(
         charge="charge" if "charge" in present else None,
         spin="spin" if "spin" in present else None,
     )
+
+
+def _declared(frames: Sequence[_Row], spec: DataSpec) -> dict[str, str | float]:
+    """Returns the columns of the description that a frame has, with what stands for no value."""
+    found: dict[str, str | float] = {}
+    for key in spec.columns:
+        values = [row.frame.info[key] for row in frames if key in row.frame.info]
+        if values:
+            numbers = all(np.ndim(v) == 0 and np.asarray(v).dtype.kind in "iuf" for v in values)
+            whole = len(values) == len(frames)
+            found[key] = "" if whole or not numbers else np.nan
+    return found
 
 
 def frame_of(atoms: Atoms, number: int) -> XYZFrame:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tlpot._version import __version__
 from tlpot.data.hdf5 import json_attribute, open_hdf5, written_hdf5
 from tlpot.data.native import append_rows, geometry_groups
-from tlpot.data.split import PRECISION
+from tlpot.data.split_groups import PRECISION
 from tlpot.errors import DataError
 
 

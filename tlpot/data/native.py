@@ -56,6 +56,7 @@ def read_native_spec(path: Path) -> DataSpec:
             name: json_attribute(handle, name, path)
             for name in (
                 "levels", "units", "isolated_atoms", "definitions", "splits", "properties",
+                "columns",
             )
         }  # fmt: skip
         fragments = "fragments" in handle.attrs
@@ -94,6 +95,7 @@ def read_native_spec(path: Path) -> DataSpec:
     columns = [f"{key}.cost" for key in attributes["levels"]]  # what tlpot label spent on each
     columns += [f"split.{name}" for name in attributes["splits"]]
     columns += [*FRAGMENT_COLUMNS, *sorted(parents)] if fragments else PROVENANCE
+    columns += [name for name in attributes["columns"] if name not in columns]
     needed = ["coordinates"]
     if any(level.energy for level in levels.values()) or not levels:
         needed.append("energy")
@@ -346,18 +348,19 @@ def _group_name(frame: Frame, names: dict[tuple[str, bytes], str]) -> str:
     """Returns a group for this molecule and this order of its atoms."""
     kind = frame.group.strip("/"), frame.system.atomic_numbers.tobytes()
     if kind not in names:
-        taken, name, k = set(names.values()), kind[0], 1
-        while name in taken:
+        name, k = kind[0], 1
+        while (name, b"") in names:
             k += 1
             name = f"{kind[0]}.{k}"
-        names[kind] = name
+        names[kind] = names[name, b""] = name  # the second says that it is taken
     return names[kind]
 
 
 def _about(dataset: Dataset) -> dict[str, str]:
     """Returns what a file in the native layout says of fragments and splits, as JSON."""
     root = dataset.attributes()
-    return {x: str(root[x]) for x in ("fragments", "splits") if x in root and "units" in root}
+    about = {x: str(root[x]) for x in ("fragments", "splits") if x in root and "units" in root}
+    return about | ({"columns": str(root["columns"])} if "columns" in root else {})
 
 
 def _columns(dataset: Dataset, about: Mapping[str, str]) -> dict[str, NDArray]:
@@ -365,7 +368,8 @@ def _columns(dataset: Dataset, about: Mapping[str, str]) -> dict[str, NDArray]:
     names = FRAGMENT_COLUMNS if "fragments" in about else PROVENANCE
     splits = json.loads(about.get("splits", "{}"))
     found = {}
-    for key in (*names, *(f"split.{name}" for name in splits)):
+    declared = json.loads(about.get("columns", "{}"))
+    for key in (*names, *(f"split.{name}" for name in splits), *declared):
         try:
             column = dataset.column(key)
         except DataError:  # not every dataset says
@@ -461,7 +465,10 @@ def make_column(
 
 
 def _extend(group: h5py.Group, name: str, array: NDArray, absent: Any, n_old: int) -> None:
-    if name not in group:
-        make_column(group, name, (n_old, *array.shape[1:]), array.dtype, absent)
-    group[name].resize(n_old + len(array), axis=0)
-    group[name][n_old:] = array
+    n_new = n_old + len(array)
+    if name in group:
+        column = group[name]
+        column.resize(n_new, axis=0)
+    else:
+        column = make_column(group, name, (n_new, *array.shape[1:]), array.dtype, absent)
+    column[n_old:] = array

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
+from tlpot.data.material_files import is_material_file, read_materials
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
 from tlpot.data.spec import DataSpec, load_spec, select_level, with_keys
@@ -220,7 +221,8 @@ def open_dataset(
     """Opens a file of QM labels, or several as one dataset.
 
     Args:
-        path: the file; a list of files, or of `Source` where they differ in layout or level; or
+        path: the file, or the folder of CIFs with ``id_prop.csv``; a list of files, or of
+            `Source` where they differ in layout or level; or
             `ase.Atoms`, one or several, with labels as extended XYZ files have them: results of
             their calculators, or ``energy``, ``forces`` and ``stress`` in ``info`` and
             ``arrays``. A dataset is returned as it is.
@@ -228,7 +230,8 @@ def open_dataset(
             extended XYZ need none.
         level: the level of theory of the labels, where the layout does not say; elsewhere, the
             only level to read.
-        keys: names of arrays that differ from the description: ``{"energy": "energy_xtb"}``.
+        keys: names of arrays that differ from the description: ``{"energy": "energy_xtb"}``;
+            and of properties, with unit and kind: ``{"gap@pbe": "gap_pbe, eV, intensive"}``.
 
     Raises:
         DataError: no such file, damaged, not what its description says, or without frames.
@@ -263,16 +266,38 @@ def open_dataset(
 
 def _open(source: Source) -> ArrayDataset:
     path = Path(source.path)
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; list the files in it")
-    spec = select_level(_spec(path, source.spec), source.level, str(path))
-    spec = with_keys(spec, source.keys or {})
+    if is_material_file(path):
+        return _open_materials(path, source)
+    spec = _understood(_spec(path, source.spec), source, str(path))
     if spec.container == "hdf5":
         store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
         return ArrayDataset(store, spec)
     if spec.container == "npz":
         return ArrayDataset(read_npz(path, spec.numbers, spec.coordinates), spec)
     return ArrayDataset(*read_extxyz(path, spec))
+
+
+def _understood(spec: DataSpec, source: Source, where: str) -> DataSpec:
+    """Returns a description of what is asked for, under the names that the user gives."""
+    keys = source.keys or {}
+    return with_keys(select_level(spec, source.level, where, keys), keys)
+
+
+def _open_materials(path: Path, source: Source) -> ArrayDataset:
+    base = load_spec("extxyz" if source.spec is None else source.spec)
+    if base.container != "extxyz":
+        raise ConfigError(
+            f"spec={str(source.spec)!r}: structures with a table are described as extended XYZ "
+            "(container: extxyz), with its columns as keys"
+        )
+    found = read_materials(path)
+    known = sorted({key for frame in found.frames for key in frame.info} - {*found.texts})
+    where = f"{path}, with the columns {', '.join(known) or 'of no values'},"
+    spec = _understood(base, source, where)
+    spec = replace(spec, columns=tuple(dict.fromkeys((*spec.columns, *found.texts))))
+    store, spec = understood(found.frames, path, spec)
+    store.problems = (*found.problems, *store.problems)
+    return ArrayDataset(store, spec)
 
 
 def _opened(
@@ -293,7 +318,7 @@ def _open_atoms(structures: Sequence[Atoms], source: Source) -> ArrayDataset:
     spec = load_spec("extxyz" if source.spec is None else source.spec)
     if spec.container != "extxyz":
         raise ConfigError(f"spec={str(source.spec)!r} describes no extended XYZ, as atoms are read")
-    spec = with_keys(select_level(spec, source.level, "atoms"), source.keys or {})
+    spec = _understood(spec, source, "atoms")
     frames = [frame_of(atoms, number) for number, atoms in enumerate(structures)]
     return ArrayDataset(*understood(frames, _ATOMS, spec))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, frames_of
 from tlpot.data.force_sign import force_problems
-from tlpot.data.split import fingerprint
+from tlpot.data.neighbor_shells import IDENTICAL, linked, neighbor_shells, occurs_among
+from tlpot.data.split_groups import fingerprint, reduced_formula
 from tlpot.data.summary import electron_problems
 from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
 from tlpot.data.views import NeutralDataset
 from tlpot.errors import GeometryError
 from tlpot.neighbors import CLOSEST, neighbor_list
+from tlpot.system import System
 
 NET_FORCE = 0.1
 """eV/Å; more than grid noise gives."""
@@ -83,11 +85,88 @@ def find_problems(
         problems.append(Problem(severity="warning", what=what, frames=tuple(unlabelled)))
     for checks in levels.values():
         problems += checks.problems(bonds=not wrong_lengths)
-    problems += dataset.problems
+    problems += [*_polymorph_problems(dataset), *dataset.problems]
     if dataset.unused_keys:
         what = f"arrays not used: {', '.join(dataset.unused_keys)}"
         problems.append(Problem(severity="note", what=what))
     return sorted(problems, key=lambda problem: SEVERITIES.index(problem.severity))
+
+
+def overlap_problems(
+    dataset: Dataset,
+    others: Iterable[System],
+    source: str,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> list[Problem]:
+    """Reports frames that other data has, too: the same structure, or another of the formula.
+
+    Args:
+        dataset: the frames.
+        others: the structures of the other data.
+        source: what to call that.
+        progress: called with the number of frames done since the last call.
+
+    Raises:
+        GeometryError: atoms in one place, or an unusable cell.
+    """
+    theirs: dict[str, list[System]] = {}
+    for system in others:
+        theirs.setdefault(reduced_formula(system.atomic_numbers), []).append(system)
+    shared: dict[str, list[Frame]] = {}
+    for frame in frames_of(dataset, levels=(), progress=progress):
+        formula = reduced_formula(frame.system.atomic_numbers)
+        if formula in theirs:
+            shared.setdefault(formula, []).append(frame)
+    same, alike = [], []
+    for formula, frames in shared.items():
+        own = [neighbor_shells(frame.system) for frame in frames]
+        found = occurs_among(own, [neighbor_shells(system) for system in theirs[formula]])
+        same += [frame.name for frame, is_there in zip(frames, found, strict=True) if is_there]
+        alike += [frame.name for frame, is_there in zip(frames, found, strict=True) if not is_there]
+    remedy = "--together-with (together_with) of a split keeps them on the training side"
+    problems = []
+    if same:
+        what = f"the same structure, in this or another cell, as one of {source}; {remedy}"
+        problems.append(Problem(severity="warning", what=what, frames=tuple(same)))
+    if alike:
+        what = f"another structure of a formula that {source} has (polymorphs); {remedy}"
+        problems.append(Problem(severity="note", what=what, frames=tuple(alike)))
+    if not shared:
+        what = f"no formula that {source} has, too"
+        problems.append(Problem(severity="note", what=what))
+    return problems
+
+
+def _polymorph_problems(dataset: Dataset) -> list[Problem]:
+    """Reports properties of one crystal that a file has in several cells, and its polymorphs."""
+    if not dataset.levels or any(x.quantity is None for x in dataset.levels.values()):
+        return []  # frames of one crystal, as of a trajectory, are meant to be there
+    frames = [frame for frame in frames_of(dataset, levels=()) if frame.system.pbc.any()]
+    by_formula: dict[str, list[Frame]] = {}
+    for frame in frames:
+        formula = reduced_formula(frame.system.atomic_numbers)
+        by_formula.setdefault(formula, []).append(frame)
+    again, several = [], []
+    for polymorphs in by_formula.values():
+        if len(polymorphs) < 2:
+            continue
+        try:
+            points = np.stack([neighbor_shells(frame.system).point for frame in polymorphs])
+        except GeometryError:  # reported as unusable
+            continue
+        n, kind = linked(points, IDENTICAL)
+        _, first = np.unique(kind, return_index=True)
+        again += [frame.name for k, frame in enumerate(polymorphs) if k not in first]
+        several += [frame.name for frame in polymorphs] if n > 1 else []
+    found = []
+    if again:
+        what = "the same structure as an earlier frame, in this or another cell"
+        found.append(Problem(severity="note", what=what, frames=tuple(again)))
+    if several:
+        what = "polymorphs: other structures have the formula; a split by formula keeps them whole"
+        found.append(Problem(severity="note", what=what, frames=tuple(several)))
+    return found
 
 
 def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> list[Problem]:

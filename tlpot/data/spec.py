@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from ase.data import atomic_numbers
 
@@ -288,19 +288,40 @@ def specs_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "data_specs"
 
 
-def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
-    """Keeps one level of theory, or all of them when `level` is None.
+def select_level(
+    spec: DataSpec, level: str | None, where: str, keys: Mapping[str, str] | None = None
+) -> DataSpec:
+    """Keeps one level of theory or one property, or all of them when `level` is None.
+
+    Args:
+        spec: the description.
+        level: the only one to read; where the file does not say which level its energies are of,
+            that level, and properties are read beside it.
+        where: the file, for messages.
+        keys: names from the user; those of properties, such as ``{"gap@pbe": "gap_pbe, eV,
+            intensive"}``, are added to the description.
 
     Raises:
         UnknownLevelError: no such level, or the file does not say which level it holds and
             none was named.
+        ConfigError: a property that is not well described.
     """
+    given = keys or {}
+    stated = {name: _property(name, given[name]) for name in given if is_property(name)}
+    if stated:
+        asked = None if level is None else canonical_level(level)
+        if asked in stated or (asked is None and spec.one_level):
+            only = stated if asked is None else {asked: stated[asked]}
+            return replace(spec, levels=only, one_level=False, other_levels=None)
+        rest = select_level(spec, level, where)
+        return replace(rest, levels={**rest.levels, **stated})
     if level is None:
         if spec.one_level:
             known = ", ".join(spec.levels) or "any name, such as 'wb97x/6-31g*'"
             raise UnknownLevelError(
                 f"{where} does not say which level of theory its labels have; "
-                f"name it with level=... ({known})"
+                f"name it with level=... ({known}); properties, with "
+                "keys={'gap@pbe': 'COLUMN, UNIT, intensive'}"
             )
         return spec
     name = canonical_level(level)
@@ -310,6 +331,11 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
         raise UnknownLevelError(
             f"{where} has no level {level!r}{nearest(name, spec.levels)}"
             f"{remedy if spec.one_level else ''}"
+        )
+    if is_property(name) and chosen.value is None:
+        raise ConfigError(
+            f"{where} does not say where {name} is; name it with keys={{{name!r}: "
+            f"'COLUMN, UNIT, intensive'}} (--keys '{name}=COLUMN, UNIT, intensive')"
         )
     # arrays of the levels that were not asked for are no surprise
     others = {key for other in spec.levels.values() for key in other.keys} - {*chosen.keys}
@@ -322,14 +348,33 @@ def select_level(spec: DataSpec, level: str | None, where: str) -> DataSpec:
     )
 
 
+def _property(name: str, text: str) -> LevelSpec:
+    """Reads ``COLUMN, UNIT, intensive``, with a kind behind it where that is not scalar."""
+    check_name(name)
+    words = [word.strip() for word in text.split(",")]
+    kind = words.pop() if words[-1] in get_args(Kind) else "scalar"
+    pooling = words.pop() if words else ""
+    unit = words.pop() if len(words) > 1 and kind != "yes_no" else None
+    if pooling not in ("intensive", "extensive") or (unit is None) != (kind == "yes_no"):
+        raise ConfigError(
+            f"keys: {name} is {text!r}; expected its column, its unit (nothing between commas for "
+            "none), intensive (as a gap) or extensive (as a total), and positive if it is learned "
+            "as its logarithm: 'gap_pbe, eV, intensive'; or 'is_metal, intensive, yes_no'"
+        )
+    column, extensive = ", ".join(words), pooling == "extensive"
+    return LevelSpec(value=column, unit=unit, extensive=extensive, kind=cast(Kind, kind))
+
+
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
 
-    An empty name for ``charge`` or ``spin`` has none read.
+    An empty name for ``charge`` or ``spin`` has none read. Names of properties are for
+    `select_level`.
 
     Raises:
         ConfigError: not a quantity, or a label where there are several levels.
     """
+    keys = {quantity: key for quantity, key in keys.items() if not is_property(quantity)}
     for quantity in keys:
         valid = (*_STRUCTURE_KEYS, *_LABEL_KEYS)
         if quantity not in valid:
@@ -337,13 +382,14 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     labels = {quantity: key for quantity, key in keys.items() if quantity in _LABEL_KEYS}
     levels = dict(spec.levels)
     if labels:
-        if len(levels) != 1:
+        energies = [name for name, level in levels.items() if level.value is None]
+        if len(energies) != 1:
             raise ConfigError(
-                f"keys {sorted(labels)} are ambiguous with {len(levels)} levels of theory; "
+                f"keys {sorted(labels)} are ambiguous with {len(energies)} levels of theory; "
                 "name one with level=..."
             )
-        name, level = next(iter(levels.items()))
-        levels[name] = replace(level, **labels)  # type: ignore[arg-type]
+        name = energies[0]
+        levels[name] = replace(levels[name], **labels)  # type: ignore[arg-type]
     structure: dict[str, str | None] = {
         quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS
     }

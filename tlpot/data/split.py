@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
+from tlpot.data.split_groups import SplitBy, elements_of, kept_together, reduced_formula
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
 from tlpot.levels import level_words
 from tlpot.numbers import counted
 from tlpot.stored_results import read_json
-from tlpot.system import System
+from tlpot.targets import is_property
 
-PRECISION = 1e-5
-"""Å; coordinates that round to the same multiples of this are the same."""
-
-
-def fingerprint(system: System, precision: float = PRECISION) -> bytes:
-    """Returns a hash of elements, positions, cell, charge and multiplicity.
-
-    Structures that are rotated, shifted or list their atoms in another order differ.
-
-    Args:
-        system: the structure.
-        precision: of positions and cell, Å.
-    """
-    parts = (
-        system.atomic_numbers.astype(np.int64),
-        np.rint(system.positions / precision) + 0.0,  # + 0.0 turns -0.0 into 0.0
-        np.rint(system.cell / precision) + 0.0,
-        system.pbc.astype(np.int8),
-        np.array([system.charge, system.spin]),
-    )
-    return hashlib.blake2b(b"".join(part.tobytes() for part in parts), digest_size=16).digest()
-
-
-SplitBy = Literal["molecule", "random", "source", "trajectory", "key"]
 Share = float | Sequence[str]
-"""Fraction of the frames (below 1), number of frames, or names of molecules (or values)."""
+"""Fraction of the frames (below 1), number of frames, or names of molecules (formulas, values)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +76,11 @@ _PARTS = ("train", "validation", "test")
 
 
 def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) -> SplitBy:
-    """Returns ``molecule``, or ``random`` where all frames are of one molecule.
+    """Returns what a split keeps together where nobody says.
+
+    That is a molecule. Where all labels are properties and structures are periodic, it is a
+    formula, because the frames of a crystal are not of one name but of one formula, as polymorphs
+    are. Where everything is of one molecule or formula, it is ``random``.
 
     Args:
         dataset: the frames.
@@ -108,10 +89,19 @@ def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) ->
     Raises:
         UnknownLevelError: no such level.
     """
-    groups = dataset.group_idx
+    frames = np.arange(len(dataset))
     if labelled is not None:
-        groups = groups[with_any_label(dataset, labelled)]
-    return "random" if len(groups) and (groups == groups[0]).all() else "molecule"
+        frames = frames[with_any_label(dataset, labelled)]
+    groups = dataset.group_idx[frames]
+    if len(groups) and (groups == groups[0]).all():
+        return "random"
+    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
+    if levels and all(is_property(level) for level in levels):
+        systems = [frame.system for frame in frames_of(dataset, frames, levels=())]
+        if any(system.pbc.any() for system in systems):
+            formulas = {reduced_formula(system.atomic_numbers) for system in systems}
+            return "formula" if len(formulas) > 1 else "random"
+    return "molecule"
 
 
 def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
@@ -157,11 +147,14 @@ class FrameOrder:
             are equal. None for random order.
         keep_elements: False takes the random order as it comes, as before version 2 of the
             defaults.
+        kept: [n_frames], which stay in the training part, with all that is kept together with
+            them, such as those that other data has, too; None for none.
     """
 
     indices: Sequence[int] | NDArray[np.int64] | None = None
     turn: NDArray[np.int64] | None = None
     keep_elements: bool = True
+    kept: NDArray[np.bool_] | None = None
 
 
 def make_split(
@@ -188,7 +181,11 @@ def make_split(
         test: likewise.
         by: ``molecule`` keeps all frames of a molecule together, ``source`` or ``trajectory``
             all frames with the same value of that array, such as the protein that fragments
-            were cut out of, ``key`` those with the same value of `key`; ``random`` divides
+            were cut out of, ``key`` those with the same value of `key`; ``formula`` those of a
+            reduced formula (polymorphs), ``prototype`` those of a type of structure,
+            ``composition`` those of a cluster of compositions; ``element`` tests on all frames
+            that have one of the elements of the test, and leaves these elements out of the
+            others, of which a share for validation is taken by formula; ``random`` divides
             frames, except that identical structures stay together.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
@@ -198,7 +195,7 @@ def make_split(
 
     Raises:
         DataError: a part, or the training set, would be empty; an unknown name; all frames
-            have the same source.
+            have the same source; frames that stay in training leave too few to hold out.
         UnknownLevelError: no such level.
     """
     order = order or FrameOrder()
@@ -212,17 +209,23 @@ def make_split(
     if not len(frames):
         what = f" with a label at {level_words(labelled)}" if labelled else ""
         raise DataError(f"{dataset.path}: no frames{what} to split")
-    names, groups = _groups(dataset, frames, by, key)
+    if by == "element":
+        return _leave_out_elements(dataset, frames, validation, test, seed, order)
+    names, groups = kept_together(dataset, frames, by, key, seed)
     shuffled = np.random.default_rng(seed).permutation(len(names))
     if order.turn is not None:
         latest = np.full(len(names), np.iinfo(np.int64).min)
         np.maximum.at(latest, groups, order.turn[frames])
         shuffled = shuffled[np.argsort(latest[shuffled], kind="stable")]
-    pool = _Pool(path=str(dataset.path), by=by, names=names, groups=groups, order=shuffled)
+    kept = [] if order.kept is None else groups[order.kept[frames]].tolist()
+    pool = _Pool(
+        path=str(dataset.path), by=by, names=names, groups=groups, order=shuffled,
+        kept=frozenset(kept),
+    )  # fmt: skip
     owner = pool.divided(validation, test)
     parts = [frames[owner[groups] == k] for k in range(3)]
     if order.keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
-        holders = _holders(dataset, frames, groups, len(names))
+        holders = elements_of(dataset, frames, groups)
         owner = replace(pool, holders=holders).divided(validation, test)
         parts = [frames[owner[groups] == k] for k in range(3)]
     return Split(
@@ -235,30 +238,96 @@ def make_split(
     )
 
 
-def _groups(
-    dataset: Dataset, frames: NDArray[np.int64], by: SplitBy, key: str | None
-) -> tuple[Sequence[str], NDArray[np.int64]]:
-    """Returns the names of what is kept together, and which of them each frame belongs to."""
-    if by == "random":
-        prints = [fingerprint(frame.system) for frame in frames_of(dataset, frames, levels=())]
-        distinct: dict[bytes, int] = {}
-        groups = np.array([distinct.setdefault(p, len(distinct)) for p in prints])
-        return [""] * len(distinct), groups
-    if by == "molecule":
-        present, groups = np.unique(dataset.group_idx[frames], return_inverse=True)
-        return [dataset.group_names[k] for k in present], groups
-    if by == "key" and key is None:
-        raise DataError("a split by key needs the name of the array: key=...")
-    column = dataset.column(by if by != "key" else str(key))[frames]
-    values, groups = np.unique(column, return_inverse=True)
-    texts = [str(v) for v in values.tolist()]
-    if by != "key" and len(texts) == 1:
+def _leave_out_elements(
+    dataset: Dataset,
+    frames: NDArray[np.int64],
+    validation: Share,
+    test: Share,
+    seed: int,
+    order: FrameOrder,
+) -> Split:
+    """Divides frames so that training has none of the elements of the test.
+
+    Frames for validation would tell nothing if training did not have their elements, either;
+    unless elements are named for them, they are taken by formula from what is left.
+    """
+    if order.kept is not None:
         raise DataError(
-            f"{dataset.path}: all {len(frames)} frames have the same {by}, {texts[0]!r}, so a "
-            f"split by {by} would leave nothing for one side; add frames of another {by}, or "
-            "split by='molecule' or by='random'"
+            "a split by element leaves elements out of the training part, and other data whose "
+            "structures stay there may have them; split by formula or prototype instead"
         )
-    return texts, groups.reshape(-1)
+    found = elements_of(dataset, frames, np.arange(len(frames)))
+    left = np.ones(len(frames), dtype=bool)
+    parts, symbols = [], []
+    for part, share in (("test", test), ("validation", validation)):
+        numeric = isinstance(share, int | float)
+        if (part == "validation" and numeric) or share == 0:
+            parts.append(frames[:0])
+            continue
+        chosen = _elements(share, found & left[:, None], part, str(dataset.path), seed)
+        held = left & found[:, chosen].any(axis=1)
+        parts.append(frames[held])
+        symbols.append(" ".join(chemical_symbols[z] for z in chosen))
+        left &= ~held
+    if not left.any():
+        raise DataError(f"{dataset.path}: nothing is left for training without {symbols}")
+    rest, by = frames[left], f"element {', '.join(symbols)}"
+    if isinstance(validation, int | float) and validation:
+        n_validation = round(validation * len(frames)) if validation < 1 else validation
+        inner = make_split(
+            dataset, validation=max(n_validation, 1), test=0, by="formula", seed=seed,
+            order=replace(order, indices=rest),
+        )  # fmt: skip
+        rest, parts[1], by = inner.train, inner.validation, f"{by}, validation by formula"
+    return Split(
+        train=rest,
+        validation=parts[1],
+        test=parts[0],
+        by=by,
+        seed=seed,
+        content_hash=dataset.content_hash,
+    )
+
+
+def _elements(share: Share, found: NDArray[np.bool_], part: str, path: str, seed: int) -> list[int]:
+    """Returns atomic numbers to leave out: those named, or drawn until the share is reached."""
+    present = np.flatnonzero(found.any(axis=0))
+    if not isinstance(share, int | float):
+        symbols = [chemical_symbols[z] for z in present]
+        for name in share:
+            if name not in symbols:
+                raise DataError(f"{path}: {part}: no frame has {name!r}{nearest(name, symbols)}")
+        return [int(present[symbols.index(name)]) for name in share]
+    target = _checked(share, len(found), part, path)
+    chosen: list[int] = []
+    held = np.zeros(len(found), dtype=bool)
+    for z in np.random.default_rng(seed).permutation(present):
+        more = held | found[:, z]
+        if abs(int(more.sum()) - target) < abs(int(held.sum()) - target) and not more.all():
+            chosen, held = [*chosen, int(z)], more
+    if not chosen:
+        fewest = int(found.sum(axis=0)[present].min())
+        raise DataError(
+            f"{path}: {part} would be empty: the rarest element is in {counted(fewest, 'frame')} "
+            f"of {len(found)}; ask for more, or name elements"
+        )
+    return sorted(chosen)
+
+
+def _checked(share: float, n: int, part: str, path: str) -> float:
+    """Returns a share as a number of frames.
+
+    Raises:
+        DataError: it is no fraction or number of frames, or more than there are.
+    """
+    if share < 0 or (share >= 1 and share != int(share)):
+        raise DataError(f"{part} is {share}; expected a fraction below 1 or a number of frames")
+    if share > n:
+        raise DataError(
+            f"{path}: {part} is {share:g} frames, but there "
+            f"{'is' if n == 1 else 'are'} only {n} to divide; ask for less with {part}=..."
+        )
+    return share * n if share < 1 else share
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -273,6 +342,7 @@ class _Pool:
         order: in which groups are held out.
         holders: [n_groups, n_elements], which groups have an element that training must keep;
             None for all alike.
+        kept: groups that stay in training.
     """
 
     path: str
@@ -281,6 +351,7 @@ class _Pool:
     groups: NDArray[np.int64]
     order: NDArray[np.int64]
     holders: NDArray[np.bool_] | None = None
+    kept: frozenset[int] = frozenset()
 
     def divided(self, validation: Share, test: Share) -> NDArray[np.int64]:
         """Returns which part each group belongs to: 0 training, 1 validation, 2 test."""
@@ -300,18 +371,18 @@ class _Pool:
         """Returns which groups make up a part."""
         if not isinstance(share, int | float):
             return self._named(share, owner, part)
-        n = len(self.groups)
-        if share < 0 or (share >= 1 and share != int(share)):
-            raise DataError(f"{part} is {share}; expected a fraction below 1 or a number of frames")
-        if share > n:
-            raise DataError(
-                f"{self.path}: {part} is {share:g} frames, but there "
-                f"{'is' if n == 1 else 'are'} only {n} to divide; ask for less with {part}=..."
-            )
+        target = _checked(share, len(self.groups), part, self.path)
         if share == 0:
             return []
-        target = share * n if share < 1 else share
-        free = [int(k) for k in self.order if owner[k] == 0]
+        free = [int(k) for k in self.order if owner[k] == 0 and k not in self.kept]
+        if self.kept:
+            n_free = int(np.isin(self.groups, free).sum())
+            if n_free < target:
+                raise DataError(
+                    f"{self.path}: {part} asks for {target:g} frames, but only {n_free} may be "
+                    "held out; the others stay in training, because the other data has their "
+                    f"formulas; ask for less with {part}=..."
+                )
         return (
             self._with_labels(free, target, self.holders)
             or self._with_labels(free, target, None)
@@ -329,6 +400,12 @@ class _Pool:
                     f"{part}: {name!r} is not in the dataset{nearest(name, self.names)}"
                 )
         taken = [self.names.index(name) for name in share]
+        stay = [name for k, name in zip(taken, share, strict=True) if k in self.kept]
+        if stay:
+            raise DataError(
+                f"{part}: {stay[0]!r} cannot be held out, because the other data has structures "
+                "of it, or of the same formula"
+            )
         if any(owner[k] for k in taken):
             raise DataError(f"{part}: {list(share)} overlaps the other parts")
         return taken
@@ -371,9 +448,7 @@ class _Pool:
             return ""
         if self.by == "random":
             return f" of {counted(n_groups, 'different structure')}"
-        what = {"molecule": "molecule", "source": "source", "trajectory": "trajectory"}.get(
-            self.by, "value of the key"
-        )
+        what = {"key": "value of the key", "composition": "cluster"}.get(self.by, self.by)
         if n_groups == 1:
             return f" of 1 {what}, which stays whole"
         smallest = counted(int(np.bincount(self.groups).min()), "frame")
@@ -412,13 +487,3 @@ def _by_molecule(dataset: Dataset, frames: NDArray[np.int64]) -> Iterator[Frame]
     _, first = np.unique(dataset.group_idx[frames], return_index=True)
     others = np.delete(frames, first)
     yield from frames_of(dataset, np.concatenate([frames[first], others]), levels=())
-
-
-def _holders(
-    dataset: Dataset, frames: NDArray[np.int64], groups: NDArray[np.int64], n_groups: int
-) -> NDArray[np.bool_]:
-    """Returns which groups have which element, [n_groups, n_elements]."""
-    found = np.zeros((n_groups, max(dataset.elements) + 1), dtype=bool)
-    for group, frame in zip(groups, frames_of(dataset, frames, levels=()), strict=True):
-        found[group, frame.system.atomic_numbers] = True
-    return found

@@ -88,6 +88,7 @@ class MemoryStore:
         sections: what they are.
         columns: arrays by name, for every section.
         problems: what was found when the file was read.
+        attributes: what is said of the whole, such as ``columns``.
     """
 
     linked: Sequence[Path] = ()
@@ -99,15 +100,17 @@ class MemoryStore:
         sections: Sequence[Section],
         columns: Sequence[Mapping[str, NDArray]],
         problems: Sequence[Problem] = (),
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
+        self._attributes = attributes or {}
         self.problems = problems
         self.sections = sections
         self._columns = columns
 
     def attributes(self, section: int | None = None) -> Mapping[str, Any]:
-        """Returns nothing: only HDF5 files have attributes."""
-        return {}
+        """Returns what is said of the whole; nothing of a section."""
+        return self._attributes if section is None else {}
 
     def read(self, section: int, key: str, rows: slice | None = None) -> NDArray:
         """Returns a column, or some of its rows."""

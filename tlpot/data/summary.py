@@ -9,7 +9,7 @@ import numpy as np
 
 from tlpot.data.dataset import Dataset, Frame, LevelInfo, Problem, Severity, frames_of
 from tlpot.data.spec import DataSpec, looks_like
-from tlpot.data.split import fingerprint
+from tlpot.data.split_groups import fingerprint
 from tlpot.system import System
 from tlpot.targets import Quantity
 

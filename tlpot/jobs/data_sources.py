@@ -18,14 +18,18 @@ from tlpot.data import (
     FrameOrder,
     NeutralDataset,
     Split,
+    SplitBy,
     default_by,
+    frames_of,
     load_split,
     make_split,
     open_dataset,
+    reduced_formula,
     with_any_label,
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import file_hash
+from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, level_words
 from tlpot.models import Ensemble, ModelCard, TrainedModel
 
@@ -214,8 +218,15 @@ class SplitSettings:
         file: a split stored by ``tlpot data split``; by, validation, test and seed then do
             not apply.
         by: ``molecule`` keeps all frames of a molecule together, ``source`` all fragments of a
-            protein, ``trajectory`` all frames of a run; ``random`` divides frames. None for
-            ``molecule``, or ``random`` where all frames are of one molecule.
+            protein, ``trajectory`` all frames of a run, ``formula`` all structures of a reduced
+            formula, ``prototype`` those of a type of structure, ``composition`` those of a cluster
+            of compositions, ``key`` those with the same value of `key`; ``element`` leaves the
+            elements of the test out of the training; ``random`` divides frames. None for
+            ``molecule``, ``formula`` for properties of periodic structures, or ``random`` where
+            all frames are of one.
+        key: the array with one value for each frame, for ``by: key``.
+        together_with: a file of structures, such as the parent's data; what has one of their
+            formulas stays in training, with all that is kept together with it.
         validation: fraction (below 1), number of frames, or names of molecules (or sources).
         test: the same; these frames are seen by nothing but the final evaluation. Named
             molecules are held out whole even when the other frames are divided at random.
@@ -225,7 +236,9 @@ class SplitSettings:
     """
 
     file: Path | None = None
-    by: Literal["molecule", "random", "source", "trajectory"] | None = None
+    by: SplitBy | None = None
+    key: str | None = None
+    together_with: Path | None = None
     validation: float | tuple[str, ...] = 0.1
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
@@ -236,11 +249,13 @@ class SplitSettings:
         if self.file is not None:
             changed = [
                 name
-                for name in ("by", "validation", "test", "seed")
+                for name in ("by", "key", "together_with", "validation", "test", "seed")
                 if getattr(self, name) != SplitSettings.__dataclass_fields__[name].default
             ]
             if changed:
                 raise ConfigError(f"{', '.join(changed)} does not apply when split.file is given")
+        if (self.by == "key") != (self.key is not None):
+            raise ConfigError("split.by=key and split.key=NAME of the array go together")
 
     def divide(
         self,
@@ -263,42 +278,58 @@ class SplitSettings:
             UnknownLevelError: the dataset has no such level.
         """
         by = self.by or default_by(dataset, level)
+        order = FrameOrder(turn=turn, keep_elements=keep_elements)
+        if self.together_with is not None:
+            order = replace(order, kept=shared_formulas(dataset, self.together_with))
         if self.file is not None:
             split = _labelled(load_split(self.file, dataset), dataset, level)
         elif by == "random" and not isinstance(self.test, float):
-            split = self._hold_out_molecules(dataset, level, turn, keep_elements)
+            split = self._hold_out_molecules(dataset, level, order)
         else:
             split = make_split(
                 dataset,
                 validation=self.validation,
                 test=self.test,
                 by=by,
+                key=self.key,
                 seed=self.seed,
                 labelled=level,
-                order=FrameOrder(turn=turn, keep_elements=keep_elements),
+                order=order,
             )
         return split if self.train is None else replace(split, train=split.subset(self.train))
 
     def _hold_out_molecules(
-        self,
-        dataset: Dataset,
-        level: str | Sequence[str],
-        turn: NDArray[np.int64] | None,
-        keep_elements: bool,
+        self, dataset: Dataset, level: str | Sequence[str], order: FrameOrder
     ) -> Split:
         """Holds out whole molecules for the test and divides the other frames at random."""
         outer = make_split(
-            dataset, validation=0, test=self.test, by="molecule", seed=self.seed, labelled=level
-        )
+            dataset, validation=0, test=self.test, by="molecule", seed=self.seed, labelled=level,
+            order=FrameOrder(kept=order.kept),
+        )  # fmt: skip
         inner = make_split(
             dataset,
             validation=self.validation,
             test=0,
             by="random",
             seed=self.seed,
-            order=FrameOrder(indices=outer.train, turn=turn, keep_elements=keep_elements),
+            order=replace(order, indices=outer.train),
         )
         return replace(inner, test=outer.test, by="random, test by molecule")
+
+
+def shared_formulas(dataset: Dataset, path: Path) -> NDArray[np.bool_]:
+    """Returns which frames have the reduced formula of a structure in another file, [n_frames].
+
+    Raises:
+        DataError: the file holds no structures that can be read without a description.
+    """
+    others = {reduced_formula(system.atomic_numbers) for system in read_structures(path).systems}
+    return np.array(
+        [
+            reduced_formula(frame.system.atomic_numbers) in others
+            for frame in frames_of(dataset, levels=())
+        ]
+    )
 
 
 def _labelled(split: Split, dataset: Dataset, level: str | Sequence[str]) -> Split:

@@ -16,8 +16,10 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from tlpot.data import (
+    SEVERITIES,
     Dataset,
     DataSource,
+    FrameOrder,
     Problem,
     Share,
     Split,
@@ -29,6 +31,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
+from tlpot.jobs.data_sources import shared_formulas
 from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
@@ -189,17 +192,24 @@ def _announce(dataset: Dataset) -> None:
             warnings.warn(problem.what, TLPotWarning, stacklevel=6)  # of who calls tlpot.api
 
 
-def check_data(files: DataFiles) -> DataCheck:
+def check_data(files: DataFiles, against: str | os.PathLike[str] | None = None) -> DataCheck:
     """Looks for mistakes in a dataset; `tlpot.validate_dataset` says more.
 
     Raises:
         TLPotError: the files cannot be read.
     """
-    from tlpot.data import find_problems  # looks for neighbours, whose library loads torch
+    # looks for neighbours, whose library loads torch
+    from tlpot.data import find_problems, overlap_problems
+    from tlpot.labelling import read_structures
 
     dataset = files.open()
+    others = () if against is None else read_structures(against).systems
     with _progress(dataset, "checking") as progress:
         problems = find_problems(dataset, progress=progress)
+    if against is not None:
+        with _progress(dataset, "comparing") as progress:
+            problems += overlap_problems(dataset, others, str(against), progress=progress)
+        problems.sort(key=lambda problem: SEVERITIES.index(problem.severity))
     return DataCheck(path=dataset.path, n_frames=len(dataset), problems=tuple(problems))
 
 
@@ -223,6 +233,7 @@ def divide(
     by: SplitBy | None = None,
     key: str | None = None,
     labelled: str | None = None,
+    together_with: str | os.PathLike[str] | None = None,
     seed: int = 0,
     strict: bool = False,
     output: str | os.PathLike[str] | None = None,
@@ -241,14 +252,18 @@ def divide(
         # the file has one level and does not name it; frames are divided all the same
         dataset = dataclasses.replace(own, level="unnamed").announced()
     labelled = labelled or files.level
+    kept = None if together_with is None else shared_formulas(dataset, Path(together_with))
     split = make_split(
         dataset, validation=validation, test=test, by=by or default_by(dataset, labelled), key=key,
-        seed=seed, labelled=labelled,
+        seed=seed, labelled=labelled, order=FrameOrder(kept=kept),
     )  # fmt: skip
     absent = [chemical_symbols[z] for z in unlearned_elements(dataset, split)]
-    lacking = f"{', '.join(absent)} is in no training frame, only in held-out ones"
+    lacking = (
+        f"{', '.join(absent)} is in no training frame, only in held-out ones; a model refuses "
+        "elements that it was not trained on, unless it knows them by features of the elements"
+    )
     found = (lacking,) if absent else ()
-    if strict:
+    if strict and not split.by.startswith("element "):
         refuse_warnings(found)
     if output is not None:
         split.save(output)

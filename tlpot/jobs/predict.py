@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
@@ -24,9 +27,11 @@ from tlpot.files import write_text
 from tlpot.jobs.evaluate import ModelSource, open_model
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
+from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import Result, progress_bar, text_table
 from tlpot.structures import extxyz_text
 from tlpot.system import System
+from tlpot.targets import Quantity
 from tlpot.uncertainty import DomainCheck
 
 StructureSource = (
@@ -47,12 +52,15 @@ class StructurePredictions(Result):
         level: level of theory of the model.
         names: of the structures: file and number.
         systems: the structures.
-        energy: [n_structures], eV.
+        energy: [n_structures], eV, or a property in its unit; NaN where there is none.
         forces: [n_atoms, 3] of each, eV/Å; None for a model that has none.
         stress: [n_structures, 3, 3], eV/Å³; NaN where there are no three periodic directions.
         energy_std: [n_structures], eV; None for a model that does not know how sure it is.
         domain: [n_structures], 1 for structures such as those of the training, 0 far away from
             them; None for a model that does not know them.
+        quantity: what the property is; None for energies.
+        notes: [n_structures], what speaks against a number; empty for nothing.
+        others: the same structures at the other levels, where all were asked for.
     """
 
     model: str
@@ -64,6 +72,17 @@ class StructurePredictions(Result):
     stress: NDArray[np.float64]
     energy_std: NDArray[np.float64] | None
     domain: NDArray[np.float64] | None
+    quantity: Quantity | None = None
+    notes: tuple[str, ...] = ()
+    others: tuple[StructurePredictions, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The number that the model gives, with its unit: ``gap@hse06 (eV)``."""
+        if self.quantity is None:
+            return "energy (eV)"
+        unit = "probability" if self.quantity.kind == "yes_no" else self.quantity.unit
+        return f"{self.level} ({unit})" if unit else self.level
 
     def __len__(self) -> int:
         return len(self.systems)
@@ -72,13 +91,14 @@ class StructurePredictions(Result):
         """Returns a table, of the first structures where there are many."""
         columns: dict[str, Sequence[Any]] = {
             "atoms": [str(len(system)) for system in self.systems],
-            "energy (eV)": [f"{value:.6f}" for value in self.energy],
+            **{each.title: [f"{value:.6f}" for value in each.energy] for each in self._levels},
         }
         if self.forces is not None:
             longest = [float(np.linalg.norm(f, axis=1).max()) for f in self.forces]
             columns["largest force (eV/Å)"] = [f"{value:.4f}" for value in longest]
         if self.energy_std is not None:
-            columns["± (eV)"] = [f"{value:.4f}" for value in self.energy_std]
+            unit = "eV" if self.quantity is None else self.quantity.unit
+            columns[f"± ({unit})"] = [f"{value:.4f}" for value in self.energy_std]
         if self.domain is not None:
             columns["domain"] = [f"{value:.2f}" for value in self.domain]
         rows = [["structure", *columns]]
@@ -86,6 +106,27 @@ class StructurePredictions(Result):
         lines = [f"{self.model} at {self.level}", *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN
         return "\n".join([*lines, f"... and {more} more"] if more > 0 else lines)
+
+    @property
+    def _levels(self) -> tuple[StructurePredictions, ...]:
+        return (self, *self.others)
+
+    def csv_text(self) -> str:
+        """Returns a table of ids with the numbers of all levels, how sure they are, and notes."""
+        columns: dict[str, Sequence[Any]] = {"id": self.names}
+        for each in self._levels:
+            name = each.title if each.quantity is not None else f"{each.level} energy (eV)"
+            columns[name] = [_cell(value) for value in each.energy]
+            if each.energy_std is not None:
+                columns[f"{name} ±"] = [_cell(value) for value in each.energy_std]
+        if self.domain is not None:
+            columns["domain"] = [_cell(value) for value in self.domain]
+        columns["warnings"] = self.notes or [""] * len(self)
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(zip(*columns.values(), strict=True))
+        return text.getvalue()
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything but the structures; eV, eV/Å, eV/Å³; null for no stress."""
@@ -99,6 +140,8 @@ class StructurePredictions(Result):
             "stress": stress,
             "energy_std": None if self.energy_std is None else self.energy_std.tolist(),
             "domain": None if self.domain is None else self.domain.tolist(),
+            **({"unit": self.quantity.unit} if self.quantity is not None else {}),
+            **({"others": [each.as_json() for each in self.others]} if self.others else {}),
         }
 
     def to_atoms(self) -> list[Atoms]:
@@ -122,15 +165,20 @@ class StructurePredictions(Result):
         return found
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes structures and predictions: extended XYZ, or HDF5 in the native layout.
+        """Writes predictions: extended XYZ, HDF5 in the native layout, or a table (CSV).
 
-        In HDF5 they are labels by the name of the model.
+        In HDF5 they are labels by the name of the model. A table has no structures.
 
         Raises:
-            OutputError: another ending than .xyz, .extxyz, .h5 and .hdf5, or the file could not
-                be written.
+            OutputError: another ending than .xyz, .extxyz, .h5, .hdf5 and .csv, properties in
+                another file than a table, or the file could not be written.
         """
         target = check_predictions_file(path)
+        if target.suffix == ".csv":
+            write_text(target, self.csv_text())
+            return
+        if self.quantity is not None or self.others:
+            raise OutputError(f"{target}: properties, and several levels, are written as .csv")
         if target.suffix in _HDF5:
             write_dataset(open_dataset(self.to_atoms(), level=self.model), target)
             return
@@ -144,11 +192,11 @@ def check_predictions_file(path: str | os.PathLike[str]) -> Path:
     """Returns the path of a file of predictions, if it can be one.
 
     Raises:
-        OutputError: another ending than .xyz, .extxyz, .h5 and .hdf5, or no such folder.
+        OutputError: another ending than .xyz, .extxyz, .h5, .hdf5 and .csv, or no such folder.
     """
     target = Path(path)
-    if target.suffix not in (".xyz", ".extxyz", *_HDF5):
-        raise OutputError(f"the output {target} must end in .xyz, .extxyz, .h5 or .hdf5")
+    if target.suffix not in (".xyz", ".extxyz", ".csv", *_HDF5):
+        raise OutputError(f"the output {target} must end in .xyz, .extxyz, .h5, .hdf5 or .csv")
     if not target.parent.is_dir():
         raise OutputError(f"the folder {target.parent} does not exist; create it first")
     return target
@@ -173,16 +221,47 @@ def predict_structures(
         _check_spared(check_predictions_file(output), structures)
     potential = open_model(model, device)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
-    chosen = potential.at(choose_level(level, potential.levels, f"the model {named}"))
+    names, systems = _read(structures, spec, keys)
+    where = f"the model {named}"
+    levels = [*potential.levels] if level == ALL else [choose_level(level, potential.levels, where)]
+    made = None
+    for name in reversed(levels):
+        others = () if made is None else (replace(made, others=()), *made.others)
+        made = replace(_predicted(potential, named, name, names, systems, output), others=others)
+    assert made is not None
+    if output is not None:
+        made.write(output)
+    return made
+
+
+ALL = "all"
+"""In place of a level: every one that the model has."""
+
+
+def _predicted(
+    potential: Any,
+    named: str | os.PathLike[str],
+    level: str,
+    names: tuple[str, ...],
+    systems: tuple[System, ...],
+    output: str | os.PathLike[str] | None,
+) -> StructurePredictions:
+    chosen = potential.at(level)
     if difference_parts(chosen.level) is not None:
         raise ConfigError(
             f"the model's level is {chosen.level!r}: it gives a difference, not a total energy; "
             "use tlpot.DeltaCalculator, or tlpot.evaluate where there are labels"
         )
-    names, systems = _read(structures, spec, keys)
-    batches = system_batches(chosen, systems, device=potential.device, names=names)
+    notes = [""] * len(systems)
+    if output is not None and Path(output).suffix == ".csv":  # a table says what has no number
+        notes = [_unknown(system, potential.elements) for system in systems]
+    used = [k for k, note in enumerate(notes) if not note]
+    batches = system_batches(
+        chosen, [systems[k] for k in used], device=potential.device,
+        names=[names[k] for k in used],
+    )  # fmt: skip
     energies, gradients, stresses, stds, domains = [], [], [], [], []
-    with progress_bar(total=len(systems), desc="predict", unit="structure", disable=None) as bar:
+    with progress_bar(total=len(used), desc="predict", unit="structure", disable=None) as bar:
         for batch, found, spread in evaluated(
             chosen, batches, forces=has_forces(chosen),
             stress=lambda batch: has_forces(chosen) and bool(_has_volume(batch).any()),
@@ -201,23 +280,51 @@ def predict_structures(
             if found.domain is not None:
                 domains.append(_array(found.domain))
             bar.update(len(batch.sizes))
-    made = StructurePredictions(
+    domain = np.concatenate(domains) if domains else None
+    if domain is not None:
+        farthest = int(domain.argmin())
+        DomainCheck(chosen).warn(float(domain[farthest]), systems[used[farthest]].to_atoms())
+        for k in np.flatnonzero(domain < WARNING_LEVEL):
+            notes[used[k]] = "outside of what the model was trained on"
+    forces = None
+    if gradients:
+        by_place = dict(zip(used, gradients, strict=True))
+        nothing = [np.full((len(system), 3), np.nan) for system in systems]
+        forces = tuple(by_place.get(k, nothing[k]) for k in range(len(systems)))
+    target = getattr(chosen, "target", None)
+    return StructurePredictions(
         model=label_name(potential, named),
         level=chosen.level,
         names=names,
         systems=systems,
-        energy=np.concatenate(energies),
-        forces=tuple(gradients) if gradients else None,
-        stress=np.concatenate(stresses),
-        energy_std=np.concatenate(stds) if stds else None,
-        domain=np.concatenate(domains) if domains else None,
+        energy=_placed(np.concatenate(energies or [np.zeros(0)]), used, len(systems)),
+        forces=forces,
+        stress=_placed(np.concatenate(stresses or [np.zeros((0, 3, 3))]), used, len(systems)),
+        energy_std=_placed(np.concatenate(stds), used, len(systems)) if stds else None,
+        domain=None if domain is None else _placed(domain, used, len(systems)),
+        quantity=None if target is None else target.quantity,
+        notes=tuple(notes),
     )
-    if made.domain is not None and len(systems):
-        farthest = int(made.domain.argmin())
-        DomainCheck(chosen).warn(float(made.domain[farthest]), systems[farthest].to_atoms())
-    if output is not None:
-        made.write(output)
-    return made
+
+
+def _unknown(system: System, elements: Sequence[int]) -> str:
+    """Says which elements of a structure a model does not know; nothing if it knows them all."""
+    unknown = sorted({*system.atomic_numbers.tolist()} - {*elements})
+    symbols = ", ".join(chemical_symbols[z] for z in unknown)
+    return f"the model does not know {symbols}" if unknown else ""
+
+
+def _placed(values: NDArray, used: Sequence[int], n: int) -> NDArray[np.float64]:
+    """Puts values where they belong, [n, ...]; NaN elsewhere."""
+    if len(used) == n:
+        return values
+    found = np.full((n, *values.shape[1:]), np.nan)
+    found[list(used)] = values
+    return found
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"
 
 
 def _check_spared(output: Path, structures: StructureSource) -> None:

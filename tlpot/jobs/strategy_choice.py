@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, Split
+from tlpot.data import Dataset, Split, kept_kinds
 from tlpot.errors import ConfigError
 from tlpot.files import make_folder
 from tlpot.jobs.data_sources import SplitSettings
@@ -203,10 +203,11 @@ def config_for(config: FinetuneConfig, name: str, *, epochs: int | None = None) 
 
 
 def _folds(dataset: Dataset, split: Split, n_folds: int) -> list[NDArray[np.int64]]:
-    """Divides the training frames, whole molecules where the split does so and there are enough."""
+    """Divides the training frames, as the split keeps them together if there is enough of that."""
     rng = np.random.default_rng([split.seed, 7])
-    groups = dataset.group_idx[split.train]
-    if split.by == "molecule" and len(np.unique(groups)) >= n_folds:
+    kinds = None if split.by.startswith("random") else kept_kinds(dataset, split.by)
+    groups = None if kinds is None else kinds[split.train]
+    if groups is not None and len(np.unique(groups)) >= n_folds:
         shares = np.array_split(rng.permutation(np.unique(groups)), n_folds)
         return [split.train[np.isin(groups, share)] for share in shares]
     return np.array_split(rng.permutation(split.train), n_folds)

@@ -14,6 +14,7 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.data import (
+    ID,
     OPTIONAL,
     UNITS,
     DataSpec,
@@ -208,7 +209,7 @@ def read_structures(
         parts = list(source)
     if len(parts) == 1 and not isinstance(parts[0], Atoms):
         path = Path(parts[0])
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"no such file: {path}")
         if spec is not None:
             return _checked(_from_dataset(path, spec, keys))
@@ -300,7 +301,11 @@ def _from_file(path: Path, keys: Mapping[str, str]) -> tuple[list[Frame], list[s
             "'tlpot data convert' first"
         )
     found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
-    frames = [_frame(atoms, f"{path.name}[{k}]") for k, atoms in enumerate(found)]
+    named = path.is_dir() or path.name.endswith((".json", ".json.gz"))  # by the ids in them
+    frames = [
+        _frame(atoms, str(atoms.info[ID]) if named and ID in atoms.info else f"{path.name}[{k}]")
+        for k, atoms in enumerate(found)
+    ]
     notes = {line for atoms in found for line in str(atoms.info.get(NOTES, "")).splitlines()}
     return frames, [f"{path.name}: {line}" for line in sorted(notes)]
 

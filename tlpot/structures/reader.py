@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tlpot.data import is_xyz, read_xyz_atoms
+from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
 from tlpot.system import stated_charge_of
@@ -157,6 +157,9 @@ def read_all(
 
 
 def _read(path: Path) -> list[Atoms]:
+    materials = material_atoms(path)
+    if materials is not None:
+        return materials
     if not path.is_file():
         raise DataError(f"no such file: {path}")
     if _is_protein(path):

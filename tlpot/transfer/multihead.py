@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tlpot.data import kept_kinds
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.models import Potential
@@ -80,9 +81,10 @@ class Multihead(Strategy):
         held = np.concatenate([split.validation, split.test])
         labelled[held] = False
         labelled[split.train] = False
-        if "molecule" in split.by:
-            whole = held if split.by == "molecule" else split.test
-            labelled &= ~np.isin(dataset.group_idx, dataset.group_idx[whole])
+        kinds = kept_kinds(dataset, split.by)
+        if kinds is not None:
+            whole = split.test if split.by.startswith("random") else held
+            labelled &= ~np.isin(kinds, kinds[whole])
         extra = np.flatnonzero(labelled)
         return TrainingData(
             dataset=dataset,

@@ -1,0 +1,85 @@
+"""Predictions as a table: a folder of CIFs to CSV."""
+
+import csv
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import write
+from toy_crystals import MODEL, SPLIT, crystals, write_toy
+
+import tlpot
+from tlpot.cli import main
+from tlpot.errors import OutputError, UnknownElementError
+
+QUIET = {"progress": False, "device": "cpu"}
+LEVELS = ("gap@cheap", "metal@cheap")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("toy")
+    tlpot.train(
+        config={"data": write_toy(folder), "model": MODEL, "split": SPLIT},
+        level=list(LEVELS), output=folder / "m.safetensors", epochs=1, progress=False,
+    )  # fmt: skip
+    return folder / "m.safetensors"
+
+
+@pytest.fixture
+def cifs(tmp_path):
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    for k, atoms in enumerate(crystals(3)):
+        write(folder / f"mp-{k}.cif", atoms)
+    return folder
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_a_folder_of_cifs_becomes_a_table_of_all_levels(model, cifs, tmp_path, capsys):
+    write(cifs / "strange.cif", bulk("GaAs", "zincblende", a=5.6))
+    found = tlpot.predict(model, cifs, level="all", output=tmp_path / "a.csv", **QUIET)
+    table = rows(tmp_path / "a.csv")
+    assert [row["id"] for row in table] == ["mp-0", "mp-1", "mp-2", "strange"]
+    values = {each.level: each.energy for each in (found, *found.others)}
+    assert tuple(values) == LEVELS
+    for name, level in (("gap@cheap (eV)", LEVELS[0]), ("metal@cheap (probability)", LEVELS[1])):
+        got = [float(row[name]) for row in table[:3]]
+        np.testing.assert_allclose(got, values[level][:3], rtol=1e-5)
+        assert table[3][name] == ""
+    assert "Ga" in table[3]["warnings"]
+    assert "gap@cheap (eV)" in str(found)
+    command = ["predict", str(model), str(cifs), "--level", "all", "--device", "cpu"]
+    assert main([*command, "-o", str(tmp_path / "b.csv")]) == 0
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
+
+
+def test_a_table_has_what_each_structure_alone_gives(model, cifs):
+    found = tlpot.predict(model, cifs, level="gap@cheap", **QUIET)
+    assert found.names == ("mp-0", "mp-1", "mp-2")
+    for k, atoms in enumerate(crystals(3)):
+        alone = tlpot.predict(model, atoms, level="gap@cheap", **QUIET)
+        np.testing.assert_allclose(alone.energy[0], found.energy[k], rtol=1e-4)
+    assert found.forces is None
+    assert found.as_json()["unit"] == "eV"
+
+
+def test_energies_are_written_as_a_table_too(tmp_path):
+    structures = [bulk("NaCl", "rocksalt", a=5.6)]
+    with pytest.raises(UnknownElementError):
+        tlpot.predict("tlpot-tiny", structures, level="wb97x/6-31g*", **QUIET)
+    tlpot.predict(
+        "tlpot-tiny", structures, level="wb97x/6-31g*", output=tmp_path / "a.csv", **QUIET
+    )
+    (row,) = rows(tmp_path / "a.csv")
+    assert row["wb97x/6-31g* energy (eV)"] == ""
+    assert "Na" in row["warnings"]
+
+
+def test_other_files_are_not_for_properties(model, cifs, tmp_path):
+    with pytest.raises(OutputError, match="csv"):
+        tlpot.predict(model, cifs, level="gap@cheap", output=tmp_path / "a.xyz", **QUIET)
