@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,17 @@ class EnergyMethod:
     trained_charges: bool = False
     device: str | None = None
     dtype: str | None = None
+
+    def opened(self) -> EnergyMethod:
+        """Returns the method with its models loaded, for several structures or for what they are.
+
+        Raises:
+            ConfigError: no model, or a level that does not apply.
+            ModelFileError, UnknownLevelError: see `FragmentCalculator`.
+        """
+        options = {"device": self.device, "dtype": self.dtype}
+        low = None if self.low is None else _opened(self.low, self.low_level, options)
+        return replace(self, model=_opened(self.model, self.level, options), low=low)
 
     def calculator(self, atoms: Atoms) -> tuple[Any, str]:
         """Returns an ASE calculator for a structure, and the method in words.
