@@ -6,6 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.interfaces.batch import BatchEvaluator
+    from tlpot.interfaces.ipi import RingPolymer, write_ipi_input
     from tlpot.interfaces.lammps import LAMMPSForce, start_lammps
     from tlpot.interfaces.openmm import OpenMMPotential
     from tlpot.interfaces.openmm_function import PotentialFunction, Region

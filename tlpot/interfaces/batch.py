@@ -66,7 +66,7 @@ class BatchEvaluator:
             GeometryError: an unusable structure, or a charge that the model does not read.
         """
         for system in systems:
-            self._check(system)
+            self.check(system)
         graph = build_graph(systems, self.model.cutoff, layout=layout_of(self.model))
         graph = graph.to(self.device)
         bulk = stress and any(system.pbc.all() for system in systems)
@@ -77,7 +77,12 @@ class BatchEvaluator:
             self._domain.warn(float(found.domain[farthest]), systems[farthest].to_atoms())
         return found
 
-    def _check(self, system: System) -> None:
+    def check(self, system: System) -> None:
+        """Checks elements and charge of a structure.
+
+        Raises:
+            UnknownElementError, GeometryError: see `__call__`.
+        """
         unknown = set(system.atomic_numbers.tolist()) - self._known
         if unknown:
             names, known = (" ".join(map(symbol, sorted(z))) for z in (unknown, self._known))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,9 +53,7 @@ class OpenMMPotential(MLPotentialImpl):
                 )
         if settings.get("model") is None:
             raise ConfigError('MLPotential("tlpot", ...) needs model=, a file or a name')
-        for name in ("model", "low"):
-            settings[name] = _absolute(settings.get(name))
-        self.method = EnergyMethod(**settings)
+        self.method = EnergyMethod(**settings).absolute()  # XML may be read elsewhere
 
     def getMLLongRange(self) -> bool:  # noqa: N802
         """Returns False: beyond its cutoff, or the region itself, the force field is at work."""
@@ -296,14 +292,6 @@ def check_elements(region: Region, model: Any) -> None:
                 f"the model does not know {symbol(number)} ({name}); it knows {symbols}. Leave "
                 "that residue out of the region, or take a model with this element"
             )
-
-
-def _absolute(source: Any) -> Any:
-    """Files by their whole path, since XML is read elsewhere; names and objects as they are."""
-    if not isinstance(source, str | os.PathLike):
-        return source
-    path = Path(source)
-    return str(path.resolve()) if path.is_file() else os.fspath(source)
 
 
 def _called(atom: Any) -> str:

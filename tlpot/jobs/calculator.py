@@ -124,6 +124,10 @@ class EnergyMethod:
     device: str | None = None
     dtype: str | None = None
 
+    def absolute(self) -> EnergyMethod:
+        """Returns the method with files by their whole paths; names and objects stay."""
+        return replace(self, model=_absolute(self.model), low=_absolute(self.low))
+
     def opened(self) -> EnergyMethod:
         """Returns the method with its models loaded, for several structures or for what they are.
 
@@ -219,6 +223,13 @@ def _opened(model: Any, level: str | None, options: Mapping[str, Any]) -> Any:
     if isinstance(source, Mapping):
         return {name: _opened(one, level, options) for name, one in source.items()}
     return energy_model(source, level=level, **_fitting(source, options))
+
+
+def _absolute(source: Any) -> Any:
+    if not isinstance(source, str | os.PathLike):
+        return source
+    path = Path(source)
+    return str(path.resolve()) if path.is_file() else os.fspath(source)
 
 
 def _source(model: Any) -> Any:
