@@ -15,6 +15,7 @@ from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.interfaces import RingPolymer, write_ipi_input
 from tlpot.jobs import EnergyMethod
+from tlpot.structures import standard_form
 
 
 def ipi(test):
@@ -102,9 +103,9 @@ def test_energy_forces_and_virial_are_those_of_ase(simulation, make):
     started = simulation(atoms, beads=1, ensemble="nve", steps=1)
     standard = atoms.copy()
     if atoms.pbc.any():
-        cell, turn = atoms.cell.standard_form()
+        cell, positions = standard_form(atoms)
         standard.set_cell(cell)
-        standard.positions = atoms.positions @ turn.T
+        standard.positions = positions
     standard.calc = TLPotCalculator("tlpot-tiny", dtype="float64")
     system = started.syslist[0]
     assert system.forces.pot * units.Hartree == pytest.approx(

@@ -17,6 +17,7 @@ from tlpot.errors import ConfigError
 from tlpot.files import make_folder, write_text
 from tlpot.interfaces.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
+from tlpot.structures import standard_form
 from tlpot.system import System, check_system
 
 DRIVER = Path(__file__).with_name("ipi_driver.py")
@@ -137,13 +138,12 @@ def _plain(method: EnergyMethod) -> dict[str, Any]:
 
 def _xyz(atoms: Atoms) -> str:
     """The structure with its cell as i-PI wants it: columns, upper triangular."""
-    cell, turn = np.eye(3) * VACUUM, np.eye(3)
+    cell, positions = np.eye(3) * VACUUM, atoms.positions
     if atoms.pbc.all():
-        standard, turn = atoms.cell.standard_form()
-        cell = standard.array
+        cell, positions = standard_form(atoms)
     numbers = " ".join(f"{x:.10f}" for x in cell.T.ravel())
     lines = [f"{len(atoms)}", f"# CELL{{H}}: {numbers} cell{{angstrom}} positions{{angstrom}}"]
-    for name, place in zip(atoms.get_chemical_symbols(), atoms.positions @ turn.T, strict=True):
+    for name, place in zip(atoms.get_chemical_symbols(), positions, strict=True):
         lines.append(f"{name:2} " + " ".join(f"{x:.10f}" for x in place))
     return "\n".join(lines) + "\n"
 
