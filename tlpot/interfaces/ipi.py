@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +16,7 @@ from tlpot.errors import ConfigError
 from tlpot.files import make_folder, write_text
 from tlpot.interfaces.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
+from tlpot.stored_results import write_json
 from tlpot.structures import standard_form
 from tlpot.system import System, check_system
 
@@ -117,7 +117,7 @@ def write_ipi_input(
     BatchEvaluator(method).check(system)
     target = Path(folder)
     make_folder(target)
-    write_text(target / "tlpot.json", json.dumps(given, indent=1) + "\n")
+    write_json(target / "tlpot.json", given)
     write_text(target / "init.xyz", _xyz(atoms))
     write_text(target / "input.xml", _xml(chosen))
     return target / "input.xml"

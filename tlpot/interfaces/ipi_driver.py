@@ -10,13 +10,17 @@ import numpy as np
 from ase import units
 from ipi.pes.dummy import Dummy_driver
 
+from tlpot.errors import DataError
 from tlpot.interfaces.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.numbers import Floats
+from tlpot.stored_results import read_json
 from tlpot.system import System
 
 __DRIVER_NAME__ = "tlpot"
 __DRIVER_CLASS__ = "TLPotDriver"  # i-PI reads both without running this file
+
+WRITTEN_BY = "write the input again with tlpot.interfaces.write_ipi_input, and run i-pi beside it"
 
 
 class TLPotDriver(Dummy_driver):
@@ -26,10 +30,16 @@ class TLPotDriver(Dummy_driver):
         settings: a JSON file with ``numbers``, ``pbc``, ``charge``, ``spin`` and ``method``, the
             arguments of `tlpot.jobs.EnergyMethod`.
         options: what i-PI adds.
+
+    Raises:
+        DataError: no such file, or a damaged one.
+        ConfigError, ModelFileError, UnknownLevelError: see `BatchEvaluator`.
     """
 
     def __init__(self, settings: str, **options: Any) -> None:
-        given = json.loads(Path(settings).read_text(encoding="utf-8"))
+        given = read_json(Path(settings), WRITTEN_BY)
+        if given is None:
+            raise DataError(f"{Path(settings).resolve()} does not exist; {WRITTEN_BY}")
         self._numbers = np.array(given["numbers"], dtype=np.int64)
         self._pbc = np.array(given["pbc"], dtype=bool)
         self._charge, self._spin = int(given["charge"]), int(given["spin"])

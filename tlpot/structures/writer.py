@@ -122,8 +122,7 @@ def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
     lies along x, and the atoms with them.
 
     Args:
-        frames: of the same atoms, all of them periodic in three directions or none, such as
-            ``ase.io.iread("md.xyz")``.
+        frames: of the same atoms, all of them periodic in three directions or none.
         path: ends in ``.dcd`` or ``.xtc``.
 
     Returns:
