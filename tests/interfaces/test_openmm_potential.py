@@ -460,8 +460,11 @@ def test_settings_that_make_no_sense(water, settings, error, words):
 def test_regions_that_make_no_sense(peptide, water):
     with pytest.raises(ConfigError, match="charge"):
         water.mixed([0, 1, 2], chrage=1)
-    with pytest.raises(GeometryError, match=r"twice the cutoff .*10\.0"):
+    with pytest.raises(GeometryError, match=r"twice the range .*10\.0"):
         water.mixed(range(6), method={"model": ToyModel(cutoff=10.0)})
+    wide = {"model": ToyModel(), "scheme": {"name": "mfcc_mbe2", "outer": 9.6}}
+    with pytest.raises(GeometryError, match=r"twice the range .*9\.6"):
+        water.mixed(range(6), method=wide)
     ions, strength = app.Modeller(app.Topology(), []), 0.5 * mm.unit.molar
     ions.addSolvent(water.field, boxSize=mm.Vec3(1.9, 1.9, 1.9), ionicStrength=strength)
     mm_system = water.field.createSystem(
@@ -490,6 +493,8 @@ def test_charges_are_those_of_the_force_field(peptide, field_):
         energy(reads, charge=0)
     with pytest.raises(ConfigError, match="does not read"):
         energy(ToyModel())
+    with pytest.raises(ConfigError, match="ToyModel"):
+        energy(reads, interpolate=True, charge=-1)
     with pytest.warns(TLPotWarning, match="electrons"):
         energy(ToyModel(), charge=0)
 

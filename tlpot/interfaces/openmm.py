@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
 from tlpot.interfaces.openmm_function import NANOMETRE, PotentialFunction, Region
@@ -109,8 +110,7 @@ class OpenMMPotential(MLPotentialImpl):
         charge = args.get("charge")
         if mixed:
             nonbonded = [f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)]
-            if charge is None or not cut.links:
-                charge = self._charge(opened.model, charge, cut, nonbonded)
+            charge = self._charge(opened.model, charge, cut, nonbonded)
             if boxed and alone:
                 region = replace(region, apart=NANOMETRE * _longest_cutoff(system))
                 for force in nonbonded:
@@ -118,7 +118,10 @@ class OpenMMPotential(MLPotentialImpl):
                     # a box apart, because it is taken off at the distance of the nearest images
                     force.setExceptionsUsePeriodicBoundaryConditions(False)
             elif boxed:
-                _check_box(system.getDefaultPeriodicBoxVectors(), opened.model.cutoff)
+                _check_box(system.getDefaultPeriodicBoxVectors(), _reach(opened))
+        elif interpolated:
+            function.__getstate__()  # openmmml copies the force by way of XML
+            charge = self._charge(opened.model, charge, cut, [])
         function.region = replace(region, charge=charge)
         force = openmm.PythonForce(function)
         force.setName("tlpot")
@@ -133,19 +136,19 @@ class OpenMMPotential(MLPotentialImpl):
         self, model: Any, charge: int | None, cut: CutOut, nonbonded: list[Any]
     ) -> int | None:
         """Returns the charge to tell the model: that of the force field, where it has one."""
-        if cut.links or not nonbonded:
-            reads = not isinstance(model, Mapping) and model.uses_charge
-            if self.method.scheme is None and reads:
+        found = None
+        if nonbonded and not cut.links:
+            total = sum(nonbonded[0].getParticleParameters(i)[0]._value for i in cut.atoms)
+            found = round(total) if abs(total - round(total)) < 0.01 else None
+        if found is None:
+            reads = self.method.scheme is None and model.uses_charge
+            if reads and charge is None:
                 raise ConfigError(
                     "the model reads the charge, and that of the region does not follow from the "
-                    "force field, because bonds are cut; give createMixedSystem charge="
+                    "force field (cut bonds, interpolation); give createMixedSystem charge="
                 )
             return charge
-        total = sum(nonbonded[0].getParticleParameters(i)[0]._value for i in cut.atoms)
-        found = round(total)
-        if abs(total - found) > 0.01:
-            return charge
-        if self.method.scheme is not None or isinstance(model, Mapping):
+        if self.method.scheme is not None:
             return found if charge is None else charge  # compared with that of the bonds later
         if model.uses_charge and charge not in (None, found):
             raise ConfigError(
@@ -308,13 +311,22 @@ def _longest_cutoff(system: Any) -> float:
     return float(max(cutoffs, default=0.0))
 
 
+def _reach(opened: EnergyMethod) -> float:
+    """How far apart molecules see each other, Å."""
+    if opened.scheme is None:
+        return float(opened.model.cutoff)
+    scheme = FragmentMethod(scheme=opened.scheme).parsed()
+    low = 0.0 if opened.low is None else opened.low.cutoff
+    return float(max(getattr(scheme, "outer", 0.0), low))
+
+
 def _check_box(vectors: Any, cutoff: float) -> None:
     """Refuses a box in which a region of several molecules meets one molecule twice."""
     cell = NANOMETRE * np.array([[v.x, v.y, v.z] for v in (w._value for w in vectors)])
     width = float((1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min())
     if width < 2.0 * cutoff:
         raise GeometryError(
-            f"the box is {width:.1f} Å wide, less than twice the cutoff of the model, "
+            f"the box is {width:.1f} Å wide, less than twice the range of the model, "
             f"{cutoff:.1f} Å, so that molecules of the region would meet several images of each "
             "other, and the force field leaves out one; take a larger box"
         )
