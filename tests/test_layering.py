@@ -39,12 +39,12 @@ LAYERS = [
     {"labelling"},
     {"sampling"},
     {"jobs"},
-    {"ranking", "learning_curves"},
+    {"ranking", "learning_curves", "interfaces"},
     {"reports"},
     {"building"},
     {"api"},
     {"cli"},
-    {"_ase_plugin", "__main__"},
+    {"_ase_plugin", "_openmmml_plugin", "__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FORBIDDEN = {"utils", "common", "helpers", "tools", "misc", "base"}

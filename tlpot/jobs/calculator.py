@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,21 @@ class EnergyMethod:
     device: str | None = None
     dtype: str | None = None
 
+    def absolute(self) -> EnergyMethod:
+        """Returns the method with files by their whole paths; names and objects stay."""
+        return replace(self, model=_absolute(self.model), low=_absolute(self.low))
+
+    def opened(self) -> EnergyMethod:
+        """Returns the method with its models loaded, for several structures or for what they are.
+
+        Raises:
+            ConfigError: no model, or a level that does not apply.
+            ModelFileError, UnknownLevelError: see `FragmentCalculator`.
+        """
+        options = {"device": self.device, "dtype": self.dtype}
+        low = None if self.low is None else _opened(self.low, self.low_level, options)
+        return replace(self, model=_opened(self.model, self.level, options), low=low)
+
     def calculator(self, atoms: Atoms) -> tuple[Any, str]:
         """Returns an ASE calculator for a structure, and the method in words.
 
@@ -214,6 +229,13 @@ def _opened(model: Any, level: str | None, options: Mapping[str, Any]) -> Any:
     if isinstance(source, Mapping):
         return {name: _opened(one, level, options) for name, one in source.items()}
     return energy_model(source, level=level, **_fitting(source, options))
+
+
+def _absolute(source: Any) -> Any:
+    if not isinstance(source, str | os.PathLike):
+        return source
+    path = Path(source)
+    return str(path.resolve()) if path.is_file() else os.fspath(source)
 
 
 def _source(model: Any) -> Any:

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
         rdkit_molecule,
         smiles_atoms,
     )
-    from tlpot.structures.writer import check_structure_format, extxyz_text, write_structure
+    from tlpot.structures.writer import (
+        check_structure_format,
+        extxyz_text,
+        standard_form,
+        write_structure,
+        write_trajectory,
+    )
 
 __getattr__ = lazy_exports(__name__)

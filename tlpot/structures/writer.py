@@ -1,4 +1,7 @@
-"""Structures to files, by the ending of the name: extended XYZ, PDB, mmCIF and what ASE writes."""
+"""Structures to files, by the ending of the name: extended XYZ, PDB, mmCIF and what ASE writes.
+
+Trajectories go to DCD and XTC, which programs for proteins read.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 
-from tlpot.errors import ConfigError, MissingExtraError
+from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.files import PathLike, atomic_file, write_text
+from tlpot.numbers import Floats
 from tlpot.structures.conformers import LABELS, NOTES
 
 _XYZ = (".xyz", ".extxyz")
@@ -83,7 +88,7 @@ def _named_text(atoms: Atoms, path: Path) -> str:
     model = gemmi.Model("1") if hasattr(gemmi.Model, "name") else gemmi.Model(1)
     positions = atoms.positions
     if atoms.pbc.all():  # these files know lengths and angles of the cell, not its orientation
-        positions = positions @ atoms.cell.standard_form()[1].T
+        positions = standard_form(atoms)[1]
     chain = None
     for label, group in groupby(range(len(atoms)), key=lambda k: labels[k]):
         called, _, rest = label.rpartition("/")
@@ -107,6 +112,83 @@ def _named_text(atoms: Atoms, path: Path) -> str:
     if path.suffix.lower() in _PDB:
         return structure.make_pdb_string()
     return structure.make_mmcif_document().as_string()
+
+
+def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
+    """Writes frames as DCD or XTC, and the first of them as PDB beside it, for the names.
+
+    DCD has positions to 1e-6 Å and no times, XTC to 0.01 Å with the times of the frames
+    (``info["time_fs"]``, else their number in ps). Cells are turned so that the first vector
+    lies along x, and the atoms with them.
+
+    Args:
+        frames: of the same atoms, all of them periodic in three directions or none.
+        path: ends in ``.dcd`` or ``.xtc``.
+
+    Returns:
+        The path of the PDB file.
+
+    Raises:
+        ConfigError: another ending, or no frames.
+        DataError: frames of other atoms, or of which some are periodic.
+        OutputError: the files could not be written.
+        MissingExtraError: mdtraj is not installed.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".dcd", ".xtc"):
+        raise ConfigError(f"the trajectory {path} must end in .dcd or .xtc")
+    try:
+        formats: Any = importlib.import_module("mdtraj.formats")
+    except ImportError as error:
+        raise MissingExtraError("mdtraj", "trajectories", f"writing {path.name}") from error
+    first: Atoms | None = None
+    with atomic_file(path) as temporary:
+        kind = formats.DCDTrajectoryFile if suffix == ".dcd" else formats.XTCTrajectoryFile
+        with kind(str(temporary), "w") as handle:
+            for number, frame in enumerate(frames):
+                first = frame if first is None else first
+                same = np.array_equal(frame.numbers, first.numbers)
+                if not same or frame.pbc.all() != first.pbc.all():
+                    raise DataError(
+                        f"frame {number} has other atoms than the first, or another periodicity; "
+                        "write each kind to a file of its own"
+                    )
+                _write_frame(handle, frame, number, dcd=suffix == ".dcd")
+        if first is None:
+            raise ConfigError(f"there are no frames to write to {path}")
+    names = path.with_suffix(".pdb")
+    write_structure(first, names)
+    return names
+
+
+def _write_frame(handle: Any, frame: Atoms, number: int, *, dcd: bool) -> None:
+    bulk = bool(frame.pbc.all())
+    cell, positions = standard_form(frame) if bulk else (np.zeros((3, 3)), frame.positions)
+    positions = positions.astype(np.float32)[None]
+    if dcd:
+        sides = frame.cell.cellpar().astype(np.float32)[None]
+        box = {"cell_lengths": sides[:, :3], "cell_angles": sides[:, 3:]} if bulk else {}
+        handle.write(positions, **box)
+        return
+    time = frame.info["time_fs"] / 1000.0 if "time_fs" in frame.info else float(number)
+    step = frame.info.get("step", number)
+    handle.write(
+        positions / np.float32(10.0),
+        time=np.array([time], dtype=np.float32),
+        step=np.array([step], dtype=np.int32),
+        box=(cell / 10.0).astype(np.float32)[None],
+    )
+
+
+def standard_form(atoms: Atoms) -> tuple[Floats, Floats]:
+    """Returns lattice vectors, lower triangular rows, and positions, turned together, Å.
+
+    Vectors of a left-handed cell are turned round, which leaves the lattice, its lengths and
+    angles, and the handedness of the molecules in it.
+    """
+    cell, turn = (atoms.cell if atoms.cell.handedness > 0 else Cell(-atoms.cell)).standard_form()
+    return cell.array, atoms.positions @ turn.T
 
 
 def extxyz_text(frames: Iterable[Atoms]) -> str:
