@@ -19,6 +19,6 @@ class Factory:
             ConfigError: settings that do not exist or do not go together.
             MissingExtraError: OpenMM or openmmml is too old.
         """
-        from tlpot.interfaces import OpenMMPotential
+        from tlpot.simulation import OpenMMPotential
 
         return OpenMMPotential(**settings)

@@ -101,6 +101,9 @@ def test_a_line_on_the_cheap_value_is_told(data, parent, tmp_path):
     )  # fmt: skip
     (line,) = [each for each in found.baselines if each.name == "line on gap@cheap"]
     assert line.errors["property_mae"] < 1e-6
+    # of the high level, so that they compare with those of other strategies
+    names = [each.name for each in found.baselines]
+    assert names == ["mean", "composition only", "line on gap@cheap", "gap@cheap + composition"]
     assert any("NO BETTER THAN LINE ON GAP@CHEAP" in text for text in found.warnings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,12 +14,15 @@ from tlpot.data import Dataset, Split, frames_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import Baseline, line_baseline, predict, property_errors
 from tlpot.jobs.references import References
+from tlpot.levels import difference_parts
 from tlpot.models import LevelModel, LevelPotential, PropertyTarget
 from tlpot.presentation import Table
 from tlpot.targets import property_name, unit_ratio
 from tlpot.training import CompositionFit, fit_composition, fit_odds
 
 Pooling = Literal["mean", "attention"]
+COMPOSITION = "composition only"
+"""Name of a baseline."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,6 +202,9 @@ def property_baselines(
 ) -> list[Baseline]:
     """Returns what needs no network: the mean, the composition, lines.
 
+    Those of a difference are of its high level, whose errors are the same where the low values are
+    known; and what the composition says of the difference.
+
     Args:
         dataset: the labels.
         split: whose training structures they are fitted to.
@@ -206,6 +212,25 @@ def property_baselines(
         level: canonical.
         target: the property.
     """
+    parts = difference_parts(level)
+    if parts is not None and parts[0] in dataset.levels:
+        high = property_baselines(dataset, split, held_out, parts[0], target)
+        own = _trivial(dataset, split, held_out, level, target)
+        return high + [
+            replace(each, name=f"{parts[1]} + composition")
+            for each in own
+            if each.name == COMPOSITION
+        ]
+    return _trivial(dataset, split, held_out, level, target)
+
+
+def _trivial(
+    dataset: Dataset,
+    split: Split,
+    held_out: NDArray[np.int64],
+    level: str,
+    target: PropertyTarget,
+) -> list[Baseline]:
     quantity = target.quantity
     train = split.train[dataset.labelled(level)[split.train]]
     test = held_out[dataset.labelled(level)[held_out]]
@@ -232,13 +257,13 @@ def property_baselines(
         Baseline(
             name=name, errors=property_errors(asked.values, each, quantity), n_frames=len(test)
         )
-        for name, each in (("mean", mean), ("composition only", composition))
+        for name, each in (("mean", mean), (COMPOSITION, composition))
     ]
     if quantity.kind != "scalar":
         return found
     for other, info in dataset.levels.items():
         same = property_name(other) == property_name(level) and info.quantity is not None
-        if other == level or not same:
+        if other == level or not same or difference_parts(other) is not None:
             continue
         line = line_baseline(
             property_values(dataset, train, other, elements).values,

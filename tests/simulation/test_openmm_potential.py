@@ -508,7 +508,7 @@ def test_extra_sites_are_no_atoms(field_):
 
 
 def test_old_programs_are_refused(monkeypatch):
-    from tlpot.interfaces import openmm
+    from tlpot.simulation import openmm
 
     monkeypatch.setattr(openmm, "version", lambda package: "8.5.2")
     with pytest.raises(MissingExtraError, match=r"OpenMM 8\.6.*8\.5\.2"):

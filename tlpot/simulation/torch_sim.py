@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tlpot.errors import MissingExtraError
-from tlpot.interfaces.batch import BatchEvaluator
+from tlpot.simulation.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.system import System
 

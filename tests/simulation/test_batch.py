@@ -8,7 +8,7 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.interfaces import BatchEvaluator
+from tlpot.simulation import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.models import Potential, preset, save
 from tlpot.system import System

@@ -12,7 +12,7 @@ import numpy as np
 from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
-from tlpot.interfaces.openmm_function import NANOMETRE, PotentialFunction, Region
+from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
 from tlpot.jobs import EnergyMethod
 from tlpot.topology import symbol
 

@@ -15,7 +15,7 @@ from toys import ToyModel
 from tlpot._openmmml_plugin import Factory
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, SimulationError
-from tlpot.interfaces import PotentialFunction, Region
+from tlpot.simulation import PotentialFunction, Region
 from tlpot.jobs import EnergyMethod
 
 KILOJOULE = units.kJ / units.mol
