@@ -8,9 +8,9 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
-from tlpot.simulation import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.models import Potential, preset, save
+from tlpot.simulation import BatchEvaluator
 from tlpot.system import System
 
 

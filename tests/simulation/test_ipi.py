@@ -13,8 +13,8 @@ from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, UnknownElementError
-from tlpot.simulation import RingPolymer, write_ipi_input
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation import RingPolymer, write_ipi_input
 from tlpot.structures import standard_form
 
 

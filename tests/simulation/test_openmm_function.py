@@ -15,8 +15,8 @@ from toys import ToyModel
 from tlpot._openmmml_plugin import Factory
 from tlpot.calculators import TLPotCalculator
 from tlpot.errors import ConfigError, GeometryError, SimulationError
-from tlpot.simulation import PotentialFunction, Region
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation import PotentialFunction, Region
 
 KILOJOULE = units.kJ / units.mol
 WATER = Region(

@@ -14,8 +14,8 @@ from ase import Atoms
 from tlpot.config import check_positive, check_seed
 from tlpot.errors import ConfigError
 from tlpot.files import make_folder, write_text
-from tlpot.simulation.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation.batch import BatchEvaluator
 from tlpot.stored_results import write_json
 from tlpot.structures import standard_form
 from tlpot.system import System, check_system

@@ -11,9 +11,9 @@ from ase import units
 from ipi.pes.dummy import Dummy_driver
 
 from tlpot.errors import DataError
-from tlpot.simulation.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
 from tlpot.numbers import Floats
+from tlpot.simulation.batch import BatchEvaluator
 from tlpot.stored_results import read_json
 from tlpot.system import System
 

@@ -12,8 +12,8 @@ import numpy as np
 from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
-from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
 from tlpot.topology import symbol
 
 try:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tlpot.errors import MissingExtraError
-from tlpot.simulation.batch import BatchEvaluator
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation.batch import BatchEvaluator
 from tlpot.system import System
 
 try:
