@@ -1,0 +1,219 @@
+"""Which networks the fused call serves, and their weights as it reads them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from tlpot.bond_thresholds import REPULSION_REACH
+from tlpot.errors import KernelError
+from tlpot.kernels import FusedNetwork, LayerWeights, NetworkWeights, Repulsion
+from tlpot.models.backbone import Backbone, Head
+from tlpot.nn import ChannelLinear, ChannelLinears, Interaction, harmonic_polynomials
+from tlpot.presentation import logger
+
+if TYPE_CHECKING:
+    from tlpot.models.potential import Potential
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Packed:
+    """A network as the fused call reads it, or why it cannot, and of what it was made.
+
+    Attributes:
+        network: None where there is none.
+        reason: for that; None if it is not worth telling.
+        places: every part of the modules that were read: the dictionary that holds it, its name,
+            and itself.
+        versions: of the tensors among them, and where their numbers are.
+        corrections: those of the head,
+        n_corrections: and how many there were.
+    """
+
+    network: FusedNetwork | None
+    reason: str | None
+    places: list[tuple[dict[str, Any], str, Any]]
+    versions: list[tuple[Tensor, int, int]]
+    corrections: dict[str, Any]
+    n_corrections: int
+
+    def is_current(self) -> bool:
+        """Whether all parts are what they were; optimizers raise a tensor's version."""
+        if len(self.corrections) != self.n_corrections:
+            return False
+        for held, name, part in self.places:
+            if held.get(name) is not part:
+                return False
+        if not self.versions:  # of weights that are trained, as far as is known
+            return any(isinstance(p, Tensor) and p.requires_grad for *_, p in self.places)
+        for t, version, address in self.versions:
+            if t._version != version or t.data_ptr() != address or t.requires_grad:
+                return False
+        return True
+
+
+class FusedLevels:
+    """The fused calls of a potential's levels, made when they are first needed.
+
+    They are made anew when a weight changes. A copy starts without any.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, _Packed] = {}
+
+    def __deepcopy__(self, memo: object) -> FusedLevels:
+        return FusedLevels()
+
+    def __reduce__(self) -> tuple[type[FusedLevels], tuple[()]]:
+        return FusedLevels, ()
+
+    def of(self, potential: Potential, level: str) -> FusedNetwork | None:
+        """Returns the fused call of a level; None where torch has to do it.
+
+        The first time that this is for a reason of the model's, the log says so.
+
+        Raises:
+            KernelError: it was asked for by name and cannot serve.
+        """
+        packed = self._packed.get(level)
+        if packed is None or not packed.is_current():
+            packed = self._packed[level] = _pack(potential, level)
+        if packed.network is None:
+            tell(potential, packed.reason)
+        return packed.network
+
+
+def tell(potential: Potential, reason: str | None) -> None:
+    """Says once in the log why torch does what the fused call could have done.
+
+    Raises:
+        KernelError: the fused call was asked for by name.
+    """
+    if potential.kernels == "fused":
+        raise KernelError(
+            f"the fused call cannot serve {reason or 'weights that are trained'}; use kernels='auto'"
+        )
+    if reason is not None:
+        _log(reason)
+
+
+@functools.cache
+def _log(reason: str) -> None:
+    logger.info("force calls go through torch, operation by operation: %s", reason)
+
+
+def _pack(potential: Potential, level: str) -> _Packed:
+    head = potential.head(level)
+    corrections = head.corrections._modules
+    parts = [potential.backbone, head.readout, head.references, head.corrections]
+    if potential.repulsion is not None:
+        parts.append(potential.repulsion)
+    places: list[tuple[dict[str, Any], str, Any]] = [(head._modules, "readout", head.readout)]
+    for module in (m for part in parts for m in part.modules()):
+        for held in (module._modules, module._parameters, module._buffers):
+            places += [(held, name, value) for name, value in held.items()]
+    tensors = [value for *_, value in places if isinstance(value, Tensor)]
+    known = {"corrections": corrections, "n_corrections": len(corrections)}
+    trained = next((t for t in tensors if t.requires_grad), None)
+    if trained is not None:
+        # that one is trained is enough to know, and versions change with every step
+        places = [place for place in places if place[2] is trained]
+        return _Packed(network=None, reason=None, places=places, versions=[], **known)
+    reason, network = _obstacle(potential, head, tensors), None
+    kernels = potential.backbone.edges.kernels
+    asked = kernels.name in ("auto", "fused")
+    served = kernels.compiled(potential.device, potential.dtype, potential.architecture.l_max)
+    if reason is None and asked and served:
+        network = FusedNetwork(_weights(potential, head), potential.dtype)
+    if not asked or not served:
+        reason = None  # it was asked for, or is told elsewhere
+    inference = any(t.is_inference() for t in tensors)
+    versions = [] if inference else [(t, t._version, t.data_ptr()) for t in tensors]
+    return _Packed(network=network, reason=reason, places=places, versions=versions, **known)
+
+
+def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> str | None:
+    """Returns what the fused call does not know about a model; None if it knows it all."""
+    backbone = potential.backbone
+    if not isinstance(backbone, Backbone):
+        return "a network of the MACE family"
+    if backbone.charge_spin is not None:
+        return "a network that reads charge and spin"
+    if len(head.corrections):
+        return "corrections in closed form"
+    linears = [m for part in (backbone, head.readout) for m in part.modules()]
+    if any(isinstance(m, ChannelLinear) and type(m) is not ChannelLinear for m in linears):
+        return "weights with adapters"
+    if any(t.is_inference() for t in tensors):
+        return "weights made in inference mode"
+    return None
+
+
+@torch.no_grad()
+def _weights(potential: Potential, head: Head) -> NetworkWeights:
+    """Returns the network of one level as matrices."""
+    backbone, a = cast(Backbone, potential.backbone), potential.architecture
+    elements = backbone.embedding(backbone.species)
+    interactions = cast(list[Interaction], list(backbone.interactions))
+    layers = [_layer(i, backbone.species, elements if k == 0 else None) for k, i in enumerate(interactions)]
+    later = interactions[-1].convolution
+    references, species = head.references.value, potential.index.clone()
+    unknown = torch.tensor(a.elements)[references.isnan()]
+    species[unknown] = -1
+    repulsion = potential.repulsion
+    return NetworkWeights(
+        species=species,
+        references=references,
+        cutoff=a.cutoff,
+        n_basis=a.n_basis,
+        power=a.envelope_power,
+        harmonics=harmonic_polynomials(a.l_max),
+        paths=later.paths,
+        couplings=later.couplings.exact.numpy(),
+        layers=layers,
+        linear=torch.stack([m.matrix()[:, 0] for m in head.readout.linears])
+        if len(head.readout.linears)
+        else elements.new_zeros((0, a.n_channels)),
+        hidden=head.readout.mlp.layers[0].matrix(),
+        last=head.readout.mlp.layers[1].matrix()[:, 0],
+        scale=float(head.readout.scale),
+        repulsion=None
+        if repulsion is None
+        else Repulsion(
+            numbers=repulsion.numbers.exact,
+            reach=REPULSION_REACH * repulsion.radii.exact,
+            screening=repulsion.screening.exact,
+            coulomb=repulsion.coulomb,
+        ),
+    )
+
+
+def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
+    """Returns one layer's matrices; `table` are the senders' features where this is the first."""
+    convolution, product = interaction.convolution, interaction.product
+    radial = [m.matrix() for m in convolution.radial.layers]
+    if table is not None:
+        radial.pop()
+        mix = convolution.element_maps(table)
+    else:
+        mix = [m.matrix() for m in convolution.mix]
+    gain = interaction.gain
+    return LayerWeights(
+        radial=radial,
+        mix=mix,
+        sender=_matrices(interaction.sender),
+        update=[m.matrix() for m in interaction.update],
+        skip=_matrices(interaction.skip),
+        gain=None if gain is None else gain(species),
+        product=product.plan,
+        coefficients=product.coefficients(species),
+    )
+
+
+def _matrices(linears: ChannelLinears | None) -> list[Tensor]:
+    return [] if linears is None else [m.matrix() for m in linears.linears]
