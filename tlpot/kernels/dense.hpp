@@ -70,33 +70,41 @@ inline void product(bool more, int64_t rows, int64_t K, int64_t N, const T *a, i
     if (n < N) product_columns<T, 1>(more, rows, K, a, lda, b + n, N, c + n, ldc);
 }
 
-// Lane k of the result is the sum of all lanes of row k of a square [W, W].
-template <class T> inline Lanes<T> sums_of_rows(const T *square) {
-    typedef Lanes<T> V;
-    constexpr int W = LANES<T>;
-#ifdef __GNUC__
-#ifndef __clang__
-    typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> I;
-    typedef typename Vector<I, W>::type Places;
-    V rows[W];
-    for (int k = 0; k < W; ++k) rows[k] = load<V>(square + k * W);
-    for (int step = 1; step < W; step *= 2) {
-        Places near, far; // of a lane's own half, and of the half that is added to it
+// Lanes of two registers side by side: those whose sums, step by step, are sums of all lanes.
+template <class I, int W, int STEP> struct Halves {
+    I near[W], far[W];
+    constexpr Halves() : near(), far() {
         for (int k = 0; k < W; ++k) {
-            near[k] = k & step ? W + k - step : k;
-            far[k] = k & step ? W + k : k + step;
-        }
-        for (int k = 0; k < W / step / 2; ++k) {
-            const V a = rows[2 * k], b = rows[2 * k + 1];
-            rows[k] = __builtin_shuffle(a, b, near) + __builtin_shuffle(a, b, far);
+            near[k] = k & STEP ? W + k - STEP : k;
+            far[k] = k & STEP ? W + k : k + STEP;
         }
     }
-    return rows[0];
-#endif
-#endif
+};
+
+template <class T, int STEP> inline void add_halves(Lanes<T> *rows) {
+    constexpr int W = LANES<T>;
+#if defined(__GNUC__) && !defined(__clang__)
+    typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> I;
+    typedef typename Vector<I, W>::type Places;
+    static constexpr Halves<I, W, STEP> halves;
+    const Places near = load<Places>(halves.near), far = load<Places>(halves.far);
+    for (int k = 0; k < W / STEP / 2; ++k)
+        rows[k] = __builtin_shuffle(rows[2 * k], rows[2 * k + 1], near) +
+                  __builtin_shuffle(rows[2 * k], rows[2 * k + 1], far);
+    if constexpr (2 * STEP < W) add_halves<T, 2 * STEP>(rows);
+#else
     T totals[W];
-    for (int k = 0; k < W; ++k) totals[k] = sum<T, W>(load<V>(square + k * W));
-    return load<V>(totals);
+    for (int k = 0; k < W; ++k) totals[k] = sum<T, W>(rows[k]);
+    rows[0] = load<Lanes<T>>(totals);
+#endif
+}
+
+// Lane k of the result is the sum of all lanes of row k of a square [W, W].
+template <class T> inline Lanes<T> sums_of_rows(const T *square) {
+    Lanes<T> rows[LANES<T>];
+    for (int k = 0; k < LANES<T>; ++k) rows[k] = load<Lanes<T>>(square + k * LANES<T>);
+    add_halves<T, 1>(rows);
+    return rows[0];
 }
 
 // e^x to rounding: 2^n times a polynomial of what is left.

@@ -9,8 +9,7 @@ using namespace tlpot;
 
 namespace {
 
-constexpr int64_t MOST_KEPT = int64_t(1) << 24; // radial weights held for all pairs at once
-constexpr int64_t TILE = 16;                    // pairs whose gradients are taken together
+constexpr int64_t TILE = 16; // pairs whose gradients are taken together
 constexpr int MOST_LAYERS = 8;
 
 template <class T> class Call {
@@ -53,7 +52,7 @@ template <class T> class Call {
         for (T **x : {&harmonics, &by_harmonics}) *x = a.take<T>(Q * t.harmonic_width);
         for (T **x : {&radial, &slopes}) *x = a.take<T>(Q * t.basis_width);
         angular = a.take<T>(Q * t.angular_width);
-        kept = Q * width * (t.n_layers - 1) <= MOST_KEPT;
+        kept = Q * width * (t.n_layers - 1) <= t.most_kept;
         int64_t widest = t.basis_width, deep = 0;
         for (int64_t k = 0; k < t.n_layers; ++k) {
             const FusedLayer &layer = t.layers[k];

@@ -31,6 +31,7 @@ struct FusedTables {
     int64_t harmonic_width, power, n_entries;
     int64_t n_paths, n_angular, angular_width;
     int64_t n_readout;                 // padded width of the last network
+    int64_t most_kept;                 // radial weights that are held for all pairs at once
     double cutoff, scale, coulomb;
     const int64_t *species;            // of each atomic number; negative where unknown
     int64_t n_numbers;

@@ -19,6 +19,9 @@ from tlpot.kernels.calls import index32
 from tlpot.kernels.product import ProductPlan
 from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedTables
 
+MOST_KEPT = 1 << 24
+"""Radial weights up to which those of all pairs are held, not computed part by part."""
+
 _SERVED, _NEEDS_ROOM, _ONE_WAY = 0, 1, 4  # statuses of fused.hpp
 
 
@@ -176,6 +179,7 @@ class FusedNetwork:
             n_angular=n_angular,
             angular_width=couplings.shape[1],
             n_readout=hidden.shape[1],
+            most_kept=MOST_KEPT,
             cutoff=n.cutoff,
             scale=n.scale,
             coulomb=0.0 if repulsion is None else repulsion.coulomb,
@@ -264,7 +268,9 @@ class FusedNetwork:
             return torch.nn.functional.pad(
                 split, (*across, 0, 0, 0, self._width(down) - down)
             ).flatten(1, 2)
-        return torch.nn.functional.pad(matrix, (0, self._width(matrix.shape[-1]) - matrix.shape[-1]))
+        return torch.nn.functional.pad(
+            matrix, (0, self._width(matrix.shape[-1]) - matrix.shape[-1])
+        )
 
     def __call__(
         self, graph: AtomGraph, *, forces: bool, virial: bool, invariants: bool

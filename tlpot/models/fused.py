@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tlpot.bond_thresholds import REPULSION_REACH
-from tlpot.errors import KernelError
-from tlpot.kernels import FusedNetwork, LayerWeights, NetworkWeights, Repulsion
+from tlpot.energy import Properties, evaluate, volumes
+from tlpot.errors import KernelError, TLPotWarning
+from tlpot.graph import AtomGraph, build_graph
+from tlpot.kernels import (
+    MAX_DEGREE,
+    FusedNetwork,
+    FusedResult,
+    LayerWeights,
+    NetworkWeights,
+    Repulsion,
+)
 from tlpot.models.backbone import Backbone, Head
+from tlpot.models.calculator import BlockEnergies
 from tlpot.nn import ChannelLinear, ChannelLinears, Interaction, harmonic_polynomials
 from tlpot.presentation import logger
+from tlpot.system import NO_CELL, NO_PBC, System
 
 if TYPE_CHECKING:
-    from tlpot.models.potential import Potential
+    from tlpot.models.potential import LevelPotential, Potential
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,34 +85,92 @@ class FusedLevels:
     def __reduce__(self) -> tuple[type[FusedLevels], tuple[()]]:
         return FusedLevels, ()
 
-    def of(self, potential: Potential, level: str) -> FusedNetwork | None:
-        """Returns the fused call of a level; None where torch has to do it.
+    def properties(
+        self, model: LevelPotential, graph: AtomGraph, forces: bool, stress: bool, domain: bool
+    ) -> Properties | None:
+        """Returns what `tlpot.energy.evaluate` does of one level; None where torch has to do it.
 
         The first time that this is for a reason of the model's, the log says so.
 
+        Args:
+            model: a level of the potential.
+            graph: a batch.
+            forces: whether they are wanted.
+            stress: likewise.
+            domain: likewise, if the level knows it.
+
         Raises:
-            KernelError: it was asked for by name and cannot serve.
+            GeometryError: stress was asked for and no structure has a volume.
+            KernelError: the fused call was asked for by name and cannot serve.
         """
-        packed = self._packed.get(level)
-        if packed is None or not packed.is_current():
-            packed = self._packed[level] = _pack(potential, level)
-        if packed.network is None:
-            tell(potential, packed.reason)
-        return packed.network
-
-
-def tell(potential: Potential, reason: str | None) -> None:
-    """Says once in the log why torch does what the fused call could have done.
-
-    Raises:
-        KernelError: the fused call was asked for by name.
-    """
-    if potential.kernels == "fused":
-        raise KernelError(
-            f"the fused call cannot serve {reason or 'weights that are trained'}; use kernels='auto'"
+        domain = domain and model.has_domain
+        found = self._call(model, graph, forces=forces, virial=stress, domain=domain)
+        if found is None:
+            return None
+        virial = found.virial
+        return Properties(
+            energy=found.energy,
+            energies=found.energies,
+            forces=found.forces,
+            stress=None if virial is None else virial / volumes(graph)[:, None, None],
+            domain=_domain(model, graph, found) if domain else None,
         )
-    if reason is not None:
-        _log(reason)
+
+    def energies(
+        self, model: LevelPotential, graph: AtomGraph, *, domain: bool = False
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Returns energies for automatic derivatives, and the domain; None where torch has to.
+
+        The energies, [n_atoms], can be differentiated by the positions once, in sums over whole
+        structures, which is what graphs that are ``first_order`` promise.
+
+        Raises:
+            KernelError: see `properties`.
+        """
+        if not graph.first_order:
+            return None
+        forces = graph.positions.requires_grad
+        found = self._call(model, graph, forces=forces, virial=False, domain=domain)
+        if found is None:
+            return None
+        energies = found.energies
+        if found.forces is not None:
+            energies = BlockEnergies.apply(
+                graph.positions, energies, -found.forces, graph.system_idx, graph.n_systems
+            )
+        return energies, _domain(model, graph, found) if domain else None
+
+    def _call(
+        self, model: LevelPotential, graph: AtomGraph, *, forces: bool, virial: bool, domain: bool
+    ) -> FusedResult | None:
+        cell, potential = graph.cell, model.potential
+        if not graph.positions.is_cpu or (cell is not None and cell.requires_grad):
+            return None
+        packed = self._packed.get(model.level)
+        if packed is None or not packed.is_current():
+            packed = self._packed[model.level] = _pack(potential, model.level)
+        reason, found = packed.reason, None
+        if packed.network is not None:
+            found = packed.network(graph, forces=forces, virial=virial, invariants=domain)
+            if isinstance(found, FusedResult) or found is None:
+                return found
+            reason = found
+        if reason is not None:
+            if potential.kernels == "fused":
+                raise KernelError(f"the fused call cannot serve {reason}; use kernels='auto'")
+            _log(reason)
+        return None
+
+
+def _domain(model: LevelPotential, graph: AtomGraph, found: FusedResult) -> Tensor:
+    domain = model.training_domain
+    assert domain is not None
+    species = model.potential.species(graph.atomic_numbers)
+    inside: Tensor = domain(
+        found.invariants, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
+        compiled=True,
+    )  # fmt: skip
+    return inside
 
 
 @functools.cache
@@ -130,7 +201,9 @@ def _pack(potential: Potential, level: str) -> _Packed:
     served = kernels.compiled(potential.device, potential.dtype, potential.architecture.l_max)
     if reason is None and asked and served:
         network = FusedNetwork(_weights(potential, head), potential.dtype)
-    if not asked or not served:
+        reason = _fault(potential, level, network)
+        network = network if reason is None else None
+    if not asked or potential.device.type != "cpu" or not (served or reason):
         reason = None  # it was asked for, or is told elsewhere
     inference = any(t.is_inference() for t in tensors)
     versions = [] if inference else [(t, t._version, t.data_ptr()) for t in tensors]
@@ -146,6 +219,8 @@ def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> st
         return "a network that reads charge and spin"
     if len(head.corrections):
         return "corrections in closed form"
+    if potential.architecture.l_max > MAX_DEGREE:
+        return f"harmonics beyond degree {MAX_DEGREE}"
     linears = [m for part in (backbone, head.readout) for m in part.modules()]
     if any(isinstance(m, ChannelLinear) and type(m) is not ChannelLinear for m in linears):
         return "weights with adapters"
@@ -154,13 +229,56 @@ def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> st
     return None
 
 
+def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | None:
+    """Compares a small structure with what torch makes of it; returns what is wrong, if it is.
+
+    Warns:
+        TLPotWarning: they differ by more than rounding.
+    """
+    model = potential.at(level)
+    numbers = np.array(model.elements[:1] * 2 + model.elements)
+    places = np.array([[k % 2, k // 2 % 2, k // 4] for k in range(len(numbers))])
+    rng = np.random.default_rng(0)
+    positions = 0.3 * potential.cutoff * (places + 0.2 * rng.uniform(size=places.shape))
+    system = System(atomic_numbers=numbers, positions=positions, cell=NO_CELL, pbc=NO_PBC)
+    graph = build_graph([system], potential.cutoff, layout="sorted")
+    found = network(graph, forces=True, virial=False, invariants=False)
+    if not isinstance(found, FusedResult) or found.forces is None:
+        return f"it refuses its own check ({found})"
+    # differentiated in the weights, which the fused call leaves to torch
+    expected = evaluate(model, graph, create_graph=True)
+    assert expected.forces is not None
+    references = potential.head(level).references.value[potential.species(graph.atomic_numbers)]
+    energies, forces = expected.energies.detach(), expected.forces.detach()
+    bound = 1e3 * torch.finfo(potential.dtype).eps
+    rounding = 8.0 * torch.finfo(torch.float64).eps * energies.abs().max()
+    sizes = 1e-6 + (energies - references).abs().max() + rounding / bound, 1e-6 + forces.abs().max()
+    pairs = (found.energies, energies), (found.forces, forces)
+    worst = max(
+        float((a - b).abs().max() / size) for (a, b), size in zip(pairs, sizes, strict=True)
+    )
+    if worst < bound:
+        return None
+    reason = f"its result differs from torch's by {worst:.1e}"
+    warnings.warn(
+        f"the fused call is not used for model {potential.card.name!r}: {reason}; please report "
+        "processor and compiler",
+        TLPotWarning,
+        stacklevel=2,
+    )
+    return reason
+
+
 @torch.no_grad()
 def _weights(potential: Potential, head: Head) -> NetworkWeights:
     """Returns the network of one level as matrices."""
     backbone, a = cast(Backbone, potential.backbone), potential.architecture
     elements = backbone.embedding(backbone.species)
     interactions = cast(list[Interaction], list(backbone.interactions))
-    layers = [_layer(i, backbone.species, elements if k == 0 else None) for k, i in enumerate(interactions)]
+    layers = [
+        _layer(i, backbone.species, elements if k == 0 else None)
+        for k, i in enumerate(interactions)
+    ]
     later = interactions[-1].convolution
     references, species = head.references.value, potential.index.clone()
     unknown = torch.tensor(a.elements)[references.isnan()]

@@ -12,18 +12,17 @@ import torch
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, nn
 
-from tlpot.energy import Properties, evaluate, implemented, volumes
+from tlpot.energy import Properties, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, Layout, build_graph
-from tlpot.kernels import FusedResult, kernels_by_name
+from tlpot.kernels import kernels_by_name
 from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import AnyArchitecture
 from tlpot.models.backbone import Head, make_backbone, make_repulsion, reference_list
-from tlpot.models.calculator import BlockEnergies
 from tlpot.models.description import ModelCard
 from tlpot.models.domain import TrainingDomain
 from tlpot.models.features import select_features
-from tlpot.models.fused import FusedLevels, tell
+from tlpot.models.fused import FusedLevels
 from tlpot.models.mace import MaceBackbone
 from tlpot.models.regressors import Correction, process_spread
 from tlpot.models.spread import Calibration, LastLayerRigidity, Spread, rigid_forces_std, rigid_std
@@ -311,10 +310,8 @@ class LevelPotential(LevelView[Potential]):
             UnknownElementError: an element that the potential does not know.
             GeometryError: a charge or spin that the potential does not read.
         """
-        found = self._call(graph, domain=False) if graph.first_order else None
-        if found is None:
-            return self.energies_of(graph, *self.invariants(graph))
-        return _with_gradient(graph, found)
+        found = self.potential.fused_levels.energies(self, graph)
+        return self.energies_of(graph, *self.invariants(graph)) if found is None else found[0]
 
     def fused(
         self, graph: AtomGraph, *, forces: bool, stress: bool, domain: bool
@@ -327,46 +324,7 @@ class LevelPotential(LevelView[Potential]):
             GeometryError: stress was asked for and no structure has a volume.
             KernelError: the fused call was asked for by name and does not know such a model.
         """
-        domain = domain and self.has_domain
-        found = self._call(graph, forces=forces, virial=stress, domain=domain)
-        if found is None:
-            return None
-        virial = found.virial
-        return Properties(
-            energy=found.energy,
-            energies=found.energies,
-            forces=found.forces,
-            stress=None if virial is None else virial / volumes(graph)[:, None, None],
-            domain=self._domain(graph, found) if domain else None,
-        )
-
-    def _call(
-        self, graph: AtomGraph, *, forces: bool | None = None, virial: bool = False, domain: bool
-    ) -> FusedResult | None:
-        """Runs the fused call; None for `forces` means those that automatic derivatives need."""
-        cell = graph.cell
-        if not graph.positions.is_cpu or (cell is not None and cell.requires_grad):
-            return None
-        network = self.potential.fused_levels.of(self.potential, self.level)
-        if network is None:
-            return None
-        if forces is None:
-            forces = graph.positions.requires_grad
-        found = network(graph, forces=forces, virial=virial, invariants=domain)
-        if isinstance(found, str):
-            tell(self.potential, found)
-            return None
-        return found
-
-    def _domain(self, graph: AtomGraph, found: FusedResult) -> Tensor:
-        domain = self.training_domain
-        assert domain is not None
-        species = self.potential.species(graph.atomic_numbers)
-        inside: Tensor = domain(
-            found.invariants, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
-            compiled=True,
-        )  # fmt: skip
-        return inside
+        return self.potential.fused_levels.properties(self, graph, forces, stress, domain)
 
     def beyond_references(self) -> dict[int, float]:
         """Returns what an atom of each element has by itself beyond its E0, eV.
@@ -416,9 +374,10 @@ class LevelPotential(LevelView[Potential]):
         domain = self.training_domain
         if domain is None:
             raise ConfigError(f"level {self.level!r} does not know what it was trained on")
-        found = self._call(graph, domain=True) if graph.first_order else None
+        found = self.potential.fused_levels.energies(self, graph, domain=True)
         if found is not None:
-            return _with_gradient(graph, found), self._domain(graph, found)
+            assert found[1] is not None
+            return found[0], found[1]
         species, scalars, edges = self.invariants(graph)
         inside = domain(
             scalars, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
@@ -519,13 +478,3 @@ class LevelPotential(LevelView[Potential]):
         assert head.process is not None
         species, scalars, _ = self.invariants(graph)
         return select_features(scalars, head.readout, head.process.info.blocks), species
-
-
-def _with_gradient(graph: AtomGraph, found: FusedResult) -> Tensor:
-    """Returns energies [n_atoms] that can be differentiated by the positions once, in sums."""
-    if found.forces is None:
-        return found.energies
-    energies: Tensor = BlockEnergies.apply(
-        graph.positions, found.energies, -found.forces, graph.system_idx, graph.n_systems
-    )
-    return energies

@@ -88,13 +88,15 @@ class SymmetricProduct(nn.Module):
         Returns:
             B, likewise.
         """
-
         if compiled:
             return multiply(self.plan, self.coefficients(embedding), species, basis)
         factors = torch.cat(list(basis), dim=1).transpose(0, 1).contiguous()
         _, n_atoms, c = factors.shape
         weights = iter(
-            self._table(embedding).transpose(0, 1).index_select(1, species).split(list(self.n_paths.values()))
+            self._table(embedding)
+            .transpose(0, 1)
+            .index_select(1, species)
+            .split(list(self.n_paths.values()))
         )
         products = factors
         results: list[list[Tensor]] = [[] for _ in self.degrees]
@@ -107,7 +109,6 @@ class SymmetricProduct(nn.Module):
                 by_path = block.view(-1, 2 * degree + 1, n_atoms, c)
                 results[k].append((by_path * next(weights)[:, None]).sum(dim=0))
         return [torch.stack(r).sum(dim=0).transpose(0, 1) for r in results]
-
 
     def coefficients(self, embedding: Tensor) -> Tensor:
         """Returns that of each term for each element, [n_elements, n_terms, c], see `plan`."""
