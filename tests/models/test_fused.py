@@ -138,8 +138,9 @@ def test_architectures_agree_with_torch(l_max, n_layers, dtype):
     for hidden, correlation in itertools.product(irreps, (1, 2, 3)):
         radial = [(), (5,), (6, 7, 9)][(correlation + len(hidden)) % 3]
         compare(
-            MOLECULES[:2], dtype, bound=bound, l_max=l_max, n_layers=n_layers, correlation=correlation,
-            hidden_irreps=hidden, radial_hidden=radial, n_basis=5, readout_hidden=5, n_species=3,
+            MOLECULES[:2], dtype, bound=bound,
+            l_max=l_max, n_layers=n_layers, correlation=correlation, hidden_irreps=hidden,
+            radial_hidden=radial, n_basis=5, readout_hidden=5, n_species=3,
         )  # fmt: skip
 
 

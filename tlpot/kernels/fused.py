@@ -257,20 +257,15 @@ class FusedNetwork:
         Along `axis` of a matrix there may be several blocks, each of which is padded.
         """
         matrix = matrix.detach().to(self._dtype)
-        if rows:
-            split = matrix.unflatten(axis, (blocks, -1))
-            across = (0, self._width(split.shape[-1]) - split.shape[-1])
-            down = split.shape[1 if axis == 0 else 0]
-            if axis == 0:
-                return torch.nn.functional.pad(
-                    split, (*across, 0, self._width(down) - down)
-                ).flatten(0, 1)
-            return torch.nn.functional.pad(
-                split, (*across, 0, 0, 0, self._width(down) - down)
-            ).flatten(1, 2)
-        return torch.nn.functional.pad(
-            matrix, (0, self._width(matrix.shape[-1]) - matrix.shape[-1])
-        )
+        across = (0, -matrix.shape[-1] % self._lanes)
+        if not rows:
+            return torch.nn.functional.pad(matrix, across)
+        split = matrix.unflatten(axis, (blocks, -1))
+        kept = split.shape[1 if axis == 0 else 0]
+        across, down = (0, -split.shape[-1] % self._lanes), (0, -kept % self._lanes)
+        if axis == 0:
+            return torch.nn.functional.pad(split, (*across, *down)).flatten(0, 1)
+        return torch.nn.functional.pad(split, (*across, 0, 0, *down)).flatten(1, 2)
 
     def __call__(
         self, graph: AtomGraph, *, forces: bool, virial: bool, invariants: bool
