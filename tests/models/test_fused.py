@@ -177,6 +177,13 @@ def test_weights_need_not_be_held_for_all_pairs(monkeypatch):
     compare([*MOLECULES, crystal()], torch.float64, n_layers=3)
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 21])
+def test_threads_share_the_work(kept, monkeypatch):
+    monkeypatch.setattr(fused_kernels, "MOST_KEPT", kept)
+    torch.set_num_threads(3)
+    compare([*MOLECULES, crystal()] * 7, torch.float64, n_layers=3, radial_hidden=(6, 7, 9))
+
+
 def test_along_a_trajectory_pairs_come_and_go():
     atoms = rattled("C2H6CHOH")
     both = [TLPotCalculator(network(k, dtype=torch.float64)) for k in ("fused", "compiled")]

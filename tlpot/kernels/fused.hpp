@@ -47,7 +47,7 @@ struct FusedTables {
 };
 
 struct FusedData {
-    int64_t n_atoms, n_edges, n_systems;
+    int64_t n_atoms, n_edges, n_systems, n_threads;
     const double *positions;           // [n_atoms, 3], Å
     const int64_t *atomic_numbers, *system;
     const int64_t *center, *neighbor;  // [n_edges], by center

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from tlpot.graph import AtomGraph
 from tlpot.kernels.build import library
-from tlpot.kernels.calls import index32
+from tlpot.kernels.calls import index32, number_of_threads
+from tlpot.kernels.convolution import MOST_KEPT
 from tlpot.kernels.product import ProductPlan
 from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedTables
-
-MOST_KEPT = 1 << 24
-"""Radial weights up to which those of all pairs are held, not computed part by part."""
 
 _SERVED, _NEEDS_ROOM, _ONE_WAY = 0, 1, 4  # statuses of fused.hpp
 
@@ -164,7 +162,8 @@ class FusedNetwork:
         layers = [self._layer(layer, k, n) for k, layer in enumerate(n.layers)]
         array = (FusedLayer * len(layers))(*layers)
         self._kept.append(array)
-        numbers = [self._keep(x.double()) for x in _arrays(repulsion)] or [None] * 3
+        constants: list[int | None] = [self._keep(x.double()) for x in _arrays(repulsion)]
+        numbers, radii, screening = constants or (None, None, None)
         return FusedTables(
             n_elements=len(n.references),
             n_channels=hidden.shape[0],
@@ -196,9 +195,9 @@ class FusedNetwork:
             hidden=self._keep(hidden),
             hidden_t=self._keep(hidden.T),
             last=self._keep(self._padded(n.last[None], rows=False)),
-            numbers=numbers[0],
-            radii=numbers[1],
-            screening=numbers[2],
+            numbers=numbers,
+            radii=radii,
+            screening=screening,
         )
 
     def _layer(self, layer: LayerWeights, k: int, network: NetworkWeights) -> FusedLayer:
@@ -286,11 +285,11 @@ class FusedNetwork:
         graph = graph.by_center()
         given = [graph.positions, graph.atomic_numbers, graph.system_idx, graph.center]
         given += [graph.neighbor, graph.charge, graph.spin]
-        wanted = (torch.float64, *[torch.int64] * 6)
+        wanted = [torch.float64, *[torch.int64] * 6]
         periodic = graph.shifts is not None and graph.cell is not None
-        if periodic:
+        if graph.shifts is not None and graph.cell is not None:
             given += [graph.shifts, graph.cell]
-            wanted = (*wanted, torch.float64, torch.float64)
+            wanted += [torch.float64, torch.float64]
         if any(x.dtype is not t for x, t in zip(given, wanted, strict=True)):
             return "the graph's arrays are not float64 and int64"
         given = [x.detach().contiguous() for x in given]
@@ -303,7 +302,7 @@ class FusedNetwork:
         features = new((self.n_layers, n_atoms, width), dtype=self._dtype) if invariants else None
         outputs = (energies, energy, by_atoms, by_cell, features)
         data = FusedData(
-            n_atoms, graph.n_edges, n_systems,
+            n_atoms, graph.n_edges, n_systems, number_of_threads(),
             *(x.data_ptr() for x in given[:5]),
             None if shifts is None else shifts.data_ptr(),
             None if cell is None else cell.data_ptr(),

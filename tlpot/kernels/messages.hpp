@@ -34,11 +34,11 @@ template <class T> struct Messages {
         }
     }
 
-    // S [n_atoms, components, n_elements, H] from hidden radial values [n_pairs, H].
-    void by_element(int64_t H, const T *hidden, T *sums) const {
+    // S [n_atoms, components, n_elements, H] of some atoms from hidden radial values [n_pairs, H].
+    void by_element(int64_t begin, int64_t end, int64_t H, const T *hidden, T *sums) const {
         const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
-        std::memset(sums, 0, d.n_atoms * M * Z * H * sizeof(T));
-        for (int64_t i = 0; i < d.n_atoms; ++i)
+        std::memset(sums + begin * M * Z * H, 0, (end - begin) * M * Z * H * sizeof(T));
+        for (int64_t i = begin; i < end; ++i)
             for (int64_t e = p.first[i]; e < p.first[i + 1]; ++e) {
                 const int64_t q = p.of[e];
                 const T *y = harmonics + q * t.harmonic_width, *x = hidden + q * H;
@@ -51,13 +51,13 @@ template <class T> struct Messages {
             }
     }
 
-    // Adds to the gradients by harmonics, and by distance through hidden values and their slopes.
-    void by_element_back(int64_t H, const T *hidden, const T *slopes, const T *by_sums,
-                         T *by_harmonics, double *by_distance) const {
+    // Adds to some pairs' gradients by harmonics, and by distance through hidden values and their slopes.
+    void by_element_back(int64_t begin, int64_t end, int64_t H, const T *hidden, const T *slopes,
+                         const T *by_sums, T *by_harmonics, double *by_distance) const {
         const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
         alignas(64) T products[MAX_L * MAX_L * W];
         std::memset(products, 0, sizeof(products));
-        for (int64_t q = 0; q < p.n; ++q) {
+        for (int64_t q = begin; q < end; ++q) {
             const int64_t i = p.i[q], j = p.j[q];
             const T *y = harmonics + q * t.harmonic_width;
             const T *at_i = by_sums + (i * M * Z + species[j]) * H;

@@ -153,7 +153,7 @@ class FusedData(ctypes.Structure):
     """See fused.hpp."""
 
     _fields_ = (
-        *_integers("n_atoms n_edges n_systems"),
+        *_integers("n_atoms n_edges n_systems n_threads"),
         *_addresses("positions atomic_numbers system center neighbor shifts cell charge spin"),
         *_addresses("energies energy forces virial invariants scratch"),
         *_integers("room"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlpot.bond_thresholds import REPULSION_REACH
 from tlpot.energy import Properties, evaluate, volumes
@@ -26,7 +26,7 @@ from tlpot.kernels import (
 )
 from tlpot.models.backbone import Backbone, Head
 from tlpot.models.calculator import BlockEnergies
-from tlpot.nn import ChannelLinear, ChannelLinears, Interaction, harmonic_polynomials
+from tlpot.nn import ChannelLinear, Interaction, ZBLRepulsion, harmonic_polynomials
 from tlpot.presentation import logger
 from tlpot.system import NO_CELL, NO_PBC, System
 
@@ -181,7 +181,7 @@ def _log(reason: str) -> None:
 def _pack(potential: Potential, level: str) -> _Packed:
     head = potential.head(level)
     corrections = head.corrections._modules
-    parts = [potential.backbone, head.readout, head.references, head.corrections]
+    parts: list[nn.Module] = [potential.backbone, head.readout, head.references, head.corrections]
     if potential.repulsion is not None:
         parts.append(potential.repulsion)
     places: list[tuple[dict[str, Any], str, Any]] = [(head._modules, "readout", head.readout)]
@@ -189,7 +189,7 @@ def _pack(potential: Potential, level: str) -> _Packed:
         for held in (module._modules, module._parameters, module._buffers):
             places += [(held, name, value) for name, value in held.items()]
     tensors = [value for *_, value in places if isinstance(value, Tensor)]
-    known = {"corrections": corrections, "n_corrections": len(corrections)}
+    known: dict[str, Any] = {"corrections": corrections, "n_corrections": len(corrections)}
     trained = next((t for t in tensors if t.requires_grad), None)
     if trained is not None:
         # that one is trained is enough to know, and versions change with every step
@@ -275,63 +275,58 @@ def _weights(potential: Potential, head: Head) -> NetworkWeights:
     backbone, a = cast(Backbone, potential.backbone), potential.architecture
     elements = backbone.embedding(backbone.species)
     interactions = cast(list[Interaction], list(backbone.interactions))
-    layers = [
-        _layer(i, backbone.species, elements if k == 0 else None)
-        for k, i in enumerate(interactions)
-    ]
-    later = interactions[-1].convolution
+    tables = [elements, *[None] * (len(interactions) - 1)]
+    layers = [_layer(i, backbone.species, t) for i, t in zip(interactions, tables, strict=True)]
+    later, readout = interactions[-1].convolution, head.readout
     references, species = head.references.value, potential.index.clone()
-    unknown = torch.tensor(a.elements)[references.isnan()]
-    species[unknown] = -1
-    repulsion = potential.repulsion
+    species[torch.tensor(a.elements)[references.isnan()]] = -1
+    linear = [matrix[:, 0] for matrix in _matrices(readout.linears)]
+    hidden, last = _matrices(readout.mlp.layers)
     return NetworkWeights(
         species=species,
         references=references,
         cutoff=a.cutoff,
         n_basis=a.n_basis,
-        power=a.envelope_power,
+        power=backbone.edges.radial.power,
         harmonics=harmonic_polynomials(a.l_max),
         paths=later.paths,
         couplings=later.couplings.exact.numpy(),
         layers=layers,
-        linear=torch.stack([m.matrix()[:, 0] for m in head.readout.linears])
-        if len(head.readout.linears)
-        else elements.new_zeros((0, a.n_channels)),
-        hidden=head.readout.mlp.layers[0].matrix(),
-        last=head.readout.mlp.layers[1].matrix()[:, 0],
-        scale=float(head.readout.scale),
-        repulsion=None
-        if repulsion is None
-        else Repulsion(
-            numbers=repulsion.numbers.exact,
-            reach=REPULSION_REACH * repulsion.radii.exact,
-            screening=repulsion.screening.exact,
-            coulomb=repulsion.coulomb,
-        ),
+        linear=torch.stack(linear) if linear else elements.new_zeros((0, a.n_channels)),
+        hidden=hidden,
+        last=last[:, 0],
+        scale=float(readout.scale),
+        repulsion=_repulsion(potential.repulsion),
+    )
+
+
+def _repulsion(module: nn.Module | None) -> Repulsion | None:
+    if not isinstance(module, ZBLRepulsion):
+        return None
+    return Repulsion(
+        numbers=module.numbers.exact,
+        reach=REPULSION_REACH * module.radii.exact,
+        screening=module.screening.exact,
+        coulomb=module.coulomb,
     )
 
 
 def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
     """Returns one layer's matrices; `table` are the senders' features where this is the first."""
-    convolution, product = interaction.convolution, interaction.product
-    radial = [m.matrix() for m in convolution.radial.layers]
-    if table is not None:
-        radial.pop()
-        mix = convolution.element_maps(table)
-    else:
-        mix = [m.matrix() for m in convolution.mix]
-    gain = interaction.gain
+    convolution, product, gain = interaction.convolution, interaction.product, interaction.gain
+    radial = _matrices(convolution.radial.layers)
+    sender, skip = interaction.sender, interaction.skip
     return LayerWeights(
-        radial=radial,
-        mix=mix,
-        sender=_matrices(interaction.sender),
-        update=[m.matrix() for m in interaction.update],
-        skip=_matrices(interaction.skip),
+        radial=radial if table is None else radial[:-1],
+        mix=_matrices(convolution.mix) if table is None else convolution.element_maps(table),
+        sender=() if sender is None else _matrices(sender.linears),
+        update=_matrices(interaction.update),
+        skip=() if skip is None else _matrices(skip.linears),
         gain=None if gain is None else gain(species),
         product=product.plan,
         coefficients=product.coefficients(species),
     )
 
 
-def _matrices(linears: ChannelLinears | None) -> list[Tensor]:
-    return [] if linears is None else [m.matrix() for m in linears.linears]
+def _matrices(linears: nn.ModuleList) -> list[Tensor]:
+    return [cast(ChannelLinear, linear).matrix() for linear in linears]

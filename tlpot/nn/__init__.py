@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         product_basis,
     )
     from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion, envelope
-    from tlpot.nn.interaction import ChannelLinears, Interaction
+    from tlpot.nn.interaction import Interaction
     from tlpot.nn.product import SymmetricProduct
 
 __getattr__ = lazy_exports(__name__)
