@@ -171,7 +171,7 @@ def predict_structures(
     """
     if output is not None:
         _check_spared(check_predictions_file(output), structures)
-    potential = open_model(model, device)
+    potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     chosen = potential.at(choose_level(level, potential.levels, f"the model {named}"))
     if difference_parts(chosen.level) is not None:
