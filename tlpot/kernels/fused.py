@@ -20,6 +20,9 @@ from tlpot.kernels.convolution import MOST_KEPT
 from tlpot.kernels.product import ProductPlan
 from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedTables
 
+SHARED = 128
+"""Atoms from which on threads share the work; with fewer they would wait more than they help."""
+
 _SERVED, _NEEDS_ROOM, _ONE_WAY = 0, 1, 4  # statuses of fused.hpp
 
 
@@ -282,6 +285,7 @@ class FusedNetwork:
             not know, about which torch has to complain.
         """
         n_atoms, n_systems = graph.n_atoms, graph.n_systems
+        n_threads = number_of_threads() if n_atoms >= SHARED else 1
         graph = graph.by_center()
         given = [graph.positions, graph.atomic_numbers, graph.system_idx, graph.center]
         given += [graph.neighbor, graph.charge, graph.spin]
@@ -302,7 +306,7 @@ class FusedNetwork:
         features = new((self.n_layers, n_atoms, width), dtype=self._dtype) if invariants else None
         outputs = (energies, energy, by_atoms, by_cell, features)
         data = FusedData(
-            n_atoms, graph.n_edges, n_systems, number_of_threads(),
+            n_atoms, graph.n_edges, n_systems, n_threads,
             *(x.data_ptr() for x in given[:5]),
             None if shifts is None else shifts.data_ptr(),
             None if cell is None else cell.data_ptr(),
