@@ -202,7 +202,10 @@ def _pack(potential: Potential, level: str) -> _Packed:
     if reason is None and asked and served:
         network = FusedNetwork(_weights(potential, head), potential.dtype)
         reason = _fault(potential, level, network)
-        network = network if reason is None else None
+        if reason is None:
+            logger.debug("force calls at level %s are one compiled call", level)
+        else:
+            network = None
     if not asked or potential.device.type != "cpu" or not (served or reason):
         reason = None  # it was asked for, or is told elsewhere
     inference = any(t.is_inference() for t in tensors)
