@@ -79,6 +79,17 @@ class DomainModel(EnergyModel, Protocol):
         ...
 
 
+@runtime_checkable
+class FusedModel(EnergyModel, Protocol):
+    """An energy model that can do without automatic derivatives, which saves time."""
+
+    def fused(
+        self, graph: AtomGraph, *, forces: bool, stress: bool, domain: bool
+    ) -> Properties | None:
+        """Returns what `evaluate` does, or None if it cannot do so for this graph."""
+        ...
+
+
 def has_domain(model: EnergyModel) -> bool:
     """Whether a model can tell how far a structure is from what it was trained on."""
     return bool(getattr(model, "has_domain", False))
@@ -176,6 +187,12 @@ def evaluate(
         check_forces(model)
     # derivatives are wanted, and full precision, whatever mode the caller is in
     with plain_torch(), torch.set_grad_enabled(derive or create_graph):
+        if not create_graph and hasattr(model, "fused"):
+            fused = cast(FusedModel, model).fused(
+                graph, forces=forces, stress=stress, domain=domain
+            )
+            if fused is not None:
+                return fused
         graph = graph.usable()
         positions = graph.positions.detach()
         if forces:
@@ -200,7 +217,7 @@ def evaluate(
         energy=energy,
         energies=energies,
         forces=-gradients[0] if forces else None,
-        stress=gradients[-1] / _volumes(graph)[:, None, None] if stress else None,
+        stress=gradients[-1] / volumes(graph)[:, None, None] if stress else None,
         domain=inside,
     )
 
@@ -265,11 +282,16 @@ def _gradients(
     )
 
 
-def _volumes(graph: AtomGraph) -> Tensor:
-    volumes = None if graph.cell is None else torch.linalg.det(graph.cell).abs()
-    if volumes is not None and graph.pbc is not None:
+def volumes(graph: AtomGraph) -> Tensor:
+    """Returns the volume of each structure, [n_systems], Å³; infinite where there is none.
+
+    Raises:
+        GeometryError: none has one.
+    """
+    found = None if graph.cell is None else torch.linalg.det(graph.cell).abs()
+    if found is not None and graph.pbc is not None:
         # the box that a program draws around a molecule is no volume, in whatever batch it is
-        volumes = volumes * graph.pbc.any(dim=1)
-    if volumes is None or bool((volumes < 1e-9).all()):
+        found = found * graph.pbc.any(dim=1)
+    if found is None or bool((found < 1e-9).all()):
         raise GeometryError("stress needs three lattice vectors that span a volume; set the cell")
-    return volumes.where(volumes >= 1e-9, torch.inf)
+    return found.where(found >= 1e-9, torch.inf)

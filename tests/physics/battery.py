@@ -31,8 +31,13 @@ from tlpot.system import System
 ELEMENTS = (1, 6, 7, 8)
 
 
-def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> EnergyModel:
-    """A network with random weights; those of charge and spin, where there are any, not zero."""
+def network(
+    name: str, dtype: torch.dtype, kernels: str = "auto", trained: bool = True, **changes
+) -> EnergyModel:
+    """A network with random weights; those of charge and spin, where there are any, not zero.
+
+    The fused call serves those that are not `trained`.
+    """
     potential = Potential.create(
         preset(name, ELEMENTS, **changes),
         {"toy": E0},
@@ -42,7 +47,7 @@ def network(name: str, dtype: torch.dtype, kernels: str = "auto", **changes) -> 
     if potential.backbone.charge_spin is not None:
         with torch.no_grad():
             potential.backbone.charge_spin.normal_(generator=torch.Generator().manual_seed(0))
-    return potential.to(dtype).at()
+    return potential.to(dtype).requires_grad_(trained).at()
 
 
 def delta(dtype: torch.dtype) -> EnergyModel:
@@ -103,6 +108,8 @@ MODELS: dict[str, Callable[[torch.dtype], EnergyModel]] = {
     "mace": partial(imported, "off-0.3.16"),
     "mace-mpa-torch": partial(imported, "mpa-0.3.10", kernels="torch"),
     "mace-omol": partial(imported, "omol-0.3.16"),
+    "tiny-fused": partial(network, "tiny", kernels="fused", trained=False, zbl=True),
+    "medium-fused": partial(network, "medium", kernels="fused", trained=False),
     # no whole block of channels, hence the kernels that take one at a time
     "odd": partial(network, "tiny", hidden_irreps="5x0e+5x1o"),
     # beyond the degrees that the compiled kernels know

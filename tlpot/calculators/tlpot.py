@@ -119,8 +119,8 @@ class TLPotCalculator(Calculator):
             else the CPU; for a potential, where it is; for another energy model, the CPU.
         dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
         skin: Å added to the range of the neighbour search, see `VerletList`.
-        kernels: ``auto`` (compiled on a CPU, else torch), ``compiled``, ``torch`` or
-            ``torch_scatter``; for a file or name.
+        kernels: ``auto`` (on a CPU one compiled call where possible, else compiled kernels, else
+            torch), ``fused``, ``compiled``, ``torch`` or ``torch_scatter``; for a file or name.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.

@@ -134,7 +134,7 @@ def evaluate_model(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
-    potential = open_model(model, device)
+    potential = open_model(model, device, frozen=True)
     level = choose_level(level, dataset.levels, str(dataset.path))
     chosen = level_of(potential, model, level, model_level)
     if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):
@@ -162,15 +162,19 @@ def evaluate_model(
     )
 
 
-def open_model(model: ModelSource, device: str | torch.device | None) -> TrainedModel:
+def open_model(
+    model: ModelSource, device: str | torch.device | None, *, frozen: bool = False
+) -> TrainedModel:
     """Returns a model from its file or name, or as it is, on the device that it is on.
+
+    One from a file may be `frozen`, so that force calls need not go through torch.
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
         ConfigError: no such device.
     """
     if isinstance(model, str | os.PathLike):
-        return load(model, device=device)
+        return load(model, device=device).requires_grad_(not frozen)
     if device is None or model.device == choose_device(device):
         return model
     return copy.deepcopy(model).to(choose_device(device))

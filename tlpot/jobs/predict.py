@@ -219,7 +219,7 @@ def predict_structures(
     """
     if output is not None:
         _check_spared(check_predictions_file(output), structures)
-    potential = open_model(model, device)
+    potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     names, systems = _read(structures, spec, keys)
     where = f"the model {named}"

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from tlpot.kernels.distances import DistancePlan
     from tlpot.kernels.elements import sum_by_element, sum_by_element_in_parts
     from tlpot.kernels.embedding import EmbeddingPlan, embed
+    from tlpot.kernels.fused import (
+        FusedNetwork,
+        FusedResult,
+        LayerWeights,
+        NetworkWeights,
+        Repulsion,
+    )
     from tlpot.kernels.product import ProductPlan, multiply
     from tlpot.kernels.structures import MAX_DEGREE
 

@@ -30,10 +30,15 @@ TIMEOUT = 600.0
 
 _SOURCES = (
     "vector.hpp",
+    "dense.hpp",
+    "fused.hpp",
+    "geometry.hpp",
+    "messages.hpp",
     "convolution.cpp",
     "distances.cpp",
     "elements.cpp",
     "embedding.cpp",
+    "fused.cpp",
     "product.cpp",
 )
 _SCALARS = {torch.float32: "float", torch.float64: "double"}

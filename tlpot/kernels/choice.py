@@ -177,7 +177,7 @@ class Kernels:
     """An implementation of neighbour sums and products.
 
     Attributes:
-        name: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``.
+        name: ``auto``, ``fused``, ``compiled``, ``torch`` or ``torch_scatter``.
         segment_sum: the scatter where torch does the sums.
     """
 
@@ -202,11 +202,11 @@ class Kernels:
         elif dtype not in (torch.float32, torch.float64):
             reason = f"the compiled kernels know float32 and float64, not {dtype}"
         if reason is not None:
-            if self.name == "compiled":
+            if self.name in ("compiled", "fused"):
                 raise KernelError(f"{reason}; use kernels='auto' or kernels='torch'")
             return False
         failure = _failure(dtype)
-        if failure is not None and self.name == "compiled":
+        if failure is not None and self.name in ("compiled", "fused"):
             raise KernelError(f"{failure}; mend that, or use kernels='torch'")
         return failure is None
 
@@ -215,14 +215,16 @@ def kernels_by_name(name: str) -> Kernels:
     """Returns an implementation.
 
     Args:
-        name: ``auto`` (compiled on a CPU where possible, else torch), ``compiled``, ``torch`` or
+        name: ``auto`` (on a CPU where possible ``fused``, else ``compiled``, else ``torch``);
+            ``fused``, which does a force call in one piece (whatever else is wanted of a model
+            goes the way of ``compiled``); ``compiled``, sum by sum within torch; ``torch`` or
             ``torch_scatter``.
 
     Raises:
         ConfigError: no such implementation.
         MissingExtraError: torch-scatter is not installed.
     """
-    names = ("auto", "compiled", "torch", "torch_scatter")
+    names = ("auto", "fused", "compiled", "torch", "torch_scatter")
     if name not in names:
         raise ConfigError(f"unknown kernels {name!r}{nearest(name, names)}")
     scatter = segment_sum_backend("torch_scatter") if name == "torch_scatter" else segment_sum

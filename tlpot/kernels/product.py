@@ -74,6 +74,11 @@ class ProductPlan(KernelPlan):
         self.out_place = index32([(l, m) for l in range(out_degrees) for m in range(2 * l + 1)])
         self._sizes = (n_channels, one, out_degrees**2, len(pairs) - 1, len(rows))
 
+    @property
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Pairs and terms, as the kernels read them; see product.cpp."""
+        return self._pairs, self._terms
+
     def call(self, kernel: str, coefficients: Tensor, data: ProductData) -> None:
         """Runs one kernel in the precision of `coefficients`."""
         tables = ProductTables(

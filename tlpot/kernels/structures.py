@@ -123,6 +123,43 @@ class DistanceData(ctypes.Structure):
     )
 
 
+class FusedLayer(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (
+        *_integers("n_hidden n_radial in_degrees out_degrees n_pairs n_terms"),
+        *_addresses("radial_widths radial last last_t"),
+        *_addresses("mix mix_t sender sender_t update update_t skip skip_t", Degrees),
+        *_addresses("gain pairs terms coefficients"),
+    )
+
+
+class FusedTables(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (
+        *_integers("n_elements n_channels n_layers n_degrees n_basis basis_width"),
+        *_integers("harmonic_width power n_entries n_paths n_angular angular_width"),
+        *_integers("n_readout most_kept"),
+        *((name, ctypes.c_double) for name in ("cutoff", "scale", "coulomb")),
+        *_addresses("species"),
+        *_integers("n_numbers"),
+        *_addresses("entries values paths couplings couplings_t layers references"),
+        *_addresses("linear hidden hidden_t last numbers radii screening"),
+    )
+
+
+class FusedData(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (
+        *_integers("n_atoms n_edges n_systems n_threads"),
+        *_addresses("positions atomic_numbers system center neighbor shifts cell charge spin"),
+        *_addresses("energies energy forces virial invariants scratch"),
+        *_integers("room"),
+    )
+
+
 _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tuple[Any, ...]]] = {
     "convolution.cpp": (
         (ConvolutionTables, ConvolutionData),
@@ -137,6 +174,7 @@ _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tup
     "elements.cpp": ((ElementTables, ElementData), ("sum_by_element", "spread_by_element"), ()),
     "distances.cpp": ((DistanceTables, DistanceData), ("distance_scores",), ()),
     "embedding.cpp": ((EmbeddingTables, EmbeddingData), ("embed",), (ctypes.c_int,)),
+    "fused.cpp": ((FusedLayer, FusedTables, FusedData), (), ()),
 }
 """Of each unit of C++: its structures, the kernels that take them, and what these take besides."""
 
@@ -175,6 +213,8 @@ def declare(kernels: ctypes.CDLL) -> None:
                 function.restype = None
         integer, index = ctypes.c_int64, ctypes.c_void_p
         kernels.tlpot_group_edges.argtypes = (index, integer, integer, index, index)
+        kernels.tlpot_fused.argtypes = tuple(map(ctypes.POINTER, (FusedTables, FusedData)))
+        kernels.tlpot_fused.restype = kernels.tlpot_fused_lanes.restype = integer
         outside = kernels.tlpot_outside
         outside.argtypes, outside.restype = (index, integer, integer), integer
     except (AttributeError, ValueError) as error:

@@ -96,7 +96,21 @@ class LevelPotential(LevelView["Potential"]):
             UnknownElementError: an element that the potential does not know.
             GeometryError: a charge or spin that the potential does not read.
         """
-        return self.energies_of(graph, *self.invariants(graph))
+        found = self.potential.fused_levels.energies(self, graph)
+        return self.energies_of(graph, *self.invariants(graph)) if found is None else found[0]
+
+    def fused(
+        self, graph: AtomGraph, *, forces: bool, stress: bool, domain: bool
+    ) -> Properties | None:
+        """Returns energies and their derivatives by the fused call, None where it cannot serve.
+
+        See `tlpot.energy.FusedModel`.
+
+        Raises:
+            GeometryError: stress was asked for and no structure has a volume.
+            KernelError: the fused call was asked for by name and does not know such a model.
+        """
+        return self.potential.fused_levels.properties(self, graph, forces, stress, domain)
 
     def beyond_references(self) -> dict[int, float]:
         """Returns what an atom of each element has by itself beyond its E0, eV.
@@ -146,6 +160,10 @@ class LevelPotential(LevelView["Potential"]):
         domain = self.training_domain
         if domain is None:
             raise ConfigError(f"level {self.level!r} does not know what it was trained on")
+        found = self.potential.fused_levels.energies(self, graph, domain=True)
+        if found is not None:
+            assert found[1] is not None
+            return found[0], found[1]
         species, scalars, edges = self.invariants(graph)
         inside = domain(
             scalars, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,

@@ -137,7 +137,7 @@ def load(
             or is installed, see `tlpot.models.installation`.
         device: None means CUDA if there is one, else the CPU.
         dtype: None means as stored.
-        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
+        kernels: of the sums, see `tlpot.kernels.kernels_by_name`.
 
     Raises:
         ModelFileError: no such file or name, or the file is damaged, foreign, from a newer
@@ -211,7 +211,7 @@ def from_bytes(
         content: the file's bytes.
         name: what to call the file in a message.
         dtype: None means as stored.
-        kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
+        kernels: of the sums, see `tlpot.kernels.kernels_by_name`.
 
     Warns:
         UserWarning: there is no checksum in it.

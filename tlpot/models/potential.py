@@ -16,6 +16,7 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.models.architecture import AnyArchitecture
 from tlpot.models.backbone import Head, make_backbone, make_repulsion, reference_list
 from tlpot.models.description import ModelCard
+from tlpot.models.fused import FusedLevels
 from tlpot.models.level_potential import LevelPotential
 from tlpot.models.property_target import PropertyTarget, same_readout
 from tlpot.models.regressors import Correction
@@ -49,6 +50,7 @@ class Potential(nn.Module):
         index = torch.full((len(chemical_symbols),), -1)
         index[list(architecture.elements)] = torch.arange(len(architecture.elements))
         self.register_buffer("index", index, persistent=False)
+        self.fused_levels = FusedLevels()
 
     @classmethod
     @plain_torch()
@@ -71,7 +73,8 @@ class Potential(nn.Module):
             scale: of the readouts, eV.
             seed: of the weights; torch's global generator is left as it was.
             dtype: precision; the same seed gives the same weights in each, to rounding.
-            kernels: ``auto``, ``compiled``, ``torch`` or ``torch_scatter``, see `tlpot.kernels`.
+            kernels: ``auto``, ``fused``, ``compiled``, ``torch`` or ``torch_scatter``, see
+                `tlpot.kernels.kernels_by_name`.
             targets: the properties among the levels, by canonical name.
 
         Raises:

@@ -7,7 +7,13 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.nn.channels import SILU_SCALE, ChannelLinear, Kept, Readout
     from tlpot.nn.convolution import Convolution
-    from tlpot.nn.couplings import Constant, DoubleBuffer, ProductBasis, product_basis
+    from tlpot.nn.couplings import (
+        Constant,
+        DoubleBuffer,
+        ProductBasis,
+        harmonic_polynomials,
+        product_basis,
+    )
     from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion, envelope
     from tlpot.nn.interaction import Interaction
     from tlpot.nn.product import SymmetricProduct

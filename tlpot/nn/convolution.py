@@ -108,15 +108,32 @@ class Convolution(nn.Module):
             edges: the pairs.
         """
         sums = self._sums_by_element(len(table), species, edges)
+        by_degree = sums.split(self.angular_sizes, dim=1)
+        return [s @ m.to(sums) for s, m in zip(by_degree, self._element_maps(table), strict=True)]
+
+    def element_maps(self, table: Tensor) -> list[Tensor]:
+        """Returns maps from sums of hidden values times harmonics to the atomic basis, by degree.
+
+        They do what `of_elements` does with sums of the plain harmonics.
+
+        Args:
+            table: see there.
+
+        Returns:
+            [n_elements · n_hidden, c] for each degree, float64.
+        """
+        couplings = self.couplings.exact.to(table.device)
+        scales = [couplings[l * l, l * l] for l in range(self.l_out + 1)]
+        return [scale * m for scale, m in zip(scales, self._element_maps(table), strict=True)]
+
+    def _element_maps(self, table: Tensor) -> list[Tensor]:
         # in double precision, as an error of rounding in the maps would be the same for all atoms
         last = self.radial.last().double().view(self.radial.n_hidden, -1, self.n_channels)
         maps = (table.double()[:, None, None] * last).flatten(0, 1)
-        mixed = [
+        return [
             maps[:, l] @ cast(ChannelLinear, mix).matrix().double()
             for l, mix in enumerate(self.mix)
         ]
-        by_degree = sums.split(self.angular_sizes, dim=1)
-        return [s @ m.to(sums) for s, m in zip(by_degree, mixed, strict=True)]
 
     def prefers_elements(self, n_elements: int, edges: Edges) -> bool:
         """Whether `of_elements` can be used and takes less time, by the number of operations."""

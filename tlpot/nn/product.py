@@ -88,20 +88,15 @@ class SymmetricProduct(nn.Module):
         Returns:
             B, likewise.
         """
-
-        def table() -> Tensor:
-            return self.weights(embedding).view(len(embedding), -1, self.n_channels)
-
         if compiled:
-            expansion = self.expansion()
-            coefficients = self._coefficients.get(
-                lambda: expansion @ table(), self.weights.weight, embedding, expansion
-            )
-            return multiply(self.plan, coefficients, species, basis)
+            return multiply(self.plan, self.coefficients(embedding), species, basis)
         factors = torch.cat(list(basis), dim=1).transpose(0, 1).contiguous()
         _, n_atoms, c = factors.shape
         weights = iter(
-            table().transpose(0, 1).index_select(1, species).split(list(self.n_paths.values()))
+            self._table(embedding)
+            .transpose(0, 1)
+            .index_select(1, species)
+            .split(list(self.n_paths.values()))
         )
         products = factors
         results: list[list[Tensor]] = [[] for _ in self.degrees]
@@ -114,6 +109,17 @@ class SymmetricProduct(nn.Module):
                 by_path = block.view(-1, 2 * degree + 1, n_atoms, c)
                 results[k].append((by_path * next(weights)[:, None]).sum(dim=0))
         return [torch.stack(r).sum(dim=0).transpose(0, 1) for r in results]
+
+    def coefficients(self, embedding: Tensor) -> Tensor:
+        """Returns that of each term for each element, [n_elements, n_terms, c], see `plan`."""
+        expansion = self.expansion()
+        return self._coefficients.get(
+            lambda: expansion @ self._table(embedding), self.weights.weight, embedding, expansion
+        )
+
+    def _table(self, embedding: Tensor) -> Tensor:
+        """Returns the weight of each path for each element, [n_elements, n_paths, c]."""
+        return self.weights(embedding).view(len(embedding), -1, self.n_channels)
 
 
 class _Gather(nn.Module):

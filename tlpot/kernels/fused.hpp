@@ -1,0 +1,89 @@
+// What the fused call is given: a network's weights, once, and a batch of structures, each time.
+
+#pragma once
+
+#include "dense.hpp"
+
+namespace tlpot {
+
+// One interaction. Rows of numbers are padded with zeros to whole registers; `*_t` is the
+// transposed of a matrix. Fields by degree are null where a layer has no such degree.
+struct FusedLayer {
+    int64_t n_hidden, n_radial; // width of the radial functions, and layers before the last
+    int64_t in_degrees, out_degrees;
+    int64_t n_pairs, n_terms;          // of the many-body product, see product.cpp
+    const int64_t *radial_widths;      // [n_radial]
+    const void *const *radial;         // [n_radial], matrices from width to width
+    const void *last, *last_t;         // [n_hidden, n_paths · n_channels]; not in the first layer
+    const void *mix[MAX_L], *mix_t[MAX_L];       // sums to atomic basis; in the first layer
+                                                 // [n_elements][n_hidden, n_channels]
+    const void *sender[MAX_L], *sender_t[MAX_L]; // [n_channels, n_channels], as what follows
+    const void *update[MAX_L], *update_t[MAX_L];
+    const void *skip[MAX_L], *skip_t[MAX_L];
+    const void *gain;                  // [n_elements, n_channels]
+    const int32_t *pairs, *terms;      // of the product
+    const void *coefficients;          // [n_elements, n_terms, n_channels]
+};
+
+struct FusedTables {
+    int64_t n_elements, n_channels, n_layers, n_degrees;
+    int64_t n_basis, basis_width;      // radial functions, and their padded number
+    int64_t harmonic_width, power, n_entries;
+    int64_t n_paths, n_angular, angular_width;
+    int64_t n_readout;                 // padded width of the last network
+    int64_t most_kept;                 // radial weights that are held for all pairs at once
+    double cutoff, scale, coulomb;
+    const int64_t *species;            // of each atomic number; negative where unknown
+    int64_t n_numbers;
+    const int32_t *entries;            // see embedding.cpp
+    const double *values;
+    const int32_t *paths;              // see convolution.cpp
+    const void *couplings, *couplings_t; // [harmonic_width, angular_width]
+    const FusedLayer *layers;
+    const double *references;          // [n_elements], eV
+    const void *linear;                // [n_layers − 1, n_channels], readouts of all but the last
+    const void *hidden, *hidden_t, *last; // of the last: [n_channels, n_readout], [n_readout]
+    const double *numbers, *radii, *screening; // of the nuclear repulsion, or null
+};
+
+struct FusedData {
+    int64_t n_atoms, n_edges, n_systems, n_threads;
+    const double *positions;           // [n_atoms, 3], Å
+    const int64_t *atomic_numbers, *system;
+    const int64_t *center, *neighbor;  // [n_edges], by center
+    const double *shifts, *cell;       // [n_edges, 3], [n_systems, 3, 3], or null
+    const int64_t *charge, *spin;      // [n_systems]
+    double *energies, *energy;         // [n_atoms], [n_systems], eV
+    double *forces, *virial;           // [n_atoms, 3], [n_systems, 3, 3]; may be null
+    void *invariants;                  // [n_layers, n_atoms, n_channels], or null
+    void *scratch;
+    int64_t room;                      // bytes of scratch; what is needed, where it is too small
+};
+
+enum FusedStatus { SERVED, NEEDS_ROOM, UNKNOWN_ELEMENT, CHARGED, ONE_WAY };
+
+// Takes arrays from a piece of memory one after the other; on no memory, counts.
+class Arena {
+    char *begin, *at;
+
+  public:
+    explicit Arena(void *memory) : begin(static_cast<char *>(memory)), at(begin) {}
+    template <class T> T *take(int64_t n) {
+        at += (64 - reinterpret_cast<uintptr_t>(at) % 64) % 64;
+        T *found = reinterpret_cast<T *>(at);
+        at += n * sizeof(T);
+        return found;
+    }
+    int64_t used() const { return at - begin; }
+};
+
+// Edges (i, j) and (j, i) are one pair: its radial functions are the same, its harmonics those of
+// the other up to (−1)^l.
+struct Pairs {
+    int64_t n;
+    int32_t *edge, *i, *j; // of each pair: one of its edges, and that edge's ends
+    int32_t *of, *back;    // of each edge: its pair, and whether it is the pair's other edge
+    int64_t *first;        // [n_atoms + 1], edges of each center
+};
+
+} // namespace tlpot

@@ -1,0 +1,276 @@
+// Sums over neighbours, and the way back: of harmonics times radial functions apart for each
+// element (first layer), and of features coupled with the harmonics (the others).
+//
+// Rows of an atom: its atomic basis is [components, n_channels], component l² + m; its messages
+// are [components][paths of l, n_channels], by degree.
+
+#pragma once
+
+#include "fused.hpp"
+
+namespace tlpot {
+
+template <class T> struct Messages {
+    typedef Lanes<T> V;
+    static constexpr int W = LANES<T>;
+
+    const FusedTables &t;
+    const FusedData &d;
+    const Pairs &p;
+    const T *harmonics;     // [n_pairs, harmonic_width]
+    const int32_t *species; // of each atom
+    T parity[MAX_L * MAX_L]; // of each harmonic, seen from the pair's other end
+    int64_t row, from[MAX_L], paths[MAX_L]; // numbers in an atom's messages; where a degree begins
+
+    Messages(const FusedTables &tables, const FusedData &data, const Pairs &pairs,
+             const T *harmonics_, const int32_t *species_)
+        : t(tables), d(data), p(pairs), harmonics(harmonics_), species(species_), row(0) {
+        for (int64_t l = 0; l < t.n_degrees; ++l) {
+            for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m) parity[m] = l % 2 ? T(-1) : T(1);
+            paths[l] = 0;
+            for (int64_t k = 0; k < t.n_paths; ++k) paths[l] += t.paths[5 * k + 1] == l;
+            from[l] = row;
+            row += (2 * l + 1) * paths[l] * t.n_channels;
+        }
+    }
+
+    // S [n_atoms, components, n_elements, H] of some atoms from hidden radial values [n_pairs, H].
+    void by_element(int64_t begin, int64_t end, int64_t H, const T *hidden, T *sums) const {
+        const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
+        std::memset(sums + begin * M * Z * H, 0, (end - begin) * M * Z * H * sizeof(T));
+        for (int64_t i = begin; i < end; ++i)
+            for (int64_t e = p.first[i]; e < p.first[i + 1]; ++e) {
+                const int64_t q = p.of[e];
+                const T *y = harmonics + q * t.harmonic_width, *x = hidden + q * H;
+                T *to = sums + (i * M * Z + species[d.neighbor[e]]) * H;
+                for (int64_t h = 0; h < H; h += W) {
+                    const V value = load<V>(x + h);
+                    for (int64_t m = 0; m < M; ++m)
+                        add(to + m * Z * H + h, V(value * (p.back[e] ? y[m] * parity[m] : y[m])));
+                }
+            }
+    }
+
+    // Adds to some pairs' gradients by harmonics, and by distance through hidden values and their slopes.
+    void by_element_back(int64_t begin, int64_t end, int64_t H, const T *hidden, const T *slopes,
+                         const T *by_sums, T *by_harmonics, double *by_distance) const {
+        const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
+        alignas(64) T products[MAX_L * MAX_L * W];
+        std::memset(products, 0, sizeof(products));
+        for (int64_t q = begin; q < end; ++q) {
+            const int64_t i = p.i[q], j = p.j[q];
+            const T *y = harmonics + q * t.harmonic_width;
+            const T *at_i = by_sums + (i * M * Z + species[j]) * H;
+            const T *at_j = by_sums + (j * M * Z + species[i]) * H;
+            V along = {};
+            for (int64_t h = 0; h < H; h += W) {
+                const V value = load<V>(hidden + q * H + h);
+                V total = {};
+                for (int64_t m = 0; m < M; ++m) {
+                    const V g = load<V>(at_i + m * Z * H + h) + parity[m] * load<V>(at_j + m * Z * H + h);
+                    total += y[m] * g;
+                    if (h == 0) store(products + m * W, V(value * g));
+                    else add(products + m * W, V(value * g));
+                }
+                along += total * load<V>(slopes + q * H + h);
+            }
+            by_distance[q] += double(sum<T, W>(along));
+            add_sums(products, M, by_harmonics + q * t.harmonic_width);
+        }
+    }
+
+    // Messages of an atom; `weights` [·, n_paths · n_channels] has rows by `rows` of its edges.
+    void collect(int64_t i, const T *angular, const T *weights, const int32_t *rows,
+                 const T *senders, T *messages) const {
+        const int64_t C = t.n_channels, width = t.n_paths * C;
+        const int64_t e0 = p.first[i], n = p.first[i + 1] - e0;
+        const int64_t sender = sender_row();
+        for (int64_t k = 0; k < t.n_paths; ++k) {
+            const int32_t *path = t.paths + 5 * k;
+            each_size(path[0], path[1], [&](auto m2_, auto m3_) {
+                constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
+                constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
+                constexpr int L2 = M2 / 2;
+                const int64_t stride = path[4] * C;
+                T *to = messages + i * row + from[M3 / 2] + path[3] * C;
+                const T *a0 = angular + path[2], *w0 = weights + k * C;
+                const T *s0 = senders + L2 * L2 * C;
+                for (int64_t c = 0; c < C; c += W) {
+                    V total[M3] = {};
+                    for (int64_t e = 0; e < n; ++e) {
+                        const T *a = a0 + p.of[e0 + e] * t.angular_width;
+                        const T *x = s0 + d.neighbor[e0 + e] * sender + c;
+                        V weight = load<V>(w0 + rows[e] * width + c);
+                        if (odd) weight *= p.back[e0 + e] ? T(-1) : T(1);
+                        for (int m2 = 0; m2 < M2; ++m2) {
+                            const V value = weight * load<V>(x + m2 * C);
+                            for (int m3 = 0; m3 < M3; ++m3) total[m3] += a[m2 * M3 + m3] * value;
+                        }
+                    }
+                    for (int m3 = 0; m3 < M3; ++m3) store(to + m3 * stride + c, total[m3]);
+                }
+            });
+        }
+    }
+
+    // Gradients of pair q by weights (one row) and couplings (one row); adds those by senders.
+    // `products` is room for angular_width registers, zero behind n_angular.
+    void spread(int64_t q, const T *angular, const T *weights, const T *senders,
+                const T *by_messages, T *by_weights, T *by_angular, T *by_senders,
+                T *products) const {
+        const int64_t C = t.n_channels, i = p.i[q], j = p.j[q], sender = sender_row();
+        const T *coupled = angular + q * t.angular_width;
+        for (int64_t k = 0; k < t.n_paths; ++k) {
+            const int32_t *path = t.paths + 5 * k;
+            each_size(path[0], path[1], [&](auto m2_, auto m3_) {
+                constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
+                constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
+                constexpr int L2 = M2 / 2;
+                const int64_t stride = path[4] * C, place = from[M3 / 2] + path[3] * C;
+                const T *a = coupled + path[2];
+                V total[M2 * M3] = {};
+                for (int64_t c = 0; c < C; c += W) {
+                    const V weight = load<V>(weights + k * C + c);
+                    V gi[M3], gj[M3], by_weight = {};
+                    for (int m3 = 0; m3 < M3; ++m3) {
+                        gi[m3] = load<V>(by_messages + i * row + place + m3 * stride + c);
+                        gj[m3] = load<V>(by_messages + j * row + place + m3 * stride + c);
+                        if (odd) gj[m3] = -gj[m3];
+                    }
+                    for (int m2 = 0; m2 < M2; ++m2) {
+                        const int64_t at = (L2 * L2 + m2) * C + c;
+                        const V xi = load<V>(senders + i * sender + at);
+                        const V xj = load<V>(senders + j * sender + at);
+                        const V wi = weight * xi, wj = weight * xj;
+                        V to_i = {}, to_j = {};
+                        for (int m3 = 0; m3 < M3; ++m3) {
+                            const T value = a[m2 * M3 + m3];
+                            to_j += value * gi[m3];
+                            to_i += value * gj[m3];
+                            total[m2 * M3 + m3] += wj * gi[m3];
+                            total[m2 * M3 + m3] += wi * gj[m3];
+                        }
+                        by_weight += xj * to_j;
+                        by_weight += xi * to_i;
+                        add(by_senders + j * sender + at, V(weight * to_j));
+                        add(by_senders + i * sender + at, V(weight * to_i));
+                    }
+                    store(by_weights + k * C + c, by_weight);
+                }
+                for (int m = 0; m < M2 * M3; ++m) store(products + (path[2] + m) * W, total[m]);
+            });
+        }
+        for (int64_t m = 0; m < t.angular_width; m += W)
+            store(by_angular + m, sums_of_rows(products + m * W));
+    }
+
+    // Numbers of one atom's senders, which have all components that a path reads.
+    int64_t sender_row() const {
+        int64_t degrees = 0;
+        for (int64_t k = 0; k < t.n_paths; ++k)
+            if (t.paths[5 * k] >= degrees) degrees = t.paths[5 * k] + 1;
+        return degrees * degrees * t.n_channels;
+    }
+
+  private:
+    void add_sums(const T *products, int64_t n, T *to) const {
+        for (int64_t m = 0; m < n; m += W) add(to + m, sums_of_rows(products + m * W));
+    }
+
+    // Calls f with the two sizes as constants, so that the loops over components unroll.
+    template <class F> static void each_size(int l2, int l3, F &&f) {
+        using std::integral_constant;
+#define TLPOT_CASE(a, b)                                                                           \
+    case (a) * MAX_L + (b):                                                                        \
+        return f(integral_constant<int, 2 * (a) + 1>(), integral_constant<int, 2 * (b) + 1>());
+#define TLPOT_ROW(a) TLPOT_CASE(a, 0) TLPOT_CASE(a, 1) TLPOT_CASE(a, 2) TLPOT_CASE(a, 3)
+        switch (l2 * MAX_L + l3) { TLPOT_ROW(0) TLPOT_ROW(1) TLPOT_ROW(2) TLPOT_ROW(3) }
+#undef TLPOT_ROW
+#undef TLPOT_CASE
+    }
+};
+
+// Polynomials of an atom's basis, out_o = Σ_t w_t x_i x_j x_k, see product.cpp.
+template <class T> struct Polynomials {
+    typedef Lanes<T> V;
+    static constexpr int W = LANES<T>, N = 2, MAX_K = MAX_L * MAX_L + 1; // registers side by side
+
+    const FusedTables &t;
+    const FusedLayer &layer;
+
+    void values(const T *basis, int64_t element, T *out) const {
+        const int64_t C = t.n_channels;
+        int64_t c = 0;
+        for (; c + N * W <= C; c += N * W) values<N>(basis + c, coefficients(element) + c, out + c);
+        if (c < C) values<1>(basis + c, coefficients(element) + c, out + c);
+    }
+
+    void back(const T *basis, int64_t element, const T *by_out, T *by_basis) const {
+        const int64_t C = t.n_channels;
+        int64_t c = 0;
+        for (; c + N * W <= C; c += N * W)
+            back<N>(basis + c, coefficients(element) + c, by_out + c, by_basis + c);
+        if (c < C) back<1>(basis + c, coefficients(element) + c, by_out + c, by_basis + c);
+    }
+
+  private:
+    const T *coefficients(int64_t element) const {
+        return static_cast<const T *>(layer.coefficients) + element * layer.n_terms * t.n_channels;
+    }
+
+    // the basis, and the constant one behind it
+    template <int B> void read(const T *basis, V (*x)[B]) const {
+        const int64_t n = t.n_degrees * t.n_degrees;
+        for (int64_t k = 0; k < n; ++k)
+            for (int b = 0; b < B; ++b) x[k][b] = load<V>(basis + k * t.n_channels + b * W);
+        for (int b = 0; b < B; ++b) x[n][b] = V{} + T(1);
+    }
+
+    template <int B> void values(const T *basis, const T *w, T *out) const {
+        const int64_t C = t.n_channels, n_out = layer.out_degrees * layer.out_degrees;
+        V x[MAX_K][B], y[MAX_K][B] = {};
+        read<B>(basis, x);
+        for (int64_t q = 0; q < layer.n_pairs; ++q) {
+            const int32_t *pair = layer.pairs + 3 * q;
+            V both[B];
+            for (int b = 0; b < B; ++b) both[b] = x[pair[0]][b] * x[pair[1]][b];
+            for (int64_t k = pair[2]; k < pair[5]; ++k) {
+                const int32_t i = layer.terms[2 * k], o = layer.terms[2 * k + 1];
+                for (int b = 0; b < B; ++b)
+                    y[o][b] += load<V>(w + k * C + b * W) * (both[b] * x[i][b]);
+            }
+        }
+        for (int64_t o = 0; o < n_out; ++o)
+            for (int b = 0; b < B; ++b) store(out + o * C + b * W, y[o][b]);
+    }
+
+    template <int B> void back(const T *basis, const T *w, const T *by_out, T *by_basis) const {
+        const int64_t C = t.n_channels, n_out = layer.out_degrees * layer.out_degrees;
+        const int64_t n = t.n_degrees * t.n_degrees;
+        V x[MAX_K][B], g[MAX_K][B], y[MAX_K][B] = {};
+        read<B>(basis, x);
+        for (int64_t o = 0; o < n_out; ++o)
+            for (int b = 0; b < B; ++b) g[o][b] = load<V>(by_out + o * C + b * W);
+        for (int64_t q = 0; q < layer.n_pairs; ++q) {
+            const int32_t *pair = layer.pairs + 3 * q;
+            V both[B], s[B] = {};
+            for (int b = 0; b < B; ++b) both[b] = x[pair[0]][b] * x[pair[1]][b];
+            for (int64_t k = pair[2]; k < pair[5]; ++k) {
+                const int32_t i = layer.terms[2 * k], o = layer.terms[2 * k + 1];
+                for (int b = 0; b < B; ++b) {
+                    const V weighted = load<V>(w + k * C + b * W) * g[o][b];
+                    s[b] += weighted * x[i][b];
+                    y[i][b] += weighted * both[b];
+                }
+            }
+            for (int b = 0; b < B; ++b) {
+                y[pair[0]][b] += s[b] * x[pair[1]][b];
+                y[pair[1]][b] += s[b] * x[pair[0]][b];
+            }
+        }
+        for (int64_t k = 0; k < n; ++k)
+            for (int b = 0; b < B; ++b) store(by_basis + k * C + b * W, y[k][b]);
+    }
+};
+
+} // namespace tlpot

@@ -1,0 +1,338 @@
+"""Which networks the fused call serves, and their weights as it reads them."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tlpot.bond_thresholds import REPULSION_REACH
+from tlpot.energy import Properties, evaluate, volumes
+from tlpot.errors import KernelError, TLPotWarning
+from tlpot.graph import AtomGraph, build_graph
+from tlpot.kernels import (
+    MAX_DEGREE,
+    FusedNetwork,
+    FusedResult,
+    LayerWeights,
+    NetworkWeights,
+    Repulsion,
+)
+from tlpot.models.backbone import Backbone, Head
+from tlpot.models.calculator import BlockEnergies
+from tlpot.nn import ChannelLinear, Interaction, ZBLRepulsion, harmonic_polynomials
+from tlpot.presentation import logger
+from tlpot.system import NO_CELL, NO_PBC, System
+
+if TYPE_CHECKING:
+    from tlpot.models.level_potential import LevelPotential
+    from tlpot.models.potential import Potential
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Packed:
+    """A network as the fused call reads it, or why it cannot, and of what it was made.
+
+    Attributes:
+        network: None where there is none.
+        reason: for that; None if it is not worth telling.
+        places: every part of the modules that were read: the dictionary that holds it, its name,
+            and itself.
+        versions: of the tensors among them, and where their numbers are.
+        corrections: those of the head,
+        n_corrections: and how many there were.
+    """
+
+    network: FusedNetwork | None
+    reason: str | None
+    places: list[tuple[dict[str, Any], str, Any]]
+    versions: list[tuple[Tensor, int, int]]
+    corrections: dict[str, Any]
+    n_corrections: int
+
+    def is_current(self) -> bool:
+        """Whether all parts are what they were; optimizers raise a tensor's version."""
+        if len(self.corrections) != self.n_corrections:
+            return False
+        for held, name, part in self.places:
+            if held.get(name) is not part:
+                return False
+        if not self.versions:  # of weights that are trained, as far as is known
+            return any(isinstance(p, Tensor) and p.requires_grad for *_, p in self.places)
+        for t, version, address in self.versions:
+            if t._version != version or t.data_ptr() != address or t.requires_grad:
+                return False
+        return True
+
+
+class FusedLevels:
+    """The fused calls of a potential's levels, made when they are first needed.
+
+    They are made anew when a weight changes. A copy starts without any.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, _Packed] = {}
+
+    def __deepcopy__(self, memo: object) -> FusedLevels:
+        return FusedLevels()
+
+    def __reduce__(self) -> tuple[type[FusedLevels], tuple[()]]:
+        return FusedLevels, ()
+
+    def properties(
+        self, model: LevelPotential, graph: AtomGraph, forces: bool, stress: bool, domain: bool
+    ) -> Properties | None:
+        """Returns what `tlpot.energy.evaluate` does of one level; None where torch has to do it.
+
+        The first time that this is for a reason of the model's, the log says so.
+
+        Args:
+            model: a level of the potential.
+            graph: a batch.
+            forces: whether they are wanted.
+            stress: likewise.
+            domain: likewise, if the level knows it.
+
+        Raises:
+            GeometryError: stress was asked for and no structure has a volume.
+            KernelError: the fused call was asked for by name and cannot serve.
+        """
+        domain = domain and model.has_domain
+        found = self._call(model, graph, forces=forces, virial=stress, domain=domain)
+        if found is None:
+            return None
+        virial = found.virial
+        return Properties(
+            energy=found.energy,
+            energies=found.energies,
+            forces=found.forces,
+            stress=None if virial is None else virial / volumes(graph)[:, None, None],
+            domain=_domain(model, graph, found) if domain else None,
+        )
+
+    def energies(
+        self, model: LevelPotential, graph: AtomGraph, *, domain: bool = False
+    ) -> tuple[Tensor, Tensor | None] | None:
+        """Returns energies for automatic derivatives, and the domain; None where torch has to.
+
+        The energies, [n_atoms], can be differentiated by the positions once, in sums over whole
+        structures, which is what graphs that are ``first_order`` promise.
+
+        Raises:
+            KernelError: see `properties`.
+        """
+        if not graph.first_order:
+            return None
+        forces = graph.positions.requires_grad
+        found = self._call(model, graph, forces=forces, virial=False, domain=domain)
+        if found is None:
+            return None
+        energies = found.energies
+        if found.forces is not None:
+            energies = BlockEnergies.apply(
+                graph.positions, energies, -found.forces, graph.system_idx, graph.n_systems
+            )
+        return energies, _domain(model, graph, found) if domain else None
+
+    def _call(
+        self, model: LevelPotential, graph: AtomGraph, *, forces: bool, virial: bool, domain: bool
+    ) -> FusedResult | None:
+        cell, potential = graph.cell, model.potential
+        if not graph.positions.is_cpu or (cell is not None and cell.requires_grad):
+            return None
+        packed = self._packed.get(model.level)
+        if packed is None or not packed.is_current():
+            packed = self._packed[model.level] = _pack(potential, model.level)
+        reason, found = packed.reason, None
+        if packed.network is not None:
+            found = packed.network(graph, forces=forces, virial=virial, invariants=domain)
+            if isinstance(found, FusedResult) or found is None:
+                return found
+            reason = found
+        if reason is not None:
+            if potential.kernels == "fused":
+                raise KernelError(f"the fused call cannot serve {reason}; use kernels='auto'")
+            _log(reason)
+        return None
+
+
+def _domain(model: LevelPotential, graph: AtomGraph, found: FusedResult) -> Tensor:
+    domain = model.training_domain
+    assert domain is not None
+    species = model.potential.species(graph.atomic_numbers)
+    inside: Tensor = domain(
+        found.invariants, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
+        compiled=True,
+    )  # fmt: skip
+    return inside
+
+
+@functools.cache
+def _log(reason: str) -> None:
+    logger.info("force calls go through torch, operation by operation: %s", reason)
+
+
+def _pack(potential: Potential, level: str) -> _Packed:
+    head = potential.head(level)
+    corrections = head.corrections._modules
+    parts: list[nn.Module] = [potential.backbone, head.readout, head.references, head.corrections]
+    if potential.repulsion is not None:
+        parts.append(potential.repulsion)
+    places: list[tuple[dict[str, Any], str, Any]] = [(head._modules, "readout", head.readout)]
+    for module in (m for part in parts for m in part.modules()):
+        for held in (module._modules, module._parameters, module._buffers):
+            places += [(held, name, value) for name, value in held.items()]
+    tensors = [value for *_, value in places if isinstance(value, Tensor)]
+    known: dict[str, Any] = {"corrections": corrections, "n_corrections": len(corrections)}
+    trained = next((t for t in tensors if t.requires_grad), None)
+    if trained is not None:
+        # that one is trained is enough to know, and versions change with every step
+        places = [place for place in places if place[2] is trained]
+        return _Packed(network=None, reason=None, places=places, versions=[], **known)
+    reason, network = _obstacle(potential, head, tensors), None
+    kernels = potential.backbone.edges.kernels
+    asked = kernels.name in ("auto", "fused")
+    served = kernels.compiled(potential.device, potential.dtype, potential.architecture.l_max)
+    if reason is None and asked and served:
+        network = FusedNetwork(_weights(potential, head), potential.dtype)
+        reason = _fault(potential, level, network)
+        if reason is None:
+            logger.debug("force calls at level %s are one compiled call", level)
+        else:
+            network = None
+    if not asked or potential.device.type != "cpu" or not (served or reason):
+        reason = None  # it was asked for, or is told elsewhere
+    inference = any(t.is_inference() for t in tensors)
+    versions = [] if inference else [(t, t._version, t.data_ptr()) for t in tensors]
+    return _Packed(network=network, reason=reason, places=places, versions=versions, **known)
+
+
+def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> str | None:
+    """Returns what the fused call does not know about a model; None if it knows it all."""
+    backbone = potential.backbone
+    if not isinstance(backbone, Backbone):
+        return "a network of the MACE family"
+    if backbone.charge_spin is not None:
+        return "a network that reads charge and spin"
+    if head.target is not None:
+        return "scalar properties"
+    if len(head.corrections):
+        return "corrections in closed form"
+    if potential.architecture.l_max > MAX_DEGREE:
+        return f"harmonics beyond degree {MAX_DEGREE}"
+    linears = [m for part in (backbone, head.readout) for m in part.modules()]
+    if any(isinstance(m, ChannelLinear) and type(m) is not ChannelLinear for m in linears):
+        return "weights with adapters"
+    if any(t.is_inference() for t in tensors):
+        return "weights made in inference mode"
+    return None
+
+
+def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | None:
+    """Compares a small structure with what torch makes of it; returns what is wrong, if it is.
+
+    Warns:
+        TLPotWarning: they differ by more than rounding.
+    """
+    model = potential.at(level)
+    numbers = np.array(model.elements[:1] * 2 + model.elements)
+    places = np.array([[k % 2, k // 2 % 2, k // 4] for k in range(len(numbers))])
+    rng = np.random.default_rng(0)
+    positions = 0.3 * potential.cutoff * (places + 0.2 * rng.uniform(size=places.shape))
+    system = System(atomic_numbers=numbers, positions=positions, cell=NO_CELL, pbc=NO_PBC)
+    graph = build_graph([system], potential.cutoff, layout="sorted")
+    found = network(graph, forces=True, virial=False, invariants=False)
+    if not isinstance(found, FusedResult) or found.forces is None:
+        return f"it refuses its own check ({found})"
+    # differentiated in the weights, which the fused call leaves to torch
+    expected = evaluate(model, graph, create_graph=True)
+    assert expected.forces is not None
+    references = potential.head(level).references.value[potential.species(graph.atomic_numbers)]
+    energies, forces = expected.energies.detach(), expected.forces.detach()
+    bound = 1e3 * torch.finfo(potential.dtype).eps
+    rounding = 8.0 * torch.finfo(torch.float64).eps * energies.abs().max()
+    sizes = 1e-6 + (energies - references).abs().max() + rounding / bound, 1e-6 + forces.abs().max()
+    pairs = (found.energies, energies), (found.forces, forces)
+    worst = max(
+        float((a - b).abs().max() / size) for (a, b), size in zip(pairs, sizes, strict=True)
+    )
+    if worst < bound:
+        return None
+    reason = f"its result differs from torch's by {worst:.1e}"
+    warnings.warn(
+        f"the fused call is not used for model {potential.card.name!r}: {reason}; please report "
+        "processor and compiler",
+        TLPotWarning,
+        stacklevel=2,
+    )
+    return reason
+
+
+@torch.no_grad()
+def _weights(potential: Potential, head: Head) -> NetworkWeights:
+    """Returns the network of one level as matrices."""
+    backbone, a = cast(Backbone, potential.backbone), potential.architecture
+    elements = backbone.embedding(backbone.species)
+    interactions = cast(list[Interaction], list(backbone.interactions))
+    tables = [elements, *[None] * (len(interactions) - 1)]
+    layers = [_layer(i, backbone.species, t) for i, t in zip(interactions, tables, strict=True)]
+    later, readout = interactions[-1].convolution, head.readout
+    references, species = head.references.value, potential.index.clone()
+    species[torch.tensor(a.elements)[references.isnan()]] = -1
+    linear = [matrix[:, 0] for matrix in _matrices(readout.linears)]
+    hidden, last = _matrices(readout.mlp.layers)
+    return NetworkWeights(
+        species=species,
+        references=references,
+        cutoff=a.cutoff,
+        n_basis=a.n_basis,
+        power=backbone.edges.radial.power,
+        harmonics=harmonic_polynomials(a.l_max),
+        paths=later.paths,
+        couplings=later.couplings.exact.numpy(),
+        layers=layers,
+        linear=torch.stack(linear) if linear else elements.new_zeros((0, a.n_channels)),
+        hidden=hidden,
+        last=last[:, 0],
+        scale=float(readout.scale),
+        repulsion=_repulsion(potential.repulsion),
+    )
+
+
+def _repulsion(module: nn.Module | None) -> Repulsion | None:
+    if not isinstance(module, ZBLRepulsion):
+        return None
+    return Repulsion(
+        numbers=module.numbers.exact,
+        reach=REPULSION_REACH * module.radii.exact,
+        screening=module.screening.exact,
+        coulomb=module.coulomb,
+    )
+
+
+def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
+    """Returns one layer's matrices; `table` are the senders' features where this is the first."""
+    convolution, product, gain = interaction.convolution, interaction.product, interaction.gain
+    radial = _matrices(convolution.radial.layers)
+    sender, skip = interaction.sender, interaction.skip
+    return LayerWeights(
+        radial=radial if table is None else radial[:-1],
+        mix=_matrices(convolution.mix) if table is None else convolution.element_maps(table),
+        sender=() if sender is None else _matrices(sender.linears),
+        update=_matrices(interaction.update),
+        skip=() if skip is None else _matrices(skip.linears),
+        gain=None if gain is None else gain(species),
+        product=product.plan,
+        coefficients=product.coefficients(species),
+    )
+
+
+def _matrices(linears: nn.ModuleList) -> list[Tensor]:
+    return [cast(ChannelLinear, linear).matrix() for linear in linears]
