@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.config import IN_MEMORY, Settings, check_seed, job_settings, parse
+from tlpot.config import IN_MEMORY, LATER, Settings, check_seed, job_settings, parse
 from tlpot.data import (
     Dataset,
     DataSource,
@@ -237,8 +237,8 @@ class SplitSettings:
 
     file: Path | None = None
     by: SplitBy | None = None
-    key: str | None = None
-    together_with: Path | None = None
+    key: str | None = field(default=None, metadata=LATER)
+    together_with: Path | None = field(default=None, metadata=LATER)
     validation: float | tuple[str, ...] = 0.1
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
