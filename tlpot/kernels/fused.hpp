@@ -29,7 +29,7 @@ struct FusedTables {
     int64_t n_elements, n_channels, n_layers, n_degrees;
     int64_t n_basis, basis_width;      // radial functions, and their padded number
     int64_t harmonic_width, power, n_entries;
-    int64_t n_paths, n_angular, angular_width;
+    int64_t n_paths, angular_width;
     int64_t n_readout;                 // padded width of the last network
     int64_t most_kept;                 // radial weights that are held for all pairs at once
     double cutoff, scale, coulomb;

@@ -152,7 +152,6 @@ class FusedNetwork:
 
     def _pack(self, network: NetworkWeights) -> FusedTables:
         n, repulsion = network, network.repulsion
-        n_angular = n.couplings.shape[1]
         couplings = self._padded(torch.from_numpy(n.couplings))
         n_degrees = round(len(n.harmonics) ** 0.5)
         places = np.nonzero(n.harmonics)
@@ -178,7 +177,6 @@ class FusedNetwork:
             power=n.power,
             n_entries=len(places[0]),
             n_paths=len(paths),
-            n_angular=n_angular,
             angular_width=couplings.shape[1],
             n_readout=hidden.shape[1],
             most_kept=MOST_KEPT,

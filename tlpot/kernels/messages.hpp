@@ -114,7 +114,7 @@ template <class T> struct Messages {
     }
 
     // Gradients of pair q by weights (one row) and couplings (one row); adds those by senders.
-    // `products` is room for angular_width registers, zero behind n_angular.
+    // `products` is room for angular_width registers, those behind the couplings zero.
     void spread(int64_t q, const T *angular, const T *weights, const T *senders,
                 const T *by_messages, T *by_weights, T *by_angular, T *by_senders,
                 T *products) const {

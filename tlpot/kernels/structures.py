@@ -139,7 +139,7 @@ class FusedTables(ctypes.Structure):
 
     _fields_ = (
         *_integers("n_elements n_channels n_layers n_degrees n_basis basis_width"),
-        *_integers("harmonic_width power n_entries n_paths n_angular angular_width"),
+        *_integers("harmonic_width power n_entries n_paths angular_width"),
         *_integers("n_readout most_kept"),
         *((name, ctypes.c_double) for name in ("cutoff", "scale", "coulomb")),
         *_addresses("species"),
