@@ -1,0 +1,96 @@
+"""Molecules in batches by torch-sim, beside ASE: python benchmarks/speed/torch_sim_batches.py.
+
+Milliseconds for each conformer of capped alanine, energies and
+forces, in turns, medians: ASE's calculator one by one; `TorchSimModel` in batches; and of the
+latter the search for neighbours alone. Then a relaxation of all by FIRE: torch-sim with
+autobatching, and ASE one by one.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch_sim as ts
+from ase import Atoms
+from ase.optimize import FIRE
+
+from tlpot.calculators import TLPotCalculator
+from tlpot.graph import build_graph
+from tlpot.interfaces import TorchSimModel
+from tlpot.structures import build_peptide
+from tlpot.system import System
+
+MODEL, LEVEL, NUMBER, TURNS, BATCH = "tlpot-fragments", "gfn2-xtb", 128, 5, 64
+
+
+def conformers() -> list[Atoms]:
+    rng = np.random.default_rng(0)
+    one = build_peptide("A")
+    found = []
+    for _ in range(NUMBER):
+        atoms = one.copy()
+        atoms.positions += 0.03 * rng.normal(size=atoms.positions.shape)
+        found.append(atoms)
+    return found
+
+
+def timed(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    return 1e3 * (time.perf_counter() - begin) / NUMBER
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    structures = conformers()
+    calculator, model = TLPotCalculator(MODEL, level=LEVEL), TorchSimModel(MODEL, level=LEVEL)
+    batches = [
+        ts.io.atoms_to_state(structures[k : k + BATCH], torch.device("cpu"), torch.float64)
+        for k in range(0, NUMBER, BATCH)
+    ]
+    systems = [System.from_atoms(atoms) for atoms in structures]
+
+    def one_by_one() -> None:
+        for atoms in structures:
+            calculator.calculate(atoms, ["forces"])
+
+    def batched() -> None:
+        for state in batches:
+            model(state)
+
+    def graphs() -> None:
+        for k in range(0, NUMBER, BATCH):
+            build_graph(systems[k : k + BATCH], model.batch.model.cutoff)
+
+    runs = {"ASE": one_by_one, "torch-sim": batched, "neighbours": graphs}
+    seen: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(TURNS):
+        for name, run in runs.items():
+            seen[name].append(timed(run))
+    print(f"{NUMBER} conformers of {len(structures[0])} atoms, batches of {BATCH}; ms each")
+    for name, values in seen.items():
+        print(f"{name:12} {statistics.median(values):8.2f}")
+
+    few = structures[:32]
+    begin = time.perf_counter()
+    batcher = ts.InFlightAutoBatcher(
+        model=model, memory_scales_with="n_atoms", max_memory_scaler=BATCH * len(few[0])
+    )
+    ts.optimize(
+        system=few, model=model, optimizer=ts.optimizers.fire, autobatcher=batcher, max_steps=200,
+        convergence_fn=ts.generate_force_convergence_fn(0.05, include_cell_forces=False),
+    )  # fmt: skip
+    print(f"\nrelaxing {len(few)} to 0.05 eV/Å: torch-sim {time.perf_counter() - begin:.1f} s")
+    begin = time.perf_counter()
+    for atoms in few:
+        atoms.calc = calculator
+        FIRE(atoms, logfile=None).run(fmax=0.05, steps=200)
+    print(f"ASE {time.perf_counter() - begin:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
