@@ -20,7 +20,7 @@ from ase.optimize import FIRE
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.graph import build_graph
-from tlpot.interfaces import TorchSimModel
+from tlpot.simulation import TorchSimModel
 from tlpot.structures import build_peptide
 from tlpot.system import System
 
