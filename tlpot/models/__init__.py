@@ -51,7 +51,12 @@ if TYPE_CHECKING:
         to_bytes,
         weights_hash,
     )
-    from tlpot.models.parameters import channel_maps, level_parameters, parameter_blocks
+    from tlpot.models.parameters import (
+        channel_maps,
+        fixed_parameters,
+        level_parameters,
+        parameter_blocks,
+    )
     from tlpot.models.potential import Potential
     from tlpot.models.property_target import PoolingMethod, PropertyTarget, same_readout
     from tlpot.models.regressors import (

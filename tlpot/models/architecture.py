@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
 from tlpot.bond_thresholds import REPULSION_REACH
-from tlpot.config import parse, to_mapping
+from tlpot.config import LATER, parse, to_mapping
 from tlpot.errors import ConfigError, nearest
 from tlpot.models.mace.architecture import MaceArchitecture
+from tlpot.nn import HEAVIEST, N_ELEMENTAL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +32,9 @@ class Architecture:
         radial_hidden: hidden widths of the radial networks; empty for linear maps.
         envelope_power: p of the cutoff polynomial.
         n_species: width of the species embedding.
+        species: ``learned``, or ``elemental``: features of the periodic table that stay as they are
+            (see `tlpot.nn.elemental_features`), so that elements which no training has seen have
+            an embedding.
         readout_hidden: width of the network that reads the last layer.
         avg_neighbors: average number of neighbours in the training set.
         zbl: add the screened nuclear repulsion.
@@ -52,8 +56,10 @@ class Architecture:
     avg_neighbors: float = 12.0
     zbl: bool = False
     charge_spin: bool = False
+    species: Literal["learned", "elemental"] = field(default="learned", metadata=LATER)
 
     def __post_init__(self) -> None:
+        self._check_species()
         if not self.elements or list(self.elements) != sorted(set(self.elements)):
             raise ConfigError(f"elements must be ascending and distinct, not {self.elements}")
         if not all(0 < z < len(chemical_symbols) for z in self.elements):
@@ -84,6 +90,17 @@ class Architecture:
                 f"cutoff is {self.cutoff} Å, but the ZBL repulsion reaches to {reach:.2f} Å; "
                 "raise the cutoff, or set zbl to false"
             )
+
+    def _check_species(self) -> None:
+        if self.species == "learned":
+            return
+        if self.n_species != N_ELEMENTAL:
+            raise ConfigError(
+                f"n_species is {self.n_species}, expected {N_ELEMENTAL} with species=elemental"
+            )
+        beyond = [chemical_symbols[z] for z in self.elements if z > HEAVIEST]
+        if beyond:
+            raise ConfigError(f"species=elemental has no features of {', '.join(beyond)}")
 
     @property
     def isolated_at_reference(self) -> bool:
@@ -136,6 +153,8 @@ def parse_architecture(settings: Mapping[str, Any], where: str) -> AnyArchitectu
     return parse(Architecture, settings, where)
 
 
+ALL_ELEMENTS = "all"
+
 _IRREP = re.compile(r"(?:(\d+)\s*x\s*)?(\d+)([eoy])")  # y: the natural parity
 
 _PRESETS: dict[str, dict[str, object]] = {
@@ -181,7 +200,7 @@ def read_architecture(
 
     Args:
         settings: ``preset`` (default ``tiny``) and any fields of `Architecture`; ``elements``
-            are symbols or atomic numbers.
+            are symbols or atomic numbers, or ``all`` with ``species: elemental``.
         elements: atomic numbers, where the section does not name them.
         where: the section, for messages.
 
@@ -190,6 +209,9 @@ def read_architecture(
     """
     changes = dict(settings)
     name = str(changes.pop("preset", "tiny"))
+    if changes.get("elements") == ALL_ELEMENTS and changes.get("species") == "elemental":
+        elements = tuple(range(1, HEAVIEST + 1))
+        del changes["elements"]
     if "elements" in changes:
         elements = _numbers(changes.pop("elements"), where)
     return parse(Architecture, {**to_mapping(preset(name, elements)), **changes}, where)

@@ -28,6 +28,7 @@ from tlpot.nn import (
     Interaction,
     Readout,
     ZBLRepulsion,
+    elemental_features,
 )
 
 
@@ -44,6 +45,9 @@ class Backbone(nn.Module):
         a = architecture
         self.edges = EdgeEmbedding(a.l_max, a.cutoff, a.n_basis, a.envelope_power, kernels)
         self.species = nn.Parameter(torch.randn(len(a.elements), a.n_species))
+        if a.species == "elemental":
+            known = elemental_features()[list(a.elements)]
+            self.species = nn.Parameter(known.to(self.species.dtype))
         self.embedding = ChannelLinear(a.n_species, a.n_channels)
         self.charge_spin = nn.Parameter(torch.zeros(2, a.n_channels)) if a.charge_spin else None
         self.interactions = nn.ModuleList(_interaction(a, layer) for layer in range(a.n_layers))

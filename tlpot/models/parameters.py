@@ -24,7 +24,10 @@ def parameter_blocks(potential: Potential, level: str) -> dict[str, list[str]]:
         blocks[f"interaction {layer}"] = []
         blocks[f"product {layer}"] = []
     blocks["readout"] = []
+    fixed = fixed_parameters(potential)
     for name, _ in potential.named_parameters():
+        if name in fixed:
+            continue
         part = name.split(".")
         if name.startswith(head):
             blocks["readout"].append(name)
@@ -34,6 +37,12 @@ def parameter_blocks(potential: Potential, level: str) -> dict[str, list[str]]:
         elif part[0] == "backbone":
             blocks["embedding"].append(name)
     return blocks
+
+
+def fixed_parameters(potential: Potential) -> set[str]:
+    """Returns the names of weights that no training moves: features of the elements."""
+    elemental = getattr(potential.architecture, "species", "learned") == "elemental"
+    return {"backbone.species"} if elemental else set()
 
 
 _INTERACTION = {

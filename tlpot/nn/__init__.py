@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         product_basis,
     )
     from tlpot.nn.edges import EdgeEmbedding, Edges, ZBLRepulsion, envelope
+    from tlpot.nn.elements import HEAVIEST, N_ELEMENTAL, elemental_features
     from tlpot.nn.interaction import Interaction
     from tlpot.nn.product import SymmetricProduct
 

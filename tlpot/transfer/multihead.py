@@ -11,7 +11,7 @@ import numpy as np
 from tlpot.data import kept_kinds
 from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
-from tlpot.models import Potential
+from tlpot.models import Potential, fixed_parameters
 from tlpot.transfer.strategy import (
     SMALL_RATE,
     Strategy,
@@ -115,4 +115,5 @@ class Multihead(Strategy):
 
     def rates(self, potential: Potential, level: str) -> Mapping[str, float]:
         """Everything moves."""
-        return {name: 1.0 for name, _ in potential.named_parameters()}
+        fixed = fixed_parameters(potential)
+        return {name: 1.0 for name, _ in potential.named_parameters() if name not in fixed}
