@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -53,7 +54,6 @@ class BatchEvaluator:
             self.model = energy_model(calculator)
         high = opened.model
         self.device = high.potential.device if isinstance(high, LevelView) else torch.device("cpu")
-        self._known = frozenset(self.model.elements)
         self._domain = DomainCheck(self.model) if has_domain(self.model) else None
 
     def __call__(
@@ -83,16 +83,33 @@ class BatchEvaluator:
         Raises:
             UnknownElementError, GeometryError: see `__call__`.
         """
-        unknown = set(system.atomic_numbers.tolist()) - self._known
-        if unknown:
-            names, known = (" ".join(map(symbol, sorted(z))) for z in (unknown, self._known))
-            raise UnknownElementError(
-                f"the model does not know {names}; it knows {known}. Take a model with these "
-                "elements"
-            )
+        check_elements(system.atomic_numbers.tolist(), self.model)
         reads = self.model.uses_charge or implies_charges(self.model)
         if not reads and (system.charge, system.spin) != (0, 1):
             raise GeometryError(
                 f"charge is {system.charge} and spin {system.spin}, but the model describes "
                 "neutral singlets only; leave them out if it was trained on just this state"
+            )
+
+
+def check_elements(numbers: Sequence[int], model: Any, names: Sequence[str] | None = None) -> None:
+    """Checks that a model, or some model of a mapping, knows all elements.
+
+    Args:
+        numbers: atomic numbers.
+        model: an energy model, or several by name.
+        names: what to call each atom, for messages.
+
+    Raises:
+        UnknownElementError: it does not; the first such atom is named.
+    """
+    models = list(model.values()) if isinstance(model, Mapping) else [model]
+    known = {z for one in models for z in one.elements}
+    for k, number in enumerate(numbers):
+        if number not in known:
+            has = " ".join(symbol(z) for z in sorted(known))
+            where = f" ({names[k]})" if names else ""
+            raise UnknownElementError(
+                f"the model does not know {symbol(number)}{where}; it knows {has}. Leave such "
+                "atoms out, or take a model with this element"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from ase import Atoms, units
 from ase.data import atomic_numbers
 
-from tlpot.errors import ConfigError, MissingExtraError, SimulationError, UnknownElementError
+from tlpot.errors import ConfigError, MissingExtraError, SimulationError
+from tlpot.interfaces.batch import check_elements
 from tlpot.jobs import EnergyMethod
 from tlpot.numbers import Floats, Ints
-from tlpot.topology import symbol
 
 ENERGY_UNITS = {"metal": 1.0, "real": units.kcal / units.mol}
 """LAMMPS's unit of energy in eV, for its styles of units with lengths in Å."""
@@ -97,7 +97,7 @@ class LAMMPSForce:
             )
         self.method = EnergyMethod(model=model, **settings).opened()
         self._numbers = np.array([0, *(atomic_numbers[text] for text in elements)])
-        self._check_elements()
+        check_elements(self._numbers[1:].tolist(), self.method.model)
         self._stated = {"charge": charge, "spin": spin}
         self._unit = ENERGY_UNITS[style]
         self._lammps, self._name = lammps, name
@@ -121,17 +121,6 @@ class LAMMPSForce:
         finally:
             if self._error is not None:
                 raise self._error
-
-    def _check_elements(self) -> None:
-        models = self.method.model
-        models = list(models.values()) if isinstance(models, Mapping) else [models]
-        known = {z for one in models for z in one.elements}
-        unknown = set(self._numbers[1:].tolist()) - known
-        if unknown:
-            names, has = (" ".join(map(symbol, sorted(z))) for z in (unknown, known))
-            raise UnknownElementError(
-                f"the model does not know {names}; it knows {has}. Take a model with these elements"
-            )
 
     def _callback(
         self, caller: Any, step: int, n_local: int, tags: Ints, positions: Floats, forces: Floats

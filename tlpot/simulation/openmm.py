@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,9 +12,15 @@ import numpy as np
 from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
+<<<<<<< HEAD:tlpot/simulation/openmm.py
 from tlpot.jobs import EnergyMethod
 from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
 from tlpot.topology import symbol
+=======
+from tlpot.interfaces.batch import check_elements
+from tlpot.interfaces.openmm_function import NANOMETRE, PotentialFunction, Region
+from tlpot.jobs import EnergyMethod
+>>>>>>> engines:tlpot/interfaces/openmm.py
 
 try:
     import openmm
@@ -106,7 +112,7 @@ class OpenMMPotential(MLPotentialImpl):
         )
         function = PotentialFunction(self.method, region)
         opened = function.open()
-        check_elements(region, opened.model)
+        check_elements(region.numbers, opened.model, region.names)
         charge = args.get("charge")
         if mixed:
             nonbonded = [f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)]
@@ -278,23 +284,6 @@ def check_version(package: str, oldest: tuple[int, int]) -> None:
         raise MissingExtraError(
             f"{package} {wanted} or later (found {found})", "openmm", "a potential in OpenMM"
         )
-
-
-def check_elements(region: Region, model: Any) -> None:
-    """Checks that a model, or some model of a mapping, knows all elements of a region.
-
-    Raises:
-        UnknownElementError: it does not; the first such atom is named.
-    """
-    models = list(model.values()) if isinstance(model, Mapping) else [model]
-    known = {z for one in models for z in one.elements}
-    for number, name in zip(region.numbers, region.names, strict=True):
-        if number not in known:
-            symbols = " ".join(symbol(z) for z in sorted(known))
-            raise UnknownElementError(
-                f"the model does not know {symbol(number)} ({name}); it knows {symbols}. Leave "
-                "that residue out of the region, or take a model with this element"
-            )
 
 
 def _called(atom: Any) -> str:
