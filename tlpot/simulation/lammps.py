@@ -12,9 +12,9 @@ from ase import Atoms, units
 from ase.data import atomic_numbers
 
 from tlpot.errors import ConfigError, MissingExtraError, SimulationError
-from tlpot.interfaces.batch import check_elements
 from tlpot.jobs import EnergyMethod
 from tlpot.numbers import Floats, Ints
+from tlpot.simulation.batch import check_elements
 
 ENERGY_UNITS = {"metal": 1.0, "real": units.kcal / units.mol}
 """LAMMPS's unit of energy in eV, for its styles of units with lengths in Å."""

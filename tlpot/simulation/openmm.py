@@ -12,15 +12,9 @@ import numpy as np
 from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
-<<<<<<< HEAD:tlpot/simulation/openmm.py
 from tlpot.jobs import EnergyMethod
+from tlpot.simulation.batch import check_elements
 from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
-from tlpot.topology import symbol
-=======
-from tlpot.interfaces.batch import check_elements
-from tlpot.interfaces.openmm_function import NANOMETRE, PotentialFunction, Region
-from tlpot.jobs import EnergyMethod
->>>>>>> engines:tlpot/interfaces/openmm.py
 
 try:
     import openmm
