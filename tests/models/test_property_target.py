@@ -177,3 +177,20 @@ def test_pooling_has_to_fit_the_property():
         PropertyTarget(quantity=Quantity(unit="A^3", extensive=True), pooling="mean", spread=1.0)
     with pytest.raises(ConfigError, match="spread"):
         PropertyTarget(quantity=Quantity(unit="eV", extensive=False), pooling="mean", spread=0.0)
+
+
+def test_features_of_elements_stand_for_those_that_no_training_has_seen(tmp_path):
+    from toy_elements import trained_without_bromine
+
+    model, before = trained_without_bromine(tmp_path)
+    # no training moves them
+    torch.testing.assert_close(model.backbone.species, before)
+    again = from_bytes(to_bytes(model))
+    crystal_of = {x: bulk(f"Na{x}", "rocksalt", a=5.6) for x in ("Cl", "Br", "F")}
+    values = {x: float(value(again, "gap@toy", atoms)[0]) for x, atoms in crystal_of.items()}
+    assert values["Br"] != pytest.approx(values["Cl"], abs=1e-4)
+    assert all(np.isfinite(v) for v in values.values())
+    with pytest.raises(ConfigError, match="n_species"):
+        preset("tiny", ELEMENTS, species="elemental", n_species=4)
+    with pytest.raises(ConfigError, match="Lr"):
+        preset("tiny", (1, 103), species="elemental")
