@@ -227,3 +227,12 @@ def test_jobs_that_need_forces_say_what_is_missing(parent):
     for job in (tlpot.relax, tlpot.frequencies):
         with pytest.raises(ConfigError, match=r"forces|property"):
             job(crystals(1)[0], str(parent.output))
+
+
+def test_elements_that_no_training_structure_has_are_named(data, tmp_path):
+    found = tlpot.train(
+        config={"data": data, "model": MODEL, "split": {"by": "element", "test": ["Br"]}},
+        level="gap@cheap", output=tmp_path / "m.safetensors", dry_run=True,
+    )  # fmt: skip
+    assert "Br was left out" in found.preflight
+    assert "species" in found.preflight

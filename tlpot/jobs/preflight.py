@@ -85,7 +85,7 @@ def preflight_report(
     ]
     for name, found in references.items():
         lines += [*([f"level {name}"] if len(references) > 1 else []), found.table()]
-        lines += _unlearned(dataset, found)
+        lines += _unlearned(job, found)
     lines.append(_trainable(job, level))
     for name in references:
         own = split.train
@@ -146,12 +146,17 @@ def _one_molecule(job: Job) -> str:
     return "; all frames are of one molecule, so nothing is known of errors for others"
 
 
-def _unlearned(dataset: Dataset, references: References) -> list[str]:
+def _unlearned(job: Job, references: References) -> list[str]:
     """Names elements that only frames have which are not trained on."""
-    absent = () if references.fit is None else references.fit.absent
-    symbols = [chemical_symbols[z] for z in absent if z in dataset.elements]
+    symbols = [chemical_symbols[z] for z in references.absent if z in job.dataset.elements]
     if not symbols:
         return []
+    if job.split.by.startswith("element"):
+        known = getattr(job.potential.architecture, "species", "learned") == "elemental"
+        return [
+            f"note: {', '.join(symbols)} was left out of the training"
+            + ("" if known else "; the model has learned nothing of it (see model.species)")
+        ]
     return [
         f"warning: {', '.join(symbols)} is in the data and in no training frame, so energies of "
         "molecules with it will be far off; use split.by=random, or name what is held out "

@@ -117,9 +117,16 @@ class CompositionReferences(References):
     Attributes:
         quantity: of the property.
         composition_fit: the fit; None where the parent's were kept.
+        unseen: atomic numbers that no training structure has.
     """
 
     composition_fit: CompositionFit | None = None
+    unseen: tuple[int, ...] = ()
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Atomic numbers that nothing was learned of."""
+        return self.unseen
 
     def table(self) -> str:
         """Returns a line or two; there may be ninety elements."""
@@ -185,12 +192,16 @@ def property_references(
         labels = target.latent(torch.from_numpy(seen.values)).numpy()
         fit = fit_composition(seen.composition, labels - base)
     energies = {z: start[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}
+    present = seen.composition.any(axis=0)
+    unseen = tuple(z for z, there in zip(elements, present, strict=True) if not there)
     kind = {"yes_no": "log-odds by logistic", "positive": "logarithms by ridge"}
     origin = f"{kind.get(target.quantity.kind, 'ridge')} regression on "
     origin += "numbers of atoms" if target.quantity.extensive else "fractions of the elements"
     if parent is not None:
         origin += ", on what the parent leaves over"
-    return CompositionReferences(energies=energies, origin=origin, prior=start, composition_fit=fit)
+    return CompositionReferences(
+        energies=energies, origin=origin, prior=start, composition_fit=fit, unseen=unseen
+    )
 
 
 def property_baselines(

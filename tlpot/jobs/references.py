@@ -37,6 +37,11 @@ class References:
     prior: Mapping[int, float]
     fit: ReferenceFit | None = None
 
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Atomic numbers that nothing was learned of."""
+        return () if self.fit is None else self.fit.absent
+
     def table(self) -> str:
         """Returns the shift table of the pre-flight report."""
         lines = [f"reference energies: {self.origin}"]

@@ -159,7 +159,8 @@ class FusedLevels:
         if reason is not None:
             if potential.kernels == "fused":
                 raise KernelError(f"the fused call cannot serve {reason}; use kernels='auto'")
-            _log(reason)
+            if model.target is None:  # of a property nobody wants forces
+                _log(reason)
         return None
 
 
