@@ -46,7 +46,7 @@ class Backbone(nn.Module):
         self.edges = EdgeEmbedding(a.l_max, a.cutoff, a.n_basis, a.envelope_power, kernels)
         self.species = nn.Parameter(torch.randn(len(a.elements), a.n_species))
         if a.species == "elemental":
-            known = elemental_features()[list(a.elements)]
+            known = torch.from_numpy(elemental_features()[list(a.elements)])
             self.species = nn.Parameter(known.to(self.species.dtype))
         self.embedding = ChannelLinear(a.n_species, a.n_channels)
         self.charge_spin = nn.Parameter(torch.zeros(2, a.n_channels)) if a.charge_spin else None

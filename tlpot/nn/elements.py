@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 
-import torch
+import numpy as np
 from ase.data import covalent_radii, ground_state_magnetic_moments
-from torch import Tensor
+from numpy.typing import NDArray
 
 HEAVIEST = 96
 """Curium; beyond it covalent radii are guesses."""
@@ -23,7 +23,7 @@ _ROOM = {"s": 2, "p": 6, "d": 10, "f": 14}
 
 
 @functools.cache
-def elemental_features() -> Tensor:
+def elemental_features() -> NDArray[np.float64]:
     """Returns features of the elements, [HEAVIEST + 1, N_ELEMENTAL], float64; row 0 is none.
 
     Period, electrons outside of the noble-gas core by kind, free places in p and d shells, the
@@ -33,9 +33,9 @@ def elemental_features() -> Tensor:
     over the elements.
     """
     rows = [_features(z) for z in range(1, HEAVIEST + 1)]
-    table = torch.tensor(rows, dtype=torch.float64)
-    table = (table - table.mean(dim=0)) / table.std(dim=0)
-    return torch.cat([torch.zeros(1, N_ELEMENTAL, dtype=torch.float64), table])
+    table = np.array(rows, dtype=np.float64)
+    table = (table - table.mean(axis=0)) / table.std(axis=0)
+    return np.concatenate([np.zeros((1, N_ELEMENTAL)), table])
 
 
 def _features(z: int) -> list[float]:
