@@ -192,7 +192,7 @@ def property_references(
         labels = target.latent(torch.from_numpy(seen.values)).numpy()
         fit = fit_composition(seen.composition, labels - base)
     energies = {z: start[z] + s for z, s in zip(elements, fit.shifts.tolist(), strict=True)}
-    present = seen.composition.any(axis=0)
+    present: NDArray[np.bool_] = np.asarray(seen.composition.any(axis=0))
     unseen = tuple(z for z, there in zip(elements, present, strict=True) if not there)
     kind = {"yes_no": "log-odds by logistic", "positive": "logarithms by ridge"}
     origin = f"{kind.get(target.quantity.kind, 'ridge')} regression on "
