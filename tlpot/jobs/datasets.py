@@ -31,7 +31,6 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
-from tlpot.jobs.data_sources import shared_formulas
 from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
@@ -252,7 +251,11 @@ def divide(
         # the file has one level and does not name it; frames are divided all the same
         dataset = dataclasses.replace(own, level="unnamed").announced()
     labelled = labelled or files.level
-    kept = None if together_with is None else shared_formulas(dataset, Path(together_with))
+    kept = None
+    if together_with is not None:
+        from tlpot.jobs.data_sources import shared_formulas  # whose rooms load torch
+
+        kept = shared_formulas(dataset, Path(together_with))
     split = make_split(
         dataset, validation=validation, test=test, by=by or default_by(dataset, labelled), key=key,
         seed=seed, labelled=labelled, order=FrameOrder(kept=kept),
