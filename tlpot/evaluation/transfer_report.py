@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -291,10 +292,11 @@ def _errors(axes: Axes, report: TransferReport) -> None:
         smallest = min(smallest, float(np.quantile(error, 0.02)))
     if kind == "energy":
         axes.plot([_CHEMICAL_ACCURACY] * 2, [0, 100], color="0.8", linewidth=1, zorder=0)
+        # errors may all be far above or below it, and a text outside would squeeze the panels
         axes.text(
             _CHEMICAL_ACCURACY, 100.5, "1 kcal/mol", color="0.5", fontsize=8, ha="center",
-            va="bottom",
-        )  # fmt: skip
+            va="bottom", clip_on=True,
+        ).set_in_layout(False)  # fmt: skip
     axes.set_xscale("log")
     if smallest > 0:
         axes.set_xlim(left=0.7 * smallest)
@@ -398,7 +400,8 @@ def _dynamics(axes: Axes, report: TransferReport) -> None:
     axes.set_ylim(low, high + 0.3 * (high - low))
     axes.set_xlabel("time (fs)")
     axes.set_ylabel("energy − first total (meV/atom)")
-    title = f"BROKEN at {run.broken}" if run.broken else None
+    # the reason may be long, and a legend wider than its panel squeezes the figure
+    title = f"BROKEN at {shorten(run.broken, 48, placeholder=' ...')}" if run.broken else None
     add_legend(axes, loc="upper left", title=title)
     return None
 
