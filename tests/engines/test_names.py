@@ -104,7 +104,9 @@ def test_every_place_that_takes_a_model_takes_the_same_names():
     graph = build_graph([System.from_atoms(molecule("CH4"))], named.cutoff)
     one = evaluate(energy_model("tlpot-fragments@gfn2-xtb"), graph)
     two = evaluate(energy_model("tlpot-fragments", level="gfn2-xtb"), graph)
-    assert float(one.energy) == float(two.energy) == float(evaluate(named, graph).energy)
+    assert float(one.energy) == float(two.energy)
+    # those weights may be trained, so that they are evaluated in another way
+    assert float(evaluate(named, graph).energy) == pytest.approx(float(one.energy), abs=1e-5)
     factory = CalculatorFactory.of("tlpot-fragments@gfn2-xtb")
     assert factory == CalculatorFactory(name="tlpot-fragments", level="gfn2-xtb")
     assert isinstance(factory.calculator(molecule("CH4")), TLPotCalculator)

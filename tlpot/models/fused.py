@@ -257,6 +257,8 @@ def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | Non
     assert expected.forces is not None
     references = potential.head(level).references.value[potential.species(graph.atomic_numbers)]
     energies, forces = expected.energies.detach(), expected.forces.detach()
+    if not bool(energies.isfinite().all() and forces.isfinite().all()):
+        return "a network that gives no numbers"
     bound = 1e3 * torch.finfo(potential.dtype).eps
     rounding = 8.0 * torch.finfo(torch.float64).eps * energies.abs().max()
     sizes = 1e-6 + (energies - references).abs().max() + rounding / bound, 1e-6 + forces.abs().max()
