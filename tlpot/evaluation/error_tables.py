@@ -355,7 +355,8 @@ def worse_words(
     """
     return [
         f"{name.removesuffix('_mae').upper()} WORSE THAN BEFORE THE TRAINING: MAE {before:.4g} -> "
-        f"{after:.4g} {_UNITS[name.removesuffix('_mae')]} on the {part} frames"
+        f"{after:.4g} {_UNITS[name.removesuffix('_mae')]}".rstrip()
+        + f" on the {part} frames"
         for name, (before, after) in worse_kinds(start, end, kinds).items()
     ]
 

@@ -51,18 +51,6 @@ template <class T> struct Angular {
     }
 };
 
-// Calls f with the two sizes as constants, so that the loops over components unroll.
-template <class F> inline void dispatch(int l2, int l3, F &&f) {
-    using std::integral_constant;
-#define TLPOT_CASE(a, b)                                                                           \
-    case (a) * MAX_L + (b):                                                                        \
-        return f(integral_constant<int, 2 * (a) + 1>(), integral_constant<int, 2 * (b) + 1>());
-#define TLPOT_ROW(a) TLPOT_CASE(a, 0) TLPOT_CASE(a, 1) TLPOT_CASE(a, 2) TLPOT_CASE(a, 3)
-    switch (l2 * MAX_L + l3) { TLPOT_ROW(0) TLPOT_ROW(1) TLPOT_ROW(2) TLPOT_ROW(3) }
-#undef TLPOT_ROW
-#undef TLPOT_CASE
-}
-
 template <class T, int W, bool DUAL>
 void convolve(const ConvolutionTables &t, const ConvolutionData &d) {
     typedef typename Vector<T, W>::type V;

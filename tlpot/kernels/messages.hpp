@@ -87,7 +87,7 @@ template <class T> struct Messages {
         const int64_t sender = sender_row();
         for (int64_t k = 0; k < t.n_paths; ++k) {
             const int32_t *path = t.paths + 5 * k;
-            each_size(path[0], path[1], [&](auto m2_, auto m3_) {
+            dispatch(path[0], path[1], [&](auto m2_, auto m3_) {
                 constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
                 constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
                 constexpr int L2 = M2 / 2;
@@ -122,7 +122,7 @@ template <class T> struct Messages {
         const T *coupled = angular + q * t.angular_width;
         for (int64_t k = 0; k < t.n_paths; ++k) {
             const int32_t *path = t.paths + 5 * k;
-            each_size(path[0], path[1], [&](auto m2_, auto m3_) {
+            dispatch(path[0], path[1], [&](auto m2_, auto m3_) {
                 constexpr int M2 = decltype(m2_)::value, M3 = decltype(m3_)::value;
                 constexpr bool odd = (M2 / 2 + M3 / 2) % 2;
                 constexpr int L2 = M2 / 2;
@@ -175,18 +175,6 @@ template <class T> struct Messages {
   private:
     void add_sums(const T *products, int64_t n, T *to) const {
         for (int64_t m = 0; m < n; m += W) add(to + m, sums_of_rows(products + m * W));
-    }
-
-    // Calls f with the two sizes as constants, so that the loops over components unroll.
-    template <class F> static void each_size(int l2, int l3, F &&f) {
-        using std::integral_constant;
-#define TLPOT_CASE(a, b)                                                                           \
-    case (a) * MAX_L + (b):                                                                        \
-        return f(integral_constant<int, 2 * (a) + 1>(), integral_constant<int, 2 * (b) + 1>());
-#define TLPOT_ROW(a) TLPOT_CASE(a, 0) TLPOT_CASE(a, 1) TLPOT_CASE(a, 2) TLPOT_CASE(a, 3)
-        switch (l2 * MAX_L + l3) { TLPOT_ROW(0) TLPOT_ROW(1) TLPOT_ROW(2) TLPOT_ROW(3) }
-#undef TLPOT_ROW
-#undef TLPOT_CASE
     }
 };
 

@@ -41,6 +41,18 @@ template <class T, int W> inline T sum(const typename Vector<T, W>::type &value)
 
 constexpr int MAX_L = 4; // degrees 0 to 3
 
+// Calls f with the two sizes as constants, so that the loops over components unroll.
+template <class F> inline void dispatch(int l2, int l3, F &&f) {
+    using std::integral_constant;
+#define TLPOT_CASE(a, b)                                                                           \
+    case (a) * MAX_L + (b):                                                                        \
+        return f(integral_constant<int, 2 * (a) + 1>(), integral_constant<int, 2 * (b) + 1>());
+#define TLPOT_ROW(a) TLPOT_CASE(a, 0) TLPOT_CASE(a, 1) TLPOT_CASE(a, 2) TLPOT_CASE(a, 3)
+    switch (l2 * MAX_L + l3) { TLPOT_ROW(0) TLPOT_ROW(1) TLPOT_ROW(2) TLPOT_ROW(3) }
+#undef TLPOT_ROW
+#undef TLPOT_CASE
+}
+
 } // namespace tlpot
 
 // Calls `kernel<scalar, width>` with blocks of 32 bytes where they divide the channels, else one

@@ -33,6 +33,8 @@ _MARK = "*"
 
 _MARKERS = "osD^vP*Xhp<>d8"
 _GREY = "0.35"
+_DASHES = ("-", "--", "-.", ":")
+"""Of what needs no network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -360,6 +362,13 @@ def _panel(axes: Axes, quantity: str, report: CurveReport) -> None:
     for k, line in enumerate(series):
         colour = _GREY if line.is_scratch else palette[k % len(palette)]
         _line(axes, line, report, colour, _MARKERS[k % len(_MARKERS)])
+    for k, (name, rows) in enumerate(report.curve.baselines(quantity).items()):
+        means = _by_size(rows)
+        values += means.values()
+        axes.plot(
+            list(means), list(means.values()), color="0.7", linewidth=1, zorder=0,
+            linestyle=_DASHES[k % len(_DASHES)], label=f"({name})",
+        )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     if values:

@@ -65,11 +65,11 @@ def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:
     """
     kinds = (
         ("E", "energy", "meV"), ("F", "forces", "meV/Å"), ("S", "stress", "meV/Å³"),
-        ("error", "property", "in its unit"),
+        ("", "property", ""),
     )  # fmt: skip
     words = [
         ", ".join(
-            f"{name} {tables[level][f'{kind}_mae']:.3g} {unit}"
+            f"{name} {tables[level][f'{kind}_mae']:.3g} {unit}".strip()
             for name, kind, unit in kinds
             if f"{kind}_mae" in tables[level]
         )
