@@ -41,7 +41,10 @@ def examples() -> None:
         summary, _, rest = (ast.get_docstring(tree) or "").partition("\n\n")
         code = source.split('"""', 2)[2].strip()
         title = path.stem.split("_", 1)[1].replace("_", " ").capitalize()
-        rest = f"```text\n{rest}\n```\n\n" if rest else ""
+        if rest.startswith("python "):
+            rest = f"```text\n{rest}\n```\n\n"
+        elif rest:
+            rest = rest.replace("``", "`") + "\n\n"
         text = f"# {title}\n\n{summary}\n\n{rest}```python\n{code}\n```\n"
         configuration = path.with_suffix(".yaml")
         if configuration.exists():

@@ -1,6 +1,6 @@
 """Makes a set of peptide-like and organic molecules with labels of three teachers, from SMILES.
 
-    peptides.py DIR --frames 40000 --aimnet2 FILE.jpt --ani PYTHON FOLDER --workers 2
+    peptides.py DIR --frames 50000 --aimnet2 FILE.jpt --ani PYTHON FOLDER --workers 2
 
 AIMNet2 is in the wheel that `pip download --no-deps auto3d==2.3.1` brings; PYTHON has torchani 2.9,
 and FOLDER the parameters of ANI-1ccx. Every step is kept: the same command goes on. Molecules of
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from small_molecules import small_molecules
 
 import tlpot
 from tlpot.data import copy_rows, open_dataset
@@ -24,12 +25,14 @@ from tlpot.errors import TLPotWarning
 
 HERE = Path(__file__).parent
 SHARES = {
-    "residue": 0.30, "dipeptide": 0.25, "analogue": 0.08, "complex": 0.17, "water": 0.05,
-    "organic": 0.15,
+    "residue": 0.24, "dipeptide": 0.20, "analogue": 0.064, "complex": 0.136, "water": 0.04,
+    "organic": 0.12, "small": 0.20,
 }  # fmt: skip
 """Of the geometries."""
 LARGEST = 60
 """Atoms."""
+OF_FIVE = 260
+"""Of the small molecules of five heavy atoms, so many are drawn."""
 MAX_FORCE = 25.0
 """eV/Å at any level."""
 FIRST = {"Ace": "CC(=O)", "For": "O=C", "H": "", "H2": ""}
@@ -97,9 +100,14 @@ def candidates(seed):
             str(rng.choice([*lists["link"].values()])).format(a=a, b=b),
             1.0,
         )
+    small = small_molecules(5)
+    for smiles in (*small[1], *small[2], *small[3], *small[4]):
+        yield "small", smiles, smiles, 2.0
+    for smiles in rng.choice(small[5], OF_FIVE, replace=False):
+        yield "small", str(smiles), str(smiles), 1.0
 
 
-def plan(frames, seed, fraction):
+def plan(frames, seed, fraction, kinds):
     """Returns distinct molecules: kind, name, SMILES and number of geometries of each.
 
     Molecules are one where their canonical SMILES are, of complexes the sets of these. Complexes of
@@ -119,13 +127,15 @@ def plan(frames, seed, fraction):
         key = ".".join(sorted(Chem.CanonSmiles(part) for part in smiles.split(".")))
         if key not in seen:
             seen.add(key)
-            found.append((kind, f"{kind}_{name.lower()}", smiles, weight))
+            label = f"{kind}-{len(found)}" if kind == "small" else f"{kind}_{name.lower()}"
+            found.append((kind, label, smiles, weight))
     some = np.random.default_rng([seed, 1]).random(len(found)) < fraction
     found = [each for each, kept in zip(found, some, strict=True) if kept]
     total = {kind: sum(w for k, _, _, w in found if k == kind) for kind in SHARES}
     return [
         (kind, name, smiles, max(2, round(frames * SHARES[kind] * weight / total[kind])))
         for kind, name, smiles, weight in found
+        if kind in kinds
     ]
 
 
@@ -222,10 +232,11 @@ def disagreement(path, one, other):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--frames", type=int, default=40000)
+    parser.add_argument("--frames", type=int, default=50000)
     parser.add_argument("--aimnet2", required=True, metavar="FILE.jpt")
     parser.add_argument("--ani", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--fraction", type=float, default=1.0, help="of the molecules")
+    parser.add_argument("--kinds", nargs="+", choices=[*SHARES], default=[*SHARES])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     a = parser.parse_args()
@@ -235,7 +246,7 @@ def main():
     def say(what):
         print(f"{time.time() - begun:7.0f} s  {what}", flush=True)
 
-    planned = plan(a.frames, a.seed, a.fraction)
+    planned = plan(a.frames, a.seed, a.fraction, a.kinds)
     say(f"{len(planned)} molecules, {sum(number for *_, number in planned)} geometries planned")
     aimnet2 = f"torch:{a.aimnet2}"
     files = sample_all(a.folder, planned, aimnet2, a.seed, a.workers)
