@@ -244,9 +244,10 @@ def error_budget(
     layers: dict[str, Any] = {}
     if assembly.low is not None:
         layers = {
-            "low": str(assembly.low_file(model, pretrained)), "low_level": assembly.low,
+            "low": str(assembly.low_file(model, pretrained)),
+            "low_level": assembly.low,
             "trained_charges": assembly.trained_charges,
-        }  # fmt: skip
+        }
     pieces = FragmentCalculator(frames[0], known.calculator(), scheme, **layers, **options)
     own = assembly.calculator(target, model, pretrained, device=work.device, skin=0.0)
     return BudgetReport(

@@ -65,8 +65,9 @@ class Level:
         Raises:
             ConfigError: an element without parameters.
         """
-        make_engine(self.spec).check(sorted({int(z) for f in frames for z in f.numbers}),
-                                     periodic=False)  # fmt: skip
+        make_engine(self.spec).check(
+            sorted({int(z) for f in frames for z in f.numbers}), periodic=False
+        )
 
     def as_json(self) -> dict[str, Any]:
         """What labels depend on."""

@@ -229,8 +229,9 @@ def reference_stage(settings: AssembleSettings, level: Level, targets: Sequence[
         made = (
             path for pattern in ("*.npz", "*.json") for path in work.folder.glob(f"*/{pattern}")
         )
-        return StageResult(outputs=tuple(sorted(str(p.relative_to(work.folder)) for p in made)),
-                    facts=facts)  # fmt: skip
+        return StageResult(
+            outputs=tuple(sorted(str(p.relative_to(work.folder)) for p in made)), facts=facts
+        )
 
     return Stage(
         name=REFERENCE,

@@ -108,9 +108,10 @@ class DeltaCalculator(Calculator):
         self._difference = _Difference(model)
         self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
         self.implemented_properties = [
-            name for name in ("energy", "free_energy", "forces", "stress")
+            name
+            for name in ("energy", "free_energy", "forces", "stress")
             if name in given or name == "free_energy"
-        ]  # fmt: skip
+        ]
         self.parameters["level"] = self.level
 
     @property

@@ -107,8 +107,9 @@ def force_drift(
         UnknownElementError: a model does not know an element.
     """
     systems, names = [f.system for f in frames], [f.name for f in frames]
-    after, before = (evaluate_systems(m, systems, device=device, names=names)
-                     for m in (new, parent))  # fmt: skip
+    after, before = (
+        evaluate_systems(m, systems, device=device, names=names) for m in (new, parent)
+    )
     numbers = np.concatenate([s.atomic_numbers for s in systems])
     groups = composition_idx(np.array([len(s) for s in systems]), numbers)
     energies = centred(1e3 * (after.energy - before.energy), groups)
@@ -204,9 +205,7 @@ def forgetting(
     errors = [_errors(f, relative=not kept) for f in found]
     if not errors[0]:
         return None
-    return Forgetting(
-        level=level, n_frames=len(known), kept=kept, parent=errors[0], new=errors[1]
-    )  # fmt: skip
+    return Forgetting(level=level, n_frames=len(known), kept=kept, parent=errors[0], new=errors[1])
 
 
 def _errors(found: Predictions, *, relative: bool) -> dict[str, float]:

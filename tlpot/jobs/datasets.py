@@ -116,9 +116,7 @@ class ConvertedData(Result):
 
     def as_json(self) -> dict[str, Any]:
         """Returns everything as plain values."""
-        return {
-            "output": str(self.output), "n_frames": self.n_frames, "levels": list(self.levels)
-        }  # fmt: skip
+        return {"output": str(self.output), "n_frames": self.n_frames, "levels": list(self.levels)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

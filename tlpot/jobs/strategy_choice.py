@@ -62,9 +62,10 @@ class Choice:
             return f"strategy=auto\n{self.reason}"
         heads = list(next(iter(self.kinds.values()), {}))
         columns = [
-            Column(width=16), *(Column(head, width=10, gap=1) for head in heads),
+            Column(width=16),
+            *(Column(head, width=10, gap=1) for head in heads),
             Column("by fold, over all kinds", gap=3),
-        ]  # fmt: skip
+        ]
         rows = []
         for name, row in self.errors.items():
             folds = " ".join(f"{value:7.3f}" for value in row)
@@ -106,10 +107,11 @@ def choose_strategy(config: FinetuneConfig, trial: Trial) -> Choice:
     n = len(split.train)
     if n < 3 * chosen.folds:
         return Choice(
-            name="shift", errors={},
+            name="shift",
+            errors={},
             reason=f"chosen: shift, because {n} training frames are too few to compare anything "
             f"else in {chosen.folds} folds",
-        )  # fmt: skip
+        )
     names = chosen.candidates or _candidates(n, plain)
     names = tuple(dict.fromkeys(("shift", *names)))
     found: dict[str, list[Mapping[str, float]]] = {name: [] for name in names}

@@ -148,10 +148,11 @@ def allocations_for_target(
 ) -> list[LabelAllocation]:
     """Returns what each strategy asks for an error, the cheapest first."""
     costs = [
-        None if c.law.samples is None
+        None
+        if c.law.samples is None
         else _cost(inverse(c.law.samples, target), c, prices, n_validation)
         for c in found
-    ]  # fmt: skip
+    ]
     rows = []
     for k, candidate in enumerate(found):
         labels = candidate.law.labels_for(target)

@@ -223,8 +223,9 @@ def parse_index(content: bytes, where: str) -> tuple[IndexEntry, ...]:
     try:
         found: Any = json.loads(content)
     except ValueError as error:
-        raise ModelFileError(f"{where} is not JSON ({error}); make it with 'tlpot models index'")\
-            from error  # fmt: skip
+        raise ModelFileError(
+            f"{where} is not JSON ({error}); make it with 'tlpot models index'"
+        ) from error
     if not isinstance(found, Mapping) or found.get("format") != FORMAT:
         raise ModelFileError(
             f"{where} is no index of models: 'format' must be {FORMAT!r}. Make one with "

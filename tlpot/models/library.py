@@ -59,8 +59,9 @@ def named_file(name: str) -> Path | None:
     """
     if not name or Path(name).name != name:
         return None
-    found = [f for f in (LIBRARY / f"{name}{SUFFIX}", own_library() / f"{name}{SUFFIX}")
-             if f.is_file()]  # fmt: skip
+    found = [
+        f for f in (LIBRARY / f"{name}{SUFFIX}", own_library() / f"{name}{SUFFIX}") if f.is_file()
+    ]
     if len(found) == 2 and file_hash(found[0]) != file_hash(found[1]):
         raise ModelFileError(
             f"{name!r} is the name of two models: tlpot ships one (SHA-256 "

@@ -188,9 +188,10 @@ def examine_force_field(
                 )
             if not angles:
                 skipped["ramachandran"] = (
-                    "Not asked for." if not settings.langevin_steps
+                    "Not asked for."
+                    if not settings.langevin_steps
                     else "None of the structures has an amino acid with both φ and ψ."
-                )  # fmt: skip
+                )
     own_cost = (*provenance.labelling_cost([Path(c) for c in evidence.cost]), *evidence.more_cost)
     records, missing = high.records([*models.ancestors, *(before.files if before else ())])
     dataset = None if fragments is None else fragments.dataset

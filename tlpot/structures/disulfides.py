@@ -93,11 +93,12 @@ def close_bridges(
         drawn = {k: _region(names[k], trial, rng) for k in inside}
         start = np.array(
             [
-                float(rng.choice([-65.0, 180.0, 60.0])) if kind == "chi"
+                float(rng.choice([-65.0, 180.0, 60.0]))
+                if kind == "chi"
                 else drawn[k][0 if kind == "phi" else 1]
                 for kind, k in moving
             ]
-        )  # fmt: skip
+        )
         found = least_squares(residuals, start, args=(start,), diff_step=1e-4, max_nfev=40)
         worst = float(np.abs(found.fun[: -len(start)]).max())
         if worst < _ENOUGH:

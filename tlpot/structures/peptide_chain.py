@@ -39,8 +39,9 @@ class Placement:
     torsion: float
 
 
-def place(references: tuple[Floats, Floats, Floats], length: float, angle: float,
-          torsion: float) -> Floats:  # fmt: skip
+def place(
+    references: tuple[Floats, Floats, Floats], length: float, angle: float, torsion: float
+) -> Floats:
     """The position of an atom from three others, by the natural extension reference frame.
 
     DOI 10.1002/jcc.20237. The torsion has the sign of IUPAC.
@@ -195,8 +196,7 @@ class PeptideChain:
         if bound is not None:
             self._bonds.append((self._index(bound), self._last[name]))
 
-    def _add(self, name: str, references: str, length: float, angle: float,
-             torsion: float) -> None:  # fmt: skip
+    def _add(self, name: str, references: str, length: float, angle: float, torsion: float) -> None:
         """Places an atom by three others; ``-C`` is the C of the residue before."""
         bound, middle, end = references.split()
         at = (self._at(bound), self._at(middle), self._at(end))
@@ -213,8 +213,9 @@ class PeptideChain:
         self._put("CH3", np.zeros(3))
         self._put("C", np.array([1.525, 0.0, 0.0]), "CH3")
         angle = math.radians(_CA_C_O)
-        self._put("O", self._at("C") + _C_O * np.array([-math.cos(angle), math.sin(angle), 0.0]),
-                  "C")  # fmt: skip
+        self._put(
+            "O", self._at("C") + _C_O * np.array([-math.cos(angle), math.sin(angle), 0.0]), "C"
+        )
         for name, torsion in (("H1", 0.0), ("H2", 120.0), ("H3", 240.0)):
             self._add(name, "CH3 C O", 1.09, 109.5, torsion)
 

@@ -48,9 +48,10 @@ def free_donors(fixer: Any, ph: float, notes: list[str]) -> None:
     modeller = app.Modeller(fixer.topology, fixer.positions)
     doomed = _protons(fixer.topology, donors)
     imidazole = [
-        atom for atom in fixer.topology.atoms()
+        atom
+        for atom in fixer.topology.atoms()
         if variants.get(atom.residue) and atom.name in ("HD1", "HE2")
-    ]  # fmt: skip
+    ]
     for atom in donors:
         if any(parent is atom for _, parent in doomed):
             notes.append(f"{_label(atom.residue)}: no proton on {atom.name}, which binds a metal")

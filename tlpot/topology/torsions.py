@@ -304,8 +304,9 @@ def torsions(molecule: MolecularGraph) -> tuple[Torsion, ...]:
         assert backward is not None
         if len(backward) < len(forward):
             atoms, forward = atoms[::-1], backward
-        found.append(Torsion(name=name, atoms=(atoms[0], atoms[1], atoms[2], atoms[3]),
-                             moving=forward))  # fmt: skip
+        found.append(
+            Torsion(name=name, atoms=(atoms[0], atoms[1], atoms[2], atoms[3]), moving=forward)
+        )
     return tuple(found)
 
 

@@ -94,13 +94,14 @@ class FrozenGP(Frozen):
         inverse = np.linalg.inv(process.L_)
         left_out = unit * weights / (inverse**2).sum(axis=0)
         fit: dict[str, Any] = {
-            "on": self.on, "frames": len(rows),
+            "on": self.on,
+            "frames": len(rows),
             "length": float(product.k2.length_scale),
             "noise_mev": float(1e3 * unit * noise**0.5),
             "leave_one_out_mae_mev": 1e3 * float(np.abs(left_out).mean()),
             "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()),
             "warnings": sorted({str(w.message).splitlines()[0] for w in caught}),
-        }  # fmt: skip
+        }
         info = CorrectionInfo(
             kind="gaussian process", blocks=seen.blocks, sizes=(len(rows),), fit=fit
         )
