@@ -61,6 +61,18 @@ def implies_charges(model: EnergyModel) -> bool:
     return bool(getattr(model, "implies_charges", False))
 
 
+def describes_state(model: EnergyModel, charge: int, spin: int) -> bool:
+    """Whether a model may be asked for a charge and a multiplicity."""
+    return bool(getattr(model, "uses_charge", False)) or (
+        spin == 1 and (charge == 0 or implies_charges(model))
+    )
+
+
+def described_states(model: EnergyModel) -> str:
+    """Returns what a model that reads no charge describes, for messages."""
+    return "singlets only" if implies_charges(model) else "neutral singlets only"
+
+
 @runtime_checkable
 class DomainModel(EnergyModel, Protocol):
     """An energy model that can tell how far a structure is from what it was trained on."""

@@ -35,7 +35,7 @@ def test_list_info_and_search(folder, capsys):
     assert "tlpot-tiny\n  wb97x/6-31g*; H C N O; 51,056 weights" in shown
     assert "H Si" in shown
     assert main(["models", "search", "--elements", "C,H,O", "--folder", folder]) == 0
-    assert "3 of 4 models" in capsys.readouterr().out
+    assert "4 of 5 models" in capsys.readouterr().out
     assert main(["models", "info", "tlpot-tiny"]) == 0
     assert "SHA-256" in capsys.readouterr().out
     assert main(["models", "search", "--elements", "Q"]) == 2
@@ -92,7 +92,7 @@ def test_install_from_a_place_and_use_by_name(folder, tmp_path, capsys, monkeypa
     assert main(["models", "info", "silane", "--from", folder]) == 0
     assert f"tlpot models install silane --from {folder}" in capsys.readouterr().out
     assert main(["models", "search", "--elements", "Si", "--from", folder]) == 0
-    assert "1 of 4 models" in capsys.readouterr().out
+    assert "1 of 5 models" in capsys.readouterr().out
     assert main(["models", "install", "silane", "--from", folder, "--as", "mine"]) == 0
     assert f"installed mine  (a)\n  {tmp_path}/own/mine.safetensors\n" in capsys.readouterr().out
     assert main(["models", "install", "silane", "--from", folder, "--as", "mine"]) == 0

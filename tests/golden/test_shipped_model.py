@@ -1,6 +1,6 @@
 """Numbers of the shipped models: they must not move when code does.
 
-Energies and the largest force component of tlpot-tiny and of tlpot-peptides-tiny in float64, at
+Energies and the largest force component of tlpot-tiny and of the peptide models in float64, at
 ASE's G2 geometries, computed with tlpot 0.1.0, torch 2.13.0 and e3nn 0.6.0 on x86-64. They test
 that a file gives the same potential as when it was made, not that the potential is good; that is
 in benchmarks/RESULTS.md.
@@ -31,22 +31,28 @@ def test_energy_and_largest_force(name):
 
 
 PEPTIDES = {
-    # level, molecule: energy (eV), largest force component (eV/Å)
-    ("aimnet2", "H2O"): (-2081.06162439, 0.62470290),
-    ("aimnet2", "CH3SH"): (-11939.97416866, 0.20594440),
-    ("aimnet2", "CH3CONH2"): (-5696.98017373, 1.20797000),
-    ("gfn2-xtb", "CH3SH"): (-201.68112926, 0.50777339),
-    ("gfn2-xtb", "CH3CONH2"): (-376.02122044, 1.39999993),
-    ("ani-1ccx", "H2O"): (-2078.49250809, 0.65826624),
-    ("ani-1ccx", "CH3CONH2"): (-5687.60412124, 0.91933465),
+    # model, level, molecule: energy (eV), largest force component (eV/Å)
+    ("tlpot-peptides-tiny", "aimnet2", "H2O"): (-2081.06162439, 0.62470290),
+    ("tlpot-peptides-tiny", "aimnet2", "CH3SH"): (-11939.97416866, 0.20594440),
+    ("tlpot-peptides-tiny", "aimnet2", "CH3CONH2"): (-5696.98017373, 1.20797000),
+    ("tlpot-peptides-tiny", "gfn2-xtb", "CH3SH"): (-201.68112926, 0.50777339),
+    ("tlpot-peptides-tiny", "gfn2-xtb", "CH3CONH2"): (-376.02122044, 1.39999993),
+    ("tlpot-peptides-tiny", "ani-1ccx", "H2O"): (-2078.49250809, 0.65826624),
+    ("tlpot-peptides-tiny", "ani-1ccx", "CH3CONH2"): (-5687.60412124, 0.91933465),
+    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.04893687, 0.60463849),
+    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95771301, 0.20567975),
+    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.98635500, 1.21004043),
+    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68523131, 0.47342178),
+    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02186790, 1.46957296),
+    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49092177, 0.63195151),
+    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60594803, 0.82467066),
 }
 
 
-@pytest.mark.parametrize(("level", "name"), PEPTIDES)
-def test_energy_and_largest_force_of_the_peptide_model(level, name):
+@pytest.mark.parametrize(("model", "level", "name"), PEPTIDES)
+def test_energy_and_largest_force_of_the_peptide_models(model, level, name):
     atoms = molecule(name)
-    settings = {"level": level, "device": "cpu", "dtype": "float64"}
-    atoms.calc = TLPotCalculator("tlpot-peptides-tiny", **settings)
-    energy, force = PEPTIDES[level, name]
+    atoms.calc = TLPotCalculator(model, level=level, device="cpu", dtype="float64")
+    energy, force = PEPTIDES[model, level, name]
     assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
     assert np.abs(atoms.get_forces()).max() == pytest.approx(force, abs=1e-6)

@@ -1,4 +1,4 @@
-"""The shipped model of peptides and organic molecules does what its card says."""
+"""The shipped models of peptides and organic molecules do what their cards say."""
 
 import numpy as np
 import pytest
@@ -8,21 +8,32 @@ from ase.md.verlet import VelocityVerlet
 from needs import needs
 
 from tlpot.calculators import TLPotCalculator
-from tlpot.errors import UnknownElementError
+from tlpot.errors import GeometryError, TLPotWarning, UnknownElementError
 from tlpot.models import load
 from tlpot.structures import build_peptide
 
 LEVELS = ("aimnet2", "gfn2-xtb", "ani-1ccx")
 
 
-def attached(atoms, level="aimnet2", **settings):
-    atoms = atoms.copy()
-    atoms.calc = TLPotCalculator("tlpot-peptides-tiny", level=level, **settings)
-    return atoms
+@pytest.fixture(params=["tlpot-peptides-tiny", "tlpot-peptides"])
+def name(request):
+    return request.param
 
 
-def test_levels_carry_the_names_of_their_teachers():
-    model = load("tlpot-peptides-tiny")
+@pytest.fixture
+def attached(name):
+    """A function that returns copies of atoms with one of the models attached."""
+
+    def attach(atoms, level="aimnet2", **settings):
+        atoms = atoms.copy()
+        atoms.calc = TLPotCalculator(name, level=level, **settings)
+        return atoms
+
+    return attach
+
+
+def test_levels_carry_the_names_of_their_teachers(name, attached):
+    model = load(name)
     assert model.levels == LEVELS
     assert model.elements == (1, 6, 7, 8, 9, 16, 17)
     assert model.at("ani-1ccx").elements == (1, 6, 7, 8)
@@ -31,7 +42,7 @@ def test_levels_carry_the_names_of_their_teachers():
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_forces_are_derivatives(level):
+def test_forces_are_derivatives(attached, level):
     atoms = attached(build_peptide(["SER"]), level, dtype="float64")
     atoms.rattle(0.03, seed=1)
     forces, step = atoms.get_forces(), 1e-4
@@ -47,7 +58,7 @@ def test_forces_are_derivatives(level):
 
 
 @pytest.mark.parametrize("residue", ["CYS", "SER", "TRP"])
-def test_forces_of_a_capped_residue_are_near_those_of_gfn2(residue):
+def test_forces_of_a_capped_residue_are_near_those_of_gfn2(attached, residue):
     """The validation frames have a force MAE of 75 meV/Å; built peptides are colder."""
     tblite = needs("tblite.ase")
     atoms = build_peptide([residue], conformation="ppii")
@@ -58,7 +69,7 @@ def test_forces_of_a_capped_residue_are_near_those_of_gfn2(residue):
     assert 1e3 * np.abs(found - reference.get_forces()).mean() < 160.0
 
 
-def test_energy_is_conserved():
+def test_energy_is_conserved(attached):
     atoms = attached(build_peptide("AA"), dtype="float64")
     draws = np.random.default_rng(0).normal(size=atoms.positions.shape)
     masses = atoms.get_masses()[:, None]
@@ -73,7 +84,42 @@ def test_energy_is_conserved():
     assert abs(np.mean(energies[4:]) - np.mean(energies[:4])) < 3e-4 * len(atoms)
 
 
-def test_small_strained_rings_are_outside_of_its_domain():
+def test_charge_follows_from_the_atoms(attached):
+    lysine = build_peptide(["LYS"])
+    bare = lysine.copy()
+    del bare.info["charge"]
+    assert lysine.info["charge"] == 1
+    with pytest.warns(TLPotWarning, match="Say the charge"):
+        energy = attached(bare).get_potential_energy()
+    assert attached(lysine).get_potential_energy() == energy
+    bare.info["spin"] = 2
+    with pytest.raises(GeometryError, match="singlets only"):
+        attached(bare).get_potential_energy()
+
+
+def test_small_strained_rings_are_outside_of_its_domain(attached):
     inside, ring = molecule("CH3CONH2"), molecule("bicyclobutane")
     assert attached(inside).calc.get_property("domain", inside) > 0.5
     assert attached(ring).calc.get_property("domain", ring) < 0.05
+
+
+def test_an_ion_and_a_water_add_up_and_have_smooth_forces(attached):
+    ammonium, water = molecule("NH3"), molecule("H2O")
+    ammonium.append("H")
+    ammonium.positions[-1] = ammonium.positions[0] + [0.0, 0.0, 1.02]
+    ammonium.info["charge"] = 1
+
+    alone = sum(attached(a, dtype="float64").get_potential_energy() for a in (ammonium, water))
+    pair = attached(ammonium + water, dtype="float64")
+
+    def energy_and_pull(distance):
+        pair.positions[-3:] = water.positions + np.array([0.0, 0.0, distance])
+        return pair.get_potential_energy(), pair.get_forces()[-3:, 2].sum()
+
+    for distance in (11.0, 30.0, 50.0):
+        assert energy_and_pull(distance)[0] == pytest.approx(alone, abs=1e-8)
+    distances = np.arange(3.0, 11.0, 0.02)
+    energies, pulls = np.array([energy_and_pull(d) for d in distances]).T
+    slopes = np.gradient(energies, distances)
+    np.testing.assert_allclose(-slopes[1:-1], pulls[1:-1], atol=5e-3)
+    assert np.abs(np.diff(pulls, n=2)).max() < 0.02  # eV/Å in steps of 0.02 Å

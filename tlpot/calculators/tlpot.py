@@ -29,10 +29,13 @@ from tlpot.calculators.opened_model import (
 from tlpot.energy import (
     EnergyModel,
     check_forces,
+    described_states,
+    describes_state,
     evaluate,
     has_domain,
     has_forces,
     hessian,
+    implies_charges,
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
@@ -349,10 +352,11 @@ class TLPotCalculator(Calculator):
                 f"the model does not know {_symbols(unknown)}; it was trained on "
                 f"{_symbols(self._model.elements)}. Use a model with these elements, or train one"
             )
-        if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+        if not describes_state(self._model, system.charge, system.spin):
             raise ChargeRefusedError(
                 f"atoms.info says charge {system.charge} and spin {system.spin}, but the model "
-                "describes neutral singlets only. Use a model that reads the charge, or, if it "
+                f"describes {described_states(self._model)}. Use a model that reads the charge, "
+                "or, if it "
                 "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
             )
         self._check_electrons(system)
@@ -374,7 +378,12 @@ class TLPotCalculator(Calculator):
             self._warned_of_electrons = True
             warnings.warn(
                 f"{what}, and the model reads neither: its result is for whatever state it was "
-                "trained on. Use a model that reads charge and multiplicity",
+                "trained on. "
+                + (
+                    "Say the charge of an ion in atoms.info['charge']; radicals it does not know"
+                    if implies_charges(self._model)
+                    else "Use a model that reads charge and multiplicity"
+                ),
                 TLPotWarning,
                 stacklevel=2,
             )

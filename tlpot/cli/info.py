@@ -73,16 +73,17 @@ def _networks(model: ModelDescription) -> list[tuple[str, Any]]:
     if model.form == ENSEMBLE_FORMAT:
         return [("weights", f"{sum(part.n_weights for part in model.parts):,}")]
     if model.form != DELTA_FORMAT:
-        return _network(model.parts[0])
+        return _network(model.parts[0], model.card.implies_charges)
     rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
     for part in model.parts:
         rows.append(("part", part.levels[0]))
-        rows += [(f"- {key}", value) for key, value in _network(part)]
+        rows += [(f"- {key}", value) for key, value in _network(part, implied=False)]
     return rows
 
 
-def _network(part: PotentialDescription) -> list[tuple[str, Any]]:
+def _network(part: PotentialDescription, implied: bool) -> list[tuple[str, Any]]:
     a = part.architecture
+    unread = "follow from the atoms, not read" if implied else "neutral singlets only"
     return [
         ("cutoff", f"{a.cutoff} Å x {a.n_layers} layers"),
         (
@@ -91,7 +92,7 @@ def _network(part: PotentialDescription) -> list[tuple[str, Any]]:
             f"{part.n_weights:,} weights",
         ),
         ("repulsion", "ZBL" if a.zbl else "none"),
-        ("charge, spin", "read" if a.charge_spin else "neutral singlets only"),
+        ("charge, spin", "read" if a.charge_spin else unread),
     ]
 
 

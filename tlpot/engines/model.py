@@ -17,7 +17,7 @@ from ase.data import chemical_symbols
 from tlpot._version import __version__
 from tlpot.config import parse
 from tlpot.data import Labels
-from tlpot.energy import has_forces
+from tlpot.energy import described_states, describes_state, has_forces
 from tlpot.engines.engine import LabelError, check_model_name, is_theory
 from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError
@@ -126,10 +126,10 @@ class ModelEngine:
             LabelError: see `compute`.
         """
         for system in systems:
-            if not self._model.uses_charge and (system.charge, system.spin) != (0, 1):
+            if not describes_state(self._model, system.charge, system.spin):
                 raise LabelError(
                     f"charge {system.charge} and multiplicity {system.spin}, but the model "
-                    "describes neutral singlets only"
+                    f"describes {described_states(self._model)}"
                 )
         found = evaluate_systems(self._model, systems, device=self._device, forces=forces)
         sizes = [len(system) for system in systems]

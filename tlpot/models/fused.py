@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -152,6 +152,8 @@ class FusedLevels:
             packed = self._packed[model.level] = _pack(potential, model.level)
         reason, found = packed.reason, None
         if packed.network is not None:
+            if model.implies_charges:  # of any state, which follows from the atoms
+                graph = replace(graph, charge=torch.zeros_like(graph.charge))
             found = packed.network(graph, forces=forces, virial=virial, invariants=domain)
             if isinstance(found, FusedResult) or found is None:
                 return found

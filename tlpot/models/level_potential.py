@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, zeros_like
 
-from tlpot.energy import ENERGY_ONLY, Properties, evaluate, implemented
+from tlpot.energy import ENERGY_ONLY, Properties, described_states, evaluate, implemented
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, build_graph
 from tlpot.models.domain import TrainingDomain
@@ -75,16 +75,18 @@ class LevelPotential(LevelView["Potential"]):
         """
         potential = self.potential
         species = potential.species(graph.atomic_numbers)
-        unread = (graph.charge != 0) | (graph.spin != 1)
+        unread = graph.spin != 1
+        if not self.implies_charges:
+            unread = unread | (graph.charge != 0)
         if not self.uses_charge and bool(unread.any()):
             k = int(unread.nonzero()[0])
             place = f"structure {k} of {len(unread)}" if len(unread) > 1 else "the structure"
             raise GeometryError(
                 f"{place} has charge {graph.charge[k]:+g} and multiplicity {graph.spin[k]:g}, "
-                f"but model {potential.card.name!r} describes neutral "
-                "singlets only; if each kind of molecule has always the same charge, train with "
-                "data.charges=ignore, or take a model that was (tlpot-fragments), or an imported "
-                "one that reads charges"
+                f"but model {potential.card.name!r} describes "
+                f"{described_states(self)}; if each kind of molecule has always the same charge, "
+                "train with data.charges=ignore, or take a model that was (tlpot-peptides), or an "
+                "imported one that reads charges"
             )
         scalars, edges = potential.backbone(graph, species)
         return species, scalars, edges

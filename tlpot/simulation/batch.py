@@ -9,7 +9,15 @@ import torch
 from ase import Atoms
 
 from tlpot.calculators import FragmentMethod, energy_model
-from tlpot.energy import EnergyModel, Properties, evaluate, has_domain, implies_charges, layout_of
+from tlpot.energy import (
+    EnergyModel,
+    Properties,
+    described_states,
+    describes_state,
+    evaluate,
+    has_domain,
+    layout_of,
+)
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import build_graph
 from tlpot.jobs import EnergyMethod
@@ -84,11 +92,10 @@ class BatchEvaluator:
             UnknownElementError, GeometryError: see `__call__`.
         """
         check_elements(system.atomic_numbers.tolist(), self.model)
-        reads = self.model.uses_charge or implies_charges(self.model)
-        if not reads and (system.charge, system.spin) != (0, 1):
+        if not describes_state(self.model, system.charge, system.spin):
             raise GeometryError(
                 f"charge is {system.charge} and spin {system.spin}, but the model describes "
-                "neutral singlets only; leave them out if it was trained on just this state"
+                f"{described_states(self.model)}; leave them out if it was trained on this state"
             )
 
 
