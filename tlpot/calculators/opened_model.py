@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import torch
 
-from tlpot.energy import EnergyModel, evaluate, layout_of
+from tlpot.energy import EnergyModel
 from tlpot.errors import ConfigError
+from tlpot.evaluation import evaluate_systems
 from tlpot.files import PathLike
-from tlpot.graph import build_graph
 from tlpot.levels import difference_parts
 from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
 from tlpot.system import System
@@ -129,6 +129,6 @@ def property_values(
     found = {}
     for name in levels:
         level = model.at(name)
-        graph = build_graph([system], level.cutoff, layout=layout_of(level)).to(model.device)
-        found[name] = float(evaluate(level, graph, forces=False).energy)
+        values = evaluate_systems(level, [system], device=model.device, forces=False)
+        found[name] = float(values.energy[0])
     return found
