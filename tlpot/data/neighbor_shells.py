@@ -15,9 +15,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Bools
@@ -143,6 +140,8 @@ def same_structure(one: NeighborShells, two: NeighborShells) -> bool:
 
 def occurs_among(shells: Sequence[NeighborShells], others: Sequence[NeighborShells]) -> Bools:
     """Returns which structures are the same as one of others, [n]; all of one reduced formula."""
+    from scipy.spatial import cKDTree  # slow to import
+
     tree = cKDTree(np.stack([other.point for other in others]))
     points = np.stack([one.point for one in shells])
     distances, _ = tree.query(points, p=np.inf, distance_upper_bound=np.nextafter(IDENTICAL, 1))
@@ -157,6 +156,10 @@ def linked(points: NDArray[np.float64], step: float = ALIKE) -> tuple[int, NDArr
         step: points of which no coordinate differs by more are in one set, and so is what such
             steps lead to.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     pairs = cKDTree(points).query_pairs(step, p=np.inf, output_type="ndarray")
     n = len(points)
     graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

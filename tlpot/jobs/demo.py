@@ -142,10 +142,10 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
         OutputError: a file could not be written.
         ConfigError: there are no seeds.
     """
-    from ase.build import molecule
-
     if n_seeds < 1:
         raise ConfigError(f"the number of seeds is {n_seeds}, expected 1 or more")
+    from ase.build import molecule  # with much that nothing else needs
+
     started = time.perf_counter()
     make_folder(out)
     jobs = [(n, s, seed) for seed in range(n_seeds) for n in SIZES for s in STRATEGIES]

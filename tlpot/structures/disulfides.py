@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.data import vdw_radii
-from scipy.optimize import least_squares
 
 from tlpot.errors import ConfigError
 from tlpot.numbers import Floats
@@ -67,6 +66,8 @@ def close_bridges(
     Raises:
         ConfigError: there are none among the starts.
     """
+    from scipy.optimize import least_squares  # a third of the start-up of what imports this room
+
     inside = sorted({k for i, j in bridges for k in range(i, j + 1)})
     moving = [(kind, k) for kind in ("phi", "psi") for k in inside if free[kind][k]]
     moving += [("chi", k) for pair in bridges for k in pair]
