@@ -1,6 +1,6 @@
 """Chignolin in water with OpenMM: the protein by fragments of a model, the rest by a force field.
 
-    python benchmarks/chignolin_water.py run chig.pdb DIR --by mfcc --ps 20
+    python benchmarks/chignolin_water.py run chig.pdb DIR --by ai2bmd --ps 20
     python benchmarks/chignolin_water.py report chig.pdb DIR
 
 ``run`` prepares once (ff14SB, TIP3P, minimisation, 2 ps at 1 bar) and goes on where an earlier
@@ -22,8 +22,8 @@ import openmm as mm
 import torch
 from openmm import app, unit
 
-TIMESTEP, EVERY, SAVE = 0.001, 50, 250
-METHODS = ("ff14SB", "mfcc", "mfcc_mbe2", "ai2bmd")
+TIMESTEP, EVERY, SAVE = 0.001, 50, 100
+METHODS = ("ff14SB", "ai2bmd", "mfcc", "mfcc_mbe2")
 FIELD = ("amber14-all.xml", "amber14/tip3p.xml")
 NM = unit.nanometer
 
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("task", choices=("run", "report"))
     parser.add_argument("protein", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--by", choices=METHODS, default="mfcc")
+    parser.add_argument("--by", choices=METHODS, default="ai2bmd")
     parser.add_argument("--ps", type=float, default=20.0)
     parser.add_argument("--model", default="tlpot-peptides-tiny")
     parser.add_argument("--level", default="aimnet2")

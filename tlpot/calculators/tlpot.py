@@ -176,9 +176,7 @@ class TLPotCalculator(Calculator):
         self._domain = DomainCheck(self._model) if has_domain(self._model) else None
         self.implemented_properties = list(type(self).implemented_properties)
         if self._uncertain is not None:
-            self.implemented_properties += (
-                STANDARD_DEVIATIONS if self._derived else ("energy_std",)
-            )
+            self.implemented_properties += STANDARD_DEVIATIONS if self._derived else ("energy_std",)
         if self._domain is not None:
             self.implemented_properties += ("domain",)
         named = property_levels(self._source)
