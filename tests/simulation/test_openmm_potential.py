@@ -476,6 +476,13 @@ def test_regions_that_make_no_sense(peptide, water):
         potential.createMixedSystem(ions.topology, mm_system, [sodium.index])
 
 
+def test_exceptions_of_a_large_region_are_told_of(water, monkeypatch):
+    monkeypatch.setattr("tlpot.simulation.openmm.LARGE", 5)
+    water.mixed(list(range(3)))
+    with pytest.warns(TLPotWarning, match="15 pairs"):
+        water.mixed(list(range(6)))
+
+
 def test_charges_are_those_of_the_force_field(peptide, field_):
     atoms = build_peptide("D")
     topology, order = openmm_topology(perceive_topology(atoms))
