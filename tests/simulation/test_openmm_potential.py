@@ -207,8 +207,9 @@ def test_a_mixed_system_is_the_sum_of_its_parts(peptide, platform, waters):
         {**FRAGMENTS, "scheme": "mfcc"},
         {**FRAGMENTS, "scheme": "mfcc_mbe2", "low": "tlpot-fragments", "low_level": "gfn2-xtb"},
         {**FRAGMENTS, "scheme": "mfcc", "charges": "amber"},
+        {**FRAGMENTS, "scheme": "ai2bmd"},
     ],
-    ids=["whole", "fragments", "two layers", "charges"],
+    ids=["whole", "fragments", "two layers", "charges", "ai2bmd"],
 )
 def test_models_and_fragments_are_those_of_ase(peptide, method):
     """What a second potential adds to the same system is the difference of the calculators."""
