@@ -207,8 +207,9 @@ def test_a_mixed_system_is_the_sum_of_its_parts(peptide, platform, waters):
         {**FRAGMENTS, "scheme": "mfcc"},
         {**FRAGMENTS, "scheme": "mfcc_mbe2", "low": "tlpot-fragments", "low_level": "gfn2-xtb"},
         {**FRAGMENTS, "scheme": "mfcc", "charges": "amber"},
+        {**FRAGMENTS, "scheme": "ai2bmd"},
     ],
-    ids=["whole", "fragments", "two layers", "charges"],
+    ids=["whole", "fragments", "two layers", "charges", "ai2bmd"],
 )
 def test_models_and_fragments_are_those_of_ase(peptide, method):
     """What a second potential adds to the same system is the difference of the calculators."""
@@ -474,6 +475,13 @@ def test_regions_that_make_no_sense(peptide, water):
     potential = MLPotential("tlpot", model="tlpot-tiny")
     with pytest.raises(TLPotError, match=f"Na .*NA {sodium.residue.id}"):
         potential.createMixedSystem(ions.topology, mm_system, [sodium.index])
+
+
+def test_exceptions_of_a_large_region_are_told_of(water, monkeypatch):
+    monkeypatch.setattr("tlpot.simulation.openmm.LARGE", 5)
+    water.mixed(list(range(3)))
+    with pytest.warns(TLPotWarning, match="15 pairs"):
+        water.mixed(list(range(6)))
 
 
 def test_charges_are_those_of_the_force_field(peptide, field_):

@@ -134,6 +134,8 @@ class TLPotCalculator(Calculator):
 
     name = "tlpot"
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
+    # dynamics ask three times a step whether the atoms are those of the last calculation
+    _calculated: tuple[Atoms, dict[str, object]] | None = None
 
     def __init__(
         self,
@@ -172,12 +174,12 @@ class TLPotCalculator(Calculator):
             self._model, self._level = self._source, None
             self.device = choose_device(self._home)
         self._known = frozenset(self._model.elements)
+        self._derived = has_forces(self._model)
         self._uncertain = uncertain(self._model)
         self._domain = DomainCheck(self._model) if has_domain(self._model) else None
         self.implemented_properties = list(type(self).implemented_properties)
         if self._uncertain is not None:
-            derived = has_forces(self._model)
-            self.implemented_properties += STANDARD_DEVIATIONS if derived else ("energy_std",)
+            self.implemented_properties += STANDARD_DEVIATIONS if self._derived else ("energy_std",)
         if self._domain is not None:
             self.implemented_properties += ("domain",)
         named = property_levels(self._source)
@@ -245,8 +247,10 @@ class TLPotCalculator(Calculator):
         """
         if self.atoms is None:
             return [*all_changes, "charge", "spin"]
+        if self._calculated is None or self._calculated[0] is not self.atoms:
+            self._calculated = self.atoms, _fingerprint(self.atoms)
         new = _fingerprint(atoms)
-        return [name for name, value in _fingerprint(self.atoms).items() if value != new[name]]
+        return [name for name, value in self._calculated[1].items() if value != new[name]]
 
     @plain_torch()
     def calculate(
@@ -271,9 +275,9 @@ class TLPotCalculator(Calculator):
         if named or self._level in self.implemented_properties:
             self.results = property_values(self._source, named or [str(self._level)], system)
             return
-        if {"forces", "stress", "forces_std"} & set(properties):
+        with_forces = self._derived
+        if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
             check_forces(self._model)
-        with_forces = has_forces(self._model)
         has_volume = bool(system.pbc.all() and np.linalg.det(system.cell) != 0.0)
         if "stress" in properties:
             if not has_volume:
@@ -394,6 +398,7 @@ class TLPotCalculator(Calculator):
         state["_pairs"] = self._pairs.skin
         if isinstance(self._source, TrainedModel):
             state["_source"] = PackedModel.pack(self._source, self._home)
+        state["_calculated"] = None
         del state["_model"], state["_uncertain"], state["_domain"], state["device"]
         return state
 

@@ -24,7 +24,7 @@ from tlpot.calculators import (
 )
 from tlpot.dynamics import LOST
 from tlpot.errors import ConfigError, OutputError, TLPotWarning
-from tlpot.fragments import Scheme
+from tlpot.fragments import MFCC, Scheme, is_ai2bmd
 from tlpot.models import CalculatorModel, LevelView, TrainedModel
 from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
@@ -187,10 +187,25 @@ class EnergyMethod:
                 f"the energy of scheme {name} jumps where its list of fragments changes, so it "
                 "is for single points only; mfcc_mbe2 with inner < outer is smooth"
             )
+        if self.low is None and not is_ai2bmd(name):
+            _warn_of_contacts(calculator)
         words = f"{_named(model, getattr(high, 'level', self.level))} by {name}"
         if self.low is not None:
             words += f" over {_named(self.low, getattr(below, 'level', self.low_level))}"
         return calculator, words
+
+
+def _warn_of_contacts(calculator: FragmentCalculator) -> None:
+    """Warns where nothing keeps atoms apart: Coulomb terms or a dispersion alone do not."""
+    scheme = calculator.force_field.scheme
+    if isinstance(scheme, MFCC) and len(calculator.topology.residues) > scheme.size + 2:
+        warnings.warn(
+            f"{scheme.name} leaves out all between residues that are in no fragment together, so "
+            "that their atoms can run into each other; take mfcc_mbe2, ai2bmd, or a low level of "
+            "the whole (low=) where atoms move",
+            TLPotWarning,
+            stacklevel=4,
+        )
 
 
 def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,14 @@ import numpy as np
 
 from tlpot.calculators import FragmentMethod
 from tlpot.energy import implies_charges
-from tlpot.errors import ConfigError, GeometryError, MissingExtraError, UnknownElementError, nearest
+from tlpot.errors import (
+    ConfigError,
+    GeometryError,
+    MissingExtraError,
+    TLPotWarning,
+    UnknownElementError,
+    nearest,
+)
 from tlpot.jobs import EnergyMethod
 from tlpot.simulation.batch import check_elements
 from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Region
@@ -24,6 +32,8 @@ except ImportError as error:
 
 OLDEST = {"OpenMM": (8, 6), "openmmml": (1, 8)}
 """PythonForce.setParticles came with OpenMM 8.6, link atoms with openmmml 1.8."""
+LARGE = 400
+"""Atoms in a region from which on the exceptions of its pairs take most of a force field's time."""
 OF_SYSTEMS = ("charge", "spin", "linkAtomDistances")
 """Arguments of createSystem and createMixedSystem that mean something here or to the embedding."""
 
@@ -109,6 +119,7 @@ class OpenMMPotential(MLPotentialImpl):
         check_elements(region.numbers, opened.model, region.names)
         charge = args.get("charge")
         if mixed:
+            _warn_of_exceptions(len(cut.atoms))
             nonbonded = [f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)]
             charge = self._charge(opened.model, charge, cut, nonbonded)
             if boxed and alone:
@@ -282,6 +293,18 @@ def check_version(package: str, oldest: tuple[int, int]) -> None:
 
 def _called(atom: Any) -> str:
     return f"{atom.name} of {atom.residue.name} {atom.residue.id}"
+
+
+def _warn_of_exceptions(n_atoms: int) -> None:
+    if n_atoms > LARGE:
+        warnings.warn(
+            f"the region has {n_atoms} atoms, and openmmml gives each of its "
+            f"{n_atoms * (n_atoms - 1) // 2:,} pairs an exception in the force field, which makes "
+            "its steps several times as long (14 times for 900 atoms); take a smaller region where "
+            "that matters more than the model's own time",
+            TLPotWarning,
+            stacklevel=4,
+        )
 
 
 def _longest_cutoff(system: Any) -> float:
