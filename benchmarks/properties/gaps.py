@@ -26,6 +26,10 @@ STRATEGIES = {
     "frozen-ridge": "frozen-ridge",
     "frozen-forest": "frozen-forest",
     "delta": {"name": "delta", "low": "gap@pbe"},
+    **{
+        f"{name}+pbe": {"name": name, "known": "gap@pbe"}
+        for name in ("shift", "scratch", "full", "frozen-ridge", "frozen-gp", "frozen-forest")
+    },
 }
 
 
@@ -33,7 +37,7 @@ def data(folder: str) -> dict[str, object]:
     return {"files": [str(Path(folder) / "properties" / "gaps.extxyz.xz")], "spec": SPEC}
 
 
-def non_metals(folder: str, out: Path) -> dict[str, object]:
+def non_metals(folder: str, out: Path) -> Path:
     """Writes the structures whose PBE gap is not zero, once."""
     chosen = out / "non-metals.extxyz"
     if not chosen.exists():
@@ -44,7 +48,7 @@ def non_metals(folder: str, out: Path) -> dict[str, object]:
                 if float(frame[1].split("gap_pbe=")[1].split()[0]) > 0:
                     kept += frame
         chosen.write_text("".join(kept))
-    return {"files": [str(chosen)], "spec": SPEC}
+    return chosen
 
 
 def parent(arguments: argparse.Namespace) -> None:
@@ -64,11 +68,13 @@ def parent(arguments: argparse.Namespace) -> None:
 
 def hse06(arguments: argparse.Namespace) -> None:
     """Measures learning curves; what is in the folder already is not repeated."""
-    chosen = non_metals if arguments.non_metals else lambda folder, _: data(folder)
+    file = Path(arguments.data) / "properties" / "gaps.extxyz.xz"
+    if arguments.non_metals:
+        file = non_metals(arguments.data, arguments.out)
     found = tlpot.learning_curve(
         arguments.out / "pbe.safetensors",
+        tlpot.open_dataset(file, SPEC),  # once for all points
         config={
-            "data": chosen(arguments.data, arguments.out),
             "split": {"validation": 100, "test": 400 if arguments.non_metals else 600, "seed": 1},
             "updates": 300,
         },

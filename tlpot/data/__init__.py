@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         energy_scale,
         evaluation_batches,
         force_scale,
+        known_values,
     )
     from tlpot.data.material_files import ID, material_atoms
     from tlpot.data.native import (

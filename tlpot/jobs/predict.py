@@ -18,8 +18,9 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.data import Batch, Dataset, frames_of, open_dataset, write_dataset
-from tlpot.energy import has_domain, has_forces
+from tlpot.calculators import value_in_info
+from tlpot.data import Batch, Dataset, frames_of, known_values, open_dataset, write_dataset
+from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
 from tlpot.errors import ConfigError, OutputError
 from tlpot.evaluation import evaluated, system_batches
@@ -31,7 +32,7 @@ from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import Result, progress_bar, text_table
 from tlpot.structures import extxyz_text
 from tlpot.system import System
-from tlpot.targets import Quantity
+from tlpot.targets import KnownValue, Quantity
 from tlpot.uncertainty import DomainCheck
 
 StructureSource = (
@@ -221,13 +222,20 @@ def predict_structures(
         _check_spared(check_predictions_file(output), structures)
     potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
-    names, systems = _read(structures, spec, keys)
     where = f"the model {named}"
     levels = [*potential.levels] if level == ALL else [choose_level(level, potential.levels, where)]
+    told = {name: known_value(potential.at(name)) for name in levels}
+    if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
+        structures = _with_values(structures, spec, keys)
+        spec = keys = None
+    names, systems = _read(structures, spec, keys)
     made = None
     for name in reversed(levels):
         others = () if made is None else (replace(made, others=()), *made.others)
-        made = replace(_predicted(potential, named, name, names, systems, output), others=others)
+        known = told[name]
+        values = None if known is None else _told(structures, known)
+        found = _predicted(potential, named, name, names, systems, output, values)
+        made = replace(found, others=others)
     assert made is not None
     if output is not None:
         made.write(output)
@@ -245,6 +253,7 @@ def _predicted(
     names: tuple[str, ...],
     systems: tuple[System, ...],
     output: str | os.PathLike[str] | None,
+    told: NDArray[np.float64] | None,
 ) -> StructurePredictions:
     chosen = potential.at(level)
     if difference_parts(chosen.level) is not None:
@@ -258,7 +267,7 @@ def _predicted(
     used = [k for k, note in enumerate(notes) if not note]
     batches = system_batches(
         chosen, [systems[k] for k in used], device=potential.device,
-        names=[names[k] for k in used],
+        names=[names[k] for k in used], known=None if told is None else told[used],
     )  # fmt: skip
     energies, gradients, stresses, stds, domains = [], [], [], [], []
     with progress_bar(total=len(used), desc="predict", unit="structure", disable=None) as bar:
@@ -348,6 +357,27 @@ def _read(
         return read.names, read.systems
     frames = list(frames_of(cast(Dataset, structures), levels=()))
     return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
+
+
+def _with_values(
+    structures: Any, spec: str | None, keys: Mapping[str, str] | None
+) -> Dataset | list[Atoms]:
+    """Returns structures together with their labels, of which a model has to be told one."""
+    given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)
+    if all(isinstance(each, Atoms) for each in given):
+        return given
+    return open_dataset(given, spec, keys=keys or None)
+
+
+def _told(structures: StructureSource, known: KnownValue) -> NDArray[np.float64]:
+    """Returns what a model has to be told of each structure."""
+    if isinstance(structures, Atoms):
+        structures = [structures]
+    if isinstance(structures, list):
+        return np.array([value_in_info(atoms, known) for atoms in cast(list[Atoms], structures)])
+    dataset = cast(Dataset, structures)
+    choose_level(known.level, dataset.levels, str(dataset.path), option="keys")
+    return known_values(dataset, list(frames_of(dataset, levels=[known.level])), known)
 
 
 def _has_volume(batch: Batch) -> NDArray[np.bool_]:

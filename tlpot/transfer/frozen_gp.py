@@ -11,7 +11,7 @@ import numpy as np
 
 from tlpot.config import check_least
 from tlpot.errors import DataError
-from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
+from tlpot.models import KNOWN, N_KNOWN, CorrectionInfo, GaussianCorrection, Potential
 from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
 from tlpot.transfer.strategy import TransferContext
 
@@ -73,6 +73,8 @@ class FrozenGP(Frozen):
         varies = spread > 1e-9 * np.maximum(largest, 1e-300)
         varies &= spread > 1e-12 * spread.max()
         scale = np.where(varies, spread, np.inf)
+        if KNOWN in seen.blocks:  # which counts as much as all the other features together
+            scale[-N_KNOWN:] /= np.sqrt(max(len(scale) - N_KNOWN, 1))
         rows = seen.pooled.rows / scale
         unit = float(np.sqrt(np.mean(seen.targets**2))) or 1.0
         length = float(np.sqrt(max(np.isfinite(scale).sum(), 1)))

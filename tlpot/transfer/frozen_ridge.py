@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
+from tlpot.models import CorrectionInfo, LinearCorrection, Potential
 from tlpot.transfer.residuals import Frozen
 from tlpot.transfer.ridge import assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
@@ -82,9 +82,9 @@ class FrozenRidge(Frozen):
 
     def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Fits the correction and adds it to the level."""
-        blocks = check_blocks(self.blocks, potential.architecture)
         train = context.split.train
         model = potential.double().at(context.level)
+        blocks = tuple(model.block_sizes(self.blocks))
         pooled = pooled_features(model, context.dataset, train, blocks, cache=context.cache)
         folds = training_folds(context, self.folds, self.by)
         forces = self._fits_forces(context)

@@ -38,8 +38,8 @@ class Residuals:
 
 def residuals(potential: Potential, context: TransferContext, blocks: tuple[str, ...]) -> Residuals:
     """Returns the training frames as a regressor sees them; `potential` becomes float64."""
-    chosen = check_blocks(blocks, potential.architecture)
     model = potential.double().at(context.level)
+    chosen = tuple(model.block_sizes(blocks))
     train = context.split.train
     return Residuals(
         blocks=chosen,
