@@ -52,7 +52,8 @@ def parent(data, tmp_path_factory):
 def told(data, parent, output, name="frozen-ridge", **settings):
     still = name.startswith(("frozen", "shift"))
     return tlpot.finetune(
-        parent.output, config={"data": data, "split": SPLIT}, level=settings.pop("level", "gap@dear"),
+        parent.output, config={"data": data, "split": SPLIT},
+        level=settings.pop("level", "gap@dear"),
         strategy={"name": name, "known": settings.pop("known", "gap@cheap")}, output=output,
         progress=False, overwrite=True, epochs=None if still else 10, **settings,
     )  # fmt: skip

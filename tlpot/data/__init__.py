@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         force_scale,
         known_values,
     )
-    from tlpot.data.material_files import ID, material_atoms
+    from tlpot.data.material_files import ID, material_atoms, readable_cifs
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,

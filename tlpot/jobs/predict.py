@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +19,18 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
 from tlpot.calculators import value_in_info
-from tlpot.data import Batch, Dataset, frames_of, known_values, open_dataset, write_dataset
+from tlpot.data import (
+    Batch,
+    Dataset,
+    frames_of,
+    known_values,
+    open_dataset,
+    readable_cifs,
+    write_dataset,
+)
 from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
-from tlpot.errors import ConfigError, OutputError
+from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.files import write_text
 from tlpot.jobs.evaluate import ModelSource, open_model
@@ -62,6 +70,7 @@ class StructurePredictions(Result):
         quantity: what the property is; None for energies.
         notes: [n_structures], what speaks against a number; empty for nothing.
         others: the same structures at the other levels, where all were asked for.
+        unread: why, by id, files of a folder are no structures.
     """
 
     model: str
@@ -76,6 +85,7 @@ class StructurePredictions(Result):
     quantity: Quantity | None = None
     notes: tuple[str, ...] = ()
     others: tuple[StructurePredictions, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -106,7 +116,10 @@ class StructurePredictions(Result):
         rows += [[name, *cells] for name, *cells in zip(self.names, *columns.values(), strict=True)]
         lines = [f"{self.model} at {self.level}", *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN
-        return "\n".join([*lines, f"... and {more} more"] if more > 0 else lines)
+        lines += [f"... and {more} more"] if more > 0 else []
+        for name, why in self.unread.items():
+            lines.append(f"NOT READ: {name}: {why}")
+        return "\n".join(lines)
 
     @property
     def _levels(self) -> tuple[StructurePredictions, ...]:
@@ -127,6 +140,8 @@ class StructurePredictions(Result):
         table = csv.writer(text, lineterminator="\n")
         table.writerow(columns)
         table.writerows(zip(*columns.values(), strict=True))
+        for name, why in self.unread.items():
+            table.writerow([name, *[""] * (len(columns) - 2), f"not read: {why}"])
         return text.getvalue()
 
     def as_json(self) -> dict[str, Any]:
@@ -143,6 +158,7 @@ class StructurePredictions(Result):
             "domain": None if self.domain is None else self.domain.tolist(),
             **({"unit": self.quantity.unit} if self.quantity is not None else {}),
             **({"others": [each.as_json() for each in self.others]} if self.others else {}),
+            **({"unread": dict(self.unread)} if self.unread else {}),
         }
 
     def to_atoms(self) -> list[Atoms]:
@@ -228,14 +244,19 @@ def predict_structures(
     if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
         structures = _with_values(structures, spec, keys)
         spec = keys = None
-    names, systems = _read(structures, spec, keys)
+    unread: Mapping[str, str] = {}
+    folder = _only_folder(structures)
+    if folder is not None and spec is None and not keys:
+        names, systems, unread = _read_folder(folder)
+    else:
+        names, systems = _read(structures, spec, keys)
     made = None
     for name in reversed(levels):
         others = () if made is None else (replace(made, others=()), *made.others)
         known = told[name]
         values = None if known is None else _told(structures, known)
         found = _predicted(potential, named, name, names, systems, output, values)
-        made = replace(found, others=others)
+        made = replace(found, others=others, unread=unread)
     assert made is not None
     if output is not None:
         made.write(output)
@@ -357,6 +378,28 @@ def _read(
         return read.names, read.systems
     frames = list(frames_of(cast(Dataset, structures), levels=()))
     return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
+
+
+def _only_folder(structures: StructureSource) -> Path | None:
+    given = structures[0] if isinstance(structures, list) and len(structures) == 1 else structures
+    is_path = isinstance(given, str | os.PathLike)
+    return Path(given) if is_path and Path(given).is_dir() else None
+
+
+def _read_folder(
+    folder: Path,
+) -> tuple[tuple[str, ...], tuple[System, ...], Mapping[str, str]]:
+    """Reads a folder of CIFs, of which one that cannot be read does not stop the others."""
+    found, unread = readable_cifs(folder)
+    systems = {}
+    for name, atoms in found.items():
+        try:
+            (systems[name],) = read_structures(atoms).systems
+        except (DataError, GeometryError) as error:
+            unread[name] = str(error)
+    if not systems:
+        raise DataError(f"{folder}: no structure is usable: {next(iter(unread.values()))}")
+    return tuple(systems), tuple(systems.values()), unread
 
 
 def _with_values(
