@@ -85,7 +85,7 @@ def test_a_cif_that_cannot_be_read_does_not_stop_the_others(model, cifs, tmp_pat
     assert "NOT READ: broken" in capsys.readouterr().out
     for file in cifs.glob("mp-*.cif"):
         file.unlink()
-    with pytest.raises(DataError, match="usable|read"):
+    with pytest.raises(DataError, match="read"):
         tlpot.predict(model, cifs, level="gap@cheap", **QUIET)
 
 
