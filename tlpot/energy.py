@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout, segment_sum
+from tlpot.targets import KnownValue
 from tlpot.torch_mode import plain_torch
 
 
@@ -51,6 +52,11 @@ def layout_of(model: EnergyModel) -> Layout:
     """Returns the layout that a model likes: its attribute ``layout``, if it has one."""
     layout: Layout = getattr(model, "layout", "auto")
     return layout
+
+
+def known_value(model: EnergyModel) -> KnownValue | None:
+    """Returns the property of a structure that a model has to be told; mostly None."""
+    return getattr(getattr(model, "target", None), "known", None)
 
 
 def implies_charges(model: EnergyModel) -> bool:

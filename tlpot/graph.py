@@ -171,6 +171,7 @@ class AtomGraph:
         first_order: the energy will be differentiated once at most, so a model need not keep what
             second derivatives take and may bound its memory; its weights get no gradient.
         pbc: [n_systems, 3], bool, which lattice vectors are periodic; None without a cell.
+        known: [n_systems], float64, the property that the model is told; None for none.
     """
 
     positions: Tensor
@@ -187,6 +188,7 @@ class AtomGraph:
     spin: Tensor
     first_order: bool = False
     pbc: Tensor | None = None
+    known: Tensor | None = None
 
     @property
     def n_atoms(self) -> int:

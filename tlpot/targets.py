@@ -54,6 +54,28 @@ class Quantity:
         return ", ".join([part for part in parts if part] + [self.kind] * (self.kind != "scalar"))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KnownValue:
+    """A property of each structure that a model is told, such as a gap at a cheaper level.
+
+    It adds slope · x + at_zero · [x = 0] to the latent value, and is a feature beside those of the
+    structure. The step is there because half of all gaps are exactly zero, where no line fits.
+
+    Attributes:
+        level: name of the property.
+        unit: of its values.
+        slope: of the latent value.
+        at_zero: the step.
+        logarithm: whether x is the logarithm of the value, as where both are positive.
+    """
+
+    level: str
+    unit: str
+    slope: float
+    at_zero: float = 0.0
+    logarithm: bool = False
+
+
 def is_property(level: str) -> bool:
     """Whether a name is that of a property, and not of a level of total energies."""
     return "@" in level

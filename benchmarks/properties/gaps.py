@@ -1,7 +1,7 @@
 """Gaps of crystals, PBE to HSE06: a parent, and what it saves in dear labels.
 
     python benchmarks/properties/gaps.py parent --data DIR --out DIR
-    python benchmarks/properties/gaps.py hse06 --data DIR --out DIR
+    python benchmarks/properties/gaps.py hse06 --data DIR --out DIR [--non-metals] [--sizes 30 ...]
 
 ``--data`` (or TLPOT_DATA) holds ``properties/gaps.extxyz.xz``: 16,082 structures of the Materials
 Project with the gaps of materialsvirtuallab/megnet at f3705760 (BSD-3), as extended XYZ. Splits are
@@ -10,6 +10,7 @@ HSE06 test set, whose PBE gap it then knows: as one would who transfers from one
 """
 
 import argparse
+import lzma
 import os
 from pathlib import Path
 
@@ -18,12 +19,36 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import tlpot
 
 SPEC = str(Path(__file__).with_name("gaps.yaml"))
-STRUCTURE_ONLY = ["scratch", "full", "head", "frozen-ridge"]
-WITH_PBE = [{"name": "delta", "low": "gap@pbe"}]
+STRATEGIES = {
+    "scratch": "scratch",
+    "head": "head",
+    "full": "full",
+    "frozen-ridge": "frozen-ridge",
+    "frozen-forest": "frozen-forest",
+    "delta": {"name": "delta", "low": "gap@pbe"},
+    **{
+        f"{name}+pbe": {"name": name, "known": "gap@pbe"}
+        for name in ("shift", "scratch", "full", "frozen-ridge", "frozen-gp", "frozen-forest")
+    },
+}
 
 
 def data(folder: str) -> dict[str, object]:
     return {"files": [str(Path(folder) / "properties" / "gaps.extxyz.xz")], "spec": SPEC}
+
+
+def non_metals(folder: str, out: Path) -> Path:
+    """Writes the structures whose PBE gap is not zero, once."""
+    chosen = out / "non-metals.extxyz"
+    if not chosen.exists():
+        with lzma.open(Path(folder) / "properties" / "gaps.extxyz.xz", "rt") as lines:
+            kept = []
+            for head in lines:
+                frame = [head, *(next(lines) for _ in range(int(head) + 1))]
+                if float(frame[1].split("gap_pbe=")[1].split()[0]) > 0:
+                    kept += frame
+        chosen.write_text("".join(kept))
+    return chosen
 
 
 def parent(arguments: argparse.Namespace) -> None:
@@ -42,16 +67,20 @@ def parent(arguments: argparse.Namespace) -> None:
 
 
 def hse06(arguments: argparse.Namespace) -> None:
-    """Measures the learning curve of every strategy."""
+    """Measures learning curves; what is in the folder already is not repeated."""
+    file = Path(arguments.data) / "properties" / "gaps.extxyz.xz"
+    if arguments.non_metals:
+        file = non_metals(arguments.data, arguments.out)
     found = tlpot.learning_curve(
         arguments.out / "pbe.safetensors",
+        tlpot.open_dataset(file, SPEC),  # once for all points
         config={
-            "data": data(arguments.data),
-            "split": {"validation": 100, "test": 600, "seed": 1},
+            "split": {"validation": 100, "test": 400 if arguments.non_metals else 600, "seed": 1},
             "updates": 300,
         },
-        level="gap@hse06", strategies=STRUCTURE_ONLY + WITH_PBE, sizes=arguments.sizes,
-        seeds=arguments.seeds, output=arguments.out / "hse06",
+        level="gap@hse06", strategies=[STRATEGIES[name] for name in arguments.strategies],
+        sizes=arguments.sizes, seeds=arguments.seeds,
+        output=arguments.out / ("hse06-non-metals" if arguments.non_metals else "hse06"),
     )  # fmt: skip
     print(found)
 
@@ -61,8 +90,10 @@ def main() -> None:
     parser.add_argument("what", choices=("parent", "hse06"))
     parser.add_argument("--data", default=os.environ.get("TLPOT_DATA"))
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 300])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[30, 100, 300, 1000, 3000])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES))
+    parser.add_argument("--non-metals", action="store_true", help="PBE gap above zero")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("--data, or TLPOT_DATA, is needed")

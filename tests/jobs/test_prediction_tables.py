@@ -10,7 +10,7 @@ from toy_crystals import MODEL, SPLIT, crystals, write_toy
 
 import tlpot
 from tlpot.cli import main
-from tlpot.errors import OutputError, UnknownElementError
+from tlpot.errors import DataError, OutputError, UnknownElementError
 
 QUIET = {"progress": False, "device": "cpu"}
 LEVELS = ("gap@cheap", "metal@cheap")
@@ -66,6 +66,27 @@ def test_a_table_has_what_each_structure_alone_gives(model, cifs):
         np.testing.assert_allclose(alone.energy[0], found.energy[k], rtol=1e-4)
     assert found.forces is None
     assert found.as_json()["unit"] == "eV"
+
+
+def test_a_cif_that_cannot_be_read_does_not_stop_the_others(model, cifs, tmp_path, capsys):
+    (cifs / "broken.cif").write_text("data_x\n_cell_length_a 4.0\n")
+    tiny = crystals(1)[0]
+    tiny.set_cell(0.2 * tiny.cell, scale_atoms=True)
+    write(cifs / "tiny.cif", tiny)
+    found = tlpot.predict(model, cifs, level="all", output=tmp_path / "a.csv", **QUIET)
+    table = {row["id"]: row for row in rows(tmp_path / "a.csv")}
+    assert len(found) == 3
+    assert set(found.unread) == {"broken", "tiny"}
+    assert table["broken"]["gap@cheap (eV)"] == ""
+    assert "not read" in table["tiny"]["warnings"]
+    assert table["mp-1"]["warnings"] == rows(tmp_path / "a.csv")[1]["warnings"]
+    command = ["predict", str(model), str(cifs), "--level", "gap@cheap", "--device", "cpu"]
+    assert main(command) == 0
+    assert "NOT READ: broken" in capsys.readouterr().out
+    for file in cifs.glob("mp-*.cif"):
+        file.unlink()
+    with pytest.raises(DataError, match="read"):
+        tlpot.predict(model, cifs, level="gap@cheap", **QUIET)
 
 
 def test_energies_are_written_as_a_table_too(tmp_path):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         named_source,
     )
     from tlpot.calculators.fragment import FragmentCalculator, FragmentMethod
+    from tlpot.calculators.opened_model import value_in_info
     from tlpot.calculators.tlpot import TLPotCalculator
 
 __getattr__ = lazy_exports(__name__)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from ase import Atoms
 
-from tlpot.energy import EnergyModel
-from tlpot.errors import ConfigError
-from tlpot.evaluation import evaluate_systems
+from tlpot.energy import EnergyModel, evaluate, known_value, layout_of
+from tlpot.errors import ConfigError, DataError
 from tlpot.files import PathLike
+from tlpot.graph import build_graph
 from tlpot.levels import difference_parts
 from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
 from tlpot.system import System
-from tlpot.targets import is_property
+from tlpot.targets import KnownValue, is_property
 from tlpot.torch_mode import choose_device, plain_torch
 
 Model = PathLike | TrainedModel | EnergyModel
@@ -117,18 +119,47 @@ def property_levels(model: TrainedModel | EnergyModel) -> tuple[str, ...]:
 
 
 def property_values(
-    model: TrainedModel | EnergyModel, levels: list[str], system: System
+    model: TrainedModel | EnergyModel, levels: list[str], atoms: Atoms, system: System
 ) -> dict[str, float]:
     """Returns values of properties of a structure, each in its unit.
 
+    Args:
+        model: has the levels.
+        levels: canonical names.
+        atoms: whose ``info`` has what the model has to be told, if anything.
+        system: the same.
+
     Raises:
+        DataError: what has to be told is not there.
         GeometryError: an unusable structure.
         UnknownElementError: an element that the model does not know.
     """
     assert isinstance(model, TrainedModel)  # others have no levels
-    found = {}
-    for name in levels:
-        level = model.at(name)
-        values = evaluate_systems(level, [system], device=model.device, forces=False)
-        found[name] = float(values.energy[0])
-    return found
+    return {name: _value(model.at(name), atoms, system, model.device) for name in levels}
+
+
+def _value(level: EnergyModel, atoms: Atoms, system: System, device: torch.device) -> float:
+    graph = build_graph([system], level.cutoff, layout=layout_of(level)).to(device)
+    if (known := known_value(level)) is not None:
+        value = torch.tensor([value_in_info(atoms, known)], dtype=torch.float64)
+        graph = replace(graph, known=value.to(device))
+    return float(evaluate(level, graph, forces=False).energy)
+
+
+def value_in_info(atoms: Atoms, known: KnownValue) -> float:
+    """Returns a property that a model has to be told, of ``atoms.info``.
+
+    Raises:
+        DataError: it is not there, or no number.
+    """
+    value = atoms.info.get(known.level)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DataError(
+            f"{atoms.get_chemical_formula()}: the model has to be told {known.level}, and "
+            f"atoms.info[{known.level!r}] is {value!r}; set it, in {known.unit or 'no unit'}"
+        )
+    return number

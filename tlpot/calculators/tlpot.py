@@ -273,7 +273,9 @@ class TLPotCalculator(Calculator):
         system = self._system(self.atoms)
         named = [name for name in properties if "@" in name]
         if named or self._level in self.implemented_properties:
-            self.results = property_values(self._source, named or [str(self._level)], system)
+            self.results = property_values(
+                self._source, named or [str(self._level)], self.atoms, system
+            )
             return
         with_forces = self._derived
         if not with_forces and {"forces", "stress", "forces_std"} & set(properties):
@@ -428,6 +430,7 @@ def _fingerprint(atoms: Atoms) -> dict[str, object]:
         "pbc": atoms.pbc.tobytes(),
         "charge": stated.charge or 0,
         "spin": stated.spin,
+        "info": {key: value for key, value in atoms.info.items() if "@" in str(key)},
     }
 
 

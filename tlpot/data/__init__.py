@@ -39,8 +39,9 @@ if TYPE_CHECKING:
         energy_scale,
         evaluation_batches,
         force_scale,
+        known_values,
     )
-    from tlpot.data.material_files import ID, material_atoms
+    from tlpot.data.material_files import ID, material_atoms, readable_cifs
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, with_any_label
-from tlpot.energy import EnergyModel, layout_of
+from tlpot.energy import EnergyModel, known_value, layout_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
+from tlpot.levels import choose_level
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.presentation import progress_bar
+from tlpot.targets import KnownValue, unit_ratio
 
 POOL = 16
 """Batches' worth of shuffled frames within which frames of similar size are put together."""
@@ -95,6 +97,7 @@ def collate(
     layout: Layout = "auto",
     neighbors: Sequence[Neighbors] | None = None,
     level_idx: NDArray[np.int64] | None = None,
+    known: NDArray[np.float64] | None = None,
 ) -> Batch:
     """Builds the graph of some frames and gathers their labels at `levels`.
 
@@ -105,6 +108,7 @@ def collate(
         layout: see `build_graph`.
         neighbors: of each frame at this cutoff, where they are known.
         level_idx: the one of `levels` whose labels to take, for each frame; None for all.
+        known: the property that the model is told, of each frame; None for none.
 
     Raises:
         GeometryError: a frame is unusable; the message names it.
@@ -115,6 +119,8 @@ def collate(
         graph = build_graph(systems, cutoff, layout=layout, names=names)
     else:
         graph = join_graphs(systems, neighbors, cutoff, layout=layout)
+    if known is not None:
+        graph = replace(graph, known=torch.from_numpy(known))
     sizes = torch.tensor([len(frame.system) for frame in frames])
     return Batch(
         graph=graph,
@@ -176,6 +182,7 @@ class Loader:
         together: frames of a molecule come in batches in groups of about this many, of which each
             is at one level; 1 for each frame by itself.
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
+        known: the property of each frame that the model is told; None for none.
 
     Raises:
         DataError: no indices, no frame has a label at any of the levels, or labels are damaged.
@@ -199,6 +206,7 @@ class Loader:
     level_turns: bool = False
     together: int = 1
     memo_bytes: int = MEMO_BYTES
+    known: KnownValue | None = None
 
     def __post_init__(self) -> None:
         self.levels = tuple(self.levels)
@@ -251,7 +259,8 @@ class Loader:
     def _batch(self, indices: NDArray[np.int64], epoch: int) -> Batch:
         missing = [int(k) for k in indices if int(k) not in self._memo]
         fresh: dict[int, tuple[Frame, Neighbors]] = {}
-        for k, frame in zip(missing, self.dataset.read(missing, self.levels), strict=True):
+        asked = self.levels if self.known is None else (*self.levels, self.known.level)
+        for k, frame in zip(missing, self.dataset.read(missing, asked), strict=True):
             neighbors = neighbor_list(frame.system, self.cutoff, frame.name)
             fresh[k] = frame, neighbors
             n_bytes = _n_bytes(frame, neighbors)
@@ -267,6 +276,9 @@ class Loader:
             layout=self.layout,
             neighbors=[neighbors for _, neighbors in pairs],
             level_idx=self._level_idx(indices, epoch) if self.level_turns else None,
+            known=None
+            if self.known is None
+            else known_values(self.dataset, [frame for frame, _ in pairs], self.known),
         )
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -377,6 +389,34 @@ class Loader:
             )
 
 
+def known_values(
+    dataset: Dataset, frames: Sequence[Frame], known: KnownValue
+) -> NDArray[np.float64]:
+    """Returns the property of some frames that a model is told, in its unit, [n_frames].
+
+    Args:
+        dataset: of the frames.
+        frames: with their labels.
+        known: what the model is told.
+
+    Raises:
+        UnknownLevelError: the dataset has no such property.
+        DataError: a frame has no value, or the unit is another.
+    """
+    level = choose_level(known.level, dataset.levels, f"{dataset.path}", option="known")
+    quantity = dataset.levels[level].quantity
+    unit = quantity.unit if quantity is not None else "eV"
+    factor = unit_ratio(unit, known.unit, f"{dataset.path}: {level}")
+    values = np.array([frame.labels.get(level, Labels()).energy for frame in frames]) * factor
+    if np.isnan(values).any():
+        name = frames[int(np.flatnonzero(np.isnan(values))[0])].name
+        raise DataError(
+            f"{name} has no {level}, which the model has to be told of each structure; leave such "
+            "structures out, or take a model that sees the structure only"
+        )
+    return values
+
+
 def _n_bytes(frame: Frame, neighbors: Neighbors) -> int:
     arrays = [
         frame.system.positions,
@@ -418,6 +458,7 @@ def evaluation_batches(
     loader = Loader(
         dataset, indices, levels=levels, cutoff=model.cutoff, batch_size=batch_size,
         max_atoms=max_atoms, shuffle=False, layout=layout_of(model), memo_bytes=0,
+        known=known_value(model),
     )  # fmt: skip
     name, hidden = "evaluate", None if show is None else not show
     if isinstance(show, str):

@@ -118,6 +118,25 @@ def material_atoms(path: Path) -> list[Atoms] | None:
     ]
 
 
+def readable_cifs(folder: Path) -> tuple[dict[str, Atoms], dict[str, str]]:
+    """Returns the structures of a folder of CIFs by id, and why the others cannot be read.
+
+    Raises:
+        DataError: there are no CIFs, or none can be read.
+    """
+    found, unread = {}, {}
+    for name, file in _cif_files(folder).items():
+        try:
+            frame = read_cif(file, 0, {ID: name})
+        except DataError as error:
+            unread[name] = str(error)
+            continue
+        found[name] = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+    if not found:
+        raise DataError(f"{folder}: no CIF can be read: {next(iter(unread.values()))}")
+    return found, unread
+
+
 def _cif_files(folder: Path) -> dict[str, Path]:
     """Returns the CIFs of a folder by id."""
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".cif")

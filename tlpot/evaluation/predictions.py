@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -76,11 +76,12 @@ def system_batches(
     device: torch.device | str = "cpu",
     names: Sequence[str] | None = None,
     at_once: int | None = None,
+    known: Floats | None = None,
 ) -> Iterator[Batch]:
     """Yields structures without labels, in order, in few large batches.
 
     The model decides cutoff and layout of the pairs; `names` are for messages; `at_once` is the
-    most structures in a batch.
+    most structures in a batch; `known`, [n_systems], is what the model has to be told, if anything.
 
     Raises:
         GeometryError: a structure is unusable.
@@ -91,6 +92,8 @@ def system_batches(
             some, model.cutoff, layout=layout_of(model),
             names=None if names is None else names[start:stop],
         )  # fmt: skip
+        if known is not None:
+            graph = replace(graph, known=torch.from_numpy(known[start:stop]))
         sizes = torch.tensor([len(system) for system in some], device=device)
         yield Batch(graph=graph.to(device), sizes=sizes, targets={})
 

@@ -409,7 +409,9 @@ def source_hashes(strategy: str | Mapping[str, Any], *, outside: Path | None = N
     Raises:
         DataError: a file cannot be read.
     """
-    files = () if isinstance(strategy, str) else strategy.get("files", ())
+    files: Sequence[str | os.PathLike[str]] = ()
+    if not isinstance(strategy, str):
+        files = (*strategy.get("files", ()), *(strategy.get("adapt") or {}).get("files", ()))
     paths = [Path(path) for path in files]
     if outside is not None:
         folder = outside.resolve()

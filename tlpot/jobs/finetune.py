@@ -140,7 +140,7 @@ def prepare_finetune(
     settings = training_settings(config.training, "finetune")
     parent, parent_hash = _parent(config, device)
     check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
-    dataset = config.data.open(every_level=chosen.needs_levels)
+    dataset = config.data.open(every_level=chosen.needs_levels or chosen.known is not None)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
@@ -163,9 +163,14 @@ def prepare_finetune(
     )
     _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
+    if chosen.known is not None and len(training_data.levels) > 1:
+        raise ConfigError(
+            f"strategy.known does not apply to {chosen.name}, which learns other levels, too; take "
+            "full, scratch or one of the frozen ones"
+        )
     targets = make_targets(
         training_data.dataset, training_data.split.train, training_data.levels,
-        config.pooling or _inherited_pooling(parent, source),
+        config.pooling or _inherited_pooling(parent, source), told=chosen.known,
     )  # fmt: skip
     context = replace(context, targets=targets)
     target = targets.get(training_data.levels[0])
@@ -405,11 +410,12 @@ def _card(
     origins = parent.card.references if chosen.keeps_levels else {}
     kept = {name: origin for name, origin in origins.items() if name in levels}
     origin = references.origin
+    told = "" if chosen.known is None else f", told {chosen.known}"
     if chosen.learns_difference and difference_parts(level) is None:
         origin = f"the parent's, plus for the difference {origin}"
     return ModelCard(
         name=config.name or config.output.stem,
-        description=f"{level}, {chosen.summary} {parent.card.name}",
+        description=f"{level}, {chosen.summary} {parent.card.name}{told}",
         licence=config.licence,
         parent_licence=parent.card.lineage_licence,
         origin=parent.card.origin,

@@ -20,6 +20,7 @@ import yaml
 from numpy.typing import NDArray
 
 from tlpot.data import LabelKind, Loader, with_any_label
+from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
     LEARNED,
@@ -160,6 +161,7 @@ def fit(
         seed=settings.seed,
         rank=processes.rank,
         world_size=processes.world_size,
+        known=known_value(potential.at(job.levels[0])),
     )
     if job.plan.rates:
         selection = _selection(job)

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +18,19 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from numpy.typing import NDArray
 
-from tlpot.data import Batch, Dataset, frames_of, open_dataset, write_dataset
-from tlpot.energy import has_domain, has_forces
+from tlpot.calculators import value_in_info
+from tlpot.data import (
+    Batch,
+    Dataset,
+    frames_of,
+    known_values,
+    open_dataset,
+    readable_cifs,
+    write_dataset,
+)
+from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
-from tlpot.errors import ConfigError, OutputError
+from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import evaluated, system_batches
 from tlpot.files import write_text
 from tlpot.jobs.evaluate import ModelSource, open_model
@@ -31,7 +40,7 @@ from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import Result, progress_bar, text_table
 from tlpot.structures import extxyz_text
 from tlpot.system import System
-from tlpot.targets import Quantity
+from tlpot.targets import KnownValue, Quantity
 from tlpot.uncertainty import DomainCheck
 
 StructureSource = (
@@ -61,6 +70,7 @@ class StructurePredictions(Result):
         quantity: what the property is; None for energies.
         notes: [n_structures], what speaks against a number; empty for nothing.
         others: the same structures at the other levels, where all were asked for.
+        unread: why, by id, files of a folder are no structures.
     """
 
     model: str
@@ -75,6 +85,7 @@ class StructurePredictions(Result):
     quantity: Quantity | None = None
     notes: tuple[str, ...] = ()
     others: tuple[StructurePredictions, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -105,7 +116,10 @@ class StructurePredictions(Result):
         rows += [[name, *cells] for name, *cells in zip(self.names, *columns.values(), strict=True)]
         lines = [f"{self.model} at {self.level}", *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN
-        return "\n".join([*lines, f"... and {more} more"] if more > 0 else lines)
+        lines += [f"... and {more} more"] if more > 0 else []
+        for name, why in self.unread.items():
+            lines.append(f"NOT READ: {name}: {why}")
+        return "\n".join(lines)
 
     @property
     def _levels(self) -> tuple[StructurePredictions, ...]:
@@ -126,6 +140,8 @@ class StructurePredictions(Result):
         table = csv.writer(text, lineterminator="\n")
         table.writerow(columns)
         table.writerows(zip(*columns.values(), strict=True))
+        for name, why in self.unread.items():
+            table.writerow([name, *[""] * (len(columns) - 2), f"not read: {why}"])
         return text.getvalue()
 
     def as_json(self) -> dict[str, Any]:
@@ -142,6 +158,7 @@ class StructurePredictions(Result):
             "domain": None if self.domain is None else self.domain.tolist(),
             **({"unit": self.quantity.unit} if self.quantity is not None else {}),
             **({"others": [each.as_json() for each in self.others]} if self.others else {}),
+            **({"unread": dict(self.unread)} if self.unread else {}),
         }
 
     def to_atoms(self) -> list[Atoms]:
@@ -221,13 +238,25 @@ def predict_structures(
         _check_spared(check_predictions_file(output), structures)
     potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
-    names, systems = _read(structures, spec, keys)
     where = f"the model {named}"
     levels = [*potential.levels] if level == ALL else [choose_level(level, potential.levels, where)]
+    told = {name: known_value(potential.at(name)) for name in levels}
+    if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
+        structures = _with_values(structures, spec, keys)
+        spec = keys = None
+    unread: Mapping[str, str] = {}
+    folder = _only_folder(structures)
+    if folder is not None and spec is None and not keys:
+        names, systems, unread = _read_folder(folder)
+    else:
+        names, systems = _read(structures, spec, keys)
     made = None
     for name in reversed(levels):
         others = () if made is None else (replace(made, others=()), *made.others)
-        made = replace(_predicted(potential, named, name, names, systems, output), others=others)
+        known = told[name]
+        values = None if known is None else _told(structures, known)
+        found = _predicted(potential, named, name, names, systems, output, values)
+        made = replace(found, others=others, unread=unread)
     assert made is not None
     if output is not None:
         made.write(output)
@@ -245,6 +274,7 @@ def _predicted(
     names: tuple[str, ...],
     systems: tuple[System, ...],
     output: str | os.PathLike[str] | None,
+    told: NDArray[np.float64] | None,
 ) -> StructurePredictions:
     chosen = potential.at(level)
     if difference_parts(chosen.level) is not None:
@@ -258,7 +288,7 @@ def _predicted(
     used = [k for k, note in enumerate(notes) if not note]
     batches = system_batches(
         chosen, [systems[k] for k in used], device=potential.device,
-        names=[names[k] for k in used],
+        names=[names[k] for k in used], known=None if told is None else told[used],
     )  # fmt: skip
     energies, gradients, stresses, stds, domains = [], [], [], [], []
     with progress_bar(total=len(used), desc="predict", unit="structure", disable=None) as bar:
@@ -348,6 +378,49 @@ def _read(
         return read.names, read.systems
     frames = list(frames_of(cast(Dataset, structures), levels=()))
     return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
+
+
+def _only_folder(structures: StructureSource) -> Path | None:
+    given = structures[0] if isinstance(structures, list) and len(structures) == 1 else structures
+    is_path = isinstance(given, str | os.PathLike)
+    return Path(given) if is_path and Path(given).is_dir() else None
+
+
+def _read_folder(
+    folder: Path,
+) -> tuple[tuple[str, ...], tuple[System, ...], Mapping[str, str]]:
+    """Reads a folder of CIFs, of which one that cannot be read does not stop the others."""
+    found, unread = readable_cifs(folder)
+    systems = {}
+    for name, atoms in found.items():
+        try:
+            (systems[name],) = read_structures(atoms).systems
+        except (DataError, GeometryError) as error:
+            unread[name] = str(error)
+    if not systems:
+        raise DataError(f"{folder}: no structure is usable: {next(iter(unread.values()))}")
+    return tuple(systems), tuple(systems.values()), unread
+
+
+def _with_values(
+    structures: Any, spec: str | None, keys: Mapping[str, str] | None
+) -> Dataset | list[Atoms]:
+    """Returns structures together with their labels, of which a model has to be told one."""
+    given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)
+    if all(isinstance(each, Atoms) for each in given):
+        return given
+    return open_dataset(given, spec, keys=keys or None)
+
+
+def _told(structures: StructureSource, known: KnownValue) -> NDArray[np.float64]:
+    """Returns what a model has to be told of each structure."""
+    if isinstance(structures, Atoms):
+        structures = [structures]
+    if isinstance(structures, list):
+        return np.array([value_in_info(atoms, known) for atoms in cast(list[Atoms], structures)])
+    dataset = cast(Dataset, structures)
+    choose_level(known.level, dataset.levels, str(dataset.path), option="keys")
+    return known_values(dataset, list(frames_of(dataset, levels=[known.level])), known)
 
 
 def _has_volume(batch: Batch) -> NDArray[np.bool_]:

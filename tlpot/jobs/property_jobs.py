@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, Split, frames_of
+from tlpot.data import Dataset, Split, frames_of, known_values
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import Baseline, line_baseline, predict, property_errors
 from tlpot.jobs.references import References
-from tlpot.levels import difference_parts
-from tlpot.models import LevelModel, LevelPotential, PropertyTarget
+from tlpot.levels import choose_level, difference_parts
+from tlpot.models import LevelModel, LevelPotential, PropertyTarget, known_columns, known_term
 from tlpot.presentation import Table
-from tlpot.targets import property_name, unit_ratio
+from tlpot.targets import KnownValue, property_name, unit_ratio
 from tlpot.training import CompositionFit, fit_composition, fit_odds
 
 Pooling = Literal["mean", "attention"]
@@ -62,6 +62,8 @@ def make_targets(
     train: NDArray[np.int64],
     levels: Sequence[str],
     pooling: Mapping[str, Pooling] | Pooling,
+    *,
+    told: str | None = None,
 ) -> dict[str, PropertyTarget]:
     """Returns how the properties among some levels are learned; nothing for energies.
 
@@ -70,9 +72,12 @@ def make_targets(
         train: the training structures, whose values say how large errors are.
         levels: canonical.
         pooling: of an intensive property, or by level.
+        told: another property, which the model is told of each structure; None for none.
 
     Raises:
         DataError: no training structure has a value, or all have the same.
+        ConfigError: what is told does not apply.
+        UnknownLevelError: the dataset has no such property.
     """
     found = {}
     for level in levels:
@@ -82,6 +87,7 @@ def make_targets(
         known = train[dataset.labelled(level)[train]]
         if not len(known):
             raise DataError(f"{dataset.path}: no training structure has {level}")
+        line: KnownValue | None = None
         values = np.array(
             [frame.labels[level].energy for frame in frames_of(dataset, known, levels=[level])]
         )
@@ -103,11 +109,67 @@ def make_targets(
                     f"{len(values)} training structures"
                     f"{' (per atom)' if quantity.extensive else ''}, so there is nothing to learn"
                 )
+            if told is not None:
+                line, rest = _fit_line(dataset, known, level, told)
+                # of a line that leaves nothing over, the spread of the labels is as good
+                spread = float(rest.std()) if rest.std() > 1e-9 * spread else spread
         how = pooling if isinstance(pooling, str) else pooling.get(level, "mean")
         found[level] = PropertyTarget(
-            quantity=quantity, pooling="sum" if quantity.extensive else how, spread=spread
+            quantity=quantity, pooling="sum" if quantity.extensive else how, spread=spread,
+            known=line,
+        )  # fmt: skip
+    if told is not None and not any(target.known for target in found.values()):
+        raise ConfigError(
+            f"strategy.known is {told!r}, and {', '.join(levels)} is no scalar or positive "
+            "property; leave it out"
         )
     return found
+
+
+_FEW = 3
+"""Structures of a kind, of which a step could be fitted."""
+
+
+def _fit_line(
+    dataset: Dataset, indices: NDArray[np.int64], level: str, told: str
+) -> tuple[KnownValue, NDArray[np.float64]]:
+    """Fits latent values by slope · x + at_zero · [x = 0] + a constant (for each atom).
+
+    Returns:
+        The line, and what it leaves over of the latent values, of those per atom where the
+        property is extensive.
+
+    Raises:
+        DataError: all of the known values are alike, or one is missing.
+    """
+    name = choose_level(told, dataset.levels, str(dataset.path), option="strategy.known")
+    quantity, other = dataset.levels[level].quantity, dataset.levels[name].quantity
+    if name == level:
+        raise ConfigError(f"strategy.known is {told!r}, which is what is to be learned")
+    if other is None or other.kind == "yes_no":
+        raise ConfigError(f"strategy.known: {name} is no scalar property; leave it out")
+    assert quantity is not None
+    known = KnownValue(
+        level=name, unit=other.unit, slope=0.0,
+        logarithm=(quantity.kind, other.kind) == ("positive", "positive"),
+    )  # fmt: skip
+    frames = list(frames_of(dataset, indices, levels=[level, name]))
+    x = known_columns(known, torch.from_numpy(known_values(dataset, frames, known))).numpy()
+    values = np.array([frame.labels[level].energy for frame in frames])
+    y = np.log(values) if quantity.kind == "positive" else values
+    if np.ptp(x[:, 0]) == 0:
+        raise DataError(
+            f"{dataset.path}: {name} is the same for all {len(x)} training structures, so it says "
+            "nothing; leave strategy.known out"
+        )
+    size = dataset.sizes[indices] if quantity.extensive else np.ones(len(x), dtype=np.int64)
+    steps = _FEW <= x[:, 1].sum() <= len(x) - _FEW and not quantity.extensive
+    used = x if steps else x[:, :1]
+    # per atom, so that large structures do not decide
+    columns = np.column_stack([used / size[:, None], np.ones(len(x))])
+    solution = np.linalg.lstsq(columns, y / size, rcond=None)[0]
+    line = replace(known, slope=float(solution[0]), at_zero=float(solution[1]) if steps else 0.0)
+    return line, y / size - columns @ solution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,6 +248,12 @@ def property_references(
         found = predict(parent, dataset, known, level, device=device)
         values = found.energy[np.argsort(found.indices), 1][np.argsort(np.argsort(known))]
         base = target.latent(torch.from_numpy(values)).numpy()
+    elif target.known is not None:
+        told = known_values(
+            dataset, list(frames_of(dataset, known, levels=[target.known.level])), target.known
+        )
+        columns = known_columns(target.known, torch.from_numpy(told))
+        base = known_term(target.known, columns).numpy()
     if target.quantity.kind == "yes_no":
         fit = fit_odds(seen.composition, seen.values, base)
     else:
@@ -199,6 +267,8 @@ def property_references(
     origin += "numbers of atoms" if target.quantity.extensive else "fractions of the elements"
     if parent is not None:
         origin += ", on what the parent leaves over"
+    elif target.known is not None:
+        origin += f", on what a line on {target.known.level} leaves over"
     return CompositionReferences(
         energies=energies, origin=origin, prior=start, composition_fit=fit, unseen=unseen
     )

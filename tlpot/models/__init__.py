@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import (
         HIDDEN,
+        KNOWN,
         atomic_features,
         check_blocks,
         feature_blocks,
@@ -58,7 +59,14 @@ if TYPE_CHECKING:
         parameter_blocks,
     )
     from tlpot.models.potential import Potential
-    from tlpot.models.property_target import PoolingMethod, PropertyTarget, same_readout
+    from tlpot.models.property_target import (
+        N_KNOWN,
+        PoolingMethod,
+        PropertyTarget,
+        known_columns,
+        known_term,
+        same_readout,
+    )
     from tlpot.models.regressors import (
         CorrectionInfo,
         ForestCorrection,

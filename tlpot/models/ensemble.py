@@ -241,7 +241,7 @@ def _check(members: Sequence[Potential]) -> None:
 
 def _quantities(potential: Potential) -> dict[str, str]:
     targets = {level: potential.target(level) for level in sorted(potential.levels)}
-    return {level: t.quantity.words for level, t in targets.items() if t is not None}
+    return {level: t.words for level, t in targets.items() if t is not None}
 
 
 def _same(one: Potential, other: Potential) -> bool:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HIDDEN = "readout"
 """The block of the readout's hidden layer."""
+KNOWN = "known value"
+"""The block of a property that the model is told, see `tlpot.models.known_columns`."""
 
 
 def feature_blocks(architecture: AnyArchitecture) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import torch
 from ase.data import chemical_symbols, ground_state_magnetic_moments
 from torch import Tensor, zeros_like
 
@@ -14,9 +15,16 @@ from tlpot.energy import ENERGY_ONLY, Properties, described_states, evaluate, im
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, build_graph
 from tlpot.models.domain import TrainingDomain
-from tlpot.models.features import select_features
+from tlpot.models.features import KNOWN, check_blocks, feature_blocks, select_features
 from tlpot.models.mace import MaceBackbone
-from tlpot.models.property_target import PropertyTarget, attention_weights, shares
+from tlpot.models.property_target import (
+    N_KNOWN,
+    PropertyTarget,
+    attention_weights,
+    known_columns,
+    known_term,
+    shares,
+)
 from tlpot.models.regressors import process_spread
 from tlpot.models.spread import Calibration, Spread, rigid_forces_std, rigid_std
 from tlpot.models.trained import LevelView
@@ -220,10 +228,48 @@ class LevelPotential(LevelView["Potential"]):
         elif share is not None:
             values = values * share
         total = values + (references if share is None else references * share)
+        if head.target is not None and head.target.known is not None:
+            told = self._known_columns(graph)
+            total = total + known_term(head.target.known, told)
         for correction in self.potential.corrections(self.level):
             inputs = self.regressor_inputs(graph, species, scalars, correction.info.blocks)
             total = total + correction(*inputs, graph.system_idx, graph.n_systems)
         return total
+
+    def _known_columns(self, graph: AtomGraph) -> Tensor:
+        """Returns `known_columns`, divided among the atoms of each structure, [n_atoms, 2].
+
+        Raises:
+            ConfigError: the value is not given.
+        """
+        assert self.target is not None
+        assert self.target.known is not None
+        if graph.known is None:
+            name = self.target.known.level
+            raise ConfigError(
+                f"model {self.potential.card.name!r} at {self.level!r} has to be told {name} of "
+                "each structure, and is not; give a file that has it (with spec or keys), or "
+                f"atoms.info[{name!r}] to a calculator"
+            )
+        columns = known_columns(self.target.known, graph.known)
+        counts = torch.bincount(graph.system_idx, minlength=graph.n_systems).double()
+        return (columns / counts[:, None]).index_select(0, graph.system_idx)
+
+    def block_sizes(self, blocks: Sequence[str] = ()) -> dict[str, int]:
+        """Returns the blocks of features that a regressor reads, with their sizes.
+
+        Args:
+            blocks: as `check_blocks` takes them; a value that the model is told comes in addition.
+
+        Raises:
+            ConfigError: no such block.
+        """
+        sizes = feature_blocks(self.potential.architecture)
+        own = [block for block in blocks if block != KNOWN]
+        found = {block: sizes[block] for block in check_blocks(own, self.potential.architecture)}
+        if self.target is not None and self.target.known is not None:
+            found[KNOWN] = N_KNOWN
+        return found
 
     @property
     def n_kinds(self) -> int:
@@ -237,11 +283,16 @@ class LevelPotential(LevelView["Potential"]):
 
         Those of an intensive property are divided by the number of atoms, so that sums are means.
         """
-        features = select_features(scalars, self.potential.head(self.level).readout, blocks)
+        readout = self.potential.head(self.level).readout
+        own = [block for block in blocks if block != KNOWN]
+        features = select_features(scalars, readout, own) if own else graph.positions[:, :0]
         if self.target is None:
             return features, species
-        share = shares(self.target, graph)
-        return features if share is None else features * share[:, None], zeros_like(species)
+        if (share := shares(self.target, graph)) is not None:
+            features = features * share[:, None]
+        if KNOWN in blocks:
+            features = torch.cat([features, self._known_columns(graph)], dim=1)
+        return features, zeros_like(species)
 
     def features(self, graph: AtomGraph) -> Tensor:
         """Returns what the last weights of the readout multiply, [n_atoms, n_features], float64.

@@ -34,7 +34,6 @@ from tlpot.models.description import (
     upgraded,
 )
 from tlpot.models.domain import read_domain
-from tlpot.models.features import check_blocks, feature_blocks
 from tlpot.models.library import library_file
 from tlpot.models.potential import Potential
 from tlpot.models.property_target import PropertyTarget
@@ -319,16 +318,13 @@ def _add_corrections(
     potential: Potential, described: Any, tensors: Mapping[str, Tensor], name: str
 ) -> None:
     """Makes room for the corrections' numbers, which are among the tensors."""
-    architecture = potential.architecture
-    sizes = feature_blocks(architecture)
     try:
         for level, entries in described.items():
             for entry in entries:
                 info = parse(CorrectionInfo, entry, "correction")
-                check_blocks(info.blocks, architecture)
-                n_features = sum(sizes[block] for block in info.blocks)
-                n_kinds = potential.at(level).n_kinds
-                made = empty_correction(info, n_kinds, n_features)
+                model = potential.at(level)
+                n_features = sum(model.block_sizes(info.blocks)[block] for block in info.blocks)
+                made = empty_correction(info, model.n_kinds, n_features)
                 corrections = potential.head(level).corrections
                 prefix = f"heads.{potential.levels.index(level)}.corrections.{len(corrections)}."
                 if (

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tlpot.config import LATER
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
-from tlpot.targets import Quantity, property_name
+from tlpot.targets import KnownValue, Quantity, property_name
 
 PoolingMethod = Literal["sum", "mean", "attention"]
 
@@ -34,12 +35,15 @@ class PropertyTarget:
             Grossman, doi:10.1103/PhysRevLett.120.145301, pool by the mean; gated pooling is of
             Li et al., arXiv:1511.05493).
         spread: root mean square of the latent labels about their mean, of those per atom where the
-            property is extensive; errors count in this unit, and readouts begin with it.
+            property is extensive; errors count in this unit, and readouts begin with it. About
+            the line, where there is a known value.
+        known: another property, which is told; None for none.
     """
 
     quantity: Quantity
     pooling: PoolingMethod
     spread: float
+    known: KnownValue | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.quantity.extensive != (self.pooling == "sum"):
@@ -50,6 +54,12 @@ class PropertyTarget:
             )
         if not 0 < self.spread < float("inf"):
             raise ConfigError(f"the spread of the labels is {self.spread}, expected more than 0")
+
+    @property
+    def words(self) -> str:
+        """What is said of it beside its name."""
+        told = "" if self.known is None else f", told {self.known.level}"
+        return f"{self.quantity.words}{told}"
 
     @property
     def link(self) -> Callable[[Tensor], Tensor] | None:
@@ -96,9 +106,25 @@ def same_readout(
         return target is known
     return (
         property_name(level) == property_name(source)
+        and (target.known and target.known.level) == (known.known and known.known.level)
         and target.pooling == known.pooling
         and target.quantity == known.quantity
     )
+
+
+N_KNOWN = 2
+"""Columns of `known_columns`."""
+
+
+def known_columns(known: KnownValue, values: Tensor) -> Tensor:
+    """Returns x and whether it is zero, [n, 2], float64, of values [n] of a known property."""
+    x = values.log() if known.logarithm else values
+    return torch.stack([x, (x == 0).to(x)], dim=1)
+
+
+def known_term(known: KnownValue, columns: Tensor) -> Tensor:
+    """Returns what the known value adds to latent values, [n], from `known_columns`."""
+    return columns @ columns.new_tensor([known.slope, known.at_zero])
 
 
 def shares(target: PropertyTarget | None, graph: AtomGraph) -> Tensor | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
     from tlpot.transfer.delta import Delta
     from tlpot.transfer.pseudo_labels import pseudo_labels
     from tlpot.transfer.registry import STRATEGY_NAMES, strategy, strategy_settings

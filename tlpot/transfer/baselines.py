@@ -25,14 +25,18 @@ class Scratch(Strategy):
     def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns a potential of the parent's shape with random weights."""
         parent = context.parent
-        return Potential.create(
+        made = Potential.create(
             parent.architecture,
             {context.level: references},
             scale=float(parent.head(context.source).readout.scale),
             seed=context.seed,
             dtype=parent.dtype,
             targets=context.targets,
-        ).to(parent.device)
+        )
+        target = context.targets.get(context.level)
+        if target is not None and target.known is not None:  # step 0 is the line
+            made.head(context.level).readout.silence()
+        return made.to(parent.device)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,11 @@ class Delta(Strategy):
     model: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.known is not None:
+            raise ConfigError(
+                "known does not apply to a difference, which is added to the low value as it is; "
+                f"strategy {{name: scratch, known: {self.known}}} is a network beside a line on it"
+            )
         if self.model.get("zbl"):
             raise ConfigError(
                 "model.zbl does not apply: the repulsion is in the low level already, and a "

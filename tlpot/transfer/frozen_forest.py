@@ -54,11 +54,11 @@ class FrozenForest(Frozen):
         """Grows the forest and adds it to the level."""
         from sklearn.ensemble import RandomForestRegressor
 
-        seen = residuals(potential, context, self.blocks)
+        seen = residuals(potential, context, self.blocks, self.adapt)
         forest = RandomForestRegressor(
             self.trees, min_samples_leaf=self.min_leaf, max_features=1 / 3, oob_score=False,
             random_state=context.seed % 2**32, n_jobs=1,
-        ).fit(seen.pooled.rows, seen.targets)  # fmt: skip
+        ).fit(seen.pooled.rows, seen.targets, seen.weights)  # fmt: skip
         grown = [
             (
                 tree.feature,
@@ -74,7 +74,7 @@ class FrozenForest(Frozen):
             sizes=(sum(len(feature) for feature, *_ in grown), len(grown)),
             fit={
                 "on": self.on, "frames": len(seen.targets), "min_leaf": self.min_leaf,
-                "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()),
+                "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()), **seen.notes,
             },
         )  # fmt: skip
         n_elements, n_features = seen.pooled.squares.shape

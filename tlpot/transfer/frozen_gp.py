@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tlpot.config import check_least
-from tlpot.errors import DataError
-from tlpot.models import CorrectionInfo, GaussianCorrection, Potential
+from tlpot.errors import ConfigError, DataError
+from tlpot.models import KNOWN, N_KNOWN, CorrectionInfo, GaussianCorrection, Potential
 from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
 from tlpot.transfer.strategy import TransferContext
 
@@ -43,6 +43,11 @@ class FrozenGP(Frozen):
 
     def __post_init__(self) -> None:
         check_least(self, restarts=0, max_frames=2)
+        if self.adapt is not None and self.adapt.weights:
+            raise ConfigError(
+                "adapt.weights does not apply to frozen-gp, whose structures all have the same "
+                "noise; take adapt.weights=false, or frozen-ridge"
+            )
 
     def start(self, context: TransferContext, references: Mapping[int, float]) -> Potential:
         """Returns the parent with one more level, whose readout is silent if it is replaced.
@@ -67,12 +72,14 @@ class FrozenGP(Frozen):
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-        seen = residuals(potential, context, self.blocks)
+        seen = residuals(potential, context, self.blocks, self.adapt)
         spread = seen.pooled.rows.std(axis=0)
         largest = np.abs(seen.pooled.rows).max(axis=0)
         varies = spread > 1e-9 * np.maximum(largest, 1e-300)
         varies &= spread > 1e-12 * spread.max()
         scale = np.where(varies, spread, np.inf)
+        if KNOWN in seen.blocks:  # which counts as much as all the other features together
+            scale[-N_KNOWN:] /= np.sqrt(max(len(scale) - N_KNOWN, 1))
         rows = seen.pooled.rows / scale
         unit = float(np.sqrt(np.mean(seen.targets**2))) or 1.0
         length = float(np.sqrt(max(np.isfinite(scale).sum(), 1)))
@@ -100,6 +107,7 @@ class FrozenGP(Frozen):
             "noise_mev": float(1e3 * unit * noise**0.5),
             "leave_one_out_mae_mev": 1e3 * float(np.abs(left_out).mean()),
             "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()),
+            **seen.notes,
             "warnings": sorted({str(w.message).splitlines()[0] for w in caught}),
         }
         info = CorrectionInfo(

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import CorrectionInfo, LinearCorrection, Potential, check_blocks
-from tlpot.transfer.residuals import Frozen
-from tlpot.transfer.ridge import assign_folds, fit_ridge, normal_equations
+from tlpot.models import CorrectionInfo, LinearCorrection, Potential
+from tlpot.transfer.residuals import Frozen, residuals
+from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
 from tlpot.transfer.summed_features import pooled_features
 
@@ -82,17 +82,30 @@ class FrozenRidge(Frozen):
 
     def finish(self, potential: Potential, context: TransferContext) -> Potential:
         """Fits the correction and adds it to the level."""
-        blocks = check_blocks(self.blocks, potential.architecture)
         train = context.split.train
         model = potential.double().at(context.level)
-        pooled = pooled_features(model, context.dataset, train, blocks, cache=context.cache)
+        blocks = tuple(model.block_sizes(self.blocks))
         folds = training_folds(context, self.folds, self.by)
         forces = self._fits_forces(context)
         weight = (FORCE_WEIGHT if self.force_weight is None else self.force_weight) * forces
-        moments = normal_equations(
-            model, context.dataset, train, context.level, blocks, folds,
-            n_columns=pooled.rows.shape[1], force_weight=weight,
-        )  # fmt: skip
+        notes: Mapping[str, float] = {}
+        if self.adapt is None:
+            pooled = pooled_features(model, context.dataset, train, blocks, cache=context.cache)
+            moments = normal_equations(
+                model, context.dataset, train, context.level, blocks, folds,
+                n_columns=pooled.rows.shape[1], force_weight=weight,
+            )  # fmt: skip
+        else:
+            seen = residuals(potential, context, self.blocks, self.adapt)
+            pooled, notes = seen.pooled, seen.notes
+            counts = np.ones(len(train)) if seen.weights is None else seen.weights
+            target = context.targets[context.level]
+            if target.quantity.extensive:  # as in `normal_equations`
+                counts = counts / context.dataset.sizes[train]
+            moments = [
+                Moments.of(pooled.rows[k], seen.targets[k], counts[k])
+                for k in (folds == fold for fold in range(int(folds.max()) + 1))
+            ]
         scale = pooled.scale()
         fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
         info = CorrectionInfo(
@@ -101,7 +114,7 @@ class FrozenRidge(Frozen):
             fit={
                 "on": self.on, "frames": len(train), "forces": forces, "force_weight": weight,
                 "strength": fit.strength, "folds": len(moments),
-                "loss_left_out_over_before": None if np.isnan(fit.ratio) else fit.ratio,
+                "loss_left_out_over_before": None if np.isnan(fit.ratio) else fit.ratio, **notes,
             },
         )  # fmt: skip
         weights = fit.weights.reshape(scale.shape) / scale

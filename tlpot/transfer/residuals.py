@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, evaluation_batches
-from tlpot.errors import MissingExtraError
+from tlpot.config import LATER
+from tlpot.data import Dataset, evaluation_batches, open_dataset
+from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated
-from tlpot.models import LevelPotential, Potential, check_blocks
+from tlpot.models import KNOWN, LevelPotential, Potential, check_blocks
+from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
 from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
@@ -29,23 +31,61 @@ class Residuals:
         pooled: the features.
         targets: [n_frames], label − energy of the model at step 0, eV; of a property, its latent
             values.
+        weights: [n_frames], how much each counts; None for all alike.
+        notes: what is said of the adaptation to another domain; empty for none.
     """
 
     blocks: tuple[str, ...]
     pooled: PooledFeatures
     targets: NDArray[np.float64]
+    weights: NDArray[np.float64] | None = None
+    notes: Mapping[str, float] = field(default_factory=dict)
 
 
-def residuals(potential: Potential, context: TransferContext, blocks: tuple[str, ...]) -> Residuals:
+def residuals(
+    potential: Potential,
+    context: TransferContext,
+    blocks: tuple[str, ...],
+    adapt: Adaptation | None = None,
+) -> Residuals:
     """Returns the training frames as a regressor sees them; `potential` becomes float64."""
-    chosen = check_blocks(blocks, potential.architecture)
     model = potential.double().at(context.level)
+    chosen = tuple(model.block_sizes(blocks))
     train = context.split.train
-    return Residuals(
+    seen = Residuals(
         blocks=chosen,
         pooled=pooled_features(model, context.dataset, train, chosen, cache=context.cache),
         targets=missing_energies(model, context.dataset, train, context.level),
     )
+    return seen if adapt is None else _adapted(seen, model, context, adapt)
+
+
+def _adapted(
+    seen: Residuals, model: LevelPotential, context: TransferContext, adapt: Adaptation
+) -> Residuals:
+    """Weighs training structures, or moves their features, towards those of the target domain."""
+    target = open_dataset(list(adapt.files), adapt.spec)
+    # what the model is told of a structure is no feature of it
+    blocks = [block for block in seen.blocks if block != KNOWN]
+    everything = np.arange(len(target))
+    there = pooled_features(model, target, everything, blocks, cache=context.cache).rows
+    n = there.shape[1]
+    here = seen.pooled.rows[:, :n]
+    ratio = density_ratio(here, there, seed=context.seed)
+    notes = {"target_structures": len(there), "domains_told_apart": ratio.told_apart}
+    pooled, weights = seen.pooled, None
+    if adapt.weights:
+        weights = ratio.weights
+        notes["effective_frames"] = ratio.effective
+    if adapt.align:
+        moved = seen.pooled.rows.copy()
+        moved[:, :n] = aligned(here, there)
+        notes["domains_told_apart_when_aligned"] = density_ratio(
+            moved[:, :n], there, seed=context.seed
+        ).told_apart
+        sums = moved.reshape(pooled.sums.shape)
+        pooled = replace(pooled, sums=sums, squares=np.square(sums).sum(axis=0))
+    return replace(seen, pooled=pooled, weights=weights, notes=notes)
 
 
 def missing_energies(
@@ -96,6 +136,7 @@ class Frozen(Strategy):
         blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
         on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
             only its features are used.
+        adapt: towards structures without labels that the model is for; properties only.
     """
 
     defaults: ClassVar[StrategyDefaults | None] = None
@@ -103,6 +144,7 @@ class Frozen(Strategy):
 
     blocks: tuple[str, ...] = ()
     on: Literal["residual", "total"] = "residual"
+    adapt: Adaptation | None = field(default=None, metadata=LATER)
 
     @property
     def inherits(self) -> bool:  # type: ignore[override]
@@ -116,6 +158,13 @@ class Frozen(Strategy):
             ConfigError: no such block.
         """
         check_blocks(self.blocks, context.parent.architecture)
+        if self.adapt is not None:
+            need_sklearn(f"{self.name} with adapt")
+            if context.level not in context.targets:
+                raise ConfigError(
+                    f"strategy.adapt applies to scalar properties, and {context.level} is a level "
+                    "of energies; leave it out"
+                )
         grown = super().start(context, references)
         if self.on == "total":
             zero_readout(grown, context.level)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tlpot.config import LATER
 from tlpot.data import Dataset, LowValues, NeutralDataset, Split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
@@ -171,6 +172,11 @@ class Strategy:
     A strategy is a frozen dataclass whose fields are its settings, so that a setting of another
     strategy is an unknown key. What is not overridden: everything starts at the parent's
     weights, all of them move at the full rate, and only the new level is learned and kept.
+
+    Attributes:
+        known: a property of the dataset that the model is told of each structure, such as a gap
+            at a cheaper level: step 0 is a line on it, and regressors have it as a feature. None
+            for a model that sees the structure only.
     """
 
     name: ClassVar[str]
@@ -189,6 +195,8 @@ class Strategy:
     """Whether labels of other levels than the one to learn are of use, if the data has them."""
     keeps_levels: ClassVar[bool] = False
     """Whether the parent's levels stay in the model, as good as they were."""
+
+    known: str | None = field(default=None, metadata=LATER)
 
     def training_data(self, context: TransferContext) -> TrainingData:
         """Returns what the training sees."""

@@ -18,7 +18,7 @@ from tlpot.config import to_mapping
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.files import atomic_file, make_folder
 from tlpot.graph import segment_sum
-from tlpot.models import LevelPotential, feature_blocks, pool_features
+from tlpot.models import KNOWN, LevelPotential, pool_features
 
 _FORMAT = "tlpot-features"
 _VERSION = 1
@@ -93,7 +93,7 @@ def pooled_features(
     """
     chosen = np.asarray(indices, dtype=np.int64)
     n_elements = model.n_kinds
-    sizes = feature_blocks(model.potential.architecture)
+    sizes = model.block_sizes(blocks)
     keys = {block: _key(model, dataset, chosen, block) for block in blocks}
     found: dict[str, PooledFeatures] = {}
     if cache is not None:
@@ -169,6 +169,8 @@ def _key(model: LevelPotential, dataset: Dataset, indices: NDArray[np.int64], bl
     ]  # fmt: skip
     if model.target is not None:
         description.append(model.target.pooling)
+        if block == KNOWN and model.target.known is not None:
+            description += [model.target.known.level, model.target.known.logarithm]
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(weights[name].detach().cpu().contiguous().numpy().tobytes())
