@@ -477,6 +477,34 @@ def test_regions_that_make_no_sense(peptide, water):
         potential.createMixedSystem(ions.topology, mm_system, [sodium.index])
 
 
+def n_exceptions(system) -> int:
+    (force,) = (f for f in system.getForces() if isinstance(f, mm.NonbondedForce))
+    return force.getNumExceptions()
+
+
+@pytest.mark.parametrize("pairs", [app.PME, app.CutoffPeriodic, app.NoCutoff])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_large_region_does_without_exceptions(peptide, monkeypatch, pairs, cut):
+    region = [*side_chain(peptide)[0]] if cut else peptide.peptide()
+    method = peptide.system(pairs)
+    plain = peptide.mixed(region, method)
+    monkeypatch.setattr("tlpot.simulation.openmm.LARGE", 3)
+    thin = peptide.mixed(region, method)
+    energy, forces = results(started(plain, peptide.positions))
+    found, gradient = results(started(thin, peptide.positions))
+    # what is taken off is in single precision
+    assert found == pytest.approx(energy, rel=1e-6)
+    np.testing.assert_allclose(gradient, forces, atol=1e-5 * np.abs(forces).max())
+    if not cut:
+        assert n_exceptions(plain) - n_exceptions(thin) > 100
+        again = mm.XmlSerializer.deserialize(
+            mm.XmlSerializer.serialize(
+                peptide.mixed(region, method, method={"model": "tlpot-tiny"})
+            )
+        )
+        assert n_exceptions(again) == n_exceptions(thin)
+
+
 def test_exceptions_of_a_large_region_are_told_of(water, monkeypatch):
     monkeypatch.setattr("tlpot.simulation.openmm.LARGE", 5)
     water.mixed(list(range(3)))

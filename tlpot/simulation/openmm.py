@@ -27,13 +27,15 @@ from tlpot.simulation.openmm_function import NANOMETRE, PotentialFunction, Regio
 try:
     import openmm
     from openmmml.mlpotential import MLPotentialImpl
+
+    from tlpot.simulation.openmm_exceptions import thin_exceptions
 except ImportError as error:
     raise MissingExtraError("openmmml", "openmm", "a potential in OpenMM") from error
 
 OLDEST = {"OpenMM": (8, 6), "openmmml": (1, 8)}
 """PythonForce.setParticles came with OpenMM 8.6, link atoms with openmmml 1.8."""
-LARGE = 400
-"""Atoms in a region from which on the exceptions of its pairs take most of a force field's time."""
+LARGE = 200
+"""Atoms in a region from which on exceptions for all its pairs cost more than to do without."""
 OF_SYSTEMS = ("charge", "spin", "linkAtomDistances")
 """Arguments of createSystem and createMixedSystem that mean something here or to the embedding."""
 
@@ -119,7 +121,6 @@ class OpenMMPotential(MLPotentialImpl):
         check_elements(region.numbers, opened.model, region.names)
         charge = args.get("charge")
         if mixed:
-            _warn_of_exceptions(len(cut.atoms))
             nonbonded = [f for f in system.getForces() if isinstance(f, openmm.NonbondedForce)]
             charge = self._charge(opened.model, charge, cut, nonbonded)
             if boxed and alone:
@@ -128,7 +129,12 @@ class OpenMMPotential(MLPotentialImpl):
                     # with it, the force on two atoms of the region turns round when they are half
                     # a box apart, because it is taken off at the distance of the nearest images
                     force.setExceptionsUsePeriodicBoundaryConditions(False)
-            elif boxed:
+            if len(cut.atoms) > LARGE:
+                doubled = thin_exceptions(system, cut.atoms, cut.bonds) if alone else ()
+                if not doubled:
+                    _warn_of_exceptions(len(cut.atoms))
+                region = replace(region, doubled=doubled)
+            if boxed and not alone:
                 _check_box(system.getDefaultPeriodicBoxVectors(), _reach(opened))
         elif interpolated:
             function.__getstate__()  # openmmml copies the force by way of XML
@@ -296,15 +302,14 @@ def _called(atom: Any) -> str:
 
 
 def _warn_of_exceptions(n_atoms: int) -> None:
-    if n_atoms > LARGE:
-        warnings.warn(
-            f"the region has {n_atoms} atoms, and openmmml gives each of its "
-            f"{n_atoms * (n_atoms - 1) // 2:,} pairs an exception in the force field, which makes "
-            "its steps several times as long (14 times for 900 atoms); take a smaller region where "
-            "that matters more than the model's own time",
-            TLPotWarning,
-            stacklevel=4,
-        )
+    warnings.warn(
+        f"the region has {n_atoms} atoms in several molecules, or the force field pair terms of "
+        f"its own, so that each of {n_atoms * (n_atoms - 1) // 2:,} pairs is an exception, which "
+        "makes a step several times as long (14 times for 900 atoms); take a smaller region, or "
+        "a single molecule",
+        TLPotWarning,
+        stacklevel=4,
+    )
 
 
 def _longest_cutoff(system: Any) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
@@ -16,6 +16,9 @@ from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats
 from tlpot.system import System
 from tlpot.topology import COVALENT, Topology, perceive_topology
+
+if TYPE_CHECKING:
+    from tlpot.simulation.openmm_exceptions import RegionAlone
 
 KILOJOULE = units.kJ / units.mol
 """1 kJ/mol in eV."""
@@ -40,6 +43,8 @@ class Region:
             nearest images, so that no molecule in it may be longer than half the box.
         charge: total charge in e; None if the model is not to be told one.
         spin: multiplicity 2S + 1, likewise.
+        doubled: XML of what the force field counts within the region in addition, and what is
+            therefore taken off, see `thin_exceptions`.
     """
 
     numbers: tuple[int, ...]
@@ -52,6 +57,7 @@ class Region:
     within_half: bool = False
     charge: int | None = None
     spin: int | None = None
+    doubled: tuple[str, ...] = ()
 
     def atoms(self, positions: Floats, cell: Floats | None) -> Atoms:
         """Returns the region as the calculators of tlpot take it."""
@@ -85,6 +91,7 @@ class PotentialFunction:
         self._weights: dict[str, Any] | None = None
         self._calculator: Any = None
         self._atoms: Atoms | None = None
+        self._doubled: RegionAlone | None = None
         self._last: tuple[Floats, Floats | None, float, Floats] | None = None
 
     def open(self) -> EnergyMethod:
@@ -155,6 +162,10 @@ class PotentialFunction:
         self.n_evaluations += 1
         forces = np.array(self._calculator.get_property("forces", atoms), dtype=np.float64)
         energy = float(self._calculator.get_property("energy", atoms))
+        if self._doubled is not None:
+            counted, pulls = self._doubled(positions / NANOMETRE)
+            energy -= counted * KILOJOULE
+            forces -= pulls * (KILOJOULE / NANOMETRE)
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             raise SimulationError(
                 f"the potential gives an energy of {energy} eV or forces that are not finite; look "
@@ -176,6 +187,10 @@ class PotentialFunction:
         if self.method.scheme is not None:
             self._check_topology(perceive_topology(atoms, labels=region.names))
         calculator, _ = self.open().calculator(atoms)
+        if region.doubled:
+            from tlpot.simulation.openmm_exceptions import RegionAlone
+
+            self._doubled = RegionAlone(region.doubled)
         self._calculator, self._atoms = calculator, atoms
 
     def _check_bonds(self, positions: Floats, cell: Floats | None) -> None:
