@@ -10,8 +10,8 @@ it gives is not transferred. Splits are by formula; three seeds draw training an
 
     hse06       HSE06 gaps, structure only and told the PBE gap; all, and non-metals alone
     properties  heat capacities from 124 labels, moduli from 124
-    shotgun     the k-fold rank of models, blocks and regressors beside their order on test structures
-    shift       a sampling bias made by hand, and oxygen left out: weights and alignment, on and off
+    shift       a sampling bias made by hand, and oxygen left out: weights, alignment, on and off
+    shotgun     the k-fold rank of models, blocks and regressors beside that on test structures
 """
 
 import argparse
@@ -122,7 +122,10 @@ def read(name: str, level: str, arguments: argparse.Namespace) -> Task:
     return Task(
         values=found["values"], composition=found["composition"], groups=found["groups"],
         features={
-            m: {k: found[m][:, np.concatenate([columns[b] for b in bs])] for k, bs in BLOCKS.items()}
+            m: {
+                name: found[m][:, np.concatenate([columns[b] for b in blocks])]
+                for name, blocks in BLOCKS.items()
+            }
             for m in ("parent", "untrained")
         },
         said=found["said"], known=found.get("known"), elements=parent.elements,
@@ -358,7 +361,7 @@ def shift(arguments: argparse.Namespace) -> dict:
     return found
 
 
-TABLES = {"hse06": hse06, "properties": properties, "shotgun": shotgun, "shift": shift}
+TABLES = {"hse06": hse06, "shift": shift, "properties": properties, "shotgun": shotgun}
 
 
 def main() -> None:

@@ -162,7 +162,7 @@ def test_names_and_units():
 
 def test_zeros_are_a_hurdle(tmp_path):
     said = {
-        "metal@pbe": {"value": "gap_pbe", "extensive": False, "kind": "yes_no", "zeros": "yes"},
+        "metal@pbe": {"value": "gap_pbe", "extensive": False, "kind": "yes_no", "zeros": "yes_no"},
         "gap@pbe": {"value": "gap_pbe", "unit": "eV", "extensive": False, "zeros": "missing"},
     }
     frames = crystals()

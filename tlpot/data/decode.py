@@ -207,7 +207,7 @@ class Decoder:
             else:
                 if spec.zeros == "missing":
                     energy = np.where(energy == 0, np.nan, energy)
-                elif spec.zeros == "yes":
+                elif spec.zeros == "yes_no":
                     energy = np.where(np.isnan(energy), np.nan, energy == 0)
                 damaged["energy"] |= broken_values(energy, spec.quantity)
                 energy[damaged["energy"]] = np.nan

@@ -116,7 +116,7 @@ class LevelSpec:
         extensive: whether the property doubles with the structure.
         kind: ``scalar``, ``positive`` or ``yes_no``.
         zeros: of a property, what an array with many exact zeros, such as gaps of metals, stands
-            for: ``values`` as they are, ``missing`` where it is zero, or ``yes`` where it is zero
+            for: ``values`` as they are, ``missing`` where it is zero, or ``yes_no``: yes where it is
             and no elsewhere (of kind ``yes_no``). The last two are a hurdle: whether, and how much.
     """
 
@@ -131,7 +131,7 @@ class LevelSpec:
     unit: str | None = None
     extensive: bool | None = None
     kind: Kind = "scalar"
-    zeros: Literal["values", "missing", "yes"] = field(default="values", metadata=LATER)
+    zeros: Literal["values", "missing", "yes_no"] = field(default="values", metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_property()
@@ -166,8 +166,8 @@ class LevelSpec:
                     f"{(stated or ['kind'])[0]} is for properties; name the array with value:"
                 )
             return
-        if (self.zeros == "yes") > (self.kind == "yes_no"):
-            raise ConfigError(f"zeros is yes and kind {self.kind}; expected kind: yes_no")
+        if (self.zeros == "yes_no") > (self.kind == "yes_no"):
+            raise ConfigError(f"zeros is yes_no and kind {self.kind}; expected kind: yes_no")
         if labels or self.isolated_atoms:
             raise ConfigError(
                 f"value {self.value!r} stands beside {(labels or ['isolated_atoms'])[0]}; "
