@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         LevelInfo,
         Problem,
         frames_of,
+        known_values,
         with_any_label,
     )
     from tlpot.data.decode import Decoder
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         energy_scale,
         evaluation_batches,
         force_scale,
-        known_values,
     )
     from tlpot.data.material_files import ID, material_atoms, readable_cifs
     from tlpot.data.native import (

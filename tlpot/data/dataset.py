@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.errors import DataError
-from tlpot.levels import canonical_level
+from tlpot.levels import canonical_level, choose_level
 from tlpot.numbers import counted
 from tlpot.system import System
-from tlpot.targets import Quantity
+from tlpot.targets import KnownValue, Quantity, unit_ratio
 
 Severity = Literal["error", "warning", "note"]
 
@@ -233,6 +233,34 @@ def with_any_label(dataset: Dataset, level: str | Sequence[str]) -> NDArray[np.b
         if not found.all():  # the other arrays are larger
             found = found | dataset.labelled(level, kind)
     return found
+
+
+def known_values(
+    dataset: Dataset, frames: Sequence[Frame], known: KnownValue
+) -> NDArray[np.float64]:
+    """Returns the property of some frames that a model is told, in its unit, [n_frames].
+
+    Args:
+        dataset: of the frames.
+        frames: with their labels.
+        known: what the model is told.
+
+    Raises:
+        UnknownLevelError: the dataset has no such property.
+        DataError: a frame has no value, or the unit is another.
+    """
+    level = choose_level(known.level, dataset.levels, f"{dataset.path}", option="known")
+    quantity = dataset.levels[level].quantity
+    unit = quantity.unit if quantity is not None else "eV"
+    factor = unit_ratio(unit, known.unit, f"{dataset.path}: {level}")
+    values = np.array([frame.labels.get(level, Labels()).energy for frame in frames]) * factor
+    if np.isnan(values).any():
+        name = frames[int(np.flatnonzero(np.isnan(values))[0])].name
+        raise DataError(
+            f"{name} has no {level}, which the model has to be told of each structure; leave such "
+            "structures out, or take a model that sees the structure only"
+        )
+    return values
 
 
 def frames_of(

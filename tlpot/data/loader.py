@@ -13,14 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, with_any_label
+from tlpot.data.dataset import (
+    Dataset,
+    Frame,
+    LabelKind,
+    Labels,
+    known_values,
+    with_any_label,
+)
 from tlpot.energy import EnergyModel, known_value, layout_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
-from tlpot.levels import choose_level
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.presentation import progress_bar
-from tlpot.targets import KnownValue, unit_ratio
+from tlpot.targets import KnownValue
 
 POOL = 16
 """Batches' worth of shuffled frames within which frames of similar size are put together."""
@@ -276,9 +282,7 @@ class Loader:
             layout=self.layout,
             neighbors=[neighbors for _, neighbors in pairs],
             level_idx=self._level_idx(indices, epoch) if self.level_turns else None,
-            known=None
-            if self.known is None
-            else known_values(self.dataset, [frame for frame, _ in pairs], self.known),
+            known=self.known and known_values(self.dataset, [f for f, _ in pairs], self.known),
         )
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -387,34 +391,6 @@ class Loader:
                 f"{self.dataset.path}: none of the {len(self._own)} frames has a label at "
                 f"{', '.join(self.levels)}"
             )
-
-
-def known_values(
-    dataset: Dataset, frames: Sequence[Frame], known: KnownValue
-) -> NDArray[np.float64]:
-    """Returns the property of some frames that a model is told, in its unit, [n_frames].
-
-    Args:
-        dataset: of the frames.
-        frames: with their labels.
-        known: what the model is told.
-
-    Raises:
-        UnknownLevelError: the dataset has no such property.
-        DataError: a frame has no value, or the unit is another.
-    """
-    level = choose_level(known.level, dataset.levels, f"{dataset.path}", option="known")
-    quantity = dataset.levels[level].quantity
-    unit = quantity.unit if quantity is not None else "eV"
-    factor = unit_ratio(unit, known.unit, f"{dataset.path}: {level}")
-    values = np.array([frame.labels.get(level, Labels()).energy for frame in frames]) * factor
-    if np.isnan(values).any():
-        name = frames[int(np.flatnonzero(np.isnan(values))[0])].name
-        raise DataError(
-            f"{name} has no {level}, which the model has to be told of each structure; leave such "
-            "structures out, or take a model that sees the structure only"
-        )
-    return values
 
 
 def _n_bytes(frame: Frame, neighbors: Neighbors) -> int:
