@@ -158,3 +158,30 @@ def test_names_and_units():
         unit_ratio("GPa", "eV", "x")
     with pytest.raises(DataError, match="convert"):
         unit_ratio("eV/atom", "eV", "x")
+
+
+def test_zeros_are_a_hurdle(tmp_path):
+    said = {
+        "metal@pbe": {"value": "gap_pbe", "extensive": False, "kind": "yes_no", "zeros": "yes_no"},
+        "gap@pbe": {"value": "gap_pbe", "unit": "eV", "extensive": False, "zeros": "missing"},
+    }
+    frames = crystals()
+    frames.append(bulk("Al"))
+    frames[-1].info |= {"gap_pbe": 0.0, "metal": 1}
+    path = tmp_path / "hurdle.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, "levels": said, "columns": ["metal"]}))
+    dataset = opened(tmp_path, frames, path)
+    # what has no value is neither
+    assert dataset.labelled("metal@pbe").tolist() == [True, True, False, True]
+    assert dataset.labelled("gap@pbe").tolist() == [True, True, False, False]
+    metal = [frame.labels.get("metal@pbe") for frame in dataset.read([0, 1, 3])]
+    assert [each.energy for each in metal] == [0.0, 0.0, 1.0]
+    write_dataset(dataset, tmp_path / "out.h5")
+    again = open_dataset(tmp_path / "out.h5")
+    assert again.labelled("gap@pbe").sum() == 2
+    assert sorted(f.labels["metal@pbe"].energy for f in again.read([0, 1, 2]) if f.labels) != []
+    said["metal@pbe"]["kind"] = "scalar"
+    said["metal@pbe"]["unit"] = ""
+    path.write_text(yaml.safe_dump({**SPEC, "levels": said}))
+    with pytest.raises(ConfigError, match="yes_no"):
+        open_dataset(tmp_path / "in.xyz", path)

@@ -10,7 +10,7 @@ from toy_crystals import MODEL, SPLIT, crystals, write_toy
 
 import tlpot
 from tlpot.cli import main
-from tlpot.errors import DataError, OutputError, UnknownElementError
+from tlpot.errors import ConfigError, DataError, OutputError, UnknownElementError
 
 QUIET = {"progress": False, "device": "cpu"}
 LEVELS = ("gap@cheap", "metal@cheap")
@@ -87,6 +87,20 @@ def test_a_cif_that_cannot_be_read_does_not_stop_the_others(model, cifs, tmp_pat
         file.unlink()
     with pytest.raises(DataError, match="read"):
         tlpot.predict(model, cifs, level="gap@cheap", **QUIET)
+
+
+def test_how_much_unless_there_is_none(model, cifs, tmp_path):
+    both = "gap@cheap unless metal@cheap"
+    found = tlpot.predict(model, cifs, level=both, output=tmp_path / "a.csv", **QUIET)
+    gap, metal = found.others
+    expected = [0.0 if p > 0.5 else g for g, p in zip(gap.energy, metal.energy, strict=True)]
+    np.testing.assert_array_equal(found.energy, expected)
+    assert [float(row[f"{both} (eV)"]) for row in rows(tmp_path / "a.csv")] == pytest.approx(
+        expected, rel=1e-4
+    )
+    for level in ("metal@cheap unless gap@cheap", "gap@cheap unless gap@cheap"):
+        with pytest.raises(ConfigError, match="yes_no"):
+            tlpot.predict(model, cifs, level=level, **QUIET)
 
 
 def test_energies_are_written_as_a_table_too(tmp_path):

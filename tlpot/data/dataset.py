@@ -235,32 +235,6 @@ def with_any_label(dataset: Dataset, level: str | Sequence[str]) -> NDArray[np.b
     return found
 
 
-def frames_of(
-    dataset: Dataset,
-    indices: Sequence[int] | NDArray[np.int64] | None = None,
-    *,
-    levels: Collection[str] | None = None,
-    progress: Callable[[int], object] | None = None,
-) -> Iterator[Frame]:
-    """Yields frames in order, reading many at a time but never all.
-
-    Args:
-        dataset: where from.
-        indices: which frames; None for all.
-        levels: whose labels; None for all.
-        progress: called with the number of frames read since the last call.
-
-    Raises:
-        DataError: an index is out of range, or the file is damaged.
-    """
-    order = np.arange(len(dataset)) if indices is None else np.asarray(indices, dtype=np.int64)
-    for start in range(0, len(order), FRAMES_AT_ONCE):
-        some = order[start : start + FRAMES_AT_ONCE]
-        yield from dataset.read(some, levels)
-        if progress is not None:
-            progress(len(some))
-
-
 def known_values(
     dataset: Dataset, frames: Sequence[Frame], known: KnownValue
 ) -> NDArray[np.float64]:
@@ -287,3 +261,29 @@ def known_values(
             "structures out, or take a model that sees the structure only"
         )
     return values
+
+
+def frames_of(
+    dataset: Dataset,
+    indices: Sequence[int] | NDArray[np.int64] | None = None,
+    *,
+    levels: Collection[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Iterator[Frame]:
+    """Yields frames in order, reading many at a time but never all.
+
+    Args:
+        dataset: where from.
+        indices: which frames; None for all.
+        levels: whose labels; None for all.
+        progress: called with the number of frames read since the last call.
+
+    Raises:
+        DataError: an index is out of range, or the file is damaged.
+    """
+    order = np.arange(len(dataset)) if indices is None else np.asarray(indices, dtype=np.int64)
+    for start in range(0, len(order), FRAMES_AT_ONCE):
+        some = order[start : start + FRAMES_AT_ONCE]
+        yield from dataset.read(some, levels)
+        if progress is not None:
+            progress(len(some))

@@ -205,6 +205,10 @@ class Decoder:
             if spec.quantity is None:
                 energy = energy * self._energy
             else:
+                if spec.zeros == "missing":
+                    energy = np.where(energy == 0, np.nan, energy)
+                elif spec.zeros == "yes_no":
+                    energy = np.where(np.isnan(energy), np.nan, energy == 0)
                 damaged["energy"] |= broken_values(energy, spec.quantity)
                 energy[damaged["energy"]] = np.nan
             if spec.energy_zero == "isolated_atoms":

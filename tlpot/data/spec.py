@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 
 from ase.data import atomic_numbers
 
-from tlpot.config import parse, read_yaml
+from tlpot.config import LATER, parse, read_yaml
 from tlpot.errors import ConfigError, TLPotError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.targets import Kind, Quantity, check_name, is_property
@@ -115,6 +115,9 @@ class LevelSpec:
         unit: of the property, see `tlpot.targets.Quantity`.
         extensive: whether the property doubles with the structure.
         kind: ``scalar``, ``positive`` or ``yes_no``.
+        zeros: of a property, what an array with many exact zeros, such as gaps of metals, stands
+            for: ``values`` as they are, ``missing`` where it is zero, or ``yes_no``: yes where it is
+            and no elsewhere (of kind ``yes_no``). The last two are a hurdle: whether, and how much.
     """
 
     energy: tuple[str, ...] | str = ()
@@ -128,6 +131,7 @@ class LevelSpec:
     unit: str | None = None
     extensive: bool | None = None
     kind: Kind = "scalar"
+    zeros: Literal["values", "missing", "yes_no"] = field(default="values", metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_property()
@@ -155,11 +159,15 @@ class LevelSpec:
         labels = [name for name in ("energy", "forces", "stress") if getattr(self, name)]
         stated = [name for name in ("unit", "extensive") if getattr(self, name) is not None]
         if self.value is None:
+            if self.zeros != "values":
+                stated = [*stated, "zeros"]
             if stated or self.kind != "scalar":
                 raise ConfigError(
                     f"{(stated or ['kind'])[0]} is for properties; name the array with value:"
                 )
             return
+        if (self.zeros == "yes_no") > (self.kind == "yes_no"):
+            raise ConfigError(f"zeros is yes_no and kind {self.kind}; expected kind: yes_no")
         if labels or self.isolated_atoms:
             raise ConfigError(
                 f"value {self.value!r} stands beside {(labels or ['isolated_atoms'])[0]}; "

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         system_batches,
     )
     from tlpot.evaluation.property_errors import (
+        EVEN,
         Baseline,
         baseline_table,
         baseline_words,

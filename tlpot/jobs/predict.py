@@ -31,7 +31,7 @@ from tlpot.data import (
 from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
 from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
-from tlpot.evaluation import evaluated, system_batches
+from tlpot.evaluation import EVEN, evaluated, system_batches
 from tlpot.files import write_text
 from tlpot.jobs.evaluate import ModelSource, open_model
 from tlpot.labelling import read_structures
@@ -239,7 +239,12 @@ def predict_structures(
     potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     where = f"the model {named}"
-    levels = [*potential.levels] if level == ALL else [choose_level(level, potential.levels, where)]
+    parts = [level] if level is None else level.split(UNLESS)
+    levels = (
+        [*potential.levels]
+        if level == ALL
+        else [choose_level(part, potential.levels, where) for part in parts]
+    )
     told = {name: known_value(potential.at(name)) for name in levels}
     if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
         structures = _with_values(structures, spec, keys)
@@ -258,6 +263,8 @@ def predict_structures(
         found = _predicted(potential, named, name, names, systems, output, values)
         made = replace(found, others=others, unread=unread)
     assert made is not None
+    if len(parts) > 1:
+        made = _hurdle(made)
     if output is not None:
         made.write(output)
     return made
@@ -265,6 +272,30 @@ def predict_structures(
 
 ALL = "all"
 """In place of a level: every one that the model has."""
+UNLESS = " unless "
+"""Between two levels: the first, or zero where the second is more likely than not."""
+
+
+def _hurdle(made: StructurePredictions) -> StructurePredictions:
+    """Returns how much there is, zero where the other level, a yes or no, says that there is none.
+
+    Raises:
+        ConfigError: not two levels, a number and a yes or no.
+    """
+    kinds = [None if each.quantity is None else each.quantity.kind for each in made._levels]
+    if len(kinds) != 2 or kinds[0] in (None, "yes_no") or kinds[1] != "yes_no":
+        names = UNLESS.join(each.level for each in made._levels)
+        raise ConfigError(
+            f"level {names!r}: expected a property and one of kind yes_no, such as "
+            "'gap@pbe unless metal@pbe'"
+        )
+    (other,) = made.others
+    value = np.where(other.energy > EVEN, 0.0, made.energy)
+    value[np.isnan(other.energy)] = np.nan
+    return replace(
+        made, level=f"{made.level}{UNLESS}{other.level}", energy=value, energy_std=None,
+        others=(replace(made, others=()), other),
+    )  # fmt: skip
 
 
 def _predicted(
@@ -381,9 +412,10 @@ def _read(
 
 
 def _only_folder(structures: StructureSource) -> Path | None:
-    given = structures[0] if isinstance(structures, list) and len(structures) == 1 else structures
-    is_path = isinstance(given, str | os.PathLike)
-    return Path(given) if is_path and Path(given).is_dir() else None
+    given: Any = structures
+    if isinstance(structures, list) and len(structures) == 1:
+        given = structures[0]
+    return Path(given) if isinstance(given, str | os.PathLike) and Path(given).is_dir() else None
 
 
 def _read_folder(
@@ -408,7 +440,7 @@ def _with_values(
     """Returns structures together with their labels, of which a model has to be told one."""
     given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)
     if all(isinstance(each, Atoms) for each in given):
-        return given
+        return cast(list[Atoms], given)
     return open_dataset(given, spec, keys=keys or None)
 
 
