@@ -307,17 +307,11 @@ def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | Non
 def _weights(potential: Potential, head: Head) -> NetworkWeights:
     """Returns the network of one level as matrices."""
     backbone, a = potential.backbone, potential.architecture
-    if isinstance(backbone, Backbone):
-        first, layer = backbone.embedding(backbone.species), _layer
-    else:
-        first, layer = backbone.species, _mace_layer
     interactions = cast(list[Interaction | MaceInteraction], list(backbone.interactions))
-    tables = [first, *[None] * (len(interactions) - 1)]
-    layers = [layer(i, backbone, t) for i, t in zip(interactions, tables, strict=True)]
     later, readout = interactions[-1].convolution, head.readout
     references, species = head.references.value, potential.index.clone()
     species[torch.tensor(a.elements)[references.isnan()]] = -1
-    linear = first.new_zeros((len(interactions) - 1, a.n_channels))
+    linear = backbone.species.new_zeros((len(interactions) - 1, a.n_channels))
     for row, linear_readout in zip(linear, readout.linears, strict=False):
         row.copy_(cast(ChannelLinear, linear_readout).matrix()[:, 0])
     hidden, last = _matrices(readout.mlp.layers)
@@ -330,7 +324,7 @@ def _weights(potential: Potential, head: Head) -> NetworkWeights:
         harmonics=harmonic_polynomials(a.l_max),
         paths=later.paths,
         couplings=later.couplings.exact.numpy(),
-        layers=layers,
+        layers=_layers(backbone),
         linear=linear,
         hidden=hidden,
         last=last[:, 0],
@@ -377,7 +371,19 @@ def _transform(a: AnyArchitecture) -> Transform | None:
     )
 
 
-def _layer(interaction: Interaction, backbone: Backbone, table: Tensor | None) -> LayerWeights:
+def _layers(backbone: Backbone | MaceBackbone) -> list[LayerWeights]:
+    species, interactions = backbone.species, list(backbone.interactions)
+    later: list[Tensor | None] = [None] * (len(interactions) - 1)
+    if isinstance(backbone, Backbone):
+        tables = [backbone.embedding(species), *later]
+        plain = zip(cast(list[Interaction], interactions), tables, strict=True)
+        return [_layer(interaction, species, table) for interaction, table in plain]
+    blocks = zip(cast(list[MaceInteraction], interactions), [species, *later], strict=True)
+    one_hot = torch.eye(len(species)).to(species)
+    return [_mace_layer(block, one_hot, table) for block, table in blocks]
+
+
+def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
     """Returns one layer's matrices; `table` are the senders' features where this is the first."""
     convolution, gain = interaction.convolution, interaction.gain
     radial = _matrices(convolution.radial.layers)
@@ -389,14 +395,14 @@ def _layer(interaction: Interaction, backbone: Backbone, table: Tensor | None) -
         sender=() if sender is None else _matrices(sender.linears),
         update=_matrices(interaction.update),
         skip=() if skip is None else _matrices(skip.linears),
-        gain=None if gain is None else gain(backbone.species),
+        gain=None if gain is None else gain(species),
         product=interaction.product.plan,
-        coefficients=interaction.product.coefficients(backbone.species),
+        coefficients=interaction.product.coefficients(species),
     )
 
 
 def _mace_layer(
-    interaction: MaceInteraction, backbone: MaceBackbone, table: Tensor | None
+    interaction: MaceInteraction, one_hot: Tensor, table: Tensor | None
 ) -> LayerWeights:
     """Does what `_layer` does for a layer of MACE."""
     convolution, over = interaction.convolution, 1.0 / interaction.divisor
@@ -409,7 +415,6 @@ def _mace_layer(
         mix = [over * m for m in mix]
     else:
         by_neighbor = [over * m for m in by_neighbor]
-    one_hot = torch.eye(len(backbone.species)).to(backbone.species)
     return LayerWeights(
         radial=radial if table is None else radial[:-1],
         by_neighbor=by_neighbor,
