@@ -6,7 +6,6 @@ import logging
 import pickle
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,6 @@ from tlpot.models import (
     LinearCorrection,
     Potential,
     feature_blocks,
-    import_mace,
     preset,
 )
 from tlpot.models import fused as fused_models
@@ -38,7 +36,6 @@ from tlpot.system import System
 ELEMENTS = (1, 6, 7, 8)
 E0 = {1: -13.5, 6: -1029.25, 7: -1485.5, 8: -2041.75}
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-6}
-MACE = Path(__file__).parent / "mace" / "off-0.3.16.model"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -266,12 +263,7 @@ def corrected():
     return potential.requires_grad_(False)
 
 
-def mace():
-    return import_mace(MACE, levels="a", kernels="fused").potential.requires_grad_(False)
-
-
 REFUSED = {
-    "MACE": mace,
     "charge": lambda: network("fused", charge_spin=True),
     "corrections": corrected,
 }

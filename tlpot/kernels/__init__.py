@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         LayerWeights,
         NetworkWeights,
         Repulsion,
+        Transform,
     )
     from tlpot.kernels.product import ProductPlan, multiply
     from tlpot.kernels.structures import MAX_DEGREE

@@ -70,6 +70,39 @@ inline void product(bool more, int64_t rows, int64_t K, int64_t N, const T *a, i
     if (n < N) product_columns<T, 1>(more, rows, K, a, lda, b + n, N, c + n, ldc);
 }
 
+constexpr int64_t RUN = 8; // atoms whose rows are gathered for one product
+
+// Some rows of each atom, `width` numbers long, one after the other; atoms are `stride` apart.
+template <class T> struct Rows {
+    T *at;
+    int64_t count, width, stride;
+};
+
+// y (+)= x W for the rows of the atoms from `begin` to `end`.
+template <class T>
+inline void product_of_rows(bool more, int64_t begin, int64_t end, const Rows<T> &x, const T *w,
+                            const Rows<T> &y) {
+    for (int64_t m = 0; m < x.count; ++m)
+        product(more, end - begin, x.width, y.width, x.at + begin * x.stride + m * x.width,
+                x.stride, w, y.at + begin * y.stride + m * y.width, y.stride);
+}
+
+// The same for at most RUN atoms from here and there; `room` is for the rows of both.
+template <class T>
+inline void product_of_rows(bool more, const int32_t *atoms, int64_t n, const Rows<T> &x,
+                            const T *w, const Rows<T> &y, T *room) {
+    const int64_t given = x.count * x.width, found = y.count * y.width;
+    T *results = room + n * given;
+    for (int64_t k = 0; k < n; ++k)
+        std::memcpy(room + k * given, x.at + atoms[k] * x.stride, given * sizeof(T));
+    product(false, n * x.count, x.width, y.width, room, x.width, w, results, y.width);
+    for (int64_t k = 0; k < n; ++k) {
+        T *to = y.at + atoms[k] * y.stride, *from = results + k * found;
+        if (!more) std::memcpy(to, from, found * sizeof(T));
+        for (int64_t c = 0; c < found && more; c += LANES<T>) add(to + c, load<Lanes<T>>(from + c));
+    }
+}
+
 // Lanes of two registers side by side: those whose sums, step by step, are sums of all lanes.
 template <class I, int W, int STEP> struct Halves {
     I near[W], far[W];
@@ -134,6 +167,14 @@ template <class T> inline Lanes<T> exponential(Lanes<T> x) {
     V scale;
     std::memcpy(&scale, &power, sizeof(scale));
     return value * scale;
+}
+
+// SiLU and its derivative, scaled as in tlpot.nn (SILU_SCALE).
+template <class T> inline Lanes<T> silu(const Lanes<T> &x, Lanes<T> &slope) {
+    constexpr T scale = T(1.6765);
+    const Lanes<T> s = T(1) / (T(1) + exponential<T>(-x));
+    slope = scale * s * (T(1) + x * (T(1) - s));
+    return scale * x * s;
 }
 
 } // namespace tlpot

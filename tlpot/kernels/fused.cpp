@@ -1,7 +1,8 @@
 // A force call in one piece: from positions and edges to energies, forces and virial.
 //
-// Networks of tlpot only. The way back is written by hand, layer by layer. Threads share the atoms,
-// or the pairs, a piece at a time: pieces are small enough for what they hold to stay in the cache.
+// Networks of tlpot and of MACE. The way back is written by hand, layer by layer. Threads share the
+// atoms, or the pairs, a piece at a time: pieces are small enough for what they hold to stay in the
+// cache.
 
 #include "geometry.hpp"
 #include "messages.hpp"
@@ -18,7 +19,7 @@ namespace {
 
 constexpr int64_t ATOMS = 32, PAIRS = 64; // in a piece
 constexpr int64_t TILE = 16;              // pairs whose gradients are taken together
-constexpr int MOST_LAYERS = 8;
+constexpr int MOST_LAYERS = 8, MOST_ELEMENTS = 128;
 
 template <class T> class Call {
     typedef Lanes<T> V;
@@ -30,26 +31,35 @@ template <class T> class Call {
     const bool derive;
     bool kept; // whether all radial weights are held
     Pairs pairs;
-    int32_t *species;
-    double *vectors, *by_vectors, *by_distance;
+    int32_t *species, *kinds, *order; // of each atom; order is by element within a piece
+    int32_t present[MOST_ELEMENTS], kind_of[MOST_ELEMENTS]; // elements that occur, and back
+    int64_t n_kinds = 0;
+    double *vectors, *by_vectors, *by_distance, *radii;
     T *harmonics, *radial, *slopes, *angular, *by_harmonics;
     T *sums, *messages, *products, *scalars, *wide[4];
-    T *by_features, *by_next, *by_basis, *by_products;
+    T *by_features, *by_next, *by_basis, *by_products, *by_density;
     int64_t widest; // row of a radial network
     // What a layer is given and the way back reads again.
     struct Saved {
         T *features, *senders, *basis, *hidden, *slopes, *weights;
+        T *nearness, *changes, *shares; // of pairs in densities; one over those of atoms
     } saved[MOST_LAYERS + 1];
     // What a thread has for itself; its weights are of a few pairs.
     struct Own {
         int32_t *places;
-        T *weights, *rows, *by_weights, *by_angular, *squares, *by_senders;
+        T *weights, *rows, *by_weights, *by_angular, *squares, *by_senders, *gathered;
     } *own;
 
   public:
     Call(const FusedTables &tables, const FusedData &data)
         : t(tables), d(data), n(data.n_atoms), M(tables.n_degrees * tables.n_degrees),
-          C(tables.n_channels), derive(data.forces || data.virial) {}
+          C(tables.n_channels), derive(data.forces || data.virial) {
+        std::fill(kind_of, kind_of + MOST_ELEMENTS, -1);
+        for (int64_t i = 0; i < n; ++i)
+            if (element(i) >= 0) kind_of[element(i)] = 0;
+        for (int32_t k = 0; k < t.n_elements; ++k)
+            if (kind_of[k] == 0) present[n_kinds] = k, kind_of[k] = int32_t(n_kinds++);
+    }
 
     // Divides the scratch memory; returns how much it takes.
     int64_t divide(void *memory) {
@@ -58,14 +68,16 @@ template <class T> class Call {
         const int64_t some = std::max(most_edges(), TILE);
         pairs = {0, a.take<int32_t>(Q), a.take<int32_t>(Q), a.take<int32_t>(Q),
                  a.take<int32_t>(E), a.take<int32_t>(E), a.take<int64_t>(n + 1)};
-        species = a.take<int32_t>(n);
+        for (int32_t **x : {&species, &kinds, &order}) *x = a.take<int32_t>(n);
         for (double **x : {&vectors, &by_vectors}) *x = a.take<double>(3 * Q);
         by_distance = a.take<double>(Q);
+        radii = a.take<double>(t.transform == NO_TRANSFORM ? 0 : Q);
         for (T **x : {&harmonics, &by_harmonics}) *x = a.take<T>(Q * t.harmonic_width);
         for (T **x : {&radial, &slopes}) *x = a.take<T>(Q * t.basis_width);
         angular = a.take<T>(Q * t.angular_width);
         kept = Q * width * (t.n_layers - 1) <= t.most_kept;
-        int64_t deep = 0, row = 0;
+        const Messages<T> shape(t, d, pairs, nullptr, nullptr, 0);
+        int64_t deep = 0, row = 0, apart = 0, dense = 0;
         widest = t.basis_width;
         for (int64_t k = 0; k < t.n_layers; ++k) {
             const FusedLayer &layer = t.layers[k];
@@ -73,13 +85,21 @@ template <class T> class Call {
             deep |= layer.n_radial > 1;
             for (int64_t r = 0; r < layer.n_radial; ++r)
                 widest = std::max(widest, layer.radial_widths[r]);
+            const int64_t of_pairs = layer.density ? Q : 0, of_atoms = layer.density ? n : 0;
+            dense = std::max(dense, of_atoms);
+            for (const FusedMaps *maps : {&layer.mix, &layer.skip})
+                for (int64_t l = 0; l < t.n_degrees && maps->kinds > 1; ++l)
+                    apart = std::max(apart, (2 * l + 1) * (shape.paths[l] + 1) * C);
             saved[k] = {a.take<T>(n * row),           a.take<T>(n * row),
                         a.take<T>(n * M * C),         a.take<T>(Q * layer.n_hidden),
-                        a.take<T>(Q * layer.n_hidden), a.take<T>(kept && k > 0 ? Q * width : 0)};
+                        a.take<T>(Q * layer.n_hidden), a.take<T>(kept && k > 0 ? Q * width : 0),
+                        a.take<T>(of_pairs),          a.take<T>(of_pairs),
+                        a.take<T>(of_atoms)};
         }
         saved[t.n_layers].features = a.take<T>(n * C);
-        sums = a.take<T>(n * M * t.layers[0].n_hidden * t.n_elements);
-        messages = a.take<T>(n * Messages<T>(t, d, pairs, nullptr, nullptr).row);
+        sums = a.take<T>(n * M * t.layers[0].n_hidden * n_kinds);
+        messages = a.take<T>(n * shape.row);
+        by_density = a.take<T>(dense);
         scalars = d.invariants ? static_cast<T *>(d.invariants) : a.take<T>(n * t.n_layers * C);
         for (T **x : {&products, &by_features, &by_next, &by_basis, &by_products})
             *x = a.take<T>(n * M * C);
@@ -93,7 +113,8 @@ template <class T> class Call {
                               a.take<T>(TILE * width),
                               a.take<T>(TILE * t.angular_width),
                               a.take<T>(t.angular_width * W),
-                              a.take<T>(n * row)}; // all layers but the first have the same degrees
+                              a.take<T>(n * row), // all layers but the first have the same degrees
+                              a.take<T>(RUN * apart)};
             if (memory) own[k] = mine;
         }
         return a.used();
@@ -101,23 +122,33 @@ template <class T> class Call {
 
     FusedStatus run() {
         for (int64_t i = 0; i < n; ++i) {
-            const int64_t z = d.atomic_numbers[i];
-            species[i] = z < 0 || z >= t.n_numbers ? -1 : int32_t(t.species[z]);
+            species[i] = int32_t(element(i));
             if (species[i] < 0) return UNKNOWN_ELEMENT;
+            kinds[i] = kind_of[species[i]];
+            order[i] = int32_t(i);
         }
+        for (int64_t i = 0; i < n; i += ATOMS)
+            std::sort(order + i, order + std::min(n, i + ATOMS), [&](int32_t a, int32_t b) {
+                return species[a] != species[b] ? species[a] < species[b] : a < b;
+            });
         for (int64_t s = 0; s < d.n_systems; ++s)
             if (d.charge[s] != 0 || d.spin[s] != 1) return CHARGED;
         if (!find_pairs(d, pairs)) return ONE_WAY;
         pair_vectors(d, pairs, vectors);
+        for (int64_t q = 0; q < pairs.n && t.transform != NO_TRANSFORM; ++q)
+            radii[q] =
+                t.covalent_radii[species[pairs.i[q]]] + t.covalent_radii[species[pairs.j[q]]];
         const int64_t H = t.harmonic_width, B = t.basis_width;
         share(pairs.n, PAIRS, [&](int64_t q, int64_t end) {
-            embed_pairs(t, end - q, vectors + 3 * q, harmonics + q * H, radial + q * B,
-                        slopes + q * B);
+            const auto embed =
+                t.transform == NO_TRANSFORM ? embed_pairs<T, false> : embed_pairs<T, true>;
+            embed(t, end - q, vectors + 3 * q, radii + q, harmonics + q * H, radial + q * B,
+                  slopes + q * B);
             if (t.n_layers > 1)
                 product(false, end - q, H, t.angular_width, harmonics + q * H, H, as(t.couplings),
                         angular + q * t.angular_width, t.angular_width);
         });
-        const Messages<T> sum(t, d, pairs, harmonics, species);
+        const Messages<T> sum(t, d, pairs, harmonics, kinds, n_kinds);
         for (int64_t k = 0; k < t.n_layers; ++k) forward(k, sum);
         std::memset(by_distance, 0, pairs.n * sizeof(double));
         std::memset(by_harmonics, 0, pairs.n * H * sizeof(T));
@@ -138,6 +169,12 @@ template <class T> class Call {
   private:
     static const T *as(const void *x) { return static_cast<const T *>(x); }
 
+    // Index of an atom's element; negative where the model does not know it.
+    int64_t element(int64_t i) const {
+        const int64_t z = d.atomic_numbers[i];
+        return z < 0 || z >= t.n_numbers ? -1 : t.species[z];
+    }
+
     // Calls f with begin and end of pieces of at most `size`, on several threads.
     template <class F> void share(int64_t count, int64_t size, F &&f) const {
         const int64_t pieces = (count + size - 1) / size;
@@ -157,33 +194,45 @@ template <class T> class Call {
     void forward(int64_t k, const Messages<T> &sum) {
         const FusedLayer &layer = t.layers[k];
         const Saved &s = saved[k];
+        const Density<T> density{t, pairs};
         const int64_t H = layer.n_hidden, width = t.n_paths * C;
         const int64_t in = layer.in_degrees * layer.in_degrees;
         share(pairs.n, PAIRS, [&](int64_t q, int64_t end) {
             radial_network(layer, q, end, s.hidden, s.slopes);
+            if (layer.density)
+                density.of_pairs(q, end, as(layer.density), radial, slopes, s.nearness, s.changes);
             if (kept && k > 0)
                 product(false, end - q, H, width, s.hidden + q * H, H, as(layer.last),
                         s.weights + q * width, width);
         });
         if (k > 0)
             share(n, ATOMS, [&](int64_t i, int64_t end) {
-                map(i, end, layer.sender, layer.in_degrees, s.features, in, s.senders, in);
+                map_all(i, end, layer.sender, false, layer.in_degrees, s.features, in, s.senders,
+                        in);
             });
         share(n, ATOMS, [&](int64_t i, int64_t end) {
             if (k == 0) sum_by_element(i, end, layer, s, sum);
             else sum_messages(i, end, layer, s, sum);
+            if (layer.density) density.divide(i, end, M * C, s.nearness, s.basis, s.shares);
             update(i, end, k);
         });
     }
 
     void sum_by_element(int64_t i, int64_t end, const FusedLayer &layer, const Saved &s,
                         const Messages<T> &sum) {
-        const int64_t width = layer.n_hidden * t.n_elements;
-        sum.by_element(i, end, layer.n_hidden, s.hidden, sums);
-        for (int64_t l = 0; l < t.n_degrees; ++l)
+        const int64_t H = layer.n_hidden, width = H * n_kinds;
+        T *to = layer.mix.kinds ? messages : s.basis;
+        sum.by_element(i, end, H, s.hidden, sums);
+        for (int64_t l = 0; l < t.n_degrees; ++l) {
             for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m)
-                product(false, end - i, width, C, sums + (i * M + m) * width, M * width,
-                        as(layer.mix[l]), s.basis + (i * M + m) * C, M * C);
+                for (int64_t k = 0; k < n_kinds; ++k)
+                    product(k > 0, end - i, H, C, sums + (i * M + m) * width + k * H, M * width,
+                            as(layer.by_neighbor.of[l]) + present[k] * H * C, to + (i * M + m) * C,
+                            M * C);
+            if (layer.mix.kinds)
+                map(false, i, end, layer.mix, false, rows_of(messages, l, M),
+                    rows_of(s.basis, l, M));
+        }
     }
 
     void sum_messages(int64_t begin, int64_t end, const FusedLayer &layer, const Saved &s,
@@ -203,12 +252,8 @@ template <class T> class Call {
             product(false, count, H, width, mine.rows, H, as(layer.last), mine.weights, width);
             sum.collect(i, angular, mine.weights, mine.places, s.senders, messages);
         }
-        for (int64_t l = 0; l < t.n_degrees; ++l) {
-            const int64_t in = sum.paths[l] * C;
-            for (int64_t m = 0; m < 2 * l + 1; ++m)
-                product(false, end - begin, in, C, messages + begin * sum.row + sum.from[l] + m * in,
-                        sum.row, as(layer.mix[l]), s.basis + (begin * M + l * l + m) * C, M * C);
-        }
+        for (int64_t l = 0; l < t.n_degrees; ++l)
+            map(false, begin, end, layer.mix, false, rows_of(sum, l), rows_of(s.basis, l, M));
     }
 
     // From the atomic basis to the next layer's features.
@@ -220,17 +265,14 @@ template <class T> class Call {
         const int64_t out = layer.out_degrees * layer.out_degrees;
         for (int64_t i = begin; i < end; ++i)
             polynomials.values(s.basis + i * M * C, species[i], products + i * out * C);
-        T *next = saved[k + 1].features, *rows = own[omp_get_thread_num()].rows;
-        map(begin, end, layer.update, layer.out_degrees, products, out, next, out);
+        T *next = saved[k + 1].features;
+        map_all(begin, end, layer.update, false, layer.out_degrees, products, out, next, out);
+        for (int64_t i = begin; i < end && layer.offset; ++i)
+            for (int64_t c = 0; c < C; c += W)
+                add(next + i * out * C + c, load<V>(as(layer.offset) + species[i] * C + c));
         for (int64_t l = 0; l < shared_degrees(k); ++l)
-            for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m) {
-                product(false, end - begin, C, C, s.features + (begin * in + m) * C, in * C,
-                        as(layer.skip[l]), rows, C);
-                for (int64_t i = begin; i < end; ++i)
-                    for (int64_t c = 0; c < C; c += W)
-                        add(next + (i * out + m) * C + c,
-                            V(load<V>(gain(layer, i) + c) * load<V>(rows + (i - begin) * C + c)));
-            }
+            add_skipped(begin, end, layer, false, rows_of(s.features, l, in),
+                        rows_of(next, l, out));
         for (int64_t i = begin; i < end; ++i)
             std::memcpy(scalars + (k * n + i) * C, next + i * out * C, C * sizeof(T));
     }
@@ -247,7 +289,7 @@ template <class T> class Call {
             V total = {};
             for (int64_t c = 0; c < R; c += W) {
                 V slope;
-                total += silu(load<V>(row + c), slope) * load<V>(out + c);
+                total += silu<T>(load<V>(row + c), slope) * load<V>(out + c);
                 store(row + c, V(slope * load<V>(out + c) * scale));
             }
             for (int64_t k = 0; k + 1 < t.n_layers; ++k)
@@ -265,11 +307,13 @@ template <class T> class Call {
         const Saved &s = saved[k];
         const int64_t in = layer.in_degrees * layer.in_degrees;
         const int64_t out = layer.out_degrees * layer.out_degrees;
+        const Density<T> density{t, pairs};
         share(n, ATOMS, [&](int64_t i, int64_t end) { to_sums(i, end, k, sum); });
         if (k == 0) {
             share(pairs.n, PAIRS, [&](int64_t q, int64_t end) {
                 sum.by_element_back(q, end, layer.n_hidden, s.hidden, s.slopes, sums, by_harmonics,
                                     by_distance);
+                if (layer.density) density.spread(q, end, by_density, s.changes, by_distance);
             });
             return;
         }
@@ -277,23 +321,19 @@ template <class T> class Call {
             std::memset(own[thread].squares, 0, t.angular_width * W * sizeof(T));
             std::memset(own[thread].by_senders, 0, n * in * C * sizeof(T));
         }
-        share(pairs.n, TILE, [&](int64_t q, int64_t end) { spread_messages(q, end, layer, s, sum); });
+        share(pairs.n, TILE, [&](int64_t q, int64_t end) {
+            spread_messages(q, end, layer, s, sum);
+            if (layer.density) density.spread(q, end, by_density, s.changes, by_distance);
+        });
         share(n, ATOMS, [&](int64_t i, int64_t end) {
-            T *total = own[0].by_senders, *rows = own[omp_get_thread_num()].rows;
+            T *total = own[0].by_senders;
             for (int64_t thread = 1; thread < d.n_threads; ++thread)
                 for (int64_t c = i * in * C; c < end * in * C; c += W)
                     add(total + c, load<V>(own[thread].by_senders + c));
-            map(i, end, layer.sender_t, layer.in_degrees, total, in, by_next, in);
+            map_all(i, end, layer.sender, true, layer.in_degrees, total, in, by_next, in);
             for (int64_t l = 0; l < shared_degrees(k); ++l)
-                for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m) {
-                    for (int64_t j = i; j < end; ++j)
-                        for (int64_t c = 0; c < C; c += W)
-                            store(rows + (j - i) * C + c,
-                                  V(load<V>(gain(layer, j) + c) *
-                                    load<V>(by_features + (j * out + m) * C + c)));
-                    product(true, end - i, C, C, rows, C, as(layer.skip_t[l]),
-                            by_next + (i * in + m) * C, in * C);
-                }
+                add_skipped(i, end, layer, true, rows_of(by_features, l, out),
+                            rows_of(by_next, l, in));
         });
         std::swap(by_features, by_next);
     }
@@ -305,19 +345,30 @@ template <class T> class Call {
         for (int64_t i = begin; i < end && k + 1 < t.n_layers; ++i)
             for (int64_t c = 0; c < C; c += W)
                 add(by_features + i * out * C + c, V(load<V>(as(t.linear) + k * C + c) * T(t.scale)));
-        map(begin, end, layer.update_t, layer.out_degrees, by_features, out, by_products, out);
+        map_all(begin, end, layer.update, true, layer.out_degrees, by_features, out, by_products,
+                out);
         const Polynomials<T> polynomials{t, layer};
         for (int64_t i = begin; i < end; ++i)
             polynomials.back(saved[k].basis + i * M * C, species[i], by_products + i * out * C,
                              by_basis + i * M * C);
+        if (layer.density)
+            Density<T>{t, pairs}.back(begin, end, M * C, saved[k].basis, saved[k].shares, by_basis,
+                                      by_density);
         for (int64_t l = 0; l < t.n_degrees; ++l) {
-            const int64_t width = k ? sum.paths[l] * C : layer.n_hidden * t.n_elements;
-            for (int64_t m = 0; m < 2 * l + 1; ++m) {
-                const int64_t row = k ? sum.row : M * width;
-                T *to = k ? messages + sum.from[l] + m * width : sums + (l * l + m) * width;
-                product(false, end - begin, C, width, by_basis + (begin * M + l * l + m) * C, M * C,
-                        as(layer.mix_t[l]), to + begin * row, row);
+            if (k > 0) {
+                map(false, begin, end, layer.mix, true, rows_of(by_basis, l, M), rows_of(sum, l));
+                continue;
             }
+            const int64_t H = layer.n_hidden, width = H * n_kinds;
+            const T *from = layer.mix.kinds ? messages : by_basis;
+            if (layer.mix.kinds)
+                map(false, begin, end, layer.mix, true, rows_of(by_basis, l, M),
+                    rows_of(messages, l, M));
+            for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m)
+                for (int64_t kind = 0; kind < n_kinds; ++kind)
+                    product(false, end - begin, C, H, from + (begin * M + m) * C, M * C,
+                            as(layer.by_neighbor.back[l]) + present[kind] * C * H,
+                            sums + (begin * M + m) * width + kind * H, M * width);
         }
     }
 
@@ -346,22 +397,58 @@ template <class T> class Call {
         }
     }
 
-    // Maps each degree of some atoms' features by its matrix; `in` and `out` are components.
-    void map(int64_t i, int64_t end, const void *const *matrices, int64_t degrees, const T *x,
-             int64_t in, T *y, int64_t out) const {
+    // What atoms have of degree l in an array of `components` for each.
+    Rows<T> rows_of(T *x, int64_t l, int64_t components) const {
+        return {x + l * l * C, 2 * l + 1, C, components * C};
+    }
+    Rows<T> rows_of(const Messages<T> &sum, int64_t l) const {
+        return {messages + sum.from[l], 2 * l + 1, sum.paths[l] * C, sum.row};
+    }
+
+    // Maps some atoms' features of one degree, or adds that (`more`); `back` by the transposed.
+    void map(bool more, int64_t begin, int64_t end, const FusedMaps &maps, bool back,
+             const Rows<T> &x, const Rows<T> &y) const {
+        const int64_t l = x.count / 2;
+        const T *matrices = as(back ? maps.back[l] : maps.of[l]);
+        if (maps.kinds == 1) return product_of_rows(more, begin, end, x, matrices, y);
+        for (int64_t at = begin, to = begin; at < end; at = to) {
+            const int64_t z = species[order[at]];
+            while (to < end && to < at + RUN && species[order[to]] == z) ++to;
+            product_of_rows(more, order + at, to - at, x, matrices + z * x.width * y.width, y,
+                            own[omp_get_thread_num()].gathered);
+        }
+    }
+
+    // Adds what a layer's skip makes of some atoms' features of one degree.
+    void add_skipped(int64_t begin, int64_t end, const FusedLayer &layer, bool back,
+                     const Rows<T> &x, const Rows<T> &y) const {
+        const int64_t l = x.count / 2, count = end - begin;
+        if (!layer.gain) return map(true, begin, end, layer.skip, back, x, y);
+        T *rows = own[omp_get_thread_num()].rows;
+        for (int64_t m = 0; m < x.count; ++m) {
+            const T *from = x.at + begin * x.stride + m * C;
+            T *to = y.at + begin * y.stride + m * C;
+            if (!back) product(false, count, C, C, from, x.stride, as(layer.skip.of[l]), rows, C);
+            for (int64_t i = 0; i < count; ++i)
+                for (int64_t c = 0; c < C; c += W) {
+                    const V gain = load<V>(as(layer.gain) + species[begin + i] * C + c);
+                    if (back) store(rows + i * C + c, V(gain * load<V>(from + i * x.stride + c)));
+                    else add(to + i * y.stride + c, V(gain * load<V>(rows + i * C + c)));
+                }
+            if (back) product(true, count, C, C, rows, C, as(layer.skip.back[l]), to, y.stride);
+        }
+    }
+
+    // Maps each degree of some atoms' features; `in` and `out` are components.
+    void map_all(int64_t i, int64_t end, const FusedMaps &maps, bool back, int64_t degrees, T *x,
+                 int64_t in, T *y, int64_t out) const {
         for (int64_t l = 0; l < degrees; ++l)
-            for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m)
-                product(false, end - i, C, C, x + (i * in + m) * C, in * C, as(matrices[l]),
-                        y + (i * out + m) * C, out * C);
+            map(false, i, end, maps, back, rows_of(x, l, in), rows_of(y, l, out));
     }
 
     int64_t shared_degrees(int64_t k) const {
-        return k == 0 ? 0 : std::min(t.layers[k].in_degrees, t.layers[k].out_degrees);
-    }
-
-    // The gain of an atom's element.
-    const T *gain(const FusedLayer &layer, int64_t i) const {
-        return as(layer.gain) + species[i] * C;
+        const FusedLayer &layer = t.layers[k];
+        return layer.skip.kinds == 0 ? 0 : std::min(layer.in_degrees, layer.out_degrees);
     }
 
     // Hidden radial values of some pairs and their derivatives by distance.
@@ -384,18 +471,11 @@ template <class T> class Call {
             product(false, count, in, out, dx, in, as(layer.radial[k]), dy, out);
             for (int64_t c = 0; c < count * out; c += W) {
                 V slope;
-                store(y + c, silu(load<V>(y + c), slope));
+                store(y + c, silu<T>(load<V>(y + c), slope));
                 store(dy + c, V(slope * load<V>(dy + c)));
             }
             x = y, dx = dy, in = out;
         }
-    }
-
-    static V silu(const V &x, V &slope) {
-        constexpr T scale = T(1.6765); // SILU_SCALE in tlpot.nn
-        const V s = T(1) / (T(1) + exponential<T>(-x));
-        slope = scale * s * (T(1) + x * (T(1) - s));
-        return scale * x * s;
     }
 };
 

@@ -6,8 +6,15 @@
 
 namespace tlpot {
 
+// A matrix for each degree, applied from the right: one for all atoms, or one for each element, one
+// after the other. Null where a layer has no such degree; `kinds` is 0 where it has none at all.
+struct FusedMaps {
+    int64_t kinds;
+    const void *of[MAX_L], *back[MAX_L]; // `back` is the transposed
+};
+
 // One interaction. Rows of numbers are padded with zeros to whole registers; `*_t` is the
-// transposed of a matrix. Fields by degree are null where a layer has no such degree.
+// transposed of a matrix.
 struct FusedLayer {
     int64_t n_hidden, n_radial; // width of the radial functions, and layers before the last
     int64_t in_degrees, out_degrees;
@@ -15,12 +22,13 @@ struct FusedLayer {
     const int64_t *radial_widths;      // [n_radial]
     const void *const *radial;         // [n_radial], matrices from width to width
     const void *last, *last_t;         // [n_hidden, n_paths · n_channels]; not in the first layer
-    const void *mix[MAX_L], *mix_t[MAX_L];       // sums to atomic basis; in the first layer
-                                                 // [n_elements][n_hidden, n_channels]
-    const void *sender[MAX_L], *sender_t[MAX_L]; // [n_channels, n_channels], as what follows
-    const void *update[MAX_L], *update_t[MAX_L];
-    const void *skip[MAX_L], *skip_t[MAX_L];
-    const void *gain;                  // [n_elements, n_channels]
+    FusedMaps by_neighbor;             // [n_hidden, n_channels] for the neighbour's element, in the
+                                       // first layer only; what follows is for the atom's own
+    FusedMaps mix;                     // sums to atomic basis; may be missing in the first layer
+    FusedMaps sender, update, skip;    // [n_channels, n_channels]
+    const void *gain;                  // of `skip`, [n_elements, n_channels], or null
+    const void *offset;                // of the result, likewise
+    const void *density;               // [basis_width], or null
     const int32_t *pairs, *terms;      // of the product
     const void *coefficients;          // [n_elements, n_terms, n_channels]
 };
@@ -32,7 +40,8 @@ struct FusedTables {
     int64_t n_paths, angular_width;
     int64_t n_readout;                 // padded width of the last network
     int64_t most_kept;                 // radial weights that are held for all pairs at once
-    double cutoff, scale, coulomb;
+    int64_t transform;                 // of distances: see geometry.hpp
+    double cutoff, scale;
     const int64_t *species;            // of each atomic number; negative where unknown
     int64_t n_numbers;
     const int32_t *entries;            // see embedding.cpp
@@ -43,7 +52,11 @@ struct FusedTables {
     const double *references;          // [n_elements], eV
     const void *linear;                // [n_layers − 1, n_channels], readouts of all but the last
     const void *hidden, *hidden_t, *last; // of the last: [n_channels, n_readout], [n_readout]
-    const double *numbers, *radii, *screening; // of the nuclear repulsion, or null
+    const double *transform_constants, *covalent_radii; // of the transform, or null
+    const double *numbers, *reach, *screening; // of the nuclear repulsion, or null
+    const double *exponents, *coefficients;    // [4] each, of it
+    int64_t repulsion_power;
+    double coulomb;
 };
 
 struct FusedData {

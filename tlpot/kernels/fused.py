@@ -6,7 +6,7 @@ import ctypes
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from tlpot.kernels.build import library
 from tlpot.kernels.calls import index32, number_of_threads
 from tlpot.kernels.convolution import MOST_KEPT
 from tlpot.kernels.product import ProductPlan
-from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedTables
+from tlpot.kernels.structures import Degrees, FusedData, FusedLayer, FusedMaps, FusedTables
 
 SHARED = 128
 """Atoms from which on threads share the work; with fewer they would wait more than they help."""
@@ -30,25 +30,35 @@ _SERVED, _NEEDS_ROOM, _ONE_WAY = 0, 1, 4  # statuses of fused.hpp
 class LayerWeights:
     """One interaction, as matrices that are applied from the right, scales included.
 
+    A matrix of `mix` and `skip` may be one for each element of the atom, [n_elements, n_in, n_out].
+
     Attributes:
         radial: of the radial network, SiLU between them; without the last in the first layer,
-            whose `mix` holds it.
-        mix: from sums to the atomic basis, by degree: [n_paths · n_channels, n_channels]; in the
-            first layer from sums by element, [n_elements · n_hidden, n_channels].
+            whose `by_neighbor` holds it.
+        by_neighbor: of the first layer only: from sums by the neighbours' element to what `mix`
+            is applied to, by degree, [n_elements · n_hidden, n_channels].
+        mix: from sums to the atomic basis, by degree, [n_paths · n_channels, n_channels]; may be
+            missing in the first layer.
         sender: by degree of the layer's features; none in the first layer, as `skip` and `gain`.
         update: by degree of the result.
-        skip: by degree of both.
-        gain: of each element, [n_elements, n_channels].
+        skip: by degree of both; may be missing.
+        gain: of the skipped features, [n_elements, n_channels].
+        offset: of the resulting scalars, [n_elements, n_channels].
+        density: weights of the radial functions in the density of neighbours, [n_basis], by which
+            sums are divided.
         product: the terms.
         coefficients: see `tlpot.kernels.multiply`.
     """
 
     radial: Sequence[Tensor]
-    mix: Sequence[Tensor]
+    by_neighbor: Sequence[Tensor] = ()
+    mix: Sequence[Tensor] = ()
     sender: Sequence[Tensor] = ()
     update: Sequence[Tensor]
     skip: Sequence[Tensor] = ()
     gain: Tensor | None = None
+    offset: Tensor | None = None
+    density: Tensor | None = None
     product: ProductPlan
     coefficients: Tensor
 
@@ -61,13 +71,34 @@ class Repulsion:
         numbers: atomic numbers.
         reach: half the distance at which that of two equal atoms ends, Å.
         screening: Å⁻¹.
+        exponents: of the four terms of the screening function.
+        coefficients: of them.
+        power: of the envelope.
         coulomb: e²/4πε₀, eV Å.
     """
 
     numbers: Tensor
     reach: Tensor
     screening: Tensor
+    exponents: Sequence[float]
+    coefficients: Sequence[float]
+    power: int
     coulomb: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transform:
+    """What the radial functions see in place of the distance.
+
+    Attributes:
+        kind: ``agnesi`` or ``soft``.
+        constants: a, q and p of the former; the steepness of the latter.
+        radii: covalent radii of the elements, Å.
+    """
+
+    kind: Literal["agnesi", "soft"]
+    constants: Sequence[float]
+    radii: Tensor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +120,7 @@ class NetworkWeights:
         last: [n].
         scale: of the readout, eV.
         repulsion: None without one.
+        transform: of the distances; None without one.
     """
 
     species: Tensor
@@ -105,6 +137,7 @@ class NetworkWeights:
     last: Tensor
     scale: float
     repulsion: Repulsion | None
+    transform: Transform | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,7 +184,7 @@ class FusedNetwork:
         self._tables = self._pack(network)
 
     def _pack(self, network: NetworkWeights) -> FusedTables:
-        n, repulsion = network, network.repulsion
+        n = network
         couplings = self._padded(torch.from_numpy(n.couplings))
         n_degrees = round(len(n.harmonics) ** 0.5)
         places = np.nonzero(n.harmonics)
@@ -164,8 +197,6 @@ class FusedNetwork:
         layers = [self._layer(layer, k, n) for k, layer in enumerate(n.layers)]
         array = (FusedLayer * len(layers))(*layers)
         self._kept.append(array)
-        constants: list[int | None] = [self._keep(x.double()) for x in _arrays(repulsion)]
-        numbers, radii, screening = constants or (None, None, None)
         return FusedTables(
             n_elements=len(n.references),
             n_channels=hidden.shape[0],
@@ -182,7 +213,6 @@ class FusedNetwork:
             most_kept=MOST_KEPT,
             cutoff=n.cutoff,
             scale=n.scale,
-            coulomb=0.0 if repulsion is None else repulsion.coulomb,
             species=self._keep(n.species),
             n_numbers=len(n.species),
             entries=self._keep(index32(np.stack(places, axis=1))),
@@ -196,10 +226,23 @@ class FusedNetwork:
             hidden=self._keep(hidden),
             hidden_t=self._keep(hidden.T),
             last=self._keep(self._padded(n.last[None], rows=False)),
-            numbers=numbers,
-            radii=radii,
-            screening=screening,
+            **self._pair_terms(n),
         )
+
+    def _pair_terms(self, network: NetworkWeights) -> dict[str, Any]:
+        """Returns what the tables hold of repulsion and transform, where there are any."""
+        fields: dict[str, Any] = {}
+        if network.transform is not None:
+            form = network.transform
+            fields["transform"] = {"agnesi": 1, "soft": 2}[form.kind]
+            fields["transform_constants"] = self._keep(_doubles(form.constants))
+            fields["covalent_radii"] = self._keep(_doubles(form.radii))
+        if network.repulsion is not None:
+            terms = network.repulsion
+            names = ("numbers", "reach", "screening", "exponents", "coefficients")
+            fields |= {name: self._keep(_doubles(getattr(terms, name))) for name in names}
+            fields |= {"repulsion_power": terms.power, "coulomb": terms.coulomb}
+        return fields
 
     def _layer(self, layer: LayerWeights, k: int, network: NetworkWeights) -> FusedLayer:
         hidden = list(layer.radial) if k == 0 else list(layer.radial[:-1])
@@ -210,18 +253,17 @@ class FusedNetwork:
         self._kept.append(radial)
         last: Tensor | None = None
         if k:
-            last = self._padded(layer.radial[-1], blocks=len(network.paths), axis=1)
-        block = n_hidden if k == 0 else self.n_channels
-        mix = [self._padded(m, blocks=m.shape[0] // block, axis=0) for m in layer.mix]
+            last = self._padded(layer.radial[-1], blocks=len(network.paths), axis=-1)
         pairs, terms = layer.product.tables
-        fields: dict[str, Any] = {"mix": mix}
-        fields |= {
-            name: [self._padded(m) for m in getattr(layer, name)]
-            for name in ("sender", "update", "skip")
-        }
-        degrees = {name: Degrees(*map(self._keep, ms)) for name, ms in fields.items()}
-        degrees |= {
-            f"{name}_t": Degrees(*(self._keep(m.T) for m in ms)) for name, ms in fields.items()
+        maps = {name: self._maps(getattr(layer, name)) for name in ("sender", "update", "skip")}
+        maps["mix"] = self._maps(layer.mix, [m.shape[-2] // self.n_channels for m in layer.mix])
+        by_neighbor = [m.unflatten(0, (-1, n_hidden)) for m in layer.by_neighbor]
+        maps["by_neighbor"] = self._maps(by_neighbor)
+        vectors = {"gain": layer.gain, "offset": layer.offset, "density": layer.density}
+        kept = {
+            name: self._keep(self._padded(x, rows=False))
+            for name, x in vectors.items()
+            if x is not None
         }
         return FusedLayer(
             n_hidden=self._width(n_hidden),
@@ -234,12 +276,20 @@ class FusedNetwork:
             radial=ctypes.addressof(radial),
             last=None if last is None else self._keep(last),
             last_t=None if last is None else self._keep(last.T),
-            gain=None if layer.gain is None else self._keep(self._padded(layer.gain, rows=False)),
             pairs=self._keep(pairs),
             terms=self._keep(terms),
             coefficients=self._keep(self._padded(layer.coefficients, rows=False)),
-            **degrees,
+            **maps,
+            **kept,
         )
+
+    def _maps(self, matrices: Sequence[Tensor], n_blocks: Sequence[int] = ()) -> FusedMaps:
+        """Keeps matrices by degree, or stacks of them, whose rows are so many blocks."""
+        blocks = n_blocks or [1] * len(matrices)
+        padded = [self._padded(m, blocks=n) for m, n in zip(matrices, blocks, strict=True)]
+        kinds = 0 if not padded else 1 if padded[0].ndim == 2 else len(padded[0])
+        both = (Degrees(*(self._keep(x) for x in way)) for way in (padded, [m.mT for m in padded]))
+        return FusedMaps(kinds, *both)
 
     def _keep(self, tensor: Tensor) -> int:
         """Returns the address of a copy that lives as long as this object."""
@@ -250,22 +300,22 @@ class FusedNetwork:
         return -(-n // self._lanes) * self._lanes
 
     def _padded(
-        self, matrix: Tensor, *, rows: bool = True, blocks: int = 1, axis: int = 0
+        self, matrix: Tensor, *, rows: bool = True, blocks: int = 1, axis: int = -2
     ) -> Tensor:
         """Pads the last axis to whole registers, and the first if it is one of `rows`.
 
-        Along `axis` of a matrix there may be several blocks, each of which is padded.
+        Along `axis` of a matrix (−2, −1) there may be several blocks, each of which is padded.
         """
         matrix = matrix.detach().to(self._dtype)
         across = (0, -matrix.shape[-1] % self._lanes)
         if not rows:
             return torch.nn.functional.pad(matrix, across)
         split = matrix.unflatten(axis, (blocks, -1))
-        kept = split.shape[1 if axis == 0 else 0]
+        kept = matrix.shape[-2] if axis == -1 else split.shape[-2]
         across, down = (0, -split.shape[-1] % self._lanes), (0, -kept % self._lanes)
-        if axis == 0:
-            return torch.nn.functional.pad(split, (*across, *down)).flatten(0, 1)
-        return torch.nn.functional.pad(split, (*across, 0, 0, *down)).flatten(1, 2)
+        if axis == -2:
+            return torch.nn.functional.pad(split, (*across, *down)).flatten(-3, -2)
+        return torch.nn.functional.pad(split, (*across, 0, 0, *down)).flatten(-2, -1)
 
     def __call__(
         self, graph: AtomGraph, *, forces: bool, virial: bool, invariants: bool
@@ -332,7 +382,5 @@ class FusedNetwork:
             self._local.scratch = torch.empty(data.room * 5 // 4, dtype=torch.uint8)
 
 
-def _arrays(repulsion: Repulsion | None) -> tuple[Tensor, ...]:
-    if repulsion is None:
-        return ()
-    return repulsion.numbers, repulsion.reach, repulsion.screening
+def _doubles(values: Tensor | Sequence[float]) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64)

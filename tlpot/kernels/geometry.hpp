@@ -89,10 +89,29 @@ inline void put(T *to, const Numbers &value, int64_t stride, int64_t count) {
     for (int64_t k = 0; k < count; ++k) to[k * stride] = T(lanes[k]);
 }
 
-// Harmonics, radial functions and the latter's derivatives, rows padded with zeros.
-template <class T>
-inline void embed_pairs(const FusedTables &t, int64_t n, const double *vectors, T *harmonics,
-                        T *basis, T *slopes) {
+enum Transform { NO_TRANSFORM, AGNESI, SOFT };
+
+// What stands for a distance in the radial functions, and its derivative; see `DistanceTransform`.
+inline void transform(const FusedTables &t, double r, double radii, double &u, double &change) {
+    const double *c = t.transform_constants;
+    if (t.transform == AGNESI) {
+        const double x = 2.0 * r / radii, up = std::pow(x, c[1]), down = std::pow(x, c[1] - c[2]);
+        const double over = 1.0 / (1.0 + down), rise = (c[1] - (c[1] - c[2]) * down * over) / r;
+        u = 1.0 / (1.0 + c[0] * up * over);
+        change = -u * u * c[0] * up * over * rise;
+    } else {
+        const double near = 0.75 * radii, far = 4.0 / 3.0 * radii, steepness = c[0] / (far - near);
+        const double step = std::tanh(steepness * (r - 0.5 * (near + far)));
+        u = near + (r - near) * 0.5 * (1.0 + step);
+        change = 0.5 * (1.0 + step) + (r - near) * 0.5 * (1.0 - step * step) * steepness;
+    }
+}
+
+// Harmonics, radial functions and the latter's derivatives, rows padded with zeros; `radii` are
+// sums of covalent radii.
+template <class T, bool TRANSFORMED>
+inline void embed_pairs(const FusedTables &t, int64_t n, const double *vectors, const double *radii,
+                        T *harmonics, T *basis, T *slopes) {
     const int64_t M = t.harmonic_width, B = t.basis_width;
     std::memset(harmonics, 0, n * M * sizeof(T));
     std::memset(basis, 0, n * B * sizeof(T));
@@ -120,16 +139,26 @@ inline void embed_pairs(const FusedTables &t, int64_t n, const double *vectors, 
                                                 s * (p * (p + 2.0) - s * (0.5 * p * (p + 1.0))));
         const Numbers rest = 1.0 - s;
         const Numbers fall = -0.5 * p * (p + 1.0) * (p + 2.0) / t.cutoff * power * rest * rest;
-        const Numbers weight = inside * fade * u.over;
-        const Numbers change = inside * (fall - fade * u.over) * u.over;
-        const Numbers angle = u.distance * step;
+        Numbers seen = u.distance, weight = inside * fade * u.over, lead = weight;
+        Numbers change = inside * (fall - fade * u.over) * u.over;
+        if constexpr (TRANSFORMED) {
+            double r[BLOCK], rates[BLOCK];
+            std::memcpy(r, &seen, sizeof(r));
+            for (int k = 0; k < BLOCK; ++k)
+                transform(t, r[k], radii[q + (k < count ? k : 0)], r[k], rates[k]);
+            seen = load<Numbers>(r);
+            const Numbers over = 1.0 / seen, rate = load<Numbers>(rates);
+            weight = inside * fade * over, lead = weight * rate;
+            change = inside * (fall - fade * over * rate) * over;
+        }
+        const Numbers angle = seen * step;
         Numbers sine = each(angle, [](double a) { return std::sin(a); });
         Numbers cosine = each(angle, [](double a) { return std::cos(a); });
         const Numbers twice = 2.0 * cosine;
         Numbers sine_before = {}, cosine_before = Numbers{} + 1.0;
         for (int64_t k = 0; k < t.n_basis; ++k) {
             put(basis + q * B + k, Numbers(sine * weight), B, count);
-            put(slopes + q * B + k, Numbers(sine * change + cosine * weight * ((k + 1) * step)), B,
+            put(slopes + q * B + k, Numbers(sine * change + cosine * lead * ((k + 1) * step)), B,
                 count);
             const Numbers next = twice * sine - sine_before, other = twice * cosine - cosine_before;
             sine_before = sine, cosine_before = cosine;
@@ -191,24 +220,22 @@ inline void forces_and_virial(const FusedData &d, const Pairs &p, const double *
     }
 }
 
-// The repulsion of Ziegler, Biersack and Littmark; `radii` hold its reach.
+// The repulsion of Ziegler, Biersack and Littmark.
 inline void repulsion(const FusedTables &t, const FusedData &d, const Pairs &p,
                       const int32_t *species, const double *vectors, double *by_distance) {
-    static const double exponents[4] = {3.1998, 0.94229, 0.4029, 0.20162};
-    static const double coefficients[4] = {0.18175, 0.50986, 0.28022, 0.02817};
-    const double n = double(t.power);
+    const double n = double(t.repulsion_power);
     for (int64_t q = 0; q < p.n; ++q) {
         const int32_t a = species[p.i[q]], b = species[p.j[q]];
         const double *v = vectors + 3 * q;
         const double r = std::sqrt(v[0] * v[0] + v[1] * v[1] + v[2] * v[2]);
-        const double reach = t.radii[a] + t.radii[b], s = r / reach;
+        const double reach = t.reach[a] + t.reach[b], s = r / reach;
         if (!(s < 1.0)) continue;
         const double rate = t.screening[a] + t.screening[b];
         double phi = 0.0, slope = 0.0;
         for (int k = 0; k < 4; ++k) {
-            const double term = coefficients[k] * std::exp(-exponents[k] * rate * r);
+            const double term = t.coefficients[k] * std::exp(-t.exponents[k] * rate * r);
             phi += term;
-            slope -= exponents[k] * rate * term;
+            slope -= t.exponents[k] * rate * term;
         }
         const double low = std::pow(s, n - 1.0), rest = 1.0 - s;
         const double fade = 1.0 - low * s * (0.5 * (n + 1.0) * (n + 2.0) -

@@ -1,10 +1,12 @@
 // Sums over neighbours, and the way back: of harmonics times radial functions apart for each
-// element (first layer), and of features coupled with the harmonics (the others).
+// element (first layer), of features coupled with the harmonics (the others), and of densities.
 //
 // Rows of an atom: its atomic basis is [components, n_channels], component l² + m; its messages
 // are [components][paths of l, n_channels], by degree.
 
 #pragma once
+
+#include <cmath>
 
 #include "fused.hpp"
 
@@ -17,14 +19,16 @@ template <class T> struct Messages {
     const FusedTables &t;
     const FusedData &d;
     const Pairs &p;
-    const T *harmonics;     // [n_pairs, harmonic_width]
-    const int32_t *species; // of each atom
+    const T *harmonics;   // [n_pairs, harmonic_width]
+    const int32_t *kinds; // of each atom: its element among those that occur
+    int64_t n_kinds;
     T parity[MAX_L * MAX_L]; // of each harmonic, seen from the pair's other end
     int64_t row, from[MAX_L], paths[MAX_L]; // numbers in an atom's messages; where a degree begins
 
     Messages(const FusedTables &tables, const FusedData &data, const Pairs &pairs,
-             const T *harmonics_, const int32_t *species_)
-        : t(tables), d(data), p(pairs), harmonics(harmonics_), species(species_), row(0) {
+             const T *harmonics_, const int32_t *kinds_, int64_t n_kinds_)
+        : t(tables), d(data), p(pairs), harmonics(harmonics_), kinds(kinds_), n_kinds(n_kinds_),
+          row(0) {
         for (int64_t l = 0; l < t.n_degrees; ++l) {
             for (int64_t m = l * l; m < (l + 1) * (l + 1); ++m) parity[m] = l % 2 ? T(-1) : T(1);
             paths[l] = 0;
@@ -34,15 +38,15 @@ template <class T> struct Messages {
         }
     }
 
-    // S [n_atoms, components, n_elements, H] of some atoms from hidden radial values [n_pairs, H].
+    // S [n_atoms, components, n_kinds, H] of some atoms from hidden radial values [n_pairs, H].
     void by_element(int64_t begin, int64_t end, int64_t H, const T *hidden, T *sums) const {
-        const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
+        const int64_t M = t.n_degrees * t.n_degrees, Z = n_kinds;
         std::memset(sums + begin * M * Z * H, 0, (end - begin) * M * Z * H * sizeof(T));
         for (int64_t i = begin; i < end; ++i)
             for (int64_t e = p.first[i]; e < p.first[i + 1]; ++e) {
                 const int64_t q = p.of[e];
                 const T *y = harmonics + q * t.harmonic_width, *x = hidden + q * H;
-                T *to = sums + (i * M * Z + species[d.neighbor[e]]) * H;
+                T *to = sums + (i * M * Z + kinds[d.neighbor[e]]) * H;
                 for (int64_t h = 0; h < H; h += W) {
                     const V value = load<V>(x + h);
                     for (int64_t m = 0; m < M; ++m)
@@ -54,14 +58,14 @@ template <class T> struct Messages {
     // Adds to some pairs' gradients by harmonics, and by distance through hidden values and their slopes.
     void by_element_back(int64_t begin, int64_t end, int64_t H, const T *hidden, const T *slopes,
                          const T *by_sums, T *by_harmonics, double *by_distance) const {
-        const int64_t M = t.n_degrees * t.n_degrees, Z = t.n_elements;
+        const int64_t M = t.n_degrees * t.n_degrees, Z = n_kinds;
         alignas(64) T products[MAX_L * MAX_L * W];
         std::memset(products, 0, sizeof(products));
         for (int64_t q = begin; q < end; ++q) {
             const int64_t i = p.i[q], j = p.j[q];
             const T *y = harmonics + q * t.harmonic_width;
-            const T *at_i = by_sums + (i * M * Z + species[j]) * H;
-            const T *at_j = by_sums + (j * M * Z + species[i]) * H;
+            const T *at_i = by_sums + (i * M * Z + kinds[j]) * H;
+            const T *at_j = by_sums + (j * M * Z + kinds[i]) * H;
             V along = {};
             for (int64_t h = 0; h < H; h += W) {
                 const V value = load<V>(hidden + q * H + h);
@@ -175,6 +179,65 @@ template <class T> struct Messages {
   private:
     void add_sums(const T *products, int64_t n, T *to) const {
         for (int64_t m = 0; m < n; m += W) add(to + m, sums_of_rows(products + m * W));
+    }
+};
+
+// The density of neighbours, 1 + Σ tanh((w · b)²) of an atom's pairs, by which sums are divided.
+template <class T> struct Density {
+    typedef Lanes<T> V;
+    static constexpr int W = LANES<T>;
+
+    const FusedTables &t;
+    const Pairs &p;
+
+    // Terms of some pairs, and their derivatives by distance.
+    void of_pairs(int64_t begin, int64_t end, const T *w, const T *basis, const T *slopes, T *terms,
+                  T *changes) const {
+        const int64_t B = t.basis_width;
+        for (int64_t q = begin; q < end; ++q) {
+            V value = {}, slope = {};
+            for (int64_t c = 0; c < B; c += W) {
+                value += load<V>(w + c) * load<V>(basis + q * B + c);
+                slope += load<V>(w + c) * load<V>(slopes + q * B + c);
+            }
+            const T x = sum<T, W>(value);
+            terms[q] = std::tanh(x * x);
+            changes[q] = (T(1) - terms[q] * terms[q]) * T(2) * x * sum<T, W>(slope);
+        }
+    }
+
+    // Divides rows of `width` numbers; `shares` is one over the densities.
+    void divide(int64_t begin, int64_t end, int64_t width, const T *terms, T *rows,
+                T *shares) const {
+        for (int64_t i = begin; i < end; ++i) {
+            double density = 1; // whose rounding would be the same in all channels
+            for (int64_t e = p.first[i]; e < p.first[i + 1]; ++e) density += terms[p.of[e]];
+            shares[i] = T(1.0 / density);
+            scale(width, rows + i * width, shares[i]);
+        }
+    }
+
+    // From gradients by divided rows to those by the rows (in place) and by density.
+    void back(int64_t begin, int64_t end, int64_t width, const T *rows, const T *shares, T *by_rows,
+              T *by_density) const {
+        for (int64_t i = begin; i < end; ++i) {
+            V along = {};
+            for (int64_t c = i * width; c < (i + 1) * width; c += W)
+                along += load<V>(by_rows + c) * load<V>(rows + c);
+            by_density[i] = -sum<T, W>(along) * shares[i];
+            scale(width, by_rows + i * width, shares[i]);
+        }
+    }
+
+    void spread(int64_t begin, int64_t end, const T *by_density, const T *changes,
+                double *by_distance) const {
+        for (int64_t q = begin; q < end; ++q)
+            by_distance[q] += double((by_density[p.i[q]] + by_density[p.j[q]]) * changes[q]);
+    }
+
+  private:
+    static void scale(int64_t count, T *x, T factor) {
+        for (int64_t c = 0; c < count; c += W) store(x + c, V(load<V>(x + c) * factor));
     }
 };
 

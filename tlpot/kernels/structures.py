@@ -123,14 +123,20 @@ class DistanceData(ctypes.Structure):
     )
 
 
+class FusedMaps(ctypes.Structure):
+    """See fused.hpp."""
+
+    _fields_ = (*_integers("kinds"), *_addresses("of back", Degrees))
+
+
 class FusedLayer(ctypes.Structure):
     """See fused.hpp."""
 
     _fields_ = (
         *_integers("n_hidden n_radial in_degrees out_degrees n_pairs n_terms"),
         *_addresses("radial_widths radial last last_t"),
-        *_addresses("mix mix_t sender sender_t update update_t skip skip_t", Degrees),
-        *_addresses("gain pairs terms coefficients"),
+        *_addresses("by_neighbor mix sender update skip", FusedMaps),
+        *_addresses("gain offset density pairs terms coefficients"),
     )
 
 
@@ -140,12 +146,15 @@ class FusedTables(ctypes.Structure):
     _fields_ = (
         *_integers("n_elements n_channels n_layers n_degrees n_basis basis_width"),
         *_integers("harmonic_width power n_entries n_paths angular_width"),
-        *_integers("n_readout most_kept"),
-        *((name, ctypes.c_double) for name in ("cutoff", "scale", "coulomb")),
+        *_integers("n_readout most_kept transform"),
+        *((name, ctypes.c_double) for name in ("cutoff", "scale")),
         *_addresses("species"),
         *_integers("n_numbers"),
         *_addresses("entries values paths couplings couplings_t layers references"),
-        *_addresses("linear hidden hidden_t last numbers radii screening"),
+        *_addresses("linear hidden hidden_t last transform_constants covalent_radii"),
+        *_addresses("numbers reach screening exponents coefficients"),
+        *_integers("repulsion_power"),
+        ("coulomb", ctypes.c_double),
     )
 
 
@@ -174,7 +183,7 @@ _UNITS: dict[str, tuple[tuple[type[ctypes.Structure], ...], tuple[str, ...], tup
     "elements.cpp": ((ElementTables, ElementData), ("sum_by_element", "spread_by_element"), ()),
     "distances.cpp": ((DistanceTables, DistanceData), ("distance_scores",), ()),
     "embedding.cpp": ((EmbeddingTables, EmbeddingData), ("embed",), (ctypes.c_int,)),
-    "fused.cpp": ((FusedLayer, FusedTables, FusedData), (), ()),
+    "fused.cpp": ((FusedMaps, FusedLayer, FusedTables, FusedData), (), ()),
 }
 """Of each unit of C++: its structures, the kernels that take them, and what these take besides."""
 

@@ -23,9 +23,19 @@ from tlpot.kernels import (
     LayerWeights,
     NetworkWeights,
     Repulsion,
+    Transform,
 )
+from tlpot.models.architecture import AnyArchitecture
 from tlpot.models.backbone import Backbone, Head
 from tlpot.models.calculator import BlockEnergies
+from tlpot.models.mace import (
+    ElementMap,
+    ElementMaps,
+    MaceArchitecture,
+    MaceBackbone,
+    MaceInteraction,
+    MaceRepulsion,
+)
 from tlpot.nn import ChannelLinear, Interaction, ZBLRepulsion, harmonic_polynomials
 from tlpot.presentation import logger
 from tlpot.system import NO_CELL, NO_PBC, System
@@ -186,8 +196,7 @@ def _pack(potential: Potential, level: str) -> _Packed:
     head = potential.head(level)
     corrections = head.corrections._modules
     parts: list[nn.Module] = [potential.backbone, head.readout, head.references, head.corrections]
-    if potential.repulsion is not None:
-        parts.append(potential.repulsion)
+    parts += [m for m in (potential.repulsion, head.repulsion_scale) if m is not None]
     places: list[tuple[dict[str, Any], str, Any]] = [(head._modules, "readout", head.readout)]
     for module in (m for part in parts for m in part.modules()):
         for held in (module._modules, module._parameters, module._buffers):
@@ -220,21 +229,37 @@ def _pack(potential: Potential, level: str) -> _Packed:
 def _obstacle(potential: Potential, head: Head, tensors: Sequence[Tensor]) -> str | None:
     """Returns what the fused call does not know about a model; None if it knows it all."""
     backbone = potential.backbone
-    if not isinstance(backbone, Backbone):
-        return "a network of the MACE family"
-    if backbone.charge_spin is not None:
+    if potential.architecture.charge_spin:
         return "a network that reads charge and spin"
+    if isinstance(potential.architecture, MaceArchitecture):
+        reason = _mace_obstacle(potential.architecture)
+        if reason is not None:
+            return reason
     if head.target is not None:
         return "scalar properties"
     if len(head.corrections):
         return "corrections in closed form"
     if potential.architecture.l_max > MAX_DEGREE:
         return f"harmonics beyond degree {MAX_DEGREE}"
-    linears = [m for part in (backbone, head.readout) for m in part.modules()]
-    if any(isinstance(m, ChannelLinear) and type(m) is not ChannelLinear for m in linears):
-        return "weights with adapters"
+    modules = [m for part in (backbone, head.readout) for m in part.modules()]
+    for kind in (ChannelLinear, ElementMap):
+        if any(isinstance(m, kind) and type(m) is not kind for m in modules):
+            return "weights with adapters"
     if any(t.is_inference() for t in tensors):
         return "weights made in inference mode"
+    return None
+
+
+def _mace_obstacle(a: MaceArchitecture) -> str | None:
+    if "nonlinear" in a.blocks:
+        return "a MACE with non-linear interaction blocks"
+    if a.readout_biased:
+        return "a MACE whose readout has biases"
+    if not a.cutoff_in_basis:
+        return "a MACE whose cutoff is outside of its radial functions"
+    sent = {*a.edge_channels} | {a.n_channels}
+    if len(sent) > 1 or any(degree != a.l_hidden for degree in a.edge_degrees[1:]):
+        return "a MACE that sends other irreps than those of its features"
     return None
 
 
@@ -283,61 +308,132 @@ def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | Non
 @torch.no_grad()
 def _weights(potential: Potential, head: Head) -> NetworkWeights:
     """Returns the network of one level as matrices."""
-    backbone, a = cast(Backbone, potential.backbone), potential.architecture
-    elements = backbone.embedding(backbone.species)
-    interactions = cast(list[Interaction], list(backbone.interactions))
-    tables = [elements, *[None] * (len(interactions) - 1)]
-    layers = [_layer(i, backbone.species, t) for i, t in zip(interactions, tables, strict=True)]
+    backbone, a = potential.backbone, potential.architecture
+    interactions = cast(list[Interaction | MaceInteraction], list(backbone.interactions))
     later, readout = interactions[-1].convolution, head.readout
     references, species = head.references.value, potential.index.clone()
     species[torch.tensor(a.elements)[references.isnan()]] = -1
-    linear = [matrix[:, 0] for matrix in _matrices(readout.linears)]
+    linear = backbone.species.new_zeros((len(interactions) - 1, a.n_channels))
+    for row, linear_readout in zip(linear, readout.linears, strict=False):
+        row.copy_(cast(ChannelLinear, linear_readout).matrix()[:, 0])
     hidden, last = _matrices(readout.mlp.layers)
     return NetworkWeights(
         species=species,
         references=references,
         cutoff=a.cutoff,
         n_basis=a.n_basis,
-        power=backbone.edges.radial.power,
+        power=a.envelope_power,
         harmonics=harmonic_polynomials(a.l_max),
         paths=later.paths,
         couplings=later.couplings.exact.numpy(),
-        layers=layers,
-        linear=torch.stack(linear) if linear else elements.new_zeros((0, a.n_channels)),
+        layers=_layers(backbone),
+        linear=linear,
         hidden=hidden,
         last=last[:, 0],
         scale=float(readout.scale),
-        repulsion=_repulsion(potential.repulsion),
+        repulsion=_repulsion(potential.repulsion, head),
+        transform=_transform(a),
     )
 
 
-def _repulsion(module: nn.Module | None) -> Repulsion | None:
-    if not isinstance(module, ZBLRepulsion):
+def _repulsion(module: ZBLRepulsion | MaceRepulsion | None, head: Head) -> Repulsion | None:
+    if isinstance(module, ZBLRepulsion):
+        return Repulsion(
+            numbers=module.numbers.exact,
+            reach=REPULSION_REACH * module.radii.exact,
+            screening=module.screening.exact,
+            exponents=module.exponents,
+            coefficients=module.coefficients,
+            power=module.power,
+            coulomb=module.coulomb,
+        )
+    if isinstance(module, MaceRepulsion):
+        numbers, screening, radii = module.table.value
+        scale = 1.0 if head.repulsion_scale is None else float(head.repulsion_scale.value)
+        return Repulsion(
+            numbers=numbers,
+            reach=radii,
+            screening=screening,
+            exponents=module.exponents,
+            coefficients=module.constants.coefficients,
+            power=module.constants.power,
+            coulomb=scale * module.coulomb,
+        )
+    return None
+
+
+def _transform(a: AnyArchitecture) -> Transform | None:
+    if not isinstance(a, MaceArchitecture) or a.transform is None:
         return None
-    return Repulsion(
-        numbers=module.numbers.exact,
-        reach=REPULSION_REACH * module.radii.exact,
-        screening=module.screening.exact,
-        coulomb=module.coulomb,
+    names = {"agnesi": ("a", "q", "p"), "soft": ("alpha",)}[a.transform.kind]
+    return Transform(
+        kind=a.transform.kind,
+        constants=[a.transform.constants[name] for name in names],
+        radii=torch.tensor(a.radii, dtype=torch.float64),
     )
+
+
+def _layers(backbone: Backbone | MaceBackbone) -> list[LayerWeights]:
+    species, interactions = backbone.species, list(backbone.interactions)
+    later: list[Tensor | None] = [None] * (len(interactions) - 1)
+    if isinstance(backbone, Backbone):
+        tables = [backbone.embedding(species), *later]
+        plain = zip(cast(list[Interaction], interactions), tables, strict=True)
+        return [_layer(interaction, species, table) for interaction, table in plain]
+    blocks = zip(cast(list[MaceInteraction], interactions), [species, *later], strict=True)
+    one_hot = torch.eye(len(species)).to(species)
+    return [_mace_layer(block, one_hot, table) for block, table in blocks]
 
 
 def _layer(interaction: Interaction, species: Tensor, table: Tensor | None) -> LayerWeights:
     """Returns one layer's matrices; `table` are the senders' features where this is the first."""
-    convolution, product, gain = interaction.convolution, interaction.product, interaction.gain
+    convolution, gain = interaction.convolution, interaction.gain
     radial = _matrices(convolution.radial.layers)
     sender, skip = interaction.sender, interaction.skip
     return LayerWeights(
         radial=radial if table is None else radial[:-1],
-        mix=_matrices(convolution.mix) if table is None else convolution.element_maps(table),
+        by_neighbor=() if table is None else convolution.element_maps(table),
+        mix=_matrices(convolution.mix) if table is None else (),
         sender=() if sender is None else _matrices(sender.linears),
         update=_matrices(interaction.update),
         skip=() if skip is None else _matrices(skip.linears),
         gain=None if gain is None else gain(species),
-        product=product.plan,
-        coefficients=product.coefficients(species),
+        product=interaction.product.plan,
+        coefficients=interaction.product.coefficients(species),
+    )
+
+
+def _mace_layer(
+    interaction: MaceInteraction, one_hot: Tensor, table: Tensor | None
+) -> LayerWeights:
+    """Does what `_layer` does for a layer of MACE."""
+    convolution, over = interaction.convolution, 1.0 / interaction.divisor
+    radial = _matrices(convolution.radial.layers)
+    by_neighbor = [] if table is None else convolution.element_maps(table)
+    mix = _matrices(convolution.mix) if table is None else []
+    if interaction.element_mix is not None:
+        mix = _element_matrices(interaction.element_mix)
+    if mix:
+        mix = [over * m for m in mix]
+    else:
+        by_neighbor = [over * m for m in by_neighbor]
+    return LayerWeights(
+        radial=radial if table is None else radial[:-1],
+        by_neighbor=by_neighbor,
+        mix=mix,
+        sender=() if interaction.sender is None else _matrices(interaction.sender),
+        update=_matrices(interaction.update),
+        skip=() if interaction.skip is None else _element_matrices(interaction.skip),
+        offset=interaction.offset,
+        density=interaction.density,
+        product=interaction.product.plan,
+        coefficients=interaction.product.coefficients(one_hot),
     )
 
 
 def _matrices(linears: nn.ModuleList) -> list[Tensor]:
     return [cast(ChannelLinear, linear).matrix() for linear in linears]
+
+
+def _element_matrices(maps: ElementMaps) -> list[Tensor]:
+    return [each.scale * each.weight for each in cast(list[ElementMap], list(maps.maps))]

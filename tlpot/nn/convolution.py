@@ -114,7 +114,8 @@ class Convolution(nn.Module):
     def element_maps(self, table: Tensor) -> list[Tensor]:
         """Returns maps from sums of hidden values times harmonics to the atomic basis, by degree.
 
-        They do what `of_elements` does with sums of the plain harmonics.
+        They do what `of_elements` does with sums of the plain harmonics; where `mix` is empty, what
+        `sums` does.
 
         Args:
             table: see there.
@@ -130,6 +131,8 @@ class Convolution(nn.Module):
         # in double precision, as an error of rounding in the maps would be the same for all atoms
         last = self.radial.last().double().view(self.radial.n_hidden, -1, self.n_channels)
         maps = (table.double()[:, None, None] * last).flatten(0, 1)
+        if not len(self.mix):
+            return list(maps.unbind(dim=1))
         return [
             maps[:, l] @ cast(ChannelLinear, mix).matrix().double()
             for l, mix in enumerate(self.mix)

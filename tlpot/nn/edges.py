@@ -289,6 +289,7 @@ class ZBLRepulsion(nn.Module):
         self.screening = Constant(numbers**0.23 / (_BOHR_FACTOR * units.Bohr))
         self.coulomb = units.Hartree * units.Bohr
         self.power = power
+        self.exponents, self.coefficients = _EXPONENTS, _COEFFICIENTS
 
     def forward(self, edges: Edges, species: Tensor) -> Tensor:
         """Returns each atom's half share of its pairs, [n_atoms], eV."""
@@ -296,7 +297,8 @@ class ZBLRepulsion(nn.Module):
         numbers, radii, screening = self.numbers(), self.radii(), self.screening()
         r = edges.distances()
         x = r * (screening[i] + screening[j])
-        phi = sum(c * torch.exp(-a * x) for a, c in zip(_EXPONENTS, _COEFFICIENTS, strict=True))
+        terms = zip(self.exponents, self.coefficients, strict=True)
+        phi = sum(c * torch.exp(-a * x) for a, c in terms)
         faded = envelope(r, REPULSION_REACH * (radii[i] + radii[j]), self.power)
         pair = self.coulomb * numbers[i] * numbers[j] / r * phi * faded
         return 0.5 * edges.sum(pair)

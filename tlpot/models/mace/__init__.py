@@ -8,6 +8,6 @@ if TYPE_CHECKING:
     from tlpot.models.mace.architecture import MaceArchitecture
     from tlpot.models.mace.backbone import MaceBackbone, MaceRepulsion
     from tlpot.models.mace.importing import MaceImport, import_mace
-    from tlpot.models.mace.layers import ElementMap
+    from tlpot.models.mace.layers import ElementMap, ElementMaps, MaceInteraction
 
 __getattr__ = lazy_exports(__name__)

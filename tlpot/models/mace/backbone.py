@@ -130,6 +130,7 @@ class MaceRepulsion(nn.Module):
         ends = torch.tensor(radii, dtype=torch.float64)
         self.table = DoubleBuffer(torch.stack([numbers, screening, ends]), saved=False)
         self.constants = constants
+        self.exponents, self.coulomb = _EXPONENTS, _COULOMB
 
     def forward(self, edges: Edges, species: Tensor) -> Tensor:
         """Returns each atom's half share of its pairs, [n_atoms], eV, float64."""
@@ -140,10 +141,10 @@ class MaceRepulsion(nn.Module):
         i, j = edges.center.index_select(0, near), edges.neighbor.index_select(0, near)
         r = distances.index_select(0, near)
         x = r * (screening[i] + screening[j])
-        terms = zip(self.constants.coefficients, _EXPONENTS, strict=True)
+        terms = zip(self.constants.coefficients, self.exponents, strict=True)
         phi = sum(c * torch.exp(-k * x) for c, k in terms)
         faded = envelope(r, ends.index_select(0, near), self.constants.power)
-        pair = _COULOMB * numbers[i] * numbers[j] / r * phi * faded
+        pair = self.coulomb * numbers[i] * numbers[j] / r * phi * faded
         return 0.5 * segment_sum(pair, i, edges.n_atoms)
 
 
