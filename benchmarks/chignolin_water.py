@@ -144,7 +144,7 @@ def hydrogen_bonds(reference: object, backbone: set[int]) -> np.ndarray:
 def circular(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of angles over the first axis, radians."""
     vector = np.exp(1j * angles).mean(axis=0)
-    return np.angle(vector), np.sqrt(-2 * np.log(np.abs(vector)))
+    return np.angle(vector), np.sqrt(-2 * np.log(np.minimum(np.abs(vector), 1.0)))
 
 
 def report(given: argparse.Namespace) -> None:

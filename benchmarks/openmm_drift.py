@@ -86,10 +86,10 @@ def advance(system: mm.System, start: app.PDBFile, base: Path, time: float) -> N
 
 
 def slope(base: Path) -> str:
-    """The drift with its standard error, blocks of 0.5 ps taken as independent."""
+    """The drift with its standard error, blocks of 0.25 ps taken as independent."""
     rows = np.loadtxt(base.with_suffix(".csv"), delimiter=",")
     rows = rows[np.unique(rows[:, 0], return_index=True)[1]]
-    times, totals = (column[: len(column) // 100 * 100].reshape(-1, 100) for column in rows.T)
+    times, totals = (column[: len(column) // 50 * 50].reshape(-1, 50) for column in rows.T)
     means = times.mean(axis=1), totals.mean(axis=1)
     (found, _), covariance = np.polyfit(*means, 1, cov=True)
     return (

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[], metavar="PROGRAM=PYTHON")
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--only", nargs="*", help="ethanol, 3bpa, chignolin")
+    parser.add_argument("--skip", nargs="*", default=[], help="programs that take too long")
     given = parser.parse_args()
     peers = dict(peer.split("=", 1) for peer in given.peer)
     with tempfile.TemporaryDirectory() as folder:
@@ -49,6 +50,7 @@ def main() -> None:
         for name in given.only or molecules:
             structure, charge, ours = molecules[name]
             programs = dict.fromkeys(("nothing", *ours, "gfn2-xtb"), sys.executable) | peers
+            programs = {p: python for p, python in programs.items() if p not in given.skip}
             race(name, structure, charge, programs, given.turns)
 
 

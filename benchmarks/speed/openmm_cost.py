@@ -1,9 +1,11 @@
 """What a region of tlpot costs in OpenMM: python benchmarks/speed/openmm_cost.py [SEQUENCE].
 
-Milliseconds a step of a capped peptide in water on the CPU platform with one thread, in turns,
-medians: the force field alone, the calculator alone, both in one mixed system, and the share
-that the coupling adds. Then mixed systems of water whose region costs nothing, by its size: what
-is left are the exceptions that openmmml adds for each pair of the region.
+Milliseconds (of the processor) a step of a capped peptide in water on the CPU platform with one
+thread, in turns, medians: the force field alone, the calculator alone, both in one mixed system,
+and the share that the coupling adds. Then mixed systems of water whose region costs nothing, by
+its size: what is left are the exceptions that openmmml adds for each pair of the region. Last a
+helix of one molecule as such a region, with these exceptions and without (``helix`` alone as
+argument: only this).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from ase import Atoms
 from openmm import app, unit
 from openmmml import MLPotential
 
+import tlpot.simulation.openmm
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.structures import build_peptide
 
@@ -32,7 +35,7 @@ NM = unit.nanometer
 class Nothing:
     """An energy model of no cost."""
 
-    cutoff, elements, uses_charge = 1.0, (1, 8), False
+    cutoff, elements, uses_charge = 1.0, (1, 6, 7, 8), False
 
     def atomic_energies(self, graph: Any) -> torch.Tensor:
         """Zeros that know of the positions."""
@@ -48,9 +51,9 @@ def stepper(topology: app.Topology, system: mm.System, positions: Any) -> Callab
     simulation.step(2)
 
     def run() -> float:
-        begin = time.perf_counter()
+        begin = time.process_time()
         simulation.step(STEPS)
-        return 1e3 * (time.perf_counter() - begin) / STEPS
+        return 1e3 * (time.process_time() - begin) / STEPS
 
     return run
 
@@ -61,11 +64,11 @@ def calls(atoms: Atoms) -> Callable[[], float]:
     atoms.get_forces()
 
     def run() -> float:
-        begin = time.perf_counter()
+        begin = time.process_time()
         for _ in range(STEPS):
             atoms.positions += 1e-4 * rng.normal(size=atoms.positions.shape)
             atoms.get_forces()
-        return 1e3 * (time.perf_counter() - begin) / STEPS
+        return 1e3 * (time.process_time() - begin) / STEPS
 
     return run
 
@@ -94,8 +97,35 @@ def solvated(field: app.ForceField, sequence: str) -> tuple[app.Modeller, mm.Sys
     return modeller, system, region
 
 
+def helix(field: app.ForceField) -> None:
+    """Prints a step with a region of one molecule, with all exceptions and with few."""
+    build_peptide("A" * 28, conformation="helix").write("helix.pdb")
+    pdb = app.PDBFile("helix.pdb")
+    places = np.array(pdb.positions.value_in_unit(NM))
+    places = (places - places.mean(axis=0)) @ np.linalg.svd(places - places.mean(axis=0))[2].T
+    modeller = app.Modeller(pdb.topology, places * NM)
+    box = np.ptp(places, axis=0) + 1.2
+    modeller.addSolvent(field, boxSize=mm.Vec3(*box) * NM)
+    classical = field.createSystem(
+        modeller.topology, nonbondedMethod=app.PME, nonbondedCutoff=0.8 * NM
+    )
+    region = list(range(len(places)))
+    timed = {"field": stepper(modeller.topology, classical, modeller.positions)}
+    for name, large in (("exceptions", 10**9), ("few", 1)):
+        tlpot.simulation.openmm.LARGE = large
+        potential = MLPotential("tlpot", model=Nothing())
+        mixed = potential.createMixedSystem(modeller.topology, classical, region)
+        timed[name] = stepper(modeller.topology, mixed, modeller.positions)
+    print(f"\n{modeller.topology.getNumAtoms()} atoms, {len(region)} of them a helix: ms a step")
+    for name, value in medians(**timed).items():
+        print(f"{name:10} {value:8.2f}")
+
+
 def main() -> None:
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["helix"]:
+        helix(app.ForceField("amber14-all.xml", "amber14/tip3p.xml"))
+        return
     field = app.ForceField("amber14-all.xml", "amber14/tip3p.xml")
     modeller, classical, region = solvated(field, sys.argv[1] if len(sys.argv) > 1 else "AGA")
     print(f"{modeller.topology.getNumAtoms()} atoms, {len(region)} in the region; ms a step")
@@ -133,6 +163,7 @@ def main() -> None:
     print(f"\n{water.topology.getNumAtoms()} atoms of water, a region without cost: ms a step")
     for size, value in medians(**timed).items():
         print(f"{size:>4} atoms {value:8.2f}")
+    helix(field)
 
 
 if __name__ == "__main__":
