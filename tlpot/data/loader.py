@@ -275,14 +275,15 @@ class Loader:
                 self._memo[k] = frame, neighbors
                 self._memo_left -= n_bytes
         pairs = [fresh.get(int(k)) or self._memo[int(k)] for k in indices]
+        frames, told = [frame for frame, _ in pairs], self.known
         return collate(
-            [frame for frame, _ in pairs],
+            frames,
             self.cutoff,
             self.levels,
             layout=self.layout,
             neighbors=[neighbors for _, neighbors in pairs],
             level_idx=self._level_idx(indices, epoch) if self.level_turns else None,
-            known=self.known and known_values(self.dataset, [f for f, _ in pairs], self.known),
+            known=None if told is None else known_values(self.dataset, frames, told),
         )
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:
