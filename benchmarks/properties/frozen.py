@@ -320,7 +320,7 @@ def shotgun(arguments: argparse.Namespace) -> dict:
 def shift(arguments: argparse.Namespace) -> dict:
     """Labels that are not like the structures of the target domain."""
     found, n = {}, 300
-    for level, name, unit in (("bulk@pbe", "elastic", "GPa"), ("gap@hse06", "gaps", "eV")):
+    for level, name, unit in (("gap@hse06", "gaps", "eV"), ("bulk@pbe", "elastic", "GPa")):
         task = read(name, level, arguments)
         heavy = task.composition @ np.array(task.elements)
         heavy = (heavy - heavy.mean()) / heavy.std()

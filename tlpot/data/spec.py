@@ -117,8 +117,7 @@ class LevelSpec:
         kind: ``scalar``, ``positive`` or ``yes_no``.
         zeros: of a property, what an array with many exact zeros, such as gaps of metals, stands
             for: ``values`` as they are, ``missing`` where it is zero, or ``yes_no``: yes where it
-            is and no elsewhere (of kind ``yes_no``). The last two are a hurdle: whether, and how
-            much.
+            is, no elsewhere (of kind ``yes_no``). The last two are a hurdle: whether, how much.
     """
 
     energy: tuple[str, ...] | str = ()
