@@ -37,7 +37,7 @@ DISTANCES = (0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0)
 """Of the equilibrium distance; the geometries of a dimer in the file."""
 
 
-def teachers(model: str, data: Path, split: Path, part: str) -> None:
+def teachers(model: str, data: list[Path], split: Path, part: str) -> None:
     """Prints a table for each level of the model."""
     loaded = load(model, device="cpu")
     plain = open_dataset(data)
@@ -132,7 +132,7 @@ def main() -> None:
     one, two = rows.add_parser("teachers"), rows.add_parser("dimers")
     for row in (one, two):
         row.add_argument("model")
-        row.add_argument("--data", type=Path, required=True)
+        row.add_argument("--data", type=Path, nargs="+", required=True)
     one.add_argument("--split", type=Path, required=True)
     one.add_argument("--part", default="test")
     two.add_argument("--aimnet2", type=Path, required=True)
@@ -140,7 +140,7 @@ def main() -> None:
     if given.row == "teachers":
         teachers(given.model, given.data, given.split, given.part)
     else:
-        dimers(given.model, given.data, given.aimnet2)
+        dimers(given.model, given.data[0], given.aimnet2)
 
 
 if __name__ == "__main__":
