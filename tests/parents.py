@@ -21,11 +21,13 @@ every_parent = pytest.mark.parametrize("parent", ALL_PARENTS, indirect=True)
 """For tests that use the fixture `parent`, itself or through another."""
 
 
-def imported_parent(kind: str, level: str, references: dict[int, float]) -> Potential:
+def imported_parent(
+    kind: str, level: str, references: dict[int, float], kernels: str = "auto"
+) -> Potential:
     """A small random network of mace-torch in float32, with reference energies at a level."""
     path = MACE / f"{IMPORTED[kind]}.model"
     found = import_mace(
-        path, levels=level, elements=sorted(references), dtype=torch.float32
+        path, levels=level, elements=sorted(references), dtype=torch.float32, kernels=kernels
     ).potential
     return found.with_level(level, references).requires_grad_(False)
 

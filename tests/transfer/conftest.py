@@ -16,10 +16,10 @@ from tlpot.transfer import TransferContext
 
 @pytest.fixture(scope="session", params=ALL_PARENTS)
 def parent(request):
-    if request.param != "tlpot":
-        return imported_parent(request.param, "low", LOW)
     # one way to compute for what is trained and what is not: it is in this that step 0 is the
     # parent to the last bit, while fixed weights by themselves go through the fused call
+    if request.param != "tlpot":
+        return imported_parent(request.param, "low", LOW, kernels="compiled")
     made = Potential.create(
         preset("tiny", tuple(LOW), zbl=True), {"low": LOW}, seed=3, kernels="compiled"
     )
