@@ -10,7 +10,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["TLPOT_MODELS"] = str(Path(__file__).parent / "no-models-are-installed-here")
 
 import pytest
+import torch
 from needs import count_missing, missing
+
+from tlpot.errors import KernelError
+from tlpot.kernels.build import library
 
 pytest_plugins = ["trained_parent"]
 
@@ -22,6 +26,24 @@ def data_dir() -> Path:
     if not path:
         missing("TLPOT_DATA", optional=True)
     return Path(path)
+
+
+@pytest.fixture(scope="session")
+def compiled_kernels():
+    """There is nothing to test of compiled code without a compiler."""
+    try:
+        library(torch.float32)
+    except KernelError as error:
+        missing(f"a C++ compiler: {error}")
+
+
+@pytest.fixture
+def one_thread():
+    """Results are to the bit those of one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_configure(config: pytest.Config) -> None:

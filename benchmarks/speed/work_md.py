@@ -52,21 +52,9 @@ def calculator(program, atoms, threads):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     if program == "torchani":
-        from torchani.arch import simple_ani
+        from worker import ani2x
 
-        return simple_ani(
-            ("H", "C", "N", "O", "S", "F", "Cl"),
-            "wb97x-631gd",
-            ensemble_size=1,
-            cutoff_fn="cosine",
-            radial_start=0.8,
-            angular_start=0.8,
-            radial_cutoff=5.1,
-            activation="celu",
-            bias=True,
-            container_ctor="ani2x",
-            repulsion=False,
-        ).ase()
+        return ani2x().ase()
     if program == "mace":
         return mace()
     from tlpot.calculators import FragmentCalculator, TLPotCalculator, named_calculator

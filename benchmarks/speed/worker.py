@@ -32,3 +32,23 @@ def calculator_task(atoms, calculator) -> Callable[[], object]:
         atoms.get_potential_energy()
 
     return task
+
+
+def ani2x():
+    """Returns one network of ANI-2x's shape with random weights, in TorchANI's environment."""
+    from torchani.arch import simple_ani
+
+    # the arguments that TorchANI's documentation gives for the descriptors of ANI-2x
+    return simple_ani(
+        ("H", "C", "N", "O", "S", "F", "Cl"),
+        "wb97x-631gd",
+        ensemble_size=1,
+        cutoff_fn="cosine",
+        radial_start=0.8,
+        angular_start=0.8,
+        radial_cutoff=5.1,
+        activation="celu",
+        bias=True,
+        container_ctor="ani2x",
+        repulsion=False,
+    )

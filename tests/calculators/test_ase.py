@@ -354,3 +354,14 @@ def test_torch_scatter_survives_a_copy(potential, tmp_path):
     np.testing.assert_allclose(
         water(native).get_forces(), water(scatter).get_forces(), rtol=0, atol=1e-10
     )
+
+
+def test_arrays_among_the_information_do_not_confuse_it():
+    atoms = molecule("CH3OH")
+    atoms.info["dipole@pbe"] = np.array([0.1, float("nan"), 0.3])
+    atoms.calc = TLPotCalculator("tlpot-tiny")
+    energy = atoms.get_potential_energy()
+    assert atoms.calc.check_state(atoms) == []
+    atoms.info["dipole@pbe"] = np.array([0.1, 0.2, 0.3])
+    assert atoms.calc.check_state(atoms) == ["info"]
+    assert atoms.get_potential_energy() == energy

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from ase.io import write
 from toy_crystals import MODEL, SPEC, SPLIT, crystals
@@ -9,6 +10,8 @@ from toy_crystals import MODEL, SPEC, SPLIT, crystals
 import tlpot
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.models import known_columns
+from tlpot.targets import KnownValue
 
 QUIET = {"progress": False, "device": "cpu"}
 DEAR = {**QUIET, "level": "gap@dear"}
@@ -179,3 +182,9 @@ def test_learning_curves_compare_models_that_are_told_with_others(data, parent, 
     )  # fmt: skip
     errors = {s.label: [p.end["property_mae"] for p in s.points] for s in found.curve.series}
     assert errors["frozen-ridge known=gap@cheap"][1] < 0.5 * errors["frozen-ridge"][1]
+
+
+def test_of_logarithms_one_is_no_zero():
+    known = KnownValue(level="k@pbe", unit="GPa", slope=1.0, logarithm=True)
+    columns = known_columns(known, torch.tensor([1.0, 2.0], dtype=torch.float64))
+    np.testing.assert_allclose(columns, [[0.0, 0.0], [np.log(2.0), 0.0]])

@@ -12,14 +12,12 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
-from needs import missing
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator
 from tlpot.energy import evaluate, hessian
 from tlpot.errors import GeometryError, KernelError, UnknownElementError
 from tlpot.graph import build_graph
 from tlpot.kernels import fused as fused_kernels
-from tlpot.kernels.build import library
 from tlpot.models import (
     CorrectionInfo,
     DeltaPotential,
@@ -37,21 +35,7 @@ ELEMENTS = (1, 6, 7, 8)
 E0 = {1: -13.5, 6: -1029.25, 7: -1485.5, 8: -2041.75}
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-6}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiler():
-    try:
-        library(torch.float32)
-    except KernelError as error:
-        missing(f"a C++ compiler: {error}")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("compiled_kernels", "one_thread")
 
 
 def network(kernels, name="tiny", *, dtype=torch.float64, seed=0, **changes):

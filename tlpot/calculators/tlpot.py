@@ -362,8 +362,8 @@ class TLPotCalculator(Calculator):
             raise ChargeRefusedError(
                 f"atoms.info says charge {system.charge} and spin {system.spin}, but the model "
                 f"describes {described_states(self._model)}. Use a model that reads the charge, "
-                "or, if it "
-                "was trained on just this state, remove 'charge' and 'spin' from atoms.info"
+                "or, if it was trained on just this state, remove 'charge' and 'spin' from "
+                "atoms.info"
             )
         self._check_electrons(system)
         return system
@@ -430,7 +430,8 @@ def _fingerprint(atoms: Atoms) -> dict[str, object]:
         "pbc": atoms.pbc.tobytes(),
         "charge": stated.charge or 0,
         "spin": stated.spin,
-        "info": {key: value for key, value in atoms.info.items() if "@" in str(key)},
+        # as text, since arrays do not compare to one truth value
+        "info": {key: repr(value) for key, value in atoms.info.items() if "@" in str(key)},
     }
 
 

@@ -117,9 +117,9 @@ N_KNOWN = 2
 
 
 def known_columns(known: KnownValue, values: Tensor) -> Tensor:
-    """Returns x and whether it is zero, [n, 2], float64, of values [n] of a known property."""
+    """Returns x and whether the value is zero, [n, 2], float64, of values [n]."""
     x = values.log() if known.logarithm else values
-    return torch.stack([x, (x == 0).to(x)], dim=1)
+    return torch.stack([x, (values == 0).to(x)], dim=1)
 
 
 def known_term(known: KnownValue, columns: Tensor) -> Tensor:

@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from needs import missing
 
 from tlpot.energy import evaluate
 from tlpot.errors import KernelError
 from tlpot.graph import build_graph
 from tlpot.kernels import fused as fused_kernels
-from tlpot.kernels.build import library
 from tlpot.models import fused as fused_models
 from tlpot.models import import_mace
 from tlpot.system import System
@@ -29,21 +27,7 @@ REFUSED = {"mh-0.3.16": "non-linear", "omol-0.3.16": "charge"}
 SERVED = sorted({path.stem for path in HERE.glob("*.model")} - REFUSED.keys())
 BOUNDS = {torch.float64: 1e-12, torch.float32: 1e-6}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiler():
-    try:
-        library(torch.float32)
-    except KernelError as error:
-        missing(f"a C++ compiler: {error}")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("compiled_kernels", "one_thread")
 
 
 def imported(name, kernels, dtype=torch.float64, **options):
