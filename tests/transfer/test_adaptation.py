@@ -8,7 +8,7 @@ from ase.build import bulk
 from ase.io import write
 
 import tlpot
-from tlpot.errors import ConfigError, TLPotWarning
+from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.transfer import Moments, aligned, density_ratio
 
 pytest.importorskip("sklearn")
@@ -105,7 +105,11 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
     rng = np.random.default_rng(0)
     biased = np.concatenate([rng.uniform(-0.4, 0.1, 100), rng.uniform(0.1, 0.5, 40)])
     file, spec = write_data(tmp_path, "source", crystals(biased, rng))
-    target, _ = write_data(tmp_path, "target", crystals(rng.uniform(0.1, 0.5, 60), rng))
+    there = crystals(rng.uniform(0.1, 0.5, 60), rng)
+    target, _ = write_data(tmp_path, "target", there)
+    bare = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=a.pbc) for a in there]
+    unlabelled = str(tmp_path / "bare.xyz")
+    write(unlabelled, bare, format="extxyz")
     split = {"by": "random", "validation": 10, "test": 10}
     parent = tlpot.train(
         config={
@@ -119,7 +123,8 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
     for name, adapt in (
         ("plain", None),
         ("weights", {"files": [target], "spec": spec}),
-        ("aligned", {"files": [target], "spec": spec, "weights": False, "align": True}),
+        ("without labels", {"files": [unlabelled]}),
+        ("aligned", {"files": [unlabelled], "weights": False, "align": True}),
     ):
         found = tlpot.finetune(
             parent.output, config={"data": {"files": [file], "spec": spec}, "split": split},
@@ -133,6 +138,7 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
         errors[name] = there.errors.overall["property_mae"]
         fits[name] = found.potential.corrections("gap@dear")[-1].info.fit
     assert errors["weights"] < 0.9 * errors["plain"], errors
+    assert errors["without labels"] == pytest.approx(errors["weights"], rel=1e-6)
     assert "effective_frames" not in fits["plain"]
     assert fits["weights"]["effective_frames"] < fits["weights"]["frames"]
     assert fits["aligned"]["domains_told_apart_when_aligned"] < 0.9
@@ -153,3 +159,19 @@ def test_settings_that_make_no_sense_are_refused(settings, key):
 
     with pytest.raises(ConfigError, match=key):
         strategy(settings)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    rng = np.random.default_rng(0)
+    file, spec = write_data(tmp_path, "source", crystals(rng.uniform(-0.4, 0.5, 40), rng))
+    data = {"data": {"files": [file], "spec": spec}, "split": {"by": "random", "validation": 10}}
+    model = {"cutoff": 4.0, "hidden_irreps": "8x0e", "l_max": 1, "correlation": 1}
+    parent = tlpot.train(
+        config={**data, "model": {**model, "n_species": 2, "readout_hidden": 2}},
+        level="gap@cheap", epochs=1, output=tmp_path / "parent.safetensors", progress=False,
+    )  # fmt: skip
+    with pytest.raises(DataError, match="nowhere"):
+        tlpot.finetune(
+            parent.output, config=data, level="gap@dear", output=tmp_path / "m.safetensors",
+            progress=False, strategy={"name": "frozen-ridge", "adapt": {"files": ["nowhere.xyz"]}},
+        )  # fmt: skip

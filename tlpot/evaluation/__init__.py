@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         evaluated,
         predict,
         system_batches,
+        system_features,
     )
     from tlpot.evaluation.property_errors import (
         EVEN,

@@ -14,12 +14,13 @@ from torch import Tensor
 from tlpot.data import Batch, Dataset, evaluation_batches
 from tlpot.energy import EnergyModel, Properties, evaluate, has_forces, layout_of
 from tlpot.graph import build_graph
-from tlpot.models import Spread, uncertain
+from tlpot.models import LevelPotential, Spread, pooled_rows, uncertain
 from tlpot.numbers import Floats, Ints
 from tlpot.system import System
 from tlpot.targets import Quantity
 
 _ATOMS_AT_ONCE = 4096
+_FEATURES_AT_ONCE = 32
 Wish = bool | Callable[[Batch], bool]
 
 
@@ -143,6 +144,28 @@ def evaluate_systems(
         if found.forces is not None:
             gradients.append(found.forces.cpu().numpy())
     return SystemValues(energy=np.concatenate(energies), forces=np.concatenate(gradients))
+
+
+def system_features(
+    model: LevelPotential, systems: Sequence[System], blocks: Sequence[str]
+) -> Floats:
+    """Returns the pooled features of structures, [n_systems, n_features].
+
+    Args:
+        model: whose features.
+        systems: in any order; what the model is told of them is not known.
+        blocks: see `tlpot.models.pooled_rows`.
+
+    Raises:
+        GeometryError: a structure is unusable.
+        UnknownElementError: the model does not know an element.
+    """
+    rows = []
+    device = model.potential.device
+    for batch in system_batches(model, systems, device=device, at_once=_FEATURES_AT_ONCE):
+        with torch.no_grad():
+            rows.append(pooled_rows(model, batch.graph, blocks).cpu().numpy())
+    return np.concatenate(rows)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -166,7 +166,10 @@ class TrainingOutcome(Result):
             table = baseline_table(self.baselines, self.end.overall, quantity, self.part)
             lines += ["", table, ""]
         for correction in self.potential.corrections(self.level):
-            facts = ", ".join(f"{key} {value}" for key, value in correction.info.fit.items())
+            facts = ", ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in correction.info.fit.items()
+            )
             lines.append(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
         if self.report is not None:  # which repeats the warnings
             lines += ["", self.report.summary()]

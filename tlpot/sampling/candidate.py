@@ -8,16 +8,15 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
-from tlpot.evaluation import evaluated, system_batches
+from tlpot.evaluation import evaluated, system_batches, system_features
 from tlpot.fragments import farthest
-from tlpot.models import Ensemble, Potential, TrainedModel, load, pooled_rows, uncertain
+from tlpot.models import Ensemble, Potential, TrainedModel, load, uncertain
 from tlpot.models import check_blocks as known_blocks
 from tlpot.system import System
 
@@ -27,7 +26,6 @@ STEP = 0.25
 _NEAR = 3.0
 """Å, range of the angles."""
 _ANGLES = 12
-_AT_ONCE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,11 +283,7 @@ def _features(potential: Potential, frames: Sequence[Atoms]) -> NDArray[np.float
     level = potential.at(potential.levels[0])  # the scalars are the same at every level
     blocks = known_blocks((), potential.architecture)
     systems = [_system(frame, level.uses_charge) for frame in frames]
-    rows = []
-    for batch in system_batches(level, systems, at_once=_AT_ONCE):
-        with torch.no_grad():
-            rows.append(pooled_rows(level, batch.graph, blocks).numpy())
-    return np.concatenate(rows)
+    return system_features(level, systems, blocks)
 
 
 def _system(frame: Atoms, uses_charge: bool) -> System:

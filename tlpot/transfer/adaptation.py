@@ -29,8 +29,8 @@ class Adaptation:
     """Towards structures without labels, of the domain that a model is for.
 
     Attributes:
-        files: the structures; labels that they have are not looked at.
-        spec: their layout, if it is not tlpot's own.
+        files: of structures in any format, or datasets; their labels are not looked at.
+        spec: layout of datasets that is not tlpot's own.
         weights: let labelled structures count by how much they are like these.
         align: give the features of labelled structures the mean and covariance of these. It
             assumes that the same features mean the same, but for a shift and a stretch.

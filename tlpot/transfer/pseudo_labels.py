@@ -173,17 +173,26 @@ def bare_structures(
     Raises:
         DataError: a file cannot be read.
     """
-    systems = [system for path in files for system in _systems(path, spec, context.source)]
+    systems = bare_systems(files, spec, context)
     order = np.random.default_rng([context.seed, 3]).permutation(len(systems))
-    chosen = [systems[k] for k in np.sort(order[:most])]
-    if isinstance(context.dataset, NeutralDataset):  # the parent reads none of their charges
-        chosen = [replace(system, charge=0, spin=1) for system in chosen]
     structures = []
-    for system in chosen:
-        atoms = system.to_atoms()
+    for k in np.sort(order[:most]):
+        atoms = systems[k].to_atoms()
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
         structures.append(atoms)
     return open_dataset(structures, level=context.source)
+
+
+def bare_systems(files: Sequence[Path], spec: str | None, context: TransferContext) -> list[System]:
+    """Returns structures of some files; the arguments are those of `bare_structures`.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    found = [system for path in files for system in _systems(path, spec, context.source)]
+    if isinstance(context.dataset, NeutralDataset):  # the parent reads none of their charges
+        return [replace(system, charge=0, spin=1) for system in found]
+    return found
 
 
 def _systems(path: Path, spec: str | None, level: str) -> list[System]:

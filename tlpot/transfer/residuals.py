@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from tlpot.config import LATER
-from tlpot.data import Dataset, evaluation_batches, open_dataset
+from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.evaluation import evaluated
+from tlpot.evaluation import evaluated, system_features
 from tlpot.models import KNOWN, LevelPotential, Potential, check_blocks
 from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
+from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
@@ -64,11 +65,10 @@ def _adapted(
     seen: Residuals, model: LevelPotential, context: TransferContext, adapt: Adaptation
 ) -> Residuals:
     """Weighs training structures, or moves their features, towards those of the target domain."""
-    target = open_dataset(list(adapt.files), adapt.spec)
+    target = bare_systems(adapt.files, adapt.spec, context)
     # what the model is told of a structure is no feature of it
     blocks = [block for block in seen.blocks if block != KNOWN]
-    everything = np.arange(len(target))
-    there = pooled_features(model, target, everything, blocks, cache=context.cache).rows
+    there = system_features(model, target, blocks)
     n = there.shape[1]
     here = seen.pooled.rows[:, :n]
     ratio = density_ratio(here, there, seed=context.seed)
