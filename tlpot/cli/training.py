@@ -94,11 +94,11 @@ def run_demo(arguments: argparse.Namespace) -> None:
     """Runs the demo."""
     import torch
 
-    from tlpot.jobs import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, run_demo
+    from tlpot.jobs import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, SOURCE, run_demo
 
     torch.set_num_threads(1)
     print(
-        f"parent: {PARENT} (wB97X/6-31G*), labels: {LEVEL} from {DATA.name},\n"
+        f"parent: {PARENT} at {SOURCE}, labels: {LEVEL} from {DATA.name},\n"
         f"coupled-cluster labels held out: {', '.join(HELD_OUT)}\n"
     )
     out = Path(arguments.out)

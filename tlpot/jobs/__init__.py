@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         convert,
         divide,
     )
-    from tlpot.jobs.demo import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, run_demo
+    from tlpot.jobs.demo import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, SOURCE, run_demo
     from tlpot.jobs.evaluate import (
         Evaluation,
         ModelSource,
