@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tlpot.cli import options
 from tlpot.cli.parser import print_json
+from tlpot.execution import load_torch
 
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
@@ -220,6 +221,7 @@ def _rank(arguments: argparse.Namespace) -> None:
 
     from tlpot import api
 
+    load_torch()
     cache = arguments.cache
     if cache is None and arguments.json:
         cache = Path(arguments.json).with_suffix(".run") / "features"
