@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
-from tlpot.errors import ConfigError, GeometryError, UnknownElementError
+from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.jobs import EnergyMethod
 from tlpot.models import Potential, preset, save
 from tlpot.simulation import BatchEvaluator
@@ -48,6 +48,18 @@ def test_a_calculator_and_a_delta_pair_are_models(tmp_path):
     water.calc = expected
     np.testing.assert_allclose(found.energy, [water.get_potential_energy()] * 2, rtol=1e-9)
     np.testing.assert_allclose(found.forces[:3], water.get_forces(), atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["mfcc", "mfcc2"])
+def test_a_scheme_in_which_distant_residues_feel_nothing_is_warned_of(scheme):
+    with pytest.warns(TLPotWarning, match="run into each other"):
+        BatchEvaluator(EnergyMethod(model=ToyModel(), scheme=scheme))
+
+
+def test_a_scheme_that_keeps_residues_apart_is_not_warned_of(recwarn):
+    BatchEvaluator(EnergyMethod(model=ToyModel(), scheme="mfcc_mbe2"))
+    BatchEvaluator(EnergyMethod(model=ToyModel(), scheme="mfcc", low=ToyModel()))
+    assert not [w for w in recwarn if "run into" in str(w.message)]
 
 
 def test_what_the_model_cannot_do_is_refused():

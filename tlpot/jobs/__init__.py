@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.jobs.calculator import EnergyMethod, Structure, check_result_files
+    from tlpot.jobs.calculator import (
+        EnergyMethod,
+        Structure,
+        check_result_files,
+        warn_of_contacts,
+    )
     from tlpot.jobs.data_sources import (
         ConfigSource,
         DataSettings,

@@ -188,24 +188,30 @@ class EnergyMethod:
                 "is for single points only; mfcc_mbe2 with inner < outer is smooth"
             )
         if self.low is None and not is_ai2bmd(name):
-            _warn_of_contacts(calculator)
+            warn_of_contacts(calculator.force_field.scheme, len(calculator.topology.residues))
         words = f"{_named(model, getattr(high, 'level', self.level))} by {name}"
         if self.low is not None:
             words += f" over {_named(self.low, getattr(below, 'level', self.low_level))}"
         return calculator, words
 
 
-def _warn_of_contacts(calculator: FragmentCalculator) -> None:
-    """Warns where nothing keeps atoms apart: Coulomb terms or a dispersion alone do not."""
-    scheme = calculator.force_field.scheme
-    if isinstance(scheme, MFCC) and len(calculator.topology.residues) > scheme.size + 2:
-        warnings.warn(
-            f"{scheme.name} leaves out all between residues that are in no fragment together, so "
-            "that their atoms can run into each other; take mfcc_mbe2, ai2bmd, or a low level of "
-            "the whole (low=) where atoms move",
-            TLPotWarning,
-            stacklevel=4,
-        )
+def warn_of_contacts(scheme: Scheme, n_residues: int | None = None) -> None:
+    """Warns where nothing keeps atoms apart: Coulomb terms or a dispersion alone do not.
+
+    Args:
+        scheme: of fragments, with no low level of the whole.
+        n_residues: of the structure; None if it is not known yet.
+    """
+    if not isinstance(scheme, MFCC) or (n_residues is not None and n_residues <= scheme.size + 2):
+        return
+    where = f" in structures of more than {scheme.size + 2} residues" if n_residues is None else ""
+    warnings.warn(
+        f"{scheme.name} leaves out all between residues that are in no fragment together{where}, "
+        "so that their atoms can run into each other; take mfcc_mbe2, ai2bmd, or a low level of "
+        "the whole (low=) where atoms move",
+        TLPotWarning,
+        stacklevel=5,
+    )
 
 
 def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[Any, str]:

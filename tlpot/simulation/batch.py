@@ -19,8 +19,9 @@ from tlpot.energy import (
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
+from tlpot.fragments import is_ai2bmd
 from tlpot.graph import build_graph
-from tlpot.jobs import EnergyMethod
+from tlpot.jobs import EnergyMethod, warn_of_contacts
 from tlpot.models import LevelView
 from tlpot.system import System
 from tlpot.topology import symbol
@@ -57,6 +58,8 @@ class BatchEvaluator:
                     f"the energy of scheme {fragments.name} jumps, so it is for single points "
                     "only; take mfcc_mbe2 or mfcc"
                 )
+            if method.low is None and not is_ai2bmd(fragments.name):
+                warn_of_contacts(self.model.scheme)
         else:
             calculator, _ = opened.calculator(Atoms())  # refuses what is no potential by itself
             self.model = energy_model(calculator)
