@@ -80,6 +80,7 @@ def test_old_defaults_and_names_take_what_they_took(tmp_path):
 def test_what_cannot_be_kept_is_said(tmp_path, capsys):
     path = written(tmp_path / "a.xyz", ("CH4", "NH3", "H2O"))
     words = ["data", "split", str(path), "--level", "a/b", "--validation", "4", "--test", "0"]
+    words += ["--by", "molecule"]
     assert main([*words, "-o", str(tmp_path / "s.json")]) == 0
     assert "no training frame" in capsys.readouterr().err
     assert main([*words, "-o", str(tmp_path / "strict.json"), "--strict"]) == 2

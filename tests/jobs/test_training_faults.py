@@ -61,7 +61,7 @@ def test_a_stored_split_of_one_molecule_is_random(tmp_path, capsys):
     out = tmp_path / "split.json"
     command = ["data", "split", str(path), "--level", "toy", "--validation", "0.1", "-o", str(out)]
     assert main(command) == 0
-    assert "by random" in capsys.readouterr().out
+    assert "at random" in capsys.readouterr().out
     assert len(json.loads(out.read_text())["validation"]) == 4
 
 

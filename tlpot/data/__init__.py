@@ -70,8 +70,8 @@ if TYPE_CHECKING:
         default_by,
         load_split,
         make_split,
-        unlearned_elements,
     )
+    from tlpot.data.split_coverage import lacking_elements
     from tlpot.data.split_groups import (
         PRECISION,
         SplitBy,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
+from tlpot.data.dataset import Dataset, frames_of, with_any_label
+from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
 from tlpot.data.split_groups import SplitBy, elements_of, kept_together, reduced_formula
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
@@ -56,6 +57,13 @@ class Split:
             raise DataError(f"cannot take {n} of {len(self.train)} training frames")
         order = np.random.default_rng([self.seed, 1]).permutation(len(self.train))
         return self.train[np.sort(order[:n])]
+
+    @property
+    def way(self) -> str:
+        """How they were divided, to be read after "divided"."""
+        if self.by.startswith("random"):
+            return f"at {self.by}"
+        return f"by {self.by}"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a JSON file.
@@ -146,7 +154,7 @@ class FrameOrder:
             in ascending order of the largest of its frames, and in random order only where these
             are equal. None for random order.
         keep_elements: False takes the random order as it comes, as before version 2 of the
-            defaults.
+            defaults, whatever elements and compositions training then lacks.
         kept: [n_frames], which stay in the training part, with all that is kept together with
             them, such as those that other data has, too; None for none.
     """
@@ -162,7 +170,7 @@ def make_split(
     *,
     validation: Share = 0.1,
     test: Share = 0.1,
-    by: SplitBy = "molecule",
+    by: SplitBy | None = "molecule",
     key: str | None = None,
     seed: int = 0,
     labelled: str | Sequence[str] | None = None,
@@ -170,8 +178,9 @@ def make_split(
 ) -> Split:
     """Divides frames into training, validation and test.
 
-    What is held out by a share is chosen so that training keeps every element, where that is
-    possible: a molecule that alone has an element is passed over.
+    What is held out by a share is chosen so that training keeps every element, and enough
+    compositions to tell the reference energies of held-out molecules, where that is possible: a
+    molecule that alone has an element is passed over.
 
     Args:
         dataset: the frames.
@@ -186,7 +195,8 @@ def make_split(
             ``composition`` those of a cluster of compositions; ``element`` tests on all frames
             that have one of the elements of the test, and leaves these elements out of the
             others, of which a share for validation is taken by formula; ``random`` divides
-            frames, except that identical structures stay together.
+            frames, except that identical structures stay together; None is `default_by`, but
+            ``random`` where no molecules can be held out whose energies the others fix.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
         labelled: use only frames with an energy, forces or a stress at this level, or at one of
@@ -199,6 +209,8 @@ def make_split(
         UnknownLevelError: no such level.
     """
     order = order or FrameOrder()
+    if by is None:
+        return _by_default(dataset, validation, test, seed, labelled, order)
     frames = np.arange(len(dataset))
     if order.indices is not None:
         frames = np.unique(np.asarray(order.indices))
@@ -224,9 +236,15 @@ def make_split(
     )  # fmt: skip
     owner = pool.divided(validation, test)
     parts = [frames[owner[groups] == k] for k in range(3)]
-    if order.keep_elements and _lacks(dataset, parts[0], np.concatenate(parts[1:])):
-        holders = elements_of(dataset, frames, groups)
-        owner = replace(pool, holders=holders).divided(validation, test)
+    if order.keep_elements and lacking_elements(dataset, parts[0], np.concatenate(parts[1:])):
+        pool = replace(pool, holders=elements_of(dataset, frames, groups))
+        owner = pool.divided(validation, test)
+        parts = [frames[owner[groups] == k] for k in range(3)]
+    if order.keep_elements and not tells_energies_apart(
+        dataset, parts[0], np.concatenate(parts[1:]), labelled
+    ):
+        basis = composition_basis(dataset, frames, groups, shuffled)
+        owner = replace(pool, preferred=basis).divided(validation, test)
         parts = [frames[owner[groups] == k] for k in range(3)]
     return Split(
         train=parts[0],
@@ -236,6 +254,34 @@ def make_split(
         seed=seed,
         content_hash=dataset.content_hash,
     )
+
+
+NEEDED = "random, as every molecule is needed to tell reference energies apart"
+
+
+def _by_default(
+    dataset: Dataset,
+    validation: Share,
+    test: Share,
+    seed: int,
+    labelled: str | Sequence[str] | None,
+    order: FrameOrder,
+) -> Split:
+    by = default_by(dataset, labelled)
+    split = make_split(
+        dataset, validation=validation, test=test, by=by, seed=seed, labelled=labelled, order=order
+    )
+    named = not (isinstance(validation, int | float) and isinstance(test, int | float))
+    held_out = np.concatenate([split.validation, split.test])
+    if by != "molecule" or named or not order.keep_elements or order.kept is not None:
+        return split
+    if tells_energies_apart(dataset, split.train, held_out, labelled):
+        return split
+    split = make_split(
+        dataset, validation=validation, test=test, by="random", seed=seed, labelled=labelled,
+        order=order,
+    )  # fmt: skip
+    return replace(split, by=NEEDED)
 
 
 def _leave_out_elements(
@@ -343,6 +389,7 @@ class _Pool:
         holders: [n_groups, n_elements], which groups have an element that training must keep;
             None for all alike.
         kept: groups that stay in training.
+        preferred: groups that stay there as long as others can be held out.
     """
 
     path: str
@@ -352,6 +399,7 @@ class _Pool:
     order: NDArray[np.int64]
     holders: NDArray[np.bool_] | None = None
     kept: frozenset[int] = frozenset()
+    preferred: frozenset[int] = frozenset()
 
     def divided(self, validation: Share, test: Share) -> NDArray[np.int64]:
         """Returns which part each group belongs to: 0 training, 1 validation, 2 test."""
@@ -383,8 +431,10 @@ class _Pool:
                     "held out; the others stay in training, because the other data has their "
                     f"formulas; ask for less with {part}=..."
                 )
+        others = [k for k in free if k not in self.preferred]
         return (
-            self._with_labels(free, target, self.holders)
+            (self._with_labels(others, target, self.holders) if self.preferred else [])
+            or self._with_labels(free, target, self.holders)
             or self._with_labels(free, target, None)
             or self._too_few(part, share)
         )
@@ -456,34 +506,3 @@ class _Pool:
 
     def _random(self) -> str:
         return "" if self.by == "random" else ", or divide frames with by='random'"
-
-
-def unlearned_elements(dataset: Dataset, split: Split) -> tuple[int, ...]:
-    """Returns atomic numbers that held-out frames have and no training frame, ascending.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    held_out = np.concatenate([split.validation, split.test])
-    return tuple(sorted(_lacks(dataset, split.train, held_out)))
-
-
-def _lacks(dataset: Dataset, train: NDArray[np.int64], held_out: NDArray[np.int64]) -> set[int]:
-    missing = set(dataset.elements)
-    for frame in _by_molecule(dataset, train):
-        missing -= {int(z) for z in frame.system.atomic_numbers}
-        if not missing:
-            return missing
-    found: set[int] = set()
-    for frame in _by_molecule(dataset, held_out):
-        found |= missing & {int(z) for z in frame.system.atomic_numbers}
-        if found == missing:
-            break
-    return found
-
-
-def _by_molecule(dataset: Dataset, frames: NDArray[np.int64]) -> Iterator[Frame]:
-    """Yields frames, one of each molecule first: these show all elements soon."""
-    _, first = np.unique(dataset.group_idx[frames], return_index=True)
-    others = np.delete(frames, first)
-    yield from frames_of(dataset, np.concatenate([frames[first], others]), levels=())

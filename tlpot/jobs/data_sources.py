@@ -290,7 +290,7 @@ class SplitSettings:
                 dataset,
                 validation=self.validation,
                 test=self.test,
-                by=by,
+                by=self.by,
                 key=self.key,
                 seed=self.seed,
                 labelled=level,

@@ -24,10 +24,9 @@ from tlpot.data import (
     Share,
     Split,
     SplitBy,
-    default_by,
+    lacking_elements,
     make_split,
     open_dataset,
-    unlearned_elements,
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
@@ -140,7 +139,7 @@ class DataSplit(Result):
         rows = [["", "frames", "molecules"]]
         for part, n in self.n_molecules.items():
             rows.append([part, f"{len(getattr(self.split, part)):,}", f"{n:,}"])
-        how = f"by {self.split.by}, seed {self.split.seed}"
+        how = f"{self.split.way}, seed {self.split.seed}"
         last = how if self.output is None else f"wrote {self.output} ({how})"
         return "\n".join([*text_table(rows), last])
 
@@ -255,10 +254,11 @@ def divide(
 
         kept = shared_formulas(dataset, Path(together_with))
     split = make_split(
-        dataset, validation=validation, test=test, by=by or default_by(dataset, labelled), key=key,
-        seed=seed, labelled=labelled, order=FrameOrder(kept=kept),
+        dataset, validation=validation, test=test, by=by, key=key, seed=seed,
+        labelled=labelled, order=FrameOrder(kept=kept),
     )  # fmt: skip
-    absent = [chemical_symbols[z] for z in unlearned_elements(dataset, split)]
+    held_out = np.concatenate([split.validation, split.test])
+    absent = [chemical_symbols[z] for z in lacking_elements(dataset, split.train, held_out)]
     lacking = (
         f"{', '.join(absent)} is in no training frame, only in held-out ones; a model refuses "
         "elements that it was not trained on, unless it knows them by features of the elements"

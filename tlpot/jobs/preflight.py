@@ -80,7 +80,7 @@ def preflight_report(
             f"{part} {counted(n, 'frame')} of {counted(m, 'molecule')}"
             for part, n, m in zip(_PARTS, frames, molecules, strict=True)
         ),
-        f"  divided by {split.by}, seed {split.seed}{_one_molecule(job)}",
+        f"  divided {split.way}, seed {split.seed}{_one_molecule(job)}",
         *_others(job),
     ]
     for name, found in references.items():

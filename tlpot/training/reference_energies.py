@@ -67,8 +67,11 @@ def fit_references(
 ) -> ReferenceFit:
     """Solves composition · shifts ≈ residuals with the smallest shifts that do.
 
-    Where the compositions do not fix every element (a single molecule, or isomers), only the
-    combinations that they do fix are moved.
+    Where the compositions do not fix every element (a single molecule, isomers, as many elements
+    as molecules), the shifts are those that are smallest in units of Z^(7/3), which energies of
+    atoms go by (Thomas and Fermi; Lieb and Simon, doi:10.1016/0001-8708(77)90108-6). Hydrogen then
+    is not moved by as much as sulfur, and other compositions are wrong by electronvolts where
+    equal units make it thousands.
 
     Args:
         elements: atomic numbers, the columns of `composition`.
@@ -89,7 +92,13 @@ def fit_references(
     rank = int(keep.sum())
     inverse = (rows[keep].T / singular[keep] ** 2) @ rows[keep]
     shifts = np.zeros(len(elements))
-    shifts[present] = inverse @ used.T @ residuals
+    if rank == present.sum():
+        shifts[present] = inverse @ used.T @ residuals
+    else:
+        size = np.array(elements, dtype=np.float64)[present] ** (7 / 3)
+        left, scaled, right = np.linalg.svd(used * size, full_matrices=False)
+        along = (left[:, :rank].T @ residuals) / scaled[:rank]
+        shifts[present] = size * (right[:rank].T @ along)
     rest = residuals - composition @ shifts
     variance = float(rest @ rest) / max(len(residuals) - rank, 1)
     identified = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
