@@ -3,6 +3,9 @@
 import h5py
 import numpy as np
 import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from tlpot.cli import main
 from tlpot.data import open_dataset
@@ -91,3 +94,37 @@ def test_what_is_worse_is_not_recommended(some, errors, capsys):
     text = ranked(some(12, 1), capsys)
     assert "tlpot finetune" not in text
     assert "train from scratch" in text
+
+
+def xyz(path, names):
+    """Rattled molecules with energies that are a number for each atom."""
+    frames = []
+    for name in names:
+        for k in range(6):
+            atoms = molecule(name)
+            atoms.rattle(0.04, seed=k)
+            energy = -10.0 * atoms.numbers.sum() + 0.01 * k
+            atoms.calc = SinglePointCalculator(atoms, energy=energy)
+            frames.append(atoms)
+    write(path, frames)
+    return str(path)
+
+
+@pytest.mark.fault
+def test_folds_by_molecule_are_not_looked_at_where_the_energies_left_out_are_open(tmp_path, capsys):
+    path = xyz(tmp_path / "a.xyz", ("CH4", "NH3", "H2O"))
+    text = ranked(path, capsys)
+    assert "sorted by random" in text
+    assert "no folds by molecule" in text
+    words = ["models", "rank", path, "tlpot-tiny", "--level", LEVEL, "--by", "molecule"]
+    assert main(words) == 2
+    assert "free atoms" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_a_level_that_lacks_an_element_does_not_hide_the_others_of_its_model(tmp_path, capsys):
+    path = xyz(tmp_path / "a.xyz", ("CH4", "CH3SH", "H2S", "C2H6", "H2"))
+    assert main(["models", "rank", path, "tlpot-peptides-tiny", "--level", LEVEL]) == 0
+    text = capsys.readouterr().out
+    assert "tlpot-peptides-tiny  aimnet2 " in text
+    assert "not applicable: tlpot-peptides-tiny at ani-1ccx" in text

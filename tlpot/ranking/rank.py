@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, frames_of, open_dataset
-from tlpot.errors import ConfigError, DataError, TLPotError
+from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError
 from tlpot.files import PathLike
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -226,6 +226,15 @@ def rank_models(
         raise ConfigError(f"folds is {n_folds}, expected 3 or more: one is left out, and the "
                           "others choose the regularisation among them")  # fmt: skip
     target = _target(dataset, choose_level(level, dataset.levels, str(dataset.path)), n_folds, seed)
+    unfixed = _unfixed(target)
+    if by in unfixed:
+        raise ConfigError(
+            f"folds by {by} leave out molecules whose energies the compositions of the others do "
+            "not fix; give free atoms at this level, more molecules, or use random"
+        )
+    target = replace(
+        target, folds={k: folds for k, folds in target.folds.items() if k not in unfixed}
+    )
     if by is None:
         molecules = target.folds.get("molecule")
         by = "molecule" if molecules is not None and molecules.max() + 1 == n_folds else "random"
@@ -245,7 +254,7 @@ def rank_models(
             refused[entry.source] = entry.problem or f"does not know {symbols}"
             continue
         try:
-            scores += _scores_of(target, entry, baseline, folder, device)
+            scores += _scores_of(target, entry, baseline, folder, device, refused)
         except TLPotError as error:
             refused[entry.source] = str(error)
     chosen = by
@@ -261,6 +270,7 @@ def rank_models(
         seed=seed,
         scores=tuple(scores),
         refused=refused,
+        unfixed=unfixed,
         unit="meV" if target.learned is None else target.learned.quantity.unit,
         acquainted=tuple(
             entry.source
@@ -303,6 +313,22 @@ def _target(dataset: Dataset, level: str, n_folds: int, seed: int) -> _Target:
     )
 
 
+def _unfixed(target: _Target) -> tuple[Scheme, ...]:
+    """Schemes of which a fold has compositions whose energies the other folds leave open."""
+    given = target.dataset.levels[target.level].isolated_atoms
+    if target.learned is not None or set(target.dataset.elements) <= given.keys():
+        return ()
+    rank = np.linalg.matrix_rank(target.counts)
+    return tuple(
+        scheme
+        for scheme, folds in target.folds.items()
+        if scheme != "random"
+        and any(
+            np.linalg.matrix_rank(target.counts[folds != k]) < rank for k in range(folds.max() + 1)
+        )
+    )
+
+
 def _property(dataset: Dataset, level: str, indices: Ints) -> PropertyTarget | None:
     quantity = dataset.levels[level].quantity
     if quantity is None:
@@ -337,7 +363,9 @@ def _scores_of(
     baseline: Floats,
     cache: Path | None,
     device: str | torch.device | None,
+    refused: dict[str, str],
 ) -> list[Score]:
+    """Scores all levels of a model; those that do not apply are added to `refused`."""
     potential = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
         False
     )
@@ -350,9 +378,13 @@ def _scores_of(
         if potential.target(source) is not None:
             continue
         model = potential.at(source)
-        pooled = transfer.pooled_features(
-            model, target.dataset, target.indices, list(sizes), cache=cache
-        )
+        try:
+            pooled = transfer.pooled_features(
+                model, target.dataset, target.indices, list(sizes), cache=cache
+            )
+        except UnknownElementError as error:  # of this level alone; the others may know them
+            refused[f"{entry.source} at {source}"] = str(error)
+            continue
         bare = load_potential(entry.source, device=device, dtype=torch.float64).requires_grad_(
             False
         )

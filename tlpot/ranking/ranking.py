@@ -84,6 +84,8 @@ class Ranking(Result):
         acquainted: models that were trained on frames of the same file.
         spec: layout of the data, if it is not tlpot's own.
         unit: of the errors.
+        unfixed: schemes that were not tried, as their folds leave out molecules whose energies
+            the compositions of the others do not fix.
     """
 
     data: str
@@ -99,6 +101,7 @@ class Ranking(Result):
     acquainted: tuple[str, ...] = ()
     spec: str | None = None
     unit: str = "meV"
+    unfixed: tuple[str, ...] = ()
 
     @property
     def best(self) -> Score | None:
@@ -185,15 +188,23 @@ class Ranking(Result):
         lines = [
             f"{self.n_frames} {kind} at {self.level}; MAE in {self.unit} and R² on frames left "
             f"out, sorted by {self.by}",
-            words(("", "", "")) + "".join(f"{f'{s} ({n})':>18}" for s, n in self.folds.items()),
-            words(heads) + f"{'MAE':>10}{'R²':>8}" * len(schemes),
+            words(("", "", "")) + "".join(f"{f'{s} ({n})':>19}" for s, n in self.folds.items()),
+            words(heads) + f"{'MAE':>10}{'R²':>9}" * len(schemes),
         ]
         for row, score in zip(rows, self.scores, strict=True):
             errors = [score.errors[scheme] for scheme in schemes]
-            lines.append(words(row) + "".join(f"{e.mae:>10.4g}{e.r2:>8.3f}" for e in errors))
+            lines.append(
+                words(row) + "".join(f"{e.mae:>10.4g} {_fraction(e.r2):>8}" for e in errors)
+            )
         lines.append(
             f"R²: share of the squared error of {BASELINE!r} on the same folds that is gone"
         )
+        if self.unfixed:
+            lines.append(
+                f"note: no folds by {' and '.join(self.unfixed)}: the compositions of the other "
+                "molecules do not fix the energies of what is left out; free atoms at this level "
+                "would, or more molecules"
+            )
         lines += [f"not applicable: {model}: {why}" for model, why in self.refused.items()]
         lines += [
             f"note: {model} was trained on frames of this file, so that to its features not all of "
@@ -231,3 +242,7 @@ class Ranking(Result):
             "undecided": self.undecided(),
             "commands": self.commands(),
         }
+
+
+def _fraction(r2: float) -> str:
+    return f"{r2:.3f}" if r2 > -100 else f"{r2:.1e}"
