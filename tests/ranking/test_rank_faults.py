@@ -123,7 +123,7 @@ def test_folds_by_molecule_are_not_looked_at_where_the_energies_left_out_are_ope
 
 @pytest.mark.fault
 def test_a_level_that_lacks_an_element_does_not_hide_the_others_of_its_model(tmp_path, capsys):
-    path = xyz(tmp_path / "a.xyz", ("CH4", "CH3SH", "H2S", "C2H6", "H2"))
+    path = xyz(tmp_path / "a.xyz", ("CH4", "CH3SH", "SH2", "C2H6", "H2"))
     assert main(["models", "rank", path, "tlpot-peptides-tiny", "--level", LEVEL]) == 0
     text = capsys.readouterr().out
     assert "tlpot-peptides-tiny  aimnet2 " in text
