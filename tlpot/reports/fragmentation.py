@@ -93,6 +93,7 @@ class Fragmentation(Result):
         points: energies and forces of all frames, where there is a model.
         budget: where there is a reference.
         model: name of the model; empty without one.
+        level: of theory of the model; empty where it has none of its own.
     """
 
     structure: FragmentedFrames
@@ -102,6 +103,7 @@ class Fragmentation(Result):
     points: SinglePoints | None = None
     budget: BudgetReport | None = None
     model: str = ""
+    level: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,7 +120,8 @@ class Fragmentation(Result):
         if self.listing is not None:
             lines.append(self.listing.text(**{"shown": None} if everything else {}))
         if self.points is not None:
-            lines.append(f"\n{self.model} by {self.method.name}\n{self.points.text()}")
+            level = f"{self.level} of " if self.level not in ("", self.model) else ""
+            lines.append(f"\n{level}{self.model} by {self.method.name}\n{self.points.text()}")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def fragment_structure(
     """
     scheme, topology = method.parsed(), structure.topology
     cuts = [Cut.make(topology, scheme, f.positions, lattice_of(f)) for f in structure.frames]
-    points = None
+    points, known = None, ""
     if model is not None:
         with progress_bar(desc="calculations", unit="", delay=1.0, dynamic_ncols=True) as bar:
             calculator = method.calculator(
@@ -215,6 +218,7 @@ def fragment_structure(
                 skin=0.0,
             )
             points = SinglePoints.compute(structure.frames, calculator)
+            known = getattr(calculator.force_field.high, "level", None) or ""
     return Fragmentation(
         structure=structure,
         method=method,
@@ -222,6 +226,7 @@ def fragment_structure(
         listing=Listing.make(method.name.lower(), cuts[0]),
         points=points,
         model=source_name(model),
+        level=known,
     )
 
 
