@@ -34,7 +34,7 @@ def errors(parent, strategy, size, seed, output):
                 "strategy": strategy,
                 "output": str(output),
                 "split": {**split, **({"train": size - size // 5} if size else {})},
-                "training": {"seed": seed} if strategy == "frozen-ridge" else training,
+                "training": {"seed": seed} if strategy.startswith("frozen-") else training,
                 "report": {"enabled": False},
             }
         ),

@@ -270,3 +270,21 @@ def test_a_charge_or_multiplicity_that_cannot_be_names_its_frame(tmp_path, info)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(labels(path, keys={"charge": "", "spin": ""})) == 3
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("keys", "named", "expected"),
+    [
+        ({"energy": 1.0}, {}, ("energy",)),
+        ({"REF_energy": 1.0}, {}, ("REF_energy",)),
+        ({"CCSD_energy": 1.0, "hf": 2.0}, {"energy": "CCSD_energy"}, ("CCSD_energy",)),
+        ({"energy": 1.0, "REF_energy": 1.0}, {}, ("REF_energy", "energy")),
+    ],
+)
+def test_the_keys_that_were_read_are_named_as_in_the_file(tmp_path, keys, named, expected):
+    atoms = molecule("H2O")
+    atoms.info |= keys
+    write(tmp_path / "a.xyz", atoms, format="extxyz")
+    dataset = open_dataset(tmp_path / "a.xyz", level="a/b", keys=named)
+    assert dataset.levels["a/b"].keys == expected

@@ -381,7 +381,10 @@ class ArrayDataset:
                     isolated_atoms=self._decoder.isolated_atoms(name),
                     definition=spec.definition,
                     other_definitions=spec.other_definitions,
-                    keys=tuple(key for key in spec.keys if self._decoder.has_array(key)),
+                    keys=tuple(
+                        self._store.read_from.get(name)
+                        or (key for key in spec.keys if self._decoder.has_array(key))
+                    ),
                     quantity=spec.quantity,
                 )
         if not levels and len(self) and not self._spec.unlabelled:

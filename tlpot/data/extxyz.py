@@ -116,7 +116,8 @@ def understood(
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
     said_of_all = {"columns": json.dumps(dict.fromkeys(fillers, ""))} if fillers else {}
-    return MemoryStore(path, sections, columns, problems, said_of_all), replace(
+    read_from = {each: _label_keys(frames, found) for each, found in energies}
+    return MemoryStore(path, sections, columns, problems, said_of_all, read_from), replace(
         spec,
         unread=(*spec.unread, *sorted(said - {*spec.unread})),
         numbers="numbers",
@@ -138,6 +139,14 @@ def understood(
         charge="charge" if "charge" in present else None,
         spin="spin" if "spin" in present else None,
     )
+
+
+def _label_keys(rows: Sequence[_Row], level: LevelSpec) -> list[str]:
+    """Returns the keys that labels were read from, energies first."""
+    used = set().union(*(row.labels.used - row.labels.properties.keys() for row in rows))
+    usual = [*level.energy_keys, level.forces or "", level.stress or ""]
+    kinds = {key: k for k, name in enumerate(usual) for key in (name, f"REF_{name}")}
+    return sorted(used, key=lambda key: (kinds.get(key, len(usual)), key))
 
 
 def _declared(frames: Sequence[_Row], spec: DataSpec) -> dict[str, str | float]:

@@ -67,6 +67,7 @@ class HDF5Store:
         passed["again"] += groups.again
         self.linked: Sequence[Path] = tuple(sorted(groups.linked))
         self.outside: Sequence[str] = tuple(sorted(outside - {numbers, coordinates}))
+        self.read_from: Mapping[str, Sequence[str]] = {}
         self.problems: Sequence[Problem] = _problems(passed, numbers, coordinates)
         if not self.sections and not passed["empty"]:
             found = ", ".join(sorted(map(printable, seen))) or "no datasets at all"

@@ -96,6 +96,7 @@ class PackedStore:
         self.path = path
         self.place = place
         self.outside: Sequence[str] = tuple(index["outside"])
+        self.read_from: Mapping[str, Sequence[str]] = {}
         self.problems: Sequence[Problem] = tuple(
             Problem(**{**each, "frames": tuple(each["frames"])}) for each in index["problems"]
         )

@@ -63,6 +63,11 @@ class Store(Protocol):
         ...
 
     @property
+    def read_from(self) -> Mapping[str, Sequence[str]]:
+        """Names in the file of labels that have others here, by level; nothing if as they are."""
+        ...
+
+    @property
     def problems(self) -> Sequence[Problem]:
         """What was found and passed over when the file was opened."""
         ...
@@ -89,6 +94,7 @@ class MemoryStore:
         columns: arrays by name, for every section.
         problems: what was found when the file was read.
         attributes: what is said of the whole, such as ``columns``.
+        read_from: see `Store.read_from`.
     """
 
     linked: Sequence[Path] = ()
@@ -101,8 +107,10 @@ class MemoryStore:
         columns: Sequence[Mapping[str, NDArray]],
         problems: Sequence[Problem] = (),
         attributes: Mapping[str, Any] | None = None,
+        read_from: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.path = path
+        self.read_from = read_from or {}
         self._attributes = attributes or {}
         self.problems = problems
         self.sections = sections
