@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.config import check_least
+from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential
 from tlpot.transfer.residuals import Frozen, residuals
@@ -125,6 +126,13 @@ class FrozenRidge(Frozen):
     def _fits_forces(self, context: TransferContext) -> bool:
         dataset, level = context.dataset, context.level
         labelled = bool(dataset.labelled(level, "forces")[context.split.train].any())
+        if not has_forces(context.parent.at(context.source)):
+            if self.forces or self.force_weight is not None:
+                raise ConfigError(
+                    f"strategy.forces and force_weight do not apply: the parent has energies only "
+                    f"at {context.source}; leave them out"
+                )
+            return False
         if self.forces and not labelled:
             raise DataError(
                 f"strategy.forces is true, but none of the training frames of {dataset.path} has "

@@ -15,7 +15,7 @@ from tlpot.config import LATER
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated, system_features
-from tlpot.models import KNOWN, LevelPotential, Potential, check_blocks
+from tlpot.models import KNOWN, EngineBackbone, LevelPotential, Potential, check_blocks
 from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
@@ -112,6 +112,8 @@ def zero_readout(potential: Potential, level: str) -> None:
     """Makes the readout of a level, with its corrections, add nothing; in place."""
     head = potential.head(level)
     head.readout.scale.zero_()
+    if isinstance(potential.backbone, EngineBackbone) and head.repulsion_scale is not None:
+        head.repulsion_scale.value.zero_()  # the energy of an engine is no wall to be kept
     if head.embedding is not None:
         head.embedding.weight.detach().zero_()
     while len(head.corrections):
