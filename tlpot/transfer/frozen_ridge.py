@@ -13,7 +13,7 @@ from tlpot.config import check_least
 from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import CorrectionInfo, LinearCorrection, Potential
-from tlpot.transfer.residuals import Frozen, residuals
+from tlpot.transfer.residuals import Frozen, floored, residuals
 from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
 from tlpot.transfer.summed_features import pooled_features
@@ -107,7 +107,7 @@ class FrozenRidge(Frozen):
                 Moments.of(pooled.rows[k], seen.targets[k], counts[k])
                 for k in (folds == fold for fold in range(int(folds.max()) + 1))
             ]
-        scale = pooled.scale()
+        scale = floored(pooled.scale(), potential)
         fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
         info = CorrectionInfo(
             kind="linear",

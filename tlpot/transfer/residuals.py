@@ -23,6 +23,9 @@ from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
 
 
+_LEAST_SPREAD = 0.3
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Residuals:
     """Training frames as a regressor of energies sees them.
@@ -106,6 +109,23 @@ def missing_energies(
     for batch, found, _ in evaluated(model, batches, forces=False):
         parts.append(missing_latent(model, batch.targets[level].energy, found.energy).cpu())
     return torch.cat(parts).numpy()[np.argsort(order)]
+
+
+def floored(scale: NDArray[np.float64], potential: Potential) -> NDArray[np.float64]:
+    """Returns what features are divided by; for those of an engine no less than a share of the rms.
+
+    They have one unit. Many hardly vary over few training frames, as where a kind of neighbour is
+    at the edge of what the model sees, and as large as the others they would decide on the energy
+    of molecules that have more of it.
+
+    Args:
+        scale: spread of each feature, of any shape; infinite for one that is left out.
+        potential: whose features.
+    """
+    used = np.isfinite(scale)
+    if not isinstance(potential.backbone, EngineBackbone) or not used.any():
+        return scale
+    return np.maximum(scale, _LEAST_SPREAD * np.sqrt(np.mean(scale[used] ** 2)))
 
 
 def zero_readout(potential: Potential, level: str) -> None:
