@@ -258,7 +258,8 @@ def load(
     from tlpot import models
     from tlpot.jobs import with_engine
 
-    return with_engine(models.load(model, device=device, dtype=dtype, kernels=kernels), engine)
+    opened = models.load(model, device=device, dtype=dtype, kernels=kernels)
+    return opened if engine is None else with_engine(opened, engine)
 
 
 @configured
@@ -305,14 +306,15 @@ def evaluate(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import evaluate_model, fragment_method, open_labels
+    from tlpot.jobs import evaluate_model, fragment_method, open_labels, with_engine
 
     with _running(threads, progress):
         return evaluate_model(
-            model, open_labels(data, spec, level), level=level, model_level=model_level,
+            model if engine is None else with_engine(model, engine, device),
+            open_labels(data, spec, level), level=level, model_level=model_level,
             part=None if split is None else (split, part),
             assembly=fragment_method(scheme, low, low_level, dispersion, trained_charges),
-            device=device, batch_size=batch_size, engine=engine,
+            device=device, batch_size=batch_size,
         )  # fmt: skip
 
 
@@ -348,12 +350,12 @@ def predict(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import predict_structures
+    from tlpot.jobs import predict_structures, with_engine
 
     with _running(threads, progress):
         return predict_structures(
-            model, structures, level=level, output=output, spec=spec, keys=keys, device=device,
-            engine=engine,
+            model if engine is None else with_engine(model, engine, device), structures,
+            level=level, output=output, spec=spec, keys=keys, device=device,
         )  # fmt: skip
 
 

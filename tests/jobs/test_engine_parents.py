@@ -214,7 +214,10 @@ def test_from_the_command_line(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("engine", "why"),
     [
-        (f"{NAME}(fault=vectors)", "3 of 15 features change when the structure is rotated"),
+        (
+            f"{NAME}(fault=vectors)",
+            "3 of 15 features change as the structure is rotated",
+        ),
         (f"{NAME}(fault=shape)", "one row for each"),
         (f"{NAME}(fault=nan)", "NaN"),
         (f"{NAME}(fault=raises)", "no features today"),

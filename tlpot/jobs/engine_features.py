@@ -8,7 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from tlpot.engines import (
 )
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.files import make_folder
+from tlpot.jobs.evaluate import ModelSource, open_model
 from tlpot.jobs.finetune_config import checked_strategy, is_automatic
 from tlpot.labelling import engine_key, geometry_key
 from tlpot.models import (
@@ -40,8 +41,6 @@ from tlpot.models import (
 )
 from tlpot.stored_results import read_arrays, write_arrays
 from tlpot.system import System
-
-M = TypeVar("M", bound=TrainedModel)
 
 ENGINE_FEATURES = "features"
 """The folder of what an engine says of structures."""
@@ -194,8 +193,8 @@ def engine_potential(spec: EngineSpec, dataset: Dataset, folder: Path) -> Potent
         folder: where its answers are kept.
 
     Raises:
-        ConfigError: the engine does not know an element, has no features, or has some that change
-            with a rotation.
+        ConfigError: the engine does not know an element, has no features, or has some that are
+            not invariant.
         TLPotError: see `tlpot.engines.make_engine`.
     """
     engine = make_engine(spec)
@@ -231,28 +230,29 @@ def engine_potential(spec: EngineSpec, dataset: Dataset, folder: Path) -> Potent
     return made
 
 
-def with_engine(model: M, name: str | None) -> M:
+def with_engine(
+    model: ModelSource, name: str, device: str | torch.device | None = None
+) -> TrainedModel:
     """Returns a copy of a model that can ask the engine whose features it reads.
 
     Args:
-        model: as it was opened.
-        name: of the engine; None for the model as it is.
+        model: a file, the name of a model, or one that is opened.
+        name: of the engine.
+        device: of a file; see `tlpot.models.load`.
 
     Raises:
         ConfigError: no engine, another one than the model was fitted on, or a model that reads
             none.
         TLPotError: see `tlpot.engines.make_engine`.
     """
-    if name is None:
-        return model
     spec = parent_engine(name)
     if spec is None:
         raise ConfigError(f"engine is {name!r}; expected one such as torch:FILE")
-    opened = copy.deepcopy(model)
+    opened = copy.deepcopy(open_model(model, device, frozen=True))
     readers = [m for m in cast(nn.Module, opened).modules() if isinstance(m, EngineBackbone)]
     if not readers:
         raise ConfigError(
-            f"engine does not apply to {model.card.name!r}, which has a network of its own and "
+            f"engine does not apply to {opened.card.name!r}, which has a network of its own and "
             "reads no features of another program; leave it out"
         )
     engine = make_engine(spec)
@@ -261,7 +261,7 @@ def with_engine(model: M, name: str | None) -> M:
         fitted = reader.architecture
         if fitted.engine != engine.level:
             raise ConfigError(
-                f"{model.card.name!r} reads features of {fitted.engine}, and the engine given is "
+                f"{opened.card.name!r} reads features of {fitted.engine}, and the engine given is "
                 f"{engine.level}"
             )
         check_definition(fitted.definition, engine.definition, "the model was fitted on an engine")
@@ -277,12 +277,12 @@ def _telling(dataset: Dataset) -> System:
 
 
 def _check_features(source: EngineFeatures, system: System) -> int:
-    """Returns the number of features, which a rotation has to leave as they are."""
+    """Returns the number of features, which rotations and shifts have to leave as they are."""
     rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     rotation *= np.sign(np.linalg.det(rotation))
     turned = System(
         atomic_numbers=system.atomic_numbers,
-        positions=system.positions @ rotation.T,
+        positions=system.positions @ rotation.T + [0.3, -0.2, 0.1],
         cell=system.cell @ rotation.T,
         pbc=system.pbc,
         charge=system.charge,
@@ -296,7 +296,7 @@ def _check_features(source: EngineFeatures, system: System) -> int:
     if len(worst):
         k = worst[np.argmax(change[worst])]
         raise LabelError(
-            f"{len(worst)} of {here.shape[1]} features change when the structure is rotated, "
+            f"{len(worst)} of {here.shape[1]} features change as the structure is rotated and moved, "
             f"feature {k} by {change[k]:.2g} of {sizes[k]:.2g}: only invariant ones will do"
         )
     return here.shape[1]

@@ -25,7 +25,6 @@ from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
 from tlpot.jobs.data_sources import SplitPart, as_trained
-from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import canonical_level, choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
@@ -127,7 +126,6 @@ def evaluate_model(
     assembly: FragmentMethod | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 32,
-    engine: str | None = None,
 ) -> Evaluation:
     """Evaluates a model on labelled frames; `tlpot.evaluate` says what the arguments are.
 
@@ -136,7 +134,7 @@ def evaluate_model(
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
-    potential = with_engine(open_model(model, device, frozen=True), engine)
+    potential = open_model(model, device, frozen=True)
     level = choose_level(level, dataset.levels, str(dataset.path))
     chosen = level_of(potential, model, level, model_level)
     if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):

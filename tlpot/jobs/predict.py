@@ -33,7 +33,6 @@ from tlpot.engines import label_name
 from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import EVEN, evaluated, system_batches
 from tlpot.files import write_text
-from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import ModelSource, open_model
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
@@ -229,7 +228,6 @@ def predict_structures(
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
     device: str | torch.device | None = None,
-    engine: str | None = None,
 ) -> StructurePredictions:
     """Evaluates a model; `tlpot.predict` says what the arguments are.
 
@@ -238,7 +236,7 @@ def predict_structures(
     """
     if output is not None:
         _check_spared(check_predictions_file(output), structures)
-    potential = with_engine(open_model(model, device, frozen=True), engine)
+    potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     where = f"the model {named}"
     parts = [level] if level is None else level.split(UNLESS)
