@@ -18,7 +18,6 @@ from torch import nn
 from tlpot.calculators import check_definition
 from tlpot.data import Dataset, frames_of
 from tlpot.engines import (
-    KINDS,
     Describing,
     Engine,
     EngineSpec,
@@ -59,10 +58,8 @@ def parent_engine(name: str) -> EngineSpec | None:
     Raises:
         ConfigError: an engine that cannot be understood.
     """
-    kind = name.partition(":")[0].strip().lower()
-    if kind == "model" or kind not in KINDS or Path(name).is_file():
-        return None
-    return EngineSpec(name=name, level=parse_engine(name).class_name)
+    parsed = parse_engine(name, bare_models=True)
+    return None if parsed.kind == "model" else EngineSpec(name=name, level=parsed.class_name)
 
 
 def check_engine_strategy(spec: EngineSpec, section: str | Mapping[str, Any]) -> None:
@@ -296,7 +293,7 @@ def _check_features(source: EngineFeatures, system: System) -> int:
     if len(worst):
         k = worst[np.argmax(change[worst])]
         raise LabelError(
-            f"{len(worst)} of {here.shape[1]} features change as the structure is rotated and moved, "
-            f"feature {k} by {change[k]:.2g} of {sizes[k]:.2g}: only invariant ones will do"
+            f"{len(worst)} of {here.shape[1]} features change as the structure is rotated and "
+            f"moved, feature {k} by {change[k]:.2g} of {sizes[k]:.2g}: only invariant ones will do"
         )
     return here.shape[1]
