@@ -16,7 +16,7 @@ from tlpot.cli import main
 from tlpot.energy import ForcesRefusedError
 from tlpot.errors import ConfigError, DataError, GeometryError
 from tlpot.jobs import finetune, finetune_config
-from tlpot.learning_curves import curve_config, curve_tasks, run_curve
+from tlpot.learning_curves import curve_config, curve_tasks, measure_curve, run_curve
 from tlpot.models import LIBRARY
 
 NAME = "ase:label_toys:Described"
@@ -184,6 +184,13 @@ def test_a_curve_asks_for_the_features_once(tmp_path):
     for file, what in ((asked, "features"), (calls, "energy")):
         kept = list((tmp_path / "curve" / "features").glob(f"*/*-{what}.npz"))
         assert len(file.read_text().splitlines()) == len(kept) > 16
+
+
+def test_the_seeds_of_a_curve_are_joined_with_their_engine(tmp_path):
+    config = curve(tmp_path / "curve", NAME, strategies=["frozen-ridge"], keep_models=True)
+    found = measure_curve(config, ensembles=True, device="cpu")
+    assert not found.ensembles.left_out
+    assert {row.size for row in found.ensembles.rows} == {8, 16}
 
 
 def test_another_engine_makes_other_points(tmp_path):
