@@ -239,7 +239,7 @@ def finetune(
 
 
 def load(
-    model: PathLike,
+    source: PathLike,
     *,
     engine: str | None = None,
     device: Device = None,
@@ -249,7 +249,7 @@ def load(
     """Opens a model: a `Potential`, or what else is kept in model files.
 
     Args:
-        model: a file, or the name of a model that ships with tlpot or is installed.
+        source: a file, or the name of a model that ships with tlpot or is installed.
         engine: whose features the model reads, if it does, see docs/foreign.md.
         device: None means CUDA if there is one, else the CPU.
         dtype: None means as stored.
@@ -258,7 +258,7 @@ def load(
     from tlpot import models
     from tlpot.jobs import with_engine
 
-    opened = models.load(model, device=device, dtype=dtype, kernels=kernels)
+    opened = models.load(source, device=device, dtype=dtype, kernels=kernels)
     return opened if engine is None else with_engine(opened, engine)
 
 
