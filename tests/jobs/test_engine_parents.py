@@ -165,6 +165,16 @@ def test_a_gap_is_read_from_the_features_of_a_potential(tmp_path):
     assert again.errors.overall["property_mae"] < errors["mean"]
 
 
+def test_a_property_can_be_told_beside_the_features(tmp_path):
+    data = write_toy(tmp_path)
+    found = tlpot.finetune(
+        NAME, config={"data": data, "split": CRYSTAL_SPLIT}, level="gap@dear",
+        strategy={"name": "frozen-ridge", "known": "gap@cheap"}, output=tmp_path / "m.safetensors",
+        progress=False,
+    )  # fmt: skip
+    assert found.end.overall["property_mae"] < 0.05
+
+
 def curve(folder, engine, **more):
     return curve_config(
         {

@@ -87,7 +87,10 @@ def _network(part: PotentialDescription, implied: bool) -> list[tuple[str, Any]]
     a = part.architecture
     if isinstance(a, EngineArchitecture):
         said = f"{a.n_channels} features of each atom by {a.engine}, without derivatives"
-        return [("engine", f"{said}; --engine names it"), ("program", a.definition["engine"])]
+        return [
+            ("engine", f"{said}; --engine names it"),
+            ("program", a.definition.get("engine", "")),
+        ]
     unread = "follow from the atoms, not read" if implied else "neutral singlets only"
     return [
         ("cutoff", f"{a.cutoff} Å x {a.n_layers} layers"),

@@ -13,7 +13,7 @@ import yaml
 from tqdm import tqdm
 
 from tlpot.config import differences, parse, to_mapping
-from tlpot.errors import ConfigError, DataError, ModelFileError, TLPotError
+from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.execution import check_window, run_tasks
 from tlpot.files import make_folder, write_text
 from tlpot.jobs import alone_in_folder, parent_hash
@@ -137,7 +137,7 @@ def _content(parent: str) -> str | None:
     """The hash of a parent; None if it is gone, which its points will show."""
     try:
         return parent_hash(parent)
-    except (ConfigError, ModelFileError, OSError):
+    except (TLPotError, OSError):
         return None
 
 

@@ -77,7 +77,7 @@ class FrozenGP(Frozen):
         largest = np.abs(seen.pooled.rows).max(axis=0)
         varies = spread > 1e-9 * np.maximum(largest, 1e-300)
         varies &= spread > 1e-12 * spread.max()
-        scale = floored(np.where(varies, spread, np.inf), potential)
+        scale = floored(np.where(varies, spread, np.inf), potential, seen.blocks)
         if KNOWN in seen.blocks:  # which counts as much as all the other features together
             scale[-N_KNOWN:] /= np.sqrt(max(len(scale) - N_KNOWN, 1))
         rows = seen.pooled.rows / scale

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.config import check_least
-from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import CorrectionInfo, LinearCorrection, Potential
+from tlpot.models import CorrectionInfo, EngineBackbone, LinearCorrection, Potential
 from tlpot.transfer.residuals import Frozen, floored, residuals
 from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
@@ -107,7 +106,7 @@ class FrozenRidge(Frozen):
                 Moments.of(pooled.rows[k], seen.targets[k], counts[k])
                 for k in (folds == fold for fold in range(int(folds.max()) + 1))
             ]
-        scale = floored(pooled.scale(), potential)
+        scale = floored(pooled.scale(), potential, blocks)
         fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
         info = CorrectionInfo(
             kind="linear",
@@ -126,11 +125,11 @@ class FrozenRidge(Frozen):
     def _fits_forces(self, context: TransferContext) -> bool:
         dataset, level = context.dataset, context.level
         labelled = bool(dataset.labelled(level, "forces")[context.split.train].any())
-        if not has_forces(context.parent.at(context.source)):
+        if isinstance(context.parent.backbone, EngineBackbone):
             if self.forces or self.force_weight is not None:
                 raise ConfigError(
-                    f"strategy.forces and force_weight do not apply: the parent has energies only "
-                    f"at {context.source}; leave them out"
+                    "strategy.forces and force_weight do not apply to the features of "
+                    f"{context.source}, which come without derivatives; leave them out"
                 )
             return False
         if self.forces and not labelled:

@@ -15,7 +15,14 @@ from tlpot.config import LATER
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated, system_features
-from tlpot.models import KNOWN, EngineBackbone, LevelPotential, Potential, check_blocks
+from tlpot.models import (
+    KNOWN,
+    N_KNOWN,
+    EngineBackbone,
+    LevelPotential,
+    Potential,
+    check_blocks,
+)
 from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
@@ -111,7 +118,9 @@ def missing_energies(
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 
-def floored(scale: NDArray[np.float64], potential: Potential) -> NDArray[np.float64]:
+def floored(
+    scale: NDArray[np.float64], potential: Potential, blocks: tuple[str, ...]
+) -> NDArray[np.float64]:
     """Returns what features are divided by; for those of an engine no less than a share of the rms.
 
     They have one unit. Many hardly vary over few training frames, as where a kind of neighbour is
@@ -119,13 +128,17 @@ def floored(scale: NDArray[np.float64], potential: Potential) -> NDArray[np.floa
     of molecules that have more of it.
 
     Args:
-        scale: spread of each feature, of any shape; infinite for one that is left out.
+        scale: spread of each feature, [..., n_features]; infinite for one that is left out.
         potential: whose features.
+        blocks: of what; a value that the model is told has a unit of its own, and comes last.
     """
-    used = np.isfinite(scale)
-    if not isinstance(potential.backbone, EngineBackbone) or not used.any():
+    n = scale.shape[-1] - (N_KNOWN if KNOWN in blocks else 0)
+    own = scale[..., :n]
+    used = own[np.isfinite(own)]
+    if not isinstance(potential.backbone, EngineBackbone) or not len(used):
         return scale
-    return np.maximum(scale, _LEAST_SPREAD * np.sqrt(np.mean(scale[used] ** 2)))
+    least = _LEAST_SPREAD * np.sqrt(np.mean(used**2))
+    return np.concatenate([np.maximum(own, least), scale[..., n:]], axis=-1)
 
 
 def zero_readout(potential: Potential, level: str) -> None:
