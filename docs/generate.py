@@ -196,7 +196,7 @@ def api() -> None:
         "::: tlpot.calculators.delta.DeltaCalculator\n\n"
         "::: tlpot.calculators.fragment.FragmentCalculator\n\n"
         "## Models and data\n\n::: tlpot.models.potential.Potential\n\n"
-        "::: tlpot.models.model_file.load\n\n::: tlpot.data.open.open_dataset\n"
+        "::: tlpot.data.open.open_dataset\n"
     )
     write("reference/api.md", text)
 

@@ -63,3 +63,43 @@ class Mute(Spring):
     """A spring without forces."""
 
     implemented_properties = ["energy"]  # noqa: RUF012
+
+
+class Described(Spring):
+    """A spring to the centre, with smooth sums over pairs as features of the atoms.
+
+    Args:
+        calls: a file that gets one line for each energy.
+        asked: a file that gets one line for each question for features.
+        fault: what is wrong with them, for those that should be refused.
+    """
+
+    implemented_properties = ["energy"]  # noqa: RUF012
+
+    def __init__(self, calls=None, asked=None, fault="", k=1.0):
+        super().__init__(calls, k=k)
+        self.asked, self.fault = asked, fault
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        centred = atoms.copy()
+        centred.positions -= atoms.positions.mean(axis=0)
+        super().calculate(centred, properties, system_changes)
+
+    def get_descriptors(self, atoms):
+        if self.asked is not None:
+            with Path(self.asked).open("a") as handle:
+                handle.write(f"{len(atoms)}\n")
+        distances = atoms.get_all_distances()[:, :, None]
+        pairs = np.exp(-((distances - np.linspace(0.8, 3.5, 6)) ** 2))
+        pairs[np.arange(len(atoms)), np.arange(len(atoms))] = 0.0
+        by_charge = (atoms.numbers[None, :, None] * pairs).sum(axis=1)
+        found = np.concatenate([pairs.sum(axis=1), by_charge], axis=1)
+        if self.fault == "vectors":
+            return np.concatenate([found, atoms.positions - atoms.positions.mean(axis=0)], axis=1)
+        if self.fault == "shape":
+            return found.sum(axis=0)
+        if self.fault == "nan":
+            found[0, 0] = np.nan
+        if self.fault == "raises":
+            raise RuntimeError("no features today")
+        return found[:, : len(atoms)] if self.fault == "width" else found

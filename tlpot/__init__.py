@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         import_model,
         label,
         learning_curve,
+        load,
         md,
         plan,
         predict,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     )
     from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
     from tlpot.data import open_dataset
-    from tlpot.models import Potential, load
+    from tlpot.models import Potential
 
 __all__ = [
     "DeltaCalculator",

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from tlpot.labelling import LabelReport
     from tlpot.learning_curves import Curve, CurveReport, LearningCurve, ParentSource, Plan
-    from tlpot.models import MaceImport, Potential
+    from tlpot.models import MaceImport, Potential, TrainedModel
     from tlpot.presentation import Progress
     from tlpot.ranking import Ranking
     from tlpot.ranking import Scheme as FoldScheme
@@ -173,6 +173,7 @@ def finetune(
     licence: str | None = None,
     report: Mapping[str, Any] | None = None,
     pooling: Literal["mean", "attention"] | None = None,
+    features: PathLike | None = None,
     defaults: int | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -188,7 +189,8 @@ def finetune(
     """Transfers a model to another level of theory: ``tlpot finetune``.
 
     Args:
-        parent: the pretrained model; it is left as it is.
+        parent: the pretrained model; it is left as it is. Or an engine with features of atoms, see
+            docs/foreign.md.
         data: the labels.
         level: level of theory to learn, or a scalar property such as ``gap@hse06``.
         strategy: name, or a section with ``name`` and settings; ``auto`` compares some. Default
@@ -204,6 +206,7 @@ def finetune(
         licence: of the new weights.
         report: what the transfer report looks at; ``{"enabled": False}`` for none.
         pooling: how atoms make an intensive property; left out: as in the parent.
+        features: folder that keeps what an engine as the parent says of structures.
         defaults: version of the training's defaults.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own.
@@ -221,8 +224,8 @@ def finetune(
     settings = finetune_job(
         config, parent, data, level=level, strategy=strategy, output=output, source=source,
         anchor=anchor, references=references, split=split, epochs=epochs, training=training,
-        name=name, licence=licence, report=report, pooling=pooling, defaults=defaults, spec=spec,
-        keys=keys,
+        name=name, licence=licence, report=report, pooling=pooling, features=features,
+        defaults=defaults, spec=spec, keys=keys,
     )  # fmt: skip
     launch = Launch(
         resume=resume, overwrite=overwrite, dry_run=dry_run, strict=strict, device=device,
@@ -233,6 +236,30 @@ def finetune(
         lambda where: prepare_finetune(settings, device=where),
         output=settings.output if tries else None,
     )
+
+
+def load(
+    source: PathLike,
+    *,
+    engine: str | None = None,
+    device: Device = None,
+    dtype: torch.dtype | None = None,
+    kernels: str = "auto",
+) -> TrainedModel:
+    """Opens a model: a `Potential`, or what else is kept in model files.
+
+    Args:
+        source: a file, or the name of a model that ships with tlpot or is installed.
+        engine: whose features the model reads, if it does, see docs/foreign.md.
+        device: None means CUDA if there is one, else the CPU.
+        dtype: None means as stored.
+        kernels: of the sums, see `tlpot.kernels.kernels_by_name`.
+    """
+    from tlpot import models
+    from tlpot.jobs import with_engine
+
+    opened = models.load(source, device=device, dtype=dtype, kernels=kernels)
+    return opened if engine is None else with_engine(opened, engine)
 
 
 @configured
@@ -250,6 +277,7 @@ def evaluate(
     low_level: str | None = None,
     dispersion: str | None = None,
     trained_charges: bool = False,
+    engine: str | None = None,
     batch_size: int = 32,
     config: ConfigSource = None,
     device: Device = None,
@@ -271,17 +299,19 @@ def evaluate(
         low_level: level of theory of `low`, if it has several.
         dispersion: of the whole structure, such as ``d3bj:b3lyp``.
         trained_charges: the model reads no charges, but was trained on fragments charged so.
+        engine: whose features the model reads, if it does, see docs/foreign.md.
         batch_size: frames at a time.
         config: YAML file with any of these, or what is in one.
         device: where to compute.
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import evaluate_model, fragment_method, open_labels
+    from tlpot.jobs import evaluate_model, fragment_method, open_labels, with_engine
 
     with _running(threads, progress):
         return evaluate_model(
-            model, open_labels(data, spec, level), level=level, model_level=model_level,
+            model if engine is None else with_engine(model, engine, device),
+            open_labels(data, spec, level), level=level, model_level=model_level,
             part=None if split is None else (split, part),
             assembly=fragment_method(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,
@@ -297,6 +327,7 @@ def predict(
     output: PathLike | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
+    engine: str | None = None,
     config: ConfigSource = None,
     device: Device = None,
     threads: int = 1,
@@ -313,17 +344,19 @@ def predict(
             a table of ids and numbers, in which structures with unknown elements have none.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of charge and multiplicity in files of structures.
+        engine: whose features the model reads, if it does, see docs/foreign.md.
         config: YAML file with any of these, or what is in one.
         device: where to compute.
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import predict_structures
+    from tlpot.jobs import predict_structures, with_engine
 
     with _running(threads, progress):
         return predict_structures(
-            model, structures, level=level, output=output, spec=spec, keys=keys, device=device
-        )
+            model if engine is None else with_engine(model, engine, device), structures,
+            level=level, output=output, spec=spec, keys=keys, device=device,
+        )  # fmt: skip
 
 
 def learning_curve(

@@ -147,9 +147,10 @@ def check_forces(model: EnergyModel) -> None:
                 "level of energies"
             )
         raise ForcesRefusedError(
-            "this model has energies only: they are piecewise constant in the positions (a forest "
-            "on frozen features), so forces, stress and Hessian do not exist. For those use a "
-            "model made with strategy frozen-ridge or frozen-gp"
+            "this model has energies only: a forest on frozen features is piecewise constant in "
+            "the positions, and the features of an engine come without derivatives, so forces, "
+            "stress and Hessian do not exist. For those use a model made with strategy "
+            "frozen-ridge or frozen-gp from a model file; on top of an engine, with strategy delta"
         )
 
 

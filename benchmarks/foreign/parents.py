@@ -2,6 +2,7 @@
 
 python benchmarks/foreign/parents.py FOLDER --aimnet2 FILE.jpt --so3 PYTHON --ani PYTHON
     --ani-models DIR --protein FILE.pdb [--parts label layers coupled-cluster] [--seeds 3]
+    [--strategies delta frozen-ridge frozen-gp full]
 
 AIMNet2 runs in this process, SO3LR and ANI-1ccx in environments of their own; docs/foreign.md says
 where to get them. FOLDER keeps what was computed, and the same command goes on from it.
@@ -28,6 +29,7 @@ from tlpot.models import LIBRARY
 from tlpot.structures import build_peptide
 
 PARENT, LEVEL, DATA = "tlpot-tiny", "ccsd(t)/cbs(dt)", LIBRARY / "tlpot-qm.h5"
+STRATEGIES = ["delta", "frozen-ridge", "frozen-gp", "full"]
 HELD_OUT = ["aziridine", "dimethylamine", "ethanol", "formic_acid", "methanol"]
 LABELS = 48
 """Of coupled cluster, a fifth of them for validation, as in the demo."""
@@ -84,37 +86,22 @@ def layers(engines, protein):
               f"{rmse:13.1f} {seconds:8.1f}")  # fmt: skip
 
 
-def coupled_cluster(engines, folder, seeds):
+def coupled_cluster(engines, folder, seeds, strategies):
     """Learns coupled cluster from few labels on top of the models, and of tlpot-tiny."""
     rows: dict[str, dict[str, list[float]]] = {}
     for seed in range(seeds):
-        for name, strategy in [
-            ("tlpot-tiny", "full"),
-            ("tlpot-tiny", "frozen-ridge"),
-            ("tlpot-tiny", {"name": "delta"}),
-            *((name, {"name": "delta", "low": engine, "low_labels": str(folder / "low.journal")})
-              for name, engine in engines.items()),
-        ]:  # fmt: skip
-            method = strategy if isinstance(strategy, str) else strategy["name"]
-            config = finetune_config(
-                {
-                    "parent": PARENT, "data": {"files": [str(DATA)]}, "level": LEVEL,
-                    "source": "wb97x/6-31g*", "strategy": strategy,
-                    "output": str(folder / f"{name}-{method}-{seed}.safetensors"),
-                    "split": to_mapping(division(seed)),
-                    "training": {"seed": seed} if method == "frozen-ridge"
-                    else {"seed": seed, "epochs": 200, "batch_size": 8, "validate_every": 10},
-                }
-            )  # fmt: skip
-            outcome = finetune(config, overwrite=True, show=False)
-            row = rows.setdefault(name, {})
-            row.setdefault(method, []).append(outcome.end.overall["energy_mae"])
-            if method == "delta" or name == PARENT:
-                row.setdefault("shift", []).append(outcome.start.overall["energy_mae"])
-            if name in engines:
-                row.setdefault("ridge", []).append(ridge_error(engines[name], seed, folder, name))
+        for name in (PARENT, *engines):
+            for method in strategies:
+                if name in engines and method == "full":
+                    continue  # an engine has no weights to move
+                outcome = finetune(settings(engines.get(name), name, method, folder, seed),
+                                   overwrite=True, show=False)  # fmt: skip
+                row = rows.setdefault(name, {})
+                row.setdefault(method, []).append(outcome.end.overall["energy_mae"])
+                if len(row.setdefault("shift", [])) == seed:
+                    row["shift"].append(outcome.start.overall["energy_mae"])
     print(f"\n{LABELS} coupled-cluster labels, MAE on held-out molecules in meV, {seeds} draws")
-    columns = ["shift", "delta", "ridge", "frozen-ridge", "full"]
+    columns = ["shift", *strategies]
     print(f"{'parent':12}" + "".join(f"{column:>16}" for column in columns))
     for name, row in rows.items():
         cells = [
@@ -123,43 +110,23 @@ def coupled_cluster(engines, folder, seeds):
         print(f"{name:12}" + "".join(f"{cell:>16}" for cell in cells))
 
 
-def ridge_error(engine, seed, folder, name):
-    """Returns the error of a ridge regression on summed descriptors, after the shift."""
-    dataset = open_dataset(DATA)
-    split = division(seed).divide(dataset, LEVEL)
-    train = np.concatenate([split.train, split.validation])
-    calculator = named_calculator(engine)
-    kept = folder / f"{name}-features.npz"
-    known = dict(np.load(kept)) if kept.exists() else {}
-    rows = []
-    for frame, k in zip(dataset.read([*train, *split.test]), [*train, *split.test], strict=True):
-        numbers = frame.system.atomic_numbers
-        if str(k) not in known:
-            atoms = frame.system.to_atoms()
-            features = calculator.get_descriptors(atoms)
-            sums = [features[numbers == z].sum(0) for z in (1, 6, 7, 8)]
-            atoms.calc = calculator
-            known[str(k)] = np.concatenate([[atoms.get_potential_energy()], *sums])
-        counts = [(numbers == z).sum() for z in (1, 6, 7, 8)]
-        rows.append((frame.labels[LEVEL].energy - known[str(k)][0], counts, known[str(k)][1:]))
-    np.savez(kept, **known)
-    target, counts, features = (np.array(x, dtype=float) for x in zip(*rows, strict=True))
-    n = len(train)
-    shift = np.linalg.solve(counts[:n].T @ counts[:n] + 1e-6 * np.eye(4), counts[:n].T @ target[:n])
-    left = target - counts @ shift
-    spread = features[:n].std(0)
-    spread = np.maximum(spread, 0.3 * np.sqrt((spread**2).mean()))
-    scaled = (features - features[:n].mean(0)) / spread
-    values, vectors = np.linalg.eigh(scaled[:n] @ scaled[:n].T)
-    best = (np.inf, None)
-    for strength in np.logspace(-4, 4, 25) * values.mean():
-        inverse = (vectors / (values + strength)) @ vectors.T
-        weights = inverse @ (left[:n] - left[:n].mean())
-        loss = np.mean((weights / np.diag(inverse)) ** 2)  # left one out
-        if loss < best[0]:
-            best = (loss, weights)
-    predicted = scaled[n:] @ (scaled[:n].T @ best[1]) + left[:n].mean()
-    return 1e3 * np.abs(left[n:] - predicted).mean()
+def settings(engine, name, method, folder, seed):
+    """Returns the fine-tuning of tlpot-tiny, or on top of an engine."""
+    frozen = method.startswith("frozen")
+    strategy = {"name": method}
+    parent = {"parent": PARENT, "source": "wb97x/6-31g*"}
+    if engine is not None and frozen:
+        parent = {"parent": engine, "features": str(folder / "features")}
+    elif engine is not None:
+        strategy |= {"low": engine, "low_labels": str(folder / "low.journal")}
+    training = {} if frozen else {"epochs": 200, "batch_size": 8, "validate_every": 10}
+    return finetune_config(
+        {
+            **parent, "data": {"files": [str(DATA)]}, "level": LEVEL, "strategy": strategy,
+            "output": str(folder / f"{name}-{method}-{seed}.safetensors"),
+            "split": to_mapping(division(seed)), "training": {"seed": seed, **training},
+        }
+    )  # fmt: skip
 
 
 def main():
@@ -168,6 +135,7 @@ def main():
     for option in ("aimnet2", "so3", "ani", "ani-models", "protein"):
         parser.add_argument(f"--{option}", required=True)
     parser.add_argument("--parts", nargs="+", default=["label", "layers", "coupled-cluster"])
+    parser.add_argument("--strategies", nargs="+", default=STRATEGIES, help="of coupled-cluster")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     here = str(Path(__file__).parent)
@@ -186,7 +154,7 @@ def main():
     if "layers" in options.parts:
         layers(engines, options.protein)
     if "coupled-cluster" in options.parts:
-        coupled_cluster(engines, options.folder, options.seeds)
+        coupled_cluster(engines, options.folder, options.seeds, options.strategies)
 
 
 if __name__ == "__main__":

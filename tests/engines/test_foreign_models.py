@@ -12,7 +12,9 @@ import pytest
 from ase.build import molecule
 from needs import missing
 
+import tlpot
 from tlpot.calculators import named_calculator
+from tlpot.models import LIBRARY
 
 pytestmark = pytest.mark.external
 FACTORIES = str(Path(__file__).parents[2] / "benchmarks" / "foreign")
@@ -66,3 +68,25 @@ def test_aimnet2_is_the_same_in_both_ways(monkeypatch):
         atoms.calc = named_calculator(engine)
         forces.append(atoms.get_forces())
     np.testing.assert_allclose(forces[0], forces[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_regressor_is_fitted_on_their_features(name, monkeypatch, tmp_path):
+    paths = [FACTORIES, *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    engine, level = ENGINES[name](), "ccsd(t)/cbs(dt)"
+    output = tmp_path / "m.safetensors"
+    split = {"by": "random", "test": ["methanol"], "validation": 4, "train": 20}
+    outcome = tlpot.finetune(
+        engine, LIBRARY / "tlpot-qm.h5", level=level, strategy="frozen-gp", output=output,
+        split=split, progress=False,
+    )  # fmt: skip
+    assert outcome.end.overall["energy_mae"] < 300.0
+    assert outcome.potential.architecture.n_channels > 100
+    assert outcome.potential.card.lineage_licence == "MIT"
+    atoms = molecule("CH3OH")
+    found = tlpot.predict(output, atoms, level=level, engine=engine)
+    atoms.calc = named_calculator(engine)
+    shift = outcome.potential.references(level)
+    base = atoms.get_potential_energy() + sum(shift[z] for z in atoms.numbers)
+    assert found.energy[0] == pytest.approx(base, abs=1.0)

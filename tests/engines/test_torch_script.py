@@ -43,6 +43,13 @@ class Detached(nn.Module):
         return (r.detach() ** 2).sum()
 
 
+class Pooled(nn.Module):
+    """Features of the structure, as many as would make a whole number for each atom."""
+
+    def forward(self, r: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        return (r**2).sum(), torch.arange(4.0)[None]
+
+
 CELL = {
     "inputs": {"r": "positions", "z": "numbers", "h": "cell"},
     "outputs": {"energy": 0, "descriptors": 1},
@@ -137,6 +144,14 @@ def test_what_the_model_cannot_do_is_refused(saved, tmp_path):
     with pytest.raises(LabelError, match="charge 1, which net ignores"):
         compute(name, ion)
     with pytest.raises(LabelError, match="names no output for descriptors"):
+        made.descriptors(System.from_atoms(Atoms("H2")), io.StringIO())
+
+
+@pytest.mark.fault
+def test_descriptors_that_are_not_of_atoms_are_not_cut_into_rows(saved):
+    name = saved(Pooled(), {**PLAIN, "outputs": {"energy": 0, "descriptors": 1}})
+    made = make_engine(EngineSpec(name=name))
+    with pytest.raises(LabelError, match="one row for each"):
         made.descriptors(System.from_atoms(Atoms("H2")), io.StringIO())
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.calculators.delta import DeltaCalculator
+    from tlpot.calculators.delta import DeltaCalculator, check_definition
     from tlpot.calculators.engine import (
         CalculatorFactory,
         EngineCalculator,

@@ -103,7 +103,10 @@ class DeltaCalculator(Calculator):
                 f"the difference is from {self.low_level}, but the low calculator is at {known}"
             )
         if isinstance(low, EngineCalculator):
-            _check_definition(source.card.dataset.get("low", {}), low.engine.definition)
+            check_definition(
+                source.card.dataset.get("low", {}), low.engine.definition,
+                "the difference was learned on a low level",
+            )  # fmt: skip
         self.low = low
         self._difference = _Difference(model)
         self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)
@@ -197,14 +200,23 @@ class DeltaCalculator(Calculator):
         return array
 
 
-def _check_definition(learned: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Refuses another model or other settings under the same name; versions may differ."""
+def check_definition(learned: Mapping[str, Any], given: Mapping[str, Any], words: str) -> None:
+    """Refuses another model or other settings under the same name; versions may differ.
+
+    Args:
+        learned: definition of the engine that a model was fitted on.
+        given: of the engine that it is used with.
+        words: how the message begins.
+
+    Raises:
+        ConfigError: they differ.
+    """
     now = json.loads(json.dumps(dict(given)))
     for key in learned.keys() - {"program"}:
         if learned[key] != now.get(key):
             raise ConfigError(
-                f"the difference was learned on a low level with {key} {learned[key]!r}, and the "
-                f"engine given has {now.get(key)!r}; give the same, or learn the difference again"
+                f"{words} with {key} {learned[key]!r}, and the engine given has "
+                f"{now.get(key)!r}; give the same, or fit the model again"
             )
 
 

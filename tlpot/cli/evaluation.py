@@ -21,6 +21,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", "file for all numbers")
     add("--device", options.DEVICE)
     add("--batch-size", "frames at a time", 32)
+    add("--engine", options.ENGINE)
     options.add_assembly_arguments(parser, default=None)
 
 
@@ -41,7 +42,9 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     found = api.evaluate(
         arguments.model,
         arguments.data,
-        **options.values_of(arguments, "level model_level spec split part batch_size device"),
+        **options.values_of(
+            arguments, "level model_level spec split part batch_size device engine"
+        ),
         **assembly,
     )
     print(found)
@@ -58,13 +61,14 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("--spec", options.SPEC)
     add("--json", "file for all numbers")
     add("--device", options.DEVICE)
+    add("--engine", options.ENGINE)
 
 
 def run_predict(arguments: argparse.Namespace) -> None:
     """Evaluates the model and prints a table."""
     from tlpot import api
 
-    wanted = options.values_of(arguments, "level output spec device")
+    wanted = options.values_of(arguments, "level output spec device engine")
     found = api.predict(arguments.model, arguments.structures, **wanted)
     print(found)
     if arguments.json:

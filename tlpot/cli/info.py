@@ -82,7 +82,15 @@ def _networks(model: ModelDescription) -> list[tuple[str, Any]]:
 
 
 def _network(part: PotentialDescription, implied: bool) -> list[tuple[str, Any]]:
+    from tlpot.models import EngineArchitecture
+
     a = part.architecture
+    if isinstance(a, EngineArchitecture):
+        said = f"{a.n_channels} features of each atom by {a.engine}, without derivatives"
+        return [
+            ("engine", f"{said}; --engine names it"),
+            ("program", a.definition.get("engine", "")),
+        ]
     unread = "follow from the atoms, not read" if implied else "neutral singlets only"
     return [
         ("cutoff", f"{a.cutoff} Å x {a.n_layers} layers"),

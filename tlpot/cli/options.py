@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tlpot.jobs import TrainingOutcome
 
 DEVICE = "cpu, cuda, ...; default CUDA if there is one"
+ENGINE = "engine whose features the model reads, if it does, such as torch:FILE"
 SPEC = "layout of the data, if it is not tlpot's own"
 
 FRAGMENT_OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")

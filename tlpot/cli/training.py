@@ -29,7 +29,7 @@ def run_train(arguments: argparse.Namespace) -> None:
 def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``tlpot finetune``."""
     add = options.adder(parser)
-    add("parent", "a model file, or the name of a shipped model")
+    add("parent", "a model file, the name of a shipped model, or an engine with features of atoms")
     add("data DATA...", "files with the labels, read as one dataset")
     add("--level", "level of theory to learn", required=True)
     add("--strategy", "full (default), auto (compares some), ...; settings: strategy.NAME=VALUE")

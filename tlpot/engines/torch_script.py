@@ -292,8 +292,14 @@ class TorchEngine:
         """
         if "descriptors" not in self._description.outputs:
             raise LabelError(f"the description of {self._path} names no output for descriptors")
-        found = self._evaluate(system, ["descriptors"])
-        return _numbers(found["descriptors"]).reshape(len(system.atomic_numbers), -1)
+        found = _numbers(self._evaluate(system, ["descriptors"])["descriptors"])
+        rows = found[0] if found.ndim == 3 and len(found) == 1 else found
+        if rows.ndim != 2 or len(rows) != len(system):
+            raise LabelError(
+                f"{self._path}: the descriptors have shape {found.shape}, expected one row for "
+                f"each of {len(system)} atoms"
+            )
+        return rows
 
     def use_threads(self, n: int | None) -> int:
         """Sets torch's threads."""

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
         divide,
     )
     from tlpot.jobs.demo import DATA, HELD_OUT, LEVEL, MD_KELVIN, PARENT, SOURCE, run_demo
+    from tlpot.jobs.engine_features import (
+        ENGINE_FEATURES,
+        check_engine_strategy,
+        engine_hash,
+        parent_engine,
+        parent_hash,
+        with_engine,
+    )
     from tlpot.jobs.evaluate import (
         Evaluation,
         ModelSource,

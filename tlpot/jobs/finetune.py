@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,8 +16,16 @@ from ase.data import chemical_symbols
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, DatasetWithLabels, Labels, frames_of
 from tlpot.energy import has_forces
+from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.jobs.data_sources import check_charges, with_energies
+from tlpot.jobs.engine_features import (
+    ENGINE_FEATURES,
+    check_engine_strategy,
+    engine_hash,
+    engine_potential,
+    parent_engine,
+)
 from tlpot.jobs.finetune_config import (
     FinetuneConfig,
     checked_strategy,
@@ -33,6 +42,7 @@ from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
+    EngineArchitecture,
     LevelPotential,
     ModelCard,
     Potential,
@@ -130,7 +140,10 @@ def prepare_finetune(
     """
     config = config.resolved()
     check_output(config.output)
-    if config.output.exists() and _is_parent(config):
+    engine = None if config.parent_model is not None else parent_engine(config.parent)
+    if engine is not None:
+        check_engine_strategy(engine, config.strategy)
+    elif config.output.exists() and _is_parent(config):
         raise OutputError(f"the output {config.output} is the parent itself; choose another name")
     if is_automatic(config.strategy):
         choice = choose_strategy(config, partial(trial_errors, device=device))
@@ -138,9 +151,7 @@ def prepare_finetune(
         return replace(found, choice=choice.table())
     chosen = checked_strategy(config.strategy, "finetune")
     settings = training_settings(config.training, "finetune")
-    parent, parent_hash = _parent(config, device)
-    check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
-    dataset = config.data.open(every_level=chosen.needs_levels or chosen.known is not None)
+    parent, parent_hash, dataset = _opened(config, chosen, engine, device)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
@@ -297,6 +308,25 @@ def _is_parent(config: FinetuneConfig) -> bool:
     return config.output.samefile(library_file(config.parent))
 
 
+def _opened(
+    config: FinetuneConfig,
+    chosen: Strategy,
+    engine: EngineSpec | None,
+    device: torch.device | str | None,
+) -> tuple[Potential, str, Dataset]:
+    """Returns the parent with its hash, and the labels, on which those of an engine depend."""
+    every = chosen.needs_levels or chosen.known is not None
+    if engine is None:
+        parent, digest = _parent(config, device)
+        check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
+        return parent, digest, config.data.open(every_level=every)
+    dataset = config.data.open(every_level=every)
+    folder = config.features or config.output.with_suffix(".run") / ENGINE_FEATURES
+    parent = engine_potential(engine, dataset, folder).to(choose_device(device))
+    check_charges(config.data, parent.architecture.charge_spin, parent=config.parent)
+    return parent, engine_hash(engine), dataset
+
+
 def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[Potential, str]:
     """Returns the pretrained potential and the hash that its child knows it by."""
     if config.parent_model is None:
@@ -305,6 +335,11 @@ def _parent(config: FinetuneConfig, device: torch.device | str | None) -> tuple[
     else:
         digest = hashlib.sha256(to_bytes(config.parent_model)).hexdigest()
         parent = copy.deepcopy(config.parent_model).to(choose_device(device))
+    if isinstance(parent.architecture, EngineArchitecture):
+        raise ConfigError(
+            f"the parent {config.parent} reads features of {parent.architecture.engine}; start "
+            "from that engine itself, by its name (torch:FILE, env:PYTHON ase:MODULE:CLASS)"
+        )
     # an uncertainty belongs to the very weights that are about to change
     return parent.without_uncertainty(), digest
 
@@ -358,6 +393,7 @@ def _beyond(
         ConfigError: the free atoms are to be kept, but the strategy fits terms that move them.
     """
     parent, given = context.parent, context.dataset.levels[level].isolated_atoms
+    of_engine = isinstance(parent.architecture, EngineArchitecture)
     # a fit to nothing but labels knows of no network that gives an atom anything
     fitted = chosen.inherits and config.references != "parent"
     asked = fitted or config.references == "isolated"
@@ -365,12 +401,14 @@ def _beyond(
         return {}
     if parent.architecture.isolated_at_reference:
         return {}
-    if config.references == "isolated" and isinstance(chosen, Frozen):
+    if config.references == "isolated" and (of_engine or isinstance(chosen, Frozen)):
         raise ConfigError(
             f"references=isolated does not go with strategy {chosen.name} and the parent "
             f"{config.parent}: an atom by itself has features in this network, so that a term on "
             "them moves it away from its free energy; use references=fit, or another strategy"
         )
+    if of_engine:  # which may not do free atoms, and is not asked
+        return dict.fromkeys(given, math.nan)
     begun = chosen.start(context, parent.references(context.source))
     return begun.at(level).beyond_references()
 

@@ -125,7 +125,8 @@ class FinetuneConfig:
     """A fine-tuning.
 
     Attributes:
-        parent: file or name of the pretrained potential.
+        parent: file or name of the pretrained potential; or an engine that has features of atoms
+            (``torch:FILE``, ``env:PYTHON ase:MODULE:CLASS``), for frozen regressors.
         data: the labels.
         level: level of theory to learn.
         strategy: name of the strategy, or a section with its ``name`` and its settings; ``auto``
@@ -144,6 +145,8 @@ class FinetuneConfig:
         licence: of the new weights.
         pooling: of an intensive property, see `TrainConfig`; None for the parent's.
         report: what the transfer report looks at; none is made if this is left out.
+        features: folder that keeps what an engine as the parent says of structures, by geometry;
+            None for one beside the model. Several trainings may share it.
         defaults: version of the training's defaults, see `tlpot.jobs.finetune_config`.
         parent_model: the pretrained potential itself; `parent` is then only what it is called.
     """
@@ -164,6 +167,7 @@ class FinetuneConfig:
     licence: str = "not stated"
     pooling: Literal["mean", "attention"] | None = field(default=None, metadata=LATER)
     report: ReportSettings | None = None
+    features: Path | None = field(default=None, metadata=LATER)
     defaults: int = DEFAULTS
     parent_model: Potential | None = field(
         default=None, compare=False, repr=False, metadata=IN_MEMORY

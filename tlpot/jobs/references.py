@@ -103,7 +103,8 @@ def find_references(
         parent: the pretrained potential, if any.
         parent_energies: its reference energies.
         beyond: what an atom of each element has by itself beyond its E0 in the model at step 0,
-            eV, see `tlpot.models.LevelPotential.beyond_references`; None for nothing.
+            eV, see `tlpot.models.LevelPotential.beyond_references`; None for nothing, NaN for an
+            element whose free atom is then of no use.
 
     Raises:
         DataError: free atoms are asked for and not given.
@@ -111,7 +112,9 @@ def find_references(
     """
     beyond = beyond or {}
     given = {
-        z: energy - beyond.get(z, 0.0) for z, energy in dataset.levels[level].isolated_atoms.items()
+        z: energy - beyond.get(z, 0.0)
+        for z, energy in dataset.levels[level].isolated_atoms.items()
+        if not np.isnan(beyond.get(z, 0.0))
     }
     free = "free atoms of this level"
     if any(beyond.values()):

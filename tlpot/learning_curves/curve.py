@@ -13,10 +13,10 @@ import yaml
 from tqdm import tqdm
 
 from tlpot.config import differences, parse, to_mapping
-from tlpot.errors import ConfigError, DataError, ModelFileError, TLPotError
+from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.execution import check_window, run_tasks
 from tlpot.files import make_folder, write_text
-from tlpot.jobs import alone_in_folder
+from tlpot.jobs import alone_in_folder, parent_hash
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import RECORD, Curve, CurvePoint, Failure, Series, load_curve
 from tlpot.learning_curves.tasks import (
@@ -28,7 +28,6 @@ from tlpot.learning_curves.tasks import (
     run_point,
     write_split,
 )
-from tlpot.models import content_hash
 from tlpot.presentation import progress_bar
 from tlpot.stored_results import as_stored, stored_result
 
@@ -135,10 +134,10 @@ def _asked(config: CurveConfig, plan: CurveTasks, whole: CurveTasks) -> frozense
 
 
 def _content(parent: str) -> str | None:
-    """The hash of a parent's file; None if it is gone, which its points will show."""
+    """The hash of a parent; None if it is gone, which its points will show."""
     try:
-        return content_hash(parent)
-    except (ModelFileError, OSError):
+        return parent_hash(parent)
+    except (TLPotError, OSError):
         return None
 
 

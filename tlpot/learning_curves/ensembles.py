@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.evaluation import error_report, predict
-from tlpot.jobs import make_ensemble
+from tlpot.jobs import make_ensemble, parent_engine, with_engine
 from tlpot.learning_curves.config import CurveConfig
 from tlpot.learning_curves.record import geometric
 from tlpot.learning_curves.tasks import CurveTasks, SeriesTasks, curve_tasks
+from tlpot.models import Ensemble
 from tlpot.numbers import mae
 from tlpot.presentation import Column, Table
 from tlpot.stored_results import write_json
@@ -136,6 +138,8 @@ def _rows(
     for size in sorted(config.sizes):
         files = [task.model_file for task in series.tasks if task.size == size]
         ensemble = make_ensemble([str(file) for file in files if file is not None], device=device)
+        if parent_engine(series.parent.path) is not None:
+            ensemble = cast(Ensemble, with_engine(ensemble, series.parent.path))
         found = deviations(ensemble.at(level), dataset, test, level, device=ensemble.device)
         single = [
             error_report(predict(m.at(level), dataset, test, level, device=m.device)).overall

@@ -17,14 +17,19 @@ import torch
 from tlpot._version import __version__
 from tlpot.config import to_mapping
 from tlpot.data import Dataset, Split
+from tlpot.engines import make_engine
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import make_folder
 from tlpot.jobs import (
+    ENGINE_FEATURES,
     LOW_LABELS,
     TrainingOutcome,
+    check_engine_strategy,
+    engine_hash,
     finetune,
     finetune_config,
     low_identity,
+    parent_engine,
     source_hashes,
 )
 from tlpot.learning_curves.config import ComparedStrategy, CurveConfig
@@ -165,17 +170,17 @@ def _result(task: PointTask, outcome: TrainingOutcome) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurveParent:
-    """A pretrained potential.
+    """A pretrained potential, or an engine with features of atoms.
 
     Attributes:
-        path: of its file.
-        name: from its card.
-        content_hash: of its file.
+        path: of its file; the name of an engine.
+        name: from its card; the level of an engine.
+        content_hash: of its file, or of what decides the numbers of the engine.
         source: the level to start from.
         labels: it was pretrained with, training frames; None if its card does not say.
     """
 
-    path: Path
+    path: str
     name: str
     content_hash: str
     source: str
@@ -269,14 +274,24 @@ def subset_of(split: Split, size: int, seed: int, subsets: str) -> Split:
 
 
 def _parent(name: str, source: str | None) -> CurveParent:
+    where = f"the parent {name}"
+    if (engine := parent_engine(name)) is not None:
+        level = make_engine(engine).level
+        return CurveParent(
+            path=name,
+            name=level,
+            content_hash=engine_hash(engine),
+            source=choose_level(source, (level,), where, option="source"),
+            labels=None,
+        )
     potential: Potential = load_potential(name, device="cpu")
     card = potential.card
     found = card.dataset.get("split", {}).get("train")
     return CurveParent(
-        path=library_file(name).resolve(),
+        path=str(library_file(name).resolve()),
         name=card.name,
         content_hash=content_hash(name),
-        source=choose_level(source, potential.levels, f"the parent {name}", option="source"),
+        source=choose_level(source, potential.levels, where, option="source"),
         labels=None if found is None else int(found),
     )
 
@@ -292,7 +307,7 @@ def _task(
     if data["spec"] is not None and Path(data["spec"]).is_file():
         data["spec"] = str(Path(data["spec"]).resolve())
     settings: dict[str, Any] = {
-        "parent": str(parent.path),
+        "parent": parent.path,
         "data": data,
         "level": level,
         "source": parent.source,
@@ -302,6 +317,10 @@ def _task(
         "licence": config.licence,
         "name": f"{compared.label} {size} {seed}",
     }
+    if (engine := parent_engine(parent.path)) is not None:
+        check_engine_strategy(engine, compared.strategy)
+        # what one point computes, all have
+        settings["features"] = str(config.output.resolve() / ENGINE_FEATURES)
     shared = config.training if compared.trains else {}
     training = {**shared, **compared.training, "seed": seed}
     where = {**settings, "output": "model.safetensors"}
@@ -335,7 +354,7 @@ def _task(
     if low := low_identity(strategy(compared.strategy), dataset):
         key |= low
         own = compared.strategy["low_labels"]
-        kept = str(config.output.resolve() / LOW_LABELS)  # what one point computes, all have
+        kept = str(config.output.resolve() / LOW_LABELS)  # likewise
         settings["strategy"] = {**compared.strategy, "low_labels": own or kept}
     task = PointTask(
         folder=config.output.resolve(),

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.models.architecture import Architecture, preset, read_architecture
+    from tlpot.models.architecture import (
+        Architecture,
+        EngineArchitecture,
+        preset,
+        read_architecture,
+    )
     from tlpot.models.calculator import BlockEnergies, CalculatorModel, contradiction, mark_charge
     from tlpot.models.catalogue import CatalogueEntry, Query, catalogue, parse_elements
     from tlpot.models.checksum import has_checksum, with_checksum
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
         read_description,
     )
     from tlpot.models.domain import WARNING_LEVEL, TrainingContent, TrainingDomain, frame_scores
+    from tlpot.models.engine_backbone import EngineBackbone
     from tlpot.models.ensemble import Ensemble, LevelEnsemble
     from tlpot.models.features import (
         HIDDEN,

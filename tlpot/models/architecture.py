@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 
@@ -139,7 +139,44 @@ class Architecture:
         return irreps
 
 
-AnyArchitecture = Architecture | MaceArchitecture
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineArchitecture:
+    """A model of another program in place of a network: an engine with features of atoms.
+
+    Its energy has no derivative here. Which structures it can do, and whether it is told charge
+    and multiplicity, the engine decides.
+
+    Attributes:
+        family: tells the architecture from the others.
+        elements: atomic numbers of the structures that regressors on the features were fitted to.
+        engine: the level of the engine, which is the model's name.
+        definition: what decides the engine's numbers, as plain JSON.
+        n_channels: features of each atom.
+    """
+
+    family: Literal["engine"] = "engine"
+    elements: tuple[int, ...]
+    engine: str
+    definition: Mapping[str, Any]
+    n_channels: int
+
+    cutoff: ClassVar[float] = 1.0  # of a neighbour list that nobody reads
+    n_layers: ClassVar[int] = 1
+    l_max: ClassVar[int] = 0
+    readout_hidden: ClassVar[int] = 1
+    charge_spin: ClassVar[bool] = True
+    isolated_at_reference: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.elements or list(self.elements) != sorted(set(self.elements)):
+            raise ConfigError(f"elements must be ascending and distinct, not {self.elements}")
+        if not all(0 < z < len(chemical_symbols) for z in self.elements):
+            raise ConfigError(f"elements must be atomic numbers, not {self.elements}")
+        if not 1 <= self.n_channels <= 65536:
+            raise ConfigError(f"n_channels is {self.n_channels}, expected 1 to 65536")
+
+
+AnyArchitecture = Architecture | MaceArchitecture | EngineArchitecture
 
 
 def parse_architecture(settings: Mapping[str, Any], where: str) -> AnyArchitecture:
@@ -148,9 +185,8 @@ def parse_architecture(settings: Mapping[str, Any], where: str) -> AnyArchitectu
     Raises:
         ConfigError: an unknown key, or a value that makes no sense.
     """
-    if settings.get("family") == "mace":
-        return parse(MaceArchitecture, settings, where)
-    return parse(Architecture, settings, where)
+    families = {"mace": MaceArchitecture, "engine": EngineArchitecture}
+    return parse(families.get(settings.get("family", ""), Architecture), settings, where)
 
 
 ALL_ELEMENTS = "all"

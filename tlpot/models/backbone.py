@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from tlpot.errors import ConfigError
 from tlpot.graph import AtomGraph
 from tlpot.kernels import Kernels
-from tlpot.models.architecture import AnyArchitecture, Architecture
+from tlpot.models.architecture import AnyArchitecture, Architecture, EngineArchitecture
 from tlpot.models.description import complete_references
 from tlpot.models.domain import TrainingDomain
+from tlpot.models.engine_backbone import EngineBackbone, EngineEnergy
 from tlpot.models.mace import MaceArchitecture, MaceBackbone, MaceRepulsion
 from tlpot.models.property_target import PropertyTarget
 from tlpot.models.regressors import GaussianCorrection
@@ -114,7 +115,8 @@ class Head(nn.Module):
         rigidity: what the level's uncertainty is computed from; None if it has none. It belongs
             to these very weights and has to go when they change. A head with corrections has
             none, since it would not know of them.
-        repulsion_scale: factor of the nuclear repulsion; None where it has none of its own.
+        repulsion_scale: factor of the nuclear repulsion, or of an engine's energy; None where it
+            has none of its own.
         embedding: reads an energy from the features that the first layer gets; mostly None.
         domain: what the level was trained on; None if it was never told. It belongs to these very
             weights of the backbone and has to go when they change.
@@ -153,7 +155,7 @@ class Head(nn.Module):
             biased=mace is not None and mace.readout_biased,
         )
         self.repulsion_scale = self.embedding = None
-        if mace is not None and mace.repulsion is not None:
+        if isinstance(a, EngineArchitecture) or (mace is not None and mace.repulsion is not None):
             self.repulsion_scale = DoubleBuffer(torch.tensor(1.0))
         if mace is not None and mace.embedding_readout:
             self.embedding = ChannelLinear(a.n_channels, 1)
@@ -177,15 +179,23 @@ class Head(nn.Module):
                 correction.cholesky = None
 
 
-def make_backbone(architecture: AnyArchitecture, kernels: Kernels) -> Backbone | MaceBackbone:
+def make_backbone(
+    architecture: AnyArchitecture, kernels: Kernels
+) -> Backbone | MaceBackbone | EngineBackbone:
     """Makes the network of an architecture, of whatever family, with random weights."""
+    if isinstance(architecture, EngineArchitecture):
+        return EngineBackbone(architecture, kernels)
     if isinstance(architecture, MaceArchitecture):
         return MaceBackbone(architecture, kernels)
     return Backbone(architecture, kernels)
 
 
-def make_repulsion(architecture: AnyArchitecture) -> ZBLRepulsion | MaceRepulsion | None:
-    """Makes the nuclear repulsion of an architecture; None if it has none."""
+def make_repulsion(
+    architecture: AnyArchitecture,
+) -> ZBLRepulsion | MaceRepulsion | EngineEnergy | None:
+    """Makes the fixed term of an architecture, mostly a nuclear repulsion; None if it has none."""
+    if isinstance(architecture, EngineArchitecture):
+        return EngineEnergy()
     if isinstance(architecture, MaceArchitecture):
         if architecture.repulsion is None:
             return None

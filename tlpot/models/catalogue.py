@@ -152,6 +152,10 @@ def describe_file(path: Path, source: str) -> CatalogueEntry:
                 "from the low level"
             )
         architecture, card = metadata["architecture"], metadata["card"]
+        if architecture.get("family") == "engine":
+            raise ModelFileError(
+                "it reads features of an engine, which cannot be fine-tuned; start from the engine"
+            )
         return CatalogueEntry(
             source=source,
             name=str(card["name"]),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlpot.errors import ConfigError, nearest
 from tlpot.graph import AtomGraph, segment_sum
-from tlpot.models.architecture import AnyArchitecture
+from tlpot.models.architecture import AnyArchitecture, EngineArchitecture
 from tlpot.nn import Readout
 
 if TYPE_CHECKING:
@@ -20,10 +20,17 @@ HIDDEN = "readout"
 """The block of the readout's hidden layer."""
 KNOWN = "known value"
 """The block of a property that the model is told, see `tlpot.models.known_columns`."""
+DESCRIPTOR = "descriptor"
+"""The block of the features of an engine."""
 
 
 def feature_blocks(architecture: AnyArchitecture) -> dict[str, int]:
-    """Returns the number of features by block: ``layer 1``, ``layer 2``, …, ``readout``."""
+    """Returns the number of features by block: ``layer 1``, ``layer 2``, …, ``readout``.
+
+    An engine has one, ``descriptor``.
+    """
+    if isinstance(architecture, EngineArchitecture):
+        return {DESCRIPTOR: architecture.n_channels}
     sizes = {f"layer {k + 1}": architecture.n_channels for k in range(architecture.n_layers)}
     return {**sizes, HIDDEN: architecture.readout_hidden}
 
@@ -55,6 +62,7 @@ def select_features(scalars: Sequence[Tensor], readout: Readout, blocks: Sequenc
         [n_atoms, n_features], float64.
     """
     parts = {f"layer {k + 1}": x for k, x in enumerate(scalars)}
+    parts[DESCRIPTOR] = scalars[0]
     if HIDDEN in blocks:
         parts[HIDDEN] = readout.mlp.hidden(scalars[-1])
     return torch.cat([parts[name] for name in blocks], dim=1).double()

@@ -25,7 +25,7 @@ from tlpot.kernels import (
     Repulsion,
     Transform,
 )
-from tlpot.models.architecture import AnyArchitecture
+from tlpot.models.architecture import AnyArchitecture, Architecture
 from tlpot.models.backbone import Backbone, Head
 from tlpot.models.calculator import BlockEnergies
 from tlpot.models.mace import (
@@ -309,6 +309,8 @@ def _fault(potential: Potential, level: str, network: FusedNetwork) -> str | Non
 def _weights(potential: Potential, head: Head) -> NetworkWeights:
     """Returns the network of one level as matrices."""
     backbone, a = potential.backbone, potential.architecture
+    assert isinstance(backbone, Backbone | MaceBackbone)
+    assert isinstance(a, Architecture | MaceArchitecture)
     interactions = cast(list[Interaction | MaceInteraction], list(backbone.interactions))
     later, readout = interactions[-1].convolution, head.readout
     references, species = head.references.value, potential.index.clone()
@@ -336,7 +338,7 @@ def _weights(potential: Potential, head: Head) -> NetworkWeights:
     )
 
 
-def _repulsion(module: ZBLRepulsion | MaceRepulsion | None, head: Head) -> Repulsion | None:
+def _repulsion(module: nn.Module | None, head: Head) -> Repulsion | None:
     if isinstance(module, ZBLRepulsion):
         return Repulsion(
             numbers=module.numbers.exact,

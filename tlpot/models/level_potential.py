@@ -15,6 +15,7 @@ from tlpot.energy import ENERGY_ONLY, Properties, described_states, evaluate, im
 from tlpot.errors import ConfigError, GeometryError, UnknownElementError
 from tlpot.graph import AtomGraph, build_graph
 from tlpot.models.domain import TrainingDomain
+from tlpot.models.engine_backbone import EngineBackbone
 from tlpot.models.features import KNOWN, check_blocks, feature_blocks, select_features
 from tlpot.models.mace import MaceBackbone
 from tlpot.models.property_target import (
@@ -46,8 +47,8 @@ class LevelPotential(LevelView["Potential"]):
 
     @property
     def implements(self) -> frozenset[str]:
-        """What it gives, see `tlpot.energy.implemented`; a property has no forces."""
-        if self.target is not None:
+        """What it gives, see `tlpot.energy.implemented`; a property or engine has no forces."""
+        if self.target is not None or isinstance(self.potential.backbone, EngineBackbone):
             return ENERGY_ONLY
         return implemented(*self.potential.corrections(self.level))
 

@@ -12,7 +12,7 @@ import numpy as np
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
 from tlpot.models import KNOWN, N_KNOWN, CorrectionInfo, GaussianCorrection, Potential
-from tlpot.transfer.residuals import Frozen, need_sklearn, residuals
+from tlpot.transfer.residuals import Frozen, floored, need_sklearn, residuals
 from tlpot.transfer.strategy import TransferContext
 
 
@@ -77,7 +77,7 @@ class FrozenGP(Frozen):
         largest = np.abs(seen.pooled.rows).max(axis=0)
         varies = spread > 1e-9 * np.maximum(largest, 1e-300)
         varies &= spread > 1e-12 * spread.max()
-        scale = np.where(varies, spread, np.inf)
+        scale = floored(np.where(varies, spread, np.inf), potential, seen.blocks)
         if KNOWN in seen.blocks:  # which counts as much as all the other features together
             scale[-N_KNOWN:] /= np.sqrt(max(len(scale) - N_KNOWN, 1))
         rows = seen.pooled.rows / scale

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tlpot.config import check_least
 from tlpot.errors import ConfigError, DataError
-from tlpot.models import CorrectionInfo, LinearCorrection, Potential
-from tlpot.transfer.residuals import Frozen, residuals
+from tlpot.models import CorrectionInfo, EngineBackbone, LinearCorrection, Potential
+from tlpot.transfer.residuals import Frozen, floored, residuals
 from tlpot.transfer.ridge import Moments, assign_folds, fit_ridge, normal_equations
 from tlpot.transfer.strategy import TransferContext
 from tlpot.transfer.summed_features import pooled_features
@@ -106,7 +106,7 @@ class FrozenRidge(Frozen):
                 Moments.of(pooled.rows[k], seen.targets[k], counts[k])
                 for k in (folds == fold for fold in range(int(folds.max()) + 1))
             ]
-        scale = pooled.scale()
+        scale = floored(pooled.scale(), potential, blocks)
         fit = fit_ridge([m.divided(scale.reshape(-1)) for m in moments], self.strength)
         info = CorrectionInfo(
             kind="linear",
@@ -125,6 +125,13 @@ class FrozenRidge(Frozen):
     def _fits_forces(self, context: TransferContext) -> bool:
         dataset, level = context.dataset, context.level
         labelled = bool(dataset.labelled(level, "forces")[context.split.train].any())
+        if isinstance(context.parent.backbone, EngineBackbone):
+            if self.forces or self.force_weight is not None:
+                raise ConfigError(
+                    "strategy.forces and force_weight do not apply to the features of "
+                    f"{context.source}, which come without derivatives; leave them out"
+                )
+            return False
         if self.forces and not labelled:
             raise DataError(
                 f"strategy.forces is true, but none of the training frames of {dataset.path} has "

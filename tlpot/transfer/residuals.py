@@ -15,12 +15,22 @@ from tlpot.config import LATER
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated, system_features
-from tlpot.models import KNOWN, LevelPotential, Potential, check_blocks
+from tlpot.models import (
+    KNOWN,
+    N_KNOWN,
+    EngineBackbone,
+    LevelPotential,
+    Potential,
+    check_blocks,
+)
 from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
 from tlpot.transfer.summed_features import PooledFeatures, pooled_features
+
+_LEAST_SPREAD = 0.3
+"""Share of the root mean square of all spreads; with 0.1 to 1 the errors are much the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,10 +118,35 @@ def missing_energies(
     return torch.cat(parts).numpy()[np.argsort(order)]
 
 
+def floored(
+    scale: NDArray[np.float64], potential: Potential, blocks: tuple[str, ...]
+) -> NDArray[np.float64]:
+    """Returns what features are divided by; for those of an engine no less than a share of the rms.
+
+    They have one unit. Many hardly vary over few training frames, as where a kind of neighbour is
+    at the edge of what the model sees, and as large as the others they would decide on the energy
+    of molecules that have more of it.
+
+    Args:
+        scale: spread of each feature, [..., n_features]; infinite for one that is left out.
+        potential: whose features.
+        blocks: of what; a value that the model is told has a unit of its own, and comes last.
+    """
+    n = scale.shape[-1] - (N_KNOWN if KNOWN in blocks else 0)
+    own = scale[..., :n]
+    used = own[np.isfinite(own)]
+    if not isinstance(potential.backbone, EngineBackbone) or not len(used):
+        return scale
+    least = _LEAST_SPREAD * np.sqrt(np.mean(used**2))
+    return np.concatenate([np.maximum(own, least), scale[..., n:]], axis=-1)
+
+
 def zero_readout(potential: Potential, level: str) -> None:
     """Makes the readout of a level, with its corrections, add nothing; in place."""
     head = potential.head(level)
     head.readout.scale.zero_()
+    if isinstance(potential.backbone, EngineBackbone) and head.repulsion_scale is not None:
+        head.repulsion_scale.value.zero_()  # the energy of an engine is no wall to be kept
     if head.embedding is not None:
         head.embedding.weight.detach().zero_()
     while len(head.corrections):
@@ -133,7 +168,8 @@ class Frozen(Strategy):
     """No weight moves; `finish` adds a regressor on the parent's features to the new level.
 
     Attributes:
-        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers.
+        blocks: whose features: ``layer 1``, …, ``readout``; left out: scalars of all layers. An
+            engine has ``descriptor`` only.
         on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
             only its features are used.
         adapt: towards structures without labels that the model is for; properties only.

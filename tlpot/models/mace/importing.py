@@ -18,6 +18,7 @@ from tlpot.files import file_hash
 from tlpot.levels import total_level
 from tlpot.models.backbone import Head
 from tlpot.models.description import ModelCard
+from tlpot.models.mace.architecture import MaceArchitecture
 from tlpot.models.mace.archive import Module, read_module
 from tlpot.models.mace.backbone import MaceBackbone
 from tlpot.models.mace.checks import check_physics, check_vectors
@@ -66,6 +67,7 @@ class MaceImport(Result):
     def text(self) -> str:
         """Returns what was read, what was not, and what was checked."""
         potential, a = self.potential, self.potential.architecture
+        assert isinstance(a, MaceArchitecture)
         n_weights = sum(p.numel() for p in potential.parameters())
         others = [h for h in self.heads if h not in self.taken.values()]
         checked = ", ".join(f"{k} {v:.0e}" for k, v in self.checks.items())
