@@ -67,7 +67,6 @@ if TYPE_CHECKING:
         FrameOrder,
         Share,
         Split,
-        default_by,
         load_split,
         make_split,
     )
@@ -75,6 +74,7 @@ if TYPE_CHECKING:
     from tlpot.data.split_groups import (
         PRECISION,
         SplitBy,
+        default_by,
         fingerprint,
         kept_kinds,
         reduced_formula,

@@ -13,15 +13,14 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, frames_of, with_any_label
+from tlpot.data.dataset import Dataset, with_any_label
 from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
-from tlpot.data.split_groups import SplitBy, elements_of, kept_together, reduced_formula
+from tlpot.data.split_groups import SplitBy, default_by, elements_of, kept_together
 from tlpot.errors import DataError, nearest
 from tlpot.files import write_text
 from tlpot.levels import level_words
 from tlpot.numbers import counted
 from tlpot.stored_results import read_json
-from tlpot.targets import is_property
 
 Share = float | Sequence[str]
 """Fraction of the frames (below 1), number of frames, or names of molecules (formulas, values)."""
@@ -81,35 +80,6 @@ class Split:
 
 
 _PARTS = ("train", "validation", "test")
-
-
-def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) -> SplitBy:
-    """Returns what a split keeps together where nobody says.
-
-    That is a molecule. Where all labels are properties and structures are periodic, it is a
-    formula, because the frames of a crystal are not of one name but of one formula, as polymorphs
-    are. Where everything is of one molecule or formula, it is ``random``.
-
-    Args:
-        dataset: the frames.
-        labelled: only frames with a label at this level, or one of these, count.
-
-    Raises:
-        UnknownLevelError: no such level.
-    """
-    frames = np.arange(len(dataset))
-    if labelled is not None:
-        frames = frames[with_any_label(dataset, labelled)]
-    groups = dataset.group_idx[frames]
-    if len(groups) and (groups == groups[0]).all():
-        return "random"
-    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
-    if levels and all(is_property(level) for level in levels):
-        systems = [frame.system for frame in frames_of(dataset, frames, levels=())]
-        if any(system.pbc.any() for system in systems):
-            formulas = {reduced_formula(system.atomic_numbers) for system in systems}
-            return "formula" if len(formulas) > 1 else "random"
-    return "molecule"
 
 
 def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:

@@ -12,9 +12,10 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, frames_of
+from tlpot.data.dataset import Dataset, frames_of, with_any_label
 from tlpot.errors import DataError
 from tlpot.system import System
+from tlpot.targets import is_property
 
 SplitBy = Literal[
     "molecule", "random", "source", "trajectory", "key",
@@ -226,6 +227,35 @@ def k_means(
 
 def _squares(points: NDArray[np.float64], centers: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.square(points - center).sum(axis=1) for center in centers], axis=1)
+
+
+def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) -> SplitBy:
+    """Returns what a split keeps together where nobody says.
+
+    That is a molecule. Where all labels are properties and structures are periodic, it is a
+    formula, because the frames of a crystal are not of one name but of one formula, as polymorphs
+    are. Where everything is of one molecule or formula, it is ``random``.
+
+    Args:
+        dataset: the frames.
+        labelled: only frames with a label at this level, or one of these, count.
+
+    Raises:
+        UnknownLevelError: no such level.
+    """
+    frames = np.arange(len(dataset))
+    if labelled is not None:
+        frames = frames[with_any_label(dataset, labelled)]
+    groups = dataset.group_idx[frames]
+    if len(groups) and (groups == groups[0]).all():
+        return "random"
+    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
+    if levels and all(is_property(level) for level in levels):
+        systems = [frame.system for frame in frames_of(dataset, frames, levels=())]
+        if any(system.pbc.any() for system in systems):
+            formulas = {reduced_formula(system.atomic_numbers) for system in systems}
+            return "formula" if len(formulas) > 1 else "random"
+    return "molecule"
 
 
 def elements_of(
