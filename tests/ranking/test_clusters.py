@@ -5,7 +5,7 @@ import pytest
 
 from tlpot.data import open_dataset
 from tlpot.models import LIBRARY
-from tlpot.ranking.rank import kmeans, structural_clusters
+from tlpot.ranking.clusters import kmeans, structural_clusters
 
 
 @pytest.fixture
