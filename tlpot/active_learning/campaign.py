@@ -208,9 +208,10 @@ class Campaign(Result):
         for end in self.target.window or ():
             left.axhline(end, color="0.6", linewidth=1)
         left.set(xlabel="round (0: the file)", ylabel=f"{self.level}{unit}")
+        left.set_xticks(range(len(self.rounds) + 1))
         right.set(xlabel=f"label{unit}", ylabel=f"predicted before{unit}")
-        if any(not each.drawn for each in self.rounds):
-            right.axline((0, 0), slope=1, color="0.6", linewidth=1, zorder=0)
+        for middle in [float(r.known.mean()) for r in self.rounds if not r.drawn and len(r.known)]:
+            right.axline((middle, middle), slope=1, color="0.6", linewidth=1, zorder=0)
         add_legend(right)
         return drawn(figure, path)
 
@@ -248,9 +249,18 @@ def next_round(
     with sole_folder(folder, "tlpot active"):
         _check_identity(folder, candidates)
         rounds: list[LabelledRound] = []
+        files: set[Path] = set()
         while (file := folder / f"round-{len(rounds) + 1}.csv").exists():
             rounds.append(_read_table(file, title, candidates))
+            files.add(file)
+        later = [each.name for each in folder.glob("round-*.csv") if each not in files]
         seen = np.concatenate([np.zeros(0, dtype=np.int64), *(r.candidates for r in rounds)])
+        if later or len(np.unique(seen)) < len(seen):
+            raise DataError(
+                f"{folder}: the rounds do not follow each other: {file.name} is missing, and "
+                f"{', '.join(sorted(later)) or 'a candidate is in two tables'}; restore it, or "
+                "remove later ones"
+            )
         labels = np.concatenate([np.zeros(0), *(r.labels for r in rounds)])
         known = np.isfinite(labels)
         own = candidates.with_labels(seen[known].tolist(), labels[known].tolist())
