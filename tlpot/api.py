@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tlpot.data import Dataset, DataSource, Share, SplitBy
     from tlpot.dynamics import Frequencies, Relaxation
     from tlpot.engines import EngineSpec
-    from tlpot.evaluation import TransferReport
+    from tlpot.evaluation import PropertyReport, TransferReport
     from tlpot.fragments import Scheme
     from tlpot.jobs import (
         Calibrated,
@@ -723,8 +723,8 @@ def report(
     device: Device = None,
     threads: int = 1,
     progress: Progress = None,
-) -> TransferReport:
-    """Says what a transfer did to a model: ``tlpot report``.
+) -> TransferReport | PropertyReport:
+    """Says what a transfer did to a model, or what one of a property is worth: ``tlpot report``.
 
     Args:
         model: the model.

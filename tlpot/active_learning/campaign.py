@@ -255,12 +255,13 @@ def next_round(
             files.add(file)
         later = [each.name for each in folder.glob("round-*.csv") if each not in files]
         seen = np.concatenate([np.zeros(0, dtype=np.int64), *(r.candidates for r in rounds)])
-        if later or len(np.unique(seen)) < len(seen):
+        if later:
             raise DataError(
-                f"{folder}: the rounds do not follow each other: {file.name} is missing, and "
-                f"{', '.join(sorted(later)) or 'a candidate is in two tables'}; restore it, or "
-                "remove later ones"
+                f"{folder} has {', '.join(sorted(later))} and no {file.name}; restore that, or "
+                "remove the later ones"
             )
+        if len(np.unique(seen)) < len(seen):
+            raise DataError(f"{folder}: a candidate is in two of the tables; restore them")
         labels = np.concatenate([np.zeros(0), *(r.labels for r in rounds)])
         known = np.isfinite(labels)
         own = candidates.with_labels(seen[known].tolist(), labels[known].tolist())

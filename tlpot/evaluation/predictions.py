@@ -183,6 +183,8 @@ class Predictions:
         forces: [n_atoms, 3, 2], label and prediction, eV/Å.
         stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
         quantity: of a property, whose labels and predictions `energy` then has, in its unit.
+        std: [n_frames], standard deviations of the predictions, where they were asked for and
+            the model can tell them; else None.
     """
 
     indices: Ints
@@ -193,6 +195,7 @@ class Predictions:
     forces: Floats
     stress: Floats
     quantity: Quantity | None = None
+    std: Floats | None = None
 
 
 def predict(
@@ -205,6 +208,7 @@ def predict(
     forces: bool = True,
     batch_size: int = 32,
     show: bool = False,
+    std: bool = False,
 ) -> Predictions:
     """Evaluates energies, and forces and stresses where they are labelled.
 
@@ -218,6 +222,7 @@ def predict(
             them NaN.
         batch_size: frames at a time.
         show: whether to show a progress bar.
+        std: whether standard deviations of the energies, or of a property, are wanted.
 
     Raises:
         DataError: there are no frames, or none has a label at `level`.
@@ -228,12 +233,14 @@ def predict(
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
+    deviations: list[Tensor] = []
     batches = evaluation_batches(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
     )
-    for batch, found, _ in evaluated(
+    for batch, found, spread in evaluated(
         model,
         batches,
+        std="energy" if std else None,
         forces=lambda batch: forces and bool(batch.targets[level].forces.isfinite().any()),
         stress=lambda batch: forces and bool(batch.targets[level].stress.isfinite().any()),
     ):
@@ -242,6 +249,7 @@ def predict(
         parts["forces"].append(_beside(targets.forces, found.forces))
         parts["stress"].append(_beside(targets.stress, found.stress))
         parts["numbers"].append(batch.graph.atomic_numbers)
+        deviations += [] if spread is None else [spread.energy_std]
     arrays = {key: torch.cat(tensors).cpu().numpy() for key, tensors in parts.items()}
     names = np.array(dataset.group_names)
     return Predictions(
@@ -253,6 +261,7 @@ def predict(
         forces=arrays["forces"],
         stress=arrays["stress"],
         quantity=None if (target := getattr(model, "target", None)) is None else target.quantity,
+        std=torch.cat(deviations).cpu().numpy() if deviations else None,
     )
 
 

@@ -151,12 +151,13 @@ def evaluate_model(
     predictions = predict(
         chosen if assembly is None else assembly.force_field(chosen, device=device), seen, indices,
         level, device=potential.device, batch_size=batch_size, show=True,
+        std=getattr(chosen, "target", None) is not None,
     )  # fmt: skip
     return Evaluation(
         model=potential.card.name,
         level=level,
         model_level=chosen.level,
-        errors=error_report(predictions),
+        errors=error_report(predictions, getattr(chosen, "calibration", None)),
         predictions=predictions,
         notes=() if seen is dataset else (_UNREAD_CHARGES,),
     )
