@@ -103,10 +103,6 @@ class PropertyReport(Result):
         heads = [f"{k} ({unit})" if k in ("MAE", "RMSE") and unit else k for k in keys]
         row = [int(overall["n_frames"]), *(overall.get(key) for key in keys.values())]
         intervals = self.errors.intervals
-        kind = "" if intervals is None else (
-            "conformal ones" if intervals.calibrated
-            else "those of normal distributions and not calibrated; tlpot calibrate does that"
-        )  # fmt: skip
         return render(
             "property.html",
             "tlpot.evaluation",
@@ -123,8 +119,8 @@ class PropertyReport(Result):
             confusion=self._confusion(),
             picture=Picture(self.plot()),
             intervals=None if intervals is None else intervals.table(),
-            width="" if intervals is None else intervals.words(quantity).capitalize(),
-            kind=kind,
+            width="" if intervals is None else intervals.words(quantity),
+            conformal=intervals is not None and intervals.calibrated,
             no_intervals=self._unsure,
             worst=self._worst_table(),
         )

@@ -258,7 +258,8 @@ def prepare_finetune(
             labels=config.data.open_all_levels,
         ),
     )
-    caution = " ".join(filter(None, (chosen.caution, anchored)))
+    of_energies = "" if context.targets else chosen.energy_caution
+    caution = " ".join(filter(None, (chosen.caution, of_energies, anchored)))
     pretrained = inherits or chosen.learns_difference
     report = preflight_report(
         job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
