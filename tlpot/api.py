@@ -98,6 +98,7 @@ def train(
     licence: str | None = None,
     citation: str | None = None,
     pooling: Literal["mean", "attention"] | None = None,
+    known: str | None = None,
     defaults: int | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -130,6 +131,7 @@ def train(
         licence: of the weights.
         citation: what to cite.
         pooling: how atoms make an intensive property, see `tlpot.jobs.TrainConfig`.
+        known: another property, such as ``gap@pbe``, that the model is told of each structure.
         defaults: version of the training's defaults.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own: ``{"energy": "E_dft"}``.
@@ -148,7 +150,7 @@ def train(
         config, data, level=level, weights=weights, output=output, preset=preset, model=model,
         references=references, split=split, epochs=epochs, training=training, dtype=dtype,
         name=name, description=description, licence=licence, citation=citation,
-        pooling=pooling, defaults=defaults, spec=spec, keys=keys,
+        pooling=pooling, known=known, defaults=defaults, spec=spec, keys=keys,
     )  # fmt: skip
     launch = Launch(
         resume=resume, overwrite=overwrite, dry_run=dry_run, strict=strict, device=device,
