@@ -23,7 +23,13 @@ from tlpot.models import (
     check_blocks,
     same_readout,
 )
-from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
+from tlpot.transfer.adaptation import (
+    Adaptation,
+    aligned,
+    density_ratio,
+    discrepancy,
+    matched,
+)
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
@@ -93,10 +99,14 @@ def _adapted(
         notes["effective_frames"] = ratio.effective
     if adapt.align:
         moved = seen.pooled.rows.copy()
-        moved[:, :n] = aligned(here, there)
+        by_kernels = adapt.align == "mmd"
+        onto = matched(here, there, seed=context.seed) if by_kernels else aligned(here, there)
+        moved[:, :n] = onto
         notes["domains_told_apart_when_aligned"] = density_ratio(
-            moved[:, :n], there, seed=context.seed
+            onto, there, seed=context.seed
         ).told_apart
+        for name, rows in (("", here), ("_when_aligned", onto)):
+            notes[f"discrepancy{name}"] = discrepancy(rows, there, seed=context.seed)
         sums = moved.reshape(pooled.sums.shape)
         pooled = replace(pooled, sums=sums, squares=np.square(sums).sum(axis=0))
     return replace(seen, pooled=pooled, weights=weights, notes=notes)
