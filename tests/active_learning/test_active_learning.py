@@ -215,6 +215,7 @@ def test_labels_of_the_file_are_the_beginning(parent, tmp_path):
         ("gap@dear", {"goal": "window"}, "window"),
         ("gap@dear", {"initial": 140}, "initial"),
         ("gap@dear", {"strategy": "frozen-bp"}, "frozen-gp"),
+        ("gap@dear", {"strategy": {"name": "delta", "low": "gap@cheap"}}, "known"),
     ],
 )  # fmt: skip
 def test_what_does_not_apply_is_refused(parent, data, tmp_path, level, settings, term):

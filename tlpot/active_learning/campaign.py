@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import torch
 from tlpot.active_learning.acquisition import DesignTarget, calibration, choose
 from tlpot.active_learning.config import ActiveConfig, Candidates, open_candidates
 from tlpot.active_learning.simulation import SimulatedCampaign, simulate
-from tlpot.active_learning.surrogate import Surrogate, knows_uncertainty
+from tlpot.active_learning.surrogate import RUN, Surrogate, knows_uncertainty
 from tlpot.errors import DataError
 from tlpot.files import sole_folder, write_text
 from tlpot.models import save
@@ -275,9 +276,7 @@ def next_round(
             chosen = order[: config.initial - len(labelled)]
         else:
             newest = rounds[-1].candidates if rounds else labelled[:0]
-            surrogate = Surrogate(
-                config=config, candidates=own, folder=folder / "run", device=device
-            )
+            surrogate = Surrogate(config=config, candidates=own, folder=folder / RUN, device=device)
             fitted = surrogate.fit(labelled, newest, seed=config.seed)
             model = folder / MODEL
             save(fitted, model)
@@ -294,6 +293,7 @@ def next_round(
         if len(chosen):
             numbers = np.stack([mean, std, score], axis=1)[chosen]
             _write_table(file, title, own, rest[chosen], numbers)
+        shutil.rmtree(folder / RUN, ignore_errors=True)
     return Campaign(
         level=candidates.level,
         unit=unit,

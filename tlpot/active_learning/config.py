@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,7 @@ from tlpot.jobs import (
     settings_with_data,
 )
 from tlpot.levels import canonical_level, choose_level
-from tlpot.models import Potential, content_hash, load_potential
+from tlpot.models import Potential, content_hash, load_potential, to_bytes
 from tlpot.numbers import Floats, Ints
 from tlpot.structures import read_all
 from tlpot.targets import Quantity, is_property, property_name
@@ -101,6 +102,12 @@ class ActiveConfig:
         check_least(self, batch=1, rounds=1, initial=2, seeds=1, members=2, repeat=1)
         _ = self.target
         chosen = strategy(self.strategy)
+        if chosen.learns_difference:
+            raise ConfigError(
+                f"strategy {chosen.name} learns a difference, whose low values make a model of two "
+                "parts; to tell a model the cheap value take strategy.name=frozen-gp "
+                "strategy.known=PROPERTY"
+            )
         if self.repeat > 1 and chosen.name == "frozen-gp":
             raise ConfigError(
                 "repeat does not apply to frozen-gp, which would take equal labels for a sign that "
@@ -201,8 +208,14 @@ def open_candidates(
     Raises:
         TLPotError: something is wrong with them.
     """
-    parent = config.parent_model or load_potential(config.parent, device=device)
-    parent_hash = "" if config.parent_model is not None else content_hash(config.parent)
+    if config.parent_model is None:
+        parent, parent_hash = (
+            load_potential(config.parent, device=device),
+            content_hash(config.parent),
+        )
+    else:
+        parent = config.parent_model
+        parent_hash = hashlib.sha256(to_bytes(parent)).hexdigest()
     dataset, names = _opened(config)
     level = canonical_level(config.level)
     if not is_property(level):

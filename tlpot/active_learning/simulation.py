@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from tlpot._version import __version__
 from tlpot.active_learning.acquisition import choose
 from tlpot.active_learning.config import ActiveConfig, Candidates
-from tlpot.active_learning.surrogate import Surrogate, knows_uncertainty
+from tlpot.active_learning.surrogate import RUN, Surrogate, knows_uncertainty
 from tlpot.config import to_mapping
 from tlpot.errors import DataError
 from tlpot.evaluation import property_errors
@@ -191,7 +192,7 @@ class _Simulation:
         if stored is not None:
             return stored
         surrogate = Surrogate(
-            config=self.config, candidates=self.candidates, folder=self.folder / "run",
+            config=self.config, candidates=self.candidates, folder=self.folder / RUN,
             device=self.device,
         )  # fmt: skip
         newest = batches[-1] if len(batches) > 1 else labelled[:0]
@@ -249,6 +250,7 @@ def simulate(
         "parent": candidates.parent_hash,
         "data": candidates.dataset.content_hash,
         "level": candidates.level,
+        "labels": digest(values[pool].tolist(), digits=24),
         "pool": digest(pool.tolist(), digits=24),
         "test": digest(test.tolist(), digits=24),
     }
@@ -286,6 +288,7 @@ def simulate(
                         following = np.array(done["chosen"], dtype=np.int64)
                     batches.append(following)
                     bar.update(arm == "active" or k > 0)
+    shutil.rmtree(config.output / RUN, ignore_errors=True)
     n_wanted = 0 if config.goal == "learn" else int(wanted.sum())
     name = config.strategy if isinstance(config.strategy, str) else config.strategy["name"]
     return SimulatedCampaign(

@@ -27,6 +27,8 @@ KEPT = 0.8
 """Share of the labels that a member of a committee is fitted to."""
 HELD = 0.1
 """Share that decides which weights of a training are kept."""
+RUN = "run"
+"""Folder of what is only needed while a round lasts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
