@@ -55,8 +55,12 @@ def test_the_best_are_found_sooner_than_at_random(parent, data, tmp_path, strate
     np.testing.assert_array_equal(found.mae["active"][:, 0], found.mae["random"][:, 0])
     assert (np.diff(found.best["active"], axis=1) >= 0).all()
     assert found.better
+    # what needs no label: the parent's value, and the cheap one, on which the dear one is a line
+    assert set(found.in_order) == {"the parent's gap@cheap", "gap@cheap"}
+    assert found.in_order["gap@cheap"].tolist() == [5, 5, 5, 5]
+    assert "NO BETTER THAN THE ORDER OF GAP@CHEAP" in found.text()
     assert "better than random choice by" in found.text()
-    assert "NO BETTER" not in found.text()
+    assert "NO BETTER THAN RANDOM" not in found.text()
     found.plot(tmp_path / "a.png")
     # nothing is computed twice, and more seeds and rounds go on
     with monkeypatch.context() as patched:
@@ -76,6 +80,7 @@ def test_shuffled_labels_are_no_better_than_random_choice(parent, tmp_path):
     data = {"files": [str(tmp_path / "toy.xyz")], "spec": str(tmp_path / "toy.yaml")}
     found = simulated(parent, data, tmp_path / "a", goal="learn")
     assert isinstance(found, SimulatedCampaign)
+    assert not found.in_order  # there is nothing to be found
     assert "NO BETTER THAN RANDOM CHOICE" in found.text()
     assert not found.as_json()["better_than_random"]
 

@@ -94,9 +94,8 @@ class DesignTarget:
         if self.window is not None:
             return self.inside(values)
         n = min(len(values), max(_FEWEST, round(_TOP * len(values))))
-        order = np.argsort(-values if self.goal == "maximise" else values, kind="stable")
         found = np.zeros(len(values), dtype=bool)
-        found[order[:n]] = True
+        found[self.order(values)[:n]] = True
         return found
 
     def inside(self, values: Floats) -> Bools:
@@ -104,6 +103,12 @@ class DesignTarget:
         if self.window is None:
             return np.zeros(len(values), dtype=bool)
         return (values >= self.window[0]) & (values <= self.window[1])
+
+    def order(self, values: Floats) -> Ints:
+        """Returns candidates, the most promising by a guess of their values first, [n]."""
+        if self.window is not None:
+            values = np.abs(values - np.mean(self.window))
+        return np.argsort(-values if self.goal == "maximise" else values, kind="stable")
 
     def best(self, values: Floats) -> float:
         """Returns the best of some values; of a window the one nearest to its middle."""

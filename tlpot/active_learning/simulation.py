@@ -14,13 +14,14 @@ import torch
 
 from tlpot._version import __version__
 from tlpot.active_learning.acquisition import choose
-from tlpot.active_learning.config import ActiveConfig, Candidates
+from tlpot.active_learning.config import ActiveConfig, Candidates, labels_of
 from tlpot.active_learning.surrogate import RUN, Surrogate, knows_uncertainty
 from tlpot.config import to_mapping
 from tlpot.errors import DataError
 from tlpot.evaluation import property_errors
 from tlpot.files import sole_folder
 from tlpot.jobs import source_hashes
+from tlpot.levels import canonical_level
 from tlpot.numbers import Floats, Ints, counted
 from tlpot.presentation import (
     COLOURS,
@@ -32,6 +33,7 @@ from tlpot.presentation import (
     progress_bar,
 )
 from tlpot.stored_results import digest, read_result, write_result
+from tlpot.targets import property_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,6 +62,8 @@ class SimulatedCampaign(Result):
         best: by arm, [n_seeds, n_rounds + 1], best label.
         n_wanted: of such candidates that there are; 0 for the goal to learn.
         wanted: which those are, in words.
+        in_order: candidates found by labelling in the order of a guess that needs no label, by
+            its name, [n_rounds + 1]: the parent's value, or the property at another level.
     """
 
     title: str
@@ -72,6 +76,7 @@ class SimulatedCampaign(Result):
     best: Mapping[str, Floats]
     n_wanted: int
     wanted: str
+    in_order: Mapping[str, Ints]
 
     @property
     def advantage(self) -> tuple[float, float]:
@@ -104,6 +109,16 @@ class SimulatedCampaign(Result):
             return f"better than random choice by {said}"
         return f"NO BETTER THAN RANDOM CHOICE: {said} (2 standard errors are asked for)"
 
+    def order_words(self) -> list[str]:
+        """Returns a sentence for each order of a guess that finds as much, without learning."""
+        own = float(self.found["active"][:, 1:].mean())
+        return [
+            f"NO BETTER THAN THE ORDER OF {name.upper()}: {own:.3g} found on average over the "
+            f"rounds, {float(found[1:].mean()):.3g} by labelling in that order from the start"
+            for name, found in self.in_order.items()
+            if found[1:].mean() >= own
+        ]
+
     def text(self) -> str:
         """Returns the table of both ways to choose."""
         columns = ["labels"]
@@ -111,8 +126,13 @@ class SimulatedCampaign(Result):
         if self.n_wanted:
             kinds = [("found", self.found), ("best", self.best), ("MAE", self.mae)]
         columns += [f"{name}, {arm}" for name, _ in kinds for arm in ARMS]
+        columns += [f"found, order of {name}" for name in self.in_order]
         rows = [
-            [int(n), *(float(of[arm][:, k].mean()) for _, of in kinds for arm in ARMS)]
+            [
+                int(n),
+                *(float(of[arm][:, k].mean()) for _, of in kinds for arm in ARMS),
+                *(float(found[k]) for found in self.in_order.values()),
+            ]
             for k, n in enumerate(self.labels)
         ]
         lines = [f"{self.title}; chosen by {self.method}"]
@@ -123,7 +143,7 @@ class SimulatedCampaign(Result):
         else:
             lines.append(f"MAE: {self.unit}".rstrip(": "))
         lines += Table(columns, rows, format=".4g", widths=(8, 14)).lines()
-        return "\n".join([*lines, self.verdict()])
+        return "\n".join([*lines, self.verdict(), *self.order_words()])
 
     def as_json(self) -> dict[str, Any]:
         """Returns all numbers."""
@@ -139,6 +159,7 @@ class SimulatedCampaign(Result):
                 name: {arm: values.tolist() for arm, values in of.items()}
                 for name, of in (("mae", self.mae), ("found", self.found), ("best", self.best))
             },
+            "in_order": {name: found.tolist() for name, found in self.in_order.items()},
             "advantage": gain,
             "standard_error": None if math.isnan(error) else error,
             "better_than_random": self.better,
@@ -161,6 +182,9 @@ class SimulatedCampaign(Result):
                 axes.fill_between(
                     self.labels, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0
                 )
+            if values is self.found:
+                for name, found in self.in_order.items():
+                    axes.plot(self.labels, found, "--", linewidth=1, label=f"order of {name}")
             axes.set_xlabel("labels")
             axes.set_ylabel(name)
         add_legend(panels[0][0])
@@ -289,6 +313,7 @@ def simulate(
                     batches.append(following)
                     bar.update(arm == "active" or k > 0)
     shutil.rmtree(config.output / RUN, ignore_errors=True)
+    labels = config.initial + config.batch * np.arange(config.rounds + 1)
     n_wanted = 0 if config.goal == "learn" else int(wanted.sum())
     name = config.strategy if isinstance(config.strategy, str) else config.strategy["name"]
     return SimulatedCampaign(
@@ -299,10 +324,37 @@ def simulate(
         unit=candidates.quantity.unit,
         goal=config.goal,
         method=config.target.method,
-        labels=config.initial + config.batch * np.arange(config.rounds + 1),
+        labels=labels,
         mae=measured["mae"],
         found=measured["found"],
         best=measured["best"],
         n_wanted=n_wanted,
         wanted="in the window" if config.window else "best candidates",
+        in_order={
+            name: np.cumsum(wanted[pool][config.target.order(guess)])[labels - 1]
+            for name, guess in (_guesses(shared) if n_wanted else {}).items()
+        },
     )
+
+
+def _guesses(shared: _Simulation) -> dict[str, Floats]:
+    """Returns values of the candidates that are there before any label: the trivial ways to search.
+
+    That of the parent, where it knows the same property, and the same property at other levels.
+    """
+    candidates, pool, found = shared.candidates, shared.pool, {}
+    name, parent = property_name(candidates.level), candidates.parent
+    source = shared.config.source or parent.levels[0]
+    target = parent.target(canonical_level(source))
+    if target is not None and property_name(source) == name and target.known is None:
+        surrogate = Surrogate(
+            config=shared.config, candidates=candidates, folder=shared.folder / RUN,
+            device=shared.device,
+        )  # fmt: skip
+        found[f"the parent's {source}"] = surrogate.evaluated(parent.at(source), pool)[0]
+    for other in candidates.dataset.levels:
+        if other != candidates.level and property_name(other) == name:
+            values = labels_of(candidates.dataset, other)[pool]
+            if np.isfinite(values).all():
+                found[other] = values
+    return found

@@ -115,14 +115,15 @@ class Surrogate:
             members: see `committee`; none for a model that knows how sure it is.
             indices: of the candidates.
         """
-        mean, std = self._evaluated(model.at(self.candidates.level), indices)
+        mean, std = self.evaluated(model.at(self.candidates.level), indices)
         if members:
             level = self.candidates.level
-            said = np.stack([self._evaluated(m.at(level), indices)[0] for m in members])
+            said = np.stack([self.evaluated(m.at(level), indices)[0] for m in members])
             std = said.std(axis=0, ddof=1) * np.sqrt(KEPT / (1.0 - KEPT))
         return mean, std
 
-    def _evaluated(self, model: LevelModel, indices: Ints) -> tuple[Floats, Floats]:
+    def evaluated(self, model: LevelModel, indices: Ints) -> tuple[Floats, Floats]:
+        """Returns what a model says, and how sure it is (NaN if it cannot tell), [n] each."""
         if not len(indices):
             return np.zeros(0), np.zeros(0)
         dataset, device = self.candidates.dataset, self.candidates.parent.device
