@@ -183,8 +183,7 @@ class Predictions:
         forces: [n_atoms, 3, 2], label and prediction, eV/Å.
         stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
         quantity: of a property, whose labels and predictions `energy` then has, in its unit.
-        std: [n_frames], standard deviations of the predictions, where they were asked for and
-            the model can tell them; else None.
+        std: [n_frames], standard deviations of a property, if the model can tell them.
     """
 
     indices: Ints
@@ -208,7 +207,6 @@ def predict(
     forces: bool = True,
     batch_size: int = 32,
     show: bool = False,
-    std: bool = False,
 ) -> Predictions:
     """Evaluates energies, and forces and stresses where they are labelled.
 
@@ -222,7 +220,6 @@ def predict(
             them NaN.
         batch_size: frames at a time.
         show: whether to show a progress bar.
-        std: whether standard deviations of the energies, or of a property, are wanted.
 
     Raises:
         DataError: there are no frames, or none has a label at `level`.
@@ -234,13 +231,14 @@ def predict(
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
     deviations: list[Tensor] = []
+    target = getattr(model, "target", None)
     batches = evaluation_batches(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
     )
     for batch, found, spread in evaluated(
         model,
         batches,
-        std="energy" if std else None,
+        std="energy" if target is not None else None,
         forces=lambda batch: forces and bool(batch.targets[level].forces.isfinite().any()),
         stress=lambda batch: forces and bool(batch.targets[level].stress.isfinite().any()),
     ):
@@ -260,7 +258,7 @@ def predict(
         energy=arrays["energy"],
         forces=arrays["forces"],
         stress=arrays["stress"],
-        quantity=None if (target := getattr(model, "target", None)) is None else target.quantity,
+        quantity=None if target is None else target.quantity,
         std=torch.cat(deviations).cpu().numpy() if deviations else None,
     )
 

@@ -151,7 +151,6 @@ def evaluate_model(
     predictions = predict(
         chosen if assembly is None else assembly.force_field(chosen, device=device), seen, indices,
         level, device=potential.device, batch_size=batch_size, show=True,
-        std=getattr(chosen, "target", None) is not None,
     )  # fmt: skip
     return Evaluation(
         model=potential.card.name,

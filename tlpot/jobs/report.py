@@ -314,9 +314,7 @@ def make_report(
     indices = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
-    end = predict(
-        model, dataset, indices, level, device=opened.device, show=show, std=target is not None
-    )
+    end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:
         return _property_report(config, opened, model, dataset, end, level, part, parent)
     assert isinstance(potential, Potential)
