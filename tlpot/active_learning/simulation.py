@@ -126,12 +126,10 @@ class SimulatedCampaign(Result):
         if self.n_wanted:
             kinds = [("found", self.found), ("best", self.best), ("MAE", self.mae)]
         columns += [f"{name}, {arm}" for name, _ in kinds for arm in ARMS]
-        columns += [f"found, order of {name}" for name in self.in_order]
         rows = [
             [
                 int(n),
                 *(float(of[arm][:, k].mean()) for _, of in kinds for arm in ARMS),
-                *(float(found[k]) for found in self.in_order.values()),
             ]
             for k, n in enumerate(self.labels)
         ]
@@ -143,6 +141,8 @@ class SimulatedCampaign(Result):
         else:
             lines.append(f"MAE: {self.unit}".rstrip(": "))
         lines += Table(columns, rows, format=".4g", widths=(8, 14)).lines()
+        for name, found in self.in_order.items():
+            lines.append(f"found in the order of {name}: {', '.join(map(str, found.tolist()))}")
         return "\n".join([*lines, self.verdict(), *self.order_words()])
 
     def as_json(self) -> dict[str, Any]:
