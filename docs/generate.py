@@ -22,6 +22,7 @@ CONFIGURATIONS = {
     "tlpot train": "tlpot.jobs.train:TrainConfig",
     "tlpot finetune": "tlpot.jobs.finetune:FinetuneConfig",
     "tlpot curve": "tlpot.learning_curves.config:CurveConfig",
+    "tlpot active": "tlpot.active_learning.config:ActiveConfig",
     "tlpot build": "tlpot.building.config:BuildConfig",
     "tlpot report (report.KEY=VALUE)": "tlpot.evaluation.transfer_report:ReportSettings",
 }

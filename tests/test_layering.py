@@ -39,7 +39,7 @@ LAYERS = [
     {"labelling"},
     {"sampling"},
     {"jobs"},
-    {"ranking", "learning_curves", "simulation"},
+    {"active_learning", "ranking", "learning_curves", "simulation"},
     {"reports"},
     {"building"},
     {"api"},

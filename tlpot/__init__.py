@@ -11,6 +11,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.api import (
+        active_learning,
         build,
         calibrate,
         convert_dataset,
@@ -46,6 +47,7 @@ __all__ = [
     "Potential",
     "TLPotCalculator",
     "__version__",
+    "active_learning",
     "build",
     "calibrate",
     "convert_dataset",

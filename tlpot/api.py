@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     import torch
     from ase import Atoms
 
+    from tlpot.active_learning import Campaign, SimulatedCampaign
     from tlpot.building import BuildResult
     from tlpot.data import Dataset, DataSource, Share, SplitBy
     from tlpot.dynamics import Frequencies, Relaxation
     from tlpot.engines import EngineSpec
-    from tlpot.evaluation import TransferReport
+    from tlpot.evaluation import PropertyReport, TransferReport
     from tlpot.fragments import Scheme
     from tlpot.jobs import (
         Calibrated,
@@ -97,6 +98,7 @@ def train(
     licence: str | None = None,
     citation: str | None = None,
     pooling: Literal["mean", "attention"] | None = None,
+    known: str | None = None,
     defaults: int | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -129,6 +131,7 @@ def train(
         licence: of the weights.
         citation: what to cite.
         pooling: how atoms make an intensive property, see `tlpot.jobs.TrainConfig`.
+        known: another property, such as ``gap@pbe``, that the model is told of each structure.
         defaults: version of the training's defaults.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own: ``{"energy": "E_dft"}``.
@@ -147,7 +150,7 @@ def train(
         config, data, level=level, weights=weights, output=output, preset=preset, model=model,
         references=references, split=split, epochs=epochs, training=training, dtype=dtype,
         name=name, description=description, licence=licence, citation=citation,
-        pooling=pooling, defaults=defaults, spec=spec, keys=keys,
+        pooling=pooling, known=known, defaults=defaults, spec=spec, keys=keys,
     )  # fmt: skip
     launch = Launch(
         resume=resume, overwrite=overwrite, dry_run=dry_run, strict=strict, device=device,
@@ -433,6 +436,82 @@ def learning_curve(
         )  # fmt: skip
 
 
+def active_learning(
+    parent: PathLike | Potential | None = None,
+    data: DataSource | None = None,
+    *,
+    level: str | None = None,
+    output: PathLike | None = None,
+    goal: Literal["learn", "maximise", "minimise", "window"] | None = None,
+    window: Sequence[float] | None = None,
+    strategy: str | Mapping[str, Any] | None = None,
+    batch: int | None = None,
+    rounds: int | None = None,
+    initial: int | None = None,
+    seeds: int | None = None,
+    simulate: bool | None = None,
+    members: int | None = None,
+    repeat: int | None = None,
+    source: str | None = None,
+    quantity: Mapping[str, Any] | None = None,
+    split: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
+    config: ConfigSource = None,
+    device: Device = None,
+    threads: int = 1,
+    progress: Progress = None,
+) -> Campaign | SimulatedCampaign:
+    """Chooses candidates to label, round by round, with a transferred model: ``tlpot active``.
+
+    Where all candidates have a label, whole campaigns are simulated beside random choice. Else
+    the next candidates are written to a table; fill its last column and call again.
+
+    Args:
+        parent: the pretrained model.
+        data: the candidates, structures with labels or without.
+        level: a scalar property, such as ``gap@hse06``.
+        output: folder of the campaign, which goes on where it ended.
+        goal: ``learn`` (what the model is least sure of; the default), ``maximise``, ``minimise``
+            (expected improvement), or ``window``.
+        window: lowest and highest value that are wanted.
+        strategy: that fits a model in each round; default frozen-gp.
+        batch: candidates of a round, default 10.
+        rounds: of a simulation, default 5.
+        initial: labels before the first choice, default 20.
+        seeds: of a simulation, default 3.
+        simulate: hide the labels that there are; None does so where all candidates have one.
+        members: models whose spread is the uncertainty, where the strategy has none; default 4.
+        repeat: times that the newest labels count, default 1.
+        source: level of the parent to start from, if it has several.
+        quantity: unit, extensive and kind of the property, where nothing else says so.
+        split: what a simulation holds out to measure errors on, see `tlpot.jobs.SplitSettings`.
+        training: settings of strategies that train.
+        seed: of everything that is drawn.
+        spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
+        config: YAML file, or what is in one; see docs/properties.md.
+        device: where to compute.
+        threads: of the CPU.
+        progress: who is told of it.
+
+    Raises:
+        DataError: candidates of the last round have no label yet.
+    """
+    from tlpot.active_learning import active_job, run_campaign
+
+    settings = active_job(
+        config, parent, data, level=level, output=output, goal=goal, window=window,
+        strategy=strategy, batch=batch, rounds=rounds, initial=initial, seeds=seeds,
+        simulate=simulate, members=members, repeat=repeat, source=source, quantity=quantity,
+        split=split, training=training, seed=seed, spec=spec, keys=keys,
+    )  # fmt: skip
+    with _running(threads, progress):
+        return run_campaign(settings, device=device)
+
+
 @configured
 def plan(
     curve: PathLike | Curve | LearningCurve,
@@ -679,8 +758,8 @@ def report(
     device: Device = None,
     threads: int = 1,
     progress: Progress = None,
-) -> TransferReport:
-    """Says what a transfer did to a model: ``tlpot report``.
+) -> TransferReport | PropertyReport:
+    """Says what a transfer did to a model, or what one of a property is worth: ``tlpot report``.
 
     Args:
         model: the model.

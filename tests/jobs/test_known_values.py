@@ -188,3 +188,37 @@ def test_of_logarithms_one_is_no_zero():
     known = KnownValue(level="k@pbe", unit="GPa", slope=1.0, logarithm=True)
     columns = known_columns(known, torch.tensor([1.0, 2.0], dtype=torch.float64))
     np.testing.assert_allclose(columns, [[0.0, 0.0], [np.log(2.0), 0.0]])
+
+
+def test_a_network_from_scratch_is_told_too(data, tmp_path):
+    def trained(known=None, level="gap@dear"):
+        return tlpot.train(
+            config={"data": data, "model": MODEL, "split": SPLIT, "training": {"batch_size": 4}},
+            level=level, output=tmp_path / "m.safetensors", epochs=10, progress=False,
+            overwrite=True, known=known,
+        )  # fmt: skip
+
+    plain, told = trained(), trained("gap@cheap")
+    target = told.potential.target("gap@dear")
+    assert target.known.slope == pytest.approx(1.3, abs=0.15)
+    (line,) = [b for b in told.baselines if b.name == "line on gap@cheap"]
+    # step 0 is the line, the step at zero and the composition
+    assert told.start.overall["property_mae"] < line.errors["property_mae"]
+    assert told.end.overall["property_mae"] < 0.5 * plain.end.overall["property_mae"]
+    again = tlpot.evaluate(
+        tmp_path / "m.safetensors", tlpot.open_dataset(*data["files"], data["spec"]),
+        level="gap@dear", split=tmp_path / "m.run" / "split.json",
+    )  # fmt: skip
+    assert again.errors.overall["property_mae"] == pytest.approx(
+        told.end.overall["property_mae"], rel=1e-4
+    )
+    assert told.potential.card.recipe["known"] == "gap@cheap"
+    assert "known" not in plain.potential.card.recipe
+    for level, known, error in (
+        (["gap@dear", "metal@cheap"], "gap@cheap", ConfigError),
+        ("metal@cheap", "gap@cheap", ConfigError),
+        ("gap@dear", "gap@dear", ConfigError),
+        ("gap@dear", "gap@nowhere", UnknownLevelError),
+    ):
+        with pytest.raises(error, match=r"known|nowhere"):
+            trained(known, level)

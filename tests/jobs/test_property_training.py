@@ -236,3 +236,33 @@ def test_elements_that_no_training_structure_has_are_named(data, tmp_path):
     )  # fmt: skip
     assert "Br was left out" in found.preflight
     assert "species" in found.preflight
+
+
+@pytest.mark.parametrize("name", ["frozen-gp", "frozen-forest", "shift"])
+def test_nothing_is_said_of_forces(data, parent, tmp_path, name):
+    found = tlpot.finetune(
+        parent.output, config={"data": data, "split": SPLIT}, level="gap@dear", strategy=name,
+        output=tmp_path / "m.safetensors", progress=False,
+    )  # fmt: skip
+    notes = [line for line in found.preflight.splitlines() if line.startswith("note:")]
+    assert not [note for note in notes if "forces" in note or "energies" in note]
+    for correction in found.potential.corrections("gap@dear"):
+        facts = correction.info.fit
+        assert not [key for key in facts if key.endswith("_mev")]
+        assert facts["mean_abs_before"] == pytest.approx(
+            found.start.overall["property_mae"], rel=0.6
+        )
+
+
+def test_the_readout_of_another_property_is_no_feature(data, parent, tmp_path):
+    def fitted(level, source, blocks):
+        return tlpot.finetune(
+            source.output, config={"data": data, "split": SPLIT}, level=level, progress=False,
+            strategy={"name": "frozen-ridge", "blocks": blocks}, overwrite=True,
+            output=tmp_path / "m.safetensors",
+        )  # fmt: skip
+
+    fitted("gap@dear", parent, ["readout"])  # the parent's is of the same property
+    fitted("hardness@cheap", parent, ["layer 1"])
+    with pytest.raises(ConfigError, match="random weights"):
+        fitted("hardness@cheap", parent, ["layer 1", "readout"])

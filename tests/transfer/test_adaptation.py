@@ -10,6 +10,7 @@ from ase.io import write
 import tlpot
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.transfer import Moments, aligned, density_ratio
+from tlpot.transfer.adaptation import discrepancy, matched
 
 pytest.importorskip("sklearn")
 
@@ -57,11 +58,36 @@ def test_alignment_helps_where_features_are_stretched_and_moved():
     assert density_ratio(moved, target).told_apart < density_ratio(source, target).told_apart - 0.1
 
 
-def test_features_that_do_not_vary_are_left_alone():
+def test_structures_far_away_do_not_decide_by_kernels():
+    """A twentieth of the target far out spoils its covariance, but hardly its distribution."""
+    rng = np.random.default_rng(0)
+    source, inside = rng.normal(size=(400, 3)), rng.normal(size=(300, 3))
+    slopes = np.array([1.0, -2.0, 0.5])
+    target = inside * [3.0, 1.0, 1.5] + [2.0, 0.0, -1.0]
+    seen = target.copy()
+    seen[:15] += rng.normal(0, 40, (15, 3))
+    plain = error(ridge(source, source @ slopes), target, inside @ slopes)
+    errors = {}
+    for name, moved in (("coral", aligned(source, seen)), ("mmd", matched(source, seen))):
+        errors[name] = error(ridge(moved, source @ slopes), target, inside @ slopes)
+        assert discrepancy(moved, seen) < discrepancy(source, seen)
+    assert errors["mmd"] < 0.25 * plain
+    assert errors["mmd"] < 0.5 * errors["coral"]
+
+
+def test_a_discrepancy_is_zero_of_one_distribution():
+    rows = np.random.default_rng(1).normal(size=(600, 3))
+    assert discrepancy(rows, rows) == pytest.approx(0.0, abs=1e-12)
+    assert discrepancy(rows[:300], rows[300:]) < 0.02
+    assert discrepancy(rows[:300], rows[300:] + 2.0) > 0.2
+
+
+@pytest.mark.parametrize("align", [aligned, matched])
+def test_features_that_do_not_vary_are_left_alone(align):
     rng = np.random.default_rng(0)
     source = np.column_stack([rng.normal(size=50), np.full(50, 3.0)])
     target = np.column_stack([rng.normal(size=50) + 1.0, np.full(50, 3.0)])
-    moved = aligned(source, target)
+    moved = align(source, target)
     assert np.isfinite(moved).all()
     np.testing.assert_array_equal(moved[:, 1], 3.0)
     assert np.isfinite(density_ratio(source, target).weights).all()
@@ -125,6 +151,8 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
         ("weights", {"files": [target], "spec": spec}),
         ("without labels", {"files": [unlabelled]}),
         ("aligned", {"files": [unlabelled], "weights": False, "align": True}),
+        ("coral", {"files": [unlabelled], "weights": False, "align": "coral"}),
+        ("matched", {"files": [unlabelled], "weights": False, "align": "mmd"}),
     ):
         found = tlpot.finetune(
             parent.output, config={"data": {"files": [file], "spec": spec}, "split": split},
@@ -142,7 +170,10 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
     assert "effective_frames" not in fits["plain"]
     assert fits["weights"]["effective_frames"] < fits["weights"]["frames"]
     assert fits["aligned"]["domains_told_apart_when_aligned"] < 0.9
-    assert np.isfinite(errors["aligned"])
+    assert errors["coral"] == errors["aligned"]
+    assert np.isfinite([errors["aligned"], errors["matched"]]).all()
+    fit = fits["matched"]
+    assert fit["discrepancy_when_aligned"] < fit["discrepancy"]
 
 
 @pytest.mark.parametrize(
@@ -151,6 +182,7 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
         ({"name": "frozen-gp", "adapt": {"files": ["x.xyz"]}}, "weights"),
         ({"name": "frozen-ridge", "adapt": {"files": []}}, "files"),
         ({"name": "frozen-ridge", "adapt": {"files": ["x"], "weights": False}}, "align"),
+        ({"name": "frozen-ridge", "adapt": {"files": ["x"], "align": "mnd"}}, "mmd"),
         ({"name": "full", "adapt": {"files": ["x"]}}, "frozen-ridge"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Learning curves, and what labels to buy by them."""
+"""Learning curves, what labels to buy by them, and which ones."""
 
 from __future__ import annotations
 
@@ -139,3 +139,50 @@ def run_plan(arguments: argparse.Namespace) -> None:
     print(plan)
     if arguments.json:
         plan.save(arguments.json)
+
+
+def add_active_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``tlpot active``."""
+    add = options.adder(parser)
+    add("parent", "a model file, or the name of a shipped model")
+    add("data DATA...", "files of candidates, with labels or without")
+    add("settings [key.path=value...]", "settings, such as split.test=0.1 or members=8")
+    add("--level", "the property, such as gap@hse06", required=True)
+    about = "learn (default), maximise, minimise, or window"
+    parser.add_argument("--goal", choices=["learn", "maximise", "minimise", "window"], help=about)
+    add("--window LOWEST HIGHEST", "values that are wanted, with --goal window", float)
+    add("--strategy", "that fits a model in each round; default frozen-gp")
+    add("--batch", "candidates of each round; default 10", int)
+    add("--rounds", "of a simulation; default 5", int)
+    add("--initial", "labels before the first choice; default 20", int)
+    add("--seeds", "repeats of a simulation; default 3", int)
+    about = "hide the labels that there are; so it is where all candidates have one"
+    add("--simulate", about, action="store_true", default=None)
+    add("--repeat", "times that the newest labels count in the next fit; default 1", int)
+    add("--spec", options.SPEC)
+    add("--keys QUANTITY=NAME...", "names of labels: 'gap@hse06=COLUMN, UNIT, intensive'")
+    add("--source", "level of the parent to start from, if it has several")
+    add("--config", "YAML file with further settings")
+    add("-o --output", "folder of the campaign; the same command goes on", required=True)
+    add("--device", options.DEVICE)
+
+
+def run_active(arguments: argparse.Namespace) -> None:
+    """Makes a round of a campaign, or simulates some."""
+    from tlpot import api
+    from tlpot.config import job_settings, with_overrides
+
+    files, overrides = options.files_and_settings([*arguments.data, *arguments.settings])
+    names = "goal window strategy batch rounds initial seeds simulate repeat source output level"
+    given = options.values_of(arguments, names)
+    data = {"files": files, "spec": arguments.spec}
+    if arguments.keys is not None:
+        data["keys"] = dict(options.key_pair(text) for text in arguments.keys)
+    settings = job_settings(arguments.config, "active", parent=arguments.parent, **given)
+    settings["data"] = {**(settings.get("data") or {}), **data}
+    found = api.active_learning(config=with_overrides(settings, overrides), device=arguments.device)
+    print(found)
+    numbers, picture = (Path(arguments.output) / f"active.{kind}" for kind in ("json", "png"))
+    found.save(numbers)
+    found.plot(picture)
+    print(f"wrote {numbers}, {picture}")

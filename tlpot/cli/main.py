@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "train": "pretrain or train from scratch",
     "finetune": "transfer a model to another level of theory",
     "label": "label geometries at a level of theory",
+    "active": "choose what to label next, round by round, for a property",
     "curve": "learning curves: strategies against numbers of labels",
     "plan": "how many labels to buy, from learning curves",
     "evaluate": "errors of a model on a dataset, with tables and a parity plot",
@@ -50,7 +51,7 @@ SUBCOMMANDS = {
 _MODULES = {
     "train": "training", "finetune": "training", "demo": "training",
     "sample": "labelling", "label": "labelling",
-    "curve": "curves", "plan": "curves",
+    "curve": "curves", "plan": "curves", "active": "curves",
     "evaluate": "evaluation", "predict": "evaluation",
     "ensemble": "uncertainty", "calibrate": "uncertainty",
     "md": "simulation", "relax": "simulation", "frequencies": "simulation",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlpot.cli.parser import check_warnings
@@ -79,6 +80,12 @@ def key_pair(text: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
     return quantity, name
+
+
+def files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tells files from ``key=value``, which argparse cannot, wherever they stand."""
+    settings = [word for word in words if "=" in word and not Path(word).exists()]
+    return [word for word in words if word not in settings], settings
 
 
 def add_strict_argument(parser: argparse.ArgumentParser) -> None:

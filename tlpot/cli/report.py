@@ -74,7 +74,8 @@ def run_report(arguments: argparse.Namespace) -> None:
     if arguments.output is not None:
         make_folder(arguments.output)
         report.save(Path(arguments.output) / REPORT)
-        print(f"\nwrote report.json, report.txt and report.png in {arguments.output}")
+        page = ", report.html" if hasattr(report, "html") else ""
+        print(f"\nwrote report.json{page}, report.txt and report.png in {arguments.output}")
 
 
 def _sort(arguments: argparse.Namespace) -> None:

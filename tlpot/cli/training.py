@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from tlpot.cli import options
@@ -52,7 +51,7 @@ def run_finetune(arguments: argparse.Namespace) -> None:
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
-    files, overrides = _files_and_settings([*arguments.data, *arguments.settings])
+    files, overrides = options.files_and_settings([*arguments.data, *arguments.settings])
     data = {"level": arguments.level, **section, "files": files}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
@@ -73,14 +72,6 @@ def run_finetune(arguments: argparse.Namespace) -> None:
     options.show_training(
         api.finetune(config=settings, **options.launch_options(arguments)), arguments
     )
-
-
-def _files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tells files from ``key=value``, which argparse cannot, wherever they stand."""
-    from pathlib import Path
-
-    settings = [word for word in words if "=" in word and not Path(word).exists()]
-    return [word for word in words if word not in settings], settings
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:

@@ -59,7 +59,13 @@ if TYPE_CHECKING:
         store_split,
         stored_split,
     )
-    from tlpot.data.open import DataSource, JoinedDataset, Source, open_dataset
+    from tlpot.data.open import (
+        DataSource,
+        JoinedDataset,
+        Source,
+        open_dataset,
+        open_unlabelled,
+    )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec

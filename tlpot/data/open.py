@@ -20,7 +20,7 @@ from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
-from tlpot.data.spec import DataSpec, load_spec, select_level, with_keys
+from tlpot.data.spec import DataSpec, UnitSpec, load_spec, select_level, with_keys
 from tlpot.data.store import read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
@@ -321,6 +321,19 @@ def _open_atoms(structures: Sequence[Atoms], source: Source) -> ArrayDataset:
     spec = _understood(spec, source, "atoms")
     frames = [frame_of(atoms, number) for number, atoms in enumerate(structures)]
     return ArrayDataset(*understood(frames, _ATOMS, spec))
+
+
+def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
+    """Returns structures of which nothing is known yet as a dataset; `path` is where they are from.
+
+    Raises:
+        DataError: an unusable structure, or none.
+    """
+    if not structures:
+        raise DataError(f"{path}: no frames")
+    spec = DataSpec(container="extxyz", units=UnitSpec(coordinates="angstrom"), unlabelled=True)
+    frames = [frame_of(atoms, number) for number, atoms in enumerate(structures)]
+    return ArrayDataset(*understood(frames, path, spec))
 
 
 def _spec(path: Path, name: PathLike | None) -> DataSpec:

@@ -101,6 +101,7 @@ class DatasetWithLabels(DatasetView):
         indices: frames that get one.
         labels: one for each of them.
         replace: whether they stand in for labels of the file, too.
+        quantity: what the numbers of a property are, where the file does not say.
 
     Raises:
         DataError: the numbers of frames and labels differ, or an index is out of range.
@@ -114,9 +115,11 @@ class DatasetWithLabels(DatasetView):
         labels: Sequence[Labels],
         *,
         replace: bool = False,
+        quantity: Quantity | None = None,
     ) -> None:
         super().__init__(dataset)
         self.level = canonical_level(level)
+        self._quantity = quantity
         chosen = np.asarray(indices, dtype=np.int64)
         if len(chosen) != len(labels):
             raise DataError(f"{len(labels)} labels for {len(chosen)} frames")
@@ -130,7 +133,8 @@ class DatasetWithLabels(DatasetView):
         """Levels of theory by canonical name."""
         known = self.dataset.levels.get(self.level, LevelInfo(name=self.level, kinds=frozenset()))
         added = {kind for kind in get_args(LabelKind) if self._has(kind).any()}
-        info = replace(known, kinds=known.kinds | added)
+        quantity = known.quantity or self._quantity
+        info = replace(known, kinds=known.kinds | added, quantity=quantity)
         return {**self.dataset.levels, self.level: info}
 
     def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:

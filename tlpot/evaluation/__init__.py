@@ -27,13 +27,16 @@ if TYPE_CHECKING:
         system_features,
     )
     from tlpot.evaluation.property_errors import (
+        COVERAGES,
         EVEN,
         Baseline,
+        IntervalCoverage,
         baseline_table,
         baseline_words,
         line_baseline,
         property_errors,
     )
+    from tlpot.evaluation.property_report import PropertyReport, largest_errors
     from tlpot.evaluation.stability import LARGEST, Stability, choose_frame, probe_stability
     from tlpot.evaluation.transfer_report import (
         PARTS,

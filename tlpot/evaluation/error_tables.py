@@ -15,7 +15,14 @@ from torch import Tensor
 from tlpot.data import Targets
 from tlpot.energy import Properties
 from tlpot.evaluation.predictions import Predictions
-from tlpot.evaluation.property_errors import property_errors, property_figure, property_lines
+from tlpot.evaluation.property_errors import (
+    IntervalCoverage,
+    interval_coverage,
+    property_errors,
+    property_figure,
+    property_lines,
+)
+from tlpot.models import Calibration
 from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import Column, Table, make_figure
 from tlpot.targets import Quantity
@@ -141,19 +148,22 @@ class ErrorReport:
         by_element: MAE and RMSE of the forces on the atoms of an element.
         quantity: of a property, whose errors are then in its unit, see
             `tlpot.evaluation.property_errors`.
+        intervals: of a property, how good the standard deviations of a model are that has some.
     """
 
     overall: Mapping[str, float]
     by_molecule: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     by_element: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     quantity: Quantity | None = None
+    intervals: IntervalCoverage | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain dicts for a JSON file."""
         if self.quantity is not None:
             units = {"property": self.quantity.unit}
+            sure = {} if self.intervals is None else {"intervals": self.intervals.as_json()}
             return {"units": units, "overall": dict(self.overall), "by_molecule": {},
-                    "by_element": {}}  # fmt: skip
+                    "by_element": {}, **sure}  # fmt: skip
         return {
             "units": {
                 "energy": "meV",
@@ -171,7 +181,11 @@ class ErrorReport:
         """Returns aligned tables."""
         o = self.overall
         if self.quantity is not None:
-            return "\n".join(property_lines(o, self.quantity))
+            lines = property_lines(o, self.quantity)
+            if self.intervals is not None:
+                lines += self.intervals.table().lines()
+                lines.append(f"  {self.intervals.words(self.quantity)}")
+            return "\n".join(lines)
         rows = [
             (f"  {_WORDS.get(kind, kind)}", o[f"{kind}_mae"], o[f"{kind}_rmse"], unit)
             for kind, unit in (
@@ -195,14 +209,25 @@ class ErrorReport:
         return "\n".join(lines)
 
 
-def error_report(predictions: Predictions) -> ErrorReport:
-    """Summarises predictions; what has no label is passed over."""
-    if predictions.quantity is not None:
+def error_report(predictions: Predictions, calibration: Calibration | None = None) -> ErrorReport:
+    """Summarises predictions; what has no label is passed over.
+
+    Args:
+        predictions: beside labels.
+        calibration: of their standard deviations, if these are of a property and were calibrated.
+    """
+    quantity = predictions.quantity
+    if quantity is not None:
         labels, found = predictions.energy.T
-        errors = property_errors(labels, found, predictions.quantity)
+        errors = property_errors(labels, found, quantity)
+        intervals = None
+        # a label of yes or no is in no interval around a probability
+        if predictions.std is not None and quantity.kind != "yes_no" and errors:
+            intervals = interval_coverage(labels, found, predictions.std, calibration)
         return ErrorReport(
-            overall={"n_frames": float(len(labels)), **errors}, quantity=predictions.quantity
-        )
+            overall={"n_frames": float(len(labels)), **errors}, quantity=quantity,
+            intervals=intervals,
+        )  # fmt: skip
     error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
     force = 1e3 * (predictions.forces[..., 1] - predictions.forces[..., 0])
     force_known = np.isfinite(predictions.forces[..., 0])

@@ -183,6 +183,7 @@ class Predictions:
         forces: [n_atoms, 3, 2], label and prediction, eV/Å.
         stress: [n_frames, 3, 3, 2], label and prediction, eV/Å³.
         quantity: of a property, whose labels and predictions `energy` then has, in its unit.
+        std: [n_frames], standard deviations of a property, if the model can tell them.
     """
 
     indices: Ints
@@ -193,6 +194,7 @@ class Predictions:
     forces: Floats
     stress: Floats
     quantity: Quantity | None = None
+    std: Floats | None = None
 
 
 def predict(
@@ -228,12 +230,15 @@ def predict(
     # frames of one size together waste nothing on padding
     chosen = chosen[np.argsort(dataset.sizes[chosen], kind="stable")]
     parts: dict[str, list[Tensor]] = {"energy": [], "forces": [], "stress": [], "numbers": []}
+    deviations: list[Tensor] = []
+    target = getattr(model, "target", None)
     batches = evaluation_batches(
         model, dataset, chosen, (level,), device=device, batch_size=batch_size, show=show
     )
-    for batch, found, _ in evaluated(
+    for batch, found, spread in evaluated(
         model,
         batches,
+        std="energy" if target is not None else None,
         forces=lambda batch: forces and bool(batch.targets[level].forces.isfinite().any()),
         stress=lambda batch: forces and bool(batch.targets[level].stress.isfinite().any()),
     ):
@@ -242,6 +247,7 @@ def predict(
         parts["forces"].append(_beside(targets.forces, found.forces))
         parts["stress"].append(_beside(targets.stress, found.stress))
         parts["numbers"].append(batch.graph.atomic_numbers)
+        deviations += [] if spread is None else [spread.energy_std]
     arrays = {key: torch.cat(tensors).cpu().numpy() for key, tensors in parts.items()}
     names = np.array(dataset.group_names)
     return Predictions(
@@ -252,7 +258,8 @@ def predict(
         energy=arrays["energy"],
         forces=arrays["forces"],
         stress=arrays["stress"],
-        quantity=None if (target := getattr(model, "target", None)) is None else target.quantity,
+        quantity=None if target is None else target.quantity,
+        std=torch.cat(deviations).cpu().numpy() if deviations else None,
     )
 
 

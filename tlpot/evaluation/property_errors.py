@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlpot.errors import ConfigError
+from tlpot.models import Calibration
 from tlpot.numbers import Floats, counted, mae, rmse
 from tlpot.presentation import Column, Table, make_figure
 from tlpot.targets import Quantity
@@ -57,6 +60,80 @@ def property_errors(labels: Floats, found: Floats, quantity: Quantity) -> dict[s
             "true_no": float((~yes & ~said).sum()),
         }
     return errors
+
+
+COVERAGES = (0.5, 0.683, 0.9, 0.95)
+"""Of intervals that are looked at."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IntervalCoverage:
+    """How many labels are within the intervals that a model gives.
+
+    Attributes:
+        expected: shares that should be, `COVERAGES`.
+        found: shares that are; NaN where a calibration has too few frames for such an interval.
+        mean_std: mean standard deviation that is reported, in the unit of the property.
+        calibrated: whether the intervals are conformal ones; else they are those of normal
+            distributions.
+        n_frames: labels.
+    """
+
+    expected: tuple[float, ...]
+    found: tuple[float, ...]
+    mean_std: float
+    calibrated: bool
+    n_frames: int
+
+    def table(self) -> Table:
+        """Returns a row for each interval."""
+        columns = [Column("intervals for", format=".1%"), Column("hold, of the labels")]
+        return Table(
+            columns, [*zip(self.expected, self.found, strict=True)], format=".1%", missing="-",
+            indent=2,
+        )  # fmt: skip
+
+    def words(self, quantity: Quantity) -> str:
+        """Says how wide the intervals are, and whether anybody has calibrated them."""
+        how = "calibrated" if self.calibrated else "not calibrated"
+        return f"mean σ {self.mean_std:.4g} {quantity.unit}".rstrip() + f", {how}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain values; None for what there is not."""
+        found = [None if math.isnan(share) else share for share in self.found]
+        return {
+            "expected": list(self.expected), "found": found, "mean_std": self.mean_std,
+            "calibrated": self.calibrated, "n_frames": self.n_frames,
+        }  # fmt: skip
+
+
+def interval_coverage(
+    labels: Floats, found: Floats, std: Floats, calibration: Calibration | None
+) -> IntervalCoverage:
+    """Compares errors with standard deviations.
+
+    Args:
+        labels: [n]; NaN where there is none, but not everywhere.
+        found: predictions, [n].
+        std: as they are reported, [n].
+        calibration: of the standard deviations; None for none.
+    """
+    known = np.isfinite(labels)
+    error, std = np.abs(found - labels)[known], std[known]
+    shares = []
+    for expected in COVERAGES:
+        if calibration is None:
+            width = NormalDist().inv_cdf(0.5 * (1.0 + expected))
+        else:
+            try:
+                width = calibration.interval(expected) / calibration.factor
+            except ConfigError:  # of too few frames
+                width = math.nan
+        shares.append(math.nan if math.isnan(width) else float((error <= width * std).mean()))
+    return IntervalCoverage(
+        expected=COVERAGES, found=tuple(shares), mean_std=float(std.mean()),
+        calibrated=calibration is not None, n_frames=len(error),
+    )  # fmt: skip
 
 
 def property_lines(overall: Mapping[str, float], quantity: Quantity) -> list[str]:
@@ -155,7 +232,7 @@ def line_baseline(
 
 def baseline_table(
     baselines: Sequence[Baseline], model: Mapping[str, float], quantity: Quantity, part: str
-) -> str:
+) -> Table:
     """Returns the table of trivial models beside the trained one."""
     score = score_key(quantity)
     rows: list[tuple[object, ...]] = [
@@ -170,7 +247,7 @@ def baseline_table(
         ]
         rows.append(("this model", int(model["n_frames"]), *(model.get(k) for k in keys)))
         heads = f"{part} structures | n | accuracy | cross entropy"
-    return "\n".join(Table(heads, rows, format=".4g", missing="-", widths=(20, 10)).lines())
+    return Table(heads, rows, format=".4g", missing="-", widths=(20, 10))
 
 
 _SHOWN = ("property_mae", "property_rmse", "property_r2")

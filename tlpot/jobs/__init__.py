@@ -44,7 +44,12 @@ if TYPE_CHECKING:
         fragment_method,
         open_labels,
     )
-    from tlpot.jobs.finetune import finetune, prepare_finetune, trial_errors
+    from tlpot.jobs.finetune import (
+        finetune,
+        fit_closed_form,
+        prepare_finetune,
+        trial_errors,
+    )
     from tlpot.jobs.finetune_config import (
         AUTO,
         FinetuneConfig,

@@ -233,6 +233,7 @@ class SplitSettings:
         train: use only this many of the training frames; smaller subsets are part of larger
             ones.
         seed: of the division and of the subset.
+        divided: the division itself; nothing else but `train` then applies.
     """
 
     file: Path | None = None
@@ -243,6 +244,7 @@ class SplitSettings:
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
     seed: int = 0
+    divided: Split | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
 
     def __post_init__(self) -> None:
         check_seed(self.seed, "split.seed")
@@ -277,6 +279,9 @@ class SplitSettings:
             DataError: a part would be empty, or the stored split belongs to another dataset.
             UnknownLevelError: the dataset has no such level.
         """
+        if self.divided is not None:
+            split = _labelled(self.divided, dataset, level)
+            return split if self.train is None else replace(split, train=split.subset(self.train))
         by = self.by or default_by(dataset, level)
         order = FrameOrder(turn=turn, keep_elements=keep_elements)
         if self.together_with is not None:

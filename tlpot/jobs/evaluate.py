@@ -156,7 +156,7 @@ def evaluate_model(
         model=potential.card.name,
         level=level,
         model_level=chosen.level,
-        errors=error_report(predictions),
+        errors=error_report(predictions, getattr(chosen, "calibration", None)),
         predictions=predictions,
         notes=() if seen is dataset else (_UNREAD_CHARGES,),
     )

@@ -39,6 +39,7 @@ from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
+from tlpot.jobs.training_domain import tell_domain
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
@@ -47,6 +48,7 @@ from tlpot.models import (
     ModelCard,
     Potential,
     PropertyTarget,
+    TrainedModel,
     content_hash,
     library_file,
     load_potential,
@@ -267,7 +269,8 @@ def prepare_finetune(
             labels=config.data.open_all_levels,
         ),
     )
-    caution = " ".join(filter(None, (chosen.caution, anchored)))
+    of_energies = "" if context.targets else chosen.energy_caution
+    caution = " ".join(filter(None, (chosen.caution, of_energies, anchored)))
     pretrained = inherits or chosen.learns_difference
     report = preflight_report(
         job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
@@ -293,6 +296,24 @@ def finetune(
     return fit(
         prepared.job, processes or Processes(), resume=resume, overwrite=overwrite, show=show
     )
+
+
+def fit_closed_form(job: Job) -> TrainedModel:
+    """Returns the model of a job that trains nothing by steps; no error is measured.
+
+    Args:
+        job: whose plan moves no weight.
+    """
+    finished = job.finish(job.potential)
+    tell_domain(finished, job, job.levels)
+    split = job.given or job.split
+    finished.card = replace(
+        job.card,
+        recipe=dict(job.recipe),
+        dataset={**job.card.dataset, "file": job.dataset.path.name,
+                 "content_hash": split.content_hash},
+    )  # fmt: skip
+    return finished
 
 
 def trial_errors(

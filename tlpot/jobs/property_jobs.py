@@ -120,7 +120,7 @@ def make_targets(
         )  # fmt: skip
     if told is not None and not any(target.known for target in found.values()):
         raise ConfigError(
-            f"strategy.known is {told!r}, and {', '.join(levels)} is no scalar or positive "
+            f"known is {told!r}, and {', '.join(levels)} is no scalar or positive "
             "property; leave it out"
         )
     return found
@@ -142,12 +142,12 @@ def _fit_line(
     Raises:
         DataError: all of the known values are alike, or one is missing.
     """
-    name = choose_level(told, dataset.levels, str(dataset.path), option="strategy.known")
+    name = choose_level(told, dataset.levels, str(dataset.path), option="known")
     quantity, other = dataset.levels[level].quantity, dataset.levels[name].quantity
     if name == level:
-        raise ConfigError(f"strategy.known is {told!r}, which is what is to be learned")
+        raise ConfigError(f"known is {told!r}, which is what is to be learned")
     if other is None or other.kind == "yes_no":
-        raise ConfigError(f"strategy.known: {name} is no scalar property; leave it out")
+        raise ConfigError(f"known: {name} is no scalar property; leave it out")
     assert quantity is not None
     known = KnownValue(
         level=name, unit=other.unit, slope=0.0,
@@ -160,7 +160,7 @@ def _fit_line(
     if np.ptp(x[:, 0]) == 0:
         raise DataError(
             f"{dataset.path}: {name} is the same for all {len(x)} training structures, so it says "
-            "nothing; leave strategy.known out"
+            "nothing; leave known out"
         )
     size = dataset.sizes[indices] if quantity.extensive else np.ones(len(x), dtype=np.int64)
     steps = _FEW <= x[:, 1].sum() <= len(x) - _FEW and not quantity.extensive

@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.config import IN_MEMORY, job_settings, parse
-from tlpot.data import Dataset, DataSource, Frame
+from tlpot.data import Dataset, DataSource, Frame, load_split
 from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import (
     LARGEST,
     PARTS,
+    Baseline,
     EvaluatedModel,
     Part,
+    Predictions,
+    PropertyReport,
     ReportSettings,
     TransferReport,
     choose_frame,
+    error_report,
     force_drift,
     forgetting,
+    largest_errors,
     predict,
     probe_stability,
     scan_dimers,
@@ -41,8 +46,17 @@ from tlpot.jobs.data_sources import (
     settings_with_data,
 )
 from tlpot.jobs.evaluate import frames_of_part, level_of
+from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level
-from tlpot.models import LevelPotential, Potential, load_potential
+from tlpot.models import (
+    LevelModel,
+    LevelPotential,
+    Potential,
+    PropertyTarget,
+    TrainedModel,
+    load,
+    load_potential,
+)
 from tlpot.presentation import progress_bar
 from tlpot.uncertainty import DomainWarning
 
@@ -268,7 +282,7 @@ def report_job(
 
 def make_report(
     config: ReportConfig, *, device: torch.device | str | None = None, show: bool = False
-) -> TransferReport:
+) -> TransferReport | PropertyReport:
     """Evaluates a saved model and looks at it from all sides.
 
     Args:
@@ -279,10 +293,15 @@ def make_report(
     Raises:
         TLPotError: something is wrong with the models, the data or the settings.
     """
-    potential = config.loaded or load_potential(config.model, device=device)
-    dataset = as_trained(config.data.open(), potential)
+    opened: TrainedModel = config.loaded or load(config.model, device=device)
+    dataset = as_trained(config.data.open(), opened)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    model = level_of(potential, config.model, level, config.model_level)
+    model = level_of(opened, config.model, level, config.model_level)
+    check_quantity(model, dataset, level, f"the model {opened.card.name!r}")
+    potential = opened
+    target: PropertyTarget | None = getattr(model, "target", None)
+    if target is None and not isinstance(potential, Potential):
+        potential = load_potential(config.model, device=device)  # which says why not
     parent = None
     if config.parent is not None:
         made_from = config.parent_model or load_potential(config.parent, device=device)
@@ -295,7 +314,10 @@ def make_report(
     indices = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
-    end = predict(model, dataset, indices, level, device=potential.device, show=show)
+    end = predict(model, dataset, indices, level, device=opened.device, show=show)
+    if target is not None:
+        return _property_report(config, opened, model, dataset, end, level, part, parent)
+    assert isinstance(potential, Potential)
     evaluated = EvaluatedModel(
         potential=potential, level=model.level, dataset=dataset, indices=indices, part=part, end=end
     )
@@ -305,4 +327,39 @@ def make_report(
         parent=parent,
         labels=lambda: as_trained(config.data.open_all_levels(), potential),
         show=show,
+    )
+
+
+def _property_report(
+    config: ReportConfig, opened: TrainedModel, model: LevelModel, dataset: Dataset,
+    end: Predictions, level: str, part: str, parent: LevelPotential | None,
+) -> PropertyReport:  # fmt: skip
+    """Compares a model of a property with labels, with what needs no network, and its parent."""
+    if config.report != ReportSettings():
+        raise ConfigError(
+            f"{level} is a property, whose report has one form; leave report.parts and the other "
+            "settings of report out"
+        )
+    target: PropertyTarget = getattr(model, "target")  # noqa: B009  not all levels have one
+    baselines: list[Baseline] = []
+    if config.split is not None:
+        split = load_split(config.split, dataset)
+        baselines = property_baselines(dataset, split, end.indices, level, target)
+    if parent is not None:
+        check_quantity(parent, dataset, level, f"the parent {config.parent}")
+        found = predict(parent, dataset, end.indices, level, device=parent.potential.device)
+        errors = dict(error_report(found).overall)
+        name = f"the parent's {parent.level}"
+        baselines.append(Baseline(name=name, errors=errors, n_frames=int(errors["n_frames"])))
+    frames = dataset.read(end.indices, ())
+    names = [f"{frame.name} ({frame.group})" for frame in frames]
+    return PropertyReport(
+        model=opened.card.name,
+        level=level,
+        part=part,
+        quantity=target.quantity,
+        predictions=end,
+        errors=error_report(end, getattr(model, "calibration", None)),
+        baselines=tuple(baselines),
+        worst=largest_errors(end, dict(zip(end.indices.tolist(), names, strict=True))),
     )

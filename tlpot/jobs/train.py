@@ -62,6 +62,8 @@ class TrainConfig:
         citation: what to cite.
         pooling: how the values of atoms make an intensive property: their ``mean``, or one with
             weights that are learned (``attention``).
+        known: another property of the data that the model is told of each structure, such as a
+            gap at a cheaper level: step 0 is a line on it and the composition.
         defaults: version of the training's defaults, see `tlpot.jobs.finetune_config`.
     """
 
@@ -83,6 +85,7 @@ class TrainConfig:
     licence: str = "not stated"
     citation: str = ""
     pooling: Pooling = field(default="mean", metadata=LATER)
+    known: str | None = field(default=None, metadata=LATER)
     defaults: int = DEFAULTS
 
     def resolved(self, where: str = "train") -> TrainConfig:
@@ -135,8 +138,13 @@ def prepare_train(
     config = config.resolved()
     settings = training_settings(config.training, "train")
     check_output(config.output)
-    dataset = config.data.open()
+    dataset = config.data.open(every_level=config.known is not None)
     levels = choose_levels(config.level, dataset.levels, str(dataset.path))
+    if config.known is not None and len(levels) > 1:
+        raise ConfigError(
+            f"known does not apply to a training of several levels ({', '.join(levels)}); train "
+            "one, or leave it out"
+        )
     split = config.split.divide(
         dataset, levels[0] if len(levels) == 1 else levels, keep_elements=config.defaults > 1
     )
@@ -148,7 +156,7 @@ def prepare_train(
     architecture = _architecture(config.model, dataset, split.train)
     charges = check_charges(config.data, reads_charge=False)
     references: dict[str, References] = {}
-    targets = make_targets(dataset, split.train, levels, config.pooling)
+    targets = make_targets(dataset, split.train, levels, config.pooling, told=config.known)
     for level in levels:
         if level in targets:
             references[level] = property_references(
@@ -170,6 +178,8 @@ def prepare_train(
         dtype=getattr(torch, config.dtype),
         targets=targets,
     ).to(choose_device(device))
+    if config.known is not None:  # step 0 is the line
+        potential.head(levels[0]).readout.silence()
     job = Job(
         potential=potential,
         levels=levels,

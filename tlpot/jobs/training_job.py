@@ -164,7 +164,7 @@ class TrainingOutcome(Result):
         if self.baselines and self.end.quantity is not None:
             quantity = self.end.quantity
             table = baseline_table(self.baselines, self.end.overall, quantity, self.part)
-            lines += ["", table, ""]
+            lines += ["", *table.lines(), ""]
         for correction in self.potential.corrections(self.level):
             facts = ", ".join(
                 f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"

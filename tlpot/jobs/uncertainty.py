@@ -200,7 +200,9 @@ def calibrate_model(
     deviating = found(held)
     calibration = calibrate(deviating, coverage)
     tested = None if split is None or not len(split.test) else found(split.test)
-    report = judge(calibration, deviating, tested)
+    target = getattr(raw, "target", None)
+    unit = None if target is None else target.quantity.unit
+    report = judge(calibration, deviating, tested, unit=unit)
     done: Ensemble | Potential
     if isinstance(model, Ensemble):
         done = model.with_calibration(name, calibration)

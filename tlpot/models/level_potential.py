@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -352,11 +353,17 @@ class LevelPotential(LevelView["Potential"]):
             )
         found = evaluate(self, graph, forces=forces or forces_std, stress=stress, domain=domain)
         if head.process is not None:
-            return found, process_spread(head.process, self._process_inputs, graph, forces_std)
-        assert head.rigidity is not None
-        rigid = rigid_forces_std if forces_std else rigid_std
-        spread = rigid(head.rigidity, self.features, graph)
-        return found, spread.scaled(self.calibration if calibrated else None)
+            spread = process_spread(head.process, self._process_inputs, graph, forces_std)
+        else:
+            assert head.rigidity is not None
+            rigid = rigid_forces_std if forces_std else rigid_std
+            spread = rigid(head.rigidity, self.features, graph)
+            spread = spread.scaled(self.calibration if calibrated else None)
+        if self.target is None:
+            return found, spread
+        # to first order, as both are of the latent value
+        slope = self.target.slope(found.energy)
+        return found, replace(spread, energy_std=spread.energy_std * slope)
 
     def _process_inputs(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
         """Returns the features that the head's process reads, and the index of each element."""

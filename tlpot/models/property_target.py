@@ -75,6 +75,14 @@ class PropertyTarget:
             return values.clamp(_CERTAIN, 1.0 - _CERTAIN).logit()
         return values
 
+    def slope(self, values: Tensor) -> Tensor:
+        """Returns how fast values of the property move with latent ones, at these values."""
+        if self.quantity.kind == "positive":
+            return values
+        if self.quantity.kind == "yes_no":
+            return values * (1.0 - values)
+        return torch.ones_like(values)
+
     def error(self, latent: Tensor, labels: Tensor, sizes: Tensor) -> Tensor:
         """Returns what a loss is of, in units of the spread, [n_systems].
 

@@ -3,7 +3,8 @@
 Labelled ones that are like those may count more (Shimodaira, doi:10.1016/S0378-3758(00)00115-4),
 with the density ratio from a classifier that tells the two apart (Bickel, Brückner and Scheffer,
 JMLR 10, 2137, 2009); or the features of the labelled ones are moved onto those of the others
-(CORAL: Sun, Feng and Saenko, arXiv:1511.05547).
+(CORAL: Sun, Feng and Saenko, arXiv:1511.05547; or by the maximum mean discrepancy, MMD: Gretton et
+al., JMLR 13, 723, 2012).
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tlpot.errors import ConfigError, TLPotWarning
 
@@ -22,6 +26,13 @@ LARGEST_WEIGHT = 20.0
 _FEW = 0.1
 """Share of the structures, as an effective number, below which weights are worth a warning."""
 _FOLDS = 5
+_ROWS = 400
+"""Structures of each domain that a discrepancy is measured on, at most."""
+_WIDTHS = (0.5, 1.0, 2.0)
+"""Of the kernels of a discrepancy, in medians of the distances."""
+_STEPS = 200
+_HELD = 1e-3
+"""Penalty on squared shifts and logarithms of stretches, beside a discrepancy of at most 2."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,14 +43,15 @@ class Adaptation:
         files: of structures in any format, or datasets; their labels are not looked at.
         spec: layout of datasets that is not tlpot's own.
         weights: let labelled structures count by how much they are like these.
-        align: give the features of labelled structures the mean and covariance of these. It
-            assumes that the same features mean the same, but for a shift and a stretch.
+        align: give the features of labelled structures the mean and covariance of these
+            (``coral``, or true), or shift and stretch each of them until the distributions agree
+            by kernels (``mmd``). Both assume that the same features mean the same, but for that.
     """
 
     files: tuple[Path, ...]
     spec: str | None = None
     weights: bool = True
-    align: bool = False
+    align: bool | Literal["coral", "mmd"] = False
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -141,6 +153,83 @@ def aligned(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
         source,
     )  # fmt: skip
     return kept
+
+
+def matched(
+    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
+) -> NDArray[np.float64]:
+    """Returns source features, each shifted and stretched, with the least MMD from the target.
+
+    Unlike `aligned` it looks at whole distributions and not at two moments, so that a few
+    structures far away do not decide, and turns no feature into another.
+
+    Args:
+        source: [n_source, n_features].
+        target: [n_target, n_features].
+        seed: of the structures that are taken where there are many.
+    """
+    spread = _spread(source)
+    varies = np.isfinite(spread)
+    middle = source.mean(axis=0)
+    x, y = (
+        torch.from_numpy(_some(((rows - middle) / spread)[:, varies], seed))
+        for rows in (source, target)
+    )
+    shift, stretch = (torch.zeros(x.shape[1], dtype=x.dtype) for _ in range(2))
+    width = _median_width(torch.cat([x, y]))
+    with torch.enable_grad():
+        for free in (shift, stretch):
+            free.requires_grad_(True)
+        optimizer = torch.optim.Adam([shift, stretch], lr=0.05)
+        for _ in range(_STEPS):
+            optimizer.zero_grad()
+            held = _HELD * (shift.square().sum() + stretch.square().sum())
+            loss = _discrepancy(x * stretch.exp() + shift, y, width) + held
+            loss.backward()
+            optimizer.step()
+    moved = source.copy()
+    free = (source - middle)[:, varies] * stretch.detach().exp().numpy()
+    moved[:, varies] = free + middle[varies] + shift.detach().numpy() * spread[varies]
+    return moved
+
+
+def discrepancy(
+    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
+) -> float:
+    """Returns the squared MMD of two sets of rows, in units of the target's spread; 0 if alike.
+
+    The mean over Gaussian kernels of some widths about the median distance.
+
+    Args:
+        source: [n_source, n_features].
+        target: [n_target, n_features].
+        seed: of the structures that are taken where there are many.
+    """
+    spread = _spread(target)
+    varies = np.isfinite(spread)
+    x, y = (torch.from_numpy(_some((r / spread)[:, varies], seed)) for r in (source, target))
+    with torch.no_grad():
+        return float(_discrepancy(x, y, _median_width(torch.cat([x, y]))))
+
+
+def _discrepancy(x: Tensor, y: Tensor, width: float) -> Tensor:
+    def similar(a: Tensor, b: Tensor) -> Tensor:
+        # not cdist, whose derivative is singular where two rows are the same
+        squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2.0 * (a @ b.T)
+        return torch.stack(
+            [torch.exp(-0.5 * squares.clamp(min=0.0) / (w * width) ** 2) for w in _WIDTHS]
+        ).mean(dim=0)
+
+    return similar(x, x).mean() + similar(y, y).mean() - 2.0 * similar(x, y).mean()
+
+
+def _median_width(rows: Tensor) -> float:
+    return max(float(torch.pdist(rows).median()), 1e-12)
+
+
+def _some(rows: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    order = np.random.default_rng([seed, 13]).permutation(len(rows))
+    return np.ascontiguousarray(rows[order[:_ROWS]])
 
 
 def _power(matrix: NDArray[np.float64], power: float) -> NDArray[np.float64]:

@@ -46,5 +46,5 @@ class Shift(Strategy):
     name: ClassVar[str] = "shift"
     summary: ClassVar[str] = "reference energies refitted for"
     defaults: ClassVar[StrategyDefaults | None] = None
-    caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
+    energy_caution: ClassVar[str] = "only reference energies change; forces are those of the parent"
     keeps_levels: ClassVar[bool] = True

@@ -29,7 +29,7 @@ class FrozenForest(Frozen):
 
     name: ClassVar[str] = "frozen-forest"
     summary: ClassVar[str] = "random forest on frozen features of"
-    caution: ClassVar[str] = (
+    energy_caution: ClassVar[str] = (
         "the result has energies only: a forest is piecewise constant in the positions and has "
         "no forces; for dynamics and relaxations use frozen-ridge or frozen-gp"
     )
@@ -74,7 +74,8 @@ class FrozenForest(Frozen):
             sizes=(sum(len(feature) for feature, *_ in grown), len(grown)),
             fit={
                 "on": self.on, "frames": len(seen.targets), "min_leaf": self.min_leaf,
-                "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()), **seen.notes,
+                **seen.fact("mean_abs_before", 1e3 * float(np.abs(seen.targets).mean())),
+                **seen.notes,
             },
         )  # fmt: skip
         n_elements, n_features = seen.pooled.squares.shape

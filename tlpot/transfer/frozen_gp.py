@@ -33,7 +33,7 @@ class FrozenGP(Frozen):
 
     name: ClassVar[str] = "frozen-gp"
     summary: ClassVar[str] = "Gaussian process on frozen features of"
-    caution: ClassVar[str] = (
+    energy_caution: ClassVar[str] = (
         "energies of whole structures are fitted: force labels are not used, and energies of "
         "molecules far apart do not add up; frozen-ridge does both"
     )
@@ -104,9 +104,9 @@ class FrozenGP(Frozen):
             "on": self.on,
             "frames": len(rows),
             "length": float(product.k2.length_scale),
-            "noise_mev": float(1e3 * unit * noise**0.5),
-            "leave_one_out_mae_mev": 1e3 * float(np.abs(left_out).mean()),
-            "mean_abs_before_mev": 1e3 * float(np.abs(seen.targets).mean()),
+            **seen.fact("noise", float(1e3 * unit * noise**0.5)),
+            **seen.fact("leave_one_out_mae", 1e3 * float(np.abs(left_out).mean())),
+            **seen.fact("mean_abs_before", 1e3 * float(np.abs(seen.targets).mean())),
             **seen.notes,
             "warnings": sorted({str(w.message).splitlines()[0] for w in caught}),
         }

@@ -157,4 +157,7 @@ def training_folds(context: TransferContext, n_folds: int, by: GroupBy) -> NDArr
     if by == "molecule" and n_molecules < 2:
         raise ConfigError("strategy.by=molecule needs training frames of two or more molecules")
     grouped = by == "molecule" or (by == "auto" and n_molecules >= n_folds)
-    return assign_folds(molecules if grouped else np.arange(len(train)), n_folds, context.seed)
+    frames = np.arange(len(train))
+    if len(np.unique(train)) < len(train):  # a frame that counts twice is in one fold
+        frames = train
+    return assign_folds(molecules if grouped else frames, n_folds, context.seed)

@@ -16,14 +16,22 @@ from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated, system_features
 from tlpot.models import (
+    HIDDEN,
     KNOWN,
     N_KNOWN,
     EngineBackbone,
     LevelPotential,
     Potential,
     check_blocks,
+    same_readout,
 )
-from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
+from tlpot.transfer.adaptation import (
+    Adaptation,
+    aligned,
+    density_ratio,
+    discrepancy,
+    matched,
+)
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.ridge import missing_latent
 from tlpot.transfer.strategy import Strategy, StrategyDefaults, TransferContext
@@ -44,6 +52,7 @@ class Residuals:
             values.
         weights: [n_frames], how much each counts; None for all alike.
         notes: what is said of the adaptation to another domain; empty for none.
+        of_property: whether the targets are those of a property.
     """
 
     blocks: tuple[str, ...]
@@ -51,6 +60,11 @@ class Residuals:
     targets: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
     notes: Mapping[str, float] = field(default_factory=dict)
+    of_property: bool = False
+
+    def fact(self, name: str, thousandths: float) -> dict[str, float]:
+        """Returns a number for the description of a fit: meV, or latent values of a property."""
+        return {name: thousandths / 1e3} if self.of_property else {f"{name}_mev": thousandths}
 
 
 def residuals(
@@ -67,6 +81,7 @@ def residuals(
         blocks=chosen,
         pooled=pooled_features(model, context.dataset, train, chosen, cache=context.cache),
         targets=missing_energies(model, context.dataset, train, context.level),
+        of_property=context.level in context.targets,
     )
     return seen if adapt is None else _adapted(seen, model, context, adapt)
 
@@ -89,10 +104,14 @@ def _adapted(
         notes["effective_frames"] = ratio.effective
     if adapt.align:
         moved = seen.pooled.rows.copy()
-        moved[:, :n] = aligned(here, there)
+        by_kernels = adapt.align == "mmd"
+        onto = matched(here, there, seed=context.seed) if by_kernels else aligned(here, there)
+        moved[:, :n] = onto
         notes["domains_told_apart_when_aligned"] = density_ratio(
-            moved[:, :n], there, seed=context.seed
+            onto, there, seed=context.seed
         ).told_apart
+        for name, rows in (("", here), ("_when_aligned", onto)):
+            notes[f"discrepancy{name}"] = discrepancy(rows, there, seed=context.seed)
         sums = moved.reshape(pooled.sums.shape)
         pooled = replace(pooled, sums=sums, squares=np.square(sums).sum(axis=0))
     return replace(seen, pooled=pooled, weights=weights, notes=notes)
@@ -194,6 +213,16 @@ class Frozen(Strategy):
             ConfigError: no such block.
         """
         check_blocks(self.blocks, context.parent.architecture)
+        target, parent = context.targets.get(context.level), context.parent
+        of_source = parent.target(context.source)
+        if HIDDEN in self.blocks and not same_readout(
+            context.level, target, context.source, of_source
+        ):
+            raise ConfigError(
+                f"strategy.blocks names {HIDDEN}, and that of {context.level} would be a new one "
+                f"with random weights, because the parent's {context.source} is another quantity; "
+                "leave it out, and take layers (layer 1, ...)"
+            )
         if self.adapt is not None:
             need_sklearn(f"{self.name} with adapt")
             if context.level not in context.targets:

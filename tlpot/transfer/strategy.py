@@ -187,6 +187,8 @@ class Strategy:
     """Defaults of the training settings; None if nothing is trained by gradients."""
     caution: ClassVar[str] = ""
     """What the user should know before choosing it; empty if nothing."""
+    energy_caution: ClassVar[str] = ""
+    """The same of energies and forces, which says nothing of a property."""
     inherits: ClassVar[bool] = True
     """Whether the model at step 0 is the parent, so that E0s are fitted on its residuals."""
     learns_difference: ClassVar[bool] = False

@@ -16,7 +16,7 @@ from torch import Tensor
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
-from tlpot.evaluation import evaluated
+from tlpot.evaluation import COVERAGES, evaluated
 from tlpot.models import ONE_SIGMA, Calibration, UncertainModel
 from tlpot.numbers import Floats, Ints
 from tlpot.presentation import COLOURS, Table, add_legend, make_figure
@@ -149,7 +149,6 @@ def _array(tensors: list[Tensor]) -> Floats:
 
 
 MIN_FRAMES = 10
-COVERAGES = (0.5, 0.683, 0.9, 0.95)
 _FOLDS = 5
 
 
@@ -195,6 +194,7 @@ class CalibrationReport:
         nll_calibrated: the same after the calibration.
         spearman: rank correlation of |error| and σ.
         n_forces: force components that were judged.
+        unit: of a property, in which everything that is said to be in eV is; None for energies.
     """
 
     factor: float
@@ -212,10 +212,13 @@ class CalibrationReport:
     nll_calibrated: float
     spearman: float
     n_forces: int
+    unit: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain values for a JSON file; what does not exist is None."""
         found = asdict(self)
+        if self.unit is None:
+            del found["unit"]
         found["rows"] = [
             {k: None if math.isnan(v) else v for k, v in asdict(row).items()} for row in self.rows
         ]
@@ -238,9 +241,10 @@ class CalibrationReport:
             f"judged on {self.n_judged} {self.judged_on}",
             *Table(columns, rows, format=".1%", missing="-", widths=(0, 10), indent=2).lines(),
         ]
+        factor, unit = self.scale
         lines += [
-            f"  mean |error| {1e3 * self.mean_error:.4g} meV, mean calibrated σ "
-            f"{1e3 * self.mean_std:.4g} meV",
+            f"  mean |error| {factor * self.mean_error:.4g} {unit}".rstrip()
+            + f", mean calibrated σ {factor * self.mean_std:.4g} {unit}".rstrip(),
             f"  negative log-likelihood {self.nll_raw:.4g} raw, {self.nll_calibrated:.4g} "
             "calibrated",
             f"  Spearman correlation of |error| and σ {self.spearman:.3f}",
@@ -249,6 +253,11 @@ class CalibrationReport:
             "a guess.",
         ]
         return "\n".join(lines)
+
+    @property
+    def scale(self) -> tuple[float, str]:
+        """What errors are multiplied by to be shown, and their unit then."""
+        return (1e3, "meV") if self.unit is None else (1.0, self.unit)
 
     def _force_line(self) -> list[str]:
         if self.n_force_frames:
@@ -288,12 +297,16 @@ def calibrate(found: Deviations, coverage: float = ONE_SIGMA) -> Calibration:
 
 
 def judge(
-    calibration: Calibration, held: Deviations, test: Deviations | None = None
+    calibration: Calibration,
+    held: Deviations,
+    test: Deviations | None = None,
+    *,
+    unit: str | None = None,
 ) -> CalibrationReport:
     """Compares uncertainties with errors on frames that the calibration has not seen.
 
     `calibration` was made from `held`. Without test frames each fifth of `held` is judged by a
-    calibration on the other four fifths.
+    calibration on the other four fifths. `unit` is that of a property, None for energies.
     """
     coverage = float(calibration.coverage.value)
     judged = held if test is None else test
@@ -343,6 +356,7 @@ def judge(
         nll_calibrated=negative_log_likelihood(judged.energy, sigma),
         spearman=spearman(np.abs(judged.energy), judged.energy_std),
         n_forces=len(judged.forces),
+        unit=unit,
     )
 
 
@@ -409,8 +423,10 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
 
     `judged` are the frames that the report is about.
     """
-    error = 1e3 * np.abs(judged.energy)
-    reported = 1e3 * judged.energy_std * report.factor
+    factor, unit = report.scale
+    what = "of the energy (meV)" if report.unit is None else f"({unit})" if unit else ""
+    error = factor * np.abs(judged.energy)
+    reported = factor * judged.energy_std * report.factor
     sigma = reported / normal_quantile(report.coverage)
     z = np.array([normal_quantile(share) for share in _SHARES.tolist()])
     figure, panels = make_figure(9.4, 4.6, 1, 2, title=title)
@@ -418,7 +434,7 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
 
     left.plot([0, 100], [0, 100], color="0.6", linewidth=1, zorder=0)
     for name, std, color in (
-        ("raw σ", 1e3 * judged.energy_std, COLOURS[1]),
+        ("raw σ", factor * judged.energy_std, COLOURS[1]),
         ("calibrated σ", sigma, COLOURS[0]),
     ):
         observed = (error[None] <= z[:, None] * std[None]).mean(axis=1)
@@ -451,8 +467,8 @@ def calibration_figure(report: CalibrationReport, judged: Deviations, title: str
     else:
         right.scatter(reported, np.maximum(error, floor), s=8, linewidths=0, color="0.25")
     right.set(xscale="log", yscale="log", xlim=tuple(ends), ylim=(floor / 2, None))
-    right.set_xlabel("calibrated σ of the energy (meV)")
-    right.set_ylabel("|error| of the energy (meV)")
+    right.set_xlabel(f"calibrated σ {what}".rstrip())
+    right.set_ylabel(f"|error| {what}".rstrip())
     right.set_title(
         f"below the line: {report.coverage:.0%} expected; Spearman {report.spearman:.2f}",
         fontsize=9,
