@@ -268,7 +268,9 @@ def next_round(
         own = candidates.with_labels(seen[known].tolist(), labels[known].tolist())
         labelled = np.sort(np.concatenate([np.flatnonzero(np.isfinite(given)), seen[known]]))
         rest = np.setdiff1d(np.arange(len(given)), np.concatenate([labelled, seen]))
-        at_random = len(labelled) < config.initial
+        # a few that fail at the start are no reason for a round of their own
+        tried = len(labelled) + int((~known).sum())
+        at_random = tried < config.initial or len(labelled) < max(2, config.initial // 2)
         model: Path | None = None
         mean = std = score = np.full(len(rest), np.nan)
         if at_random:
