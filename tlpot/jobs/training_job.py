@@ -169,6 +169,7 @@ class TrainingOutcome(Result):
             facts = ", ".join(
                 f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
                 for key, value in correction.info.fit.items()
+                if value != []
             )
             lines.append(f"{correction.info.kind} on {' + '.join(correction.info.blocks)}: {facts}")
         if self.report is not None:  # which repeats the warnings
