@@ -25,7 +25,7 @@ from tlpot.kernels import (
     Repulsion,
     Transform,
 )
-from tlpot.models.architecture import AnyArchitecture, Architecture
+from tlpot.models.architecture import AnyArchitecture, Architecture, EngineArchitecture
 from tlpot.models.backbone import Backbone, Head
 from tlpot.models.calculator import BlockEnergies
 from tlpot.models.mace import (
@@ -171,7 +171,8 @@ class FusedLevels:
         if reason is not None:
             if potential.kernels == "fused":
                 raise KernelError(f"the fused call cannot serve {reason}; use kernels='auto'")
-            if model.target is None:  # of a property nobody wants forces
+            engine = isinstance(potential.architecture, EngineArchitecture)
+            if model.target is None and not engine:  # of which nobody wants forces
                 _log(reason)
         return None
 

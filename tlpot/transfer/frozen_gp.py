@@ -35,7 +35,7 @@ class FrozenGP(Frozen):
     summary: ClassVar[str] = "Gaussian process on frozen features of"
     energy_caution: ClassVar[str] = (
         "energies of whole structures are fitted: force labels are not used, and energies of "
-        "molecules far apart do not add up; frozen-ridge does both"
+        "molecules far apart do not add up; frozen-ridge on a network of tlpot does both"
     )
 
     restarts: int = 2
