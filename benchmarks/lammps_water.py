@@ -1,8 +1,10 @@
-"""A thousand atoms of water in LAMMPS: python benchmarks/lammps_water.py [PS].
+"""A thousand atoms of water in LAMMPS: python benchmarks/lammps_water.py [PS [MODEL]].
 
 343 molecules at 1 g/cm³ from a grid, minimised and warmed up by 0.25 ps of NVT; then PS of NVE and,
 from there, PS of NPT (300 K, 1 bar), 0.5 fs: drift of the total energy, temperature,
-density, and milliseconds of the processor a step. It is no test of the model as a water model.
+density, and milliseconds of the processor a step. It is no test of the model as a water model,
+but needs one that holds water together: `tlpot-peptides-tiny` does not, and `tlpot-peptides`
+not for long (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ase.build import molecule
 
 from tlpot.simulation import LAMMPSForce, start_lammps
 
-MODEL, LEVEL, SIDE, EVERY = "tlpot-peptides-tiny", "aimnet2", 7, 10
+LEVEL, SIDE, EVERY = "aimnet2", 7, 10
 
 
 def water() -> Atoms:
@@ -33,7 +35,7 @@ def water() -> Atoms:
     return atoms
 
 
-def started(atoms: Atoms):
+def started(atoms: Atoms, model: str):
     """LAMMPS with the atoms, and the forces of tlpot."""
     lammps = start_lammps("-screen", "none", "-log", "none")
     a, b, c = atoms.cell.lengths()
@@ -58,7 +60,7 @@ thermo_modify norm no
         [1 if z == 8 else 2 for z in atoms.numbers],
         atoms.positions.ravel().tolist(),
     )
-    force = LAMMPSForce(lammps, MODEL, elements=["O", "H"], level=LEVEL)
+    force = LAMMPSForce(lammps, model, elements=["O", "H"], level=LEVEL)
     return lammps, force
 
 
@@ -77,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(1)
     steps = round((float(sys.argv[1]) if len(sys.argv) > 1 else 1.0) / 0.0005)
     atoms = water()
-    lammps, force = started(atoms)
+    lammps, force = started(atoms, sys.argv[2] if len(sys.argv) > 2 else "tlpot-peptides")
     lammps.command("min_style fire")
     force.run("minimize 0 0.05 100 200")
     lammps.commands_string("velocity all create 300 1\nfix 1 all langevin 300 300 0.02 7")

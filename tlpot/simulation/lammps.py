@@ -169,8 +169,9 @@ class LAMMPSForce:
         if n_atoms != len(order) or (self._atoms is not None and n_atoms != len(self._atoms)):
             known = n_atoms if self._atoms is None else len(self._atoms)
             raise SimulationError(
-                f"LAMMPS hands over {len(order)} atoms of {known}; were some lost or added? Take a "
-                "shorter step, and make a LAMMPSForce for other atoms"
+                f"LAMMPS hands over {len(order)} atoms of {known}. Were some lost, the model let "
+                "them fly (look at the temperature, and whether it has warned of its domain) or "
+                "the step is too long; for other atoms make another LAMMPSForce"
             )
         if self._atoms is None:
             types = self._lammps.numpy.extract_atom("type")[: len(order)]
