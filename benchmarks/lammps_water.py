@@ -2,9 +2,9 @@
 
 343 molecules at 1 g/cm³ from a grid, minimised and warmed up by 0.25 ps of NVT; then PS of NVE and,
 from there, PS of NPT (300 K, 1 bar), 0.5 fs: drift of the total energy, temperature,
-density, and milliseconds of the processor a step. It is no test of the model as a water model,
-but needs one that holds water together: `tlpot-peptides-tiny` does not, and `tlpot-peptides`
-not for long (benchmarks/RESULTS.md).
+density, and milliseconds of the processor a step; where LAMMPS loses an atom, when and how hot it
+was. It is no test of the model as a water model, but needs one that holds water together:
+`tlpot-peptides-tiny` does not, and `tlpot-peptides` not for long (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from tlpot.errors import SimulationError
 from tlpot.simulation import LAMMPSForce, start_lammps
 
 LEVEL, SIDE, EVERY = "aimnet2", 7, 10
@@ -69,7 +70,12 @@ def sampled(lammps, force: LAMMPSForce, steps: int) -> tuple[np.ndarray, float]:
     rows, spent = [], 0.0
     for _ in range(steps // EVERY):
         began = time.process_time()
-        force.run(f"run {EVERY}")
+        try:
+            force.run(f"run {EVERY}")
+        except SimulationError:
+            for step, kelvin, *_ in rows[-6:]:
+                print(f"  {0.0005 * step:.3f} ps, {kelvin:.0f} K")
+            raise
         spent += time.process_time() - began
         rows.append([lammps.get_thermo(name) for name in ("step", "temp", "etotal", "vol")])
     return np.array(rows), 1e3 * spent / steps
