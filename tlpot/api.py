@@ -83,6 +83,7 @@ def _running(threads: int, progress: Progress) -> Iterator[None]:
 def train(
     data: DataSource | None = None,
     *,
+    start: PathLike | None = None,
     level: str | Sequence[str] | None = None,
     weights: Mapping[str, float] | None = None,
     output: PathLike | None = None,
@@ -111,10 +112,11 @@ def train(
     threads: int = 1,
     progress: Progress = None,
 ) -> TrainingOutcome:
-    """Trains a model from scratch: ``tlpot train``.
+    """Trains a model, from scratch or on from another: ``tlpot train``.
 
     Args:
         data: the labels.
+        start: a model whose weights and E0 the training goes on from, at some of its levels.
         level: level of theory to learn, or several, each of which becomes one of the model; or
             scalar properties, such as ``gap@hse06``.
         weights: factor of the loss by level.
@@ -147,9 +149,9 @@ def train(
     from tlpot.jobs import Launch, prepare_train, train_job
 
     settings = train_job(
-        config, data, level=level, weights=weights, output=output, preset=preset, model=model,
-        references=references, split=split, epochs=epochs, training=training, dtype=dtype,
-        name=name, description=description, licence=licence, citation=citation,
+        config, data, start=start, level=level, weights=weights, output=output, preset=preset,
+        model=model, references=references, split=split, epochs=epochs, training=training,
+        dtype=dtype, name=name, description=description, licence=licence, citation=citation,
         pooling=pooling, known=known, defaults=defaults, spec=spec, keys=keys,
     )  # fmt: skip
     launch = Launch(
@@ -1049,7 +1051,7 @@ def sample(
         level=model_level,
         seed=seed,
     )
-    found = given_fragments(fragments)
+    found = given_fragments(fragments, skip_failed=skip_failed)
     found += pairs_of(pairs, found)
     chosen = CalculatorFactory.of(engine, level)
     with _running(threads, progress), worker_pool(workers, dask) as executor:

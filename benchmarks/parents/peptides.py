@@ -26,13 +26,17 @@ from tlpot.errors import TLPotWarning
 HERE = Path(__file__).parent
 SHARES = {
     "residue": 0.24, "dipeptide": 0.20, "analogue": 0.064, "complex": 0.136, "water": 0.04,
-    "organic": 0.12, "small": 0.20,
+    "organic": 0.12, "small": 0.20, "made": 0.24, "contact": 0.08, "solvated": 0.05,
 }  # fmt: skip
-"""Of the geometries."""
+"""Of the geometries; the last three came later, and add to the one of the others."""
+LOOSE = ("complex", "water", "contact", "solvated")
+"""Kinds of several molecules, which are moved against each other."""
 LARGEST = 60
 """Atoms."""
 OF_FIVE = 260
 """Of the small molecules of five heavy atoms, so many are drawn."""
+MADE, CONTACTS = 1800, 450
+"""Molecules put together from a scaffold and substituents, and pairs of molecules."""
 MAX_FORCE = 25.0
 """eV/Å at any level."""
 FIRST = {"Ace": "CC(=O)", "For": "O=C", "H": "", "H2": ""}
@@ -105,6 +109,25 @@ def candidates(seed):
         yield "small", smiles, smiles, 2.0
     for smiles in rng.choice(small[5], OF_FIVE, replace=False):
         yield "small", str(smiles), str(smiles), 1.0
+    yield from growth(lists, small, np.random.default_rng([seed, 2]))
+
+
+def growth(lists, small, rng):
+    """Yields decorated scaffolds, pairs of neutral molecules, and molecules with some water."""
+    scaffolds, carbons = [*lists["scaffold"].values()], [*lists["substituent"].values()]
+    anything = carbons + 2 * [*lists["hetero"].values()]
+    for k in range(MADE):
+        (a, b, c), n = rng.choice(anything, 3), rng.choice(carbons)
+        smiles = str(rng.choice(scaffolds)).format(a=a, b=b, c=c, n=n)
+        yield "made", f"scaffold-{k}", smiles, 1.0
+    neutral = [s for s in (lists["analogue"] | lists["partner"]).values() if "+]" not in s]
+    pool = [s for s in (*neutral, *lists["organic"].values(), *small[4]) if "-]" not in s]
+    for k in range(CONTACTS):
+        a, b = rng.choice(pool, 2)
+        yield "contact", f"{k}", f"{a}.{b}", 1.0
+    for name, smiles in lists["partner"].items():
+        for number in (2, 4, 6):
+            yield "solvated", f"{name}-{number}", ".".join([smiles, *("O" * number)]), 1.0
 
 
 def plan(frames, seed, fraction, kinds):
@@ -127,7 +150,9 @@ def plan(frames, seed, fraction, kinds):
         key = ".".join(sorted(Chem.CanonSmiles(part) for part in smiles.split(".")))
         if key not in seen:
             seen.add(key)
-            label = f"{kind}-{len(found)}" if kind == "small" else f"{kind}_{name.lower()}"
+            label = (
+                f"{kind}-{len(found)}" if kind in ("small", "made") else f"{kind}_{name.lower()}"
+            )
             found.append((kind, label, smiles, weight))
     some = np.random.default_rng([seed, 1]).random(len(found)) < fraction
     found = [each for each, kept in zip(found, some, strict=True) if kept]
@@ -148,13 +173,12 @@ def sample_all(folder, planned, aimnet2, seed, workers):
         members = {n: s for k, n, s, m in planned if (k, m) == (kind, number)}
         if target.exists():
             continue
-        loose = kind in ("complex", "water")
         with warnings.catch_warnings():
             warnings.simplefilter("default", TLPotWarning)
             tlpot.sample(
                 members, target, engine="mmff94", budget=number, pool=1.0, window=1.0,
-                methods=("scan=9", *MOVING) if loose else ("etkdg=2", *MOVING),
-                temperatures="200-500" if loose else "200-1000", interval=100,
+                methods=("scan=9", *MOVING) if kind in LOOSE else ("etkdg=2", *MOVING),
+                temperatures="200-500" if kind in LOOSE else "200-1000", interval=100,
                 separations=(-0.4, 4.0), downhill=aimnet2, seed=seed, workers=workers,
                 skip_failed=True,
             )  # fmt: skip
@@ -162,14 +186,15 @@ def sample_all(folder, planned, aimnet2, seed, workers):
 
 
 def join(files, target):
-    """Puts the groups of several files into one, with the kind of each."""
+    """Puts the groups of several files into one, with the kind of each that has none of its own."""
     with h5py.File(target, "w") as out:
         for path, kind in files.items():
             with h5py.File(path) as file:
                 out.attrs.update({key: file.attrs[key] for key in file.attrs})
                 for name in file:
                     file.copy(name, out)
-                    out[name].attrs["kind"] = kind
+                    if kind is not None:
+                        out[name].attrs["kind"] = kind
 
 
 def pack(path, target):
@@ -236,7 +261,8 @@ def main():
     parser.add_argument("--aimnet2", required=True, metavar="FILE.jpt")
     parser.add_argument("--ani", nargs=2, metavar=("PYTHON", "FOLDER"))
     parser.add_argument("--fraction", type=float, default=1.0, help="of the molecules")
-    parser.add_argument("--kinds", nargs="+", choices=[*SHARES], default=[*SHARES])
+    parser.add_argument("--kinds", nargs="*", choices=[*SHARES], default=[*SHARES])
+    parser.add_argument("--more", type=Path, nargs="*", default=[], help="further geometries")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     a = parser.parse_args()
@@ -252,7 +278,7 @@ def main():
     files = sample_all(a.folder, planned, aimnet2, a.seed, a.workers)
     everything = a.folder / "everything.h5"
     if not everything.exists():
-        join(files, everything)
+        join({**files, **dict.fromkeys(a.more)}, everything)
     say(f"{len(open_dataset(everything))} geometries sampled")
     say(tlpot.label(everything, aimnet2, everything, batch=24))
     if a.ani:

@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 import tlpot
-from tlpot.errors import ConfigError, UnknownElementError, UnknownLevelError
+from tlpot.errors import ConfigError, OutputError, UnknownElementError, UnknownLevelError
 from tlpot.jobs import prepare_train, train_config, train_from_scratch
 from tlpot.models import load
 from tlpot.transfer import STRATEGY_NAMES, strategy
@@ -244,3 +244,82 @@ def test_relative_energies_alone(parent, tmp_path):
 def test_the_charge_of_the_whole_is_not_told_to_every_atom(settings):
     with pytest.raises(ConfigError, match="add up"):
         prepare_train(train_config({**settings, "model": {**MODEL, "charge_spin": True}}))
+
+
+def goes_on(settings, outcome, **changes):
+    """The settings of a training on from a model, on its own data."""
+    other = {k: v for k, v in settings.items() if k != "model"}
+    output = outcome.output.with_name("further.safetensors")
+    return {**other, "start": str(outcome.output), "output": str(output), **changes}
+
+
+def test_a_training_goes_on_from_a_model_bit_for_bit(settings):
+    short = {"epochs": 4, "batch_size": 4, "ema": 0.8}
+    outcome = train_from_scratch(train_config({**settings, "training": short}), show=False)
+    prepared = prepare_train(train_config(goes_on(settings, outcome)))
+    parent = load(outcome.output, device="cpu")
+    for name, tensor in prepared.job.potential.state_dict().items():
+        if ".domain." not in name:
+            other = parent.state_dict()[name]
+            assert torch.allclose(tensor, other, rtol=0, atol=0, equal_nan=True), name
+    assert f"the training goes on from {outcome.output}" in prepared.report
+    further = train_from_scratch(train_config(goes_on(settings, outcome)), show=False)
+    assert further.start.overall == outcome.end.overall
+    assert further.end.overall["forces_mae"] < 0.9 * further.start.overall["forces_mae"]
+    assert further.potential.card.parent
+    for level in ("cheap", "dear"):
+        kept = further.potential.references(level)
+        assert kept == pytest.approx(parent.references(level), rel=0, abs=0, nan_ok=True)
+
+
+def test_a_training_that_goes_on_never_ends_worse_than_its_start(settings, outcome):
+    ruinous = {"epochs": 2, "batch_size": 4, "learning_rate": 0.5, "ema": 0.1}
+    further = train_from_scratch(
+        train_config(goes_on(settings, outcome, training=ruinous)), show=False
+    )
+    assert further.end.overall["forces_mae"] <= further.start.overall["forces_mae"]
+    assert further.training.best_epoch == 0
+    assert any("NO UPDATE WAS KEPT" in warning for warning in further.warnings)
+
+
+def test_levels_that_are_not_trained_further_are_not_kept(settings, outcome):
+    job = prepare_train(train_config(goes_on(settings, outcome, level="dear"))).job
+    assert job.potential.levels == ("dear",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"model": {"preset": "small"}}, ConfigError, "model does not apply"),
+        ({"references": "isolated"}, ConfigError, "references does not apply"),
+        ({"output": None}, OutputError, "is the start itself"),
+    ],
+)
+def test_what_does_not_go_with_a_start_is_refused(settings, outcome, changes, error, words):
+    if "output" in changes:
+        changes = {"output": str(outcome.output)}
+    with pytest.raises(error, match=words):
+        prepare_train(train_config(goes_on(settings, outcome, **changes)))
+
+
+def test_a_level_that_the_start_lacks_is_refused(settings, outcome):
+    only = goes_on(settings, outcome, level="cheap")
+    cheap = train_from_scratch(train_config(only), show=False)
+    with pytest.raises(ConfigError, match=r"has no level dear.*tlpot finetune"):
+        prepare_train(
+            train_config(
+                {**goes_on(settings, cheap), "output": str(cheap.output.with_name("x.safetensors"))}
+            )
+        )
+
+
+def test_an_element_that_a_level_of_the_start_lacks_is_refused(settings, outcome, data_file):
+    more = data_file.with_name("more.h5")
+    with h5py.File(data_file) as old, h5py.File(more, "w") as new:
+        new.attrs.update(old.attrs)
+        for name in old:
+            old.copy(name, new)
+        for kind in ("energy", "forces"):
+            new[f"SH2/dear.{kind}"] = new[f"SH2/cheap.{kind}"][()]
+    with pytest.raises(UnknownElementError, match="has S at level dear"):
+        prepare_train(train_config(goes_on(settings, outcome, data={"files": [str(more)]})))

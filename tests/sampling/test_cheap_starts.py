@@ -12,7 +12,7 @@ import tlpot
 from tlpot.building.labels import sampling_settings
 from tlpot.calculators import CalculatorFactory
 from tlpot.data import open_dataset
-from tlpot.errors import ConfigError, DataError, SimulationError, TLPotWarning
+from tlpot.errors import ConfigError, DataError, GeometryError, SimulationError, TLPotWarning
 from tlpot.sampling import (
     SamplingSettings,
     SamplingTarget,
@@ -272,6 +272,25 @@ def test_names_files_and_mappings_of_smiles(tmp_path):
         (tmp_path / "m.smi").write_text(text)
         with pytest.raises(error, match=why):
             named_fragments([str(tmp_path / "m.smi")])
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("how", ["mapping", "file", "names"])
+def test_a_smiles_that_cannot_be_made_is_left_out_where_that_is_asked(tmp_path, how):
+    impossible = "c1cc(F)c2ncc(C1CC1)cc2c1"
+    (tmp_path / "m.smi").write_text(f"CO methanol\n{impossible} odd\n")
+    given = {
+        "mapping": {"methanol": "CO", "odd": impossible},
+        "file": [str(tmp_path / "m.smi")],
+        "names": ["smiles:CO", impossible],
+    }[how]
+    with pytest.raises(GeometryError, match="no geometry"):
+        given_fragments(given)
+    with pytest.warns(TLPotWarning, match="left out.*no geometry"):
+        (found,) = given_fragments(given, skip_failed=True)
+    assert found.atoms.get_chemical_formula() == "CH4O"
+    with pytest.warns(TLPotWarning), pytest.raises(ConfigError, match="no fragment is left"):
+        given_fragments({"odd": impossible}, skip_failed=True)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.config import IN_MEMORY, LATER, Settings, check_seed, job_settings, parse
@@ -27,7 +28,7 @@ from tlpot.data import (
     reduced_formula,
     with_any_label,
 )
-from tlpot.errors import ConfigError, DataError, UnknownLevelError
+from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLevelError
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, level_words
@@ -140,6 +141,27 @@ class DataSettings:
             return replace(self, level=None).open()
         except UnknownLevelError:
             return self.open()
+
+
+def check_elements(parent: TrainedModel, dataset: Dataset, name: str) -> None:
+    """Checks that a model to start from knows the elements of the data.
+
+    Raises:
+        UnknownElementError: it does not.
+    """
+    unknown = [chemical_symbols[z] for z in dataset.elements if z not in parent.elements]
+    if unknown:
+        known = ", ".join(chemical_symbols[z] for z in parent.elements)
+        first = next(
+            frame.name
+            for frame in frames_of(dataset, levels=())
+            if not set(frame.system.atomic_numbers.tolist()) <= set(parent.elements)
+        )
+        raise UnknownElementError(
+            f"{first} and perhaps others have {', '.join(unknown)}, which the parent {name} does "
+            f"not know; it knows {known}. Choose a parent with these elements, or leave these "
+            "molecules out"
+        )
 
 
 def settings_with_data(

@@ -11,14 +11,13 @@ from functools import partial
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 
 from tlpot.config import to_mapping
-from tlpot.data import Dataset, DatasetWithLabels, Labels, frames_of
+from tlpot.data import Dataset, DatasetWithLabels, Labels
 from tlpot.energy import has_forces
 from tlpot.engines import EngineSpec
-from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.jobs.data_sources import check_charges, with_energies
+from tlpot.errors import ConfigError, OutputError
+from tlpot.jobs.data_sources import check_charges, check_elements, with_energies
 from tlpot.jobs.engine_features import (
     ENGINE_FEATURES,
     check_engine_strategy,
@@ -158,7 +157,7 @@ def prepare_finetune(
     source = choose_level(
         config.source, parent.levels, f"the parent {config.parent}", option="source"
     )
-    _check_elements(parent, dataset, config.parent)
+    check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
     if chosen.defaults is None:  # what has no epochs is solved from the energies
@@ -432,22 +431,6 @@ def _beyond(
         return dict.fromkeys(given, math.nan)
     begun = chosen.start(context, parent.references(context.source))
     return begun.at(level).beyond_references()
-
-
-def _check_elements(parent: Potential, dataset: Dataset, name: str) -> None:
-    unknown = [chemical_symbols[z] for z in dataset.elements if z not in parent.elements]
-    if unknown:
-        known = ", ".join(chemical_symbols[z] for z in parent.elements)
-        first = next(
-            frame.name
-            for frame in frames_of(dataset, levels=())
-            if not set(frame.system.atomic_numbers.tolist()) <= set(parent.elements)
-        )
-        raise UnknownElementError(
-            f"{first} and perhaps others have {', '.join(unknown)}, which the parent {name} does "
-            f"not know; it knows {known}. Choose a parent with these elements, or leave these "
-            "molecules out"
-        )
 
 
 def _check_kind(source: str, level: str, parent: str) -> None:

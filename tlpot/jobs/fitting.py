@@ -367,7 +367,7 @@ def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
     The contents of data, split and parent are in the identity beside it.
     """
-    idle = ("output", "training", "report", "name", "parent", "features")
+    idle = ("output", "training", "report", "name", "parent", "start", "features")
     found = {key: value for key, value in recipe.items() if key not in idle}
     for section, name in (("data", "files"), ("split", "file")):
         found[section] = {k: v for k, v in found.get(section, {}).items() if k != name}

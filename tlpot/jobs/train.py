@@ -1,29 +1,34 @@
-"""Training from scratch: pretraining on cheap labels, usually."""
+"""Training on cheap labels, usually: from scratch, or on from a model of the same levels."""
 
 from __future__ import annotations
 
+import copy
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from ase.data import chemical_symbols
 
 from tlpot.config import LATER, parse, to_mapping
 from tlpot.data import (
     Dataset,
     DataSource,
+    Split,
     average_neighbors,
     force_scale,
     with_any_label,
 )
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, OutputError, UnknownElementError
 from tlpot.jobs.data_sources import (
     ConfigSource,
     DataSettings,
     SplitSettings,
     check_charges,
+    check_elements,
     settings_with_data,
     with_epochs,
 )
@@ -34,18 +39,30 @@ from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
 from tlpot.jobs.references import References, elements_at, find_references
 from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
 from tlpot.levels import choose_level, choose_levels
-from tlpot.models import Architecture, ModelCard, Potential, level_parameters, read_architecture
+from tlpot.models import (
+    Architecture,
+    EngineArchitecture,
+    ModelCard,
+    Potential,
+    content_hash,
+    level_parameters,
+    library_file,
+    load_potential,
+    read_architecture,
+)
 from tlpot.torch_mode import choose_device
 from tlpot.training import Processes, TrainingPlan, TrainingSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """A training from scratch.
+    """A training from scratch, or on from a model.
 
     Attributes:
         data: the labels.
         output: the model file to write.
+        start: a model file, or the name of a shipped one, whose weights and E0 the training goes
+            on from instead of random ones; of its levels the model has those that are trained.
         level: level of theory to learn; may be left out if the data has only one. Of a list, each
             becomes a level of the model: an epoch has each frame at one of its levels, which take
             turns, and all levels decide which weights are kept.
@@ -69,6 +86,7 @@ class TrainConfig:
 
     data: DataSettings
     output: Path
+    start: str | None = field(default=None, metadata=LATER)
     level: str | tuple[str, ...] | None = None
     weights: Mapping[str, float] = field(default_factory=dict, metadata=LATER)
     model: Mapping[str, Any] = field(
@@ -110,7 +128,9 @@ def train_job(config: ConfigSource, data: DataSource | None, **given: Any) -> Tr
         TLPotError: see `train_config` and `settings_with_data`.
     """
     given["training"] = with_epochs(given)
-    preset = given.pop("preset", None)
+    preset, start = given.pop("preset", None), given.pop("start", None)
+    if start is not None:
+        given["start"] = os.fspath(start)
     if preset is not None:
         given["model"] = {**(given.get("model") or {}), "preset": preset}
     settings, dataset = settings_with_data(config, "train", data, **given)
@@ -153,31 +173,14 @@ def prepare_train(
         at = f"{level}: " if len(levels) > 1 else ""
         own = split.train if not at else split.train[with_any_label(dataset, level)[split.train]]
         suspicions += [f"{at}{text}" for text in label_warnings(dataset, level, own)]
-    architecture = _architecture(config.model, dataset, split.train)
-    charges = check_charges(config.data, reads_charge=False)
-    references: dict[str, References] = {}
-    targets = make_targets(dataset, split.train, levels, config.pooling, told=config.known)
-    for level in levels:
-        if level in targets:
-            references[level] = property_references(
-                dataset, split.train, level, architecture.elements, targets[level]
-            )
-            continue
-        known = architecture.elements
-        if len(levels) > 1:
-            present = elements_at(dataset, level)
-            known = tuple(z for z in known if z in present)
-        found = find_references(config.references, dataset, split.train, level, known)
-        energies = {z: found.energies.get(z, math.nan) for z in architecture.elements}
-        references[level] = replace(found, energies=energies)
-    potential = Potential.create(
-        architecture,
-        {level: found.energies for level, found in references.items()},
-        scale=force_scale(dataset, split.train, levels),
-        seed=settings.seed,
-        dtype=getattr(torch, config.dtype),
-        targets=targets,
-    ).to(choose_device(device))
+    begun = None
+    if config.start is not None:
+        begun = _begun(config.start, config, levels, dataset)
+        begun = begun.to(choose_device(device), getattr(torch, config.dtype))
+        potential, references = copy.deepcopy(begun), _kept_references(begun, config.start)
+    else:
+        potential, references = _new(config, dataset, split, levels, settings.seed, device)
+    charges = check_charges(config.data, potential.architecture.charge_spin, parent=config.start)
     if config.known is not None:  # step 0 is the line
         potential.head(levels[0]).readout.silence()
     job = Job(
@@ -190,7 +193,7 @@ def prepare_train(
         plan=TrainingPlan(
             rates={name: 1.0 for level in levels for name in level_parameters(potential, level)},
             level_weights=_level_weights(config.weights, levels),
-            keeps_start=False,
+            keeps_start=begun is not None,
         ),
         output=config.output,
         card=ModelCard(
@@ -200,10 +203,20 @@ def prepare_train(
             references={level: found.origin for level, found in references.items()},
             citation=config.citation,
             charges=charges,
+            parent="" if config.start is None else content_hash(config.start),
+            parent_licence="" if begun is None else begun.card.lineage_licence,
+            origin={} if begun is None else begun.card.origin,
         ),
         recipe=to_mapping(config),
+        parent=None if begun is None else begun.at(levels[0]),
     )
-    report = preflight_report(job, references, pretrained=False, suspicions=suspicions)
+    report = preflight_report(
+        job,
+        references,
+        pretrained=begun is not None,
+        caution="" if begun is None else f"the training goes on from {config.start}",
+        suspicions=suspicions,
+    )
     return PreparedTraining(job=job, report=report)
 
 
@@ -223,6 +236,93 @@ def train_from_scratch(
     """
     job = prepare_train(config, device=device).job
     return fit(job, processes or Processes(), resume=resume, overwrite=overwrite, show=show)
+
+
+def _new(
+    config: TrainConfig,
+    dataset: Dataset,
+    split: Split,
+    levels: Sequence[str],
+    seed: int,
+    device: torch.device | str | None,
+) -> tuple[Potential, dict[str, References]]:
+    """Returns a potential with random weights, and how its E0 were found, by level."""
+    architecture = _architecture(config.model, dataset, split.train)
+    references: dict[str, References] = {}
+    targets = make_targets(dataset, split.train, levels, config.pooling, told=config.known)
+    for level in levels:
+        if level in targets:
+            references[level] = property_references(
+                dataset, split.train, level, architecture.elements, targets[level]
+            )
+            continue
+        known = architecture.elements
+        if len(levels) > 1:
+            present = elements_at(dataset, level)
+            known = tuple(z for z in known if z in present)
+        found = find_references(config.references, dataset, split.train, level, known)
+        energies = {z: found.energies.get(z, math.nan) for z in architecture.elements}
+        references[level] = replace(found, energies=energies)
+    potential = Potential.create(
+        architecture,
+        {level: found.energies for level, found in references.items()},
+        scale=force_scale(dataset, split.train, levels),
+        seed=seed,
+        dtype=getattr(torch, config.dtype),
+        targets=targets,
+    )
+    return potential.to(choose_device(device)), references
+
+
+def _kept_references(begun: Potential, start: str) -> dict[str, References]:
+    found = {level: begun.references(level) for level in begun.levels}
+    return {
+        level: References(energies=kept, origin=f"those of {start}", prior=kept)
+        for level, kept in found.items()
+    }
+
+
+def _begun(start: str, config: TrainConfig, levels: Sequence[str], dataset: Dataset) -> Potential:
+    """Returns the model that a training goes on from, with the levels that are trained.
+
+    Raises:
+        ConfigError: a setting does not apply to it, or a level is none that it can be trained at.
+        UnknownElementError: it, or one of its levels, does not know an element of the data.
+    """
+    if config.output.exists() and config.output.samefile(library_file(start)):
+        raise OutputError(f"the output {config.output} is the start itself; choose another name")
+    begun = load_potential(start)
+    plain = TrainConfig(data=config.data, output=config.output)
+    for name in ("model", "references", "pooling", "known"):
+        if getattr(config, name) != getattr(plain, name):
+            raise ConfigError(
+                f"{name} does not apply to a training that goes on from {start}, which brings its "
+                "own; leave it out"
+            )
+    missing = [level for level in levels if level not in begun.levels]
+    if missing:
+        raise ConfigError(
+            f"{start} has no level {', '.join(missing)}, but {', '.join(begun.levels)}; a training "
+            "goes on at levels of the model, tlpot finetune takes it to another one"
+        )
+    if isinstance(begun.architecture, EngineArchitecture):
+        raise ConfigError(f"{start} reads features of an engine, which are not trained")
+    check_elements(begun, dataset, start)
+    for level in levels:
+        begun.check_rigidity(level)
+        if begun.target(level) is not None:
+            raise ConfigError(
+                f"{start} gives a property at {level}; more labels of a property are learned by "
+                "tlpot finetune with the level as its source"
+            )
+        known = {z for z, energy in begun.references(level).items() if not math.isnan(energy)}
+        unknown = [chemical_symbols[z] for z in elements_at(dataset, level) - known]
+        if unknown:
+            raise UnknownElementError(
+                f"{dataset.path} has {', '.join(sorted(unknown))} at level {level}, which {start} "
+                "does not know there; leave these molecules, or this level, out"
+            )
+    return begun.without_uncertainty().keeping(levels)
 
 
 def _level_weights(weights: Mapping[str, float], levels: Sequence[str]) -> dict[str, float]:

@@ -23,11 +23,18 @@ from tlpot.structures import (
 SETS = ("residues", "states")
 SMILES_FILES = (".smi", ".smiles")
 _PREFIX = "smiles:"
+_Given = (
+    str
+    | os.PathLike[str]
+    | Atoms
+    | Sequence[str | os.PathLike[str] | Atoms]
+    | Mapping[str, Atoms | str]
+)
 _JOINT = re.compile(r"\+(?![^\[]*\])")
 """A plus that is no charge in the brackets of a SMILES."""
 
 
-def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
+def named_fragments(names: Sequence[str], *, skip_failed: bool = False) -> list[SamplingTarget]:
     """Finds fragments.
 
     Args:
@@ -38,6 +45,7 @@ def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
             each line), or a file that ASE reads; each frame of a file is a fragment. Charge and
             multiplicity of a file's molecules are read from the keys of extended XYZ that state
             them, see `tlpot.total_charge`. A SMILES of several molecules is a complex.
+        skip_failed: leave out SMILES of no molecule that can be, with a warning.
 
     Raises:
         ConfigError: no such fragment or file, or no SMILES of a molecule.
@@ -50,22 +58,25 @@ def named_fragments(names: Sequence[str]) -> list[SamplingTarget]:
 
     every = capped_residues(states=True)
     found: dict[str, Atoms | SamplingTarget] = {}
+
+    def add(smiles: str) -> None:
+        found.update(_possible(smiles, _group(smiles), skip_failed))
+
     for name in names:
         if name in SETS:
             found |= capped_residues(states=name == "states")
         elif name in every:
             found[name] = every[name]
         elif name.startswith(_PREFIX):
-            smiles = name.removeprefix(_PREFIX)
-            found[_group(smiles)] = by_smiles(smiles)
+            add(name.removeprefix(_PREFIX))
         elif Path(name).is_file():
             is_list = Path(name).suffix.lower() in SMILES_FILES
-            found |= _read_smiles(Path(name)) if is_list else _read(Path(name))
+            found |= _read_smiles(Path(name), skip_failed) if is_list else _read(Path(name))
         elif name in g2.names:
             found[name] = read_structure(name)
             _warn_of_smiles(name)
         elif looks_like_smiles(name):
-            found[_group(name)] = by_smiles(name)
+            add(name)
         else:
             raise ConfigError(
                 f"no fragment, file or SMILES {name!r}{nearest(name, [*SETS, *every])}"
@@ -110,7 +121,27 @@ def _warn_of_smiles(name: str) -> None:
         )
 
 
-def _read_smiles(path: Path) -> dict[str, SamplingTarget]:
+def _possible(
+    smiles: str, name: str, skip_failed: bool, where: str = ""
+) -> dict[str, SamplingTarget]:
+    """Returns what `by_smiles` does, by name; nothing, and a warning, for what cannot be made.
+
+    Args:
+        smiles: of a molecule or complex.
+        name: of the fragment.
+        skip_failed: what cannot be made is left out; else it is an error.
+        where: the SMILES stands, for messages.
+    """
+    try:
+        return {name: by_smiles(smiles, name)}
+    except (ConfigError, GeometryError) as error:
+        if not skip_failed:
+            raise type(error)(f"{where}{error}") from error
+        warnings.warn(f"{name} is left out: {where}{error}", TLPotWarning, stacklevel=4)
+        return {}
+
+
+def _read_smiles(path: Path, skip_failed: bool) -> dict[str, SamplingTarget]:
     found: dict[str, SamplingTarget] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -123,41 +154,48 @@ def _read_smiles(path: Path) -> dict[str, SamplingTarget]:
         name = _group(words[-1].strip())
         if name in found:
             raise ConfigError(f"{path}, line {number}: {name!r} occurs twice; name it otherwise")
-        try:
-            found[name] = by_smiles(words[0], name)
-        except (ConfigError, GeometryError) as error:
-            raise type(error)(f"{path}, line {number}: {error}") from error
-    if not found:
+        found |= _possible(words[0], name, skip_failed, f"{path}, line {number}: ")
+    if not found and not skip_failed:
         raise DataError(f"{path} has no SMILES; expected lines such as 'CCO ethanol'")
     return found
 
 
 def given_fragments(
-    given: str
-    | os.PathLike[str]
-    | Atoms
-    | Sequence[str | os.PathLike[str] | Atoms]
-    | Mapping[str, Atoms | str],
+    given: _Given,
+    *,
+    skip_failed: bool = False,
 ) -> list[SamplingTarget]:
     """Returns fragments from names, files and atoms.
 
     Args:
         given: see `named_fragments`; atoms are named by a mapping, which may hold SMILES, too, or
             by their formula.
+        skip_failed: leave out SMILES of no molecule that can be, with a warning.
 
     Raises:
-        ConfigError, DataError, GeometryError: see `named_fragments`.
+        ConfigError, DataError, GeometryError: see `named_fragments`; or none was left.
     """
+    found = _given(given, skip_failed)
+    if not found:
+        raise ConfigError("no fragment is left of those that were given")
+    return found
+
+
+def _given(
+    given: _Given,
+    skip_failed: bool,
+) -> list[SamplingTarget]:
     if isinstance(given, Mapping):
-        return [
-            by_smiles(each.removeprefix(_PREFIX), name)
-            if isinstance(each, str)
-            else SamplingTarget(name=name, atoms=each)
-            for name, each in given.items()
-        ]
+        made: dict[str, SamplingTarget] = {}
+        for name, each in given.items():
+            if isinstance(each, str):
+                made |= _possible(each.removeprefix(_PREFIX), name, skip_failed)
+            else:
+                made[name] = SamplingTarget(name=name, atoms=each)
+        return list(made.values())
     parts = [given] if isinstance(given, str | os.PathLike | Atoms) else list(given)
-    named = named_fragments([os.fspath(part) for part in parts if not isinstance(part, Atoms)])
-    return named + [
+    names = [os.fspath(part) for part in parts if not isinstance(part, Atoms)]
+    return named_fragments(names, skip_failed=skip_failed) + [
         SamplingTarget(name=part.get_chemical_formula(), atoms=part)
         for part in parts
         if isinstance(part, Atoms)
