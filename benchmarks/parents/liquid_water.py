@@ -107,7 +107,7 @@ def main():
     calculators = [tlpot.TLPotCalculator(model, level=given.level) for model in given.models]
     field, own = 0, 0
     for box, calculator in zip(boxes(given.seed), cycle(calculators), strict=False):
-        for _ in range(8):
+        for _ in range(24):
             if field < given.frames // 2:
                 x = cluster(box, rng)
                 noise = rng.uniform(0.02, 0.06) * (rng.random() < 0.25)
