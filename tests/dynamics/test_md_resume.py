@@ -111,7 +111,7 @@ def test_a_run_without_a_record_of_its_setup_is_not_resumed(tmp_path):
         run(tmp_path / "x", resume=True)
     setup.unlink()
     before = (tmp_path / "x.xyz").read_bytes()
-    with pytest.raises(DataError, match=r"x.setup.json, .* is not there .* another --out"):
+    with pytest.raises(DataError, match=r"x.setup.json, .* is not there .* another --output"):
         run(tmp_path / "x", resume=True)
     assert (tmp_path / "x.xyz").read_bytes() == before
 

@@ -1,6 +1,7 @@
 """What an argument, a file and a configuration made by hand mean: the same."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from tlpot.jobs import (
     prepare_train,
     train_config,
 )
+from tlpot.learning_curves import curve_config
 from tlpot.models import LIBRARY, load
 from tlpot.training import TrainingSettings
 
@@ -164,3 +166,29 @@ def test_a_cancelled_training_is_resumed_to_the_same_weights(data, tmp_path):
     names = ("whole.safetensors", "parts.safetensors")
     one, other = (dict(load(tmp_path / n, device="cpu").named_parameters()) for n in names)
     assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+@pytest.mark.parametrize("job", ["train", "finetune", "curve"])
+def test_labels_without_a_level_are_of_the_one_to_learn(atoms, tmp_path, job):
+    from ase.io import write
+
+    frames = [a.copy() for a in atoms]
+    for frame, labelled in zip(frames, atoms, strict=True):
+        frame.info = {"energy": labelled.get_potential_energy()}
+    write(tmp_path / "mine.xyz", frames, format="extxyz")
+    settings = {"data": {"files": [str(tmp_path / "mine.xyz")]}, "level": "mine"}
+    output = str(tmp_path / "m.safetensors")
+    if job == "curve":
+        found = curve_config(
+            {**settings, "parents": ["tlpot-tiny"], "strategies": ["shift"], "sizes": [10],
+             "output": str(tmp_path / "curve")}
+        )  # fmt: skip
+    elif job == "train":
+        found = train_config({**settings, "output": output})
+    else:
+        found = finetune_config({**settings, "output": output, "parent": "tlpot-tiny"})
+    assert list(found.data.open().levels) == ["mine"]
+    assert "assumed" not in to_mapping(found)["data"]
+    several = replace(found.data, assumed=None)
+    with pytest.raises(UnknownLevelError, match="does not say which level"):
+        several.open()

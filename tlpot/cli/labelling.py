@@ -21,7 +21,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
         "such as ACE-HIP-NME, a SMILES such as CCO, an ASE molecule, a .smi file (a SMILES and a "
         "name in each line), or a file that ASE reads (each frame)",
     )
-    add("-o --out", "HDF5 file to write", required=True)
+    add("-o --output", "HDF5 file to write", required=True)
     add(
         "--method",
         "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
@@ -72,7 +72,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     )
     report = sample(
         arguments.fragments,
-        arguments.out,
+        arguments.output,
         engine=arguments.calculator,
         minimise=not arguments.not_minimised,
         **given,

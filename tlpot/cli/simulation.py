@@ -33,10 +33,10 @@ def add_md_arguments(parser: argparse.ArgumentParser) -> None:
     add("--log-every", "steps between frames", 10)
     about = "end the run there: 'domain<0.05', 'energy_std>0.2', 'temperature>900', ..."
     add("--stop-when CONDITION", about, action="append", default=[])
-    add("--out", "path of the files without ending, or a folder", "md")
+    add("-o --output", "path of the files without ending, or a folder", "md")
     there = parser.add_mutually_exclusive_group()
-    options.declare(there, "--resume", "go on with the run in --out", False)
-    options.declare(there, "--overwrite", "replace the run in --out", False)
+    options.declare(there, "--resume", "go on with the run in --output", False)
+    options.declare(there, "--overwrite", "replace the run in --output", False)
     add("--device", options.DEVICE)
     add("--dtype", "float32 or float64; default as stored")
     add("--threads", "for torch; default 1, best for small molecules", 1)
@@ -52,7 +52,7 @@ def run_md(arguments: argparse.Namespace) -> None:
     result = api.md(
         arguments.structure,
         arguments.model,
-        output=arguments.out,
+        output=arguments.output,
         **options.fragment_options(arguments),
         **options.values_of(arguments, names),
     )
@@ -69,7 +69,7 @@ def add_relax_arguments(parser: argparse.ArgumentParser) -> None:
     add("--optimizer", "bfgs-line-search (default), lbfgs (beyond 100 atoms) or fire", "auto")
     add("--cell", "relax the cell, too", False)
     add("--pressure", "with --cell, bar; default 0", 0.0)
-    add("--out FILE", "relaxed structure, by its ending; default relaxed.xyz", "relaxed.xyz")
+    add("-o --output FILE", "relaxed structure, by its ending; default relaxed.xyz", "relaxed.xyz")
     add("--trajectory FILE", "extended XYZ file for all steps")
     add("--dtype", "float32 or float64; default float64", "float64")
     options.add_calculator_arguments(parser)
@@ -84,15 +84,15 @@ def run_relax(arguments: argparse.Namespace) -> None:
     result = api.relax(
         arguments.structure,
         arguments.model,
-        output=arguments.out,
+        output=arguments.output,
         **options.values_of(arguments, "fmax steps optimizer cell pressure trajectory dtype"),
         **options.calculator_options(arguments),
     )
     options.show_result(result, arguments)
     if not result.converged:
         raise SimulationError(
-            f"NOT CONVERGED; {arguments.out} holds the last structure: start from it and write to "
-            "another --out, with more --steps or another --optimizer"
+            f"NOT CONVERGED; {arguments.output} holds the last structure: start from it and write to "
+            "another --output, with more --steps or another --optimizer"
         )
 
 

@@ -75,9 +75,9 @@ def run_finetune(arguments: argparse.Namespace) -> None:
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `tlpot demo [--out DIR]`."""
+    """Declares the arguments of `tlpot demo [-o DIR]`."""
     add = options.adder(parser)
-    add("--out", "folder for what it makes", "tlpot-demo")
+    add("-o --output", "folder for what it makes", "tlpot-demo")
     add("--seeds", "repeats, for error bars", 1)
 
 
@@ -92,7 +92,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
         f"parent: {PARENT} at {SOURCE}, labels: {LEVEL} from {DATA.name},\n"
         f"coupled-cluster labels held out: {', '.join(HELD_OUT)}\n"
     )
-    out = Path(arguments.out)
+    out = Path(arguments.output)
     result = run_demo(out, n_seeds=arguments.seeds)
     print(f"\n{result.table()}\n")
     print(f"ethanol, velocities of {MD_KELVIN:.0f} K, constant energy, {result.model.name}:")

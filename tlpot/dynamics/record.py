@@ -100,7 +100,7 @@ class MDRecord:
             if path.exists() and not overwrite:
                 raise OutputError(
                     f"{path} exists; go on with --resume (resume=True), replace it with "
-                    "--overwrite (overwrite=True), or choose another --out"
+                    "--overwrite (overwrite=True), or choose another --output"
                 )
         with writing(self.trajectory):
             for path in files:  # never beside the setup or the picture of another run
@@ -252,7 +252,7 @@ def check_setup(path: Path, setup: Mapping[str, Any], trajectory: Path) -> None:
     """
     afresh = (
         f"start a new run from its last frame, whose velocities are kept: give {trajectory} as "
-        "the structure and another --out"
+        "the structure and another --output"
     )
     found = read_json(path, afresh)
     if found is None:

@@ -103,6 +103,7 @@ class DataSettings:
         keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
         charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
             charges and molecules whose charge follows from their atoms.
+        assumed: level of the labels where neither the file nor `level` says: the one to learn.
         dataset: the labels themselves, opened already; `files` then only says what they are.
     """
 
@@ -111,6 +112,7 @@ class DataSettings:
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     charges: Literal["read", "ignore"] = "read"
+    assumed: str | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     dataset: Dataset | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
 
     def open(self, *, every_level: bool = False) -> Dataset:
@@ -131,9 +133,19 @@ class DataSettings:
             try:
                 return open_dataset(paths, self.spec)
             except UnknownLevelError:
-                if self.level is None:
+                if self.level is None and self.assumed is None:
                     raise
-        return open_dataset(paths, self.spec, level=self.level, keys=self.keys or None)
+        keys = self.keys or None
+        try:
+            return open_dataset(paths, self.spec, level=self.level, keys=keys)
+        except UnknownLevelError:
+            if self.level is not None or self.assumed is None:
+                raise
+            return open_dataset(paths, self.spec, level=self.assumed, keys=keys)
+
+    def assuming(self, level: str | Sequence[str] | None) -> DataSettings:
+        """Returns the same for labels of one level to learn, which the file need not name."""
+        return replace(self, assumed=only_level(level))
 
     def open_all_levels(self) -> Dataset:
         """Opens the files with labels of every level, where the layout says which these are."""

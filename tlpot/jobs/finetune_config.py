@@ -173,6 +173,9 @@ class FinetuneConfig:
         default=None, compare=False, repr=False, metadata=IN_MEMORY
     )
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.assuming(self.level))
+
     def resolved(self, where: str = "finetune") -> FinetuneConfig:
         """Returns the same with every setting of the strategy and of the training.
 

@@ -120,7 +120,7 @@ def _check_trajectory(structure: Path, output: str | os.PathLike[str]) -> None:
     trajectory = MDRecord(output).trajectory
     if structure.exists() and trajectory.exists() and structure.samefile(trajectory):
         raise OutputError(
-            f"output (--out) {output} would write the trajectory to {trajectory}, which is the "
+            f"output (--output) {output} would write the trajectory to {trajectory}, which is the "
             "structure to start from; choose another name"
         )
 

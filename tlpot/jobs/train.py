@@ -106,6 +106,9 @@ class TrainConfig:
     known: str | None = field(default=None, metadata=LATER)
     defaults: int = DEFAULTS
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.assuming(self.level))
+
     def resolved(self, where: str = "train") -> TrainConfig:
         """Returns the same with every setting of the training.
 

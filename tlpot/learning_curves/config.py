@@ -66,6 +66,7 @@ class CurveConfig:
     licence: str = "not stated"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data", self.data.assuming(self.level))
         for name in ("parents", "strategies", "sizes"):
             values = list(getattr(self, name))
             if not values:
