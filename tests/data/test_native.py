@@ -49,7 +49,7 @@ def test_attributes_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"units": None}, "no root attribute 'units'.*name a description"),
+        ({"units": None}, "no root attribute 'units'.*no shipped description"),
         ({"levels": None}, "no root attribute 'levels'"),
         ({"levels": "low"}, "'levels' is not JSON"),
         ({"levels": "[1]"}, "must be a JSON object"),

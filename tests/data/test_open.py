@@ -5,7 +5,7 @@ import lzma
 import h5py
 import numpy as np
 import pytest
-from ase.units import Bohr, Hartree
+from ase.units import Bohr, Hartree, kcal, mol
 from layouts import native_file, numbers_of_water, water_frames
 
 from tlpot.data import Source, make_split, open_dataset
@@ -332,3 +332,55 @@ def test_columns_and_files_without_labels_when_the_description_says_so(tmp_path)
     assert dataset.unused_keys == ()
     split = make_split(dataset, by="trajectory", validation=0, test=["b"])
     assert split.test.tolist() == [2, 3]
+
+
+def molecular_dynamics(**others):
+    rng = np.random.default_rng(0)
+    return {
+        "z": np.array([8, 1, 1], dtype="u1"),
+        "R": [[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]] + rng.normal(size=(4, 3, 3)) / 50,
+        "E": -47930.0 + rng.normal(size=(4, 1)),
+        "F": rng.normal(size=(4, 3, 3)),
+        "theory": np.array("PBE+vdW-TS"),
+        **others,
+    }  # fmt: skip
+
+
+@pytest.mark.fault
+def test_md17_and_its_revision_are_read_in_kcal_per_mol(tmp_path):
+    arrays = molecular_dynamics(e_unit=np.array("kcal/mol"), r_unit=np.array("Ang"))
+    np.savez(tmp_path / "md17.npz", **arrays)
+    dataset = open_dataset(tmp_path / "md17.npz", "md17", level="pbe-ts")
+    (frame,) = dataset.read([2])
+    assert frame.labels["pbe-ts"].energy == pytest.approx(arrays["E"][2, 0] * kcal / mol, rel=1e-12)
+    assert np.allclose(frame.labels["pbe-ts"].forces, arrays["F"][2] * kcal / mol, rtol=1e-12)
+    assert not dataset.problems
+    names = {"z": "nuclear_charges", "R": "coords", "E": "energies", "F": "forces"}
+    revised = {names[key]: value for key, value in arrays.items() if key in names}
+    np.savez(tmp_path / "rmd17.npz", **revised | {"old_energies": arrays["E"], "old_indices": [0]})
+    (again,) = open_dataset(tmp_path / "rmd17.npz", "rmd17").read([2])
+    assert again.labels["pbe/def2-svp"].energy == frame.labels["pbe-ts"].energy
+
+
+@pytest.mark.fault
+def test_a_unit_that_the_file_names_otherwise_is_refused(tmp_path):
+    np.savez(tmp_path / "md22.npz", **molecular_dynamics(e_unit=np.array("eV")))
+    with pytest.raises(DataError, match="e_unit says that the unit of energy is 'eV'"):
+        open_dataset(tmp_path / "md22.npz", "md17", level="pbe-mbd")
+
+
+@pytest.mark.fault
+def test_a_file_that_does_not_describe_itself_is_told_what_fits(tmp_path, values):
+    np.savez(tmp_path / "a.npz", **molecular_dynamics())
+    with pytest.raises(DataError, match=r"arrays E, F, R, theory, z, .* with spec='md17'"):
+        open_dataset(tmp_path / "a.npz")
+    with h5py.File(tmp_path / "loose.h5", "w") as file:
+        group = file.create_group("water")
+        group["species"], group["coordinates"] = ["O", "H", "H"], np.zeros((1, 3, 3))
+        group["energies"] = [-76.0]
+    with pytest.raises(DataError, match=r"arrays coordinates, energies, species, .*spec='ani1'"):
+        open_dataset(tmp_path / "loose.h5")
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["Z"], file["xyz"] = [1, 1], np.zeros((1, 2, 3))
+    with pytest.raises(DataError, match="which no shipped description fits"):
+        open_dataset(tmp_path / "own.h5")

@@ -8,7 +8,18 @@ from tlpot.data import DataSpec, LevelSpec, UnitSpec
 from tlpot.data.spec import load_spec, select_level, specs_folder, with_keys
 from tlpot.errors import ConfigError, UnknownLevelError
 
-SHIPPED = ["aimnet2", "ani1", "ani1x", "ani2x", "comp6", "extxyz", "physnet", "spice"]
+SHIPPED = [
+    "aimnet2",
+    "ani1",
+    "ani1x",
+    "ani2x",
+    "comp6",
+    "extxyz",
+    "md17",
+    "physnet",
+    "rmd17",
+    "spice",
+]
 
 MINE = """
 container: hdf5

@@ -91,8 +91,8 @@ def run_relax(arguments: argparse.Namespace) -> None:
     options.show_result(result, arguments)
     if not result.converged:
         raise SimulationError(
-            f"NOT CONVERGED; {arguments.output} holds the last structure: start from it and write to "
-            "another --output, with more --steps or another --optimizer"
+            f"NOT CONVERGED; {arguments.output} holds the last structure: start from it and write "
+            "to another --output, with more --steps or another --optimizer"
         )
 
 

@@ -29,7 +29,7 @@ from tlpot.data.hdf5 import (
     raw_name,
     written_hdf5,
 )
-from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
+from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec, undescribed
 from tlpot.data.summary import definitions_of
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level
@@ -66,10 +66,11 @@ def read_native_spec(path: Path) -> DataSpec:
     for name in ("levels", "units"):
         known = unlabelled or attributes["properties"]
         if not attributes[name] and not (name == "levels" and known):
+            with open_hdf5(path) as handle:
+                arrays = {key for _, _, shapes in GroupWalk(handle, path) for key in shapes}
             raise DataError(
-                f"{path} has no root attribute {name!r}, so its {name} are not known; name a "
-                "description with spec=... (for example spec='ani1x'), or write the file with "
-                "'tlpot data convert'"
+                f"{path} has no root attribute {name!r}, so its {name} are not known; "
+                f"{undescribed('hdf5', arrays)}"
             )
     units, atoms = attributes["units"], attributes["isolated_atoms"]
     energies = {f"{key}.energy" for key in attributes["levels"]}
@@ -111,7 +112,7 @@ def read_native_spec(path: Path) -> DataSpec:
     try:
         return DataSpec(
             container="hdf5",
-            units=UnitSpec(**{name: str(units[name]) for name in needed}),
+            units=UnitSpec(**cast(dict[str, Any], {name: str(units[name]) for name in needed})),
             sign="force",
             levels=levels,
             columns=tuple(name for name in columns if name in present),

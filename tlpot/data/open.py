@@ -20,8 +20,15 @@ from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
-from tlpot.data.spec import DataSpec, UnitSpec, load_spec, select_level, with_keys
-from tlpot.data.store import read_npz
+from tlpot.data.spec import (
+    DataSpec,
+    UnitSpec,
+    load_spec,
+    select_level,
+    undescribed,
+    with_keys,
+)
+from tlpot.data.store import check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_parts
@@ -273,7 +280,9 @@ def _open(source: Source) -> ArrayDataset:
         store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
         return ArrayDataset(store, spec)
     if spec.container == "npz":
-        return ArrayDataset(read_npz(path, spec.numbers, spec.coordinates), spec)
+        archive = read_npz(path, spec.numbers, spec.coordinates)
+        check_stated_units(archive, spec)
+        return ArrayDataset(archive, spec)
     return ArrayDataset(*read_extxyz(path, spec))
 
 
@@ -344,7 +353,6 @@ def _spec(path: Path, name: PathLike | None) -> DataSpec:
         return load_spec("extxyz")
     if kind == ".npz":
         raise DataError(
-            f"{path}: an npz file does not describe itself; name a description with spec=... "
-            "(spec='physnet' for arrays N, Z, R, E, F)"
+            f"{path}: an npz file does not describe itself; {undescribed('npz', npz_names(path))}"
         )
     return read_native_spec(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -72,6 +72,8 @@ class UnitSpec:
         forces: ``energy/length``; needed when a level has forces.
         stress: ``gpa``, ``kbar``, ... or ``energy/length^3``; needed when a level has stresses.
         isolated_atoms: of the constants in the description; the unit of the energies if left out.
+        stated: npz only: arrays in which a file may name its units of ``coordinates`` and
+            ``energy``; one that names another unit is refused.
     """
 
     coordinates: str
@@ -79,8 +81,12 @@ class UnitSpec:
     forces: str | None = None
     stress: str | None = None
     isolated_atoms: str | None = None
+    stated: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        unknown = [name for name in self.stated if name not in ("coordinates", "energy")]
+        if unknown:
+            raise ConfigError(f"stated: {unknown[0]!r}, expected coordinates and energy")
         try:
             length_factor(self.coordinates)
             energy_factor(self.of_energy)
@@ -287,6 +293,41 @@ def load_spec(name_or_path: str | os.PathLike[str]) -> DataSpec:
             )
         path = shipped[str(name_or_path)]
     return parse(DataSpec, read_yaml(path), str(path))
+
+
+def fitting_specs(container: str, names: Collection[str]) -> list[str]:
+    """Returns the shipped descriptions of files that hold such arrays.
+
+    Args:
+        container: kind of file.
+        names: of its arrays.
+    """
+    found = []
+    for file in sorted(specs_folder().glob("*.yaml")):
+        spec = load_spec(file)
+        listed = [*spec.levels.values(), *([spec.other_levels] if spec.other_levels else [])]
+        labels = any(set(level.energy_keys) & {*names} for level in listed)
+        if spec.container == container and {spec.numbers, spec.coordinates} <= {*names} and labels:
+            found.append(file.stem)
+    return found
+
+
+def undescribed(container: str, names: Collection[str]) -> str:
+    """Says what a file holds that does not describe itself, and how to describe it.
+
+    Args:
+        container: kind of file.
+        names: of its arrays.
+    """
+    fitting = [f"spec={name!r}" for name in fitting_specs(container, names)]
+    held = f"it holds the arrays {', '.join(sorted(names)[:12])}{', ...' * (len(names) > 12)}"
+    if fitting:
+        return f"{held}, as files do that are read with {' or '.join(fitting)}"
+    return (
+        f"{held}, which no shipped description fits; write one of ten lines "
+        "(data_specs/README.md) and name it with spec='FILE.yaml', "
+        "or write the file with 'tlpot data convert' or h5py in tlpot's own layout (docs/data.md)"
+    )
 
 
 def specs_folder() -> Path:

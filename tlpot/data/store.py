@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem
 from tlpot.data.spec import DataSpec
 from tlpot.errors import DataError, nearest
+from tlpot.units import energy_factor, length_factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,6 +137,27 @@ class MemoryStore:
         return digest.hexdigest()
 
 
+def npz_names(path: Path) -> list[str]:
+    """Returns the names of the arrays of an archive.
+
+    Raises:
+        DataError: see `read_npz`.
+    """
+    return [*_read_archive(path)]
+
+
+def _read_archive(path: Path) -> dict[str, NDArray]:
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise DataError(f"no such file: {path}") from None
+    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damage
+        raise DataError(
+            f"{path} is not a complete npz archive of plain arrays ({error})"
+        ) from error
+
+
 def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
     """Reads an archive as one section.
 
@@ -147,15 +169,7 @@ def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
     Raises:
         DataError: no such file, not an archive, truncated, or an array is missing.
     """
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise DataError(f"no such file: {path}") from None
-    except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damage
-        raise DataError(
-            f"{path} is not a complete npz archive of plain arrays ({error})"
-        ) from error
+    columns = _read_archive(path)
     for key in (numbers, coordinates):
         if key not in columns:
             raise DataError(f"{path}: no array {key!r}{nearest(key, columns)}")
@@ -163,6 +177,31 @@ def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
         group=None, label=path.name, shapes={name: a.shape for name, a in columns.items()}
     )
     return MemoryStore(path, [section], [columns])
+
+
+def check_stated_units(store: MemoryStore, spec: DataSpec) -> None:
+    """Checks the units that a file names against those of its description.
+
+    Raises:
+        DataError: they differ.
+    """
+    units = spec.units
+    for kind, key in units.stated.items():
+        if key not in store.sections[0].shapes:
+            continue
+        factor = energy_factor if kind == "energy" else length_factor
+        said = " ".join(str(each) for each in store.read(0, key).reshape(-1).tolist())
+        expected = units.of_energy if kind == "energy" else units.coordinates
+        try:
+            same = factor(said) == factor(expected)
+        except DataError:
+            same = False
+        if not same:
+            raise DataError(
+                f"{store.path}: {key} says that the unit of {kind} is {said!r}, but the "
+                f"description says {expected!r}; copy the description with that unit "
+                "(data_specs/README.md)"
+            )
 
 
 def check_shapes(section: Section, spec: DataSpec) -> None:
