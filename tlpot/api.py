@@ -343,7 +343,7 @@ def predict(
     Args:
         model: the model.
         structures: `ase.Atoms`, one or several; a file of any format that ASE reads, or several;
-            a folder of CIFs, a matbench file; or a dataset, whose labels are not looked at.
+            a folder of structures, a matbench file; or a dataset, whose labels are not looked at.
         level: level of theory, or property, of the model; ``all`` for all of them.
         output: file for structures and predictions: .xyz, or .h5 in the native layout; or .csv for
             a table of ids and numbers, in which structures with unknown elements have none.

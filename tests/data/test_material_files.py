@@ -98,14 +98,14 @@ def test_the_layout_of_cgcnn_has_no_header(tmp_path):
     assert dataset.column("id").tolist() == ["mp-3", "mp-1", "mp-2"]
     assert [f.labels["gap@hse06"].energy for f in dataset.read([0, 1])] == [0.5, 7.0]
     notes = [p.what for p in dataset.problems if p.severity == "note"]
-    assert any("mp-2.cif" in note and "1 CIF" in note for note in notes)
+    assert any("mp-2.cif" in note and "1 structure" in note for note in notes)
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         (None, "id_prop.csv"),
-        ("mp-1,5\nmp-9,3\nmp-8,1\n", "2 rows .*mp-9.cif, mp-8.cif"),
+        ("mp-1,5\nmp-9,3\nmp-8,1\n", "2 rows .*mp-9, mp-8"),
         ("mp-1,5\nmp-2,wide\n", "line 2.*'wide'"),
         ("id,gap_pbe\nmp-1,5\nmp-2,wide\n", "line 3.*'wide'"),
         ("mp-1,5\nmp-1,5\n", "line 2.*twice"),
@@ -223,6 +223,45 @@ def test_what_matbench_files_may_not_hold(tmp_path):
         open_dataset(tmp_path / "absent.json", keys=GAP)
 
 
+def test_structures_of_other_formats_beside_a_table(tmp_path):
+    """POSCARs as ALIGNN lists them, with their endings, and molecules."""
+    path = tmp_path / "mixed"
+    path.mkdir()
+    write(path / "POSCAR-1.vasp", CRYSTALS["mp-1"], format="vasp")
+    write(path / "mp-2.cif", CRYSTALS["mp-2"])
+    ion = Atoms("OH", [[0, 0, 0], [0, 0, 0.96]], info={"charge": -1})
+    write(path / "hydroxide.xyz", ion, format="extxyz")
+    (path / "id_prop.csv").write_text("POSCAR-1.vasp,5.0\nmp-2,1.0\nhydroxide,3.0\n")
+    dataset = open_dataset(path, keys={"gap@pbe": "value, eV, intensive"})
+    assert dataset.column("id").tolist() == ["POSCAR-1", "mp-2", "hydroxide"]
+    salt, silicon, molecule = dataset.read(range(3))
+    same_geometry(salt, CRYSTALS["mp-1"])
+    same_geometry(silicon, CRYSTALS["mp-2"])
+    assert (molecule.system.charge, molecule.system.pbc.any()) == (-1, False)
+    assert [frame.labels["gap@pbe"].energy for frame in (salt, silicon, molecule)] == [5, 1, 3]
+
+
+def test_a_folder_whose_files_and_table_disagree(tmp_path):
+    path = tmp_path / "mixed"
+    path.mkdir()
+    water = Atoms("OH2", [[0, 0, 0], [0.76, 0.59, 0], [-0.76, 0.59, 0]], info={"gap": 7.0})
+    write(path / "a.xyz", water, format="extxyz")
+    (path / "id_prop.csv").write_text("id,gap\na.xyz,6.5\n")
+    with pytest.raises(DataError, match=r"gap=7\.0, and the table 6\.5"):
+        open_dataset(path, keys={"gap@pbe": "gap, eV, intensive"})
+    write(path / "a.xyz", [water, water], format="extxyz")
+    with pytest.raises(DataError, match="2 structures, expected one"):
+        open_dataset(path, keys={"gap@pbe": "gap, eV, intensive"})
+    write(path / "a.cif", CRYSTALS["mp-1"])
+    with pytest.raises(DataError, match=r"a\.cif and a\.xyz have one id"):
+        open_dataset(path, keys={"gap@pbe": "gap, eV, intensive"})
+    (path / "a.cif").unlink()
+    (path / "a.xyz").rename(path / "b.poscar")
+    (path / "id_prop.csv").write_text("b,6.5\n")
+    with pytest.raises(DataError, match="is not a POSCAR"):
+        open_dataset(path, keys={"gap@pbe": "value, eV, intensive"})
+
+
 @pytest.mark.parametrize("ending", [".db", ".json"])
 def test_databases_of_ase(ending, tmp_path):
     database = connect(str(tmp_path / f"a{ending}"))
@@ -251,7 +290,7 @@ def test_no_databases(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         open_dataset(tmp_path / "b.db", keys=GAP)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="without CIFs"):
+    with pytest.raises(DataError, match="without structures"):
         open_dataset(tmp_path / "empty", keys=GAP)
 
 

@@ -24,7 +24,7 @@ from tlpot.data import (
     frames_of,
     kept_kinds,
     open_unlabelled,
-    readable_cifs,
+    readable_structures,
 )
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.files import PathLike
@@ -262,10 +262,10 @@ def _opened(config: ActiveConfig) -> tuple[Dataset, tuple[str, ...]]:
             if not path.is_dir():
                 structures += read_all(path)
                 continue
-            found, unread = readable_cifs(path)
+            found, unread = readable_structures(path)
             for name, why in unread.items():
                 raise DataError(
-                    f"{path}: {len(unread)} of the CIFs cannot be read, such as {name}: {why}; "
+                    f"{path}: {len(unread)} structures cannot be read, such as {name}: {why}; "
                     "mend or remove them, as candidates are known by their place"
                 ) from None
             structures += list(found.values())

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         evaluation_batches,
         force_scale,
     )
-    from tlpot.data.material_files import ID, material_atoms, readable_cifs
+    from tlpot.data.material_files import ID, material_atoms, readable_structures
     from tlpot.data.native import (
         OPTIONAL,
         UNITS,

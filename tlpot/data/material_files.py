@@ -1,4 +1,4 @@
-"""Layouts of crystals with values: CIFs with a table, matbench JSON, databases of ASE.
+"""Layouts of structures with values: files with a table, matbench JSON, databases of ASE.
 
 Every structure comes as a frame whose keys are the columns of the table, as an extended XYZ file
 would have them, beside its `ID`.
@@ -12,8 +12,8 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Problem
-from tlpot.data.xyz_file import XYZFrame
+from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.errors import DataError
 from tlpot.numbers import counted
 
@@ -31,7 +31,10 @@ ID = "id"
 """The column that names each structure."""
 
 TABLE = "id_prop.csv"
-"""Beside CIFs: id and values by line, as CGCNN has it; with a header or without."""
+"""Beside structures: id and values by line, as CGCNN has it; with a header or without."""
+
+ENDINGS = (".cif", ".vasp", ".poscar", ".xyz", ".extxyz")
+"""Of the files of one structure each in a folder; the id is the name without."""
 
 VALUE = "value"
 """The column of a table without a header and with one value."""
@@ -62,17 +65,17 @@ def is_material_file(path: Path) -> bool:
 
 
 def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
-    """Reads a folder of CIFs, a matbench JSON file or a database of ASE.
+    """Reads a folder of structures, a matbench JSON file or a database of ASE.
 
     Args:
         path: the folder or file.
-        table: read the values beside CIFs; without, all CIFs are read as they are.
+        table: read the values beside the structures; without, all are read as they are.
 
     Raises:
         DataError: not one of these, damaged, or values and structures that do not belong together.
     """
     if path.is_dir():
-        return _cif_folder(path) if table else _frames(path, _cif_files(path), {}, ())
+        return _folder(path) if table else _frames(path, _structure_files(path), {}, ())
     if path.suffix == ".db":
         if not path.is_file():
             raise DataError(f"no such file: {path}")
@@ -99,7 +102,7 @@ def _json(path: Path) -> Any:
 
 
 def material_atoms(path: Path) -> list[Atoms] | None:
-    """Returns the structures of a folder of CIFs or a matbench file, with ids and values in `info`.
+    """Returns the structures of a folder or a matbench file, with ids and values in `info`.
 
     Of what ASE reads itself, with all that it holds, it is None.
 
@@ -118,49 +121,63 @@ def material_atoms(path: Path) -> list[Atoms] | None:
     ]
 
 
-def readable_cifs(folder: Path) -> tuple[dict[str, Atoms], dict[str, str]]:
-    """Returns the structures of a folder of CIFs by id, and why the others cannot be read.
+def readable_structures(folder: Path) -> tuple[dict[str, Atoms], dict[str, str]]:
+    """Returns the structures of a folder by id, and why the others cannot be read.
 
     Raises:
-        DataError: there are no CIFs, or none can be read.
+        DataError: there are none, or none can be read.
     """
     found, unread = {}, {}
-    for name, file in _cif_files(folder).items():
+    for name, file in _structure_files(folder).items():
         try:
-            frame = read_cif(file, 0, {ID: name})
+            frame = _read_one(file, 0, {ID: name})
         except DataError as error:
             unread[name] = str(error)
             continue
-        found[name] = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc)
+        charged = {key: frame.info[key] for key in ("charge", "spin") if key in frame.info}
+        found[name] = Atoms(
+            frame.numbers, frame.positions, cell=frame.cell, pbc=frame.pbc, info=charged
+        )
     if not found:
-        raise DataError(f"{folder}: no CIF can be read: {next(iter(unread.values()))}")
+        raise DataError(f"{folder}: no structure can be read: {next(iter(unread.values()))}")
     return found, unread
 
 
-def _cif_files(folder: Path) -> dict[str, Path]:
-    """Returns the CIFs of a folder by id."""
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".cif")
-    if not files:
+def _structure_files(folder: Path) -> dict[str, Path]:
+    """Returns the files of structures in a folder by id."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in ENDINGS:
+            other = found.setdefault(file.stem, file)
+            if other is not file:
+                raise DataError(f"{folder}: {other.name} and {file.name} have one id; keep one")
+    if not found:
         raise DataError(
-            f"{folder} is a folder without CIFs; of other formats, list the files in it"
+            f"{folder} is a folder without structures ({', '.join(ENDINGS)}); of other formats, "
+            "list the files in it"
         )
-    return {file.stem: file for file in files}
+    return found
 
 
-def _cif_folder(folder: Path) -> MaterialFrames:
-    files = _cif_files(folder)
+def _id(cell: str) -> str:
+    stem, dot, ending = cell.rpartition(".")
+    return stem if stem and (dot + ending).lower() in ENDINGS else cell
+
+
+def _folder(folder: Path) -> MaterialFrames:
+    files = _structure_files(folder)
     rows, texts = _read_table(folder / TABLE)
     absent = [name for name in rows if name not in files]
     if absent:
         raise DataError(
-            f"{folder}: {counted(len(absent), 'row')} of {TABLE} without a CIF: "
-            f"{_some(f'{name}.cif' for name in absent)}; add the files, or take out the rows"
+            f"{folder}: {counted(len(absent), 'row')} of {TABLE} without a structure: "
+            f"{_some(absent)} ({', '.join(ENDINGS)}); add the files, or take out the rows"
         )
     others = {name: file for name, file in files.items() if name not in rows}
     problems = []
     if others:
         what = (
-            f"{counted(len(others), 'CIF')} without a row in {TABLE}, read without labels: "
+            f"{counted(len(others), 'structure')} without a row in {TABLE}, read without labels: "
             f"{_some(file.name for file in others.values())}"
         )
         problems.append(Problem(severity="note", what=what))
@@ -177,13 +194,13 @@ def _frames(
     problems: Sequence[Problem] = (),
 ) -> MaterialFrames:
     frames = [
-        read_cif(file, k, {ID: name, **rows.get(name, {})})
+        _read_one(file, k, {ID: name, **rows.get(name, {})})
         for k, (name, file) in enumerate(files.items())
     ]
     return MaterialFrames(frames=frames, texts=(ID, *texts), problems=problems)
 
 
-def _some(names: Iterator[str]) -> str:
+def _some(names: Iterable[str]) -> str:
     every = list(names)
     return ", ".join(every[:_SHOWN]) + (", ..." if len(every) > _SHOWN else "")
 
@@ -195,7 +212,7 @@ def _read_table(path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]
             lines = [(k, row) for k, row in enumerate(csv.reader(handle), 1) if any(row)]
     except FileNotFoundError:
         raise DataError(
-            f"{path.parent} has no {path.name} with a line 'id,value' for each CIF"
+            f"{path.parent} has no {path.name} with a line 'id,value' for each structure"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error})") from error
@@ -222,7 +239,7 @@ def _read_table(path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]
     )
     found: dict[str, dict[str, Any]] = {}
     for k, row in cells:
-        key = row[0].removesuffix(".cif")
+        key = _id(row[0])
         if key in found:
             raise DataError(f"{path}: line {k}: the id {key!r} is given twice")
         found[key] = {}
@@ -245,6 +262,52 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _read_one(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
+    """Reads the one structure of a file.
+
+    Args:
+        path: the file.
+        number: of the frame.
+        info: what is known of it; what the file itself says comes beside it.
+
+    Raises:
+        DataError: damaged, or not of one structure, or the file has another value of a column.
+    """
+    ending = path.suffix.lower()
+    if ending == ".cif":
+        return read_cif(path, number, info)
+    if ending in (".vasp", ".poscar"):
+        return _read_poscar(path, number, info)
+    frames = list(read_xyz(path))
+    if len(frames) != 1:
+        raise DataError(f"{path} has {counted(len(frames), 'structure')}, expected one")
+    own = {key: value for key, value in frames[0].info.items() if key != ID}
+    for key in own.keys() & info.keys():
+        if not np.array_equal(own[key], info[key]):
+            raise DataError(
+                f"{path} says {key}={own[key]}, and the table {info[key]}; keep one of them"
+            )
+    return replace(frames[0], number=number, info={**own, **info})
+
+
+def _read_poscar(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
+    from ase.io.vasp import read_vasp  # takes its time to load
+
+    try:
+        atoms = read_vasp(str(path))
+    except Exception as error:  # the reader raises a dozen kinds for damage
+        raise DataError(f"{path} is not a POSCAR ({type(error).__name__}: {error})") from error
+    return XYZFrame(
+        number=number,
+        numbers=np.asarray(atoms.numbers, dtype=np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        pbc=np.ones(3, dtype=bool),
+        info=info,
+        arrays={},
+    )
 
 
 def read_cif(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:

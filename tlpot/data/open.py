@@ -228,7 +228,7 @@ def open_dataset(
     """Opens a file of QM labels, or several as one dataset.
 
     Args:
-        path: the file, or the folder of CIFs with ``id_prop.csv``; a list of files, or of
+        path: the file, or the folder of structures with ``id_prop.csv``; a list of files, or of
             `Source` where they differ in layout or level; or
             `ase.Atoms`, one or several, with labels as extended XYZ files have them: results of
             their calculators, or ``energy``, ``forces`` and ``stress`` in ``info`` and

@@ -25,7 +25,7 @@ from tlpot.data import (
     frames_of,
     known_values,
     open_dataset,
-    readable_cifs,
+    readable_structures,
     write_dataset,
 )
 from tlpot.energy import has_domain, has_forces, known_value
@@ -421,8 +421,8 @@ def _only_folder(structures: StructureSource) -> Path | None:
 def _read_folder(
     folder: Path,
 ) -> tuple[tuple[str, ...], tuple[System, ...], Mapping[str, str]]:
-    """Reads a folder of CIFs, of which one that cannot be read does not stop the others."""
-    found, unread = readable_cifs(folder)
+    """Reads a folder of structures, of which one that cannot be read does not stop the others."""
+    found, unread = readable_structures(folder)
     systems = {}
     for name, atoms in found.items():
         try:
