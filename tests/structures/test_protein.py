@@ -9,6 +9,7 @@ from ase.build import molecule
 from ase.io import read, write
 from needs import needs
 
+import tlpot
 from tlpot.errors import DataError, GeometryError, MissingExtraError
 from tlpot.structures import read_all, read_structure
 from tlpot.structures.reader import load_protein
@@ -205,3 +206,36 @@ def test_without_gemmi_the_extra_is_named(save, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gemmi", None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[pdb\]"):
         read_structure(path)
+
+
+BARE = """\
+ATOM      1  N   GLY A   1       0.000   0.000   0.000  1.00  0.00           N
+ATOM      2  CA  GLY A   1       1.460   0.000   0.000  1.00  0.00           C
+ATOM      3  C   GLY A   1       2.010   1.420   0.000  1.00  0.00           C
+ATOM      4  O   GLY A   1       1.250   2.390   0.000  1.00  0.00           O
+HETATM    5  O   HOH A 101      10.000   0.000   0.000  1.00  0.00           O
+HETATM    6  C   UNK A 102      20.000   0.000   0.000  1.00  0.00           C
+HETATM    7  O1  UNK A 102      21.160   0.000   0.000  1.00  0.00           O
+HETATM    8  O2  UNK A 102      18.840   0.000   0.000  1.00  0.00           O
+END
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("lines", "named"), [(range(8), r"2 residues .*A/GLY 1, A/HOH 101"), ([4], r"1 residue .*HOH")]
+)
+def test_a_crystal_structure_without_hydrogens_has_no_energy(tmp_path, lines, named):
+    path = tmp_path / "bare.pdb"
+    path.write_text("\n".join(BARE.splitlines()[k] for k in lines) + "\nEND\n")
+    with pytest.raises(GeometryError, match=named + ".*--prepare"):
+        read_all(path)
+    with pytest.raises(GeometryError, match="without any hydrogen"):
+        tlpot.predict("tlpot-peptides-tiny", path, level="aimnet2")
+
+
+def test_what_has_no_hydrogens_by_nature_is_read_from_a_pdb(tmp_path):
+    path = tmp_path / "co2.pdb"
+    path.write_text("\n".join(BARE.splitlines()[5:]) + "\n")
+    (found,) = read_all(path)
+    assert found.get_chemical_formula() == "CO2"

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
+from tlpot.numbers import counted
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
 from tlpot.system import stated_charge_of
 from tlpot.total_charge import charge_and_spin, stated_charge
@@ -197,6 +198,7 @@ def read_models(path: Path) -> list[Atoms]:
 
     Raises:
         DataError: no such file, no atoms, unreadable lines, or atoms without element or position.
+        GeometryError: amino acids, nucleotides or waters without any hydrogen.
         MissingExtraError: gemmi is not installed.
     """
     whole = _parsed(path)
@@ -205,6 +207,7 @@ def read_models(path: Path) -> list[Atoms]:
         single = _gemmi().Structure()
         single.add_model(whole[k])
         where = path if len(whole) == 1 else Path(f"{path}, model {whole[k].num}")
+        _check_hydrogens(single[0], path)
         atoms = protein_atoms(settled(single, where, []))
         if _has_cell(whole.cell):
             group = whole.spacegroup_hm.strip() or "P 1"
@@ -218,6 +221,33 @@ def read_models(path: Path) -> list[Atoms]:
             atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
         frames.append(atoms)
     return frames
+
+
+def _check_hydrogens(model: Any, path: Path) -> None:
+    """Refuses what diffraction has seen no hydrogens of, which no energy may be taken of.
+
+    Raises:
+        GeometryError: residues that have hydrogens are without any.
+    """
+    bare = [
+        f"{chain.name}/{residue.name} {residue.seqid}".removeprefix("/")
+        for chain in model
+        for residue in chain
+        if _has_hydrogens(residue.name) and not any(atom.is_hydrogen() for atom in residue)
+    ]
+    if bare:
+        raise GeometryError(
+            f"{path}: {counted(len(bare), 'residue')} without any hydrogen ({', '.join(bare[:3])}"
+            f"{', ...' * (len(bare) > 3)}); `tlpot fragment {path} --prepare OUT.pdb` adds what is "
+            "missing"
+        )
+
+
+def _has_hydrogens(name: str) -> bool:
+    """Whether what is called so always has hydrogens; anything may be called UNK."""
+    known = _gemmi().find_tabulated_residue(name)
+    kinds = known.is_amino_acid() or known.is_nucleic_acid() or known.is_water()
+    return bool(kinds and known.hydrogen_count and name != "UNK")
 
 
 def _has_cell(cell: Any) -> bool:
