@@ -7,6 +7,7 @@ from ase.build import molecule
 from ase.io import write
 
 from tlpot.data import make_split, open_dataset
+from tlpot.errors import DataError
 from tlpot.jobs.data_sources import SplitSettings
 
 # three of the five are independent
@@ -52,6 +53,18 @@ def test_where_every_molecule_is_needed_frames_are_divided_and_it_is_said(tmp_pa
     assert split.by.startswith("random, as every molecule is needed")
     assert rank(dataset, split.train) == 4
     assert set(dataset.group_idx[split.validation]) <= set(dataset.group_idx[split.train])
+
+
+@pytest.mark.fault
+def test_where_no_molecule_is_small_enough_frames_are_divided_and_it_is_said(tmp_path):
+    dataset = opened(tmp_path / "a.xyz", ("CH4", "H2O"), n=12)
+    split = SplitSettings().divide(dataset, "a/b")
+    assert (
+        split.way == "at random, as the smallest molecule has more frames than are to be held out"
+    )
+    assert len(split.validation) == 2
+    with pytest.raises(DataError, match=r"which stay whole.*validation=12"):
+        SplitSettings(by="molecule").divide(dataset, "a/b")
 
 
 @pytest.mark.control

@@ -116,7 +116,15 @@ def test_elements_of_random_frames_are_kept(tmp_path):
 )
 def test_messages_name_the_key_as_it_is_typed(tmp_path, capsys, names, n, settings, key):
     path = written(tmp_path / "a.xyz", names, n)
-    command = ["finetune", "tlpot-tiny", str(path), "--level", "a/b", "--dry-run"]
+    command = [
+        "finetune",
+        "tlpot-tiny",
+        str(path),
+        "--level",
+        "a/b",
+        "--dry-run",
+        "split.by=molecule",
+    ]
     assert main([*command, "-o", str(tmp_path / "m.safetensors"), *settings]) == 2
     error = capsys.readouterr().err
     assert key in error
@@ -130,7 +138,7 @@ def test_messages_name_the_key_as_it_is_typed(tmp_path, capsys, names, n, settin
 
 def test_what_a_message_proposes_works(tmp_path, capsys):
     path = written(tmp_path / "a.xyz", ("CH4", "H2O", "NH3"), 10)
-    command = ["data", "split", str(path), "--level", "a/b", "--test", "0"]
+    command = ["data", "split", str(path), "--level", "a/b", "--by", "molecule", "--test", "0"]
     out = tmp_path / "s.json"
     assert main([*command, "-o", str(out)]) == 2
     assert "--validation 10" in capsys.readouterr().err

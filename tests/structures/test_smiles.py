@@ -7,13 +7,14 @@ import pytest
 from ase.build import molecule as g2
 from needs import needs
 
-from tlpot.errors import ConfigError, GeometryError, MissingExtraError
+from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
 from tlpot.structures import (
     bonds_of,
     build_peptide,
     conformers,
     looks_like_smiles,
     rdkit_molecule,
+    read_structure,
     smiles_atoms,
 )
 from tlpot.structures import smiles as smiles_module
@@ -133,3 +134,17 @@ def test_several_molecules_in_one_smiles_keep_their_atoms_together():
     needs("rdkit")
     known = smiles_module._molecule("O.C[NH3+]")
     assert [a.GetSymbol() for a in known.GetAtoms()][:4] == ["O", "H", "H", "C"]
+
+
+def test_a_smiles_stands_for_a_structure_where_one_is_read():
+    needs("rdkit")
+    ethanol = read_structure("CCO")
+    assert ethanol.get_chemical_formula() == "C2H6O"
+    assert "first conformer" in ethanol.info["reader_notes"]
+    assert read_structure("smiles:CO").get_chemical_formula() == "CH4O"
+    assert read_structure("CO").get_chemical_formula() == "CO"  # as ASE calls it
+    assert read_structure("C[NH3+]").info["charge"] == 1
+    with pytest.raises(ConfigError, match="no molecule"):
+        read_structure("CC1C")
+    with pytest.raises(DataError, match="no SMILES"):
+        read_structure("absent.xyz")

@@ -35,14 +35,14 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add("--interval", "MD steps of 1 fs; default 20", 20)
     add("--conformers", "number of etkdg, or of complexes in contact; default a share", int)
     add("--noise", "largest standard deviation of noise, Å; default 0.08", 0.08)
-    add("--downhill ENGINE", "engine of the method downhill; default --calculator")
+    add("--downhill ENGINE", "engine of the method downhill; default --engine")
     add("--downhill-steps", "at most; default 12", 12)
     about = "scan complexes from LOW to HIGH Å beyond contact, such as -0.4 4"
     add("--separations LOW HIGH", about, float)
     add("--not-minimised", "scan complexes from where they were put together", False)
     about = "engine as for tlpot label, or a model; default gfn2-xtb, cheap: mmff94"
-    add("--calculator", about, "gfn2-xtb")
-    add("--level", "of a calculator that is a model with several")
+    add("--engine --calculator", about, "gfn2-xtb")
+    add("--level", "of an engine that is a model with several")
     add("--select", "farthest (default) or uncertainty", "farthest")
     add("--model", "choose by this model's features and uncertainty")
     add("--model-level", "of the uncertainty, where there are several")
@@ -73,7 +73,7 @@ def run_sample(arguments: argparse.Namespace) -> None:
     report = sample(
         arguments.fragments,
         arguments.output,
-        engine=arguments.calculator,
+        engine=arguments.engine,
         minimise=not arguments.not_minimised,
         **given,
         **options.values_of(arguments, names),

@@ -149,7 +149,10 @@ def fragment_options(arguments: argparse.Namespace) -> dict[str, Any]:
 def add_calculator_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares structure, model, and what goes with them."""
     add = adder(parser)
-    add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
+    add(
+        "structure",
+        "a file that ASE reads (its last frame), a molecule of ASE such as CH3CH2OH, or a SMILES",
+    )
     add(
         "model",
         "a model file, the name of a model, gfn2-xtb, pyscf:METHOD/BASIS, "

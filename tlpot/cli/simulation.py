@@ -11,7 +11,10 @@ from tlpot.cli import options
 def add_md_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `tlpot md STRUCTURE MODEL`."""
     add = options.adder(parser)
-    add("structure", "a file that ASE reads (its last frame), or a molecule such as CH3CH2OH")
+    add(
+        "structure",
+        "a file that ASE reads (its last frame), a molecule of ASE such as CH3CH2OH, or a SMILES",
+    )
     add(
         "model",
         "a model file, the name of a shipped model, gfn2-xtb, pyscf:METHOD/BASIS, "

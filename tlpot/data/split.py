@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,8 @@ def make_split(
             that have one of the elements of the test, and leaves these elements out of the
             others, of which a share for validation is taken by formula; ``random`` divides
             frames, except that identical structures stay together; None is `default_by`, but
-            ``random`` where no molecules can be held out whose energies the others fix.
+            ``random`` where no molecule is small enough to be held out, or none whose energy the
+            others fix.
         key: an array of the file with one value per frame, such as ``temperature``.
         seed: of the random order.
         labelled: use only frames with an energy, forces or a stress at this level, or at one of
@@ -226,7 +228,12 @@ def make_split(
     )
 
 
+class _TooLargeError(DataError):
+    """What stays together is too large for a part."""
+
+
 NEEDED = "random, as every molecule is needed to tell reference energies apart"
+TOO_LARGE = "random, as the smallest molecule has more frames than are to be held out"
 
 
 def _by_default(
@@ -238,20 +245,21 @@ def _by_default(
     order: FrameOrder,
 ) -> Split:
     by = default_by(dataset, labelled)
-    split = make_split(
-        dataset, validation=validation, test=test, by=by, seed=seed, labelled=labelled, order=order
-    )
-    named = not (isinstance(validation, int | float) and isinstance(test, int | float))
-    held_out = np.concatenate([split.validation, split.test])
-    if by != "molecule" or named or not order.keep_elements or order.kept is not None:
-        return split
-    if tells_energies_apart(dataset, split.train, held_out, labelled):
-        return split
-    split = make_split(
-        dataset, validation=validation, test=test, by="random", seed=seed, labelled=labelled,
+    divided = partial(
+        make_split, dataset, validation=validation, test=test, seed=seed, labelled=labelled,
         order=order,
     )  # fmt: skip
-    return replace(split, by=NEEDED)
+    named = not (isinstance(validation, int | float) and isinstance(test, int | float))
+    if by != "molecule" or named or not order.keep_elements or order.kept is not None:
+        return divided(by=by)
+    try:
+        split = divided(by=by)
+    except _TooLargeError:
+        return replace(divided(by="random"), by=TOO_LARGE)
+    held_out = np.concatenate([split.validation, split.test])
+    if tells_energies_apart(dataset, split.train, held_out, labelled):
+        return split
+    return replace(divided(by="random"), by=NEEDED)
 
 
 def _leave_out_elements(
@@ -378,7 +386,7 @@ class _Pool:
             owner[self._take(share, owner, _PARTS[part])] = part
         if not (owner == 0).any():
             n_held_out = [int((owner[self.groups] == part).sum()) for part in (1, 2)]
-            raise DataError(
+            raise _TooLargeError(
                 f"{self.path}: nothing is left for training: validation takes {n_held_out[0]} and "
                 f"test {n_held_out[1]} of {counted(len(self.groups), 'frame')}{self._whole()}; "
                 f"ask for less with validation=... or test=...{self._random()}"
@@ -457,7 +465,7 @@ class _Pool:
         if len(counts) == 1:
             what += self._whole() if n > 1 else ""
             raise DataError(f"{what}, and something must be left for training; add frames")
-        raise DataError(
+        raise _TooLargeError(
             f"{what}{self._whole()}; ask for more, such as {part}={counts.min()}{self._random()}"
         )
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotWarning, nearest
 from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import (
+    PREFIX,
     capped_residues,
     looks_like_smiles,
     read_all,
@@ -22,7 +23,6 @@ from tlpot.structures import (
 
 SETS = ("residues", "states")
 SMILES_FILES = (".smi", ".smiles")
-_PREFIX = "smiles:"
 _Given = (
     str
     | os.PathLike[str]
@@ -67,8 +67,8 @@ def named_fragments(names: Sequence[str], *, skip_failed: bool = False) -> list[
             found |= capped_residues(states=name == "states")
         elif name in every:
             found[name] = every[name]
-        elif name.startswith(_PREFIX):
-            add(name.removeprefix(_PREFIX))
+        elif name.startswith(PREFIX):
+            add(name.removeprefix(PREFIX))
         elif Path(name).is_file():
             is_list = Path(name).suffix.lower() in SMILES_FILES
             found |= _read_smiles(Path(name), skip_failed) if is_list else _read(Path(name))
@@ -115,7 +115,7 @@ def _warn_of_smiles(name: str) -> None:
     if looks_like_smiles(name) and not any(c.isdigit() for c in name):
         warnings.warn(
             f"{name} is taken for the molecule that ASE calls so, {read_structure(name).symbols}; "
-            f"if it is meant as SMILES, write {_PREFIX}{name}",
+            f"if it is meant as SMILES, write {PREFIX}{name}",
             TLPotWarning,
             stacklevel=3,
         )
@@ -189,7 +189,7 @@ def _given(
         made: dict[str, SamplingTarget] = {}
         for name, each in given.items():
             if isinstance(each, str):
-                made |= _possible(each.removeprefix(_PREFIX), name, skip_failed)
+                made |= _possible(each.removeprefix(PREFIX), name, skip_failed)
             else:
                 made[name] = SamplingTarget(name=name, atoms=each)
         return list(made.values())

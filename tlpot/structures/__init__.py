@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         read_structure,
     )
     from tlpot.structures.smiles import (
+        PREFIX,
         SMILES,
         bonds_of,
         conformers,

@@ -12,6 +12,7 @@ from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
 from tlpot.numbers import counted
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
+from tlpot.structures.smiles import PREFIX, looks_like_smiles, smiles_atoms
 from tlpot.system import stated_charge_of
 from tlpot.total_charge import charge_and_spin, stated_charge
 
@@ -74,27 +75,21 @@ def check_charge(atoms: Atoms, where: str) -> None:
 
 
 def read_structure(name: str | Path) -> Atoms:
-    """Returns one structure of a file, or an ASE molecule such as ``CH3CH2OH``.
+    """Returns one structure of a file, an ASE molecule such as ``CH3CH2OH``, or that of a SMILES.
 
     It is the last of a trajectory and the first of the models of a PDB or mmCIF file, whose
-    number is in ``info["reader_notes"]``. See `read_all` for the rest.
+    number is in ``info["reader_notes"]``. See `read_all` for the rest. Of a SMILES, ``smiles:CO``
+    where it is a name of ASE's, too, it is a first conformer.
 
     Raises:
         DataError: neither a file nor such a name, or the file could not be read.
-        GeometryError: its charge or multiplicity cannot be understood.
+        ConfigError: what looks like a SMILES is none of one molecule.
+        GeometryError: its charge or multiplicity cannot be understood, or it has no conformer.
+        MissingExtraError: a SMILES without RDKit.
     """
     name, path = str(name), Path(name)
     if not path.exists():
-        from ase.build import molecule
-        from ase.collections import g2
-
-        if name not in g2.names:
-            raise DataError(
-                f"there is no file {name!r} and no ASE molecule of that name{_similar(name)}"
-            )
-        found = molecule(name)
-        name_charge(found, name)
-        return found
+        return _by_name(name)
     frames = read_all(path)
     if not _is_protein(path):
         return frames[-1]
@@ -104,8 +99,27 @@ def read_structure(name: str | Path) -> Atoms:
     return frames[0]
 
 
+def _by_name(name: str) -> Atoms:
+    from ase.build import molecule
+    from ase.collections import g2
+
+    if name in g2.names:
+        found = molecule(name)
+        name_charge(found, name)
+        return found
+    smiles = name.removeprefix(PREFIX)
+    if smiles == name and not looks_like_smiles(name):
+        raise DataError(
+            f"there is no file {name!r}, no ASE molecule of that name{_similar(name)}, and it is "
+            "no SMILES"
+        )
+    found = smiles_atoms(smiles)
+    found.info[NOTES] = f"a first conformer (MMFF94) of the SMILES {smiles}"
+    return found
+
+
 def read_frames(name: str) -> list[Atoms]:
-    """Returns all structures of a file, or an ASE molecule; see `read_structure`.
+    """Returns all structures of a file, or that of a name; see `read_structure`.
 
     Raises:
         DataError: see `read_structure`; or the file has no structures, or those of several

@@ -19,6 +19,9 @@ SMILES = "smiles"
 """The key of ``atoms.info``, and the attribute of a group, with the SMILES of a structure whose
 atoms are in its order: fragment after fragment, in each the hydrogens last."""
 
+PREFIX = "smiles:"
+"""Before a SMILES that is something else, too."""
+
 _TOKENS = re.compile(r"(\[[^\]]+\]|Cl|Br|[BCNOPSFIbcnops]|[=#$:/\\.()%0-9+\-])+")
 _FREE = 7
 """One conformer of so many is made without knowledge of torsions, amides cis or trans."""
