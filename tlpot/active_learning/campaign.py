@@ -283,9 +283,10 @@ def next_round(
             model = folder / MODEL
             save(fitted, model)
             members = (
-                [] if knows_uncertainty(fitted, own.level)
+                []
+                if knows_uncertainty(fitted, own.level)
                 else surrogate.committee(labelled, newest, seed=config.seed)
-            )  # fmt: skip
+            )
             mean, std = surrogate.ask(fitted, members, rest)
             score = config.target.score(mean, std, own.values[labelled])
             chosen = choose(

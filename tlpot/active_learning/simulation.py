@@ -216,9 +216,11 @@ class _Simulation:
         if stored is not None:
             return stored
         surrogate = Surrogate(
-            config=self.config, candidates=self.candidates, folder=self.folder / RUN,
+            config=self.config,
+            candidates=self.candidates,
+            folder=self.folder / RUN,
             device=self.device,
-        )  # fmt: skip
+        )
         newest = batches[-1] if len(batches) > 1 else labelled[:0]
         model = surrogate.fit(labelled, newest, seed=seed)
         said, _ = surrogate.ask(model, [], self.test)
@@ -228,9 +230,10 @@ class _Simulation:
         if choosing:
             level = self.candidates.level
             members = (
-                [] if knows_uncertainty(model, level)
+                []
+                if knows_uncertainty(model, level)
                 else surrogate.committee(labelled, newest, seed=seed)
-            )  # fmt: skip
+            )
             rest = np.setdiff1d(self.pool, labelled)
             mean, std = surrogate.ask(model, members, rest)
             score = self.config.target.score(mean, std, self.values[labelled])
@@ -348,9 +351,11 @@ def _guesses(shared: _Simulation) -> dict[str, Floats]:
     target = parent.target(canonical_level(source))
     if target is not None and property_name(source) == name and target.known is None:
         surrogate = Surrogate(
-            config=shared.config, candidates=candidates, folder=shared.folder / RUN,
+            config=shared.config,
+            candidates=candidates,
+            folder=shared.folder / RUN,
             device=shared.device,
-        )  # fmt: skip
+        )
         found[f"the parent's {source}"] = surrogate.evaluated(parent.at(source), pool)[0]
     for other in candidates.dataset.levels:
         if other != candidates.level and property_name(other) == name:

@@ -61,9 +61,11 @@ class Moment:
             return None
         potential, kinetic = found["energies"].tolist()
         return cls(
-            positions=found["positions"], momenta=found["momenta"], potential=potential,
+            positions=found["positions"],
+            momenta=found["momenta"],
+            potential=potential,
             kinetic=kinetic,
-        )  # fmt: skip
+        )
 
     def write(self, path: Path) -> None:
         """Writes it to a file."""
@@ -192,9 +194,11 @@ def run_dynamics(
                     write_json(folder / _END, {"why": ended, "frame": k})
                 bar.update()
     return Trajectory(
-        moments=tuple(moments), ended=ended, timestep=settings.timestep,
+        moments=tuple(moments),
+        ended=ended,
+        timestep=settings.timestep,
         interval=settings.log_every,
-    )  # fmt: skip
+    )
 
 
 def _advanced(

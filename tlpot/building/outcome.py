@@ -76,9 +76,11 @@ def stage_errors(
         )  # fmt: skip
 
     before = reports.LabelledFragments(
-        dataset=cheap, indices=own.test if len(own.test) else own.validation, part=own_part,
+        dataset=cheap,
+        indices=own.test if len(own.test) else own.validation,
+        part=own_part,
         train=None if adopted else own.train,
-    )  # fmt: skip
+    )
     here = reports.LabelledFragments(dataset=dataset, indices=held, part=part)
     found = [
         measured("adopted parent" if adopted else "pretrained", pretrained, low, low, before),

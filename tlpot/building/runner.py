@@ -150,9 +150,11 @@ def stage_table(statuses: Sequence[StageStatus]) -> str:
         why = f" [{one.why}]" if one.why else ""
         rows.append((one.stage.name, one.state, seconds, one.stage.summary + why))
     columns: list[Column | str] = [
-        Column("stage", width=17), Column("state", width=9, gap=1),
-        Column("time", align="right", width=9, gap=1), "what",
-    ]  # fmt: skip
+        Column("stage", width=17),
+        Column("state", width=9, gap=1),
+        Column("time", align="right", width=9, gap=1),
+        "what",
+    ]
     return "\n".join([*Table(columns, rows).lines(), time_left(statuses)])
 
 

@@ -164,8 +164,10 @@ def begin(folder: Path, origin: Origin, spent: Spent | None = None) -> None:
     """Notes that a stage is begun, and the time so far; what was finished before is void."""
     make_folder(folder)
     content = {
-        "settings": origin.settings, "inputs": dict(origin.inputs), **asdict(spent or Spent()),
-    }  # fmt: skip
+        "settings": origin.settings,
+        "inputs": dict(origin.inputs),
+        **asdict(spent or Spent()),
+    }
     write_json(folder / BEGUN, content)
     (folder / RECORD).unlink(missing_ok=True)
 

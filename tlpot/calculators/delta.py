@@ -104,9 +104,10 @@ class DeltaCalculator(Calculator):
             )
         if isinstance(low, EngineCalculator):
             check_definition(
-                source.card.dataset.get("low", {}), low.engine.definition,
+                source.card.dataset.get("low", {}),
+                low.engine.definition,
                 "the difference was learned on a low level",
-            )  # fmt: skip
+            )
         self.low = low
         self._difference = _Difference(model)
         self._delta = TLPotCalculator(self._difference, device=source.device, skin=skin)

@@ -113,9 +113,11 @@ def make_parser(arguments_given: Sequence[str] | None = None) -> Parser:
     parser = Parser(prog="tlpot", description="Transfer-learned interatomic potentials.")
     parser.add_argument("--version", action="version", version=f"tlpot {__version__}")
     parser.add_argument(
-        "--print-completion", action=CompletionAction, make_parser=make_parser,
+        "--print-completion",
+        action=CompletionAction,
+        make_parser=make_parser,
         help="completion for bash, zsh or tcsh",
-    )  # fmt: skip
+    )
     subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
     for name, summary in SUBCOMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)

@@ -394,8 +394,9 @@ def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZF
         lattice = cell.get("lattice") or {}
         matrix = np.array(lattice.get("matrix", np.zeros((3, 3))), dtype=np.float64).reshape(3, 3)
         periodic = lattice.get("pbc", [True] * 3) if lattice else [False] * 3
-        elements = [_element(site["species"], f"{where}: site {k}") for k, site in
-                    enumerate(cell["sites"])]  # fmt: skip
+        elements = [
+            _element(site["species"], f"{where}: site {k}") for k, site in enumerate(cell["sites"])
+        ]
         positions = np.array([_position(site, matrix) for site in cell["sites"]])
         charge = cell.get("charge") or 0
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -113,9 +113,11 @@ class Frequencies(Result):
             lines += before.bond_lines
         lines += [f"{name:15}{value}" for name, value in self._facts()]
         columns = [
-            Column("mode", width=6), Column("cm⁻¹", _wavenumber, width=12),
-            Column("amu", ".3f", width=10), Column("eV/Å²", ".4f", width=12),
-        ]  # fmt: skip
+            Column("mode", width=6),
+            Column("cm⁻¹", _wavenumber, width=12),
+            Column("amu", ".3f", width=10),
+            Column("eV/Å²", ".4f", width=12),
+        ]
         values = (self.wavenumbers, self.modes.reduced_masses, self.modes.force_constants)
         rows = [(k, *row) for k, row in enumerate(zip(*values, strict=True), start=1)]
         lines += ["", *Table(columns, rows).lines()]

@@ -225,9 +225,10 @@ def error_report(predictions: Predictions, calibration: Calibration | None = Non
         if predictions.std is not None and quantity.kind != "yes_no" and errors:
             intervals = interval_coverage(labels, found, predictions.std, calibration)
         return ErrorReport(
-            overall={"n_frames": float(len(labels)), **errors}, quantity=quantity,
+            overall={"n_frames": float(len(labels)), **errors},
+            quantity=quantity,
             intervals=intervals,
-        )  # fmt: skip
+        )
     error = 1e3 * (predictions.energy[:, 1] - predictions.energy[:, 0])
     force = 1e3 * (predictions.forces[..., 1] - predictions.forces[..., 0])
     force_known = np.isfinite(predictions.forces[..., 0])

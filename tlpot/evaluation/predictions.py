@@ -90,9 +90,11 @@ def system_batches(
     for start, stop in _ranges(systems, at_once):
         some = systems[start:stop]
         graph = build_graph(
-            some, model.cutoff, layout=layout_of(model),
+            some,
+            model.cutoff,
+            layout=layout_of(model),
             names=None if names is None else names[start:stop],
-        )  # fmt: skip
+        )
         if known is not None:
             graph = replace(graph, known=torch.from_numpy(known[start:stop]))
         sizes = torch.tensor([len(system) for system in some], device=device)

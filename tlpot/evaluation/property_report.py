@@ -64,8 +64,9 @@ class PropertyReport(Result):
     def text(self) -> str:
         """Returns everything as text."""
         blocks = [
-            f"report: {self.model} at {self.level}; {self.part} structures", self.errors.text()
-        ]  # fmt: skip
+            f"report: {self.model} at {self.level}; {self.part} structures",
+            self.errors.text(),
+        ]
         blocks.append(
             baseline_table(self.baselines, self.errors.overall, self.quantity, self.part).text()
             if self.baselines

@@ -166,9 +166,11 @@ def amber_parameters(topology: Topology) -> NonbondedParameters:
         ) from error
     force = next(f for f in system.getForces() if isinstance(f, NonbondedForce))
     table = np.array(
-        [[value._value for value in force.getParticleParameters(i)]
-         for i in range(force.getNumParticles())]
-    )  # fmt: skip
+        [
+            [value._value for value in force.getParticleParameters(i)]
+            for i in range(force.getNumParticles())
+        ]
+    )
     table = table[np.argsort(order)]
     kilojoule = units.kJ / units.mol
     return NonbondedParameters(

@@ -233,9 +233,11 @@ def choose_only_level(settings: Settings, dataset: Dataset | None) -> None:
 def with_epochs(given: dict[str, Any]) -> dict[str, Any] | None:
     """Takes ``epochs`` out of the settings of a job; returns those of its training."""
     epochs = given.pop("epochs", None)
-    return given.get("training") if epochs is None else {
-        **(given.get("training") or {}), "epochs": epochs
-    }  # fmt: skip
+    return (
+        given.get("training")
+        if epochs is None
+        else {**(given.get("training") or {}), "epochs": epochs}
+    )
 
 
 ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | None

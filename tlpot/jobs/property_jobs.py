@@ -115,9 +115,11 @@ def make_targets(
                 spread = float(rest.std()) if rest.std() > 1e-9 * spread else spread
         how = pooling if isinstance(pooling, str) else pooling.get(level, "mean")
         found[level] = PropertyTarget(
-            quantity=quantity, pooling="sum" if quantity.extensive else how, spread=spread,
+            quantity=quantity,
+            pooling="sum" if quantity.extensive else how,
+            spread=spread,
             known=line,
-        )  # fmt: skip
+        )
     if told is not None and not any(target.known for target in found.values()):
         raise ConfigError(
             f"known is {told!r}, and {', '.join(levels)} is no scalar or positive "
@@ -150,9 +152,11 @@ def _fit_line(
         raise ConfigError(f"known: {name} is no scalar property; leave it out")
     assert quantity is not None
     known = KnownValue(
-        level=name, unit=other.unit, slope=0.0,
+        level=name,
+        unit=other.unit,
+        slope=0.0,
         logarithm=(quantity.kind, other.kind) == ("positive", "positive"),
-    )  # fmt: skip
+    )
     frames = list(frames_of(dataset, indices, levels=[level, name]))
     x = known_columns(known, torch.from_numpy(known_values(dataset, frames, known))).numpy()
     values = np.array([frame.labels[level].energy for frame in frames])

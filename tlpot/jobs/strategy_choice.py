@@ -28,9 +28,11 @@ SIMPLEST_FIRST = (
     "shift", "frozen-ridge", "head", "gain", "lora", "discriminative", "full", "delta",
 )  # fmt: skip
 _KINDS = {
-    "energy_per_atom_mae": "energies", "forces_mae": "forces", "stress_mae": "stresses",
+    "energy_per_atom_mae": "energies",
+    "forces_mae": "forces",
+    "stress_mae": "stresses",
     "property_mae": "values",
-}  # fmt: skip
+}
 """Errors by which candidates are compared, as far as there are such labels."""
 _SAME = 1.001
 """Ratio of two errors up to which they are the same: rounding, and nothing that one would see."""

@@ -120,10 +120,12 @@ def candidates(
             continue
         found.append(
             Candidate(
-                label=series.label, law=law, pretraining=pretraining_cost(series, prices),
+                label=series.label,
+                law=law,
+                pretraining=pretraining_cost(series, prices),
                 doubt=convergence(series, quantity).doubt,
             )
-        )  # fmt: skip
+        )
     return found, left_out
 
 

@@ -231,8 +231,10 @@ def law_remedies(curve: Curve, quantity: str, folder: Path | None = None) -> lis
         ]
     if (kind := groups["kind"]) and not fitted:
         name = quantity.rsplit("_", 1)[0].replace("_", " ")
-        lines += [f"{_labels(kind)}: never, as its models give no {name}; another strategy does",
-                  _command(place, strategies=_others(curve))]  # fmt: skip
+        lines += [
+            f"{_labels(kind)}: never, as its models give no {name}; another strategy does",
+            _command(place, strategies=_others(curve)),
+        ]
     if (constant := groups["constant"]) and not fitted:
         lines += [
             f"{_labels(constant)}: never, as only reference energies change; a strategy that learns"

@@ -212,9 +212,11 @@ class CurveReport(Result):
         lines = ["forecasts of the laws for sizes they were not fitted to"]
         for row in self.forecasts:
             value, low, high = row.forecast
-            inside = "no interval" if np.isnan(low) else (
-                "inside" if low <= row.measured <= high else "outside"
-            )  # fmt: skip
+            inside = (
+                "no interval"
+                if np.isnan(low)
+                else ("inside" if low <= row.measured <= high else "outside")
+            )
             lines.append(
                 f"  {row.label}, {row.size} labels: forecast {value:.4g} ({low:.4g} to "
                 f"{high:.4g}), measured {row.measured:.4g}: {inside}"

@@ -136,8 +136,10 @@ def rank_models(
         UnknownLevelError: the dataset has no such level.
     """
     if n_folds < 3:
-        raise ConfigError(f"folds is {n_folds}, expected 3 or more: one is left out, and the "
-                          "others choose the regularisation among them")  # fmt: skip
+        raise ConfigError(
+            f"folds is {n_folds}, expected 3 or more: one is left out, and the "
+            "others choose the regularisation among them"
+        )
     target = _target(dataset, choose_level(level, dataset.levels, str(dataset.path)), n_folds, seed)
     unfixed = _unfixed(target)
     if by in unfixed:

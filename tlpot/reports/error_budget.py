@@ -243,8 +243,10 @@ def measure_budget(
         if model is not None:
             errors.append(fragment_errors(model, fragments, frame.positions))
     compared = {
-        MODEL: ("model", "fragments"), SCHEME: ("fragments", "whole"), TOTAL: ("model", "whole"),
-    }  # fmt: skip
+        MODEL: ("model", "fragments"),
+        SCHEME: ("fragments", "whole"),
+        TOTAL: ("model", "whole"),
+    }
     parts = {
         name: Difference(
             energy=np.array([each[one][0] - each[other][0] for each in found]),

@@ -391,11 +391,13 @@ def error_text(stages: Sequence[Mapping[str, Any]]) -> str:
         names = short_names([row["kind"] for row in rows])
         cells = [
             (
-                name, row["n_train"], row["n_frames"],
+                name,
+                row["n_train"],
+                row["n_frames"],
                 *(value_of(stage, row, key) for _, _, key in quantities),
             )
             for name, row in zip(names, rows, strict=True)
-        ]  # fmt: skip
+        ]
         table = Table(
             columns, cells, format=short, whole=",", groups=groups, widths=(0, 9), indent=2
         )

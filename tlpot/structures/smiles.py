@@ -57,8 +57,10 @@ def smiles_atoms(smiles: str, seed: int = 0) -> Atoms:
     unpaired = sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
     atoms = Atoms([atom.GetAtomicNum() for atom in molecule.GetAtoms()])
     atoms.info = {
-        "charge": Chem.GetFormalCharge(molecule), "spin": 1 + unpaired, SMILES: smiles,
-    }  # fmt: skip
+        "charge": Chem.GetFormalCharge(molecule),
+        "spin": 1 + unpaired,
+        SMILES: smiles,
+    }
     atoms.set_positions(_embedded(molecule, 1, seed, smiles)[0])
     if len(MolecularGraph(atoms, bonds_of(molecule)).pieces) > 1:
         raise ConfigError(f"SMILES {smiles!r} is of several molecules, expected one")

@@ -64,9 +64,11 @@ def short_errors(tables: Mapping[str, Any], levels: tuple[str, ...]) -> str:
     That of a property is in its unit: ``0.42``.
     """
     kinds = (
-        ("E", "energy", "meV"), ("F", "forces", "meV/Å"), ("S", "stress", "meV/Å³"),
+        ("E", "energy", "meV"),
+        ("F", "forces", "meV/Å"),
+        ("S", "stress", "meV/Å³"),
         ("", "property", ""),
-    )  # fmt: skip
+    )
     words = [
         ", ".join(
             f"{name} {tables[level][f'{kind}_mae']:.3g} {unit}".strip()

@@ -149,9 +149,10 @@ def aligned(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     one = np.eye(len(own))
     moved = (x - x.mean(axis=0)) @ _power(own + one, -0.5) @ _power(other + one, 0.5)
     kept: NDArray[np.float64] = np.where(
-        np.isfinite(spread), (moved + y.mean(axis=0)) * np.where(np.isfinite(spread), spread, 0.0),
+        np.isfinite(spread),
+        (moved + y.mean(axis=0)) * np.where(np.isfinite(spread), spread, 0.0),
         source,
-    )  # fmt: skip
+    )
     return kept
 
 

@@ -73,11 +73,13 @@ class FrozenForest(Frozen):
             blocks=seen.blocks,
             sizes=(sum(len(feature) for feature, *_ in grown), len(grown)),
             fit={
-                "on": self.on, "frames": len(seen.targets), "min_leaf": self.min_leaf,
+                "on": self.on,
+                "frames": len(seen.targets),
+                "min_leaf": self.min_leaf,
                 **seen.fact("mean_abs_before", 1e3 * float(np.abs(seen.targets).mean())),
                 **seen.notes,
             },
-        )  # fmt: skip
+        )
         n_elements, n_features = seen.pooled.squares.shape
         made = ForestCorrection.fitted(info, n_elements, n_features, grown)
         potential.head(context.level).corrections.append(made)

@@ -168,6 +168,8 @@ class Replay(Strategy):
         order = source_frames(old, context)
         n = len(order) if self.frames is None else self.frames
         if n > len(order):
-            raise DataError(f"strategy.frames is {n}, but {old.path} has {len(order)} frames "
-                            f"with an energy at {context.source}")  # fmt: skip
+            raise DataError(
+                f"strategy.frames is {n}, but {old.path} has {len(order)} frames "
+                f"with an energy at {context.source}"
+            )
         return np.sort(order[:n])

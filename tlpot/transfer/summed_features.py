@@ -107,9 +107,11 @@ def pooled_features(
         fresh = _evaluate(model, dataset, chosen, missing, batch_size)
         cuts = np.cumsum([sizes[block] for block in missing])[:-1]
         parts = zip(
-            missing, np.split(fresh.sums, cuts, axis=2), np.split(fresh.squares, cuts, axis=1),
+            missing,
+            np.split(fresh.sums, cuts, axis=2),
+            np.split(fresh.squares, cuts, axis=1),
             strict=True,
-        )  # fmt: skip
+        )
         for block, sums, squares in parts:
             found[block] = PooledFeatures(sums=sums, squares=squares, counts=fresh.counts)
             if cache is not None:

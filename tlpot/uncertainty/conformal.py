@@ -261,8 +261,10 @@ class CalibrationReport:
 
     def _force_line(self) -> list[str]:
         if self.n_force_frames:
-            return [f"forces: factor {self.force_factor:.4g}, from one component of each of "
-                    f"{self.n_force_frames} frames"]  # fmt: skip
+            return [
+                f"forces: factor {self.force_factor:.4g}, from one component of each of "
+                f"{self.n_force_frames} frames"
+            ]
         if self.n_forces:
             return ["forces: the factor of the energies, for want of enough labelled forces"]
         return []

@@ -80,8 +80,10 @@ def _all_units(topology: Topology, residues: tuple[int, ...]) -> Units:
 def _capped(topology: Topology, chain: Chain, places: list[int]) -> Units:
     units = {u for k in places for u in topology.residues[chain.residues[k]].units}
     n_residues = len(chain.residues)
-    for place, step, names in ((places[0], -1, ("alpha", "carbonyl")),
-                               (places[-1], 1, ("amino", "alpha"))):  # fmt: skip
+    for place, step, names in (
+        (places[0], -1, ("alpha", "carbonyl")),
+        (places[-1], 1, ("amino", "alpha")),
+    ):
         beside = place + step
         if not chain.cyclic and not 0 <= beside < n_residues:
             continue

@@ -62,8 +62,9 @@ class MaceBackbone(nn.Module):
         self._present = elements.index
         one_hot = self._one_hot.get(
             lambda: nn.functional.one_hot(elements.index, len(self.species)).to(self.species),
-            elements.index, self.species,
-        )  # fmt: skip
+            elements.index,
+            self.species,
+        )
         features = [self.initial(graph, species)[:, None]]
         scalars = []
         radial, fading = self._radial(edges, species)

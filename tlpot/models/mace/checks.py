@@ -107,12 +107,14 @@ def check_vectors(
             data = {key: file[key] for key in file.files}
         structures = [
             Atoms(
-                data[f"numbers_{k}"], data[f"positions_{k}"], cell=data[f"cell_{k}"],
+                data[f"numbers_{k}"],
+                data[f"positions_{k}"],
+                cell=data[f"cell_{k}"],
                 pbc=data[f"pbc_{k}"],
                 info={"charge": int(data[f"charge_{k}"]), "spin": int(data[f"spin_{k}"])},
             )
             for k in range(int(data["n"]))
-        ]  # fmt: skip
+        ]
         tolerance = 1e-4 if bool(data.get("single", False)) else 1e-7
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise ModelFileError(

@@ -176,8 +176,9 @@ class _Description:
         if parts is None:
             raise self.refuse(
                 f"has no contractions in {path} (the format of cuEquivariance, or of an unknown "
-                "version)", "convert it first: mace_cueq_to_e3nn, of mace-torch",
-            )  # fmt: skip
+                "version)",
+                "convert it first: mace_cueq_to_e3nn, of mace-torch",
+            )
         orders = {
             sum(key.startswith("U_matrix_") for key in part.tensors)
             for part in parts.children.values()
