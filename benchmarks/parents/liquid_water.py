@@ -24,11 +24,12 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from openmm import app, unit
 
 import tlpot
+from tlpot.errors import GeometryError
 
 MOLECULES = 64
 SIZES = (3, 20)
 """Molecules of a cluster."""
-STEPS, EVERY = 960, 24
+STEPS, EVERY = 480, 16
 """Of 0.5 fs, of the model's dynamics, and from one snapshot to the next."""
 HOT = 2500.0
 """K; beyond, nothing is left that is worth a label."""
@@ -77,7 +78,10 @@ def own_dynamics(atoms, calculator, rng):
         atoms, 0.5 * units.fs, temperature_K=temperature, friction=0.01 / units.fs, rng=rng
     )
     for _ in range(STEPS // EVERY):
-        dynamics.run(EVERY)
+        try:
+            dynamics.run(EVERY)
+        except GeometryError:
+            return
         if not atoms.get_temperature() < HOT:
             return
         yield atoms.copy()
@@ -92,6 +96,17 @@ def cluster(atoms, rng):
     shift = (x[:, 0] - centre + side / 2) % side - side / 2 - x[:, 0]
     order = np.argsort(np.linalg.norm(x[:, 0] + shift - centre, axis=1))
     return (x + shift[:, None])[order[: rng.integers(SIZES[0], SIZES[1] + 1)]].reshape(-1, 3)
+
+
+def write(file, found):
+    """Writes clusters by their number of molecules."""
+    with h5py.File(file, "w") as out:
+        out.attrs["units"] = '{"coordinates": "angstrom"}'
+        for number, geometries in sorted(found.items()):
+            group = out.create_group(f"liquid_h2o-{number}")
+            group.attrs.update(kind="liquid", smiles=".".join("O" * number))
+            group["atomic_numbers"] = np.tile([8, 1, 1], number)
+            group["coordinates"] = np.array(geometries, dtype="f4")
 
 
 def main():
@@ -120,16 +135,9 @@ def main():
                 found.setdefault(len(x) // 3, []).append(x)
                 own += 1
         print(f"{field} of the field, {own} of the models, {hot:.0f} K at most", flush=True)
+        write(given.file, found)
         if field + own >= given.frames:
             break
-    with h5py.File(given.file, "w") as out:
-        out.attrs["units"] = '{"coordinates": "angstrom"}'
-        for number, geometries in sorted(found.items()):
-            if geometries:
-                group = out.create_group(f"liquid_h2o-{number}")
-                group.attrs.update(kind="liquid", smiles=".".join("O" * number))
-                group["atomic_numbers"] = np.tile([8, 1, 1], number)
-                group["coordinates"] = np.array(geometries, dtype="f4")
 
 
 if __name__ == "__main__":

@@ -85,6 +85,8 @@ def fit_domain(
     *,
     seed: int = 0,
     most_atoms: int = 1000,
+    n_axes: int = N_AXES,
+    n_prototypes: int = N_PROTOTYPES,
 ) -> TrainingDomain:
     """Returns the domain of a model's training frames.
 
@@ -99,6 +101,8 @@ def fit_domain(
         held_out: others like them, which the training has not seen.
         seed: of all selections.
         most_atoms: evaluated at a time.
+        n_axes: of each element, at most; fewer make a smaller file of a model of many elements.
+        n_prototypes: of each element, at most.
 
     Raises:
         DataError: there are no training frames.
@@ -115,11 +119,12 @@ def fit_domain(
     if len(held) > MOST_HELD_OUT:
         held = np.sort(rng.choice(held, MOST_HELD_OUT, replace=False))
     n_elements = len(model.potential.elements)
-    projection, shift = _axes(atoms, n_elements)
+    projection, shift = _axes(atoms, n_elements, n_axes)
 
     def domain(known: _Atoms, unit: Tensor, scores: Tensor) -> TrainingDomain:
         found = [
-            _prototypes(_projected(known, k, projection, shift), rng) for k in range(n_elements)
+            _prototypes(_projected(known, k, projection, shift), rng, n_prototypes)
+            for k in range(n_elements)
         ]
         owner = torch.cat([torch.full((len(p),), k) for k, p in enumerate(found)])
         return TrainingDomain(
@@ -256,10 +261,10 @@ def _batches(indices: Ints, sizes: Ints, most: int) -> Iterator[Ints]:
         start = stop
 
 
-def _axes(atoms: _Atoms, n_elements: int) -> tuple[Tensor, Tensor]:
+def _axes(atoms: _Atoms, n_elements: int, most: int) -> tuple[Tensor, Tensor]:
     """Returns whitened principal axes, [n_elements, n_features, n_axes], and minus the means."""
     n_features = atoms.features.shape[1]
-    n_axes = min(N_AXES, n_features)
+    n_axes = min(most, n_features)
     projection = torch.zeros((n_elements, n_features, n_axes), dtype=torch.float64)
     shift = torch.zeros((n_elements, n_axes), dtype=torch.float64)
     for k in range(n_elements):
@@ -281,18 +286,18 @@ def _projected(atoms: _Atoms, k: int, projection: Tensor, shift: Tensor) -> Tens
     return atoms.features[atoms.species == k] @ projection[k] + shift[k]
 
 
-def _prototypes(points: Tensor, rng: np.random.Generator) -> Tensor:
+def _prototypes(points: Tensor, rng: np.random.Generator, number: int) -> Tensor:
     """Returns centres of k-means clusters of points, [n, n_axes]; few points are all kept.
 
     Half of the centres start at points far from all others, so that rare surroundings have one.
     """
     if len(points) > MOST_ATOMS:
         points = points[torch.from_numpy(rng.choice(len(points), MOST_ATOMS, replace=False))]
-    if len(points) <= N_PROTOTYPES:
+    if len(points) <= number:
         return points
-    drawn = rng.choice(len(points), N_PROTOTYPES // 2, replace=False).tolist()
+    drawn = rng.choice(len(points), number // 2, replace=False).tolist()
     nearest = torch.cdist(points, points[drawn]).amin(dim=1)
-    while len(drawn) < N_PROTOTYPES:
+    while len(drawn) < number:
         drawn.append(int(nearest.argmax()))
         nearest = torch.minimum(nearest, (points - points[drawn[-1]]).norm(dim=1))
     centres = points[drawn]

@@ -1,0 +1,44 @@
+"""Writes a split that keeps the molecules of an earlier one where they were.
+
+    python held_out.py SPLIT.json OLD.h5 -- MORE.h5 [...] > settings.yaml
+
+The validation and test molecules of SPLIT, which divides OLD, stay for what they are, the others in
+training, as a model that the training goes on from has learned them; of the molecules of MORE four
+in a hundred each are for validation and for the test. What is printed is the section `split` of a
+configuration of `tlpot train` for all files together.
+"""
+
+import json
+import sys
+
+import h5py
+import numpy as np
+import yaml
+
+from tlpot.data import load_split, open_dataset
+
+SHARE = 0.04
+
+
+def main():
+    split_file, old_file, _, *more = sys.argv[1:]
+    old = open_dataset(old_file)
+    split = load_split(split_file, old)
+    parts = {
+        part: sorted({old.group_names[k] for k in old.group_idx[getattr(split, part)]})
+        for part in ("validation", "test")
+    }
+    for number, file in enumerate(more):
+        with h5py.File(file) as handle:
+            names = np.array(sorted(handle))
+        rng = np.random.default_rng(number)
+        n = max(1, round(SHARE * len(names)))
+        drawn = rng.permutation(names)[: 2 * n].tolist()
+        parts["validation"] += drawn[:n]
+        parts["test"] += drawn[n:]
+    print(yaml.safe_dump({"split": {"by": "molecule", **parts}}))
+    print(json.dumps({part: len(names) for part, names in parts.items()}), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
