@@ -11,6 +11,7 @@ apart, which is what it has to learn. Then
 """
 
 import argparse
+import json
 from itertools import count, cycle
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def cluster(atoms, rng):
 def write(file, found):
     """Writes clusters by their number of molecules."""
     with h5py.File(file, "w") as out:
-        out.attrs["units"] = '{"coordinates": "angstrom"}'
+        units_of_labels = {"energy": "hartree", "forces": "hartree/angstrom"}  # to come
+        out.attrs["units"] = json.dumps({"coordinates": "angstrom", **units_of_labels})
+        out.attrs["levels"] = "{}"
         for number, geometries in sorted(found.items()):
             group = out.create_group(f"liquid_h2o-{number}")
             group.attrs.update(kind="liquid", smiles=".".join("O" * number))

@@ -17,6 +17,8 @@ COARSE = 1e-4
 """eV; energies that are stored in larger steps have lost what a converged calculation gives."""
 
 
+_SHOWN = 160
+"""Letters of a definition in a message."""
 _OF_ASE = {"free_energy": "energy", "energies": "energy", "stresses": "stress"}
 """Results that ASE writes beside others, with the one that is read."""
 
@@ -77,12 +79,16 @@ def definition_problems(levels: Mapping[str, LevelInfo]) -> list[Problem]:
         Problem(
             severity="warning",
             what=f"{name}: its labels were computed in {len(found)} ways "
-            f"({'; '.join(found)}), so they may differ where the geometry is the same; take one, "
-            "or give each a name of its own",
+            f"({'; '.join(map(_short, found))}; whole: tlpot data info), so they may differ "
+            "where the geometry is the same; take one, or give each a name of its own",
         )
         for name, info in levels.items()
         if len(found := definitions_of(info)) > 1
     ]
+
+
+def _short(definition: str) -> str:
+    return definition if len(definition) <= _SHOWN else f"{definition[: _SHOWN - 3]}..."
 
 
 def resolution_problems(steps: Mapping[str, float]) -> list[Problem]:
