@@ -118,3 +118,12 @@ def test_energies_are_written_as_a_table_too(tmp_path):
 def test_other_files_are_not_for_properties(model, cifs, tmp_path):
     with pytest.raises(OutputError, match="csv"):
         tlpot.predict(model, cifs, level="gap@cheap", output=tmp_path / "a.xyz", **QUIET)
+
+
+@pytest.mark.fault
+def test_a_property_is_no_energy(model):
+    found = tlpot.predict(model, crystals(2), level="all", **QUIET)
+    (atoms, _) = found.to_atoms()
+    assert atoms.calc is None
+    assert atoms.info["gap@cheap"] == pytest.approx(found.energy[0])
+    assert atoms.info["metal@cheap"] == pytest.approx(found.others[0].energy[0])

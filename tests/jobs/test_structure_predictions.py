@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import Trajectory, read, write
 
 import tlpot
 from tlpot.cli import main
@@ -153,3 +153,45 @@ def test_the_structures_themselves_are_never_replaced(structures, tmp_path):
 def test_structures_outside_of_the_training_are_warned_of():
     with pytest.warns(DomainWarning, match="outside"):
         tlpot.predict("tlpot-fragments", molecule("HCN"), level="gfn2-xtb", device="cpu")
+
+
+@pytest.mark.fault
+def test_every_level_has_a_column_of_its_own_numbers(structures):
+    atoms = [structures[0], structures[2]]
+    every = tlpot.predict("tlpot-peptides-tiny", atoms, level="all", **QUIET)
+    alone = {
+        level: tlpot.predict("tlpot-peptides-tiny", atoms, level=level, **QUIET).energy
+        for level in ("aimnet2", "gfn2-xtb", "ani-1ccx")
+    }
+    head, titles, *rows = str(every).splitlines()
+    assert head.endswith("at aimnet2, gfn2-xtb, ani-1ccx")
+    for row, k in zip(rows, range(2), strict=True):
+        shown = [float(word) for word in row.split()[-5:-2]]
+        assert shown == pytest.approx([alone[level][k] for level in alone], abs=1e-5)
+    assert [titles.index(f"{level} energy") for level in alone] == sorted(
+        titles.index(f"{level} energy") for level in alone
+    )
+    made = every.to_atoms()[0]
+    assert made.get_potential_energy() == pytest.approx(alone["aimnet2"][0], abs=1e-6)
+    assert made.info["ani-1ccx_energy"] == pytest.approx(alone["ani-1ccx"][0], abs=1e-6)
+
+
+@pytest.mark.fault
+def test_structures_may_come_from_whatever_gives_them_one_by_one(structures, tmp_path):
+    with Trajectory(str(tmp_path / "a.traj"), "w") as trajectory:
+        for atoms in structures:
+            trajectory.write(atoms)
+    known = tlpot.predict("tlpot-tiny", structures, **QUIET).energy
+    with Trajectory(str(tmp_path / "a.traj")) as trajectory:
+        for given in (trajectory, (atoms for atoms in structures)):
+            found = tlpot.predict("tlpot-tiny", given, **QUIET)
+            np.testing.assert_allclose(found.energy, known, atol=1e-6)
+    labelled = []
+    for atoms in structures:
+        atoms.calc = SinglePointCalculator(atoms, energy=-10.0)
+        labelled.append(atoms)
+    assert len(open_dataset(iter(labelled), level="a/b")) == 3
+    with pytest.raises(ConfigError, match=r"expected files, ase\.Atoms or a dataset, not int"):
+        tlpot.predict("tlpot-tiny", 3, **QUIET)
+    with pytest.raises(ConfigError, match="not set of int"):
+        open_dataset({1, 2}, level="a/b")

@@ -417,7 +417,8 @@ def _refuse_difference(level: str) -> None:
     if parts is not None:
         raise ConfigError(
             f"the model's level is {level!r}: it gives a difference, not a total energy. Use "
-            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]}"
+            f"DeltaCalculator(low=..., delta=...) with a calculator of {parts[1]} "
+            f"(tlpot md, relax and frequencies: --low {parts[1]})"
         )
 
 

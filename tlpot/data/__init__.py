@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         DataSource,
         JoinedDataset,
         Source,
+        as_listed,
         open_dataset,
         open_unlabelled,
     )

@@ -246,6 +246,7 @@ def open_dataset(
         UnknownLevelError: the level is not there, or none was named and the layout does not
             say which it is.
     """
+    path = as_listed(path)
     if isinstance(path, str | os.PathLike | Source | Atoms):
         parts: Sequence[PathLike | Source | Atoms] = [path]
     elif isinstance(path, list | tuple):
@@ -269,6 +270,31 @@ def open_dataset(
     if len(dataset) == 0:
         raise DataError(f"{', '.join(str(d.path) for d in datasets)}: no frames")
     return dataset
+
+
+def as_listed(source: Any) -> Any:
+    """Returns what gives files or structures one by one, such as a trajectory of ASE, as a list.
+
+    A single one, a list, a tuple and a dataset are returned as they are.
+
+    Raises:
+        ConfigError: it gives nothing of the kind.
+    """
+    if isinstance(source, str | os.PathLike | Source | Atoms | list | tuple):
+        return source
+    if hasattr(source, "levels"):
+        return source
+    try:
+        found = list(source)
+    except TypeError:
+        found = [source]
+    for each in found:
+        if not isinstance(each, str | os.PathLike | Source | Atoms):
+            raise ConfigError(
+                f"expected files, ase.Atoms or a dataset, not {type(source).__name__}"
+                + (f" of {type(each).__name__}" if each is not source else "")
+            )
+    return found
 
 
 def _open(source: Source) -> ArrayDataset:

@@ -22,6 +22,7 @@ from tlpot.calculators import value_in_info
 from tlpot.data import (
     Batch,
     Dataset,
+    as_listed,
     frames_of,
     known_values,
     open_dataset,
@@ -102,19 +103,23 @@ class StructurePredictions(Result):
         """Returns a table, of the first structures where there are many."""
         columns: dict[str, Sequence[Any]] = {
             "atoms": [str(len(system)) for system in self.systems],
-            **{each.title: [f"{value:.6f}" for value in each.energy] for each in self._levels},
+            **{self._named(each): [f"{x:.6f}" for x in each.energy] for each in self._levels},
         }
+        of_one = f"{self.level} " * bool(self.others)
         if self.forces is not None:
             longest = [float(np.linalg.norm(f, axis=1).max()) for f in self.forces]
-            columns["largest force (eV/Å)"] = [f"{value:.4f}" for value in longest]
+            columns[f"{of_one}largest force (eV/Å)"] = [f"{value:.4f}" for value in longest]
         if self.energy_std is not None:
             unit = "eV" if self.quantity is None else self.quantity.unit
-            columns[f"± ({unit})"] = [f"{value:.4f}" for value in self.energy_std]
+            columns[f"{of_one}± ({unit})"] = [f"{value:.4f}" for value in self.energy_std]
         if self.domain is not None:
             columns["domain"] = [f"{value:.2f}" for value in self.domain]
         rows = [["structure", *columns]]
         rows += [[name, *cells] for name, *cells in zip(self.names, *columns.values(), strict=True)]
-        lines = [f"{self.model} at {self.level}", *text_table(rows[: _SHOWN + 1])]
+        levels = self.level
+        if self.quantity is None:
+            levels = ", ".join(each.level for each in self._levels)
+        lines = [f"{self.model} at {levels}", *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN
         lines += [f"... and {more} more"] if more > 0 else []
         for name, why in self.unread.items():
@@ -124,6 +129,11 @@ class StructurePredictions(Result):
     @property
     def _levels(self) -> tuple[StructurePredictions, ...]:
         return (self, *self.others)
+
+    def _named(self, each: StructurePredictions) -> str:
+        """Title of a level's column; where there are several, energies are told apart."""
+        alone = each.quantity is not None or not self.others
+        return each.title if alone else f"{each.level} {each.title}"
 
     def csv_text(self) -> str:
         """Returns a table of ids with the numbers of all levels, how sure they are, and notes."""
@@ -164,22 +174,39 @@ class StructurePredictions(Result):
     def to_atoms(self) -> list[Atoms]:
         """Returns `ase.Atoms` with the predictions as results of a calculator.
 
-        ``info`` has ``energy_std`` and ``domain`` where the model knows them.
+        ``info`` has ``energy_std`` and ``domain`` where the model knows them. A property is no
+        energy: it is in ``info`` by its name (``gap@hse06``, and ``gap@hse06_std``), as are the
+        energies of further levels (``aimnet2_energy``); without an energy there is no calculator.
         """
         found = []
         for k, system in enumerate(self.systems):
             atoms = system.to_atoms()
-            results: dict[str, Any] = {"energy": float(self.energy[k])}
-            if self.forces is not None:
-                results["forces"] = self.forces[k]
-            if np.isfinite(self.stress[k]).all():
-                results["stress"] = full_3x3_to_voigt_6_stress(self.stress[k])
-            for key, values in (("energy_std", self.energy_std), ("domain", self.domain)):
-                if values is not None:
-                    atoms.info[key] = float(values[k])
-            atoms.calc = SinglePointCalculator(atoms, **results)
+            if self.domain is not None:
+                atoms.info["domain"] = float(self.domain[k])
+            for each in self._levels:
+                results = each._results(k)
+                std = None if each.energy_std is None else float(each.energy_std[k])
+                if each.quantity is not None:
+                    name = each.level
+                else:
+                    name = "energy" if each is self else f"{each.level}_energy"
+                if name == "energy":
+                    atoms.calc = SinglePointCalculator(atoms, **results)
+                else:
+                    atoms.info[name] = results["energy"]
+                if std is not None:
+                    atoms.info[f"{name}_std"] = std
             found.append(atoms)
         return found
+
+    def _results(self, k: int) -> dict[str, Any]:
+        """Results of a calculator for one structure."""
+        results: dict[str, Any] = {"energy": float(self.energy[k])}
+        if self.forces is not None:
+            results["forces"] = self.forces[k]
+        if np.isfinite(self.stress[k]).all():
+            results["stress"] = full_3x3_to_voigt_6_stress(self.stress[k])
+        return results
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes predictions: extended XYZ, HDF5 in the native layout, or a table (CSV).
@@ -234,6 +261,7 @@ def predict_structures(
     Raises:
         TLPotError: something is wrong with the model or the structures.
     """
+    structures = as_listed(structures)
     if output is not None:
         _check_spared(check_predictions_file(output), structures)
     potential = open_model(model, device, frozen=True)
@@ -311,7 +339,8 @@ def _predicted(
     if difference_parts(chosen.level) is not None:
         raise ConfigError(
             f"the model's level is {chosen.level!r}: it gives a difference, not a total energy; "
-            "use tlpot.DeltaCalculator, or tlpot.evaluate where there are labels"
+            "attach tlpot.DeltaCalculator with a calculator of its low level (tlpot md, relax and "
+            "frequencies: --low), or take tlpot.evaluate where there are labels"
         )
     notes = [""] * len(systems)
     if output is not None and Path(output).suffix == ".csv":  # a table says what has no number
