@@ -239,3 +239,17 @@ def test_what_has_no_hydrogens_by_nature_is_read_from_a_pdb(tmp_path):
     path.write_text("\n".join(BARE.splitlines()[5:]) + "\n")
     (found,) = read_all(path)
     assert found.get_chemical_formula() == "CO2"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [("SOD", "Na"), ("POT", "K"), ("CES", "Cs"), ("CAL", "Ca"), ("CLA", "Cl"), ("ZN2", "Zn")],
+)
+def test_ions_by_the_names_of_charmm(tmp_path, name, symbol):
+    path = tmp_path / "ion.pdb"
+    path.write_text(
+        f"ATOM      4  {name} {name} I   1       5.000   5.000   5.000  1.00  0.00\nEND\n"
+    )
+    (found,) = read_all(path)
+    assert found.get_chemical_symbols() == [symbol]

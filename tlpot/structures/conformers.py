@@ -21,6 +21,13 @@ NOTES = "reader_notes"
 """The key of ``atoms.info`` with what was dropped or chosen, one line each."""
 
 
+_IONS = {
+    "LIT": "Li", "SOD": "Na", "POT": "K", "RUB": "Rb", "CES": "Cs", "CAL": "Ca", "BAR": "Ba",
+    "MG2": "Mg", "ZN2": "Zn", "CD2": "Cd", "CAD": "Cd", "CLA": "Cl",
+}  # fmt: skip
+"""Ions by CHARMM's names, which begin with the symbols of other elements, or with none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProteinFile:
     """One model of a file, with one conformation of every residue.
@@ -160,7 +167,7 @@ def _check_atoms(structure: Any, path: Path, notes: list[str]) -> None:
     nameless, lost, heavy_hydrogen = [], [], 0
     for chain in structure[0]:
         for residue in chain:
-            named = gemmi.Element(residue.name)
+            named = gemmi.Element(_IONS.get(residue.name.upper(), residue.name))
             lone = len(residue) == 1 and residue[0].name.upper() == residue.name.upper()
             if lone and named.atomic_number and named != residue[0].element:  # no element column
                 notes.append(f"{residue_label(chain, residue)} read as the ion {named.name}")
