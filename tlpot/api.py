@@ -1077,6 +1077,8 @@ def label(
     forces: Literal["auto", "no", "analytic", "numerical"] = "auto",
     spec: PathLike | None = None,
     keys: Mapping[str, str] | None = None,
+    charge: int | None = None,
+    spin: int | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
     repair_journal: bool = False,
@@ -1101,6 +1103,8 @@ def label(
         forces: analytic ones where they exist, none, or insist.
         spec: layout of the dataset, if it is not tlpot's own.
         keys: names that the file has for a quantity.
+        charge: total charge of all structures, where they state none.
+        spin: multiplicity, likewise.
         limit: new labels at most.
         retry_failed: try again what failed before.
         repair_journal: drop damaged lines of the journal.
@@ -1135,7 +1139,7 @@ def label(
         if workers is not None or dask is not None:
             executor, in_flight = stack.enter_context(label_workers(workers or 1, dask))
         report = run(
-            read_structures(structures, spec, keys),
+            read_structures(structures, spec, keys, charge=charge, spin=spin),
             engine,
             output,
             settings=LabelSettings(

@@ -122,6 +122,8 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("--spec", "layout of the dataset, if it is not tlpot's own")
     about = "names that the file has: charge=Q spin=M; with --spec any quantity of the layout"
     add("--keys QUANTITY=NAME...", about, default=[])
+    add("--charge", "of all structures, where they state none", int)
+    add("--spin", "multiplicity, likewise", int)
     add("--forces", "auto (analytic ones where they exist), no, analytic, or numerical", "auto")
     add("--batch", "molecules of one size at once, by torch:, model: and some env: engines", 1)
     add("--workers", "processes of one thread each", 1)
@@ -140,7 +142,9 @@ def run_label(arguments: argparse.Namespace) -> None:
     from tlpot.errors import DataError
 
     structures = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
-    names = "level forces spec limit retry_failed repair_journal tries batch workers dask"
+    names = (
+        "level charge spin forces spec limit retry_failed repair_journal tries batch workers dask"
+    )
     report = label(
         structures,
         arguments.engine,

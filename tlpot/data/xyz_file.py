@@ -13,6 +13,7 @@ import io
 import json
 import lzma
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.errors import DataError
+from tlpot.errors import DataError, TLPotWarning
 
 _CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -37,6 +38,10 @@ _BOOLEANS = {"T": True, "F": False} | {
     for word in ("true", "false")
     for spelling in (word, word.capitalize(), word.upper())
 }
+_TWO_NUMBERS = re.compile(r"\s*([+-]?\d{1,2})\s+(\d)\s*")
+"""A comment line of charge and multiplicity."""
+_MOST_CHARGED = 6
+
 _FORTRAN_ORDER = ("virial", "stress")
 """Keys whose nine numbers are the columns of a matrix, as ASE writes them."""
 
@@ -220,7 +225,7 @@ def parse_xyz_atoms(text: str, path: Path) -> list[Atoms]:
 
 def _frames(handle: Iterable[str], path: Path) -> Iterator[XYZFrame]:
     lines = _Lines(handle)
-    number = 0
+    number, told = 0, False
     while (header := lines.next_filled()) is not None:
         start = lines.count
         try:
@@ -233,7 +238,11 @@ def _frames(handle: Iterable[str], path: Path) -> Iterator[XYZFrame]:
             comment = lines.next()
             rows = [lines.next() for _ in range(n_atoms)]
             vectors = lines.vectors()
-            yield _frame(number, comment, rows, vectors)
+            frame = _frame(number, comment, rows, vectors)
+            if not told and (said := _bare_charge(comment, frame)):
+                warnings.warn(f"{path}, frame {number}: {said}", TLPotWarning, stacklevel=3)
+                told = True
+            yield frame
         except _DamageError as error:
             raise DataError(
                 f"{path} is not complete extended XYZ: frame {number} (from line {start}): {error}"
@@ -313,15 +322,37 @@ def _frame(
     if positions is None or positions.shape != (len(rows), 3):
         raise _DamageError("Properties has no pos:R:3")
     cell, pbc = _cell(info, vectors)
+    numbers = _numbers(arrays)
     return XYZFrame(
         number=number,
-        numbers=_numbers(arrays),
+        numbers=numbers,
         positions=positions.astype(np.float64),
         cell=cell,
         pbc=pbc,
-        info=info,
+        info=info or _charge_and_spin(comment, int(numbers.sum())),
         arrays=arrays,
         nameless=widest - width,
+    )
+
+
+def _charge_and_spin(comment: str, n_protons: int) -> dict[str, Any]:
+    """Reads a comment such as ``1 2``, as programs of quantum chemistry take it, if it can be."""
+    words = _TWO_NUMBERS.fullmatch(comment)
+    if words is None:
+        return {}
+    charge, spin = (int(word) for word in words.groups())
+    fits = spin >= 1 and (n_protons - charge + spin) % 2 == 1 and abs(charge) <= _MOST_CHARGED
+    return {"charge": charge, "spin": spin} if fits else {}
+
+
+def _bare_charge(comment: str | None, frame: XYZFrame) -> str:
+    """What to say of a charge or multiplicity that only two numbers state; else nothing."""
+    stated = frame.info.get("charge"), frame.info.get("spin")
+    if _TWO_NUMBERS.fullmatch(comment or "") is None or stated in ((None, None), (0, 1)):
+        return ""
+    return (
+        f"the comment line {(comment or '').strip()!r} is read as charge {stated[0]} and "
+        f"multiplicity {stated[1]}; if it is neither, write another comment"
     )
 
 

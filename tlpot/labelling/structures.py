@@ -34,7 +34,7 @@ from tlpot.data import (
     write_dataset,
     write_structures,
 )
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, GeometryError
 from tlpot.levels import canonical_level
 from tlpot.neighbors import neighbor_list
 from tlpot.structures import NOTES, name_charge, read_all
@@ -185,6 +185,9 @@ def read_structures(
     source: Source,
     spec: PathLike | None = None,
     keys: Mapping[str, str] | None = None,
+    *,
+    charge: int | None = None,
+    spin: int | None = None,
 ) -> Structures:
     """Reads geometries, and checks that they can be computed at all.
 
@@ -195,14 +198,18 @@ def read_structures(
             extended XYZ file are not carried over.
         keys: names that differ from the description; without `spec`, the keys of ``charge`` and
             ``spin`` in files of structures.
+        charge: total charge of the structures, which do not state another.
+        spin: multiplicity, likewise.
 
     Raises:
         DataError: no such file, not readable, no structures, or a named key is not there.
-        ConfigError: `keys` that do not apply.
-        GeometryError: a structure is unusable: atoms in one place, a cell that is none, a charge
-            or multiplicity that is ambiguous.
+        ConfigError: `keys`, `charge` or `spin` that do not apply.
+        GeometryError: a structure states another charge or multiplicity than is given, or is
+            unusable: atoms in one place, a cell that is none, a charge or multiplicity that is
+            ambiguous.
     """
     keys = dict(keys or {})
+    given = {"charge": charge, "spin": spin}
     if isinstance(source, str | os.PathLike | Atoms):
         parts: list[PathLike | Atoms] = [source]
     else:
@@ -211,6 +218,11 @@ def read_structures(
         path = Path(parts[0])
         if not path.exists():
             raise DataError(f"no such file: {path}")
+        if (spec is not None or is_native(path)) and given != dict.fromkeys(given):
+            raise ConfigError(
+                f"charge and spin do not apply to the dataset {path}, which says them of every "
+                "frame; leave them out, or name its keys (--keys charge=Q)"
+            )
         if spec is not None:
             return _checked(_from_dataset(path, spec, keys))
         if is_native(path):
@@ -236,9 +248,9 @@ def read_structures(
         if isinstance(part, Atoms):
             atoms, name = part.copy(), f"structure {len(frames)}"
             name_charge(atoms, name, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
-            frames.append(_frame(atoms, name))
+            frames.append(_frame(atoms, name, given))
         else:
-            found, said = _from_file(Path(part), keys)
+            found, said = _from_file(Path(part), keys, given)
             frames += found
             notes += said
     return _checked(
@@ -293,7 +305,9 @@ def _from_dataset(path: Path, spec: PathLike, keys: Mapping[str, str]) -> Struct
     )
 
 
-def _from_file(path: Path, keys: Mapping[str, str]) -> tuple[list[Frame], list[str]]:
+def _from_file(
+    path: Path, keys: Mapping[str, str], given: Mapping[str, int | None]
+) -> tuple[list[Frame], list[str]]:
     """Returns the structures of a file, and what its reader chose or dropped."""
     if path.suffix in (".h5", ".hdf5"):
         raise DataError(
@@ -303,14 +317,25 @@ def _from_file(path: Path, keys: Mapping[str, str]) -> tuple[list[Frame], list[s
     found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
     named = path.is_dir() or path.name.endswith((".json", ".json.gz"))  # by the ids in them
     frames = [
-        _frame(atoms, str(atoms.info[ID]) if named and ID in atoms.info else f"{path.name}[{k}]")
+        _frame(
+            atoms,
+            str(atoms.info[ID]) if named and ID in atoms.info else f"{path.name}[{k}]",
+            given,
+        )
         for k, atoms in enumerate(found)
     ]
     notes = {line for atoms in found for line in str(atoms.info.get(NOTES, "")).splitlines()}
     return frames, [f"{path.name}: {line}" for line in sorted(notes)]
 
 
-def _frame(atoms: Atoms, name: str) -> Frame:
+def _frame(atoms: Atoms, name: str, given: Mapping[str, int | None]) -> Frame:
+    for key, value in given.items():
+        if value is None:
+            continue
+        if atoms.info.setdefault(key, value) != value:
+            raise GeometryError(
+                f"{name} states {key}={atoms.info[key]}, and {value} is given; leave one out"
+            )
     return Frame(
         system=System.from_atoms(atoms),
         labels={},

@@ -12,8 +12,11 @@ from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
 from tlpot.numbers import counted
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
+from tlpot.structures.sdf import ENDINGS as SDF
+from tlpot.structures.sdf import read_sdf
 from tlpot.structures.smiles import PREFIX, looks_like_smiles, smiles_atoms
 from tlpot.system import stated_charge_of
+from tlpot.topology import perceive_topology
 from tlpot.total_charge import charge_and_spin, stated_charge
 
 _PROTEINS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
@@ -181,6 +184,8 @@ def _read(path: Path) -> list[Atoms]:
         return read_models(path)
     if is_xyz(path):
         return read_xyz_atoms(path)
+    if path.suffix.lower() in SDF:
+        return read_sdf(path)
     from ase.io import iread
 
     try:
@@ -222,7 +227,9 @@ def read_models(path: Path) -> list[Atoms]:
         single.add_model(whole[k])
         where = path if len(whole) == 1 else Path(f"{path}, model {whole[k].num}")
         _check_hydrogens(single[0], path)
-        atoms = protein_atoms(settled(single, where, []))
+        loaded = settled(single, where, [])
+        atoms = protein_atoms(loaded)
+        _name_formal_charge(atoms, loaded)
         if _has_cell(whole.cell):
             group = whole.spacegroup_hm.strip() or "P 1"
             full = len(atoms) >= _FULL * whole.cell.volume
@@ -235,6 +242,22 @@ def read_models(path: Path) -> list[Atoms]:
             atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
         frames.append(atoms)
     return frames
+
+
+def _name_formal_charge(atoms: Atoms, loaded: ProteinFile) -> None:
+    """Keeps the total charge of a molecule: that which its bonds tell, else that of the file.
+
+    Files state charges of some atoms only, so that their sum counts where bonds tell nothing.
+    """
+    stated = sum(a.charge for chain in loaded.structure[0] for r in chain for a in r)
+    try:
+        charge, how = perceive_topology(atoms).charge, "by its bonds"
+    except GeometryError:
+        charge, how = stated, "as the file states of its atoms"
+    if charge:
+        atoms.info["charge"] = charge
+        said = f"charge {charge:+d}, {how}"
+        atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
 
 
 def _check_hydrogens(model: Any, path: Path) -> None:
