@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from layouts import native_file
 
-from tlpot.data import FrameOrder, load_split, make_split, open_dataset
+from tlpot.data import FrameOrder, load_split, make_split, open_dataset, structures_hash
 from tlpot.errors import DataError, OutputError, UnknownLevelError
 
 
@@ -180,3 +180,27 @@ def test_saving_and_loading(molecules, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         split.save(tmp_path / "split.json")
     assert json.loads((tmp_path / "split.json").read_text()) == content
+
+
+def changed(path, target, key, by):
+    """A copy of a file with one number of the first group that has the key changed."""
+    target.write_bytes(path.read_bytes())
+    with h5py.File(target, "a") as file:
+        group = next(file[name] for name in file if key in file[name])
+        group[key][(0,) * group[key].ndim] += by
+    return open_dataset(target)
+
+
+@pytest.mark.fault
+def test_a_split_divides_the_same_structures_with_other_labels(tmp_path):
+    path = native_file(tmp_path / "a.h5")
+    dataset = open_dataset(path)
+    split = make_split(dataset, by="random", validation=0.3, test=0.0)
+    split.save(tmp_path / "split.json", structures_hash(dataset))
+    more = changed(path, tmp_path / "b.h5", "low.energy", 1e-3)
+    assert more.content_hash != dataset.content_hash
+    again = load_split(tmp_path / "split.json", more)
+    assert (parts(again), again.content_hash) == (parts(split), more.content_hash)
+    moved = changed(path, tmp_path / "c.h5", "coordinates", 1e-3)
+    with pytest.raises(DataError, match="not the same structures"):
+        load_split(tmp_path / "split.json", moved)

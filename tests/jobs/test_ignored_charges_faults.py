@@ -71,3 +71,22 @@ def test_charged_data_of_the_training_calibrate(trained):
     command = ["calibrate", str(model), str(path), "--level", "toy", "--split", str(split)]
     assert main([*command, "-o", str(out)]) == 0
     assert out.exists()
+
+
+@pytest.mark.fault
+def test_more_labels_of_the_training_data_do_not_undo_its_split(trained, tmp_path, capsys):
+    """Frames that were trained on are known by their structures, whatever else is in the file."""
+    path, model = trained
+    more = tmp_path / "more.xyz"
+    more.write_text(path.read_text().replace(" energy=", " cost=1.0 energy="))
+    command = ["calibrate", str(model), str(more), "--level", "toy"]
+    out = ["-o", str(tmp_path / "c.safetensors")]
+    assert main([*command, *out]) == 2
+    assert "was trained on" in capsys.readouterr().err
+    own = str(model.with_suffix(".run") / "split.json")
+    assert main([*command, "--split", own, *out]) == 0
+    foreign = str(tmp_path / "new.json")
+    split = ["data", "split", str(more), "--level", "toy", "--by", "random", "--seed", "7"]
+    assert main([*split, "--validation", "4", "--test", "4", "-o", foreign]) == 0
+    assert main([*command, "--split", foreign, "-o", str(tmp_path / "d.safetensors")]) == 2
+    assert "is not the one" in capsys.readouterr().err

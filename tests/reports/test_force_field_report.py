@@ -29,12 +29,15 @@ from tlpot.reports import (
     LabelledFragments,
     compare_angles,
     data_used,
+    error_text,
     examine_force_field,
     measure_stage,
     model_chain,
     write_report,
 )
+from tlpot.reports.kind_errors import HOLISTIC
 from tlpot.reports.page import CHAPTERS
+from tlpot.reports.pictures import parity_figure
 from tlpot.reports.provenance import fragment_names, kind_names
 from tlpot.reports.ramachandran import overlap
 from tlpot.structures import build_peptide
@@ -256,6 +259,25 @@ def test_a_shift_of_the_zero_is_no_relative_error(data):
     assert not stage.same_zero
     assert stage.total.energy_rmse > 1e5  # meV/atom: xtb counts valence electrons only
     assert stage.total.relative_rmse < 100.0
+
+
+@pytest.mark.fault
+def test_a_single_frame_of_a_kind_has_no_relative_error(data):
+    _, first = np.unique(data.group_idx[data.labelled(LOW)], return_index=True)
+    indices = np.flatnonzero(data.labelled(LOW))[first]
+    stage = measure_stage(
+        load("tlpot-tiny", device="cpu").at(LOW),
+        LabelledFragments(dataset=data, indices=indices, part="p"),
+        title="t",
+        model="m",
+        model_level=LOW,
+        label_level=LOW,
+    )
+    assert all(np.isnan(row.relative_rmse) for row in (*stage.rows, stage.total))
+    content = json.loads(json.dumps(stage.as_json(), allow_nan=False))
+    assert content[HOLISTIC]["relative_rmse"] is None
+    assert "nan" not in error_text([content])
+    parity_figure([stage])
 
 
 def test_models_by_kind_are_used_for_their_kind(data):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Problem,
         frames_of,
         known_values,
+        structures_hash,
         with_any_label,
     )
     from tlpot.data.decode import Decoder

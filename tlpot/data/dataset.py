@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from tlpot.levels import canonical_level, choose_level
 from tlpot.numbers import counted
 from tlpot.system import System
 from tlpot.targets import KnownValue, Quantity, unit_ratio
+
+_SAME = 1e-6
+"""Å; structures that differ by less are one."""
 
 Severity = Literal["error", "warning", "note"]
 
@@ -261,6 +265,21 @@ def known_values(
             "structures out, or take a model that sees the structure only"
         )
     return values
+
+
+def structures_hash(dataset: Dataset) -> str:
+    """Returns a SHA-256 of all structures in order, whatever labels there are.
+
+    Elements, positions and cells to 1e-6 Å, and periodic directions count.
+    """
+    digest = hashlib.sha256()
+    for frame in frames_of(dataset, levels=()):
+        system = frame.system
+        digest.update(system.atomic_numbers.astype("<i8").tobytes())
+        for array in (system.positions, system.cell):
+            digest.update(np.round(array / _SAME).astype("<i8").tobytes())
+        digest.update(bytes(system.pbc.tolist()))
+    return digest.hexdigest()
 
 
 def frames_of(

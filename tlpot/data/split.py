@@ -14,7 +14,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, with_any_label
+from tlpot.data.dataset import Dataset, structures_hash, with_any_label
 from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
 from tlpot.data.split_groups import SplitBy, default_by, elements_of, kept_together
 from tlpot.errors import DataError, nearest
@@ -65,8 +65,13 @@ class Split:
             return f"at {self.by}"
         return f"by {self.by}"
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], structures: str = "") -> None:
         """Writes a JSON file.
+
+        Args:
+            path: the file.
+            structures: `structures_hash` of the dataset, with which the split can be read for the
+                same structures with other labels; empty where it is not known.
 
         Raises:
             OutputError: the file could not be written.
@@ -75,6 +80,7 @@ class Split:
             "by": self.by,
             "seed": self.seed,
             "content_hash": self.content_hash,
+            **({"structures": structures} if structures else {}),
             **{part: getattr(self, part).tolist() for part in _PARTS},
         }
         write_text(path, json.dumps(content) + "\n")
@@ -84,7 +90,7 @@ _PARTS = ("train", "validation", "test")
 
 
 def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
-    """Reads a split that was made for `dataset`.
+    """Reads a split that was made for `dataset`, or for the same structures with other labels.
 
     Raises:
         DataError: no such file, not a split, or made for another dataset.
@@ -102,11 +108,15 @@ def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
     if split.content_hash != dataset.content_hash:
-        raise DataError(
-            f"{path} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
-            f"{dataset.path} has {dataset.content_hash[:12]}...; use the same files in the same "
-            "order, or make a new split"
-        )
+        known = content.get("structures")
+        if known is None or known != structures_hash(dataset):
+            raise DataError(
+                f"{path} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
+                f"{dataset.path} has {dataset.content_hash[:12]}... and not the same structures in "
+                "the same order; use the same files, or, for a model that was not trained on "
+                "them, make a new split"
+            )
+        split = replace(split, content_hash=dataset.content_hash)
     everything = np.concatenate([getattr(split, part) for part in _PARTS])
     if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
         raise DataError(f"{path} names frames that {dataset.path} does not have")

@@ -27,6 +27,7 @@ from tlpot.data import (
     lacking_elements,
     make_split,
     open_dataset,
+    structures_hash,
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
@@ -267,7 +268,7 @@ def divide(
     if strict and not split.by.startswith("element "):
         refuse_warnings(found)
     if output is not None:
-        split.save(output)
+        split.save(output, structures_hash(dataset))
     parts = ("train", "validation", "test")
     return DataSplit(
         split=split,

@@ -19,7 +19,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlpot.data import LabelKind, Loader, with_any_label
+from tlpot.data import LabelKind, Loader, structures_hash, with_any_label
 from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
@@ -237,6 +237,8 @@ def fit(
         metrics["warnings"] = warnings
     if domain is not None:
         metrics["domain"] = domain
+    own = processes.is_first and job.dataset.content_hash == given.content_hash
+    structures = structures_hash(job.dataset) if own else ""
     finished.card = replace(
         job.card,
         recipe=dict(job.recipe),
@@ -244,6 +246,7 @@ def fit(
             **job.card.dataset,
             "file": job.dataset.path.name,
             "content_hash": given.content_hash,
+            **({"structures": structures} if structures else {}),
             "split": {"by": split.by, "seed": split.seed, "train": len(given.train),
                       "validation": len(split.validation), "test": len(split.test),
                       "held_out": _hash(given.validation, given.test)[:16]},
@@ -253,7 +256,7 @@ def fit(
     examination = None
     if processes.is_first:
         save(finished, job.output)
-        given.save(job.run_dir / "split.json")
+        given.save(job.run_dir / "split.json", structures)
         if job.examine is not None and not result.interrupted:
             evaluated = EvaluatedModel(potential=finished, level=level, dataset=job.dataset,
                               indices=indices, part=part, end=after, start=before)  # fmt: skip

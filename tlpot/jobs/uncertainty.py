@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, DataSource, Split, load_split, open_dataset
+from tlpot.data import Dataset, DataSource, Split, load_split, open_dataset, structures_hash
 from tlpot.errors import ConfigError, DataError, OutputError, TLPotWarning
 from tlpot.jobs.data_sources import as_trained, check_shared_split
 from tlpot.jobs.evaluate import ModelSource, open_model
@@ -219,9 +219,12 @@ def calibrate_model(
 def _check_frames(model: TrainedModel, dataset: Dataset, split: Split | None) -> None:
     """Refuses frames that a model was trained on, as far as its card tells."""
     cards = [m.card for m in model.potentials()] if isinstance(model, Ensemble) else [model.card]
+    structures = ""
     for card in cards:
         if card.dataset.get("content_hash") != dataset.content_hash:
-            continue
+            structures = structures or structures_hash(dataset)
+            if card.dataset.get("structures") != structures:
+                continue
         if split is None:
             raise ConfigError(
                 f"{dataset.path} is what {card.name!r} was trained on, and errors on training "

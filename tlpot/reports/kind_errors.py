@@ -61,7 +61,7 @@ class KindErrors:
         energy_rmse, energy_mae: of total energies per atom, meV/atom.
         energy_rmse_kcal, energy_mae_kcal: of total energies of whole fragments, kcal/mol.
         relative_rmse, relative_mae: of energies per atom less the mean error of their kind,
-            meV/atom.
+            meV/atom; kinds of one frame, which is its own mean, have none.
         force_rmse, force_mae: of force components, meV/Å; NaN without forces.
         force_rmse_kcal, force_mae_kcal: the same in kcal/mol/Å.
     """
@@ -249,8 +249,8 @@ class StageErrors:
             "part": self.part,
             "total_energies_comparable": self.same_zero,
             "e0_shift": None if self.shift is None else self.shift.as_json(),
-            "by_kind": [asdict(row) for row in self.rows],
-            HOLISTIC: asdict(self.total),
+            "by_kind": [_plain(row) for row in self.rows],
+            HOLISTIC: _plain(self.total),
             "relative_energies_per_atom": self.energy.tolist(),
         }
 
@@ -306,7 +306,7 @@ def measure_stage(
         components = found.forces.reshape(-1, 2)
         components = components[np.isfinite(components).all(axis=1)]
         per_atom = energy / found.sizes[:, None]
-        own = per_atom - per_atom.mean(0)
+        own = per_atom - per_atom.mean(0) if len(per_atom) > 1 else per_atom[:0]
         n_train = None if train is None else int((dataset.group_idx[train] == group).sum())
         rows.append(_errors(name, n_train, energy, own, components, found.sizes))
         energies.append(energy)
@@ -365,6 +365,14 @@ def model_of(models: Models, name: str) -> EnergyModel:
 def _identity(model: EnergyModel) -> int:
     """One number for all views of one model."""
     return id(getattr(model, "potential", model))
+
+
+def _plain(errors: KindErrors) -> dict[str, Any]:
+    """Returns a plain dict, with null for what one frame of a kind, or no label, cannot tell."""
+    return {
+        key: None if isinstance(value, float) and np.isnan(value) else value
+        for key, value in asdict(errors).items()
+    }
 
 
 def _composition(found: Predictions) -> tuple[list[int], Floats]:

@@ -50,12 +50,21 @@ def parity_figure(stages: Sequence[StageErrors]) -> Figure:
         columns = panels.T
     for stage, column in zip(stages, columns, strict=True):
         column[0].set_title(f"{stage.title}\n{stage.model_level} → {stage.label_level}", fontsize=9)
-        _parity(column[0], 1e3 * stage.energy, "relative energy", "meV/atom")
-        if len(stage.forces):
-            _parity(column[1], stage.forces, "force component", "eV/Å")
-        else:
-            column[1].text(0.5, 0.5, "no forces", ha="center", transform=column[1].transAxes)
-            column[1].set_axis_off()
+        for axes, values, what, unit, nothing in (
+            (
+                column[0],
+                1e3 * stage.energy,
+                "relative energy",
+                "meV/atom",
+                "one frame of each kind",
+            ),
+            (column[1], stage.forces, "force component", "eV/Å", "no forces"),
+        ):
+            if len(values):
+                _parity(axes, values, what, unit)
+                continue
+            axes.text(0.5, 0.5, nothing, ha="center", transform=axes.transAxes)
+            axes.set_axis_off()
     return figure
 
 
