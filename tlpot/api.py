@@ -275,6 +275,7 @@ def evaluate(
     level: str | None = None,
     model_level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     part: Literal["train", "validation", "test"] = "test",
     scheme: SchemeLike | None = None,
@@ -297,8 +298,9 @@ def evaluate(
         level: level of theory of the labels; ``high - low`` for the difference of two.
         model_level: level of the model, if it has several or another than the labels.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: a stored split, to evaluate one part of it.
-        part: which: train, validation or test.
+        part: which: train, validation or test (the validation frames where there are none).
         scheme: of fragments that the structures are assembled from, see docs/fragments.md.
         low: two layers: model of the whole structure that fragments correct, or gfn2-xtb.
         low_level: level of theory of `low`, if it has several.
@@ -311,12 +313,12 @@ def evaluate(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import evaluate_model, fragment_method, open_labels, with_engine
+    from tlpot.jobs import DataFiles, evaluate_model, fragment_method, with_engine
 
     with _running(threads, progress):
         return evaluate_model(
             model if engine is None else with_engine(model, engine, device),
-            open_labels(data, spec, level), level=level, model_level=model_level,
+            DataFiles(data=data, spec=spec, level=level, keys=keys), model_level=model_level,
             part=None if split is None else (split, part),
             assembly=fragment_method(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,
@@ -607,6 +609,7 @@ def ensemble(
     output: PathLike | None = None,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     coverage: float | None = None,
     overwrite: bool = False,
@@ -623,6 +626,7 @@ def ensemble(
         output: the model file to write; None for none.
         level: keep just this level of each.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
         overwrite: replace the model file that is there.
@@ -633,7 +637,9 @@ def ensemble(
     """
     from tlpot.jobs import CalibrationSettings, join_models
 
-    own = CalibrationSettings(data=data, level=level, spec=spec, split=split, coverage=coverage)
+    own = CalibrationSettings(
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage
+    )
     with _running(threads, progress):
         return join_models(
             models, level=level, calibration=own, output=output, overwrite=overwrite,
@@ -649,6 +655,7 @@ def calibrate(
     output: PathLike | None = None,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     coverage: float | None = None,
     forces: bool = False,
@@ -666,6 +673,7 @@ def calibrate(
         output: the model file to write; None for none.
         level: level of theory of labels and model.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
         forces: calibrate the forces of a last layer, too (slow); those of an ensemble always are.
@@ -678,7 +686,7 @@ def calibrate(
     from tlpot.jobs import CalibrationSettings, calibrate_file
 
     own = CalibrationSettings(
-        data=data, level=level, spec=spec, split=split, coverage=coverage, forces=forces
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage, forces=forces
     )
     with _running(threads, progress):
         return calibrate_file(model, own, output=output, overwrite=overwrite, device=device)
@@ -723,12 +731,13 @@ def import_model(
 
     import torch
 
-    from tlpot.jobs import check_output, check_replaced
+    from tlpot.files import check_replaced
+    from tlpot.jobs import check_output
     from tlpot.models import import_mace, parse_elements, save
 
     if output is not None:
         check_output(Path(output))
-        check_replaced(Path(output), overwrite=overwrite)
+        check_replaced(output, what="model file", overwrite=overwrite)
     found = import_mace(
         source,
         levels=level,
@@ -828,6 +837,7 @@ def convert_dataset(
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     config: ConfigSource = None,
     progress: Progress = None,
 ) -> ConvertedData:
@@ -835,10 +845,11 @@ def convert_dataset(
 
     Args:
         data: the labels.
-        output: the HDF5 file to write.
+        output: the HDF5 file to write, ``.h5``.
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
+        overwrite: replace the file; never one that is read.
         config: YAML file with any of these, or what is in one.
         progress: who is told of it.
     """
@@ -846,7 +857,8 @@ def convert_dataset(
     from tlpot.presentation import telling
 
     with telling(progress):
-        return convert(DataFiles(data=data, spec=spec, level=level, keys=keys), output)
+        files = DataFiles(data=data, spec=spec, level=level, keys=keys)
+        return convert(files, output, overwrite=overwrite)
 
 
 @configured
@@ -916,6 +928,7 @@ def split_dataset(
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     config: ConfigSource = None,
     progress: Progress = None,
 ) -> DataSplit:
@@ -939,6 +952,7 @@ def split_dataset(
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
+        overwrite: replace the file of a split; never one that is read.
         config: YAML file with any of these, or what is in one.
         progress: who is told of it.
     """
@@ -949,7 +963,7 @@ def split_dataset(
         return divide(
             DataFiles(data=data, spec=spec, level=level, keys=keys), output=output, by=by, key=key,
             validation=validation, test=test, labelled=labelled, together_with=together_with,
-            seed=seed, strict=strict,
+            seed=seed, strict=strict, overwrite=overwrite,
         )  # fmt: skip
 
 
@@ -1343,6 +1357,7 @@ def force_field_report(
     parent: PathLike | Mapping[str, PathLike] | None = None,
     source: str | None = None,
     spec: PathLike | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     part: Literal["train", "validation", "test"] = "test",
     curve: PathLike | None = None,
@@ -1371,6 +1386,7 @@ def force_field_report(
         parent: the model before the transfer.
         source: level of the parent; without one, the level of `model` that it started from.
         spec: layout of the data.
+        keys: names of the labels, where the file has its own.
         split: file that divides the data.
         part: of the data to look at.
         curve: folder of a learning curve.
@@ -1388,6 +1404,7 @@ def force_field_report(
     """
     from tlpot.calculators import FragmentMethod
     from tlpot.config import parse
+    from tlpot.data import open_dataset
     from tlpot.files import make_folder
     from tlpot.reports import (
         Evidence,
@@ -1400,6 +1417,8 @@ def force_field_report(
         write_report,
     )
 
+    if keys and data is not None:
+        data, spec = open_dataset(data, spec, keys=keys), None
     if output is not None:
         make_folder(output)  # what cannot be written is said before anything is computed
     method = FragmentMethod(

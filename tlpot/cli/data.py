@@ -31,8 +31,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against FILE", "structures, such as the parent's data, that should not be there, too")
     add = _action(actions, "convert", _convert, "write the files as one in the native layout")
     add("-o --output", "HDF5 file to write", required=True)
+    add("--overwrite", "replace the file", False)
     add = _action(actions, "split", _split, "divide into training, validation and test frames")
     add("-o --output", "JSON file to write", required=True)
+    add("--overwrite", "replace the file", False)
     add(
         "--by",
         "what stays together: all frames of a molecule (default), nothing but identical "
@@ -237,7 +239,8 @@ def _warnings(problems: Sequence[Problem]) -> list[str]:
 def _convert(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
-    print(api.convert_dataset(arguments.files, arguments.output, **_reading(arguments)))
+    reading = {**_reading(arguments), "overwrite": arguments.overwrite}
+    print(api.convert_dataset(arguments.files, arguments.output, **reading))
 
 
 def _split(arguments: argparse.Namespace) -> None:
@@ -248,7 +251,7 @@ def _split(arguments: argparse.Namespace) -> None:
         arguments.output,
         validation=_share(arguments.validation),
         test=_share(arguments.test),
-        **options.values_of(arguments, "by key labelled together_with seed strict"),
+        **options.values_of(arguments, "by key labelled together_with seed strict overwrite"),
         **_reading(arguments),
     )
     for text in found.warnings:

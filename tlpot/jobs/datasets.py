@@ -30,6 +30,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
+from tlpot.files import check_hdf5_name, check_replaced, check_spared
 from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
@@ -169,6 +170,13 @@ class DataFiles:
         """
         return open_dataset(self.data, self.spec, level=self.level, keys=self.keys)
 
+    @property
+    def words(self) -> str:
+        """What they are called."""
+        given = [self.data] if not isinstance(self.data, list | tuple) else self.data
+        paths = [getattr(each, "path", each) for each in given]
+        return ", ".join(str(p) for p in paths if isinstance(p, str | os.PathLike)) or "the data"
+
     def announced(self) -> Dataset:
         """Opens them, and says what that has shown before anything is written.
 
@@ -209,16 +217,28 @@ def check_data(files: DataFiles, against: str | os.PathLike[str] | None = None) 
     return DataCheck(path=dataset.path, n_frames=len(dataset), problems=tuple(problems))
 
 
-def convert(files: DataFiles, output: str | os.PathLike[str]) -> ConvertedData:
+def convert(
+    files: DataFiles, output: str | os.PathLike[str], *, overwrite: bool = False
+) -> ConvertedData:
     """Writes a dataset in the native layout; `tlpot.convert_dataset` says more.
 
     Raises:
+        OutputError: the output is no HDF5 name, one of the files, or there already.
         TLPotError: the files cannot be read, or the output not be written.
     """
+    _check_written(check_hdf5_name(output), files, what="dataset", overwrite=overwrite)
     dataset = files.announced()
     with _progress(dataset, "writing") as progress:
         write_dataset(dataset, output, progress=progress)
     return ConvertedData(output=Path(output), n_frames=len(dataset), levels=tuple(dataset.levels))
+
+
+def _check_written(
+    output: str | os.PathLike[str], files: DataFiles, *, what: str, overwrite: bool
+) -> None:
+    """Refuses to replace what is read, ever, and any other file unless told."""
+    check_spared(output, files.data, files.spec)
+    check_replaced(output, what=what, overwrite=overwrite)
 
 
 def divide(
@@ -233,12 +253,17 @@ def divide(
     seed: int = 0,
     strict: bool = False,
     output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> DataSplit:
     """Divides a dataset; `tlpot.split_dataset` says what the arguments are.
 
     Raises:
+        OutputError: the output is one of the files, or there already.
         TLPotError: the files cannot be read, or not be divided so.
     """
+    if output is not None:
+        check_spared(output, together_with)
+        _check_written(output, files, what="split", overwrite=overwrite)
     own = dataclasses.replace(files, level=files.level or labelled)
     try:
         dataset = own.announced()
