@@ -161,8 +161,13 @@ def _declared(frames: Sequence[_Row], spec: DataSpec) -> dict[str, str | float]:
     return found
 
 
-def frame_of(atoms: Atoms, number: int) -> XYZFrame:
+def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     """Returns an `ase.Atoms` as a frame, with the results of its calculator.
+
+    Args:
+        atoms: the structure.
+        number: of the frame.
+        where: what it is from, for messages.
 
     Raises:
         DataError: the calculator has no results for the structure as it is now, or others than
@@ -174,14 +179,14 @@ def frame_of(atoms: Atoms, number: int) -> XYZFrame:
         results = {k: v for k, v in atoms.calc.results.items() if k in QUANTITIES}
         if not results or atoms.calc.check_state(atoms):
             raise DataError(
-                f"atoms[{number}] has a calculator without results for its present positions; "
+                f"{where}[{number}] has a calculator without results for its present positions; "
                 "call atoms.get_forces() first, or set atoms.calc = None"
             )
         for key, value in results.items():
             place = arrays if key == "forces" else info
             if key in place and not np.array_equal(place[key], value):
                 raise DataError(
-                    f"atoms[{number}]: its calculator has another {key} than atoms."
+                    f"{where}[{number}]: its calculator has another {key} than atoms."
                     f"{'arrays' if key == 'forces' else 'info'}[{key!r}]; remove one of them"
                 )
             place[key] = value
