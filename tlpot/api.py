@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tlpot.config import configured
+from tlpot.config import configured, listed
 
 if TYPE_CHECKING:
     import os
@@ -523,7 +523,7 @@ def plan(
     target: float | str | None = None,
     budget: float | None = None,
     cost_ratio: float | None = None,
-    cost_from: Sequence[PathLike] | None = None,
+    cost_from: Sequence[PathLike] | PathLike | None = None,
     levels: tuple[str, str] | None = None,
     quantity: str = "energy_mae",
     pretraining_paid: bool = False,
@@ -551,7 +551,8 @@ def plan(
     from tlpot.learning_curves import Wanted, plan_purchase
 
     wanted = Wanted(
-        target=target, budget=budget, cost_ratio=cost_ratio, cost_from=cost_from, levels=levels,
+        target=target, budget=budget, cost_ratio=cost_ratio,
+        cost_from=None if cost_from is None else listed(cost_from), levels=levels,
         quantity=quantity, pretraining_paid=pretraining_paid, have=have, pretraining=pretraining,
         fit_up_to=fit_up_to,
     )  # fmt: skip
@@ -561,11 +562,11 @@ def plan(
 @configured
 def rank(
     data: DataSource,
-    models: Sequence[str] | None = None,
+    models: Sequence[str] | str | None = None,
     *,
     level: str | None = None,
     spec: str | None = None,
-    folders: Sequence[PathLike] = (),
+    folders: Sequence[PathLike] | PathLike = (),
     by: FoldScheme | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -596,8 +597,8 @@ def rank(
 
     with _running(threads, progress):
         return rank_files(
-            data, models, folders, level=level, spec=spec, by=by, n_folds=folds, seed=seed,
-            cache=cache, device=device,
+            data, None if models is None else listed(models), listed(folders), level=level,
+            spec=spec, by=by, n_folds=folds, seed=seed, cache=cache, device=device,
         )  # fmt: skip
 
 
@@ -642,7 +643,7 @@ def ensemble(
     )
     with _running(threads, progress):
         return join_models(
-            models, level=level, calibration=own, output=output, overwrite=overwrite,
+            listed(models), level=level, calibration=own, output=output, overwrite=overwrite,
             device=device,
         )  # fmt: skip
 
@@ -698,7 +699,7 @@ def import_model(
     output: PathLike | None = None,
     head: str | Sequence[str] | None = None,
     level: str | Mapping[str, str] | None = None,
-    elements: Sequence[str] | None = None,
+    elements: Sequence[str] | str | None = None,
     licence: str | None = None,
     check: PathLike | None = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -742,7 +743,7 @@ def import_model(
         source,
         levels=level,
         heads=[head] if isinstance(head, str) else head,
-        elements=None if elements is None else parse_elements(",".join(elements)),
+        elements=None if elements is None else parse_elements(",".join(listed(elements))),
         licence=licence,
         dtype=None if dtype is None else getattr(torch, dtype),
         vectors=check,
@@ -919,8 +920,8 @@ def split_dataset(
     *,
     by: SplitBy | None = None,
     key: str | None = None,
-    validation: Share = 0.1,
-    test: Share = 0.1,
+    validation: Share | str = 0.1,
+    test: Share | str = 0.1,
     labelled: str | None = None,
     together_with: PathLike | None = None,
     seed: int = 0,
@@ -942,7 +943,7 @@ def split_dataset(
             out of training. None for molecule, formula for properties of periodic structures, or
             random where all frames are of one.
         key: array with one value per frame, for ``by="key"``.
-        validation: fraction (below 1), number of frames, or names.
+        validation: fraction (below 1), number of frames, or names, also as a text with commas.
         test: the same.
         labelled: only frames with a label at this level; None for `level`.
         together_with: file of structures, such as the parent's data, whose formulas stay in
@@ -974,9 +975,9 @@ def sample(
     *,
     engine: str = "gfn2-xtb",
     level: str | None = None,
-    methods: Sequence[str] = ("scan", "modes", "md"),
+    methods: Sequence[str] | str = ("scan", "modes", "md"),
     temperatures: Sequence[float] | str = (300.0, 600.0),
-    pairs: Sequence[str] = (),
+    pairs: Sequence[str] | str = (),
     budget: int = 500,
     pool: float = 3.0,
     window: float = 0.2,
@@ -1011,7 +1012,8 @@ def sample(
         output: HDF5 file.
         engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, ``mmff94``, or a model.
         level: level of theory of an engine that is a model with several.
-        methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`.
+        methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`; also as one text with
+            commas.
         temperatures: K, or a range such as ``200-1000``.
         pairs: dimers to scan as well, ``NAME+NAME``.
         budget: geometries of each fragment.
@@ -1048,7 +1050,7 @@ def sample(
     from tlpot.sampling import sample as run
 
     settings = SamplingSettings(
-        methods=tuple(methods),
+        methods=listed(methods, commas=True),
         temperatures=temperatures if isinstance(temperatures, str) else tuple(temperatures),
         budget=budget,
         pool=pool,
@@ -1066,7 +1068,7 @@ def sample(
         seed=seed,
     )
     found = given_fragments(fragments, skip_failed=skip_failed)
-    found += pairs_of(pairs, found)
+    found += pairs_of(listed(pairs, commas=True), found)
     chosen = CalculatorFactory.of(engine, level)
     with _running(threads, progress), worker_pool(workers, dask) as executor:
         samples = run(
@@ -1361,8 +1363,8 @@ def force_field_report(
     split: PathLike | None = None,
     part: Literal["train", "validation", "test"] = "test",
     curve: PathLike | None = None,
-    cost: Sequence[PathLike] = (),
-    ancestors: Sequence[PathLike] = (),
+    cost: Sequence[PathLike] | PathLike = (),
+    ancestors: Sequence[PathLike] | PathLike = (),
     settings: Mapping[str, Any] | None = None,
     output: PathLike | None = None,
     device: str | None = None,
@@ -1437,7 +1439,7 @@ def force_field_report(
                 level=level,
                 parent=parent,
                 parent_level=source,
-                ancestors=ancestors,
+                ancestors=listed(ancestors),
             ),
             named_structures(structure),
             method=method,
@@ -1445,7 +1447,7 @@ def force_field_report(
             fragments=None
             if data is None
             else LabelledFragments.open(data, spec=spec, split=split, part=part),
-            evidence=Evidence(curve=curve, cost=cost),
+            evidence=Evidence(curve=curve, cost=listed(cost)),
             settings=parse(ExaminationSettings, settings or {}, "report"),
             device=device,
         )
@@ -1471,7 +1473,7 @@ def md(
     barostat_time: float = 1000.0,
     seed: int = 0,
     log_every: int = 10,
-    stop_when: Sequence[str] = (),
+    stop_when: Sequence[str] | str = (),
     resume: bool = False,
     overwrite: bool = False,
     scheme: SchemeLike | None = None,
@@ -1561,7 +1563,7 @@ def md(
             output,
             resume=resume,
             overwrite=overwrite,
-            stop_when=stop_when,
+            stop_when=listed(stop_when),
         )
     return MolecularDynamics(run=run, method=words, velocities=start.velocities, notes=start.notes)
 

@@ -360,6 +360,13 @@ def to_mapping(config: Any) -> Any:
     return str(config) if isinstance(config, os.PathLike) else config
 
 
+def listed(given: Any, *, commas: bool = False) -> tuple[Any, ...]:
+    """Returns one text or path, or several, as a tuple; with `commas` a text may hold several."""
+    if isinstance(given, str) and commas:
+        return tuple(word.strip() for word in given.split(","))
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+
+
 def check_least(settings: object, **least: float) -> None:
     """Checks numbers of a configuration, as in ``check_least(self, steps=1, seed=0)``; None passes.
 

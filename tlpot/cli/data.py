@@ -246,12 +246,11 @@ def _convert(arguments: argparse.Namespace) -> None:
 def _split(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
+    names = "by key validation test labelled together_with seed strict overwrite"
     found = api.split_dataset(
         arguments.files,
         arguments.output,
-        validation=_share(arguments.validation),
-        test=_share(arguments.test),
-        **options.values_of(arguments, "by key labelled together_with seed strict overwrite"),
+        **options.values_of(arguments, names),
         **_reading(arguments),
     )
     for text in found.warnings:
@@ -266,13 +265,6 @@ def _select(arguments: argparse.Namespace) -> None:
     print(
         api.select_dataset(arguments.file, arguments.output, **options.values_of(arguments, names))
     )
-
-
-def _share(text: str) -> float | list[str]:
-    try:
-        return float(text)
-    except ValueError:
-        return text.split(",")
 
 
 def _number(value: float) -> str:

@@ -23,7 +23,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-o --output", "HDF5 file to write", required=True)
     add(
-        "--method",
+        "--methods --method",
         "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
         "md=6; default scan,modes,md",
     )
@@ -58,10 +58,10 @@ def run_sample(arguments: argparse.Namespace) -> None:
     from tlpot.errors import ConfigError
 
     given: dict[str, Any] = {}
-    if arguments.method is not None:
-        given["methods"] = arguments.method.split(",")
+    if arguments.methods is not None:
+        given["methods"] = arguments.methods
     if arguments.temperatures is not None:
-        if arguments.method == "scan":
+        if arguments.methods == "scan":
             raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
         given["temperatures"] = _temperatures(arguments.temperatures)
     if arguments.separations is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from tlpot.config import listed
 from tlpot.data import (
     SEVERITIES,
     Dataset,
@@ -244,8 +245,8 @@ def _check_written(
 def divide(
     files: DataFiles,
     *,
-    validation: Share,
-    test: Share,
+    validation: Share | str,
+    test: Share | str,
     by: SplitBy | None = None,
     key: str | None = None,
     labelled: str | None = None,
@@ -279,7 +280,7 @@ def divide(
 
         kept = shared_formulas(dataset, Path(together_with))
     split = make_split(
-        dataset, validation=validation, test=test, by=by, key=key, seed=seed,
+        dataset, validation=_share(validation), test=_share(test), by=by, key=key, seed=seed,
         labelled=labelled, order=FrameOrder(kept=kept),
     )  # fmt: skip
     held_out = np.concatenate([split.validation, split.test])
@@ -300,6 +301,16 @@ def divide(
         output=None if output is None else Path(output),
         warnings=found,
     )
+
+
+def _share(given: Share | str) -> Share:
+    """Returns a number, or names, which a text has with commas."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        return listed(given, commas=True)
 
 
 @contextmanager
