@@ -347,14 +347,14 @@ def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:
         names = tuple(row.name for row in rows if (kind, key) in row.labels.similar)
         frames = f"{counted(n, 'frame')} ({names[0]}{', ...' if n > 1 else ''})"
         what = (
-            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, write a "
-            "description (spec)"
+            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, name "
+            "them with the labels: keys={'energy': 'KEY, UNIT'} (--keys 'energy=KEY, UNIT')"
             if kind == "unit"
             else f"{key!r} is not read, although it looks like {kind}, which "
             f"{'these frames lack' if n > 1 else 'this frame lacks'}; if it is, name it with "
             f"keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
         )
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
-            what += ", and give sign: gradient in a description if it is the gradient"
+            what += f"; if it is the gradient, with keys={{'forces': '{key}, UNIT, gradient'}}"
         found.append(Problem(severity="warning", what=f"{frames}: {what}"))
     return found
