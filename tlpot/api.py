@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tlpot.config import configured, listed
+from tlpot.config import configured, listed, numbers_checked
 
 if TYPE_CHECKING:
     import os
@@ -268,6 +268,7 @@ def load(
 
 
 @configured
+@numbers_checked
 def evaluate(
     model: ModelSource,
     data: DataSource,
@@ -366,6 +367,7 @@ def predict(
         )  # fmt: skip
 
 
+@numbers_checked
 def learning_curve(
     parents: ParentSource | Sequence[ParentSource] | None = None,
     data: DataSource | None = None,
@@ -517,6 +519,7 @@ def active_learning(
 
 
 @configured
+@numbers_checked
 def plan(
     curve: PathLike | Curve | LearningCurve,
     *,
@@ -560,6 +563,7 @@ def plan(
 
 
 @configured
+@numbers_checked
 def rank(
     data: DataSource,
     models: Sequence[str] | str | None = None,
@@ -603,6 +607,7 @@ def rank(
 
 
 @configured
+@numbers_checked
 def ensemble(
     models: Sequence[PathLike | Potential],
     data: DataSource | None = None,
@@ -649,6 +654,7 @@ def ensemble(
 
 
 @configured
+@numbers_checked
 def calibrate(
     model: ModelSource,
     data: DataSource,
@@ -863,6 +869,7 @@ def convert_dataset(
 
 
 @configured
+@numbers_checked
 def select_dataset(
     data: PathLike,
     output: PathLike,
@@ -914,6 +921,7 @@ def select_dataset(
 
 
 @configured
+@numbers_checked
 def split_dataset(
     data: DataSource,
     output: PathLike | None = None,
@@ -969,6 +977,7 @@ def split_dataset(
 
 
 @configured
+@numbers_checked
 def sample(
     fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms | str],
     output: PathLike,
@@ -1083,6 +1092,7 @@ def sample(
     return SamplingReport.of(samples, output, chosen.label_level)
 
 
+@numbers_checked
 def label(
     structures: PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms],
     engine: str | EngineSpec,
@@ -1456,6 +1466,7 @@ def force_field_report(
     return found
 
 
+@numbers_checked
 def md(
     structure: Structure,
     model: Any,
@@ -1568,6 +1579,7 @@ def md(
     return MolecularDynamics(run=run, method=words, velocities=start.velocities, notes=start.notes)
 
 
+@numbers_checked
 def relax(
     structure: Structure,
     model: Any,
@@ -1666,6 +1678,7 @@ def relax(
         )
 
 
+@numbers_checked
 def frequencies(
     structure: Structure,
     model: Any,

@@ -96,3 +96,15 @@ def test_valence_energies_have_candidates_too():
     (what,) = [p.what for p in find_problems(open_dataset(frames, level="gfn1-xtb"))
                if "total energies" in p.what]  # fmt: skip
     assert "kcal/mol were read as ev" in what
+
+
+def test_structures_without_labels_are_told_so(tmp_path, capsys):
+    bare = [Atoms("H2", [[0, 0, 0], [0, 0, 0.7]], info={"name": "h2"})]
+    write(tmp_path / "bare.xyz", bare, format="extxyz")
+    assert main(["data", "info", str(tmp_path / "bare.xyz"), "--level", "pbe"]) == 2
+    error = capsys.readouterr().err
+    assert "--keys" not in error
+    assert "tlpot label" in error
+    write(tmp_path / "named.xyz", in_units(1.0, 1.0), format="extxyz")
+    assert main(["data", "info", str(tmp_path / "named.xyz"), "--level", "pbe"]) == 2
+    assert "--keys energy=..." in capsys.readouterr().err

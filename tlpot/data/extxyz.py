@@ -330,13 +330,22 @@ def _check_present(
             named or (quantity == "energy" and "forces" not in present)
         ):
             held = set().union(*(row.held for row in rows))
+            remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
+            if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
+                remedy = "None of them could be one: these are structures, for 'tlpot label'"
             raise DataError(
                 f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
-                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. Name the right "
-                f"one with keys={{{quantity!r}: ...}}"
+                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
             )
     if spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
+
+
+def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:
+    """Whether what a frame has under a key has the type and the size of a quantity."""
+    array = np.asarray(frame.info.get(key, frame.arrays.get(key, "")))
+    sizes = {"energy": (1,), "forces": (3 * len(frame),), "stress": (6, 9)}
+    return array.dtype.kind in "iuf" and array.size in sizes.get(quantity, (1, len(frame)))
 
 
 def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:

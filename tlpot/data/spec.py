@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from ase.data import atomic_numbers
 
@@ -435,7 +435,7 @@ def _with_units(
         return spec, names
     if spec.container != "extxyz":
         raise ConfigError("keys: units are for extended XYZ; other files have a description")
-    units: dict[str, str] = {}
+    units: dict[str, Any] = {}
     sign = spec.sign
     for quantity, (name, *more) in parted.items():
         if quantity == "forces" and more and more[-1] == "gradient":

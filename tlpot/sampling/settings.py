@@ -83,6 +83,10 @@ class SamplingSettings:
             raise ConfigError("level applies to selection by uncertainty; leave it out")
         if self.needs_temperature and not self.temperatures:
             raise ConfigError("md and modes need a temperature")
+        for name in ("temperatures", "separations"):
+            values = getattr(self, name)
+            if not isinstance(values, str | None) and any(isinstance(v, str) for v in values):
+                raise ConfigError(f"{name} are {list(values)}, expected numbers")
         given = self.kelvin
         if any(not 0 < t < 1e4 for t in given) or (self.in_range and given[0] > given[1]):
             raise ConfigError(
