@@ -7,7 +7,8 @@ What all jobs have in common:
 
 - a model is a file, the name of one that ships or is installed, or one that `tlpot.load` returned;
 - data are a file, several that are read as one, `ase.Atoms` with labels, or a dataset;
-- ``level`` may be left out where there is only one;
+- ``level`` may be left out where there is only one and the file or model names it, which
+  `ase.Atoms`, trajectories and extended XYZ do not;
 - ``device=None`` is CUDA if there is one, else the CPU; ``threads`` is put back when a job ends;
 - ``progress`` is called with what is done, of how much (or None), and what is at work. Whatever it
   raises ends the job as Ctrl-C would: what was done is kept, and a training can be resumed. None

@@ -218,11 +218,10 @@ def plan_purchase(curve: PathLike | Curve | LearningCurve, wanted: Wanted) -> Pl
             )
         return analyse(measured, wanted.quantity, up_to=wanted.fit_up_to)
     ratio, basis = _cost_ratio(wanted)
+    target = wanted.target
     prices = Prices(
         cost_ratio=ratio,
-        target=None
-        if wanted.target is None
-        else error_to_reach(wanted.target, measured, wanted.quantity),
+        target=None if target is None else error_to_reach(target, measured, wanted.quantity),
         budget=wanted.budget,
         pretraining_paid=wanted.pretraining_paid,
         have=wanted.have,
