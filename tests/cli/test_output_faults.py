@@ -112,3 +112,9 @@ def test_python_spares_its_inputs_too(labelled):
         tlpot.split_dataset(dataset, kept, overwrite=True)
     with pytest.raises(OutputError, match="only copy"):
         tlpot.select_dataset(kept, kept, count=2, overwrite=True)
+
+
+def test_what_a_sampling_writes_beside_its_output_replaces_nothing(labelled):
+    kept = labelled.with_name("x.json")
+    kept.write_text("{}")
+    assert refused(kept, "sample", "CCO", "--engine", "mmff94", "-o", kept.with_suffix(".h5"))

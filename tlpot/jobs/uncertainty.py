@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from tlpot.data import Dataset, DataSource, Split, load_split
-from tlpot.errors import ConfigError, DataError, OutputError, TLPotWarning
-from tlpot.files import check_replaced
+from tlpot.errors import ConfigError, DataError, TLPotWarning
+from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.evaluate import ModelSource, open_labels, open_model
@@ -301,7 +301,7 @@ def calibrate_file(
     Raises:
         TLPotError: something is wrong with the model, the data or the settings.
     """
-    target = _checked(output, [model], "the model itself", overwrite)
+    target = _checked(output, [model], overwrite)
     return _saved(settings.of(open_model(model, device)), target)
 
 
@@ -366,7 +366,7 @@ def join_models(
                     f"{name} (--{name}) does not apply without data to calibrate on "
                     "(--calibrate DATA)"
                 )
-    target = _checked(output, models, "one of the members", overwrite)
+    target = _checked(output, models, overwrite)
     joined: Ensemble = make_ensemble(models, level=level, device=device)
     unknown = check_shared_split(names_of(models), [m.card for m in joined.potentials()])
     if unknown:
@@ -392,7 +392,6 @@ def join_models(
 def _checked(
     output: str | os.PathLike[str] | None,
     models: Sequence[ModelSource],
-    who: str,
     overwrite: bool,
 ) -> Path | None:
     """Returns where to write, if that is possible."""
@@ -400,9 +399,7 @@ def _checked(
         return None
     target = Path(output)
     check_output(target)
-    files = [library_file(model) for model in models if isinstance(model, str | os.PathLike)]
-    if target.exists() and any(target.samefile(file) for file in files):
-        raise OutputError(f"the output {target} is {who}; choose another name")
+    check_spared(target, [library_file(m) for m in models if isinstance(m, str | os.PathLike)])
     check_replaced(target, what="model file", overwrite=overwrite)
     return target
 
