@@ -7,7 +7,8 @@ What all jobs have in common:
 
 - a model is a file, the name of one that ships or is installed, or one that `tlpot.load` returned;
 - data are a file, several that are read as one, `ase.Atoms` with labels, or a dataset;
-- ``level`` may be left out where there is only one;
+- ``level`` may be left out where there is only one and the file or model names it, which
+  `ase.Atoms`, trajectories and extended XYZ do not;
 - ``device=None`` is CUDA if there is one, else the CPU; ``threads`` is put back when a job ends;
 - ``progress`` is called with what is done, of how much (or None), and what is at work. Whatever it
   raises ends the job as Ctrl-C would: what was done is kept, and a training can be resumed. None
@@ -21,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tlpot.config import configured
+from tlpot.config import configured, listed, numbers_checked
 
 if TYPE_CHECKING:
     import os
@@ -268,6 +269,7 @@ def load(
 
 
 @configured
+@numbers_checked
 def evaluate(
     model: ModelSource,
     data: DataSource,
@@ -275,6 +277,7 @@ def evaluate(
     level: str | None = None,
     model_level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     part: Literal["train", "validation", "test"] = "test",
     scheme: SchemeLike | None = None,
@@ -297,8 +300,9 @@ def evaluate(
         level: level of theory of the labels; ``high - low`` for the difference of two.
         model_level: level of the model, if it has several or another than the labels.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: a stored split, to evaluate one part of it.
-        part: which: train, validation or test.
+        part: which: train, validation or test (the validation frames where there are none).
         scheme: of fragments that the structures are assembled from, see docs/fragments.md.
         low: two layers: model of the whole structure that fragments correct, or gfn2-xtb.
         low_level: level of theory of `low`, if it has several.
@@ -311,12 +315,12 @@ def evaluate(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import evaluate_model, fragment_method, open_labels, with_engine
+    from tlpot.jobs import DataFiles, evaluate_model, fragment_method, with_engine
 
     with _running(threads, progress):
         return evaluate_model(
             model if engine is None else with_engine(model, engine, device),
-            open_labels(data, spec, level), level=level, model_level=model_level,
+            DataFiles(data=data, spec=spec, level=level, keys=keys), model_level=model_level,
             part=None if split is None else (split, part),
             assembly=fragment_method(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,
@@ -364,6 +368,7 @@ def predict(
         )  # fmt: skip
 
 
+@numbers_checked
 def learning_curve(
     parents: ParentSource | Sequence[ParentSource] | None = None,
     data: DataSource | None = None,
@@ -515,13 +520,14 @@ def active_learning(
 
 
 @configured
+@numbers_checked
 def plan(
     curve: PathLike | Curve | LearningCurve,
     *,
     target: float | str | None = None,
     budget: float | None = None,
     cost_ratio: float | None = None,
-    cost_from: Sequence[PathLike] | None = None,
+    cost_from: Sequence[PathLike] | PathLike | None = None,
     levels: tuple[str, str] | None = None,
     quantity: str = "energy_mae",
     pretraining_paid: bool = False,
@@ -549,7 +555,8 @@ def plan(
     from tlpot.learning_curves import Wanted, plan_purchase
 
     wanted = Wanted(
-        target=target, budget=budget, cost_ratio=cost_ratio, cost_from=cost_from, levels=levels,
+        target=target, budget=budget, cost_ratio=cost_ratio,
+        cost_from=None if cost_from is None else listed(cost_from), levels=levels,
         quantity=quantity, pretraining_paid=pretraining_paid, have=have, pretraining=pretraining,
         fit_up_to=fit_up_to,
     )  # fmt: skip
@@ -557,13 +564,14 @@ def plan(
 
 
 @configured
+@numbers_checked
 def rank(
     data: DataSource,
-    models: Sequence[str] | None = None,
+    models: Sequence[str] | str | None = None,
     *,
     level: str | None = None,
     spec: str | None = None,
-    folders: Sequence[PathLike] = (),
+    folders: Sequence[PathLike] | PathLike = (),
     by: FoldScheme | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -594,12 +602,13 @@ def rank(
 
     with _running(threads, progress):
         return rank_files(
-            data, models, folders, level=level, spec=spec, by=by, n_folds=folds, seed=seed,
-            cache=cache, device=device,
+            data, None if models is None else listed(models), listed(folders), level=level,
+            spec=spec, by=by, n_folds=folds, seed=seed, cache=cache, device=device,
         )  # fmt: skip
 
 
 @configured
+@numbers_checked
 def ensemble(
     models: Sequence[PathLike | Potential],
     data: DataSource | None = None,
@@ -607,6 +616,7 @@ def ensemble(
     output: PathLike | None = None,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     coverage: float | None = None,
     overwrite: bool = False,
@@ -623,6 +633,7 @@ def ensemble(
         output: the model file to write; None for none.
         level: keep just this level of each.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
         overwrite: replace the model file that is there.
@@ -633,15 +644,18 @@ def ensemble(
     """
     from tlpot.jobs import CalibrationSettings, join_models
 
-    own = CalibrationSettings(data=data, level=level, spec=spec, split=split, coverage=coverage)
+    own = CalibrationSettings(
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage
+    )
     with _running(threads, progress):
         return join_models(
-            models, level=level, calibration=own, output=output, overwrite=overwrite,
+            listed(models), level=level, calibration=own, output=output, overwrite=overwrite,
             device=device,
         )  # fmt: skip
 
 
 @configured
+@numbers_checked
 def calibrate(
     model: ModelSource,
     data: DataSource,
@@ -649,6 +663,7 @@ def calibrate(
     output: PathLike | None = None,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     coverage: float | None = None,
     forces: bool = False,
@@ -666,6 +681,7 @@ def calibrate(
         output: the model file to write; None for none.
         level: level of theory of labels and model.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
         forces: calibrate the forces of a last layer, too (slow); those of an ensemble always are.
@@ -678,7 +694,7 @@ def calibrate(
     from tlpot.jobs import CalibrationSettings, calibrate_file
 
     own = CalibrationSettings(
-        data=data, level=level, spec=spec, split=split, coverage=coverage, forces=forces
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage, forces=forces
     )
     with _running(threads, progress):
         return calibrate_file(model, own, output=output, overwrite=overwrite, device=device)
@@ -690,7 +706,7 @@ def import_model(
     output: PathLike | None = None,
     head: str | Sequence[str] | None = None,
     level: str | Mapping[str, str] | None = None,
-    elements: Sequence[str] | None = None,
+    elements: Sequence[str] | str | None = None,
     licence: str | None = None,
     check: PathLike | None = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -723,17 +739,18 @@ def import_model(
 
     import torch
 
-    from tlpot.jobs import check_output, check_replaced
+    from tlpot.files import check_replaced
+    from tlpot.jobs import check_output
     from tlpot.models import import_mace, parse_elements, save
 
     if output is not None:
         check_output(Path(output))
-        check_replaced(Path(output), overwrite=overwrite)
+        check_replaced(output, what="model file", overwrite=overwrite)
     found = import_mace(
         source,
         levels=level,
         heads=[head] if isinstance(head, str) else head,
-        elements=None if elements is None else parse_elements(",".join(elements)),
+        elements=None if elements is None else parse_elements(",".join(listed(elements))),
         licence=licence,
         dtype=None if dtype is None else getattr(torch, dtype),
         vectors=check,
@@ -828,6 +845,7 @@ def convert_dataset(
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     config: ConfigSource = None,
     progress: Progress = None,
 ) -> ConvertedData:
@@ -835,10 +853,11 @@ def convert_dataset(
 
     Args:
         data: the labels.
-        output: the HDF5 file to write.
+        output: the HDF5 file to write, ``.h5``.
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
+        overwrite: replace the file; never one that is read.
         config: YAML file with any of these, or what is in one.
         progress: who is told of it.
     """
@@ -846,10 +865,12 @@ def convert_dataset(
     from tlpot.presentation import telling
 
     with telling(progress):
-        return convert(DataFiles(data=data, spec=spec, level=level, keys=keys), output)
+        files = DataFiles(data=data, spec=spec, level=level, keys=keys)
+        return convert(files, output, overwrite=overwrite)
 
 
 @configured
+@numbers_checked
 def select_dataset(
     data: PathLike,
     output: PathLike,
@@ -901,14 +922,15 @@ def select_dataset(
 
 
 @configured
+@numbers_checked
 def split_dataset(
     data: DataSource,
     output: PathLike | None = None,
     *,
     by: SplitBy | None = None,
     key: str | None = None,
-    validation: Share = 0.1,
-    test: Share = 0.1,
+    validation: Share | str = 0.1,
+    test: Share | str = 0.1,
     labelled: str | None = None,
     together_with: PathLike | None = None,
     seed: int = 0,
@@ -916,6 +938,7 @@ def split_dataset(
     spec: str | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     config: ConfigSource = None,
     progress: Progress = None,
 ) -> DataSplit:
@@ -929,7 +952,7 @@ def split_dataset(
             out of training. None for molecule, formula for properties of periodic structures, or
             random where all frames are of one.
         key: array with one value per frame, for ``by="key"``.
-        validation: fraction (below 1), number of frames, or names.
+        validation: fraction (below 1), number of frames, or names, also as a text with commas.
         test: the same.
         labelled: only frames with a label at this level; None for `level`.
         together_with: file of structures, such as the parent's data, whose formulas stay in
@@ -939,6 +962,7 @@ def split_dataset(
         spec: layout of the data, if it is not tlpot's own.
         level: level of theory, where the file does not say.
         keys: names of the labels, where the file has its own.
+        overwrite: replace the file of a split; never one that is read.
         config: YAML file with any of these, or what is in one.
         progress: who is told of it.
     """
@@ -949,20 +973,21 @@ def split_dataset(
         return divide(
             DataFiles(data=data, spec=spec, level=level, keys=keys), output=output, by=by, key=key,
             validation=validation, test=test, labelled=labelled, together_with=together_with,
-            seed=seed, strict=strict,
+            seed=seed, strict=strict, overwrite=overwrite,
         )  # fmt: skip
 
 
 @configured
+@numbers_checked
 def sample(
     fragments: PathLike | Atoms | Sequence[PathLike | Atoms] | Mapping[str, Atoms | str],
     output: PathLike,
     *,
     engine: str = "gfn2-xtb",
     level: str | None = None,
-    methods: Sequence[str] = ("scan", "modes", "md"),
+    methods: Sequence[str] | str = ("scan", "modes", "md"),
     temperatures: Sequence[float] | str = (300.0, 600.0),
-    pairs: Sequence[str] = (),
+    pairs: Sequence[str] | str = (),
     budget: int = 500,
     pool: float = 3.0,
     window: float = 0.2,
@@ -997,7 +1022,8 @@ def sample(
         output: HDF5 file.
         engine: what calculates: ``gfn2-xtb``, ``gfn1-xtb``, ``mmff94``, or a model.
         level: level of theory of an engine that is a model with several.
-        methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`.
+        methods: see `tlpot.sampling.SamplingSettings`, as all until `seed`; also as one text with
+            commas.
         temperatures: K, or a range such as ``200-1000``.
         pairs: dimers to scan as well, ``NAME+NAME``.
         budget: geometries of each fragment.
@@ -1034,7 +1060,7 @@ def sample(
     from tlpot.sampling import sample as run
 
     settings = SamplingSettings(
-        methods=tuple(methods),
+        methods=listed(methods, commas=True),
         temperatures=temperatures if isinstance(temperatures, str) else tuple(temperatures),
         budget=budget,
         pool=pool,
@@ -1052,7 +1078,7 @@ def sample(
         seed=seed,
     )
     found = given_fragments(fragments, skip_failed=skip_failed)
-    found += pairs_of(pairs, found)
+    found += pairs_of(listed(pairs, commas=True), found)
     chosen = CalculatorFactory.of(engine, level)
     with _running(threads, progress), worker_pool(workers, dask) as executor:
         samples = run(
@@ -1067,6 +1093,7 @@ def sample(
     return SamplingReport.of(samples, output, chosen.label_level)
 
 
+@numbers_checked
 def label(
     structures: PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms],
     engine: str | EngineSpec,
@@ -1347,11 +1374,12 @@ def force_field_report(
     parent: PathLike | Mapping[str, PathLike] | None = None,
     source: str | None = None,
     spec: PathLike | None = None,
+    keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     part: Literal["train", "validation", "test"] = "test",
     curve: PathLike | None = None,
-    cost: Sequence[PathLike] = (),
-    ancestors: Sequence[PathLike] = (),
+    cost: Sequence[PathLike] | PathLike = (),
+    ancestors: Sequence[PathLike] | PathLike = (),
     settings: Mapping[str, Any] | None = None,
     output: PathLike | None = None,
     device: str | None = None,
@@ -1375,6 +1403,7 @@ def force_field_report(
         parent: the model before the transfer.
         source: level of the parent; without one, the level of `model` that it started from.
         spec: layout of the data.
+        keys: names of the labels, where the file has its own.
         split: file that divides the data.
         part: of the data to look at.
         curve: folder of a learning curve.
@@ -1392,6 +1421,7 @@ def force_field_report(
     """
     from tlpot.calculators import FragmentMethod
     from tlpot.config import parse
+    from tlpot.data import open_dataset
     from tlpot.files import make_folder
     from tlpot.reports import (
         Evidence,
@@ -1404,6 +1434,8 @@ def force_field_report(
         write_report,
     )
 
+    if keys and data is not None:
+        data, spec = open_dataset(data, spec, keys=keys), None
     if output is not None:
         make_folder(output)  # what cannot be written is said before anything is computed
     method = FragmentMethod(
@@ -1422,7 +1454,7 @@ def force_field_report(
                 level=level,
                 parent=parent,
                 parent_level=source,
-                ancestors=ancestors,
+                ancestors=listed(ancestors),
             ),
             named_structures(structure),
             method=method,
@@ -1430,7 +1462,7 @@ def force_field_report(
             fragments=None
             if data is None
             else LabelledFragments.open(data, spec=spec, split=split, part=part),
-            evidence=Evidence(curve=curve, cost=cost),
+            evidence=Evidence(curve=curve, cost=listed(cost)),
             settings=parse(ExaminationSettings, settings or {}, "report"),
             device=device,
         )
@@ -1439,6 +1471,7 @@ def force_field_report(
     return found
 
 
+@numbers_checked
 def md(
     structure: Structure,
     model: Any,
@@ -1456,7 +1489,7 @@ def md(
     barostat_time: float = 1000.0,
     seed: int = 0,
     log_every: int = 10,
-    stop_when: Sequence[str] = (),
+    stop_when: Sequence[str] | str = (),
     resume: bool = False,
     overwrite: bool = False,
     scheme: SchemeLike | None = None,
@@ -1546,11 +1579,12 @@ def md(
             output,
             resume=resume,
             overwrite=overwrite,
-            stop_when=stop_when,
+            stop_when=listed(stop_when),
         )
     return MolecularDynamics(run=run, method=words, velocities=start.velocities, notes=start.notes)
 
 
+@numbers_checked
 def relax(
     structure: Structure,
     model: Any,
@@ -1649,6 +1683,7 @@ def relax(
         )
 
 
+@numbers_checked
 def frequencies(
     structure: Structure,
     model: Any,

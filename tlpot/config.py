@@ -206,6 +206,30 @@ def configured(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
+def numbers_checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Lets a job refuse what is no number where its signature, in words, has numbers only.
+
+    Raises:
+        ConfigError: such as ``"300K"`` for ``float``, or 2.5 for ``int``.
+    """
+    parameters = inspect.signature(function).parameters
+    kinds = {name: {*str(p.annotation).split(" | ")} - {"None"} for name, p in parameters.items()}
+
+    @functools.wraps(function)
+    def run(*args: P.args, **options: P.kwargs) -> R:
+        for name, value in (dict(zip(parameters, args, strict=False)) | options).items():
+            kind = kinds.get(name, set())
+            if value is None or not kind or not kind <= {"int", "float"}:
+                continue
+            number = isinstance(value, typing.SupportsFloat) and not isinstance(value, bool)
+            if not number or ("float" not in kind and float(value) % 1 != 0):  # type: ignore[arg-type]
+                wanted = "a number" if "float" in kind else "a whole number"
+                raise ConfigError(f"{name} is {value!r}, expected {wanted}")
+        return function(*args, **options)
+
+    return run
+
+
 class _AnyNames(dict[str, Any]):
     def __missing__(self, name: str) -> Any:
         return getattr(builtins, name, Any)
@@ -358,6 +382,13 @@ def to_mapping(config: Any) -> Any:
     if isinstance(config, tuple | list | set | frozenset):
         return [to_mapping(value) for value in config]
     return str(config) if isinstance(config, os.PathLike) else config
+
+
+def listed(given: Any, *, commas: bool = False) -> tuple[Any, ...]:
+    """Returns one text or path, or several, as a tuple; with `commas` a text may hold several."""
+    if isinstance(given, str) and commas:
+        return tuple(word.strip() for word in given.split(","))
+    return (given,) if isinstance(given, str | os.PathLike) else tuple(given)
 
 
 def check_least(settings: object, **least: float) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -15,6 +15,9 @@ from typing import IO
 from tlpot.errors import DataError, OutputError, TLPotError, TLPotWarning
 
 PathLike = str | os.PathLike[str]
+
+HDF5_ENDINGS = (".h5", ".hdf5")
+"""Of datasets in tlpot's own layout."""
 
 
 def make_folder(path: PathLike) -> None:
@@ -78,6 +81,76 @@ def write_text(path: PathLike, text: str) -> None:
     """
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_spared(output: PathLike, *given: object, option: str = "the output") -> Path:
+    """Refuses an output that is one of the files that are read: it may be the only copy.
+
+    Args:
+        output: the file to write.
+        given: what is read: files, datasets and the like with a ``path``, or several in a list or
+            by name; what is no file is passed over.
+        option: what names the output.
+
+    Returns:
+        The output.
+
+    Raises:
+        OutputError: it is one of the files.
+    """
+    target = Path(output)
+    if target.is_file():
+        for each in given:
+            if isinstance(each, Mapping | list | tuple):
+                inner = each.values() if isinstance(each, Mapping) else each
+                check_spared(output, *inner, option=option)
+                continue
+            path = each if isinstance(each, str) else getattr(each, "path", each)
+            if isinstance(path, str | os.PathLike) and _same_file(target, path):
+                raise OutputError(
+                    f"{option} {output} is one of the files that are read, which may be the only "
+                    "copy; choose another name"
+                )
+    return target
+
+
+def check_replaced(output: PathLike, *, what: str, overwrite: bool) -> None:
+    """Refuses to replace a file that nobody said may be replaced.
+
+    Args:
+        output: the file to write.
+        what: it holds.
+        overwrite: whether it may be replaced.
+
+    Raises:
+        OutputError: the file exists, and `overwrite` is not set.
+    """
+    if Path(output).exists() and not overwrite:
+        raise OutputError(
+            f"the {what} {output} exists; replace it with --overwrite (overwrite=True), or choose "
+            "another name with -o"
+        )
+
+
+def check_hdf5_name(output: PathLike) -> Path:
+    """Returns the path of a dataset to write, if it can be one.
+
+    Raises:
+        OutputError: another ending than .h5 and .hdf5.
+    """
+    if Path(output).suffix not in HDF5_ENDINGS:
+        raise OutputError(
+            f"the dataset {output} is written as HDF5, in tlpot's own layout, and must end in .h5 "
+            "or .hdf5"
+        )
+    return Path(output)
+
+
+def _same_file(target: Path, path: PathLike) -> bool:
+    try:
+        return target.samefile(path)
+    except (OSError, ValueError):  # no such file, or a name that no file can have
+        return False
 
 
 def copy_file(source: PathLike, path: PathLike) -> None:

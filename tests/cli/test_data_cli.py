@@ -65,13 +65,13 @@ def test_convert(path, tmp_path, capsys):
     assert main(arguments) == 0
     assert "12 frames at ccsd(t)/cbs" in capsys.readouterr().out
     assert list(open_dataset(output).levels) == ["ccsd(t)/cbs"]
-    assert main([*arguments[:-1], "pbe"]) == 2
+    assert main([*arguments[:-1], "pbe", "--overwrite"]) == 2
     assert "no level 'pbe'" in capsys.readouterr().err
 
 
 def test_split(path, tmp_path, capsys):
     output = tmp_path / "split.json"
-    arguments = ["data", "split", str(path), "-o", str(output)]
+    arguments = ["data", "split", str(path), "-o", str(output), "--overwrite"]
     assert main([*arguments, "--by", "random", "--validation", "2", "--test", "0.25"]) == 0
     split = load_split(output, open_dataset(path))
     assert [len(split.train), len(split.validation), len(split.test)] == [7, 2, 3]

@@ -30,7 +30,7 @@ def file(tmp_path):
 @pytest.mark.fault
 @pytest.mark.parametrize("action", ["info", "validate", "convert", "split"])
 def test_a_warning_is_an_error_where_none_is_wanted(file, capsys, action):
-    options = [] if action in ("info", "validate") else ["-o", str(file.with_name("out"))]
+    options = [] if action in ("info", "validate") else ["-o", str(file.with_name("out.h5"))]
     options += ["--by", "random"] if action == "split" else []
     assert main(["data", action, str(file), *options, "--strict"]) == 2
     assert "'my_grad' is not used" in capsys.readouterr().err.splitlines()[-1]

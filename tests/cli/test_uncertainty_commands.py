@@ -118,7 +118,7 @@ def test_mistakes_are_refused(folder, members, tmp_path, capsys):
     output = ["-o", str(tmp_path / "o.safetensors"), "--device", "cpu"]
     refused(capsys, ["ensemble", members[0], *output], "two potentials or more")
     refused(capsys, ["ensemble", members[0], members[0], *output], "have the same weights")
-    refused(capsys, ["ensemble", *members, "-o", members[0]], "is one of the members")
+    refused(capsys, ["ensemble", *members, "-o", members[0]], "only copy")
     refused(capsys, ["ensemble", *members, *output, "--plot", "x.png"], "--plot does not apply")
     refused(capsys, ["ensemble", *members, *output, "--level", "mp2"], "no level 'mp2'")
     plain = str(tmp_path / "plain.safetensors")

@@ -222,3 +222,44 @@ def test_a_network_from_scratch_is_told_too(data, tmp_path):
     ):
         with pytest.raises(error, match=r"known|nowhere"):
             trained(known, level)
+
+
+@pytest.fixture(scope="module")
+def model(data, parent, tmp_path_factory):
+    """A file of a model that is told the cheap gap."""
+    return told(data, parent, tmp_path_factory.mktemp("told") / "m.safetensors").output
+
+
+KEYS = {"gap@cheap": "cheap, eV, intensive", "gap@dear": "dear, eV, intensive"}
+
+
+@pytest.mark.fault
+def test_files_are_evaluated_with_the_value(data, model, tmp_path):
+    (file,), split = data["files"], model.with_suffix(".run") / "split.json"
+    dataset = tlpot.open_dataset(file, data["spec"])
+    expected = tlpot.evaluate(model, dataset, split=split, **DEAR).as_json()
+    native = tmp_path / "native.h5"
+    tlpot.convert_dataset(file, native, spec=data["spec"])
+    for given, reading in ((file, {"spec": data["spec"]}), (file, {"keys": KEYS}), (native, {})):
+        there = split if given == file else None
+        found = tlpot.evaluate(model, given, split=there, **reading, **DEAR)
+        if given == file:
+            assert found.as_json() == expected
+        page = tlpot.report(model, given, level="gap@dear", split=there, **reading, progress=False)
+        assert page.errors.overall == found.errors.overall
+
+
+@pytest.mark.fault
+def test_commands_take_the_value_from_keys(data, model, capsys):
+    (file,), keys = data["files"], [f"{name}={text}" for name, text in KEYS.items()]
+    told_words = ["--level", "gap@dear", "--keys", *keys]
+    for words in (["evaluate", str(model), file], ["report", str(model), file]):
+        assert main([*words, *told_words]) == 0
+    assert main(["predict", str(model), file, *told_words]) == 0
+    capsys.readouterr()
+    for command in ("evaluate", "predict"):
+        assert main([command, str(model), file, "--level", "gap@dear"]) == 2
+        error = capsys.readouterr().err
+        assert "gap@cheap" in error
+        assert "--spec" in error
+        assert "name it with --level" not in error

@@ -182,12 +182,14 @@ def test_datasets(data, tmp_path, printed):
     assert str(found) == printed("data", "validate", data)
     check(found, tmp_path)
     written = tlpot.convert_dataset(data, tmp_path / "copy.h5")
-    assert str(written) == printed("data", "convert", data, "-o", tmp_path / "copy.h5")
+    assert str(written) == printed(
+        "data", "convert", data, "-o", tmp_path / "copy.h5", "--overwrite"
+    )
     check(written, tmp_path)
     split = tlpot.split_dataset(data, tmp_path / "s.json", by="random", test=5, seed=3)
     assert str(split) == printed(
         "data", "split", data, "-o", tmp_path / "s.json", "--by", "random", "--test", "5",
-        "--seed", "3",
+        "--seed", "3", "--overwrite",
     )  # fmt: skip
     assert load_split(tmp_path / "s.json", open_dataset(data)).test.tolist() == (
         split.split.test.tolist()

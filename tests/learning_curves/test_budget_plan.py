@@ -9,6 +9,7 @@ from synthetic_curves import full, joint, scratch, synthetic_curve, synthetic_se
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError
 from tlpot.learning_curves import Prices, make_plan
+from tlpot.learning_curves.job import error_to_reach
 
 
 @pytest.fixture
@@ -180,6 +181,31 @@ def test_the_command_reads_ev(curve, tmp_path, target, capsys):
     )  # fmt: skip
     assert "to reach 40 meV" in capsys.readouterr().out
     assert json.loads(json_file.read_text())["target"][0]["label"] == "full"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("target", ["0.92242 kcal/mol", "4e-2eV", "1.4699727e-3 hartree"])
+def test_the_command_reads_other_units(curve, tmp_path, target, capsys):
+    assert not command(curve, tmp_path, "--cost-ratio", "1000", "--target", target)
+    assert "to reach 40 meV" in capsys.readouterr().out
+    assert command(curve, tmp_path, "--cost-ratio", "1000", "--target", "40meV/Å") == 2
+    assert "energy unit" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("target", "quantity", "expected"),
+    [
+        ("50meV/Å", "forces_mae", 50.0),
+        ("50 meV", "forces_rmse", 50.0),
+        (0.05, "forces_mae", 50.0),
+        ("1 eV/nm", "forces_mae", 100.0),
+        ("2meV/atom", "energy_per_atom_mae", 2.0),
+        ("1meV/Å^3", "stress_mae", 1.0),
+    ],
+)
+def test_an_error_has_its_own_units(curve, target, quantity, expected):
+    assert error_to_reach(target, curve, quantity) == pytest.approx(expected)
 
 
 def test_the_command_tests_forecasts(curve, tmp_path, capsys):

@@ -7,11 +7,12 @@ import pytest
 import safetensors
 import torch
 from ase.build import bulk, make_supercell
+from ase.calculators.calculator import PropertyNotImplementedError
 from scipy.spatial.transform import Rotation
 
 import tlpot
 from tlpot.energy import ForcesRefusedError, evaluate
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.graph import build_graph
 from tlpot.models import (
     DeltaPotential,
@@ -194,3 +195,30 @@ def test_features_of_elements_stand_for_those_that_no_training_has_seen(tmp_path
         preset("tiny", ELEMENTS, species="elemental", n_species=4)
     with pytest.raises(ConfigError, match="Lr"):
         preset("tiny", (1, 103), species="elemental")
+
+
+@pytest.mark.fault
+def test_a_calculator_of_properties_needs_no_level():
+    """As files of frozen strategies, which keep the parent's property, and of mixed trainings."""
+    names = ("gap@pbe", "gap@hse06")
+    target = PropertyTarget(
+        quantity=Quantity(unit="eV", extensive=False), pooling="mean", spread=1.0
+    )
+
+    def model(*energies):
+        levels = dict.fromkeys((*names, *energies), dict.fromkeys(ELEMENTS, 0.0))
+        architecture = preset("tiny", ELEMENTS, **SIZES)
+        return Potential.create(architecture, levels, targets=dict.fromkeys(names, target))
+
+    atoms = crystal()
+    for energies in ((), ("hf",)):
+        both = model(*energies)
+        for name in names:
+            expected = tlpot.TLPotCalculator(both, level=name).get_property(name, atoms)
+            assert tlpot.TLPotCalculator(both).get_property(name, atoms) == expected
+    assert tlpot.TLPotCalculator(model("hf")).level == "hf"
+    assert np.isfinite(tlpot.TLPotCalculator(model("hf")).get_potential_energy(atoms))
+    with pytest.raises(PropertyNotImplementedError):
+        tlpot.TLPotCalculator(model()).get_potential_energy(atoms)
+    with pytest.raises(UnknownLevelError, match="level"):
+        tlpot.TLPotCalculator(model("hf", "pbe"))

@@ -256,8 +256,8 @@ class _Difference:
         return self.model.has_domain
 
     @property
-    def training_domain(self) -> models.TrainingDomain | None:
-        return self.model.training_domain
+    def domain_parts(self) -> tuple[models.LevelPotential, ...]:
+        return (self.model,)
 
     def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
         return self.model.energies_and_domain(graph)

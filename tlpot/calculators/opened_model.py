@@ -118,6 +118,19 @@ def property_levels(model: TrainedModel | EnergyModel) -> tuple[str, ...]:
     return tuple(name for name in levels if is_property(name) and difference_parts(name) is None)
 
 
+def only_energy_level(model: TrainedModel) -> str | None:
+    """Returns the level to open a model at where none is named, None where that is unclear.
+
+    Properties are named when they are asked for: what counts is which energies are meant. Without
+    any it is the first property, which is then as good as another.
+    """
+    properties = property_levels(model)
+    energies = [name for name in model.levels if not is_property(name)]
+    if properties and len(energies) < 2:
+        return (*energies, *properties)[0]
+    return None
+
+
 def property_values(
     model: TrainedModel | EnergyModel, levels: list[str], atoms: Atoms, system: System
 ) -> dict[str, float]:

@@ -22,6 +22,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from tlpot.calculators.opened_model import (
     Model,
     PackedModel,
+    only_energy_level,
     open_model,
     property_levels,
     property_values,
@@ -117,7 +118,8 @@ class TLPotCalculator(Calculator):
         model: a model file, the name of a shipped model, a `Potential`, an `Ensemble`, or any
             `EnergyModel`. A potential or ensemble is copied, so that training it further does
             not change this calculator; any other energy model is used as it is.
-        level: level of theory; may be left out when the model has just one.
+        level: level of theory; may be left out when the model has just one, properties aside,
+            which `get_property` names.
         device: such as ``"cuda:1"``. None means, for a file or name, CUDA if there is one and
             else the CPU; for a potential, where it is; for another energy model, the CPU.
         dtype: ``"float32"`` or ``"float64"``, or torch's own; None means as stored.
@@ -155,6 +157,7 @@ class TLPotCalculator(Calculator):
             self._home = str(self._source.device) if given or device is not None else None
             if isinstance(model, LevelView) and level is None:
                 level = model.level
+            level = level or only_energy_level(self._source)
         else:
             self._home = "cpu" if device is None else str(device)
             if level is not None:

@@ -110,7 +110,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
     add = options.adder(parser)
     add("curve", "folder that tlpot curve wrote")
     add("--quantity", "which error (energy_mae)", "energy_mae")
-    add("--target ERROR", "error to reach, in eV and Å: 0.05, or 50meV")
+    about = "error to reach, in eV and Å, or with a unit: 0.05, 50meV, 1kcal/mol, 50meV/Å"
+    add("--target ERROR", about)
     add("--budget", "to be spent, in prices of a cheap label", float)
     add("--cost-ratio", "price of an expensive label in cheap ones", float)
     add(

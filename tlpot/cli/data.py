@@ -31,8 +31,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--against FILE", "structures, such as the parent's data, that should not be there, too")
     add = _action(actions, "convert", _convert, "write the files as one in the native layout")
     add("-o --output", "HDF5 file to write", required=True)
+    add("--overwrite", "replace the file", False)
     add = _action(actions, "split", _split, "divide into training, validation and test frames")
     add("-o --output", "JSON file to write", required=True)
+    add("--overwrite", "replace the file", False)
     add(
         "--by",
         "what stays together: all frames of a molecule (default), nothing but identical "
@@ -237,18 +239,18 @@ def _warnings(problems: Sequence[Problem]) -> list[str]:
 def _convert(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
-    print(api.convert_dataset(arguments.files, arguments.output, **_reading(arguments)))
+    reading = {**_reading(arguments), "overwrite": arguments.overwrite}
+    print(api.convert_dataset(arguments.files, arguments.output, **reading))
 
 
 def _split(arguments: argparse.Namespace) -> None:
     from tlpot import api
 
+    names = "by key validation test labelled together_with seed strict overwrite"
     found = api.split_dataset(
         arguments.files,
         arguments.output,
-        validation=_share(arguments.validation),
-        test=_share(arguments.test),
-        **options.values_of(arguments, "by key labelled together_with seed strict"),
+        **options.values_of(arguments, names),
         **_reading(arguments),
     )
     for text in found.warnings:
@@ -263,13 +265,6 @@ def _select(arguments: argparse.Namespace) -> None:
     print(
         api.select_dataset(arguments.file, arguments.output, **options.values_of(arguments, names))
     )
-
-
-def _share(text: str) -> float | list[str]:
-    try:
-        return float(text)
-    except ValueError:
-        return text.split(",")
 
 
 def _number(value: float) -> str:

@@ -14,7 +14,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", "file, or files, with the labels", nargs="+")
     add("--level", "level of theory of the labels")
     add("--model-level", "level of the model, if it has several or another than the labels")
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--split", "split file: evaluate one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
     add("--plot", "picture to write, .png or .pdf")
@@ -42,9 +42,8 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
     found = api.evaluate(
         arguments.model,
         arguments.data,
-        **options.values_of(
-            arguments, "level model_level spec split part batch_size device engine"
-        ),
+        **options.values_of(arguments, "level model_level split part batch_size device engine"),
+        **options.reading_options(arguments),
         **assembly,
     )
     print(found)
@@ -58,7 +57,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("structures", "files of structures, with labels or without, or a folder of them", nargs="+")
     add("--level", "level of the model, if it has several; all for all of them")
     add("-o --output", "file for structures and predictions, .xyz or .h5, or for a table, .csv")
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--json", "file for all numbers")
     add("--device", options.DEVICE)
     add("--engine", options.ENGINE)
@@ -68,7 +67,8 @@ def run_predict(arguments: argparse.Namespace) -> None:
     """Evaluates the model and prints a table."""
     from tlpot import api
 
-    wanted = options.values_of(arguments, "level output spec device engine")
+    wanted = options.values_of(arguments, "level output device engine")
+    wanted |= options.reading_options(arguments)
     found = api.predict(arguments.model, arguments.structures, **wanted)
     print(found)
     if arguments.json:

@@ -23,7 +23,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("-o --output", "HDF5 file to write", required=True)
     add(
-        "--method",
+        "--methods --method",
         "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
         "md=6; default scan,modes,md",
     )
@@ -56,12 +56,13 @@ def run_sample(arguments: argparse.Namespace) -> None:
     """Samples, and prints and draws how diverse the samples are."""
     from tlpot.api import sample
     from tlpot.errors import ConfigError
+    from tlpot.files import check_replaced, check_spared
 
     given: dict[str, Any] = {}
-    if arguments.method is not None:
-        given["methods"] = arguments.method.split(",")
+    if arguments.methods is not None:
+        given["methods"] = arguments.methods
     if arguments.temperatures is not None:
-        if arguments.method == "scan":
+        if arguments.methods == "scan":
             raise ConfigError("--temperatures applies to md and modes, not to a scan; leave it out")
         given["temperatures"] = _temperatures(arguments.temperatures)
     if arguments.separations is not None:
@@ -70,6 +71,10 @@ def run_sample(arguments: argparse.Namespace) -> None:
         "level pairs budget pool window interval conformers noise downhill downhill_steps select "
         "model model_level seed skip_failed overwrite workers"
     )
+    numbers, picture = (Path(arguments.output).with_suffix(kind) for kind in (".json", ".png"))
+    for beside in (numbers, picture):
+        check_spared(beside, arguments.fragments, option="beside --output,")
+        check_replaced(beside, what="file beside --output,", overwrite=arguments.overwrite)
     report = sample(
         arguments.fragments,
         arguments.output,
@@ -79,7 +84,6 @@ def run_sample(arguments: argparse.Namespace) -> None:
         **options.values_of(arguments, names),
     )
     print(report)
-    numbers, picture = report.output.with_suffix(".json"), report.output.with_suffix(".png")
     report.save(numbers)
     drawn = report.plot(picture)
     more = f", {picture}" if drawn is not None else ""

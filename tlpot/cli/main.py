@@ -14,6 +14,7 @@ from tlpot.cli import options
 from tlpot.cli.parser import (
     CompletionAction,
     Parser,
+    check_outputs,
     check_values,
     never_fail,
     reworded,
@@ -84,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.parser.unknown(rest)
     try:
         check_values(arguments)
+        check_outputs(arguments)
         if arguments.subcommand not in _LIGHT:
             load_torch()
         level = logging.DEBUG if arguments.debug else logging.INFO

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEVICE = "cpu, cuda, ...; default CUDA if there is one"
 ENGINE = "engine whose features the model reads, if it does, such as torch:FILE"
 SPEC = "layout of the data, if it is not tlpot's own"
+KEYS = "names of labels: energy=E_dft, or 'gap@hse06=COLUMN, UNIT, intensive'"
 
 FRAGMENT_OPTIONS = ("set", "low", "low_level", "charges", "dispersion", "trained_charges")
 """Those that mean nothing without a scheme."""
@@ -80,6 +81,23 @@ def key_pair(text: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"--keys: {text!r} is not of the form QUANTITY=NAME")
     return quantity, name
+
+
+def add_data_arguments(parser: argparse._ActionsContainer) -> None:
+    """Declares --spec and --keys of a command that reads labels."""
+    add = adder(parser)
+    add("--spec", SPEC)
+    add("--keys QUANTITY=NAME...", KEYS)
+
+
+def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns the options of `add_data_arguments` as the jobs take them.
+
+    Raises:
+        ConfigError: ``--keys`` are not of the form ``QUANTITY=NAME``.
+    """
+    keys = None if arguments.keys is None else dict(key_pair(text) for text in arguments.keys)
+    return {"spec": arguments.spec, "keys": keys}
 
 
 def files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -10,17 +10,20 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tlpot.errors import (
     ConfigError,
     MissingExtraError,
+    OutputError,
     StrictError,
     TLPotWarning,
     UnreadLabelWarning,
     nearest,
     refuse_warnings,
 )
+from tlpot.files import check_spared
 
 _ARGUMENTS = "level|spec|keys"
 _DEFAULT = re.compile(rf"\b({_ARGUMENTS})=\.\.\.( \(--\w+(?: on the command line)?\))?")
@@ -30,6 +33,15 @@ _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
 
 _LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
 """Whole numbers that have a smallest value whatever the command does with them."""
+
+_OUTPUTS: dict[str, tuple[str, ...]] = {
+    "output": (), "json": (".json",), "plot": (), "picture": (), "export": (),
+    "forces": (".xyz", ".extxyz"), "prepare": (), "trajectory": (), "modes": (), "molden": (),
+}  # fmt: skip
+"""Options that name files to write, and the endings of files that they may replace, if not any."""
+
+_TO_ADD_TO = ("label",)
+"""Subcommands whose output may be what they read: they add to it."""
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -110,6 +122,34 @@ def check_values(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name, None)
         if value is not None and value < least:
             raise ConfigError(f"{_shown(name)} is {value}, expected {least} or more")
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuses to write over what is read, over another kind of file, and two things into one file.
+
+    Raises:
+        OutputError: a file to write is one that another argument names, or its ending is not that
+            of the numbers or frames that would replace it.
+    """
+    given = vars(arguments)
+    outputs = {
+        name: given[name] for name in _OUTPUTS if isinstance(given.get(name), str) and given[name]
+    }
+    if given["subcommand"] in _TO_ADD_TO:
+        del outputs["output"]
+    read = {name: value for name, value in given.items() if name not in outputs}
+    taken: dict[Path, str] = {}
+    for name, output in outputs.items():
+        target = check_spared(output, read, option=_shown(name))
+        endings = _OUTPUTS[name]
+        if endings and target.is_file() and target.suffix not in endings:
+            raise OutputError(
+                f"{_shown(name)} would replace {output}, whose ending is not {endings[0]}; choose "
+                "another name"
+            )
+        if not target.is_dir() and taken.setdefault(target.resolve(), name) != name:
+            other = _shown(taken[target.resolve()])
+            raise OutputError(f"{other} and {_shown(name)} are both {output}; give two names")
 
 
 def _shown(name: str) -> str:

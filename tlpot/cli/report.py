@@ -37,7 +37,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         "level of the parent, if it has several; of a force field without --parent, the "
         "level of MODEL itself that the transfer started from",
     )
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--split", "split file: look at one part of it")
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
     add("-o --output", "folder for what is written")
@@ -64,7 +64,10 @@ def run_report(arguments: argparse.Namespace) -> None:
     from tlpot.files import make_folder
     from tlpot.jobs import REPORT
 
-    data = {"files": [arguments.data], "level": arguments.level, "spec": arguments.spec}
+    reading = options.reading_options(arguments)
+    data = {"files": [arguments.data], "level": arguments.level, "spec": reading["spec"]}
+    if reading["keys"] is not None:
+        data["keys"] = reading["keys"]
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
     settings |= options.values_of(arguments, "level model_level parent source split")
     config = with_overrides(settings, arguments.settings)
@@ -116,13 +119,14 @@ def _report_force_field(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"the settings are called report.{section}=..., not {section}=...")
     if arguments.scheme is None:
         arguments.scheme = "mfcc_mbe2"
-    names = "level structure reference parent source spec split part curve output device"
+    names = "level structure reference parent source split part curve output device"
     found = force_field_report(
         arguments.model,
         arguments.fragments,
         cost=arguments.cost or (),
         ancestors=arguments.ancestor or (),
         settings=changes.get("report"),
+        **options.reading_options(arguments),
         **options.fragment_options(arguments),
         **options.values_of(arguments, names),
     )
@@ -150,6 +154,6 @@ def _check_force_field(arguments: argparse.Namespace) -> None:
             if getattr(arguments, name) is not None:
                 raise ConfigError(f"--{name.replace('_', '-')} goes with --structure; add that")
     if arguments.fragments is None:
-        for name in ("split", "spec", "parent", "source"):
+        for name in ("split", "spec", "keys", "parent", "source"):
             if getattr(arguments, name) is not None:
                 raise ConfigError(f"--{name} goes with --data; add that, or leave it out")

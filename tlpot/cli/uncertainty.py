@@ -22,7 +22,7 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of every command that calibrates."""
     add = options.adder(parser)
     add("--level", "level of theory of the labels and of the model")
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--split", "that of the training: its validation frames calibrate, its test frames judge")
     add("--coverage", "what one reported standard deviation covers; default 0.683", float)
     add("--plot", "calibration picture to write, .png, .pdf or .svg")
@@ -44,7 +44,8 @@ def run_calibrate(arguments: argparse.Namespace) -> None:
 
 def calibration_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns those of `add_calibration_arguments` that the jobs take."""
-    return options.values_of(arguments, "level spec split coverage overwrite device")
+    own = options.values_of(arguments, "level split coverage overwrite device")
+    return {**own, **options.reading_options(arguments)}
 
 
 def add_ensemble_arguments(parser: argparse.ArgumentParser) -> None:

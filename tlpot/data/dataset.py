@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.errors import DataError
-from tlpot.levels import canonical_level, choose_level
+from tlpot.errors import DataError, UnknownLevelError
+from tlpot.levels import canonical_level
 from tlpot.numbers import counted
 from tlpot.system import System
 from tlpot.targets import KnownValue, Quantity, unit_ratio
@@ -253,7 +253,13 @@ def known_values(
         UnknownLevelError: the dataset has no such property.
         DataError: a frame has no value, or the unit is another.
     """
-    level = choose_level(known.level, dataset.levels, f"{dataset.path}", option="known")
+    level = canonical_level(known.level)
+    if level not in dataset.levels:
+        raise UnknownLevelError(
+            f"{dataset.path} has no {level}, which the model has to be told of each structure "
+            f"(it has {', '.join(dataset.levels)}); describe it with spec=..., or name it with "
+            f"keys={{'{level}': ...}}"
+        )
     quantity = dataset.levels[level].quantity
     unit = quantity.unit if quantity is not None else "eV"
     factor = unit_ratio(unit, known.unit, f"{dataset.path}: {level}")

@@ -161,8 +161,13 @@ def _declared(frames: Sequence[_Row], spec: DataSpec) -> dict[str, str | float]:
     return found
 
 
-def frame_of(atoms: Atoms, number: int) -> XYZFrame:
+def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     """Returns an `ase.Atoms` as a frame, with the results of its calculator.
+
+    Args:
+        atoms: the structure.
+        number: of the frame.
+        where: what it is from, for messages.
 
     Raises:
         DataError: the calculator has no results for the structure as it is now, or others than
@@ -174,14 +179,14 @@ def frame_of(atoms: Atoms, number: int) -> XYZFrame:
         results = {k: v for k, v in atoms.calc.results.items() if k in QUANTITIES}
         if not results or atoms.calc.check_state(atoms):
             raise DataError(
-                f"atoms[{number}] has a calculator without results for its present positions; "
+                f"{where}[{number}] has a calculator without results for its present positions; "
                 "call atoms.get_forces() first, or set atoms.calc = None"
             )
         for key, value in results.items():
             place = arrays if key == "forces" else info
             if key in place and not np.array_equal(place[key], value):
                 raise DataError(
-                    f"atoms[{number}]: its calculator has another {key} than atoms."
+                    f"{where}[{number}]: its calculator has another {key} than atoms."
                     f"{'arrays' if key == 'forces' else 'info'}[{key!r}]; remove one of them"
                 )
             place[key] = value
@@ -325,13 +330,22 @@ def _check_present(
             named or (quantity == "energy" and "forces" not in present)
         ):
             held = set().union(*(row.held for row in rows))
+            remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
+            if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
+                remedy = "None of them could be one: these are structures, for 'tlpot label'"
             raise DataError(
                 f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
-                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. Name the right "
-                f"one with keys={{{quantity!r}: ...}}"
+                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
             )
     if spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
+
+
+def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:
+    """Whether what a frame has under a key has the type and the size of a quantity."""
+    array = np.asarray(frame.info.get(key, frame.arrays.get(key, "")))
+    sizes = {"energy": (1,), "forces": (3 * len(frame),), "stress": (6, 9)}
+    return array.dtype.kind in "iuf" and array.size in sizes.get(quantity, (1, len(frame)))
 
 
 def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:
@@ -342,14 +356,14 @@ def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:
         names = tuple(row.name for row in rows if (kind, key) in row.labels.similar)
         frames = f"{counted(n, 'frame')} ({names[0]}{', ...' if n > 1 else ''})"
         what = (
-            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, write a "
-            "description (spec)"
+            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, name "
+            "them with the labels: keys={'energy': 'KEY, UNIT'} (--keys 'energy=KEY, UNIT')"
             if kind == "unit"
             else f"{key!r} is not read, although it looks like {kind}, which "
             f"{'these frames lack' if n > 1 else 'this frame lacks'}; if it is, name it with "
             f"keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
         )
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
-            what += ", and give sign: gradient in a description if it is the gradient"
+            what += f"; if it is the gradient, with keys={{'forces': '{key}, UNIT, gradient'}}"
         found.append(Problem(severity="warning", what=f"{frames}: {what}"))
     return found

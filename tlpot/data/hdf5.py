@@ -197,7 +197,8 @@ def _open(path: Path) -> h5py.File:
     if path.stat().st_size and not h5py.is_hdf5(path):
         raise DataError(
             f"{path} is not an HDF5 file, and its name tells of no other format that holds a "
-            "dataset (.xyz and .extxyz do, .npz with spec=...)"
+            "dataset (.xyz, .extxyz, .traj, .db, .json and folders of structures do, .npz with "
+            "spec=...); of other formats, read them with ASE and write one of these"
         )
     try:
         return h5py.File(path, "r", locking="best-effort")

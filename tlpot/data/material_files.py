@@ -1,4 +1,4 @@
-"""Layouts of structures with values: files with a table, matbench JSON, databases of ASE.
+"""Structures with values: files with a table, matbench JSON, databases and trajectories of ASE.
 
 Every structure comes as a frame whose keys are the columns of the table, as an extended XYZ file
 would have them, beside its `ID`.
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -431,6 +431,25 @@ def _position(site: Mapping[str, Any], matrix: NDArray[np.float64]) -> NDArray[n
     if "xyz" in site:
         return np.asarray(site["xyz"], dtype=np.float64)
     return np.asarray(np.asarray(site["abc"], dtype=np.float64) @ matrix)
+
+
+def read_trajectory(path: Path) -> list[Atoms]:
+    """Returns the structures of a trajectory of ASE (``.traj``), with what was computed.
+
+    Raises:
+        DataError: no such file, or damaged.
+    """
+    from ase.io.trajectory import Trajectory
+
+    if not path.is_file():
+        raise DataError(f"no such file: {path}")
+    try:
+        with Trajectory(path) as frames:
+            return [cast(Atoms, atoms) for atoms in frames]
+    except Exception as error:  # the reader raises a dozen kinds for damage
+        raise DataError(
+            f"{path} is not a trajectory of ASE ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _ase_database(path: Path, kind: str) -> MaterialFrames:

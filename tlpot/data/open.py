@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
-from tlpot.data.material_files import is_material_file, read_materials
+from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
 from tlpot.data.spec import (
@@ -30,6 +30,7 @@ from tlpot.data.spec import (
 )
 from tlpot.data.store import check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
+from tlpot.data.xyz_file import XYZFrame
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_parts
 
@@ -228,7 +229,8 @@ def open_dataset(
     """Opens a file of QM labels, or several as one dataset.
 
     Args:
-        path: the file, or the folder of structures with ``id_prop.csv``; a list of files, or of
+        path: the file (a trajectory of ASE, too), or the folder of structures with
+            ``id_prop.csv``; a list of files, or of
             `Source` where they differ in layout or level; or
             `ase.Atoms`, one or several, with labels as extended XYZ files have them: results of
             their calculators, or ``energy``, ``forces`` and ``stress`` in ``info`` and
@@ -301,6 +303,9 @@ def _open(source: Source) -> ArrayDataset:
     path = Path(source.path)
     if is_material_file(path):
         return _open_materials(path, source)
+    if path.suffix == ".traj":
+        frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(read_trajectory(path))]
+        return _open_frames(frames, path, source)
     spec = _understood(_spec(path, source.spec), source, str(path))
     if spec.container == "hdf5":
         store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
@@ -350,12 +355,16 @@ def _opened(
 
 
 def _open_atoms(structures: Sequence[Atoms], source: Source) -> ArrayDataset:
+    frames = [frame_of(atoms, number) for number, atoms in enumerate(structures)]
+    return _open_frames(frames, _ATOMS, source)
+
+
+def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> ArrayDataset:
+    """Returns structures with labels as those of extended XYZ are read; `path` is for messages."""
     spec = load_spec("extxyz" if source.spec is None else source.spec)
     if spec.container != "extxyz":
-        raise ConfigError(f"spec={str(source.spec)!r} describes no extended XYZ, as atoms are read")
-    spec = _understood(spec, source, "atoms")
-    frames = [frame_of(atoms, number) for number, atoms in enumerate(structures)]
-    return ArrayDataset(*understood(frames, _ATOMS, spec))
+        raise ConfigError(f"spec={str(source.spec)!r} describes no extended XYZ, as {path} is read")
+    return ArrayDataset(*understood(frames, path, _understood(spec, source, str(path))))
 
 
 def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from ase.data import atomic_numbers
 
@@ -414,11 +414,50 @@ def _property(name: str, text: str) -> LevelSpec:
     return LevelSpec(value=column, unit=unit, extensive=extensive, kind=cast(Kind, kind))
 
 
+def _with_units(
+    spec: DataSpec, labels: Mapping[str, str]
+) -> tuple[DataSpec, dict[str, str | None]]:
+    """Takes the units out of the names of labels: ``REF_forces, hartree/bohr, gradient``.
+
+    Where one label has a unit, those without are not read: nothing tells that theirs is eV and Å.
+    A virial has the unit of the energies.
+
+    Returns:
+        The description with the units and the sign, and the names.
+
+    Raises:
+        ConfigError: one label has a unit and another has none; not extended XYZ or the like; an
+            unknown unit.
+    """
+    parted = {k: [word.strip() for word in text.split(",")] for k, text in labels.items()}
+    names: dict[str, str | None] = {quantity: words[0] for quantity, words in parted.items()}
+    if not any(len(words) > 1 for words in parted.values()):
+        return spec, names
+    if spec.container != "extxyz":
+        raise ConfigError("keys: units are for extended XYZ; other files have a description")
+    units: dict[str, Any] = {}
+    sign = spec.sign
+    for quantity, (name, *more) in parted.items():
+        if quantity == "forces" and more and more[-1] == "gradient":
+            sign, more = "gradient", more[:-1]
+        if len(more) != ("virial" not in name.lower() if quantity == "stress" else 1):
+            raise ConfigError(
+                f"keys: {quantity} is {labels[quantity]!r}; expected its name and its unit, as "
+                "other labels have one: 'REF_energy, hartree', 'REF_forces, hartree/bohr' (and "
+                "', gradient' if it is that), 'REF_stress, gpa', or a virial without"
+            )
+        units |= {quantity: more[0]} if more else {}
+    # free atoms of the description stay as they are
+    free = spec.units.isolated_atoms or spec.units.of_energy
+    names |= dict.fromkeys({"forces", "stress"} - labels.keys())
+    return replace(spec, units=replace(spec.units, isolated_atoms=free, **units), sign=sign), names
+
+
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
 
-    An empty name for ``charge`` or ``spin`` has none read. Names of properties are for
-    `select_level`.
+    Of extended XYZ the name of a label may have a unit: ``REF_energy, hartree``. An empty name for
+    ``charge`` or ``spin`` has none read. Names of properties are for `select_level`.
 
     Raises:
         ConfigError: not a quantity, or a label where there are several levels.
@@ -438,7 +477,8 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
                 "name one with level=..."
             )
         name = energies[0]
-        levels[name] = replace(levels[name], **labels)  # type: ignore[arg-type]
+        spec, renamed = _with_units(spec, labels)
+        levels[name] = replace(levels[name], **renamed)  # type: ignore[arg-type]
     structure: dict[str, str | None] = {
         quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS
     }

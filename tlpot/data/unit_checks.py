@@ -21,6 +21,16 @@ from tlpot.numbers import counted
 from tlpot.system import System
 from tlpot.units import ENERGY, LENGTH
 
+REMEDY = (
+    "give the right unit of energies: in tlpot's own layout in the attribute 'units', of extended "
+    "XYZ, trajectories and databases with keys={'energy': 'KEY, UNIT', 'forces': 'KEY, UNIT'} "
+    "(--keys 'energy=KEY, UNIT' 'forces=KEY, UNIT'), elsewhere in a description (spec=FILE.yaml)"
+)
+"""What to do about a wrong unit."""
+
+_SHOWN = 4
+"""Confusions of units that are named."""
+
 _ALL_ELECTRON = {
     1: -0.500, 2: -2.904, 3: -7.478, 4: -14.667, 5: -24.654, 6: -37.845, 7: -54.589, 8: -75.067,
     9: -99.734, 10: -128.938, 11: -162.255, 12: -200.053, 13: -242.346, 14: -289.359, 15: -341.259,
@@ -165,25 +175,31 @@ class TotalEnergyCheck:
         ]
         strange = [c for c in found if not (c.is_total() or c.is_valence() or c.is_relative)]
         alone = [c for c in strange if c.is_too_deep or max(c.numbers) <= _LIGHT]
-        for units, factor in _MISTAKES:
+        for _, factor in _MISTAKES:
             hit = [c for c in alone if c.is_total(factor)]
             if hit and (factor in _LIKELY or all(c.is_too_deep for c in hit)):
-                return [self._problem(hit, len(found), units)]
+                return [self._problem(hit, len(found))]
         if len(found) >= _ENOUGH and not all(c.is_total() or c.is_valence() for c in found):
-            for units, factor in _MISTAKES:
+            for _, factor in _MISTAKES:
                 if all(c.is_total(factor) for c in found) or (
                     factor in _LIKELY and all(c.is_valence(factor) for c in found)
                 ):
-                    return [self._problem(found, len(found), units)]
+                    return [self._problem(found, len(found))]
         deep = [c for c in found if c.is_too_deep]
-        return [self._problem(deep, len(found), "")] if deep else []
+        return [self._problem(deep, len(found))] if deep else []
 
-    def _problem(self, hit: Sequence[_Composition], n_all: int, units: str) -> Problem:
+    def _problem(self, hit: Sequence[_Composition], n_all: int) -> Problem:
         first = hit[0]
+        fitting = [
+            units
+            for units, factor in _MISTAKES
+            if all(c.is_total(factor) or c.is_valence(factor) for c in hit)
+        ]
         free = Hartree * sum(_all_electron(z) for z in first.numbers)
         symbols = Counter(chemical_symbols[z] for z in first.numbers)
         formula = Formula.from_dict(symbols).format("hill")
-        why = f"as if {units}; give the right unit of energies" if units else "in no unit known"
+        units = ", or ".join(fitting[:_SHOWN])
+        why = f"as if {units}; {REMEDY}" if units else "in no unit known"
         what = (
             f"{self._level}: energies of {len(hit)} of {counted(n_all, 'composition')} are no "
             f"total energies "
@@ -295,7 +311,8 @@ class LengthCheck:
             what=f"the nearest atoms are {middle:.3g} covalent bonds apart (median of "
             f"{counted(len(self._distances), 'structure')}; expected about 1), as if positions "
             f"in {held} were "
-            f"read as {read}; give the right unit of coordinates in the file or its description",
+            f"read as {read}; give the right unit of coordinates in the file or its description "
+            "(spec=FILE.yaml, --spec)",
         )
 
 
@@ -363,7 +380,8 @@ class EnergyCheck:
                     f"{self._level}: energies are {ratio:.3g} times the sum of the free atoms "
                     f"(median of {counted(len(self._ratios), 'structure')}; expected 1 to "
                     f"1.3), as if "
-                    f"{units}; give the right units, or zero, of energies and of isolated atoms"
+                    f"{units}; give the right zero of energies and of isolated atoms, or "
+                    f"{REMEDY.removeprefix('give ')}"
                 )
                 return [Problem(severity="warning", what=what)]
         if self._bonds:
@@ -374,7 +392,7 @@ class EnergyCheck:
                     f"{self._level}: energies are {bond:.3g} eV for each bond below the free atoms "
                     f"(median of {counted(len(self._bonds), 'structure')}; expected about "
                     f"{BOND_ENERGY:g}), "
-                    f"as if {units}; give the right unit of energies"
+                    f"as if {units}; {REMEDY}"
                 )
                 return [Problem(severity="warning", what=what)]
         return []

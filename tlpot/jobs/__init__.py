@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         ModelSource,
         evaluate_model,
         fragment_method,
-        open_labels,
     )
     from tlpot.jobs.finetune import (
         finetune,
@@ -80,7 +79,6 @@ if TYPE_CHECKING:
         TrainingOutcome,
         alone_in_folder,
         check_output,
-        check_replaced,
     )
     from tlpot.jobs.uncertainty import (
         Calibrated,

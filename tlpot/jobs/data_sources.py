@@ -33,6 +33,7 @@ from tlpot.files import file_hash
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, level_words
 from tlpot.models import Ensemble, ModelCard, TrainedModel
+from tlpot.targets import is_property
 
 SplitPart = Literal["train", "validation", "test"]
 
@@ -129,9 +130,9 @@ class DataSettings:
         if self.dataset is not None:
             return self.dataset
         paths = list(self.files)
-        if every_level and not self.keys:
+        if every_level and all(is_property(name) for name in self.keys):
             try:
-                return open_dataset(paths, self.spec)
+                return open_dataset(paths, self.spec, keys=self.keys or None)
             except UnknownLevelError:
                 if self.level is None and self.assumed is None:
                     raise

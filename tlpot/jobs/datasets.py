@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from tlpot.config import listed
 from tlpot.data import (
     SEVERITIES,
     Dataset,
@@ -31,6 +32,7 @@ from tlpot.data import (
     write_dataset,
 )
 from tlpot.errors import DataError, TLPotWarning, UnknownLevelError, refuse_warnings
+from tlpot.files import check_hdf5_name, check_replaced, check_spared
 from tlpot.numbers import counted
 from tlpot.presentation import Result, progress_bar, text_table
 
@@ -170,6 +172,13 @@ class DataFiles:
         """
         return open_dataset(self.data, self.spec, level=self.level, keys=self.keys)
 
+    @property
+    def words(self) -> str:
+        """What they are called."""
+        given = [self.data] if not isinstance(self.data, list | tuple) else self.data
+        paths = [getattr(each, "path", each) for each in given]
+        return ", ".join(str(p) for p in paths if isinstance(p, str | os.PathLike)) or "the data"
+
     def announced(self) -> Dataset:
         """Opens them, and says what that has shown before anything is written.
 
@@ -210,23 +219,35 @@ def check_data(files: DataFiles, against: str | os.PathLike[str] | None = None) 
     return DataCheck(path=dataset.path, n_frames=len(dataset), problems=tuple(problems))
 
 
-def convert(files: DataFiles, output: str | os.PathLike[str]) -> ConvertedData:
+def convert(
+    files: DataFiles, output: str | os.PathLike[str], *, overwrite: bool = False
+) -> ConvertedData:
     """Writes a dataset in the native layout; `tlpot.convert_dataset` says more.
 
     Raises:
+        OutputError: the output is no HDF5 name, one of the files, or there already.
         TLPotError: the files cannot be read, or the output not be written.
     """
+    _check_written(check_hdf5_name(output), files, what="dataset", overwrite=overwrite)
     dataset = files.announced()
     with _progress(dataset, "writing") as progress:
         write_dataset(dataset, output, progress=progress)
     return ConvertedData(output=Path(output), n_frames=len(dataset), levels=tuple(dataset.levels))
 
 
+def _check_written(
+    output: str | os.PathLike[str], files: DataFiles, *, what: str, overwrite: bool
+) -> None:
+    """Refuses to replace what is read, ever, and any other file unless told."""
+    check_spared(output, files.data, files.spec)
+    check_replaced(output, what=what, overwrite=overwrite)
+
+
 def divide(
     files: DataFiles,
     *,
-    validation: Share,
-    test: Share,
+    validation: Share | str,
+    test: Share | str,
     by: SplitBy | None = None,
     key: str | None = None,
     labelled: str | None = None,
@@ -234,12 +255,17 @@ def divide(
     seed: int = 0,
     strict: bool = False,
     output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
 ) -> DataSplit:
     """Divides a dataset; `tlpot.split_dataset` says what the arguments are.
 
     Raises:
+        OutputError: the output is one of the files, or there already.
         TLPotError: the files cannot be read, or not be divided so.
     """
+    if output is not None:
+        check_spared(output, together_with)
+        _check_written(output, files, what="split", overwrite=overwrite)
     own = dataclasses.replace(files, level=files.level or labelled)
     try:
         dataset = own.announced()
@@ -255,7 +281,7 @@ def divide(
 
         kept = shared_formulas(dataset, Path(together_with))
     split = make_split(
-        dataset, validation=validation, test=test, by=by, key=key, seed=seed,
+        dataset, validation=_share(validation), test=_share(test), by=by, key=key, seed=seed,
         labelled=labelled, order=FrameOrder(kept=kept),
     )  # fmt: skip
     held_out = np.concatenate([split.validation, split.test])
@@ -276,6 +302,16 @@ def divide(
         output=None if output is None else Path(output),
         warnings=found,
     )
+
+
+def _share(given: Share | str) -> Share:
+    """Returns a number, or names, which a text has with commas."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        return listed(given, commas=True)
 
 
 @contextmanager

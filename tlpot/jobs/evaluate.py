@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from tlpot.calculators import FragmentMethod
 from tlpot.data import (
     Dataset,
-    DataSource,
     DifferenceDataset,
     load_split,
-    open_dataset,
     with_any_label,
 )
+from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
 from tlpot.jobs.data_sources import SplitPart, as_trained
+from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import canonical_level, choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
@@ -53,6 +53,7 @@ class Evaluation(Result):
         model_level: level of the model.
         errors: in meV, meV/atom, meV/Å and meV/Å³.
         predictions: beside the labels, frame by frame.
+        part: of the data: train, validation, test or all.
         notes: what was done to the data.
     """
 
@@ -61,6 +62,7 @@ class Evaluation(Result):
     model_level: str
     errors: ErrorReport
     predictions: Predictions
+    part: str = "all"
     notes: tuple[str, ...] = ()
 
     def text(self) -> str:
@@ -118,9 +120,8 @@ def fragment_method(
 
 def evaluate_model(
     model: ModelSource,
-    dataset: Dataset,
+    files: DataFiles,
     *,
-    level: str | None = None,
     model_level: str | None = None,
     part: StoredPart | None = None,
     assembly: FragmentMethod | None = None,
@@ -135,7 +136,8 @@ def evaluate_model(
     if batch_size < 1:
         raise ConfigError(f"batch_size is {batch_size}, expected 1 or more")
     potential = open_model(model, device, frozen=True)
-    level = choose_level(level, dataset.levels, str(dataset.path))
+    dataset = open_labels(files, potential)
+    level = choose_level(files.level, dataset.levels, str(dataset.path))
     chosen = level_of(potential, model, level, model_level)
     if (difference_parts(chosen.level) is None) != (difference_parts(level) is None):
         raise ConfigError(
@@ -143,11 +145,14 @@ def evaluate_model(
             f"and the other a total energy. Name the labels with --level {chosen.level!r}"
         )
     check_quantity(chosen, dataset, level, f"model {potential.card.name!r}")
-    indices = frames_of_part(dataset, level, part)
+    indices, found = frames_of_part(dataset, level, part)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no frames to evaluate at {level}")
     whole = assembly is None
     seen = as_trained(dataset, potential) if whole else dataset
+    notes = () if seen is dataset else (_UNREAD_CHARGES,)
+    if part is not None and found != part[1]:
+        notes = (f"{part[0]} has no {part[1]} frames; these are its {found} frames", *notes)
     predictions = predict(
         chosen if assembly is None else assembly.force_field(chosen, device=device), seen, indices,
         level, device=potential.device, batch_size=batch_size, show=True,
@@ -158,7 +163,8 @@ def evaluate_model(
         model_level=chosen.level,
         errors=error_report(predictions, getattr(chosen, "calibration", None)),
         predictions=predictions,
-        notes=() if seen is dataset else (_UNREAD_CHARGES,),
+        part=found,
+        notes=notes,
     )
 
 
@@ -196,26 +202,75 @@ def level_of(
     )
 
 
-def frames_of_part(dataset: Dataset, level: str, part: StoredPart | None) -> NDArray[np.int64]:
-    """Returns the frames of a part of a stored split, or without one all that have a label."""
+def frames_of_part(
+    dataset: Dataset, level: str, part: StoredPart | None
+) -> tuple[NDArray[np.int64], str]:
+    """Returns the frames of a part of a stored split, or without one all that have a label.
+
+    Where a split has no test frames, its validation frames stand in for them.
+
+    Returns:
+        The frames, and the name of the part: train, validation, test or all.
+
+    Raises:
+        ConfigError: no such part.
+        DataError: it has no frames.
+    """
     if part is None:
-        return np.flatnonzero(with_any_label(dataset, level))
+        return np.flatnonzero(with_any_label(dataset, level)), "all"
     if part[1] not in get_args(SplitPart):
         raise ConfigError(f"part is {part[1]!r}{nearest(part[1], get_args(SplitPart))}")
     file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
-    found: NDArray[np.int64] = getattr(load_split(part[0], file), part[1])
-    return found
+    split = load_split(part[0], file)
+    for name in (part[1], "validation") if part[1] == "test" else (part[1],):
+        found: NDArray[np.int64] = getattr(split, name)
+        if len(found):
+            return found, name
+    raise DataError(f"{part[0]} has no {part[1]} frames; choose others with part (--part)")
 
 
-def open_labels(data: DataSource, spec: str | None, level: str | None) -> Dataset:
-    """Opens data; a level ``high - low`` that no file has is made of the two."""
-    parts = None if level is None else difference_parts(level)
-    if level is None or parts is None:
-        return open_dataset(data, spec, level=level)
+def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:
+    """Opens labels to compare a model with, and what it has to be told of each structure.
+
+    A level ``high - low`` that no file has is made of the two.
+
+    Raises:
+        UnknownLevelError: nothing says where the property is that the model has to be told.
+        TLPotError: see `open_dataset`.
+    """
+    told = told_properties(model)
+    if told:
+        return open_with_properties(files, told)
+    parts = None if files.level is None else difference_parts(files.level)
+    if parts is None:
+        return files.open()
     try:
-        dataset = open_dataset(data, spec)
+        dataset = replace(files, level=None).open()
     except UnknownLevelError:  # the files do not say what they hold, but the user does
-        return open_dataset(data, spec, level=level)
-    return (
-        dataset if canonical_level(level) in dataset.levels else DifferenceDataset(dataset, *parts)
-    )
+        return files.open()
+    assert files.level is not None
+    asked = canonical_level(files.level)
+    return dataset if asked in dataset.levels else DifferenceDataset(dataset, *parts)
+
+
+def told_properties(model: TrainedModel) -> tuple[str, ...]:
+    """Returns the properties of a structure that a model has to be told, mostly none."""
+    known = (known_value(model.at(level)) for level in model.levels)
+    return tuple(dict.fromkeys(value.level for value in known if value is not None))
+
+
+def open_with_properties(files: DataFiles, told: Sequence[str]) -> Dataset:
+    """Opens labels with all that the files describe, of which a model has to be told some.
+
+    Raises:
+        UnknownLevelError: nothing says where these properties are.
+        TLPotError: see `open_dataset`.
+    """
+    try:
+        return replace(files, level=None).open()
+    except UnknownLevelError as error:
+        raise UnknownLevelError(
+            f"{files.words}: nothing says where {' and '.join(told)} is, which the model has to be "
+            "told of each structure; describe the file with spec=... (a YAML file with all "
+            f"properties, data_specs/README.md), or name it with keys={{'{told[0]}': ...}}"
+        ) from error

@@ -35,7 +35,7 @@ from tlpot.evaluation import (
     refit_words,
     worse_words,
 )
-from tlpot.files import make_folder, write_text
+from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.property_jobs import property_baselines
 from tlpot.jobs.training_domain import tell_domain
@@ -44,7 +44,6 @@ from tlpot.jobs.training_job import (
     PreparedTraining,
     TrainingOutcome,
     alone_with_model,
-    check_replaced,
 )
 from tlpot.models import (
     TrainedModel,
@@ -128,7 +127,7 @@ def fit(
     # what trains nothing has no checkpoint to go on with; for the rest `train` says so
     goes_on = resume and (bool(job.plan.rates) or (job.run_dir / CHECKPOINT).exists())
     if processes.is_first:  # one of the others may be late, and find what this one has written
-        check_replaced(job.output, overwrite=overwrite or goes_on)
+        check_replaced(job.output, what="model file", overwrite=overwrite or goes_on)
     part = "test" if len(split.test) else "validation"
     indices = getattr(split, part)
     further = job.levels[1:] if job.joint else ()
@@ -442,7 +441,7 @@ class Launch:
             stack.enter_context(torch_threads(self.threads))
             stack.enter_context(telling(self.progress))
             if output is not None and not self.dry_run:
-                check_replaced(output, overwrite=self.overwrite or self.resume)
+                check_replaced(output, what="model file", overwrite=self.overwrite or self.resume)
             processes = stack.enter_context(joined_processes())
             device = self.device
             if device is None and torch.cuda.is_available():

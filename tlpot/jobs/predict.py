@@ -33,8 +33,9 @@ from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
 from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import EVEN, evaluated, system_batches
-from tlpot.files import write_text
-from tlpot.jobs.evaluate import ModelSource, open_model
+from tlpot.files import check_spared, write_text
+from tlpot.jobs.datasets import DataFiles
+from tlpot.jobs.evaluate import ModelSource, open_model, open_with_properties, told_properties
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL
@@ -263,7 +264,7 @@ def predict_structures(
     """
     structures = as_listed(structures)
     if output is not None:
-        _check_spared(check_predictions_file(output), structures)
+        check_spared(check_predictions_file(output), structures, model)
     potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     where = f"the model {named}"
@@ -275,7 +276,7 @@ def predict_structures(
     )
     told = {name: known_value(potential.at(name)) for name in levels}
     if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
-        structures = _with_values(structures, spec, keys)
+        structures = _with_values(structures, spec, keys, told_properties(potential))
         spec = keys = None
     unread: Mapping[str, str] = {}
     folder = _only_folder(structures)
@@ -417,19 +418,6 @@ def _cell(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
 
 
-def _check_spared(output: Path, structures: StructureSource) -> None:
-    """Refuses to replace a file of the structures: it may be the only copy."""
-    given = [structures] if isinstance(structures, str | os.PathLike) else structures
-    paths = given if isinstance(given, list | tuple) else []
-    if not output.exists():
-        return
-    for path in paths:
-        if isinstance(path, str | os.PathLike) and Path(path).exists() and output.samefile(path):
-            raise OutputError(
-                f"the output {output} is a file of the structures; choose another output"
-            )
-
-
 def _read(
     structures: StructureSource, spec: str | None, keys: Mapping[str, str] | None
 ) -> tuple[tuple[str, ...], tuple[System, ...]]:
@@ -464,13 +452,13 @@ def _read_folder(
 
 
 def _with_values(
-    structures: Any, spec: str | None, keys: Mapping[str, str] | None
+    structures: Any, spec: str | None, keys: Mapping[str, str] | None, told: Sequence[str]
 ) -> Dataset | list[Atoms]:
     """Returns structures together with their labels, of which a model has to be told one."""
     given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)
     if all(isinstance(each, Atoms) for each in given):
         return cast(list[Atoms], given)
-    return open_dataset(given, spec, keys=keys or None)
+    return open_with_properties(DataFiles(data=given, spec=spec, keys=keys or None), told)
 
 
 def _told(structures: StructureSource, known: KnownValue) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ from tlpot.jobs.data_sources import (
     as_trained,
     settings_with_data,
 )
-from tlpot.jobs.evaluate import frames_of_part, level_of
+from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -214,7 +214,7 @@ class ReportConfig:
         parent: file or name of the model that it was made from, to compare with.
         source: level of the parent; needed if it has several.
         split: a stored split; all frames with a label if left out.
-        part: which part of the split.
+        part: which part of the split; the validation frames where it has no test frames.
         report: what to look at.
         loaded: the model itself; `model` is then only what it is called.
         parent_model: the parent itself; `parent` is then only what it is called.
@@ -294,7 +294,8 @@ def make_report(
         TLPotError: something is wrong with the models, the data or the settings.
     """
     opened: TrainedModel = config.loaded or load(config.model, device=device)
-    dataset = as_trained(config.data.open(), opened)
+    told = bool(told_properties(opened))
+    dataset = as_trained(config.data.open(every_level=told), opened)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     model = level_of(opened, config.model, level, config.model_level)
     check_quantity(model, dataset, level, f"the model {opened.card.name!r}")
@@ -309,9 +310,8 @@ def make_report(
             config.source, made_from.levels, f"the parent {config.parent}", option="source"
         )
         parent = made_from.at(source)
-    part = "all" if config.split is None else config.part
     stored = None if config.split is None else (config.split, config.part)
-    indices = frames_of_part(dataset, level, stored)
+    indices, part = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
     end = predict(model, dataset, indices, level, device=opened.device, show=show)

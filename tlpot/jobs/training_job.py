@@ -272,16 +272,3 @@ def check_output(output: Path) -> None:
         raise OutputError(f"the model file {output} must end in .safetensors")
     if not output.parent.is_dir():
         raise OutputError(f"the folder {output.parent} does not exist; create it first")
-
-
-def check_replaced(output: Path, *, overwrite: bool) -> None:
-    """Refuses to replace a model that nobody said may be replaced.
-
-    Raises:
-        OutputError: the file exists, and `overwrite` is not set.
-    """
-    if output.exists() and not overwrite:
-        raise OutputError(
-            f"the model file {output} exists; replace it with --overwrite (overwrite=True), or "
-            "choose another name with -o"
-        )

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, DataSource, Split, load_split, open_dataset, structures_hash
-from tlpot.errors import ConfigError, DataError, OutputError, TLPotWarning
+from tlpot.data import Dataset, DataSource, Split, load_split, structures_hash
+from tlpot.errors import ConfigError, DataError, TLPotWarning
+from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split
-from tlpot.jobs.evaluate import ModelSource, open_model
-from tlpot.jobs.training_job import check_output, check_replaced
+from tlpot.jobs.datasets import DataFiles
+from tlpot.jobs.evaluate import ModelSource, open_labels, open_model
+from tlpot.jobs.training_job import check_output
 from tlpot.levels import choose_level
 from tlpot.models import (
     ONE_SIGMA,
@@ -258,6 +260,7 @@ class CalibrationSettings:
         data: the labels; None for nothing to calibrate on.
         level: level of theory of labels and model; None if each has just one.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         split: split file of the training: its validation frames calibrate, its test frames judge.
         coverage: what one reported standard deviation covers; None for that of a normal
             distribution, 0.683.
@@ -267,6 +270,7 @@ class CalibrationSettings:
     data: DataSource | None
     level: str | None = None
     spec: str | None = None
+    keys: Mapping[str, str] | None = None
     split: str | os.PathLike[str] | None = None
     coverage: float | None = None
     forces: bool = False
@@ -274,7 +278,8 @@ class CalibrationSettings:
     def of(self, model: TrainedModel) -> Calibrated:
         """Calibrates a model, see `calibrate_model`."""
         assert self.data is not None
-        dataset = open_dataset(self.data, self.spec, level=self.level)
+        files = DataFiles(data=self.data, spec=self.spec, level=self.level, keys=self.keys)
+        dataset = open_labels(files, model)
         return calibrate_model(
             model,
             dataset,
@@ -299,7 +304,7 @@ def calibrate_file(
     Raises:
         TLPotError: something is wrong with the model, the data or the settings.
     """
-    target = _checked(output, [model], "the model itself", overwrite)
+    target = _checked(output, [model], overwrite)
     return _saved(settings.of(open_model(model, device)), target)
 
 
@@ -358,13 +363,13 @@ def join_models(
         TLPotWarning: the card of a model does not say with what split it was trained.
     """
     if calibration.data is None:
-        for name in ("spec", "split", "coverage"):
+        for name in ("spec", "keys", "split", "coverage"):
             if getattr(calibration, name) is not None:
                 raise ConfigError(
                     f"{name} (--{name}) does not apply without data to calibrate on "
                     "(--calibrate DATA)"
                 )
-    target = _checked(output, models, "one of the members", overwrite)
+    target = _checked(output, models, overwrite)
     joined: Ensemble = make_ensemble(models, level=level, device=device)
     unknown = check_shared_split(names_of(models), [m.card for m in joined.potentials()])
     if unknown:
@@ -390,7 +395,6 @@ def join_models(
 def _checked(
     output: str | os.PathLike[str] | None,
     models: Sequence[ModelSource],
-    who: str,
     overwrite: bool,
 ) -> Path | None:
     """Returns where to write, if that is possible."""
@@ -398,10 +402,8 @@ def _checked(
         return None
     target = Path(output)
     check_output(target)
-    files = [library_file(model) for model in models if isinstance(model, str | os.PathLike)]
-    if target.exists() and any(target.samefile(file) for file in files):
-        raise OutputError(f"the output {target} is {who}; choose another name")
-    check_replaced(target, overwrite=overwrite)
+    check_spared(target, [library_file(m) for m in models if isinstance(m, str | os.PathLike)])
+    check_replaced(target, what="model file", overwrite=overwrite)
     return target
 
 

@@ -25,7 +25,7 @@ from tlpot.engines import (
     only_heavy,
 )
 from tlpot.errors import ConfigError, DataError, TLPotWarning
-from tlpot.files import make_folder, write_text
+from tlpot.files import check_hdf5_name, make_folder, write_text
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
@@ -167,6 +167,8 @@ def label(
     if isinstance(engine, str):
         engine = EngineSpec(name=engine)
     target = Path(output)
+    if not target.exists():
+        check_hdf5_name(target)
     given = structures if isinstance(structures, Structures) else read_structures(structures)
     for problem in given.problems:
         if problem.severity == "warning":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tlpot.config import to_mapping
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, DataError, TLPotError
 from tlpot.execution import WorkerPool
 from tlpot.files import PathLike
 from tlpot.labelling import cost_ratio, label_costs
@@ -26,7 +27,11 @@ from tlpot.learning_curves.record import Curve, load_curve
 from tlpot.learning_curves.report import CurveReport, analyse, curve_figure, save_reports
 from tlpot.learning_curves.tasks import curve_tasks
 from tlpot.presentation import Result, drawn, save_picture
-from tlpot.targets import is_property
+from tlpot.targets import is_property, unit_ratio
+from tlpot.units import energy_factor, force_factor, stress_factor
+
+_ERROR = re.compile(r"(?P<number>(\d+\.?\d*|\.\d+)(e[-+]?\d+)?)(?P<unit>\D.*)?", re.IGNORECASE)
+"""An error to reach, with or without a unit."""
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -213,9 +218,10 @@ def plan_purchase(curve: PathLike | Curve | LearningCurve, wanted: Wanted) -> Pl
             )
         return analyse(measured, wanted.quantity, up_to=wanted.fit_up_to)
     ratio, basis = _cost_ratio(wanted)
+    target = wanted.target
     prices = Prices(
         cost_ratio=ratio,
-        target=None if wanted.target is None else _target(wanted.target, measured),
+        target=None if target is None else error_to_reach(target, measured, wanted.quantity),
         budget=wanted.budget,
         pretraining_paid=wanted.pretraining_paid,
         have=wanted.have,
@@ -253,24 +259,37 @@ def _cost_ratio(wanted: Wanted) -> tuple[float, str]:
     return ratio, f"one label at {high} costs {ratio:.4g} at {low} ({basis})"
 
 
-def _target(target: float | str, curve: Curve) -> float:
-    """Reads an error in eV, or with a unit, and returns it in meV; that of a property as it is."""
-    if is_property(curve.level):
-        try:
-            return float(target)
-        except ValueError:
-            raise ConfigError(
-                f"target (--target) is {target!r}; expected a number in {curve.unit or 'its unit'}"
-            ) from None
-    number, factor = str(target).strip(), 1e3
-    for unit, size in (("meV", 1.0), ("eV", 1e3)):
-        if number.endswith(unit):
-            number, factor = number.removesuffix(unit), size
-            break
-    try:
-        return float(number) * factor
-    except ValueError:
+def error_to_reach(target: float | str, curve: Curve, quantity: str) -> float:
+    """Reads an error in eV and Å, or with a unit, and returns it in meV; a property's in its unit.
+
+    Raises:
+        ConfigError: no number, or a unit that the error has not.
+    """
+    found = _ERROR.fullmatch(str(target).strip())
+    own = curve.unit or "its unit" if is_property(curve.level) else "eV and Å"
+    if found is None:
         raise ConfigError(
-            f"target (--target) is {target!r}; expected a number in eV (or eV/Å), or one such as "
-            "50meV"
-        ) from None
+            f"target (--target) is {target!r}; expected a number in {own}, or one with its unit "
+            "such as 50meV, 1kcal/mol or 50meV/Å"
+        )
+    number, unit = float(found["number"]), (found["unit"] or "").strip()
+    try:
+        if is_property(curve.level):
+            return number * unit_ratio(unit, curve.unit, "target") if unit else number
+        return number * _factor(unit, quantity) * 1e3
+    except TLPotError as error:
+        raise ConfigError(f"target (--target) is {target!r}: {error}") from None
+
+
+def _factor(unit: str, quantity: str) -> float:
+    """Returns the factor to eV and Å; a unit of energy alone stands for that per atom or Å, too."""
+    kind = quantity.rsplit("_", 1)[0]
+    if kind == "energy_per_atom":
+        unit = unit.removesuffix("/atom")
+    try:
+        return energy_factor(unit or "ev")
+    except DataError:
+        others = {"forces": force_factor, "stress": stress_factor}
+        if kind not in others:
+            raise
+        return others[kind](unit)

@@ -14,6 +14,7 @@ from tlpot.errors import ConfigError, ModelFileError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, choose_level, difference_level, difference_parts
 from tlpot.models.description import DELTA_FORMAT, ModelCard
+from tlpot.models.level_potential import LevelPotential
 from tlpot.models.model_file import FORMATS, FileFormat, card_mapping, read_part, write_part
 from tlpot.models.potential import Potential
 from tlpot.models.property_target import PropertyTarget
@@ -171,6 +172,11 @@ class DeltaLevel(LevelView[DeltaPotential]):
     def has_domain(self) -> bool:
         """Whether a part knows what it was trained on."""
         return self.potential.low.at().has_domain or self.potential.delta.at().has_domain
+
+    @property
+    def domain_parts(self) -> tuple[LevelPotential, ...]:
+        """What knows of the training: both parts."""
+        return self.potential.low.at(), self.potential.delta.at()
 
     def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
         """Returns what `atomic_energies` does, and the smaller of the parts' domains.

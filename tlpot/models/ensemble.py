@@ -144,6 +144,11 @@ class LevelEnsemble(LevelView[Ensemble]):
         """Whether all members know what they were trained on."""
         return all(member.has_domain for member in self._members())
 
+    @property
+    def domain_parts(self) -> tuple[LevelPotential, ...]:
+        """What knows of the training: the members."""
+        return tuple(self._members())
+
     def energies_and_domain(self, graph: AtomGraph) -> tuple[Tensor, Tensor]:
         """Returns what `atomic_energies` does, and the mean of the members' domains.
 

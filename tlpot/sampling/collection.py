@@ -36,7 +36,7 @@ from tlpot.errors import (
     TLPotWarning,
 )
 from tlpot.execution import run_tasks
-from tlpot.files import make_folder, sole_use
+from tlpot.files import check_hdf5_name, check_replaced, make_folder, sole_use
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
@@ -293,10 +293,9 @@ def _check(
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise ConfigError(f"fragments {', '.join(twice)} occur twice; give each a name of its own")
+    check_replaced(check_hdf5_name(target), what="dataset", overwrite=overwrite)
     if overwrite:
         shutil.rmtree(parts.folder, ignore_errors=True)
-    elif target.exists():
-        raise OutputError(f"{target} exists; replace it with --overwrite (overwrite=True)")
 
 
 def _finished(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tlpot.config import check_least, check_seed
 from tlpot.data import Dataset, Frame, copy_rows, frames_of, open_dataset
-from tlpot.errors import ConfigError, DataError, OutputError, nearest
+from tlpot.errors import ConfigError, DataError, nearest
+from tlpot.files import check_hdf5_name, check_replaced, check_spared
 from tlpot.numbers import counted
 from tlpot.presentation import Result
 from tlpot.sampling.candidate import (
@@ -128,9 +129,8 @@ def choose_frames(
         OutputError: the file exists, or could not be written.
         UnknownElementError: an element that the model does not know.
     """
-    target = Path(output)
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists; replace it with --overwrite (overwrite=True)")
+    target = check_spared(check_hdf5_name(output), source)
+    check_replaced(target, what="dataset", overwrite=overwrite)
     if Path(source).is_file() and not h5py.is_hdf5(source):
         raise DataError(
             f"{source} is no file of tlpot's own layout, of which frames are chosen; write it as "

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from tlpot.config import check_least, check_seed, to_mapping
+from tlpot.config import check_least, check_seed, listed, to_mapping
 from tlpot.errors import ConfigError, nearest
 
 Selection = Literal["farthest", "uncertainty"]
@@ -64,6 +64,8 @@ class SamplingSettings:
     minimise: bool = True
 
     def __post_init__(self) -> None:
+        parted = tuple(word for text in self.methods for word in listed(text, commas=True))
+        object.__setattr__(self, "methods", parted)
         for method, weight in self.weights.items():
             if method not in METHODS:
                 raise ConfigError(f"unknown method {method!r}{nearest(method, METHODS)}")
@@ -81,6 +83,10 @@ class SamplingSettings:
             raise ConfigError("level applies to selection by uncertainty; leave it out")
         if self.needs_temperature and not self.temperatures:
             raise ConfigError("md and modes need a temperature")
+        for name in ("temperatures", "separations"):
+            values = getattr(self, name)
+            if not isinstance(values, str | None) and any(isinstance(v, str) for v in values):
+                raise ConfigError(f"{name} are {list(values)}, expected numbers")
         given = self.kelvin
         if any(not 0 < t < 1e4 for t in given) or (self.in_range and given[0] > given[1]):
             raise ConfigError(

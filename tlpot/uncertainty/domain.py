@@ -15,6 +15,7 @@ from torch import Tensor
 from tlpot.data import Dataset, collate, frames_of
 from tlpot.energy import EnergyModel
 from tlpot.errors import DataError, TLPotWarning
+from tlpot.fragments import FragmentForceField
 from tlpot.models import (
     FEW_FRAMES,
     WARNING_LEVEL,
@@ -344,39 +345,70 @@ class DomainCheck:
         """Warns of the domain of a structure with a `DomainWarning` if it is time to."""
         if self._done or domain >= WARNING_LEVEL:
             return
-        reason = self._reason(atoms)
-        known = getattr(self._model, "training_domain", None)
-        if not reason and isinstance(known, TrainingDomain) and known.n_frames < FEW_FRAMES:
+        parts = _parts(self._model)
+        reason = self._reason(atoms, parts)
+        if not reason and any(part.known.n_frames < FEW_FRAMES for part in parts):
             return
         self._done = True
         warnings.warn(
             f"{atoms.get_chemical_formula()} is outside of what {_called(self._model)} was trained "
-            f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{reason}): energies and "
-            "forces may be far off, here and in what follows. Compare some with a calculation at "
-            "the level of theory, or train on such structures",
+            f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{reason}): "
+            f"{_given(self._model)} may be far off, here and in what follows. Compare some with a "
+            "calculation at the level of theory, or train on such structures",
             DomainWarning,
             stacklevel=2,
         )
 
-    def _reason(self, atoms: Atoms) -> str:
+    def _reason(self, atoms: Atoms, parts: Sequence[_Part]) -> str:
         """Names elements that no training frame had, or charges."""
-        known = getattr(self._model, "training_domain", None)
-        if not isinstance(known, TrainingDomain):
+        if not parts:
             return ""
-        contents = [part.content for part in known.parts]
-        counts = np.sum([content.atoms.tolist() for content in contents], axis=0)
-        # the columns are those of the potential, of which the level may know fewer
-        elements = getattr(self._model, "potential", self._model).elements
-        trained = zip(elements, counts.tolist(), strict=True)
-        never = {z for z, count in trained if not count} & set(np.unique(atoms.numbers).tolist())
-        if never:
-            symbols = ", ".join(chemical_symbols[z] for z in sorted(never))
-            return f"; no training frame has {symbols}"
+        absent = [part.absent & {*atoms.numbers.tolist()} for part in parts]
+        never = set.intersection(*absent)
+        which = "" if never else " of a part of it"
+        if symbols := [chemical_symbols[z] for z in sorted(never or set.union(*absent))]:
+            return f"; no training frame{which} has {', '.join(symbols)}"
+        if isinstance(self._model, FragmentForceField):  # the charge is of the whole
+            return ""
         state = [int(atoms.info.get("charge", 0)), int(atoms.info.get("spin", 1))]
+        contents = [one.content for part in parts for one in part.known.parts]
         states = [one for content in contents for one in content.states.tolist()]
-        if known.reads_charge and state not in states:
+        if all(part.known.reads_charge for part in parts) and state not in states:
             return f"; no training frame has charge {state[0]:+d} and multiplicity {state[1]}"
         return ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """What a model, or a part of one, was trained on, and the elements that it has columns for."""
+
+    known: TrainingDomain
+    elements: tuple[int, ...]
+
+    @property
+    def absent(self) -> set[int]:
+        """The elements that no training frame has."""
+        counts = np.sum([part.content.atoms.tolist() for part in self.known.parts], axis=0)
+        return {z for z, count in zip(self.elements, counts, strict=True) if not count}
+
+
+def _parts(model: EnergyModel) -> list[_Part]:
+    """Returns what a model or its members were trained on, empty where they do not say."""
+    whole = model.high if isinstance(model, FragmentForceField) else model
+    found = []
+    for part in getattr(whole, "domain_parts", (whole,)):
+        known = getattr(part, "training_domain", None)
+        if isinstance(known, TrainingDomain):
+            # the columns are those of the potential, of which the level may know fewer
+            elements = getattr(part, "potential", part).elements
+            found.append(_Part(known=known, elements=tuple(elements)))
+    return found
+
+
+def _given(model: EnergyModel) -> str:
+    """Returns what a model gives, in words."""
+    target = getattr(model, "target", None)
+    return "energies and forces" if target is None else str(getattr(model, "level", "its property"))
 
 
 def _called(model: EnergyModel) -> str:
