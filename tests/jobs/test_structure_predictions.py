@@ -195,3 +195,16 @@ def test_structures_may_come_from_whatever_gives_them_one_by_one(structures, tmp
         tlpot.predict("tlpot-tiny", 3, **QUIET)
     with pytest.raises(ConfigError, match="not set of int"):
         open_dataset({1, 2}, level="a/b")
+
+
+@pytest.mark.fault
+def test_notes_follow_the_rule_of_the_domain_check(tuned):
+    """Sixteen training frames do not tell how far frames like themselves may be."""
+    far = molecule("CH4")
+    far.positions *= 1.5
+    found = tlpot.predict(tuned[0], far, **QUIET)
+    assert found.domain[0] < 0.05
+    assert found.notes == ("",)
+    with pytest.warns(DomainWarning):
+        known = tlpot.predict("tlpot-tiny", far, **QUIET)
+    assert "outside of what" in known.notes[0]

@@ -373,10 +373,13 @@ def _predicted(
             bar.update(len(batch.sizes))
     domain = np.concatenate(domains) if domains else None
     if domain is not None:
-        farthest = int(domain.argmin())
-        DomainCheck(chosen).warn(float(domain[farthest]), systems[used[farthest]].to_atoms())
-        for k in np.flatnonzero(domain < WARNING_LEVEL):
-            notes[used[k]] = "outside of what the model was trained on"
+        check = DomainCheck(chosen)
+        for k in np.argsort(domain, kind="stable")[: int((domain < WARNING_LEVEL).sum())]:
+            atoms = systems[used[k]].to_atoms()
+            reason = check.speaks_against(float(domain[k]), atoms)
+            if reason is not None:
+                check.warn(float(domain[k]), atoms)
+                notes[used[k]] = f"outside of what the model was trained on{reason}"
     forces = None
     if gradients:
         by_place = dict(zip(used, gradients, strict=True))

@@ -343,11 +343,8 @@ class DomainCheck:
 
     def warn(self, domain: float, atoms: Atoms) -> None:
         """Warns of the domain of a structure with a `DomainWarning` if it is time to."""
-        if self._done or domain >= WARNING_LEVEL:
-            return
-        parts = _parts(self._model)
-        reason = self._reason(atoms, parts)
-        if not reason and any(part.known.n_frames < FEW_FRAMES for part in parts):
+        reason = None if self._done else self.speaks_against(domain, atoms)
+        if reason is None:
             return
         self._done = True
         warnings.warn(
@@ -358,6 +355,18 @@ class DomainCheck:
             DomainWarning,
             stacklevel=2,
         )
+
+    def speaks_against(self, domain: float, atoms: Atoms) -> str | None:
+        """Returns what is known of a structure that is outside, empty for nothing more than that.
+
+        None for one that is inside, or of which too few training frames say that it is not.
+        """
+        if domain >= WARNING_LEVEL:
+            return None
+        parts = _parts(self._model)
+        reason = self._reason(atoms, parts)
+        few = any(part.known.n_frames < FEW_FRAMES for part in parts)
+        return None if few and not reason else reason
 
     def _reason(self, atoms: Atoms, parts: Sequence[_Part]) -> str:
         """Names elements that no training frame had, or charges."""
