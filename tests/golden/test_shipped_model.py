@@ -39,13 +39,13 @@ PEPTIDES = {
     ("tlpot-peptides-tiny", "gfn2-xtb", "CH3CONH2"): (-376.03421198, 1.44803017),
     ("tlpot-peptides-tiny", "ani-1ccx", "H2O"): (-2078.50160614, 0.64996638),
     ("tlpot-peptides-tiny", "ani-1ccx", "CH3CONH2"): (-5687.60980771, 0.89514944),
-    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.04893687, 0.60463849),
-    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95771301, 0.20567975),
-    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.98635500, 1.21004043),
-    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68523131, 0.47342178),
-    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02186790, 1.46957296),
-    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.49092177, 0.63195151),
-    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60594803, 0.82467066),
+    ("tlpot-peptides", "aimnet2", "H2O"): (-2081.05217377, 0.62384700),
+    ("tlpot-peptides", "aimnet2", "CH3SH"): (-11939.95244391, 0.20478028),
+    ("tlpot-peptides", "aimnet2", "CH3CONH2"): (-5696.99192351, 1.22847083),
+    ("tlpot-peptides", "gfn2-xtb", "CH3SH"): (-201.68247743, 0.50168088),
+    ("tlpot-peptides", "gfn2-xtb", "CH3CONH2"): (-376.02978799, 1.47607641),
+    ("tlpot-peptides", "ani-1ccx", "H2O"): (-2078.48820162, 0.62958709),
+    ("tlpot-peptides", "ani-1ccx", "CH3CONH2"): (-5687.60053486, 0.82562680),
 }
 
 
