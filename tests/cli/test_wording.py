@@ -53,3 +53,21 @@ def test_a_layout_that_is_not_known(tmp_path, capsys):
 def test_each_command_is_told_of_its_own(arguments, expected):
     message = "level=... (--level on the command line), spec='x', keys={'energy': ...}"
     assert reworded(message, Namespace(**arguments)) == expected
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["finetune", "a", "b", "--level", "x", "-o", "x", "--epochs", "5"],
+            "KEY=VALUE without dashes",
+        ),
+        (["train", "a.yaml", "--lr", "3"], "such as training.epochs=100"),
+        (["md", "a", "b", "--stepz", "3"], "did you mean '--steps'?"),
+    ],
+)
+def test_a_setting_given_as_an_option_is_told_how(capsys, arguments, expected):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert expected in capsys.readouterr().err

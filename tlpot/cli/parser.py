@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,6 @@ from tlpot.errors import (
     StrictError,
     TLPotWarning,
     UnreadLabelWarning,
-    nearest,
     refuse_warnings,
 )
 from tlpot.files import check_spared
@@ -97,9 +97,19 @@ class Parser(argparse.ArgumentParser):
 
     def unknown(self, rest: list[str]) -> NoReturn:
         """Exits with status 2, and a hint where an option that exists looks like the first."""
-        options = [option for option in self._option_string_actions if option.startswith("--")]
-        hint = nearest(rest[0].partition("=")[0], options) if rest[0].startswith("--") else ""
-        self.error(f"unrecognized arguments: {' '.join(rest)}{hint.partition(' (valid')[0]}")
+        hint, named = "", rest[0].partition("=")[0]
+        if named.startswith("--"):
+            options = [name[2:] for name in self._option_string_actions if name.startswith("--")]
+            match = get_close_matches(named[2:], options, n=1)
+            if match:
+                hint = f"; did you mean '--{match[0]}'?"
+            elif self._takes_settings():
+                hint = "; settings are KEY=VALUE without dashes, such as training.epochs=100"
+        self.error(f"unrecognized arguments: {' '.join(rest)}{hint}")
+
+    def _takes_settings(self) -> bool:
+        positional = [action for action in self._actions if not action.option_strings]
+        return any("key.path=" in str(action.metavar) for action in positional)
 
 
 def check_values(arguments: argparse.Namespace) -> None:
