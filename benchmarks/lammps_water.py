@@ -4,7 +4,7 @@
 from there, PS of NPT (300 K, 1 bar), 0.5 fs: drift of the total energy, temperature,
 density, and milliseconds of the processor a step; where LAMMPS loses an atom, when and how hot it
 was. It is no test of the model as a water model, but needs one that holds water together:
-`tlpot-peptides-tiny` does not, and `tlpot-peptides` not for long (benchmarks/RESULTS.md).
+`tlpot-peptides` does, `tlpot-peptides-tiny` does not (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
