@@ -58,7 +58,7 @@ TASKS = {
                           level="heat_capacity@pbe", epochs=40,
                           source=f"{PROJECT}; heat capacities of MatCalc, BSD-3"),
     "adsorption-energy": Task(file="adsorption", key="adsorption_energy, eV, extensive",
-                              level="adsorption_energy@beef-vdw", epochs=40,
+                              level="adsorption_energy@dft", epochs=40,
                               source="WWL-GPR, MIT", by="surface"),
     "gap-2d": Task(file="two_dimensional", key="bandgap, eV, intensive", level="gap_2d@pbe",
                    epochs=40, source="2DMatPedia, MIT"),
