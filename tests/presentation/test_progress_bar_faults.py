@@ -26,6 +26,19 @@ def clock(monkeypatch):
     return seconds
 
 
+@pytest.mark.fault
+def test_a_long_job_tells_its_rate_after_half_a_minute(clock):
+    from tlpot.presentation import progress_bar
+
+    log = io.StringIO()
+    with progress_bar(total=100_000, file=log, unit="step", desc="md") as bar:
+        for _ in range(60):
+            clock[0] += 1.0
+            bar.n += 1
+            bar.refresh()
+        assert len(log.getvalue().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("total", "step", "expected"),
     [

@@ -292,13 +292,8 @@ def _read_one(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
     return replace(frames[0], number=number, info={**own, **info})
 
 
-def _read_poscar(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
-    from ase.io.vasp import read_vasp  # takes its time to load
-
-    try:
-        atoms = read_vasp(str(path))
-    except Exception as error:  # the reader raises a dozen kinds for damage
-        raise DataError(f"{path} is not a POSCAR ({type(error).__name__}: {error})") from error
+def _crystal(atoms: Atoms, number: int, info: dict[str, Any]) -> XYZFrame:
+    """Returns a structure that is periodic in all directions as a frame, with no more than that."""
     return XYZFrame(
         number=number,
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
@@ -308,6 +303,16 @@ def _read_poscar(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
         info=info,
         arrays={},
     )
+
+
+def _read_poscar(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
+    from ase.io.vasp import read_vasp  # takes its time to load
+
+    try:
+        atoms = read_vasp(str(path))
+    except Exception as error:  # the reader raises a dozen kinds for damage
+        raise DataError(f"{path} is not a POSCAR ({type(error).__name__}: {error})") from error
+    return _crystal(atoms, number, info)
 
 
 def read_cif(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
@@ -338,15 +343,7 @@ def read_cif(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
             f"{path}: the site {labels[partly[0]]} is occupied by {occupied[partly[0]]:g}; "
             "structures with partial occupancies are not read, take an ordered one"
         )
-    return XYZFrame(
-        number=number,
-        numbers=np.asarray(atoms.numbers, dtype=np.int64),
-        positions=np.array(atoms.positions, dtype=np.float64),
-        cell=np.array(atoms.cell.array, dtype=np.float64),
-        pbc=np.ones(3, dtype=bool),
-        info=info,
-        arrays={},
-    )
+    return _crystal(atoms, number, info)
 
 
 def _split_frame(path: Path, content: Mapping[str, Any]) -> MaterialFrames:

@@ -26,7 +26,7 @@ Progress = Listener | Literal[False] | None
 _TOLD: ContextVar[Progress] = ContextVar("progress", default=None)
 
 _SHORTEST, _LONGEST = 30.0, 600.0
-"""Seconds between two lines: the least, after a tenth of the work; and the most."""
+"""Seconds between two lines: the least, for the first and after a tenth of the work; the most."""
 _SHARE = 0.1
 _LINE = (
     "{desc}: {percentage:3.0f}% {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
@@ -104,9 +104,10 @@ class _Told:
 
 
 class ProgressLines(tqdm):
-    """A bar that writes a line after a tenth of the work, but at most every half minute.
+    """A bar that writes a line after half a minute, and from there after each tenth of the work.
 
-    At the end comes one line, so that a short job says just what it did.
+    Lines are half a minute apart at least and ten minutes at most. At the end comes one, so that a
+    short job says just what it did.
     """
 
     def __init__(self, iterable: Iterable[Any] | None = None, **options: Any) -> None:
@@ -122,7 +123,8 @@ class ProgressLines(tqdm):
         now = time.monotonic()
         done = (self.n - self._written) / self.total if self.total else 1.0
         waited = now - self._latest
-        if waited >= _LONGEST or (waited >= _SHORTEST and done >= _SHARE):
+        due = done >= _SHARE or self._latest == self._begun
+        if waited >= _LONGEST or (waited >= _SHORTEST and due):
             self._latest, self._written = now, self.n
             self._write()
 
