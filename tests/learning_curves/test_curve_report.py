@@ -9,6 +9,7 @@ from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 from tlpot.errors import ConfigError
 from tlpot.learning_curves import Prices, analyse, curve_figure, load_curve, save_reports
 from tlpot.learning_curves.budget import candidates
+from tlpot.learning_curves.record import relative_spread
 from tlpot.presentation import drawn
 
 
@@ -121,3 +122,9 @@ def test_an_error_that_one_strategy_lacks_is_shown_for_the_others(tmp_path):
     )
     assert {c.label for c in found} == {"full", "scratch"}
     assert "its models give none" in left_out["frozen-forest"]
+
+
+@pytest.mark.fault
+def test_seeds_that_differ_by_rounding_have_no_spread():
+    assert relative_spread([46.69, 46.69 * (1 + 2e-16), 46.69]) == 0.0
+    assert relative_spread([1.0, 1.1]) == pytest.approx(0.0697, abs=1e-3)

@@ -250,7 +250,7 @@ def relative_spread(values: Sequence[float]) -> float:
 
     That of the logarithms, σ, as exp(σ) − 1: for small spreads the usual one over the mean.
     """
-    if len(values) < 2 or min(values) <= 0:
+    if len(values) < 2 or min(values) <= 0 or np.ptp(values) <= 1e-12 * max(values):
         return 0.0
     return float(np.expm1(np.std(np.log(values), ddof=1)))
 
