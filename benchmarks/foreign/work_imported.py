@@ -28,7 +28,9 @@ potential = import_mace(
 ).potential
 facts = {"weights": sum(w.numel() for w in potential.parameters()), "torch": torch.__version__}
 if settings["task"] == "calculator":
-    task = calculator_task(frames[0], TLPotCalculator(potential))
+    calculator = TLPotCalculator(potential)
+    task = calculator_task(frames[0], calculator)
+    facts["forces"] = calculator.get_forces(frames[0]).tolist()
 else:
     potential.requires_grad_(True)
     model = potential.at()

@@ -34,6 +34,7 @@ torch.set_default_dtype(getattr(torch, dtype))
 if settings["task"] == "calculator":
     calculator = MACECalculator(models=[model], device="cpu", default_dtype=dtype)
     task = calculator_task(frames[0], calculator)
+    facts["forces"] = calculator.get_forces(frames[0]).tolist()
 else:
     keys = data.KeySpecification(info_keys={}, arrays_keys={})
     table = tools.AtomicNumberTable([int(z) for z in model.atomic_numbers])

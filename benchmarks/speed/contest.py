@@ -135,10 +135,8 @@ def show(
         values = scale * times[contestant.name]
         low, middle, high = np.percentile(values, [10, 50, 90])
         spread = f"{low:.2f} to {high:.2f}"
-        print(
-            f"{contestant.name:34}{contestant.facts['weights']:>10,}{middle:>22.2f}{spread:>20}"
-            f"{values.min():>12.2f}"
-        )
+        weights = f"{contestant.facts['weights']:,}" if contestant.facts["weights"] else ""
+        print(f"{contestant.name:34}{weights:>10}{middle:>22.2f}{spread:>20}{values.min():>12.2f}")
     peers = [c.name for c in contestants if not c.name.startswith("tlpot")]
     for peer in peers:
         for name in times:

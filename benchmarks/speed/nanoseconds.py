@@ -6,7 +6,8 @@ ASE's velocity Verlet with 0.5 fs at 300 K, one thread: milliseconds of a force 
 by time of the processor, and what follows for a day from the fastest turn, as others can only
 make it longer. DIR holds 3bpa/ and proteins/chig.pdb (the
 data of AI2BMD); peers, each with the Python of its environment, are ``gfnff`` (gfnff 0.3.1),
-``torchani`` (2.9.0) and ``mace`` (mace-torch 0.3.16). ASE's own part is the row ``nothing``.
+``torchani`` (2.9.0), ``mace`` (mace-torch 0.3.16) and ``symmetrix FILE.json`` (a file that
+../foreign/race.py converted). ASE's own part is the row ``nothing``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="ethanol, 3bpa, chignolin")
     parser.add_argument("--skip", nargs="*", default=[], help="programs that take too long")
     given = parser.parse_args()
-    peers = dict(peer.split("=", 1) for peer in given.peer)
+    peers = dict(peer.rsplit("=", 1) for peer in given.peer)
     with tempfile.TemporaryDirectory() as folder:
         ethanol = Path(folder) / "ethanol.xyz"
         write(ethanol, molecule("CH3CH2OH"))

@@ -38,8 +38,8 @@ def calculator(program, atoms, threads):
     """Returns the calculator of a program.
 
     ``nothing``, ``gfn2-xtb``, ``gfnff``, ``torchani`` (one network of ANI-2x shape), ``mace``
-    (MACE-OFF23 small's shape), or for tlpot ``MODEL LEVEL [SCHEME]``. Weights of the last two
-    peers are random.
+    (MACE-OFF23 small's shape), ``symmetrix FILE.json``, or for tlpot ``MODEL LEVEL [SCHEME]``.
+    Weights of ``torchani`` and ``mace`` are random.
     """
     if program == "nothing":
         return Nothing()
@@ -47,6 +47,10 @@ def calculator(program, atoms, threads):
         from gfnff import GFNFF
 
         return GFNFF()
+    if program.startswith("symmetrix "):
+        from symmetrix import Symmetrix
+
+        return Symmetrix(program.split()[1], use_kokkos=False)
     import torch
 
     torch.set_num_threads(threads)
