@@ -337,6 +337,7 @@ def predict(
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
     engine: str | None = None,
+    overwrite: bool = False,
     config: ConfigSource = None,
     device: Device = None,
     threads: int = 1,
@@ -354,6 +355,7 @@ def predict(
         spec: layout of the data, if it is not tlpot's own.
         keys: names of charge and multiplicity in files of structures.
         engine: whose features the model reads, if it does, see docs/foreign.md.
+        overwrite: replace the file that is there.
         config: YAML file with any of these, or what is in one.
         device: where to compute.
         threads: of the CPU.
@@ -364,7 +366,7 @@ def predict(
     with _running(threads, progress):
         return predict_structures(
             model if engine is None else with_engine(model, engine, device), structures,
-            level=level, output=output, spec=spec, keys=keys, device=device,
+            level=level, output=output, spec=spec, keys=keys, overwrite=overwrite, device=device,
         )  # fmt: skip
 
 
@@ -571,6 +573,7 @@ def rank(
     *,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     folders: Sequence[PathLike] | PathLike = (),
     by: FoldScheme | None = None,
     folds: int = 5,
@@ -588,6 +591,7 @@ def rank(
         models: files or names; None for all that have names, or those of `folders`.
         level: level of theory of the labels.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         folders: whose model files to add.
         by: folds that decide: random, molecule or cluster.
         folds: their number.
@@ -603,7 +607,7 @@ def rank(
     with _running(threads, progress):
         return rank_files(
             data, None if models is None else listed(models), listed(folders), level=level,
-            spec=spec, by=by, n_folds=folds, seed=seed, cache=cache, device=device,
+            spec=spec, keys=keys, by=by, n_folds=folds, seed=seed, cache=cache, device=device,
         )  # fmt: skip
 
 
@@ -619,6 +623,7 @@ def ensemble(
     keys: Mapping[str, str] | None = None,
     split: PathLike | None = None,
     coverage: float | None = None,
+    engine: str | None = None,
     overwrite: bool = False,
     config: ConfigSource = None,
     device: Device = None,
@@ -636,6 +641,7 @@ def ensemble(
         keys: names of the labels, where the file has its own.
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
+        engine: whose features the models read, if they do, see docs/foreign.md.
         overwrite: replace the model file that is there.
         config: YAML file with any of these, or what is in one.
         device: where to compute.
@@ -645,7 +651,7 @@ def ensemble(
     from tlpot.jobs import CalibrationSettings, join_models
 
     own = CalibrationSettings(
-        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage, engine=engine
     )
     with _running(threads, progress):
         return join_models(
@@ -667,6 +673,7 @@ def calibrate(
     split: PathLike | None = None,
     coverage: float | None = None,
     forces: bool = False,
+    engine: str | None = None,
     overwrite: bool = False,
     config: ConfigSource = None,
     device: Device = None,
@@ -685,6 +692,7 @@ def calibrate(
         split: stored split of the training: validation frames calibrate, test frames judge.
         coverage: what one reported standard deviation covers, default 0.683.
         forces: calibrate the forces of a last layer, too (slow); those of an ensemble always are.
+        engine: whose features the model reads, if it does, see docs/foreign.md.
         overwrite: replace the model file that is there.
         config: YAML file with any of these, or what is in one.
         device: where to compute.
@@ -694,8 +702,9 @@ def calibrate(
     from tlpot.jobs import CalibrationSettings, calibrate_file
 
     own = CalibrationSettings(
-        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage, forces=forces
-    )
+        data=data, level=level, spec=spec, keys=keys, split=split, coverage=coverage,
+        forces=forces, engine=engine,
+    )  # fmt: skip
     with _running(threads, progress):
         return calibrate_file(model, own, output=output, overwrite=overwrite, device=device)
 
@@ -773,6 +782,7 @@ def report(
     report: Mapping[str, Any] | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
+    engine: str | None = None,
     config: ConfigSource = None,
     device: Device = None,
     threads: int = 1,
@@ -792,6 +802,7 @@ def report(
         report: what to look at, see `tlpot.evaluation.ReportSettings`.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own.
+        engine: whose features the model reads, if it does, see docs/foreign.md.
         config: YAML file with any of these, or what is in one; see docs/report.md.
         device: where to compute.
         threads: of the CPU.
@@ -801,7 +812,7 @@ def report(
 
     settings = report_job(
         config, model, data, level=level, model_level=model_level, parent=parent, source=source,
-        split=split, part=part, report=report, spec=spec, keys=keys,
+        split=split, part=part, report=report, spec=spec, keys=keys, engine=engine,
     )  # fmt: skip
     with _running(threads, progress):
         return make_report(settings, device=device, show=True)

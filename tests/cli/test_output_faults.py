@@ -118,3 +118,11 @@ def test_what_a_sampling_writes_beside_its_output_replaces_nothing(labelled):
     kept = labelled.with_name("x.json")
     kept.write_text("{}")
     assert refused(kept, "sample", "CCO", "--engine", "mmff94", "-o", kept.with_suffix(".h5"))
+
+
+@pytest.mark.parametrize("option", ["--export", "--forces", "--prepare"])
+def test_what_a_fragmentation_writes_replaces_nothing(labelled, option):
+    kept = labelled.with_name("kept.pdb" if option == "--prepare" else "kept.xyz")
+    kept.write_text("mine")
+    model = ["--model", "gfn2-xtb"] if option == "--forces" else []
+    assert refused(kept, "fragment", labelled, *model, option, kept)

@@ -225,6 +225,38 @@ def test_from_the_command_line(data, tmp_path, capsys):
     assert main(["predict", model, data, "--level", CC, "--engine", NAME]) == 0
     assert main(["evaluate", model, data, "--level", CC, "--engine", NAME]) == 0
     assert "40 frames" in capsys.readouterr().out
+    split = str(tmp_path / "m.run" / "split.json")
+    report = ["report", model, data, "--level", CC, "--split", split]
+    assert main(report) == 2
+    assert "--engine" in capsys.readouterr().err
+    assert main([*report, "--engine", NAME]) == 0
+    assert "energy" in capsys.readouterr().out
+    assert main([*report[:2], "--engine", NAME, "--structure", "x.pdb", "-o", "r"]) == 2
+    assert "--engine does not apply" in capsys.readouterr().err
+
+
+def test_an_ensemble_on_an_engine_is_calibrated_with_it(data, ridge, tmp_path, capsys):
+    model, _, engine = ridge
+    other = str(tmp_path / "shift.safetensors")
+    fitted(data, other, engine=engine, strategy="shift")
+    models, split = [str(model), other], str(model.with_suffix(".run") / "split.json")
+    joined = tlpot.ensemble(models, data, level=CC, split=split, engine=engine, progress=False)
+    expected = tlpot.calibrate(
+        tlpot.ensemble(models, level=CC).model, data, level=CC, split=split, engine=engine,
+        progress=False,
+    )  # fmt: skip
+    assert joined.calibrated.report.as_json() == expected.report.as_json()
+    kept = str(tmp_path / "both.safetensors")
+    command = ["ensemble", *models, "--level", CC, "-o", kept]
+    assert main([*command, "--engine", engine]) == 2
+    assert "does not apply without data" in capsys.readouterr().err
+    assert main([*command, "--calibrate", data, "--split", split, "--engine", engine]) == 0
+    atoms = labelled_atoms(CC, 1)[0]
+    opened = tlpot.load(kept, engine=engine)
+    assert opened.at(CC).calibration is not None
+    found = tlpot.predict(kept, [atoms], level=CC, engine=engine)
+    expected = [tlpot.predict(m, [atoms], level=CC, engine=engine).energy[0] for m in models]
+    assert found.energy[0] == pytest.approx(np.mean(expected), abs=1e-9)
 
 
 @pytest.mark.fault

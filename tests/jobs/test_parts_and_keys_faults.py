@@ -7,7 +7,7 @@ from ase.io import write
 
 import tlpot
 from tlpot.cli import main
-from tlpot.errors import DataError
+from tlpot.errors import DataError, UnknownLevelError
 
 pytestmark = pytest.mark.fault
 LEVEL = "wb97x/6-31g*"
@@ -64,3 +64,12 @@ def test_commands_read_labels_under_names_of_the_file(named, tmp_path, command):
     )
     assert main([*words, "--keys", *(f"{name}={key}" for name, key in keys.items())]) == 0
     assert main([*words, "--keys", "energy=nowhere"]) == 2
+
+
+def test_a_difference_is_told_to_be_labelled_first(named):
+    file, keys, _ = named
+    low = tlpot.open_dataset(file, level=LEVEL, keys=keys)
+    kept = file.with_name("kept.h5")
+    tlpot.convert_dataset(low, kept)
+    with pytest.raises(UnknownLevelError, match=r"tlpot label FILE --engine gfn2-xtb"):
+        tlpot.evaluate("tlpot-tiny", kept, level=f"{LEVEL} - gfn2-xtb", progress=False)

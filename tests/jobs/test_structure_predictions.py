@@ -76,6 +76,20 @@ def test_in_hdf5_they_are_labels_by_the_name_of_the_model(structures, tmp_path):
     assert sorted(again.energy) == pytest.approx(sorted(found.energy))
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["p.xyz", "p.h5", "p.csv"])
+def test_a_file_of_predictions_that_is_there_stays(structures, tmp_path, name, capsys):
+    output, source = tmp_path / name, str(tmp_path / "in.xyz")
+    write(source, structures)
+    output.write_text("mine")
+    command = ["predict", "tlpot-tiny", source, "-o", str(output), "--device", "cpu"]
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert output.read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert output.read_bytes() != b"mine"
+
+
 def test_mistakes(structures, tmp_path):
     with pytest.raises(OutputError, match=r"\.xyz"):
         tlpot.predict("tlpot-tiny", structures, output=tmp_path / "p.pdb", **QUIET)

@@ -6,7 +6,9 @@ import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from toy_crystals import MODEL, SPLIT, write_toy
 
+import tlpot
 from tlpot.cli import main
 from tlpot.data import open_dataset
 from tlpot.models import LIBRARY
@@ -128,3 +130,41 @@ def test_a_level_that_lacks_an_element_does_not_hide_the_others_of_its_model(tmp
     text = capsys.readouterr().out
     assert "tlpot-peptides-tiny  aimnet2 " in text
     assert "not applicable: tlpot-peptides-tiny at ani-1ccx" in text
+
+
+@pytest.mark.fault
+def test_models_of_properties_alone_do_not_take_part_in_a_ranking_for_energies(
+    some, tmp_path, capsys
+):
+    network = {key: value for key, value in MODEL.items() if key != "n_species"}
+    network |= {"species": "elemental", "elements": "all"}
+    tlpot.train(
+        config={"data": write_toy(tmp_path), "model": network, "split": SPLIT},
+        level="gap@cheap", epochs=1, output=tmp_path / "gap.safetensors", progress=False,
+    )  # fmt: skip
+    command = ["models", "rank", some(6, 3), str(tmp_path / "gap.safetensors"), "--level", LEVEL]
+    assert main(command) == 0
+    assert "knows properties only" in capsys.readouterr().out
+
+
+def test_names_of_labels_are_given_to_a_ranking_and_to_what_it_advises(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    frames = []
+    for name in ("H2O", "CH4", "CH3OH", "CO2", "H2O2", "C2H4"):
+        for _ in range(4):
+            atoms = molecule(name)
+            atoms.positions += rng.normal(0, 0.03, atoms.positions.shape)
+            atoms.calc = tlpot.TLPotCalculator("tlpot-tiny")
+            energy = atoms.get_potential_energy() + 0.1 * rng.normal()
+            atoms.calc = None
+            atoms.info["mine"] = energy
+            frames.append(atoms)
+    path = str(tmp_path / "mine.xyz")
+    write(path, frames)
+    command = ["models", "rank", path, "tlpot-tiny", "--level", "mine", "--by", "random"]
+    assert main(command) == 2
+    assert "--keys" in capsys.readouterr().err
+    assert main([*command, "--keys", "energy=mine"]) == 0
+    assert "24 energies at mine" in capsys.readouterr().out
+    found = tlpot.rank(path, "tlpot-tiny", level="mine", keys={"energy": "mine"}, by="random")
+    assert all("--keys energy=mine" in line for line in found.commands())

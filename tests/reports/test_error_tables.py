@@ -10,7 +10,7 @@ from ase.units import kcal, mol
 
 from tlpot.cli import main
 from tlpot.data import open_dataset
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
 from tlpot.jobs import finetune, finetune_config
 from tlpot.models import LIBRARY, load, save
@@ -230,3 +230,15 @@ def test_a_parent_and_its_own_labels_are_reported(data, shifted, tmp_path):
         ("after transfer", HIGH, True),
     ]  # fmt: skip
     assert np.isnan(found.stages[1].total.force_rmse)  # these labels are energies
+
+
+@pytest.mark.fault
+def test_validation_frames_stand_in_where_a_split_has_no_test_frames(data, shifted, tmp_path):
+    split = replace(shifted[2], test=np.arange(0))
+    split.save(tmp_path / "split.json")
+    opened = LabelledFragments.open(data, split=tmp_path / "split.json")
+    assert opened.part == "validation frames"
+    np.testing.assert_array_equal(opened.chosen, split.validation)
+    replace(split, train=np.arange(0)).save(tmp_path / "none.json")
+    with pytest.raises(DataError, match="no train frames"):
+        LabelledFragments.open(data, split=tmp_path / "none.json", part="train")

@@ -59,6 +59,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o --output", "file for structures and predictions, .xyz or .h5, or for a table, .csv")
     options.add_data_arguments(parser)
     add("--json", "file for all numbers")
+    add("--overwrite", "replace the file that is there", False)
     add("--device", options.DEVICE)
     add("--engine", options.ENGINE)
 
@@ -67,7 +68,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
     """Evaluates the model and prints a table."""
     from tlpot import api
 
-    wanted = options.values_of(arguments, "level output device engine")
+    wanted = options.values_of(arguments, "level output overwrite device engine")
     wanted |= options.reading_options(arguments)
     found = api.predict(arguments.model, arguments.structures, **wanted)
     print(found)

@@ -17,6 +17,9 @@ def add_fragment_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json FILE", "file for all numbers")
     add("--picture FILE", "the partition drawn, .png or .pdf")
     add("--show NAME|NUMBER", "fragment whose caps --picture shows; default: one in the middle")
+    add(
+        "--overwrite", "replace files of --export (.xyz), --forces, --prepare that are there", False
+    )
     add("--export FILE", "fragments to label: .h5 (distinct ones, added to what is there) or .xyz")
     add = options.adder(parser.add_argument_group("energies and forces"))
     add(
@@ -52,6 +55,7 @@ def run_fragment(arguments: argparse.Namespace) -> None:
             picture_path(picture)
     if arguments.export is not None:
         check_export(arguments.export)
+    _check_replaced(arguments)
     if arguments.prepare is not None:
         _prepare(arguments)
         return
@@ -109,6 +113,16 @@ def _check_options(arguments: argparse.Namespace) -> None:
                 raise ConfigError(
                     f"--{option.replace('_', '-')} goes with --model; add that, or leave it out"
                 )
+
+
+def _check_replaced(arguments: argparse.Namespace) -> None:
+    from tlpot.files import check_replaced
+
+    for name in ("export", "forces", "prepare"):
+        path = getattr(arguments, name)
+        # to a file of labels fragments are added
+        if path is not None and path.endswith((".xyz", ".pdb")):
+            check_replaced(path, what=f"file of --{name},", overwrite=arguments.overwrite)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

@@ -75,6 +75,7 @@ def add_models_arguments(parser: argparse.ArgumentParser) -> None:
     add("models [MODEL...]", "files or names; default: all that have names")
     add("--level", "level of theory of the labels", required=True)
     add("--spec", options.SPEC)
+    add("--keys QUANTITY=NAME...", options.KEYS)
     _add_folder(add)
     add(
         "--by",
@@ -230,7 +231,8 @@ def _rank(arguments: argparse.Namespace) -> None:
         arguments.models or None,
         folders=arguments.folder,
         cache=cache,
-        **options.values_of(arguments, "level spec by folds seed device"),
+        **options.reading_options(arguments),
+        **options.values_of(arguments, "level by folds seed device"),
     )
     print(ranking)
     if arguments.json:

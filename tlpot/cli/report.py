@@ -42,6 +42,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
     add("-o --output", "folder for what is written")
     add("--device", options.DEVICE)
+    add("--engine", options.ENGINE)
     _add_force_field_arguments(parser)
 
 
@@ -69,7 +70,7 @@ def run_report(arguments: argparse.Namespace) -> None:
     if reading["keys"] is not None:
         data["keys"] = reading["keys"]
     settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
-    settings |= options.values_of(arguments, "level model_level parent source split")
+    settings |= options.values_of(arguments, "level model_level parent source split engine")
     config = with_overrides(settings, arguments.settings)
     config.where = "report"
     report = api.report(config=config, device=arguments.device)
@@ -145,8 +146,10 @@ def _check_force_field(arguments: argparse.Namespace) -> None:
         raise ConfigError(
             f"the labelled fragments of a force field are given as --data {arguments.data}"
         )
-    if arguments.model_level is not None:
-        raise ConfigError("--model-level does not apply to the report on a force field")
+    for name in ("model_level", "engine"):
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} does not apply to the report on a force field")
     if arguments.structure is None:
         for name in _OF_STRUCTURES:
             if name == "trained_charges" and arguments.fragments is not None:

@@ -29,6 +29,7 @@ def add_calibration_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", "file for all numbers")
     add("--overwrite", "replace the model file that is there", False)
     add("--device", options.DEVICE)
+    add("--engine", options.ENGINE)
 
 
 def run_calibrate(arguments: argparse.Namespace) -> None:
@@ -44,7 +45,7 @@ def run_calibrate(arguments: argparse.Namespace) -> None:
 
 def calibration_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Returns those of `add_calibration_arguments` that the jobs take."""
-    own = options.values_of(arguments, "level split coverage overwrite device")
+    own = options.values_of(arguments, "level split coverage overwrite device engine")
     return {**own, **options.reading_options(arguments)}
 
 

@@ -250,7 +250,16 @@ def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:
         return files.open()
     assert files.level is not None
     asked = canonical_level(files.level)
-    return dataset if asked in dataset.levels else DifferenceDataset(dataset, *parts)
+    if asked in dataset.levels:
+        return dataset
+    high, low = (canonical_level(part) for part in parts)
+    if high in dataset.levels and low not in dataset.levels:
+        raise UnknownLevelError(
+            f"{files.words}: no labels at {low}, from which {asked} is the difference (there are "
+            f"{', '.join(dataset.levels)}); compute them first, into one file: tlpot label FILE "
+            f"--engine {low} -o BOTH.h5"
+        )
+    return DifferenceDataset(dataset, *parts)
 
 
 def told_properties(model: TrainedModel) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from tlpot.energy import has_domain, has_forces, known_value
 from tlpot.engines import label_name
 from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import EVEN, evaluated, system_batches
-from tlpot.files import check_spared, write_text
+from tlpot.files import check_replaced, check_spared, write_text
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.evaluate import ModelSource, open_model, open_with_properties, told_properties
 from tlpot.labelling import read_structures
@@ -255,6 +255,7 @@ def predict_structures(
     output: str | os.PathLike[str] | None = None,
     spec: str | None = None,
     keys: Mapping[str, str] | None = None,
+    overwrite: bool = False,
     device: str | torch.device | None = None,
 ) -> StructurePredictions:
     """Evaluates a model; `tlpot.predict` says what the arguments are.
@@ -265,6 +266,7 @@ def predict_structures(
     structures = as_listed(structures)
     if output is not None:
         check_spared(check_predictions_file(output), structures, model)
+        check_replaced(output, what="file of predictions", overwrite=overwrite)
     potential = open_model(model, device, frozen=True)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     where = f"the model {named}"

@@ -45,6 +45,7 @@ from tlpot.jobs.data_sources import (
     as_trained,
     settings_with_data,
 )
+from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level
@@ -216,6 +217,7 @@ class ReportConfig:
         split: a stored split; all frames with a label if left out.
         part: which part of the split; the validation frames where it has no test frames.
         report: what to look at.
+        engine: whose features the model reads, if it does.
         loaded: the model itself; `model` is then only what it is called.
         parent_model: the parent itself; `parent` is then only what it is called.
     """
@@ -229,6 +231,7 @@ class ReportConfig:
     split: Path | None = None
     part: SplitPart = "test"
     report: ReportSettings = field(default_factory=ReportSettings)
+    engine: str | None = None
     loaded: Potential | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     parent_model: Potential | None = field(
         default=None, compare=False, repr=False, metadata=IN_MEMORY
@@ -294,6 +297,8 @@ def make_report(
         TLPotError: something is wrong with the models, the data or the settings.
     """
     opened: TrainedModel = config.loaded or load(config.model, device=device)
+    if config.engine is not None:
+        opened = with_engine(opened, config.engine, device)
     told = bool(told_properties(opened))
     dataset = as_trained(config.data.open(every_level=told), opened)
     level = choose_level(config.level, dataset.levels, str(dataset.path))

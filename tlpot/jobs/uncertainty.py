@@ -18,6 +18,7 @@ from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split
 from tlpot.jobs.datasets import DataFiles
+from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import ModelSource, open_labels, open_model
 from tlpot.jobs.training_job import check_output
 from tlpot.levels import choose_level
@@ -265,6 +266,7 @@ class CalibrationSettings:
         coverage: what one reported standard deviation covers; None for that of a normal
             distribution, 0.683.
         forces: calibrate the forces of a last layer, too.
+        engine: whose features the model reads, if it does.
     """
 
     data: DataSource | None
@@ -274,10 +276,13 @@ class CalibrationSettings:
     split: str | os.PathLike[str] | None = None
     coverage: float | None = None
     forces: bool = False
+    engine: str | None = None
 
     def of(self, model: TrainedModel) -> Calibrated:
         """Calibrates a model, see `calibrate_model`."""
         assert self.data is not None
+        if self.engine is not None:
+            model = with_engine(model, self.engine)
         files = DataFiles(data=self.data, spec=self.spec, level=self.level, keys=self.keys)
         dataset = open_labels(files, model)
         return calibrate_model(
@@ -363,7 +368,7 @@ def join_models(
         TLPotWarning: the card of a model does not say with what split it was trained.
     """
     if calibration.data is None:
-        for name in ("spec", "keys", "split", "coverage"):
+        for name in ("spec", "keys", "split", "coverage", "engine"):
             if getattr(calibration, name) is not None:
                 raise ConfigError(
                     f"{name} (--{name}) does not apply without data to calibrate on "

@@ -37,6 +37,7 @@ from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
+from tlpot.targets import is_property
 from tlpot.training import fit_composition, fit_references
 
 
@@ -86,6 +87,7 @@ def rank_files(
     *,
     level: str | None = None,
     spec: str | None = None,
+    keys: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Ranking:
     """Ranks models as a user names them; see `tlpot.rank`.
@@ -96,10 +98,10 @@ def rank_files(
     Raises:
         TLPotError: something is wrong with the data, the models or the options.
     """
-    dataset = open_dataset(data, spec, level=level)
+    dataset = open_dataset(data, spec, level=level, keys=keys)
     chosen = models if models is not None or not folders else []
     found = rank_models(dataset, level, catalogue(folders, chosen), **options)
-    return replace(found, spec=spec)
+    return replace(found, spec=spec, keys=keys)
 
 
 def rank_models(
@@ -167,6 +169,9 @@ def rank_models(
         if entry.problem or missing:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
             refused[entry.source] = entry.problem or f"does not know {symbols}"
+            continue
+        if target.learned is None and all(map(is_property, entry.levels)):
+            refused[entry.source] = "knows properties only, and no energies to start from"
             continue
         try:
             scores += _scores_of(target, entry, baseline, folder, device, refused)

@@ -83,6 +83,7 @@ class Ranking(Result):
         refused: why a model could not be tried, by model.
         acquainted: models that were trained on frames of the same file.
         spec: layout of the data, if it is not tlpot's own.
+        keys: names of the labels, where the file has its own.
         unit: of the errors.
         unfixed: schemes that were not tried, as their folds leave out molecules whose energies
             the compositions of the others do not fix.
@@ -100,6 +101,7 @@ class Ranking(Result):
     refused: Mapping[str, str]
     acquainted: tuple[str, ...] = ()
     spec: str | None = None
+    keys: Mapping[str, str] | None = None
     unit: str = "meV"
     unfixed: tuple[str, ...] = ()
 
@@ -165,6 +167,8 @@ class Ranking(Result):
         common += ["--source", best.source, "-o", "MODEL.safetensors"]
         if self.spec is not None:
             common += ["--spec", self.spec]
+        if self.keys:
+            common += ["--keys", *(f"{quantity}={name}" for quantity, name in self.keys.items())]
         if not best.features:
             return [shlex.join([*common, "--strategy", s]) for s in ("shift", "full")]
         blocks = ", ".join(best.features)

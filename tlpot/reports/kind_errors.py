@@ -110,6 +110,7 @@ class LabelledFragments:
         """Opens a file of fragments.
 
         Without `split` all frames are looked at; `spec` is the layout, if it is not tlpot's own.
+        Where a split has no test frames, its validation frames stand in for them.
 
         Raises:
             DataError: an unreadable file, or no frames in that part.
@@ -119,10 +120,13 @@ class LabelledFragments:
         if split is None:
             return cls(dataset=dataset)
         divided = load_split(split, dataset)
-        indices = getattr(divided, part)
-        if not len(indices):
-            raise DataError(f"{split} has no {part} frames; choose others with part (--part)")
-        return cls(dataset=dataset, indices=indices, part=f"{part} frames", train=divided.train)
+        for name in (part, "validation") if part == "test" else (part,):
+            indices = getattr(divided, name)
+            if len(indices):
+                return cls(
+                    dataset=dataset, indices=indices, part=f"{name} frames", train=divided.train
+                )
+        raise DataError(f"{split} has no {part} frames; choose others with part (--part)")
 
     @property
     def chosen(self) -> Ints:
