@@ -1,13 +1,13 @@
 """A model assembled by fragments against its teacher, by the same scheme and whole (rows P4, P7).
 
     python assembled.py errors MODEL --aimnet2 FILE.jpt --chignolin chig.pdb [--level aimnet2]
-    python assembled.py dynamics MODEL STRUCTURE [--scheme mfcc_mbe2] [--time 20]
+    python assembled.py dynamics MODEL STRUCTURE [--scheme mfcc_mbe2] [--time 20] [--out DIR]
 
 ``errors``: Ala12 as a helix, chignolin (microsoft/AI2BMD, MIT; charge −2) and the disulfide peptide
 of the examples, each after 20 fs of dynamics at 300 K (GFN2-xTB), as forces of a minimum say
 little. "model" compares the model with the teacher by the same scheme, "scheme" the teacher by the
 scheme with the teacher of the whole, "whole" the model by the scheme with the teacher of the
-whole.
+whole. ``dynamics`` goes on where an interrupted run of the same DIR ended.
 """
 
 from __future__ import annotations
@@ -98,12 +98,16 @@ def evaluated(atoms: Atoms, calculator: object) -> tuple[float, NDArray[np.float
     return found.get_potential_energy(), found.get_forces()
 
 
-def dynamics(model: str, level: str, structure: Path, scheme: str, picoseconds: float) -> None:
+def dynamics(
+    model: str, level: str, structure: Path, scheme: str, picoseconds: float, out: Path
+) -> None:
     """Runs Langevin dynamics at 300 K and says whether bonds and the domain held."""
     atoms = read_frames(os.fspath(structure))[0]
+    out.mkdir(parents=True, exist_ok=True)
+    output = out / f"{structure.stem}-{scheme}.xyz"
     found = tlpot.md(
         atoms, model, level=level, scheme=scheme, time=picoseconds, temperature=300.0,
-        stop_when=["domain<0.05"],
+        stop_when=["domain<0.05"], output=output, resume=output.exists(),
     )  # fmt: skip
     print(found)
 
@@ -125,12 +129,13 @@ def main() -> None:
     two.add_argument("structure", type=Path)
     two.add_argument("--scheme", default="mfcc_mbe2")
     two.add_argument("--time", type=float, default=20.0)
+    two.add_argument("--out", type=Path, default=Path("runs/peptides"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.row == "errors":
         errors(given.model, given.level, given.aimnet2, given.chignolin)
     else:
-        dynamics(given.model, given.level, given.structure, given.scheme, given.time)
+        dynamics(given.model, given.level, given.structure, given.scheme, given.time, given.out)
 
 
 if __name__ == "__main__":

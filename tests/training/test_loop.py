@@ -113,7 +113,7 @@ def test_a_penalty_holds_the_weights(tmp_path):
     def moved(strength, folder):
         potential = ToyPotential()
         before = weights(potential)["backbone"]
-        penalty = lambda model: strength * (model.backbone - before).square().sum()  # noqa: E731
+        penalty = lambda model, step: strength * (model.backbone - before).square().sum()  # noqa: E731
         fit(potential, tmp_path / folder, plan=everything(potential, penalty=penalty))
         return (potential.backbone - before).norm().item()
 
@@ -176,7 +176,7 @@ def test_interrupt_finishes_the_step_and_keeps_the_best_weights(tmp_path):
     potential = ToyPotential()
     steps = []
 
-    def penalty(model):
+    def penalty(model, step):
         steps.append(1)
         if len(steps) == 7:
             signal.raise_signal(signal.SIGINT)
@@ -195,7 +195,7 @@ def test_interrupt_finishes_the_step_and_keeps_the_best_weights(tmp_path):
 
 
 def test_a_second_interrupt_is_obeyed_at_once(tmp_path):
-    def penalty(model):
+    def penalty(model, step):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return model.backbone.sum() * 0.0

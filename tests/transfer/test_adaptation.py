@@ -183,7 +183,7 @@ def test_a_sampling_bias_made_by_hand_is_mended(tmp_path):
         ({"name": "frozen-ridge", "adapt": {"files": []}}, "files"),
         ({"name": "frozen-ridge", "adapt": {"files": ["x"], "weights": False}}, "align"),
         ({"name": "frozen-ridge", "adapt": {"files": ["x"], "align": "mnd"}}, "mmd"),
-        ({"name": "full", "adapt": {"files": ["x"]}}, "frozen-ridge"),
+        ({"name": "full", "adapt": {"files": ["x"], "strength": 0}}, "strength"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, key):

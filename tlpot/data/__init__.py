@@ -6,6 +6,7 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.data.arrays import ArrayDataset
+    from tlpot.data.batch import Batch, Targets, collate
     from tlpot.data.dataset import (
         SEVERITIES,
         Dataset,
@@ -33,11 +34,8 @@ if TYPE_CHECKING:
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
     from tlpot.data.loader import (
-        Batch,
         Loader,
-        Targets,
         average_neighbors,
-        collate,
         energy_scale,
         evaluation_batches,
         force_scale,

@@ -1,29 +1,22 @@
-"""Frames joined into one graph, batches of a dataset, and scales that a network starts from."""
+"""Batches of a dataset, and scales that a network starts from."""
 
 from __future__ import annotations
 
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tlpot.data.dataset import (
-    Dataset,
-    Frame,
-    LabelKind,
-    Labels,
-    known_values,
-    with_any_label,
-)
+from tlpot.data.batch import Batch, collate
+from tlpot.data.dataset import Dataset, Frame, LabelKind, known_values, with_any_label
 from tlpot.energy import EnergyModel, known_value, layout_of
 from tlpot.errors import ConfigError, DataError
-from tlpot.graph import AtomGraph, Layout, build_graph, join_graphs
+from tlpot.graph import Layout
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.presentation import progress_bar
 from tlpot.targets import KnownValue
@@ -38,129 +31,6 @@ _OVERHEAD = 2000
 """Bytes of Python objects for each frame kept."""
 
 _SAMPLE = 500
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Targets:
-    """Labels of a batch at one level of theory, float64, NaN where absent.
-
-    Attributes:
-        energy: [n_systems], total energies, eV.
-        forces: [n_atoms, 3], eV/Å.
-        stress: [n_systems, 3, 3], eV/Å³.
-    """
-
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor
-
-    def to(self, device: torch.device | str) -> Targets:
-        """Returns the targets on another device."""
-        return Targets(
-            energy=self.energy.to(device),
-            forces=self.forces.to(device),
-            stress=self.stress.to(device),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """A graph with its targets.
-
-    Attributes:
-        graph: the joined structures.
-        sizes: [n_systems], atoms per structure.
-        targets: by level of theory; exactly the levels that were asked for.
-        level_idx: [n_systems], the one of these levels at which each structure has labels here;
-            None where each has all that it has.
-        molecule_idx: [n_systems], the same number for structures of one molecule; None where
-            nothing is known of molecules.
-    """
-
-    graph: AtomGraph
-    sizes: Tensor
-    targets: Mapping[str, Targets]
-    level_idx: Tensor | None = None
-    molecule_idx: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Batch:
-        """Returns the batch on another device."""
-        return replace(
-            self,
-            graph=self.graph.to(device),
-            sizes=self.sizes.to(device),
-            targets={level: targets.to(device) for level, targets in self.targets.items()},
-            level_idx=None if self.level_idx is None else self.level_idx.to(device),
-            molecule_idx=None if self.molecule_idx is None else self.molecule_idx.to(device),
-        )
-
-
-def collate(
-    frames: Sequence[Frame],
-    cutoff: float,
-    levels: Sequence[str],
-    *,
-    layout: Layout = "auto",
-    neighbors: Sequence[Neighbors] | None = None,
-    level_idx: NDArray[np.int64] | None = None,
-    known: NDArray[np.float64] | None = None,
-) -> Batch:
-    """Builds the graph of some frames and gathers their labels at `levels`.
-
-    Args:
-        frames: at least one.
-        cutoff: Å.
-        levels: canonical names; a frame without a level gets NaN there.
-        layout: see `build_graph`.
-        neighbors: of each frame at this cutoff, where they are known.
-        level_idx: the one of `levels` whose labels to take, for each frame; None for all.
-        known: the property that the model is told, of each frame; None for none.
-
-    Raises:
-        GeometryError: a frame is unusable; the message names it.
-    """
-    systems = [frame.system for frame in frames]
-    if neighbors is None:
-        names = [frame.name for frame in frames]
-        graph = build_graph(systems, cutoff, layout=layout, names=names)
-    else:
-        graph = join_graphs(systems, neighbors, cutoff, layout=layout)
-    if known is not None:
-        graph = replace(graph, known=torch.from_numpy(known))
-    sizes = torch.tensor([len(frame.system) for frame in frames])
-    return Batch(
-        graph=graph,
-        sizes=sizes,
-        targets={
-            level: _targets(frames, level, None if level_idx is None else level_idx == k)
-            for k, level in enumerate(levels)
-        },
-        level_idx=None if level_idx is None else torch.from_numpy(level_idx),
-        molecule_idx=torch.from_numpy(
-            np.unique([frame.group for frame in frames], return_inverse=True)[1]
-        ),
-    )
-
-
-def _targets(frames: Sequence[Frame], level: str, chosen: NDArray[np.bool_] | None) -> Targets:
-    none = Labels()
-    labels = [
-        frame.labels.get(level, none) if chosen is None or chosen[k] else none
-        for k, frame in enumerate(frames)
-    ]
-    forces = [
-        np.full((len(frame.system), 3), np.nan) if label.forces is None else label.forces
-        for frame, label in zip(frames, labels, strict=True)
-    ]
-    stress = np.full((len(frames), 3, 3), np.nan)
-    for row, label in zip(stress, labels, strict=True):
-        if label.stress is not None:
-            row[:] = label.stress
-    return Targets(
-        energy=torch.tensor([x.energy for x in labels], dtype=torch.float64),
-        forces=torch.from_numpy(np.concatenate(forces)),
-        stress=torch.from_numpy(stress),
-    )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -189,6 +59,7 @@ class Loader:
             is at one level; 1 for each frame by itself.
         memo_bytes: bound on the frames and neighbour lists kept between epochs.
         known: the property of each frame that the model is told; None for none.
+        weights: [n_frames of the dataset], what the error of each counts; None for all alike.
 
     Raises:
         DataError: no indices, no frame has a label at any of the levels, or labels are damaged.
@@ -213,6 +84,7 @@ class Loader:
     together: int = 1
     memo_bytes: int = MEMO_BYTES
     known: KnownValue | None = None
+    weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         self.levels = tuple(self.levels)
@@ -284,6 +156,7 @@ class Loader:
             neighbors=[neighbors for _, neighbors in pairs],
             level_idx=self._level_idx(indices, epoch) if self.level_turns else None,
             known=None if told is None else known_values(self.dataset, frames, told),
+            weights=None if self.weights is None else self.weights[indices],
         )
 
     def _make_plan(self, epoch: int) -> list[NDArray[np.int64]]:

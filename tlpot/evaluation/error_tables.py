@@ -89,8 +89,19 @@ class Metrics:
         targets: Targets,
         sizes: Tensor,
         molecule_idx: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> None:
-        """Takes in a batch; absent labels and properties are passed over."""
+        """Takes in a batch; absent labels and properties are passed over.
+
+        `weights` are what the errors of a property count.
+        """
+        if self.quantity is not None and weights is not None:
+            found = targets.energy.isfinite()
+            error, counts = (properties.energy - targets.energy).detach()[found], weights[found]
+            self.sums[0] += torch.stack(
+                [(counts * error.abs()).sum(), (counts * error.square()).sum(), counts.sum()]
+            ).cpu()
+            return
         energy = properties.energy - targets.energy
         rows: list[tuple[Tensor | None, Tensor]] = [
             (energy, targets.energy),

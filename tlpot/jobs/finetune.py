@@ -57,7 +57,15 @@ from tlpot.models import (
 from tlpot.targets import is_property
 from tlpot.torch_mode import choose_device
 from tlpot.training import LossSettings, Processes, TrainingPlan, TrainingSettings
-from tlpot.transfer import Frozen, Strategy, TrainingData, TransferContext, pseudo_labels
+from tlpot.transfer import (
+    Frozen,
+    Strategy,
+    TrainingData,
+    TransferContext,
+    both_penalties,
+    pseudo_labels,
+    training_adaptation,
+)
 
 ANCHOR = 1e-2
 """Weight of the parent's forces, beside the weight 1 of the energies."""
@@ -180,6 +188,15 @@ def prepare_finetune(
             f"strategy.known does not apply to {chosen.name}, which learns other levels, too; take "
             "full, scratch or one of the frozen ones"
         )
+    if chosen.adapt is not None and (
+        len(training_data.levels) > 1
+        or chosen.learns_difference
+        or (chosen.defaults is None and not isinstance(chosen, Frozen))
+    ):
+        raise ConfigError(
+            f"strategy.adapt does not apply to {chosen.name}; take full, another strategy that "
+            "learns one level by steps, or frozen-ridge"
+        )
     targets = make_targets(
         training_data.dataset, training_data.split.train, training_data.levels,
         config.pooling or _inherited_pooling(parent, source), told=chosen.known,
@@ -225,6 +242,9 @@ def prepare_finetune(
         )
     )
     start = chosen.start(taught, references.energies)
+    rates = chosen.rates(start, learned)
+    adapted = training_adaptation(chosen, start, context, rates) if rates else None
+    penalty = chosen.penalty(start, context)
     job = Job(
         potential=start,
         levels=training_data.levels,
@@ -233,9 +253,9 @@ def prepare_finetune(
         settings=replace(settings, loss=loss),
         given=given,
         plan=TrainingPlan(
-            rates=chosen.rates(start, learned),
+            rates=rates,
             release=chosen.release(start, learned),
-            penalty=chosen.penalty(start, context),
+            penalty=penalty if adapted is None else both_penalties(penalty, adapted.penalty),
             level_weights=training_data.weights,
             keeps_start=inherits or chosen.learns_difference,
         ),
@@ -255,6 +275,8 @@ def prepare_finetune(
         else {z: references.energies[z] - e for z, e in references.prior.items()},
         saved_level=saved,
         parent=parent.at(source) if inherits else None,
+        weights=None if adapted is None else adapted.weights,
+        adaptation=None if adapted is None else adapted.notes,
         # a difference is no total energy: no walls, no dynamics
         examine=None
         if config.report is None

@@ -161,6 +161,7 @@ def fit(
         rank=processes.rank,
         world_size=processes.world_size,
         known=known_value(potential.at(job.levels[0])),
+        weights=job.weights,
     )
     if job.plan.rates:
         selection = _selection(job)
@@ -236,6 +237,9 @@ def fit(
         metrics["warnings"] = warnings
     if domain is not None:
         metrics["domain"] = domain
+    adaptation = {} if job.adaptation is None else job.adaptation(finished)
+    if adaptation:
+        metrics["adaptation"] = dict(adaptation)
     own = processes.is_first and job.dataset.content_hash == given.content_hash
     structures = structures_hash(job.dataset) if own else ""
     finished.card = replace(
@@ -283,6 +287,7 @@ def fit(
         warnings=tuple(warnings),
         report=examination,
         baselines=tuple(baselines),
+        adaptation=adaptation,
     )
 
 
@@ -376,7 +381,10 @@ def _by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(chosen := found.get("strategy"), Mapping):
         found["strategy"] = {k: v for k, v in chosen.items() if k != "low_labels"}
         if chosen.get("files"):
-            found["strategy"]["files"] = source_hashes(chosen)
+            found["strategy"]["files"] = source_hashes({"files": chosen["files"]})
+        if adapt := chosen.get("adapt"):
+            hashes = source_hashes({"adapt": adapt})
+            found["strategy"]["adapt"] = {**adapt, "files": hashes}
     return found
 
 

@@ -61,6 +61,10 @@ class Job:
         saved_level: the level of that model which answers to the first of `levels`, if it has
             another name; its errors are taken against the labels of that name.
         parent: the level that the first of `levels` goes on from; None if it begins anew.
+        weights: [n_frames of the dataset], what the error of each counts in the training and in
+            the choice of the epoch; None for all alike.
+        adaptation: tells of a trained model how it was adapted to other structures; None if it
+            was not.
     """
 
     potential: Potential
@@ -82,6 +86,8 @@ class Job:
     saved_level: str | None = None
     parent: LevelPotential | None = None
     joint: bool = False
+    weights: NDArray[np.float64] | None = None
+    adaptation: Callable[[Potential | DeltaPotential], Mapping[str, float]] | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -121,6 +127,7 @@ class TrainingOutcome(Result):
         predictions: of the saved model on the frames of `end`.
         others: errors before and after of further levels that counted alike, by level.
         baselines: what needs no network, for a property.
+        adaptation: how alike the domains were and are, where the model was adapted to another.
         output: the model file.
         preflight: what was known before the first update.
         started: False for a job that was to stop after the pre-flight report; `potential` is then
@@ -138,6 +145,7 @@ class TrainingOutcome(Result):
     predictions: Predictions | None = None
     others: Mapping[str, tuple[ErrorReport, ErrorReport]] = field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
+    adaptation: Mapping[str, float] = field(default_factory=dict)
     output: Path = Path()
     preflight: str = ""
     started: bool = True
@@ -165,6 +173,9 @@ class TrainingOutcome(Result):
             quantity = self.end.quantity
             table = baseline_table(self.baselines, self.end.overall, quantity, self.part)
             lines += ["", *table.lines(), ""]
+        if self.adaptation:
+            facts = ", ".join(f"{key} {value:.4g}" for key, value in self.adaptation.items())
+            lines.append(f"adaptation: {facts.replace('_', ' ')}")
         for correction in self.potential.corrections(self.level):
             facts = ", ".join(
                 f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
@@ -194,6 +205,7 @@ class TrainingOutcome(Result):
                 if self.baselines
                 else {}
             ),
+            **({"adaptation": dict(self.adaptation)} if self.adaptation else {}),
             "best_epoch": result.best_epoch,
             "seconds": result.seconds,
             "interrupted": result.interrupted,

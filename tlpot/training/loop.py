@@ -256,7 +256,7 @@ class _Run:
         weights = settings.loss.at(self.progress.epoch / settings.epochs)
         loss = weighted(parts.sums, counts, weights, self.factors, pooled=self.pooled)
         if self.plan.penalty is not None and self.processes.is_first:
-            loss = loss + self.plan.penalty(self.potential)
+            loss = loss + self.plan.penalty(self.potential, self.progress.step)
         if loss.requires_grad:
             loss.backward()
         self.processes.add_gradients(self.weights)

@@ -102,7 +102,7 @@ def batch_loss(
             seen = properties
             if target is not None and target.link is not None:
                 seen = replace(properties, energy=target.link(properties.energy))
-            metrics[level].add(seen, targets, batch.sizes, molecules)
+            metrics[level].add(seen, targets, batch.sizes, molecules, batch.weights)
         level_sums, level_counts = _sums(properties, targets, batch, settings, target)
         sums.append(level_sums)
         counts.append(level_counts)
@@ -183,12 +183,16 @@ def quantity_of(potential: Potential, level: str) -> Quantity | None:
 
 
 def _property_sums(
-    latent: Tensor, labels: Tensor, sizes: Tensor, settings: LossSettings, target: PropertyTarget
+    latent: Tensor, labels: Tensor, batch: Batch, settings: LossSettings, target: PropertyTarget
 ) -> tuple[Tensor, Tensor]:
     known = labels.isfinite()
-    errors = target.error(latent[known], labels[known], sizes[known])
+    errors = target.error(latent[known], labels[known], batch.sizes[known])
+    weights = None if batch.weights is None else batch.weights[known]
     # a cross entropy is a loss as it is
-    total = errors.sum() if target.quantity.kind == "yes_no" else _rho(errors, 1.0, settings.kind)
+    if target.quantity.kind == "yes_no":
+        total = (errors if weights is None else weights * errors).sum()
+    else:
+        total = _rho(errors, 1.0, settings.kind, weights)
     zeros = [latent.new_zeros(())] * (len(settings.weights) - 1)
     counts = [float(known.sum()), *[0.0] * len(zeros)]
     return torch.stack([total, *zeros]), latent.new_tensor(counts)
@@ -202,7 +206,7 @@ def _sums(
     learned: PropertyTarget | None = None,
 ) -> tuple[Tensor, Tensor]:
     if learned is not None:
-        return _property_sums(properties.energy, targets.energy, batch.sizes, settings, learned)
+        return _property_sums(properties.energy, targets.energy, batch, settings, learned)
     per_kind: list[tuple[Tensor | None, Tensor]] = [
         ((properties.energy - targets.energy) / batch.sizes, targets.energy),
         (_difference(properties.forces, targets.forces), targets.forces),
@@ -232,8 +236,10 @@ def _difference(prediction: Tensor | None, target: Tensor) -> Tensor | None:
     return None if prediction is None else prediction - target
 
 
-def _rho(error: Tensor, delta: float, kind: str) -> Tensor:
-    if kind == "mse":
-        return error.square().sum()
+def _rho(error: Tensor, delta: float, kind: str, weights: Tensor | None = None) -> Tensor:
     zero = torch.zeros_like(error)
-    return huber_loss(error, zero, reduction="sum", delta=delta) / delta
+    each = (
+        error.square() if kind == "mse" else huber_loss(error, zero, reduction="none", delta=delta)
+    )
+    total = (each if weights is None else weights * each).sum()
+    return total if kind == "mse" else total / delta

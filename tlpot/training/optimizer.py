@@ -106,7 +106,8 @@ class TrainingPlan:
     Attributes:
         rates: learning-rate factor by name of weight; what is not named stays fixed.
         release: share of the training after which a weight begins to move; 0 if not named.
-        penalty: added to the loss of every batch; None for nothing.
+        penalty: added to the loss of every batch, from the model and the number of updates made;
+            None for nothing.
         level_weights: factor of the loss by level of theory; 1 if not named.
         keeps_start: whether the model before the first update may be the result; not where its
             weights are random.
@@ -114,7 +115,7 @@ class TrainingPlan:
 
     rates: Mapping[str, float]
     release: Mapping[str, float] = field(default_factory=dict)
-    penalty: Callable[[nn.Module], Tensor] | None = None
+    penalty: Callable[[nn.Module, int], Tensor] | None = None
     level_weights: Mapping[str, float] = field(default_factory=dict)
     keeps_start: bool = True
 

@@ -46,18 +46,23 @@ class Adaptation:
         align: give the features of labelled structures the mean and covariance of these
             (``coral``, or true), or shift and stretch each of them until the distributions agree
             by kernels (``mmd``). Both assume that the same features mean the same, but for that.
+            Where a network is trained, it learns features whose distributions agree so.
+        strength: of an alignment in a training, beside a loss of order 1.
     """
 
     files: tuple[Path, ...]
     spec: str | None = None
     weights: bool = True
     align: bool | Literal["coral", "mmd"] = False
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.files:
             raise ConfigError("adapt.files is empty; expected structures of the target domain")
         if not (self.weights or self.align):
             raise ConfigError("adapt has neither weights nor align; leave it out")
+        if not 0 < self.strength < 1e6:
+            raise ConfigError(f"adapt.strength is {self.strength}, expected a positive number")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,6 +216,24 @@ def discrepancy(
     x, y = (torch.from_numpy(_some((r / spread)[:, varies], seed)) for r in (source, target))
     with torch.no_grad():
         return float(_discrepancy(x, y, _median_width(torch.cat([x, y]))))
+
+
+def coral(x: Tensor, y: Tensor) -> Tensor:
+    """Returns |Δmean|²/d + |Δcovariance|²/(4 d²) of two sets of rows, [n, d] and [m, d]."""
+    d = x.shape[1]
+    means = (x.mean(dim=0) - y.mean(dim=0)).square().sum() / d
+    own, other = (torch.cov(rows.T).reshape(d, d) for rows in (x, y))
+    return means + (own - other).square().sum() / (4 * d**2)
+
+
+def kernel_distance(x: Tensor, y: Tensor) -> Tensor:
+    """Returns the squared MMD of two sets of rows, see `discrepancy`, which can be differentiated.
+
+    The width of the kernels is that of the rows, and no way to a smaller distance.
+    """
+    with torch.no_grad():
+        width = _median_width(torch.cat([x, y]))
+    return _discrepancy(x, y, width)
 
 
 def _discrepancy(x: Tensor, y: Tensor, width: float) -> Tensor:

@@ -54,7 +54,7 @@ class Anchor:
         self.strength = strength
         self.stiffness = None if stiffness is None else [stiffness[name] for name in self.names]
 
-    def __call__(self, model: nn.Module) -> Tensor:
+    def __call__(self, model: nn.Module, step: int = 0) -> Tensor:
         """Returns the penalty, a scalar."""
         weights = dict(model.named_parameters())
         moved = torch._foreach_sub([weights[name] for name in self.names], self.start)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.config import LATER
 from tlpot.data import Dataset, evaluation_batches
 from tlpot.errors import ConfigError, MissingExtraError
 from tlpot.evaluation import evaluated, system_features
@@ -182,6 +181,23 @@ def need_sklearn(strategy: str) -> None:
         raise MissingExtraError("scikit-learn", "sklearn", f"strategy {strategy}")
 
 
+def check_adapted(chosen: Strategy, context: TransferContext) -> None:
+    """Checks that a strategy's `adapt`, if it has one, can be done.
+
+    Raises:
+        ConfigError: the level is no property.
+        MissingExtraError: scikit-learn is not there.
+    """
+    if chosen.adapt is None:
+        return
+    need_sklearn(f"{chosen.name} with adapt")
+    if context.level not in context.targets:
+        raise ConfigError(
+            f"strategy.adapt applies to scalar properties, and {context.level} is a level of "
+            "energies; leave it out"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Frozen(Strategy):
     """No weight moves; `finish` adds a regressor on the parent's features to the new level.
@@ -191,7 +207,6 @@ class Frozen(Strategy):
             engine has ``descriptor`` only.
         on: ``residual`` corrects the parent's energy; ``total`` replaces its readout, so that
             only its features are used.
-        adapt: towards structures without labels that the model is for; properties only.
     """
 
     defaults: ClassVar[StrategyDefaults | None] = None
@@ -199,7 +214,6 @@ class Frozen(Strategy):
 
     blocks: tuple[str, ...] = ()
     on: Literal["residual", "total"] = "residual"
-    adapt: Adaptation | None = field(default=None, metadata=LATER)
 
     @property
     def inherits(self) -> bool:  # type: ignore[override]
@@ -223,13 +237,7 @@ class Frozen(Strategy):
                 f"with random weights, because the parent's {context.source} is another quantity; "
                 "leave it out, and take layers (layer 1, ...)"
             )
-        if self.adapt is not None:
-            need_sklearn(f"{self.name} with adapt")
-            if context.level not in context.targets:
-                raise ConfigError(
-                    f"strategy.adapt applies to scalar properties, and {context.level} is a level "
-                    "of energies; leave it out"
-                )
+        check_adapted(self, context)
         grown = super().start(context, references)
         if self.on == "total":
             zero_readout(grown, context.level)

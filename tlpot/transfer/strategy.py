@@ -15,6 +15,7 @@ from tlpot.config import LATER
 from tlpot.data import Dataset, LowValues, NeutralDataset, Split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
+from tlpot.transfer.adaptation import Adaptation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,8 +162,8 @@ def source_frames(old: Dataset, context: TransferContext) -> NDArray[np.int64]:
     return np.random.default_rng([context.seed, 3]).permutation(labelled)
 
 
-Penalty = Callable[[nn.Module], Tensor]
-"""Added to the loss of each batch."""
+Penalty = Callable[[nn.Module, int], Tensor]
+"""Added to the loss of each batch, from the model and the number of updates made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +178,7 @@ class Strategy:
         known: a property of the dataset that the model is told of each structure, such as a gap
             at a cheaper level: step 0 is a line on it, and regressors have it as a feature. None
             for a model that sees the structure only.
+        adapt: towards structures without labels that the model is for; properties only.
     """
 
     name: ClassVar[str]
@@ -199,6 +201,7 @@ class Strategy:
     """Whether the parent's levels stay in the model, as good as they were."""
 
     known: str | None = field(default=None, metadata=LATER)
+    adapt: Adaptation | None = field(default=None, metadata=LATER)
 
     def training_data(self, context: TransferContext) -> TrainingData:
         """Returns what the training sees."""
