@@ -185,7 +185,9 @@ def peer(options: argparse.Namespace, multihead: bool, size: int, epochs: int) -
         "--multiheads_finetuning", str(multihead),
     ]  # fmt: skip
     if multihead:
+        # by itself it takes a rate of 1e-4 and an EMA of 0.99999, too slow for so few updates
         command += [
+            "--force_mh_ft_lr", "True",
             "--pt_train_file", str(files / "gfn2-xtb-train.xyz"),
             "--pt_valid_file", str(files / "gfn2-xtb-valid.xyz"), "--num_samples_pt", "450",
         ]  # fmt: skip

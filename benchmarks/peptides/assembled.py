@@ -104,10 +104,10 @@ def dynamics(
     """Runs Langevin dynamics at 300 K and says whether bonds and the domain held."""
     atoms = read_frames(os.fspath(structure))[0]
     out.mkdir(parents=True, exist_ok=True)
-    output = out / f"{structure.stem}-{scheme}.xyz"
+    output = out / f"{structure.stem}-{scheme}"
     found = tlpot.md(
         atoms, model, level=level, scheme=scheme, time=picoseconds, temperature=300.0,
-        stop_when=["domain<0.05"], output=output, resume=output.exists(),
+        stop_when=["domain<0.05"], output=output, resume=Path(f"{output}.xyz").exists(),
     )  # fmt: skip
     print(found)
 
