@@ -151,8 +151,8 @@ class Campaign(Result):
         lines.append(
             f"next: {counted(self.n_chosen, 'candidate')}, {how}, of {self.n_chosen + self.n_left} "
             f"without a label. Fill the last column of {self.table} (structures in "
-            f"{self.table.with_suffix('.xyz').name}), 'failed' where there is no value, and call "
-            "the same command again"
+            f"{self.table.with_suffix('.xyz').name}), 'failed' or 'nan' where there is no value, "
+            "and call the same command again"
         )
         return "\n".join(lines)
 
@@ -372,8 +372,8 @@ def _read_table(file: Path, title: str, candidates: Candidates) -> LabelledRound
     if empty:
         raise DataError(
             f"{file}: {len(empty)} of {counted(len(body), 'candidate')} have no label yet, first "
-            f"{empty[0][0]} ({empty[0][2]}); fill the column {title!r} ('failed' where there is no "
-            "value), and call again"
+            f"{empty[0][0]} ({empty[0][2]}); fill the column {title!r} ('failed' or 'nan' where "
+            "there is no value), and call again"
         )
     numbers = [[_number(cell, file) for cell in (row[0], row[3], row[4], row[-1])] for row in body]
     index, mean, std, labels = np.array(numbers).reshape(-1, 4).T
@@ -396,5 +396,5 @@ def _number(cell: str, file: Path) -> float:
         return float(text)
     except ValueError:
         raise DataError(
-            f"{file}: {text!r} is no number; write one, or 'failed' where there is no value"
+            f"{file}: {text!r} is no number; write one, or 'failed' or 'nan' where there is none"
         ) from None

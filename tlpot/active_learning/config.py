@@ -32,6 +32,7 @@ from tlpot.jobs import (
     ConfigSource,
     DataSettings,
     SplitSettings,
+    check_elements,
     choose_only_level,
     settings_with_data,
 )
@@ -228,6 +229,7 @@ def open_candidates(
         others = [name for name in dataset.levels if is_property(name)]
         if others and property_name(level) not in {property_name(name) for name in others}:
             choose_level(level, dataset.levels, str(dataset.path))
+    check_elements(parent, dataset, config.parent)
     quantity = _quantity(config, dataset, parent, level)
     if quantity.kind == "yes_no":
         raise ConfigError(

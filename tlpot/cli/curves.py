@@ -28,7 +28,7 @@ def add_curve_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sizes N...", "training frames", int)
     add("--seeds", "repeats (default 3)", int)
     add("--updates", "length of every training, whatever its number of frames", int)
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--source", "level of the parents to start from")
     add("-o --output", "folder to write, and to continue in")
     add("--overwrite", "a curve of just this, where -o holds another one; points are kept", False)
@@ -72,19 +72,23 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from tlpot.errors import ConfigError
 
     names = _names(arguments)
-    overrides = [s for s in arguments.settings if s not in names]
+    keys, words = options.keys_and_settings(arguments.keys)
+    overrides = [*(s for s in arguments.settings if s not in names), *words]
     file = _file(arguments)
     settings = job_settings(file, "curve")
     if file is None and len(names) >= 2:
         settings |= {"parents": names[:-1], "data": {"files": [names[-1]]}}
         if arguments.level is not None:
             settings["data"]["level"] = arguments.level
-        if arguments.spec is not None:
-            settings["data"]["spec"] = arguments.spec
     elif file is None:
         raise ConfigError(
             f"expected CONFIG.yaml, or PARENT and DATA, and found {' '.join(names) or 'neither'}"
         )
+    if keys or arguments.spec is not None:
+        section = dict(settings.get("data") or {})
+        if arguments.spec is not None:
+            section["spec"] = arguments.spec
+        settings["data"] = {**section, "keys": {**(section.get("keys") or {}), **keys}}
     for name in ("level", "strategies", "sizes", "seeds", "updates", "source", "output"):
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)

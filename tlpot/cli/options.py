@@ -100,6 +100,17 @@ def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"spec": arguments.spec, "keys": keys}
 
 
+def keys_and_settings(words: Sequence[str] | None) -> tuple[dict[str, str], list[str]]:
+    """Tells ``--keys`` from settings that follow them on a command line, ``section.key=value``.
+
+    Raises:
+        ConfigError: ``--keys`` are not of the form ``QUANTITY=NAME``.
+    """
+    pairs = [(text, key_pair(text)) for text in words or ()]
+    settings = [text for text, (name, _) in pairs if "." in name and "@" not in name]
+    return {name: value for text, (name, value) in pairs if text not in settings}, settings
+
+
 def files_and_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Tells files from ``key=value``, which argparse cannot, wherever they stand."""
     settings = [word for word in words if "=" in word and not Path(word).exists()]

@@ -30,6 +30,7 @@ _DEFAULT = re.compile(rf"\b({_ARGUMENTS})=\.\.\.( \(--\w+(?: on the command line
 _TEXT = re.compile(rf"\b({_ARGUMENTS})='([^']*)'")
 _SPLIT = re.compile(r"(?<![.\w-])(validation|test|by)=('[^']*'|[^\s,;)]+)")
 _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
+_COLUMN = re.compile(r"--keys '([^'=]*@[^'=]*)=([^']*)'")
 
 _LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
 """Whole numbers that have a smallest value whatever the command does with them."""
@@ -77,7 +78,13 @@ def reworded(message: str, arguments: argparse.Namespace) -> str:
             return f"--keys {match[1]}=..."
         return f"data.keys.{match[1]}=..." if hasattr(arguments, "settings") else match[0]
 
+    def column(match: re.Match[str]) -> str:
+        if hasattr(arguments, "keys") or not hasattr(arguments, "settings"):
+            return match[0]
+        return f"""'data.keys={{{match[1]}: "{match[2]}"}}'"""
+
     message = _PAIRS.sub(pairs, message)
+    message = _COLUMN.sub(column, message)
     message = _SPLIT.sub(split, message)
     message = _TEXT.sub(lambda match: option(match[1], match[2]) or match[0], message)
     return _DEFAULT.sub(lambda match: option(match[1], "...") or match[0], message)

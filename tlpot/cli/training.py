@@ -33,7 +33,7 @@ def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
     add("--level", "level of theory to learn", required=True)
     add("--strategy", "full (default), auto (compares some), ...; settings: strategy.NAME=VALUE")
     add("-o --output", "model file to write", required=True)
-    add("--spec", options.SPEC)
+    options.add_data_arguments(parser)
     add("--source", "level of the parent to start from, if it has several")
     add("--config", "YAML file with further settings")
     options.add_launch_arguments(parser)
@@ -51,10 +51,13 @@ def run_finetune(arguments: argparse.Namespace) -> None:
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
-    files, overrides = options.files_and_settings([*arguments.data, *arguments.settings])
+    keys, words = options.keys_and_settings(arguments.keys)
+    files, overrides = options.files_and_settings([*arguments.data, *arguments.settings, *words])
     data = {"level": arguments.level, **section, "files": files}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
+    if keys:
+        data["keys"] = {**(data.get("keys") or {}), **keys}
     settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
     settings["level"] = arguments.level
     if arguments.source is not None:

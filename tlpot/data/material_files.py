@@ -12,7 +12,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -166,7 +166,7 @@ def _id(cell: str) -> str:
 
 def _folder(folder: Path) -> MaterialFrames:
     files = _structure_files(folder)
-    rows, texts = _read_table(folder / TABLE)
+    rows, texts = _read_table(folder / TABLE, files)
     absent = [name for name in rows if name not in files]
     if absent:
         raise DataError(
@@ -205,8 +205,10 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(every[:_SHOWN]) + (", ..." if len(every) > _SHOWN else "")
 
 
-def _read_table(path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
-    """Returns the values of each id, and which columns are text."""
+def _read_table(
+    path: Path, ids: Container[str]
+) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]:
+    """Returns the values of each id, and which columns are text; `ids` are those of structures."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             lines = [(k, row) for k, row in enumerate(csv.reader(handle), 1) if any(row)]
@@ -222,6 +224,11 @@ def _read_table(path: Path) -> tuple[dict[str, dict[str, Any]], tuple[str, ...]]
         raise DataError(f"{path}: expected an id and a value in each line")
     first = cells[0][1][1:]
     header = not any(cell == "" or _is_number(cell) for cell in first)
+    if header and _id(cells[0][1][0]) in ids:
+        raise DataError(
+            f"{path}: line 1 is that of {cells[0][1][0]}, and {first[0]!r} is no number; a header "
+            "names the columns"
+        )
     if not header and width > 2:
         raise DataError(f"{path} has {width - 1} values in a line and no header that names them")
     names = first if header else [VALUE]

@@ -56,13 +56,17 @@ def find_problems(
     """
     found: dict[tuple[Severity, str], list[str]] = {}
     lengths, stride = LengthCheck(), -(-len(dataset) // MEASURED)
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, Frame] = {}
     unlabelled = []
     levels = {level: _Level(dataset, level) for level in dataset.levels}
     for k, frame in enumerate(frames_of(dataset, progress=progress)):
         usable = _check_structure(frame, found)
-        if usable and seen.setdefault(fingerprint(frame.system), frame.name) != frame.name:
+        first = seen.setdefault(fingerprint(frame.system), frame) if usable else frame
+        if first is not frame:
             found.setdefault(_DUPLICATE, []).append(frame.name)
+            for level in _contradicted(first, frame):
+                what = f"{level}: another label than an earlier frame of the same structure"
+                found.setdefault(("warning", what), []).append(frame.name)
         for mistake in _check_contents(frame):
             found.setdefault(mistake, []).append(frame.name)
         near = None
@@ -208,6 +212,18 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
 
 
 _DUPLICATE: tuple[Severity, str] = "warning", "the same structure as an earlier frame"
+
+
+def _contradicted(first: Frame, again: Frame) -> list[str]:
+    """Levels at which two frames of one structure have labels that rounding does not explain."""
+    return [
+        level
+        for level in first.labels.keys() & again.labels.keys()
+        if not np.isclose(
+            first.labels[level].energy, again.labels[level].energy, rtol=1e-9, atol=1e-3,
+            equal_nan=True,
+        )
+    ]  # fmt: skip
 
 
 def _check_contents(frame: Frame) -> Iterator[tuple[Severity, str]]:

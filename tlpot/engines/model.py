@@ -25,6 +25,7 @@ from tlpot.evaluation import evaluate_systems
 from tlpot.levels import canonical_level, difference_parts
 from tlpot.models import TrainedModel, library_file, load
 from tlpot.system import System
+from tlpot.targets import is_property
 
 _NO_NAME = ("", "unnamed")
 
@@ -61,7 +62,8 @@ class ModelEngine:
     Raises:
         ModelFileError: no such file or name, or an unusable file.
         UnknownLevelError: no such level, or none was named and there are several.
-        ConfigError: the level is the difference of two, or the name is that of a level of theory.
+        ConfigError: the level is a property or the difference of two levels, or the name is that
+            of a level of theory.
     """
 
     def __init__(
@@ -74,6 +76,12 @@ class ModelEngine:
             raise ConfigError(
                 f"{path} at {self._level!r} gives a difference, not a total energy, so it "
                 "cannot label; use a model of total energies"
+            )
+        if is_property(self._level):
+            raise ConfigError(
+                f"{path} at {self._level!r} gives a property, not a total energy, so it cannot "
+                f"label; tlpot predict {path} STRUCTURES --level {self._level} -o TABLE.csv writes "
+                "its values"
             )
         self._name = label_name(potential, library_file(path), label)
         self._hash = hashlib.sha256(library_file(path).read_bytes()).hexdigest()

@@ -259,9 +259,14 @@ def score_key(quantity: Quantity) -> str:
 
 
 def baseline_words(
-    baselines: Sequence[Baseline], model: Mapping[str, float], quantity: Quantity, part: str
+    baselines: Sequence[Baseline], model: Mapping[str, float], quantity: Quantity | None, part: str
 ) -> list[str]:
-    """Returns a sentence, in capitals, for each trivial model that is not beaten."""
+    """Returns a sentence, in capitals, for each trivial model that is not beaten.
+
+    `quantity` is None of energies, which have none.
+    """
+    if quantity is None:
+        return []
     key = score_key(quantity)
     unit = f" {quantity.unit}" if quantity.unit and key == "property_mae" else ""
     return [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ConfigSource,
         DataSettings,
         SplitSettings,
+        check_elements,
         choose_only_level,
         settings_with_data,
         source_hashes,

@@ -120,8 +120,8 @@ class DataSettings:
         """Opens the files as one dataset; see `open_dataset` for the errors.
 
         Args:
-            every_level: read the other levels, too, where the files say which is which; `level`
-                alone would be the only one to read.
+            every_level: read the other levels, too, where the files say which is which, as for a
+                property; `level` alone would be the only one to read.
         """
         dataset = self._opened(every_level)
         return NeutralDataset(dataset) if self.charges == "ignore" else dataset
@@ -130,6 +130,9 @@ class DataSettings:
         if self.dataset is not None:
             return self.dataset
         paths = list(self.files)
+        # what a property is at another level is a line that a model has to beat
+        asked = self.level or self.assumed
+        every_level = every_level or (asked is not None and is_property(asked))
         if every_level and all(is_property(name) for name in self.keys):
             try:
                 return open_dataset(paths, self.spec, keys=self.keys or None)

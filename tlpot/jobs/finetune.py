@@ -34,7 +34,12 @@ from tlpot.jobs.finetune_config import (
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.low_values import engine_values
 from tlpot.jobs.preflight import label_warnings, preflight_report
-from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
+from tlpot.jobs.property_jobs import (
+    Pooling,
+    check_same_quantity,
+    make_targets,
+    property_references,
+)
 from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
@@ -203,6 +208,8 @@ def prepare_finetune(
     )  # fmt: skip
     context = replace(context, targets=targets)
     target = targets.get(training_data.levels[0])
+    if target is not None and chosen.inherits:
+        check_same_quantity(parent.at(source), target, dataset, training_data.levels[0])
     inherits = chosen.inherits and same_readout(level, target, source, parent.target(source))
     others = {
         name: _shares(parent, training_data, name, targets[name])

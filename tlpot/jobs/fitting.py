@@ -37,7 +37,7 @@ from tlpot.evaluation import (
 )
 from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
-from tlpot.jobs.property_jobs import property_baselines
+from tlpot.jobs.property_jobs import level_baselines
 from tlpot.jobs.training_domain import tell_domain
 from tlpot.jobs.training_job import (
     Job,
@@ -201,14 +201,8 @@ def fit(
     after = predictions(finished, level, "parity.png")
     end = error_report(after)
     kinds = _lowered(settings.loss) if after.quantity is None else ("property",)
-    target = getattr(finished.at(level), "target", None)
-    baselines = (
-        [] if target is None
-        else property_baselines(
-            job.dataset, given, indices, level if level in job.dataset.levels else job.levels[0],
-            target,
-        )
-    )  # fmt: skip
+    labelled = level if level in job.dataset.levels else job.levels[0]
+    baselines = level_baselines(finished, level, job.dataset, given, indices, labelled)
     others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():
         name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
@@ -223,8 +217,14 @@ def fit(
         *refit_words(before, job.shifts, part),
         *(_training_offsets(job, finished, level) if "energy" in kinds else ()),
         *(offset_words(after, part) if job.examine is None and "energy" in kinds else ()),
-        *(baseline_words(baselines, end.overall, after.quantity, part) if after.quantity else ()),
+        *baseline_words(baselines, end.overall, after.quantity, part),
     ]
+    further_baselines = {
+        name: level_baselines(finished, name, job.dataset, given, indices) for name in others
+    }
+    for name, (_, errors) in others.items():
+        beaten = baseline_words(further_baselines[name], errors.overall, errors.quantity, part)
+        warnings += [f"{name}: {text}" for text in beaten]
     ends = {level: end, **{name: found for name, (_, found) in others.items()}}
     found_baselines = {each.name: dict(each.errors) for each in baselines}
     metrics: dict[str, Any] = {
@@ -233,6 +233,10 @@ def fit(
     }
     if found_baselines:
         metrics["without a network"] = found_baselines
+    for name, trivial in further_baselines.items():
+        if trivial:
+            of_others = metrics.setdefault("without a network, other levels", {})
+            of_others[name] = {each.name: dict(each.errors) for each in trivial}
     if warnings:
         metrics["warnings"] = warnings
     if domain is not None:
@@ -287,6 +291,7 @@ def fit(
         warnings=tuple(warnings),
         report=examination,
         baselines=tuple(baselines),
+        further_baselines=further_baselines,
         adaptation=adaptation,
     )
 

@@ -118,7 +118,7 @@ class StructurePredictions(Result):
         rows = [["structure", *columns]]
         rows += [[name, *cells] for name, *cells in zip(self.names, *columns.values(), strict=True)]
         levels = self.level
-        if self.quantity is None:
+        if UNLESS not in self.level:
             levels = ", ".join(each.level for each in self._levels)
         lines = [f"{self.model} at {levels}", *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN

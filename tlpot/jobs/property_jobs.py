@@ -15,7 +15,14 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import Baseline, line_baseline, predict, property_errors
 from tlpot.jobs.references import References
 from tlpot.levels import choose_level, difference_parts
-from tlpot.models import LevelModel, LevelPotential, PropertyTarget, known_columns, known_term
+from tlpot.models import (
+    LevelModel,
+    LevelPotential,
+    PropertyTarget,
+    TrainedModel,
+    known_columns,
+    known_term,
+)
 from tlpot.presentation import Table
 from tlpot.targets import KnownValue, property_name, unit_ratio
 from tlpot.training import CompositionFit, fit_composition, fit_odds
@@ -309,6 +316,25 @@ def property_baselines(
     return _trivial(dataset, split, held_out, level, target)
 
 
+def level_baselines(
+    model: TrainedModel,
+    level: str,
+    dataset: Dataset,
+    split: Split,
+    held_out: NDArray[np.int64],
+    labels: str | None = None,
+) -> list[Baseline]:
+    """Returns what needs no network beside a level of a model; nothing for energies.
+
+    The arguments are those of `property_baselines`; `labels` is the level of the labels, if it
+    has another name.
+    """
+    target = getattr(model.at(level), "target", None)
+    if target is None:
+        return []
+    return property_baselines(dataset, split, held_out, labels or level, target)
+
+
 def _trivial(
     dataset: Dataset,
     split: Split,
@@ -360,6 +386,39 @@ def _trivial(
         )
         found += [] if line is None else [line]
     return found
+
+
+def check_same_quantity(
+    parent: LevelPotential, target: PropertyTarget, dataset: Dataset, level: str
+) -> None:
+    """Checks that a property which the parent knows at another level is the same quantity there.
+
+    Else its readout would silently not be a start.
+
+    Args:
+        parent: at the level to start from.
+        target: what is learned.
+        dataset: the labels.
+        level: of the labels.
+
+    Raises:
+        ConfigError: one of them grows with the structure, or is of another kind.
+        DataError: the units differ.
+    """
+    known = parent.target
+    if known is None or property_name(level) != property_name(parent.level):
+        return
+    ours, theirs = target.quantity, known.quantity
+    if (ours.extensive, ours.kind) != (theirs.extensive, theirs.kind):
+        raise ConfigError(
+            f"{dataset.path}: {level} is {ours.words}, and the parent's {parent.level} is "
+            f"{theirs.words}; say the same of both, or give one of them another name"
+        )
+    if unit_ratio(ours.unit, theirs.unit, f"{dataset.path}: {level}") != 1.0:
+        raise DataError(
+            f"{dataset.path}: {level} is in {ours.unit}, and the parent's {parent.level} in "
+            f"{theirs.unit}, so its readout is no start; convert the labels"
+        )
 
 
 def check_quantity(model: LevelModel, dataset: Dataset, level: str, where: str) -> None:

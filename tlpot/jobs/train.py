@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from ase.data import chemical_symbols
 
-from tlpot.config import LATER, parse, to_mapping
+from tlpot.config import LATER, Settings, parse, to_mapping
 from tlpot.data import (
     Dataset,
     DataSource,
@@ -137,8 +137,22 @@ def train_job(config: ConfigSource, data: DataSource | None, **given: Any) -> Tr
     if preset is not None:
         given["model"] = {**(given.get("model") or {}), "preset": preset}
     settings, dataset = settings_with_data(config, "train", data, **given)
+    settings = _with_preset(settings)
     found = train_config(settings, settings.where)
     return replace(found, data=replace(found.data, dataset=dataset))
+
+
+def _with_preset(settings: Settings) -> Settings:
+    """Returns settings whose ``preset``, as the argument of that name, stands in ``model``."""
+    if "preset" not in settings:
+        return settings
+    rest = {key: value for key, value in settings.items() if key != "preset"}
+    section = rest.get("model") or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{settings.where}: model is {section!r}, expected a section")
+    found = Settings({**rest, "model": {"preset": settings["preset"], **section}})
+    found.where = settings.where
+    return found
 
 
 def train_config(settings: Mapping[str, Any], where: str = "train") -> TrainConfig:

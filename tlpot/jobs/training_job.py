@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -127,6 +127,7 @@ class TrainingOutcome(Result):
         predictions: of the saved model on the frames of `end`.
         others: errors before and after of further levels that counted alike, by level.
         baselines: what needs no network, for a property.
+        further_baselines: the same of the properties among `others`, by level.
         adaptation: how alike the domains were and are, where the model was adapted to another.
         output: the model file.
         preflight: what was known before the first update.
@@ -145,6 +146,7 @@ class TrainingOutcome(Result):
     predictions: Predictions | None = None
     others: Mapping[str, tuple[ErrorReport, ErrorReport]] = field(default_factory=dict)
     baselines: tuple[Baseline, ...] = ()
+    further_baselines: Mapping[str, Sequence[Baseline]] = field(default_factory=dict)
     adaptation: Mapping[str, float] = field(default_factory=dict)
     output: Path = Path()
     preflight: str = ""
@@ -169,10 +171,15 @@ class TrainingOutcome(Result):
                 f"{self.part} frames{at}, after (weights of epoch {result.best_epoch})",
                 end.text(),
             ]
-        if self.baselines and self.end.quantity is not None:
-            quantity = self.end.quantity
-            table = baseline_table(self.baselines, self.end.overall, quantity, self.part)
-            lines += ["", *table.lines(), ""]
+        ends = {level: end for level, (_, end) in self.others.items()}
+        tables = {self.level: (self.baselines, self.end)} | {
+            level: (found, ends[level]) for level, found in self.further_baselines.items()
+        }
+        for level, (baselines, end) in tables.items():
+            if baselines and end.quantity is not None:
+                title = [level] if self.others else []
+                table = baseline_table(baselines, end.overall, end.quantity, self.part)
+                lines += ["", *title, *table.lines(), ""]
         if self.adaptation:
             facts = ", ".join(f"{key} {value:.4g}" for key, value in self.adaptation.items())
             lines.append(f"adaptation: {facts.replace('_', ' ')}")
@@ -203,6 +210,17 @@ class TrainingOutcome(Result):
             **(
                 {"baselines": {b.name: dict(b.errors) for b in self.baselines}}
                 if self.baselines
+                else {}
+            ),
+            **(
+                {
+                    "further_baselines": {
+                        level: {b.name: dict(b.errors) for b in found}
+                        for level, found in self.further_baselines.items()
+                        if found
+                    }
+                }
+                if any(self.further_baselines.values())
                 else {}
             ),
             **({"adaptation": dict(self.adaptation)} if self.adaptation else {}),
