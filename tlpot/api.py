@@ -73,11 +73,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _running(threads: int, progress: Progress) -> Iterator[None]:
-    """While a job runs: torch's threads, and who is told of its progress."""
+    """While a job runs: torch's threads, old objects, and who is told of its progress."""
     from tlpot.presentation import telling
-    from tlpot.torch_mode import torch_threads
+    from tlpot.torch_mode import objects_set_aside, torch_threads
 
-    with torch_threads(threads), telling(progress):
+    with torch_threads(threads), objects_set_aside(), telling(progress):
         yield
 
 

@@ -7,6 +7,7 @@ meV; tensors made in inference mode cannot be differentiated; a default device, 
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator
@@ -88,3 +89,21 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {str(name)!r} cannot be used: {reason}") from error
     return device
+
+
+@contextmanager
+def objects_set_aside() -> Iterator[None]:
+    """Lets the garbage collector pass over what is there already, such as torch's modules.
+
+    They are a few hundred thousand objects, and each full collection of a job would look at all of
+    them again. Afterwards they are looked at as before. Where somebody has set objects aside
+    already (`gc.freeze`), nothing is done, as these could not be told from the others any more.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

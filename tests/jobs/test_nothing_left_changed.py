@@ -1,5 +1,6 @@
 """A job leaves nothing of the process changed, whether it ends well or not."""
 
+import gc
 import logging
 import os
 import random
@@ -39,6 +40,7 @@ def state():
         "numpy's errors": np.geterr(),
         "environment": {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"},
         "folder": Path.cwd(),
+        "garbage": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count()),
         "warnings": list(warnings.filters),
         "signals": [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
         "log": (log.level, log.handlers[:]),

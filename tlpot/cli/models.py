@@ -13,6 +13,9 @@ from tlpot.execution import load_torch
 if TYPE_CHECKING:
     from tlpot.models import CatalogueEntry
 
+_FEW_ELEMENTS = 20
+"""So many are named in a line of a list; ``tlpot models info`` names all."""
+
 
 def add_models_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
@@ -209,8 +212,10 @@ def _print_entries(entries: list[CatalogueEntry]) -> None:
             print(f"{entry.source}\n  cannot be used: {entry.problem}")
             continue
         print(f"{entry.source}")
+        many = len(entry.elements) > _FEW_ELEMENTS
+        elements = f"{len(entry.elements)} elements" if many else entry.symbols
         print(
-            f"  {', '.join(entry.levels)}; {entry.symbols}; {entry.n_weights:,} weights; "
+            f"  {', '.join(entry.levels)}; {elements}; {entry.n_weights:,} weights; "
             f"cutoff {entry.cutoff:g} Å; licence {entry.licence}; SHA-256 {entry.sha256[:12]}…"
         )
         if entry.description:
