@@ -134,6 +134,7 @@ class FragmentForceField:
         self._bound = (
             None if topology is None else FragmentedStructure(topology, self.scheme, skin=skin)
         )
+        self._seen = False
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[tuple[bytes, bytes], list[FragmentedStructure]] = {}
 
@@ -315,6 +316,11 @@ class FragmentForceField:
         if typed is None:
             topology = prepared.topology
             names = [fragment_name(topology, f.units) for f in batch.assembly.fragments]
+            if (
+                self._bound is not None and not self._seen
+            ):  # once: later lists are of this structure
+                high.check_used(names, fixed=self.scheme.reach is None)
+                self._seen = True
             typed = self._typed[batch] = TypedBatch(batch, names, high)
         return typed.energies(rows, first_order=first_order, charge=charge)
 
