@@ -42,7 +42,7 @@ def main() -> None:
         settings = RingPolymer(
             beads=beads, timestep=TIMESTEP, steps=round(1e3 * given.ps / TIMESTEP)
         )
-        path = write_ipi_input(folder, atoms, method, settings)
+        path = write_ipi_input(folder, atoms, method, settings, overwrite=True)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [Path(sys.executable).with_name("i-pi"), path.name]
         with (folder / "log").open("w") as log:

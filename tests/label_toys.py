@@ -59,6 +59,24 @@ class Together(Spring):
         return {name: np.array([each[name] for each in found]) for name in properties}
 
 
+class Misshapen(Spring):
+    """A spring whose forces are, as `form` says, of the first atom, a vector, a column or short."""
+
+    def __init__(self, form="first", **settings):
+        super().__init__(**settings)
+        self.form = form
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        whole = self.results["forces"]
+        forms = {"first": whole[:1], "vector": whole[0], "column": whole[:, :1],
+                 "short": whole[:-1], "flat": whole.ravel(), "number": np.array(1.0)}  # fmt: skip
+        if self.form in forms:
+            self.results["forces"] = forms[self.form]
+        if self.form == "energies":
+            self.results["energy"] = np.ones(len(atoms))
+
+
 class Mute(Spring):
     """A spring without forces."""
 

@@ -114,21 +114,25 @@ def check_spared(output: PathLike, *given: object, option: str = "the output") -
     return target
 
 
-def check_replaced(output: PathLike, *, what: str, overwrite: bool) -> None:
+def check_replaced(
+    output: PathLike, *, what: str, overwrite: bool, option: str | None = "-o"
+) -> None:
     """Refuses to replace a file that nobody said may be replaced.
 
     Args:
         output: the file to write.
         what: it holds.
         overwrite: whether it may be replaced.
+        option: that names it on the command line; None for what only Python writes.
 
     Raises:
         OutputError: the file exists, and `overwrite` is not set.
     """
     if Path(output).exists() and not overwrite:
+        told = "overwrite=True" if option is None else "--overwrite (overwrite=True)"
+        instead = "" if option is None else f" with {option}"
         raise OutputError(
-            f"the {what} {output} exists; replace it with --overwrite (overwrite=True), or choose "
-            "another name with -o"
+            f"the {what} {output} exists; replace it with {told}, or choose another name{instead}"
         )
 
 

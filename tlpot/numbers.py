@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,31 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+def result_fault(found: Mapping[str, Any], n_atoms: int) -> str | None:
+    """Returns what is wrong with a program's results for one structure; None if nothing is.
+
+    An array of another shape would be spread over all atoms wherever it is written to theirs.
+
+    Args:
+        found: by name; of ``energy`` (a number), ``forces`` ([n_atoms, 3]) and ``stress`` ([3, 3]
+            or 6 values) shapes are looked at, of all whether they are finite.
+        n_atoms: of the structure.
+    """
+    shapes: dict[str, list[tuple[int, ...]]] = {"forces": [(n_atoms, 3)], "stress": [(3, 3), (6,)]}
+    for name, value in found.items():
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):  # a ragged list, a text
+            return f"{name} that is no array of numbers"
+        if name == "energy" and array.size != 1:
+            return f"energy of shape {array.shape}, expected one number"
+        if name in shapes and array.shape not in shapes[name]:
+            return f"{name} of shape {array.shape}, expected {shapes[name][0]}"
+        if not np.isfinite(array).all():
+            return f"{name} that is NaN or infinite"
+    return None
 
 
 def mae(errors: NDArray[np.floating[Any]]) -> float:

@@ -13,6 +13,7 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 from ase.calculators.lj import LennardJones
 from ase.io.trajectory import Trajectory
 from ase.optimize import BFGS
+from label_toys import Misshapen
 from toys import E0, ToyModel
 
 import tlpot
@@ -232,6 +233,13 @@ def test_dynamics_stop_where_the_low_level_fails(delta, tmp_path):
     with pytest.raises((GeometryError, SimulationError), match="NaN or infinite"):
         run_md(atoms, DeltaCalculator(low=low, delta=delta), MDSettings(steps=5),
                tmp_path / "md", progress=False)  # fmt: skip
+
+
+@pytest.mark.fault
+def test_forces_of_one_atom_are_not_those_of_all(delta):
+    atoms = water(DeltaCalculator(low=Misshapen("first"), delta=delta))
+    with pytest.raises(GeometryError, match=r"forces of shape \(1, 3\), expected \(3, 3\)"):
+        atoms.get_forces()
 
 
 def test_wrong_use(delta, whole, tmp_path):

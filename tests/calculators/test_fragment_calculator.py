@@ -11,8 +11,8 @@ from needs import needs
 from parents import IMPORTED, imported_parent
 from toys import E0, ToyModel
 
-from tlpot.calculators import FragmentCalculator, TLPotCalculator
-from tlpot.errors import ConfigError, GeometryError, UnknownElementError
+from tlpot.calculators import FragmentCalculator, TLPotCalculator, named_calculator
+from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.fragments import MFCC, FragmentForceField, choose_scheme
 from tlpot.fragments.layer import COULOMB
 from tlpot.models import Ensemble, ModelCard, Potential, load, preset
@@ -158,6 +158,35 @@ def test_models_by_fragment_name(peptide):
         energy(peptide, kinds, "direct")
 
 
+@pytest.mark.fault
+def test_a_name_that_no_fragment_has_is_refused(peptide):
+    with pytest.raises(
+        ConfigError, match=r"no fragment is a ACE-ALA-NMEE.*did you mean 'ACE-ALA-NME'"
+    ):
+        energy(peptide, {"ACE-ALA-NMEE": MODEL, "*": MODEL}, "mfcc")
+    with pytest.raises(ConfigError, match="no fragment is a ACE-ALA-NMEE"):
+        energy(peptide, {"ACE-ALA-NMEE": MODEL, "*": MODEL}, "mfcc_mbe2")
+    with pytest.raises(ConfigError, match="no fragment is a ACE-ALA-GLY-NME"):
+        energy(peptide, {"ACE-ALA-GLY-NME": MODEL, "*": MODEL}, "mfcc")
+    with pytest.warns(TLPotWarning, match="no fragment is a ACE-NME-ALA as the structure is now"):
+        energy(peptide, {"ACE-NME-ALA": MODEL, "*": MODEL}, "mfcc_mbe2")
+
+
+@pytest.mark.fault
+def test_models_of_different_levels_are_refused(peptide):
+    sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
+    potential = Potential.create(sizes, {"low": E0, "high": E0}, scale=0.01)
+    low, high = potential.at("low"), potential.at("high")
+    with pytest.raises(ConfigError, match=r"\(low for ACE-ALA-NME; high for \*\)"):
+        energy(peptide, {"ACE-ALA-NME": low, "*": high}, "mfcc")
+    again = Potential.create(sizes, {"low": E0}, scale=0.01, seed=1).at("low")
+    assert np.isfinite(energy(peptide, {"ACE-ALA-NME": low, "*": again}, "mfcc"))
+    named = {k: named_calculator("ase:label_toys:Spring", label=k) for k in "ab"}
+    engine = {"ACE-ALA-NME": named["a"], "*": named["b"]}
+    with pytest.raises(ConfigError, match=r"\(a for ACE-ALA-NME; b for \*\)"):
+        energy(peptide, engine, "mfcc")
+
+
 def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     atoms = build_peptide("AKA")
     with pytest.raises(ConfigError, match=r"charges \[1\].*trained_charges=True"):
@@ -174,13 +203,13 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
         energy(atoms, potential, "mfcc")
     knows = copy.deepcopy(potential)
     knows.card = ModelCard(charges="ignored")
-    assert np.isfinite(energy(atoms, {"ACE-LYS+-NME": knows, "*": knows}, "mfcc"))
+    assert np.isfinite(energy(atoms, {"ACE-LYS-NME": knows, "*": knows}, "mfcc"))
     with pytest.raises(ConfigError, match="charges"):  # half of them would not be told
-        energy(atoms, {"ACE-LYS+-NME": knows, "*": ToyModel(elements=(1, 6, 7, 8),
+        energy(atoms, {"ACE-LYS-NME": knows, "*": ToyModel(elements=(1, 6, 7, 8),
                uses_charge=True)}, "mfcc")  # fmt: skip
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
-    kinds = {"ACE-LYS+-NME": potential, "*": reads}
-    with pytest.raises(ConfigError, match=r"\(for ACE-LYS\+-NME\)"):
+    kinds = {"ACE-LYS-NME": potential, "*": reads}
+    with pytest.raises(ConfigError, match=r"\(for ACE-LYS-NME\)"):
         energy(atoms, kinds, "mfcc")
     assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)

@@ -121,8 +121,11 @@ def test_what_a_sampling_writes_beside_its_output_replaces_nothing(labelled):
 
 
 @pytest.mark.parametrize("option", ["--export", "--forces", "--prepare"])
-def test_what_a_fragmentation_writes_replaces_nothing(labelled, option):
+def test_what_a_fragmentation_writes_replaces_nothing(labelled, option, capsys):
     kept = labelled.with_name("kept.pdb" if option == "--prepare" else "kept.xyz")
     kept.write_text("mine")
     model = ["--model", "gfn2-xtb"] if option == "--forces" else []
     assert refused(kept, "fragment", labelled, *model, option, kept)
+    message = capsys.readouterr().err
+    assert f"with {option}" in message  # which is the option that this command has
+    assert "-o" not in message.split("another name")[1]

@@ -162,10 +162,18 @@ def test_partial_occupancies_in_a_cif_are_refused_by_name(place, tmp_path):
         open_dataset(path, keys=GAP)
 
 
-def test_a_broken_cif_is_named(tmp_path):
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("data_x\n_cell_length_a 3\n", r"it has 0 blocks with a structure"),
+        ("junk", r"there is no block 'data_\.\.\.' that can be read"),
+    ],
+)
+def test_a_broken_cif_is_named_with_the_reason(tmp_path, text, reason):
     path = folder(tmp_path / "cifs")
-    (path / "mp-2.cif").write_text("data_x\n_cell_length_a 3\n")
-    with pytest.raises(DataError, match=r"mp-2.cif"):
+    (path / "mp-2.cif").write_text(text)
+    with pytest.raises(DataError, match=rf"mp-2.cif .*\({reason}\)"):
         open_dataset(path, keys=GAP)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import molecule
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian
 from needs import needs
 from toys import ToyModel
 
 from tlpot.calculators import TLPotCalculator
-from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.errors import ConfigError, GeometryError, OutputError, UnknownElementError
 from tlpot.jobs import EnergyMethod
 from tlpot.simulation import RingPolymer, write_ipi_input
 from tlpot.structures import standard_form
@@ -42,6 +43,7 @@ def crystal() -> Atoms:
 def test_batches_that_beads_do_not_fill_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"batch_size.*\[1, 2, 4, 8\]"):
         write_ipi_input(tmp_path, dimer(), METHOD, RingPolymer(beads=8, batch_size=6))
+    assert not list(tmp_path.iterdir())
     path = write_ipi_input(tmp_path, dimer(), METHOD, RingPolymer(beads=6, batch_size=3))
     assert "<batch_size> 3 </batch_size>" in path.read_text()
 
@@ -70,6 +72,34 @@ def test_elements_are_those_of_the_model(tmp_path):
         write_ipi_input(tmp_path, silicon, METHOD)
 
 
+@pytest.mark.fault
+def test_input_is_replaced_only_when_told(tmp_path):
+    write_ipi_input(tmp_path, dimer(), METHOD)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=r"input\.xml exists; replace it with overwrite=True"):
+        write_ipi_input(tmp_path, molecule("H2O"), METHOD, RingPolymer(beads=2))
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    write_ipi_input(tmp_path, molecule("H2O"), METHOD, RingPolymer(beads=2), overwrite=True)
+    assert "nbeads='2'" in (tmp_path / "input.xml").read_text()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("constraint", [FixBondLength(0, 1), FixCartesian(0, [True, False, False])])
+def test_constraints_that_cannot_be_written_are_named(tmp_path, constraint):
+    atoms = dimer()
+    atoms.set_constraint([FixAtoms([3]), constraint])
+    with pytest.raises(ConfigError, match=f"{type(constraint).__name__} cannot be written"):
+        write_ipi_input(tmp_path, atoms, METHOD)
+    atoms.set_constraint(FixAtoms(range(6)))
+    with pytest.raises(ConfigError, match="all atoms are fixed"):
+        write_ipi_input(tmp_path, atoms, METHOD)
+    atoms.set_constraint()
+    atoms.set_masses([16.0, 1.0, 0.0, 16.0, 1.0, 1.0])
+    with pytest.raises(GeometryError, match=r"atom 2 \(H\) has the mass 0"):
+        write_ipi_input(tmp_path, atoms, METHOD)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def simulation(tmp_path, monkeypatch):
     """Starts i-PI in this process and notes the sizes of batches."""
@@ -88,7 +118,7 @@ def simulation(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def start(atoms, **settings):
-        path = write_ipi_input(tmp_path, atoms, METHOD, RingPolymer(**settings))
+        path = write_ipi_input(tmp_path, atoms, METHOD, RingPolymer(**settings), overwrite=True)
         made = scripting.InteractiveSimulation(path.read_text())
         made.sizes = sizes
         return made
@@ -118,6 +148,21 @@ def test_energy_forces_and_virial_are_those_of_ase(simulation, make):
         expected = -standard.get_volume() * standard.get_stress(voigt=False)
         upper = np.triu_indices(3)
         np.testing.assert_allclose(virial[upper], expected[upper], atol=1e-5)
+
+
+@ipi
+@pytest.mark.fault
+def test_isotopes_and_fixed_atoms_are_those_of_the_structure(simulation):
+    atoms = dimer()
+    atoms.set_masses([15.999, 2.014, 2.014, 15.999, 1.008, 1.008])
+    atoms.set_constraint(FixAtoms([3, 4]))
+    started = simulation(atoms, beads=2, ensemble="nvt")
+    beads = started.syslist[0].beads
+    np.testing.assert_allclose(beads.m * units._me / units._amu, atoms.get_masses(), rtol=1e-8)
+    before = beads.q.tolist()  # an array of i-PI's goes along with it
+    started.run(3)
+    moved = np.abs(np.array(beads.q.tolist()) - before).reshape(2, 6, 3).max(axis=(0, 2)) > 1e-6
+    assert moved.tolist() == [True, True, True, False, False, True]
 
 
 @ipi

@@ -162,6 +162,32 @@ def test_an_error_stops_the_run():
     assert lammps.extract_global("ntimestep") < 10
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("per_atom", [False, True])
+def test_masses_that_are_those_of_other_elements_are_refused(per_atom):
+    def swapped(*masses):
+        lammps = start_lammps(*QUIET)
+        style = "sphere" if per_atom else "atomic"
+        lammps.commands_string(
+            f"units metal\natom_style {style}\natom_modify map array\nboundary f f f\n"
+            "region box block 0 40 0 40 0 40\ncreate_box 2 box\npair_style zero 4.0\n"
+            "create_atoms 1 single 20 20 20\ncreate_atoms 2 single 20 20 21.1"
+        )
+        for kind, mass in enumerate(masses, 1):
+            lammps.command(f"set type {kind} mass {mass}" if per_atom else f"mass {kind} {mass}")
+        return lammps
+
+    with pytest.raises(ConfigError, match=r"type 1 .* mass 12\.011, .* of C, .* says H \(1\.008\)"):
+        LAMMPSForce(swapped(12.011, 1.008), ToyModel(), elements=["H", "C"])
+    with pytest.raises(ConfigError, match=r"type 1 .* mass 14\.007, .* of N, .* says C"):
+        LAMMPSForce(swapped(14.007, 1.008), ToyModel(), elements=["C", "H"])
+    for carbon, hydrogen in ((12.0, 1.0), (13.003, 2.014), (12.011, 3.016)):
+        LAMMPSForce(swapped(carbon, hydrogen), ToyModel(), elements=["C", "H"])
+    with pytest.raises(ConfigError, match=r"type 1 .* mass 5\.963"):
+        LAMMPSForce(swapped(5.963, 3.024), ToyModel(), elements=["C", "H"])
+    LAMMPSForce(swapped(5.963, 3.024), ToyModel(), elements=["C", "H"], other_masses=True)
+
+
 def test_what_makes_no_sense():
     atoms = waters()
     with pytest.raises(ConfigError, match="metal or real"):

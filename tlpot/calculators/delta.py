@@ -20,7 +20,7 @@ from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator, given_a
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import difference_parts
-from tlpot.numbers import Floats
+from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
 
 
@@ -141,7 +141,8 @@ class DeltaCalculator(Calculator):
         """Evaluates both parts and stores the results.
 
         Raises:
-            GeometryError: the low calculator gives NaN or infinity, or the structure is unusable.
+            GeometryError: the low calculator gives NaN, infinity or arrays of another shape, or
+                the structure is unusable.
             ElementRefusedError, ChargeRefusedError, StressRefusedError: see `TLPotCalculator`;
                 or the low calculator has a charge or multiplicity of its own that is another.
         """
@@ -157,13 +158,13 @@ class DeltaCalculator(Calculator):
         for name, get in (("forces", "get_forces"), ("stress", "get_stress")):
             if name in wanted:
                 correction = self._delta.get_property(name, structure)
-                value = self._finite(name, getattr(self.low, get)(told), structure)
+                value = self._checked(name, getattr(self.low, get)(told), structure)
                 if name == "stress" and value.shape == (3, 3):
                     value = full_3x3_to_voigt_6_stress(value)
                 results[name] = value + correction
-        low = float(self._finite("energy", self.low.get_potential_energy(told), structure))
+        low = self._checked("energy", self.low.get_potential_energy(told), structure).item()
         free = getattr(self.low, "results", {}).get("free_energy")
-        free = low if free is None else float(self._finite("free energy", free, structure))
+        free = low if free is None else self._checked("energy", free, structure).item()
         self.results = {
             "energy": low + delta,
             "free_energy": free + delta,
@@ -190,15 +191,14 @@ class DeltaCalculator(Calculator):
         models.mark_charge(copy, system.charge, system.spin)
         return copy
 
-    def _finite(self, name: str, value: Any, structure: Atoms) -> Floats:
-        array = np.array(value, dtype=np.float64)
-        if not np.isfinite(array).all():
+    def _checked(self, name: str, value: Any, structure: Atoms) -> Floats:
+        if (fault := result_fault({name: value}, len(structure))) is not None:
             raise GeometryError(
-                f"the low calculator {type(self.low).__name__} gives {name} that is NaN or "
-                f"infinite for {structure.get_chemical_formula()}; look at the structure and at "
-                "the calculator's own output"
+                f"the low calculator {type(self.low).__name__} gives {fault} for "
+                f"{structure.get_chemical_formula()}; look at the structure and at the "
+                "calculator's own output"
             )
-        return array
+        return np.array(value, dtype=np.float64)
 
 
 def check_definition(learned: Mapping[str, Any], given: Mapping[str, Any], words: str) -> None:

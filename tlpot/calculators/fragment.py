@@ -61,7 +61,7 @@ class FragmentCalculator(Calculator):
         high: the model of fragments: a file, the name of a model or of an engine such as
             ``gfn2-xtb``, a potential, any energy model, an ASE calculator, a function from
             ase.Atoms to one, or a mapping from fragment names such as ``ACE-ALA-NME`` to any of
-            these, with ``"*"`` for all others.
+            these, with ``"*"`` for all others, at one level of theory.
         scheme: ``mfcc_mbe2`` (the default), ``mfcc``, ``mfcc2``, ``mfcc3``, ..., ``gmfcc``,
             ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms that share no fragment),
             ``direct`` (the whole structure at once), or a `Scheme` with settings of its own.
@@ -83,7 +83,8 @@ class FragmentCalculator(Calculator):
         GeometryError: valences that do not close, overlapping atoms, molecules that are bound to
             their own periodic images and so on; atoms are named.
         ConfigError: no such scheme, or arguments that make no sense together, such as charges in
-            a periodic structure.
+            a periodic structure, or models of different levels. Names of fragments that there
+            are not are refused at the first evaluation.
         ModelFileError, UnknownLevelError: see `TLPotCalculator`.
         MissingExtraError: OpenMM, dftd3 or dftd4 is needed and missing.
     """
@@ -139,7 +140,8 @@ class FragmentCalculator(Calculator):
         fragments: EnergyModel
         if isinstance(high, Mapping):
             fragments = TypedModel(
-                {name: energy_model(one, level=level, **options) for name, one in high.items()}
+                {name: energy_model(one, level=level, **options) for name, one in high.items()},
+                all_used=True,
             )
         else:
             fragments = energy_model(high, level=level, **options)

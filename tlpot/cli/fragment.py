@@ -122,7 +122,8 @@ def _check_replaced(arguments: argparse.Namespace) -> None:
         path = getattr(arguments, name)
         # to a file of labels fragments are added
         if path is not None and path.endswith((".xyz", ".pdb")):
-            check_replaced(path, what=f"file of --{name},", overwrite=arguments.overwrite)
+            option = f"--{name}"
+            check_replaced(path, what="file", overwrite=arguments.overwrite, option=option)
 
 
 def _prepare(arguments: argparse.Namespace) -> None:

@@ -337,13 +337,16 @@ def read_cif(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
 
     try:
         blocks = [block for block in parse_cif(str(path)) if block.has_structure()]
+        if len(blocks) != 1:
+            raise ValueError(f"it has {len(blocks)} blocks with a structure")
         (block,) = blocks
         occupied = block.get("_atom_site_occupancy") or []
         partly = [k for k, x in enumerate(occupied) if isinstance(x, int | float) and x != 1]
         if not partly:
             atoms = block.get_atoms(store_tags=False)
     except Exception as error:  # the reader raises a dozen kinds for damage
-        raise DataError(f"{path} is not a CIF of one structure ({error})") from error
+        reason = str(error) or "there is no block 'data_...' that can be read"
+        raise DataError(f"{path} is not a CIF of one structure ({reason})") from error
     if partly:
         labels = block.get("_atom_site_label") or occupied
         raise DataError(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tlpot.dynamics.runner import (
         MDRunner,
         Sample,
+        check_results,
         draw_velocities,
         drift_of,
         energy_drift,

@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms, units
 
 from tlpot.config import check_least
-from tlpot.dynamics.runner import check_mobile
+from tlpot.dynamics.runner import check_mobile, check_results
 from tlpot.errors import ConfigError, GeometryError, SimulationError, nearest
 from tlpot.numbers import Floats
 from tlpot.system import System, check_system
@@ -186,13 +186,13 @@ def _advance(steps: Iterator[Any], latest: RelaxationStep) -> bool:
 
 
 def _state(step: int, atoms: Atoms, target: Any, settings: RelaxationSettings) -> RelaxationStep:
-    energy = float(atoms.get_potential_energy())
+    energy = check_results(atoms, f" at step {step} of the relaxation")
     forces = np.linalg.norm(atoms.get_forces(), axis=1)
     largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
-    if not (math.isfinite(energy) and math.isfinite(largest) and np.isfinite(forces).all()):
+    if not math.isfinite(largest):
         raise SimulationError(
-            f"energy or forces are not finite at step {step} of the relaxation; look at the "
-            "structure (overlapping atoms?) and at what the calculator says of it"
+            f"stress is not finite at step {step} of the relaxation; look at the structure "
+            "(overlapping atoms?) and at what the calculator says of it"
         )
     stress = math.nan
     if settings.cell:

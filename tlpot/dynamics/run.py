@@ -151,8 +151,7 @@ def _run(
         runner.draw_velocities(atoms, settings, rigid, rng)
     begun_time = 0.0 if first is None else first.time
     run = runner.MDRunner(atoms, settings, rng, rigid=rigid, step=begun, time=begun_time)
-    atoms.get_potential_energy()  # what the calculator refuses is said before a file is touched
-    atoms.get_forces()
+    runner.check_results(atoms)  # what is refused is said before a file is touched
     for condition in conditions:
         condition.check(calculator)
     if not resume:

@@ -15,8 +15,8 @@ import numpy as np
 from ase import Atoms, units
 
 from tlpot.dynamics.settings import MDSettings
-from tlpot.errors import ConfigError, GeometryError
-from tlpot.numbers import Floats
+from tlpot.errors import ConfigError, GeometryError, SimulationError
+from tlpot.numbers import Floats, result_fault
 
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
@@ -156,6 +156,31 @@ class MDRunner:
 
 Hook = Callable[[MDRunner], str | None]
 """Looks at a run after a step; a text that it returns ends the run."""
+
+
+def check_results(atoms: Atoms, when: str = "") -> float:
+    """Checks that a calculator gives a number, and a finite force for each atom.
+
+    Args:
+        atoms: with a calculator.
+        when: for the message, such as `` at step 3``.
+
+    Returns:
+        The energy, eV, what constraints add to it included.
+
+    Raises:
+        SimulationError: something of another shape, NaN or infinity.
+    """
+    found = {
+        "energy": atoms.get_potential_energy(apply_constraint=False),
+        "forces": atoms.get_forces(apply_constraint=False),
+    }
+    if (fault := result_fault(found, len(atoms))) is not None:
+        raise SimulationError(
+            f"the calculator {type(atoms.calc).__name__} gives {fault}{when}; look at the "
+            "structure (overlapping atoms?) and at what the calculator says of it"
+        )
+    return float(np.asarray(atoms.get_potential_energy()).item())
 
 
 def check_finite(run: MDRunner) -> None:

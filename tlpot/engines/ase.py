@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.abc import GetPropertiesMixin
 from ase.data import chemical_symbols
+from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from tlpot.data import Labels
@@ -25,6 +26,7 @@ from tlpot.engines.other_python import TIMEOUT, OtherPython
 from tlpot.engines.registry import EngineName
 from tlpot.errors import ConfigError, nearest
 from tlpot.levels import canonical_level
+from tlpot.numbers import result_fault
 from tlpot.system import System
 from tlpot.total_charge import fixed_settings
 
@@ -136,13 +138,18 @@ class ASEEngine:
 
         Raises:
             LabelError: the calculator is not told the charge or multiplicity of the structure,
-                or is told another; a worker in another Python dies.
+                or is told another; a worker in another Python dies; results of another shape, or
+                not finite.
         """
         wanted = ["energy", *["forces"] * forces, *["stress"] * stress]
         found = self._evaluate(system, wanted, log)
-        return Labels(
-            energy=float(found["energy"]), forces=found.get("forces"), stress=found.get("stress")
-        )
+        if (fault := result_fault(found, len(system))) is not None:
+            raise LabelError(f"{self._name.text} gives {fault}")
+        tensor = found.get("stress")
+        if tensor is not None:
+            six = tensor if tensor.shape == (6,) else full_3x3_to_voigt_6_stress(tensor)
+            tensor = voigt_6_to_full_3x3_stress(six)
+        return Labels(energy=found["energy"].item(), forces=found.get("forces"), stress=tensor)
 
     @property
     def takes_batches(self) -> bool:
@@ -271,7 +278,7 @@ class _ThisPython:
             get = {
                 "energy": atoms.get_potential_energy,
                 "forces": atoms.get_forces,
-                "stress": lambda: atoms.get_stress(voigt=False),
+                "stress": lambda: calculator.get_stress(atoms),  # as it is, to be checked
                 "descriptors": lambda: calculator.get_descriptors(atoms),
             }
             try:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 WANTED = {
     "energy": lambda atoms: atoms.get_potential_energy(),
     "forces": lambda atoms: atoms.get_forces(),
-    "stress": lambda atoms: atoms.get_stress(voigt=False),
+    "stress": lambda atoms: atoms.calc.get_stress(atoms),
     "descriptors": lambda atoms: atoms.calc.get_descriptors(atoms),
 }
 

@@ -104,7 +104,7 @@ class OtherPython:
         Args:
             settings: keyword arguments of the calculator.
             atoms: the structure; charge and multiplicity are in its ``info``.
-            wanted: of energy, forces, stress [3, 3] and descriptors.
+            wanted: of energy, forces, stress ([3, 3] or 6 values) and descriptors.
             log: takes what the worker prints.
 
         Raises:

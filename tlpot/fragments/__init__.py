@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
+    from tlpot.fragments.closed_shells import check_closed_shells
     from tlpot.fragments.contacts import close_atoms
     from tlpot.fragments.export import ExportReport, export_fragments, farthest, fragments_from
     from tlpot.fragments.force_field import FragmentForceField

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from tlpot.energy import (
     layout_of,
 )
 from tlpot.errors import ConfigError, GeometryError
+from tlpot.fragments.closed_shells import check_closed_shells
 from tlpot.fragments.fragment_type import TypedBatch, TypedModel, fragment_name
 from tlpot.fragments.fragmented_structure import SKIN, FragmentBatch, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, Pieces
@@ -134,13 +135,15 @@ class FragmentForceField:
         self._bound = (
             None if topology is None else FragmentedStructure(topology, self.scheme, skin=skin)
         )
+        self._seen = False
+        self._singlets: WeakSet[FragmentBatch] = WeakSet()
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[tuple[bytes, bytes], list[FragmentedStructure]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what was kept of structures."""
         state = self.__dict__.copy()
-        del state["_typed"], state["_known"]
+        del state["_typed"], state["_known"], state["_singlets"]
         state["_bound"] = None if self._bound is None else self._bound.topology
         return state
 
@@ -150,7 +153,7 @@ class FragmentForceField:
         self._bound = (
             None if topology is None else FragmentedStructure(topology, self.scheme, skin=self.skin)
         )
-        self._typed, self._known = WeakKeyDictionary(), {}
+        self._typed, self._singlets, self._known = WeakKeyDictionary(), WeakSet(), {}
 
     def forget(self) -> None:
         """Forgets what was kept of structures, so that lists of fragments and pairs start anew.
@@ -207,7 +210,8 @@ class FragmentForceField:
         """Returns the energy of each atom, [n_atoms], eV, float64; that of a cap is its host's.
 
         Raises:
-            GeometryError: broken bonds, or valences that do not close.
+            GeometryError: broken bonds, valences that do not close, or a fragment that is no
+                singlet, where the model reads that.
             ConfigError: charged fragments and a model that cannot read charges, or a layer that
                 is for vacuum only.
         """
@@ -286,6 +290,7 @@ class FragmentForceField:
         batch = partition.batch
         reads_charge = self._reads_charge(self.high, batch.assembly.charge)
         rows = batch.assembly.positions(whole, cell)
+        self._check_singlets(topology, batch, int(graph.spin))
         weights = partition.coefficients(whole, cell)
         pieces = Pieces(
             graph=graph, batch=batch, rows=rows, coefficients=weights, first_order=graph.first_order
@@ -315,8 +320,28 @@ class FragmentForceField:
         if typed is None:
             topology = prepared.topology
             names = [fragment_name(topology, f.units) for f in batch.assembly.fragments]
+            if (
+                self._bound is not None and not self._seen
+            ):  # once: later lists are of this structure
+                high.check_used(names, fixed=self.scheme.reach is None)
+                self._seen = True
             typed = self._typed[batch] = TypedBatch(batch, names, high)
         return typed.energies(rows, first_order=first_order, charge=charge)
+
+    def _check_singlets(self, topology: Topology, batch: FragmentBatch, spin: int) -> None:
+        """Refuses electrons that a model which reads them would be told wrongly of."""
+        partial = [layer for layer in self.layers if getattr(layer, "subtract", False)]
+        models = [self.high, *(getattr(layer, "model", None) for layer in partial)]
+        if self.is_direct or not any(getattr(model, "uses_charge", False) for model in models):
+            return
+        if batch not in self._singlets:
+            check_closed_shells(topology, batch.assembly.fragments)
+            self._singlets.add(batch)
+        if spin != 1:
+            raise GeometryError(
+                f"the multiplicity is given as {spin}, but fragments are singlets; leave it out "
+                "(atoms.info['spin']), or take scheme direct"
+            )
 
     def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
         if model.uses_charge:

@@ -11,6 +11,7 @@ from ase import Atoms
 
 from tlpot.data import PRECISION, FragmentGraph, FragmentSource, ProteinAssembly
 from tlpot.errors import ConfigError, GeometryError, nearest
+from tlpot.fragments.closed_shells import check_closed_shells
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import FragmentTypes
 from tlpot.fragments.fragmented_structure import FragmentedStructure, FragmentMap, Partition
@@ -112,7 +113,8 @@ class FragmentPool:
         """Cuts the fragments of all frames.
 
         Raises:
-            GeometryError: valences that do not close, or a periodic structure; the frame is named.
+            GeometryError: valences that do not close, a fragment that is no singlet, or a periodic
+                structure; the frame is named.
         """
         known = protein.topology
         prepared = None if known is None else FragmentedStructure(known, self.scheme)
@@ -133,6 +135,8 @@ class FragmentPool:
             self.n_frames += 1
             partition = prepared.partition(positions)
             coefficients, needed = _coefficients(partition, positions)
+            new = [u for k in needed if (u := partition.expansion.sets[k]) not in orders]
+            check_closed_shells(prepared.topology, map(prepared.cutter.cut, new))
             members = []
             for k in needed:
                 units = partition.expansion.sets[k]

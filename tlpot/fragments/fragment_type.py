@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,12 @@ from torch import Tensor
 
 from tlpot.data import FragmentGraph
 from tlpot.energy import EnergyModel, implemented, implies_charges
-from tlpot.errors import ConfigError, GeometryError, nearest
+from tlpot.errors import ConfigError, GeometryError, TLPotWarning, nearest
 from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
 from tlpot.graph import AtomGraph
-from tlpot.models import identity
+from tlpot.models import CalculatorModel, identity
 from tlpot.numbers import Ints
 from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 
@@ -203,15 +204,58 @@ class TypedModel:
 
     Args:
         models: by fragment name, see `fragment_name`; ``"*"`` is for all others.
+        all_used: whether each is for a fragment of the one structure that they are for, so that
+            a name that no fragment has is a mistake.
 
     Raises:
-        ConfigError: no model at all.
+        ConfigError: no model at all, or models of different levels of theory, where the energies
+            of atoms would not cancel in the sum over overlapping fragments.
     """
 
-    def __init__(self, models: Mapping[str, EnergyModel]) -> None:
+    def __init__(self, models: Mapping[str, EnergyModel], *, all_used: bool = False) -> None:
         if not models:
             raise ConfigError("no model was given for any fragment")
-        self.models = dict(models)
+        self.models, self.all_used = dict(models), all_used
+        kinds: dict[str, list[str]] = {}
+        for name, model in self.models.items():
+            if (level := _level(model)) is not None:
+                kinds.setdefault(level, []).append(name)
+        if len(kinds) > 1:
+            found = "; ".join(f"{level} for {', '.join(names)}" for level, names in kinds.items())
+            raise ConfigError(
+                f"the models by fragment are of different levels of theory ({found}), and the "
+                "energies of atoms do not cancel in the sum over fragments; take one level for all "
+                "kinds, and another one of the whole structure as low"
+            )
+
+    def check_used(self, names: Collection[str], *, fixed: bool) -> None:
+        """Checks, where all are to be used, that each is for one of the fragments there are.
+
+        Args:
+            names: of the fragments.
+            fixed: whether a structure has these fragments in every conformation. Where it has
+                not, others of the same parts may come: a name that they can have is warned of.
+
+        Raises:
+            ConfigError: a name that no fragment has.
+        """
+        present = set(names)
+        unused = [name for name in self.models if name != OTHERS and name not in present]
+        if not (self.all_used and unused):
+            return
+        parts = {part for name in present for part in re.split(r"[+-]", name)}
+        never = [name for name in unused if fixed or not parts.issuperset(re.split(r"[+-]", name))]
+        if never:
+            raise ConfigError(
+                f"no fragment is a {never[0]}, for which there is a model"
+                f"{nearest(never[0], present)}. Mend the name, or leave it out"
+            )
+        warnings.warn(
+            f"no fragment is a {unused[0]} as the structure is now, for which there is a model"
+            f"{nearest(unused[0], present)}",
+            TLPotWarning,
+            stacklevel=2,
+        )
 
     def identity(self) -> dict[str, Any]:
         """Returns what decides its energies, see `tlpot.models.identity`."""
@@ -266,6 +310,13 @@ class TypedModel:
             "models by fragment name need a fragment scheme; 'direct' has only one fragment, the "
             "whole structure"
         )
+
+
+def _level(model: EnergyModel) -> str | None:
+    """The level of theory of a model, as far as it says one."""
+    source = model.calculator if isinstance(model, CalculatorModel) else model
+    found = getattr(source, "level", None)
+    return found if isinstance(found, str) else None
 
 
 class TypedBatch:

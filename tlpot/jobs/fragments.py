@@ -23,6 +23,7 @@ from tlpot.fragments import (
     FragmentedStructure,
     Partition,
     Scheme,
+    check_closed_shells,
     check_coverage,
     choose_scheme,
     fragment_name,
@@ -392,8 +393,12 @@ def write_fragments(cuts: Iterable[Cut], path: str | os.PathLike[str]) -> int:
     that each atom is, or -1 for a cap.
 
     Raises:
+        GeometryError: a fragment that is no singlet.
         OutputError: the file could not be written.
     """
+    cuts = list(cuts)
+    for cut in cuts:
+        check_closed_shells(cut.topology, cut.fragments)
     molecules = [atoms for frame, cut in enumerate(cuts) for atoms in _molecules(cut, frame)]
     write_text(path, extxyz_text(molecules))
     return len(molecules)

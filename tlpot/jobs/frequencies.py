@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tlpot.dynamics import (
     RelaxationSettings,
     Thermochemistry,
     check_conditions,
+    check_results,
     check_stationary,
     free_atoms,
     harmonic_modes,
@@ -94,13 +94,8 @@ def frequencies_of(
     before = None
     if settings.relaxation is not None:
         before = _relaxed(atoms, settings.relaxation, words)
-    energy = float(atoms.get_potential_energy())
+    energy = check_results(atoms)
     max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    if not math.isfinite(energy + max_force):
-        raise SimulationError(
-            "energy or forces are not finite; look at the structure (overlapping atoms?) and "
-            "at what the calculator says of it"
-        )
     domain = domain_of(calculator)
     if not settings.allow_forces:
         remedy = "relax it first (--relax, relax=True), or go on all the same with "

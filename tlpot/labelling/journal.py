@@ -196,7 +196,7 @@ class Journal:
         forces, cost = content["forces"], content["cost"]
         outcome = LabelOutcome(
             energy=content["energy"],
-            forces=None if forces is None else np.array(forces, dtype=np.float64).reshape(-1, 3),
+            forces=None if forces is None else np.array(forces, dtype=np.float64),
             error=content.get("error"),
             log=content.get("log", ""),
             cost=None if cost is None else Cost(**cost),

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from tlpot.labelling.journal import InUseError, Journal, LabelRecord
 from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
-from tlpot.numbers import counted
+from tlpot.numbers import counted, result_fault
 from tlpot.presentation import Result, progress_bar
 from tlpot.system import System
 
@@ -335,8 +335,20 @@ class _Work:
         self._geometries = _geometries(systems)
 
     def outcome(self, geometry: str) -> LabelOutcome | None:
-        record = self._journal.get(self.key, geometry)
+        record = self._record(geometry)
         return None if record is None else record.outcome
+
+    def _record(self, geometry: str) -> LabelRecord | None:
+        """What the journal has; forces of another shape were once kept, and are a failure."""
+        record = self._journal.get(self.key, geometry)
+        if record is None or record.outcome.forces is None:
+            return record
+        n_atoms = len(self._systems[self._geometries[geometry]])
+        fault = result_fault({"forces": record.outcome.forces}, n_atoms)
+        if fault is None:
+            return record
+        outcome = LabelOutcome(error=f"the program gave {fault}", cost=record.outcome.cost)
+        return replace(record, outcome=outcome)
 
     def asked(self, geometry: str) -> LabelOutcome | None:
         """As `outcome`, but only of what was given: a journal knows what others asked for."""
@@ -386,7 +398,7 @@ class _Work:
             for geometry in self._geometries
             if geometry not in known
             and self._failed(geometry)
-            and (record := self._journal.get(self.key, geometry)) is not None
+            and (record := self._record(geometry)) is not None
         )
 
     def _failed(self, geometry: str) -> bool:

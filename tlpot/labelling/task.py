@@ -19,6 +19,7 @@ from tlpot.data import Labels, fingerprint
 from tlpot.engines import BatchEngine, EngineSpec, check_electrons, make_engine
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
+from tlpot.numbers import result_fault
 from tlpot.system import System
 
 PRECISION = 1e-6
@@ -108,8 +109,8 @@ def run_task(task: LabelTask) -> LabelOutcome:
             check_electrons(task.system)
         labels = engine.compute(task.system, forces=task.forces, log=log)
         energy, forces = labels.energy, labels.forces
-        if not _finite(labels):
-            energy, forces, error = None, None, "the program returned NaN or infinity"
+        if (fault := _fault(labels, task.system)) is not None:
+            energy, forces, error = None, None, f"the program gives {fault}"
     except (ConfigError, MissingExtraError, ModelFileError):
         raise
     except Exception as problem:  # programs raise whatever they like
@@ -174,14 +175,17 @@ def _together(tasks: Sequence[LabelTask]) -> list[LabelOutcome | None]:
         gflops=gflops,
     )
     return [
-        LabelOutcome(energy=each.energy, forces=each.forces, cost=cost) if _finite(each) else None
-        for each in found
+        LabelOutcome(energy=each.energy, forces=each.forces, cost=cost)
+        if _fault(each, system) is None
+        else None
+        for each, system in zip(found, systems, strict=True)
     ]
 
 
-def _finite(labels: Labels) -> bool:
-    forces = labels.forces
-    return bool(np.isfinite(labels.energy) and (forces is None or np.isfinite(forces).all()))
+def _fault(labels: Labels, system: System) -> str | None:
+    found = {"energy": labels.energy, "forces": labels.forces}
+    given = {name: value for name, value in found.items() if value is not None}
+    return result_fault(given, len(system))
 
 
 TRIES = 3

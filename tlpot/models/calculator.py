@@ -13,12 +13,14 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.data import chemical_symbols
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.energy import EVERYTHING
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, segment_sum
+from tlpot.numbers import result_fault
 from tlpot.total_charge import fixed_settings
 
 _ONCE = (
@@ -222,7 +224,7 @@ class CalculatorModel:
         """Returns E / n of each atom, [n_atoms], eV, float64.
 
         Raises:
-            GeometryError: the calculator fails, or gives NaN.
+            GeometryError: the calculator fails, or gives NaN or arrays of another shape.
             ConfigError: stress is wanted and the calculator has none, or it has a charge or
                 multiplicity of its own that cannot be set.
         """
@@ -301,15 +303,17 @@ class CalculatorModel:
         charge, spin = atoms.info["charge"], atoms.info["spin"]
         mark_charge(atoms, charge, spin)
         name = f"{atoms.get_chemical_formula()} (charge {charge})"
-        calculator = self.calculator if self._is_calculator else self.calculator(atoms)
+        calculator: Any = self.calculator if self._is_calculator else self.calculator(atoms)
         if self._is_calculator and hasattr(calculator, "reset"):
             calculator.reset()  # what came before must not matter, such as a density to start from
         with told_charge(calculator, atoms, charge, spin):
             try:
                 atoms.calc = calculator
-                forces = np.array(atoms.get_forces(), dtype=np.float64) if derive else None
-                energy = float(atoms.get_potential_energy())
-                tensor = np.array(atoms.get_stress(voigt=False)) if stress else None
+                found = {"energy": atoms.get_potential_energy()}
+                if derive:
+                    found["forces"] = atoms.get_forces()
+                if stress:
+                    found["stress"] = calculator.get_stress(atoms)
             except PropertyNotImplementedError as error:
                 raise ConfigError(
                     f"{type(calculator).__name__} lacks something that is wanted of {name} "
@@ -320,9 +324,15 @@ class CalculatorModel:
                 raise GeometryError(
                     f"{type(calculator).__name__} fails for the fragment {name}: {error}"
                 ) from error
-        if not all(np.isfinite(x).all() for x in (energy, forces, tensor) if x is not None):
-            raise GeometryError(f"{type(calculator).__name__} gives NaN for the fragment {name}")
-        return energy, forces, tensor
+        if (fault := result_fault(found, len(atoms))) is not None:
+            raise GeometryError(
+                f"{type(calculator).__name__} gives {fault}, for the fragment {name}"
+            )
+        forces = np.array(found["forces"], dtype=np.float64) if derive else None
+        tensor = np.array(found["stress"], dtype=np.float64) if stress else None
+        if tensor is not None and tensor.shape == (6,):
+            tensor = voigt_6_to_full_3x3_stress(tensor)
+        return np.asarray(found["energy"], dtype=np.float64).item(), forces, tensor
 
 
 def _cell_gradient(

@@ -20,6 +20,7 @@ from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
 from tlpot.files import PathLike
+from tlpot.fragments import TypedModel
 from tlpot.learning_curves import load_curve
 from tlpot.levels import choose_level
 from tlpot.models import TrainedModel, load
@@ -261,7 +262,8 @@ class _Models:
 
     def high(self) -> Any:
         """What `FragmentCalculator` takes as the model of fragments."""
-        return self.at(self.level)
+        found = self.at(self.level)
+        return found if self.single else TypedModel(found)  # kinds of other structures, too
 
     def records(self, ancestors: Sequence[PathLike]) -> Any:
         """Models with their ancestors, and the first that is missing."""

@@ -21,7 +21,7 @@ from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.pictures import partition_figure
 from tlpot.structures import read_frames
 from tlpot.system import System
-from tlpot.topology import Lattice, Topology, perceive_topology
+from tlpot.topology import Lattice, Topology, assumed_charges, perceive_topology
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +73,9 @@ class FragmentedFrames:
             positions = bonds.whole(frame.positions, lattice_of(frame))
             bonds.check_bonds(positions, where=f"{name}, frame {k}")
         notes = str(frames[0].info.get("reader_notes", "")).splitlines()
+        assumed = assumed_charges(topology.atomic_numbers)
+        if assumed and assumed not in notes:  # which only files of proteins say themselves
+            notes.append(assumed)
         return cls(name=name, frames=tuple(frames), topology=topology, notes=tuple(notes))
 
     @property

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
+from ase.constraints import FixAtoms
 
 from tlpot.config import check_positive, check_seed
-from tlpot.errors import ConfigError
-from tlpot.files import make_folder, write_text
+from tlpot.errors import ConfigError, GeometryError
+from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs import EnergyMethod
+from tlpot.numbers import Floats
 from tlpot.simulation.batch import BatchEvaluator
 from tlpot.stored_results import write_json
 from tlpot.structures import standard_form
@@ -79,26 +81,34 @@ def write_ipi_input(
     atoms: Atoms,
     method: EnergyMethod,
     settings: RingPolymer | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
     """Writes ``input.xml``, ``init.xyz`` and ``tlpot.json`` for the command ``i-pi input.xml``.
 
     Args:
         folder: is made; the command is to be given there.
         atoms: with charge and multiplicity as for calculators; periodic in all directions or in
-            none. Crystals are turned so that the first lattice vector lies along x.
+            none. Crystals are turned so that the first lattice vector lies along x. Their masses
+            are kept, and atoms that ``FixAtoms`` holds stay where they are.
         method: models by file or name.
         settings: of the dynamics.
+        overwrite: whether files of these names may be replaced.
 
     Returns:
         The path of ``input.xml``.
 
     Raises:
-        ConfigError: settings that make no sense, or models that are objects.
+        ConfigError: settings that make no sense, models that are objects, or constraints other
+            than ``FixAtoms``.
         ModelFileError, UnknownLevelError: see `TLPotCalculator`.
         GeometryError: an unusable structure, or a charge that the model does not read.
         UnknownElementError: the model does not know an element.
-        OutputError: the files could not be written.
+        OutputError: the files could not be written, or are there already.
     """
+    target = Path(folder)
+    for name in ("input.xml", "init.xyz", "tlpot.json"):
+        check_replaced(target / name, what="input of i-PI", overwrite=overwrite, option=None)
     chosen = settings or RingPolymer()
     chosen.check()
     system = System.from_atoms(atoms)
@@ -106,6 +116,13 @@ def write_ipi_input(
     if system.pbc.any() and not system.pbc.all():
         raise ConfigError(
             f"pbc is {system.pbc.tolist()}; i-PI has three periodic directions or none"
+        )
+    fixed, masses = _fixed(atoms), atoms.get_masses()
+    if not (np.isfinite(masses).all() and masses.min() > 0):
+        worst = int(np.argmin(np.where(np.isfinite(masses), masses, -np.inf)))
+        raise GeometryError(
+            f"atom {worst} ({atoms.symbols[worst]}) has the mass {masses[worst]:g}; set it with "
+            "atoms.set_masses"
         )
     given = {
         "numbers": system.atomic_numbers.tolist(),
@@ -115,11 +132,10 @@ def write_ipi_input(
         "method": _plain(method.absolute()),
     }
     BatchEvaluator(method).check(system)
-    target = Path(folder)
     make_folder(target)
     write_json(target / "tlpot.json", given)
     write_text(target / "init.xyz", _xyz(atoms))
-    write_text(target / "input.xml", _xml(chosen))
+    write_text(target / "input.xml", _xml(chosen, masses, fixed))
     return target / "input.xml"
 
 
@@ -148,12 +164,33 @@ def _xyz(atoms: Atoms) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _xml(settings: RingPolymer) -> str:
+def _fixed(atoms: Atoms) -> list[int]:
+    """Indices of the atoms that do not move, in order."""
+    found: set[int] = set()
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixAtoms):
+            raise ConfigError(
+                f"the constraint {type(constraint).__name__} cannot be written for i-PI, which "
+                "holds whole atoms only: take FixAtoms, or remove it with atoms.set_constraint()"
+            )
+        found |= set(constraint.get_indices().tolist())
+    if len(found) == len(atoms):
+        raise ConfigError("all atoms are fixed by FixAtoms; leave some free to move")
+    return sorted(found)
+
+
+def _xml(settings: RingPolymer, masses: Floats, fixed: Sequence[int]) -> str:
     thermostat = ""
     if settings.ensemble == "nvt":
         tau = f"<tau units='femtosecond'> {settings.friction_time:g} </tau>"
         thermostat = f"\n        <thermostat mode='pile_g'> {tau} </thermostat>"
     kelvin = f"{settings.temperature:g}"
+    held = ""
+    if fixed:
+        numbers = ", ".join(map(str, fixed))
+        held = f"\n      <fixcom> False </fixcom>\n      <fixatoms> [ {numbers} ] </fixatoms>"
+    # in atomic units: i-PI's own are those of natural elements, whatever the isotope
+    weights = ", ".join(f"{mass:.10g}" for mass in masses * (units._amu / units._me))
     return f"""<simulation verbosity='medium'>
   <output prefix='run'>
     <properties filename='properties' stride='{settings.stride}'>
@@ -174,11 +211,12 @@ def _xml(settings: RingPolymer) -> str:
   <system>
     <initialize nbeads='{settings.beads}'>
       <file mode='xyz'> init.xyz </file>
+      <masses mode='manual'> [ {weights} ] </masses>
       <velocities mode='thermal' units='kelvin'> {kelvin} </velocities>
     </initialize>
     <forces> <force forcefield='tlpot'/> </forces>
     <ensemble> <temperature units='kelvin'> {kelvin} </temperature> </ensemble>
-    <motion mode='dynamics'>
+    <motion mode='dynamics'>{held}
       <dynamics mode='{settings.ensemble}'>
         <timestep units='femtosecond'> {settings.timestep:g} </timestep>{thermostat}
       </dynamics>

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.data import atomic_numbers
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from tlpot.errors import ConfigError, MissingExtraError, SimulationError
 from tlpot.jobs import EnergyMethod
@@ -59,11 +59,13 @@ class LAMMPSForce:
         charge: total charge, e; None if the model is not to be told one.
         spin: multiplicity 2S + 1, likewise.
         name: of the fix.
+        other_masses: whether masses need not be those of the elements, as where that of hydrogen
+            is increased for longer steps; isotopes need no saying.
         settings: what else `tlpot.jobs.EnergyMethod` takes, such as ``level`` and ``scheme``.
 
     Raises:
-        ConfigError: other units than metal and real, several processes, or arguments that make
-            no sense.
+        ConfigError: other units than metal and real, several processes, arguments that make no
+            sense, or a type whose mass is not that of its element.
         UnknownElementError: the model does not know an element.
         ModelFileError, UnknownLevelError: see `TLPotCalculator`.
     """
@@ -77,6 +79,7 @@ class LAMMPSForce:
         charge: int | None = None,
         spin: int | None = None,
         name: str = "tlpot",
+        other_masses: bool = False,
         **settings: Any,
     ) -> None:
         style = lammps.extract_global("units")
@@ -98,6 +101,8 @@ class LAMMPSForce:
         self.method = EnergyMethod(model=model, **settings).opened()
         self._numbers = np.array([0, *(atomic_numbers[text] for text in elements)])
         check_elements(self._numbers[1:].tolist(), self.method.model)
+        if not other_masses:
+            _check_masses(lammps, elements)
         self._stated = {"charge": charge, "spin": spin}
         self._unit = ENERGY_UNITS[style]
         self._lammps, self._name = lammps, name
@@ -183,3 +188,37 @@ class LAMMPSForce:
         self._atoms.positions[:] = positions[order]
         self._atoms.set_cell(cell)
         return self._atoms
+
+
+_NEAR = 0.5
+_ISOTOPES = 2.1
+"""amu; a mass so near is that of the element, or of an isotope where no other element is near."""
+
+
+def _check_masses(lammps: Any, elements: Sequence[str]) -> None:
+    """Checks that symbols are in the order of the types, as far as masses tell."""
+    for kind, mass in _masses(lammps, len(elements)).items():
+        symbol = elements[kind - 1]
+        difference = abs(mass - atomic_masses[atomic_numbers[symbol]])
+        nearest = int(np.argmin(np.abs(atomic_masses[1:] - mass))) + 1
+        own = chemical_symbols[nearest] == symbol or abs(mass - atomic_masses[nearest]) > _NEAR
+        isotope = difference <= _ISOTOPES and own
+        if difference > _NEAR and not isotope:
+            other = f", which is that of {chemical_symbols[nearest]}" if not own else ""
+            raise ConfigError(
+                f"type {kind} of LAMMPS has the mass {mass:g}{other}, and elements says {symbol} "
+                f"({atomic_masses[atomic_numbers[symbol]]:.3f}); give elements in the order of "
+                f"the types, now {list(elements)}, mend the mass, or say other_masses=True"
+            )
+
+
+def _masses(lammps: Any, n_types: int) -> dict[int, float]:
+    """Mass of each type in amu, of those that have one: of the type, or of its first atom."""
+    of_atoms = lammps.numpy.extract_atom("rmass")
+    if of_atoms is not None:
+        types = lammps.numpy.extract_atom("type")[: lammps.extract_setting("nlocal")]
+        found, first = np.unique(types, return_index=True)
+        return dict(zip(found.tolist(), of_atoms[first].tolist(), strict=True))
+    of_types = lammps.numpy.extract_atom("mass")
+    known = {} if of_types is None else dict(enumerate(of_types.tolist()))
+    return {kind: known[kind] for kind in range(1, n_types + 1) if known.get(kind, 0.0) > 0}

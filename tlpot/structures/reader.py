@@ -16,7 +16,7 @@ from tlpot.structures.sdf import ENDINGS as SDF
 from tlpot.structures.sdf import read_sdf
 from tlpot.structures.smiles import PREFIX, looks_like_smiles, smiles_atoms
 from tlpot.system import stated_charge_of
-from tlpot.topology import perceive_topology
+from tlpot.topology import assumed_charges, perceive_topology
 from tlpot.total_charge import charge_and_spin, stated_charge
 
 _PROTEINS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
@@ -250,14 +250,16 @@ def _name_formal_charge(atoms: Atoms, loaded: ProteinFile) -> None:
     Files state charges of some atoms only, so that their sum counts where bonds tell nothing.
     """
     stated = sum(a.charge for chain in loaded.structure[0] for r in chain for a in r)
+    said = []
     try:
         charge, how = perceive_topology(atoms).charge, "by its bonds"
+        said.append(assumed_charges(atoms.numbers))  # even where all charges add up to none
     except GeometryError:
         charge, how = stated, "as the file states of its atoms"
     if charge:
         atoms.info["charge"] = charge
-        said = f"charge {charge:+d}, {how}"
-        atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
+        said.insert(0, f"charge {charge:+d}, {how}")
+    atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], *said]))
 
 
 def _check_hydrogens(model: Any, path: Path) -> None:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from tlpot.topology.bonds import COVALENT, LABILE, NOBLE, symbol
+    from tlpot.topology.bonds import (
+        COVALENT,
+        LABILE,
+        NOBLE,
+        OPEN_SHELLS,
+        assumed_charges,
+        symbol,
+    )
     from tlpot.topology.canonical_order import ColouredGraph, matching_order
     from tlpot.topology.lattice import Continuity, Lattice
     from tlpot.topology.perception import perceive_topology

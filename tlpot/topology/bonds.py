@@ -46,6 +46,17 @@ ION_CHARGES = {z: charge for charge, symbols in _CHARGES.items() for z in _numbe
 """The usual charge of a metal ion, e; the oxidation state cannot be seen in a geometry."""
 ION_CHARGES.update(dict.fromkeys(NOBLE, 0))
 
+OPEN_SHELLS = _numbers("V Cr Mn Fe Co Ni Cu Pd Pt Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Yb")
+"""Metals whose ion has a d or f shell that is filled in part."""
+_OTHER_STATES = OPEN_SHELLS | _numbers("Ag Hg Sn Tl Pb")
+
+
+def assumed_charges(numbers: Iterable[int]) -> str:
+    """Returns in words which ions could have another charge than the usual one; empty for none."""
+    metals = sorted(_OTHER_STATES.intersection(map(int, numbers)))
+    words = ", ".join(f"{symbol(z)} {ION_CHARGES[z]:+d}" for z in metals)
+    return f"{words} is assumed: no geometry shows an oxidation state" if words else ""
+
 
 def symbol(number: int) -> str:
     """Returns the symbol of an element, or ``Z=0`` for what is none."""
