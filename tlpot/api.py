@@ -249,7 +249,7 @@ def load(
     *,
     engine: str | None = None,
     device: Device = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     kernels: str = "auto",
 ) -> TrainedModel:
     """Opens a model: a `Potential`, or what else is kept in model files.
@@ -258,7 +258,7 @@ def load(
         source: a file, or the name of a model that ships with tlpot or is installed.
         engine: whose features the model reads, if it does, see docs/foreign.md.
         device: None means CUDA if there is one, else the CPU.
-        dtype: None means as stored.
+        dtype: ``float32`` or ``float64``, or torch's own; None means as stored.
         kernels: of the sums, see `tlpot.kernels.kernels_by_name`.
     """
     from tlpot import models

@@ -19,6 +19,7 @@ from torch import Tensor
 from tlpot.errors import ConfigError, TLPotWarning
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @contextmanager
@@ -89,6 +90,20 @@ def choose_device(name: str | torch.device | None = None) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device {str(name)!r} cannot be used: {reason}") from error
     return device
+
+
+def choose_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """Returns the precision of a name, ``float32`` or ``float64``; None for that of a file.
+
+    Raises:
+        ConfigError: another one.
+    """
+    if dtype is None:
+        return None
+    for name, precision in _DTYPES.items():
+        if dtype in (name, precision):
+            return precision
+    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")
 
 
 @contextmanager

@@ -6,11 +6,16 @@ that a file gives the same potential as when it was made, not that the potential
 in benchmarks/RESULTS.md.
 """
 
+import warnings
+
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 
+import tlpot
 from tlpot.calculators import TLPotCalculator
+from tlpot.models import LIBRARY
+from tlpot.uncertainty import DomainWarning
 
 GOLDEN = {
     # molecule: energy (eV), largest force component (eV/Å)
@@ -56,3 +61,44 @@ def test_energy_and_largest_force_of_the_peptide_models(model, level, name):
     energy, force = PEPTIDES[model, level, name]
     assert atoms.get_potential_energy() == pytest.approx(energy, abs=1e-6)
     assert np.abs(atoms.get_forces()).max() == pytest.approx(force, abs=1e-6)
+
+
+PROPERTIES = {
+    # model: of rock salt and of copper, in the unit of the property
+    "tlpot-adsorption-energy": (0.03966067, 0.02973570),
+    "tlpot-bulk-modulus": (18.95685552, 130.57604183),
+    "tlpot-decomposition-2d": (0.24851073, 0.07713990),
+    "tlpot-gap-2d": (2.03377131, -2.69531845),
+    "tlpot-gap-hse06": (3.31615900, -1.00081079),
+    "tlpot-gap-pbe": (6.04331641, -0.81215157),
+    "tlpot-heat-capacity": (25.17049118, 24.22996078),
+    "tlpot-metal-pbe": (0.01129467, 0.99998639),
+    "tlpot-shear-modulus": (8.96750874, 33.19959684),
+}
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_values_of_the_property_models(name):
+    model = tlpot.load(name, dtype="float64", device="cpu")
+    (level,) = model.levels
+    crystals = [bulk("NaCl", "rocksalt", a=5.64), bulk("Cu")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DomainWarning)
+        found = tlpot.predict(model, crystals, progress=False).energy
+        twice = tlpot.predict(model, [x * (2, 1, 1) for x in crystals], progress=False).energy
+    assert found == pytest.approx(PROPERTIES[name], abs=1e-6, rel=1e-6)
+    extensive = model.target(level).quantity.extensive
+    assert twice == pytest.approx((1 + extensive) * found, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_property_models_are_small_and_better_than_the_composition(name):
+    assert (LIBRARY / f"{name}.safetensors").stat().st_size < 300_000
+    card = tlpot.load(name).card
+    ((_, errors),) = card.metrics["test"].items()
+    key = "cross_entropy" if "cross_entropy" in errors else "property_mae"
+    without = card.metrics["without a network"]["composition only"][key]
+    assert errors[key] <= 0.9 * without
+    assert f"{errors[key]:.3g}" in card.description
+    assert f"{without:.3g}" in card.description
+    assert card.licence in ("CC-BY-4.0", "MIT")

@@ -18,11 +18,9 @@ from tlpot.levels import difference_parts
 from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
 from tlpot.system import System
 from tlpot.targets import KnownValue, is_property
-from tlpot.torch_mode import choose_device, plain_torch
+from tlpot.torch_mode import choose_device, choose_dtype, plain_torch
 
 Model = PathLike | TrainedModel | EnergyModel
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @plain_torch()
@@ -46,7 +44,7 @@ def open_model(
         ModelFileError: no such file or name, or an unusable file.
         ConfigError: not a model, an argument that does not apply to it, or no such device.
     """
-    precision = _precision(dtype)
+    precision = choose_dtype(dtype)
     if isinstance(model, LevelView):
         model = model.potential
     if isinstance(model, str | os.PathLike):
@@ -101,15 +99,6 @@ class PackedModel:
 
 def _frozen(model: TrainedModel) -> TrainedModel:
     return model.eval().requires_grad_(False)
-
-
-def _precision(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    if dtype is None:
-        return None
-    for name, precision in _DTYPES.items():
-        if dtype in (name, precision):
-            return precision
-    raise ConfigError(f"dtype is {dtype!r}, expected {' or '.join(_DTYPES)}")
 
 
 def property_levels(model: TrainedModel | EnergyModel) -> tuple[str, ...]:

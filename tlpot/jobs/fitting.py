@@ -52,7 +52,7 @@ from tlpot.models import (
 from tlpot.numbers import counted
 from tlpot.presentation import Progress, save_picture, telling, warnings_of
 from tlpot.targets import is_property
-from tlpot.torch_mode import torch_threads
+from tlpot.torch_mode import objects_set_aside, torch_threads
 from tlpot.training import (
     CHECKPOINT,
     LossSettings,
@@ -452,6 +452,7 @@ class Launch:
         """
         with ExitStack() as stack:
             stack.enter_context(torch_threads(self.threads))
+            stack.enter_context(objects_set_aside())
             stack.enter_context(telling(self.progress))
             if output is not None and not self.dry_run:
                 check_replaced(output, what="model file", overwrite=self.overwrite or self.resume)

@@ -45,7 +45,7 @@ from tlpot.models.regressors import (
 )
 from tlpot.models.spread import LastLayerRigidity, read_calibration
 from tlpot.models.trained import TrainedModel
-from tlpot.torch_mode import choose_device, plain_torch
+from tlpot.torch_mode import choose_device, choose_dtype, plain_torch
 
 AnyCorrection = LinearCorrection | GaussianCorrection | ForestCorrection
 
@@ -126,7 +126,7 @@ def load(
     source: str | os.PathLike[str],
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     kernels: str = "auto",
 ) -> TrainedModel:
     """Reads a model: a `Potential`, or what else is kept in model files.
@@ -135,16 +135,16 @@ def load(
         source: a path, or the name of a model that ships with tlpot (``tlpot-tiny``)
             or is installed, see `tlpot.models.installation`.
         device: None means CUDA if there is one, else the CPU.
-        dtype: None means as stored.
+        dtype: ``float32`` or ``float64``, or torch's own; None means as stored.
         kernels: of the sums, see `tlpot.kernels.kernels_by_name`.
 
     Raises:
         ModelFileError: no such file or name, or the file is damaged, foreign, from a newer
             tlpot, or made with other coupling conventions.
-        ConfigError: the device cannot be used.
+        ConfigError: the device cannot be used, or another precision.
     """
-    path = library_file(source)
-    model = from_bytes(path.read_bytes(), name=str(path), dtype=dtype, kernels=kernels)
+    path, precision = library_file(source), choose_dtype(dtype)
+    model = from_bytes(path.read_bytes(), name=str(path), dtype=precision, kernels=kernels)
     return model.to(choose_device(device))
 
 
@@ -152,7 +152,7 @@ def load_potential(
     source: str | os.PathLike[str],
     *,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     kernels: str = "auto",
 ) -> Potential:
     """Reads a single potential, for what works on its weights; see `load`.
