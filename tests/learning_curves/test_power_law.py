@@ -166,9 +166,19 @@ def test_worth_is_read_on_the_law_of_scratch():
         assert "extra labels" in row.text()
 
 
+@pytest.mark.fault
+def test_a_worth_a_thousand_times_beyond_the_measurements_is_no_number():
+    scratch = fit_law(synthetic(floor=0.0, spread=0.01, sizes=(10, 20, 40)))
+    for error, words in ((3.0, "cannot say"), (0.5, "scratch never reaches")):
+        row = savings_of([Measured(sizes=(20,), errors=(error, error + 0.1))], scratch)[0]
+        assert row.needed.value > 1e3
+        assert "more than 380 extra labels" in row.text()
+        assert words in row.text()
+
+
 def test_worth_beyond_the_measurements_says_so():
     scratch = fit_law(synthetic(floor=0.0, spread=0.01, sizes=(10, 20, 40)))
-    row = savings_of([Measured(sizes=(20,), errors=(3.0, 3.1))], scratch)[0]
+    row = savings_of([Measured(sizes=(20,), errors=(12.0, 12.1))], scratch)[0]
     assert row.is_extrapolated
     assert "beyond the measured range of scratch" in row.text()
 

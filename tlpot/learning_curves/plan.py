@@ -244,6 +244,10 @@ def _interval(found: Estimate, write: Any) -> str:
     return f"{text} [{one(found.low)}, {one(found.high)}]"
 
 
+LARGEST_CLAIM = 10.0
+"""Times the largest measured number of labels: beyond it no number is named."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelSavings:
     """How many labels training from scratch needs for the error of a transfer.
@@ -274,10 +278,17 @@ class LabelSavings:
     def text(self) -> str:
         """Returns one line."""
         start = f"{self.labels:>8} labels, error {self.error:.4g}: "
+        far = LARGEST_CLAIM * self.measured[1]
+        least = min(far if np.isnan(self.needed.low) else self.needed.low, far)
         if self.extra is None:
-            if self.labels < self.needed.low < np.inf:
-                start += f"more than {self.needed.low - self.labels:.0f} extra labels; "
+            if self.labels < least:
+                start += f"more than {least - self.labels:.0f} extra labels; "
             return start + "scratch never reaches this error by its law"
+        if self.needed.value > far:
+            return (
+                f"{start}worth more than {max(least - self.labels, 0):.0f} extra labels; how many "
+                f"more, {self.measured[1]:g} labels from scratch cannot say"
+            )
         high = self.needed.high - self.labels
         interval = ""
         if not np.isnan(self.needed.low):
