@@ -2,7 +2,8 @@
 
     python benchmarks/properties/frozen.py all --data DIR --out DIR
 
-``--out`` holds ``pbe.safetensors`` of ``gaps.py parent``. Features of every structure are evaluated
+``--out`` holds ``pbe.safetensors`` of ``gaps.py parent``, or the shipped ``tlpot-gap-pbe`` by that
+name. Features of every structure are evaluated
 once and kept there; what is fitted to them is what the strategies ``shift`` (composition only, or
 a line on a known value and the composition), ``frozen-ridge`` and ``frozen-forest`` fit, with the
 functions of the package. ``untrained`` is a network of the same shape with random weights: what
