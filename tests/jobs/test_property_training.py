@@ -69,7 +69,8 @@ def test_several_properties_and_masks_in_one_training(tmp_path):
 
 STRATEGIES = [
     "full", "head", "scratch", "shift", "reinit", "lora", "gain", "discriminative", "gradual",
-    "freeze", "l2sp", "multihead", "delta", "frozen-ridge", "frozen-gp", "frozen-forest",
+    "freeze", "l2sp", "ewc", "replay", "multihead", "delta", "frozen-ridge", "frozen-gp",
+    "frozen-forest",
 ]  # fmt: skip
 
 

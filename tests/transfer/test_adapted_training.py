@@ -13,7 +13,7 @@ from ase.io import write
 import tlpot
 from tlpot.cli import main
 from tlpot.data import Loader, open_dataset
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, UnknownElementError
 from tlpot.evaluation import predict
 from tlpot.jobs import finetune_config, prepare_finetune
 from tlpot.models import load_potential
@@ -276,3 +276,29 @@ def test_levels_of_energies_are_not_adapted(data_file, tmp_path, capsys):
     assert main(command) == 2
     assert "scalar properties" in capsys.readouterr().err
     assert not Path(tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.fault
+def test_what_is_said_of_the_target_domain_is_true(made, tmp_path):
+    """Structures of one kind have no spread of their own, and are told apart all the same."""
+    alike = crystals("NaCl", [0.1] * 12, wave)
+    write(tmp_path / "alike.xyz", alike, format="extxyz")
+    adapt = {"files": [str(tmp_path / "alike.xyz")], "weights": False, "align": "mmd"}
+    found = tuned(made, tmp_path / "m.safetensors", adapt=adapt, epochs=1)
+    assert found.adaptation["discrepancy"] > 0.1
+
+
+@pytest.mark.fault
+def test_candidates_need_no_labels_whatever_describes_them(made, tmp_path):
+    bare = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=True)
+            for a in crystals("NaCl", np.linspace(-0.3, 0.4, 12), None)]  # fmt: skip
+    write(tmp_path / "bare.xyz", bare, format="extxyz")
+    adapt = {"files": [str(tmp_path / "bare.xyz")], "spec": str(made / "toy.yaml")}
+    tuned(made, tmp_path / "m.safetensors", adapt=adapt, epochs=1)
+
+
+@pytest.mark.fault
+def test_elements_of_the_target_domain_are_named_with_their_file(made, tmp_path):
+    write(tmp_path / "other.xyz", [bulk("KCl", "rocksalt", a=6.3)] * 8, format="extxyz")
+    with pytest.raises(UnknownElementError, match=r"other\.xyz: .* does not know K"):
+        tuned(made, tmp_path / "m.safetensors", adapt={"files": [str(tmp_path / "other.xyz")]})

@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
-    from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec
+    from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec, load_spec
     from tlpot.data.split import (
         FrameOrder,
         Share,

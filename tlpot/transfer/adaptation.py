@@ -63,6 +63,10 @@ class Adaptation:
             raise ConfigError("adapt has neither weights nor align; leave it out")
         if not 0 < self.strength < 1e6:
             raise ConfigError(f"adapt.strength is {self.strength}, expected a positive number")
+        if not self.align and self.strength != 1.0:
+            raise ConfigError(
+                "adapt.strength does not apply without align (coral or mmd); leave it out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +86,7 @@ class DensityRatio:
 
 
 def density_ratio(
-    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
+    source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0, quiet: bool = False
 ) -> DensityRatio:
     """Estimates target density / source density at the source structures by logistic regression.
 
@@ -93,6 +97,7 @@ def density_ratio(
         source: [n_source, n_features].
         target: [n_target, n_features].
         seed: of the folds.
+        quiet: say nothing where few are alike: the weights are not used.
 
     Raises:
         ConfigError: fewer structures than folds.
@@ -125,7 +130,7 @@ def density_ratio(
     ratio = np.minimum(ratio, LARGEST_WEIGHT * ratio.mean())
     weights = ratio / ratio.mean()
     effective = float(weights.sum() ** 2 / (weights**2).sum())
-    if effective < _FEW * len(source):
+    if effective < _FEW * len(source) and not quiet:
         warnings.warn(
             f"adapt: of {len(source)} labelled structures only {effective:.1f}, as an effective "
             "number, are like those of the target domain; weights cannot mend that, a few labels "
@@ -202,7 +207,7 @@ def matched(
 def discrepancy(
     source: NDArray[np.float64], target: NDArray[np.float64], *, seed: int = 0
 ) -> float:
-    """Returns the squared MMD of two sets of rows, in units of the target's spread; 0 if alike.
+    """Returns the squared MMD of two sets of rows, in units of their joint spread; 0 if alike.
 
     The mean over Gaussian kernels of some widths about the median distance.
 
@@ -211,8 +216,10 @@ def discrepancy(
         target: [n_target, n_features].
         seed: of the structures that are taken where there are many.
     """
-    spread = _spread(target)
+    spread = _spread(np.concatenate([source, target]))
     varies = np.isfinite(spread)
+    if not varies.any():
+        return 0.0
     x, y = (torch.from_numpy(_some((r / spread)[:, varies], seed)) for r in (source, target))
     with torch.no_grad():
         return float(_discrepancy(x, y, _median_width(torch.cat([x, y]))))

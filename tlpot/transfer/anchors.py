@@ -205,14 +205,14 @@ class EWC(Strategy):
         """
         names = self.rates(potential, context.level)
         train = context.split.train
-        dataset, forces = context.dataset, True
+        dataset, forces = context.dataset, potential.target(context.level) is None
         chosen = train[:: max(1, len(train) // self.frames)][: self.frames]
         if self.labels == "parent":
             dataset = bare_structures(self.files, self.spec, context, self.frames)
             chosen = np.arange(len(dataset))
         elif self.files:
             dataset = open_source(self.files, self.spec, context)
-            forces = "forces" in dataset.levels[context.source].kinds
+            forces = forces and "forces" in dataset.levels[context.source].kinds
             chosen = source_frames(dataset, context)[: self.frames]
         # at step 0 the new readout is the source level's, so it stands for the parent
         fisher = fisher_information(

@@ -149,7 +149,7 @@ def training_adaptation(
     seen = context.parent.with_level(level, zeros, parent=context.source, target=target).at(level)
     rows = [system_features(seen, systems, own_blocks(seen)) for systems in (labelled, there)]
     before = rows[0][:n_train], rows[1]
-    ratio = density_ratio(*rows, seed=context.seed)
+    ratio = density_ratio(*rows, seed=context.seed, quiet=not adapt.weights)
     weights = None
     first = {
         "target_structures": float(len(there)),
@@ -175,7 +175,9 @@ def training_adaptation(
         after = [system_features(model, systems, own_blocks(model)) for systems in (here, there)]
         return {
             **first,
-            "domains_told_apart_after": density_ratio(*after, seed=context.seed).told_apart,
+            "domains_told_apart_after": density_ratio(
+                *after, seed=context.seed, quiet=True
+            ).told_apart,
             "discrepancy_after": discrepancy(*after, seed=context.seed),
         }
 

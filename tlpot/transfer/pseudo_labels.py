@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data import (
@@ -20,9 +21,10 @@ from tlpot.data import (
     NeutralDataset,
     evaluation_batches,
     frames_of,
+    load_spec,
     open_dataset,
 )
-from tlpot.errors import DataError, UnknownLevelError
+from tlpot.errors import DataError, UnknownElementError, UnknownLevelError
 from tlpot.evaluation import evaluated
 from tlpot.models import Potential, to_bytes
 from tlpot.numbers import counted
@@ -101,7 +103,7 @@ def low_values(
 def pseudo_labels(
     parent: Potential, level: str, dataset: Dataset, indices: NDArray[np.int64]
 ) -> list[Labels]:
-    """Returns the parent's energies and forces, one `Labels` for each index.
+    """Returns the parent's energies and forces, or values of a property, one `Labels` for each.
 
     Args:
         parent: the pretrained potential.
@@ -118,8 +120,10 @@ def pseudo_labels(
     batches = evaluation_batches(
         model, dataset, indices, (some_level,), device=parent.device, batch_size=32, show=False
     )
-    for batch, properties, _ in evaluated(model, batches):
-        assert properties.forces is not None
+    for batch, properties, _ in evaluated(model, batches, forces=model.target is None):
+        if properties.forces is None:  # of a property
+            found += [Labels(energy=value) for value in properties.energy.tolist()]
+            continue
         forces = properties.forces.double().cpu().numpy()
         ends = np.cumsum(batch.sizes.cpu().numpy().astype(int))
         for energy, part in zip(
@@ -188,8 +192,18 @@ def bare_systems(files: Sequence[Path], spec: str | None, context: TransferConte
 
     Raises:
         DataError: a file cannot be read.
+        UnknownElementError: the parent does not know an element.
     """
-    found = [system for path in files for system in _systems(path, spec, context.source)]
+    found = []
+    for path in files:
+        systems = _systems(path, spec, context.source)
+        held = {z for system in systems for z in system.atomic_numbers.tolist()}
+        unknown = [chemical_symbols[z] for z in sorted(held - set(context.parent.elements))]
+        if unknown:
+            raise UnknownElementError(
+                f"{path}: the parent does not know {', '.join(unknown)}; leave these structures out"
+            )
+        found += systems
     if isinstance(context.dataset, NeutralDataset):  # the parent reads none of their charges
         return [replace(system, charge=0, spin=1) for system in found]
     return found
@@ -198,6 +212,11 @@ def bare_systems(files: Sequence[Path], spec: str | None, context: TransferConte
 def _systems(path: Path, spec: str | None, level: str) -> list[System]:
     if spec is None and path.suffix not in (".h5", ".hdf5"):
         return [System.from_atoms(atoms) for atoms in read_all(path)]
+    if spec is not None and path.is_file():
+        layout = load_spec(spec)
+        # of such files the description says where labels are, and nothing of the structures
+        if layout.container == "extxyz" and layout.units.coordinates in ("angstrom", "Å", "A"):
+            return [System.from_atoms(atoms) for atoms in read_all(path)]
     try:
         dataset = open_dataset(path, spec)
     except UnknownLevelError:  # a layout of one level does not say which

@@ -95,7 +95,7 @@ def _adapted(
     there = system_features(model, target, blocks)
     n = there.shape[1]
     here = seen.pooled.rows[:, :n]
-    ratio = density_ratio(here, there, seed=context.seed)
+    ratio = density_ratio(here, there, seed=context.seed, quiet=not adapt.weights)
     notes = {"target_structures": len(there), "domains_told_apart": ratio.told_apart}
     pooled, weights = seen.pooled, None
     if adapt.weights:
@@ -107,7 +107,7 @@ def _adapted(
         onto = matched(here, there, seed=context.seed) if by_kernels else aligned(here, there)
         moved[:, :n] = onto
         notes["domains_told_apart_when_aligned"] = density_ratio(
-            onto, there, seed=context.seed
+            onto, there, seed=context.seed, quiet=True
         ).told_apart
         for name, rows in (("", here), ("_when_aligned", onto)):
             notes[f"discrepancy{name}"] = discrepancy(rows, there, seed=context.seed)
