@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import yaml
+from ase.build import bulk
 from ase.io import write
 from toy_crystals import MODEL, SPEC, SPLIT, crystals, write_toy
 
 import tlpot
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError, UnknownElementError
+from tlpot.uncertainty import DomainWarning
 
 pytestmark = pytest.mark.fault
 
@@ -193,3 +195,23 @@ def test_a_broken_first_line_of_values_is_no_header(tmp_path):
 def test_predictions_of_a_training_are_finite(parent):
     found = tlpot.predict(parent, crystals(2), level="gap@cheap", progress=False, device="cpu")
     assert np.isfinite(found.energy).all()
+
+
+def test_calculators_of_properties_warn_of_what_they_do_not_know():
+    atoms = bulk("NaCl", "rocksalt", a=5.64)
+    found = tlpot.predict("tlpot-adsorption-energy", [atoms], device="cpu", progress=False)
+    atoms.calc = tlpot.TLPotCalculator("tlpot-adsorption-energy", device="cpu")
+    with pytest.warns(DomainWarning, match="outside of what"):
+        value = atoms.calc.get_property("adsorption_energy@dft", atoms)
+    assert value == pytest.approx(found.energy[0], abs=1e-6)
+    assert atoms.calc.results["domain"] == pytest.approx(found.domain[0], abs=1e-6)
+    assert atoms.calc.get_property("domain", atoms) == atoms.calc.results["domain"]
+
+
+def test_r2_of_a_ranking_is_that_of_the_errors(data):
+    found = tlpot.rank(data["files"], "tlpot-gap-pbe", level="gap@dear", spec=data["spec"])
+    base = next(score for score in found.scores if not score.model).errors["random"]
+    for score in found.scores:
+        error = score.errors["random"]
+        assert error.r2 == pytest.approx(1.0 - (error.rmse / base.rmse) ** 2, abs=1e-9)
+    assert any(abs(score.errors["random"].r2) > 1e-3 for score in found.scores)

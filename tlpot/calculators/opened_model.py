@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from ase import Atoms
 
-from tlpot.energy import EnergyModel, evaluate, known_value, layout_of
+from tlpot.energy import EnergyModel, evaluate, has_domain, known_value, layout_of
 from tlpot.errors import ConfigError, DataError
 from tlpot.files import PathLike
 from tlpot.graph import build_graph
@@ -19,6 +19,7 @@ from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
 from tlpot.system import System
 from tlpot.targets import KnownValue, is_property
 from tlpot.torch_mode import choose_device, choose_dtype, plain_torch
+from tlpot.uncertainty import DomainCheck
 
 Model = PathLike | TrainedModel | EnergyModel
 
@@ -121,15 +122,24 @@ def only_energy_level(model: TrainedModel) -> str | None:
 
 
 def property_values(
-    model: TrainedModel | EnergyModel, levels: list[str], atoms: Atoms, system: System
+    model: TrainedModel | EnergyModel,
+    levels: list[str],
+    atoms: Atoms,
+    system: System,
+    checks: dict[str, DomainCheck],
 ) -> dict[str, float]:
-    """Returns values of properties of a structure, each in its unit.
+    """Returns values of properties of a structure, each in its unit, and the least ``domain``.
 
     Args:
         model: has the levels.
         levels: canonical names.
         atoms: whose ``info`` has what the model has to be told, if anything.
         system: the same.
+        checks: of the levels that know what they were trained on, by level; more are added, so
+            that each warns once.
+
+    Warns:
+        DomainWarning: the structure is unlike those of the training.
 
     Raises:
         DataError: what has to be told is not there.
@@ -137,15 +147,25 @@ def property_values(
         UnknownElementError: an element that the model does not know.
     """
     assert isinstance(model, TrainedModel)  # others have no levels
-    return {name: _value(model.at(name), atoms, system, model.device) for name in levels}
+    found: dict[str, float] = {}
+    for name in levels:
+        level = model.at(name)
+        found[name], domain = _value(level, atoms, system, model.device)
+        if domain is not None:
+            found["domain"] = min(domain, found.get("domain", domain))
+            checks.setdefault(name, DomainCheck(level)).warn(domain, atoms)
+    return found
 
 
-def _value(level: EnergyModel, atoms: Atoms, system: System, device: torch.device) -> float:
+def _value(
+    level: EnergyModel, atoms: Atoms, system: System, device: torch.device
+) -> tuple[float, float | None]:
     graph = build_graph([system], level.cutoff, layout=layout_of(level)).to(device)
     if (known := known_value(level)) is not None:
         value = torch.tensor([value_in_info(atoms, known)], dtype=torch.float64)
         graph = replace(graph, known=value.to(device))
-    return float(evaluate(level, graph, forces=False).energy)
+    found = evaluate(level, graph, forces=False, domain=has_domain(level))
+    return float(found.energy), None if found.domain is None else float(found.domain)
 
 
 def value_in_info(atoms: Atoms, known: KnownValue) -> float:

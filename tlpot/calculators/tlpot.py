@@ -187,8 +187,10 @@ class TLPotCalculator(Calculator):
             self.implemented_properties += ("domain",)
         named = property_levels(self._source)
         if self._level in named:
-            self.implemented_properties = []
+            known = ["domain"] if self._domain is not None else []
+            self.implemented_properties = known
         self.implemented_properties += named
+        self._property_checks: dict[str, DomainCheck] = {}
 
     def _list(self, skin: float) -> VerletList:
         layout = layout_of(self._model)
@@ -276,8 +278,9 @@ class TLPotCalculator(Calculator):
         system = self._system(self.atoms)
         named = [name for name in properties if "@" in name]
         if named or self._level in self.implemented_properties:
+            wanted = [name for name in named or [str(self._level)] if name != "domain"]
             self.results = property_values(
-                self._source, named or [str(self._level)], self.atoms, system
+                self._source, wanted, self.atoms, system, self._property_checks
             )
             return
         with_forces = self._derived

@@ -399,7 +399,8 @@ def _score(
     errors: dict[str, FoldError] = {}
     for scheme, folds in target.folds.items():
         error = _left_out(target, left, rows, folds)
-        worst = error if left is baseline else _left_out(target, baseline, None, folds)
+        same = left is baseline and rows is None
+        worst = error if same else _left_out(target, baseline, None, folds)
         errors[scheme] = FoldError(
             mae=target.factor * mae(error),
             rmse=target.factor * rmse(error),
