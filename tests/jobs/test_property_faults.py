@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import yaml
+from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 from toy_crystals import MODEL, SPEC, SPLIT, crystals, write_toy
@@ -215,3 +216,35 @@ def test_r2_of_a_ranking_is_that_of_the_errors(data):
         error = score.errors["random"]
         assert error.r2 == pytest.approx(1.0 - (error.rmse / base.rmse) ** 2, abs=1e-9)
     assert any(abs(score.errors["random"].r2) > 1e-3 for score in found.scores)
+
+
+def test_a_parent_of_the_same_positive_property_is_ranked_as_it_is(tmp_path):
+    frames = []
+    for k, atoms in enumerate(crystals(30)):
+        found = tlpot.predict("tlpot-bulk-modulus", [atoms], device="cpu", progress=False)
+        atoms.info = {"b": float(found.energy[0]) * (1.0 + 0.02 * (-1) ** k)}
+        frames.append(atoms)
+    write(tmp_path / "b.xyz", frames, format="extxyz")
+    keys = {"bulk_modulus@mine": "b, GPa, intensive, positive"}
+    models = ["tlpot-bulk-modulus", "tlpot-heat-capacity"]
+    found = tlpot.rank(
+        tmp_path / "b.xyz", models, level="bulk_modulus@mine", keys=keys, progress=False
+    )
+    best = found.scores[0]
+    assert (best.model, best.on) == ("tlpot-bulk-modulus", "residual")
+    assert best.errors[found.by].mae < 0.1
+    assert "ln(GPa)" in str(found)
+    assert found.winner is not None
+    other = tlpot.rank(
+        tmp_path / "b.xyz", models, level="bulk_modulus@mine", progress=False,
+        keys={"bulk_modulus@mine": "b, GPa, intensive"},
+    )  # fmt: skip
+    assert "GPa, intensive, positive" in other.refused["tlpot-bulk-modulus"]
+
+
+def test_an_atom_that_sees_nothing_is_unlike_any_crystal():
+    lone = [Atoms("H"), Atoms("U"), bulk("Cu") + Atoms("H", [[0.0, 0.0, 40.0]])]
+    lone[2].pbc = False
+    found = tlpot.predict("tlpot-bulk-modulus", [*lone, bulk("Cu")], device="cpu", progress=False)
+    assert list(found.domain[:3]) == [0.0, 0.0, 0.0]
+    assert found.domain[3] > 0.05

@@ -220,7 +220,7 @@ def test_ranking_of_parents_by_a_property(data, parent):
     # another property: features alone, and what grows with the structure is summed
     volume = tlpot.rank(dataset, level="volume@cheap", models=[str(parent.output)])
     assert {score.on for score in volume.scores if score.model} == {"total"}
-    with pytest.raises(ConfigError, match="yes_no"):
+    with pytest.raises(ConfigError, match="yes or no"):
         tlpot.rank(dataset, level="metal@cheap", models=[str(parent.output)])
 
 

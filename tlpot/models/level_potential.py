@@ -181,6 +181,12 @@ class LevelPotential(LevelView["Potential"]):
             scalars, species, graph.system_idx, graph.n_systems, graph.charge, graph.spin,
             compiled=self.potential.layout == "sorted",
         )  # fmt: skip
+        if self.target is not None:
+            # nothing is seen of an atom without neighbours, and its zeros are near some prototype;
+            # an energy knows it, a property does not
+            alone = (scalars[0] == 0).all(dim=1).to(inside)
+            per_system = torch.zeros_like(inside).index_add(0, graph.system_idx, alone)
+            inside = torch.where(per_system > 0, 0.0, inside)
         return self.energies_of(graph, species, scalars, edges), inside
 
     def _refuse_elements(self, graph: AtomGraph) -> None:

@@ -37,7 +37,7 @@ from tlpot.numbers import Floats, Ints, counted, mae, rmse
 from tlpot.presentation import progress_bar
 from tlpot.ranking.clusters import structural_clusters
 from tlpot.ranking.ranking import FoldError, Ranking, Scheme, Score
-from tlpot.targets import is_property
+from tlpot.targets import Quantity, is_property, property_name
 from tlpot.training import fit_composition, fit_references
 
 
@@ -191,7 +191,7 @@ def rank_models(
         scores=tuple(scores),
         refused=refused,
         unfixed=unfixed,
-        unit="meV" if target.learned is None else target.learned.quantity.unit,
+        unit="meV" if target.learned is None else _unit(target.learned.quantity),
         acquainted=tuple(
             entry.source
             for entry in entries
@@ -253,12 +253,12 @@ def _property(dataset: Dataset, level: str, indices: Ints) -> PropertyTarget | N
     quantity = dataset.levels[level].quantity
     if quantity is None:
         return None
-    if quantity.kind != "scalar":
+    if quantity.kind == "yes_no":
         raise ConfigError(
-            f"{level} is of kind {quantity.kind!r}, and models are ranked by regressions of "
-            "scalars; measure a learning curve with each parent instead (tlpot curve)"
+            f"{level} is yes or no, and models are ranked by regressions of numbers; measure a "
+            "learning curve with each parent instead (tlpot curve)"
         )
-    values = [frame.labels[level].energy for frame in frames_of(dataset, indices, levels=[level])]
+    values = _values(dataset, indices, level, quantity)
     return PropertyTarget(
         quantity=quantity,
         pooling="sum" if quantity.extensive else "mean",
@@ -266,15 +266,24 @@ def _property(dataset: Dataset, level: str, indices: Ints) -> PropertyTarget | N
     )
 
 
+def _unit(quantity: Quantity) -> str:
+    return f"ln({quantity.unit or 1})" if quantity.kind == "positive" else quantity.unit
+
+
+def _values(dataset: Dataset, indices: Ints, level: str, quantity: Quantity | None) -> Floats:
+    """Returns labels, those of a positive property as logarithms, which is what is regressed."""
+    found = np.array(
+        [frame.labels[level].energy for frame in frames_of(dataset, indices, levels=[level])]
+    )
+    return np.log(found) if quantity is not None and quantity.kind == "positive" else found
+
+
 def _composition_only(target: _Target) -> Floats:
     """Returns the labels above the free atoms, eV, as far as those are given."""
-    given = target.dataset.levels[target.level].isolated_atoms
-    energies = [
-        frame.labels[target.level].energy
-        for frame in frames_of(target.dataset, target.indices, levels=[target.level])
-    ]
-    prior = np.array([given.get(z, 0.0) for z in target.dataset.elements])
-    return np.array(energies) - target.counts @ prior
+    info = target.dataset.levels[target.level]
+    energies = _values(target.dataset, target.indices, target.level, info.quantity)
+    prior = np.array([info.isolated_atoms.get(z, 0.0) for z in target.dataset.elements])
+    return energies - target.counts @ prior
 
 
 def _scores_of(
@@ -333,6 +342,12 @@ def _property_scores(
     for source in potential.levels:
         own_target = potential.target(source)
         known = own_target
+        same_name = property_name(source) == property_name(target.level)
+        if known is not None and same_name and known.quantity != learned.quantity:
+            raise ConfigError(
+                f"its {source} is {known.quantity.words}, and {target.level} is said to be "
+                f"{learned.quantity.words}; say the same of the labels to have it as a parent"
+            )
         if known is not None and known.pooling == "attention":
             known = replace(known, pooling="mean")
         inherits = same_readout(target.level, learned, source, known)
