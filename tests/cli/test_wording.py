@@ -71,3 +71,12 @@ def test_a_setting_given_as_an_option_is_told_how(capsys, arguments, expected):
     with pytest.raises(SystemExit):
         main(arguments)
     assert expected in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_what_is_missing_may_have_been_taken_by_an_option(capsys):
+    with pytest.raises(SystemExit):
+        main(["finetune", "--keys", "energy=E", "tlpot-tiny", "x.xyz", "--level", "a", "-o", "b"])
+    said = capsys.readouterr().err
+    assert "required: parent, DATA; put them before --keys" in said
+    assert "key.path" not in said

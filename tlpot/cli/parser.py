@@ -32,6 +32,8 @@ _SPLIT = re.compile(r"(?<![.\w-])(validation|test|by)=('[^']*'|[^\s,;)]+)")
 _PAIRS = re.compile(r"\bkeys=\{'([^']*)': \.\.\.\}")
 _COLUMN = re.compile(r"--keys '([^'=]*@[^'=]*)=([^']*)'")
 
+_REQUIRED = "the following arguments are required: "
+
 _LEAST = {"batch_size": 1, "limit": 1, "tries": 1, "workers": 1, "threads": 1}
 """Whole numbers that have a smallest value whatever the command does with them."""
 
@@ -96,10 +98,27 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register("type", float, _finite)
+        self._words: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remembers the words, for messages."""
+        self._words = tuple(args or ())
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exits with status 2."""
         line = " ".join(message.split())
+        start, colon, names = line.partition(_REQUIRED)
+        if colon and not start:
+            missing = [name for name in names.split(", ") if "key.path=" not in name]
+            several = [
+                action.option_strings[-1]
+                for action in self._actions
+                if action.nargs in ("+", "*") and {*action.option_strings} & {*self._words}
+            ]
+            line = f"{_REQUIRED}{', '.join(missing)}"
+            if several and not any(name.startswith("-") for name in missing):
+                line += f"; put them before {' and '.join(several)}, which took what follows"
         self.exit(2, f"{self.prog}: {line}; see {self.prog} --help\n")
 
     def unknown(self, rest: list[str]) -> NoReturn:
