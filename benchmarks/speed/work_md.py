@@ -109,6 +109,8 @@ def main():
     atoms = Atoms(found.numbers, found.positions)
     if settings["charge"] and settings["program"] == "gfn2-xtb":
         atoms.info["charge"] = settings["charge"]
+    if settings["program"].startswith("symmetrix "):
+        atoms.center(vacuum=20.0)  # its search for neighbours wants a cell, periodic or not
     start = atoms.positions.copy()
     atoms.calc = calculator(settings["program"], atoms, settings["threads"])
     dynamics = VelocityVerlet(atoms, TIMESTEP)
