@@ -51,6 +51,8 @@ def atomic_file(path: PathLike) -> Iterator[Path]:
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(target)
+    except TLPotError:  # has said already what could not be written
+        raise
     except OSError as error:
         raise OutputError(
             f"could not write {target}: {error.strerror or error}; nothing was changed. "

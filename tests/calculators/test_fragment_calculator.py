@@ -15,7 +15,7 @@ from tlpot.calculators import FragmentCalculator, TLPotCalculator, named_calcula
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.fragments import MFCC, FragmentForceField, choose_scheme
 from tlpot.fragments.layer import COULOMB
-from tlpot.models import Ensemble, ModelCard, Potential, load, preset
+from tlpot.models import CalculatorModel, Ensemble, ModelCard, Potential, load, preset
 from tlpot.structures import build_peptide
 from tlpot.topology import perceive_topology
 
@@ -185,6 +185,29 @@ def test_models_of_different_levels_are_refused(peptide):
     engine = {"ACE-ALA-NME": named["a"], "*": named["b"]}
     with pytest.raises(ConfigError, match=r"\(a for ACE-ALA-NME; b for \*\)"):
         energy(peptide, engine, "mfcc")
+
+
+@pytest.mark.fault
+def test_a_level_is_that_of_models_that_have_several_and_of_engines(peptide):
+    """A file of several levels beside an engine could be used neither with a level nor without."""
+    sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
+    potential = Potential.create(sizes, {"low": E0, "high": E0}, scale=0.01)
+    engine = named_calculator("ase:label_toys:Spring", label="low")
+    mixed = {"ACE-ALA-NME": potential, "*": engine}
+    expected = energy(peptide, {**mixed, "ACE-ALA-NME": potential.at("low")}, "mfcc")
+    assert energy(peptide, mixed, "mfcc", level="Low") == expected
+    wrapped = {**mixed, "*": CalculatorModel(engine)}  # as a map in a file is opened
+    assert energy(peptide, wrapped, "mfcc", level="low") == expected
+    for each in (mixed, wrapped):
+        with pytest.raises(
+            ConfigError, match=r"for \* is of the level 'low'.*level is 'high'"
+        ) as no:
+            energy(peptide, each, "mfcc", level="high")
+        assert "CalculatorModel" not in str(no.value)
+    with pytest.raises(ConfigError, match=r"for \* has no levels.*'FILE@LEVEL'"):
+        energy(peptide, {**mixed, "*": MODEL}, "mfcc", level="low")
+    with pytest.raises(ConfigError, match="the model has no levels of theory"):
+        energy(peptide, MODEL, "mfcc", level="low")
 
 
 def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():

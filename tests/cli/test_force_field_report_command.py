@@ -7,7 +7,10 @@ import pytest
 from ase.io import write
 
 from tlpot.cli import main
+from tlpot.config import parse, with_overrides
+from tlpot.evaluation import ReportSettings
 from tlpot.models import LIBRARY
+from tlpot.reports import ExaminationSettings
 from tlpot.structures import build_peptide
 
 QUICK = ["report.nve_steps=4", "report.langevin_steps=4", "report.reference_steps=0"]
@@ -81,3 +84,18 @@ def test_mistakes_are_said_before_anything_is_computed(
     assert main(["report", "tlpot-tiny", *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (folder / "out" / "force_field.html").exists()
+
+
+@pytest.mark.fault
+def test_the_help_offers_each_report_its_own_settings(capsys):
+    """Those of the report on a transfer were offered for all, and refused with --structure."""
+    with pytest.raises(SystemExit):
+        main(["report", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    of_transfer, _, rest = text.partition("of the report on a transfer, such as ")[2].partition(";")
+    of_force_field = rest.partition("of that on a force field, such as ")[2].partition(";")[0]
+    for words, settings in ((of_transfer, ReportSettings), (of_force_field, ExaminationSettings)):
+        examples = words.split(" or ")
+        assert len(examples) == 2
+        for example in examples:
+            parse(settings, with_overrides({}, [example])["report"], "the help")

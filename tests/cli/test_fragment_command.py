@@ -99,6 +99,25 @@ def test_models_by_fragment_come_from_a_yaml_file(folder, tmp_path):
     assert energies[0] == pytest.approx(energies[1], abs=1e-4)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("command", ["fragment", "md"])
+def test_a_level_holds_for_a_map_of_files_and_engines(folder, tmp_path, capsys, command):
+    needs("tblite")
+    typed, out = tmp_path / "models.yaml", tmp_path / "out"
+    typed.write_text('ACE-GLY-NME: tlpot-fragments\n"*": gfn2-xtb\n')
+    structure = str(folder / "aga.xyz")
+    arguments = ["fragment", structure, "--model", str(typed), "--json", str(out)]
+    if command == "md":
+        arguments = ["md", structure, str(typed), "--steps", "1", "--low", "gfn1-xtb"]
+        arguments += ["-o", str(out)]
+    arguments += ["--scheme", "mfcc", "--device", "cpu"]
+    assert main([*arguments, "--level", "pbe-d3bj/def2-svp"]) == 2
+    assert "the model for * is of the level 'gfn2-xtb'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("out*"))
+    assert main([*arguments, "--level", "gfn2-xtb"]) == 0
+    assert "CalculatorModel" not in capsys.readouterr().out
+
+
 def test_draws_the_partition(folder, tmp_path):
     out = tmp_path / "p.png"
     options = ["--scheme", "mfcc2", "--picture", str(out), "--show", "ACE-GLY-NME"]

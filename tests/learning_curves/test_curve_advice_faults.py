@@ -11,6 +11,8 @@ import pytest
 from synthetic_curves import full, scratch, synthetic_curve, synthetic_series
 
 from tlpot.cli import main
+from tlpot.errors import ConfigError, DataError
+from tlpot.labelling.journal import InUseError
 from tlpot.learning_curves import analyse, curve_figure
 from tlpot.learning_curves import tasks as curve_point
 from tlpot.models import LIBRARY
@@ -171,6 +173,82 @@ def test_the_mean_of_the_picture_is_that_of_the_law(uneven):
     (axes,) = curve_figure({"energy_mae": analyse(uneven, "energy_mae")}).axes
     drawn = axes.containers[0].lines[0].get_ydata()
     np.testing.assert_allclose(drawn, 100.0)
+
+
+@pytest.fixture
+def failing(measure, tmp_path, monkeypatch, capsys):
+    """`tlpot curve` where points of 8 labels and seed 0 fail; returns what it prints."""
+
+    def failing(*errors, strategies=("full",)):
+        def broken(config, **_):
+            for error, name in zip(errors, strategies, strict=True):
+                if config.name == f"{name} 8 0":
+                    raise error
+            return outcome(config, fall={}, kinds=("energy",))
+
+        monkeypatch.setattr(curve_point, "finetune", broken)
+        arguments = [
+            "curve", "tlpot-tiny", str(LIBRARY / "tlpot-qm.h5"), "split.by=random",
+            "split.test=[methanol]", "split.validation=4", "--level", CC, "--strategies",
+            *strategies, "--sizes", "8", "12", "--seeds", "2", "--updates", "60",
+            "-o", str(tmp_path / "f"),
+        ]  # fmt: skip
+        assert main(arguments) == 2
+        return capsys.readouterr()
+
+    return failing
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("error", [DataError("all are 0"), ConfigError("no strength")])
+def test_what_must_fail_again_is_not_advised_to_be_tried_again(failing, tmp_path, error):
+    shown = failing(error)
+    assert f"full, 8 labels, seed 0: {type(error).__name__}: {error}" in shown.err
+    last = shown.err.splitlines()[-1]
+    assert "1 points failed" in last
+    assert "the same subset of labels would fail again in these:" in last
+    assert "--sizes" in last
+    assert "tries" not in last
+    (failure,) = json.loads((tmp_path / "f" / "curve.json").read_text())["failures"]
+    assert failure["recurs"] is True
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    "error", [OSError("stale file handle"), RuntimeError("killed"), InUseError("in use by another")]
+)
+def test_what_may_pass_is_tried_again(failing, error):
+    last = failing(error).err.splitlines()[-1]
+    assert last.endswith("1 points failed, see above; the same command tries them again")
+
+
+@pytest.mark.fault
+def test_a_file_that_could_not_be_read_may_be_read_later(failing):
+    error = DataError("cannot read x.h5")
+    error.__cause__ = OSError("stale file handle")
+    assert "the same command tries them again" in failing(error).err
+
+
+@pytest.mark.fault
+def test_both_kinds_of_failures_are_told_apart(failing):
+    text = failing(DataError("all are 0"), OSError("gone"), strategies=("full", "shift")).err
+    assert "would fail again in 1 of these, and the same command tries the others again:" in text
+
+
+@pytest.mark.fault
+def test_fewer_seeds_than_asked_for_are_said_under_the_table(failing, measure):
+    assert "\n8 labels: 1 of 2 seeds\n" in failing(DataError("all are 0")).out
+    assert "seeds\n" not in measure().partition("labels are training frames")[2]
+
+
+@pytest.mark.fault
+def test_the_strategy_with_fewer_seeds_is_named():
+    series = [synthetic_series(name, full, seeds=3) for name in ("full", "shift")]
+    lost = replace(series[1], points=series[1].points[2:])  # two of the three of 10 labels
+    curve = replace(synthetic_curve(series[0], lost), config={"seeds": 3})
+    text = analyse(curve, "energy_mae").text()
+    assert "\nshift with 10 labels: 1 of 3 seeds\n" in text
+    assert text.count("of 3 seeds") == 1
 
 
 @pytest.mark.fault

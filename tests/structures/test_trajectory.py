@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 from needs import needs
 
-from tlpot.errors import ConfigError, DataError, MissingExtraError
-from tlpot.structures import write_trajectory
+from tlpot.errors import ConfigError, DataError, MissingExtraError, OutputError
+from tlpot.structures import write_trajectory, writer
 
 
 def frames(*, periodic: bool) -> list[Atoms]:
@@ -73,6 +73,51 @@ def test_frames_belong_together(tmp_path):
     with pytest.raises(ConfigError, match="no frames"):
         write_trajectory([], tmp_path / "run.dcd")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.fault
+@pytest.mark.external
+@pytest.mark.filterwarnings("ignore")  # mdtraj's own
+@pytest.mark.parametrize(
+    ("there", "what"),
+    [("run.dcd", "trajectory"), ("run.xtc", "trajectory"), ("run.pdb", "topology")],
+)
+def test_files_that_are_there_are_replaced_only_if_asked(tmp_path, there, what):
+    """A user's own PDB file of the same name went without a word."""
+    needs("mdtraj")
+    old = tmp_path / there
+    old.write_text("precious")
+    path = old if what == "trajectory" else tmp_path / "run.dcd"
+
+    def unread():
+        raise AssertionError("frames were read before the files were looked at")
+        yield
+
+    with pytest.raises(OutputError, match=f"the {what} .*{there} exists.*overwrite=True"):
+        write_trajectory(unread(), path)
+    assert old.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [old]
+    assert write_trajectory(frames(periodic=False), path, overwrite=True).exists()
+    assert b"precious" not in old.read_bytes()
+
+
+@pytest.mark.fault
+@pytest.mark.external
+@pytest.mark.filterwarnings("ignore")  # mdtraj's own
+def test_a_failure_replaces_neither_file(tmp_path, monkeypatch):
+    needs("mdtraj")
+    path = tmp_path / "run.dcd"
+    write_trajectory(frames(periodic=False), path)
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "_fill", full)
+    with pytest.raises(OutputError, match="No space left on device") as caught:
+        write_trajectory(frames(periodic=True), path, overwrite=True)
+    assert str(caught.value).count("could not write") == 1
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_endings_and_the_extra(tmp_path, monkeypatch):

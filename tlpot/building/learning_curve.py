@@ -96,12 +96,14 @@ def curve_stage(config: CurveConfig, *, tuned: str, rounds: Sequence[str]) -> St
         n_done = sum(len(series.points) for series in found.series)
         if found.failures:
             first = found.failures[0]
+            again = "the same command tries the others again; or"
+            if all(failure.recurs for failure in found.failures):
+                again = "the others would fail again, as their labels are drawn the same:"
             raise DataError(
                 f"{len(found.failures)} of {n_done + found.n_missing} points of the "
                 f"learning curve failed; the first, {first.label} with {first.size} labels and "
-                f"seed {first.seed}: {first.error}. The finished points are kept, and the same "
-                "command tries the others again; or leave out of curve.strategies or curve.sizes "
-                "what cannot work"
+                f"seed {first.seed}: {first.error}. The finished points are kept, and "
+                f"{again} leave out of curve.strategies or curve.sizes what cannot work"
             )
         return StageResult(outputs=("curve.json",), facts={"points": n_done})
 

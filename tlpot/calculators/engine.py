@@ -34,6 +34,7 @@ from tlpot.engines import (
     xtb_calculator,
 )
 from tlpot.errors import ConfigError
+from tlpot.levels import canonical_level
 from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
@@ -186,11 +187,20 @@ def named_source(name: str, *, on_done: Callable[[], object] | None = None) -> A
     return load(parsed.target, **_model_settings(parsed)).at(parsed.level)
 
 
-def energy_model(source: Source, *, level: str | None = None, **options: Any) -> EnergyModel:
+def energy_model(
+    source: Source, *, level: str | None = None, kind: str | None = None, **options: Any
+) -> EnergyModel:
     """Returns the energy model in whatever was given, see `FragmentCalculator`.
 
+    Args:
+        source: what has energies.
+        level: of a model with several levels of theory; what has none to choose from must be of
+            that very level.
+        kind: of the fragments that it is for, by its name in a map of models.
+        options: see `open_model`.
+
     Raises:
-        ConfigError: nothing that has energies, or an argument that does not apply.
+        ConfigError: nothing that has energies, an argument that does not apply, or another level.
         ModelFileError, UnknownLevelError: see `TLPotCalculator`.
     """
     is_calculator = hasattr(source, "get_potential_energy")
@@ -206,8 +216,7 @@ def energy_model(source: Source, *, level: str | None = None, **options: Any) ->
             source = named_source(source)
     is_factory = callable(source) and not isinstance(source, EnergyModel | TrainedModel)
     if is_calculator or is_factory:
-        if level is not None:
-            raise ConfigError("an ASE calculator has no levels to choose from; leave level out")
+        _check_own_level(source, level, kind)
         return CalculatorModel(source)
     if isinstance(source, LevelView):
         level, source = level or source.level, source.potential
@@ -217,11 +226,28 @@ def energy_model(source: Source, *, level: str | None = None, **options: Any) ->
         if is_property(found.level):
             raise ConfigError(f"{found.level} is a property; here a level of energies is needed")
         return found
-    if level is not None:
-        raise ConfigError(
-            f"{type(opened).__name__} has no levels of theory to choose from; leave level out"
-        )
+    _check_own_level(opened, level, kind)
     return opened
+
+
+def _check_own_level(model: Any, level: str | None, kind: str | None) -> None:
+    """Checks that what has no levels to choose from is of the level that is wanted, if any."""
+    source = model.calculator if isinstance(model, CalculatorModel) else model
+    own = getattr(source, "level", None)
+    if level is None or (isinstance(own, str) and canonical_level(own) == canonical_level(level)):
+        return
+    where = "the model" if kind is None else f"the model for {kind}"
+    if not isinstance(own, str):
+        others = "" if kind is None else ", and name that of the others one by one: 'FILE@LEVEL'"
+        raise ConfigError(
+            f"{where} has no levels of theory to choose from, and level is {level!r}; leave level "
+            f"out{others}"
+        )
+    remedy = "leave level out" if kind is None else "take one level for all kinds"
+    raise ConfigError(
+        f"{where} is of the level {own!r} and no other, and level is {level!r}; {remedy}, or "
+        "another model"
+    )
 
 
 @dataclass(frozen=True)

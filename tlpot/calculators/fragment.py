@@ -66,7 +66,8 @@ class FragmentCalculator(Calculator):
             ``sphere``, ``ai2bmd`` (mfcc with AMBER terms between atoms that share no fragment),
             ``direct`` (the whole structure at once), or a `Scheme` with settings of its own.
         low: a model of the whole structure, like `high`.
-        level: level of theory of `high`, if it has several.
+        level: level of theory of `high`, if it has several; in a mapping of those that do, and
+            engines must be of that very level.
         low_level: level of theory of `low`.
         charges: point charges for Coulomb terms between atoms that no fragment has together:
             [n_atoms] in e, or ``"amber"`` to have OpenMM assign those of ff14SB.
@@ -140,7 +141,10 @@ class FragmentCalculator(Calculator):
         fragments: EnergyModel
         if isinstance(high, Mapping):
             fragments = TypedModel(
-                {name: energy_model(one, level=level, **options) for name, one in high.items()},
+                {
+                    name: energy_model(one, level=level, kind=name, **options)
+                    for name, one in high.items()
+                },
                 all_used=True,
             )
         else:

@@ -197,9 +197,7 @@ class TLPotCalculator(Calculator):
         return VerletList(self._model.cutoff, skin, layout=layout, device=self.device)
 
     def _no_levels(self) -> ConfigError:
-        return ConfigError(
-            f"{type(self._source).__name__} has no levels of theory to choose from; leave level out"
-        )
+        return ConfigError("the model has no levels of theory to choose from; leave level out")
 
     @property
     def model(self) -> EnergyModel:

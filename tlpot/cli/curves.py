@@ -61,9 +61,7 @@ def run_curve(arguments: argparse.Namespace) -> None:
     for failure in found.failures:
         print(f"failed: {failure}", file=sys.stderr)
     if found.failures:
-        raise DataError(
-            f"{len(found.failures)} points failed, see above; the same command tries them again"
-        )
+        raise DataError(found.advice)
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

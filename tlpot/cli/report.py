@@ -27,7 +27,9 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     add("data", "file with labels", nargs="?")
     add(
         "settings [report.key=value...]",
-        "such as report.md_steps=2000 or report.parts=[drift,dimers]",
+        "of the report on a transfer, such as report.md_steps=2000 or report.parts=[drift,dimers]; "
+        "of that on a force field, such as report.nve_steps=2000 or report.timestep=1.0; that on "
+        "a property has none",
     )
     add("--level", "level of theory of the labels")
     add("--model-level", "level of the model, if it has several or another than the labels")

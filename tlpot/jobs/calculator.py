@@ -244,12 +244,14 @@ def _delta(
     return calculator, f"{_named(model, calculator.level)} over {words}"
 
 
-def _opened(model: Any, level: str | None, options: Mapping[str, Any]) -> Any:
+def _opened(
+    model: Any, level: str | None, options: Mapping[str, Any], kind: str | None = None
+) -> Any:
     """Opens what evaluates fragments, each in the precision that it can have."""
     source = _source(model)
     if isinstance(source, Mapping):
-        return {name: _opened(one, level, options) for name, one in source.items()}
-    return energy_model(source, level=level, **_fitting(source, options))
+        return {name: _opened(one, level, options, name) for name, one in source.items()}
+    return energy_model(source, level=level, kind=kind, **_fitting(source, options))
 
 
 def _absolute(source: Any) -> Any:

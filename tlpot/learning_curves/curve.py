@@ -175,6 +175,9 @@ def _file(config: CurveConfig, key: str) -> Path:
 Results = dict[str, dict[str, Any]]
 """Contents of point files by key."""
 
+Errors = dict[str, Exception]
+"""What went wrong with points, by key."""
+
 
 @alone_in_folder
 def run_curve(
@@ -230,7 +233,7 @@ def run_curve(
     todo.sort(key=lambda task: (task.seed, task.size))  # a first look at everything comes early
     for task in todo:
         write_split(plan.split, task, config.subsets)
-    errors: dict[str, str] = {}
+    errors: Errors = {}
     total = sum(task.updates for task in tasks.values())
     with progress_bar(total=total, disable=not show, unit="update", unit_scale=True) as bar:
         bar.initial = bar.n = total - sum(task.updates for task in todo)
@@ -238,7 +241,7 @@ def run_curve(
         try:
             for task, outcome in run_tasks(run_point, todo, executor, in_flight=in_flight):
                 if isinstance(outcome, Exception):
-                    errors[task.key] = f"{type(outcome).__name__}: {outcome}"
+                    errors[task.key] = outcome
                 else:
                     results[task.key] = outcome
                 bar.update(task.updates)
@@ -250,13 +253,13 @@ def run_curve(
 
 
 def _announce(
-    bar: tqdm[Any], results: Results, tasks: dict[str, PointTask], errors: dict[str, str]
+    bar: tqdm[Any], results: Results, tasks: dict[str, PointTask], errors: Errors
 ) -> None:
     failed = f", {len(errors)} failed" if errors else ""
     bar.set_description(f"{len(results)} of {len(tasks)} points{failed}")
 
 
-def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curve:
+def _assemble(whole: Addition, results: Results, errors: Errors) -> Curve:
     plan = whole.plan
     series, failures, n_missing = [], [], 0
     for line in plan.series:
@@ -267,11 +270,7 @@ def _assemble(whole: Addition, results: Results, errors: dict[str, str]) -> Curv
                 continue
             n_missing += task.key in whole.asked
             if task.key in errors:
-                failures.append(
-                    Failure(
-                        label=line.label, size=task.size, seed=task.seed, error=errors[task.key]
-                    )
-                )
+                failures.append(Failure.of(line.label, task.size, task.seed, errors[task.key]))
         series.append(
             Series(
                 label=line.label,

@@ -66,11 +66,27 @@ class LearningCurve(Result):
 
     @property
     def failures(self) -> list[str]:
-        """What went wrong with points that could not be measured; they are tried again."""
+        """What went wrong with points that could not be measured, see `advice`."""
         return [
             f"{failure.label}, {failure.size} labels, seed {failure.seed}: {failure.error}"
             for failure in self.curve.failures
         ]
+
+    @property
+    def advice(self) -> str:
+        """What to do about the points that failed; empty if none did."""
+        failed = self.curve.failures
+        recurring = sum(failure.recurs for failure in failed)
+        once_more = "the same command tries them again"
+        if not recurring:
+            return f"{len(failed)} points failed, see above; {once_more}" if failed else ""
+        which = "these" if recurring == len(failed) else f"{recurring} of these"
+        others = f", and {once_more.replace('them', 'the others')}" * (recurring < len(failed))
+        return (
+            f"{len(failed)} points failed, see above; the same subset of labels would fail again "
+            f"in {which}{others}: begin with a larger size or leave the size out (--sizes), take "
+            "other seeds (split.seed=..., another -o), or mend the settings that are named"
+        )
 
     def text(self) -> str:
         """Returns the tables of energies and forces."""

@@ -114,12 +114,27 @@ class Failure:
         size: training frames.
         seed: which repeat.
         error: what went wrong.
+        recurs: whether it would again, as labels or settings are at fault and the draw is fixed.
     """
 
     label: str
     size: int
     seed: int
     error: str
+    recurs: bool = False
+
+    @classmethod
+    def of(cls, label: str, size: int, seed: int, error: Exception) -> Failure:
+        """Returns the failure of a point that ended in an error."""
+        return cls(
+            label=label,
+            size=size,
+            seed=seed,
+            error=f"{type(error).__name__}: {error}",
+            # not so a file that could not be read, or one that another run has (a subclass)
+            recurs=type(error) in (ConfigError, DataError)
+            and not isinstance(error.__cause__, OSError),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -126,7 +126,29 @@ class CurveReport(Result):
             cells[f"({name})"] = [*(_mean(rows.get(size, ())) for size in sizes), "-"]
         table = [(label, *row) for label, row in cells.items()]
         lines += Table(columns, table, indent=2).lines()
-        return "\n".join([*lines, *self._training(), *self._negative()])
+        return "\n".join([*lines, *self._seeds(series), *self._training(), *self._negative()])
+
+    def _seeds(self, series: Sequence[Series]) -> list[str]:
+        """Says behind which errors there are fewer seeds than were asked for."""
+        asked = int(self.curve.config.get("seeds", 0))
+        fewer: dict[str, list[str]] = {}
+        for s in series:
+            found: dict[int, list[str]] = {}
+            for row in s.measured(self.quantity):
+                found.setdefault(len(row.errors), []).append(str(int(row.sizes[0])))
+            for n, sizes in found.items():
+                if n < asked:
+                    words = f"{', '.join(sizes)} labels: {n} of {asked} seeds"
+                    fewer.setdefault(words, []).append(s.label)
+        return [
+            line
+            for words, labels in fewer.items()
+            for line in (
+                [words]
+                if len(labels) == len(series)
+                else [f"{label} with {words}" for label in labels]
+            )
+        ]
 
     def _negative(self) -> list[str]:
         """Says where a transfer is worse than scratch, or than what needs no network."""

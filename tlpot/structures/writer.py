@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.cell import Cell
 
 from tlpot.errors import ConfigError, DataError, MissingExtraError
-from tlpot.files import PathLike, atomic_file, write_text
+from tlpot.files import PathLike, atomic_file, check_replaced
 from tlpot.numbers import Floats
 from tlpot.structures.conformers import LABELS, NOTES
 
@@ -48,15 +48,20 @@ def write_structure(atoms: Atoms, path: PathLike) -> None:
     """
     path = Path(path)
     kind = _format(path)
+    with atomic_file(path) as temporary:
+        _fill(temporary, atoms, path, kind)
+
+
+def _fill(temporary: Path, atoms: Atoms, path: Path, kind: str) -> None:
+    """Writes what is going to be called `path`."""
     if kind == "extxyz":
-        write_text(path, extxyz_text([atoms]))
+        temporary.write_text(extxyz_text([atoms]), encoding="utf-8")
     elif path.suffix.lower() in (*_PDB, *_CIF) and LABELS in atoms.arrays:
-        write_text(path, _named_text(atoms, path))
+        temporary.write_text(_named_text(atoms, path), encoding="utf-8")
     else:
         from ase.io import write
 
-        with atomic_file(path) as temporary:
-            write(temporary, atoms, format=kind)
+        write(temporary, atoms, format=kind)
 
 
 def _format(path: Path) -> str:
@@ -114,8 +119,10 @@ def _named_text(atoms: Atoms, path: Path) -> str:
     return structure.make_mmcif_document().as_string()
 
 
-def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
+def write_trajectory(frames: Iterable[Atoms], path: PathLike, *, overwrite: bool = False) -> Path:
     """Writes frames as DCD or XTC, and the first of them as PDB beside it, for the names.
+
+    Both files are written, or neither.
 
     DCD has positions to 1e-6 Å and no times, XTC to 0.01 Å with the times of the frames
     (``info["time_fs"]``, else their number in ps). Cells are turned so that the first vector
@@ -123,7 +130,8 @@ def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
 
     Args:
         frames: of the same atoms, all of them periodic in three directions or none.
-        path: ends in ``.dcd`` or ``.xtc``.
+        path: ends in ``.dcd`` or ``.xtc``; the PDB file has this name with ``.pdb``.
+        overwrite: replace both files where they exist.
 
     Returns:
         The path of the PDB file.
@@ -131,19 +139,23 @@ def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
     Raises:
         ConfigError: another ending, or no frames.
         DataError: frames of other atoms, or of which some are periodic.
-        OutputError: the files could not be written.
-        MissingExtraError: mdtraj is not installed.
+        OutputError: one of the files exists and `overwrite` is not set, or they could not be
+            written.
+        MissingExtraError: mdtraj is not installed, or gemmi, which writes names of residues.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".dcd", ".xtc"):
         raise ConfigError(f"the trajectory {path} must end in .dcd or .xtc")
+    names = path.with_suffix(".pdb")
+    for file, what in ((path, "trajectory"), (names, "topology")):
+        check_replaced(file, what=what, overwrite=overwrite, option=None)
     try:
         formats: Any = importlib.import_module("mdtraj.formats")
     except ImportError as error:
         raise MissingExtraError("mdtraj", "trajectories", f"writing {path.name}") from error
     first: Atoms | None = None
-    with atomic_file(path) as temporary:
+    with atomic_file(names) as topology, atomic_file(path) as temporary:
         kind = formats.DCDTrajectoryFile if suffix == ".dcd" else formats.XTCTrajectoryFile
         with kind(str(temporary), "w") as handle:
             for number, frame in enumerate(frames):
@@ -157,8 +169,7 @@ def write_trajectory(frames: Iterable[Atoms], path: PathLike) -> Path:
                 _write_frame(handle, frame, number, dcd=suffix == ".dcd")
         if first is None:
             raise ConfigError(f"there are no frames to write to {path}")
-    names = path.with_suffix(".pdb")
-    write_structure(first, names)
+        _fill(topology, first, names, _format(names))
     return names
 
 
