@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_ROUNDING = 1e-6
+"""Relative; errors that differ by less are the same."""
+
 
 _MARK = "*"
 """At errors of trainings that were too short."""
@@ -164,7 +167,10 @@ class CurveReport(Result):
                     "labels"
                 )
             for name, rows in trivial.items():
-                behind = [str(n) for n, error in mine.items() if n in rows and error >= rows[n]]
+                # what is the same to rounding, as a shift is the composition, is no better
+                behind = [
+                    str(n) for n, e in mine.items() if n in rows and e >= (1 - _ROUNDING) * rows[n]
+                ]
                 if behind:
                     lines.append(
                         f"NO BETTER THAN {name.upper()}: {s.label} with {', '.join(behind)} labels"
