@@ -16,6 +16,8 @@ from tlpot.active_learning.surrogate import Surrogate
 from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError, TLPotError
 
+pytestmark = pytest.mark.train
+
 QUIET = {"progress": False, "device": "cpu"}
 SMALL = {"initial": 8, "batch": 4, "rounds": 3, "seeds": 3, "split": {"test": 20, "by": "random"}}
 

@@ -19,6 +19,8 @@ from tlpot.jobs import finetune, finetune_config
 from tlpot.learning_curves import curve_config, curve_tasks, measure_curve, run_curve
 from tlpot.models import LIBRARY
 
+pytestmark = pytest.mark.train
+
 NAME = "ase:label_toys:Described"
 DATA = str(LIBRARY / "tlpot-qm.h5")
 

@@ -13,6 +13,8 @@ from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.models import known_columns
 from tlpot.targets import KnownValue
 
+pytestmark = pytest.mark.train
+
 QUIET = {"progress": False, "device": "cpu"}
 DEAR = {**QUIET, "level": "gap@dear"}
 

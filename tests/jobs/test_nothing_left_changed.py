@@ -19,6 +19,8 @@ import tlpot
 from tlpot.errors import TLPotError, TLPotWarning
 from tlpot.torch_mode import torch_threads
 
+pytestmark = pytest.mark.train
+
 QUIET = {"progress": False, "device": "cpu"}
 
 

@@ -13,7 +13,7 @@ from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError, UnknownElementError
 from tlpot.uncertainty import DomainWarning
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.train]
 
 
 @pytest.fixture(scope="module")

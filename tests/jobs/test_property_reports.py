@@ -15,6 +15,8 @@ from tlpot.evaluation import PropertyReport
 from tlpot.evaluation.property_errors import interval_coverage
 from tlpot.models import Calibration
 
+pytestmark = pytest.mark.train
+
 QUIET = {"progress": False, "device": "cpu"}
 
 

@@ -10,6 +10,8 @@ from tlpot.errors import ConfigError, DataError, UnknownElementError
 from tlpot.jobs.property_jobs import make_targets, property_baselines
 from tlpot.training import fit_composition, fit_odds
 
+pytestmark = pytest.mark.train
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -13,6 +13,7 @@ from tlpot.transfer import Moments, aligned, density_ratio
 from tlpot.transfer.adaptation import discrepancy, matched
 
 pytest.importorskip("sklearn")
+pytestmark = pytest.mark.train
 
 
 def ridge(rows, values, weights=1.0):
