@@ -253,3 +253,16 @@ def test_ions_by_the_names_of_charmm(tmp_path, name, symbol):
     )
     (found,) = read_all(path)
     assert found.get_chemical_symbols() == [symbol]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("ending", [".cif", ".cif.gz"])
+def test_a_crystal_is_read_without_gemmi(tmp_path, monkeypatch, ending):
+    from ase.build import bulk
+    from ase.io import write
+
+    monkeypatch.setitem(__import__("sys").modules, "gemmi", None)
+    path = tmp_path / f"nacl{ending}"
+    write(path, bulk("NaCl", "rocksalt", a=5.64), format="cif")
+    (atoms,) = read_all(path)
+    assert (atoms.get_chemical_formula(), atoms.pbc.all()) == ("ClNa", True)

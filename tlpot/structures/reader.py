@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -351,7 +352,12 @@ def _is_protein(path: Path) -> bool:
         return False
     if not path.name.lower().endswith((".cif", ".cif.gz")) or not path.is_file():
         return True
-    cif = _gemmi().cif
+    try:
+        cif = _gemmi().cif
+    except MissingExtraError:  # of a crystal ASE needs no more
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8", errors="replace") as file:
+            return not any(line.strip().lower() == "_atom_site_fract_x" for line in file)
     try:
         blocks = list(cif.read(str(path)))
     except Exception:  # unreadable: the reader that follows says why
