@@ -21,9 +21,11 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import ase.io
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import covalent_radii
 from ase.units import kcal, mol
 from numpy.typing import NDArray
 
@@ -110,6 +112,17 @@ def dynamics(
         stop_when=["domain<0.05"], output=output, resume=Path(f"{output}.xyz").exists(),
     )  # fmt: skip
     print(found)
+    frames = ase.io.read(f"{output}.xyz", ":")
+    longest = [bond_stretch(frame, frames[0]) for frame in (frames[0], *frames)]
+    print(f"longest bond, of covalent radii: {max(longest):.2f}, at the start {longest[0]:.2f}")
+
+
+def bond_stretch(atoms: Atoms, start: Atoms) -> float:
+    """Returns the longest distance of atoms bonded at the start, in sums of covalent radii."""
+    radii = covalent_radii[start.numbers]
+    sums = radii[:, None] + radii
+    bonded = np.triu(start.get_all_distances() < 1.3 * sums, 1)
+    return float((atoms.get_all_distances() / sums)[bonded].max())
 
 
 def _rms(forces: NDArray[np.float64]) -> float:

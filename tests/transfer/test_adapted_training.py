@@ -9,6 +9,7 @@ import yaml
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+from toy_crystals import SPEC as TOY
 
 import tlpot
 from tlpot.cli import main
@@ -24,14 +25,8 @@ from tlpot.transfer.adaptation import _discrepancy, coral, kernel_distance
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.train
 
-SPEC = {
-    "container": "extxyz",
-    "units": {"coordinates": "angstrom"},
-    "levels": {
-        "gap@cheap": {"value": "cheap", "unit": "eV", "extensive": False},
-        "gap@dear": {"value": "dear", "unit": "eV", "extensive": False},
-    },
-}
+GAPS = {level: TOY["levels"][level] for level in ("gap@cheap", "gap@dear")}
+SPEC = {**TOY, "levels": GAPS}
 NETWORK = {
     "cutoff": 4.5, "hidden_irreps": "8x0e", "l_max": 1, "correlation": 2, "n_species": 2,
     "readout_hidden": 8,

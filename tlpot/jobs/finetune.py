@@ -68,6 +68,7 @@ from tlpot.transfer import (
     TrainingData,
     TransferContext,
     both_penalties,
+    check_adaptable,
     pseudo_labels,
     training_adaptation,
 )
@@ -193,15 +194,7 @@ def prepare_finetune(
             f"strategy.known does not apply to {chosen.name}, which learns other levels, too; take "
             "full, scratch or one of the frozen ones"
         )
-    if chosen.adapt is not None and (
-        len(training_data.levels) > 1
-        or chosen.learns_difference
-        or (chosen.defaults is None and not isinstance(chosen, Frozen))
-    ):
-        raise ConfigError(
-            f"strategy.adapt does not apply to {chosen.name}; take full, another strategy that "
-            "learns one level by steps, or frozen-ridge"
-        )
+    check_adaptable(chosen, len(training_data.levels))
     targets = make_targets(
         training_data.dataset, training_data.split.train, training_data.levels,
         config.pooling or _inherited_pooling(parent, source), told=chosen.known,

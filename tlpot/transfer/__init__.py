@@ -7,7 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.transfer.adaptation import Adaptation, aligned, density_ratio
     from tlpot.transfer.delta import Delta
-    from tlpot.transfer.domains import both_penalties, training_adaptation
+    from tlpot.transfer.domains import both_penalties, check_adaptable, training_adaptation
     from tlpot.transfer.pseudo_labels import pseudo_labels
     from tlpot.transfer.registry import STRATEGY_NAMES, strategy, strategy_settings
     from tlpot.transfer.residuals import Frozen, missing_energies, zero_readout

@@ -24,7 +24,7 @@ from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.system import System
 from tlpot.transfer.adaptation import coral, density_ratio, discrepancy, kernel_distance
 from tlpot.transfer.pseudo_labels import bare_systems
-from tlpot.transfer.residuals import check_adapted
+from tlpot.transfer.residuals import Frozen, check_adapted
 from tlpot.transfer.strategy import Penalty, Strategy, TransferContext
 
 AT_ONCE = 16
@@ -99,6 +99,8 @@ class Alignment:
         n = sum(domain == 0 for domain, _ in chosen)
         # the gradient goes through the spread, too
         varies = rows.detach().std(dim=0) > 1e-9 * rows.detach().abs().amax(dim=0).clamp(min=1e-30)
+        if not varies.any():
+            return rows.sum() * 0.0
         rows = rows[:, varies]
         rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
         return self.strength * self._distance(rows[:n], rows[n:])
@@ -112,6 +114,22 @@ class Alignment:
 def own_blocks(model: LevelPotential) -> list[str]:
     """Returns the blocks of features of a network, without what it is told of a structure."""
     return [name for name in model.block_sizes() if name != KNOWN]
+
+
+def check_adaptable(chosen: Strategy, n_levels: int) -> None:
+    """Checks that a strategy which learns so many levels can take an `adapt`, if it has one.
+
+    Raises:
+        ConfigError: it learns several, a difference, or nothing that could be adapted.
+    """
+    if chosen.adapt is None:
+        return
+    fits_nothing = chosen.defaults is None and not isinstance(chosen, Frozen)
+    if n_levels > 1 or chosen.learns_difference or fits_nothing:
+        raise ConfigError(
+            f"strategy.adapt does not apply to {chosen.name}; take full, another strategy that "
+            "learns one level by steps, or frozen-ridge"
+        )
 
 
 def training_adaptation(
