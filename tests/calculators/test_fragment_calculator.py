@@ -210,6 +210,17 @@ def test_a_level_is_that_of_models_that_have_several_and_of_engines(peptide):
         energy(peptide, MODEL, "mfcc", level="low")
 
 
+@pytest.mark.fault
+def test_a_model_of_a_map_that_is_opened_at_another_level_is_not_moved_to_it(peptide):
+    """`--level` opened FILE@LEVEL of a map at its own level, and nobody was told."""
+    sizes = preset("tiny", (1, 6, 7, 8), hidden_irreps="2x0e+2x1o", cutoff=3.0)
+    potential = Potential.create(sizes, {"low": E0, "high": E0}, scale=0.01)
+    opened = {"ACE-ALA-NME": potential.at("low"), "*": potential}
+    assert energy(peptide, opened, "mfcc", level="LOW")
+    with pytest.raises(ConfigError, match="ACE-ALA-NME is of the level 'low', and level is 'high'"):
+        energy(peptide, opened, "mfcc", level="high")
+
+
 def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     atoms = build_peptide("AKA")
     with pytest.raises(ConfigError, match=r"charges \[1\].*trained_charges=True"):

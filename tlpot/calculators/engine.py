@@ -219,7 +219,8 @@ def energy_model(
         _check_own_level(source, level, kind)
         return CalculatorModel(source)
     if isinstance(source, LevelView):
-        level, source = level or source.level, source.potential
+        _check_own_level(source, level, kind)
+        level, source = source.level, source.potential
     opened = open_model(source, **options)
     if isinstance(opened, TrainedModel):
         found = opened.at(level)
@@ -231,7 +232,7 @@ def energy_model(
 
 
 def _check_own_level(model: Any, level: str | None, kind: str | None) -> None:
-    """Checks that what has no levels to choose from is of the level that is wanted, if any."""
+    """Checks that what is of one level, or of none, is of the level that is wanted, if any."""
     source = model.calculator if isinstance(model, CalculatorModel) else model
     own = getattr(source, "level", None)
     if level is None or (isinstance(own, str) and canonical_level(own) == canonical_level(level)):
@@ -245,8 +246,7 @@ def _check_own_level(model: Any, level: str | None, kind: str | None) -> None:
         )
     remedy = "leave level out" if kind is None else "take one level for all kinds"
     raise ConfigError(
-        f"{where} is of the level {own!r} and no other, and level is {level!r}; {remedy}, or "
-        "another model"
+        f"{where} is of the level {own!r}, and level is {level!r}; {remedy}, or another model"
     )
 
 
@@ -365,9 +365,11 @@ class CalculatorFactory:
 
 
 def _one_level(name: EngineName, level: str | None) -> str | None:
-    if name.level is not None and level is not None and name.level != level:
+    if name.level is None or level is None:
+        return level if name.level is None else name.level
+    if canonical_level(name.level) != canonical_level(level):
         raise ConfigError(f"{name.text} is named at {name.level!r}, and level is {level!r}")
-    return level if name.level is None else name.level
+    return name.level
 
 
 def _model_settings(name: EngineName) -> dict[str, Any]:
