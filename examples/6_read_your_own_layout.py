@@ -30,7 +30,7 @@ with tempfile.TemporaryDirectory() as folder:
         group["pbe_gradient"] = np.zeros((2, 2, 3))
 
     dataset = open_dataset(mine, spec=spec)
-    frame = dataset.read([0])[0]
+    frame = dataset[0]
     print(f"{len(dataset)} frames, levels {list(dataset.levels)}")
     print(f"bond {np.ptp(frame.system.positions[:, 2]):.4f} Å")
     print(f"energy {frame.labels['pbe/def2-svp'].energy:.4f} eV")

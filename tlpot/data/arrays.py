@@ -14,7 +14,15 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Frame, LabelKind, Labels, LevelInfo, Problem, checked_indices
+from tlpot.data.dataset import (
+    Frame,
+    FrameSequence,
+    LabelKind,
+    Labels,
+    LevelInfo,
+    Problem,
+    checked_indices,
+)
 from tlpot.data.decode import Decoder, Geometry, LevelLabels
 from tlpot.data.spec import DataSpec
 from tlpot.data.store import MemoryStore, Section, Store
@@ -180,7 +188,7 @@ CACHE_BYTES = 1 << 30
 """Decoded arrays kept in memory; a file that fits is read once."""
 
 
-class ArrayDataset:
+class ArrayDataset(FrameSequence):
     """Frames of one file; satisfies `tlpot.data.Dataset`.
 
     Args:

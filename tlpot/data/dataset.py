@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsIndex, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tlpot.errors import DataError, UnknownLevelError
-from tlpot.levels import canonical_level
+from tlpot.errors import DataError, UnknownLevelError, nearest
+from tlpot.levels import canonical_level, choose_level
 from tlpot.numbers import counted
 from tlpot.system import System
-from tlpot.targets import KnownValue, Quantity, unit_ratio
+from tlpot.targets import KnownValue, Quantity, is_property, unit_ratio
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 _SAME = 1e-6
 """Å; structures that differ by less are one."""
@@ -77,6 +80,33 @@ class Frame:
     group: str
     name: str
     damaged: tuple[str, ...] = ()
+
+    def to_atoms(self, level: str | None = None) -> Atoms:
+        """Returns an `ase.Atoms` whose calculator has the labels of one level of theory.
+
+        Properties are in ``info`` by their names, such as ``gap@hse06``.
+
+        Args:
+            level: which; may be left out where there are energies of one level or of none.
+
+        Raises:
+            UnknownLevelError: there is no label of that level, or it is not clear which is meant.
+        """
+        from ase.calculators.singlepoint import SinglePointCalculator  # takes its time to load
+
+        atoms = self.system.to_atoms()
+        properties = [name for name in self.labels if is_property(name)]
+        atoms.info.update({name: self.labels[name].energy for name in properties})
+        energies = [name for name in self.labels if name not in properties]
+        if not energies and level is None:
+            return atoms
+        labels = self.labels[choose_level(level, energies, self.name)]
+        found = {"energy": labels.energy, "forces": labels.forces, "stress": labels.stress}
+        if labels.stress is not None:
+            found["stress"] = labels.stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)]
+        known = {name: v for name, v in found.items() if v is not None and not np.isnan(v).any()}
+        atoms.calc = SinglePointCalculator(atoms, **known)
+        return atoms
 
 
 FRAMES_AT_ONCE = 1024
@@ -201,6 +231,44 @@ class Dataset(Protocol):
             DataError: an index is out of range, or the file is damaged.
         """
         ...
+
+
+class FrameSequence:
+    """A dataset as a sequence of frames: what follows from `Dataset.read`."""
+
+    @overload
+    def __getitem__(self: Dataset, key: SupportsIndex) -> Frame: ...
+
+    @overload
+    def __getitem__(self: Dataset, key: slice | str | ArrayLike) -> list[Frame]: ...
+
+    def __getitem__(self: Dataset, key: Any) -> Frame | list[Frame]:
+        """Returns a frame, or those of a molecule, a slice, indices or a mask, with all labels.
+
+        Raises:
+            IndexError: there is no such frame, or what was given is no index.
+            DataError: no such molecule, or the file is damaged.
+        """
+        if isinstance(key, str):
+            if key not in self.group_names:
+                raise DataError(
+                    f"{self.path} has no molecule {key!r}{nearest(key, self.group_names)}"
+                )
+            return self.read(np.flatnonzero(self.group_idx == list(self.group_names).index(key)))
+        found = np.arange(len(self))[key]
+        return self.read([int(found)])[0] if found.ndim == 0 else self.read(found)
+
+    def __iter__(self: Dataset) -> Iterator[Frame]:
+        """Yields all frames with all labels, some at a time."""
+        return frames_of(self)
+
+    def __repr__(self: Dataset) -> str:
+        molecules = counted(len(self.group_names), "molecule")
+        levels = [f"{name} ({', '.join(sorted(each.kinds))})" for name, each in self.levels.items()]
+        return (
+            f"<{type(self).__name__} {self.path}: {counted(len(self), 'frame')} of {molecules}; "
+            f"{', '.join(levels) or 'no labels'}>"
+        )
 
 
 def checked_indices(

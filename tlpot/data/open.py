@@ -15,7 +15,15 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.data.arrays import ArrayDataset
-from tlpot.data.dataset import Dataset, Frame, LabelKind, LevelInfo, Problem, checked_indices
+from tlpot.data.dataset import (
+    Dataset,
+    Frame,
+    FrameSequence,
+    LabelKind,
+    LevelInfo,
+    Problem,
+    checked_indices,
+)
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
@@ -42,7 +50,7 @@ _ATOMS = Path("atoms")
 """What a dataset that is in no file is called."""
 
 
-class JoinedDataset:
+class JoinedDataset(FrameSequence):
     """The frames of several datasets, one after the other; satisfies `tlpot.data.Dataset`.
 
     Molecules of the same name are one molecule when they have as many atoms; otherwise the

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, Frame, LabelKind, Labels, LevelInfo, Problem
+from tlpot.data.dataset import Dataset, Frame, FrameSequence, LabelKind, Labels, LevelInfo, Problem
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level, choose_level, difference_level
 from tlpot.targets import Quantity, unit_ratio
@@ -19,7 +19,7 @@ from tlpot.targets import Quantity, unit_ratio
 _KINDS: tuple[LabelKind, ...] = ("energy", "forces", "stress")
 
 
-class DatasetView:
+class DatasetView(FrameSequence):
     """What a view does not change, which is all of `Dataset` but `read`.
 
     Args:
