@@ -27,6 +27,8 @@ from tlpot.system import System
 
 MODEL, LEVEL, NUMBER, BATCH = "tlpot-peptides-tiny", "aimnet2", 1000, 64
 RELAXED, FMAX = 64, 0.1
+IN_BATCHES = ts.Optimizer.fire if hasattr(ts, "Optimizer") else ts.optimizers.fire
+"""torch-sim 0.6, or 0.3."""
 
 
 def conformers() -> list[Atoms]:
@@ -85,7 +87,7 @@ def main() -> None:
 
     def relax_batches() -> None:
         ts.optimize(
-            system=structures[:RELAXED], model=model, optimizer=ts.optimizers.fire,
+            system=structures[:RELAXED], model=model, optimizer=IN_BATCHES,
             autobatcher=batcher,
             max_steps=100_000,  # of all batches together
             convergence_fn=ts.generate_force_convergence_fn(FMAX, include_cell_forces=False),

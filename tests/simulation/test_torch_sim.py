@@ -1,4 +1,9 @@
-"""tlpot's models in torch-sim: its validator, our strain test, dynamics, relaxation, batches."""
+"""tlpot's models in torch-sim: its validator, our strain test, dynamics, relaxation, batches.
+
+For torch-sim 0.3 (Python 3.11) and 0.6 (Python 3.12), which name things differently.
+"""
+
+from functools import partial
 
 import numpy as np
 import pytest
@@ -21,6 +26,9 @@ TorchSimModel = needs("tlpot.simulation.torch_sim").TorchSimModel
 pytestmark = pytest.mark.external
 
 CPU, DOUBLE = torch.device("cpu"), torch.float64
+ENUMS = hasattr(ts, "Integrator")  # since 0.4
+LANGEVIN = ts.Integrator.nvt_langevin if ENUMS else ts.nvt_langevin
+FIRE = ts.Optimizer.fire if ENUMS else ts.optimizers.fire
 
 
 def state_of(structures, dtype=DOUBLE):
@@ -28,11 +36,11 @@ def state_of(structures, dtype=DOUBLE):
 
 
 class Mapped(TorchSimModel):
-    """The validator's silicon and iron as carbon and oxygen, which models of molecules know."""
+    """The validator's metals as elements that models of molecules know."""
 
     def forward(self, state, **kwargs):
         state = state.clone()
-        for there, here in ((14, 6), (26, 8)):
+        for there, here in ((12, 7), (14, 6), (26, 8)):
             state.atomic_numbers[state.atomic_numbers == there] = here
         return super().forward(state, **kwargs)
 
@@ -97,15 +105,24 @@ def test_fragments_of_several_molecules():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_energy_is_kept_and_temperature_is_held():
+def begin_nve(model, state):
+    kelvin = torch.tensor(0.02, dtype=DOUBLE)
+    if ENUMS:
+        state.rng = 1
+        return partial(ts.nve_step, model=model), ts.nve_init(state, model, kT=kelvin)
+    init, step = ts.nve(model, dt=torch.tensor(0.0, dtype=DOUBLE), kT=kelvin)
+    return step, init(state, seed=1)
+
+
+def test_energy_is_kept():
     atoms = [molecule("CH3OH"), molecule("CH3CONH2")]
     model = TorchSimModel("tlpot-tiny", dtype="float64")
     totals = {}
     for timestep in (0.0005, 0.00025):
         torch.manual_seed(0)
         state = state_of(atoms)
-        init, step = ts.nve(model, dt=torch.tensor(timestep, dtype=DOUBLE), kT=torch.tensor(0.02))
-        state, seen = init(state, seed=1), []
+        step, state = begin_nve(model, state)
+        seen = []
         for _ in range(round(0.005 / timestep)):
             state = step(state, dt=torch.tensor(timestep * ts.units.MetalUnits.time))
             kinetic = ts.quantities.calc_kinetic_energy(
@@ -123,7 +140,7 @@ def test_integrate_and_optimize_with_batches():
         atoms.positions += 0.05 * rng.normal(size=atoms.positions.shape)
     model = TorchSimModel("tlpot-tiny", dtype="float64")
     state = ts.integrate(
-        system=structures, model=model, integrator=ts.nvt_langevin, n_steps=5, temperature=300,
+        system=structures, model=model, integrator=LANGEVIN, n_steps=5, temperature=300,
         timestep=0.0005, autobatcher=ts.BinningAutoBatcher(
             model=model, memory_scales_with=model.memory_scales_with, max_memory_scaler=13
         ),
@@ -131,7 +148,7 @@ def test_integrate_and_optimize_with_batches():
     assert state.n_systems == 4
     assert torch.isfinite(state.positions).all()
     relaxed = ts.optimize(
-        system=structures, model=model, optimizer=ts.optimizers.fire, max_steps=300,
+        system=structures, model=model, optimizer=FIRE, max_steps=300,
         convergence_fn=ts.generate_force_convergence_fn(0.05, include_cell_forces=False),
         autobatcher=ts.InFlightAutoBatcher(
             model=model, memory_scales_with=model.memory_scales_with, max_memory_scaler=19
@@ -165,3 +182,16 @@ def test_the_copy_is_its_own():
         for weights in potential.parameters():
             weights.mul_(1.1)
     assert model(state)["energy"] == before
+
+
+@pytest.mark.skipif(not ENUMS, reason="torch-sim 0.3 has no charges")
+def test_charges_of_a_state_are_read():
+    """Here each structure has its own; the model's `charge` is for states that have none."""
+    structures = [molecule("H2O"), molecule("CH3OH")]
+    for atoms, charge in zip(structures, (1, -2), strict=True):
+        atoms.info["q"] = charge
+    state = ts.io.atoms_to_state(structures, CPU, DOUBLE, system_extras_map={"charge": "q"})
+    found = TorchSimModel(ToyModel(uses_charge=True))(state)["energy"]
+    for k, charge in enumerate((1, -2)):
+        model = TorchSimModel(ToyModel(uses_charge=True), charge=charge)
+        assert model(state_of([structures[k]]))["energy"] == found[k]
