@@ -32,7 +32,7 @@ from ase.units import kcal, mol
 from numpy.typing import NDArray
 
 import tlpot
-from tlpot.data import Dataset, Split, open_dataset
+from tlpot.data import Split, open_dataset
 from tlpot.evaluation import predict
 from tlpot.models import load
 
