@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ import tlpot
 from tlpot.data import Split, open_dataset
 from tlpot.evaluation import predict
 from tlpot.models import load
+from tlpot.structures import build_peptide
 
 RESIDUES = ("GLY", "ALA", "SER", "CYS", "ASN")
 ROUNDS, ROUNDS_OF_ENERGIES, FOLDS = 12, 8, 4
@@ -94,9 +94,9 @@ class Experiment:
         )  # fmt: skip
         stored = self.out / f"{name}-{fold}.json"
         split.save(stored)
-        training: Mapping[str, Any] = {"seed": fold}
-        if not strategy.startswith("frozen-"):
-            training = {"seed": fold, "epochs": self.epochs, "batch_size": 5}
+        training: dict[str, Any] = {"seed": fold}
+        if not strategy.startswith(("frozen-", "shift")):
+            training |= {"epochs": self.epochs, "batch_size": 5}
         if start is None:
             tlpot.train(
                 self.data, level=level, preset="tiny", output=output, split=stored,
@@ -121,7 +121,7 @@ class Experiment:
             found = predict(load(path, device="cpu").at(level), self.dataset, frames, level)
             energies.append((found.energy[:, 1] - found.energy[:, 0]) / KCAL)
             kinds.append(self.dataset.group_idx[found.indices])
-            forces.append(np.ravel(found.forces[:, 1] - found.forces[:, 0]) / KCAL)
+            forces.append(np.ravel(found.forces[..., 1] - found.forces[..., 0]) / KCAL)
         return np.concatenate(energies), np.concatenate(kinds), np.concatenate(forces)
 
     def chain(self, n_forces: int, n: int, strategies: tuple[str, str], name: str) -> list[Path]:
@@ -139,17 +139,15 @@ class Experiment:
             models.append(self.learned(start, source, ENERGIES, second, n, fold, name))
         return models
 
-    def row(self, words: str, models: list[Path], seconds: float) -> None:
-        """Prints errors out of fold."""
+    def described(self, models: list[Path]) -> str:
+        """Returns errors of the double hybrid's energies out of fold, the last by kind."""
         wrong, kinds, _ = self.errors(models, ENERGIES)
-        own = np.concatenate([wrong[kinds == k] - wrong[kinds == k].mean() for k in set(kinds)])
-        by_kind = " ".join(
-            f"{np.sqrt(np.mean(wrong[kinds == k] ** 2)):6.2f}" for k in sorted(set(kinds))
-        )
-        print(
-            f"{words:44} {seconds / 60:6.0f}  {np.sqrt(np.mean(wrong**2)):7.2f} "
-            f"{np.abs(wrong).mean():6.2f} {np.sqrt(np.mean(own**2)):9.2f}   {by_kind}",
-            flush=True,
+        each = [wrong[kinds == k] for k in np.unique(kinds)]
+        own = np.concatenate([values - values.mean() for values in each])
+        by_kind = "".join(f"{np.sqrt(np.mean(values**2)):7.2f}" for values in each)
+        return (
+            f"{np.sqrt(np.mean(wrong**2)):7.2f} {np.abs(wrong).mean():6.2f} "
+            f"{np.sqrt(np.mean(own**2)):9.2f}       {by_kind}"
         )
 
 
@@ -166,59 +164,55 @@ def costs(journal: Path) -> dict[str, float]:
     return {level: round(float(np.mean(values)), 1) for level, values in found.items()}
 
 
-def table(experiment: Experiment, sizes: list[int], n_forces: list[int], given: Any) -> None:
-    """Trains what is missing and prints all rows."""
-    cost = json.loads(experiment.data.with_suffix(".json").read_text())
-    kinds = [experiment.dataset.group_names[k] for k in range(len(RESIDUES))]
-    print(f"labels, processor seconds: {cost}")
+def table(run: Experiment, first: str, strategies: list[str], sizes: list[int], n: int) -> None:
+    """Trains what is missing and prints all rows; `n` labels of wB97X-3c are all there are."""
+    cost = json.loads(run.data.with_suffix(".json").read_text())
+    formulas = {
+        build_peptide([name]).get_chemical_formula(): name.capitalize() for name in RESIDUES
+    }
+    kinds = "    ".join(formulas[name] for name in run.dataset.group_names)
+    print(f"processor seconds of a label: {cost}")
     print(
-        f"{'':44} {'min':>6}  {'RMSE':>7} {'MAE':>6} {'relative':>9}   RMSE of "
-        + " ".join(kinds)
-        + ", kcal/mol"
+        f"energies of {ENERGIES}, kcal/mol, out of fold; minutes of labels\n"
+        f"{'':44}{'min':>6} {'RMSE':>7} {'MAE':>6} {'relative':>9}   RMSE of {kinds}"
     )
-    none = experiment.chain(0, sizes[-1], ("", "shift"), f"one-shift-{sizes[-1]}")
-    experiment.row("parent, reference energies refitted", none, cost[ENERGIES] * sizes[-1])
-    for strategy in given.strategies:
-        for n in sizes:
-            models = experiment.chain(0, n, ("", strategy), f"one-{strategy}-{n}")
-            experiment.row(f"one step, {strategy}, {n}", models, cost[ENERGIES] * n)
-        for m in n_forces:
-            for n in sizes:
-                name = f"chain-{given.first}-{m}-{strategy}-{n}"
-                models = experiment.chain(m, n, (given.first, strategy), name)
-                words = f"chain, {m} by {given.first}, then {n} by {strategy}"
-                experiment.row(words, models, cost[FORCES] * m + cost[ENERGIES] * n)
-    for m in (0, n_forces[-1]):
-        experiment.scratch = True
-        models = []
-        for fold in range(FOLDS):
-            start: Path | None = None
-            if m:
-                start = experiment.learned(None, None, FORCES, "", m, fold, f"new-3c-{m}")
-            name = f"new-{m}-{sizes[-1]}"
-            source = FORCES if m else None
-            strategy = given.strategies[0]
-            models.append(
-                experiment.learned(start, source, ENERGIES, strategy, sizes[-1], fold, name)
-            )
-        words = f"new network, {m} of {FORCES}, then {sizes[-1]}"
-        experiment.row(words, models, cost[FORCES] * m + cost[ENERGIES] * sizes[-1])
-    for words, models in (("before", none), *(
-        (f"{m} labels by {given.first}", [
-            experiment.out / f"3c-{given.first}-{m}-{fold}.safetensors" for fold in range(FOLDS)
-        ]) for m in n_forces
-    )):  # fmt: skip
-        if words == "before":
-            models = [
-                experiment.learned(
-                    experiment.parent, TEACHER, FORCES, "shift", n_forces[-1], fold, "3c-shift"
-                )
-                for fold in range(FOLDS)
-            ]
-        wrong, _, forces = experiment.errors(models, FORCES)
+
+    def row(words: str, models: list[Path], n_forces: int, n_energies: int) -> None:
+        minutes = (cost[FORCES] * n_forces + cost[ENERGIES] * n_energies) / 60
+        print(f"{words:44}{minutes:6.0f} {run.described(models)}", flush=True)
+
+    most = sizes[-1]
+    row("the parent, E0 refitted", run.chain(0, most, ("", "shift"), "one-shift"), 0, most)
+    for strategy in strategies:
+        for size in sizes:
+            models = run.chain(0, size, ("", strategy), f"one-{strategy}-{size}")
+            row(f"one step, {size} by {strategy}", models, 0, size)
+        for m in (n // 3, n):
+            for size in sizes:
+                name = f"chain-{first}-{m}-{strategy}-{size}"
+                models = run.chain(m, size, (first, strategy), name)
+                row(f"chain, {m} by {first}, {size} by {strategy}", models, m, size)
+    new = [run.learned(None, None, ENERGIES, "", most, k, "new") for k in range(FOLDS)]
+    row(f"a new network, {most}", new, 0, most)
+    starts = [run.learned(None, None, FORCES, "", n, k, "new-3c") for k in range(FOLDS)]
+    new = [
+        run.learned(start, FORCES, ENERGIES, first, most, k, "new-chain")
+        for k, start in enumerate(starts)
+    ]
+    row(f"a new network, {n}, then {most} by {first}", new, n, most)
+    print(f"{FORCES}, out of fold")
+    for words, name, strategy, m in (
+        ("before, E0 refitted", "3c-shift", "shift", n),
+        *((f"after {m} by {first}", f"3c-{first}-{m}", first, m) for m in (n // 3, n)),
+    ):
+        models = [
+            run.learned(run.parent, TEACHER, FORCES, strategy, m, fold, name)
+            for fold in range(FOLDS)
+        ]
+        wrong, _, forces = run.errors(models, FORCES)
         print(
-            f"{FORCES}, {words:28} E RMSE {np.sqrt(np.mean(wrong**2)):.2f} kcal/mol, "
-            f"F RMSE {np.sqrt(np.mean(forces**2)):.2f} kcal/mol/Å"
+            f"  {words:28} E RMSE {np.sqrt(np.mean(wrong**2)):.2f} kcal/mol, F RMSE "
+            f"{np.sqrt(np.mean(forces**2)):.2f}, MAE {np.abs(forces).mean():.2f} kcal/mol/Å"
         )
 
 
@@ -235,8 +229,8 @@ def main() -> None:
     learning.add_argument("--epochs", type=int, default=60)
     learning.add_argument("--first", default="full", help="strategy of the step with forces")
     learning.add_argument("--strategies", nargs="+", default=["full", "head", "frozen-gp"])
-    learning.add_argument("--sizes", type=int, nargs="+", default=[5, 10, 20, 30])
-    learning.add_argument("--forces", type=int, nargs="+", default=[15, 45])
+    learning.add_argument("--sizes", type=int, nargs="+", default=[10, 20, 30])
+    learning.add_argument("--forces", type=int, default=45, help="labels of the first step")
     for step in steps.choices.values():
         step.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -247,7 +241,7 @@ def main() -> None:
         (given.out / "itlff.json").write_text(json.dumps(found) + "\n")
     else:
         experiment = Experiment(given.data, given.parent, given.out, given.epochs)
-        table(experiment, given.sizes, given.forces, given)
+        table(experiment, given.first, given.strategies, given.sizes, given.forces)
 
 
 if __name__ == "__main__":
