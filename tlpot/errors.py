@@ -58,6 +58,10 @@ class TLPotWarning(UserWarning):
     """Something that may be meant, and often is not; ``--strict`` makes it an error."""
 
 
+class PreflightWarning(TLPotWarning):
+    """What a training's report says before the first update, where nobody reads it in the log."""
+
+
 def refuse_warnings(found: Iterable[str]) -> None:
     """Makes an error of warnings.
 

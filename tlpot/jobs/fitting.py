@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
@@ -50,7 +49,7 @@ from tlpot.models import (
     save,
 )
 from tlpot.numbers import counted
-from tlpot.presentation import Progress, save_picture, telling, warnings_of
+from tlpot.presentation import Progress, log_report, save_picture, telling, warnings_of
 from tlpot.targets import is_property
 from tlpot.torch_mode import objects_set_aside, torch_threads
 from tlpot.training import (
@@ -66,8 +65,6 @@ from tlpot.training import (
 
 REPORT = "report.json"
 """Written when a training has come to its end, not when it was interrupted."""
-
-_LOG = logging.getLogger("tlpot")
 
 
 _TOGETHER = 4
@@ -465,10 +462,11 @@ class Launch:
             recipe = yaml.safe_dump(dict(job.recipe), sort_keys=False, allow_unicode=True)
             choice = [f"{prepared.choice}\n"] if prepared.choice else []
             preflight = "\n".join([*choice, recipe, prepared.report])
+            found = warnings_of(prepared.report)
             if processes.is_first:
-                _LOG.info("%s", preflight)
+                log_report(preflight, [] if self.strict or self.dry_run else found)
             if self.strict:
-                refuse_warnings(warnings_of(prepared.report))
+                refuse_warnings(found)
             if self.dry_run:
                 return _not_started(prepared, preflight)
             return fit(

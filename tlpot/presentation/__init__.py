@@ -14,7 +14,14 @@ if TYPE_CHECKING:
         picture_path,
         save_picture,
     )
-    from tlpot.presentation.progress import Progress, log_to_terminal, logger, progress_bar, telling
+    from tlpot.presentation.progress import (
+        Progress,
+        log_report,
+        log_to_terminal,
+        logger,
+        progress_bar,
+        telling,
+    )
     from tlpot.presentation.result import Picture, Result, render, warnings_of
     from tlpot.presentation.table import Column, Table, text_table
 

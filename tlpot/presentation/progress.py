@@ -11,12 +11,15 @@ import io
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal, Self, cast
 
 from tqdm import tqdm
+
+from tlpot.errors import PreflightWarning
 
 Listener = Callable[[int, int | None, str], object]
 """Takes how much is done, of how much (None if that is not known), and what is at work."""
@@ -33,6 +36,23 @@ _LINE = (
 )
 
 logger = logging.getLogger("tlpot")
+
+
+def log_report(report: str, cautions: Iterable[str]) -> None:
+    """Writes a report into the log; where nobody reads it there, its cautions become warnings.
+
+    Args:
+        report: at level INFO.
+        cautions: what it warns of.
+
+    Warns:
+        PreflightWarning: see `cautions`.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", report)
+        return
+    for text in cautions:
+        warnings.warn(text, PreflightWarning, stacklevel=4)
 
 
 @contextmanager
