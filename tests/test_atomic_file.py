@@ -3,7 +3,7 @@
 import pytest
 
 from tlpot.errors import OutputError
-from tlpot.files import copy_file
+from tlpot.files import atomic_file, copy_file
 
 
 def test_a_copy_replaces_a_file_in_one_step(tmp_path):
@@ -21,4 +21,19 @@ def test_a_copy_of_nothing_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(OutputError, match="could not write"):
         copy_file(tmp_path / "gone", target)
     assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.fault
+def test_two_writers_of_one_process_do_not_share_a_file(tmp_path):
+    """The temporary name was that of the process: threads published each other's halves."""
+    target = tmp_path / "b"
+    with atomic_file(target) as slow, slow.open("wb") as handle:
+        handle.write(b"slow, ")
+        handle.flush()
+        with atomic_file(target) as quick:
+            quick.write_bytes(b"quick")
+        assert target.read_bytes() == b"quick"
+        handle.write(b"and whole")
+    assert target.read_bytes() == b"slow, and whole"
     assert list(tmp_path.iterdir()) == [target]

@@ -45,6 +45,18 @@ def test_a_walk_gives_the_pairs_of_fresh_searches(make, layout):
     assert 2 <= pairs.n_searches <= 30
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("n_cells", [10**5, 10**6])
+def test_an_atom_may_be_very_many_cells_away(n_cells):
+    """The key that pairs are sorted by overflowed: they came unsorted, and models refused them."""
+    atoms = bulk("Cu", a=3.5, cubic=True).repeat((3, 3, 2))
+    atoms.positions[0] += n_cells * atoms.cell[0]
+    system = System.from_atoms(atoms)
+    found = VerletList(CUTOFF, layout="sorted").graph(system)
+    assert (found.center.diff() >= 0).all()
+    assert edges(found) == edges(build_graph([system], CUTOFF))
+
+
 def test_a_graph_does_not_depend_on_history():
     rng = np.random.default_rng(1)
     atoms, pairs = slab(), VerletList(CUTOFF)

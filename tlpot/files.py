@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import socket
 import warnings
@@ -37,7 +38,7 @@ def atomic_file(path: PathLike) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is fsynced and renamed to `path`.
 
     On any failure, a full disk included, the temporary file is removed and an existing
-    `path` is left as it was.
+    `path` is left as it was. Of several writers at once, the last to end has the file.
 
     Raises:
         OutputError: the file could not be written (disk full, no such folder, no permission).
@@ -45,7 +46,8 @@ def atomic_file(path: PathLike) -> Iterator[Path]:
     target = Path(path)
     if not target.name or target.is_dir():
         raise OutputError(f"cannot write the file {path}: it is a folder")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # threads, and containers on a shared folder, have the number of their process in common
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
         yield temporary
         with temporary.open("rb") as handle:

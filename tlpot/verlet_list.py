@@ -172,6 +172,8 @@ def _order(pairs: Neighbors, n_atoms: int) -> NDArray[np.intp]:
     """Sorts by center, neighbor and shift, through one key, which is faster than lexsort."""
     shifts = pairs.shifts.astype(np.int64)
     span = 2 * int(np.abs(shifts).max(initial=0)) + 1
+    if n_atoms**2 * span**3 >= 1 << 63:  # with an atom that is very many cells away
+        return np.lexsort((*shifts.T[::-1], pairs.neighbor, pairs.center))
     key = pairs.center * n_atoms + pairs.neighbor
     for axis in range(3):
         key = key * span + shifts[:, axis]

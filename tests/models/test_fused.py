@@ -232,6 +232,38 @@ def test_any_change_of_weights_is_seen(change):
     expect_the_same(evaluate(potential.at(), graph), evaluate(expected.at(), graph), dtype)
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("kernels", ["fused", "compiled"])
+def test_weights_replaced_twice_are_seen(kernels):
+    """New weights that came to lie where the old ones had been were taken for these."""
+    potential = network(kernels)
+    graph, weight = (
+        graph_of(potential, *MOLECULES),
+        potential.backbone.interactions[1].product.weights.weight,
+    )
+    before, address = evaluate(potential.at(), graph), weight.data_ptr()
+    new = 1.5 * weight
+    for _ in range(100):
+        weight.data = new.clone()
+        if weight.data_ptr() == address:
+            break
+    assert (evaluate(potential.at(), graph).forces - before.forces).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kernels", ["fused", "compiled"])
+def test_changes_that_torch_does_not_count_can_be_told(kernels):
+    potential = network(kernels)
+    graph = graph_of(potential, *MOLECULES)
+    evaluate(potential.at(), graph)
+    for weight in potential.parameters():
+        weight.data.mul_(1.1)
+    torch.autograd.graph.increment_version(list(potential.parameters()))
+    expected = network("torch")
+    expected.load_state_dict(potential.state_dict())
+    found = evaluate(potential.at(), graph)
+    expect_the_same(found, evaluate(expected.at(), graph), torch.float64)
+
+
 def test_weights_that_are_trained_stay_with_torch(monkeypatch):
     potential = network("auto").requires_grad_(True)
     monkeypatch.setattr(fused_models, "FusedNetwork", None)  # must not be made

@@ -65,6 +65,26 @@ def test_where_elements_cannot_be_told_apart_another_composition_is_near():
     assert abs(error) < 10 < 300 < abs(other @ (total + plain - valence))
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("rows", "known"),
+    [
+        ([[4, 1, 0], [2, 0, 1], [4, 1, 1]], [True, True, True]),
+        ([[4, 1, 1], [2, 1, 1]], [True, False, False]),
+    ],
+)
+def test_as_many_frames_as_shifts_leave_their_error_unknown(rows, known):
+    """Shifts that fit by necessity had standard errors of 0."""
+    found, *_ = fit(rows, [0.1, -2.0, 30.0], noise=0.1)
+    assert found.identified.tolist() == known
+    assert np.isnan(found.uncertainties).all()
+    assert "error is unknown" in found.caution
+    assert ("told apart" in found.caution) == (not all(known))
+    one_more, *_ = fit([*rows, [12, 2, 2]], [0.1, -2.0, 30.0], noise=0.1)
+    assert np.isfinite(one_more.uncertainties).tolist() == known
+    assert "error is unknown" not in one_more.caution
+
+
 def test_an_element_that_does_not_occur_stays_and_is_called_unknown():
     found, *_ = fit([[4, 1, 0], [6, 2, 0], [2, 2, 0]], [0.5, 1.0, 9.0])
     assert found.shifts[2] == 0.0

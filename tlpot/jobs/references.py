@@ -54,7 +54,8 @@ class References:
             k, shift, note = known.index(z), energy - self.prior[z], ""
             if self.fit is not None:
                 error = self.fit.uncertainties[k]
-                note = f"± {error:.4f}" if np.isfinite(error) else "not identified alone"
+                note = f"± {error:.4f}" if np.isfinite(error) else "error unknown"
+                note = note if self.fit.identified[k] else "not identified alone"
             rows.append((chemical_symbols[z], self.prior[z], shift, energy, note))
         columns = "element | prior (eV) | shift (eV) | E0 (eV) | "
         lines += Table(columns, rows, format=".6f", widths=(8, 14), indent=2).lines()

@@ -6,20 +6,21 @@ leaves behind, and is dropped; damage anywhere else is not, and is refused.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from tlpot.errors import DataError, OutputError
-from tlpot.files import sole_use
+from tlpot.files import sole_use, writing
 from tlpot.labelling.task import Cost, LabelOutcome
 
 _FORMAT = 1
@@ -65,10 +66,12 @@ class Journal:
         self.path = path
         self.notes: list[str] = []
         self._lock = ExitStack()
+        self._torn_at: int | None = None
         self._records: dict[tuple[str, str], LabelRecord] = {}
         self._definitions: dict[str, Mapping[str, Any]] = {}
         try:
-            self._handle: IO[bytes] = path.open("rb" if read_only else "a+b")
+            # without a buffer, which would keep what did not fit on the disk and write it later
+            self._handle = io.FileIO(path, "rb" if read_only else "a+b")
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
         try:
@@ -131,8 +134,8 @@ class Journal:
         self._close()
 
     def _close(self) -> None:
-        self._handle.close()
-        self._lock.close()
+        with self._lock, suppress(OSError):  # the disk has had all lines since they were written
+            self._handle.close()
 
     def _keep(self, record: LabelRecord) -> None:
         key = record.engine, record.geometry
@@ -143,14 +146,30 @@ class Journal:
 
     def _write(self, content: Mapping[str, Any]) -> None:
         try:
-            self._handle.write(_line(content))
-            self._handle.flush()
-            os.fsync(self._handle.fileno())
+            self._cut_off()
+            self._torn_at = self._handle.seek(0, os.SEEK_END)
+            self._put(_line(content))
+            self._torn_at = None
         except OSError as error:
+            with suppress(OSError):  # then before the next line, or by who opens it next
+                self._cut_off()
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror or error}; what it had before is "
                 "safe, and the same command continues"
             ) from error
+
+    def _cut_off(self) -> None:
+        """Removes a line that was not written in full."""
+        if self._torn_at is not None:
+            self._handle.truncate(self._torn_at)
+            self._torn_at = None
+
+    def _put(self, content: bytes) -> None:
+        """Writes at the end, and returns when the disk has it."""
+        rest = memoryview(content)
+        while rest:  # a disk that becomes full takes a part before it refuses
+            rest = rest[self._handle.write(rest) :]
+        os.fsync(self._handle.fileno())
 
     def _read(self, repair: bool) -> None:
         self._handle.seek(0)
@@ -213,11 +232,11 @@ class Journal:
     def _rewrite(self, old: bytes, lines: list[bytes]) -> None:
         """Keeps the damaged file beside and the whole lines in place; the lock stays."""
         aside = self.path.with_name(f"{self.path.name}.damaged")
-        aside.write_bytes(old)
-        self._handle.truncate(0)
-        self._handle.write(b"".join(line + b"\n" for line in lines))
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
+        with writing(aside):
+            aside.write_bytes(old)
+        with writing(self.path):
+            self._handle.truncate(0)
+            self._put(b"".join(line + b"\n" for line in lines))
         self.notes.append(f"{self.path}: damaged lines were dropped; the file as it was is {aside}")
 
 

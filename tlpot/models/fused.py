@@ -55,6 +55,7 @@ class _Packed:
         places: every part of the modules that were read: the dictionary that holds it, its name,
             and itself.
         versions: of the tensors among them, and where their numbers are.
+        memory: there; as long as it is held, no other numbers can have its address.
         corrections: those of the head,
         n_corrections: and how many there were.
     """
@@ -63,11 +64,15 @@ class _Packed:
     reason: str | None
     places: list[tuple[dict[str, Any], str, Any]]
     versions: list[tuple[Tensor, int, int]]
+    memory: list[torch.UntypedStorage]
     corrections: dict[str, Any]
     n_corrections: int
 
     def is_current(self) -> bool:
-        """Whether all parts are what they were; optimizers raise a tensor's version."""
+        """Whether all parts are what they were; optimizers raise a tensor's version.
+
+        Numbers are not compared, which would take several per cent of a small molecule's call.
+        """
         if len(self.corrections) != self.n_corrections:
             return False
         for held, name, part in self.places:
@@ -84,7 +89,8 @@ class _Packed:
 class FusedLevels:
     """The fused calls of a potential's levels, made when they are first needed.
 
-    They are made anew when a weight changes. A copy starts without any.
+    They are made anew when a weight changes, as far as torch counts it: after a change in place
+    through ``.data``, call `torch.autograd.graph.increment_version`. A copy starts without any.
     """
 
     def __init__(self) -> None:
@@ -208,7 +214,7 @@ def _pack(potential: Potential, level: str) -> _Packed:
     if trained is not None:
         # that one is trained is enough to know, and versions change with every step
         places = [place for place in places if place[2] is trained]
-        return _Packed(network=None, reason=None, places=places, versions=[], **known)
+        return _Packed(network=None, reason=None, places=places, versions=[], memory=[], **known)
     reason, network = _obstacle(potential, head, tensors), None
     kernels = potential.backbone.edges.kernels
     asked = kernels.name in ("auto", "fused")
@@ -224,6 +230,7 @@ def _pack(potential: Potential, level: str) -> _Packed:
         reason = None  # it was asked for, or is told elsewhere
     inference = any(t.is_inference() for t in tensors)
     versions = [] if inference else [(t, t._version, t.data_ptr()) for t in tensors]
+    known["memory"] = [t.untyped_storage() for t, *_ in versions]
     return _Packed(network=network, reason=reason, places=places, versions=versions, **known)
 
 

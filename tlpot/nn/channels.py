@@ -15,11 +15,14 @@ class Kept:
     """A tensor made of others, kept while they stay as they are and none of them is trained.
 
     Weights that are evaluated again and again are scaled and expanded once. A change in place, as
-    optimizers make it, raises a tensor's version.
+    optimizers make it, raises a tensor's version; one through ``.data`` does not, and has to be
+    told with `torch.autograd.graph.increment_version`.
     """
 
     def __init__(self) -> None:
         self._found: tuple[tuple[Tensor, int, int], ...] = ()
+        # as long as it is held, no other numbers can have its address
+        self._memory: list[torch.UntypedStorage] = []
         self._value: Tensor | None = None
 
     def get(self, make: Callable[[], Tensor], *sources: Tensor) -> Tensor:
@@ -33,6 +36,7 @@ class Kept:
             for (a, b, c), (d, e, f) in zip(now, self._found, strict=True)
         ):
             self._found, self._value = now, make().detach()
+            self._memory = [s.untyped_storage() for s in sources]
         assert self._value is not None
         return self._value
 

@@ -21,8 +21,10 @@ class ReferenceFit:
     Attributes:
         elements: atomic numbers.
         shifts: [n_elements], eV; 0 for an element that does not occur.
-        uncertainties: [n_elements], eV, standard errors; NaN where the shift of the element
-            alone cannot be known.
+        identified: [n_elements], whether the shift of the element alone can be known.
+        uncertainties: [n_elements], eV, standard errors; NaN for what is not identified, and for
+            all where there are no more frames than combinations: nothing is left to tell an
+            error from.
         absent: elements that occur in no frame.
         rank: number of independent combinations that the compositions fix.
         before: mean absolute residual without the shifts, eV.
@@ -31,6 +33,7 @@ class ReferenceFit:
 
     elements: tuple[int, ...]
     shifts: NDArray[np.float64]
+    identified: NDArray[np.bool_]
     uncertainties: NDArray[np.float64]
     absent: tuple[int, ...]
     rank: int
@@ -39,12 +42,12 @@ class ReferenceFit:
 
     @property
     def caution(self) -> str:
-        """What the data cannot tell; empty if every shift is identified."""
+        """What the data cannot tell; empty if every shift and its error is known."""
         sentences = []
         entangled = [
             chemical_symbols[z]
-            for z, u in zip(self.elements, self.uncertainties, strict=True)
-            if not np.isfinite(u) and z not in self.absent
+            for z, known in zip(self.elements, self.identified, strict=True)
+            if not known and z not in self.absent
         ]
         if entangled:
             what = "one combination" if self.rank == 1 else f"{self.rank} combinations"
@@ -53,6 +56,11 @@ class ReferenceFit:
                 f"the compositions fix only {what} of {n_present} reference energies: "
                 f"{', '.join(entangled)} cannot be told apart. Totals for these compositions are "
                 "right; energies of other compositions, and of free atoms, are not to be trusted"
+            )
+        if np.isnan(self.uncertainties[self.identified]).any():
+            sentences.append(
+                "there are only as many training frames as combinations of reference energies "
+                f"that they fix ({self.rank}): these fit by necessity, and their error is unknown"
             )
         if self.absent:
             names = ", ".join(chemical_symbols[z] for z in self.absent)
@@ -100,13 +108,17 @@ def fit_references(
         along = (left[:, :rank].T @ residuals) / scaled[:rank]
         shifts[present] = size * (right[:rank].T @ along)
     rest = residuals - composition @ shifts
-    variance = float(rest @ rest) / max(len(residuals) - rank, 1)
-    identified = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
+    n_left = len(residuals) - rank
+    variance = float(rest @ rest) / n_left if n_left else np.nan
+    identified = np.zeros(len(elements), dtype=np.bool_)
+    identified[present] = np.isclose(np.einsum("ij,ij->j", rows[keep], rows[keep]), 1.0, atol=1e-6)
     uncertainties = np.full(len(elements), np.nan)
-    uncertainties[present] = np.where(identified, np.sqrt(variance * np.diag(inverse)), np.nan)
+    uncertainties[present] = np.sqrt(variance * np.diag(inverse))
+    uncertainties[~identified] = np.nan
     return ReferenceFit(
         elements=tuple(elements),
         shifts=shifts,
+        identified=identified,
         uncertainties=uncertainties,
         absent=tuple(z for k, z in enumerate(elements) if not composition[:, k].any()),
         rank=rank,

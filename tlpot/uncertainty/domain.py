@@ -93,7 +93,7 @@ def fit_domain(
 
     Of very many frames a selection is looked at that has every molecule and every element. Where
     fewer than `ENOUGH` frames were held out, each fifth of the training frames is compared with
-    the rest as well.
+    the rest as well. Frames with elements that the other side lacks are compared with nothing.
 
     Args:
         model: a potential at one level.
@@ -143,19 +143,33 @@ def fit_domain(
     tested: list[tuple[TrainingDomain, _Atoms]] = []
     final = domain(atoms, ones, nothing)
     if len(held):
-        tested.append((final, _atoms(model, dataset, held, most_atoms)))
+        some = _comparable(final, _atoms(model, dataset, held, most_atoms))
+        held = held[some.frame.unique().numpy()]
+        tested.append((final, some))
     if len(held) < ENOUGH and len(chosen) > 1:
         fold = torch.from_numpy(rng.permutation(len(chosen)) % min(_FOLDS, len(chosen)))
         for k in range(int(fold.max()) + 1):
             rest = domain(atoms.of(fold != k), ones, nothing)
-            tested.append((rest, atoms.of(fold == k)))
-    if not tested:  # one frame, which can only be compared with itself
+            tested.append((rest, _comparable(rest, atoms.of(fold == k))))
+    tested = [(one, some) for one, some in tested if len(some.frame)]
+    if not tested:  # one frame, or no two that share elements: compared with themselves
         tested.append((final, atoms))
     distances = [one.atom_scores(some.features, some.species) for one, some in tested]
     unit = _units(torch.cat(distances), torch.cat([s.species for _, s in tested]), n_elements)
     scores = [_scores(d / unit[s.species], s) for d, (_, s) in zip(distances, tested, strict=True)]
     alike = len(held) - _independent(dataset, train, held)
     return _finished(final, unit, torch.cat(scores), alike)
+
+
+def _comparable(domain: TrainingDomain, atoms: _Atoms) -> _Atoms:
+    """Returns the atoms of frames of whose elements a domain knows all.
+
+    An atom of any other has no distance, only the largest of all, which would stand for what is
+    usual of its element and of frames.
+    """
+    strange = torch.zeros(atoms.n_frames, dtype=torch.bool)
+    strange[atoms.frame[~torch.isin(atoms.species, domain.owner)]] = True
+    return atoms.of(~strange)
 
 
 def _independent(dataset: Dataset, train: Ints, held: Ints) -> int:

@@ -43,7 +43,8 @@ def fit_rigidity(
 
     Raises:
         ConfigError: the level has corrections, see `Potential.check_rigidity`.
-        DataError: either part has no energy at that level.
+        DataError: either part has no energy at that level, or the validation frames are free
+            atoms, which have no features.
         UnknownElementError: a frame has an element that the model does not know.
     """
     model.potential.check_rigidity(model.level)
@@ -58,7 +59,17 @@ def choose_regularisation(gram: Tensor, features: Tensor, errors: Tensor) -> flo
 
     `gram` is FᵀF of the training frames, [n_features, n_features]; `features` and `errors` are of
     the validation frames, [n_frames, n_features] and [n_frames].
+
+    Raises:
+        DataError: no validation frame has features.
     """
+    has_any = features.any(dim=1)  # a free atom has none, and variance 0 whatever ς² is
+    if not has_any.any():
+        raise DataError(
+            "the validation frames are free atoms, of which the last layer knows nothing; add "
+            "molecules to them"
+        )
+    features, errors = features[has_any], errors[has_any]
     values, vectors = torch.linalg.eigh(gram)
     squares = (features @ vectors).square()
     candidates = _GRID.to(values) * values[-1]
