@@ -5,13 +5,40 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 import pytest
 
 from tlpot.errors import ConfigError, DataError, OutputError
-from tlpot.execution import run_tasks
+from tlpot.execution import WorkerPool, run_tasks
+from tlpot.learning_curves.record import Failure
 
 
 def double(k):
     if k == 3:
         raise DataError("three")
     return 2 * k
+
+
+class OddError(Exception):
+    """One whose pickle cannot be read."""
+
+    def __init__(self, code, text):
+        super().__init__(f"{text} ({code})")
+
+
+def fail(k):
+    try:
+        raise FileNotFoundError(k, "gone") if k else OddError(k, "odd")
+    except OSError as error:
+        raise DataError("no labels") from error
+
+
+@pytest.mark.fault
+def test_what_caused_a_failure_comes_back_from_a_worker():
+    """Causes were lost, and an error that cannot be unpickled broke the pool."""
+    with WorkerPool(1) as pool:
+        found = dict(run_tasks(fail, [2, 0], pool))
+    assert isinstance(found[2], DataError)
+    assert type(found[2].__cause__) is FileNotFoundError
+    assert "in fail" in str(found[2].__cause__.__cause__)  # the worker's own traceback
+    assert not Failure.of("a", 1, 0, found[2]).recurs  # as in one process: the file may return
+    assert str(found[0]) == "OddError: odd (0)"
 
 
 class Dying(Executor):

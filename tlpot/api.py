@@ -346,7 +346,7 @@ def predict(
     """Evaluates a model on structures, labelled or not: ``tlpot predict``.
 
     Args:
-        model: the model.
+        model: the model, or the name of an engine such as ``gfn2-xtb``.
         structures: `ase.Atoms`, one or several; a file of any format that ASE reads, or several;
             a folder of structures, a matbench file; or a dataset, whose labels are not looked at.
         level: level of theory, or property, of the model; ``all`` for all of them.

@@ -7,6 +7,7 @@ import gc
 import importlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -22,6 +23,7 @@ from concurrent.futures import (
 )
 from dataclasses import dataclass
 from functools import partial
+from traceback import format_exception
 from typing import Any, TypeVar
 
 from tlpot.errors import ConfigError, OutputError, TLPotError
@@ -224,7 +226,7 @@ def run_tasks(
             task, _ = waiting.popleft()
             yield task, _result(partial(function, task))
         return
-    running: dict[Future[Found], tuple[Task, int]] = {}
+    running: dict[Future[Found | _Failed], tuple[Task, int]] = {}
     try:
         while waiting or running:
             if stop():
@@ -235,13 +237,14 @@ def run_tasks(
             while waiting and (in_flight is None or len(running) < in_flight):
                 task, count = waiting.popleft()
                 try:
-                    running[executor.submit(function, task)] = task, count
+                    running[executor.submit(_attempted, task, function)] = task, count
                 except RuntimeError as error:  # broken, or shut down
                     yield task, _refused(error)
             done, _ = wait(running, timeout=_LOOK, return_when=FIRST_COMPLETED)
             for future in done:
                 task, count = running.pop(future)
                 found = _result(future.result)
+                found = found.error if isinstance(found, _Failed) else found
                 died = isinstance(found, Exception) and not isinstance(found, TLPotError)
                 if died and stop():  # what ends this process may have ended the worker, too
                     continue
@@ -262,6 +265,53 @@ def check_window(in_flight: int | None, tries: int = 1) -> None:
     """
     if (in_flight is not None and in_flight < 1) or tries < 1:
         raise ConfigError(f"in_flight is {in_flight} and tries is {tries}, expected 1 or more")
+
+
+class _Failed:
+    """An error on its way from a worker, with its causes, which pickles of exceptions leave out.
+
+    Args:
+        error: what the task ended in.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def __reduce__(self) -> tuple[Callable[..., _Failed], tuple[list[Exception], str]]:
+        """Packs each cause by itself; one that cannot be read elsewhere by its name and text."""
+        chain: list[BaseException] = [self.error]
+        while (cause := chain[-1].__cause__) is not None and cause not in chain:
+            chain.append(cause)
+        return _unpacked, ([_portable(e) for e in chain], "".join(format_exception(self.error)))
+
+
+class _InWorkerError(Exception):
+    """The traceback of a worker, where the chain of causes ends."""
+
+
+def _unpacked(chain: list[Exception], text: str) -> _Failed:
+    ends = [*chain[1:], _InWorkerError(f"in a worker process:\n{text}")]
+    for error, cause in zip(chain, ends, strict=True):
+        error.__cause__ = cause
+    return _Failed(chain[0])
+
+
+def _portable(error: BaseException) -> Exception:
+    try:
+        copy = pickle.loads(pickle.dumps(error))
+        if isinstance(error, Exception) and (type(copy), str(copy)) == (type(error), str(error)):
+            return error
+    except Exception:  # constructors that want other arguments, contents that cannot be pickled
+        pass
+    kind = TLPotError if isinstance(error, TLPotError) else RuntimeError
+    return kind(f"{type(error).__name__}: {error}")
+
+
+def _attempted(task: Task, function: Callable[[Task], Found]) -> Found | _Failed:
+    try:
+        return function(task)
+    except Exception as error:
+        return _Failed(error)
 
 
 def _result(call: Callable[[], Found]) -> Found | Exception:

@@ -138,6 +138,16 @@ def charge_and_spin(
     return charge, spin
 
 
+def impossible_spin(n_electrons: int, charge: int, spin: int) -> str:
+    """Returns what to say of a multiplicity that the electrons cannot have, and what to do."""
+    lowest = 1 + n_electrons % 2
+    return (
+        f"{n_electrons} electrons (charge {charge:+d}) cannot have multiplicity {spin}; state the "
+        "charge of an ion (--charge, charge=, atoms.info['charge']) or another multiplicity 2S + 1 "
+        f"(--spin {lowest}, spin={lowest}, atoms.info['spin'])"
+    )
+
+
 def fixed_settings(settings: Mapping[str, Any], charge: int, spin: int) -> dict[str, int]:
     """Returns what settings of a program for charge and multiplicity must be for a structure.
 

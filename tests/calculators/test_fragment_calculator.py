@@ -12,11 +12,14 @@ from parents import IMPORTED, imported_parent
 from toys import E0, ToyModel
 
 from tlpot.calculators import FragmentCalculator, TLPotCalculator, named_calculator
+from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, UnknownElementError
 from tlpot.fragments import MFCC, FragmentForceField, choose_scheme
 from tlpot.fragments.layer import COULOMB
+from tlpot.graph import build_graph
 from tlpot.models import CalculatorModel, Ensemble, ModelCard, Potential, load, preset
 from tlpot.structures import build_peptide
+from tlpot.system import System
 from tlpot.topology import perceive_topology
 
 MODEL = ToyModel(elements=(1, 6, 7, 8), cutoff=3.5)
@@ -238,9 +241,6 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     knows = copy.deepcopy(potential)
     knows.card = ModelCard(charges="ignored")
     assert np.isfinite(energy(atoms, {"ACE-LYS-NME": knows, "*": knows}, "mfcc"))
-    with pytest.raises(ConfigError, match="charges"):  # half of them would not be told
-        energy(atoms, {"ACE-LYS-NME": knows, "*": ToyModel(elements=(1, 6, 7, 8),
-               uses_charge=True)}, "mfcc")  # fmt: skip
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     kinds = {"ACE-LYS-NME": potential, "*": reads}
     with pytest.raises(ConfigError, match=r"\(for ACE-LYS-NME\)"):
@@ -248,6 +248,31 @@ def test_charged_fragments_need_a_model_that_reads_charges_or_your_word():
     assert np.isfinite(energy(atoms, MODEL, "mfcc", trained_charges=True))
     reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
     assert energy(atoms, reads, "mfcc") != energy(atoms, MODEL, "mfcc", trained_charges=True)
+
+
+@pytest.mark.fault
+def test_each_model_of_a_map_is_told_what_it_reads():
+    """A model that reads charges was told 0 for charged fragments if another read none."""
+    atoms = build_peptide("KAK")
+    reads = ToyModel(elements=(1, 6, 7, 8), uses_charge=True)
+    deaf = ToyModel(elements=(1, 6, 7, 8), cutoff=3.0)
+    kinds = {"ACE-LYS-NME": reads, "*": deaf}  # there are fragments of charge 1 and 0
+    calculator = FragmentCalculator(atoms, kinds, "mfcc")
+    partition = calculator.force_field.partition(atoms.numbers, atoms.positions)
+    expected = 0.0
+    for coefficient, fragment in zip(
+        partition.expansion.base, partition.batch.assembly.fragments, strict=True
+    ):
+        own = reads if fragment.charge else deaf
+        system = System.from_atoms(fragment.atoms(atoms.positions))
+        found = evaluate(own, build_graph([system], own.cutoff), forces=False)
+        expected += coefficient * float(found.energy)
+    assert energy(atoms, kinds, "mfcc") == pytest.approx(expected, abs=1e-9)
+    others = {"ACE-LYS-NME": deaf, "*": reads}
+    with pytest.raises(ConfigError, match=r"charges \[1\].*\(for ACE-LYS-NME\)"):
+        energy(atoms, others, "mfcc")
+    # whose word was given for the one that reads none; the other still hears of charges
+    assert energy(atoms, kinds, "mfcc", trained_charges=True) == pytest.approx(expected, abs=1e-9)
 
 
 def test_of_an_ensemble_there_is_the_mean_and_no_standard_deviation(peptide):

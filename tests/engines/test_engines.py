@@ -11,7 +11,7 @@ from ase.units import Hartree
 from needs import needs
 
 from tlpot.data import open_dataset
-from tlpot.engines import EngineSpec, LabelError, make_engine
+from tlpot.engines import EngineSpec, LabelError, check_electrons, make_engine
 from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.system import System
 
@@ -207,6 +207,15 @@ def test_charge_and_multiplicity_reach_the_program():
     wrong.set_initial_magnetic_moments(None)  # which would state the doublet
     with pytest.raises(LabelError, match="9 electrons"):
         compute("gfn2-xtb", wrong)
+
+
+@pytest.mark.fault
+def test_electrons_without_their_multiplicity_are_refused_with_the_remedy():
+    """The message named neither the option nor the argument."""
+    for charge, spin, remedy in ((0, 1, 2), (1, 2, 1)):
+        radical = Atoms("CH3", molecule("CH3").positions, info={"charge": charge, "spin": spin})
+        with pytest.raises(LabelError, match=rf"--charge.*--spin {remedy}, spin={remedy}"):
+            check_electrons(System.from_atoms(radical))
 
 
 def test_a_calculator_is_told_the_charge_or_refuses_it():

@@ -9,11 +9,13 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import Trajectory, read, write
+from needs import needs
 
 import tlpot
+from tlpot.calculators import named_calculator
 from tlpot.cli import main
 from tlpot.data import open_dataset
-from tlpot.errors import ConfigError, DataError, OutputError
+from tlpot.errors import ConfigError, DataError, GeometryError, OutputError, TLPotError
 from tlpot.system import System
 from tlpot.uncertainty import DomainWarning
 
@@ -42,6 +44,45 @@ def test_they_are_those_of_the_calculator(structures):
     made = found.to_atoms()[1]
     np.testing.assert_allclose(made.get_stress(), structures[1].get_stress(), atol=1e-6)
     assert found.energy_std is None
+
+
+@pytest.mark.fault
+def test_an_engine_predicts_as_a_model_does(tmp_path, capsys):
+    """There was "no file 'gfn2-xtb'", although every other job takes engines."""
+    structures = [molecule("H2O"), molecule("CH4")]
+    structures[0].set_cell([8.0, 9.0, 10.0])
+    structures[0].pbc = True
+    name, springs = "ase:label_toys:Spring(k=2.0)", named_calculator("ase:label_toys:Spring(k=2.0)")
+    found = tlpot.predict(name, structures, output=tmp_path / "p.h5", progress=False)
+    for k, atoms in enumerate(structures):
+        atoms.calc = springs
+        assert found.energy[k] == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
+        np.testing.assert_allclose(found.forces[k], atoms.get_forces(), atol=1e-12)
+        atoms.calc = None
+    assert np.isnan(found.stress).all()  # which springs have not
+    assert found.model == found.level == "spring"
+    assert open_dataset(tmp_path / "p.h5").levels.keys() == {"spring"}
+    write(tmp_path / "in.xyz", structures)
+    assert main(["predict", name, str(tmp_path / "in.xyz"), "--level", "spring"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "spring"
+    for options, word in (({"level": "pbe"}, "no level 'pbe'"), ({"device": "cpu"}, "device")):
+        with pytest.raises(TLPotError, match=word):
+            tlpot.predict(name, structures, progress=False, **options)
+    with pytest.raises(ConfigError, match="did you mean 'gfn2-xtb'"):
+        tlpot.predict("gfn2-xbt", structures, progress=False)
+
+
+def test_an_engine_is_told_charges():
+    needs("tblite")
+    ion = molecule("OH")
+    ion.set_initial_magnetic_moments(None)
+    ion.info["charge"] = -1
+    found = tlpot.predict("gfn2-xtb", ion, progress=False)
+    ion.calc = named_calculator("gfn2-xtb")
+    assert found.energy[0] == pytest.approx(ion.get_potential_energy(), abs=1e-9)
+    del ion.info["charge"]
+    with pytest.raises(GeometryError, match=r"^structure 0: .*9 electrons"):
+        tlpot.predict("gfn2-xtb", ion, progress=False)
 
 
 def test_an_ensemble_says_how_sure_it_is(tuned, structures):

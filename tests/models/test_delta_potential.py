@@ -246,10 +246,38 @@ def test_elements_and_charges_are_those_that_both_parts_know():
     delta = Potential.create(sizes, {DIFFERENCE: {1: 0.0, 7: 0.0, 8: 0.0}}, dtype=torch.float64)
     model = DeltaPotential(low, delta)
     assert model.elements == (1, 8)
-    assert not model.at().uses_charge
+    assert model.at().uses_charge
     for atoms in (molecule("NH3"), molecule("CH4")):
         with pytest.raises(UnknownElementError, match="does not know"):
             found(model.at(), atoms)
     charged = replace(System.from_atoms(molecule("H2O")), charge=1)
     with pytest.raises(GeometryError, match="neutral singlets"):
         evaluate(model.at(), build_graph([charged], model.cutoff))
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("reads", [None, "low", "delta"])
+def test_a_sum_whose_training_ignored_charges_tells_each_part_what_it_reads(reads):
+    """Refused by the difference, whose card says nothing; the part that reads them was told 0."""
+    made = make(4.5, 3.0)
+    parts = {"low": made.low, "delta": made.delta}
+    if reads is not None:
+        sizes = replace(parts[reads].architecture, charge_spin=True)
+        level = {parts[reads].levels[0]: parts[reads].references(parts[reads].levels[0])}
+        parts[reads] = Potential.create(sizes, level, dtype=torch.float64, scale=0.3)
+        torch.nn.init.normal_(parts[reads].backbone.charge_spin)
+    model = DeltaPotential(**parts)
+    model.card = ModelCard(charges="ignored")
+    ion = replace(System.from_atoms(ethanol()), charge=2)
+    neutral = replace(ion, charge=0)
+    expected = 0.0
+    for name, part in parts.items():
+        graph = build_graph([ion if name == reads else neutral], part.cutoff)
+        expected += float(evaluate(part.at(), graph, forces=False).energy)
+    found = evaluate(model.at(), build_graph([ion], model.cutoff), forces=False)
+    assert float(found.energy) == pytest.approx(expected, abs=1e-9)
+    assert model.at().uses_charge == (reads is not None)
+    if reads is not None:
+        model.card = ModelCard()
+        with pytest.raises(GeometryError, match="neutral singlets"):
+            evaluate(model.at(), build_graph([ion], model.cutoff))

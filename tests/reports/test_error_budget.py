@@ -95,6 +95,23 @@ def test_fragment_errors_add_up_to_the_part_of_the_model():
     assert cut.coefficients @ found.fragments.energy == pytest.approx(found.parts[MODEL].energy[0])
 
 
+@pytest.mark.fault
+def test_each_model_of_a_map_is_measured_with_the_charges_that_it_reads():
+    """Beside a model that reads none, the error of one that reads charges was that of neutrals."""
+    made = frames(1, "KA")
+    reads = ToyModel(uses_charge=True)
+    found = measure_budget(
+        made,
+        whole=FragmentCalculator(made[0], reads, "direct"),
+        fragments=FragmentCalculator(made[0], reads, "mfcc"),
+        model=FragmentCalculator(made[0], {"ACE-LYS-NME": reads, "*": ToyModel()}, "mfcc"),
+    )
+    charged = found.fragments.names.index("ACE-LYS-NME")
+    assert found.fragments.energy[charged] == 0.0
+    assert np.abs(found.fragments.energy).max() == 0.0
+    assert np.abs(found.parts[MODEL].forces).max() < 1e-12
+
+
 def test_the_report_says_the_same_in_words_and_numbers(tmp_path):
     found = budget(ToyModel(cutoff=3.5), ToyModel(cutoff=3.0))
     report = BudgetReport(

@@ -12,7 +12,7 @@ from synthetic_curves import synthetic_curve, synthetic_series
 from toys import ToyModel
 
 from tlpot.calculators import FragmentMethod, TLPotCalculator
-from tlpot.data import add_level, open_dataset
+from tlpot.data import NeutralDataset, add_level, open_dataset
 from tlpot.dynamics import MDSettings, simulate
 from tlpot.energy import evaluate
 from tlpot.errors import ConfigError, DataError, UnknownLevelError
@@ -219,6 +219,18 @@ def test_data_are_counted_by_kind_and_level(data):
         assert row.energy_range == pytest.approx(np.ptp(energies))
         assert row.force_rms == pytest.approx(np.sqrt(np.mean(forces**2)))
         assert row.source == "two.h5"
+
+
+@pytest.mark.fault
+def test_a_model_that_reads_charges_is_asked_for_them(data):
+    """With trained_charges, models that read charges were measured on neutral fragments."""
+    charged = LabelledFragments(dataset=data, trained_charges=True)
+    reads = ToyModel(uses_charge=True)
+    assert charged.told(reads) is data
+    assert isinstance(charged.told(ToyModel()), NeutralDataset)
+    assert LabelledFragments(dataset=data).told(ToyModel()) is data
+    implied = load("tlpot-fragments", device="cpu").at("gfn2-xtb")
+    assert isinstance(LabelledFragments(dataset=data).told(implied), NeutralDataset)
 
 
 def test_errors_are_those_of_the_model(data):

@@ -535,6 +535,36 @@ def test_charges_are_those_of_the_force_field(peptide, field_):
         energy(ToyModel(), charge=0)
 
 
+@pytest.mark.fault
+def test_a_pure_system_has_the_charge_of_its_bonds():
+    """The charge of a whole system was 0, for models that read none, too."""
+    atoms = build_peptide("D")
+    topology, order = openmm_topology(perceive_topology(atoms))
+
+    def energy(model, positions=atoms.positions[order], **options):
+        made = MLPotential("tlpot", model=model).createSystem(topology, **options)
+        return results(started(made, positions / NANOMETRE))[0]
+
+    reads = ToyModel(uses_charge=True)
+    ion = atoms[order]
+    ion.info = {"charge": -1}
+    expected, _ = of_calculator(ion, TLPotCalculator(reads))
+    assert energy(reads) == pytest.approx(expected, rel=1e-12)
+    assert energy(reads, charge=-1) == energy(reads)
+    assert energy(reads, charge=1) != energy(reads)
+    with pytest.raises(mm.OpenMMException, match=r"charge -1, going by its bonds.*charge=0"):
+        energy(ToyModel())
+    with pytest.warns(TLPotWarning, match="electrons"):
+        energy(ToyModel(), charge=0)
+    broken = atoms.positions[order].copy()
+    broken[-1] += 3.0  # a hydrogen far from its host
+    with (
+        pytest.warns(TLPotWarning, match=r"taken for 0, as bonds do not tell it.*charge="),
+        pytest.raises(mm.OpenMMException, match="electrons"),
+    ):
+        energy(reads, broken)
+
+
 def test_extra_sites_are_no_atoms(field_):
     modeller = app.Modeller(app.Topology(), [])
     four = app.ForceField("tip4pew.xml")

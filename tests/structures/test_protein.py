@@ -132,6 +132,21 @@ def test_missing_element_columns_and_deuterium(save):
     assert "1 deuterium" in atoms.info["reader_notes"]
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("sites", [["M"], ["MW"], ["EPW"], ["LP1", "LP2"]])
+def test_massless_sites_of_water_models_are_dropped(save, sites):
+    """A box of TIP4P was refused: "no known element: EPW of W/HOH 1"."""
+    extra = [line(9, name, "HOH", 1, [0, 0, 0.3], el="") for name in sites]
+    path = save([*water(1, [0, 0, 0]), *extra, *water(2, [9, 0, 0])])
+    atoms = read_structure(path)
+    assert list(atoms.arrays["atom_name"]) == ["O", "H1", "H2"] * 2
+    assert f"{len(sites)} massless site" in atoms.info["reader_notes"]
+    assert sites[0] in atoms.info["reader_notes"]
+    lone = line(9, "EPW", "UNK", 3, [3, 0, 0], el="")
+    with pytest.raises(DataError, match="no known element: EPW of A/UNK 3"):
+        read_structure(save([*water(1, [0, 0, 0]), lone], "lone.pdb"))
+
+
 @needs_data
 def test_mmcif_and_pdb_give_the_same_topology(tmp_path):
     source = DATA / "proteins/chig.pdb"

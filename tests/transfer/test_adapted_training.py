@@ -297,3 +297,21 @@ def test_elements_of_the_target_domain_are_named_with_their_file(made, tmp_path)
     write(tmp_path / "other.xyz", [bulk("KCl", "rocksalt", a=6.3)] * 8, format="extxyz")
     with pytest.raises(UnknownElementError, match=r"other\.xyz: .* does not know K"):
         tuned(made, tmp_path / "m.safetensors", adapt={"files": [str(tmp_path / "other.xyz")]})
+
+
+@pytest.mark.fault
+def test_too_few_structures_are_told_with_their_files(made, tmp_path):
+    """No file was named, and too few training frames were refused after the training."""
+    write(tmp_path / "few.xyz", crystals("NaCl", [0.0, 0.1, 0.2], None), format="extxyz")
+    adapt, output = {"files": [str(tmp_path / "few.xyz")]}, tmp_path / "m.safetensors"
+    with pytest.raises(ConfigError, match=r"few\.xyz\): 3 structures .*source\.xyz"):
+        tuned(made, output, adapt=adapt)
+    with pytest.raises(ConfigError, match=r"few\.xyz\): 3 structures .*source\.xyz"):
+        tlpot.finetune(
+            made / "parent.safetensors", config={"data": files(made, "source"), "split": SPLIT},
+            level="gap@dear", strategy={"name": "frozen-ridge", "adapt": adapt}, output=output,
+            progress=False,
+        )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"bare\.xyz\): 60 .*4 training frames"):
+        tuned(made, output, adapt=towards(made), split={**SPLIT, "validation": 66})
+    assert not (output.with_suffix(".run") / "metrics.jsonl").exists()

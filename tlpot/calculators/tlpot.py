@@ -51,6 +51,7 @@ from tlpot.models import (
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
+from tlpot.total_charge import impossible_spin
 from tlpot.uncertainty import DomainCheck
 from tlpot.verlet_list import VerletList
 
@@ -376,19 +377,14 @@ class TLPotCalculator(Calculator):
         n_electrons = int(system.atomic_numbers.sum()) - system.charge
         if (n_electrons + system.spin) % 2 and system.spin - 1 <= n_electrons:
             return
-        what = (
-            f"{n_electrons} electrons (charge {system.charge:+d}) cannot have multiplicity "
-            f"{system.spin}"
-        )
+        what = impossible_spin(n_electrons, system.charge, system.spin)
         if self._model.uses_charge:
-            raise ChargeRefusedError(
-                f"{what}; state both in atoms.info['charge'] and atoms.info['spin'] (2S + 1)"
-            )
+            raise ChargeRefusedError(what)
         if not self._warned_of_electrons:
             self._warned_of_electrons = True
             warnings.warn(
-                f"{what}, and the model reads neither: its result is for whatever state it was "
-                "trained on. "
+                f"{what.partition(';')[0]}, and the model reads neither: its result is for "
+                "whatever state it was trained on. "
                 + (
                     "Say the charge of an ion in atoms.info['charge']; radicals it does not know"
                     if implies_charges(self._model)

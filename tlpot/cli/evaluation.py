@@ -53,7 +53,7 @@ def run_evaluate(arguments: argparse.Namespace) -> None:
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `tlpot predict MODEL STRUCTURES [-o out.xyz]`."""
     add = options.adder(parser)
-    add("model", "a model file, or the name of a shipped model")
+    add("model", "a model file, or the name of a shipped model or of an engine (gfn2-xtb)")
     add("structures", "files of structures, with labels or without, or a folder of them", nargs="+")
     add("--level", "level of the model, if it has several; all for all of them")
     add("-o --output", "file for structures and predictions, .xyz or .h5, or for a table, .csv")

@@ -77,7 +77,7 @@ def _networks(model: ModelDescription) -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = [("kind", "sum of a low level and a difference")]
     for part in model.parts:
         rows.append(("part", part.levels[0]))
-        rows += [(f"- {key}", value) for key, value in _network(part, implied=False)]
+        rows += [(f"- {key}", value) for key, value in _network(part, model.card.implies_charges)]
     return rows
 
 

@@ -14,6 +14,7 @@ from tlpot.data import Labels
 from tlpot.errors import ConfigError, TLPotError
 from tlpot.levels import canonical_level
 from tlpot.system import System
+from tlpot.total_charge import impossible_spin
 
 
 class LabelError(TLPotError, RuntimeError):
@@ -116,10 +117,7 @@ def check_electrons(system: System) -> None:
     """
     if not has_possible_spin(system):
         electrons = int(system.atomic_numbers.sum()) - system.charge
-        raise LabelError(
-            f"{electrons} electrons (charge {system.charge:+d}) cannot have multiplicity "
-            f"{system.spin}; set charge and spin of the structure"
-        )
+        raise LabelError(impossible_spin(electrons, system.charge, system.spin))
 
 
 class RenamedEngine:

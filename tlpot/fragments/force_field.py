@@ -288,34 +288,35 @@ class FragmentForceField:
         whole, cell = _whole(graph, prepared.images(where, lattice))
         partition = prepared.partition(whole.detach().cpu().numpy(), lattice)
         batch = partition.batch
-        reads_charge = self._reads_charge(self.high, batch.assembly.charge)
+        typed = self._typed_batch(prepared, batch)
+        self._check_charges(batch, typed)
         rows = batch.assembly.positions(whole, cell)
-        self._check_singlets(topology, batch, int(graph.spin))
+        self._check_singlets(topology, batch, typed, int(graph.spin))
         weights = partition.coefficients(whole, cell)
         pieces = Pieces(
             graph=graph, batch=batch, rows=rows, coefficients=weights, first_order=graph.first_order
         )
+        reads_charge = self.high.uses_charge
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
             total = high.atomic_energies(given)
+        elif typed is not None:
+            total = pieces.weigh(typed.energies(rows, first_order=graph.first_order))
         else:
-            energies = self._high(high, prepared, batch, rows, graph.first_order, reads_charge)
+            energies = batch.energies(
+                high, rows, first_order=graph.first_order, charge=reads_charge
+            )
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
         return total, weights.detach()
 
-    def _high(
-        self,
-        high: EnergyModel,
-        prepared: FragmentedStructure,
-        batch: FragmentBatch,
-        rows: Tensor,
-        first_order: bool,
-        charge: bool,
-    ) -> Tensor:
-        if not isinstance(high, TypedModel):
-            return batch.energies(high, rows, first_order=first_order, charge=charge)
+    def _typed_batch(
+        self, prepared: FragmentedStructure, batch: FragmentBatch
+    ) -> TypedBatch | None:
+        """Sorts fragments by their models; None where there is one for all."""
+        if not isinstance(self.high, TypedModel) or self.is_direct:
+            return None
         typed = self._typed.get(batch)
         if typed is None:
             topology = prepared.topology
@@ -323,19 +324,27 @@ class FragmentForceField:
             if (
                 self._bound is not None and not self._seen
             ):  # once: later lists are of this structure
-                high.check_used(names, fixed=self.scheme.reach is None)
+                self.high.check_used(names, fixed=self.scheme.reach is None)
                 self._seen = True
-            typed = self._typed[batch] = TypedBatch(batch, names, high)
-        return typed.energies(rows, first_order=first_order, charge=charge)
+            typed = self._typed[batch] = TypedBatch(batch, names, self.high)
+        return typed
 
-    def _check_singlets(self, topology: Topology, batch: FragmentBatch, spin: int) -> None:
+    def _check_singlets(
+        self, topology: Topology, batch: FragmentBatch, typed: TypedBatch | None, spin: int
+    ) -> None:
         """Refuses electrons that a model which reads them would be told wrongly of."""
+        if self.is_direct:
+            return
         partial = [layer for layer in self.layers if getattr(layer, "subtract", False)]
-        models = [self.high, *(getattr(layer, "model", None) for layer in partial)]
-        if self.is_direct or not any(getattr(model, "uses_charge", False) for model in models):
+        whole = [*(getattr(layer, "model", None) for layer in partial)]
+        whole += [self.high] if typed is None else []
+        told = [share.batch for share in typed.shares if share.model.uses_charge] if typed else []
+        if any(getattr(model, "uses_charge", False) for model in whole):
+            told = [batch]
+        if not told:
             return
         if batch not in self._singlets:
-            check_closed_shells(topology, batch.assembly.fragments)
+            check_closed_shells(topology, [f for one in told for f in one.assembly.fragments])
             self._singlets.add(batch)
         if spin != 1:
             raise GeometryError(
@@ -343,25 +352,35 @@ class FragmentForceField:
                 "(atoms.info['spin']), or take scheme direct"
             )
 
-    def _reads_charge(self, model: EnergyModel, charges: Tensor) -> bool:
-        if model.uses_charge:
-            return True
-        if bool(charges.any()) and not (self.trained_charges or implies_charges(model)):
+    def _check_charges(self, batch: FragmentBatch, typed: TypedBatch | None) -> None:
+        """Refuses charges that a model neither reads nor knows from the atoms."""
+        if typed is not None:
+            for share in typed.shares:
+                self._check_told(share.model, share.batch, share.names)
+        elif not isinstance(self.high, TypedModel):  # with scheme direct it refuses any structure
+            self._check_told(self.high, batch)
+
+    def _check_told(
+        self, model: EnergyModel, batch: FragmentBatch, names: Sequence[str] = ()
+    ) -> None:
+        charges = batch.assembly.charge
+        if model.uses_charge or self.trained_charges or implies_charges(model):
+            return
+        if bool(charges.any()):
             values = sorted(set(charges.tolist()) - {0})
+            kinds = list(dict.fromkeys(n for n, q in zip(names, charges, strict=False) if q))
+            more = f" and {len(kinds) - 3} more" if len(kinds) > 3 else ""
+            where = f" (for {', '.join(kinds[:3])}{more})" if kinds else ""
             raise ConfigError(
-                f"fragments have charges {values}, which {_called(model)} does not read. Use a "
-                "model that was trained on such fragments with data.charges=ignore, or an imported "
-                "one that reads charges; if this one was, and its card does not say so, say "
-                "trained_charges=True (--trained-charges)"
+                f"fragments have charges {values}, which {_called(model)}{where} does not read. "
+                "Use a model that was trained on such fragments with data.charges=ignore, or an "
+                "imported one that reads charges; if this one was, and its card does not say so, "
+                "say trained_charges=True (--trained-charges)"
             )
-        return False
 
 
 def _called(model: EnergyModel) -> str:
     """What a user calls a model that does not read charges."""
-    if isinstance(model, TypedModel):
-        deaf = {name: one for name, one in model.models.items() if not one.uses_charge}
-        return ", ".join(f"{_called(one)} (for {name})" for name, one in deaf.items())
     if isinstance(model, LevelView):
         name = model.potential.card.name
         return f"the model {name!r} at {model.level}" if name else f"the model at {model.level}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tlpot.data import FragmentGraph
-from tlpot.energy import EnergyModel, implemented, implies_charges
+from tlpot.energy import EnergyModel, implemented
 from tlpot.errors import ConfigError, GeometryError, TLPotWarning, nearest
 from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
@@ -287,13 +288,8 @@ class TypedModel:
 
     @property
     def uses_charge(self) -> bool:
-        """Whether all models read charges."""
-        return all(model.uses_charge for model in self.models.values())
-
-    @property
-    def implies_charges(self) -> bool:
-        """Whether none reads charges, and all know those of their fragments."""
-        return all(implies_charges(model) for model in self.models.values())
+        """Whether any model reads charges; each is told what it reads, see `TypedBatch`."""
+        return any(model.uses_charge for model in self.models.values())
 
     @property
     def implements(self) -> frozenset[str]:
@@ -319,6 +315,23 @@ def _level(model: EnergyModel) -> str | None:
     return found if isinstance(found, str) else None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelShare:
+    """The fragments that one of several models evaluates.
+
+    Attributes:
+        model: of them.
+        names: of the fragments.
+        batch: the fragments.
+        rows: where their atoms are among those of all fragments, [n_rows of `batch`].
+    """
+
+    model: EnergyModel
+    names: tuple[str, ...]
+    batch: FragmentBatch
+    rows: Tensor
+
+
 class TypedBatch:
     """The fragments of a structure, sorted by the model that evaluates them.
 
@@ -329,6 +342,9 @@ class TypedBatch:
 
     Raises:
         ConfigError: a fragment without a model.
+
+    Attributes:
+        shares: what each model evaluates.
     """
 
     def __init__(self, batch: FragmentBatch, names: Sequence[str], models: TypedModel) -> None:
@@ -336,18 +352,32 @@ class TypedBatch:
         groups: dict[int, list[int]] = {}
         for k, name in enumerate(names):
             groups.setdefault(id(models.of(name)), []).append(k)
-        self._groups = []
+        self.shares: list[ModelShare] = []
         for members in groups.values():
             chosen = torch.isin(assembly.fragment_idx, torch.tensor(members))
             part = FragmentMap([assembly.fragments[k] for k in members], assembly.n_atoms)
-            own = FragmentBatch(part, skin=batch.skin)
-            self._groups.append((models.of(names[members[0]]), own, chosen.nonzero()[:, 0]))
+            self.shares.append(
+                ModelShare(
+                    model=models.of(names[members[0]]),
+                    names=tuple(names[k] for k in members),
+                    batch=FragmentBatch(part, skin=batch.skin),
+                    rows=chosen.nonzero()[:, 0],
+                )
+            )
 
-    def energies(self, positions: Tensor, *, first_order: bool, charge: bool) -> Tensor:
-        """Returns the energy of each row of the whole batch, see `FragmentBatch.energies`."""
+    def energies(self, positions: Tensor, *, first_order: bool) -> Tensor:
+        """Returns the energy of each row of the whole batch, see `FragmentBatch.energies`.
+
+        A model is told the charges of its fragments if it reads them, whatever the others do.
+        """
         found = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
-        for model, batch, rows in self._groups:
-            there = rows.to(positions.device)
-            own = batch.energies(model, positions[there], first_order=first_order, charge=charge)
+        for share in self.shares:
+            there = share.rows.to(positions.device)
+            own = share.batch.energies(
+                share.model,
+                positions[there],
+                first_order=first_order,
+                charge=share.model.uses_charge,
+            )
             found = found.index_add(0, there, own)
         return found

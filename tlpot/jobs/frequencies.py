@@ -150,7 +150,10 @@ def _relaxed(atoms: Atoms, settings: RelaxationSettings, method: str) -> Relaxat
 
 
 def _multiplicity(system: System) -> int:
-    """That of the structure; a radical that states none is a doublet, whatever the model reads."""
+    """That of the structure; a radical that states none, to a model that reads none, is a doublet.
+
+    Models and engines that read it have refused the structure by then: it may be an ion.
+    """
     odd = (int(system.atomic_numbers.sum()) - system.charge + system.spin) % 2 == 0
     return system.spin + 1 if odd and not system.pbc.any() else system.spin
 

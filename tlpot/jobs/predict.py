@@ -29,13 +29,13 @@ from tlpot.data import (
     readable_structures,
     write_dataset,
 )
-from tlpot.energy import has_domain, has_forces, known_value
-from tlpot.engines import label_name
+from tlpot.energy import has_domain, has_forces, implemented, known_value
 from tlpot.errors import ConfigError, DataError, GeometryError, OutputError
 from tlpot.evaluation import EVEN, evaluated, system_batches
 from tlpot.files import check_replaced, check_spared, write_text
 from tlpot.jobs.datasets import DataFiles
-from tlpot.jobs.evaluate import ModelSource, open_model, open_with_properties, told_properties
+from tlpot.jobs.evaluate import ModelSource, open_with_properties, told_properties
+from tlpot.jobs.named_engine import name_of_labels, named_failures, open_named
 from tlpot.labelling import read_structures
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL
@@ -120,7 +120,8 @@ class StructurePredictions(Result):
         levels = self.level
         if UNLESS not in self.level:
             levels = ", ".join(each.level for each in self._levels)
-        lines = [f"{self.model} at {levels}", *text_table(rows[: _SHOWN + 1])]
+        named = self.model if self.model == levels else f"{self.model} at {levels}"
+        lines = [named, *text_table(rows[: _SHOWN + 1])]
         more = len(self) - _SHOWN
         lines += [f"... and {more} more"] if more > 0 else []
         for name, why in self.unread.items():
@@ -267,7 +268,7 @@ def predict_structures(
     if output is not None:
         check_spared(check_predictions_file(output), structures, model)
         check_replaced(output, what="file of predictions", overwrite=overwrite)
-    potential = open_model(model, device, frozen=True)
+    potential = open_named(model, device)
     named = model if isinstance(model, str | os.PathLike) else potential.card.name
     where = f"the model {named}"
     parts = [level] if level is None else level.split(UNLESS)
@@ -349,17 +350,20 @@ def _predicted(
     if output is not None and Path(output).suffix == ".csv":  # a table says what has no number
         notes = [_unknown(system, potential.elements) for system in systems]
     used = [k for k, note in enumerate(notes) if not note]
+    own = [names[k] for k in used]
     batches = system_batches(
-        chosen, [systems[k] for k in used], device=potential.device,
-        names=[names[k] for k in used], known=None if told is None else told[used],
+        chosen, [systems[k] for k in used], device=potential.device, names=own,
+        at_once=getattr(potential, "at_once", None), known=None if told is None else told[used],
     )  # fmt: skip
+    strained = {"forces", "stress"} <= implemented(chosen)
     energies, gradients, stresses, stds, domains = [], [], [], [], []
     with progress_bar(total=len(used), desc="predict", unit="structure", disable=None) as bar:
-        for batch, found, spread in evaluated(
+        results = evaluated(
             chosen, batches, forces=has_forces(chosen),
-            stress=lambda batch: has_forces(chosen) and bool(_has_volume(batch).any()),
+            stress=lambda batch: strained and bool(_has_volume(batch).any()),
             domain=has_domain(chosen), std="energy",
-        ):  # fmt: skip
+        )  # fmt: skip
+        for batch, found, spread in named_failures(results, potential, own):
             energies.append(_array(found.energy))
             if found.forces is not None:
                 ends = np.cumsum(_array(batch.sizes))[:-1].astype(int)
@@ -389,7 +393,7 @@ def _predicted(
         forces = tuple(by_place.get(k, nothing[k]) for k in range(len(systems)))
     target = getattr(chosen, "target", None)
     return StructurePredictions(
-        model=label_name(potential, named),
+        model=name_of_labels(potential, named),
         level=chosen.level,
         names=names,
         systems=systems,

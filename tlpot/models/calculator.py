@@ -322,12 +322,10 @@ class CalculatorModel:
                 ) from error
             except Exception as error:
                 raise GeometryError(
-                    f"{type(calculator).__name__} fails for the fragment {name}: {error}"
+                    f"{type(calculator).__name__} fails for {name}: {error}"
                 ) from error
         if (fault := result_fault(found, len(atoms))) is not None:
-            raise GeometryError(
-                f"{type(calculator).__name__} gives {fault}, for the fragment {name}"
-            )
+            raise GeometryError(f"{type(calculator).__name__} gives {fault}, for {name}")
         forces = np.array(found["forces"], dtype=np.float64) if derive else None
         tensor = np.array(found["stress"], dtype=np.float64) if stress else None
         if tensor is not None and tensor.shape == (6,):

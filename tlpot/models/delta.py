@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, device, dtype, nn, stack
+from torch import Tensor, device, dtype, nn, stack, zeros_like
 
 from tlpot.config import parse
 from tlpot.energy import implemented
@@ -116,8 +117,8 @@ class DeltaPotential(nn.Module):
 
     @property
     def uses_charge(self) -> bool:
-        """Whether charge and multiplicity may be given: both parts must read them."""
-        return self.low.uses_charge and self.delta.uses_charge
+        """Whether a part reads charge and multiplicity; the other may refuse them."""
+        return self.low.uses_charge or self.delta.uses_charge
 
     def at(self, level: str | None = None) -> DeltaLevel:
         """Returns the energy model; it shares the weights.
@@ -165,8 +166,19 @@ class DeltaLevel(LevelView[DeltaPotential]):
             UnknownElementError: an element that one of the parts does not know.
             GeometryError: a charge or spin that one of the parts does not read.
         """
-        low = self.potential.low.at().atomic_energies(graph)
-        return low + self.potential.delta.at().atomic_energies(graph)
+        low, delta = (part.atomic_energies(told) for part, told in self._told(graph))
+        return low + delta
+
+    def _told(self, graph: AtomGraph) -> list[tuple[LevelPotential, AtomGraph]]:
+        """Each part with what it is told: charges that its training ignored only if it reads them.
+
+        The card of the sum knows of that training, that of a difference need not.
+        """
+        neutral = graph
+        if self.potential.card.implies_charges:
+            neutral = replace(graph, charge=zeros_like(graph.charge))
+        parts = (self.potential.low.at(), self.potential.delta.at())
+        return [(part, graph if part.uses_charge else neutral) for part in parts]
 
     @property
     def has_domain(self) -> bool:
@@ -187,12 +199,12 @@ class DeltaLevel(LevelView[DeltaPotential]):
         """
         energies: list[Tensor] = []
         inside: list[Tensor] = []
-        for part in (self.potential.low.at(), self.potential.delta.at()):
+        for part, told in self._told(graph):
             if part.has_domain:
-                own, found = part.energies_and_domain(graph)
+                own, found = part.energies_and_domain(told)
                 inside.append(found)
             else:
-                own = part.atomic_energies(graph)
+                own = part.atomic_energies(told)
             energies.append(own)
         if not inside:
             raise ConfigError(f"level {self.level!r} does not know what it was trained on")

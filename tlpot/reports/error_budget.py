@@ -298,12 +298,13 @@ def _pieces(
     calculator: FragmentCalculator, partition: Partition, names: list[str], rows: Tensor
 ) -> tuple[Floats, Floats]:
     high = calculator.force_field.high
-    charge = bool(high.uses_charge)
     leaf = rows.detach().to(calculator.device).clone().requires_grad_(True)
     if isinstance(high, TypedModel):
         typed = TypedBatch(partition.batch, names, high)
-        energies = typed.energies(leaf, first_order=True, charge=charge)
+        energies = typed.energies(leaf, first_order=True)
     else:
-        energies = partition.batch.energies(high, leaf, first_order=True, charge=charge)
+        energies = partition.batch.energies(
+            high, leaf, first_order=True, charge=bool(high.uses_charge)
+        )
     (gradient,) = torch.autograd.grad(energies.sum(), leaf)
     return energies.detach().cpu().numpy(), -gradient.cpu().numpy()

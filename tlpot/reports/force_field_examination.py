@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model
 from tlpot.config import read_yaml, to_mapping
-from tlpot.data import NeutralDataset
 from tlpot.dynamics import Motion, simulate
 from tlpot.energy import implies_charges
 from tlpot.errors import ConfigError
@@ -163,9 +162,9 @@ def examine_force_field(
     with progress_bar(total=total, desc="report", unit="part", dynamic_ncols=True) as bar:
         if fragments is not None:
             with _part(bar, "errors on fragments"):
-                seen = fragments
-                if method.trained_charges or high.implies_charges:
-                    seen = replace(fragments, dataset=NeutralDataset(fragments.dataset))
+                # where the model's training ignored charges, the parent was not told them either
+                said = method.trained_charges or high.implies_charges
+                seen = replace(fragments, trained_charges=said or fragments.trained_charges)
                 stages = _stages(high, before, seen, where)
             if not stages:
                 skipped["stages"] = (

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from tlpot.data import Dataset, load_split, open_dataset
-from tlpot.energy import EnergyModel
+from tlpot.data import Dataset, NeutralDataset, load_split, open_dataset
+from tlpot.energy import EnergyModel, implies_charges
 from tlpot.errors import DataError
 from tlpot.evaluation import Predictions, predict
 from tlpot.files import PathLike
@@ -91,12 +91,15 @@ class LabelledFragments:
         indices: those to look at; None for all.
         part: what these are, in words.
         train: frames that the model learned from; None if that is not known.
+        trained_charges: models that read no charge were trained on fragments charged so, whether
+            or not their cards say it.
     """
 
     dataset: Dataset
     indices: Ints | None = None
     part: str = "all labelled frames, training frames included"
     train: Ints | None = None
+    trained_charges: bool = False
 
     @classmethod
     def open(
@@ -133,6 +136,11 @@ class LabelledFragments:
         """The frames to look at."""
         return np.arange(len(self.dataset)) if self.indices is None else np.asarray(self.indices)
 
+    def told(self, model: EnergyModel) -> Dataset:
+        """Returns the frames as a model may be asked for them: with the charges that it reads."""
+        knows = self.trained_charges or implies_charges(model)
+        return NeutralDataset(self.dataset) if knows and not model.uses_charge else self.dataset
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceShift:
@@ -154,7 +162,7 @@ class ReferenceShift:
     def fitted(
         cls,
         models: Models,
-        dataset: Dataset,
+        fragments: LabelledFragments,
         indices: Ints,
         level: str,
         *,
@@ -168,6 +176,7 @@ class ReferenceShift:
             ConfigError: a kind has no model.
             DataError: there are no frames.
         """
+        dataset = fragments.dataset
         names = fragment_names(dataset)
         own: dict[int, list[Ints]] = {}
         known: dict[int, EnergyModel] = {}
@@ -179,8 +188,14 @@ class ReferenceShift:
             )
         by_model = {}
         for key, frames in own.items():
+            model = known[key]
             found = predict(
-                known[key], dataset, np.concatenate(frames), level, device=device, forces=False
+                model,
+                fragments.told(model),
+                np.concatenate(frames),
+                level,
+                device=device,
+                forces=False,
             )
             elements, counts = _composition(found)
             fit = fit_references(elements, counts, found.energy[:, 0] - found.energy[:, 1])
@@ -298,14 +313,15 @@ def measure_stage(
     shift = None
     if shift_on is not None:
         fitted_on = shift_on[known[shift_on]]
-        shift = ReferenceShift.fitted(models, dataset, fitted_on, label_level, device=device)
+        shift = ReferenceShift.fitted(models, fragments, fitted_on, label_level, device=device)
     rows, energies, centred, forces, sizes = [], [], [], [], []
     plain = fragment_names(dataset)
     for group, name in enumerate(kind_names(dataset)):
         chosen = labelled[dataset.group_idx[labelled] == group]
         if not len(chosen):
             continue
-        found = predict(model_of(models, plain[group]), dataset, chosen, label_level, device=device)
+        own_model = model_of(models, plain[group])
+        found = predict(own_model, fragments.told(own_model), chosen, label_level, device=device)
         energy = found.energy if shift is None else shift.applied(found, plain[group], models)
         components = found.forces.reshape(-1, 2)
         components = components[np.isfinite(components).all(axis=1)]

@@ -114,6 +114,7 @@ class OpenMMPotential(MLPotentialImpl):
             periodic=boxed and not alone,
             molecules=molecules,
             within_half=interpolated or (mixed and not alone),
+            whole=atoms is None,
             spin=args.get("spin"),
         )
         function = PotentialFunction(self.method, region)

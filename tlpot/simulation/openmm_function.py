@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
 
-from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotError
+from tlpot.energy import implies_charges
+from tlpot.errors import ConfigError, GeometryError, SimulationError, TLPotError, TLPotWarning
 from tlpot.jobs import EnergyMethod
 from tlpot.models import LevelView, identity
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import Floats
 from tlpot.system import System
-from tlpot.topology import COVALENT, Topology, perceive_topology
+from tlpot.topology import COVALENT, Topology, assumed_charges, perceive_topology
 
 if TYPE_CHECKING:
     from tlpot.simulation.openmm_exceptions import RegionAlone
@@ -41,7 +44,9 @@ class Region:
         molecules: which molecule each atom belongs to.
         within_half: OpenMM takes for the distance of two atoms of the region that of their
             nearest images, so that no molecule in it may be longer than half the box.
-        charge: total charge in e; None if the model is not to be told one.
+        whole: nothing is outside of it, so that a charge which is not given is that of the bonds
+            in the first structure.
+        charge: total charge in e; None if none was given, or the model is not to be told one.
         spin: multiplicity 2S + 1, likewise.
         doubled: XML of what the force field counts within the region in addition, and what is
             therefore taken off, see `thin_exceptions`.
@@ -55,6 +60,7 @@ class Region:
     apart: float = 0.0
     molecules: tuple[int, ...] = ()
     within_half: bool = False
+    whole: bool = False
     charge: int | None = None
     spin: int | None = None
     doubled: tuple[str, ...] = ()
@@ -187,6 +193,8 @@ class PotentialFunction:
         if self.method.scheme is not None:
             self._check_topology(perceive_topology(atoms, labels=region.names))
         calculator, _ = self.open().calculator(atoms)
+        if region.whole and region.charge is None and self.method.scheme is None:
+            _name_charge(atoms, self.open().model, region.names)
         if region.doubled:
             from tlpot.simulation.openmm_exceptions import RegionAlone
 
@@ -278,6 +286,38 @@ class PotentialFunction:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["method"], state["region"])  # type: ignore[misc]
         self._weights = state["weights"]
+
+
+def _name_charge(atoms: Atoms, model: Any, names: Sequence[str]) -> None:
+    """States, in place, the charge that the bonds tell, as the reader of structures does.
+
+    Raises:
+        ConfigError: there is one, and the model does not know charges.
+    """
+    try:
+        charge = perceive_topology(atoms, labels=names).charge
+    except GeometryError as error:
+        if model.uses_charge:
+            _warn_of_charge(f"0, as bonds do not tell it ({str(error).partition(':')[0]}")
+        return
+    if charge and not (model.uses_charge or implies_charges(model)):
+        raise ConfigError(
+            f"the system has charge {charge:+d}, going by its bonds, and the model does not read "
+            "charges; use one that does, or fragments (scheme=), or give createSystem charge=0 if "
+            "it was trained on such molecules"
+        )
+    if model.uses_charge and (assumed := assumed_charges(atoms.numbers)):
+        _warn_of_charge(f"{charge:+d} ({assumed}")
+    if charge:
+        atoms.info["charge"] = charge
+
+
+def _warn_of_charge(taken: str) -> None:
+    warnings.warn(
+        f"the charge of the system is taken for {taken}); charge= of createSystem states it",
+        TLPotWarning,
+        stacklevel=2,
+    )
 
 
 def _same(a: Floats | None, b: Floats | None) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.errors import DataError
+from tlpot.numbers import counted
 
 LABELS = "residue_label"
 """The per-atom array with names like ``A/ALA 12``."""
@@ -69,6 +70,7 @@ def settled(structure: Any, path: Path, notes: list[str]) -> ProteinFile:
         raise DataError(f"{path} has no atoms; expected ATOM or HETATM records")
     for chain in structure[0]:
         keep_conformers(chain, notes)
+    _drop_sites(structure, notes)
     _check_atoms(structure, path, notes)
     return ProteinFile(structure=structure, notes=tuple(notes))
 
@@ -159,6 +161,23 @@ def _best_letter(atoms: list[Any]) -> str:
 
 def _alternates(residue: Any) -> bool:
     return any(atom.has_altloc() for atom in residue)
+
+
+def _drop_sites(structure: Any, notes: list[str]) -> None:
+    """Drops what water models have beside three atoms: places of charge without mass."""
+    dropped: list[str] = []
+    for chain in structure[0]:
+        for residue in chain:
+            numbers = [atom.element.atomic_number for atom in residue]
+            if sorted(filter(None, numbers)) != [1, 1, 8]:
+                continue
+            for index in reversed(range(len(residue))):
+                if numbers[index] == 0:
+                    dropped.append(residue[index].name)
+                    del residue[index]
+    if dropped:
+        sites = counted(len(dropped), "massless site")
+        notes.append(f"{sites} of water models dropped ({', '.join(sorted(set(dropped)))})")
 
 
 def _check_atoms(structure: Any, path: Path, notes: list[str]) -> None:

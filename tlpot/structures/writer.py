@@ -83,7 +83,7 @@ def _format(path: Path) -> str:
 
 
 def _named_text(atoms: Atoms, path: Path) -> str:
-    """Returns PDB or mmCIF text with the labels that `read_protein` gave."""
+    """Returns PDB or mmCIF text with the labels that `read_models` gave."""
     try:
         gemmi: Any = importlib.import_module("gemmi")
     except ImportError as error:

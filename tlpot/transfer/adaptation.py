@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.errors import ConfigError, TLPotWarning
+from tlpot.numbers import counted
 
 LARGEST_WEIGHT = 20.0
 """Times the mean; a few structures that decide everything are worse than a bias."""
@@ -67,6 +68,27 @@ class Adaptation:
             raise ConfigError(
                 "adapt.strength does not apply without align (coral or mmd); leave it out"
             )
+
+
+def check_enough(adapt: Adaptation, n_target: int, n_labelled: int, labelled: Path) -> None:
+    """Checks, before anything is learned, that domains can be told apart.
+
+    Args:
+        adapt: names the files of the target domain.
+        n_target: structures in them.
+        n_labelled: structures that are learned from.
+        labelled: the file of these.
+
+    Raises:
+        ConfigError: fewer structures than folds.
+    """
+    if min(n_target, n_labelled) < _FOLDS:
+        files = ", ".join(map(str, adapt.files))
+        raise ConfigError(
+            f"adapt.files ({files}): {counted(n_target, 'structure')} of the target domain beside "
+            f"{counted(n_labelled, 'training frame')} of {labelled}, expected at least {_FOLDS} "
+            "of each; name more files, or leave adapt out"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,13 @@ from tlpot.graph import join_graphs
 from tlpot.models import KNOWN, LevelPotential, Potential, TrainedModel, pooled_rows
 from tlpot.neighbors import Neighbors, neighbor_list
 from tlpot.system import System
-from tlpot.transfer.adaptation import coral, density_ratio, discrepancy, kernel_distance
+from tlpot.transfer.adaptation import (
+    check_enough,
+    coral,
+    density_ratio,
+    discrepancy,
+    kernel_distance,
+)
 from tlpot.transfer.pseudo_labels import bare_systems
 from tlpot.transfer.residuals import Frozen, check_adapted
 from tlpot.transfer.strategy import Penalty, Strategy, TransferContext
@@ -144,7 +150,8 @@ def training_adaptation(
         moving: names of the weights that move.
 
     Raises:
-        ConfigError: it does not apply to the strategy or to the level.
+        ConfigError: it does not apply to the strategy or to the level, or there are too few
+            structures.
         DataError: a file cannot be read.
     """
     adapt, level = chosen.adapt, context.level
@@ -161,6 +168,7 @@ def training_adaptation(
     n_train = len(parts[0])
     here = labelled[:n_train]
     there = bare_systems(adapt.files, adapt.spec, context)
+    check_enough(adapt, len(there), n_train, context.dataset.path)
     target = context.targets[level]
     zeros = dict.fromkeys(context.parent.elements, 0.0)
     # features that have been learned, also where the training begins anew

@@ -27,6 +27,7 @@ from tlpot.models import (
 from tlpot.transfer.adaptation import (
     Adaptation,
     aligned,
+    check_enough,
     density_ratio,
     discrepancy,
     matched,
@@ -90,6 +91,7 @@ def _adapted(
 ) -> Residuals:
     """Weighs training structures, or moves their features, towards those of the target domain."""
     target = bare_systems(adapt.files, adapt.spec, context)
+    check_enough(adapt, len(target), len(seen.pooled.rows), context.dataset.path)
     # what the model is told of a structure is no feature of it
     blocks = [block for block in seen.blocks if block != KNOWN]
     there = system_features(model, target, blocks)
