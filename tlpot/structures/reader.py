@@ -400,7 +400,9 @@ def _keep_model(structure: Any, model: int | None, path: Path, notes: list[str])
         raise DataError(f"{path} has no model {model}; it has {shown}")
     index = 0 if model is None else numbers.index(model)
     if model is None and len(numbers) > 1:
-        notes.append(f"model {numbers[0]} of {len(numbers)} read; model= takes another")
+        notes.append(
+            f"model {numbers[0]} of {len(numbers)} is read; --model-number (model=) takes another"
+        )
     for other in reversed(range(len(numbers))):
         if other != index:
             del structure[other]
