@@ -30,6 +30,20 @@ class GeometryError(TLPotError, ValueError):
     """A structure that cannot be evaluated: NaN, coincident atoms, a singular cell."""
 
 
+class ValenceError(GeometryError):
+    """Atoms whose valence does not close.
+
+    Args:
+        message: see `Exception`.
+        short: indices of those that seem to lack neighbours. A flat carbon with three is none of
+            them, as of a radical, nor an atom with too many, or one that binds a metal.
+    """
+
+    def __init__(self, message: str, short: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.short = tuple(short)
+
+
 class ModelFileError(TLPotError, ValueError):
     """A model file that is damaged, foreign, or written by a newer tlpot."""
 
@@ -56,6 +70,10 @@ class StrictError(TLPotError):
 
 class TLPotWarning(UserWarning):
     """Something that may be meant, and often is not; ``--strict`` makes it an error."""
+
+
+class ChargeWarning(TLPotWarning):
+    """A total charge that could not be told, in whose place another one was taken."""
 
 
 class PreflightWarning(TLPotWarning):

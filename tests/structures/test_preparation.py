@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from needs import needs
 
+from tlpot.cli import main
 from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError
 from tlpot.structures import prepare_protein, read_structure
 from tlpot.structures.peptide_chain import place
@@ -161,3 +162,107 @@ def test_bad_settings_are_refused(source, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pdbfixer", None)
     with pytest.raises(MissingExtraError, match=r"tlpot\[prep\]"):
         prepare_protein(path, out=tmp_path / "out.pdb")
+
+
+def renamed(lines, residue, other):
+    return [row.replace(f" ALA A{residue:4d}", f" {other} A{residue:4d}") for row in lines]
+
+
+ALCOHOL = [
+    f"HETATM   9{k}  {name}  GOL A  90    {x:8.3f}{y:8.3f}   0.000  1.00 10.00\n"
+    for k, (name, x, y) in enumerate([("C1", 40, 0), ("O1", 40, 1.4), ("C2", 41.5, -0.4)])
+]
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """PDBFixer looks for residues that it does not know on the network."""
+    import pdbfixer.pdbfixer
+
+    def refuse(address):
+        raise OSError(f"no network for {address}")
+
+    monkeypatch.setattr(pdbfixer.pdbfixer, "urlopen", refuse)
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("offline")
+def test_what_pdbfixer_does_not_know_is_named_with_the_options(source, tmp_path):
+    """The message advised to run --prepare."""
+    out = tmp_path / "out.pdb"
+    with pytest.raises(GeometryError, match=r"GOL \(A/GOL 90\).*--remove-hetero") as caught:
+        prepare_protein(source([*strand(2), *ALCOHOL]), out=out)
+    assert "--prepare" not in str(caught.value)
+    assert "--replace-nonstandard" not in str(caught.value)
+    norleucine = renamed(strand(3), 2, "NLE")
+    with pytest.raises(
+        GeometryError, match=r"in.pdb.*NLE.*--replace-nonstandard.*LEU of NLE"
+    ) as caught:
+        prepare_protein(source(norleucine), out=out)
+    assert "--remove-hetero" not in str(caught.value)
+    assert not out.exists()
+    report = prepare_protein(source(norleucine), out=out, replace_nonstandard=True)
+    assert names(report) == ["ALA", "LEU", "ALA"]
+    assert "A/NLE 2 becomes LEU" in report.notes
+
+
+@pytest.mark.fault
+def test_atoms_in_the_way_are_no_reason_to_prepare_again(source, tmp_path):
+    """The message advised to run --prepare."""
+    lines = strand(3)
+    lines[4] = lines[4][:30] + f"{9.0:8.3f}{9.0:8.3f}{9.0:8.3f}" + lines[4][54:]
+    with pytest.raises(GeometryError, match=r"in.pdb: what is missing was added") as caught:
+        prepare_protein(source(lines), out=tmp_path / "out.pdb")
+    assert "--prepare" not in str(caught.value)
+
+
+@pytest.mark.fault
+def test_chains_keep_their_names(source, tmp_path):
+    """mmCIF chains AAA and B1 became A and B without a word, waters of AAA another one."""
+    import gemmi
+
+    water = "HETATM   90  O   HOH C  90      30.000   0.000   0.000  1.00 10.00           O\n"
+    second = [row.replace(" A ", " B ") for row in strand(2, start=(0, 0, 20))]
+    second = [row[:21] + "B" + row[22:] for row in second]
+    structure = gemmi.read_structure(str(source([*strand(2), "TER\n", *second, "TER\n", water])))
+    for chain, name in zip(structure[0], ("AAA", "B1", "AAA"), strict=True):
+        chain.name = name
+    structure.setup_entities()
+    path = tmp_path / "in.cif"
+    structure.make_mmcif_document().write_file(str(path))
+    prepare_protein(path, out=tmp_path / "out.cif")
+    labels = read_structure(tmp_path / "out.cif").arrays["residue_label"].tolist()
+    assert list(dict.fromkeys(labels)) == [
+        "AAA/ALA 1",
+        "AAA/ALA 2",
+        "B1/ALA 1",
+        "B1/ALA 2",
+        "AAA/HOH 90",
+    ]
+    report = prepare_protein(path, out=tmp_path / "out.pdb")
+    assert any("chain AAA is A, B1 is B in out.pdb" in note for note in report.notes)
+    assert report.added[0].startswith("AAA/ALA 2: OXT")
+    labels = read_structure(tmp_path / "out.pdb").arrays["residue_label"].tolist()
+    assert list(dict.fromkeys(labels)) == ["A/ALA 1", "A/ALA 2", "B/ALA 1", "B/ALA 2", "A/HOH 90"]
+
+
+@pytest.mark.fault
+@pytest.mark.usefixtures("offline")
+def test_the_command_line_has_every_option(source, tmp_path, capsys):
+    """They were arguments of Python's only, which messages named nevertheless."""
+    water = "HETATM   80  O   HOH A  80      30.000   0.000   0.000  1.00 10.00           O\n"
+    once = [*renamed(strand(3), 2, "NLE"), *ALCOHOL, water]
+    models = [line for k in (1, 2) for line in (f"MODEL     {k:4d}\n", *once, "ENDMDL\n")]
+    path, out = source(models), tmp_path / "out.pdb"
+    flags = ["--caps", "--remove-water", "--remove-hetero", "--replace-nonstandard"]
+    command = ["fragment", str(path), "--prepare", str(out)]
+    assert main([*command, *flags]) == 0
+    said = capsys.readouterr().out
+    for part in ("--model-number", "removed: 1 x GOL, 1 x HOH", "NLE 2 becomes LEU", "ACE added"):
+        assert part in said
+    assert main([*command, *flags, "--overwrite", "--model-number", "2"]) == 0
+    assert "--model-number" not in capsys.readouterr().out
+    assert main([*command, *flags, "--overwrite", "--model-number", "3"]) != 0
+    assert "no model 3; it has 1, 2" in capsys.readouterr().err
+    assert main(["fragment", str(path), "--remove-water"]) != 0
+    assert "--remove-water goes with --prepare" in capsys.readouterr().err

@@ -7,6 +7,10 @@ import sys
 
 from tlpot.cli import options
 
+_OF_PREPARE = (
+    "ph", "caps", "remove_water", "remove_hetero", "replace_nonstandard", "model_number",
+)  # fmt: skip
+
 
 def add_fragment_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of the subcommand."""
@@ -42,6 +46,11 @@ def add_fragment_arguments(parser: argparse.ArgumentParser) -> None:
     add = options.adder(parser.add_argument_group("preparation"))
     add("--prepare OUT.pdb", "add missing atoms and hydrogens, and stop")
     add("--ph", "for --prepare; default 7.4", float)
+    add("--caps", "close ends with acetyl and N-methylamide, not with charged groups", False)
+    add("--remove-water", "drop water", False)
+    add("--remove-hetero", "drop ligands and ions, water apart", False)
+    add("--replace-nonstandard", "make of MSE, SEP and the like what they come from", False)
+    add("--model-number N", "of the file's models; default: the first", int)
 
 
 def run_fragment(arguments: argparse.Namespace) -> None:
@@ -89,11 +98,13 @@ def _check_options(arguments: argparse.Namespace) -> None:
     given = vars(arguments)
     needs = {
         "level": "model", "forces": "model", "reference": "budget", "plot": "budget",
-        "show": "picture", "ph": "prepare",
+        "show": "picture", **dict.fromkeys(_OF_PREPARE, "prepare"),
     }  # fmt: skip
     for option, other in needs.items():
-        if given[option] is not None and not given[other]:
-            raise ConfigError(f"--{option} goes with --{other}; add that, or leave it out")
+        if given[option] is not None and given[option] is not False and not given[other]:
+            raise ConfigError(
+                f"--{option.replace('_', '-')} goes with --{other}; add that, or leave it out"
+            )
     if arguments.budget and arguments.reference is None:
         raise ConfigError("--budget needs --reference: what QM is, such as gfn2-xtb")
     if arguments.budget:
@@ -129,5 +140,11 @@ def _check_replaced(arguments: argparse.Namespace) -> None:
 def _prepare(arguments: argparse.Namespace) -> None:
     from tlpot.structures import prepare_protein
 
-    ph = 7.4 if arguments.ph is None else arguments.ph
-    print(prepare_protein(arguments.structure, out=arguments.prepare, ph=ph).text())
+    report = prepare_protein(
+        arguments.structure,
+        out=arguments.prepare,
+        ph=7.4 if arguments.ph is None else arguments.ph,
+        model=arguments.model_number,
+        **options.values_of(arguments, "caps remove_water remove_hetero replace_nonstandard"),
+    )
+    print(report.text())

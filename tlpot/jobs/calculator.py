@@ -23,7 +23,7 @@ from tlpot.calculators import (
     named_source,
 )
 from tlpot.dynamics import LOST
-from tlpot.errors import ConfigError, OutputError, TLPotWarning
+from tlpot.errors import ChargeWarning, ConfigError, OutputError, TLPotWarning
 from tlpot.fragments import MFCC, Scheme, is_ai2bmd
 from tlpot.models import CalculatorModel, LevelView, TrainedModel
 from tlpot.presentation import progress_bar
@@ -54,7 +54,10 @@ def open_structure(
         GeometryError: no atoms, NaN, a singular cell, or a charge that cannot be understood.
         ConfigError: something else was given.
     """
-    atoms, notes = given_atoms(structure)
+    with warnings.catch_warnings():
+        if charge is not None:
+            warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
+        atoms, notes = given_atoms(structure)
     atoms.calc = None
     atoms.arrays.pop("momenta", None)
     for key in (*_OF_FRAMES, *_OF_MODES):

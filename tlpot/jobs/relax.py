@@ -50,9 +50,9 @@ def relax_structure(
     """
     files = {"output": output, "trajectory": trajectory}
     written = check_result_files(files, structure, overwrite=overwrite)
-    if output is not None:
-        check_structure_format(output)
     atoms, notes = open_structure(structure, charge=charge, spin=spin)
+    if output is not None:
+        check_structure_format(output, atoms)
     atoms.calc, words = method.calculator(atoms)
     start = atoms.copy()
     found = _followed(atoms, settings, output, trajectory)

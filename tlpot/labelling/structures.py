@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ from tlpot.data import (
     write_dataset,
     write_structures,
 )
-from tlpot.errors import ConfigError, DataError, GeometryError
+from tlpot.errors import ChargeWarning, ConfigError, DataError, GeometryError
 from tlpot.levels import canonical_level
 from tlpot.neighbors import neighbor_list
 from tlpot.structures import NOTES, name_charge, read_all
@@ -314,7 +315,10 @@ def _from_file(
             f"{path}: several datasets cannot be labelled at once; join them with "
             "'tlpot data convert' first"
         )
-    found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
+    with warnings.catch_warnings():
+        if given.get("charge") is not None:
+            warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
+        found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
     named = path.is_dir() or path.name.endswith((".json", ".json.gz"))  # by the ids in them
     frames = [
         _frame(

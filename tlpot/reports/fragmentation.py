@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 
 from tlpot.calculators import FragmentCalculator, FragmentMethod, energy_model, named_source
-from tlpot.errors import ConfigError, GeometryError, OutputError
+from tlpot.errors import ChargeWarning, ConfigError, GeometryError, OutputError
 from tlpot.files import PathLike
 from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
 from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
@@ -56,7 +57,10 @@ class FragmentedFrames:
             GeometryError: valences that do not close, or bonds that differ; the frame is named.
         """
         if isinstance(structure, str | os.PathLike):
-            name, frames = os.fspath(structure), read_frames(os.fspath(structure))
+            name = os.fspath(structure)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ChargeWarning)  # the topology refuses such bonds
+                frames = read_frames(name)
         else:
             frames = [structure] if isinstance(structure, Atoms) else list(structure)
             if not frames or not all(isinstance(frame, Atoms) for frame in frames):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ LABELS = "residue_label"
 
 _LONGEST_XH = 1.5
 """Å; of a bond to hydrogen, that of S-H (1.34) with the shift between two locations."""
+
+_SAME_PLACE = 0.05
+"""Å; two locations that differ by less from a hydrogen hold it alike."""
 
 NOTES = "reader_notes"
 """The key of ``atoms.info`` with what was dropped or chosen, one line each."""
@@ -103,7 +107,10 @@ def keep_conformers(chain: Any, notes: list[str]) -> None:
 
 def _settle(chain: Any, run: list[list[int]], notes: list[str]) -> list[int]:
     """Chooses a letter for a run of residues; returns the indices of those to be deleted."""
-    best = _best_letter([a for group in run for k in group for a in chain[k]])
+    residues = [chain[k] for group in run for k in group]
+    everything = [atom for residue in residues for atom in residue]
+    best = _best_letter(everything, _letters_of_hydrogens(residues))
+    usual = best == _best_letter(everything)
     doomed = []
     for group in run:
         atoms = [atom for index in group for atom in chain[index]]
@@ -115,6 +122,7 @@ def _settle(chain: Any, run: list[list[int]], notes: list[str]) -> list[int]:
         doomed += [k for k in group if k != kept]
         mixed, lost = _keep_letter(chain[kept], letter)
         note = f"{label}: alternate location {letter} of {', '.join(letters)} kept"
+        note += "; hydrogens without a letter sit there" * (letter == best and not usual)
         note += f"; {', '.join(others)} at the same place dropped" * bool(others)
         note += f"; {', '.join(mixed)} only in another one, taken from there" * bool(mixed)
         note += f"; {', '.join(lost)} only in another one, dropped" * bool(lost)
@@ -150,13 +158,30 @@ def _keep_letter(residue: Any, letter: str) -> tuple[list[str], list[str]]:
     return sorted(spare), lost
 
 
-def _best_letter(atoms: list[Any]) -> str:
+def _best_letter(atoms: list[Any], riding: set[str] | None = None) -> str:
+    """Returns the letter with the highest occupancy, of those in `riding` if there are any."""
     occupancies: dict[str, list[float]] = {}
     for atom in atoms:
-        if atom.has_altloc():
+        if atom.has_altloc() and (not riding or atom.altloc in riding):
             occupancies.setdefault(atom.altloc, []).append(atom.occ)
     ranked = sorted(occupancies, key=lambda x: (-round(float(np.mean(occupancies[x])), 4), x))
     return ranked[0]
+
+
+def _letters_of_hydrogens(residues: list[Any]) -> set[str]:
+    """Returns the letters on whose heavy atoms most of the hydrogens without a letter sit."""
+    votes: Counter[str] = Counter()
+    for residue in residues:
+        heavy = [atom for atom in residue if not atom.is_hydrogen()]
+        for atom in residue:
+            if not heavy or atom.has_altloc() or not atom.is_hydrogen():
+                continue
+            parent = min(heavy, key=lambda other: atom.pos.dist(other.pos))
+            if parent.has_altloc():
+                reach = atom.pos.dist(parent.pos) + _SAME_PLACE
+                same = (other for other in heavy if other.name == parent.name)
+                votes.update(other.altloc for other in same if atom.pos.dist(other.pos) < reach)
+    return {letter for letter, n in votes.items() if n == max(votes.values())}
 
 
 def _alternates(residue: Any) -> bool:

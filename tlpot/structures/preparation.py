@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 
 from tlpot.bond_thresholds import METAL_REACH, PEPTIDE_REACH, RADII
-from tlpot.errors import ConfigError, DataError, MissingExtraError
+from tlpot.errors import ConfigError, DataError, GeometryError, MissingExtraError, ValenceError
 from tlpot.files import atomic_file
 from tlpot.structures.caps import add_caps, is_amino
-from tlpot.structures.conformers import ProteinFile, protein_atoms
+from tlpot.structures.conformers import LABELS, ProteinFile, protein_atoms
 from tlpot.structures.conformers import residue_label as label_of
 from tlpot.structures.reader import is_protein_file, load_protein
 from tlpot.topology import COVALENT, LABILE, NOBLE, Topology, perceive_topology
 
 _HISTIDINE = {("ND1",): "HIE", ("NE2",): "HID", ("ND1", "NE2"): "HIN"}
 """Where the proton of a histidine is, by the nitrogens that bind metals."""
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+"""Names of chains in a PDB file."""
 
 _ALCOHOLS = ("SER", "THR", "HYP")
 _WATERS = ("HOH", "WAT", "DOD", "H2O", "TIP", "TIP3", "SOL")
@@ -169,10 +174,14 @@ def prepare_protein(
             into the amino acids that they come from.
         model: the model's number; default: the first.
 
+    Chains keep their names; in a PDB file, which has room for one character, other names are
+    replaced, of which a note tells.
+
     Raises:
         DataError: an unreadable file; see `load_protein`.
         ConfigError: `ph` is not between 0 and 14, or `out` is no PDB or mmCIF name.
-        GeometryError: valences do not close even after the repair; nothing is written.
+        GeometryError: valences do not close even after the repair, as of ligands that PDBFixer
+            does not know; nothing is written.
         MissingExtraError: gemmi, PDBFixer or OpenMM is not installed.
     """
     path, out = Path(path), Path(out)
@@ -189,10 +198,12 @@ def prepare_protein(
         add_caps(loaded.structure, notes)
     if not any(len(chain) for chain in loaded.structure[0]):
         raise DataError(f"{path}: nothing is left to prepare; is it only water or ligands?")
+    names = _shorten_chain_names(loaded.structure)
     try:
         fixer = fixer_class(pdbfile=io.StringIO(_pdb_text(loaded.structure)))
     except Exception as error:  # OpenMM raises what its parser happens to meet
         raise DataError(f"{path}: OpenMM could not read it: {error}") from error
+    _rename_chains(fixer, names)
     if replace_nonstandard:
         fixer.findNonstandardResidues()
         notes += [f"{r.chain.id}/{r.name} {r.id} becomes {n}" for r, n in fixer.nonstandardResidues]
@@ -208,15 +219,19 @@ def prepare_protein(
         free_donors(fixer, ph, notes)
     except Exception as error:  # a residue without template raises ValueError, and more kinds
         raise DataError(
-            f"{path}: PDBFixer could not complete the structure: {error}; remove_hetero=True "
-            "drops what it does not know"
+            f"{path}: PDBFixer could not complete the structure: {error}; --remove-hetero "
+            "(remove_hetero=True) drops ligands and ions, which it may not know"
         ) from error
+    if _is_pdb(out) and names:
+        _rename_chains(fixer, {name: short for short, name in names.items()})
+        said = ", ".join(f"{name} is {short}" for short, name in names.items())
+        notes.append(f"chain {said} in {out.name}: PDB has room for one character, .cif for more")
     with atomic_file(out) as temporary:
         draft = temporary.with_suffix(out.suffix)
         try:
             _write(app, fixer, draft)
             atoms = protein_atoms(load_protein(draft))
-            topology = perceive_topology(atoms)
+            topology = _closed(atoms, path, fixer)
             draft.replace(temporary)
         finally:
             draft.unlink(missing_ok=True)
@@ -227,6 +242,50 @@ def prepare_protein(
         hydrogens=_hydrogens(fixer.topology) - before,
         topology=topology,
     )
+
+
+def _closed(atoms: Atoms, path: Path, fixer: Any) -> Topology:
+    """Returns the topology of what was prepared.
+
+    Raises:
+        GeometryError: valences do not close; the residues that PDBFixer does not know are named.
+    """
+    from pdbfixer.pdbfixer import substitutions
+
+    try:
+        return perceive_topology(atoms)
+    except GeometryError as error:
+        short = error.short if isinstance(error, ValenceError) else ()
+        labels = dict.fromkeys(atoms.arrays[LABELS][list(short)].tolist())
+        unknown: dict[str, str] = {}
+        for label in labels:
+            name = label.rpartition("/")[2].rpartition(" ")[0]
+            if name not in fixer.templates and name not in _WATERS:
+                unknown.setdefault(name, label)
+        if not unknown:
+            what = "\n".join(str(error).splitlines()[:-1] or [str(error)])
+            raise GeometryError(
+                f"{path}: what is missing was added, and still {what}\nAtoms of the file are out "
+                "of place, or bound in a way that PDBFixer does not know; mend them in the file"
+            ) from error
+        where = ", ".join(f"{name} ({label})" for name, label in unknown.items())
+        known = {name: substitutions[name] for name in unknown if name in substitutions}
+        amino = {residue.name for residue in fixer.topology.residues() if _has_backbone(residue)}
+        foreign = [name for name in unknown if name not in amino]
+        made = ", ".join(f"{new} of {old}" for old, new in known.items())
+        remedies = [
+            f"--replace-nonstandard (replace_nonstandard=True) makes {made}" * bool(known),
+            f"--remove-hetero (remove_hetero=True) drops {', '.join(foreign)}" * bool(foreign),
+            "hydrogens that the file has are kept, so add those of these residues there",
+        ]
+        raise GeometryError(
+            f"{path}: PDBFixer has no hydrogens for {where}, nor has files.rcsb.org, if that could "
+            f"be reached. {'; '.join(filter(None, remedies))}"
+        ) from error
+
+
+def _has_backbone(residue: Any) -> bool:
+    return {"N", "CA", "C"} <= {atom.name for atom in residue.atoms()}
 
 
 def _remove(loaded: ProteinFile, water: bool, hetero: bool, notes: list[str]) -> None:
@@ -254,7 +313,7 @@ def _split_broken_chains(structure: Any, notes: list[str]) -> None:
 
     model = structure[0]
     taken = {chain.name for chain in model}
-    spare = iter(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+    spare = iter(_LETTERS)
     for index in range(len(model)):
         chain = model[index]
         if not chain.name.strip():  # OpenMM writes broken mmCIF for a chain without name
@@ -292,6 +351,35 @@ def _first_gap(chain: Any) -> int | None:
     return None
 
 
+def _shorten_chain_names(structure: Any) -> dict[str, str]:
+    """Gives chains names of one character; returns the old names by those that are new.
+
+    Raises:
+        DataError: there are more chains than such names.
+    """
+    chains = list(structure[0])
+    taken = {chain.name for chain in chains}
+    new: dict[str, str] = {}
+    for chain in chains:
+        if len(chain.name) > 1 and chain.name not in new:
+            letters = f"{chain.name}{_LETTERS}"
+            short = next((c for c in letters if c in _LETTERS and c not in taken), None)
+            if short is None:
+                raise DataError(
+                    f"more chains than the {len(_LETTERS)} one-letter names; prepare one at a time"
+                )
+            new[chain.name] = short
+            taken.add(short)
+    for chain in chains:
+        chain.name = new.get(chain.name, chain.name)
+    return {short: name for name, short in new.items()}
+
+
+def _rename_chains(fixer: Any, names: Mapping[str, str]) -> None:
+    for chain in fixer.topology.chains():
+        chain.id = names.get(chain.id, chain.id)
+
+
 def _pdb_text(structure: Any) -> str:
     """Returns PDB text with TER after the last amino acid or cap of each chain.
 
@@ -300,7 +388,6 @@ def _pdb_text(structure: Any) -> str:
     """
     import gemmi
 
-    structure.shorten_chain_names()
     options = gemmi.PdbWriteOptions()
     options.ter_records = False
     ends = set()
@@ -345,8 +432,12 @@ def _hydrogens(topology: Any) -> int:
     )
 
 
+def _is_pdb(path: Path) -> bool:
+    return path.suffix.lower() in (".pdb", ".ent", ".pdb1")
+
+
 def _write(app: Any, fixer: Any, path: Path) -> None:
-    writer = app.PDBFile if path.suffix.lower() in (".pdb", ".ent", ".pdb1") else app.PDBxFile
+    writer = app.PDBFile if _is_pdb(path) else app.PDBxFile
     with path.open("w", encoding="utf-8") as handle:
         writer.writeFile(fixer.topology, fixer.positions, handle, keepIds=True)
 

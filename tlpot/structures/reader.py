@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,17 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
-from tlpot.errors import DataError, GeometryError, MissingExtraError, TLPotError, nearest
+from tlpot.errors import (
+    ChargeWarning,
+    DataError,
+    GeometryError,
+    MissingExtraError,
+    TLPotError,
+    ValenceError,
+    nearest,
+)
 from tlpot.numbers import counted
+from tlpot.structures.completeness import incomplete_residues
 from tlpot.structures.conformers import NOTES, ProteinFile, protein_atoms, settled
 from tlpot.structures.sdf import ENDINGS as SDF
 from tlpot.structures.sdf import read_sdf
@@ -204,10 +215,17 @@ def read_models(path: Path) -> list[Atoms]:
     """Returns every model of a PDB or mmCIF file; names and numbers are for messages only.
 
     Of alternate locations, one letter is kept for every run of neighbouring residues that
+<<<<<<< HEAD
     have them: the one with the highest mean occupancy, of equals the first in the alphabet. A
     heavy atom that this letter lacks is taken from the letter with the highest occupancy, and so
     are hydrogens where this letter has none of its own and they still sit on one of its atoms.
     Deuterium becomes hydrogen, and massless sites of water models are dropped.
+=======
+    have them: the one with the highest mean occupancy, of equals the first in the alphabet; where
+    hydrogens have no letter, of those that most of them sit on. A heavy atom that this letter
+    lacks is taken from the letter with the highest occupancy, and so are hydrogens where this
+    letter has none of its own and they still sit on one of its atoms. Deuterium becomes hydrogen.
+>>>>>>> fix-e
 
     A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
     of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes
@@ -218,11 +236,15 @@ def read_models(path: Path) -> list[Atoms]:
 
     Raises:
         DataError: no such file, no atoms, unreadable lines, or atoms without element or position.
-        GeometryError: amino acids, nucleotides or waters without any hydrogen.
+        GeometryError: amino acids, nucleotides or waters without any hydrogen, or amino acids,
+            caps or waters that lack some atom (see `incomplete_residues`).
         MissingExtraError: gemmi is not installed.
+
+    Warns:
+        ChargeWarning: the bonds tell no charge, as of radicals and unknown metals.
     """
     whole = _parsed(path)
-    frames = []
+    frames, untold = [], {}
     for k in range(len(whole)):
         single = _gemmi().Structure()
         single.add_model(whole[k])
@@ -230,7 +252,6 @@ def read_models(path: Path) -> list[Atoms]:
         _check_hydrogens(single[0], path)
         loaded = settled(single, where, [])
         atoms = protein_atoms(loaded)
-        _name_formal_charge(atoms, loaded)
         if _has_cell(whole.cell):
             group = whole.spacegroup_hm.strip() or "P 1"
             full = len(atoms) >= _FULL * whole.cell.volume
@@ -241,26 +262,72 @@ def read_models(path: Path) -> list[Atoms]:
             if not atoms.pbc.all():
                 said += ", is ignored; for a periodic structure give extended XYZ with Lattice"
             atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], said]))
+        why = _name_formal_charge(atoms, loaded, path)  # whose bonds may cross the cell
+        if why:
+            untold[k] = why, int(atoms.info.get("charge", 0))
         frames.append(atoms)
+    _warn_of_charges(untold, len(whole), path)
     return frames
 
 
-def _name_formal_charge(atoms: Atoms, loaded: ProteinFile) -> None:
+def _name_formal_charge(atoms: Atoms, loaded: ProteinFile, path: Path) -> str:
     """Keeps the total charge of a molecule: that which its bonds tell, else that of the file.
 
     Files state charges of some atoms only, so that their sum counts where bonds tell nothing.
+
+    Returns:
+        Why bonds tell nothing; empty where they do.
+
+    Raises:
+        GeometryError: amino acids, caps or waters lack atoms.
     """
-    stated = sum(a.charge for chain in loaded.structure[0] for r in chain for a in r)
-    said = []
+    said, why = [], ""
     try:
-        charge, how = perceive_topology(atoms).charge, "by its bonds"
+        charge = perceive_topology(atoms).charge
         said.append(assumed_charges(atoms.numbers))  # even where all charges add up to none
-    except GeometryError:
-        charge, how = stated, "as the file states of its atoms"
+        if charge:
+            said.insert(0, f"charge {charge:+d}, by its bonds")
+    except GeometryError as error:
+        if isinstance(error, ValenceError):
+            _check_complete(incomplete_residues(loaded, atoms, error.short), path)
+        charge = sum(a.charge for chain in loaded.structure[0] for r in chain for a in r)
+        first, *rest = str(error).splitlines()
+        atoms_named = [line.strip() for line in rest if line.startswith("  ")]
+        why = f"{first} {'; '.join(atoms_named[:2])}{'; ...' * (len(atoms_named) > 2)}".strip()
+        said.append(f"charge {charge:+d}, as the file states of its atoms: {why}")
     if charge:
         atoms.info["charge"] = charge
-        said.insert(0, f"charge {charge:+d}, {how}")
     atoms.info[NOTES] = "\n".join(filter(None, [atoms.info[NOTES], *said]))
+    return why
+
+
+def _warn_of_charges(untold: Mapping[int, tuple[str, int]], models: int, path: Path) -> None:
+    if not untold:
+        return
+    why, charge = next(iter(untold.values()))
+    where = f", {len(untold)} of {models} models" if models > 1 else ""
+    warnings.warn(
+        f"{path}{where}: the charge does not follow from the bonds: {why}. Taken is {charge:+d}, "
+        "the sum of those that the file states of its atoms; say which it is (charge=... or "
+        "--charge, or extended XYZ with charge=... and spin=...), or add what is missing",
+        ChargeWarning,
+        stacklevel=4,
+    )
+
+
+def _check_complete(missing: Sequence[str], path: Path) -> None:
+    """Refuses residues that lack atoms.
+
+    Raises:
+        GeometryError: there are some.
+    """
+    if missing:
+        raise GeometryError(
+            f"{path}: {counted(len(missing), 'incomplete residue')} ({'; '.join(missing[:3])}"
+            f"{'; ...' * (len(missing) > 3)}), so that bonds tell no charge; `tlpot fragment "
+            f"{path} --prepare OUT.pdb` adds what is missing. If it is meant to be so, as of a "
+            "radical or an ion, give it as extended XYZ with charge=... and spin=..."
+        )
 
 
 def _check_hydrogens(model: Any, path: Path) -> None:
@@ -340,7 +407,9 @@ def _keep_model(structure: Any, model: int | None, path: Path, notes: list[str])
         raise DataError(f"{path} has no model {model}; it has {shown}")
     index = 0 if model is None else numbers.index(model)
     if model is None and len(numbers) > 1:
-        notes.append(f"model {numbers[0]} of {len(numbers)} read; model= takes another")
+        notes.append(
+            f"model {numbers[0]} of {len(numbers)} is read; --model-number (model=) takes another"
+        )
     for other in reversed(range(len(numbers))):
         if other != index:
             del structure[other]

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
         NOBLE,
         OPEN_SHELLS,
         assumed_charges,
+        formula,
         symbol,
     )
     from tlpot.topology.canonical_order import ColouredGraph, matching_order
     from tlpot.topology.lattice import Continuity, Lattice
     from tlpot.topology.perception import perceive_topology
+    from tlpot.topology.residue_names import fewest_atoms
     from tlpot.topology.topology import Chain, Residue, Topology, Unit, residue_of
     from tlpot.topology.torsions import (
         BackboneDihedrals,

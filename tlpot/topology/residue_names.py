@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from ase.data import atomic_numbers
@@ -76,6 +78,11 @@ MOLECULES = {
     "CO2": "C(O)O",
 }
 
+CAPS = {"ACE": "CH3C(O)", "FOR": "CH(O)", "NME": "NHCH3", "NH2": "NH2"}
+
+_IN_FILES = {"HIS": "HID", "HSD": "HID", "HSE": "HIE", "HSP": "HIP", "CYS2": "CYX"}
+"""What files call residues of the table besides."""
+
 Node = tuple[int, int, str]
 """Atomic number, hydrogens, and marks: ``^`` on CA, ``!`` on the amino N, ``~`` elsewhere."""
 
@@ -88,6 +95,50 @@ _TOKEN = re.compile(r"(?P<atom>[A-Z][a-z]?)(?P<h>H\d?)?|%(?P<ring>\d)|(?P<other>
 def side_chain_name(nodes: tuple[Node, ...], edges: tuple[tuple[int, int], ...]) -> str | None:
     """Returns the name of the residue with this side chain, None if it has none."""
     return _side_chain_table().get(_canonical(nodes, edges)) if len(nodes) <= LARGEST else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewestAtoms:
+    """The atoms that a residue of a name has at least, whatever its protonation and its bonds.
+
+    Attributes:
+        heavy: how many of each element, by atomic number.
+        on_carbon: hydrogens on carbon atoms.
+        on_backbone: hydrogens on the backbone's nitrogen.
+        elsewhere: other hydrogens.
+    """
+
+    heavy: Mapping[int, int]
+    on_carbon: int = 0
+    on_backbone: int = 0
+    elsewhere: int = 0
+
+
+@lru_cache(maxsize=256)
+def fewest_atoms(name: str) -> FewestAtoms | None:
+    """Returns what an amino acid of a chain, a cap or a water (HOH) has; None of other names."""
+    name = _IN_FILES.get(name, name)
+    if name in CAPS or name == "HOH":
+        nodes, _ = _parse(CAPS.get(name) or MOLECULES[name], "")
+        on = {number: sum(h for z, h, _ in nodes if z == number) for number in (6, 7, 8)}
+        return FewestAtoms(
+            heavy=Counter(z for z, _, _ in nodes),
+            on_carbon=on[6], on_backbone=on[7], elsewhere=on[8],
+        )  # fmt: skip
+    if name == "GLY":
+        return FewestAtoms(heavy={6: 2, 7: 1, 8: 1}, on_carbon=2, on_backbone=1)
+    if name not in SIDE_CHAINS:
+        return None
+    nodes, _ = _parse(SIDE_CHAINS[name], "")
+    # of all that differ in hydrogens alone: the table has every protonation
+    kin = [_parse(line, "")[0] for line in SIDE_CHAINS.values()]
+    kin = [other for other in kin if [z for z, _, _ in other] == [z for z, _, _ in nodes]]
+    return FewestAtoms(
+        heavy=Counter({6: 2, 7: 1, 8: 1}) + Counter(z for z, _, _ in nodes),
+        on_carbon=1 + sum(h for z, h, _ in nodes if z == 6),
+        on_backbone=int("!" not in SIDE_CHAINS[name]),
+        elsewhere=min(sum(h for z, h, _ in other if z != 6) for other in kin),
+    )
 
 
 def molecule_name(nodes: tuple[Node, ...], edges: tuple[tuple[int, int], ...]) -> str | None:

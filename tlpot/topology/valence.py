@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from tlpot.errors import GeometryError
+from tlpot.errors import GeometryError, ValenceError
 from tlpot.numbers import Bools, Floats, Ints
 from tlpot.topology.bonds import (
     COVALENT,
@@ -329,16 +329,17 @@ def close_valences(
             otherwise are refused because a hydrogen is missing far more often.
 
     Raises:
-        GeometryError: valences do not close (the atoms are listed), a lone atom is no known
-            ion, or the charge is not the stated one.
+        ValenceError: valences do not close (the atoms are listed), or a lone atom is no known ion.
+        GeometryError: the charge is not the stated one.
     """
-    found, wrong = _assign(Surroundings(numbers=numbers, graph=graph))
+    around = Surroundings(numbers=numbers, graph=graph)
+    found, wrong = _assign(around)
     if wrong and charge is not None:
         looser, still = _assign(Surroundings(numbers=numbers, graph=graph, relaxed=True))
         if not still and int(looser.charges.sum()) == charge:
             return looser
     if wrong:
-        raise _refuse(wrong, numbers, graph, labels)
+        raise _refuse(wrong, around, labels)
     total = int(found.charges.sum())
     if charge is not None and total != charge:
         charged = np.flatnonzero(found.charges)
@@ -459,9 +460,20 @@ def _implausible(around: Surroundings, found: Valences) -> list[int]:
     return wrong
 
 
-def _refuse(
-    wrong: list[int], numbers: Ints, graph: BondGraph, labels: Sequence[str] | None
-) -> GeometryError:
+def _lacks(around: Surroundings, atom: int) -> bool:
+    """Tells whether an atom with an open valence seems to lack neighbours, see `ValenceError`."""
+    if atom in around.graph.ligands:
+        return False
+    number, near = int(around.numbers[atom]), len(around.graph.neighbors[atom])
+    if number == 6:
+        return (
+            near < 2 or (near == 2 and around.bent[atom]) or (near == 3 and around.pyramidal[atom])
+        )
+    return near < {1: 1, 7: 3, 8: 2, 16: 2, 34: 2}.get(number, 0)
+
+
+def _refuse(wrong: list[int], around: Surroundings, labels: Sequence[str] | None) -> ValenceError:
+    numbers, graph = around.numbers, around.graph
     lines = []
     for atom in wrong:
         near = [atom_name(other, numbers, None) for other in graph.neighbors[atom]]
@@ -469,9 +481,10 @@ def _refuse(
         expected = EXPECTED.get(int(numbers[atom]), "a closed shell")
         lines.append(f"atom {atom_name(atom, numbers, labels)} {beside}; expected {expected}")
     count = f"{len(wrong)} atoms do" if len(wrong) > 1 else "1 atom does"
-    return geometry_error(
+    error = geometry_error(
         f"{count} not close the valence",
         lines,
         "Hydrogens or heavy atoms are missing, atoms overlap, an element is wrong, or it is a "
         "radical (not supported). `tlpot fragment --prepare` adds what is missing from a protein.",
     )
+    return ValenceError(str(error), [atom for atom in wrong if _lacks(around, atom)])
