@@ -215,17 +215,11 @@ def read_models(path: Path) -> list[Atoms]:
     """Returns every model of a PDB or mmCIF file; names and numbers are for messages only.
 
     Of alternate locations, one letter is kept for every run of neighbouring residues that
-<<<<<<< HEAD
-    have them: the one with the highest mean occupancy, of equals the first in the alphabet. A
-    heavy atom that this letter lacks is taken from the letter with the highest occupancy, and so
-    are hydrogens where this letter has none of its own and they still sit on one of its atoms.
-    Deuterium becomes hydrogen, and massless sites of water models are dropped.
-=======
     have them: the one with the highest mean occupancy, of equals the first in the alphabet; where
     hydrogens have no letter, of those that most of them sit on. A heavy atom that this letter
     lacks is taken from the letter with the highest occupancy, and so are hydrogens where this
-    letter has none of its own and they still sit on one of its atoms. Deuterium becomes hydrogen.
->>>>>>> fix-e
+    letter has none of its own and they still sit on one of its atoms. Deuterium becomes hydrogen,
+    and massless sites of water models are dropped.
 
     A cell is taken where atoms fill it and the space group is P 1, as of a box of water. The cell
     of a crystal also needs its symmetry, and a protein alone in a box is taken without; the notes

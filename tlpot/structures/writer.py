@@ -129,11 +129,7 @@ def _parts(label: str) -> tuple[str, str, str]:
 
 
 def _named_text(atoms: Atoms, path: Path) -> str:
-<<<<<<< HEAD
     """Returns PDB or mmCIF text with the labels that `read_models` gave."""
-=======
-    """Returns PDB or mmCIF text with the labels that `read_structure` gave."""
->>>>>>> fix-e
     try:
         gemmi: Any = importlib.import_module("gemmi")
     except ImportError as error:
