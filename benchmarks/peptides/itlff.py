@@ -4,8 +4,8 @@
     python itlff.py table --out DIR [--data itlff.h5] [--parent tlpot-peptides]
         [--strategies full head ...] [--sizes 5 10 15 30]
 
-``labels``: twelve geometries each of capped Gly, Ala, Ser, Cys and Asn, of GFN2-xTB dynamics and
-scans, at wB97X-3c with forces (60), and eight of each at DSD-BLYP-D3BJ/def2-TZVP without (40).
+``labels``: eight of twelve geometries each of capped Gly, Ala, Ser, Cys and Asn, of GFN2-xTB
+dynamics and scans, at wB97X-3c with forces (40), and at DSD-BLYP-D3BJ/def2-TZVP without.
 What they yielded lies beside this script. ``table``: the double hybrid learned from the parent's
 level `aimnet2` in one step, after wB97X-3c has been learned (the chain), and from scratch; four
 folds by geometry, so each of the 40 is tested once, by models that have seen neither of its labels.
@@ -37,7 +37,7 @@ from tlpot.models import load
 from tlpot.structures import build_peptide
 
 RESIDUES = ("GLY", "ALA", "SER", "CYS", "ASN")
-ROUNDS, ROUNDS_OF_ENERGIES, FOLDS = 12, 8, 4
+ROUNDS, LABELLED, FOLDS = 12, 8, 4
 FORCES, ENERGIES, TEACHER = "wb97x-3c", "dsd-blyp-d3bj/def2-tzvp", "aimnet2"
 HERE = Path(__file__).with_name("itlff.h5")
 KCAL = kcal / mol
@@ -56,9 +56,8 @@ def labels(out: Path, levels: list[str], limit: int | None) -> None:
     for frame in dataset.read(range(len(dataset))):
         by_kind.setdefault(frame.group, []).append(frame.system.to_atoms())
     rounds = [[each[k] for each in by_kind.values()] for k in range(ROUNDS)]
+    atoms = [one for each in rounds[:LABELLED] for one in each]
     for level in levels:
-        wanted = rounds[: ROUNDS_OF_ENERGIES if level == ENERGIES else ROUNDS]
-        atoms = [one for each in wanted for one in each]
         forces = "no" if level == ENERGIES else "analytic"
         print(tlpot.label(atoms, f"pyscf:{level}", out / "itlff.h5", forces=forces, limit=limit))
 
@@ -230,7 +229,7 @@ def main() -> None:
     learning.add_argument("--first", default="full", help="strategy of the step with forces")
     learning.add_argument("--strategies", nargs="+", default=["full", "head", "frozen-gp"])
     learning.add_argument("--sizes", type=int, nargs="+", default=[10, 20, 30])
-    learning.add_argument("--forces", type=int, default=45, help="labels of the first step")
+    learning.add_argument("--forces", type=int, default=30, help="labels of the first step")
     for step in steps.choices.values():
         step.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
