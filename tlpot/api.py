@@ -146,6 +146,10 @@ def train(
         device: where to compute.
         threads: of the CPU.
         progress: who is told of it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the best model so far and a checkpoint are saved,
+            and the message says where.
     """
     from tlpot.jobs import Launch, prepare_train, train_job
 
@@ -224,6 +228,10 @@ def finetune(
         device: where to compute.
         threads: of the CPU.
         progress: who is told of it.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted; the best model so far and a checkpoint are saved,
+            and the message says where.
     """
     from tlpot.jobs import Launch, finetune_job, is_automatic, prepare_finetune
 

@@ -158,3 +158,21 @@ def test_windows_of_real_data(data_dir, which, window):
         found += [p.severity for p in force_problems(reversed_ones, MP2, frames)]
     assert len(found) == 5
     assert found.count("error") >= 4
+
+
+@pytest.mark.fault
+def test_energies_per_atom_are_named(tmp_path):
+    """The factor between energies and forces was told, and not what it means."""
+    written = frames(40)
+    for atoms in written:
+        atoms.info["energy"] /= len(atoms)
+    ((severity, what),) = verdicts(tmp_path, written)
+    assert severity == "warning"
+    assert "are 0.20" in what
+    assert "as if energies per atom were read as those of whole structures" in what
+
+
+@pytest.mark.control
+def test_another_unit_is_not_called_one_per_atom(tmp_path):
+    ((_, what),) = verdicts(tmp_path, frames(40, size=1 / 51.4))
+    assert "per atom" not in what

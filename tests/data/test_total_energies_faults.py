@@ -48,6 +48,25 @@ def test_energies_in_kcal_are_deeper_than_electrons_can_be(tmp_path, capsys):
     assert "kcal/mol were read as ev" in validated(path, capsys)
 
 
+def per_atom(energies, factor=Hartree):
+    return {name: energy * factor / len(molecule(name)) for name, energy in energies.items()}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("energies", [PBE, GFN2, {"H2O": -76.33}, {"C6H6": -232.1}])
+def test_energies_per_atom_are_named(tmp_path, capsys, energies):
+    """Energies per atom passed, and a training fitted E0 of +110 eV to them."""
+    said = validated(written(tmp_path / "a.xyz", per_atom(energies)), capsys)
+    assert "energies per atom were read as those of whole structures" in said
+    assert "multiply" in said
+
+
+@pytest.mark.control
+@pytest.mark.parametrize("energies", [VASP, ATOMISATION])
+def test_relative_energies_are_not_taken_for_those_of_atoms(tmp_path, capsys, energies):
+    assert "per atom" not in validated(written(tmp_path / "a.xyz", energies), capsys)
+
+
 @pytest.mark.control
 @pytest.mark.parametrize(
     ("energies", "factor"),

@@ -101,6 +101,18 @@ def test_energies_in_another_unit_are_a_warning(tmp_path, energy, what, atoms_to
     assert ("for each bond" in said) == atoms_too
 
 
+@pytest.mark.fault
+def test_energies_per_atom_are_named_beside_the_free_atoms(tmp_path):
+    """Energies per atom were called by units that do not fit, or passed."""
+    path = file_of(tmp_path / "a.h5").path
+    with h5py.File(path, "a") as handle:
+        for group in handle.values():
+            group["toy.energy"][...] /= len(group["atomic_numbers"])
+    ((severity, said),) = found(open_dataset(path))
+    assert severity == "warning"
+    assert "as if energies per atom were read as those of whole structures;" in said
+
+
 def test_energies_relative_to_something_else_are_passed_over(tmp_path):
     """As plane-wave programs give them: atoms about 0, molecules a few eV for each atom."""
     path = file_of(tmp_path / "a.h5").path

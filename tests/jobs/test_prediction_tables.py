@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.io import write
 from toy_crystals import MODEL, SPLIT, crystals, write_toy
 
@@ -113,6 +113,18 @@ def test_energies_are_written_as_a_table_too(tmp_path):
     (row,) = rows(tmp_path / "a.csv")
     assert row["wb97x/6-31g* energy (eV)"] == ""
     assert "Na" in row["warnings"]
+
+
+@pytest.mark.fault
+def test_energies_in_a_table_have_all_their_digits(tmp_path):
+    """Total energies were rounded to six digits: by 5 meV at 3000 eV."""
+    found = tlpot.predict(
+        "tlpot-tiny", molecule("CH3OH"), level="wb97x/6-31g*", output=tmp_path / "a.csv", **QUIET
+    )
+    (row,) = rows(tmp_path / "a.csv")
+    assert abs(found.energy[0]) > 1000
+    assert float(row["wb97x/6-31g* energy (eV)"]) == found.energy[0]
+    assert float(row["domain"]) == found.domain[0]
 
 
 def test_other_files_are_not_for_properties(model, cifs, tmp_path):

@@ -41,3 +41,38 @@ def test_who_reads_the_log_is_not_told_twice(tmp_path, caplog):
         warnings.simplefilter("error", PreflightWarning)
         finetune(tmp_path)
     assert "N is in the data and in no training frame" in caplog.text
+
+
+TOTAL = {"H2O": -2077.0, "CH4": -1101.0, "NH3": -1537.0, "CH3OH": -3146.0, "H2": -32.0}
+"""eV, of all electrons."""
+
+
+def preflight(tmp_path, energies, **options):
+    given = []
+    for name, energy in energies.items():
+        for k in range(4):
+            atoms = molecule(name)
+            atoms.rattle(0.02, seed=k)
+            atoms.calc = SinglePointCalculator(atoms, energy=energy + 0.01 * k)
+            given.append(atoms)
+    return tlpot.train(
+        given, level="cc/dz", preset="tiny", output=tmp_path / "m.safetensors", dry_run=True,
+        split={"by": "random", "validation": 2, "test": 2}, progress=False, **options,
+    ).preflight  # fmt: skip
+
+
+@pytest.mark.fault
+def test_what_no_reference_energies_explain_is_warned_of(tmp_path):
+    """Reference energies were fitted to energies per atom without a word."""
+    per_atom = {name: energy / len(molecule(name)) for name, energy in TOTAL.items()}
+    assert "eV per atom of the energies unexplained" in preflight(tmp_path, per_atom)
+    assert "unexplained" not in preflight(tmp_path, TOTAL)
+
+
+@pytest.mark.fault
+def test_positive_reference_energies_are_warned_of(tmp_path):
+    """Energies of the other sign were fitted without a word."""
+    reversed_ones = {name: -energy for name, energy in TOTAL.items()}
+    said = preflight(tmp_path, reversed_ones)
+    assert "E0 of all elements but hydrogen are positive (C +" in said
+    assert "are positive" not in preflight(tmp_path, TOTAL)

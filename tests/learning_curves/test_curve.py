@@ -11,7 +11,7 @@ from shipped_levels import CC, DFT
 
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import predict
-from tlpot.jobs import finetune, finetune_config
+from tlpot.jobs import TrainingInterrupted, finetune, finetune_config
 from tlpot.learning_curves import curve_config, curve_ensembles, curve_tasks, load_curve, run_curve
 from tlpot.learning_curves import tasks as curve_point
 from tlpot.learning_curves.joint_budget import measured_laws
@@ -172,12 +172,13 @@ def test_an_interruption_keeps_what_is_done(curve_settings, tmp_path, monkeypatc
     def interrupted(config, **kwargs):
         outcome = finetune(config, **kwargs)
         if "full 16" in config.name:
-            return replace(outcome, training=replace(outcome.training, interrupted=True))
+            raise TrainingInterrupted("resume it", outcome)
         return outcome
 
     monkeypatch.setattr(curve_point, "finetune", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         run(curve_settings)
+    assert str(caught.value) == "", "the curve goes on by itself"
     curve = load_curve(tmp_path / "curve")
     assert curve.n_missing == 1
     assert list((tmp_path / "curve" / "runs").glob("*/model.run/checkpoint*"))

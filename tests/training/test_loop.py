@@ -12,6 +12,7 @@ from training_toys import SETTINGS, ToyPotential, everything, loaders
 
 from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.training import TrainingPlan, train
+from tlpot.training.loop import _Run
 
 HANDLER = signal.getsignal(signal.SIGINT)
 
@@ -192,6 +193,24 @@ def test_interrupt_finishes_the_step_and_keeps_the_best_weights(tmp_path):
     fit(rest, tmp_path, resume=True)
     fit(whole, tmp_path / "whole")
     assert same(weights(rest), weights(whole))
+
+
+@pytest.mark.fault
+def test_an_interrupt_after_the_last_update_is_not_lost(tmp_path, monkeypatch):
+    """Ctrl-C during the last validation was forgotten, and a loop over seeds went on."""
+    validate = _Run.validate
+
+    def slow(run, loader):
+        validate(run, loader)
+        if run.progress.epoch == SETTINGS.epochs:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_Run, "validate", slow)
+    assert fit(ToyPotential(), tmp_path).interrupted
+    monkeypatch.undo()
+    result = fit(ToyPotential(), tmp_path, resume=True)
+    assert not result.interrupted
+    assert result.history[-1]["epoch"] == SETTINGS.epochs
 
 
 def test_a_second_interrupt_is_obeyed_at_once(tmp_path):

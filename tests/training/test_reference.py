@@ -116,3 +116,10 @@ def test_nothing_to_fit_or_nan_is_an_error():
         fit_references(ELEMENTS, np.zeros((0, 3)), np.zeros(0))
     with pytest.raises(DataError, match="NaN"):
         fit_references(ELEMENTS, np.ones((1, 3)), np.array([np.nan]))
+
+
+def test_what_is_left_over_is_counted_by_atoms():
+    composition = np.array([[4.0, 0.0], [0.0, 2.0], [0.0, 2.0]])
+    found = fit_references((1, 8), composition, np.array([4.0, 1.0, 3.0]))
+    assert found.after == pytest.approx(2 / 3)
+    assert found.after_per_atom == pytest.approx(1 / 3)

@@ -344,7 +344,7 @@ def _write_table(
     frames = candidates.dataset.read(indices, ())
     structures = []
     for index, frame, row in zip(indices.tolist(), frames, numbers.tolist(), strict=True):
-        cells = ["" if math.isnan(value) else f"{value:.6g}" for value in row]
+        cells = ["" if math.isnan(value) else repr(value) for value in row]
         name, formula = candidates.names[index], candidates.formula(index)
         table.writerow([index, name, formula, *cells, ""])
         atoms = frame.system.to_atoms()

@@ -15,6 +15,7 @@ from tlpot.files import make_folder
 from tlpot.jobs import (
     FinetuneConfig,
     SplitSettings,
+    as_part,
     finetune,
     fit_closed_form,
     prepare_finetune,
@@ -87,10 +88,8 @@ class Surrogate:
         )
         if chosen.defaults is None:
             return fit_closed_form(prepare_finetune(config, device=self.device).job)
-        outcome = finetune(config, device=self.device, overwrite=True, show=False)
-        if outcome.training.interrupted:
-            raise KeyboardInterrupt
-        return outcome.potential
+        with as_part():
+            return finetune(config, device=self.device, overwrite=True, show=False).potential
 
     def committee(self, labelled: Ints, newest: Ints, *, seed: int) -> list[TrainedModel]:
         """Returns models on random subsets of the labels."""

@@ -245,15 +245,14 @@ def trained(work: StageContext, output: Path, prepare: Callable[[], jobs.Job]) -
         return
     resume = checkpoint.exists() and not report.exists()
     job = prepare()
-    try:
-        outcome = jobs.fit(job, Processes(), resume=resume, overwrite=not resume)
-    except ConfigError:
-        if not resume:
-            raise
-        # the checkpoint is an older version's; nothing but time is lost by starting afresh
-        outcome = jobs.fit(prepare(), Processes(), overwrite=True)
-    if outcome.training.interrupted:
-        raise KeyboardInterrupt
+    with jobs.as_part():
+        try:
+            jobs.fit(job, Processes(), resume=resume, overwrite=not resume)
+        except ConfigError:
+            if not resume:
+                raise
+            # the checkpoint is an older version's; nothing but time is lost by starting afresh
+            jobs.fit(prepare(), Processes(), overwrite=True)
 
 
 def _prepared(config: jobs.FinetuneConfig, device: str | None) -> Callable[[], jobs.Job]:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch import Tensor
 
 from tlpot import models
 from tlpot.calculators.engine import EngineCalculator, charge_changes, named_calculator
 from tlpot.calculators.opened_model import Model, open_model
+from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator, given_atoms
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
@@ -24,7 +25,7 @@ from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
 
 
-class DeltaCalculator(Calculator):
+class DeltaCalculator(SharedCalculator):
     """The energy, forces and stress of another calculator plus a learned difference.
 
     Delta learning after Ramakrishnan et al., doi:10.1021/acs.jctc.5b00099. Results also hold
@@ -128,10 +129,12 @@ class DeltaCalculator(Calculator):
         parts = {"low": models.identity(self.low), "delta": models.identity(self.difference.model)}
         return {"kind": "DeltaCalculator", **parts}
 
+    @one_at_a_time
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
         return [*super().check_state(atoms, tol), *charge_changes(self.atoms, atoms)]
 
+    @one_at_a_time
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -15,6 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tlpot.calculators.opened_model import Model, open_model
+from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.config import parse, read_yaml
 from tlpot.energy import EnergyModel
@@ -45,7 +46,7 @@ Source = Model | Any
 calculator, or a function from ase.Atoms to one."""
 
 
-class EngineCalculator(Calculator):
+class EngineCalculator(SharedCalculator):
     """An engine behind ASE; charge and multiplicity come from ``atoms.info``.
 
     Args:
@@ -73,10 +74,12 @@ class EngineCalculator(Calculator):
         """Level of theory of the engine."""
         return self.engine.level
 
+    @one_at_a_time
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
         return [*super().check_state(atoms, tol), *charge_changes(self.atoms, atoms)]
 
+    @one_at_a_time
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -108,6 +111,7 @@ class EngineCalculator(Calculator):
         if labels.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(labels.stress)
 
+    @one_at_a_time
     def get_descriptors(self, atoms: Atoms | None = None) -> Floats:
         """Returns the engine's features of the atoms, [n_atoms, n_features].
 

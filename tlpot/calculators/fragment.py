@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 from numpy.typing import ArrayLike
 
 from tlpot.calculators.engine import Source, energy_model, named_source
+from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import TLPotCalculator, given_atoms
 from tlpot.energy import EnergyModel
 from tlpot.engines import dispersion_model
@@ -40,7 +41,7 @@ from tlpot.topology import Topology, perceive_topology
 from tlpot.torch_mode import plain_torch
 
 
-class FragmentCalculator(Calculator):
+class FragmentCalculator(SharedCalculator):
     """Energy, forces and stress of a protein from its fragments.
 
     E = E_low(whole) + Σ c [E_high − E_low](fragment), or Σ c E_high(fragment) without a low
@@ -176,6 +177,7 @@ class FragmentCalculator(Calculator):
         """Returns what decides its energies, see `tlpot.models.identity`."""
         return identity(self.force_field)
 
+    @one_at_a_time
     def forget(self) -> None:
         """Forgets results and lists, so that what follows is the same, whatever came before.
 
@@ -185,12 +187,14 @@ class FragmentCalculator(Calculator):
         self.reset()
         self.force_field.forget()
 
+    @one_at_a_time
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included."""
         if self.atoms is None:
             return list(all_changes)
         return self._inner.check_state(self._charged(atoms), tol)
 
+    @one_at_a_time
     @plain_torch()
     def calculate(
         self,
@@ -210,6 +214,7 @@ class FragmentCalculator(Calculator):
         self._inner.calculate(self._charged(self.atoms), properties, system_changes)
         self.results = dict(self._inner.results)
 
+    @one_at_a_time
     def get_hessian(
         self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None
     ) -> Floats:

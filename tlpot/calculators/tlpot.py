@@ -16,7 +16,6 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.data import chemical_symbols
-from ase.outputs import Properties
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tlpot.calculators.opened_model import (
@@ -27,6 +26,7 @@ from tlpot.calculators.opened_model import (
     property_levels,
     property_values,
 )
+from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.energy import (
     EnergyModel,
     check_forces,
@@ -57,7 +57,6 @@ from tlpot.verlet_list import VerletList
 
 STANDARD_DEVIATIONS = ("energy_std", "forces_std")
 """Results of models that know their uncertainty; ASE has no names for them."""
-_OWN = (*STANDARD_DEVIATIONS, "domain")
 
 
 class ElementRefusedError(UnknownElementError, InputError):
@@ -84,7 +83,7 @@ def given_atoms(calculator: Calculator, atoms: Atoms | None) -> Atoms:
     return found
 
 
-class TLPotCalculator(Calculator):
+class TLPotCalculator(SharedCalculator):
     """Energy, forces and stress of an energy model, for everything in ASE.
 
     One evaluation gives energy and forces together; stress joins in from the first time it is
@@ -113,7 +112,8 @@ class TLPotCalculator(Calculator):
 
     Torch decides how many threads an evaluation uses. Small molecules are fastest with one:
     call ``torch.set_num_threads(1)``, which is a setting of the whole process and therefore
-    not made here.
+    not made here. Threads of Python may share a calculator, and wait for each other; one for
+    each of them is faster.
 
     Args:
         model: a model file, the name of a shipped model, a `Potential`, an `Ensemble`, or any
@@ -223,8 +223,9 @@ class TLPotCalculator(Calculator):
     def level(self, level: str) -> None:
         if not isinstance(self._source, TrainedModel):
             raise self._no_levels()
-        self._choose(level)
-        self.reset()
+        with self.lock:
+            self._choose(level)
+            self.reset()
 
     def set(self, **parameters: Any) -> dict[str, Any]:
         """ASE's way to change parameters; there is one, ``level``.
@@ -243,6 +244,7 @@ class TLPotCalculator(Calculator):
             self.level = changed["level"]
         return changed
 
+    @one_at_a_time
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Returns what has changed since the last calculation, charge and spin included.
 
@@ -256,6 +258,7 @@ class TLPotCalculator(Calculator):
         new = _fingerprint(atoms)
         return [name for name, value in self._calculated[1].items() if value != new[name]]
 
+    @one_at_a_time
     @plain_torch()
     def calculate(
         self,
@@ -326,11 +329,7 @@ class TLPotCalculator(Calculator):
             if spread.forces_std is not None:
                 self.results["forces_std"] = spread.forces_std.cpu().numpy()
 
-    def export_properties(self) -> Properties:
-        """Returns the results that ASE has names for, which leaves out our own."""
-        known = {k: v for k, v in self.results.items() if k not in _OWN and "@" not in k}
-        return Properties(known)
-
+    @one_at_a_time
     @plain_torch()
     def get_hessian(
         self, atoms: Atoms | None = None, *, on_row: Callable[[int, int], object] | None = None

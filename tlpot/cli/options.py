@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -279,20 +279,32 @@ def launch_options(arguments: argparse.Namespace) -> dict[str, Any]:
     return values_of(arguments, "resume overwrite dry_run strict device threads")
 
 
-def show_training(result: TrainingOutcome, arguments: argparse.Namespace) -> None:
-    """Prints a result, once where several processes share a training.
+def show_training(
+    train: Callable[..., TrainingOutcome],
+    settings: Mapping[str, Any],
+    arguments: argparse.Namespace,
+) -> None:
+    """Trains and prints the result, once where several processes share a training.
 
     Raises:
         KeyboardInterrupt: the training was interrupted.
         StrictError: there are warnings, and the user wants none.
     """
-    if not result.started or int(os.environ.get("RANK", "0")):
-        return
-    print(f"\n{result}")
-    if result.training.interrupted:
+    from tlpot.jobs import TrainingInterrupted
+
+    silent = int(os.environ.get("RANK", "0")) > 0
+    try:
+        result = train(config=settings, **launch_options(arguments))
+    except TrainingInterrupted as stop:
+        if silent:
+            return
+        print(f"\n{stop.outcome}")
         print(
             "interrupted: the best model so far is saved; the same command with --resume continues",
             file=sys.stderr,
         )
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt from None
+    if not result.started or silent:
+        return
+    print(f"\n{result}")
     check_warnings(result.warnings, arguments)

@@ -20,9 +20,7 @@ def run_train(arguments: argparse.Namespace) -> None:
     from tlpot.config import read_yaml, with_overrides
 
     settings = with_overrides(read_yaml(arguments.config), arguments.settings)
-    options.show_training(
-        api.train(config=settings, **options.launch_options(arguments)), arguments
-    )
+    options.show_training(api.train, settings, arguments)
 
 
 def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,9 +70,7 @@ def run_finetune(arguments: argparse.Namespace) -> None:
     if not isinstance(settings.get("strategy"), dict):
         settings["strategy"] = {"name": settings.get("strategy", "full")}
     settings = with_overrides(settings, overrides)
-    options.show_training(
-        api.finetune(config=settings, **options.launch_options(arguments)), arguments
-    )
+    options.show_training(api.finetune, settings, arguments)
 
 
 def add_demo_arguments(parser: argparse.ArgumentParser) -> None:

@@ -229,9 +229,11 @@ class ArrayDataset(FrameSequence):
     @cached_property
     def unused_keys(self) -> tuple[str, ...]:
         """Arrays of the file that the description does not mention."""
-        known = set(self._decoder.described_keys)
-        held = {key for s in self._store.sections for key in (*s.shapes, *s.unread)}
-        return tuple(sorted((held | set(self._store.outside)) - known))
+        sections = self._store.sections
+        held = {*self._store.outside, *(key for section in sections for key in section.shapes)}
+        # what is not read may be called as a column is that was read from elsewhere
+        unread = (held - {*self._decoder.described_keys}).union(*(s.unread for s in sections))
+        return tuple(sorted(unread))
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:

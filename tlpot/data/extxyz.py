@@ -19,7 +19,14 @@ from tlpot.data.dataset import Problem
 from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
-from tlpot.data.xyz_labels import QUANTITIES, FrameLabels, frame_labels
+from tlpot.data.xyz_labels import (
+    QUANTITIES,
+    FrameLabels,
+    LabelKeys,
+    frame_labels,
+    label_keys,
+    usual_names,
+)
 from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
 from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
@@ -87,7 +94,9 @@ def understood(
         )
     level = energies[0][1] if energies else LevelSpec()
     properties = {each: found for each, found in spec.levels.items() if found.value is not None}
-    rows = [_extxyz_row(frame, path, spec, level) for frame in structures]
+    structures = list(structures)
+    keys = label_keys(structures, spec, level)
+    rows = [_extxyz_row(frame, path, spec, keys) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     fillers = _declared(frames, spec)
@@ -98,23 +107,26 @@ def understood(
             for key, absent in fillers.items()
         }
         columns.append(found)
-        used = _used(run, spec)
+        read = _used(run, spec) | {*spec.columns}
         sections.append(
             Section(
                 group=run[0].group,
                 label=path.name,
                 shapes={key: column.shape for key, column in found.items()},
                 first_row=run[0].frame.number,
-                unread=frozenset().union(*(row.held for row in run)) - used - found.keys(),
+                unread=frozenset().union(*(row.held for row in run)) - read,
             )
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, level, present)
-    problems = _similar_problems(frames) if energies else []  # else, only properties are asked for
+    # else, only properties are asked for
+    problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
         warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
+    # and who names a label leaves out its other names on purpose
+    said |= {key for q in QUANTITIES if q in spec.named for key in usual_names(q)}
     said_of_all = {"columns": json.dumps(dict.fromkeys(fillers, ""))} if fillers else {}
     read_from = {each: _label_keys(frames, found) for each, found in energies}
     return MemoryStore(path, sections, columns, problems, said_of_all, read_from), replace(
@@ -201,7 +213,7 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     )
 
 
-def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, level: LevelSpec) -> _Row:
+def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: LabelKeys) -> _Row:
     name = f"{path.name}[{frame.number}]"
     kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
@@ -216,7 +228,7 @@ def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, level: LevelSpec) -
         name=name,
         frame=frame,
         group=group,
-        labels=frame_labels(frame, name, spec, level),
+        labels=frame_labels(frame, name, spec, keys),
         stated=stated,
         isolated=len(frame) == 1 and kind == "isolatedatom",
     )
@@ -348,21 +360,32 @@ def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:
     return array.dtype.kind in "iuf" and array.size in sizes.get(quantity, (1, len(frame)))
 
 
-def _similar_problems(rows: Sequence[_Row]) -> list[Problem]:
+def _similar_problems(rows: Sequence[_Row], keys: LabelKeys) -> list[Problem]:
     """Reports frames that lack a label and hold what looks like it."""
     counts = Counter(pair for row in rows for pair in row.labels.similar)
     found = []
     for (kind, key), n in sorted(counts.items()):
         names = tuple(row.name for row in rows if (kind, key) in row.labels.similar)
         frames = f"{counted(n, 'frame')} ({names[0]}{', ...' if n > 1 else ''})"
-        what = (
-            f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, name "
-            "them with the labels: keys={'energy': 'KEY, UNIT'} (--keys 'energy=KEY, UNIT')"
-            if kind == "unit"
-            else f"{key!r} is not read, although it looks like {kind}, which "
-            f"{'these frames lack' if n > 1 else 'this frame lacks'}; if it is, name it with "
-            f"keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
-        )
+        they, lack = ("these frames", "lack") if n > 1 else ("this frame", "lacks")
+        remedy = f"name it with keys={{{kind!r}: {key!r}}} (--keys {kind}={key})"
+        if kind == "unit":
+            what = (
+                f"{key!r} looks like a unit, but all numbers are read in eV and Å; for others, "
+                "name them with the labels: keys={'energy': 'KEY, UNIT'} (--keys "
+                "'energy=KEY, UNIT')"
+            )
+        elif key in keys.withheld:
+            what = (
+                f"{key!r} is not read, although it is a usual name of {kind}, which {they} "
+                f"{lack}: it {keys.withheld[key]}. If it is of this level, {remedy}; if no {kind} "
+                f"are wanted, with keys={{{kind!r}: ''}} (--keys {kind}=)"
+            )
+        else:
+            what = (
+                f"{key!r} is not read, although it looks like {kind}, which {they} {lack}; if it "
+                f"is, {remedy}"
+            )
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
             what += f"; if it is the gradient, with keys={{'forces': '{key}, UNIT, gradient'}}"
         found.append(Problem(severity="warning", what=f"{frames}: {what}"))

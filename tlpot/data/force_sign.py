@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, Frame, Problem
+from tlpot.data.unit_checks import PER_ATOM, PER_ATOM_REMEDY
 from tlpot.numbers import counted
 
 NEAR = 0.25
@@ -40,12 +41,14 @@ class NearPair:
         change: energy of the second less that of the first, eV.
         work: of the mean of the two frames' forces along the displacement, eV. The energy falls
             by this amount, up to third order in the displacement (trapezoidal rule).
+        n_atoms: of a frame.
     """
 
     frames: tuple[int, int]
     distance: float
     change: float
     work: float
+    n_atoms: int
 
 
 def near_pairs(frames: Sequence[Frame], level: str) -> list[NearPair]:
@@ -74,12 +77,7 @@ def near_pairs(frames: Sequence[Frame], level: str) -> list[NearPair]:
         for pairs in own:
             for pair in sorted(pairs, key=lambda pair: pair.distance)[:NEAREST]:
                 first, second = (members[end] for end in pair.frames)
-                found[first, second] = NearPair(
-                    frames=(first, second),
-                    distance=pair.distance,
-                    change=pair.change,
-                    work=pair.work,
-                )
+                found[first, second] = replace(pair, frames=(first, second))
     return list(found.values())
 
 
@@ -129,6 +127,7 @@ def _pairs_from(
             distance=float(distance[j]),
             change=float(change[j]),
             work=float(work[j]),
+            n_atoms=len(frame.system),
         )
         for j in np.flatnonzero(near)
     ]
@@ -180,6 +179,9 @@ WRONG_SIZE = 1.7
 """Factor between the changes of energy and the work of the forces that is worth a look, if it is
 the median of many pairs; units of length differ by 1.89, others by more."""
 
+SAME_SIZE = 1.25
+"""Factor within which the two agree where energies are taken for those of an atom."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SignEvidence:
@@ -191,12 +193,14 @@ class SignEvidence:
         agreement: mean over the pairs of the smaller over the larger of energy lost and work
             done, negative where they have opposite signs: about 1 for forces, -1 for gradients.
         factor: median of the change of energy over the work, both without sign.
+        per_atom: the same, times the number of atoms: about 1 if energies are those of an atom.
     """
 
     n_pairs: int
     n_frames: int
     agreement: float
     factor: float
+    per_atom: float
 
     @property
     def sign(self) -> int:
@@ -215,16 +219,22 @@ def sign_evidence(molecules: Sequence[Sequence[NearPair]]) -> SignEvidence:
     pairs = [pair for pairs in molecules for pair in pairs]
     n_frames = sum(len({end for pair in pairs for end in pair.frames}) for pairs in molecules)
     if not pairs:
-        return SignEvidence(n_pairs=0, n_frames=0, agreement=0.0, factor=np.nan)
+        return SignEvidence(n_pairs=0, n_frames=0, agreement=0.0, factor=np.nan, per_atom=np.nan)
     lost = -np.array([pair.change for pair in pairs])
     work = np.array([pair.work for pair in pairs])
-    factor = float(np.median(np.abs(lost) / np.abs(work)))
+    ratios = np.abs(lost) / np.abs(work)
+    factor = float(np.median(ratios))
+    per_atom = float(np.median(ratios * np.array([pair.n_atoms for pair in pairs])))
     # a wrong unit must not hide a wrong sign
     work = work * (factor or 1.0)
     smaller, larger = np.minimum(abs(lost), abs(work)), np.maximum(abs(lost), abs(work))
     agreement = np.sign(lost * work) * smaller / larger
     return SignEvidence(
-        n_pairs=len(pairs), n_frames=n_frames, agreement=float(agreement.mean()), factor=factor
+        n_pairs=len(pairs),
+        n_frames=n_frames,
+        agreement=float(agreement.mean()),
+        factor=factor,
+        per_atom=per_atom,
     )
 
 
@@ -278,8 +288,13 @@ def _doubts(level: str, evidence: SignEvidence) -> list[Problem]:
             return []
         what = (
             f"{level}: changes of energy are {evidence.factor:.4g} times the work of the forces "
-            f"(median of {pairs}; expected 1); check the units of energies, forces and coordinates"
+            f"(median of {pairs}; expected 1)"
         )
+        if 1 / SAME_SIZE < evidence.per_atom < SAME_SIZE:
+            what += f", as if {PER_ATOM}; {PER_ATOM_REMEDY}"
+            what += "check the units of energies, forces and coordinates"
+        else:
+            what += "; check the units of energies, forces and coordinates"
         return [Problem(severity="warning", what=what)]
     if evidence.n_pairs >= MANY_PAIRS and evidence.agreement < DISAGREE:
         what = (

@@ -430,7 +430,7 @@ def _with_units(
             unknown unit.
     """
     parted = {k: [word.strip() for word in text.split(",")] for k, text in labels.items()}
-    names: dict[str, str | None] = {quantity: words[0] for quantity, words in parted.items()}
+    names = {quantity: words[0] or None for quantity, words in parted.items()}
     if not any(len(words) > 1 for words in parted.values()):
         return spec, names
     if spec.container != "extxyz":
@@ -438,6 +438,8 @@ def _with_units(
     units: dict[str, Any] = {}
     sign = spec.sign
     for quantity, (name, *more) in parted.items():
+        if not labels[quantity].strip():
+            continue
         if quantity == "forces" and more and more[-1] == "gradient":
             sign, more = "gradient", more[:-1]
         if len(more) != ("virial" not in name.lower() if quantity == "stress" else 1):
@@ -457,7 +459,8 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
     """Returns the description with arrays renamed: ``{"energy": "energy_xtb"}``.
 
     Of extended XYZ the name of a label may have a unit: ``REF_energy, hartree``. An empty name for
-    ``charge`` or ``spin`` has none read. Names of properties are for `select_level`.
+    ``forces``, ``stress``, ``charge`` or ``spin`` has none read. Names of properties are for
+    `select_level`.
 
     Raises:
         ConfigError: not a quantity, or a label where there are several levels.
@@ -483,9 +486,9 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
         quantity: key for quantity, key in keys.items() if quantity in _STRUCTURE_KEYS
     }
     for quantity, key in keys.items():
-        if not key:
-            if quantity not in ("charge", "spin"):
+        if not key.partition(",")[0].strip():
+            if key.strip() or quantity not in ("charge", "spin", "forces", "stress"):
                 raise ConfigError(f"keys: {quantity} needs the name of an array")
-            structure[quantity] = None
+            structure |= {quantity: None} if quantity in structure else {}
     named = tuple(sorted({*spec.named, *keys}))
     return replace(spec, levels=levels, named=named, **structure)  # type: ignore[arg-type]

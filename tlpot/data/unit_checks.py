@@ -28,6 +28,9 @@ REMEDY = (
 )
 """What to do about a wrong unit."""
 
+PER_ATOM = "energies per atom were read as those of whole structures"
+PER_ATOM_REMEDY = "multiply energies per atom by the number of atoms, or "
+
 _SHOWN = 4
 """Confusions of units that are named."""
 
@@ -101,6 +104,9 @@ _SAME_ATOMS = 1.35
 _TWICE = 0.2
 """Distance from 2 of energies to which the free atoms were added once too often."""
 
+_CONSISTENT = 0.8
+"""Share of the structures that energies per atom must explain."""
+
 _REMAINDER = 0.03
 """Largest share of molecular energies that is due to bonds, but for hydrogen alone."""
 
@@ -135,6 +141,16 @@ class _Composition:
                 if _VALENCE[0] <= self.energy * factor / free <= _VALENCE[1]:
                     return True
         return False
+
+    @property
+    def is_total_per_atom(self) -> bool:
+        """Whether the energy, times the number of atoms, may be that of all electrons."""
+        return len(self.numbers) > 1 and self.is_total(len(self.numbers))
+
+    @property
+    def is_valence_per_atom(self) -> bool:
+        """The same of the valence electrons."""
+        return len(self.numbers) > 1 and self.is_valence(len(self.numbers))
 
     @property
     def is_relative(self) -> bool:
@@ -175,20 +191,32 @@ class TotalEnergyCheck:
         ]
         strange = [c for c in found if not (c.is_total() or c.is_valence() or c.is_relative)]
         alone = [c for c in strange if c.is_too_deep or max(c.numbers) <= _LIGHT]
+        per_atom = [c for c in alone if c.is_total_per_atom]
         for _, factor in _MISTAKES:
             hit = [c for c in alone if c.is_total(factor)]
-            if hit and (factor in _LIKELY or all(c.is_too_deep for c in hit)):
+            likely = factor in _LIKELY or all(c.is_too_deep for c in hit)
+            if hit and likely and len(hit) >= len(per_atom):
                 return [self._problem(hit, len(found))]
+        if per_atom:
+            return [self._problem(per_atom, len(found), per_atom=True)]
         if len(found) >= _ENOUGH and not all(c.is_total() or c.is_valence() for c in found):
             for _, factor in _MISTAKES:
                 if all(c.is_total(factor) for c in found) or (
                     factor in _LIKELY and all(c.is_valence(factor) for c in found)
                 ):
                     return [self._problem(found, len(found))]
+            # relative energies times the number of atoms may meet valence energies of one size
+            several = len({len(c.numbers) for c in found}) > 1 and bool(strange)
+            if all(c.is_total_per_atom for c in found) or (
+                several and all(c.is_valence_per_atom for c in found)
+            ):
+                return [self._problem(found, len(found), per_atom=True)]
         deep = [c for c in found if c.is_too_deep]
         return [self._problem(deep, len(found))] if deep else []
 
-    def _problem(self, hit: Sequence[_Composition], n_all: int) -> Problem:
+    def _problem(
+        self, hit: Sequence[_Composition], n_all: int, *, per_atom: bool = False
+    ) -> Problem:
         first = hit[0]
         fitting = [
             units
@@ -198,8 +226,11 @@ class TotalEnergyCheck:
         free = Hartree * sum(_all_electron(z) for z in first.numbers)
         symbols = Counter(chemical_symbols[z] for z in first.numbers)
         formula = Formula.from_dict(symbols).format("hill")
-        units = ", or ".join(fitting[:_SHOWN])
-        why = f"as if {units}; {REMEDY}" if units else "in no unit known"
+        units = ", or ".join([PER_ATOM] * per_atom + fitting[:_SHOWN])
+        if not per_atom and all(c.is_total_per_atom for c in hit):
+            units, per_atom = f"{units}, or {PER_ATOM}", True
+        remedy = f"{PER_ATOM_REMEDY}{REMEDY}" if per_atom else REMEDY
+        why = f"as if {units}; {remedy}" if units else "in no unit known"
         what = (
             f"{self._level}: energies of {len(hit)} of {counted(n_all, 'composition')} are no "
             f"total energies "
@@ -334,6 +365,7 @@ class EnergyCheck:
         self._atoms = isolated_atoms
         self._ratios: list[float] = []
         self._bonds: list[float] = []
+        self._bonds_per_atom: list[float] = []
         self._relative: list[float] = []
         self._others = TotalEnergyCheck(level)
 
@@ -351,6 +383,7 @@ class EnergyCheck:
             self._ratios.append(energy / free)
         if 2 * n_bonds >= len(numbers) > 1:
             self._bonds.append((free - energy) / n_bonds)
+            self._bonds_per_atom.append((free - len(numbers) * energy) / n_bonds)
             self._relative.append(-energy / n_bonds)
 
     def _other_zero(self, ratio: float) -> str:
@@ -372,7 +405,25 @@ class EnergyCheck:
         """
         return self._others.problems() or (self._by_atoms() if bonds else [])
 
+    def _per_atom(self) -> bool:
+        """Whether bonds have a sound energy if energies are taken for those of an atom, only."""
+        if not self._bonds or WEAKEST <= np.median(self._bonds) <= STRONGEST:
+            return False
+        found = np.array(self._bonds_per_atom)
+        sound = float(((found > WEAKEST) & (found < STRONGEST)).mean())
+        typical = 1 / _SAME_BONDS < np.median(found) / BOND_ENERGY < _SAME_BONDS
+        return bool(sound >= _CONSISTENT and typical)
+
     def _by_atoms(self) -> list[Problem]:
+        if self._per_atom():
+            others = _explain(float(np.median(self._ratios)), _SAME_ATOMS) if self._ratios else ""
+            units = f"{PER_ATOM}, or {others}" if others else PER_ATOM
+            what = (
+                f"{self._level}: energies are no total energies (of "
+                f"{counted(len(self._bonds), 'structure')}, beside the free atoms), as if {units}; "
+                f"{PER_ATOM_REMEDY}{REMEDY}"
+            )
+            return [Problem(severity="warning", what=what)]
         if self._ratios:
             ratio = float(np.median(self._ratios))
             if units := self._other_zero(ratio) or _explain(ratio, _SAME_ATOMS):

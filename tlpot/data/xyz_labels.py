@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,19 +43,101 @@ class FrameLabels:
     properties: dict[str, float] = field(default_factory=dict)
 
 
-def usual_keys(quantity: Quantity, key: str, named: Sequence[str]) -> tuple[str, ...]:
-    """Returns the keys that a label is looked for under.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelKeys:
+    """The keys that the labels of a file are looked for under.
+
+    Attributes:
+        energies: of each part of the energy, under which it may stand.
+        forces: under which they may stand.
+        stress: the same.
+        virials: the same, of what becomes a stress.
+        withheld: usual names that are not read, for they may be of another level of theory, with
+            what tells so.
+        left_out: quantities that the user wants none of.
+    """
+
+    energies: tuple[tuple[str, ...], ...] = ()
+    forces: tuple[str, ...] = ()
+    stress: tuple[str, ...] = ()
+    virials: tuple[str, ...] = ()
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+
+
+def label_keys(frames: Sequence[XYZFrame], spec: DataSpec, level: LevelSpec) -> LabelKeys:
+    """Returns where to look for labels.
+
+    Where the user names one label, and the file has a usual name of it as well (``energy`` beside
+    ``cc_energy``), the usual names of the other labels belong to that one: they are withheld, but
+    for those of the family of the name that he chose (``REF_forces`` with ``REF_energy``).
 
     Args:
-        quantity: what the label is.
-        key: the one that the description names.
-        named: quantities whose key is the only one.
+        frames: of the whole file.
+        spec: its description.
+        level: of theory, whose labels are looked for.
     """
-    usual = key == quantity and quantity not in named
-    return (key, f"REF_{key}") if usual else (key,)
+    energy = level.energy_keys[0] if level.energy_keys else None
+    given = {"energy": energy, "forces": level.forces, "stress": level.stress}
+    named = {q: given[q] or "" for q in QUANTITIES if q in spec.named}
+    families: set[str | None] = set()
+    why = ""
+    for quantity, chosen in named.items():
+        family = _family(chosen)
+        others = [key for key in usual_names(quantity) if _family(key) != family]
+        rival = next((key for key in others if _is_there(key, frames)), None)
+        # of two usual stresses one is named for its sign, whatever the energy is called
+        told = family is None or quantity != "stress"
+        if told and rival and chosen and _is_there(chosen, frames):
+            families.add(family)
+            why = why or f"may belong to {rival!r}, in whose place {chosen!r} was named"
+    unnamed = [key for q in QUANTITIES if q not in named for key in usual_names(q)]
+    withheld = {key for key in unnamed if families - {_family(key)}}
+
+    def usual(quantity: Quantity, key: str | None) -> tuple[str, ...]:
+        if key is None or key != quantity or quantity in named:
+            return (key,) if key else ()
+        return tuple(name for name in (key, f"REF_{key}") if name not in withheld)
+
+    stress = usual("stress", level.stress)
+    virials: tuple[str, ...] = ()
+    if level.stress == "stress" and "stress" not in named:
+        virials = tuple(key for key in _VIRIALS if key not in withheld)
+    elif "virial" in (level.stress or "").lower():
+        stress, virials = (), stress
+    energies = tuple(usual("energy", key) for key in level.energy_keys)
+    return LabelKeys(
+        energies=energies if all(energies) else (),
+        forces=usual("forces", level.forces),
+        stress=stress,
+        virials=virials,
+        withheld=dict.fromkeys(sorted(withheld), why),
+        left_out=frozenset(quantity for quantity, chosen in named.items() if not chosen),
+    )
 
 
-def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -> FrameLabels:
+def usual_names(quantity: Quantity) -> tuple[str, ...]:
+    """Returns the names under which a label is found that nobody has named."""
+    return (quantity, f"REF_{quantity}", *(_VIRIALS if quantity == "stress" else ()))
+
+
+def _family(key: str) -> str | None:
+    """Returns what usual names of one level have in common; None for a name of the user's own."""
+    prefix = "REF_" if key.startswith("REF_") else ""
+    usual = (*QUANTITIES, *_VIRIALS)
+    return prefix if key.removeprefix(prefix) in usual else None
+
+
+def _is_there(key: str, frames: Sequence[XYZFrame]) -> bool:
+    """Whether a frame has numbers under a key, not all of them NaN."""
+    for frame in frames:
+        value = np.asarray(frame.info.get(key, frame.arrays.get(key, "")))
+        if value.dtype.kind in "iuf" and not np.isnan(value).all():
+            return True
+    return False
+
+
+def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys) -> FrameLabels:
     """Reads the labels of a frame; a label that is NaN throughout is a missing one.
 
     A stress is also read from the virial, as −virial/V, where the frame has a cell.
@@ -64,7 +146,7 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -
         frame: one frame.
         name: what to call it in a message.
         spec: the description of the file.
-        level: the level of theory of the labels.
+        keys: where to look for the labels.
 
     Raises:
         DataError: a label is no number or has the wrong shape, or two keys contradict each
@@ -72,22 +154,19 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -
     """
     values: dict[Quantity, NDArray[np.float64]] = {}
     used: set[str] = set()
-    parts = [_find(frame, name, "energy", key, spec, used) for key in level.energy_keys]
+    parts = [_agreed(frame, name, "energy", each, used) for each in keys.energies]
     if parts and all(part is not None for part in parts):
         values["energy"] = np.sum([part for part in parts if part is not None], axis=0)
-    if (
-        level.forces
-        and (found := _find(frame, name, "forces", level.forces, spec, used)) is not None
-    ):
+    if (found := _agreed(frame, name, "forces", keys.forces, used)) is not None:
         values["forces"] = found
-    if (stress := _stress(frame, name, spec, level, used)) is not None:
+    if (stress := _stress(frame, name, spec, keys, used)) is not None:
         values["stress"] = stress
     properties = _properties(frame, name, spec)
     used |= properties.keys()
     return FrameLabels(
         values=values,
         used=frozenset(used),
-        similar=tuple(_similar(frame, values, used)),
+        similar=tuple(_similar(frame, values, used, keys)),
         properties=properties,
     )
 
@@ -109,16 +188,10 @@ def _properties(frame: XYZFrame, name: str, spec: DataSpec) -> dict[str, float]:
 
 
 def _stress(
-    frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec, used: set[str]
+    frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys, used: set[str]
 ) -> NDArray[np.float64] | None:
-    if level.stress is None:
-        return None
-    if "virial" in level.stress.lower():
-        return _from_virial(frame, name, (level.stress,), spec, used)
-    stress = _find(frame, name, "stress", level.stress, spec, used)
-    if level.stress != "stress" or "stress" in spec.named:
-        return stress
-    other = _from_virial(frame, name, _VIRIALS, spec, used)
+    stress = _agreed(frame, name, "stress", keys.stress, used)
+    other = _from_virial(frame, name, keys.virials, spec, used)
     if stress is not None and other is not None:
         largest = np.abs(stress).max()
         if not np.abs(stress - other).max() <= _SAME_STRESS * largest + 1e-6:
@@ -143,12 +216,6 @@ def _from_virial(
     # the decoder will multiply by the unit of stress
     unit = energy_factor(units.of_energy) / stress_factor(units.stress or "ev/angstrom^3")
     return -virial * (unit / volume)
-
-
-def _find(
-    frame: XYZFrame, name: str, quantity: Quantity, key: str, spec: DataSpec, used: set[str]
-) -> NDArray[np.float64] | None:
-    return _agreed(frame, name, quantity, usual_keys(quantity, key, spec.named), used)
 
 
 def _agreed(
@@ -202,7 +269,10 @@ def _shaped(value: object, frame: XYZFrame, what: str, quantity: Quantity) -> ND
 
 
 def _similar(
-    frame: XYZFrame, values: dict[Quantity, NDArray[np.float64]], used: set[str]
+    frame: XYZFrame,
+    values: dict[Quantity, NDArray[np.float64]],
+    used: set[str],
+    keys: LabelKeys,
 ) -> list[tuple[str, str]]:
     """Returns what looks like a label that is missing, or like a unit other than eV and Å."""
     found: list[tuple[str, str]] = []
@@ -212,7 +282,7 @@ def _similar(
         if kind == "unit":
             if isinstance(value, str) and not is_own_unit(value):
                 found.append((kind, key))
-        elif kind is not None and kind not in values:
+        elif kind is not None and kind not in values and kind not in keys.left_out:
             array = np.asarray(value)
             if array.dtype.kind in "iuf" and array.size in sizes[kind]:
                 found.append((kind, key))

@@ -77,8 +77,10 @@ if TYPE_CHECKING:
     from tlpot.jobs.training_job import (
         Job,
         PreparedTraining,
+        TrainingInterrupted,
         TrainingOutcome,
         alone_in_folder,
+        as_part,
         check_output,
     )
     from tlpot.jobs.uncertainty import (

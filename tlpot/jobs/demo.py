@@ -15,6 +15,7 @@ from tlpot.errors import ConfigError
 from tlpot.files import make_folder
 from tlpot.jobs.finetune import finetune
 from tlpot.jobs.finetune_config import finetune_config
+from tlpot.jobs.training_job import as_part
 from tlpot.models import LIBRARY
 from tlpot.presentation import COLOURS, Table, make_figure, progress_bar, save_picture
 
@@ -158,7 +159,8 @@ def run_demo(out: Path, *, n_seeds: int = 1, show: bool = True) -> DemoResult:
     n_test = 0
     for n_labels, strategy, seed in progress_bar(jobs, disable=not show, desc="fine-tuning"):
         config = _config(out, n_labels, strategy, seed)
-        outcome = finetune(finetune_config(config), overwrite=True, show=False)
+        with as_part():
+            outcome = finetune(finetune_config(config), overwrite=True, show=False)
         errors[n_labels][strategy].append(outcome.end.overall["energy_mae"])
         if strategy == "full":
             errors[n_labels][SHIFT].append(outcome.start.overall["energy_mae"])

@@ -44,7 +44,13 @@ from tlpot.jobs.references import References, find_references
 from tlpot.jobs.report import examine
 from tlpot.jobs.strategy_choice import choose_strategy, config_for
 from tlpot.jobs.training_domain import tell_domain
-from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, check_output
+from tlpot.jobs.training_job import (
+    Job,
+    PreparedTraining,
+    TrainingOutcome,
+    as_part,
+    check_output,
+)
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     EngineArchitecture,
@@ -341,7 +347,8 @@ def trial_errors(
     config: FinetuneConfig, *, device: torch.device | str | None = None
 ) -> Mapping[str, float]:
     """Returns the errors of a fine-tuning on its test frames, for `choose_strategy`."""
-    return dict(finetune(config, device=device, show=False).end.overall)
+    with as_part():
+        return dict(finetune(config, device=device, show=False).end.overall)
 
 
 def _is_parent(config: FinetuneConfig) -> bool:

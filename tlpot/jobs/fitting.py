@@ -38,16 +38,8 @@ from tlpot.files import check_replaced, make_folder, write_text
 from tlpot.jobs.data_sources import source_hashes
 from tlpot.jobs.property_jobs import level_baselines
 from tlpot.jobs.training_domain import tell_domain
-from tlpot.jobs.training_job import (
-    Job,
-    PreparedTraining,
-    TrainingOutcome,
-    alone_with_model,
-)
-from tlpot.models import (
-    TrainedModel,
-    save,
-)
+from tlpot.jobs.training_job import Job, PreparedTraining, TrainingOutcome, alone_with_model, ended
+from tlpot.models import TrainedModel, save
 from tlpot.numbers import counted
 from tlpot.presentation import Progress, log_report, save_picture, telling, warnings_of
 from tlpot.targets import is_property
@@ -102,6 +94,7 @@ def fit(
         DataError: no validation frames, or the training diverged.
         OutputError: a file could not be written, or the model is there already and neither
             `overwrite` nor the checkpoint of a run to `resume` says that it may be replaced.
+        TrainingInterrupted: by Ctrl-C or SIGTERM; the best model so far and a checkpoint are saved.
     """
     potential, split = job.potential, job.split
     settings = replace(job.settings, loss=job.settings.loss.for_labels(_kinds(job)))
@@ -274,7 +267,7 @@ def fit(
             levels = {name: found.as_json() for name, (_, found) in others.items()}
             content = {**end.as_json(), **({"levels": levels} if levels else {})}
             write_text(report, json.dumps({**content, "warnings": warnings}, indent=2))
-    return TrainingOutcome(
+    outcome = TrainingOutcome(
         potential=finished,
         level=level,
         predictions=after,
@@ -291,6 +284,7 @@ def fit(
         further_baselines=further_baselines,
         adaptation=adaptation,
     )
+    return ended(outcome)
 
 
 def _lowered(loss: LossSettings) -> tuple[str, ...]:

@@ -424,7 +424,8 @@ def _placed(values: NDArray, used: Sequence[int], n: int) -> NDArray[np.float64]
 
 
 def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+    # total energies are large beside their differences
+    return "" if np.isnan(value) else repr(float(value))
 
 
 def _read(

@@ -13,6 +13,7 @@ from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
 from tlpot.jobs.references import References
 from tlpot.jobs.training_job import Job
+from tlpot.levels import difference_parts
 from tlpot.models import parameter_blocks
 from tlpot.numbers import counted
 from tlpot.presentation import Column, Table
@@ -86,6 +87,8 @@ def preflight_report(
     for name, found in references.items():
         lines += [*([f"level {name}"] if len(references) > 1 else []), found.table()]
         lines += _unlearned(job, found)
+        if dataset.levels[name].quantity is None and difference_parts(name) is None:
+            lines += [f"warning: {text}" for text in found.cautions(pretrained=pretrained)]
     lines.append(_trainable(job, level))
     for name in references:
         own = split.train
@@ -108,8 +111,8 @@ def preflight_report(
     if pretrained and error.get("energy_per_atom_mae", 0.0) > 1e3 * _SUSPICIOUS:
         lines.append(
             f"warning: that is more than {_SUSPICIOUS} eV per atom; most likely the reference "
-            "energies do not belong to the labels (relative energies taken for total ones, a "
-            "wrong unit, or another level of theory)"
+            "energies do not belong to the labels (relative energies or energies per atom taken "
+            "for total ones, a wrong unit, or another level of theory)"
         )
     if caution:
         lines.append(f"note: {caution}")

@@ -18,6 +18,14 @@ from tlpot.numbers import counted
 from tlpot.presentation import Table
 from tlpot.training import ReferenceFit, fit_references
 
+_POSITIVE = 1.0
+"""eV; E0 above it are those of no total energy."""
+
+_UNEXPLAINED = 1.0
+"""eV per atom that may be left over by a fit of E0."""
+
+_NO_TOTALS = "energies per atom or relative ones"
+
 ReferenceMethod = Literal["fit", "isolated", "parent"]
 
 
@@ -41,6 +49,30 @@ class References:
     def absent(self) -> tuple[int, ...]:
         """Atomic numbers that nothing was learned of."""
         return () if self.fit is None else self.fit.absent
+
+    def cautions(self, *, pretrained: bool) -> list[str]:
+        """Returns what a fit to total energies does not give; nothing for one that is sound.
+
+        Args:
+            pretrained: of what is left over the error of the model tells.
+        """
+        if self.fit is None:
+            return []
+        heavy = {z: self.energies[z] for z in self.prior if z > 1 and z not in self.absent}
+        found = []
+        if heavy and min(heavy.values()) > _POSITIVE:
+            shown = ", ".join(f"{chemical_symbols[z]} {e:+.4g} eV" for z, e in heavy.items())
+            found.append(
+                f"the fitted E0 of all elements but hydrogen are positive ({shown}), and total "
+                f"energies are far below zero; are these {_NO_TOTALS}, or of the other sign?"
+            )
+        if self.fit.after_per_atom > _UNEXPLAINED and not pretrained:
+            found.append(
+                f"the fitted E0 leave {self.fit.after_per_atom:.3g} eV per atom of the energies "
+                f"unexplained, more than bonds do; are these {_NO_TOTALS}, in another unit, or of "
+                "several levels of theory?"
+            )
+        return found
 
     def table(self) -> str:
         """Returns the shift table of the pre-flight report."""

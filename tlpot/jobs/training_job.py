@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -24,7 +25,7 @@ from tlpot.evaluation import (
 )
 from tlpot.files import make_folder, sole_folder, sole_use
 from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
-from tlpot.presentation import Result, drawn
+from tlpot.presentation import ListenerError, Result, drawn
 from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSettings
 
 if TYPE_CHECKING:
@@ -194,6 +195,8 @@ class TrainingOutcome(Result):
             lines += ["", self.report.summary()]
         else:
             lines += [f"warning: {warning}" for warning in self.warnings]
+        if result.interrupted:
+            lines += ["", "INTERRUPTED: the best model so far, not that of the whole training"]
         lines += ["", f"{result.seconds:.0f} s; model {self.output}; details in {self.run_dir}"]
         return "\n".join(lines)
 
@@ -250,6 +253,56 @@ class TrainingOutcome(Result):
             raise ConfigError("nothing was trained (dry_run), so there is nothing to draw")
         title = f"{self.output.stem}, {self.part} frames, {self.level}"
         return drawn(parity_figure(self.predictions, title), path)
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training was interrupted; the best model so far and the checkpoint are on disk.
+
+    Args:
+        message: where they are.
+        outcome: what it has come to; None in another process than that of the training.
+    """
+
+    def __init__(self, message: str, outcome: TrainingOutcome | None = None) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
+    def __reduce__(self) -> tuple[type[TrainingInterrupted], tuple[str]]:
+        return type(self), (str(self),)
+
+
+def ended(outcome: TrainingOutcome) -> TrainingOutcome:
+    """Returns what a training has come to, if it has come to its end.
+
+    Raises:
+        TrainingInterrupted: it was interrupted.
+        BaseException: who is told of the progress has raised that.
+    """
+    if not outcome.training.interrupted:
+        return outcome
+    where = (
+        f"the best model so far is {outcome.output}, the checkpoint is in {outcome.run_dir}; the "
+        "same call with resume=True continues"
+    )
+    raised = outcome.training.raised
+    if raised is None:
+        raise TrainingInterrupted(where, outcome)
+    seen = raised.error if isinstance(raised, ListenerError) else raised
+    seen.add_note(where)
+    raise raised
+
+
+@contextmanager
+def as_part() -> Iterator[None]:
+    """Trains as part of a job that goes on by itself when it is called again.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted; it gives no advice of its own.
+    """
+    try:
+        yield
+    except TrainingInterrupted:
+        raise KeyboardInterrupt from None
 
 
 class _HasOutput(Protocol):

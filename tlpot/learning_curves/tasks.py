@@ -24,6 +24,7 @@ from tlpot.jobs import (
     ENGINE_FEATURES,
     LOW_LABELS,
     TrainingOutcome,
+    as_part,
     check_engine_strategy,
     engine_hash,
     finetune,
@@ -119,9 +120,8 @@ def run_point(task: PointTask) -> dict[str, Any]:
     run = task.folder / "runs" / task.key
     make_folder(run)
     output = run / "model.safetensors"
-    outcome = _finetune(task, output)
-    if outcome.training.interrupted:
-        raise KeyboardInterrupt
+    with as_part():
+        outcome = _finetune(task, output)
     if task.model_file is not None:
         make_folder(task.model_file.parent)
         output.replace(task.model_file)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         save_picture,
     )
     from tlpot.presentation.progress import (
+        ListenerError,
         Progress,
         log_report,
         log_to_terminal,

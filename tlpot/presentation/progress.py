@@ -26,6 +26,21 @@ Listener = Callable[[int, int | None, str], object]
 Progress = Listener | Literal[False] | None
 """Who is told of progress: a function, nobody (False), or who watches the terminal (None)."""
 
+
+class ListenerError(BaseException):
+    """Carries what a function that is told of progress has raised out of all the work under way.
+
+    It is no `Exception`: what goes on after the failure of a part would take it for one.
+
+    Args:
+        error: what was raised.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 _TOLD: ContextVar[Progress] = ContextVar("progress", default=None)
 
 _SHORTEST, _LONGEST = 30.0, 600.0
@@ -59,11 +74,13 @@ def log_report(report: str, cautions: Iterable[str]) -> None:
 def telling(progress: Progress) -> Iterator[None]:
     """Tells `progress` what the bars of this context would show.
 
-    What it raises goes through the work that is under way, and so ends it.
+    What it raises goes through the work that is under way, and so ends it. It is not called again.
     """
     token = _TOLD.set(progress)
     try:
         yield
+    except ListenerError as carrier:
+        raise carrier.error from carrier.error.__cause__
     finally:
         _TOLD.reset(token)
 
@@ -111,7 +128,15 @@ class _Told:
 
     def update(self, n: int = 1) -> None:
         self.n += n
-        self.listener(self.n, self.total, ", ".join(filter(None, (self.desc, self.postfix))))
+        if _TOLD.get() is False:  # it has raised, and what is being finished is not its affair
+            return
+        try:
+            self.listener(self.n, self.total, ", ".join(filter(None, (self.desc, self.postfix))))
+        except BaseException as error:
+            _TOLD.set(False)
+            if isinstance(error, Exception):
+                raise ListenerError(error) from error
+            raise
 
     def set_description(self, desc: str = "", refresh: bool = True) -> None:
         self.desc = desc

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from tlpot.errors import ConfigError
 from tlpot.files import PathLike, write_text
 from tlpot.numbers import duration, number, signed
 
@@ -95,9 +96,12 @@ class Result:
         return self.text().rstrip("\n")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """What a notebook shows; of a job that has nothing to draw, the text."""
         plot = getattr(self, "plot", None)
-        figure = None if plot is None else plot()
+        try:
+            figure = None if plot is None else plot()
+        except ConfigError:  # so says one that was to stop after its report
+            figure = None
         picture = None if figure is None else Picture(figure)
         return render("result.html", text=str(self), picture=picture)
 

@@ -50,6 +50,7 @@ class TrainingResult:
         history: one entry for each validation; the first is the model before any update.
         seconds: time spent, over all launches.
         interrupted: whether it was stopped before its end.
+        raised: what stopped it, if that was an exception of who is told of the progress.
     """
 
     best_epoch: int
@@ -58,6 +59,7 @@ class TrainingResult:
     history: list[dict[str, Any]]
     seconds: float
     interrupted: bool
+    raised: BaseException | None = None
 
 
 def train(
@@ -132,6 +134,7 @@ def train(
                     run.validate(validation_loader)
                     bar.set_postfix_str(run.summary())
             run.checkpoint()
+        run.heed(interrupt)  # of a request that came after the last update
     run.finish()
     return TrainingResult(
         best_epoch=run.progress.best_epoch,
@@ -140,6 +143,7 @@ def train(
         history=run.progress.history,
         seconds=run.progress.seconds,
         interrupted=run.stopping,
+        raised=run.raised,
     )
 
 
@@ -176,6 +180,7 @@ class _Run:
         self.schedule = Schedule(settings=settings)
         self.progress = Progress()
         self.stopping = False
+        self.raised: BaseException | None = None
         self.log = MetricsLog(run_dir, settings.tensorboard) if self.processes.is_first else None
 
     def bar(self, loader: Loader, show: bool) -> tqdm[Any]:
@@ -228,11 +233,7 @@ class _Run:
             progress.losses += loss
             progress.n_losses += 1
             progress.seconds += time.perf_counter() - started
-            try:
-                bar.update()
-            except BaseException:  # who is told of the progress wants no more of it
-                self.checkpoint()
-                raise
+            self.tell(bar, interrupt)
             if progress.batch == n_batches:
                 break
             if self.stopping:
@@ -241,6 +242,22 @@ class _Run:
                 self.checkpoint()
         progress.epoch, progress.batch = progress.epoch + 1, 0
         return True
+
+    def tell(self, bar: tqdm[Any], interrupt: Interrupt) -> None:
+        """Moves the bar; if who is told of it raises, the training ends as by Ctrl-C."""
+        try:
+            bar.update()
+        except BaseException as error:
+            if interrupt.requested:  # the second Ctrl-C
+                self.checkpoint()
+                raise
+            self.raised, interrupt.requested = error, True
+            self.stopping = self.processes.world_size == 1
+
+    def heed(self, interrupt: Interrupt) -> None:
+        """Stops if any process is asked to."""
+        wish = torch.tensor(float(interrupt.requested), device=self.potential.device)
+        self.stopping = bool(self.processes.add(wish) > 0) or self.stopping
 
     def gradient(self, batch: Batch | None) -> Tensor:
         """Leaves the gradient of the loss in the weights; returns this process's share of the loss.

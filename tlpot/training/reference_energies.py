@@ -29,6 +29,7 @@ class ReferenceFit:
         rank: number of independent combinations that the compositions fix.
         before: mean absolute residual without the shifts, eV.
         after: with them, eV.
+        after_per_atom: with them, over the number of atoms of the frame, eV.
     """
 
     elements: tuple[int, ...]
@@ -39,6 +40,7 @@ class ReferenceFit:
     rank: int
     before: float
     after: float
+    after_per_atom: float
 
     @property
     def caution(self) -> str:
@@ -124,4 +126,5 @@ def fit_references(
         rank=rank,
         before=float(np.abs(residuals).mean()),
         after=float(np.abs(rest).mean()),
+        after_per_atom=float((np.abs(rest) / composition.sum(axis=1)).mean()),
     )
