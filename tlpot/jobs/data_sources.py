@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tlpot.config import IN_MEMORY, LATER, Settings, check_seed, job_settings, parse
 from tlpot.data import (
+    DEFAULT_SHARE,
     Dataset,
     DataSource,
     FrameOrder,
@@ -267,7 +268,8 @@ class SplitSettings:
         key: the array with one value for each frame, for ``by: key``.
         together_with: a file of structures, such as the parent's data; what has one of their
             formulas stays in training, with all that is kept together with it.
-        validation: fraction (below 1), number of frames, or names of molecules (or sources).
+        validation: fraction (below 1), number of frames, or names of molecules (or sources);
+            where nothing is said, a tenth, of few frames one.
         test: the same; these frames are seen by nothing but the final evaluation. Named
             molecules are held out whole even when the other frames are divided at random.
         train: use only this many of the training frames; smaller subsets are part of larger
@@ -280,7 +282,7 @@ class SplitSettings:
     by: SplitBy | None = None
     key: str | None = field(default=None, metadata=LATER)
     together_with: Path | None = field(default=None, metadata=LATER)
-    validation: float | tuple[str, ...] = 0.1
+    validation: float | tuple[str, ...] = DEFAULT_SHARE
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
     seed: int = 0
