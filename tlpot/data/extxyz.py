@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -19,7 +20,7 @@ from tlpot.data.dataset import Problem
 from tlpot.data.spec import DataSpec, LevelSpec
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
-from tlpot.data.xyz_labels import QUANTITIES, FrameLabels, frame_labels
+from tlpot.data.xyz_labels import QUANTITIES, FrameLabels, Quantity, energy_levels, frame_labels
 from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
 from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
@@ -58,9 +59,12 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
     ``config_type`` is ``isolated_atom`` (in any spelling) give the level's isolated atoms and are
     not frames.
 
+    Where the description has several levels of theory, each has the keys that it names and no
+    others, and one that no frame has is left out.
+
     Args:
         path: the file.
-        spec: its description, with exactly one level.
+        spec: its description.
 
     Returns:
         The columns, and the description of these columns.
@@ -79,15 +83,8 @@ def understood(
     structures: Iterable[XYZFrame], path: Path, spec: DataSpec
 ) -> tuple[MemoryStore, DataSpec]:
     """Does what `read_extxyz` does, for frames that are read already; `path` is for messages."""
-    energies = [item for item in spec.levels.items() if item[1].value is None]
-    if len(energies) > 1:
-        raise DataError(
-            f"{path}: extended XYZ holds the energies of one level, and the description has "
-            f"{', '.join(each for each, _ in energies)}; name one with level=..."
-        )
-    level = energies[0][1] if energies else LevelSpec()
-    properties = {each: found for each, found in spec.levels.items() if found.value is not None}
-    rows = [_extxyz_row(frame, path, spec, level) for frame in structures]
+    energies = energy_levels(spec)
+    rows = [_extxyz_row(frame, path, spec) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     fillers = _declared(frames, spec)
@@ -109,31 +106,32 @@ def understood(
             )
         )
     present = {key for found in columns for key in found}
-    _check_present(path, rows, spec, level, present)
+    _check_present(path, rows, spec, present)
     problems = _similar_problems(frames) if energies else []  # else, only properties are asked for
     for problem in problems:
         warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
     said_of_all = {"columns": json.dumps(dict.fromkeys(fillers, ""))} if fillers else {}
-    read_from = {each: _label_keys(frames, found) for each, found in energies}
+    read_from = {each: _label_keys(frames, each, found) for each, found in energies.items()}
+    levels = {each: found for each, found in spec.levels.items() if each not in energies}
+    for each, level in energies.items():
+        names = _column_names(each, spec)
+        there = {kind: name if name in present else None for kind, name in names.items()}
+        levels[each] = replace(
+            level,
+            energy=names["energy"],
+            forces=there["forces"],
+            stress=there["stress"],
+            isolated_atoms=_isolated_atoms(path, rows, spec, each),
+        )
     return MemoryStore(path, sections, columns, problems, said_of_all, read_from), replace(
         spec,
         unread=(*spec.unread, *sorted(said - {*spec.unread})),
         numbers="numbers",
         coordinates="coordinates",
         group=None,
-        levels=properties
-        | {
-            each: replace(
-                level,
-                energy="energy",
-                forces="forces" if "forces" in present else None,
-                stress="stress" if "stress" in present else None,
-                isolated_atoms=_isolated_atoms(path, rows, spec, level),
-            )
-            for each, _ in energies
-        },
+        levels=levels,
         cell="cell",
         pbc="pbc",
         charge="charge" if "charge" in present else None,
@@ -141,9 +139,15 @@ def understood(
     )
 
 
-def _label_keys(rows: Sequence[_Row], level: LevelSpec) -> list[str]:
-    """Returns the keys that labels were read from, energies first."""
-    used = set().union(*(row.labels.used - row.labels.properties.keys() for row in rows))
+def _column_names(level: str, spec: DataSpec) -> dict[Quantity, str]:
+    """Returns what the columns of a level's labels are called, by what they are."""
+    prefix = f"{level}." if len(energy_levels(spec)) > 1 else ""
+    return {quantity: f"{prefix}{quantity}" for quantity in QUANTITIES}
+
+
+def _label_keys(rows: Sequence[_Row], name: str, level: LevelSpec) -> list[str]:
+    """Returns the keys that labels of a level were read from, energies first."""
+    used = set().union(*(row.labels.keys[name] for row in rows))
     usual = [*level.energy_keys, level.forces or "", level.stress or ""]
     kinds = {key: k for k, name in enumerate(usual) for key in (name, f"REF_{name}")}
     return sorted(used, key=lambda key: (kinds.get(key, len(usual)), key))
@@ -201,7 +205,7 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     )
 
 
-def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, level: LevelSpec) -> _Row:
+def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec) -> _Row:
     name = f"{path.name}[{frame.number}]"
     kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
@@ -216,7 +220,7 @@ def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, level: LevelSpec) -
         name=name,
         frame=frame,
         group=group,
-        labels=frame_labels(frame, name, spec, level),
+        labels=frame_labels(frame, name, spec),
         stated=stated,
         isolated=len(frame) == 1 and kind == "isolatedatom",
     )
@@ -245,12 +249,13 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
         "cell": np.stack([row.frame.cell for row in run]),
         "pbc": np.stack([row.frame.pbc for row in run]),
     }
-    for quantity in QUANTITIES:
-        values = [row.labels.values.get(quantity) for row in run]
-        shape = next((value.shape for value in values if value is not None), None)
-        if shape is not None:
-            absent = np.full(shape, np.nan)
-            columns[quantity] = np.stack([absent if v is None else v for v in values])
+    for level in energy_levels(spec):
+        for quantity, column in _column_names(level, spec).items():
+            values = [row.labels.values[level].get(quantity) for row in run]
+            shape = next((value.shape for value in values if value is not None), None)
+            if shape is not None:
+                absent = np.full(shape, np.nan)
+                columns[column] = np.stack([absent if v is None else v for v in values])
     for key in {key: None for row in run for key in row.labels.properties}:
         columns[key] = np.array([row.labels.properties.get(key, np.nan) for row in run])
     charges, spins = [r.stated.charge for r in run], [r.stated.spin for r in run]
@@ -272,7 +277,7 @@ def _used(run: Sequence[_Row], spec: DataSpec) -> set[str]:
 
 
 def _isolated_atoms(
-    path: Path, rows: Sequence[_Row], spec: DataSpec, level: LevelSpec
+    path: Path, rows: Sequence[_Row], spec: DataSpec, level: str
 ) -> dict[str, float]:
     """Energies of the free atoms, in the unit that the description gives for them.
 
@@ -281,13 +286,13 @@ def _isolated_atoms(
     """
     factor = energy_factor(spec.units.of_energy)
     factor /= energy_factor(spec.units.isolated_atoms or spec.units.of_energy)
-    found = dict(level.isolated_atoms)
+    found = dict(spec.levels[level].isolated_atoms)
     whose = dict.fromkeys(found, "the description")
     for row in rows:
-        if not row.isolated or "energy" not in row.labels.values:
+        if not row.isolated or "energy" not in row.labels.values[level]:
             continue
         symbol = chemical_symbols[row.frame.numbers[0]]
-        energy = float(row.labels.values["energy"]) * factor
+        energy = float(row.labels.values[level]["energy"]) * factor
         if row.stated.charge:
             raise DataError(
                 f"{path}: {row.name} is the free atom of {symbol} with charge "
@@ -303,7 +308,7 @@ def _isolated_atoms(
 
 
 def _check_present(
-    path: Path, rows: Sequence[_Row], spec: DataSpec, level: LevelSpec, present: set[str]
+    path: Path, rows: Sequence[_Row], spec: DataSpec, present: Collection[str]
 ) -> None:
     """Checks that what was asked for under a name of its own is there."""
     if not present:
@@ -315,30 +320,40 @@ def _check_present(
                 f"{path}: no frame has {each} under {found.value!r}; the file has "
                 f"{', '.join(sorted(held)) or 'no keys at all'}"
             )
-    if not level.keys:
-        return
-    asked: Mapping[str, Sequence[str | None]] = {
-        "energy": level.energy_keys,
-        "forces": (level.forces,),
-        "stress": (level.stress,),
-        "charge": (spec.charge,),
-        "spin": (spec.spin,),
-    }
-    for quantity, keys in asked.items():
-        named = [key for key in keys if key and (key != quantity or quantity in spec.named)]
-        if quantity not in present and (
-            named or (quantity == "energy" and "forces" not in present)
-        ):
-            held = set().union(*(row.held for row in rows))
-            remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
-            if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
-                remedy = "None of them could be one: these are structures, for 'tlpot label'"
-            raise DataError(
-                f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
-                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
-            )
-    if spec.group and not any(spec.group in row.frame.info for row in rows):
+    energies = {name: level for name, level in energy_levels(spec).items() if level.keys}
+    columns = {name: _column_names(name, spec) for name in energies}
+    there = [name for name in energies if {*columns[name].values()} & {*present}]
+    for name in there or energies:
+        level = energies[name]
+        asked: Mapping[Quantity, Sequence[str | None]] = {
+            "energy": level.energy_keys, "forces": (level.forces,), "stress": (level.stress,)
+        }  # fmt: skip
+        forces = columns[name]["forces"] in present
+        for quantity, keys in asked.items():
+            named = [key for key in keys if key and (key != quantity or quantity in spec.named)]
+            if columns[name][quantity] not in present and (
+                named or (quantity == "energy" and not forces)
+            ):
+                _raise_absent(path, rows, quantity, named)
+    for column, key in (("charge", spec.charge), ("spin", spec.spin)):
+        named = [key] if key and (key != column or column in spec.named) else []
+        if energies and named and column not in present:
+            _raise_absent(path, rows, column, named)
+    if energies and spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
+
+
+def _raise_absent(
+    path: Path, rows: Sequence[_Row], quantity: str, named: Sequence[str]
+) -> NoReturn:
+    held = set().union(*(row.held for row in rows))
+    remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
+    if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
+        remedy = "None of them could be one: these are structures, for 'tlpot label'"
+    raise DataError(
+        f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
+        f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
+    )
 
 
 def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:

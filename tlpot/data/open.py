@@ -29,14 +29,8 @@ from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
-from tlpot.data.spec import (
-    DataSpec,
-    UnitSpec,
-    load_spec,
-    select_level,
-    undescribed,
-    with_keys,
-)
+from tlpot.data.spec import DataSpec, UnitSpec, load_spec, undescribed
+from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.data.store import check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.data.xyz_file import XYZFrame

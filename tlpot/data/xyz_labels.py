@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -31,31 +31,26 @@ class FrameLabels:
     """What a frame is labelled with, in the units of the file.
 
     Attributes:
-        values: energy [], forces [n_atoms, 3] and stress [3, 3] where there are any.
-        used: the keys that were read.
+        values: energy [], forces [n_atoms, 3] and stress [3, 3] where there are any, by level.
+        keys: those that the labels of each level were read from.
+        used: all keys that were read.
         similar: what looks like a label that the frame lacks: quantity and key.
         properties: those there are, by key, in the units of the file.
     """
 
-    values: dict[Quantity, NDArray[np.float64]]
+    values: dict[str, dict[Quantity, NDArray[np.float64]]]
+    keys: dict[str, frozenset[str]]
     used: frozenset[str]
     similar: tuple[tuple[str, str], ...]
     properties: dict[str, float] = field(default_factory=dict)
 
 
-def usual_keys(quantity: Quantity, key: str, named: Sequence[str]) -> tuple[str, ...]:
-    """Returns the keys that a label is looked for under.
-
-    Args:
-        quantity: what the label is.
-        key: the one that the description names.
-        named: quantities whose key is the only one.
-    """
-    usual = key == quantity and quantity not in named
-    return (key, f"REF_{key}") if usual else (key,)
+def energy_levels(spec: DataSpec) -> dict[str, LevelSpec]:
+    """Returns the levels of theory of a description, without its properties."""
+    return {name: level for name, level in spec.levels.items() if level.value is None}
 
 
-def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -> FrameLabels:
+def frame_labels(frame: XYZFrame, name: str, spec: DataSpec) -> FrameLabels:
     """Reads the labels of a frame; a label that is NaN throughout is a missing one.
 
     A stress is also read from the virial, as −virial/V, where the frame has a cell.
@@ -63,15 +58,37 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -
     Args:
         frame: one frame.
         name: what to call it in a message.
-        spec: the description of the file.
-        level: the level of theory of the labels.
+        spec: the description of the file. Where it has several levels of theory, labels have no
+            other usual names than those in it, which could be of another level.
 
     Raises:
         DataError: a label is no number or has the wrong shape, or two keys contradict each
             other.
     """
+    levels = energy_levels(spec)
+    if len(levels) > 1:
+        spec = replace(spec, named=(*spec.named, *QUANTITIES))
+    values, keys = {}, {}
+    for each, level in levels.items():
+        read: set[str] = set()
+        values[each] = _of_level(frame, name, spec, level, read)
+        keys[each] = frozenset(read)
+    properties = _properties(frame, name, spec)
+    used = frozenset(properties).union(*keys.values())
+    found = {kind for labels in values.values() for kind in labels}
+    return FrameLabels(
+        values=values,
+        keys=keys,
+        used=used,
+        similar=tuple(_similar(frame, found, {*used, *spec.unread})),
+        properties=properties,
+    )
+
+
+def _of_level(
+    frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec, used: set[str]
+) -> dict[Quantity, NDArray[np.float64]]:
     values: dict[Quantity, NDArray[np.float64]] = {}
-    used: set[str] = set()
     parts = [_find(frame, name, "energy", key, spec, used) for key in level.energy_keys]
     if parts and all(part is not None for part in parts):
         values["energy"] = np.sum([part for part in parts if part is not None], axis=0)
@@ -82,14 +99,7 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, level: LevelSpec) -
         values["forces"] = found
     if (stress := _stress(frame, name, spec, level, used)) is not None:
         values["stress"] = stress
-    properties = _properties(frame, name, spec)
-    used |= properties.keys()
-    return FrameLabels(
-        values=values,
-        used=frozenset(used),
-        similar=tuple(_similar(frame, values, used)),
-        properties=properties,
-    )
+    return values
 
 
 def _properties(frame: XYZFrame, name: str, spec: DataSpec) -> dict[str, float]:
@@ -148,7 +158,8 @@ def _from_virial(
 def _find(
     frame: XYZFrame, name: str, quantity: Quantity, key: str, spec: DataSpec, used: set[str]
 ) -> NDArray[np.float64] | None:
-    return _agreed(frame, name, quantity, usual_keys(quantity, key, spec.named), used)
+    usual = key == quantity and quantity not in spec.named and f"REF_{key}" not in spec.unread
+    return _agreed(frame, name, quantity, (key, f"REF_{key}") if usual else (key,), used)
 
 
 def _agreed(
@@ -202,7 +213,7 @@ def _shaped(value: object, frame: XYZFrame, what: str, quantity: Quantity) -> ND
 
 
 def _similar(
-    frame: XYZFrame, values: dict[Quantity, NDArray[np.float64]], used: set[str]
+    frame: XYZFrame, values: Collection[str], used: Collection[str]
 ) -> list[tuple[str, str]]:
     """Returns what looks like a label that is missing, or like a unit other than eV and Å."""
     found: list[tuple[str, str]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -205,12 +206,22 @@ def settings_with_data(
     files = [data] if isinstance(data, str | os.PathLike) else data
     dataset = None
     if not isinstance(files, list | tuple) or not all(isinstance(f, _PATHS) for f in files):
-        dataset = open_dataset(data, level=only_level(given.get("level")), **reading)
+        dataset = _opened(data, only_level(given.get("level")), **reading)
         section, files = {}, [dataset.path]
     section["files"] = [os.fspath(file) for file in files if isinstance(file, _PATHS)]
     settings = job_settings(config, job, data=section, **given)
     settings["data"].setdefault("level", only_level(given.get("level")))
     return settings, dataset
+
+
+def _opened(
+    data: DataSource, level: str | None, spec: Any, keys: Mapping[str, str] | None
+) -> Dataset:
+    """Opens labels with all levels that a description has, of which a job may need two."""
+    if spec is not None:
+        with suppress(UnknownLevelError):
+            return open_dataset(data, spec, keys=keys)
+    return open_dataset(data, spec, level=level, keys=keys)
 
 
 def only_level(level: str | Sequence[str] | None) -> str | None:
