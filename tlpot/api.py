@@ -948,8 +948,8 @@ def split_dataset(
     *,
     by: SplitBy | None = None,
     key: str | None = None,
-    validation: Share | str = 0.1,
-    test: Share | str = 0.1,
+    validation: Share | str | None = None,
+    test: Share | str | None = None,
     labelled: str | None = None,
     together_with: PathLike | None = None,
     seed: int = 0,
@@ -972,6 +972,7 @@ def split_dataset(
             random where all frames are of one.
         key: array with one value per frame, for ``by="key"``.
         validation: fraction (below 1), number of frames, or names, also as a text with commas.
+            None for a tenth, of few frames one.
         test: the same.
         labelled: only frames with a label at this level; None for `level`.
         together_with: file of structures, such as the parent's data, whose formulas stay in

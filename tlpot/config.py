@@ -381,6 +381,8 @@ def to_mapping(config: Any) -> Any:
         return {str(key): to_mapping(value) for key, value in config.items()}
     if isinstance(config, tuple | list | set | frozenset):
         return [to_mapping(value) for value in config]
+    if isinstance(config, float):
+        return float(config)  # which may be of a class that no file knows
     return str(config) if isinstance(config, os.PathLike) else config
 
 

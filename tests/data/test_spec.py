@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tlpot.data import DataSpec, LevelSpec, UnitSpec
-from tlpot.data.spec import load_spec, select_level, specs_folder, with_keys
+from tlpot.data.spec import load_spec, specs_folder
+from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.errors import ConfigError, UnknownLevelError
 
 SHIPPED = [

@@ -49,8 +49,11 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--key", "array with one value per frame, for --by key")
     for part in ("validation", "test"):
-        about = "fraction (below 1) or number of frames, or names: water,methanol (default 0.1)"
-        add(f"--{part} SHARE", about, "0.1")
+        about = (
+            "fraction (below 1) or number of frames, or names: water,methanol (default 0.1, of "
+            "few frames one)"
+        )
+        add(f"--{part} SHARE", about)
     add("--labelled LEVEL", "only frames with a label there (default: --level)")
     about = "structures, such as the parent's data, whose formulas stay in training"
     add("--together-with FILE", about)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +24,8 @@ from tlpot.data.xyz_labels import (
     QUANTITIES,
     FrameLabels,
     LabelKeys,
+    Quantity,
+    energy_levels,
     frame_labels,
     label_keys,
     usual_names,
@@ -65,9 +68,12 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
     ``config_type`` is ``isolated_atom`` (in any spelling) give the level's isolated atoms and are
     not frames.
 
+    Where the description has several levels of theory, each has the keys that it names and no
+    others, and one that no frame has is left out.
+
     Args:
         path: the file.
-        spec: its description, with exactly one level.
+        spec: its description.
 
     Returns:
         The columns, and the description of these columns.
@@ -86,16 +92,9 @@ def understood(
     structures: Iterable[XYZFrame], path: Path, spec: DataSpec
 ) -> tuple[MemoryStore, DataSpec]:
     """Does what `read_extxyz` does, for frames that are read already; `path` is for messages."""
-    energies = [item for item in spec.levels.items() if item[1].value is None]
-    if len(energies) > 1:
-        raise DataError(
-            f"{path}: extended XYZ holds the energies of one level, and the description has "
-            f"{', '.join(each for each, _ in energies)}; name one with level=..."
-        )
-    level = energies[0][1] if energies else LevelSpec()
-    properties = {each: found for each, found in spec.levels.items() if found.value is not None}
+    energies = energy_levels(spec)
     structures = list(structures)
-    keys = label_keys(structures, spec, level)
+    keys = label_keys(structures, spec)
     rows = [_extxyz_row(frame, path, spec, keys) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
@@ -118,7 +117,7 @@ def understood(
             )
         )
     present = {key for found in columns for key in found}
-    _check_present(path, rows, spec, level, present)
+    _check_present(path, rows, spec, present)
     # else, only properties are asked for
     problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
@@ -128,24 +127,25 @@ def understood(
     # and who names a label leaves out its other names on purpose
     said |= {key for q in QUANTITIES if q in spec.named for key in usual_names(q)}
     said_of_all = {"columns": json.dumps(dict.fromkeys(fillers, ""))} if fillers else {}
-    read_from = {each: _label_keys(frames, found) for each, found in energies}
+    read_from = {each: _label_keys(frames, each, found) for each, found in energies.items()}
+    levels = {each: found for each, found in spec.levels.items() if each not in energies}
+    for each, level in energies.items():
+        names = _column_names(each, spec)
+        there = {kind: name if name in present else None for kind, name in names.items()}
+        levels[each] = replace(
+            level,
+            energy=names["energy"],
+            forces=there["forces"],
+            stress=there["stress"],
+            isolated_atoms=_isolated_atoms(path, rows, spec, each),
+        )
     return MemoryStore(path, sections, columns, problems, said_of_all, read_from), replace(
         spec,
         unread=(*spec.unread, *sorted(said - {*spec.unread})),
         numbers="numbers",
         coordinates="coordinates",
         group=None,
-        levels=properties
-        | {
-            each: replace(
-                level,
-                energy="energy",
-                forces="forces" if "forces" in present else None,
-                stress="stress" if "stress" in present else None,
-                isolated_atoms=_isolated_atoms(path, rows, spec, level),
-            )
-            for each, _ in energies
-        },
+        levels=levels,
         cell="cell",
         pbc="pbc",
         charge="charge" if "charge" in present else None,
@@ -153,9 +153,15 @@ def understood(
     )
 
 
-def _label_keys(rows: Sequence[_Row], level: LevelSpec) -> list[str]:
-    """Returns the keys that labels were read from, energies first."""
-    used = set().union(*(row.labels.used - row.labels.properties.keys() for row in rows))
+def _column_names(level: str, spec: DataSpec) -> dict[Quantity, str]:
+    """Returns what the columns of a level's labels are called, by what they are."""
+    prefix = f"{level}." if len(energy_levels(spec)) > 1 else ""
+    return {quantity: f"{prefix}{quantity}" for quantity in QUANTITIES}
+
+
+def _label_keys(rows: Sequence[_Row], name: str, level: LevelSpec) -> list[str]:
+    """Returns the keys that labels of a level were read from, energies first."""
+    used = set().union(*(row.labels.keys[name] for row in rows))
     usual = [*level.energy_keys, level.forces or "", level.stress or ""]
     kinds = {key: k for k, name in enumerate(usual) for key in (name, f"REF_{name}")}
     return sorted(used, key=lambda key: (kinds.get(key, len(usual)), key))
@@ -213,7 +219,7 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     )
 
 
-def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: LabelKeys) -> _Row:
+def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: Mapping[str, LabelKeys]) -> _Row:
     name = f"{path.name}[{frame.number}]"
     kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
@@ -257,12 +263,13 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
         "cell": np.stack([row.frame.cell for row in run]),
         "pbc": np.stack([row.frame.pbc for row in run]),
     }
-    for quantity in QUANTITIES:
-        values = [row.labels.values.get(quantity) for row in run]
-        shape = next((value.shape for value in values if value is not None), None)
-        if shape is not None:
-            absent = np.full(shape, np.nan)
-            columns[quantity] = np.stack([absent if v is None else v for v in values])
+    for level in energy_levels(spec):
+        for quantity, column in _column_names(level, spec).items():
+            values = [row.labels.values[level].get(quantity) for row in run]
+            shape = next((value.shape for value in values if value is not None), None)
+            if shape is not None:
+                absent = np.full(shape, np.nan)
+                columns[column] = np.stack([absent if v is None else v for v in values])
     for key in {key: None for row in run for key in row.labels.properties}:
         columns[key] = np.array([row.labels.properties.get(key, np.nan) for row in run])
     charges, spins = [r.stated.charge for r in run], [r.stated.spin for r in run]
@@ -284,7 +291,7 @@ def _used(run: Sequence[_Row], spec: DataSpec) -> set[str]:
 
 
 def _isolated_atoms(
-    path: Path, rows: Sequence[_Row], spec: DataSpec, level: LevelSpec
+    path: Path, rows: Sequence[_Row], spec: DataSpec, level: str
 ) -> dict[str, float]:
     """Energies of the free atoms, in the unit that the description gives for them.
 
@@ -293,13 +300,13 @@ def _isolated_atoms(
     """
     factor = energy_factor(spec.units.of_energy)
     factor /= energy_factor(spec.units.isolated_atoms or spec.units.of_energy)
-    found = dict(level.isolated_atoms)
+    found = dict(spec.levels[level].isolated_atoms)
     whose = dict.fromkeys(found, "the description")
     for row in rows:
-        if not row.isolated or "energy" not in row.labels.values:
+        if not row.isolated or "energy" not in row.labels.values[level]:
             continue
         symbol = chemical_symbols[row.frame.numbers[0]]
-        energy = float(row.labels.values["energy"]) * factor
+        energy = float(row.labels.values[level]["energy"]) * factor
         if row.stated.charge:
             raise DataError(
                 f"{path}: {row.name} is the free atom of {symbol} with charge "
@@ -315,7 +322,7 @@ def _isolated_atoms(
 
 
 def _check_present(
-    path: Path, rows: Sequence[_Row], spec: DataSpec, level: LevelSpec, present: set[str]
+    path: Path, rows: Sequence[_Row], spec: DataSpec, present: Collection[str]
 ) -> None:
     """Checks that what was asked for under a name of its own is there."""
     if not present:
@@ -327,30 +334,40 @@ def _check_present(
                 f"{path}: no frame has {each} under {found.value!r}; the file has "
                 f"{', '.join(sorted(held)) or 'no keys at all'}"
             )
-    if not level.keys:
-        return
-    asked: Mapping[str, Sequence[str | None]] = {
-        "energy": level.energy_keys,
-        "forces": (level.forces,),
-        "stress": (level.stress,),
-        "charge": (spec.charge,),
-        "spin": (spec.spin,),
-    }
-    for quantity, keys in asked.items():
-        named = [key for key in keys if key and (key != quantity or quantity in spec.named)]
-        if quantity not in present and (
-            named or (quantity == "energy" and "forces" not in present)
-        ):
-            held = set().union(*(row.held for row in rows))
-            remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
-            if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
-                remedy = "None of them could be one: these are structures, for 'tlpot label'"
-            raise DataError(
-                f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
-                f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
-            )
-    if spec.group and not any(spec.group in row.frame.info for row in rows):
+    energies = {name: level for name, level in energy_levels(spec).items() if level.keys}
+    columns = {name: _column_names(name, spec) for name in energies}
+    there = [name for name in energies if {*columns[name].values()} & {*present}]
+    for name in there or energies:
+        level = energies[name]
+        asked: Mapping[Quantity, Sequence[str | None]] = {
+            "energy": level.energy_keys, "forces": (level.forces,), "stress": (level.stress,)
+        }  # fmt: skip
+        forces = columns[name]["forces"] in present
+        for quantity, keys in asked.items():
+            named = [key for key in keys if key and (key != quantity or quantity in spec.named)]
+            if columns[name][quantity] not in present and (
+                named or (quantity == "energy" and not forces)
+            ):
+                _raise_absent(path, rows, quantity, named)
+    for column, key in (("charge", spec.charge), ("spin", spec.spin)):
+        named = [key] if key and (key != column or column in spec.named) else []
+        if energies and named and column not in present:
+            _raise_absent(path, rows, column, named)
+    if energies and spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
+
+
+def _raise_absent(
+    path: Path, rows: Sequence[_Row], quantity: str, named: Sequence[str]
+) -> NoReturn:
+    held = set().union(*(row.held for row in rows))
+    remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
+    if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
+        remedy = "None of them could be one: these are structures, for 'tlpot label'"
+    raise DataError(
+        f"{path}: no frame has {quantity} under {' + '.join(named) or repr(quantity)}; "
+        f"the file has {', '.join(sorted(held)) or 'no labels at all'}. {remedy}"
+    )
 
 
 def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:
@@ -360,8 +377,9 @@ def _may_be(quantity: str, key: str, frame: XYZFrame) -> bool:
     return array.dtype.kind in "iuf" and array.size in sizes.get(quantity, (1, len(frame)))
 
 
-def _similar_problems(rows: Sequence[_Row], keys: LabelKeys) -> list[Problem]:
+def _similar_problems(rows: Sequence[_Row], keys: Mapping[str, LabelKeys]) -> list[Problem]:
     """Reports frames that lack a label and hold what looks like it."""
+    withheld = {key: why for own in keys.values() for key, why in own.withheld.items()}
     counts = Counter(pair for row in rows for pair in row.labels.similar)
     found = []
     for (kind, key), n in sorted(counts.items()):
@@ -375,10 +393,10 @@ def _similar_problems(rows: Sequence[_Row], keys: LabelKeys) -> list[Problem]:
                 "name them with the labels: keys={'energy': 'KEY, UNIT'} (--keys "
                 "'energy=KEY, UNIT')"
             )
-        elif key in keys.withheld:
+        elif key in withheld:
             what = (
                 f"{key!r} is not read, although it is a usual name of {kind}, which {they} "
-                f"{lack}: it {keys.withheld[key]}. If it is of this level, {remedy}; if no {kind} "
+                f"{lack}: it {withheld[key]}. If it is of this level, {remedy}; if no {kind} "
                 f"are wanted, with keys={{{kind!r}: ''}} (--keys {kind}=)"
             )
         else:

@@ -17,7 +17,7 @@ from tlpot.data.dataset import Dataset, frames_of
 from tlpot.data.hdf5 import json_attribute, open_hdf5, written_hdf5
 from tlpot.data.native import UNITS, groups_by_name, make_column
 from tlpot.data.open import open_dataset
-from tlpot.data.split import Split
+from tlpot.data.split_file import Split
 from tlpot.data.split_groups import fingerprint
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level, choose_level

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import h5py
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
@@ -28,14 +29,8 @@ from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
-from tlpot.data.spec import (
-    DataSpec,
-    UnitSpec,
-    load_spec,
-    select_level,
-    undescribed,
-    with_keys,
-)
+from tlpot.data.spec import DataSpec, UnitSpec, load_spec, undescribed
+from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.data.store import check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.data.xyz_file import XYZFrame
@@ -314,7 +309,9 @@ def _open(source: Source) -> ArrayDataset:
     if path.suffix == ".traj":
         frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(read_trajectory(path))]
         return _open_frames(frames, path, source)
-    spec = _understood(_spec(path, source.spec), source, str(path))
+    spec = _spec(path, source.spec)
+    _check_container(path, spec, source.spec)
+    spec = _understood(spec, source, str(path))
     if spec.container == "hdf5":
         store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
         return ArrayDataset(store, spec)
@@ -323,6 +320,31 @@ def _open(source: Source) -> ArrayDataset:
         check_stated_units(archive, spec)
         return ArrayDataset(archive, spec)
     return ArrayDataset(*read_extxyz(path, spec))
+
+
+_CONTAINERS = {"hdf5": "HDF5", "npz": "npz archives", "extxyz": "extended XYZ"}
+_ZIP = b"PK\x03\x04"
+
+
+def _check_container(path: Path, spec: DataSpec, name: PathLike | None) -> None:
+    """Checks by its first bytes that a file is what its description is for.
+
+    Raises:
+        DataError: it is of another kind.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as handle:
+        is_zip = handle.read(len(_ZIP)) == _ZIP
+    found = "npz" if is_zip else "hdf5" if h5py.is_hdf5(path) else None
+    if found not in (None, spec.container):
+        what = "a zip archive, as npz files are" if is_zip else "HDF5"
+        whose = "its name" if name is None else f"the description {os.fspath(name)}"
+        raise DataError(
+            f"{path} is {what}, and {whose} is for {_CONTAINERS[spec.container]}; name a "
+            f"description with container: {found} (spec=...), none if it is in tlpot's own layout, "
+            "or another file"
+        )
 
 
 def _understood(spec: DataSpec, source: Source, where: str) -> DataSpec:

@@ -2,127 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, structures_hash, with_any_label
+from tlpot.data.dataset import Dataset, with_any_label
 from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
+from tlpot.data.split_file import PARTS, Split
 from tlpot.data.split_groups import SplitBy, default_by, elements_of, kept_together
 from tlpot.errors import DataError, nearest
-from tlpot.files import write_text
 from tlpot.levels import level_words
 from tlpot.numbers import counted
-from tlpot.stored_results import read_json
 
 Share = float | Sequence[str]
 """Fraction of the frames (below 1), number of frames, or names of molecules (formulas, values)."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Split:
-    """Which frames of a dataset are for what.
-
-    Attributes:
-        train: indices, ascending.
-        validation: indices, ascending.
-        test: indices, ascending.
-        by: how they were divided.
-        seed: of the division.
-        content_hash: of the dataset.
-    """
-
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    test: NDArray[np.int64]
-    by: str
-    seed: int
-    content_hash: str
-
-    def subset(self, n: int) -> NDArray[np.int64]:
-        """Returns `n` training frames, ascending; smaller subsets are part of larger ones.
-
-        Raises:
-            DataError: there are not that many, or `n` is not positive.
-        """
-        if not 0 < n <= len(self.train):
-            raise DataError(f"cannot take {n} of {len(self.train)} training frames")
-        order = np.random.default_rng([self.seed, 1]).permutation(len(self.train))
-        return self.train[np.sort(order[:n])]
-
-    @property
-    def way(self) -> str:
-        """How they were divided, to be read after "divided"."""
-        if self.by.startswith("random"):
-            return f"at {self.by}"
-        return f"by {self.by}"
-
-    def save(self, path: str | os.PathLike[str], structures: str = "") -> None:
-        """Writes a JSON file.
-
-        Args:
-            path: the file.
-            structures: `structures_hash` of the dataset, with which the split can be read for the
-                same structures with other labels; empty where it is not known.
-
-        Raises:
-            OutputError: the file could not be written.
-        """
-        content: dict[str, Any] = {
-            "by": self.by,
-            "seed": self.seed,
-            "content_hash": self.content_hash,
-            **({"structures": structures} if structures else {}),
-            **{part: getattr(self, part).tolist() for part in _PARTS},
-        }
-        write_text(path, json.dumps(content) + "\n")
+class DefaultShare(float):
+    """A fraction that nobody asked for: one frame where it alone would be none."""
 
 
-_PARTS = ("train", "validation", "test")
-
-
-def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
-    """Reads a split that was made for `dataset`, or for the same structures with other labels.
-
-    Raises:
-        DataError: no such file, not a split, or made for another dataset.
-    """
-    content = read_json(Path(path), "make it again with tlpot data split")
-    if content is None:
-        raise DataError(f"no such file: {path}")
-    try:
-        split = Split(
-            by=str(content["by"]),
-            seed=int(content["seed"]),
-            content_hash=str(content["content_hash"]),
-            **{part: np.array(content[part], dtype=np.int64) for part in _PARTS},
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
-    if split.content_hash != dataset.content_hash:
-        known = content.get("structures")
-        if known is None or known != structures_hash(dataset):
-            raise DataError(
-                f"{path} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
-                f"{dataset.path} has {dataset.content_hash[:12]}... and not the same structures in "
-                "the same order; use the same files, or, for a model that was not trained on "
-                "them, make a new split"
-            )
-        split = replace(split, content_hash=dataset.content_hash)
-    everything = np.concatenate([getattr(split, part) for part in _PARTS])
-    if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
-        raise DataError(f"{path} names frames that {dataset.path} does not have")
-    if len(np.unique(everything)) != len(everything):
-        raise DataError(f"{path} uses a frame more than once")
-    return split
+DEFAULT_SHARE = DefaultShare(0.1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,8 +54,8 @@ class FrameOrder:
 def make_split(
     dataset: Dataset,
     *,
-    validation: Share = 0.1,
-    test: Share = 0.1,
+    validation: Share = DEFAULT_SHARE,
+    test: Share = DEFAULT_SHARE,
     by: SplitBy | None = "molecule",
     key: str | None = None,
     seed: int = 0,
@@ -167,7 +72,7 @@ def make_split(
         dataset: the frames.
         validation: fraction of the frames (below 1), number of frames, or a list of names; 0
             for none. Whole molecules are added, in random order, as long as that brings the
-            share closer to what was asked for.
+            share closer to what was asked for. `DEFAULT_SHARE` is a tenth, of few frames one.
         test: likewise.
         by: ``molecule`` keeps all frames of a molecule together, ``source`` or ``trajectory``
             all frames with the same value of that array, such as the protein that fragments
@@ -190,7 +95,31 @@ def make_split(
             have the same source; frames that stay in training leave too few to hold out.
         UnknownLevelError: no such level.
     """
-    order = order or FrameOrder()
+    divided = partial(
+        _divided, dataset, by=by, key=key, seed=seed, labelled=labelled, order=order or FrameOrder()
+    )
+    try:
+        return divided(validation=validation, test=test)
+    except _TooLargeError as error:
+        one = [1 if isinstance(share, DefaultShare) else share for share in (validation, test)]
+        if one != [validation, test]:
+            with suppress(DataError):
+                return divided(validation=one[0], test=one[1])
+        raise DataError(str(error)) from None
+
+
+def _divided(
+    dataset: Dataset,
+    *,
+    validation: Share,
+    test: Share,
+    by: SplitBy | None,
+    key: str | None,
+    seed: int,
+    labelled: str | Sequence[str] | None,
+    order: FrameOrder,
+) -> Split:
+    """See `make_split`; raises `_TooLargeError` where smaller shares might do."""
     if by is None:
         return _by_default(dataset, validation, test, seed, labelled, order)
     frames = np.arange(len(dataset))
@@ -256,8 +185,8 @@ def _by_default(
 ) -> Split:
     by = default_by(dataset, labelled)
     divided = partial(
-        make_split, dataset, validation=validation, test=test, seed=seed, labelled=labelled,
-        order=order,
+        _divided, dataset, validation=validation, test=test, key=None, seed=seed,
+        labelled=labelled, order=order,
     )  # fmt: skip
     named = not (isinstance(validation, int | float) and isinstance(test, int | float))
     if by != "molecule" or named or not order.keep_elements or order.kept is not None:
@@ -393,7 +322,7 @@ class _Pool:
         """Returns which part each group belongs to: 0 training, 1 validation, 2 test."""
         owner = np.zeros(len(self.names), dtype=np.int64)
         for part, share in ((2, test), (1, validation)):
-            owner[self._take(share, owner, _PARTS[part])] = part
+            owner[self._take(share, owner, PARTS[part])] = part
         if not (owner == 0).any():
             n_held_out = [int((owner[self.groups] == part).sum()) for part in (1, 2)]
             raise _TooLargeError(
@@ -475,8 +404,10 @@ class _Pool:
         if len(counts) == 1:
             what += self._whole() if n > 1 else ""
             raise DataError(f"{what}, and something must be left for training; add frames")
+        fewest = int(counts.min())
         raise _TooLargeError(
-            f"{what}{self._whole()}; ask for more, such as {part}={counts.min()}{self._random()}"
+            f"{what}{self._whole()}; ask for more, such as {part}={fewest}{self._random()} (of a "
+            f"training: split={{{part!r}: {fewest}}}, split.{part}={fewest})"
         )
 
     def _whole(self) -> str:

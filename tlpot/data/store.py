@@ -6,6 +6,7 @@ Only what is unambiguous is converted: a truth value is no energy, and text is n
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,14 +149,24 @@ def npz_names(path: Path) -> list[str]:
 
 def _read_archive(path: Path) -> dict[str, NDArray]:
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with path.open("rb") as handle:
+            if not zipfile.is_zipfile(handle):
+                raise DataError(
+                    f"{path} is not a complete npz archive: it was cut off, or is of another kind; "
+                    "fetch it again, or name a description for what it is (spec=...)"
+                )
+            handle.seek(0)
+            with np.load(handle, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
+    except DataError:
+        raise
     except Exception as error:  # numpy, zipfile and zlib raise a dozen kinds for damage
-        raise DataError(
-            f"{path} is not a complete npz archive of plain arrays ({error})"
-        ) from error
+        why = str(error)
+        if "allow_pickle" in why:  # numpy would have the user load them
+            why = "it holds Python objects, which may be code; write numbers and text"
+        raise DataError(f"{path} is not a complete npz archive of plain arrays ({why})") from error
 
 
 def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -31,13 +31,15 @@ class FrameLabels:
     """What a frame is labelled with, in the units of the file.
 
     Attributes:
-        values: energy [], forces [n_atoms, 3] and stress [3, 3] where there are any.
-        used: the keys that were read.
+        values: energy [], forces [n_atoms, 3] and stress [3, 3] where there are any, by level.
+        keys: those that the labels of each level were read from.
+        used: all keys that were read.
         similar: what looks like a label that the frame lacks: quantity and key.
         properties: those there are, by key, in the units of the file.
     """
 
-    values: dict[Quantity, NDArray[np.float64]]
+    values: dict[str, dict[Quantity, NDArray[np.float64]]]
+    keys: dict[str, frozenset[str]]
     used: frozenset[str]
     similar: tuple[tuple[str, str], ...]
     properties: dict[str, float] = field(default_factory=dict)
@@ -62,20 +64,40 @@ class LabelKeys:
     stress: tuple[str, ...] = ()
     virials: tuple[str, ...] = ()
     withheld: Mapping[str, str] = field(default_factory=dict)
-    left_out: frozenset[str] = frozenset()
+    left_out: frozenset[Quantity] = frozenset()
 
 
-def label_keys(frames: Sequence[XYZFrame], spec: DataSpec, level: LevelSpec) -> LabelKeys:
+def energy_levels(spec: DataSpec) -> dict[str, LevelSpec]:
+    """Returns the levels of theory of a description, without its properties."""
+    return {name: level for name, level in spec.levels.items() if level.value is None}
+
+
+def label_keys(frames: Sequence[XYZFrame], spec: DataSpec) -> dict[str, LabelKeys]:
+    """Returns where to look for the labels of each level of theory.
+
+    Where there are several, labels have no other usual names than those in the description, which
+    could be of another level.
+
+    Args:
+        frames: of the whole file.
+        spec: its description.
+    """
+    levels = energy_levels(spec)
+    if len(levels) < 2:
+        return {name: _keys_of_level(frames, spec, level) for name, level in levels.items()}
+    closed = replace(spec, named=(*spec.named, *QUANTITIES))
+    return {
+        name: replace(_keys_of_level(frames, closed, level), withheld={}, left_out=frozenset())
+        for name, level in levels.items()
+    }
+
+
+def _keys_of_level(frames: Sequence[XYZFrame], spec: DataSpec, level: LevelSpec) -> LabelKeys:
     """Returns where to look for labels.
 
     Where the user names one label, and the file has a usual name of it as well (``energy`` beside
     ``cc_energy``), the usual names of the other labels belong to that one: they are withheld, but
     for those of the family of the name that he chose (``REF_forces`` with ``REF_energy``).
-
-    Args:
-        frames: of the whole file.
-        spec: its description.
-        level: of theory, whose labels are looked for.
     """
     energy = level.energy_keys[0] if level.energy_keys else None
     given = {"energy": energy, "forces": level.forces, "stress": level.stress}
@@ -97,7 +119,8 @@ def label_keys(frames: Sequence[XYZFrame], spec: DataSpec, level: LevelSpec) -> 
     def usual(quantity: Quantity, key: str | None) -> tuple[str, ...]:
         if key is None or key != quantity or quantity in named:
             return (key,) if key else ()
-        return tuple(name for name in (key, f"REF_{key}") if name not in withheld)
+        names = (key,) if f"REF_{key}" in spec.unread else (key, f"REF_{key}")
+        return tuple(name for name in names if name not in withheld)
 
     stress = usual("stress", level.stress)
     virials: tuple[str, ...] = ()
@@ -137,7 +160,9 @@ def _is_there(key: str, frames: Sequence[XYZFrame]) -> bool:
     return False
 
 
-def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys) -> FrameLabels:
+def frame_labels(
+    frame: XYZFrame, name: str, spec: DataSpec, keys: Mapping[str, LabelKeys]
+) -> FrameLabels:
     """Reads the labels of a frame; a label that is NaN throughout is a missing one.
 
     A stress is also read from the virial, as −virial/V, where the frame has a cell.
@@ -146,14 +171,34 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys) ->
         frame: one frame.
         name: what to call it in a message.
         spec: the description of the file.
-        keys: where to look for the labels.
+        keys: where to look for the labels of each level.
 
     Raises:
         DataError: a label is no number or has the wrong shape, or two keys contradict each
             other.
     """
+    values, read_from = {}, {}
+    for level, own in keys.items():
+        read: set[str] = set()
+        values[level] = _of_level(frame, name, spec, own, read)
+        read_from[level] = frozenset(read)
+    properties = _properties(frame, name, spec)
+    used = frozenset(properties).union(*read_from.values())
+    known = frozenset(kind for labels in values.values() for kind in labels)
+    known |= {kind for own in keys.values() for kind in own.left_out}
+    return FrameLabels(
+        values=values,
+        keys=read_from,
+        used=used,
+        similar=tuple(_similar(frame, known, {*used, *spec.unread})),
+        properties=properties,
+    )
+
+
+def _of_level(
+    frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys, used: set[str]
+) -> dict[Quantity, NDArray[np.float64]]:
     values: dict[Quantity, NDArray[np.float64]] = {}
-    used: set[str] = set()
     parts = [_agreed(frame, name, "energy", each, used) for each in keys.energies]
     if parts and all(part is not None for part in parts):
         values["energy"] = np.sum([part for part in parts if part is not None], axis=0)
@@ -161,14 +206,7 @@ def frame_labels(frame: XYZFrame, name: str, spec: DataSpec, keys: LabelKeys) ->
         values["forces"] = found
     if (stress := _stress(frame, name, spec, keys, used)) is not None:
         values["stress"] = stress
-    properties = _properties(frame, name, spec)
-    used |= properties.keys()
-    return FrameLabels(
-        values=values,
-        used=frozenset(used),
-        similar=tuple(_similar(frame, values, used, keys)),
-        properties=properties,
-    )
+    return values
 
 
 def _properties(frame: XYZFrame, name: str, spec: DataSpec) -> dict[str, float]:
@@ -269,10 +307,7 @@ def _shaped(value: object, frame: XYZFrame, what: str, quantity: Quantity) -> ND
 
 
 def _similar(
-    frame: XYZFrame,
-    values: dict[Quantity, NDArray[np.float64]],
-    used: set[str],
-    keys: LabelKeys,
+    frame: XYZFrame, known: Collection[str], used: Collection[str]
 ) -> list[tuple[str, str]]:
     """Returns what looks like a label that is missing, or like a unit other than eV and Å."""
     found: list[tuple[str, str]] = []
@@ -282,7 +317,7 @@ def _similar(
         if kind == "unit":
             if isinstance(value, str) and not is_own_unit(value):
                 found.append((kind, key))
-        elif kind is not None and kind not in values and kind not in keys.left_out:
+        elif kind is not None and kind not in known:
             array = np.asarray(value)
             if array.dtype.kind in "iuf" and array.size in sizes[kind]:
                 found.append((kind, key))

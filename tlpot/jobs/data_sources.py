@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tlpot.config import IN_MEMORY, LATER, Settings, check_seed, job_settings, parse
 from tlpot.data import (
+    DEFAULT_SHARE,
     Dataset,
     DataSource,
     FrameOrder,
@@ -204,12 +206,22 @@ def settings_with_data(
     files = [data] if isinstance(data, str | os.PathLike) else data
     dataset = None
     if not isinstance(files, list | tuple) or not all(isinstance(f, _PATHS) for f in files):
-        dataset = open_dataset(data, level=only_level(given.get("level")), **reading)
+        dataset = _opened(data, only_level(given.get("level")), **reading)
         section, files = {}, [dataset.path]
     section["files"] = [os.fspath(file) for file in files if isinstance(file, _PATHS)]
     settings = job_settings(config, job, data=section, **given)
     settings["data"].setdefault("level", only_level(given.get("level")))
     return settings, dataset
+
+
+def _opened(
+    data: DataSource, level: str | None, spec: Any, keys: Mapping[str, str] | None
+) -> Dataset:
+    """Opens labels with all levels that a description has, of which a job may need two."""
+    if spec is not None:
+        with suppress(UnknownLevelError):
+            return open_dataset(data, spec, keys=keys)
+    return open_dataset(data, spec, level=level, keys=keys)
 
 
 def only_level(level: str | Sequence[str] | None) -> str | None:
@@ -267,7 +279,8 @@ class SplitSettings:
         key: the array with one value for each frame, for ``by: key``.
         together_with: a file of structures, such as the parent's data; what has one of their
             formulas stays in training, with all that is kept together with it.
-        validation: fraction (below 1), number of frames, or names of molecules (or sources).
+        validation: fraction (below 1), number of frames, or names of molecules (or sources);
+            where nothing is said, a tenth, of few frames one.
         test: the same; these frames are seen by nothing but the final evaluation. Named
             molecules are held out whole even when the other frames are divided at random.
         train: use only this many of the training frames; smaller subsets are part of larger
@@ -280,7 +293,7 @@ class SplitSettings:
     by: SplitBy | None = None
     key: str | None = field(default=None, metadata=LATER)
     together_with: Path | None = field(default=None, metadata=LATER)
-    validation: float | tuple[str, ...] = 0.1
+    validation: float | tuple[str, ...] = DEFAULT_SHARE
     test: float | tuple[str, ...] = 0.0
     train: int | None = None
     seed: int = 0

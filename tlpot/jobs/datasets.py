@@ -17,6 +17,7 @@ from ase.data import chemical_symbols
 
 from tlpot.config import listed
 from tlpot.data import (
+    DEFAULT_SHARE,
     SEVERITIES,
     Dataset,
     DataSource,
@@ -246,8 +247,8 @@ def _check_written(
 def divide(
     files: DataFiles,
     *,
-    validation: Share | str,
-    test: Share | str,
+    validation: Share | str | None = None,
+    test: Share | str | None = None,
     by: SplitBy | None = None,
     key: str | None = None,
     labelled: str | None = None,
@@ -304,8 +305,10 @@ def divide(
     )
 
 
-def _share(given: Share | str) -> Share:
-    """Returns a number, or names, which a text has with commas."""
+def _share(given: Share | str | None) -> Share:
+    """Returns a number, or names, which a text has with commas; what is usual for nothing."""
+    if given is None:
+        return DEFAULT_SHARE
     if not isinstance(given, str):
         return given
     try:

@@ -19,7 +19,7 @@ from tlpot.data import (
     frames_of,
     with_any_label,
 )
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.levels import choose_level, difference_level
 from tlpot.models import Architecture, DeltaPotential, Potential, read_architecture
 from tlpot.numbers import counted
@@ -150,7 +150,13 @@ class Delta(Strategy):
             return context.low.level
         levels = context.dataset.levels
         where = f"strategy.low: {context.dataset.path}"
-        return choose_level(self.low, levels, where, option="strategy.low")
+        try:
+            return choose_level(self.low, levels, where, option="strategy.low")
+        except UnknownLevelError as error:
+            raise UnknownLevelError(
+                f"{error}; where the file has it under keys of its own, name both levels in a "
+                "description (spec=..., docs/data.md)"
+            ) from error
 
     def _learned(self, context: TransferContext) -> str:
         low = context.source if self.low == PARENT else self._low(context)

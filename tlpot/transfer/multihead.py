@@ -75,7 +75,9 @@ class Multihead(Strategy):
         if not others:
             raise ConfigError(
                 f"{dataset.path} has labels at {level} only, so there is nothing to learn "
-                "jointly; use 'replay', which takes the other labels from the parent"
+                "jointly; use 'replay', which takes the other labels from the parent, or, where "
+                "the file has others under keys of their own, name these in a description "
+                "(spec=..., docs/data.md)"
             )
         labelled = np.any([dataset.labelled(name) for name in others], axis=0)
         held = np.concatenate([split.validation, split.test])

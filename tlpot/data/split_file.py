@@ -1,0 +1,115 @@
+"""A division of a dataset, and the file that keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlpot.data.dataset import Dataset, structures_hash
+from tlpot.errors import DataError
+from tlpot.files import write_text
+from tlpot.stored_results import read_json
+
+PARTS = ("train", "validation", "test")
+"""What frames are for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """Which frames of a dataset are for what.
+
+    Attributes:
+        train: indices, ascending.
+        validation: indices, ascending.
+        test: indices, ascending.
+        by: how they were divided.
+        seed: of the division.
+        content_hash: of the dataset.
+    """
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+    by: str
+    seed: int
+    content_hash: str
+
+    def subset(self, n: int) -> NDArray[np.int64]:
+        """Returns `n` training frames, ascending; smaller subsets are part of larger ones.
+
+        Raises:
+            DataError: there are not that many, or `n` is not positive.
+        """
+        if not 0 < n <= len(self.train):
+            raise DataError(f"cannot take {n} of {len(self.train)} training frames")
+        order = np.random.default_rng([self.seed, 1]).permutation(len(self.train))
+        return self.train[np.sort(order[:n])]
+
+    @property
+    def way(self) -> str:
+        """How they were divided, to be read after "divided"."""
+        if self.by.startswith("random"):
+            return f"at {self.by}"
+        return f"by {self.by}"
+
+    def save(self, path: str | os.PathLike[str], structures: str = "") -> None:
+        """Writes a JSON file.
+
+        Args:
+            path: the file.
+            structures: `structures_hash` of the dataset, with which the split can be read for the
+                same structures with other labels; empty where it is not known.
+
+        Raises:
+            OutputError: the file could not be written.
+        """
+        content: dict[str, Any] = {
+            "by": self.by,
+            "seed": self.seed,
+            "content_hash": self.content_hash,
+            **({"structures": structures} if structures else {}),
+            **{part: getattr(self, part).tolist() for part in PARTS},
+        }
+        write_text(path, json.dumps(content) + "\n")
+
+
+def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
+    """Reads a split that was made for `dataset`, or for the same structures with other labels.
+
+    Raises:
+        DataError: no such file, not a split, or made for another dataset.
+    """
+    content = read_json(Path(path), "make it again with tlpot data split")
+    if content is None:
+        raise DataError(f"no such file: {path}")
+    try:
+        split = Split(
+            by=str(content["by"]),
+            seed=int(content["seed"]),
+            content_hash=str(content["content_hash"]),
+            **{part: np.array(content[part], dtype=np.int64) for part in PARTS},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
+    if split.content_hash != dataset.content_hash:
+        known = content.get("structures")
+        if known is None or known != structures_hash(dataset):
+            raise DataError(
+                f"{path} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
+                f"{dataset.path} has {dataset.content_hash[:12]}... and not the same structures in "
+                "the same order; use the same files, or, for a model that was not trained on "
+                "them, make a new split"
+            )
+        split = replace(split, content_hash=dataset.content_hash)
+    everything = np.concatenate([getattr(split, part) for part in PARTS])
+    if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
+        raise DataError(f"{path} names frames that {dataset.path} does not have")
+    if len(np.unique(everything)) != len(everything):
+        raise DataError(f"{path} uses a frame more than once")
+    return split
