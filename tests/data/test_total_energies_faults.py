@@ -62,8 +62,10 @@ def test_energies_per_atom_are_named(tmp_path, capsys, energies):
 
 
 @pytest.mark.control
-@pytest.mark.parametrize("energies", [VASP, ATOMISATION])
-def test_relative_energies_are_not_taken_for_those_of_atoms(tmp_path, capsys, energies):
+@pytest.mark.parametrize("energies", [VASP, ATOMISATION, {"H2": -16.3}])
+def test_relative_energies_and_ions_of_hydrogen_are_not_taken_for_those_of_atoms(
+    tmp_path, capsys, energies
+):
     assert "per atom" not in validated(written(tmp_path / "a.xyz", energies), capsys)
 
 

@@ -144,8 +144,11 @@ class _Composition:
 
     @property
     def is_total_per_atom(self) -> bool:
-        """Whether the energy, times the number of atoms, may be that of all electrons."""
-        return len(self.numbers) > 1 and self.is_total(len(self.numbers))
+        """Whether the energy, times the number of atoms, may be that of all electrons.
+
+        Hydrogen alone does not tell: H2+ has about half the energy of H2.
+        """
+        return max(self.numbers) > 2 and len(self.numbers) > 1 and self.is_total(len(self.numbers))
 
     @property
     def is_valence_per_atom(self) -> bool:
