@@ -7,6 +7,9 @@ What all jobs have in common:
 
 - a model is a file, the name of one that ships or is installed, or one that `tlpot.load` returned;
 - data are a file, several that are read as one, `ase.Atoms` with labels, or a dataset;
+- ``spec``, the layout of data, is the name of a description, a YAML file, or a mapping of what
+  would be in one;
+- ``split`` may be a file, a `tlpot.data.Split` or what `split_dataset` returned;
 - ``level`` may be left out where there is only one and the file or model names it, which
   `ase.Atoms`, trajectories and extended XYZ do not;
 - ``device=None`` is CUDA if there is one, else the CPU; ``threads`` is put back when a job ends;
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
     from tlpot.active_learning import Campaign, SimulatedCampaign
     from tlpot.building import BuildResult
-    from tlpot.data import Dataset, DataSource, Share, SplitBy
+    from tlpot.data import Dataset, DataSource, Share, SpecSource, SplitBy, SplitSource
     from tlpot.dynamics import Frequencies, Relaxation
     from tlpot.engines import EngineSpec
     from tlpot.evaluation import PropertyReport, TransferReport
@@ -91,7 +94,7 @@ def train(
     preset: str | None = None,
     model: Mapping[str, Any] | None = None,
     references: Literal["fit", "isolated"] | None = None,
-    split: Mapping[str, Any] | PathLike | None = None,
+    split: Mapping[str, Any] | SplitSource | None = None,
     epochs: int | None = None,
     training: Mapping[str, Any] | None = None,
     dtype: Literal["float32", "float64"] | None = None,
@@ -102,7 +105,7 @@ def train(
     pooling: Literal["mean", "attention"] | None = None,
     known: str | None = None,
     defaults: int | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     resume: bool = False,
@@ -125,7 +128,7 @@ def train(
         preset: size of the network: tiny, crystal, small or medium.
         model: its architecture, see `tlpot.models.Architecture`.
         references: ``fit`` E0 to the training energies, or the ``isolated`` atoms as given.
-        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a stored split.
+        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a split.
         epochs: passes over the training frames.
         training: further settings, see `tlpot.training.TrainingSettings`.
         dtype: precision of the network.
@@ -176,7 +179,7 @@ def finetune(
     source: str | None = None,
     anchor: float | None = None,
     references: ReferenceMethod | None = None,
-    split: Mapping[str, Any] | PathLike | None = None,
+    split: Mapping[str, Any] | SplitSource | None = None,
     epochs: int | None = None,
     training: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -185,7 +188,7 @@ def finetune(
     pooling: Literal["mean", "attention"] | None = None,
     features: PathLike | None = None,
     defaults: int | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     resume: bool = False,
@@ -209,7 +212,7 @@ def finetune(
         source: level of the parent to start from, if it has several.
         anchor: weight in the loss of the parent's forces, where the labels are energies only.
         references: E0 of the new level: ``fit``, ``isolated`` atoms, or those of the ``parent``.
-        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a stored split.
+        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a split.
         epochs: passes over the training frames.
         training: further settings; what is not set is what suits the strategy.
         name: of the model; that of the file if left out.
@@ -284,9 +287,9 @@ def evaluate(
     *,
     level: str | None = None,
     model_level: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
-    split: PathLike | None = None,
+    split: SplitSource | None = None,
     part: Literal["train", "validation", "test"] = "test",
     scheme: SchemeLike | None = None,
     low: str | None = None,
@@ -342,7 +345,7 @@ def predict(
     *,
     level: str | None = None,
     output: PathLike | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     engine: str | None = None,
     overwrite: bool = False,
@@ -392,11 +395,11 @@ def learning_curve(
     updates: int | None = None,
     source: str | None = None,
     references: ReferenceMethod | None = None,
-    split: Mapping[str, Any] | PathLike | None = None,
+    split: Mapping[str, Any] | SplitSource | None = None,
     training: Mapping[str, Any] | None = None,
     keep_models: bool | None = None,
     licence: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     ensembles: bool = False,
@@ -422,7 +425,7 @@ def learning_curve(
         updates: length of every training, whatever its number of frames.
         source: level of the parents to start from, if they have several.
         references: as for `finetune`.
-        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a stored split.
+        split: which frames are for what, see `tlpot.jobs.SplitSettings`; or a split.
         training: settings of all strategies that train.
         keep_models: keep the models in the folder.
         licence: of the models.
@@ -471,10 +474,10 @@ def active_learning(
     repeat: int | None = None,
     source: str | None = None,
     quantity: Mapping[str, Any] | None = None,
-    split: Mapping[str, Any] | None = None,
+    split: Mapping[str, Any] | SplitSource | None = None,
     training: Mapping[str, Any] | None = None,
     seed: int | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
     device: Device = None,
@@ -580,7 +583,7 @@ def rank(
     models: Sequence[str] | str | None = None,
     *,
     level: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     folders: Sequence[PathLike] | PathLike = (),
     by: FoldScheme | None = None,
@@ -627,9 +630,9 @@ def ensemble(
     *,
     output: PathLike | None = None,
     level: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
-    split: PathLike | None = None,
+    split: SplitSource | None = None,
     coverage: float | None = None,
     engine: str | None = None,
     overwrite: bool = False,
@@ -676,9 +679,9 @@ def calibrate(
     *,
     output: PathLike | None = None,
     level: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
-    split: PathLike | None = None,
+    split: SplitSource | None = None,
     coverage: float | None = None,
     forces: bool = False,
     engine: str | None = None,
@@ -785,10 +788,10 @@ def report(
     model_level: str | None = None,
     parent: PathLike | Potential | None = None,
     source: str | None = None,
-    split: PathLike | None = None,
+    split: SplitSource | None = None,
     part: Literal["train", "validation", "test"] | None = None,
     report: Mapping[str, Any] | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     engine: str | None = None,
     config: ConfigSource = None,
@@ -831,7 +834,7 @@ def validate_dataset(
     data: DataSource,
     *,
     against: PathLike | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
     config: ConfigSource = None,
@@ -861,7 +864,7 @@ def convert_dataset(
     data: DataSource,
     output: PathLike,
     *,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -954,7 +957,7 @@ def split_dataset(
     together_with: PathLike | None = None,
     seed: int = 0,
     strict: bool = False,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
@@ -1122,7 +1125,7 @@ def label(
     settings: Mapping[str, Any] | None = None,
     level: str | None = None,
     forces: Literal["auto", "no", "analytic", "numerical"] = "auto",
-    spec: PathLike | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     charge: int | None = None,
     spin: int | None = None,
@@ -1393,9 +1396,9 @@ def force_field_report(
     reference: Any = None,
     parent: PathLike | Mapping[str, PathLike] | None = None,
     source: str | None = None,
-    spec: PathLike | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
-    split: PathLike | None = None,
+    split: SplitSource | None = None,
     part: Literal["train", "validation", "test"] = "test",
     curve: PathLike | None = None,
     cost: Sequence[PathLike] | PathLike = (),

@@ -55,6 +55,17 @@ def test_a_paid_pretraining_costs_nothing_more(curve):
     assert a.cost.value - b.cost.value == 5000
 
 
+@pytest.mark.fault
+def test_a_budget_that_pays_no_label_is_not_a_want_of_laws(curve):
+    """It said "no strategy has a law", although all had one."""
+    found = plan(curve, budget=3.0)
+    assert "no strategy has a law" not in str(found)
+    assert "does not pay the first label of any strategy" in str(found)
+    # ten labels for validation, one for training
+    assert "11000 in all" in found.left_out["scratch, budget"]
+    assert "16000 in all" in found.left_out["full, budget"]
+
+
 def test_an_expensive_pretraining_can_be_the_worse_deal():
     dear = synthetic_series("full", full, pretraining=10**8)
     curve = synthetic_curve(synthetic_series("scratch", scratch), dear)

@@ -136,16 +136,20 @@ def active_job(
     given["parent"] = os.fspath(parent) if isinstance(parent, str | os.PathLike) else None
     if model is not None:
         given["parent"] = model.card.name
-    split = given.pop("split", None)
-    settings, dataset = settings_with_data(config, "active", data, **given)
-    if dataset is not None:
-        choose_only_level(settings, dataset)
-    section = {**(settings.get("split") or {}), **(split or {})}
+    settings, objects = settings_with_data(config, "active", data, **given)
+    if objects.dataset is not None:
+        choose_only_level(settings, objects.dataset)
+    section = settings.get("split") or {}
     if section.get("file") is None:
         section = {"test": 0.2, "validation": 0, **section}
     settings["split"] = section
     found = parse(ActiveConfig, settings, settings.where)
-    return replace(found, data=replace(found.data, dataset=dataset), parent_model=model)
+    return replace(
+        found,
+        data=replace(found.data, dataset=objects.dataset),
+        split=objects.dividing(found.split),
+        parent_model=model,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

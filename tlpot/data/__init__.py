@@ -68,10 +68,10 @@ if TYPE_CHECKING:
     )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
-    from tlpot.data.spec import DataSpec, LevelSpec, UnitSpec, load_spec
+    from tlpot.data.spec import DataSpec, LevelSpec, SpecSource, UnitSpec, load_spec
     from tlpot.data.split import DEFAULT_SHARE, FrameOrder, Share, make_split
     from tlpot.data.split_coverage import lacking_elements
-    from tlpot.data.split_file import Split, load_split
+    from tlpot.data.split_file import Split, SplitSource, as_split, load_split, split_words
     from tlpot.data.split_groups import (
         PRECISION,
         SplitBy,

@@ -17,7 +17,7 @@ from tlpot.data.dataset import Dataset, frames_of
 from tlpot.data.hdf5 import json_attribute, open_hdf5, written_hdf5
 from tlpot.data.native import UNITS, groups_by_name, make_column
 from tlpot.data.open import open_dataset
-from tlpot.data.split_file import Split
+from tlpot.data.split_file import PARTS, Split
 from tlpot.data.split_groups import fingerprint
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.levels import canonical_level, choose_level
@@ -249,7 +249,7 @@ def store_split(
     if split.content_hash != dataset.content_hash:
         raise DataError(f"the split was not made for {path} as it is now; make it again")
     parts = np.full(len(dataset), b"", dtype=object)
-    for part in _PARTS:
+    for part in PARTS:
         parts[getattr(split, part)] = part.encode()
     with written_hdf5(where, where) as handle:
         known = json_attribute(handle, "splits", where)
@@ -284,15 +284,15 @@ def stored_split(path: str | os.PathLike[str], name: str) -> Split:
                 else [""] * len(group["coordinates"])
             )
         ]
+    train, validation, test = (np.flatnonzero(np.array(owner) == part) for part in PARTS)
     return Split(
-        **{part: np.flatnonzero(np.array(owner) == part) for part in _PARTS},
+        train=train,
+        validation=validation,
+        test=test,
         by=str(known[name]["by"]),
         seed=int(known[name]["seed"]),
         content_hash=dataset.content_hash,
     )
-
-
-_PARTS = ("train", "validation", "test")
 
 
 def places(path: Path) -> list[tuple[str, int]]:

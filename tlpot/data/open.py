@@ -29,7 +29,7 @@ from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
-from tlpot.data.spec import DataSpec, UnitSpec, load_spec, undescribed
+from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.data.store import check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
@@ -213,7 +213,7 @@ class Source:
     """A file and how to read it; the fields are the arguments of `open_dataset`."""
 
     path: str | os.PathLike[str]
-    spec: str | os.PathLike[str] | None = None
+    spec: SpecSource | None = None
     level: str | None = None
     keys: Mapping[str, str] | None = None
 
@@ -224,7 +224,7 @@ DataSource = PathLike | Source | Dataset | Atoms | Sequence[PathLike | Source] |
 
 def open_dataset(
     path: DataSource,
-    spec: PathLike | None = None,
+    spec: SpecSource | None = None,
     *,
     level: str | None = None,
     keys: Mapping[str, str] | None = None,
@@ -238,8 +238,8 @@ def open_dataset(
             `ase.Atoms`, one or several, with labels as extended XYZ files have them: results of
             their calculators, or ``energy``, ``forces`` and ``stress`` in ``info`` and
             ``arrays``. A dataset is returned as it is.
-        spec: name or path of the description of its layout. Files in tlpot's own layout and
-            extended XYZ need none.
+        spec: the description of its layout: its name, a YAML file, or a mapping of what would be
+            in one. Files in tlpot's own layout and extended XYZ need none.
         level: the level of theory of the labels, where the layout does not say; elsewhere, the
             only level to read.
         keys: names of arrays that differ from the description: ``{"energy": "energy_xtb"}``;
@@ -326,7 +326,7 @@ _CONTAINERS = {"hdf5": "HDF5", "npz": "npz archives", "extxyz": "extended XYZ"}
 _ZIP = b"PK\x03\x04"
 
 
-def _check_container(path: Path, spec: DataSpec, name: PathLike | None) -> None:
+def _check_container(path: Path, spec: DataSpec, source: SpecSource | None) -> None:
     """Checks by its first bytes that a file is what its description is for.
 
     Raises:
@@ -339,7 +339,7 @@ def _check_container(path: Path, spec: DataSpec, name: PathLike | None) -> None:
     found = "npz" if is_zip else "hdf5" if h5py.is_hdf5(path) else None
     if found not in (None, spec.container):
         what = "a zip archive, as npz files are" if is_zip else "HDF5"
-        whose = "its name" if name is None else f"the description {os.fspath(name)}"
+        whose = "its name" if source is None else spec_words(source)
         raise DataError(
             f"{path} is {what}, and {whose} is for {_CONTAINERS[spec.container]}; name a "
             f"description with container: {found} (spec=...), none if it is in tlpot's own layout, "
@@ -357,7 +357,7 @@ def _open_materials(path: Path, source: Source) -> ArrayDataset:
     base = load_spec("extxyz" if source.spec is None else source.spec)
     if base.container != "extxyz":
         raise ConfigError(
-            f"spec={str(source.spec)!r}: structures with a table are described as extended XYZ "
+            f"{path}: structures with a table are described as extended XYZ "
             "(container: extxyz), with its columns as keys"
         )
     found = read_materials(path)
@@ -372,7 +372,7 @@ def _open_materials(path: Path, source: Source) -> ArrayDataset:
 
 def _opened(
     dataset: Dataset,
-    spec: PathLike | None,
+    spec: SpecSource | None,
     level: str | None,
     keys: Mapping[str, str] | None,
 ) -> Dataset:
@@ -393,7 +393,10 @@ def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> Arra
     """Returns structures with labels as those of extended XYZ are read; `path` is for messages."""
     spec = load_spec("extxyz" if source.spec is None else source.spec)
     if spec.container != "extxyz":
-        raise ConfigError(f"spec={str(source.spec)!r} describes no extended XYZ, as {path} is read")
+        assert source.spec is not None
+        raise ConfigError(
+            f"{path} is read as extended XYZ is, which {spec_words(source.spec)} is not for"
+        )
     return ArrayDataset(*understood(frames, path, _understood(spec, source, str(path))))
 
 
@@ -410,9 +413,9 @@ def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
     return ArrayDataset(*understood(frames, path, spec))
 
 
-def _spec(path: Path, name: PathLike | None) -> DataSpec:
-    if name is not None:
-        return load_spec(name)
+def _spec(path: Path, source: SpecSource | None) -> DataSpec:
+    if source is not None:
+        return load_spec(source)
     kind = path.suffix if path.suffix not in _COMPRESSED else path.with_suffix("").suffix
     if kind in (".xyz", ".extxyz"):
         return load_spec("extxyz")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ase.data import atomic_numbers
 
@@ -273,22 +273,42 @@ class DataSpec:
                 )
 
 
-def load_spec(name_or_path: str | os.PathLike[str]) -> DataSpec:
-    """Reads a description: one that ships with tlpot, by name, or a YAML file of the user's.
+SpecSource = str | os.PathLike[str] | Mapping[str, Any] | DataSpec
+"""Name of a description that ships with tlpot, a YAML file, or what would be in one."""
+
+
+def load_spec(source: SpecSource) -> DataSpec:
+    """Reads a description.
 
     Raises:
         ConfigError: no such description, or a mistake in it.
     """
-    path = Path(name_or_path)
+    if isinstance(source, DataSpec):
+        return source
+    if isinstance(source, Mapping):
+        return parse(DataSpec, source, "spec")
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"spec is a {type(source).__name__}; expected the name of a description, a YAML file, "
+            "or a mapping of what would be in one"
+        )
+    path = Path(source)
     if path.suffix not in (".yaml", ".yml"):
         shipped = {file.stem: file for file in specs_folder().glob("*.yaml")}
-        if str(name_or_path) not in shipped:
+        if str(path) not in shipped:
             raise ConfigError(
-                f"no data description {str(name_or_path)!r}{nearest(str(name_or_path), shipped)}; "
+                f"no data description {str(path)!r}{nearest(str(path), shipped)}; "
                 "for your own, give the path of a .yaml file"
             )
-        path = shipped[str(name_or_path)]
+        path = shipped[str(path)]
     return parse(DataSpec, read_yaml(path), str(path))
+
+
+def spec_words(source: SpecSource) -> str:
+    """Returns what to call a description in a message."""
+    if isinstance(source, str | os.PathLike):
+        return f"the description {os.fspath(source)}"
+    return "the description given"
 
 
 def fitting_specs(container: str, names: Collection[str]) -> list[str]:

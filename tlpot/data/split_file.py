@@ -6,13 +6,13 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, structures_hash
-from tlpot.errors import DataError
+from tlpot.errors import ConfigError, DataError
 from tlpot.files import write_text
 from tlpot.stored_results import read_json
 
@@ -31,6 +31,8 @@ class Split:
         by: how they were divided.
         seed: of the division.
         content_hash: of the dataset.
+        structures: `structures_hash` of the dataset, with which the split holds for the same
+            structures with other labels; empty where it is not known.
     """
 
     train: NDArray[np.int64]
@@ -39,6 +41,7 @@ class Split:
     by: str
     seed: int
     content_hash: str
+    structures: str = ""
 
     def subset(self, n: int) -> NDArray[np.int64]:
         """Returns `n` training frames, ascending; smaller subsets are part of larger ones.
@@ -63,12 +66,12 @@ class Split:
 
         Args:
             path: the file.
-            structures: `structures_hash` of the dataset, with which the split can be read for the
-                same structures with other labels; empty where it is not known.
+            structures: see `Split`; empty for its own.
 
         Raises:
             OutputError: the file could not be written.
         """
+        structures = structures or self.structures
         content: dict[str, Any] = {
             "by": self.by,
             "seed": self.seed,
@@ -79,29 +82,52 @@ class Split:
         write_text(path, json.dumps(content) + "\n")
 
 
-def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
+class Divided(Protocol):
+    """What holds a division, such as the result of `tlpot.split_dataset`."""
+
+    @property
+    def split(self) -> Split:
+        """The division."""
+        ...
+
+
+SplitSource = str | os.PathLike[str] | Split | Divided
+"""A file that `Split.save` wrote, a division, or what holds one."""
+
+
+def as_split(source: object) -> Split | None:
+    """Returns the division that is given or held; None for a file and anything else."""
+    held = getattr(source, "split", None)
+    found = held if isinstance(held, Split) else source
+    return found if isinstance(found, Split) else None
+
+
+def split_words(source: SplitSource) -> str:
+    """Returns what to call a division in a message."""
+    return f"{source}" if isinstance(source, str | os.PathLike) else "the split"
+
+
+def load_split(source: SplitSource, dataset: Dataset) -> Split:
     """Reads a split that was made for `dataset`, or for the same structures with other labels.
 
     Raises:
         DataError: no such file, not a split, or made for another dataset.
+        ConfigError: neither a file nor a division.
     """
-    content = read_json(Path(path), "make it again with tlpot data split")
-    if content is None:
-        raise DataError(f"no such file: {path}")
-    try:
-        split = Split(
-            by=str(content["by"]),
-            seed=int(content["seed"]),
-            content_hash=str(content["content_hash"]),
-            **{part: np.array(content[part], dtype=np.int64) for part in PARTS},
+    name, given = split_words(source), as_split(source)
+    if given is not None:
+        split = _with_arrays(given)
+    elif isinstance(source, str | os.PathLike):
+        split = _read(Path(source))
+    else:
+        raise ConfigError(
+            f"split is a {type(source).__name__}; expected a file that 'tlpot data split' wrote, a "
+            "tlpot.data.Split, or the result of tlpot.split_dataset"
         )
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
     if split.content_hash != dataset.content_hash:
-        known = content.get("structures")
-        if known is None or known != structures_hash(dataset):
+        if not split.structures or split.structures != structures_hash(dataset):
             raise DataError(
-                f"{path} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
+                f"{name} was made for a dataset with SHA-256 {split.content_hash[:12]}..., but "
                 f"{dataset.path} has {dataset.content_hash[:12]}... and not the same structures in "
                 "the same order; use the same files, or, for a model that was not trained on "
                 "them, make a new split"
@@ -109,7 +135,36 @@ def load_split(path: str | os.PathLike[str], dataset: Dataset) -> Split:
         split = replace(split, content_hash=dataset.content_hash)
     everything = np.concatenate([getattr(split, part) for part in PARTS])
     if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
-        raise DataError(f"{path} names frames that {dataset.path} does not have")
+        raise DataError(f"{name} names frames that {dataset.path} does not have")
     if len(np.unique(everything)) != len(everything):
-        raise DataError(f"{path} uses a frame more than once")
+        raise DataError(f"{name} uses a frame more than once")
     return split
+
+
+def _read(path: Path) -> Split:
+    content = read_json(path, "make it again with tlpot data split")
+    if content is None:
+        raise DataError(f"no such file: {path}")
+    try:
+        return Split(
+            by=str(content["by"]),
+            seed=int(content["seed"]),
+            content_hash=str(content["content_hash"]),
+            structures=str(content.get("structures", "")),
+            **{part: np.array(content[part], dtype=np.int64) for part in PARTS},
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is not a split written by tlpot ({error!r})") from error
+
+
+def _with_arrays(split: Split) -> Split:
+    """Returns a split that may have been made by hand, with its frames in ascending order."""
+    parts = {part: np.asarray(getattr(split, part)) for part in PARTS}
+    for part, frames in parts.items():
+        if frames.ndim != 1 or (frames.size and frames.dtype.kind not in "iu"):
+            raise DataError(
+                f"{part} of the split is {getattr(split, part)!r:.60}; expected the indices of "
+                "its frames, a list of whole numbers"
+            )
+    train, validation, test = (np.sort(frames).astype(np.int64) for frames in parts.values())
+    return replace(split, train=train, validation=validation, test=test)

@@ -11,15 +11,7 @@ if TYPE_CHECKING:
         check_result_files,
         warn_of_contacts,
     )
-    from tlpot.jobs.data_sources import (
-        ConfigSource,
-        DataSettings,
-        SplitSettings,
-        check_elements,
-        choose_only_level,
-        settings_with_data,
-        source_hashes,
-    )
+    from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_elements, source_hashes
     from tlpot.jobs.datasets import (
         ConvertedData,
         DataCheck,
@@ -60,6 +52,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.fitting import REPORT, Launch, fit
     from tlpot.jobs.fragments import Cut, Listing, SinglePoints, used_coefficients, write_fragments
     from tlpot.jobs.frequencies import FrequencySettings, frequencies_of
+    from tlpot.jobs.given_settings import ConfigSource, choose_only_level, settings_with_data
     from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
     from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures

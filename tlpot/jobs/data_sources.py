@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +12,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.config import IN_MEMORY, LATER, Settings, check_seed, job_settings, parse
+from tlpot.config import IN_MEMORY, LATER, check_seed
 from tlpot.data import (
     DEFAULT_SHARE,
     Dataset,
-    DataSource,
     FrameOrder,
     NeutralDataset,
     Split,
@@ -33,7 +31,7 @@ from tlpot.data import (
 from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLevelError
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
-from tlpot.levels import choose_level, level_words
+from tlpot.levels import level_words
 from tlpot.models import Ensemble, ModelCard, TrainedModel
 from tlpot.targets import is_property
 
@@ -101,7 +99,7 @@ class DataSettings:
 
     Attributes:
         files: one file, or several that hold different frames.
-        spec: name or path of the layout's description; None for tlpot's own layout.
+        spec: name, path or content of the layout's description; None for tlpot's own layout.
         level: level of theory of the labels, where the file does not say.
         keys: names of the labels, where the file uses its own: ``{energy: E_dft}``.
         charges: ``ignore`` has every frame read as a neutral singlet, for a model that reads no
@@ -111,7 +109,7 @@ class DataSettings:
     """
 
     files: tuple[Path, ...]
-    spec: str | None = None
+    spec: str | Mapping[str, Any] | None = None
     level: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
     charges: Literal["read", "ignore"] = "read"
@@ -182,84 +180,9 @@ def check_elements(parent: TrainedModel, dataset: Dataset, name: str) -> None:
         )
 
 
-def settings_with_data(
-    config: ConfigSource, job: str, data: DataSource | None, **given: Any
-) -> tuple[Settings, Dataset | None]:
-    """Returns the settings of a job on labels, and these where they are in no file.
-
-    Args:
-        config: a YAML file, what is in one, or nothing.
-        job: what the settings are for.
-        data: files, structures or a dataset; None for what `config` says.
-        given: other settings by key, which win, None for those that are not given; and how to
-            read `data`: ``spec`` and ``keys``.
-
-    Raises:
-        TLPotError: `config` or `data` cannot be read.
-    """
-    reading = {name: given.pop(name, None) for name in ("spec", "keys")}
-    section: dict[str, Any] = {k: v for k, v in reading.items() if v is not None}
-    if isinstance(given.get("split"), str | os.PathLike):
-        given["split"] = {"file": given["split"]}
-    if data is None:
-        return job_settings(config, job, data=section or None, **given), None
-    files = [data] if isinstance(data, str | os.PathLike) else data
-    dataset = None
-    if not isinstance(files, list | tuple) or not all(isinstance(f, _PATHS) for f in files):
-        dataset = _opened(data, only_level(given.get("level")), **reading)
-        section, files = {}, [dataset.path]
-    section["files"] = [os.fspath(file) for file in files if isinstance(file, _PATHS)]
-    settings = job_settings(config, job, data=section, **given)
-    settings["data"].setdefault("level", only_level(given.get("level")))
-    return settings, dataset
-
-
-def _opened(
-    data: DataSource, level: str | None, spec: Any, keys: Mapping[str, str] | None
-) -> Dataset:
-    """Opens labels with all levels that a description has, of which a job may need two."""
-    if spec is not None:
-        with suppress(UnknownLevelError):
-            return open_dataset(data, spec, keys=keys)
-    return open_dataset(data, spec, level=level, keys=keys)
-
-
 def only_level(level: str | Sequence[str] | None) -> str | None:
     """Returns the level that all labels may be of; None if several are asked for."""
     return level if level is None or isinstance(level, str) else None
-
-
-def choose_only_level(settings: Settings, dataset: Dataset | None) -> None:
-    """Puts the level of the labels into the settings of a job that name none.
-
-    Args:
-        settings: of the job, with a section ``data``.
-        dataset: the labels, if they are in no file.
-
-    Raises:
-        UnknownLevelError: there are several.
-        TLPotError: the labels cannot be read.
-    """
-    if settings.get("level") is None:
-        read = parse(DataSettings, settings["data"], f"{settings.where}: data")
-        found = dataset or read.open()
-        settings["level"] = choose_level(None, found.levels, str(found.path))
-
-
-def with_epochs(given: dict[str, Any]) -> dict[str, Any] | None:
-    """Takes ``epochs`` out of the settings of a job; returns those of its training."""
-    epochs = given.pop("epochs", None)
-    return (
-        given.get("training")
-        if epochs is None
-        else {**(given.get("training") or {}), "epochs": epochs}
-    )
-
-
-ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | None
-"""A YAML file, what is in one, or nothing."""
-
-_PATHS = (str, os.PathLike)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -286,7 +209,8 @@ class SplitSettings:
         train: use only this many of the training frames; smaller subsets are part of larger
             ones.
         seed: of the division and of the subset.
-        divided: the division itself; nothing else but `train` then applies.
+        divided: the division itself; nothing else but `train` then applies, and `file` is where
+            it will be stored.
     """
 
     file: Path | None = None
@@ -333,7 +257,7 @@ class SplitSettings:
             UnknownLevelError: the dataset has no such level.
         """
         if self.divided is not None:
-            split = _labelled(self.divided, dataset, level)
+            split = _labelled(load_split(self.divided, dataset), dataset, level)
             return split if self.train is None else replace(split, train=split.subset(self.train))
         by = self.by or default_by(dataset, level)
         order = FrameOrder(turn=turn, keep_elements=keep_elements)

@@ -24,6 +24,7 @@ from tlpot.data import (
     FrameOrder,
     Problem,
     Share,
+    SpecSource,
     Split,
     SplitBy,
     lacking_elements,
@@ -161,7 +162,7 @@ class DataFiles:
     """Labels, and how to read them; the fields are the arguments of `open_dataset`."""
 
     data: DataSource
-    spec: str | None = None
+    spec: SpecSource | None = None
     level: str | None = None
     keys: Mapping[str, str] | None = None
 
@@ -285,6 +286,7 @@ def divide(
         dataset, validation=_share(validation), test=_share(test), by=by, key=key, seed=seed,
         labelled=labelled, order=FrameOrder(kept=kept),
     )  # fmt: skip
+    split = dataclasses.replace(split, structures=structures_hash(dataset))
     held_out = np.concatenate([split.validation, split.test])
     absent = [chemical_symbols[z] for z in lacking_elements(dataset, split.train, held_out)]
     lacking = (
@@ -295,7 +297,7 @@ def divide(
     if strict and not split.by.startswith("element "):
         refuse_warnings(found)
     if output is not None:
-        split.save(output, structures_hash(dataset))
+        split.save(output)
     parts = ("train", "validation", "test")
     return DataSplit(
         split=split,

@@ -16,7 +16,9 @@ from tlpot.calculators import FragmentMethod
 from tlpot.data import (
     Dataset,
     DifferenceDataset,
+    SplitSource,
     load_split,
+    split_words,
     with_any_label,
 )
 from tlpot.energy import known_value
@@ -34,8 +36,8 @@ from tlpot.torch_mode import choose_device
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-StoredPart = tuple[str | os.PathLike[str], SplitPart]
-"""The file of a split, and which part of it."""
+StoredPart = tuple[SplitSource, SplitPart]
+"""A split, and which part of it."""
 
 _UNREAD_CHARGES = "charges are not read, as in the training of the model (data.charges=ignore)"
 
@@ -152,7 +154,10 @@ def evaluate_model(
     seen = as_trained(dataset, potential) if whole else dataset
     notes = () if seen is dataset else (_UNREAD_CHARGES,)
     if part is not None and found != part[1]:
-        notes = (f"{part[0]} has no {part[1]} frames; these are its {found} frames", *notes)
+        notes = (
+            f"{split_words(part[0])} has no {part[1]} frames; these are its {found} frames",
+            *notes,
+        )
     predictions = predict(
         chosen if assembly is None else assembly.force_field(chosen, device=device), seen, indices,
         level, device=potential.device, batch_size=batch_size, show=True,
@@ -226,7 +231,9 @@ def frames_of_part(
         found: NDArray[np.int64] = getattr(split, name)
         if len(found):
             return found, name
-    raise DataError(f"{part[0]} has no {part[1]} frames; choose others with part (--part)")
+    raise DataError(
+        f"{split_words(part[0])} has no {part[1]} frames; choose others with part (--part)"
+    )
 
 
 def open_labels(files: DataFiles, model: TrainedModel) -> Dataset:

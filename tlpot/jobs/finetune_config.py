@@ -15,10 +15,9 @@ from tlpot.config import IN_MEMORY, LATER, check_least, parse, to_mapping
 from tlpot.data import DataSource
 from tlpot.errors import ConfigError, nearest
 from tlpot.evaluation import ReportSettings
-from tlpot.jobs.data_sources import (
+from tlpot.jobs.data_sources import DataSettings, SplitSettings
+from tlpot.jobs.given_settings import (
     ConfigSource,
-    DataSettings,
-    SplitSettings,
     choose_only_level,
     settings_with_data,
     with_epochs,
@@ -232,13 +231,18 @@ def finetune_job(
     if isinstance(given.get("strategy"), Strategy):
         given["strategy"] = strategy_settings(given["strategy"])
     given["training"] = with_epochs(given)
-    settings, dataset = settings_with_data(config, "finetune", data, **given)
+    settings, objects = settings_with_data(config, "finetune", data, **given)
     if data is not None:
-        choose_only_level(settings, dataset)
+        choose_only_level(settings, objects.dataset)
     if settings.get("report") is None:
         settings["report"] = {}
     found = finetune_config(settings, settings.where)
-    return replace(found, data=replace(found.data, dataset=dataset), parent_model=model)
+    return replace(
+        found,
+        data=replace(found.data, dataset=objects.dataset),
+        split=objects.dividing(found.split, found.output),
+        parent_model=model,
+    )
 
 
 def is_automatic(section: object) -> bool:

@@ -22,6 +22,7 @@ from tlpot.calculators import value_in_info
 from tlpot.data import (
     Batch,
     Dataset,
+    SpecSource,
     as_listed,
     frames_of,
     known_values,
@@ -254,7 +255,7 @@ def predict_structures(
     *,
     level: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
     device: str | torch.device | None = None,
@@ -429,7 +430,7 @@ def _cell(value: float) -> str:
 
 
 def _read(
-    structures: StructureSource, spec: str | None, keys: Mapping[str, str] | None
+    structures: StructureSource, spec: SpecSource | None, keys: Mapping[str, str] | None
 ) -> tuple[tuple[str, ...], tuple[System, ...]]:
     if isinstance(structures, str | os.PathLike | Atoms | list | tuple):
         read = read_structures(cast(Any, structures), spec, keys)
@@ -462,7 +463,7 @@ def _read_folder(
 
 
 def _with_values(
-    structures: Any, spec: str | None, keys: Mapping[str, str] | None, told: Sequence[str]
+    structures: Any, spec: SpecSource | None, keys: Mapping[str, str] | None, told: Sequence[str]
 ) -> Dataset | list[Atoms]:
     """Returns structures together with their labels, of which a model has to be told one."""
     given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.config import IN_MEMORY, job_settings, parse
-from tlpot.data import Dataset, DataSource, Frame, load_split
+from tlpot.data import Dataset, DataSource, Frame, Split, as_split, load_split
 from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import (
@@ -38,15 +38,10 @@ from tlpot.evaluation import (
     scan_dimers,
     systematic_errors,
 )
-from tlpot.jobs.data_sources import (
-    ConfigSource,
-    DataSettings,
-    SplitPart,
-    as_trained,
-    settings_with_data,
-)
+from tlpot.jobs.data_sources import DataSettings, SplitPart, as_trained
 from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
+from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -215,6 +210,7 @@ class ReportConfig:
         parent: file or name of the model that it was made from, to compare with.
         source: level of the parent; needed if it has several.
         split: a stored split; all frames with a label if left out.
+        divided: the split itself, in place of a stored one.
         part: which part of the split; the validation frames where it has no test frames.
         report: what to look at.
         engine: whose features the model reads, if it does.
@@ -229,6 +225,7 @@ class ReportConfig:
     parent: str | None = None
     source: str | None = None
     split: Path | None = None
+    divided: Split | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     part: SplitPart = "test"
     report: ReportSettings = field(default_factory=ReportSettings)
     engine: str | None = None
@@ -273,11 +270,14 @@ def report_job(
         for key, source in (("model", model), ("parent", parent))
     }
     split = given.pop("split", None)  # a file, and no section as for a training
-    settings, dataset = settings_with_data(config, "report", data, **names, **given)
-    found = parse(ReportConfig, job_settings(settings, "report", split=split), settings.where)
+    divided = as_split(split)
+    settings, objects = settings_with_data(config, "report", data, **names, **given)
+    stored = split if divided is None else None
+    found = parse(ReportConfig, job_settings(settings, "report", split=stored), settings.where)
     return replace(
         found,
-        data=replace(found.data, dataset=dataset),
+        data=replace(found.data, dataset=objects.dataset),
+        divided=divided,
         loaded=loaded["model"],
         parent_model=loaded["parent"],
     )
@@ -315,7 +315,8 @@ def make_report(
             config.source, made_from.levels, f"the parent {config.parent}", option="source"
         )
         parent = made_from.at(source)
-    stored = None if config.split is None else (config.split, config.part)
+    split = config.divided or config.split
+    stored = None if split is None else (split, config.part)
     indices, part = frames_of_part(dataset, level, stored)
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
@@ -347,8 +348,9 @@ def _property_report(
         )
     target: PropertyTarget = getattr(model, "target")  # noqa: B009  not all levels have one
     baselines: list[Baseline] = []
-    if config.split is not None:
-        split = load_split(config.split, dataset)
+    given = config.divided or config.split
+    if given is not None:
+        split = load_split(given, dataset)
         baselines = property_baselines(dataset, split, end.indices, level, target)
     if parent is not None:
         check_quantity(parent, dataset, level, f"the parent {config.parent}")

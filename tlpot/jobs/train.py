@@ -23,17 +23,10 @@ from tlpot.data import (
     with_any_label,
 )
 from tlpot.errors import ConfigError, OutputError, UnknownElementError
-from tlpot.jobs.data_sources import (
-    ConfigSource,
-    DataSettings,
-    SplitSettings,
-    check_charges,
-    check_elements,
-    settings_with_data,
-    with_epochs,
-)
+from tlpot.jobs.data_sources import DataSettings, SplitSettings, check_charges, check_elements
 from tlpot.jobs.finetune_config import DEFAULTS, complete_training, training_settings
 from tlpot.jobs.fitting import fit
+from tlpot.jobs.given_settings import ConfigSource, settings_with_data, with_epochs
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.property_jobs import Pooling, make_targets, property_references
 from tlpot.jobs.references import References, elements_at, find_references
@@ -136,10 +129,14 @@ def train_job(config: ConfigSource, data: DataSource | None, **given: Any) -> Tr
         given["start"] = os.fspath(start)
     if preset is not None:
         given["model"] = {**(given.get("model") or {}), "preset": preset}
-    settings, dataset = settings_with_data(config, "train", data, **given)
+    settings, objects = settings_with_data(config, "train", data, **given)
     settings = _with_preset(settings)
     found = train_config(settings, settings.where)
-    return replace(found, data=replace(found.data, dataset=dataset))
+    return replace(
+        found,
+        data=replace(found.data, dataset=objects.dataset),
+        split=objects.dividing(found.split, found.output),
+    )
 
 
 def _with_preset(settings: Settings) -> Settings:

@@ -13,7 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, DataSource, Split, load_split, structures_hash
+from tlpot.data import (
+    Dataset,
+    DataSource,
+    SpecSource,
+    Split,
+    SplitSource,
+    load_split,
+    structures_hash,
+)
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
 from tlpot.jobs.data_sources import as_trained, check_shared_split
@@ -262,7 +270,7 @@ class CalibrationSettings:
         level: level of theory of labels and model; None if each has just one.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own.
-        split: split file of the training: its validation frames calibrate, its test frames judge.
+        split: that of the training: its validation frames calibrate, its test frames judge.
         coverage: what one reported standard deviation covers; None for that of a normal
             distribution, 0.683.
         forces: calibrate the forces of a last layer, too.
@@ -271,9 +279,9 @@ class CalibrationSettings:
 
     data: DataSource | None
     level: str | None = None
-    spec: str | None = None
+    spec: SpecSource | None = None
     keys: Mapping[str, str] | None = None
-    split: str | os.PathLike[str] | None = None
+    split: SplitSource | None = None
     coverage: float | None = None
     forces: bool = False
     engine: str | None = None

@@ -25,6 +25,7 @@ from tlpot.data import (
     MemoryStore,
     Problem,
     Section,
+    SpecSource,
     UnitSpec,
     frames_of,
     geometry_groups,
@@ -184,7 +185,7 @@ class Structures:
 
 def read_structures(
     source: Source,
-    spec: PathLike | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     *,
     charge: int | None = None,
@@ -195,7 +196,7 @@ def read_structures(
     Args:
         source: a file in the native layout (with labels or without), one of another layout
             together with `spec`, files of any format that ASE reads, or `ase.Atoms`.
-        spec: name or path of the description of a dataset's layout. Without one, labels in an
+        spec: the description of a dataset's layout, see `open_dataset`. Without one, labels in an
             extended XYZ file are not carried over.
         keys: names that differ from the description; without `spec`, the keys of ``charge`` and
             ``spin`` in files of structures.
@@ -295,7 +296,7 @@ def _refuse_writing(path: Path) -> None:
     raise AssertionError("a native file is copied, with all that is in it")
 
 
-def _from_dataset(path: Path, spec: PathLike, keys: Mapping[str, str]) -> Structures:
+def _from_dataset(path: Path, spec: SpecSource, keys: Mapping[str, str]) -> Structures:
     dataset = open_dataset(path, spec, keys=keys or None)
     frames = list(frames_of(dataset, levels=()))
     return Structures(

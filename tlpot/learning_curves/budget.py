@@ -181,9 +181,11 @@ def allocations_for_budget(
     for candidate in found:
         n = (budget - candidate.pretraining) / prices.cost_ratio + prices.have - n_validation
         if n < 1:
+            least = float(_cost(np.array(1.0), candidate, prices, n_validation))
             poor[candidate.label] = (
-                f"the budget does not pay the pretraining ({candidate.pretraining:g}) and the "
-                f"{n_validation} labels for validation"
+                f"the budget does not pay the pretraining ({candidate.pretraining:g}), "
+                f"{n_validation} labels for validation and one for training: {least:g} in all"
+                + (f" with the {prices.have} that are there" if prices.have else "")
             )
         else:
             affordable.append((candidate, float(np.floor(n))))

@@ -150,13 +150,17 @@ def curve_job(
             f"loaded model {k}" if isinstance(parent, Potential) else os.fspath(parent)
             for k, parent in enumerate(several)
         ]
-    settings, dataset = jobs.settings_with_data(config, "curve", data, **given)
+    settings, objects = jobs.settings_with_data(config, "curve", data, **given)
     if data is not None:
-        jobs.choose_only_level(settings, dataset)
+        jobs.choose_only_level(settings, objects.dataset)
     found = curve_config(settings, settings.where)
     if any(isinstance(parent, Potential) for parent in several):
         found = replace(found, parents=tuple(stored_parents(several, found.output)))
-    return replace(found, data=replace(found.data, dataset=dataset))
+    return replace(
+        found,
+        data=replace(found.data, dataset=objects.dataset),
+        split=objects.dividing(found.split),
+    )
 
 
 def stored_parents(parents: Sequence[ParentSource], output: Path) -> list[str]:

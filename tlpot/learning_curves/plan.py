@@ -43,6 +43,7 @@ class Plan(Result):
         left_out: strategies that do not take part, and why.
         remedies: what would give a law to those that have none, with command lines.
         doubts: about laws of trainings that were too short or may have been, with what to do.
+        unpaid: strategies with a law whose first label for training the budget does not pay.
     """
 
     curve: Curve
@@ -55,6 +56,7 @@ class Plan(Result):
     left_out: Mapping[str, str]
     remedies: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    unpaid: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Returns plain numbers; costs are in cheap labels."""
@@ -114,6 +116,8 @@ class Plan(Result):
         return "\n".join(lines)
 
     def _verdict(self, allocations: tuple[LabelAllocation, ...], word: str) -> list[str]:
+        if not allocations and word == "best" and self.unpaid:
+            return ["  it does not pay the first label of any strategy that has a law (see below)"]
         if not allocations:
             return ["  no strategy has a law"]
         first, doubted = allocations[0], [row.label for row in allocations if row.doubt]
@@ -161,6 +165,7 @@ def make_plan(
     n_validation = curve.n_validation
     for_target: list[LabelAllocation] = []
     for_budget: list[LabelAllocation] = []
+    poor: Mapping[str, str] = {}
     if prices.target is not None:
         for_target = allocations_for_target(found, prices.target, prices, n_validation)
     if prices.budget is not None:
@@ -197,6 +202,7 @@ def make_plan(
         left_out=left_out,
         remedies=tuple(law_remedies(curve, quantity, folder)),
         doubts=tuple(_doubts(curve, quantity, pretraining)),
+        unpaid=tuple(poor),
     )
 
 

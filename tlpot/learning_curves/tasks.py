@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import shutil
@@ -304,7 +305,7 @@ def _task(
     frames = _hash_frames(part)
     data = to_mapping(config.data)
     data["files"] = [str(file.resolve()) for file in config.data.files]
-    if data["spec"] is not None and Path(data["spec"]).is_file():
+    if isinstance(data["spec"], str) and Path(data["spec"]).is_file():
         data["spec"] = str(Path(data["spec"]).resolve())
     settings: dict[str, Any] = {
         "parent": parent.path,
@@ -395,8 +396,10 @@ def _hash_frames(split: Split) -> str:
     return digest.hexdigest()[:24]
 
 
-def _hash_spec(spec: str | None) -> str | None:
+def _hash_spec(spec: str | Mapping[str, Any] | None) -> str | None:
     """A description of the user's own may change while its name stays."""
+    if isinstance(spec, Mapping):
+        return hashlib.sha256(json.dumps(to_mapping(spec)).encode()).hexdigest()[:24]
     if spec is None or not Path(spec).is_file():
         return spec
     return hashlib.sha256(Path(spec).read_bytes()).hexdigest()[:24]

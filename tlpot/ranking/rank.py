@@ -17,7 +17,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot import transfer
-from tlpot.data import Dataset, DataSource, frames_of, open_dataset
+from tlpot.data import Dataset, DataSource, SpecSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError
 from tlpot.files import PathLike
 from tlpot.levels import choose_level
@@ -86,7 +86,7 @@ def rank_files(
     folders: Sequence[PathLike],
     *,
     level: str | None = None,
-    spec: str | None = None,
+    spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     **options: Any,
 ) -> Ranking:

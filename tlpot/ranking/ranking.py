@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tlpot.config import to_mapping
+from tlpot.data import SpecSource
 from tlpot.presentation import Result
 from tlpot.targets import is_property
 
@@ -100,7 +102,7 @@ class Ranking(Result):
     scores: tuple[Score, ...]
     refused: Mapping[str, str]
     acquainted: tuple[str, ...] = ()
-    spec: str | None = None
+    spec: SpecSource | None = None
     keys: Mapping[str, str] | None = None
     unit: str = "meV"
     unfixed: tuple[str, ...] = ()
@@ -166,7 +168,8 @@ class Ranking(Result):
         common = ["tlpot", "finetune", best.model, self.data, "--level", self.level]
         common += ["--source", best.source, "-o", "MODEL.safetensors"]
         if self.spec is not None:
-            common += ["--spec", self.spec]
+            named = self.spec if isinstance(self.spec, str | os.PathLike) else "SPEC.yaml"
+            common += ["--spec", os.fspath(named)]
         if self.keys:
             common += ["--keys", *(f"{quantity}={name}" for quantity, name in self.keys.items())]
         if not best.features:

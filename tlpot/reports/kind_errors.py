@@ -16,7 +16,15 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
-from tlpot.data import Dataset, NeutralDataset, load_split, open_dataset
+from tlpot.data import (
+    Dataset,
+    NeutralDataset,
+    SpecSource,
+    SplitSource,
+    load_split,
+    open_dataset,
+    split_words,
+)
 from tlpot.energy import EnergyModel, implies_charges
 from tlpot.errors import DataError
 from tlpot.evaluation import Predictions, predict
@@ -106,8 +114,8 @@ class LabelledFragments:
         cls,
         dataset: PathLike | Dataset,
         *,
-        spec: PathLike | None = None,
-        split: PathLike | None = None,
+        spec: SpecSource | None = None,
+        split: SplitSource | None = None,
         part: Literal["train", "validation", "test"] = "test",
     ) -> LabelledFragments:
         """Opens a file of fragments.
@@ -129,7 +137,9 @@ class LabelledFragments:
                 return cls(
                     dataset=dataset, indices=indices, part=f"{name} frames", train=divided.train
                 )
-        raise DataError(f"{split} has no {part} frames; choose others with part (--part)")
+        raise DataError(
+            f"{split_words(split)} has no {part} frames; choose others with part (--part)"
+        )
 
     @property
     def chosen(self) -> Ints:

@@ -10,9 +10,10 @@ al., JMLR 13, 723, 2012).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ class Adaptation:
     """
 
     files: tuple[Path, ...]
-    spec: str | None = None
+    spec: str | Mapping[str, Any] | None = None
     weights: bool = True
     align: bool | Literal["coral", "mmd"] = False
     strength: float = 1.0

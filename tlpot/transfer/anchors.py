@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -185,7 +185,7 @@ class EWC(Strategy):
     defaults: ClassVar[StrategyDefaults | None] = SMALL_RATE
 
     files: tuple[Path, ...] = ()
-    spec: str | None = None
+    spec: str | Mapping[str, Any] | None = None
     labels: SourceLabels = field(default="file", metadata=LATER)
     strength: float = 1e-3
     frames: int = 64

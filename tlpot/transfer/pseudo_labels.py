@@ -19,6 +19,7 @@ from tlpot.data import (
     Labels,
     LowValues,
     NeutralDataset,
+    SpecSource,
     evaluation_batches,
     frames_of,
     load_spec,
@@ -134,7 +135,7 @@ def pseudo_labels(
 
 
 def labelled_by_parent(
-    files: Sequence[Path], spec: str | None, context: TransferContext, most: int | None
+    files: Sequence[Path], spec: SpecSource | None, context: TransferContext, most: int | None
 ) -> Dataset:
     """Returns structures with the parent's energies and forces as labels of its level.
 
@@ -164,7 +165,7 @@ def labelled_by_parent(
 
 
 def bare_structures(
-    files: Sequence[Path], spec: str | None, context: TransferContext, most: int | None
+    files: Sequence[Path], spec: SpecSource | None, context: TransferContext, most: int | None
 ) -> Dataset:
     """Returns structures of some files, whose labels are not looked at; all of theirs are zero.
 
@@ -187,7 +188,9 @@ def bare_structures(
     return open_dataset(structures, level=context.source)
 
 
-def bare_systems(files: Sequence[Path], spec: str | None, context: TransferContext) -> list[System]:
+def bare_systems(
+    files: Sequence[Path], spec: SpecSource | None, context: TransferContext
+) -> list[System]:
     """Returns structures of some files; the arguments are those of `bare_structures`.
 
     Raises:
@@ -209,7 +212,7 @@ def bare_systems(files: Sequence[Path], spec: str | None, context: TransferConte
     return found
 
 
-def _systems(path: Path, spec: str | None, level: str) -> list[System]:
+def _systems(path: Path, spec: SpecSource | None, level: str) -> list[System]:
     if spec is None and path.suffix not in (".h5", ".hdf5"):
         return [System.from_atoms(atoms) for atoms in read_all(path)]
     if spec is not None and path.is_file():

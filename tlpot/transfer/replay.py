@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ class Replay(Strategy):
     keeps_levels: ClassVar[bool] = True
 
     files: tuple[Path, ...] = ()
-    spec: str | None = None
+    spec: str | Mapping[str, Any] | None = None
     labels: SourceLabels = field(default="file", metadata=LATER)
     frames: int | None = None
     weight: float = 1.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tlpot.config import LATER
-from tlpot.data import Dataset, LowValues, NeutralDataset, Split, open_dataset
+from tlpot.data import Dataset, LowValues, NeutralDataset, SpecSource, Split, open_dataset
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.models import DeltaPotential, Potential, PropertyTarget, level_parameters
 from tlpot.transfer.adaptation import Adaptation
@@ -107,7 +107,7 @@ SourceLabels = Literal["file", "parent"]
 """Who says what the parent's level is at source data: its files, or the parent itself."""
 
 
-def check_source(files: Sequence[Path], labels: SourceLabels, spec: str | None) -> None:
+def check_source(files: Sequence[Path], labels: SourceLabels, spec: SpecSource | None) -> None:
     """Checks settings of source data.
 
     Raises:
@@ -122,7 +122,9 @@ def check_source(files: Sequence[Path], labels: SourceLabels, spec: str | None) 
         raise ConfigError("spec does not apply without files: it is the layout of these")
 
 
-def open_source(files: Sequence[Path], spec: str | None, context: TransferContext) -> Dataset:
+def open_source(
+    files: Sequence[Path], spec: SpecSource | None, context: TransferContext
+) -> Dataset:
     """Opens the source data.
 
     Args:
