@@ -1550,7 +1550,8 @@ def md(
         overwrite: replace the run that is there; never the structure itself.
         scheme: of fragments, see `fragment`; None treats the whole structure.
         low: with a scheme, see `fragment`; without one the low level of a model of differences.
-        low_level: level of theory of `low`.
+        low_level: level of theory of `low`, or, for a model of differences, the one that its only
+            level stands for.
         charges: with a scheme, see `fragment`.
         dispersion: with a scheme, see `fragment`.
         trained_charges: with a scheme, see `FragmentCalculator`.
@@ -1655,7 +1656,8 @@ def relax(
         charge: total charge in e, in place of what the structure says.
         spin: multiplicity 2S + 1, likewise.
         low: with a scheme, see `fragment`; without one the low level of a model of differences.
-        low_level: level of theory of `low`.
+        low_level: level of theory of `low`, or, for a model of differences, the one that its only
+            level stands for.
         charges: with a scheme, see `fragment`.
         dispersion: with a scheme, see `fragment`.
         trained_charges: with a scheme, see `FragmentCalculator`.
@@ -1757,7 +1759,8 @@ def frequencies(
         charge: total charge in e, in place of what the structure says.
         spin: multiplicity 2S + 1, likewise.
         low: with a scheme, see `fragment`; without one the low level of a model of differences.
-        low_level: level of theory of `low`.
+        low_level: level of theory of `low`, or, for a model of differences, the one that its only
+            level stands for.
         charges: with a scheme, see `fragment`.
         dispersion: with a scheme, see `fragment`.
         trained_charges: with a scheme, see `FragmentCalculator`.

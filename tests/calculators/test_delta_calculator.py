@@ -25,7 +25,9 @@ from tlpot.errors import (
     ModelFileError,
     SimulationError,
     UnknownElementError,
+    UnknownLevelError,
 )
+from tlpot.jobs import EnergyMethod
 from tlpot.models import DeltaPotential, Potential, preset, save
 
 ELEMENTS = (1, 6, 8)
@@ -263,6 +265,35 @@ def test_wrong_use(delta, whole, tmp_path):
     atoms.calc = DeltaCalculator(low=EMT(), delta=delta)
     with pytest.raises(UnknownElementError, match="does not know N"):
         atoms.get_potential_energy()
+
+
+@pytest.mark.fault
+def test_one_level_of_two_names_can_be_said_to_be_that(delta, whole):
+    """The refusal named no way out where labels and low model call one method otherwise."""
+    other = TLPotCalculator(whole.with_level("other", E0).only("other"))
+    with pytest.raises(ConfigError, match=r"say so with low_level='toy' \(--low-level\)"):
+        DeltaCalculator(low=other, delta=delta)
+    said = water(DeltaCalculator(low=other, delta=delta, low_level="TOY"))
+    assert said.calc.results.get("energy") is None
+    assert said.get_potential_energy() == pytest.approx(
+        water(other).get_potential_energy() + delta_of(delta, water(other))["energy"]
+    )
+    with pytest.raises(ConfigError, match="the low calculator is at toys"):
+        DeltaCalculator(low=other, delta=delta, low_level="toys")
+    # the jobs on structures
+    for low_level, fits in (("toy", True), ("other", False), (None, False)):
+        method = EnergyMethod(model=delta, low=other, low_level=low_level)
+        if fits:
+            calculator, words = method.calculator(molecule("H2O"))
+            assert calculator.low_level == "toy"
+            assert "over other" in words
+        else:
+            with pytest.raises(ConfigError, match="difference is from toy"):
+                method.calculator(molecule("H2O"))
+    with pytest.raises(UnknownLevelError, match="no level 'third'"):
+        EnergyMethod(model=delta, low=whole.with_level("other", E0), low_level="third").calculator(
+            molecule("H2O")
+        )
 
 
 def test_a_difference_is_no_total_energy(delta):

@@ -20,7 +20,7 @@ from tlpot.calculators.shared import SharedCalculator, one_at_a_time
 from tlpot.calculators.tlpot import ChargeRefusedError, TLPotCalculator, given_atoms
 from tlpot.errors import ConfigError, GeometryError
 from tlpot.graph import AtomGraph, Layout
-from tlpot.levels import difference_parts
+from tlpot.levels import canonical_level, difference_parts
 from tlpot.numbers import Floats, result_fault
 from tlpot.system import System
 
@@ -44,6 +44,8 @@ class DeltaCalculator(SharedCalculator):
         delta: a file that ``tlpot finetune --strategy delta strategy.low=LEVEL`` wrote, or the
             potential in it.
         level: which difference, if there are several.
+        low_level: says that `low` is at this level of theory, the one that the difference was
+            learned for, where its own name for it is another.
         device: of the difference, see `TLPotCalculator`.
         dtype: of the difference, see `TLPotCalculator`.
         skin: of the neighbour search for the difference, see `TLPotCalculator`.
@@ -64,6 +66,7 @@ class DeltaCalculator(SharedCalculator):
         delta: Model,
         *,
         level: str | None = None,
+        low_level: str | None = None,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         skin: float = 0.5,
@@ -99,9 +102,20 @@ class DeltaCalculator(SharedCalculator):
                 f"low is a {type(low).__name__}; expected an ASE calculator that gives energies"
             )
         known = getattr(low, "level", None) if isinstance(low, _LEVELLED) else None
+        if low_level is not None:
+            known = canonical_level(low_level)
         if known is not None and known != self.low_level:
+            remedy = (
+                ""
+                if low_level is not None
+                else (
+                    f", or, where both names mean the same energies, say so with low_level="
+                    f"{self.low_level!r} (--low-level)"
+                )
+            )
             raise ConfigError(
-                f"the difference is from {self.low_level}, but the low calculator is at {known}"
+                f"the difference is from {self.low_level}, but the low calculator is at {known}; "
+                f"give one of {self.low_level}{remedy}"
             )
         if isinstance(low, EngineCalculator):
             check_definition(

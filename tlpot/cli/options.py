@@ -131,7 +131,11 @@ def add_assembly_arguments(parser: argparse.ArgumentParser, *, default: str | No
         "--set KEY=VALUE...", "settings of the scheme, such as inner=3.5 outer=4.5", action="extend"
     )
     add("--low", "two layers: model of the whole structure that fragments correct, or gfn2-xtb")
-    add("--low-level", "level of theory of --low, if it has several")
+    add(
+        "--low-level",
+        "level of theory of --low, if it has several; of a model of differences also the level "
+        "that the only one of --low stands for, where they are called otherwise",
+    )
     add("--charges", "Coulomb terms between atoms that share no fragment", choices=["amber"])
     add("--dispersion KIND:FUNCTIONAL", "such as d3bj:b3lyp, of the whole; labels must be without")
     add(

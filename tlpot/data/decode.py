@@ -134,8 +134,8 @@ class Decoder:
     def described_keys(self) -> tuple[str, ...]:
         """Every array the description mentions."""
         spec = self._spec
-        keys = [spec.numbers, spec.coordinates, spec.cell, spec.pbc, spec.charge]
-        keys += [spec.charge_smiles, spec.spin, spec.group, *spec.columns]
+        keys = [spec.numbers, spec.coordinates, spec.offsets, spec.counts, spec.cell, spec.pbc]
+        keys += [spec.charge, spec.charge_smiles, spec.spin, spec.group, *spec.columns]
         keys += [key for level in spec.levels.values() for key in level.keys]
         return tuple(key for key in keys if key)
 

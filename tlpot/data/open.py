@@ -26,12 +26,13 @@ from tlpot.data.dataset import (
     checked_indices,
 )
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
+from tlpot.data.flat import FlatStore
 from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
-from tlpot.data.store import check_stated_units, npz_names, read_npz
+from tlpot.data.store import Store, check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.data.xyz_file import XYZFrame
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
@@ -312,14 +313,16 @@ def _open(source: Source) -> ArrayDataset:
     spec = _spec(path, source.spec)
     _check_container(path, spec, source.spec)
     spec = _understood(spec, source, str(path))
+    if spec.container == "extxyz":
+        return ArrayDataset(*read_extxyz(path, spec))
+    store: Store
     if spec.container == "hdf5":
         store = open_store(path, spec.numbers, spec.coordinates, spec.groups)
-        return ArrayDataset(store, spec)
-    if spec.container == "npz":
-        archive = read_npz(path, spec.numbers, spec.coordinates)
+    else:
+        store = archive = read_npz(path, spec.numbers, spec.coordinates)
         check_stated_units(archive, spec)
-        return ArrayDataset(archive, spec)
-    return ArrayDataset(*read_extxyz(path, spec))
+    flat = spec.offsets is not None or spec.counts is not None
+    return ArrayDataset(FlatStore(store, spec) if flat else store, spec)
 
 
 _CONTAINERS = {"hdf5": "HDF5", "npz": "npz archives", "extxyz": "extended XYZ"}

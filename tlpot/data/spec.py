@@ -207,6 +207,10 @@ class DataSpec:
         description: what uses this layout, with its citation.
         numbers: atomic numbers or element symbols, [N], or [M, N] padded with zeros.
         coordinates: [M, N, 3].
+        offsets: HDF5 and npz: where the atoms of all frames stand in a row (`numbers` [ΣN],
+            `coordinates` and forces [ΣN, 3]): the array with the first atom of each frame and,
+            last, their number, [M + 1].
+        counts: in place of `offsets`: the array with the number of atoms of each frame, [M].
         groups: HDF5 only: shell pattern of the groups to read. A group is any that holds
             `numbers` and `coordinates`, however deep.
         cell: [3, 3] or [M, 3, 3], rows are lattice vectors.
@@ -233,6 +237,8 @@ class DataSpec:
     description: str = ""
     numbers: str = "atomic_numbers"
     coordinates: str = "coordinates"
+    offsets: str | None = None
+    counts: str | None = None
     groups: str = "*"
     cell: str | None = None
     pbc: str | None = None
@@ -250,6 +256,10 @@ class DataSpec:
     named: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.offsets and self.counts:
+            raise ConfigError("offsets and counts say the same; keep one of them")
+        if (self.offsets or self.counts) and self.container == "extxyz":
+            raise ConfigError("offsets and counts are for hdf5 and npz, not for extended XYZ")
         listed = list(self.levels.values()) + ([self.other_levels] if self.other_levels else [])
         if not listed and not self.unlabelled:
             raise ConfigError("no level of theory is described; fill in 'levels'")
@@ -341,7 +351,8 @@ def undescribed(container: str, names: Collection[str]) -> str:
         return f"{held}, as files do that are read with {' or '.join(fitting)}"
     return (
         f"{held}, which no shipped description fits; write one of ten lines "
-        "(data_specs/README.md) and name it with spec='FILE.yaml', "
+        "(data_specs/README.md; with offsets or counts where the atoms of all frames stand in a "
+        "row) and name it with spec='FILE.yaml', "
         "or write the file with 'tlpot data convert' or h5py in tlpot's own layout (docs/data.md)"
     )
 

@@ -11,7 +11,17 @@ from tlpot.errors import ConfigError, UnknownLevelError, nearest
 from tlpot.levels import canonical_level
 from tlpot.targets import Kind, check_name, is_property
 
-_STRUCTURE_KEYS = ("numbers", "coordinates", "cell", "pbc", "charge", "spin", "group")
+_STRUCTURE_KEYS = (
+    "numbers",
+    "coordinates",
+    "offsets",
+    "counts",
+    "cell",
+    "pbc",
+    "charge",
+    "spin",
+    "group",
+)
 _LABEL_KEYS = ("energy", "forces", "stress")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,14 @@ from tlpot.calculators import (
     named_source,
 )
 from tlpot.dynamics import LOST
-from tlpot.errors import ChargeWarning, ConfigError, OutputError, TLPotWarning
+from tlpot.errors import (
+    ChargeWarning,
+    ConfigError,
+    OutputError,
+    TLPotError,
+    TLPotWarning,
+    UnknownLevelError,
+)
 from tlpot.fragments import MFCC, Scheme, is_ai2bmd
 from tlpot.models import CalculatorModel, LevelView, TrainedModel
 from tlpot.presentation import progress_bar
@@ -109,7 +117,8 @@ class EnergyMethod:
         scheme: of fragments, by name, as an object or a mapping; None treats the whole structure.
         low: with a scheme the model of the whole structure that fragments correct; without one
             the low level of a model of differences (see `DeltaCalculator`).
-        low_level: level of theory of `low`.
+        low_level: level of theory of `low`; without a scheme also the one that its only level
+            stands for, see `DeltaCalculator`.
         charges: ``amber``, see `FragmentCalculator`.
         dispersion: such as ``d3bj:b3lyp``, see `FragmentCalculator`.
         trained_charges: see `FragmentCalculator`.
@@ -241,10 +250,28 @@ def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[A
 def _delta(
     model: Any, level: str | None, low: Any, low_level: str | None, options: Mapping[str, Any]
 ) -> tuple[Any, str]:
-    below, words = _whole(low, low_level, options)
+    below, words, stated = _below(low, low_level, options)
     source = _source(model)
-    calculator = DeltaCalculator(below, source, level=level, **_fitting(source, options))
+    calculator = DeltaCalculator(
+        below, source, level=level, low_level=stated, **_fitting(source, options)
+    )
     return calculator, f"{_named(model, calculator.level)} over {words}"
+
+
+def _below(
+    low: Any, low_level: str | None, options: Mapping[str, Any]
+) -> tuple[Any, str, str | None]:
+    """Returns the low calculator in words, and the level that it is said to be at.
+
+    That is where `low` has no choice of levels, and its own name is another.
+    """
+    try:
+        return *_whole(low, low_level, options), None
+    except (UnknownLevelError, ConfigError):
+        if low_level is not None:
+            with suppress(TLPotError):
+                return *_whole(low, None, options), low_level
+        raise
 
 
 def _opened(
