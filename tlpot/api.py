@@ -361,8 +361,9 @@ def predict(
         structures: `ase.Atoms`, one or several; a file of any format that ASE reads, or several;
             a folder of structures, a matbench file; or a dataset, whose labels are not looked at.
         level: level of theory, or property, of the model; ``all`` for all of them.
-        output: file for structures and predictions: .xyz, or .h5 in the native layout; or .csv for
-            a table of ids and numbers, in which structures with unknown elements have none.
+        output: file for structures and predictions: .xyz, .traj, .db, .json, or .h5 in the native
+            layout; or .csv for a table of ids and numbers, in which structures with unknown
+            elements have none.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of charge and multiplicity in files of structures.
         engine: whose features the model reads, if it does, see docs/foreign.md.

@@ -56,7 +56,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     add("model", "a model file, or the name of a shipped model or of an engine (gfn2-xtb)")
     add("structures", "files of structures, with labels or without, or a folder of them", nargs="+")
     add("--level", "level of the model, if it has several; all for all of them")
-    add("-o --output", "file for structures and predictions, .xyz or .h5, or for a table, .csv")
+    about = "file for structures and predictions (.xyz, .h5, .traj, .db, .json), or a table (.csv)"
+    add("-o --output", about)
     options.add_data_arguments(parser)
     add("--json", "file for all numbers")
     add("--overwrite", "replace the file that is there", False)

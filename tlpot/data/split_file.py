@@ -133,7 +133,9 @@ def load_split(source: SplitSource, dataset: Dataset) -> Split:
                 "them, make a new split"
             )
         split = replace(split, content_hash=dataset.content_hash)
-    everything = np.concatenate([getattr(split, part) for part in PARTS])
+    # who divides in Python may have frames of the training count several times
+    train = split.train if given is None else np.unique(split.train)
+    everything = np.concatenate([train, split.validation, split.test])
     if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
         raise DataError(f"{name} names frames that {dataset.path} does not have")
     if len(np.unique(everything)) != len(everything):

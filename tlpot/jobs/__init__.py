@@ -55,11 +55,12 @@ if TYPE_CHECKING:
     from tlpot.jobs.given_settings import ConfigSource, choose_only_level, settings_with_data
     from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
-    from tlpot.jobs.predict import StructurePredictions, StructureSource, predict_structures
+    from tlpot.jobs.predict import StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax_structure
     from tlpot.jobs.report import ReportConfig, make_report, report_job
     from tlpot.jobs.strategy_choice import Choice, choose_strategy
+    from tlpot.jobs.structure_predictions import StructurePredictions
     from tlpot.jobs.train import (
         TrainConfig,
         prepare_train,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from tlpot.data import (
     make_split,
     open_dataset,
     reduced_formula,
+    structures_hash,
     with_any_label,
 )
 from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLevelError
@@ -374,6 +375,24 @@ def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:
     cards = [model.card, *(potential.card for potential in potentials)]
     ignored = any(_charges(card.recipe) == "ignore" for card in cards)
     return NeutralDataset(dataset) if ignored else dataset
+
+
+def trained_on(model: TrainedModel, dataset: Dataset) -> Iterator[ModelCard]:
+    """Yields the cards of a model, or of its members, that say that it was trained on a dataset.
+
+    That is the same file, or the same structures with other labels; which of them were training
+    frames, the split tells.
+    """
+    potentials = model.potentials() if isinstance(model, Ensemble) else [model]
+    structures = ""
+    for card in (potential.card for potential in potentials):
+        known = card.dataset
+        same = known.get("content_hash") == dataset.content_hash
+        if not same and known.get("structures"):
+            structures = structures or structures_hash(dataset)
+            same = known["structures"] == structures
+        if same:
+            yield card
 
 
 def _charges(recipe: Mapping[str, Any]) -> object:

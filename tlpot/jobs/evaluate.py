@@ -6,6 +6,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -25,7 +26,7 @@ from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
-from tlpot.jobs.data_sources import SplitPart, as_trained
+from tlpot.jobs.data_sources import SplitPart, as_trained, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import canonical_level, choose_level, difference_parts
@@ -153,6 +154,8 @@ def evaluate_model(
     whole = assembly is None
     seen = as_trained(dataset, potential) if whole else dataset
     notes = () if seen is dataset else (_UNREAD_CHARGES,)
+    if part is None:
+        notes = (*notes, *_training_frames(potential, model, dataset))
     if part is not None and found != part[1]:
         notes = (
             f"{split_words(part[0])} has no {part[1]} frames; these are its {found} frames",
@@ -171,6 +174,21 @@ def evaluate_model(
         part=found,
         notes=notes,
     )
+
+
+def _training_frames(
+    potential: TrainedModel, model: ModelSource, dataset: Dataset
+) -> tuple[str, ...]:
+    """Says that a dataset is the one of the training, where it is."""
+    for card in trained_on(potential, dataset):
+        run = None if not isinstance(model, str | os.PathLike) else Path(model).with_suffix(".run")
+        split = "MODEL.run/split.json" if run is None else str(run / "split.json")
+        return (
+            f"{dataset.path} is what {card.name!r} was trained on: its training frames are among "
+            f"these, and their errors say nothing about others; split={split} (--split) looks at "
+            "test frames only",
+        )
+    return ()
 
 
 def open_model(

@@ -20,11 +20,10 @@ from tlpot.data import (
     Split,
     SplitSource,
     load_split,
-    structures_hash,
 )
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_replaced, check_spared
-from tlpot.jobs.data_sources import as_trained, check_shared_split
+from tlpot.jobs.data_sources import as_trained, check_shared_split, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import ModelSource, open_labels, open_model
@@ -229,13 +228,7 @@ def calibrate_model(
 
 def _check_frames(model: TrainedModel, dataset: Dataset, split: Split | None) -> None:
     """Refuses frames that a model was trained on, as far as its card tells."""
-    cards = [m.card for m in model.potentials()] if isinstance(model, Ensemble) else [model.card]
-    structures = ""
-    for card in cards:
-        if card.dataset.get("content_hash") != dataset.content_hash:
-            structures = structures or structures_hash(dataset)
-            if card.dataset.get("structures") != structures:
-                continue
+    for card in trained_on(model, dataset):
         if split is None:
             raise ConfigError(
                 f"{dataset.path} is what {card.name!r} was trained on, and errors on training "

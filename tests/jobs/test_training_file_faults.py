@@ -1,0 +1,55 @@
+"""Errors on a model's own training file are said to be that."""
+
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import tlpot
+
+QUIET = {"progress": False}
+
+
+def frames(n=12, shift=0.0):
+    found = []
+    for k in range(n):
+        atoms = molecule(("H2O", "CH4", "NH3")[k % 3])
+        atoms.rattle(0.05, seed=k)
+        energy = -30.0 * len(atoms) - 0.1 * k + shift
+        atoms.calc = SinglePointCalculator(atoms, energy=energy)
+        found.append(atoms)
+    return found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    tlpot.convert_dataset(frames(), folder / "a.h5", level="a/b", **QUIET)
+    tlpot.convert_dataset(frames(shift=1.0), folder / "b.h5", level="a/b", **QUIET)
+    tlpot.convert_dataset(frames(9), folder / "c.h5", level="a/b", **QUIET)
+    tlpot.finetune(
+        "tlpot-tiny", folder / "a.h5", strategy="shift", output=folder / "m.safetensors",
+        split={"by": "random", "validation": 2, "test": 2}, report={"enabled": False}, **QUIET,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("data", ["a.h5", "b.h5"], ids=["file", "structures"])
+def test_the_training_file_is_noted_with_the_split(trained, data):
+    """Nothing was said, although a calibration refuses the very same frames."""
+    model = trained / "m.safetensors"
+    found = tlpot.evaluate(model, trained / data, **QUIET)
+    (note,) = found.notes
+    assert "was trained on" in note
+    assert f"split={trained / 'm.run' / 'split.json'}" in note
+    assert str(found).count("note: ") == 1
+    (note,) = tlpot.evaluate(tlpot.load(model), trained / data, **QUIET).notes
+    assert "split=MODEL.run/split.json" in note
+
+
+@pytest.mark.control
+def test_other_data_and_parts_of_the_split_are_not(trained):
+    model = trained / "m.safetensors"
+    assert tlpot.evaluate(model, trained / "c.h5", **QUIET).notes == ()
+    split = trained / "m.run" / "split.json"
+    assert tlpot.evaluate(model, trained / "a.h5", split=split, **QUIET).notes == ()
