@@ -83,7 +83,7 @@ class FrameChoice:
         check_seed(self.seed)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class DatasetSelection(Result):
     """Frames of a dataset that were chosen and written.
 
