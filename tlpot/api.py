@@ -895,7 +895,7 @@ def convert_dataset(
 @configured
 @numbers_checked
 def select_dataset(
-    data: PathLike,
+    data: DataSource,
     output: PathLike,
     *,
     each: int | None = None,
@@ -906,6 +906,9 @@ def select_dataset(
     max_force: float | None = None,
     window: float | None = None,
     seed: int = 0,
+    spec: SpecSource | None = None,
+    level: str | None = None,
+    keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
     threads: int = 1,
     config: ConfigSource = None,
@@ -914,7 +917,8 @@ def select_dataset(
     """Chooses unlike or uncertain frames, and writes them with all labels: ``tlpot data select``.
 
     Args:
-        data: a file in tlpot's own layout.
+        data: the frames. A file in tlpot's own layout is kept with all that it says; others are
+            converted on the way.
         output: the HDF5 file to write.
         each: frames of each molecule at most.
         count: frames in all at most.
@@ -924,6 +928,9 @@ def select_dataset(
         max_force: leave out frames with a larger force at any level, eV/Å.
         window: leave out frames this far above the lowest of their molecule, eV per atom.
         seed: of the first frame, where there are no energies.
+        spec: layout of the data, if it is not tlpot's own.
+        level: level of theory, where the file does not say; elsewhere the only one to keep.
+        keys: names of the labels, where the file has its own.
         overwrite: replace the file.
         threads: of torch.
         config: YAML file with any of these, or what is in one.
@@ -931,7 +938,7 @@ def select_dataset(
 
     Raises:
         ConfigError: nothing to choose by, or a model without what is needed.
-        DataError: the file is of another layout, or nothing is left.
+        DataError: the data cannot be read, or nothing is left.
         OutputError: the file exists, or could not be written.
     """
     from tlpot.sampling import FrameChoice, choose_frames
@@ -941,7 +948,9 @@ def select_dataset(
         max_force=max_force, window=window, seed=seed,
     )  # fmt: skip
     with _running(threads, progress):
-        return choose_frames(data, output, choice, overwrite=overwrite)
+        return choose_frames(
+            data, output, choice, spec=spec, level=level, keys=keys, overwrite=overwrite
+        )
 
 
 @configured

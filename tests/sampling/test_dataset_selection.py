@@ -6,13 +6,14 @@ import h5py
 import numpy as np
 import pytest
 from ase.build import molecule as g2
+from ase.io import write
 from toys import E0
 
 import tlpot
 from tlpot.cli import main
 from tlpot.data import open_dataset, write_structures
 from tlpot.data.native_edits import add_level
-from tlpot.errors import ConfigError, DataError, OutputError, UnknownElementError
+from tlpot.errors import ConfigError, OutputError, UnknownElementError, UnknownLevelError
 from tlpot.labelling import read_structures
 from tlpot.models import Ensemble, Potential, preset, save
 from tlpot.sampling import ModelView
@@ -118,6 +119,28 @@ def test_the_command_does_the_same(data, tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.fault
+def test_other_files_are_converted_on_the_way(data, tmp_path, capsys):
+    """Only tlpot's own layout was taken, which docs/data.md did not say."""
+    frames = [frame.to_atoms("toy") for frame in open_dataset(data)]
+    write(tmp_path / "a.xyz", frames, format="extxyz")
+    write(tmp_path / "a.traj", frames)
+    tlpot.select_dataset(data, tmp_path / "own.h5", max_force=10.5)
+    expected = sorted(f.labels["toy"].energy for f in open_dataset(tmp_path / "own.h5"))
+    for k, given in enumerate((tmp_path / "a.xyz", tmp_path / "a.traj", frames, [data])):
+        level = None if given == [data] else "toy"
+        out = tmp_path / f"{k}.h5"
+        found = tlpot.select_dataset(given, out, max_force=10.5, level=level)
+        assert (found.n_frames, found.n_given) == (22, 40)
+        energies = sorted(f.labels["toy"].energy for f in open_dataset(out))
+        assert energies == pytest.approx(expected)
+    command = ["data", "select", str(tmp_path / "a.xyz"), "--level", "toy", "--max-force", "10.5"]
+    assert main([*command, "-o", str(tmp_path / "cli.h5")]) == 0
+    assert "22 of 40 frames" in capsys.readouterr().out
+    with pytest.raises(OutputError, match="one of the files that are read"):
+        tlpot.select_dataset([data, data], data, each=1, overwrite=True)
+
+
 def test_what_cannot_be_chosen(data, tmp_path):
     out = tmp_path / "s.h5"
     for error, why, options in (
@@ -133,7 +156,7 @@ def test_what_cannot_be_chosen(data, tmp_path):
         with pytest.raises(error, match=why):
             tlpot.select_dataset(data, out, **options)
     (tmp_path / "x.xyz").write_text("1\n\nH 0 0 0\n")
-    with pytest.raises(DataError, match="tlpot data convert"):
+    with pytest.raises(UnknownLevelError, match="name it with level="):
         tlpot.select_dataset(tmp_path / "x.xyz", out, each=2)
     sulfur = [g2("SH2"), g2("SH2")]
     sulfur[1].rattle(0.1)

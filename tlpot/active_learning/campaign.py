@@ -63,7 +63,7 @@ class LabelledRound:
         return self.labels[np.isfinite(self.labels)]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Campaign(Result):
     """A campaign after a call: what is known, and what to label next.
 

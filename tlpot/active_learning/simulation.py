@@ -47,7 +47,7 @@ _CLEAR = 2.0
 """Standard errors that a difference from random choice must have."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class SimulatedCampaign(Result):
     """What choosing was worth, by the number of labels.
 
@@ -77,6 +77,10 @@ class SimulatedCampaign(Result):
     n_wanted: int
     wanted: str
     in_order: Mapping[str, Ints]
+
+    def headline(self) -> str:
+        """Returns what was done."""
+        return f"{self.title}, {self.method}"
 
     @property
     def advantage(self) -> tuple[float, float]:

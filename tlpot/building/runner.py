@@ -305,7 +305,7 @@ def build_plan(
     return make_build_plan(build_config(given, given.where), atoms)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class BuildResult(Result):
     """A build: its stages, and what those that are done have to say.
 

@@ -63,11 +63,8 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_select(actions: Any) -> None:
-    about = "choose unlike or uncertain frames of a file in the native layout, with all labels"
-    parser = actions.add_parser("select", help=about, description=about)
-    parser.set_defaults(do=_select)
-    add = options.adder(parser)
-    add("file FILE", "the dataset")
+    about = "choose unlike or uncertain frames, written with all labels in the native layout"
+    add = _action(actions, "select", _select, about)
     add("-o --output", "HDF5 file to write", required=True)
     add("--each N", "frames of each molecule at most", int)
     add("--count N", "frames in all at most", int)
@@ -266,7 +263,12 @@ def _select(arguments: argparse.Namespace) -> None:
 
     names = "each count select model model_level max_force window seed overwrite"
     print(
-        api.select_dataset(arguments.file, arguments.output, **options.values_of(arguments, names))
+        api.select_dataset(
+            arguments.files,
+            arguments.output,
+            **options.values_of(arguments, names),
+            **_reading(arguments),
+        )
     )
 
 

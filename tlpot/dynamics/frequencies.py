@@ -31,7 +31,7 @@ _WIDTH = 10.0
 """cm⁻¹, half width of a line in the picture."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Frequencies(Result):
     """Vibrations of a structure.
 

@@ -30,7 +30,7 @@ WORST = 10
 """Structures that are listed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class PropertyReport(Result):
     """What a model of a property is worth on some structures.
 

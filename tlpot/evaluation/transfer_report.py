@@ -102,7 +102,7 @@ class ReportSettings:
             raise ConfigError("md_steps does not apply: md is not among the parts")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TransferReport(Result):
     """All parts; one that was not looked at is None and has its reason in `skipped`.
 

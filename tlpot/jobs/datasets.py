@@ -42,7 +42,7 @@ _SHOWN = 3
 """Frames named for each problem."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class DataCheck(Result):
     """What is wrong with a dataset.
 
@@ -78,6 +78,12 @@ class DataCheck(Result):
                 f"({counted(len(errors), 'kind of error', 'kinds of error')} in all)"
             )
 
+    def headline(self) -> str:
+        """Returns how many frames and problems there are."""
+        n, m = len(self.of("error")), len(self.of("warning"))
+        found = f"{counted(n, 'kind of error', 'kinds of error')}, {m} of warning"
+        return f"{self.path.name}: {counted(self.n_frames, 'frame')}, {found}"
+
     def text(self, *, every: bool = False) -> str:
         """Returns the problems with some of their frames, or with `every` one."""
         lines = []
@@ -100,7 +106,7 @@ class DataCheck(Result):
         return {"path": str(self.path), "n_frames": self.n_frames, "problems": problems}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ConvertedData(Result):
     """A dataset that was written in the native layout.
 
@@ -123,7 +129,7 @@ class ConvertedData(Result):
         return {"output": str(self.output), "n_frames": self.n_frames, "levels": list(self.levels)}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class DataSplit(Result):
     """A dataset in training, validation and test frames.
 
@@ -138,6 +144,11 @@ class DataSplit(Result):
     n_molecules: Mapping[str, int]
     output: Path | None
     warnings: tuple[str, ...] = ()
+
+    def headline(self) -> str:
+        """Returns how many frames each part has."""
+        sizes = [f"{len(getattr(self.split, part))} {part}" for part in self.n_molecules]
+        return f"{', '.join(sizes)} frames, {self.split.way}"
 
     def text(self) -> str:
         """Returns a table."""

@@ -33,6 +33,7 @@ from tlpot.levels import canonical_level, choose_level, difference_parts
 from tlpot.models import LevelModel, TrainedModel, load
 from tlpot.presentation import Result, drawn
 from tlpot.torch_mode import choose_device
+from tlpot.training import short_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ ModelSource = str | os.PathLike[str] | TrainedModel
 """A model file, the name of a model, or a loaded model."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Evaluation(Result):
     """Errors of a model, and what they are the errors of.
 
@@ -67,6 +68,11 @@ class Evaluation(Result):
     predictions: Predictions
     part: str = "all"
     notes: tuple[str, ...] = ()
+
+    def headline(self) -> str:
+        """Returns what was compared, and the errors."""
+        mae = short_errors({self.level: self.errors.overall}, (self.level,))
+        return f"{self.model} at {self.level}, {len(self.predictions.indices)} frames: MAE {mae}"
 
     def text(self) -> str:
         """Returns tables."""

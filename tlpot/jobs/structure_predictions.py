@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tlpot.data import open_dataset, write_dataset
 from tlpot.errors import OutputError
 from tlpot.files import atomic_file, write_text
+from tlpot.numbers import counted
 from tlpot.presentation import Result, text_table
 from tlpot.structures import extxyz_text
 from tlpot.system import System
@@ -32,7 +33,7 @@ _SHOWN = 20
 """Structures that are listed."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class StructurePredictions(Result):
     """What a model says about some structures.
 
@@ -97,6 +98,10 @@ class StructurePredictions(Result):
 
     def __iter__(self) -> Iterator[Atoms]:
         return (self._atoms(k) for k in range(len(self)))
+
+    def headline(self) -> str:
+        """Returns what was evaluated."""
+        return f"{self.model} at {self.level}: {counted(len(self), 'structure')}"
 
     def text(self) -> str:
         """Returns a table, of the first structures where there are many."""

@@ -26,7 +26,13 @@ from tlpot.evaluation import (
 from tlpot.files import make_folder, sole_folder, sole_use
 from tlpot.models import DeltaPotential, LevelPotential, ModelCard, Potential
 from tlpot.presentation import ListenerError, Result, drawn
-from tlpot.training import Processes, TrainingPlan, TrainingResult, TrainingSettings
+from tlpot.training import (
+    Processes,
+    TrainingPlan,
+    TrainingResult,
+    TrainingSettings,
+    short_errors,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +117,7 @@ class PreparedTraining:
     choice: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class TrainingOutcome(Result):
     """A finished (or interrupted) job.
 
@@ -157,6 +163,15 @@ class TrainingOutcome(Result):
     def run_dir(self) -> Path:
         """Where checkpoint, metrics and pictures are."""
         return self.output.with_suffix(".run")
+
+    def headline(self) -> str:
+        """Returns the model and its errors."""
+        if not self.started:
+            return f"{self.output.name}: {self.level}, not started"
+        errors = {self.level: self.end} | {level: end for level, (_, end) in self.others.items()}
+        tables = {level: end.overall for level, end in errors.items()}
+        mae = short_errors(tables, tuple(tables))
+        return f"{self.output.name}: {self.level}, MAE of the {self.part} frames {mae}"
 
     def text(self) -> str:
         """Returns the errors before and after, and what to look at."""

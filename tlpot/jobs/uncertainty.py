@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Calibrated(Result):
     """A model with a calibrated uncertainty.
 
@@ -71,6 +71,11 @@ class Calibrated(Result):
     report: CalibrationReport
     judged: Deviations
     output: Path | None = None
+
+    def headline(self) -> str:
+        """Returns the model and what its uncertainty was made from."""
+        name = self.model.card.name if self.output is None else self.output.name
+        return f"{name}: {self.report.text().splitlines()[0]}"
 
     def text(self) -> str:
         """Returns how good the uncertainty is."""
@@ -314,7 +319,7 @@ def calibrate_file(
     return _saved(settings.of(open_model(model, device)), target)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class EnsembleOutcome(Result):
     """An ensemble of models.
 

@@ -66,7 +66,7 @@ class LabelSettings:
         check_least(self, threads=1, in_flight=1, limit=1, tries=1, batch=1)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class LabelReport(Result):
     """What was done.
 

@@ -41,7 +41,7 @@ _SHOWN = ("energy_mae", "forces_mae", "property_mae")
 """Errors that are printed and drawn; the files have all."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class LearningCurve(Result):
     """A measured learning curve with its laws.
 
@@ -87,6 +87,11 @@ class LearningCurve(Result):
             f"in {which}{others}: begin with a larger size or leave the size out (--sizes), take "
             "other seeds (split.seed=..., another -o), or mend the settings that are named"
         )
+
+    def headline(self) -> str:
+        """Returns what was measured."""
+        names = ", ".join(series.label for series in self.curve.series)
+        return f"{self.folder}: {self.curve.level}, {names}{', not measured' * bool(self.todo)}"
 
     def text(self) -> str:
         """Returns the tables of energies and forces."""

@@ -28,7 +28,7 @@ from tlpot.learning_curves.record import Curve
 from tlpot.presentation import Result
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Plan(Result):
     """Offers of the strategies and, with a law of both sizes, divisions of the money.
 

@@ -57,7 +57,7 @@ class Forecast:
     measured: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class CurveReport(Result):
     """One error of a curve, analysed.
 

@@ -71,8 +71,15 @@ class Picture:
         return render("picture.html", picture=self)
 
 
+_LONGEST = 120
+"""Characters of a result's name for itself."""
+
+
 class Result:
-    """A result of a job; where there is a picture, it has a method ``plot(path=None)``, too."""
+    """A result of a job; where there is a picture, it has a method ``plot(path=None)``, too.
+
+    A dataclass among them is one with ``repr=False``: what it holds is long.
+    """
 
     __slots__ = ()
 
@@ -92,8 +99,17 @@ class Result:
         """
         write_text(path, json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n")
 
+    def headline(self) -> str:
+        """Returns in a few words what the result is."""
+        return next(filter(None, map(str.strip, self.text().splitlines())), "")
+
     def __str__(self) -> str:
         return self.text().rstrip("\n")
+
+    def __repr__(self) -> str:
+        words = self.headline()
+        shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 3]}..."
+        return f"<{type(self).__name__} {shown}>"
 
     def _repr_html_(self) -> str:
         """What a notebook shows; of a job that has nothing to draw, the text."""

@@ -68,7 +68,7 @@ class Score:
         return blocks if self.on == "residual" else f"{blocks}, without its energy"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Ranking(Result):
     """All scores.
 

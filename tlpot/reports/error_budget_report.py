@@ -33,7 +33,7 @@ _OFFSET = 1e3
 """meV per atom; more is no error but another level of theory."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class BudgetReport(Result):
     """A budget with the names of what was compared; all figures are meV and meV/Å.
 

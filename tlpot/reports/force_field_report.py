@@ -71,7 +71,7 @@ class ExaminationSettings:
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ForceFieldReport(Result):
     """The sections; an empty one was not asked for, and the page says so.
 
@@ -122,6 +122,10 @@ class ForceFieldReport(Result):
             "skipped": dict(self.skipped),
         }
         return _finite(content)
+
+    def headline(self) -> str:
+        """Returns what the report is on."""
+        return f"{self.title}: {self.summary}" if self.summary else self.title
 
     def text(self) -> str:
         """Returns the errors on fragments, or what the report is on where there are none."""

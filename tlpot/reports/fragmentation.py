@@ -88,7 +88,7 @@ class FragmentedFrames:
         return Path(self.name).stem
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Fragmentation(Result):
     """What a scheme makes of a structure.
 

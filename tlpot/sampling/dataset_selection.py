@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,16 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.config import check_least, check_seed
-from tlpot.data import Dataset, Frame, copy_rows, frames_of, open_dataset
+from tlpot.data import (
+    Dataset,
+    DataSource,
+    Frame,
+    SpecSource,
+    copy_rows,
+    frames_of,
+    open_dataset,
+    write_dataset,
+)
 from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.files import check_hdf5_name, check_replaced, check_spared
 from tlpot.numbers import counted
@@ -72,7 +83,7 @@ class FrameChoice:
         check_seed(self.seed)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class DatasetSelection(Result):
     """Frames of a dataset that were chosen and written.
 
@@ -109,33 +120,50 @@ class DatasetSelection(Result):
 
 
 def choose_frames(
-    source: str | os.PathLike[str],
+    source: DataSource,
     output: str | os.PathLike[str],
     choice: FrameChoice,
     *,
+    spec: SpecSource | None = None,
+    level: str | None = None,
+    keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> DatasetSelection:
-    """Chooses frames of a dataset in the native layout, and writes them with all their labels.
+    """Chooses frames of a dataset, and writes them with all their labels in the native layout.
 
     Args:
-        source: the dataset.
+        source: the dataset. One file in the native layout is kept as it is, with all that it
+            says; another, several, or one of which a level is wanted, are converted first.
         output: the file to write.
         choice: how.
+        spec: see `open_dataset`, as `level` and `keys`.
+        level: of the labels.
+        keys: of the labels.
         overwrite: whether a file may be replaced.
 
     Raises:
         ConfigError: a model without what is needed.
-        DataError: the dataset is damaged, of another layout or periodic, or nothing is left.
+        DataError: the dataset is damaged or periodic, or nothing is left.
         OutputError: the file exists, or could not be written.
         UnknownElementError: an element that the model does not know.
+        UnknownLevelError: the file does not say which level its labels have, and none was named.
     """
-    target = check_spared(check_hdf5_name(output), source)
+    target = check_spared(check_hdf5_name(output), source, spec)
     check_replaced(target, what="dataset", overwrite=overwrite)
-    if Path(source).is_file() and not h5py.is_hdf5(source):
-        raise DataError(
-            f"{source} is no file of tlpot's own layout, of which frames are chosen; write it as "
-            "one with 'tlpot data convert' first"
-        )
+    alone = source[0] if isinstance(source, list | tuple) and len(source) == 1 else source
+    if isinstance(alone, str | os.PathLike) and (spec, level) == (None, None) and not keys:
+        path = Path(alone)
+        if path.is_file() and h5py.is_hdf5(path):
+            return _choose(path, target, choice)
+    dataset = open_dataset(source, spec, level=level, keys=keys)
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / f"{dataset.path.stem}.h5"
+        write_dataset(dataset, converted)
+        return _choose(converted, target, choice)
+
+
+def _choose(source: Path, target: Path, choice: FrameChoice) -> DatasetSelection:
+    """Chooses frames of a file in the native layout."""
     dataset = open_dataset(source)
     frames = list(frames_of(dataset))
     lost: Counter[str] = Counter()
@@ -149,7 +177,7 @@ def choose_frames(
         left = _chosen(frames, left, choice.count, choice, view)
     if not len(left):
         raise DataError(
-            f"no frame of {source} is left of {dict(lost)}; raise --max-force, --window"
+            f"no frame of {source.name} is left of {dict(lost)}; raise --max-force, --window"
         )
     copy_rows(source, target, left)
     return DatasetSelection(

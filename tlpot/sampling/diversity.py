@@ -126,7 +126,7 @@ def table(rows: Sequence[Diversity]) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SamplingReport(Result):
     """Geometries of fragments in a file, and how different they are.
 
@@ -154,6 +154,11 @@ class SamplingReport(Result):
     def n_frames(self) -> int:
         """Number of geometries."""
         return sum(row.frames for row in self.rows)
+
+    def headline(self) -> str:
+        """Returns the file and what is in it."""
+        what = f"{self.n_frames:,} geometries of {len(self.rows)} fragments"
+        return f"{self.output}: {what} at {self.level}"
 
     def text(self) -> str:
         """Returns a table."""

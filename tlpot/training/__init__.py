@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tlpot.training.processes import Interrupt, Processes, joined_processes
     from tlpot.training.reference_energies import ReferenceFit, fit_references
     from tlpot.training.run_files import CHECKPOINT
-    from tlpot.training.selection import Selection, make_selection
+    from tlpot.training.selection import Selection, make_selection, short_errors
     from tlpot.training.settings import LossSettings, TrainingSettings
 
 __getattr__ = lazy_exports(__name__)

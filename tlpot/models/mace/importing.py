@@ -38,7 +38,7 @@ LICENCES = {
 https://github.com/ACEsuit/mace-foundations."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class MaceImport(Result):
     """An imported model, and what was found on the way.
 
