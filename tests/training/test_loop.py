@@ -14,8 +14,6 @@ from tlpot.errors import ConfigError, DataError, MissingExtraError
 from tlpot.training import TrainingPlan, train
 from tlpot.training.loop import _Run
 
-HANDLER = signal.getsignal(signal.SIGINT)
-
 
 def fit(potential, run_dir, settings=SETTINGS, levels=("low",), plan=None, frames=None, **kwargs):
     training, validation = loaders(levels, batch_size=settings.batch_size, frames=frames)
@@ -132,10 +130,10 @@ def test_same_seed_same_weights_other_seed_other_weights(tmp_path):
 
 
 def test_global_state_of_torch_is_left_alone(tmp_path):
-    before = torch.get_rng_state()
+    before, handler = torch.get_rng_state(), signal.getsignal(signal.SIGINT)
     fit(ToyPotential(), tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
-    assert signal.getsignal(signal.SIGINT) is HANDLER
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_early_stopping(tmp_path):
@@ -219,10 +217,10 @@ def test_a_second_interrupt_is_obeyed_at_once(tmp_path):
         signal.raise_signal(signal.SIGINT)
         return model.backbone.sum() * 0.0
 
-    potential = ToyPotential()
+    potential, handler = ToyPotential(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(potential, tmp_path, plan=everything(potential, penalty=penalty))
-    assert signal.getsignal(signal.SIGINT) is HANDLER
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_progress_goes_to_standard_error_with_errors_and_time_left(tmp_path, capsys):
