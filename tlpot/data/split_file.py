@@ -110,6 +110,8 @@ def split_words(source: SplitSource) -> str:
 def load_split(source: SplitSource, dataset: Dataset) -> Split:
     """Reads a split that was made for `dataset`, or for the same structures with other labels.
 
+    Training frames of a division that is given may stand in it several times, and count so.
+
     Raises:
         DataError: no such file, not a split, or made for another dataset.
         ConfigError: neither a file nor a division.
@@ -133,7 +135,8 @@ def load_split(source: SplitSource, dataset: Dataset) -> Split:
                 "them, make a new split"
             )
         split = replace(split, content_hash=dataset.content_hash)
-    everything = np.concatenate([getattr(split, part) for part in PARTS])
+    train = split.train if given is None else np.unique(split.train)
+    everything = np.concatenate([train, split.validation, split.test])
     if everything.size and (everything.min() < 0 or everything.max() >= len(dataset)):
         raise DataError(f"{name} names frames that {dataset.path} does not have")
     if len(np.unique(everything)) != len(everything):
