@@ -1,12 +1,13 @@
 """The chain of ITLFF with peptides: GFN2-xTB, AIMNet2, wB97X-3c with forces, a double hybrid (P5).
 
-    python itlff.py labels --out DIR [--levels LEVEL ...] [--limit N]
+    python itlff.py labels --out DIR [--levels LEVEL ...] [--rounds 8] [--limit N]
     python itlff.py table --out DIR [--data itlff.h5] [--parent tlpot-peptides]
-        [--strategies full head ...] [--sizes 5 10 15 30]
+        [--strategies full head ...] [--sizes 10 20 30]
 
 ``labels``: eight of twelve geometries each of capped Gly, Ala, Ser, Cys and Asn, of GFN2-xTB
 dynamics and scans, at wB97X-3c with forces (40), and at DSD-BLYP-D3BJ/def2-TZVP without.
-What they yielded lies beside this script. ``table``: the double hybrid learned from the parent's
+What they yielded lies in ``itlff/`` beside this script; an empty DIR begins with it, so that
+``--rounds 12`` adds the other twenty. ``table``: the double hybrid learned from the parent's
 level `aimnet2` in one step, after wB97X-3c has been learned (the chain), and from scratch; four
 folds by geometry, so each of the 40 is tested once, by models that have seen neither of its labels.
 A fifth of the labels of a step chooses the epoch. Everything in DIR is not done again.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +41,16 @@ from tlpot.structures import build_peptide
 RESIDUES = ("GLY", "ALA", "SER", "CYS", "ASN")
 ROUNDS, LABELLED, FOLDS = 12, 8, 4
 FORCES, ENERGIES, TEACHER = "wb97x-3c", "dsd-blyp-d3bj/def2-tzvp", "aimnet2"
-HERE = Path(__file__).with_name("itlff.h5")
+MADE = Path(__file__).with_suffix("")
+"""Geometries, labels and their journal, with which more can be added."""
 KCAL = kcal / mol
 
 
-def labels(out: Path, levels: list[str], limit: int | None) -> None:
+def labels(out: Path, levels: list[str], n_rounds: int, limit: int | None) -> None:
     """Samples and labels, one round of all residues after the other."""
     geometries = out / "geometries.h5"
+    if not any(out.iterdir()):
+        shutil.copytree(MADE, out, dirs_exist_ok=True)
     if not geometries.exists():
         tlpot.sample(
             [f"ACE-{name}-NME" for name in RESIDUES], geometries, methods=("scan", "md=2"),
@@ -56,7 +61,7 @@ def labels(out: Path, levels: list[str], limit: int | None) -> None:
     for frame in dataset.read(range(len(dataset))):
         by_kind.setdefault(frame.group, []).append(frame.system.to_atoms())
     rounds = [[each[k] for each in by_kind.values()] for k in range(ROUNDS)]
-    atoms = [one for each in rounds[:LABELLED] for one in each]
+    atoms = [one for each in rounds[:n_rounds] for one in each]
     for level in levels:
         forces = "no" if level == ENERGIES else "analytic"
         print(tlpot.label(atoms, f"pyscf:{level}", out / "itlff.h5", forces=forces, limit=limit))
@@ -232,9 +237,10 @@ def main() -> None:
     steps = parser.add_subparsers(dest="step", required=True)
     labelling = steps.add_parser("labels")
     labelling.add_argument("--levels", nargs="+", default=[FORCES, ENERGIES])
+    labelling.add_argument("--rounds", type=int, default=LABELLED, help=f"of {ROUNDS}")
     labelling.add_argument("--limit", type=int)
     learning = steps.add_parser("table")
-    learning.add_argument("--data", type=Path, default=HERE)
+    learning.add_argument("--data", type=Path, default=MADE / "itlff.h5")
     learning.add_argument("--parent", default="tlpot-peptides")
     learning.add_argument("--epochs", type=int, default=60)
     learning.add_argument("--first", default="full", help="strategy of the step with forces")
@@ -246,7 +252,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.step == "labels":
-        labels(given.out, given.levels, given.limit)
+        labels(given.out, given.levels, given.rounds, given.limit)
         found = costs(given.out / "itlff.h5.journal")
         (given.out / "itlff.json").write_text(json.dumps(found) + "\n")
     else:
