@@ -105,17 +105,11 @@ class DeltaCalculator(SharedCalculator):
         if low_level is not None:
             known = canonical_level(low_level)
         if known is not None and known != self.low_level:
-            remedy = (
-                ""
-                if low_level is not None
-                else (
-                    f", or, where both names mean the same energies, say so with low_level="
-                    f"{self.low_level!r} (--low-level)"
-                )
-            )
+            same = f"low_level={self.low_level!r} (--low-level)"
+            remedy = f", or, where both names mean the same energies, say so with {same}"
             raise ConfigError(
                 f"the difference is from {self.low_level}, but the low calculator is at {known}; "
-                f"give one of {self.low_level}{remedy}"
+                f"give one of {self.low_level}{remedy if low_level is None else ''}"
             )
         if isinstance(low, EngineCalculator):
             check_definition(
