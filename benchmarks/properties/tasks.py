@@ -146,7 +146,7 @@ ENTHALPY = {
 }  # fmt: skip
 ADSORPTION = {
     "source": "adsorption_energy@known", "target": "adsorption_energy@new", "unit": "eV",
-    "epochs": 12, "updates": 150, "extensive": True, "validation": 20,
+    "epochs": 60, "updates": 150, "extensive": True, "validation": 20,
 }  # fmt: skip
 TASKS = {
     "scan": Task(frames=enthalpies("scan"), target="formation_enthalpy@scan", **ENTHALPY),
