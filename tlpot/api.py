@@ -1135,6 +1135,7 @@ def label(
     settings: Mapping[str, Any] | None = None,
     level: str | None = None,
     forces: Literal["auto", "no", "analytic", "numerical"] = "auto",
+    stress: bool = True,
     spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     charge: int | None = None,
@@ -1161,6 +1162,8 @@ def label(
         settings: of the engine, where `engine` is a name.
         level: name of the level of theory, instead of the engine's.
         forces: analytic ones where they exist, none, or insist.
+        stress: with forces, of structures that are periodic in three directions, where the engine
+            has it.
         spec: layout of the dataset, if it is not tlpot's own.
         keys: names that the file has for a quantity.
         charge: total charge of all structures, where they state none.
@@ -1189,9 +1192,13 @@ def label(
     from tlpot.training import Interrupt
 
     if isinstance(engine, str):
-        engine = EngineSpec(name=engine, settings=settings or {}, level=level, forces=forces)
-    elif settings is not None or level is not None or forces != "auto":
-        raise ConfigError("an EngineSpec has settings, level and forces of its own; leave them out")
+        engine = EngineSpec(
+            name=engine, settings=settings or {}, level=level, forces=forces, stress=stress
+        )
+    elif settings is not None or level is not None or forces != "auto" or not stress:
+        raise ConfigError(
+            "an EngineSpec has settings, level, forces and stress of its own; leave them out"
+        )
     with ExitStack() as stack:
         stack.enter_context(_running(threads, progress))
         interrupt = stack.enter_context(Interrupt())

@@ -129,6 +129,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("--charge", "of all structures, where they state none", int)
     add("--spin", "multiplicity, likewise", int)
     add("--forces", "auto (analytic ones where they exist), no, analytic, or numerical", "auto")
+    add("--no-stress", "leave out the stress of crystals, which comes with forces", False)
     add("--batch", "molecules of one size at once, by torch:, model: and some env: engines", 1)
     add("--workers", "processes of one thread each", 1)
     add("--dask ADDRESS|local", "run the labels on a Dask cluster")
@@ -155,6 +156,7 @@ def run_label(arguments: argparse.Namespace) -> None:
         arguments.output,
         settings=with_overrides({}, [s for s in arguments.settings if s not in structures]),
         keys=dict(options.key_pair(text) for text in arguments.keys),
+        stress=not arguments.no_stress,
         **options.values_of(arguments, names),
     )
     print(report)

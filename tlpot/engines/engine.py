@@ -103,6 +103,15 @@ class BatchEngine(Protocol):
         ...
 
 
+def gives_stress(engine: Engine, system: System) -> bool:
+    """Whether an engine has the stress of a structure: with what is not a crystal there is none.
+
+    Such an engine has an attribute ``has_stress`` that is true, and its ``compute`` takes
+    ``stress=True``.
+    """
+    return bool(getattr(engine, "has_stress", False) and system.pbc.all())
+
+
 def has_possible_spin(system: System) -> bool:
     """Whether the electrons can have the multiplicity."""
     electrons = int(system.atomic_numbers.sum()) - system.charge

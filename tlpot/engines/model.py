@@ -86,7 +86,7 @@ class ModelEngine:
         self._name = label_name(potential, library_file(path), label)
         self._hash = hashlib.sha256(library_file(path).read_bytes()).hexdigest()
         self._device = next(potential.parameters()).device
-        self.has_forces = has_forces(self._model)
+        self.has_forces = self.has_stress = has_forces(self._model)
 
     @property
     def level(self) -> str:
@@ -114,13 +114,13 @@ class ModelEngine:
             names = ", ".join(chemical_symbols[z] for z in unknown)
             raise ConfigError(f"the model does not know {names}; leave these structures out")
 
-    def compute(self, system: System, *, forces: bool, log: TextIO) -> Labels:
+    def compute(self, system: System, *, forces: bool, log: TextIO, stress: bool = False) -> Labels:
         """Evaluates the model.
 
         Raises:
             LabelError: a charge or multiplicity that the model does not read.
         """
-        (found,) = self.compute_batch([system], forces=forces, log=log)
+        (found,) = self._labels([system], forces=forces, stress=stress)
         return found
 
     takes_batches = True
@@ -133,18 +133,24 @@ class ModelEngine:
         Raises:
             LabelError: see `compute`.
         """
+        return self._labels(systems, forces=forces, stress=False)
+
+    def _labels(self, systems: Sequence[System], *, forces: bool, stress: bool) -> list[Labels]:
         for system in systems:
             if not describes_state(self._model, system.charge, system.spin):
                 raise LabelError(
                     f"charge {system.charge} and multiplicity {system.spin}, but the model "
                     f"describes {described_states(self._model)}"
                 )
-        found = evaluate_systems(self._model, systems, device=self._device, forces=forces)
+        found = evaluate_systems(
+            self._model, systems, device=self._device, forces=forces, stress=stress
+        )
         sizes = [len(system) for system in systems]
         own = np.split(found.forces, np.cumsum(sizes)[:-1]) if forces else [None] * len(systems)
+        strains = found.stress if stress else [None] * len(systems)
         return [
-            Labels(energy=float(energy), forces=vectors)
-            for energy, vectors in zip(found.energy, own, strict=True)
+            Labels(energy=float(energy), forces=vectors, stress=strain)
+            for energy, vectors, strain in zip(found.energy, own, strains, strict=True)
         ]
 
     def use_threads(self, n: int | None) -> int:

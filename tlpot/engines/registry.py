@@ -231,12 +231,15 @@ class EngineSpec:
         level: a name for the level of theory, where the engine's own will not do.
         forces: ``auto`` for analytic ones where they exist, ``no``, ``analytic`` to insist, or
             ``numerical`` for central differences of energies (6 n_atoms of them).
+        stress: whether structures that are periodic in three directions get a stress with their
+            forces, where the engine has one.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     level: str | None = None
     forces: ForceChoice = "auto"
+    stress: bool = True
 
     def __post_init__(self) -> None:
         if self.forces not in FORCE_CHOICES:

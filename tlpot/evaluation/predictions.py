@@ -119,10 +119,12 @@ class SystemValues:
     Attributes:
         energy: [n_systems], eV.
         forces: [n_atoms, 3], eV/Å, all structures one after the other; empty if not asked for.
+        stress: [n_systems, 3, 3], eV/Å³, likewise; zero of what has no volume.
     """
 
     energy: Floats
     forces: Floats
+    stress: Floats
 
 
 def evaluate_systems(
@@ -131,6 +133,7 @@ def evaluate_systems(
     *,
     device: torch.device | str = "cpu",
     forces: bool = True,
+    stress: bool = False,
     names: Sequence[str] | None = None,
 ) -> SystemValues:
     """Evaluates structures; the arguments are those of `system_batches`.
@@ -139,13 +142,19 @@ def evaluate_systems(
         GeometryError: a structure is unusable.
         UnknownElementError: the model does not know an element.
     """
-    energies, gradients = [], [np.empty((0, 3))]
+    energies, gradients, strains = [], [np.empty((0, 3))], [np.empty((0, 3, 3))]
     batches = system_batches(model, systems, device=device, names=names)
-    for _, found, _ in evaluated(model, batches, forces=forces):
+    for _, found, _ in evaluated(model, batches, forces=forces, stress=stress):
         energies.append(found.energy.cpu().numpy())
         if found.forces is not None:
             gradients.append(found.forces.cpu().numpy())
-    return SystemValues(energy=np.concatenate(energies), forces=np.concatenate(gradients))
+        if found.stress is not None:
+            strains.append(found.stress.cpu().numpy())
+    return SystemValues(
+        energy=np.concatenate(energies),
+        forces=np.concatenate(gradients),
+        stress=np.concatenate(strains),
+    )
 
 
 def system_features(

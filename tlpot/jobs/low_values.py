@@ -14,7 +14,7 @@ from tlpot.engines import EngineSpec, make_engine, parse_engine
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.labelling import engine_key, kept_labels
 from tlpot.levels import canonical_level
-from tlpot.numbers import counted
+from tlpot.numbers import Floats, counted
 from tlpot.transfer import Delta, Strategy
 
 LOW_LABELS = "low-labels.journal"
@@ -89,14 +89,18 @@ def engine_values(
         warnings.warn(
             f"{engine.level} fails for {words}, left out; {again}", TLPotWarning, stacklevel=2
         )
-    energies, slopes = np.full(len(dataset), np.nan), [None] * len(dataset)
+    energies, n = np.full(len(dataset), np.nan), len(dataset)
+    slopes: list[Floats | None] = [None] * n
+    stresses: list[Floats | None] = [None] * n
     for frame, outcome in zip(frames.tolist(), found, strict=True):
         if outcome.energy is not None:
             energies[frame], slopes[frame] = outcome.energy, outcome.forces
+            stresses[frame] = outcome.stress
     return LowValues(
         level=engine.level,
         energies=energies,
         forces=slopes,
+        stresses=stresses,
         origin=engine_key(engine.level, engine.definition),
         definition=engine.definition,
     )

@@ -115,6 +115,7 @@ class Journal:
             "name": record.name,
             "energy": outcome.energy,
             "forces": None if outcome.forces is None else outcome.forces.tolist(),
+            **({} if outcome.stress is None else {"stress": outcome.stress.tolist()}),
             "cost": None if outcome.cost is None else asdict(outcome.cost),
         }
         if outcome.error is not None:
@@ -212,10 +213,11 @@ class Journal:
                 "definition": content["definition"],
             }
             return
-        forces, cost = content["forces"], content["cost"]
+        forces, stress, cost = content["forces"], content.get("stress"), content["cost"]
         outcome = LabelOutcome(
             energy=content["energy"],
             forces=None if forces is None else np.array(forces, dtype=np.float64),
+            stress=None if stress is None else np.array(stress, dtype=np.float64),
             error=content.get("error"),
             log=content.get("log", ""),
             cost=None if cost is None else Cost(**cost),

@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from tlpot.data import (
@@ -27,7 +28,7 @@ from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.labelling.structures import StoredLevel, Structures, group_systems, stored_levels
 from tlpot.labelling.task import LabelOutcome, geometry_key
 from tlpot.levels import canonical_level
-from tlpot.units import energy_factor, force_factor
+from tlpot.units import energy_factor, force_factor, stress_factor
 
 COST_COLUMNS = ("seconds", "cpu_seconds", "threads", "gflops")
 """Columns of the dataset ``<key>.cost``, see `tlpot.labelling.task.Cost`."""
@@ -138,14 +139,22 @@ def _fill(
 ) -> None:
     systems = group_systems(group, path)
     n, n_atoms = len(systems), len(group["atomic_numbers"])
-    shapes = {"energy": (n,), "forces": (n, n_atoms, 3), "cost": (n, len(COST_COLUMNS))}
+    shapes = {
+        "energy": (n,),
+        "forces": (n, n_atoms, 3),
+        "stress": (n, 3, 3),
+        "cost": (n, len(COST_COLUMNS)),
+    }
     columns = {}
     for kind, shape in shapes.items():
         name = f"{key}.{kind}"
-        here = group[name][()].reshape(shape) if name in group else np.full(shape, np.nan)
-        columns[kind] = np.asarray(here, dtype=np.float64)
+        here = group[name][()] if name in group else np.full(shape, np.nan)
+        if kind == "stress" and here.shape == (n, 6):
+            here = np.array([voigt_6_to_full_3x3_stress(row) for row in here])
+        columns[kind] = np.asarray(here, dtype=np.float64).reshape(shape)
     per_energy = energy_factor(units["energy"])
     per_force = force_factor(units["forces"])
+    per_stress = stress_factor(units["stress"])
     for k, system in enumerate(systems):
         outcome = found(geometry_key(system))
         if outcome is None or outcome.energy is None:
@@ -153,6 +162,8 @@ def _fill(
         columns["energy"][k] = outcome.energy / per_energy
         if outcome.forces is not None:
             columns["forces"][k] = outcome.forces / per_force
+        if outcome.stress is not None:
+            columns["stress"][k] = outcome.stress / per_stress
         if outcome.cost is not None:
             columns["cost"][k] = [getattr(outcome.cost, name) for name in COST_COLUMNS]
     for kind, values in columns.items():

@@ -74,6 +74,7 @@ class LabelReport(Result):
         output: the HDF5 file.
         level: name of the level of theory.
         forces: whether the labels have forces.
+        n_stress: labels of this run that have a stress.
         n_frames: structures given.
         n_geometries: different ones among them.
         n_known: geometries that had a label before.
@@ -87,6 +88,7 @@ class LabelReport(Result):
     output: Path
     level: str
     forces: bool
+    n_stress: int
     n_frames: int
     n_geometries: int
     n_known: int
@@ -99,9 +101,10 @@ class LabelReport(Result):
     def text(self) -> str:
         """Returns what to read."""
         kinds = "energies and forces" if self.forces else "energies only"
+        stress = f" ({self.n_stress} with stress)" if self.n_stress else ""
         lines = [
-            f"{self.level}, {kinds}: {self.n_labelled} labelled now, {self.n_known} before, "
-            f"{len(self.failures)} failed, {self.n_left} left, of "
+            f"{self.level}, {kinds}: {self.n_labelled} labelled now{stress}, "
+            f"{self.n_known} before, {len(self.failures)} failed, {self.n_left} left, of "
             f"{counted(self.n_geometries, 'geometry')} "
             f"in {counted(self.n_frames, 'frame')}"
         ]
@@ -221,6 +224,7 @@ def label(
             output=target,
             level=made.level,
             forces=forces,
+            n_stress=work.n_stress,
             n_frames=len(given.systems),
             n_geometries=len(geometries),
             n_known=n_known,
@@ -328,7 +332,7 @@ class _Work:
         names: Sequence[str],
     ) -> None:
         self.key = engine_key(engine.level, engine.definition)
-        self.n_labelled = self.n_failed = 0
+        self.n_labelled = self.n_stress = self.n_failed = 0
         self.seconds = 0.0
         self._journal, self._spec, self._forces = journal, spec, forces
         self._systems, self._names = systems, names
@@ -388,6 +392,7 @@ class _Work:
         )
         if outcome.error is None:
             self.n_labelled += 1
+            self.n_stress += outcome.stress is not None
             self.seconds += 0.0 if outcome.cost is None else outcome.cost.seconds
         else:
             self.n_failed += 1

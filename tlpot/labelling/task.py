@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Labels, fingerprint
-from tlpot.engines import BatchEngine, EngineSpec, check_electrons, make_engine
+from tlpot.engines import BatchEngine, EngineSpec, check_electrons, gives_stress, make_engine
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
 from tlpot.numbers import result_fault
@@ -54,6 +54,7 @@ class LabelOutcome:
     Attributes:
         energy: eV; None if it failed.
         forces: [n_atoms, 3], eV/Å, or None.
+        stress: [3, 3], eV/Å³, positive when tensile, or None.
         error: why it failed, or None.
         log: what the program printed, if it failed.
         cost: None if the worker did not live to tell.
@@ -61,6 +62,7 @@ class LabelOutcome:
 
     energy: float | None = None
     forces: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
     error: str | None = None
     log: str = ""
     cost: Cost | None = None
@@ -102,19 +104,23 @@ def run_task(task: LabelTask) -> LabelOutcome:
     threads = engine.use_threads(task.threads)
     gflops = _gflops()
     log = io.StringIO()
-    energy, forces, error = None, None, None
+    labels, error = None, None
+    strained = task.forces and task.engine.stress and gives_stress(engine, task.system)
     start, cpu = time.perf_counter(), _cpu_seconds()
     try:
         if not task.system.pbc.any():
             check_electrons(task.system)
-        labels = engine.compute(task.system, forces=task.forces, log=log)
-        energy, forces = labels.energy, labels.forces
+        options = {"stress": True} if strained else {}
+        labels = engine.compute(task.system, forces=task.forces, log=log, **options)
         if (fault := _fault(labels, task.system)) is not None:
-            energy, forces, error = None, None, f"the program gives {fault}"
+            labels, error = None, f"the program gives {fault}"
     except (ConfigError, MissingExtraError, ModelFileError):
         raise
     except Exception as problem:  # programs raise whatever they like
         error = f"{type(problem).__name__}: {problem}".strip()
+        if strained and "NotImplemented" in error:
+            error += "; if it is the stress that is missing, leave it out with stress=False "
+            error += "(--no-stress)"
         log.write(f"\n{traceback.format_exc()}")
     finally:
         engine.use_threads(before)  # of whoever asked for the label in this process
@@ -125,8 +131,9 @@ def run_task(task: LabelTask) -> LabelOutcome:
         gflops=gflops,
     )
     return LabelOutcome(
-        energy=energy,
-        forces=forces,
+        energy=None if labels is None else labels.energy,
+        forces=None if labels is None else labels.forces,
+        stress=None if labels is None else labels.stress,
         error=error,
         log="" if error is None else log.getvalue()[-LOG_CHARACTERS:],
         cost=cost,
@@ -183,7 +190,7 @@ def _together(tasks: Sequence[LabelTask]) -> list[LabelOutcome | None]:
 
 
 def _fault(labels: Labels, system: System) -> str | None:
-    found = {"energy": labels.energy, "forces": labels.forces}
+    found = {"energy": labels.energy, "forces": labels.forces, "stress": labels.stress}
     given = {name: value for name, value in found.items() if value is not None}
     return result_fault(given, len(system))
 
