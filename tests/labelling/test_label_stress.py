@@ -34,7 +34,8 @@ def tensor(atoms):
 def test_crystals_get_the_stress_of_the_calculator(crystals, tmp_path):
     output = tmp_path / "labels.h5"
     report = tlpot.label(crystals, EMT_ENGINE, output, level="emt")
-    assert report.n_stress == 3 and "(3 with stress)" in str(report)
+    assert report.n_stress == 3
+    assert "(3 with stress)" in str(report)
     dataset = tlpot.open_dataset(output)
     assert "stress" in dataset.levels["emt"].kinds
     for frame, atoms in zip(dataset, crystals, strict=True):
@@ -49,7 +50,8 @@ def test_only_what_is_periodic_in_three_directions_has_one(crystals, tmp_path):
     report = tlpot.label(
         [molecule("H2O"), crystals[1], slab], EMT_ENGINE, output, level="emt", workers=2
     )
-    assert report.n_labelled == 3 and report.n_stress == 1
+    assert report.n_labelled == 3
+    assert report.n_stress == 1
     dataset = tlpot.open_dataset(output)
     assert dataset.labelled("emt", "stress").sum() == 1
 
