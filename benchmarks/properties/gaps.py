@@ -5,7 +5,7 @@
     python benchmarks/properties/gaps.py both --data DIR --out DIR
 
 ``both`` trains parents on 1,000, 3,000 and 10,000 PBE gaps, measures HSE06 from each, and divides
-a budget between the two (CGAT, doi:10.1038/s41467-023-36343-0, figures 3 to 5).
+a budget between the two (CGAT, doi:10.1039/d3dd00030c, figures 3 to 5).
 
 ``--data`` (or TLPOT_DATA) holds ``properties/gaps.extxyz.xz``: 16,082 structures of the Materials
 Project with the gaps of materialsvirtuallab/megnet at f3705760 (BSD-3), as extended XYZ. Splits are
