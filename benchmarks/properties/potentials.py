@@ -26,6 +26,7 @@ from tlpot.data import frames_of
 
 HERE = Path(__file__).parent
 TASKS = {
+    "gap-pbe": ("gaps", "gap_pbe", "gap@pbe", "eV"),
     "gap": ("gaps", "gap_hse06", "gap@hse06", "eV"),
     "bulk": ("elastic", "bulk_modulus", "bulk_modulus@pbe", "GPa"),
     "shear": ("elastic", "shear_modulus", "shear_modulus@pbe", "GPa"),
@@ -102,7 +103,7 @@ def own_potential(folder: Path, out: Path, chgnet: str, n_structures: int) -> Pa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tasks", nargs="*", default=[*TASKS])
+    parser.add_argument("tasks", nargs="*", default=["gap", "bulk", "shear", "heat"])
     parser.add_argument("--data", type=Path, default=os.environ.get("TLPOT_DATA"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--chgnet", help="Python of an environment with chgnet")
