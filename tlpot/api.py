@@ -1027,6 +1027,7 @@ def sample(
     interval: int = 20,
     conformers: int | None = None,
     noise: float = 0.08,
+    strain: float = 0.05,
     downhill: str | None = None,
     downhill_steps: int = 12,
     separations: tuple[float, float] | None = None,
@@ -1065,6 +1066,7 @@ def sample(
         interval: steps of dynamics between two geometries.
         conformers: number of ``etkdg``, or of complexes in contact.
         noise: largest standard deviation, Å.
+        strain: of cells, the largest share by which lengths change.
         downhill: engine that relaxes a little.
         downhill_steps: at most.
         separations: Å beyond contact, between which complexes are scanned.
@@ -1101,6 +1103,7 @@ def sample(
         interval=interval,
         conformers=conformers,
         noise=noise,
+        strain=strain,
         downhill=downhill,
         downhill_steps=downhill_steps,
         separations=separations,

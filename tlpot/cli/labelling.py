@@ -24,8 +24,8 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o --output", "HDF5 file to write", required=True)
     add(
         "--methods --method",
-        "of scan, modes, md, etkdg, noise, downhill; several with commas, and weights such as "
-        "md=6; default scan,modes,md",
+        "of scan, modes, md, etkdg, noise, downhill, strain; several with commas, and weights "
+        "such as md=6; default scan,modes,md, of periodic structures strain,noise,md",
     )
     add("--temperatures", "K, with commas, or a range such as 200-1000; default 300,600")
     add("--pairs A+B...", "dimers to scan as well", default=[])
@@ -35,6 +35,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add("--interval", "MD steps of 1 fs; default 20", 20)
     add("--conformers", "number of etkdg, or of complexes in contact; default a share", int)
     add("--noise", "largest standard deviation of noise, Å; default 0.08", 0.08)
+    add("--strain", "largest share by which lengths of a cell change; default 0.05", 0.05)
     add("--downhill ENGINE", "engine of the method downhill; default --engine")
     add("--downhill-steps", "at most; default 12", 12)
     about = "scan complexes from LOW to HIGH Å beyond contact, such as -0.4 4"
@@ -68,8 +69,8 @@ def run_sample(arguments: argparse.Namespace) -> None:
     if arguments.separations is not None:
         given["separations"] = tuple(arguments.separations)
     names = (
-        "level pairs budget pool window interval conformers noise downhill downhill_steps select "
-        "model model_level seed skip_failed overwrite workers"
+        "level pairs budget pool window interval conformers noise strain downhill downhill_steps "
+        "select model model_level seed skip_failed overwrite workers"
     )
     numbers, picture = (Path(arguments.output).with_suffix(kind) for kind in (".json", ".png"))
     for beside in (numbers, picture):

@@ -239,7 +239,7 @@ class EngineSpec:
     settings: Mapping[str, Any] = field(default_factory=dict)
     level: str | None = None
     forces: ForceChoice = "auto"
-    stress: bool = True
+    stress: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         if self.forces not in FORCE_CHOICES:

@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
+from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
 from tlpot.errors import ConfigError, UnknownElementError
@@ -34,12 +36,14 @@ class SampledGeometry:
 
     Attributes:
         positions: [n_atoms, 3], Å.
-        method: ``relaxed``, ``scan``, ``modes``, ``md`` or ``dimer``.
+        method: ``relaxed``, ``dimer``, or one of `tlpot.sampling.settings.METHODS`.
         seed: of the random numbers that made it.
         step: of the trajectory, or number of the draw.
         temperature: K; NaN where the method has none.
         energy: of the calculator that sampled, eV; NaN before it was asked.
         forces: [n_atoms, 3], eV/Å; NaN before.
+        cell: [3, 3], Å, of a periodic structure; None of a molecule.
+        stress: [3, 3], eV/Å³, positive when tensile; None where the calculator gives none.
     """
 
     positions: NDArray[np.float64]
@@ -49,6 +53,8 @@ class SampledGeometry:
     temperature: float = float("nan")
     energy: float = float("nan")
     forces: NDArray[np.float64] = field(default_factory=lambda: np.full((1, 3), np.nan))
+    cell: NDArray[np.float64] | None = None
+    stress: NDArray[np.float64] | None = None
 
     def placed(self, atoms: Atoms) -> Atoms:
         """The fragment in this geometry, without calculator.
@@ -58,6 +64,8 @@ class SampledGeometry:
         """
         moved = atoms.copy()
         moved.calc = None
+        if self.cell is not None:
+            moved.set_cell(self.cell)
         moved.set_positions(self.positions)
         return moved
 
@@ -75,9 +83,30 @@ class SampledGeometry:
             return self
         moved = self.placed(atoms)
         moved.calc = calculator
-        return replace(
-            self, energy=float(moved.get_potential_energy()), forces=moved.get_forces().copy()
-        )
+        return replace(self, **labels_of(moved))
+
+
+def labels_of(atoms: Atoms) -> dict[str, Any]:
+    """Returns energy (eV), forces (eV/Å) and, of what has a volume, stress (eV/Å³) of a structure.
+
+    Args:
+        atoms: with a calculator.
+
+    Raises:
+        Exception: whatever the calculator raises.
+    """
+    found: dict[str, Any] = {
+        "energy": float(atoms.get_potential_energy()),
+        "forces": atoms.get_forces().copy(),
+    }
+    if atoms.pbc.all() and "stress" in getattr(atoms.calc, "implemented_properties", ()):
+        found["stress"] = atoms.get_stress(voigt=False)
+    return found
+
+
+def cell_of(atoms: Atoms) -> NDArray[np.float64] | None:
+    """Returns the cell of a periodic structure, [3, 3], Å; None of a molecule."""
+    return atoms.cell.array.copy() if atoms.pbc.any() else None
 
 
 def stream(seed: int, *names: object) -> int:
@@ -154,7 +183,7 @@ def geometry_features(frames: Sequence[Atoms]) -> NDArray[np.float64]:
     neighbours within 3 Å by element of the corner, in 12 bins of the cosine. All fade to zero
     at their range, and do not change when atoms of one element are exchanged or the molecule
     moves. Each bin holds a sum over atoms divided by the number of atoms. They need no model
-    and know every element.
+    and know every element. Of periodic structures all images count.
 
     Args:
         frames: geometries.
@@ -169,30 +198,54 @@ def geometry_features(frames: Sequence[Atoms]) -> NDArray[np.float64]:
     rows = []
     for frame in frames:
         numbers, n_atoms = frame.numbers, len(frame)
-        vectors = frame.positions[None] - frame.positions[:, None]
-        lengths = np.linalg.norm(vectors, axis=2)
+        (i, j, near), around = _neighborhoods(frame)
         radial = np.zeros((len(pairs), len(centers)))
-        i, j = np.nonzero(np.triu(lengths < RANGE, 1))
         kind = np.array(
             [pairs[min(a, b), max(a, b)] for a, b in zip(numbers[i], numbers[j], strict=True)],
             dtype=np.int64,
         )
-        near = lengths[i, j]
         fade = np.cos(0.5 * np.pi * near / RANGE) ** 2
         np.add.at(
             radial, kind, fade[:, None] * np.exp(-0.5 * ((near[:, None] - centers) / STEP) ** 2)
         )
         angular = np.zeros((len(elements), _ANGLES))
-        for corner in range(n_atoms):
-            ends = np.flatnonzero((lengths[corner] < _NEAR) & (np.arange(n_atoms) != corner))
-            units = vectors[corner, ends] / lengths[corner, ends, None]
-            weight = np.cos(0.5 * np.pi * lengths[corner, ends] / _NEAR) ** 2
-            a, b = np.triu_indices(len(ends), 1)
+        for corner, (vectors, lengths) in enumerate(around):
+            units = vectors / lengths[:, None]
+            weight = np.cos(0.5 * np.pi * lengths / _NEAR) ** 2
+            a, b = np.triu_indices(len(lengths), 1)
             cosine = np.clip((units[a] * units[b]).sum(1), -1.0, 1.0)
             bumps = np.exp(-0.5 * ((cosine[:, None] - cosines) / (2.0 / _ANGLES)) ** 2)
             angular[elements.index(int(numbers[corner]))] += (weight[a] * weight[b]) @ bumps
         rows.append(np.concatenate([radial.ravel(), angular.ravel()]) / n_atoms)
     return np.array(rows)
+
+
+def _neighborhoods(frame: Atoms) -> tuple[tuple[Any, Any, Any], list[tuple[Any, Any]]]:
+    """Returns each pair within `RANGE` once, and what each atom has within `_NEAR`.
+
+    Returns:
+        Indices i, j and distances, Å; and vectors and distances by atom.
+    """
+    if frame.pbc.any():
+        i, j, near, vectors, shift = neighbor_list("ijdDS", frame, RANGE)
+        first = np.array([1e-9, 1e-4, 1.0]) @ shift.T  # one of an image and its opposite
+        once = (i < j) | ((i == j) & (first > 0))
+        inner = near < _NEAR
+        around = [(vectors[some], near[some]) for some in _by_atom(i, inner, len(frame))]
+        return (i[once], j[once], near[once]), around
+    vectors = frame.positions[None] - frame.positions[:, None]
+    lengths = np.linalg.norm(vectors, axis=2)
+    i, j = np.nonzero(np.triu(lengths < RANGE, 1))
+    inner = (lengths < _NEAR) & ~np.eye(len(frame), dtype=bool)
+    around = [
+        (vectors[corner, ends], lengths[corner, ends])
+        for corner, ends in enumerate(map(np.flatnonzero, inner))
+    ]
+    return (i, j, lengths[i, j]), around
+
+
+def _by_atom(i: Any, inner: Any, n_atoms: int) -> list[Any]:
+    return [np.flatnonzero(inner & (i == corner)) for corner in range(n_atoms)]
 
 
 class ModelView:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
 from tlpot.data import (
@@ -53,6 +54,8 @@ _BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
 
 _COLUMNS = ("positions", "energy", "forces", "method", "temperature", "seed", "step")
 """Fields of a geometry, of which there is one array each."""
+_OF_CRYSTALS = ("cell", "stress")
+"""Fields that periodic structures have, NaN where there is none."""
 _TYPES = {"seed": np.int64, "step": np.int64}
 
 
@@ -93,7 +96,9 @@ class Parts:
             DataError: the part is damaged.
         """
         path, again = self.path(fragment), "remove it to sample it again"
-        content = read_arrays(path, ("head", "relaxed", *_COLUMNS), again)
+        periodic = bool(fragment.atoms.pbc.any())
+        names = ("head", "relaxed", *_COLUMNS, *(_OF_CRYSTALS if periodic else ()))
+        content = read_arrays(path, names, again)
         if content is None:
             return None
         try:
@@ -116,6 +121,8 @@ class Parts:
                 step=int(content["step"][k]),
                 energy=float(content["energy"][k]),
                 forces=content["forces"][k],
+                cell=content["cell"][k] if periodic else None,
+                stress=_known(content["stress"][k]) if periodic else None,
             )
             for k in range(len(content["energy"]))
         )
@@ -149,6 +156,8 @@ class Parts:
             name: np.array([getattr(c, name) for c in samples.chosen], dtype=_TYPES.get(name))
             for name in _COLUMNS
         }
+        if samples.atoms.pbc.any():
+            columns |= {name: _tensors(samples, name) for name in _OF_CRYSTALS}
         arrays = {"head": json.dumps(head), "relaxed": samples.atoms.positions, **columns}
         write_arrays(self.path(fragment), arrays, compressed=True)
 
@@ -165,11 +174,22 @@ class Parts:
                         np.round(part.positions, 6).tolist(),
                         int(part.info.get("charge", 0)),
                         int(part.info.get("spin", 1)),
+                        *([part.cell.tolist(), part.pbc.tolist()] if part.pbc.any() else []),
                     ]
                     for part in parts
                 ],
             }
         )
+
+
+def _tensors(samples: FragmentSamples, name: str) -> NDArray[np.float64]:
+    """Returns one tensor for each geometry, [n, 3, 3]; NaN where there is none."""
+    found = [getattr(c, name) for c in samples.chosen]
+    return np.array([np.full((3, 3), np.nan) if each is None else each for each in found])
+
+
+def _known(tensor: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    return tensor if np.isfinite(tensor).all() else None
 
 
 def write_samples(
@@ -208,17 +228,28 @@ def write_samples(
             "energy": np.array([c.energy for c in each.chosen]),
             "forces": np.array([c.forces for c in each.chosen]),
         }
+        if each.atoms.pbc.any():
+            column |= {name: _tensors(each, name) for name in _OF_CRYSTALS}
+            column["pbc"] = each.atoms.pbc
         columns.append(column)
         shapes = {name: array.shape for name, array in column.items()}
         sections.append(Section(group=each.name, label=each.name, shapes=shapes))
     spec = DataSpec(
         container="hdf5",
-        units=UnitSpec(coordinates="angstrom", energy="ev", forces="ev/angstrom"),
+        units=UnitSpec(
+            coordinates="angstrom", energy="ev", forces="ev/angstrom", stress="ev/angstrom^3"
+        ),
         numbers="numbers",
         charge="charge",
         spin="spin",
+        cell="cell",
+        pbc="pbc",
         sign="force",
-        levels={level: LevelSpec(energy="energy", forces="forces", definition=definition)},
+        levels={
+            level: LevelSpec(
+                energy="energy", forces="forces", stress="stress", definition=definition
+            )
+        },
     )
     dataset = ArrayDataset(MemoryStore(Path(path), sections, columns), spec)
     with written_hdf5(path, partial(write_dataset, dataset)) as handle:

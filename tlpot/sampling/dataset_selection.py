@@ -143,7 +143,7 @@ def choose_frames(
 
     Raises:
         ConfigError: a model without what is needed.
-        DataError: the dataset is damaged or periodic, or nothing is left.
+        DataError: the dataset is damaged, or nothing is left.
         OutputError: the file exists, or could not be written.
         UnknownElementError: an element that the model does not know.
         UnknownLevelError: the file does not say which level its labels have, and none was named.
@@ -261,8 +261,10 @@ def _first(frames: list[Frame], given: NDArray[np.int64], seed: int) -> int:
 
 def _atoms(frame: Frame) -> Atoms:
     system = frame.system
-    if system.pbc.any():
-        raise DataError(f"{frame.name} is periodic; frames are chosen among molecules only")
     return Atoms(
-        system.atomic_numbers, system.positions, info={"charge": system.charge, "spin": system.spin}
+        system.atomic_numbers,
+        system.positions,
+        cell=system.cell,
+        pbc=system.pbc,
+        info={"charge": system.charge, "spin": system.spin},
     )

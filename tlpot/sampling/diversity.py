@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
 from tlpot.presentation import COLOURS, Column, Result, Table, drawn, make_figure
@@ -80,12 +81,16 @@ def ramachandran(samples: FragmentSamples) -> NDArray[np.float64]:
     Args:
         samples: of one fragment; without a residue between two amides, n is 0.
     """
-    pairs = backbone_dihedrals(MolecularGraph(samples.atoms))
+    pairs = _dihedrals(samples.atoms)
     rows = []
     for candidate in samples.chosen if pairs else ():
         atoms = candidate.placed(samples.atoms)
         rows += [[atoms.get_dihedral(*phi), atoms.get_dihedral(*psi)] for phi, psi in pairs]
     return (np.array(rows).reshape(-1, 2) + 180.0) % 360.0 - 180.0
+
+
+def _dihedrals(atoms: Atoms) -> list[Any]:
+    return [] if atoms.pbc.any() else list(backbone_dihedrals(MolecularGraph(atoms)))
 
 
 def occupied(angles: NDArray[np.float64]) -> float:
@@ -196,7 +201,7 @@ def ramachandran_figure(samples: Sequence[FragmentSamples]) -> Figure | None:
     """
     from matplotlib.lines import Line2D
 
-    shown = [s for s in samples if backbone_dihedrals(MolecularGraph(s.atoms))][:_PANELS]
+    shown = [s for s in samples if _dihedrals(s.atoms)][:_PANELS]
     if not shown:
         return None
     columns = min(_COLUMNS, len(shown))

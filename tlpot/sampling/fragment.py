@@ -13,19 +13,22 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
-from tlpot.errors import SimulationError, TLPotError
+from tlpot.errors import ConfigError, SimulationError, TLPotError
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
+    cell_of,
     farthest_points,
     geometry_features,
     most_uncertain,
     scaled,
     stream,
 )
+from tlpot.sampling.crystal import Lattice, crystal_shares, strained
 from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.sampling.thermal_motion import (
+    Lasting,
     NormalModes,
     displaced,
     downhill,
@@ -133,14 +136,20 @@ def sample_fragment(
     view = None if settings.model is None else _view(settings.model, settings.level)
     if view is not None:
         view.check(fragment.atoms.numbers, fragment.name)
-    molecule = MolecularGraph(fragment.atoms)
     calculator = engine.calculator(fragment.atoms)
     counts: Counter[str] = Counter()
-    if fragment.partners is None:
+    if fragment.atoms.pbc.any():
+        if fragment.partners is not None:
+            raise ConfigError(f"{fragment.name} is periodic, and complexes are of molecules")
+        lattice = Lattice()
+        atoms = _relaxed(fragment.atoms, lattice, calculator, fragment.name)
+        pool = _crystal_pool(fragment.name, atoms, lattice, calculator, settings, counts)
+    elif fragment.partners is None:
+        molecule = MolecularGraph(fragment.atoms)
         atoms = _relaxed(fragment.atoms, molecule, calculator, fragment.name)
         pool = _molecule_pool(fragment.name, atoms, molecule, calculator, settings, counts)
     else:
-        atoms = fragment.atoms
+        atoms, molecule = fragment.atoms, MolecularGraph(fragment.atoms)
         pool = _complex_pool(fragment, molecule, calculator, engine, settings, counts)
     pool = _within(pool, settings.window * len(atoms), counts)
     if not pool:
@@ -159,6 +168,8 @@ def _molecule_pool(
     settings: SamplingSettings,
     counts: Counter[str],
 ) -> list[SampledGeometry]:
+    if "strain" in settings.weights:
+        raise ConfigError(f"{name} is not periodic, and method strain changes cells; leave it out")
     shares = settings.shares(settings.weights, settings.candidates)
     minimum = SampledGeometry(
         positions=atoms.positions.copy(),
@@ -190,6 +201,33 @@ def _molecule_pool(
         starts = starts or _starts(atoms, pool, molecule, calculator)
         pool += _moving(name, starts, molecule, calculator, settings, shares, counts)
     return pool
+
+
+def _crystal_pool(
+    name: str,
+    atoms: Atoms,
+    lattice: Lasting,
+    calculator: Calculator,
+    settings: SamplingSettings,
+    counts: Counter[str],
+) -> list[SampledGeometry]:
+    shares = crystal_shares(name, settings)
+    start = SampledGeometry(
+        positions=atoms.positions.copy(),
+        cell=cell_of(atoms),
+        method="relaxed",
+        seed=settings.seed,
+        step=0,
+    )
+    pool = _kept([start], atoms, lattice, calculator, counts)
+    starts = [atoms]
+    if "strain" in shares:
+        own = stream(settings.seed, name, "strain")
+        made = strained([atoms], shares["strain"], settings.strain, settings.noise, own)
+        found = _kept(made, atoms, lattice, calculator, counts)
+        starts += [c.placed(atoms) for c in found[: _STARTS - 1]]
+        pool += found
+    return pool + _moving(name, starts, lattice, calculator, settings, shares, counts)
 
 
 def _conformers(name: str, atoms: Atoms, number: int, seed: int) -> list[SampledGeometry]:
@@ -247,7 +285,7 @@ def _complex_pool(
 def _moving(
     name: str,
     starts: list[Atoms],
-    molecule: MolecularGraph,
+    molecule: Lasting,
     calculator: Calculator,
     settings: SamplingSettings,
     shares: Mapping[str, int],
@@ -332,7 +370,7 @@ def _downhill_to(atoms: Atoms, calculator: Calculator, fmax: float, steps: int) 
     return relaxed
 
 
-def _relaxed(atoms: Atoms, molecule: MolecularGraph, calculator: Calculator, name: str) -> Atoms:
+def _relaxed(atoms: Atoms, molecule: Lasting, calculator: Calculator, name: str) -> Atoms:
     relaxed = _downhill_to(atoms, calculator, 0.02, 500)
     if not molecule.intact(relaxed):
         raise SimulationError(
@@ -362,7 +400,7 @@ def _starts(
 def _kept(
     made: list[SampledGeometry],
     atoms: Atoms,
-    molecule: MolecularGraph,
+    molecule: Lasting,
     calculator: Calculator,
     counts: Counter[str],
 ) -> list[SampledGeometry]:

@@ -12,7 +12,7 @@ from tlpot.errors import ConfigError, nearest
 
 Selection = Literal["farthest", "uncertainty"]
 SELECTIONS = ("farthest", "uncertainty")
-METHODS = ("scan", "modes", "md", "etkdg", "noise", "downhill")
+METHODS = ("scan", "modes", "md", "etkdg", "noise", "downhill", "strain")
 _ROUNDING = 1e-9
 DEFAULT_METHODS = ("scan", "modes", "md")
 
@@ -23,9 +23,10 @@ class SamplingSettings:
 
     Attributes:
         methods: of ``scan`` (backbone and rotamers), ``modes`` (normal modes), ``md``, ``etkdg``
-            (RDKit's conformers, from which the others then start), ``noise`` and ``downhill``
-            (some steps of relaxation); the pool is shared equally, or by weights such as
-            ``md=6``. Dimers have a scan of their own.
+            (RDKit's conformers, from which the others then start), ``noise``, ``downhill``
+            (some steps of relaxation) and ``strain`` (cells of periodic structures, which have
+            this, ``noise``, ``md`` and ``downhill``); the pool is shared equally, or by weights
+            such as ``md=6``. Dimers have a scan of their own.
         temperatures: of ``md`` and ``modes``, K; or a range such as ``200-1000``, of which each
             trajectory draws its own.
         budget: geometries of each fragment.
@@ -38,6 +39,7 @@ class SamplingSettings:
         seed: of everything that is drawn.
         conformers: of ``etkdg``, or complexes in contact; None for a share of the pool.
         noise: largest standard deviation of ``noise``, Å.
+        strain: largest share by which ``strain`` changes lengths of a cell.
         downhill: engine of ``downhill``; None is the one that samples.
         downhill_steps: of L-BFGS at most, but for one in seven that goes further.
         separations: least and greatest distance, Å, of the molecules of a complex beyond contact,
@@ -58,6 +60,7 @@ class SamplingSettings:
     seed: int = 0
     conformers: int | None = None
     noise: float = 0.08
+    strain: float = 0.05
     downhill: str | None = None
     downhill_steps: int = 12
     separations: tuple[float, ...] | None = None
@@ -101,6 +104,8 @@ class SamplingSettings:
             raise ConfigError("downhill names an engine, and is none of the methods; add it")
         check_least(self, budget=1, pool=1.0, window=1e-3, interval=1)
         check_least(self, conformers=1, noise=1e-3, downhill_steps=1)
+        if not 0 < self.strain <= 0.3:
+            raise ConfigError(f"strain is {self.strain}, expected a share above 0, at most 0.3")
         check_seed(self.seed)
 
     @property
@@ -172,7 +177,9 @@ class SamplingSettings:
         return {k: v for k, v in found.items() if k not in _LATER or v != usual[k]}
 
 
-_LATER = ("conformers", "noise", "downhill", "downhill_steps", "separations", "minimise")
+_LATER = (
+    "conformers", "noise", "downhill", "downhill_steps", "separations", "minimise", "strain",
+)  # fmt: skip
 
 
 def _increasing(bounds: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms, units
@@ -10,8 +11,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
-from tlpot.sampling.candidate import SampledGeometry
-from tlpot.topology import MolecularGraph
+from tlpot.sampling.candidate import SampledGeometry, cell_of, labels_of
 
 _STEP = 0.005
 _SOFTEST = 50.0
@@ -150,9 +150,21 @@ def _rigid(atoms: Atoms, roots: NDArray[np.float64]) -> NDArray[np.float64]:
     return kept
 
 
+class Lasting(Protocol):
+    """What has to last while the atoms of a structure move, such as its bonds."""
+
+    def intact(self, atoms: Atoms) -> bool:
+        """Whether it is there."""
+        ...
+
+    def overlaps(self, atoms: Atoms) -> bool:
+        """Whether two atoms are in one place."""
+        ...
+
+
 def dynamics(
     starts: Sequence[Atoms],
-    molecule: MolecularGraph,
+    molecule: Lasting,
     calculator: Calculator,
     *,
     temperature: float,
@@ -166,7 +178,7 @@ def dynamics(
 
     Args:
         starts: geometries of one fragment, in turn.
-        molecule: the bonds that have to last.
+        molecule: what has to last.
         calculator: any.
         temperature: K.
         count: geometries wanted, over all starts.
@@ -190,7 +202,7 @@ def dynamics(
 
 def _trajectory(
     start: Atoms,
-    molecule: MolecularGraph,
+    molecule: Lasting,
     calculator: Calculator,
     temperature: float,
     count: int,
@@ -213,7 +225,7 @@ def _trajectory(
     for step in range(interval, settings.steps + 1, interval):
         try:
             run.advance(interval)
-            energy, forces = float(atoms.get_potential_energy()), atoms.get_forces()
+            energy = float(atoms.get_potential_energy())
         except Exception:  # programs have their own errors for what has flown apart
             break
         fast = float(np.abs(atoms.get_velocities()).max(initial=0.0)) * TIMESTEP * units.fs > 0.5
@@ -227,8 +239,8 @@ def _trajectory(
                     temperature=temperature,
                     seed=seed,
                     step=step,
-                    energy=energy,
-                    forces=forces.copy(),
+                    cell=cell_of(atoms),
+                    **labels_of(atoms),
                 )
             )
     return found
@@ -248,10 +260,12 @@ def displaced(
     rng = np.random.default_rng(seed)
     found = []
     for k in range(count):
-        start = starts[k % len(starts)].positions
+        start = starts[k % len(starts)]
         width = rng.uniform(_LEAST_NOISE * largest, largest)
-        moved = start + width * rng.standard_normal(start.shape)
-        found.append(SampledGeometry(positions=moved, method="noise", seed=seed, step=k))
+        moved = start.positions + width * rng.standard_normal(start.positions.shape)
+        found.append(
+            SampledGeometry(positions=moved, cell=cell_of(start), method="noise", seed=seed, step=k)
+        )
     return found
 
 
@@ -282,6 +296,12 @@ def downhill(
             n_steps = round(_FAR_STEPS * steps)
         LBFGS(moved, logfile=None, maxstep=0.1).run(fmax=0.01, steps=n_steps)  # type: ignore[arg-type]
         found.append(
-            SampledGeometry(positions=moved.positions.copy(), method="downhill", seed=seed, step=k)
+            SampledGeometry(
+                positions=moved.positions.copy(),
+                cell=cell_of(moved),
+                method="downhill",
+                seed=seed,
+                step=k,
+            )
         )
     return found

@@ -148,7 +148,7 @@ class MolecularGraph:
     def __init__(self, atoms: Atoms, bonds: Ints | None = None) -> None:
         if atoms.pbc.any():
             raise GeometryError(
-                f"{atoms.get_chemical_formula()} is periodic; sampling is for molecules. "
+                f"{atoms.get_chemical_formula()} is periodic, and only molecules have such bonds. "
                 "Set pbc=False if it is one in a box"
             )
         self.numbers: Ints = atoms.numbers.astype(np.int64)
