@@ -136,3 +136,19 @@ def test_frames_of_crystals_are_chosen_by_their_images(copper, tmp_path):
     few = tlpot.open_dataset(tmp_path / "few.h5")
     assert len(few) == 5
     assert few.labelled("emt", "stress").all()
+
+
+class Bare(EMT):
+    """A calculator of crystals without stress."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+
+def test_a_calculator_without_stress_samples_crystals_beside_molecules(copper, tmp_path):
+    tlpot.sample(
+        {"copper": copper, "water": molecule("H2O")}, tmp_path / "x.h5",
+        engine=f"ase:{__name__}:Bare", level="bare", methods="noise", budget=3,
+    )  # fmt: skip
+    dataset = tlpot.open_dataset(tmp_path / "x.h5")
+    assert dataset.levels["bare"].kinds == {"energy", "forces"}
+    assert [frame.system.pbc.all() for frame in dataset] == [True] * 3 + [False] * 3

@@ -229,11 +229,15 @@ def write_samples(
             "forces": np.array([c.forces for c in each.chosen]),
         }
         if each.atoms.pbc.any():
-            column |= {name: _tensors(each, name) for name in _OF_CRYSTALS}
+            column |= {"cell": _tensors(each, "cell")}
+            if any(c.stress is not None for c in each.chosen):
+                column["stress"] = _tensors(each, "stress")
             column["pbc"] = each.atoms.pbc
         columns.append(column)
         shapes = {name: array.shape for name, array in column.items()}
         sections.append(Section(group=each.name, label=each.name, shapes=shapes))
+    periodic = any(each.atoms.pbc.any() for each in samples)
+    strained = any(c.stress is not None for each in samples for c in each.chosen)
     spec = DataSpec(
         container="hdf5",
         units=UnitSpec(
@@ -242,12 +246,15 @@ def write_samples(
         numbers="numbers",
         charge="charge",
         spin="spin",
-        cell="cell",
-        pbc="pbc",
+        cell="cell" if periodic else None,
+        pbc="pbc" if periodic else None,
         sign="force",
         levels={
             level: LevelSpec(
-                energy="energy", forces="forces", stress="stress", definition=definition
+                energy="energy",
+                forces="forces",
+                stress="stress" if strained else None,
+                definition=definition,
             )
         },
     )
