@@ -347,6 +347,8 @@ def predict(
     output: PathLike | None = None,
     spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
+    charge: int | None = None,
+    spin: int | None = None,
     engine: str | None = None,
     overwrite: bool = False,
     config: ConfigSource = None,
@@ -366,6 +368,8 @@ def predict(
             elements have none.
         spec: layout of the data, if it is not tlpot's own.
         keys: names of charge and multiplicity in files of structures.
+        charge: total charge of all structures, where they state none.
+        spin: multiplicity, likewise.
         engine: whose features the model reads, if it does, see docs/foreign.md.
         overwrite: replace the file that is there.
         config: YAML file with any of these, or what is in one.
@@ -373,13 +377,18 @@ def predict(
         threads: of the CPU.
         progress: who is told of it.
     """
-    from tlpot.jobs import predict_structures, with_engine
+    from tlpot.jobs import Reading, predict_structures, with_engine
 
     with _running(threads, progress):
         return predict_structures(
-            model if engine is None else with_engine(model, engine, device), structures,
-            level=level, output=output, spec=spec, keys=keys, overwrite=overwrite, device=device,
-        )  # fmt: skip
+            model if engine is None else with_engine(model, engine, device),
+            structures,
+            level=level,
+            output=output,
+            reading=Reading(spec=spec, keys=keys, charge=charge, spin=spin),
+            overwrite=overwrite,
+            device=device,
+        )
 
 
 @numbers_checked

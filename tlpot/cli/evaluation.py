@@ -59,6 +59,8 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     about = "file for structures and predictions (.xyz, .h5, .traj, .db, .json), or a table (.csv)"
     add("-o --output", about)
     options.add_data_arguments(parser)
+    add("--charge", "total charge of all structures, where they state none", int)
+    add("--spin", "multiplicity, likewise", int)
     add("--json", "file for all numbers")
     add("--overwrite", "replace the file that is there", False)
     add("--device", options.DEVICE)
@@ -69,7 +71,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
     """Evaluates the model and prints a table."""
     from tlpot import api
 
-    wanted = options.values_of(arguments, "level output overwrite device engine")
+    wanted = options.values_of(arguments, "level output charge spin overwrite device engine")
     wanted |= options.reading_options(arguments)
     found = api.predict(arguments.model, arguments.structures, **wanted)
     print(found)

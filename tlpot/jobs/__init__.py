@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from tlpot.jobs.given_settings import ConfigSource, choose_only_level, settings_with_data
     from tlpot.jobs.low_values import LOW_LABELS, low_identity
     from tlpot.jobs.md import MDStart, MolecularDynamics, n_steps
-    from tlpot.jobs.predict import StructureSource, predict_structures
+    from tlpot.jobs.predict import Reading, StructureSource, predict_structures
     from tlpot.jobs.references import ReferenceMethod
     from tlpot.jobs.relax import relax_structure
     from tlpot.jobs.report import ReportConfig, make_report, report_job

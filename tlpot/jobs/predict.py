@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,14 +53,48 @@ ALL = "all"
 """In place of a level: every one that the model has."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How structures are read.
+
+    Attributes:
+        spec: layout of the data, if it is not tlpot's own.
+        keys: names of charge and multiplicity in files of structures.
+        charge: total charge of all structures, where they state none.
+        spin: multiplicity, likewise.
+    """
+
+    spec: SpecSource | None = None
+    keys: Mapping[str, str] | None = None
+    charge: int | None = None
+    spin: int | None = None
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Charge and multiplicity, where they are given."""
+        both = {"charge": self.charge, "spin": self.spin}
+        return {name: value for name, value in both.items() if value is not None}
+
+    def check_stated(self, what: str) -> None:
+        """Checks that nothing is given that does not apply.
+
+        Raises:
+            ConfigError: a charge or multiplicity.
+        """
+        if self.states:
+            raise ConfigError(
+                f"{' and '.join(self.states)} {'do' if len(self.states) > 1 else 'does'} not apply "
+                f"to {what}, where every structure has its own; leave it out"
+            )
+
+
 def predict_structures(
     model: ModelSource,
     structures: StructureSource,
     *,
     level: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    spec: SpecSource | None = None,
-    keys: Mapping[str, str] | None = None,
+    reading: Reading | None = None,
     overwrite: bool = False,
     device: str | torch.device | None = None,
 ) -> StructurePredictions:
@@ -82,16 +116,18 @@ def predict_structures(
         if level == ALL
         else [choose_level(part, potential.levels, where) for part in parts]
     )
+    how = Reading() if reading is None else reading
     told = {name: known_value(potential.at(name)) for name in levels}
     if any(told.values()) and isinstance(structures, str | os.PathLike | list | tuple):
-        structures = _with_values(structures, spec, keys, told_properties(potential))
-        spec = keys = None
+        how.check_stated("structures with values that the model is told")
+        structures = _with_values(structures, how, told_properties(potential))
+        how = Reading()
     unread: Mapping[str, str] = {}
     folder = _only_folder(structures)
-    if folder is not None and spec is None and not keys:
-        names, systems, unread = _read_folder(folder)
+    if folder is not None and how.spec is None and not how.keys:
+        names, systems, unread = _read_folder(folder, how)
     else:
-        names, systems = _read(structures, spec, keys)
+        names, systems = _read(structures, how)
     made = None
     for name in reversed(levels):
         others = () if made is None else (replace(made, others=()), *made.others)
@@ -236,12 +272,13 @@ def _placed(values: NDArray, used: Sequence[int], n: int) -> NDArray[np.float64]
     return found
 
 
-def _read(
-    structures: StructureSource, spec: SpecSource | None, keys: Mapping[str, str] | None
-) -> tuple[tuple[str, ...], tuple[System, ...]]:
+def _read(structures: StructureSource, how: Reading) -> tuple[tuple[str, ...], tuple[System, ...]]:
     if isinstance(structures, str | os.PathLike | Atoms | list | tuple):
-        read = read_structures(cast(Any, structures), spec, keys)
+        read = read_structures(
+            cast(Any, structures), how.spec, how.keys, charge=how.charge, spin=how.spin
+        )
         return read.names, read.systems
+    how.check_stated("a dataset")
     frames = list(frames_of(cast(Dataset, structures), levels=()))
     return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
 
@@ -254,14 +291,14 @@ def _only_folder(structures: StructureSource) -> Path | None:
 
 
 def _read_folder(
-    folder: Path,
+    folder: Path, how: Reading
 ) -> tuple[tuple[str, ...], tuple[System, ...], Mapping[str, str]]:
     """Reads a folder of structures, of which one that cannot be read does not stop the others."""
     found, unread = readable_structures(folder)
     systems = {}
     for name, atoms in found.items():
         try:
-            (systems[name],) = read_structures(atoms).systems
+            (systems[name],) = read_structures(atoms, charge=how.charge, spin=how.spin).systems
         except (DataError, GeometryError) as error:
             unread[name] = str(error)
     if not systems:
@@ -269,14 +306,12 @@ def _read_folder(
     return tuple(systems), tuple(systems.values()), unread
 
 
-def _with_values(
-    structures: Any, spec: SpecSource | None, keys: Mapping[str, str] | None, told: Sequence[str]
-) -> Dataset | list[Atoms]:
+def _with_values(structures: Any, how: Reading, told: Sequence[str]) -> Dataset | list[Atoms]:
     """Returns structures together with their labels, of which a model has to be told one."""
     given = [structures] if isinstance(structures, str | os.PathLike) else list(structures)
     if all(isinstance(each, Atoms) for each in given):
         return cast(list[Atoms], given)
-    return open_with_properties(DataFiles(data=given, spec=spec, keys=keys or None), told)
+    return open_with_properties(DataFiles(data=given, spec=how.spec, keys=how.keys or None), told)
 
 
 def _told(structures: StructureSource, known: KnownValue) -> NDArray[np.float64]:
