@@ -1053,7 +1053,7 @@ def sample(
     config: ConfigSource = None,
     progress: Progress = None,
 ) -> SamplingReport:
-    """Samples geometries of molecules and fragments into one dataset, with the engine's labels.
+    """Samples geometries of molecules, fragments and crystals, with the engine's labels.
 
     Fragments that are finished are kept in ``OUTPUT.parts``, and a call that was interrupted goes
     on with the others.

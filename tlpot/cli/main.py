@@ -38,7 +38,7 @@ SUBCOMMANDS = {
     "report": "what a transfer did to a model, or how good a force field is",
     "data": "look at, check, translate and split datasets",
     "build": "a protein force field from structures and levels of theory, in one go",
-    "sample": "geometries of molecules and fragments to label",
+    "sample": "geometries of molecules, fragments and crystals to label",
     "fragment": "fragments of a protein: list, picture, export, energies and error budget",
     "md": "molecular dynamics with a model",
     "relax": "a structure to its nearest minimum, with a model",

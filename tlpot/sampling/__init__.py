@@ -1,4 +1,4 @@
-"""Geometries to label: fragments, ways to move them, and a choice to a budget."""
+"""Geometries to label: fragments and crystals, ways to move them, and a choice to a budget."""
 
 from typing import TYPE_CHECKING
 
