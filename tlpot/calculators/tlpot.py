@@ -48,6 +48,7 @@ from tlpot.models import (
     identity,
     uncertain,
 )
+from tlpot.neighbors import is_endless
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
@@ -91,7 +92,7 @@ class TLPotCalculator(SharedCalculator):
     ``atoms.info["spin"]`` (2S + 1; 1 if absent); other usual keys, initial charges and magnetic
     moments are understood where they leave no doubt. A structure with an odd number of electrons
     is no singlet: a model that reads the multiplicity refuses it without one, any other warns
-    once.
+    once, but for crystals and surfaces.
 
     Positions and sums over atoms are float64 in any precision of the network. float32 does for
     dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
@@ -139,6 +140,7 @@ class TLPotCalculator(SharedCalculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
     # dynamics ask three times a step whether the atoms are those of the last calculation
     _calculated: tuple[Atoms, dict[str, object]] | None = None
+    _endless: tuple[bytes, bool] | None = None
 
     def __init__(
         self,
@@ -379,7 +381,8 @@ class TLPotCalculator(SharedCalculator):
         what = impossible_spin(n_electrons, system.charge, system.spin)
         if self._model.uses_charge:
             raise ChargeRefusedError(what)
-        if not self._warned_of_electrons:
+        crystal = (system.charge, system.spin) == (0, 1) and self._is_endless(system)
+        if not crystal and not self._warned_of_electrons:
             self._warned_of_electrons = True
             warnings.warn(
                 f"{what.partition(';')[0]}, and the model reads neither: its result is for "
@@ -392,6 +395,13 @@ class TLPotCalculator(SharedCalculator):
                 TLPotWarning,
                 stacklevel=2,
             )
+
+    def _is_endless(self, system: System) -> bool:
+        """Whether it is a crystal or surface, looked at once for a run of the same atoms."""
+        kind = system.atomic_numbers.tobytes() + system.pbc.tobytes()
+        if self._endless is None or self._endless[0] != kind:
+            self._endless = kind, is_endless(system)
+        return self._endless[1]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""

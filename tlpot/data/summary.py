@@ -10,6 +10,7 @@ import numpy as np
 from tlpot.data.dataset import Dataset, Frame, LevelInfo, Problem, Severity, frames_of
 from tlpot.data.spec import DataSpec, looks_like
 from tlpot.data.split_groups import fingerprint
+from tlpot.neighbors import is_endless
 from tlpot.system import System
 from tlpot.targets import Quantity
 
@@ -112,7 +113,8 @@ def electron_problems(system: System) -> Iterator[tuple[Severity, str]]:
     """Yields what is wrong with charge and multiplicity, in words that fit many structures.
 
     Where neither says anything (neutral, multiplicity 1) the file may just not give them, so an
-    odd number of electrons is a warning.
+    odd number of electrons is a warning; of crystals and surfaces it is none, since the electrons
+    of a cell are shared with its images and have no multiplicity of their own.
 
     Args:
         system: the structure.
@@ -133,6 +135,8 @@ def electron_problems(system: System) -> Iterator[tuple[Severity, str]]:
     parity = "odd" if n_electrons % 2 else "even"
     possible = "2, 4, ..." if n_electrons % 2 else "1, 3, ..."
     stated = system.charge != 0 or system.spin != 1
+    if not stated and is_endless(system):
+        return
     charge = f"{system.charge:+d}" if system.charge else "0"
     what = (
         f"charge {charge} and multiplicity {system.spin} with an {parity} number of "
