@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
-from tlpot.bond_thresholds import BONDED, RADII
+from tlpot.bond_thresholds import NETWORK_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.system import System, check_system
 
@@ -78,13 +78,13 @@ def is_endless(system: System) -> bool:
         return False
     radii = RADII[system.atomic_numbers]
     try:
-        near = neighbor_list(system, 2.0 * BONDED * float(radii.max()), closest=0.0)
+        near = neighbor_list(system, 2.0 * NETWORK_REACH * float(radii.max()), closest=0.0)
     except GeometryError:
         return False
     i, j = near.center, near.neighbor
     ends = system.positions[j] + near.shifts @ system.cell
     lengths = np.linalg.norm(ends - system.positions[i], axis=1)
-    bonded = lengths < BONDED * (radii[i] + radii[j])
+    bonded = lengths < NETWORK_REACH * (radii[i] + radii[j])
     bonds: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in range(len(system))]
     for a, b, shift in zip(i[bonded], j[bonded], near.shifts[bonded], strict=True):
         bonds[a].append((int(b), shift))
