@@ -96,6 +96,17 @@ def test_training_on_it_is_refused(tmp_path, capsys):
     assert "sign of a pressure" in capsys.readouterr().out
 
 
+def test_energies_per_atom_do_not_belong_to_the_stress(tmp_path):
+    """Energies of crystals that are per atom passed."""
+    frames = strained(24)
+    for k, atoms in enumerate(frames):
+        results = atoms.calc.results | {"energy": atoms.get_potential_energy() / 4}
+        frames[k].calc = SinglePointCalculator(atoms, **results)
+    ((severity, what),) = verdicts(written(tmp_path / "a.xyz", frames))
+    assert severity == "warning"
+    assert "per atom" in what
+
+
 @pytest.mark.parametrize("unit", ["gpa", "kbar"])
 def test_another_unit_is_warned_of_by_its_name(tmp_path, unit):
     """A file in GPa was read as eV/Å³ and passed."""

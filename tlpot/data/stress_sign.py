@@ -176,6 +176,13 @@ def stress_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> 
     ]
     evidence = sign_evidence(molecules)
     pairs = f"{counted(evidence.n_pairs, 'pair')} of near cells"
+    if not evidence.sign and evidence.n_pairs >= MANY_PAIRS:
+        what = (
+            f"{level}: energies, forces and stresses do not belong together (agreement "
+            f"{evidence.agreement:.2f} in {pairs}; a stress that fits gives 1); are energies those "
+            "of whole cells and not per atom, and all labels of the same geometries and level?"
+        )
+        return [Problem(severity="warning", what=what)]
     if not evidence.sign:
         what = (
             f"{level}: sign and unit of the stress could not be judged: {pairs} in "
