@@ -346,3 +346,17 @@ def test_declared_columns_of_extended_xyz_are_kept(tmp_path):
     order = [int(f.labels["pbe"].energy + 0.5) for f in found.read(range(3))]
     assert found.column("surface")[np.argsort(order)].tolist() == ["", "a", "a"]
     np.testing.assert_array_equal(found.column("facet")[np.argsort(order)], [np.nan, 211, 211])
+
+
+@pytest.mark.fault
+def test_structures_are_called_by_their_ids(tmp_path):
+    """Messages and tables said `cifs[51]`, which is no file, and no line of the table either."""
+    dataset = open_dataset(folder(tmp_path / "cifs"), keys=GAP)
+    assert [frame.name for frame in dataset] == ["cifs/mp-1", "cifs/mp-2", "cifs/mp-3"]
+    rows = matbench(tmp_path / "a.json")
+    named = open_dataset(rows, keys={"gap@pbe": "gap pbe, eV, intensive"})
+    assert [frame.name for frame in named] == ["a.json/mp-1", "a.json/mp-2", "a.json/mp-3"]
+    with connect(str(tmp_path / "a.db")) as database:
+        database.write(bulk("Cu"), gap_pbe=1.0)
+    numbered = open_dataset(tmp_path / "a.db", keys=GAP)
+    assert [frame.name for frame in numbered] == ["a.db[0]"]

@@ -89,13 +89,20 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
 
 
 def understood(
-    structures: Iterable[XYZFrame], path: Path, spec: DataSpec
+    structures: Iterable[XYZFrame], path: Path, spec: DataSpec, *, named_by: str | None = None
 ) -> tuple[MemoryStore, DataSpec]:
-    """Does what `read_extxyz` does, for frames that are read already; `path` is for messages."""
+    """Does what `read_extxyz` does, for frames that are read already.
+
+    Args:
+        structures: the frames.
+        path: for messages.
+        spec: the description.
+        named_by: what in `info` names a frame in messages; None for its number.
+    """
     energies = energy_levels(spec)
     structures = list(structures)
     keys = label_keys(structures, spec)
-    rows = [_extxyz_row(frame, path, spec, keys) for frame in structures]
+    rows = [_extxyz_row(frame, path, spec, keys, named_by) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     fillers = _declared(frames, spec)
@@ -114,6 +121,7 @@ def understood(
                 shapes={key: column.shape for key, column in found.items()},
                 first_row=run[0].frame.number,
                 unread=frozenset().union(*(row.held for row in run)) - read,
+                row_names=tuple(row.name for row in run) if named_by else (),
             )
         )
     present = {key for found in columns for key in found}
@@ -219,15 +227,23 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     )
 
 
-def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: Mapping[str, LabelKeys]) -> _Row:
-    name = f"{path.name}[{frame.number}]"
+def _extxyz_row(
+    frame: XYZFrame,
+    path: Path,
+    spec: DataSpec,
+    keys: Mapping[str, LabelKeys],
+    named_by: str | None,
+) -> _Row:
+    name, which = f"{path.name}[{frame.number}]", f"frame {frame.number}"
+    if named_by:
+        name, which = f"{path.name}/{frame.info[named_by]}", str(frame.info[named_by])
     kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
     try:
         stated = _stated(frame, spec)
     except GeometryError as error:
         raise DataError(
-            f"{path}: frame {frame.number}: {error}. To name the keys: charge=KEY and spin=KEY "
+            f"{path}: {which}: {error}. To name the keys: charge=KEY and spin=KEY "
             "(keys=..., --keys), with nothing for KEY to read none"
         ) from None
     return _Row(

@@ -52,11 +52,13 @@ class MaterialFrames:
         frames: the structures; `info` has the id and those of the values that there are.
         texts: columns that hold no numbers, and the id.
         problems: what was found in reading.
+        named: the ids are names that the user gave, of files or rows, and no running numbers.
     """
 
     frames: Sequence[XYZFrame]
     texts: tuple[str, ...]
     problems: Sequence[Problem] = ()
+    named: bool = True
 
 
 def is_material_file(path: Path) -> bool:
@@ -483,4 +485,4 @@ def _ase_database(path: Path, kind: str) -> MaterialFrames:
             )
     except (sqlite3.Error, KeyError, ValueError, TypeError, OSError) as error:
         raise DataError(f"{path} is not a database of ASE ({error})") from error
-    return MaterialFrames(frames=frames, texts=tuple(texts))
+    return MaterialFrames(frames=frames, texts=tuple(texts), named=False)
