@@ -360,3 +360,51 @@ def test_structures_are_called_by_their_ids(tmp_path):
         database.write(bulk("Cu"), gap_pbe=1.0)
     numbered = open_dataset(tmp_path / "a.db", keys=GAP)
     assert [frame.name for frame in numbered] == ["a.db[0]"]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("orient", ["columns", "index", "records", "numbered"])
+def test_tables_of_pandas_in_every_orientation(orient, tmp_path):
+    """What `DataFrame.to_json` writes by default, and records of a database, were refused."""
+    rows = {
+        name: {"material_id": name, "structure": structure(atoms), "gap pbe": 1.5 * k or None}
+        for k, (name, atoms) in enumerate(CRYSTALS.items())
+    }
+    content = {
+        "columns": {key: {n: row[key] for n, row in rows.items()} for key in rows["mp-1"]},
+        "index": rows,
+        "records": list(rows.values()),
+        "numbered": {str(k): row for k, row in enumerate(rows.values())},
+    }[orient]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = open_dataset(tmp_path / "a.json", keys={"gap@pbe": "gap pbe, eV, intensive"})
+    assert dataset.column("material_id").tolist() == list(CRYSTALS)
+    ids = list("012") if orient == "numbered" else list(CRYSTALS)
+    assert dataset.column("id").tolist() == ids
+    gaps = [frame.labels["gap@pbe"].energy if frame.labels else None for frame in dataset]
+    assert gaps == [None, 1.5, 3.0]
+    for frame, atoms in zip(dataset, CRYSTALS.values(), strict=True):
+        same_geometry(frame, atoms)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("wrap", ["one", "list", "by id"])
+def test_structures_alone(wrap, tmp_path):
+    """What `Structure.to` of pymatgen writes could not be predicted for."""
+    written = {name: structure(atoms) for name, atoms in CRYSTALS.items()}
+    content = {"one": written["mp-1"], "list": list(written.values()), "by id": written}[wrap]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = read_all(tmp_path / "a.json")
+    assert len(found) == (1 if wrap == "one" else 3)
+    assert sorted(found[0].symbols) == sorted(CRYSTALS["mp-1"].symbols)
+    ids = list(CRYSTALS) if wrap == "by id" else list("012")[: len(found)]
+    assert [atoms.info["id"] for atoms in found] == ids
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("line", ["mp-1;0,5", "mp-1\t0.5", "mp-1 0.5"])
+def test_a_table_without_commas_is_shown_its_line(tmp_path, line):
+    """The message did not say that commas are expected, nor what was found."""
+    with pytest.raises(DataError, match="comma") as caught:
+        open_dataset(folder(tmp_path / "cifs", f"{line}\n"), keys=GAP)
+    assert repr(line) in str(caught.value)
