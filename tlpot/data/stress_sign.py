@@ -199,7 +199,7 @@ def stress_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> 
             f"pressure (agreement {evidence.agreement:.2f} in {pairs}; a stress that is positive "
             f"under tension gives 1){size and f', and {size}'}; multiply it by -1, or say so: "
             "keys={'stress': 'KEY, UNIT, compressive'} (--keys 'stress=KEY, UNIT, compressive'), "
-            "in a description stress_sign: compressive"
+            "in a description stress_sign: compressive; where that is said already, leave it out"
         )
         return [Problem(severity="error", what=what)]
     if not size:
