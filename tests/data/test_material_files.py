@@ -408,3 +408,28 @@ def test_a_table_without_commas_is_shown_its_line(tmp_path, line):
     with pytest.raises(DataError, match="comma") as caught:
         open_dataset(folder(tmp_path / "cifs", f"{line}\n"), keys=GAP)
     assert repr(line) in str(caught.value)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("cartesian", [True, False])
+def test_records_of_jarvis(tmp_path, cartesian):
+    """The layout of JARVIS, which ALIGNN reads, was refused."""
+    records = [
+        {
+            "jid": name,
+            "atoms": {
+                "lattice_mat": atoms.cell.tolist(), "elements": list(atoms.symbols),
+                "coords": (atoms.positions if cartesian else atoms.get_scaled_positions()).tolist(),
+                "cartesian": cartesian, "props": [""] * len(atoms),
+            },
+            "optb88vdw_bandgap": "na" if name == "mp-2" else 1.5,
+        }
+        for name, atoms in CRYSTALS.items()
+    ]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    keys = {"gap@optb88": "optb88vdw_bandgap, eV, intensive"}
+    dataset = open_dataset(tmp_path / "a.json", keys=keys)
+    assert dataset.column("id").tolist() == list(CRYSTALS)
+    assert [len(frame.labels) for frame in dataset] == [1, 0, 1]
+    for frame, atoms in zip(dataset, CRYSTALS.values(), strict=True):
+        same_geometry(frame, atoms)

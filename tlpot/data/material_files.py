@@ -86,8 +86,8 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
     if found is None:
         raise DataError(
             f"{path} has none of the layouts of JSON that are read: a table of structures of "
-            "pymatgen and values, as pandas writes it (orient='split', as matbench has it, "
-            "'columns', 'index' or 'records'), structures alone, or a database of ASE"
+            "pymatgen or JARVIS and values, as pandas writes it (orient='split', as matbench has "
+            "it, 'columns', 'index' or 'records'), structures alone, or a database of ASE"
         )
     return MaterialFrames(frames=found.frames, texts=found.texts)
 

@@ -1,4 +1,4 @@
-"""Tables of structures as pymatgen writes them, in the ways in which pandas writes tables."""
+"""Tables of structures as pymatgen and JARVIS write them, in the ways in which pandas does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from tlpot.errors import DataError
 
 ID = "id"
 """The column that names each structure."""
+
+_JARVIS = {"lattice_mat", "coords", "elements", "cartesian"}
+"""What JARVIS writes of a structure."""
+_JARVIS_NONE = "na"
+"""And where there is no value."""
 
 _NAMES = (ID, "material_id", "mp_id", "jid")
 """Columns that may name the rows of a table without row names."""
@@ -115,9 +120,12 @@ def _read(table: _Table, path: str) -> StructureTable:
     if len(where) != 1:
         raise DataError(
             f"{path}: {'no column' if not where else 'more than one column'} of "
-            f"{', '.join(names)} holds structures as pymatgen writes them (lattice and sites)"
+            f"{', '.join(names)} holds structures as pymatgen writes them (lattice and sites) or "
+            "JARVIS (lattice_mat, elements and coords)"
         )
     values = [k for k in range(len(names)) if k not in where]
+    if "sites" not in data[0][where[0]]:
+        data = [[None if cell == _JARVIS_NONE else cell for cell in row] for row in data]
     texts = [k for k in values if not any(isinstance(row[k], int | float) for row in data)]
     frames = []
     for number, (key, row) in enumerate(zip(ids, data, strict=True)):
@@ -137,12 +145,21 @@ def _read(table: _Table, path: str) -> StructureTable:
 
 
 def _is_structure(cell: object) -> bool:
-    return isinstance(cell, dict) and "sites" in cell
+    return isinstance(cell, dict) and ("sites" in cell or cell.keys() >= _JARVIS)
 
 
 def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZFrame:
-    """Reads a structure or molecule as pymatgen writes it."""
+    """Reads a structure or molecule as pymatgen or JARVIS writes it."""
     try:
+        if "sites" not in cell:
+            kind = "xyz" if cell["cartesian"] else "abc"
+            cell = {
+                "lattice": {"matrix": cell["lattice_mat"]},
+                "sites": [
+                    {"species": [{"element": symbol}], kind: place}
+                    for symbol, place in zip(cell["elements"], cell["coords"], strict=True)
+                ],
+            }
         lattice = cell.get("lattice") or {}
         matrix = np.array(lattice.get("matrix", np.zeros((3, 3))), dtype=np.float64).reshape(3, 3)
         periodic = lattice.get("pbc", [True] * 3) if lattice else [False] * 3
@@ -154,7 +171,7 @@ def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZF
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{where} is not a structure of pymatgen ({error!r})") from error
+        raise DataError(f"{where} is not a structure of pymatgen or JARVIS ({error!r})") from error
     return XYZFrame(
         number=number,
         numbers=np.array(elements, dtype=np.int64),
