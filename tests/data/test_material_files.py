@@ -433,3 +433,27 @@ def test_records_of_jarvis(tmp_path, cartesian):
     assert [len(frame.labels) for frame in dataset] == [1, 0, 1]
     for frame, atoms in zip(dataset, CRYSTALS.values(), strict=True):
         same_geometry(frame, atoms)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("column", ["charge", "q", "spin", "multiplicity"])
+def test_a_property_is_no_charge_or_multiplicity_beside_it(tmp_path, column):
+    """A column `q` or `spin` that was named as a property was refused as what it was not."""
+    table = f"id,{column}\nmp-1,0.3\nmp-2,-1\nmp-3,0\n"
+    keys = {"moment@pbe": f"{column}, , intensive"}
+    dataset = open_dataset(folder(tmp_path / "cifs", table), keys=keys)
+    assert {(frame.system.charge, frame.system.spin) for frame in dataset} == {(0, 1)}
+    assert [frame.labels["moment@pbe"].energy for frame in dataset] == [0.3, -1.0, 0.0]
+
+
+@pytest.mark.control
+def test_a_charge_beside_a_property_of_that_name_is_kept(tmp_path):
+    ion = bulk("NaCl", "rocksalt", a=5.6)
+    ion.info.update(charge=0.7, total_charge=2)
+    write(tmp_path / "a.xyz", [ion], format="extxyz")
+    keys = {"bader@pbe": "charge, e, intensive"}
+    dataset = open_dataset(tmp_path / "a.xyz", keys=keys)
+    write_dataset(dataset, tmp_path / "a.h5")
+    for found in (dataset[0], open_dataset(tmp_path / "a.h5")[0]):
+        assert found.system.charge == 2
+        assert found.labels["bader@pbe"].energy == 0.7

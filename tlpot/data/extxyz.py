@@ -126,6 +126,7 @@ def understood(
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, present)
+    charge, spin = _state_columns(spec)
     # else, only properties are asked for
     problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
@@ -156,8 +157,8 @@ def understood(
         levels=levels,
         cell="cell",
         pbc="pbc",
-        charge="charge" if "charge" in present else None,
-        spin="spin" if "spin" in present else None,
+        charge=charge if charge in present else None,
+        spin=spin if spin in present else None,
     )
 
 
@@ -258,7 +259,9 @@ def _extxyz_row(
 
 def _stated(frame: XYZFrame, spec: DataSpec) -> StatedCharge:
     """Reads charge and multiplicity; a stated multiplicity must be one that the electrons have."""
-    info, arrays = dict(frame.info), dict(frame.arrays)
+    properties = {level.value for level in spec.levels.values()}
+    info = {key: value for key, value in frame.info.items() if key not in properties}
+    arrays = dict(frame.arrays)
     keys: dict[str, str | None] = {}
     for quantity, key in (("charge", spec.charge), ("spin", spec.spin)):
         only = quantity in spec.named or key not in (None, quantity)
@@ -289,7 +292,8 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
     for key in {key: None for row in run for key in row.labels.properties}:
         columns[key] = np.array([row.labels.properties.get(key, np.nan) for row in run])
     charges, spins = [r.stated.charge for r in run], [r.stated.spin for r in run]
-    for key, stated, default in (("charge", charges, 0), ("spin", spins, 1)):
+    names = _state_columns(spec)
+    for key, stated, default in zip(names, (charges, spins), (0, 1), strict=True):
         if any(value is not None for value in stated):
             columns[key] = np.array([default if v is None else v for v in stated])
     # what the file calls so and is not read must not pass for what is read
@@ -299,6 +303,13 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
         if key not in taken and np.ndim(value) == 0 and everywhere:
             columns[key] = np.array([row.frame.info[key] for row in run])
     return columns
+
+
+def _state_columns(spec: DataSpec) -> tuple[str, str]:
+    """Returns what the columns of charge and multiplicity are called; properties come first."""
+    properties = {level.value for level in spec.levels.values()}
+    charge, spin = (f"total {k}" if k in properties else k for k in ("charge", "spin"))
+    return charge, spin
 
 
 def _used(run: Sequence[_Row], spec: DataSpec) -> set[str]:
@@ -365,10 +376,11 @@ def _check_present(
                 named or (quantity == "energy" and not forces)
             ):
                 _raise_absent(path, rows, quantity, named)
-    for column, key in (("charge", spec.charge), ("spin", spec.spin)):
-        named = [key] if key and (key != column or column in spec.named) else []
+    stated = zip(("charge", "spin"), (spec.charge, spec.spin), _state_columns(spec), strict=True)
+    for state, key, column in stated:
+        named = [key] if key and (key != state or state in spec.named) else []
         if energies and named and column not in present:
-            _raise_absent(path, rows, column, named)
+            _raise_absent(path, rows, state, named)
     if energies and spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
 
