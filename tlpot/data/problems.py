@@ -13,7 +13,7 @@ from tlpot.data.force_sign import force_problems
 from tlpot.data.neighbor_shells import IDENTICAL, linked, neighbor_shells, occurs_among
 from tlpot.data.split_groups import fingerprint, reduced_formula
 from tlpot.data.stress_sign import stress_problems
-from tlpot.data.summary import electron_problems
+from tlpot.data.summary import ElectronCheck
 from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
 from tlpot.data.views import NeutralDataset
 from tlpot.errors import GeometryError
@@ -60,7 +60,7 @@ def find_problems(
         DataError: the file is damaged.
     """
     found: dict[tuple[Severity, str], list[str]] = {}
-    lengths, stride = LengthCheck(), -(-len(dataset) // MEASURED)
+    lengths, electrons, stride = LengthCheck(), ElectronCheck(), -(-len(dataset) // MEASURED)
     seen: dict[bytes, Frame] = {}
     unlabelled = []
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -72,7 +72,7 @@ def find_problems(
             for level in _contradicted(first, frame):
                 what = f"{level}: another label than an earlier frame of the same structure"
                 found.setdefault(("warning", what), []).append(frame.name)
-        for mistake in _check_contents(frame):
+        for mistake in _check_contents(frame, electrons):
             found.setdefault(mistake, []).append(frame.name)
         near = None
         if k % stride == 0 and np.isfinite(frame.system.positions).all():
@@ -194,11 +194,12 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
         DataError: the file is damaged.
     """
     electrons: dict[tuple[Severity, str], list[str]] = {}
+    check = ElectronCheck()
     energies = EnergyCheck(level, dataset.levels[level].isolated_atoms)
     # what leaves out charges hides none from this check
     source = dataset.dataset if isinstance(dataset, NeutralDataset) else dataset
     for frame in frames_of(source, frames[:: -(-len(frames) // MEASURED) or 1], levels=[level]):
-        for mistake in electron_problems(frame.system):
+        for mistake in check.problems(frame.system):
             electrons.setdefault(mistake, []).append(frame.name)
         if level in frame.labels:
             near = bonded_distances(frame.system)
@@ -235,10 +236,10 @@ def _contradicted(first: Frame, again: Frame) -> list[str]:
     ]  # fmt: skip
 
 
-def _check_contents(frame: Frame) -> Iterator[tuple[Severity, str]]:
+def _check_contents(frame: Frame, electrons: ElectronCheck) -> Iterator[tuple[Severity, str]]:
     for what in frame.damaged:
         yield "error", what
-    yield from electron_problems(frame.system)
+    yield from electrons.problems(frame.system)
 
 
 def _check_structure(frame: Frame, found: dict[tuple[Severity, str], list[str]]) -> bool:
