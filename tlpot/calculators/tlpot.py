@@ -19,6 +19,7 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tlpot.calculators.opened_model import (
+    STD,
     Model,
     PackedModel,
     only_energy_level,
@@ -105,7 +106,7 @@ class TLPotCalculator(SharedCalculator):
 
     A scalar property among the levels of the model, such as ``gap@hse06``, is a result of its own
     name and unit: ``calc.get_property("gap@hse06", atoms)``. A calculator at such a level has no
-    energy and no forces.
+    energy and no forces. A model that knows its uncertainty has ``gap@hse06_std`` beside it.
 
     A model that knows what it was trained on adds ``domain`` to the results: 1 for a structure
     such as those of its training, 0 far away from them. It is the share of held-out frames that
@@ -193,6 +194,9 @@ class TLPotCalculator(SharedCalculator):
             known = ["domain"] if self._domain is not None else []
             self.implemented_properties = known
         self.implemented_properties += named
+        if isinstance(self._source, TrainedModel):
+            sure = [name for name in named if uncertain(self._source.at(name)) is not None]
+            self.implemented_properties += [f"{name}{STD}" for name in sure]
         self._property_checks: dict[str, DomainCheck] = {}
 
     def _list(self, skin: float) -> VerletList:
@@ -280,7 +284,9 @@ class TLPotCalculator(SharedCalculator):
         self.results = {}
         self.atoms = given_atoms(self, atoms).copy()
         system = self._system(self.atoms)
-        named = [name for name in properties if "@" in name]
+        own = property_levels(self._source)
+        asked = (p if p in own else p.removesuffix(STD) for p in properties if "@" in p)
+        named = list(dict.fromkeys(asked))
         if named or self._level in self.implemented_properties:
             wanted = [name for name in named or [str(self._level)] if name != "domain"]
             self.results = property_values(
