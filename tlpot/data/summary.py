@@ -11,7 +11,6 @@ import numpy as np
 from tlpot.data.dataset import Dataset, Frame, LevelInfo, Problem, Severity, frames_of
 from tlpot.data.spec import DataSpec, looks_like
 from tlpot.data.split_groups import fingerprint
-from tlpot.neighbors import is_endless
 from tlpot.system import System
 from tlpot.targets import Quantity
 
@@ -164,6 +163,8 @@ class ElectronCheck:
         density = round(math.log2(volume)) if volume > 0 else 0
         key = (system.atomic_numbers.tobytes(), system.pbc.tobytes(), density)
         if key not in self._endless:
+            from tlpot.neighbors import is_endless  # loads torch, which `tlpot data info` does not
+
             self._endless[key] = is_endless(system)
         return self._endless[key]
 
