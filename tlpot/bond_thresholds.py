@@ -25,6 +25,9 @@ ORGANOMETALLIC_REACH = 1.15
 METALLIC_REACH = 1.1
 """Two metal atoms without ligands are no ions within this."""
 
+NETWORK_REACH = 1.4
+"""Atoms of a crystal at any strain are nearer to some other; hydrogen bonds have 1.6 and more."""
+
 BROKEN = 1.6
 """A bond that is longer is broken: than this many times its length at the start of a run, or, where
 no start is known, than this many sums of radii."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vesin import NeighborList
 
+from tlpot.bond_thresholds import NETWORK_REACH, RADII
 from tlpot.errors import GeometryError
 from tlpot.system import System, check_system
 
@@ -63,6 +64,44 @@ def neighbor_list(
             f"{closest} Å; a duplicate atom, a wrong length unit, or a cell that is too small?"
         )
     return Neighbors(center=center, neighbor=neighbor, shifts=shifts.astype(np.float64))
+
+
+def is_endless(system: System) -> bool:
+    """Whether bonds lead from an atom to an image of itself: a crystal, a surface, a chain.
+
+    Molecules in a box are not, nor is an unusable structure.
+
+    Args:
+        system: with finite positions.
+    """
+    if not system.pbc.any():
+        return False
+    radii = RADII[system.atomic_numbers]
+    try:
+        near = neighbor_list(system, 2.0 * NETWORK_REACH * float(radii.max()), closest=0.0)
+    except GeometryError:
+        return False
+    i, j = near.center, near.neighbor
+    ends = system.positions[j] + near.shifts @ system.cell
+    lengths = np.linalg.norm(ends - system.positions[i], axis=1)
+    bonded = lengths < NETWORK_REACH * (radii[i] + radii[j])
+    bonds: list[list[tuple[int, NDArray[np.float64]]]] = [[] for _ in range(len(system))]
+    for a, b, shift in zip(i[bonded], j[bonded], near.shifts[bonded], strict=True):
+        bonds[a].append((int(b), shift))
+    images, known = np.zeros((len(system), 3)), np.zeros(len(system), dtype=bool)
+    for start in range(len(system)):
+        waiting = [] if known[start] else [start]
+        known[start] = True
+        while waiting:
+            atom = waiting.pop()
+            for other, shift in bonds[atom]:
+                image = images[atom] + shift
+                if not known[other]:
+                    images[other], known[other] = image, True
+                    waiting.append(other)
+                elif (images[other] != image).any():
+                    return True
+    return False
 
 
 def _full_cell(system: System) -> NDArray[np.float64]:

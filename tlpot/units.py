@@ -29,7 +29,7 @@ PRESSURE = {
 }
 _SPELLINGS = {
     "ha": "hartree", "eh": "hartree", "ry": "rydberg", "å": "angstrom", "a": "angstrom",
-    "ang": "angstrom", "a0": "bohr", "gigapascal": "gpa", "kilobar": "kbar",
+    "ang": "angstrom", "a0": "bohr", "gigapascal": "gpa", "kilobar": "kbar", "kb": "kbar",
 }  # fmt: skip
 
 

@@ -3,12 +3,13 @@
 import copy
 import multiprocessing
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms, units
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.calculator import InputError, PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_stress
 from ase.md.langevin import Langevin
@@ -365,3 +366,18 @@ def test_arrays_among_the_information_do_not_confuse_it():
     atoms.info["dipole@pbe"] = np.array([0.1, 0.2, 0.3])
     assert atoms.calc.check_state(atoms) == ["info"]
     assert atoms.get_potential_energy() == energy
+
+
+@pytest.mark.fault
+def test_a_calculator_is_silent_about_crystals():
+    """Each calculation of a primitive cell of copper warned of 29 electrons."""
+    calculator = TLPotCalculator(ToyModel())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for crystal in (bulk("Cu"), bulk("Cu", a=3.8)):
+            crystal.calc = calculator
+            crystal.get_potential_energy()
+    radical = molecule("OH", cell=[8.0] * 3, pbc=True)
+    radical.calc = calculator
+    with pytest.warns(UserWarning, match="electrons"):
+        radical.get_potential_energy()

@@ -346,3 +346,114 @@ def test_declared_columns_of_extended_xyz_are_kept(tmp_path):
     order = [int(f.labels["pbe"].energy + 0.5) for f in found.read(range(3))]
     assert found.column("surface")[np.argsort(order)].tolist() == ["", "a", "a"]
     np.testing.assert_array_equal(found.column("facet")[np.argsort(order)], [np.nan, 211, 211])
+
+
+@pytest.mark.fault
+def test_structures_are_called_by_their_ids(tmp_path):
+    """Messages and tables said `cifs[51]`, which is no file, and no line of the table either."""
+    dataset = open_dataset(folder(tmp_path / "cifs"), keys=GAP)
+    assert [frame.name for frame in dataset] == ["cifs/mp-1", "cifs/mp-2", "cifs/mp-3"]
+    rows = matbench(tmp_path / "a.json")
+    named = open_dataset(rows, keys={"gap@pbe": "gap pbe, eV, intensive"})
+    assert [frame.name for frame in named] == ["a.json/mp-1", "a.json/mp-2", "a.json/mp-3"]
+    with connect(str(tmp_path / "a.db")) as database:
+        database.write(bulk("Cu"), gap_pbe=1.0)
+    numbered = open_dataset(tmp_path / "a.db", keys=GAP)
+    assert [frame.name for frame in numbered] == ["a.db[0]"]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("orient", ["columns", "index", "records", "numbered"])
+def test_tables_of_pandas_in_every_orientation(orient, tmp_path):
+    """What `DataFrame.to_json` writes by default, and records of a database, were refused."""
+    rows = {
+        name: {"material_id": name, "structure": structure(atoms), "gap pbe": 1.5 * k or None}
+        for k, (name, atoms) in enumerate(CRYSTALS.items())
+    }
+    content = {
+        "columns": {key: {n: row[key] for n, row in rows.items()} for key in rows["mp-1"]},
+        "index": rows,
+        "records": list(rows.values()),
+        "numbered": {str(k): row for k, row in enumerate(rows.values())},
+    }[orient]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    dataset = open_dataset(tmp_path / "a.json", keys={"gap@pbe": "gap pbe, eV, intensive"})
+    assert dataset.column("material_id").tolist() == list(CRYSTALS)
+    ids = list("012") if orient == "numbered" else list(CRYSTALS)
+    assert dataset.column("id").tolist() == ids
+    gaps = [frame.labels["gap@pbe"].energy if frame.labels else None for frame in dataset]
+    assert gaps == [None, 1.5, 3.0]
+    for frame, atoms in zip(dataset, CRYSTALS.values(), strict=True):
+        same_geometry(frame, atoms)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("wrap", ["one", "list", "by id"])
+def test_structures_alone(wrap, tmp_path):
+    """What `Structure.to` of pymatgen writes could not be predicted for."""
+    written = {name: structure(atoms) for name, atoms in CRYSTALS.items()}
+    content = {"one": written["mp-1"], "list": list(written.values()), "by id": written}[wrap]
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    found = read_all(tmp_path / "a.json")
+    assert len(found) == (1 if wrap == "one" else 3)
+    assert sorted(found[0].symbols) == sorted(CRYSTALS["mp-1"].symbols)
+    ids = list(CRYSTALS) if wrap == "by id" else list("012")[: len(found)]
+    assert [atoms.info["id"] for atoms in found] == ids
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("line", ["mp-1;0,5", "mp-1\t0.5", "mp-1 0.5"])
+def test_a_table_without_commas_is_shown_its_line(tmp_path, line):
+    """The message did not say that commas are expected, nor what was found."""
+    with pytest.raises(DataError, match="comma") as caught:
+        open_dataset(folder(tmp_path / "cifs", f"{line}\n"), keys=GAP)
+    assert repr(line) in str(caught.value)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("cartesian", [True, False])
+def test_records_of_jarvis(tmp_path, cartesian):
+    """The layout of JARVIS, which ALIGNN reads, was refused."""
+    records = [
+        {
+            "jid": name,
+            "atoms": {
+                "lattice_mat": atoms.cell.tolist(), "elements": list(atoms.symbols),
+                "coords": (atoms.positions if cartesian else atoms.get_scaled_positions()).tolist(),
+                "cartesian": cartesian, "props": [""] * len(atoms),
+            },
+            "optb88vdw_bandgap": "na" if name == "mp-2" else 1.5,
+        }
+        for name, atoms in CRYSTALS.items()
+    ]  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    keys = {"gap@optb88": "optb88vdw_bandgap, eV, intensive"}
+    dataset = open_dataset(tmp_path / "a.json", keys=keys)
+    assert dataset.column("id").tolist() == list(CRYSTALS)
+    assert [len(frame.labels) for frame in dataset] == [1, 0, 1]
+    for frame, atoms in zip(dataset, CRYSTALS.values(), strict=True):
+        same_geometry(frame, atoms)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("column", ["charge", "q", "spin", "multiplicity"])
+def test_a_property_is_no_charge_or_multiplicity_beside_it(tmp_path, column):
+    """A column `q` or `spin` that was named as a property was refused as what it was not."""
+    table = f"id,{column}\nmp-1,0.3\nmp-2,-1\nmp-3,0\n"
+    keys = {"moment@pbe": f"{column}, , intensive"}
+    dataset = open_dataset(folder(tmp_path / "cifs", table), keys=keys)
+    assert {(frame.system.charge, frame.system.spin) for frame in dataset} == {(0, 1)}
+    assert [frame.labels["moment@pbe"].energy for frame in dataset] == [0.3, -1.0, 0.0]
+
+
+@pytest.mark.control
+def test_a_charge_beside_a_property_of_that_name_is_kept(tmp_path):
+    ion = bulk("NaCl", "rocksalt", a=5.6)
+    ion.info.update(charge=0.7, total_charge=2)
+    write(tmp_path / "a.xyz", [ion], format="extxyz")
+    keys = {"bader@pbe": "charge, e, intensive"}
+    dataset = open_dataset(tmp_path / "a.xyz", keys=keys)
+    write_dataset(dataset, tmp_path / "a.h5")
+    for found in (dataset[0], open_dataset(tmp_path / "a.h5")[0]):
+        assert found.system.charge == 2
+        assert found.labels["bader@pbe"].energy == 0.7

@@ -318,6 +318,13 @@ def test_a_solid_has_vibrations_only():
     assert "pressure" not in found.as_json()
 
 
+@pytest.mark.fault
+def test_the_one_atom_of_a_primitive_cell_has_no_vibrations():
+    """An AttributeError of ASE ended `tlpot frequencies` of a primitive cell."""
+    found = thermochemistry(bulk("Cu"), -1.0, np.zeros(0), "periodic", temperature=300.0)
+    assert (found.internal_energy, found.entropy, found.free_energy) == (-1.0, 0.0, -1.0)
+
+
 @pytest.mark.parametrize(
     "options", [{"temperature": 0.0}, {"pressure": -1.0}, {"symmetry": 0}, {"temperature": np.nan}]
 )

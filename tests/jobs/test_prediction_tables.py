@@ -40,6 +40,16 @@ def rows(path):
         return list(csv.DictReader(handle))
 
 
+@pytest.mark.fault
+def test_a_folder_that_is_read_with_its_table_has_the_same_ids(model, cifs, tmp_path):
+    """Tables of models that are told a value had `cifs[0]`, by line, in place of the ids."""
+    (cifs / "id_prop.csv").write_text("mp-2,1.0\nmp-0,2.0\n")
+    data = tlpot.open_dataset(cifs, keys={"gap@cheap": "value, eV, intensive"})
+    tlpot.predict(model, data, level=LEVELS[0], output=tmp_path / "a.csv", **QUIET)
+    table = rows(tmp_path / "a.csv")
+    assert [row["id"] for row in table] == ["mp-2", "mp-0", "mp-1"]
+
+
 def test_a_folder_of_cifs_becomes_a_table_of_all_levels(model, cifs, tmp_path, capsys):
     write(cifs / "strange.cif", bulk("GaAs", "zincblende", a=5.6))
     found = tlpot.predict(model, cifs, level="all", output=tmp_path / "a.csv", **QUIET)

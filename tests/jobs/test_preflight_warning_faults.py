@@ -6,6 +6,7 @@ import warnings
 import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from toy_crystals import crystals
 
 import tlpot
 from tlpot.errors import PreflightWarning
@@ -76,3 +77,21 @@ def test_positive_reference_energies_are_warned_of(tmp_path):
     said = preflight(tmp_path, reversed_ones)
     assert "E0 of all elements but hydrogen are positive (C +" in said
     assert "are positive" not in preflight(tmp_path, TOTAL)
+
+
+@pytest.mark.fault
+def test_elements_that_only_unlabelled_structures_have_are_a_note(tmp_path, caplog):
+    """A fine-tuning of gaps warned that energies of molecules with 21 elements will be far off."""
+    structures = crystals(40)
+    for atoms in structures:
+        if set(atoms.symbols) & {"Br", "Mg"}:
+            del atoms.info["cheap"]
+    with caplog.at_level(logging.INFO, logger="tlpot"):
+        tlpot.train(
+            structures, keys={"gap@cheap": "cheap, eV, intensive"}, level="gap@cheap",
+            preset="crystal", output=tmp_path / "m.safetensors", dry_run=True, progress=False,
+        )  # fmt: skip
+    (line,) = [text for text in caplog.text.splitlines() if "Mg, Br" in text]
+    assert line.startswith("note")
+    assert "gap@cheap" in line
+    assert "in no training frame" not in caplog.text

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from toy_crystals import MODEL, SPLIT, write_toy
+from toy_crystals import MODEL, SPLIT, crystals, write_toy
 
 import tlpot
 from tlpot.cli import main
@@ -177,3 +177,16 @@ def test_an_ensemble_is_calibrated_in_the_unit_of_the_property(data, folder, spl
     )
     page = tlpot.report(tmp_path / "e.safetensors", data["files"][0], **shared)
     assert "conformal" in page.html()
+
+
+@pytest.mark.fault
+def test_a_calculator_says_how_sure_it_is_of_a_property(process, parent):
+    """`tlpot predict` did, and the calculator of the same model did not."""
+    atoms = crystals(1)[0]
+    found = tlpot.predict(process, [atoms], **QUIET)
+    atoms.calc = tlpot.TLPotCalculator(process, device="cpu")
+    std = atoms.calc.get_property("hardness@cheap_std", atoms)
+    assert std == pytest.approx(found.energy_std[0], rel=1e-5)
+    assert atoms.calc.results["hardness@cheap"] == pytest.approx(found.energy[0], rel=1e-5)
+    bare = tlpot.TLPotCalculator(parent, device="cpu")
+    assert "hardness@cheap_std" not in bare.implemented_properties

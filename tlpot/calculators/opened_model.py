@@ -15,11 +15,14 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import PathLike
 from tlpot.graph import build_graph
 from tlpot.levels import difference_parts
-from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes
+from tlpot.models import LevelView, TrainedModel, from_bytes, load, to_bytes, uncertain
 from tlpot.system import System
 from tlpot.targets import KnownValue, is_property
 from tlpot.torch_mode import choose_device, choose_dtype, plain_torch
 from tlpot.uncertainty import DomainCheck
+
+STD = "_std"
+"""Behind the name of a property: its standard deviation, in its unit."""
 
 Model = PathLike | TrainedModel | EnergyModel
 
@@ -130,6 +133,8 @@ def property_values(
 ) -> dict[str, float]:
     """Returns values of properties of a structure, each in its unit, and the least ``domain``.
 
+    Of a level that knows how sure it is the standard deviation is beside it, see `STD`.
+
     Args:
         model: has the levels.
         levels: canonical names.
@@ -150,7 +155,9 @@ def property_values(
     found: dict[str, float] = {}
     for name in levels:
         level = model.at(name)
-        found[name], domain = _value(level, atoms, system, model.device)
+        found[name], std, domain = _value(level, atoms, system, model.device)
+        if std is not None:
+            found[f"{name}{STD}"] = std
         if domain is not None:
             found["domain"] = min(domain, found.get("domain", domain))
             checks.setdefault(name, DomainCheck(level)).warn(domain, atoms)
@@ -159,13 +166,20 @@ def property_values(
 
 def _value(
     level: EnergyModel, atoms: Atoms, system: System, device: torch.device
-) -> tuple[float, float | None]:
+) -> tuple[float, float | None, float | None]:
     graph = build_graph([system], level.cutoff, layout=layout_of(level)).to(device)
     if (known := known_value(level)) is not None:
         value = torch.tensor([value_in_info(atoms, known)], dtype=torch.float64)
         graph = replace(graph, known=value.to(device))
-    found = evaluate(level, graph, forces=False, domain=has_domain(level))
-    return float(found.energy), None if found.domain is None else float(found.domain)
+    std, sure = None, uncertain(level)
+    if sure is None:
+        found = evaluate(level, graph, forces=False, domain=has_domain(level))
+    else:
+        found, spread = sure.predict(
+            graph, forces=False, stress=False, forces_std=False, domain=has_domain(level)
+        )
+        std = float(spread.energy_std)
+    return float(found.energy), std, None if found.domain is None else float(found.domain)
 
 
 def value_in_info(atoms: Atoms, known: KnownValue) -> float:

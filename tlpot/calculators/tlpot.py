@@ -19,6 +19,7 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from tlpot.calculators.opened_model import (
+    STD,
     Model,
     PackedModel,
     only_energy_level,
@@ -48,6 +49,7 @@ from tlpot.models import (
     identity,
     uncertain,
 )
+from tlpot.neighbors import is_endless
 from tlpot.numbers import Floats
 from tlpot.system import System, stated_charge_of
 from tlpot.torch_mode import choose_device, plain_torch
@@ -91,7 +93,7 @@ class TLPotCalculator(SharedCalculator):
     ``atoms.info["spin"]`` (2S + 1; 1 if absent); other usual keys, initial charges and magnetic
     moments are understood where they leave no doubt. A structure with an odd number of electrons
     is no singlet: a model that reads the multiplicity refuses it without one, any other warns
-    once.
+    once, but for crystals and surfaces.
 
     Positions and sums over atoms are float64 in any precision of the network. float32 does for
     dynamics; relaxations to below 1 meV/Å and vibrations want ``dtype="float64"``.
@@ -104,7 +106,7 @@ class TLPotCalculator(SharedCalculator):
 
     A scalar property among the levels of the model, such as ``gap@hse06``, is a result of its own
     name and unit: ``calc.get_property("gap@hse06", atoms)``. A calculator at such a level has no
-    energy and no forces.
+    energy and no forces. A model that knows its uncertainty has ``gap@hse06_std`` beside it.
 
     A model that knows what it was trained on adds ``domain`` to the results: 1 for a structure
     such as those of its training, 0 far away from them. It is the share of held-out frames that
@@ -139,6 +141,7 @@ class TLPotCalculator(SharedCalculator):
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]  # noqa: RUF012
     # dynamics ask three times a step whether the atoms are those of the last calculation
     _calculated: tuple[Atoms, dict[str, object]] | None = None
+    _endless: tuple[bytes, bool] | None = None
 
     def __init__(
         self,
@@ -191,6 +194,9 @@ class TLPotCalculator(SharedCalculator):
             known = ["domain"] if self._domain is not None else []
             self.implemented_properties = known
         self.implemented_properties += named
+        if isinstance(self._source, TrainedModel):
+            sure = [name for name in named if uncertain(self._source.at(name)) is not None]
+            self.implemented_properties += [f"{name}{STD}" for name in sure]
         self._property_checks: dict[str, DomainCheck] = {}
 
     def _list(self, skin: float) -> VerletList:
@@ -278,7 +284,9 @@ class TLPotCalculator(SharedCalculator):
         self.results = {}
         self.atoms = given_atoms(self, atoms).copy()
         system = self._system(self.atoms)
-        named = [name for name in properties if "@" in name]
+        own = property_levels(self._source)
+        asked = (p if p in own else p.removesuffix(STD) for p in properties if "@" in p)
+        named = list(dict.fromkeys(asked))
         if named or self._level in self.implemented_properties:
             wanted = [name for name in named or [str(self._level)] if name != "domain"]
             self.results = property_values(
@@ -379,7 +387,8 @@ class TLPotCalculator(SharedCalculator):
         what = impossible_spin(n_electrons, system.charge, system.spin)
         if self._model.uses_charge:
             raise ChargeRefusedError(what)
-        if not self._warned_of_electrons:
+        crystal = (system.charge, system.spin) == (0, 1) and self._is_endless(system)
+        if not crystal and not self._warned_of_electrons:
             self._warned_of_electrons = True
             warnings.warn(
                 f"{what.partition(';')[0]}, and the model reads neither: its result is for "
@@ -392,6 +401,13 @@ class TLPotCalculator(SharedCalculator):
                 TLPotWarning,
                 stacklevel=2,
             )
+
+    def _is_endless(self, system: System) -> bool:
+        """Whether it is a crystal or surface, looked at once for a run of the same atoms."""
+        kind = system.atomic_numbers.tobytes() + system.pbc.tobytes()
+        if self._endless is None or self._endless[0] != kind:
+            self._endless = kind, is_endless(system)
+        return self._endless[1]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the neighbour list, and packs a potential as the bytes of a model file."""

@@ -7,6 +7,7 @@ from tlpot.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from tlpot.data.arrays import ArrayDataset
     from tlpot.data.batch import Batch, Targets, collate
+    from tlpot.data.cif_files import cif_structures
     from tlpot.data.dataset import (
         SEVERITIES,
         Dataset,

@@ -414,6 +414,8 @@ _SHOWN = 5
 
 
 def _frame_name(section: Section, row: int) -> str:
+    if section.row_names:
+        return section.row_names[row]
     return f"{section.label}[{section.first_row + row}]"
 
 

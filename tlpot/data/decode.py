@@ -119,6 +119,8 @@ class Decoder:
         if spec.sign == "gradient":
             self._force = -self._force
         self._stress = stress_factor(units.stress) if units.stress else np.nan
+        if spec.stress_sign == "compressive":
+            self._stress = -self._stress
         for key in (
             spec.cell, spec.pbc, spec.charge, spec.charge_smiles, spec.spin, *_named_labels(spec)
         ):  # fmt: skip

@@ -89,13 +89,20 @@ def read_extxyz(path: Path, spec: DataSpec) -> tuple[MemoryStore, DataSpec]:
 
 
 def understood(
-    structures: Iterable[XYZFrame], path: Path, spec: DataSpec
+    structures: Iterable[XYZFrame], path: Path, spec: DataSpec, *, named_by: str | None = None
 ) -> tuple[MemoryStore, DataSpec]:
-    """Does what `read_extxyz` does, for frames that are read already; `path` is for messages."""
+    """Does what `read_extxyz` does, for frames that are read already.
+
+    Args:
+        structures: the frames.
+        path: for messages.
+        spec: the description.
+        named_by: what in `info` names a frame in messages; None for its number.
+    """
     energies = energy_levels(spec)
     structures = list(structures)
     keys = label_keys(structures, spec)
-    rows = [_extxyz_row(frame, path, spec, keys) for frame in structures]
+    rows = [_extxyz_row(frame, path, spec, keys, named_by) for frame in structures]
     frames = [row for row in rows if not row.isolated]
     sections, columns = [], []
     fillers = _declared(frames, spec)
@@ -114,10 +121,12 @@ def understood(
                 shapes={key: column.shape for key, column in found.items()},
                 first_row=run[0].frame.number,
                 unread=frozenset().union(*(row.held for row in run)) - read,
+                row_names=tuple(row.name for row in run) if named_by else (),
             )
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, present)
+    charge, spin = _state_columns(spec)
     # else, only properties are asked for
     problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
@@ -148,8 +157,8 @@ def understood(
         levels=levels,
         cell="cell",
         pbc="pbc",
-        charge="charge" if "charge" in present else None,
-        spin="spin" if "spin" in present else None,
+        charge=charge if charge in present else None,
+        spin=spin if spin in present else None,
     )
 
 
@@ -219,15 +228,23 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
     )
 
 
-def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: Mapping[str, LabelKeys]) -> _Row:
-    name = f"{path.name}[{frame.number}]"
+def _extxyz_row(
+    frame: XYZFrame,
+    path: Path,
+    spec: DataSpec,
+    keys: Mapping[str, LabelKeys],
+    named_by: str | None,
+) -> _Row:
+    name, which = f"{path.name}[{frame.number}]", f"frame {frame.number}"
+    if named_by:
+        name, which = f"{path.name}/{frame.info[named_by]}", str(frame.info[named_by])
     kind = str(frame.info.get("config_type", "")).lower().replace("_", "").replace(" ", "")
     group = str(frame.info[spec.group]) if spec.group and spec.group in frame.info else None
     try:
         stated = _stated(frame, spec)
     except GeometryError as error:
         raise DataError(
-            f"{path}: frame {frame.number}: {error}. To name the keys: charge=KEY and spin=KEY "
+            f"{path}: {which}: {error}. To name the keys: charge=KEY and spin=KEY "
             "(keys=..., --keys), with nothing for KEY to read none"
         ) from None
     return _Row(
@@ -242,7 +259,9 @@ def _extxyz_row(frame: XYZFrame, path: Path, spec: DataSpec, keys: Mapping[str, 
 
 def _stated(frame: XYZFrame, spec: DataSpec) -> StatedCharge:
     """Reads charge and multiplicity; a stated multiplicity must be one that the electrons have."""
-    info, arrays = dict(frame.info), dict(frame.arrays)
+    properties = {level.value for level in spec.levels.values()}
+    info = {key: value for key, value in frame.info.items() if key not in properties}
+    arrays = dict(frame.arrays)
     keys: dict[str, str | None] = {}
     for quantity, key in (("charge", spec.charge), ("spin", spec.spin)):
         only = quantity in spec.named or key not in (None, quantity)
@@ -273,7 +292,8 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
     for key in {key: None for row in run for key in row.labels.properties}:
         columns[key] = np.array([row.labels.properties.get(key, np.nan) for row in run])
     charges, spins = [r.stated.charge for r in run], [r.stated.spin for r in run]
-    for key, stated, default in (("charge", charges, 0), ("spin", spins, 1)):
+    names = _state_columns(spec)
+    for key, stated, default in zip(names, (charges, spins), (0, 1), strict=True):
         if any(value is not None for value in stated):
             columns[key] = np.array([default if v is None else v for v in stated])
     # what the file calls so and is not read must not pass for what is read
@@ -283,6 +303,13 @@ def _columns(run: Sequence[_Row], spec: DataSpec) -> dict[str, NDArray]:
         if key not in taken and np.ndim(value) == 0 and everywhere:
             columns[key] = np.array([row.frame.info[key] for row in run])
     return columns
+
+
+def _state_columns(spec: DataSpec) -> tuple[str, str]:
+    """Returns what the columns of charge and multiplicity are called; properties come first."""
+    properties = {level.value for level in spec.levels.values()}
+    charge, spin = (f"total {k}" if k in properties else k for k in ("charge", "spin"))
+    return charge, spin
 
 
 def _used(run: Sequence[_Row], spec: DataSpec) -> set[str]:
@@ -349,10 +376,11 @@ def _check_present(
                 named or (quantity == "energy" and not forces)
             ):
                 _raise_absent(path, rows, quantity, named)
-    for column, key in (("charge", spec.charge), ("spin", spec.spin)):
-        named = [key] if key and (key != column or column in spec.named) else []
+    stated = zip(("charge", "spin"), (spec.charge, spec.spin), _state_columns(spec), strict=True)
+    for state, key, column in stated:
+        named = [key] if key and (key != state or state in spec.named) else []
         if energies and named and column not in present:
-            _raise_absent(path, rows, column, named)
+            _raise_absent(path, rows, state, named)
     if energies and spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
 

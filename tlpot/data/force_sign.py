@@ -250,7 +250,7 @@ def force_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
         DataError: the file is damaged.
     """
     found: dict[str, tuple[list[NearPair], list[str]]] = {}
-    for name, members in _molecules(dataset, level, frames):
+    for name, members in frames_by_molecule(dataset, level, frames):
         found[name] = near_pairs(members, level), [frame.name for frame in members]
     everything = sign_evidence([pairs for pairs, _ in found.values()])
     signs = {name: sign_evidence([pairs]).sign for name, (pairs, _) in found.items()}
@@ -312,7 +312,7 @@ def _doubts(level: str, evidence: SignEvidence) -> list[Problem]:
     return [Problem(severity="note", what=what)]
 
 
-def _molecules(
+def frames_by_molecule(
     dataset: Dataset, level: str, frames: NDArray[np.int64]
 ) -> Iterator[tuple[str, list[Frame]]]:
     """Yields each molecule's name and some of its frames."""

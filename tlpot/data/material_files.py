@@ -19,16 +19,13 @@ from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
-from numpy.typing import NDArray
 
+from tlpot.data.cif_files import cif_structures
 from tlpot.data.dataset import Problem
+from tlpot.data.structure_tables import ID, structure_table
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.errors import DataError
 from tlpot.numbers import counted
-
-ID = "id"
-"""The column that names each structure."""
 
 TABLE = "id_prop.csv"
 """Beside structures: id and values by line, as CGCNN has it; with a header or without."""
@@ -52,11 +49,13 @@ class MaterialFrames:
         frames: the structures; `info` has the id and those of the values that there are.
         texts: columns that hold no numbers, and the id.
         problems: what was found in reading.
+        named: the ids are names that the user gave, of files or rows, and no running numbers.
     """
 
     frames: Sequence[XYZFrame]
     texts: tuple[str, ...]
     problems: Sequence[Problem] = ()
+    named: bool = True
 
 
 def is_material_file(path: Path) -> bool:
@@ -81,14 +80,16 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
             raise DataError(f"no such file: {path}")
         return _ase_database(path, "db")
     content = _json(path)
-    if isinstance(content, dict) and {"index", "columns", "data"} <= content.keys():
-        return _split_frame(path, content)
     if isinstance(content, dict) and content.keys() >= _DATABASE:
         return _ase_database(path, "json")
-    raise DataError(
-        f"{path} has none of the layouts of JSON that are read: a table as pandas writes it with "
-        "orient='split' (index, columns, data), as matbench has it, or a database of ASE"
-    )
+    found = structure_table(content, str(path))
+    if found is None:
+        raise DataError(
+            f"{path} has none of the layouts of JSON that are read: a table of structures of "
+            "pymatgen or JARVIS and values, as pandas writes it (orient='split', as matbench has "
+            "it, 'columns', 'index' or 'records'), structures alone, or a database of ASE"
+        )
+    return MaterialFrames(frames=found.frames, texts=found.texts)
 
 
 def _json(path: Path) -> Any:
@@ -220,8 +221,14 @@ def _read_table(
         raise DataError(f"{path} cannot be read ({error})") from error
     cells = [(k, [cell.strip() for cell in row]) for k, row in lines]
     width = len(cells[0][1]) if cells else 0
-    if width < 2:
-        raise DataError(f"{path}: expected an id and a value in each line")
+    if width < 2 or any(mark in cells[0][1][0] for mark in ";\t"):
+        line = ", and it is empty"
+        if cells:
+            line = f"; line {cells[0][0]} is {','.join(lines[0][1])!r}"
+        raise DataError(
+            f"{path}: expected an id and a value in each line, with a comma between them{line} "
+            "(semicolons, tabs and blanks part nothing; a decimal comma must become a point)"
+        )
     first = cells[0][1][1:]
     header = not any(cell == "" or _is_number(cell) for cell in first)
     if header and _id(cells[0][1][0]) in ids:
@@ -331,113 +338,14 @@ def read_cif(path: Path, number: int, info: dict[str, Any]) -> XYZFrame:
         info: what is known of it.
 
     Raises:
-        DataError: not a CIF, not of one structure, or a site that is occupied in part.
+        DataError: not of one structure, or see `cif_structures`.
     """
-    from ase.io.cif import parse_cif  # takes its time to load
-
-    try:
-        blocks = [block for block in parse_cif(str(path)) if block.has_structure()]
-        if len(blocks) != 1:
-            raise ValueError(f"it has {len(blocks)} blocks with a structure")
-        (block,) = blocks
-        occupied = block.get("_atom_site_occupancy") or []
-        partly = [k for k, x in enumerate(occupied) if isinstance(x, int | float) and x != 1]
-        if not partly:
-            atoms = block.get_atoms(store_tags=False)
-    except Exception as error:  # the reader raises a dozen kinds for damage
-        reason = str(error) or "there is no block 'data_...' that can be read"
-        raise DataError(f"{path} is not a CIF of one structure ({reason})") from error
-    if partly:
-        labels = block.get("_atom_site_label") or occupied
+    found = cif_structures(path)
+    if len(found) != 1:
         raise DataError(
-            f"{path}: the site {labels[partly[0]]} is occupied by {occupied[partly[0]]:g}; "
-            "structures with partial occupancies are not read, take an ordered one"
+            f"{path} is not a CIF of one structure (it has {len(found)} blocks with a structure)"
         )
-    return _crystal(atoms, number, info)
-
-
-def _split_frame(path: Path, content: Mapping[str, Any]) -> MaterialFrames:
-    """Reads a table of pandas: row names, column names, and rows of values and a structure."""
-    index, columns, data = (content[key] for key in ("index", "columns", "data"))
-    names = [str(name) for name in columns]
-    if len(index) != len(data) or any(len(row) != len(names) for row in data):
-        raise DataError(f"{path}: index, columns and data are not of one length")
-    ids = [str(key) for key in index]
-    twice = [key for key, n in Counter(ids).items() if n > 1]
-    if twice:
-        raise DataError(f"{path}: the id {twice[0]!r} is given {Counter(ids)[twice[0]]} times")
-    where = [k for k, cell in enumerate(data[0] if data else ()) if _is_structure(cell)]
-    if len(where) != 1:
-        raise DataError(
-            f"{path}: {'no column' if not where else 'more than one column'} of "
-            f"{', '.join(names)} holds structures as pymatgen writes them (lattice and sites)"
-        )
-    values = [k for k in range(len(names)) if k not in where]
-    texts = [k for k in values if not any(isinstance(row[k], int | float) for row in data)]
-    frames = []
-    for number, (key, row) in enumerate(zip(ids, data, strict=True)):
-        info: dict[str, Any] = {ID: key}
-        for k in values:
-            cell = row[k]
-            if cell is None:
-                continue
-            if k not in texts and not isinstance(cell, int | float):
-                raise DataError(
-                    f"{path}: row {key!r}: {names[k]!r} is {cell!r}, expected a number, or null "
-                    "where there is no value"
-                )
-            info[names[k]] = cell if isinstance(cell, str | int | float) else json.dumps(cell)
-        frames.append(_structure(row[where[0]], f"{path}: row {key!r}", number, info))
-    return MaterialFrames(frames=frames, texts=(ID, *(names[k] for k in texts)))
-
-
-def _is_structure(cell: object) -> bool:
-    return isinstance(cell, dict) and "sites" in cell
-
-
-def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZFrame:
-    """Reads a structure or molecule as pymatgen writes it."""
-    try:
-        lattice = cell.get("lattice") or {}
-        matrix = np.array(lattice.get("matrix", np.zeros((3, 3))), dtype=np.float64).reshape(3, 3)
-        periodic = lattice.get("pbc", [True] * 3) if lattice else [False] * 3
-        elements = [
-            _element(site["species"], f"{where}: site {k}") for k, site in enumerate(cell["sites"])
-        ]
-        positions = np.array([_position(site, matrix) for site in cell["sites"]])
-        charge = cell.get("charge") or 0
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{where} is not a structure of pymatgen ({error!r})") from error
-    return XYZFrame(
-        number=number,
-        numbers=np.array(elements, dtype=np.int64),
-        positions=positions.reshape(-1, 3),
-        cell=matrix,
-        pbc=np.array(periodic, dtype=bool),
-        info={"charge": charge, **info} if charge else info,
-        arrays={},
-    )
-
-
-def _element(species: Sequence[Mapping[str, Any]], where: str) -> int:
-    if len(species) != 1 or species[0].get("occu", 1) != 1:
-        found = " + ".join(f"{each['element']} {each.get('occu', 1):g}" for each in species)
-        raise DataError(
-            f"{where} is occupied by {found or 'nothing'}; structures with partial occupancies are "
-            "not read, take an ordered one"
-        )
-    symbol = str(species[0]["element"])
-    if not atomic_numbers.get(symbol):
-        raise DataError(f"{where}: {symbol!r} is not an element symbol")
-    return int(atomic_numbers[symbol])
-
-
-def _position(site: Mapping[str, Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    if "xyz" in site:
-        return np.asarray(site["xyz"], dtype=np.float64)
-    return np.asarray(np.asarray(site["abc"], dtype=np.float64) @ matrix)
+    return _crystal(found[0], number, info)
 
 
 def read_trajectory(path: Path) -> list[Atoms]:
@@ -483,4 +391,4 @@ def _ase_database(path: Path, kind: str) -> MaterialFrames:
             )
     except (sqlite3.Error, KeyError, ValueError, TypeError, OSError) as error:
         raise DataError(f"{path} is not a database of ASE ({error})") from error
-    return MaterialFrames(frames=frames, texts=tuple(texts))
+    return MaterialFrames(frames=frames, texts=tuple(texts), named=False)

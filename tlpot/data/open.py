@@ -27,7 +27,7 @@ from tlpot.data.dataset import (
 )
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.flat import FlatStore
-from tlpot.data.material_files import is_material_file, read_materials, read_trajectory
+from tlpot.data.material_files import ID, is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
@@ -368,7 +368,7 @@ def _open_materials(path: Path, source: Source) -> ArrayDataset:
     where = f"{path}, with the columns {', '.join(known) or 'of no values'},"
     spec = _understood(base, source, where)
     spec = replace(spec, columns=tuple(dict.fromkeys((*spec.columns, *found.texts))))
-    store, spec = understood(found.frames, path, spec)
+    store, spec = understood(found.frames, path, spec, named_by=ID if found.named else None)
     store.problems = (*found.problems, *store.problems)
     return ArrayDataset(store, spec)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from ase.units import GPa
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import SEVERITIES, Dataset, Frame, Problem, Severity, frames_of
 from tlpot.data.force_sign import force_problems
 from tlpot.data.neighbor_shells import IDENTICAL, linked, neighbor_shells, occurs_among
 from tlpot.data.split_groups import fingerprint, reduced_formula
-from tlpot.data.summary import electron_problems
+from tlpot.data.stress_sign import stress_problems
+from tlpot.data.summary import ElectronCheck
 from tlpot.data.unit_checks import BondedDistances, EnergyCheck, LengthCheck, bonded_distances
 from tlpot.data.views import NeutralDataset
 from tlpot.errors import GeometryError
@@ -23,6 +25,9 @@ NET_FORCE = 0.1
 
 HIGH_FORCE = 100.0
 """eV/Å; more than a molecule meets at thousands of kelvin."""
+
+HIGH_STRESS = 2.0
+"""eV/Å³; 320 GPa, at which the softest crystals are half their volume."""
 
 OUTLIER = 20.0
 """Robust standard deviations of the energy within a molecule."""
@@ -55,7 +60,7 @@ def find_problems(
         DataError: the file is damaged.
     """
     found: dict[tuple[Severity, str], list[str]] = {}
-    lengths, stride = LengthCheck(), -(-len(dataset) // MEASURED)
+    lengths, electrons, stride = LengthCheck(), ElectronCheck(), -(-len(dataset) // MEASURED)
     seen: dict[bytes, Frame] = {}
     unlabelled = []
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -67,7 +72,7 @@ def find_problems(
             for level in _contradicted(first, frame):
                 what = f"{level}: another label than an earlier frame of the same structure"
                 found.setdefault(("warning", what), []).append(frame.name)
-        for mistake in _check_contents(frame):
+        for mistake in _check_contents(frame, electrons):
             found.setdefault(mistake, []).append(frame.name)
         near = None
         if k % stride == 0 and np.isfinite(frame.system.positions).all():
@@ -189,11 +194,12 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
         DataError: the file is damaged.
     """
     electrons: dict[tuple[Severity, str], list[str]] = {}
+    check = ElectronCheck()
     energies = EnergyCheck(level, dataset.levels[level].isolated_atoms)
     # what leaves out charges hides none from this check
     source = dataset.dataset if isinstance(dataset, NeutralDataset) else dataset
     for frame in frames_of(source, frames[:: -(-len(frames) // MEASURED) or 1], levels=[level]):
-        for mistake in electron_problems(frame.system):
+        for mistake in check.problems(frame.system):
             electrons.setdefault(mistake, []).append(frame.name)
         if level in frame.labels:
             near = bonded_distances(frame.system)
@@ -204,6 +210,10 @@ def label_problems(dataset: Dataset, level: str, frames: NDArray[np.int64]) -> l
         for (severity, what), names in electrons.items()
     ]
     found += energies.problems()
+    stressed = dataset.labelled(level)[frames] & dataset.labelled(level, "stress")[frames]
+    if stressed.any():
+        signs = stress_problems(source, level, frames[stressed])
+        found += [problem for problem in signs if problem.severity != "note"]
     both = dataset.labelled(level)[frames] & dataset.labelled(level, "forces")[frames]
     if both.any():
         signs = force_problems(source, level, frames[both])
@@ -226,10 +236,10 @@ def _contradicted(first: Frame, again: Frame) -> list[str]:
     ]  # fmt: skip
 
 
-def _check_contents(frame: Frame) -> Iterator[tuple[Severity, str]]:
+def _check_contents(frame: Frame, electrons: ElectronCheck) -> Iterator[tuple[Severity, str]]:
     for what in frame.damaged:
         yield "error", what
-    yield from electron_problems(frame.system)
+    yield from electrons.problems(frame.system)
 
 
 def _check_structure(frame: Frame, found: dict[tuple[Severity, str], list[str]]) -> bool:
@@ -259,6 +269,9 @@ class _Level:
         self._high: list[str] = []
         self._worst_net = 0.0
         self._forces: list[int] = []
+        self._stresses: list[int] = []
+        self._high_stress: list[str] = []
+        self._worst_stress = 0.0
         self._is_property = dataset.levels[level].quantity is not None
         self._energy_check = EnergyCheck(level, dataset.levels[level].isolated_atoms)
 
@@ -277,15 +290,29 @@ class _Level:
                 self._high.append(frame.name)
             if usable and np.isfinite(labels.energy):
                 self._forces.append(k)
+        if labels.stress is not None:
+            largest = float(np.abs(labels.stress).max())
+            self._worst_stress = max(self._worst_stress, largest)
+            if largest > HIGH_STRESS:
+                self._high_stress.append(frame.name)
+            if usable and np.isfinite(labels.energy):
+                self._stresses.append(k)
 
     def problems(self, *, bonds: bool) -> list[Problem]:
         """Reports what the frames show; `bonds` says whether these can be counted."""
         found = self._energy_check.problems(bonds=bonds)
         if self._forces:
             found += force_problems(self._dataset, self._level, np.array(self._forces))
+        if self._stresses:
+            found += stress_problems(self._dataset, self._level, np.array(self._stresses))
         for names, what in (
             (self._net, f"net force above {NET_FORCE} eV/Å (largest {self._worst_net:.3g})"),
             (self._high, f"a force component above {HIGH_FORCE:g} eV/Å"),
+            (
+                self._high_stress,
+                f"a stress component above {HIGH_STRESS:g} eV/Å³, which is {HIGH_STRESS / GPa:.0f} "
+                f"GPa (largest {self._worst_stress:.3g} eV/Å³); is it in another unit?",
+            ),
             (
                 [] if self._is_property else self._outliers(),
                 f"energy {OUTLIER:g} robust deviations from the molecule's median",

@@ -220,6 +220,8 @@ class DataSpec:
         spin: multiplicity, one number or [M].
         group: extended XYZ only: the key of the comment line that names the molecule.
         sign: whether the arrays called forces hold the force or the gradient.
+        stress_sign: whether arrays called stress are positive under tension (ASE) or, as a
+            pressure, under compression (VASP); a virial has one sign.
         levels: by level of theory.
         one_level: a file holds one of the levels and does not say which: the user must.
         other_levels: for a level that is not listed (`one_level` only).
@@ -247,6 +249,7 @@ class DataSpec:
     spin: str | None = None
     group: str | None = None
     sign: Literal["force", "gradient"] | None = None
+    stress_sign: Literal["tensile", "compressive"] = "tensile"
     levels: Mapping[str, LevelSpec] = field(default_factory=dict)
     one_level: bool = False
     other_levels: LevelSpec | None = None

@@ -125,23 +125,27 @@ def _with_units(
     if spec.container != "extxyz":
         raise ConfigError("keys: units are for extended XYZ; other files have a description")
     units: dict[str, Any] = {}
-    sign = spec.sign
+    sign, stress_sign = spec.sign, spec.stress_sign
     for quantity, (name, *more) in parted.items():
         if not labels[quantity].strip():
             continue
         if quantity == "forces" and more and more[-1] == "gradient":
             sign, more = "gradient", more[:-1]
+        if quantity == "stress" and len(more) > 1 and more[-1] == "compressive":
+            stress_sign, more = "compressive", more[:-1]
         if len(more) != ("virial" not in name.lower() if quantity == "stress" else 1):
             raise ConfigError(
                 f"keys: {quantity} is {labels[quantity]!r}; expected its name and its unit, as "
                 "other labels have one: 'REF_energy, hartree', 'REF_forces, hartree/bohr' (and "
-                "', gradient' if it is that), 'REF_stress, gpa', or a virial without"
+                "', gradient' if it is that), 'REF_stress, gpa' (and ', compressive' if it is "
+                "positive under compression), or a virial without"
             )
         units |= {quantity: more[0]} if more else {}
     # free atoms of the description stay as they are
     free = spec.units.isolated_atoms or spec.units.of_energy
     names |= dict.fromkeys({"forces", "stress"} - labels.keys())
-    return replace(spec, units=replace(spec.units, isolated_atoms=free, **units), sign=sign), names
+    stated = replace(spec.units, isolated_atoms=free, **units)
+    return replace(spec, units=stated, sign=sign, stress_sign=stress_sign), names
 
 
 def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:

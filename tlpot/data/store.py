@@ -32,6 +32,7 @@ class Section:
         first_row: the number of its first frame in a message.
         shapes: shape of every column.
         unread: what the file holds here beside the columns.
+        row_names: of its frames in a message, where they have names of their own.
     """
 
     group: str | None
@@ -39,6 +40,7 @@ class Section:
     shapes: Mapping[str, tuple[int, ...]]
     first_row: int = 0
     unread: frozenset[str] = frozenset()
+    row_names: tuple[str, ...] = ()
 
 
 class Store(Protocol):

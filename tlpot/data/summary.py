@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -108,38 +109,64 @@ def resolution_problems(steps: Mapping[str, float]) -> list[Problem]:
     ]
 
 
-def electron_problems(system: System) -> Iterator[tuple[Severity, str]]:
-    """Yields what is wrong with charge and multiplicity, in words that fit many structures.
+class ElectronCheck:
+    """Looks at charges and multiplicities of structures, one after another."""
 
-    Where neither says anything (neutral, multiplicity 1) the file may just not give them, so an
-    odd number of electrons is a warning.
+    def __init__(self) -> None:
+        self._endless: dict[tuple[bytes, bytes, int], bool] = {}
 
-    Args:
-        system: the structure.
-    """
-    n_electrons = int(system.atomic_numbers.sum()) - system.charge
-    if system.spin < 1:
-        yield (
-            "error",
-            f"multiplicity {system.spin}, expected 2S + 1, which is 1 for a closed shell and at "
-            "least 1; convert it if the file holds S or 2S",
+    def problems(self, system: System) -> Iterator[tuple[Severity, str]]:
+        """Yields what is wrong with charge and multiplicity, in words that fit many structures.
+
+        Where neither says anything (neutral, multiplicity 1) the file may just not give them, so
+        an odd number of electrons is a warning; of crystals and surfaces it is none, since the
+        electrons of a cell are shared with its images and have no multiplicity of their own.
+
+        Args:
+            system: the structure.
+        """
+        n_electrons = int(system.atomic_numbers.sum()) - system.charge
+        if system.spin < 1:
+            yield (
+                "error",
+                f"multiplicity {system.spin}, expected 2S + 1, which is 1 for a closed shell and "
+                "at least 1; convert it if the file holds S or 2S",
+            )
+            return
+        if n_electrons < 0:
+            yield (
+                "error",
+                f"charge {system.charge:+d} is more than all nuclei have; mend the charge",
+            )
+            return
+        if (n_electrons + system.spin) % 2 == 1 and system.spin - 1 <= n_electrons:
+            return
+        parity = "odd" if n_electrons % 2 else "even"
+        possible = "2, 4, ..." if n_electrons % 2 else "1, 3, ..."
+        stated = system.charge != 0 or system.spin != 1
+        if not stated and self._is_endless(system):
+            return
+        charge = f"{system.charge:+d}" if system.charge else "0"
+        what = (
+            f"charge {charge} and multiplicity {system.spin} with an {parity} number of "
+            f"electrons, expected multiplicity {possible} up to the number of electrons + 1; give "
+            "charge and multiplicity as they were computed (0 and 1 stand for what a file leaves "
+            "out)"
         )
-        return
-    if n_electrons < 0:
-        yield "error", f"charge {system.charge:+d} is more than all nuclei have; mend the charge"
-        return
-    if (n_electrons + system.spin) % 2 == 1 and system.spin - 1 <= n_electrons:
-        return
-    parity = "odd" if n_electrons % 2 else "even"
-    possible = "2, 4, ..." if n_electrons % 2 else "1, 3, ..."
-    stated = system.charge != 0 or system.spin != 1
-    charge = f"{system.charge:+d}" if system.charge else "0"
-    what = (
-        f"charge {charge} and multiplicity {system.spin} with an {parity} number of "
-        f"electrons, expected multiplicity {possible} up to the number of electrons + 1; give "
-        "charge and multiplicity as they were computed (0 and 1 stand for what a file leaves out)"
-    )
-    yield "error" if stated else "warning", what
+        yield "error" if stated else "warning", what
+
+    def _is_endless(self, system: System) -> bool:
+        """Whether bonds have no end, which is looked at once for the same atoms as dense."""
+        if not system.pbc.any():
+            return False
+        volume = abs(float(np.linalg.det(system.cell)))
+        density = round(math.log2(volume)) if volume > 0 else 0
+        key = (system.atomic_numbers.tobytes(), system.pbc.tobytes(), density)
+        if key not in self._endless:
+            from tlpot.neighbors import is_endless  # loads torch, which `tlpot data info` does not
+
+            self._endless[key] = is_endless(system)
+        return self._endless[key]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,6 +243,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
     """
     seen: set[bytes] = set()
     n_periodic = n_damaged = n_impossible = 0
+    electrons = ElectronCheck()
     charges: set[int] = set()
     spins: set[int] = set()
     levels = {level: _Level(dataset, level) for level in dataset.levels}
@@ -223,7 +251,7 @@ def summarize(dataset: Dataset, *, progress: Callable[[int], object] | None = No
         seen.add(fingerprint(frame.system))
         n_periodic += bool(frame.system.pbc.any())
         n_damaged += bool(frame.damaged)
-        n_impossible += any(True for _ in electron_problems(frame.system))
+        n_impossible += any(True for _ in electrons.problems(frame.system))
         charges.add(frame.system.charge)
         spins.add(frame.system.spin)
         for level in frame.labels:

@@ -234,8 +234,9 @@ def _stress(
         largest = np.abs(stress).max()
         if not np.abs(stress - other).max() <= _SAME_STRESS * largest + 1e-6:
             raise DataError(
-                f"{name}: the stress is not -virial/V ({_row(stress)} and {_row(other)} along the "
-                "axes); say which is right with keys={'stress': 'stress'} or {'stress': 'virial'}"
+                f"{name}: the stress is not {'' if spec.stress_sign == 'compressive' else '-'}"
+                f"virial/V ({_row(stress)} and {_row(other)} along the axes); say which is right "
+                "with keys={'stress': 'stress'} or {'stress': 'virial'}"
             )
     return other if stress is None else stress
 
@@ -251,9 +252,10 @@ def _from_virial(
         return None
     units = spec.units
     volume *= length_factor(units.coordinates) ** 3
-    # the decoder will multiply by the unit of stress
+    # the decoder will multiply by the unit of stress and its sign
     unit = energy_factor(units.of_energy) / stress_factor(units.stress or "ev/angstrom^3")
-    return -virial * (unit / volume)
+    sign = 1 if spec.stress_sign == "compressive" else -1
+    return sign * virial * (unit / volume)
 
 
 def _agreed(

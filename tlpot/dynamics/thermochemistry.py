@@ -109,9 +109,11 @@ def thermochemistry(
     # an imaginary mode is handed over as such, so that the number of modes is what ASE expects
     every = [complex(0, -q) if q < 0 else complex(q) for q in quanta]
     if shape in ("periodic", "held"):
-        solid = HarmonicThermo(real, potentialenergy=energy)
-        internal = float(solid.get_internal_energy(temperature, verbose=False))
-        entropy = float(solid.get_entropy(temperature, verbose=False))
+        internal, entropy = energy, 0.0
+        if real:  # the one atom of a primitive cell has none, and ASE then fails
+            solid = HarmonicThermo(real, potentialenergy=energy)
+            internal = float(solid.get_internal_energy(temperature, verbose=False))
+            entropy = float(solid.get_entropy(temperature, verbose=False))
         return Thermochemistry(
             kind="harmonic", temperature=temperature, pressure=math.nan, symmetry=1,
             multiplicity=multiplicity, internal_energy=internal, enthalpy=internal,

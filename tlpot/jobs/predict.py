@@ -18,6 +18,7 @@ from tlpot.calculators import value_in_info
 from tlpot.data import (
     Batch,
     Dataset,
+    Frame,
     SpecSource,
     as_listed,
     frames_of,
@@ -279,8 +280,17 @@ def _read(structures: StructureSource, how: Reading) -> tuple[tuple[str, ...], t
         )
         return read.names, read.systems
     how.check_stated("a dataset")
-    frames = list(frames_of(cast(Dataset, structures), levels=()))
-    return tuple(frame.name for frame in frames), tuple(frame.system for frame in frames)
+    dataset = cast(Dataset, structures)
+    frames = list(frames_of(dataset, levels=()))
+    return _ids(dataset, frames), tuple(frame.system for frame in frames)
+
+
+def _ids(dataset: Dataset, frames: Sequence[Frame]) -> tuple[str, ...]:
+    """Returns the ids of structures, as of a folder without its table, or their names."""
+    prefix = f"{dataset.path.name}/"
+    if all(frame.name.startswith(prefix) for frame in frames):
+        return tuple(frame.name.removeprefix(prefix) for frame in frames)
+    return tuple(frame.name for frame in frames)
 
 
 def _only_folder(structures: StructureSource) -> Path | None:

@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data import Dataset, label_problems, with_any_label
+from tlpot.data import Dataset, label_problems, lacking_elements, with_any_label
 from tlpot.errors import DataError
 from tlpot.evaluation import error_report, predict
 from tlpot.jobs.references import References
@@ -86,7 +86,7 @@ def preflight_report(
     ]
     for name, found in references.items():
         lines += [*([f"level {name}"] if len(references) > 1 else []), found.table()]
-        lines += _unlearned(job, found)
+        lines += _unlearned(job, name, found)
         if dataset.levels[name].quantity is None and difference_parts(name) is None:
             lines += [f"warning: {text}" for text in found.cautions(pretrained=pretrained)]
     lines.append(_trainable(job, level))
@@ -149,22 +149,36 @@ def _one_molecule(job: Job) -> str:
     return "; all frames are of one molecule, so nothing is known of errors for others"
 
 
-def _unlearned(job: Job, references: References) -> list[str]:
+def _unlearned(job: Job, level: str, references: References) -> list[str]:
     """Names elements that only frames have which are not trained on."""
-    symbols = [chemical_symbols[z] for z in references.absent if z in job.dataset.elements]
-    if not symbols:
+    absent = [z for z in references.absent if z in job.dataset.elements]
+    if not absent:
         return []
+    symbols = [chemical_symbols[z] for z in absent]
     if job.split.by.startswith("element"):
         known = getattr(job.potential.architecture, "species", "learned") == "elemental"
         return [
             f"note: {', '.join(symbols)} was left out of the training"
             + ("" if known else "; the model has learned nothing of it (see model.species)")
         ]
-    return [
-        f"warning: {', '.join(symbols)} is in the data and in no training frame, so energies of "
-        "molecules with it will be far off; use split.by=random, or name what is held out "
-        "(split.validation, split.test)"
-    ]
+    split = job.split
+    held_out = lacking_elements(
+        job.dataset, split.train, np.concatenate([split.validation, split.test])
+    )
+    what = "energies" if job.dataset.levels[level].quantity is None else f"values of {level}"
+    found = []
+    if lost := [chemical_symbols[z] for z in absent if z in held_out]:
+        found.append(
+            f"warning: {', '.join(lost)} is in the data and in no training frame, so {what} of "
+            "structures with it will be far off; use split.by=random, or name what is held out "
+            "(split.validation, split.test)"
+        )
+    if bare := [chemical_symbols[z] for z in absent if z not in held_out]:
+        found.append(
+            f"note: only frames without a label at {level} have {', '.join(bare)}; {what} of "
+            "structures with it will be far off unless some of these get a label"
+        )
+    return found
 
 
 def _others(job: Job) -> list[str]:

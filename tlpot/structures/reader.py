@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tlpot.data import is_xyz, material_atoms, read_xyz_atoms
+from tlpot.data import cif_structures, is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import (
     ChargeWarning,
     DataError,
@@ -198,6 +198,8 @@ def _read(path: Path) -> list[Atoms]:
         return read_xyz_atoms(path)
     if path.suffix.lower() in SDF:
         return read_sdf(path)
+    if path.suffix.lower() == ".cif":
+        return cif_structures(path)
     from ase.io import iread
 
     try:

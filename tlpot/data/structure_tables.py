@@ -1,0 +1,202 @@
+"""Tables of structures as pymatgen and JARVIS write them, in the ways in which pandas does."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from tlpot.data.xyz_file import XYZFrame
+from tlpot.errors import DataError
+
+ID = "id"
+"""The column that names each structure."""
+
+_JARVIS = {"lattice_mat", "coords", "elements", "cartesian"}
+"""What JARVIS writes of a structure."""
+_JARVIS_NONE = "na"
+"""And where there is no value."""
+
+_NAMES = (ID, "material_id", "mp_id", "jid")
+"""Columns that may name the rows of a table without row names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StructureTable:
+    """Structures with the values of a table.
+
+    Attributes:
+        frames: the structures; `info` has the id and those of the values that there are.
+        texts: columns that hold no numbers, and the id.
+    """
+
+    frames: Sequence[XYZFrame]
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Table:
+    """Names of rows and of columns, and what is in them."""
+
+    index: Sequence[object]
+    columns: Sequence[object]
+    data: Sequence[Sequence[Any]]
+
+
+def structure_table(content: Any, where: str) -> StructureTable | None:
+    """Reads structures with values beside them; None where it is no such table.
+
+    Args:
+        content: what JSON holds: a table of pandas (orient split, columns, index or records), a
+            list of structures, or one.
+        where: the file, for messages.
+
+    Raises:
+        DataError: values and structures that do not belong together.
+    """
+    table = _table(content)
+    return None if table is None else _read(table, where)
+
+
+def _table(content: Any) -> _Table | None:
+    if isinstance(content, dict) and {"index", "columns", "data"} <= content.keys():
+        return _Table(index=content["index"], columns=content["columns"], data=content["data"])
+    if _is_structure(content):
+        content = [content]
+    if isinstance(content, list):
+        if content and all(_is_structure(each) for each in content):
+            content = [{"structure": each} for each in content]
+        if not content or not all(isinstance(row, dict) for row in content):
+            return None
+        return _of_records(content, _row_names(content))
+    if not isinstance(content, dict) or not content:
+        return None
+    inner = list(content.values())
+    if not all(isinstance(each, dict) for each in inner):
+        return None
+    if all(map(_is_structure, inner)):
+        return _of_records([{"structure": each} for each in inner], list(content))
+    columns = [name for name, cells in content.items() if any(map(_is_structure, cells.values()))]
+    if len(columns) == len(content) > 1:  # each has a structure, so these are the rows
+        return _of_records(inner, list(content))
+    if not columns:
+        return None
+    rows = list(content[columns[0]])
+    return _of_records(
+        [{name: cells.get(row) for name, cells in content.items()} for row in rows], rows
+    )
+
+
+def _row_names(records: Sequence[Mapping[str, Any]]) -> Sequence[object]:
+    for name in _NAMES:
+        if all(isinstance(row.get(name), str | int) for row in records):
+            return [row[name] for row in records]
+    return range(len(records))
+
+
+def _of_records(records: Sequence[Mapping[str, Any]], names: Sequence[object]) -> _Table:
+    columns = list(dict.fromkeys(key for row in records for key in row if key != ID))
+    return _Table(
+        index=names, columns=columns, data=[[row.get(key) for key in columns] for row in records]
+    )
+
+
+def _read(table: _Table, path: str) -> StructureTable:
+    index, columns, data = table.index, table.columns, table.data
+    names = [str(name) for name in columns]
+    if len(index) != len(data) or any(len(row) != len(names) for row in data):
+        raise DataError(f"{path}: index, columns and data are not of one length")
+    ids = [str(key) for key in index]
+    twice = [key for key, n in Counter(ids).items() if n > 1]
+    if twice:
+        raise DataError(f"{path}: the id {twice[0]!r} is given {Counter(ids)[twice[0]]} times")
+    where = [k for k, cell in enumerate(data[0] if data else ()) if _is_structure(cell)]
+    if len(where) != 1:
+        raise DataError(
+            f"{path}: {'no column' if not where else 'more than one column'} of "
+            f"{', '.join(names)} holds structures as pymatgen writes them (lattice and sites) or "
+            "JARVIS (lattice_mat, elements and coords)"
+        )
+    values = [k for k in range(len(names)) if k not in where]
+    if "sites" not in data[0][where[0]]:
+        data = [[None if cell == _JARVIS_NONE else cell for cell in row] for row in data]
+    texts = [k for k in values if not any(isinstance(row[k], int | float) for row in data)]
+    frames = []
+    for number, (key, row) in enumerate(zip(ids, data, strict=True)):
+        info: dict[str, Any] = {ID: key}
+        for k in values:
+            cell = row[k]
+            if cell is None:
+                continue
+            if k not in texts and not isinstance(cell, int | float):
+                raise DataError(
+                    f"{path}: row {key!r}: {names[k]!r} is {cell!r}, expected a number, or null "
+                    "where there is no value"
+                )
+            info[names[k]] = cell if isinstance(cell, str | int | float) else json.dumps(cell)
+        frames.append(_structure(row[where[0]], f"{path}: row {key!r}", number, info))
+    return StructureTable(frames=frames, texts=(ID, *(names[k] for k in texts)))
+
+
+def _is_structure(cell: object) -> bool:
+    return isinstance(cell, dict) and ("sites" in cell or cell.keys() >= _JARVIS)
+
+
+def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZFrame:
+    """Reads a structure or molecule as pymatgen or JARVIS writes it."""
+    try:
+        if "sites" not in cell:
+            kind = "xyz" if cell["cartesian"] else "abc"
+            cell = {
+                "lattice": {"matrix": cell["lattice_mat"]},
+                "sites": [
+                    {"species": [{"element": symbol}], kind: place}
+                    for symbol, place in zip(cell["elements"], cell["coords"], strict=True)
+                ],
+            }
+        lattice = cell.get("lattice") or {}
+        matrix = np.array(lattice.get("matrix", np.zeros((3, 3))), dtype=np.float64).reshape(3, 3)
+        periodic = lattice.get("pbc", [True] * 3) if lattice else [False] * 3
+        elements = [
+            _element(site["species"], f"{where}: site {k}") for k, site in enumerate(cell["sites"])
+        ]
+        positions = np.array([_position(site, matrix) for site in cell["sites"]])
+        charge = cell.get("charge") or 0
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{where} is not a structure of pymatgen or JARVIS ({error!r})") from error
+    return XYZFrame(
+        number=number,
+        numbers=np.array(elements, dtype=np.int64),
+        positions=positions.reshape(-1, 3),
+        cell=matrix,
+        pbc=np.array(periodic, dtype=bool),
+        info={"charge": charge, **info} if charge else info,
+        arrays={},
+    )
+
+
+def _element(species: Sequence[Mapping[str, Any]], where: str) -> int:
+    if len(species) != 1 or species[0].get("occu", 1) != 1:
+        found = " + ".join(f"{each['element']} {each.get('occu', 1):g}" for each in species)
+        raise DataError(
+            f"{where} is occupied by {found or 'nothing'}; structures with partial occupancies are "
+            "not read, take an ordered one"
+        )
+    symbol = str(species[0]["element"])
+    if not atomic_numbers.get(symbol):
+        raise DataError(f"{where}: {symbol!r} is not an element symbol")
+    return int(atomic_numbers[symbol])
+
+
+def _position(site: Mapping[str, Any], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    if "xyz" in site:
+        return np.asarray(site["xyz"], dtype=np.float64)
+    return np.asarray(np.asarray(site["abc"], dtype=np.float64) @ matrix)
