@@ -6,10 +6,10 @@
 
 ``labels``: twelve geometries each of capped Gly, Ala, Ser, Cys and Asn, of GFN2-xTB dynamics and
 scans, at wB97X-3c with forces (60; ``--levels wB97X-3c --rounds 12``), and eight of them at
-DSD-BLYP-D3BJ/def2-TZVP without (40). What they yielded lies in ``itlff/`` beside this script, and an
-empty DIR begins with it. ``table``: the double hybrid learned from the parent's
-level `aimnet2` in one step, after wB97X-3c has been learned (the chain), and from scratch; four
-folds by geometry, so each of the 40 is tested once, by models that have seen neither of its labels.
+DSD-BLYP-D3BJ/def2-TZVP without (40). What they yielded lies in ``itlff/`` beside this script, and
+an empty DIR begins with it. ``table``: the double hybrid learned from the parent's level `aimnet2`
+in one step, after wB97X-3c has been learned (the chain), and from scratch; four folds by geometry,
+so each of the 40 is tested once, by models that have seen neither of its labels.
 A fifth of the labels of a step chooses the epoch. Everything in DIR is not done again.
 
 The chain of the paper: Z. Cheng et al., doi:10.1093/bib/bbab590. The parent has learned GFN2-xTB
