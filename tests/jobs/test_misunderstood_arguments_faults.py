@@ -58,3 +58,14 @@ def test_another_name_can_be_given_in_every_command(tmp_path):
     (tmp_path / "a.safetensors").touch()
     with pytest.raises(OutputError, match="output="):
         check_replaced(tmp_path / "a.safetensors", what="model file", overwrite=False)
+
+
+@pytest.mark.fault
+def test_what_is_no_model_and_no_number_of_threads_is_said():
+    """A calculator in place of its model was an AttributeError, ``threads="2"`` a TypeError."""
+    calculator = tlpot.TLPotCalculator("tlpot-tiny")
+    for job in (tlpot.predict, tlpot.evaluate):
+        with pytest.raises(ConfigError, match="not TLPotCalculator"):
+            job(calculator, DATA, level=DFT)
+    with pytest.raises(ConfigError, match="threads"):
+        tlpot.evaluate("tlpot-tiny", DATA, level=DFT, threads="2")

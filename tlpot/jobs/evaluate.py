@@ -207,10 +207,15 @@ def open_model(
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
-        ConfigError: no such device.
+        ConfigError: no such device, or something that is no model.
     """
     if isinstance(model, str | os.PathLike):
         return load(model, device=device).requires_grad_(not frozen)
+    if not hasattr(model, "card"):
+        raise ConfigError(
+            f"expected a model file, the name of a model or what tlpot.load returned, not "
+            f"{type(model).__name__}"
+        )
     if device is None or model.device == choose_device(device):
         return model
     return copy.deepcopy(model).to(choose_device(device))
