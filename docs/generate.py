@@ -1,4 +1,4 @@
-"""Pages that are made from the code when the site is built: examples, commands, keys, rooms."""
+"""Pages that are made when the site is built: of the code, and of files beside docs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import ast
 import dataclasses
 import importlib
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ CONFIGURATIONS = {
     "tlpot report (report.KEY=VALUE)": "tlpot.evaluation.transfer_report:ReportSettings",
 }
 """What is configured, and the dataclass whose fields are the keys."""
+
+REPOSITORY = {
+    "README.md": "overview.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "benchmarks/RESULTS.md": "results.md",
+    "data_specs/README.md": "layouts.md",
+    "tlpot/library/README.md": "library.md",
+}
+"""Pages of the site that stand elsewhere in the repository."""
 
 
 def write(path: str, text: str) -> None:
@@ -79,12 +90,16 @@ def configuration() -> None:
         "# Configuration keys\n\nKeys of YAML files, and of `key.path=value` on the command line. "
         "An unknown key is an error that names the nearest one.\n\n"
     )
+    shown: dict[type, str] = {}
     for title, where in CONFIGURATIONS.items():
         module, name = where.split(":")
         cls = getattr(importlib.import_module(module), name)
         text += f"## {title}\n\n{_table(cls)}\n"
         for section, inner in _sections(cls):
-            text += f"### {title.split(' (')[0]}: {section}\n\n{_table(inner)}\n"
+            header = f"{title.split(' (')[0]}: {section}"
+            known = shown.setdefault(inner, header)
+            same = f"The keys are those of [{known}](#{_anchor(known)}).\n"
+            text += f"### {header}\n\n{_table(inner) if known == header else same}\n"
     write("reference/configuration.md", text)
 
 
@@ -106,19 +121,29 @@ def _least(name: str) -> Any:
 
 def _sections(cls: type, prefix: str = "") -> Iterator[tuple[str, type]]:
     hints = __import__("typing").get_type_hints(cls)
-    for spec in dataclasses.fields(cls):
+    for spec in _keys(cls):
         kinds = [hints[spec.name], *getattr(hints[spec.name], "__args__", ())]
-        for kind in kinds:
+        for kind in (*kinds, spec.metadata.get("section")):
             if dataclasses.is_dataclass(kind) and isinstance(kind, type):
                 yield f"{prefix}{spec.name}", kind
                 yield from _sections(kind, f"{prefix}{spec.name}.")
+
+
+def _keys(cls: type) -> list[dataclasses.Field]:
+    """Returns the fields that a file may set: not those for objects, which only Python gives."""
+    return [spec for spec in dataclasses.fields(cls) if "in memory" not in spec.metadata]
+
+
+def _anchor(header: str) -> str:
+    """Returns the anchor of a heading."""
+    return re.sub(r"[^\w-]+", "-", header.lower().replace(":", "").replace(".", ""))
 
 
 def _table(cls: type) -> str:
     """Returns a table of the fields of a dataclass."""
     meanings = _meanings(cls)
     rows = []
-    for spec in dataclasses.fields(cls):
+    for spec in _keys(cls):
         if not spec.init or (spec.name == "name" and spec.default is dataclasses.MISSING):
             continue
         rows.append(
@@ -202,10 +227,27 @@ def api() -> None:
     write("reference/api.md", text)
 
 
-def contributing() -> None:
-    """The guide for contributors, which stands at the top of the repository."""
-    write("contributing.md", (ROOT / "CONTRIBUTING.md").read_text())
+def repository() -> None:
+    """Pages that stand elsewhere in the repository, and links to them from the pages in docs."""
+    for source, page in REPOSITORY.items():
+        folder = source.rpartition("/")[0]
+        write(page, _relinked((ROOT / source).read_text(), folder))
+    for path in sorted((ROOT / "docs").glob("*.md")):
+        text = path.read_text()
+        linked = _relinked(text, "docs")
+        if linked != text:
+            write(path.name, linked)
 
 
-for make in (examples, commands, configuration, strategies, rooms, api, contributing):
+def _relinked(text: str, folder: str) -> str:
+    """Returns a page of a folder of the repository with links as the site has them."""
+
+    def link(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(folder, match[1]))
+        return f"]({REPOSITORY.get(target, target.removeprefix('docs/'))}{match[2] or ''})"
+
+    return re.sub(r"\]\((?!https?:)([^)#\s]+)(#[^)\s]*)?\)", link, text)
+
+
+for make in (examples, commands, configuration, strategies, rooms, api, repository):
     make()

@@ -290,7 +290,7 @@ def evaluate(
     spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     split: SplitSource | None = None,
-    part: Literal["train", "validation", "test"] = "test",
+    part: Literal["train", "validation", "test"] | None = None,
     scheme: SchemeLike | None = None,
     low: str | None = None,
     low_level: str | None = None,
@@ -313,7 +313,8 @@ def evaluate(
         spec: layout of the data, if it is not tlpot's own.
         keys: names of the labels, where the file has its own.
         split: a stored split, to evaluate one part of it.
-        part: which: train, validation or test (the validation frames where there are none).
+        part: which: train, validation or test (default; the validation frames where there are
+            none).
         scheme: of fragments that the structures are assembled from, see docs/fragments.md.
         low: two layers: model of the whole structure that fragments correct, or gfn2-xtb.
         low_level: level of theory of `low`, if it has several.
@@ -326,13 +327,14 @@ def evaluate(
         threads: of the CPU.
         progress: who is told of it.
     """
+    from tlpot.data import stored_part
     from tlpot.jobs import DataFiles, evaluate_model, fragment_method, with_engine
 
     with _running(threads, progress):
         return evaluate_model(
             model if engine is None else with_engine(model, engine, device),
             DataFiles(data=data, spec=spec, level=level, keys=keys), model_level=model_level,
-            part=None if split is None else (split, part),
+            part=stored_part(split, part),
             assembly=fragment_method(scheme, low, low_level, dispersion, trained_charges),
             device=device, batch_size=batch_size,
         )  # fmt: skip
@@ -1428,7 +1430,7 @@ def force_field_report(
     spec: SpecSource | None = None,
     keys: Mapping[str, str] | None = None,
     split: SplitSource | None = None,
-    part: Literal["train", "validation", "test"] = "test",
+    part: Literal["train", "validation", "test"] | None = None,
     curve: PathLike | None = None,
     cost: Sequence[PathLike] | PathLike = (),
     ancestors: Sequence[PathLike] | PathLike = (),
@@ -1457,7 +1459,7 @@ def force_field_report(
         spec: layout of the data.
         keys: names of the labels, where the file has its own.
         split: file that divides the data.
-        part: of the data to look at.
+        part: of the split to look at: train, validation or test (default).
         curve: folder of a learning curve.
         cost: files of ``tlpot label``.
         ancestors: model files that may be ancestors.

@@ -119,7 +119,7 @@ def check_spared(output: PathLike, *given: object, option: str = "the output") -
 
 
 def check_replaced(
-    output: PathLike, *, what: str, overwrite: bool, option: str | None = "-o"
+    output: PathLike, *, what: str, overwrite: bool, option: str | None = "-o (output=...)"
 ) -> None:
     """Refuses to replace a file that nobody said may be replaced.
 

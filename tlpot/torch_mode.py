@@ -47,13 +47,13 @@ def torch_threads(n: int) -> Iterator[None]:
     """A context in which torch computes with `n` threads; the number before is put back.
 
     Raises:
-        ConfigError: `n` is less than 1.
+        ConfigError: `n` is no number, or less than 1.
 
     Warns:
         TLPotWarning: several threads, and OpenMP's wait for their work by spinning: once.
     """
-    if n < 1:
-        raise ConfigError(f"threads (--threads) is {n}, expected 1 or more")
+    if not isinstance(n, int) or n < 1:
+        raise ConfigError(f"threads (--threads) is {n!r}, expected a whole number, 1 or more")
     if n > 1 and os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
         warnings.warn(
             f"{n} threads wait for each other by spinning, which on shared cores slows small "

@@ -90,3 +90,16 @@ def test_auto_is_among_the_strategies_that_are_offered(tmp_path, capsys):
     path.write_text("strategy: atuo")
     assert dry_run(tmp_path / "m.safetensors", "--config", str(path)) == 2
     assert "did you mean 'auto'" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_the_file_of_config_may_say_level_and_output(tmp_path, capsys):
+    """``--level`` and ``-o`` were asked for although the file had them."""
+    config = tmp_path / "cc.yaml"
+    config.write_text(f"level: {CC}\nstrategy: shift\noutput: {tmp_path}/m.safetensors\n")
+    command = ["finetune", "tlpot-tiny", DATA, "--config", str(config), "--device", "cpu"]
+    assert main([*command, "--dry-run"]) == 0
+    assert f"output: {tmp_path}/m.safetensors" in capsys.readouterr().out
+    config.write_text("strategy: shift\n")
+    assert main([*command, "--level", CC]) == 2
+    assert "--output is required" in capsys.readouterr().err

@@ -72,3 +72,15 @@ def test_a_terminal_has_a_bar_and_a_hidden_one_stays_so():
         for _ in progress_bar(range(3), file=file, **options):
             pass
         assert ("\r" in file.getvalue()) == (not options)
+
+
+@pytest.mark.fault
+def test_a_line_has_one_colon(clock):
+    """The lines of a learning curve began with "18 of 18 points: : 100%"."""
+    from tlpot.presentation import progress_bar
+
+    log = io.StringIO()
+    with progress_bar(total=2, file=log, desc="points") as bar:
+        bar.set_description("1 of 2 points")
+        bar.update(2)
+    assert "1 of 2 points: 100%" in log.getvalue()

@@ -74,3 +74,27 @@ def test_enough_validation_frames_decide_alone(dataset):
     chosen = make_selection(dataset, split, ["toy"], ("energy",))
     assert not len(chosen.support)
     assert not chosen.supported
+
+
+@pytest.mark.fault
+def test_a_level_without_a_kind_of_label_asks_for_no_help(tmp_path):
+    """Several levels of which one has energies only ended in a KeyError at the first validation."""
+    rng = np.random.default_rng(0)
+    frames = []
+    for k in range(30):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, seed=k)
+        atoms.info.update(low=-10.0 + rng.normal(), high=-11.0 + rng.normal())
+        atoms.arrays["low_forces"] = rng.normal(size=(3, 3))
+        frames.append(atoms)
+    spec = {
+        "container": "extxyz",
+        "sign": "force",
+        "units": {"coordinates": "angstrom", "energy": "ev", "forces": "ev/angstrom"},
+        "levels": {"low": {"energy": "low", "forces": "low_forces"}, "high": {"energy": "high"}},
+    }
+    dataset = open_dataset(frames, spec)
+    split = make_split(dataset, validation=20, test=0, by="random", seed=0)
+    chosen = make_selection(dataset, split, ["low", "high"], ("energy", "forces"))
+    assert not len(chosen.support)
+    assert not chosen.supported

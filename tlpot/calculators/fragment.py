@@ -44,7 +44,7 @@ from tlpot.torch_mode import plain_torch
 class FragmentCalculator(SharedCalculator):
     """Energy, forces and stress of a protein from its fragments.
 
-    E = E_low(whole) + Σ c [E_high − E_low](fragment), or Σ c E_high(fragment) without a low
+    E = E_low(whole) + Σ c (E_high − E_low)(fragment), or Σ c E_high(fragment) without a low
     level. The bonds of `atoms`, and nothing else, decide about residues, caps and charges;
     forces are the exact derivative of the energy. Results also hold ``energies``, per atom,
     those of the caps with the atoms that they are bound to.

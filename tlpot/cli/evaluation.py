@@ -16,7 +16,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model-level", "level of the model, if it has several or another than the labels")
     options.add_data_arguments(parser)
     add("--split", "split file: evaluate one part of it")
-    parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
+    add("--part", options.PART, choices=["train", "validation", "test"])
     add("--plot", "picture to write, .png or .pdf")
     add("--json", "file for all numbers")
     add("--device", options.DEVICE)

@@ -47,7 +47,7 @@ def add_sample_arguments(parser: argparse.ArgumentParser) -> None:
     add("--select", "farthest (default) or uncertainty", "farthest")
     add("--model", "choose by this model's features and uncertainty")
     add("--model-level", "of the uncertainty, where there are several")
-    parser.add_argument("--seed", type=int, default=0)
+    add("--seed", "of all that is drawn", 0)
     add("--workers", "processes; default 1", 1)
     add("--skip-failed", "leave out what cannot be sampled, with a warning", False)
     add("--overwrite", "replace the file and start afresh", False)

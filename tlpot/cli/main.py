@@ -63,6 +63,18 @@ _LIGHT = ("data", "info", "models")
 """Subcommands that need no torch, or only for some of what they do."""
 
 
+def parse_arguments(given: Sequence[str]) -> argparse.Namespace:
+    """Returns the arguments of a command line; ends the process where they are not understood."""
+    arguments, rest = make_parser(given).parse_known_args(given)
+    open_ended = [name for name in ("settings", "models") if hasattr(arguments, name)]
+    if rest and open_ended and not any(r.startswith("-") for r in rest):
+        # argparse takes no second run of positional arguments after an option
+        setattr(arguments, open_ended[0], [*getattr(arguments, open_ended[0]), *rest])
+    elif rest:
+        arguments.parser.unknown(rest)
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
@@ -75,14 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     never_fail()
     keep_freed_memory()
     arguments_given = list(sys.argv[1:] if argv is None else argv)
-    parser = make_parser(arguments_given)
-    arguments, rest = parser.parse_known_args(arguments_given)
-    open_ended = [name for name in ("settings", "models") if hasattr(arguments, name)]
-    if rest and open_ended and not any(r.startswith("-") for r in rest):
-        # argparse takes no second run of positional arguments after an option
-        setattr(arguments, open_ended[0], [*getattr(arguments, open_ended[0]), *rest])
-    elif rest:
-        arguments.parser.unknown(rest)
+    arguments = parse_arguments(arguments_given)
     try:
         check_values(arguments)
         check_outputs(arguments)

@@ -177,11 +177,12 @@ def _import(arguments: argparse.Namespace) -> None:
 
 def _index(arguments: argparse.Namespace) -> None:
     from tlpot.models import write_index
+    from tlpot.numbers import counted
 
     entries = write_index(arguments.folder)
     for entry in entries:
         print(f"{entry.name}  {entry.kind}, {entry.size:,} bytes, SHA-256 {entry.sha256}")
-    print(f"wrote the index of {len(entries)} models in {arguments.folder}")
+    print(f"wrote the index of {counted(len(entries), 'model')} in {arguments.folder}")
 
 
 def _search(arguments: argparse.Namespace) -> None:

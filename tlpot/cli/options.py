@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DEVICE = "cpu, cuda, ...; default CUDA if there is one"
 ENGINE = "engine whose features the model reads, if it does, such as torch:FILE"
+PART = "of --split; default test, or validation where there are no test frames"
 SPEC = "layout of the data, if it is not tlpot's own"
 KEYS = "names of labels: energy=E_dft, or 'gap@hse06=COLUMN, UNIT, intensive'"
 
@@ -36,7 +37,7 @@ def declare(
             ``--levels HIGH LOW``.
         about: the help.
         value: False makes a flag; a type stands for itself, without a default; anything else is
-            the default, and its type that of the values.
+            the default, which the help tells, and its type that of the values.
         settings: see `argparse.ArgumentParser.add_argument`.
     """
     flags = [word for word in names.split() if word.startswith("-")] or names.split()[:1]
@@ -56,6 +57,8 @@ def declare(
         settings |= {} if value is str else {"type": value}
     else:
         settings |= {"default": value} | ({} if isinstance(value, str) else {"type": type(value)})
+        if "default" not in about:
+            about += f"; default {value}"
     parser.add_argument(*flags, help=about, **settings)
 
 

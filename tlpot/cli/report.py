@@ -41,7 +41,7 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_data_arguments(parser)
     add("--split", "split file: look at one part of it")
-    parser.add_argument("--part", default="test", choices=["train", "validation", "test"])
+    add("--part", options.PART, choices=["train", "validation", "test"])
     add("-o --output", "folder for what is written")
     add("--device", options.DEVICE)
     add("--engine", options.ENGINE)
@@ -71,8 +71,8 @@ def run_report(arguments: argparse.Namespace) -> None:
     data = {"files": [arguments.data], "level": arguments.level, "spec": reading["spec"]}
     if reading["keys"] is not None:
         data["keys"] = reading["keys"]
-    settings: dict[str, Any] = {"model": arguments.model, "data": data, "part": arguments.part}
-    settings |= options.values_of(arguments, "level model_level parent source split engine")
+    settings: dict[str, Any] = {"model": arguments.model, "data": data}
+    settings |= options.values_of(arguments, "level model_level parent source split part engine")
     config = with_overrides(settings, arguments.settings)
     config.where = "report"
     report = api.report(config=config, device=arguments.device)

@@ -28,12 +28,16 @@ def add_finetune_arguments(parser: argparse.ArgumentParser) -> None:
     add = options.adder(parser)
     add("parent", "a model file, the name of a shipped model, or an engine with features of atoms")
     add("data DATA...", "files with the labels, read as one dataset")
-    add("--level", "level of theory to learn", required=True)
-    add("--strategy", "full (default), auto (compares some), ...; settings: strategy.NAME=VALUE")
-    add("-o --output", "model file to write", required=True)
+    add("--level", "level of theory to learn; may be in the file of --config")
+    add(
+        "--strategy",
+        "full (default), lora, head, freeze, delta, ..., or auto, which compares some; "
+        "docs/transfer.md lists them; settings: strategy.NAME=VALUE",
+    )
+    add("-o --output", "model file to write; may be in the file of --config")
     options.add_data_arguments(parser)
     add("--source", "level of the parent to start from, if it has several")
-    add("--config", "YAML file with further settings")
+    add("--config", "YAML file with further settings; docs/training.md explains the keys")
     options.add_launch_arguments(parser)
 
 
@@ -49,15 +53,19 @@ def run_finetune(arguments: argparse.Namespace) -> None:
     section = settings.get("data") or {}
     if not isinstance(section, dict):
         raise ConfigError(f"{arguments.config}: data must be a section, not {section!r}")
+    for name in ("level", "output"):
+        if getattr(arguments, name) is not None:
+            settings[name] = getattr(arguments, name)
+        elif name not in settings:
+            raise ConfigError(f"--{name} is required, or {name} in the file of --config")
     keys, words = options.keys_and_settings(arguments.keys)
     files, overrides = options.files_and_settings([*arguments.data, *arguments.settings, *words])
-    data = {"level": arguments.level, **section, "files": files}
+    data = {"level": settings["level"], **section, "files": files}
     if arguments.spec is not None:
         data["spec"] = arguments.spec
     if keys:
         data["keys"] = {**(data.get("keys") or {}), **keys}
-    settings |= {"parent": arguments.parent, "data": data, "output": arguments.output}
-    settings["level"] = arguments.level
+    settings |= {"parent": arguments.parent, "data": data}
     if arguments.source is not None:
         settings["source"] = arguments.source
     if arguments.strategy is not None:

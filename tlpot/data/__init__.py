@@ -72,7 +72,15 @@ if TYPE_CHECKING:
     from tlpot.data.spec import DataSpec, LevelSpec, SpecSource, UnitSpec, load_spec
     from tlpot.data.split import DEFAULT_SHARE, FrameOrder, Share, make_split
     from tlpot.data.split_coverage import lacking_elements
-    from tlpot.data.split_file import Split, SplitSource, as_split, load_split, split_words
+    from tlpot.data.split_file import (
+        Split,
+        SplitPart,
+        SplitSource,
+        as_split,
+        load_split,
+        split_words,
+        stored_part,
+    )
     from tlpot.data.split_groups import (
         PRECISION,
         SplitBy,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import get_args
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -91,8 +92,9 @@ def make_split(
         order: which frames are divided, and in which order; None for all, in random order.
 
     Raises:
-        DataError: a part, or the training set, would be empty; an unknown name; all frames
-            have the same source; frames that stay in training leave too few to hold out.
+        DataError: a part, or the training set, would be empty; an unknown name; no such way to
+            divide; all frames have the same source; frames that stay in training leave too few to
+            hold out.
         UnknownLevelError: no such level.
     """
     divided = partial(
@@ -122,6 +124,8 @@ def _divided(
     """See `make_split`; raises `_TooLargeError` where smaller shares might do."""
     if by is None:
         return _by_default(dataset, validation, test, seed, labelled, order)
+    if by not in get_args(SplitBy):
+        raise DataError(f"by (--by) is {by!r}{nearest(by, get_args(SplitBy))}")
     frames = np.arange(len(dataset))
     if order.indices is not None:
         frames = np.unique(np.asarray(order.indices))
@@ -418,10 +422,11 @@ class _Pool:
         if self.by == "random":
             return f" of {counted(n_groups, 'different structure')}"
         what = {"key": "value of the key", "composition": "cluster"}.get(self.by, self.by)
+        many = "values of the key" if self.by == "key" else ""
         if n_groups == 1:
             return f" of 1 {what}, which stays whole"
         smallest = counted(int(np.bincount(self.groups).min()), "frame")
-        return f" of {counted(n_groups, what)}, which stay whole, the smallest of {smallest}"
+        return f" of {counted(n_groups, what, many)}, which stay whole, the smallest of {smallest}"
 
     def _random(self) -> str:
         return "" if self.by == "random" else ", or divide frames with by='random'"

@@ -6,17 +6,18 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Dataset, structures_hash
-from tlpot.errors import ConfigError, DataError
+from tlpot.errors import ConfigError, DataError, nearest
 from tlpot.files import write_text
 from tlpot.stored_results import read_json
 
-PARTS = ("train", "validation", "test")
+SplitPart = Literal["train", "validation", "test"]
+PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
 """What frames are for."""
 
 
@@ -141,6 +142,28 @@ def load_split(source: SplitSource, dataset: Dataset) -> Split:
     if len(np.unique(everything)) != len(everything):
         raise DataError(f"{name} uses a frame more than once")
     return split
+
+
+def stored_part(
+    split: SplitSource | None, part: SplitPart | None
+) -> tuple[SplitSource, SplitPart] | None:
+    """Returns a split and the part of it to look at, the test frames unless one is named.
+
+    None for all frames, where there is no split.
+
+    Raises:
+        ConfigError: a part of no split, or no such part.
+    """
+    if part is not None and part not in PARTS:
+        raise ConfigError(f"part is {part!r}{nearest(part, PARTS)}")
+    if split is not None:
+        return split, part or "test"
+    if part is not None:
+        raise ConfigError(
+            f"part (--part) is {part!r}, but of which split is not said; give split (--split), "
+            "such as MODEL.run/split.json, or leave part out for all frames"
+        )
+    return None
 
 
 def _read(path: Path) -> Split:

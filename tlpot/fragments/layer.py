@@ -77,7 +77,7 @@ class ModelLayer:
     """An energy model of the whole structure; what fragments have of it already is taken off.
 
     Two layers as in the molecules-in-molecules method of Mayhall and Raghavachari,
-    doi:10.1021/ct200033b: E = E_low(whole) + Σ c [E_high − E_low](fragment).
+    doi:10.1021/ct200033b: E = E_low(whole) + Σ c (E_high − E_low)(fragment).
 
     Args:
         model: the low level.

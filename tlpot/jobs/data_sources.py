@@ -36,8 +36,6 @@ from tlpot.levels import level_words
 from tlpot.models import Ensemble, ModelCard, TrainedModel
 from tlpot.targets import is_property
 
-SplitPart = Literal["train", "validation", "test"]
-
 _WORDS = {
     "data": "data with SHA-256",
     "by": "split by",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,16 +17,17 @@ from tlpot.calculators import FragmentMethod
 from tlpot.data import (
     Dataset,
     DifferenceDataset,
+    SplitPart,
     SplitSource,
     load_split,
     split_words,
     with_any_label,
 )
 from tlpot.energy import known_value
-from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
+from tlpot.errors import ConfigError, DataError, UnknownLevelError
 from tlpot.evaluation import ErrorReport, Predictions, error_report, parity_figure, predict
 from tlpot.fragments import Scheme
-from tlpot.jobs.data_sources import SplitPart, as_trained, trained_on
+from tlpot.jobs.data_sources import as_trained, trained_on
 from tlpot.jobs.datasets import DataFiles
 from tlpot.jobs.property_jobs import check_quantity
 from tlpot.levels import canonical_level, choose_level, difference_parts
@@ -206,10 +207,15 @@ def open_model(
 
     Raises:
         ModelFileError: no such file or name, or an unusable file.
-        ConfigError: no such device.
+        ConfigError: no such device, or something that is no model.
     """
     if isinstance(model, str | os.PathLike):
         return load(model, device=device).requires_grad_(not frozen)
+    if not hasattr(model, "card"):
+        raise ConfigError(
+            f"expected a model file, the name of a model or what tlpot.load returned, not "
+            f"{type(model).__name__}"
+        )
     if device is None or model.device == choose_device(device):
         return model
     return copy.deepcopy(model).to(choose_device(device))
@@ -242,13 +248,10 @@ def frames_of_part(
         The frames, and the name of the part: train, validation, test or all.
 
     Raises:
-        ConfigError: no such part.
         DataError: it has no frames.
     """
     if part is None:
         return np.flatnonzero(with_any_label(dataset, level)), "all"
-    if part[1] not in get_args(SplitPart):
-        raise ConfigError(f"part is {part[1]!r}{nearest(part[1], get_args(SplitPart))}")
     file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
     split = load_split(part[0], file)
     for name in (part[1], "validation") if part[1] == "test" else (part[1],):

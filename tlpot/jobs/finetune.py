@@ -297,10 +297,10 @@ def prepare_finetune(
         ),
     )
     of_energies = "" if context.targets else chosen.energy_caution
-    caution = " ".join(filter(None, (chosen.caution, of_energies, anchored)))
+    notes = [text for text in (chosen.caution, of_energies, anchored) if text]
     pretrained = inherits or chosen.learns_difference
     report = preflight_report(
-        job, references, pretrained=pretrained, caution=caution, suspicions=suspicions
+        job, references, pretrained=pretrained, notes=notes, suspicions=suspicions
     )
     return PreparedTraining(job=job, report=report)
 

@@ -12,9 +12,9 @@ from typing import Any, get_args
 import numpy as np
 
 from tlpot.config import Settings, job_settings, parse
-from tlpot.data import Dataset, DataSource, SpecSource, Split, as_split, open_dataset
+from tlpot.data import Dataset, DataSource, SpecSource, Split, SplitPart, as_split, open_dataset
 from tlpot.errors import ConfigError, UnknownLevelError
-from tlpot.jobs.data_sources import DataSettings, SplitPart, SplitSettings, only_level
+from tlpot.jobs.data_sources import DataSettings, SplitSettings, only_level
 from tlpot.levels import choose_level
 
 ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | None

@@ -51,7 +51,7 @@ def preflight_report(
     references: References | Mapping[str, References],
     *,
     pretrained: bool,
-    caution: str = "",
+    notes: Sequence[str] = (),
     suspicions: Sequence[str] = (),
 ) -> str:
     """Says what data, model and settings are, and how good the model is at step 0.
@@ -60,7 +60,7 @@ def preflight_report(
         job: the model before the first update.
         references: its reference energies at the level to learn, or by level.
         pretrained: whether the model should be good already.
-        caution: what the strategy warns of.
+        notes: what is to be said of the strategy.
         suspicions: what is to be said of the labels, see `label_warnings`.
     """
     dataset, split, potential = job.dataset, job.split, job.potential
@@ -114,8 +114,7 @@ def preflight_report(
             "energies do not belong to the labels (relative energies or energies per atom taken "
             "for total ones, a wrong unit, or another level of theory)"
         )
-    if caution:
-        lines.append(f"note: {caution}")
+    lines += [f"note: {text}" for text in notes]
     if not job.plan.rates:
         lines.append("training: none")
         return "\n".join(lines)

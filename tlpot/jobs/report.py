@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from tlpot.calculators import TLPotCalculator
 from tlpot.config import IN_MEMORY, job_settings, parse
-from tlpot.data import Dataset, DataSource, Frame, Split, as_split, load_split
+from tlpot.data import (
+    Dataset,
+    DataSource,
+    Frame,
+    Split,
+    SplitPart,
+    as_split,
+    load_split,
+    stored_part,
+)
 from tlpot.energy import has_forces
 from tlpot.errors import ConfigError, DataError
 from tlpot.evaluation import (
@@ -38,7 +47,7 @@ from tlpot.evaluation import (
     scan_dimers,
     systematic_errors,
 )
-from tlpot.jobs.data_sources import DataSettings, SplitPart, as_trained
+from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
@@ -211,7 +220,8 @@ class ReportConfig:
         source: level of the parent; needed if it has several.
         split: a stored split; all frames with a label if left out.
         divided: the split itself, in place of a stored one.
-        part: which part of the split; the validation frames where it has no test frames.
+        part: which part of the split; left out: the test frames, or the validation frames where
+            it has no test frames.
         report: what to look at.
         engine: whose features the model reads, if it does.
         loaded: the model itself; `model` is then only what it is called.
@@ -226,7 +236,7 @@ class ReportConfig:
     source: str | None = None
     split: Path | None = None
     divided: Split | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
-    part: SplitPart = "test"
+    part: SplitPart | None = None
     report: ReportSettings = field(default_factory=ReportSettings)
     engine: str | None = None
     loaded: Potential | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
@@ -316,8 +326,7 @@ def make_report(
         )
         parent = made_from.at(source)
     split = config.divided or config.split
-    stored = None if split is None else (split, config.part)
-    indices, part = frames_of_part(dataset, level, stored)
+    indices, part = frames_of_part(dataset, level, stored_part(split, config.part))
     if not len(indices):
         raise DataError(f"{dataset.path}: there are no {part} frames to look at for {level}")
     end = predict(model, dataset, indices, level, device=opened.device, show=show)

@@ -228,7 +228,7 @@ def prepare_train(
         job,
         references,
         pretrained=begun is not None,
-        caution="" if begun is None else f"the training goes on from {config.start}",
+        notes=[] if begun is None else [f"the training goes on from {config.start}"],
         suspicions=suspicions,
     )
     return PreparedTraining(job=job, report=report)

@@ -163,6 +163,10 @@ class ProgressLines(tqdm):
         self._written: float = options.get("initial", 0)
         super().__init__(iterable, mininterval=1.0, **options)
 
+    def set_description(self, desc: str | None = None, refresh: bool | None = True) -> None:
+        """Says what is at work; the line has the colon behind it, which tqdm would add."""
+        self.set_description_str(desc, refresh)
+
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Writes a line if it is time for one."""
         now = time.monotonic()

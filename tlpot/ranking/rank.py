@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tlpot import transfer
 from tlpot.data import Dataset, DataSource, SpecSource, frames_of, open_dataset
-from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError
+from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError, nearest
 from tlpot.files import PathLike
 from tlpot.levels import choose_level
 from tlpot.models import (
@@ -133,10 +133,13 @@ def rank_models(
         device: for the models.
 
     Raises:
-        ConfigError: fewer than 3 folds, or folds that the data do not allow.
+        ConfigError: no such way to divide, fewer than 3 folds, or folds that the data do not
+            allow.
         DataError: fewer labels than folds.
         UnknownLevelError: the dataset has no such level.
     """
+    if by is not None and by not in get_args(Scheme):
+        raise ConfigError(f"by (--by) is {by!r}{nearest(by, get_args(Scheme))}")
     if n_folds < 3:
         raise ConfigError(
             f"folds is {n_folds}, expected 3 or more: one is left out, and the "

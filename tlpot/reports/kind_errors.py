@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +20,12 @@ from tlpot.data import (
     Dataset,
     NeutralDataset,
     SpecSource,
+    SplitPart,
     SplitSource,
     load_split,
     open_dataset,
     split_words,
+    stored_part,
 )
 from tlpot.energy import EnergyModel, implies_charges
 from tlpot.errors import DataError
@@ -116,7 +118,7 @@ class LabelledFragments:
         *,
         spec: SpecSource | None = None,
         split: SplitSource | None = None,
-        part: Literal["train", "validation", "test"] = "test",
+        part: SplitPart | None = None,
     ) -> LabelledFragments:
         """Opens a file of fragments.
 
@@ -124,12 +126,15 @@ class LabelledFragments:
         Where a split has no test frames, its validation frames stand in for them.
 
         Raises:
+            ConfigError: a part of no split, or no such part.
             DataError: an unreadable file, or no frames in that part.
         """
         if isinstance(dataset, str | os.PathLike):
             dataset = open_dataset([dataset], spec)
-        if split is None:
+        stored = stored_part(split, part)
+        if stored is None:
             return cls(dataset=dataset)
+        split, part = stored
         divided = load_split(split, dataset)
         for name in (part, "validation") if part == "test" else (part,):
             indices = getattr(divided, name)

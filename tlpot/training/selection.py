@@ -188,12 +188,12 @@ def make_selection(
             continue
         labelled = dataset.labelled(level, _LABELS[kind])
         missing = ENOUGH - int(labelled[split.validation].sum())
-        if missing <= 0:
+        train = split.train[labelled[split.train]]
+        if missing <= 0 or not len(train):  # a level may have energies only
             continue
         supported[level] = (*supported.get(level, ()), kind)
         missing -= sum(bool(labelled[k]) for k in chosen)
-        train = split.train[labelled[split.train]]
-        if missing > 0 and len(train):
+        if missing > 0:
             picks = np.linspace(0, len(train) - 1, min(missing, len(train)))
             chosen |= set(train[picks.round().astype(int)].tolist())
     return Selection(
