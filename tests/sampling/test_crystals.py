@@ -8,7 +8,7 @@ from ase.calculators.emt import EMT
 import tlpot
 from tlpot.errors import ConfigError
 from tlpot.sampling.candidate import geometry_features
-from tlpot.sampling.crystal import Lattice, strained
+from tlpot.sampling.crystal import AtomsApart, strained
 
 ENGINE = "ase:ase.calculators.emt:EMT"
 
@@ -114,9 +114,9 @@ def test_features_do_not_depend_on_the_cell_that_describes_a_crystal(copper):
 
 
 def test_images_in_one_place_are_seen(copper):
-    assert Lattice().intact(copper)
+    assert AtomsApart().intact(copper)
     copper.positions[1] = copper.positions[0] + copper.cell[0] + 0.1
-    assert Lattice().overlaps(copper)
+    assert AtomsApart().overlaps(copper)
 
 
 def test_methods_for_the_other_kind_are_refused(copper, tmp_path):

@@ -21,7 +21,7 @@ _LEAST_STRAIN = 0.25
 """Of the largest."""
 
 
-class Lattice:
+class AtomsApart:
     """What has to last in a periodic structure: bonds may break, atoms may not coincide."""
 
     def intact(self, atoms: Atoms) -> bool:

@@ -24,7 +24,7 @@ from tlpot.sampling.candidate import (
     scaled,
     stream,
 )
-from tlpot.sampling.crystal import Lattice, crystal_shares, strained
+from tlpot.sampling.crystal import AtomsApart, crystal_shares, strained
 from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.sampling.thermal_motion import (
@@ -141,7 +141,7 @@ def sample_fragment(
     if fragment.atoms.pbc.any():
         if fragment.partners is not None:
             raise ConfigError(f"{fragment.name} is periodic, and complexes are of molecules")
-        lattice = Lattice()
+        lattice = AtomsApart()
         atoms = _relaxed(fragment.atoms, lattice, calculator, fragment.name)
         pool = _crystal_pool(fragment.name, atoms, lattice, calculator, settings, counts)
     elif fragment.partners is None:
