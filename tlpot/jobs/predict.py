@@ -124,18 +124,19 @@ def predict_structures(
         structures = _with_values(structures, how, told_properties(potential))
         how = Reading()
     unread: Mapping[str, str] = {}
+    about: tuple[Mapping[str, Any], ...] = ()
     folder = _only_folder(structures)
     if folder is not None and how.spec is None and not how.keys:
         names, systems, unread = _read_folder(folder, how)
     else:
-        names, systems = _read(structures, how)
+        names, systems, about = _read(structures, how)
     made = None
     for name in reversed(levels):
         others = () if made is None else (replace(made, others=()), *made.others)
         known = told[name]
         values = None if known is None else _told(structures, known)
         found = _predicted(potential, named, name, names, systems, output, values)
-        made = replace(found, others=others, unread=unread)
+        made = replace(found, others=others, unread=unread, about=about)
     assert made is not None
     if len(parts) > 1:
         made = _hurdle(made)
@@ -273,16 +274,18 @@ def _placed(values: NDArray, used: Sequence[int], n: int) -> NDArray[np.float64]
     return found
 
 
-def _read(structures: StructureSource, how: Reading) -> tuple[tuple[str, ...], tuple[System, ...]]:
+def _read(
+    structures: StructureSource, how: Reading
+) -> tuple[tuple[str, ...], tuple[System, ...], tuple[Mapping[str, Any], ...]]:
     if isinstance(structures, str | os.PathLike | Atoms | list | tuple):
         read = read_structures(
             cast(Any, structures), how.spec, how.keys, charge=how.charge, spin=how.spin
         )
-        return read.names, read.systems
+        return read.names, read.systems, read.about
     how.check_stated("a dataset")
     dataset = cast(Dataset, structures)
     frames = list(frames_of(dataset, levels=()))
-    return _ids(dataset, frames), tuple(frame.system for frame in frames)
+    return _ids(dataset, frames), tuple(frame.system for frame in frames), ()
 
 
 def _ids(dataset: Dataset, frames: Sequence[Frame]) -> tuple[str, ...]:

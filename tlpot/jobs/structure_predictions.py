@@ -54,6 +54,7 @@ class StructurePredictions(Result):
         unread: why, by id, files of a folder are no structures.
         forces_std: [n_atoms, 3] of each, eV/Å; None for a model that does not know them, or to
             which they are expensive.
+        about: of each structure, what else its file says, such as an id; empty where nothing.
     """
 
     model: str
@@ -70,6 +71,7 @@ class StructurePredictions(Result):
     others: tuple[StructurePredictions, ...] = ()
     unread: Mapping[str, str] = field(default_factory=dict)
     forces_std: tuple[NDArray[np.float64], ...] | None = None
+    about: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
@@ -189,11 +191,15 @@ class StructurePredictions(Result):
         knows them. A property is no
         energy: it is in ``info`` by its name (``gap@hse06``, and ``gap@hse06_std``), as are the
         energies of further levels (``aimnet2_energy``); without an energy there is no calculator.
+        What a file of structures says besides in words and numbers, such as an id, stays in
+        ``info``; its labels do not.
         """
         return list(self)
 
-    def _atoms(self, k: int) -> Atoms:
+    def _atoms(self, k: int, *, bare: bool = False) -> Atoms:
         atoms = self.systems[k].to_atoms()
+        if self.about and not bare:
+            atoms.info |= self.about[k]
         if self.domain is not None:
             atoms.info["domain"] = float(self.domain[k])
         for each in self.levels:
@@ -238,12 +244,33 @@ class StructurePredictions(Result):
         if self.quantity is not None or self.others:
             raise OutputError(f"{target}: properties, and several levels, are written as .csv")
         if target.suffix in _HDF5:
-            write_dataset(open_dataset(self.to_atoms(), level=self.model), target)
+            bare = [self._atoms(k, bare=True) for k in range(len(self))]
+            write_dataset(open_dataset(bare, level=self.model), target)
         elif target.suffix in _XYZ:
             write_text(target, extxyz_text(self.to_atoms()))
         else:
             with atomic_file(target) as temporary:
-                _write_with_ase(self.to_atoms(), temporary, target.suffix)
+                self._write_with_ase(temporary, target.suffix)
+
+    def _write_with_ase(self, path: Path, ending: str) -> None:
+        frames = [self._atoms(k, bare=ending != ".traj") for k in range(len(self))]
+        for atoms in frames:  # arrays of any other name are not kept
+            atoms.info |= {key: atoms.arrays[key] for key in ("forces_std",) if key in atoms.arrays}
+        if ending == ".traj":
+            with Trajectory(path, "w") as trajectory:
+                for atoms in frames:
+                    trajectory.write(atoms)
+            return
+        from ase.db import connect  # takes its time to load
+
+        kind = ending.removeprefix(".")
+        with connect(str(path), type=kind, append=False, use_lock_file=False) as database:
+            for k, atoms in enumerate(frames):
+                data = {key: value for key, value in atoms.info.items() if np.ndim(value)}
+                pairs = {_IN_DATABASE.get(x, x): v for x, v in atoms.info.items() if x not in data}
+                # keys of databases may not be called anything
+                data |= {"about": dict(self.about[k])} if self.about and self.about[k] else {}
+                database.write(atoms, key_value_pairs=pairs, data=data)
 
 
 _HDF5 = (".h5", ".hdf5")
@@ -251,24 +278,6 @@ _XYZ = (".xyz", ".extxyz")
 _ASE = (".traj", ".db", ".json")
 _IN_DATABASE = {"charge": "total_charge", "spin": "multiplicity"}
 """Names of what databases keep for themselves, or not at all."""
-
-
-def _write_with_ase(frames: Sequence[Atoms], path: Path, ending: str) -> None:
-    for atoms in frames:  # arrays of any other name are not kept
-        atoms.info |= {key: atoms.arrays[key] for key in ("forces_std",) if key in atoms.arrays}
-    if ending == ".traj":
-        with Trajectory(path, "w") as trajectory:
-            for atoms in frames:
-                trajectory.write(atoms)
-        return
-    from ase.db import connect  # takes its time to load
-
-    kind = ending.removeprefix(".")
-    with connect(str(path), type=kind, append=False, use_lock_file=False) as database:
-        for atoms in frames:
-            data = {key: value for key, value in atoms.info.items() if np.ndim(value)}
-            pairs = {_IN_DATABASE.get(k, k): v for k, v in atoms.info.items() if k not in data}
-            database.write(atoms, key_value_pairs=pairs, data=data)
 
 
 def check_predictions_file(path: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ from tlpot.structures import NOTES, name_charge, read_all
 from tlpot.system import NO_CELL, NO_PBC, System
 
 PathLike = str | os.PathLike[str]
+_LABEL = re.compile(r"(REF_)?(free_)?energ(y|ies)|(REF_)?(forces?|stress|virials?)|domain")
+"""Keys of what programs compute, which is none of what a structure is called by."""
 _NEAR = 0.5
 """Å; the reach of the search for atoms in one place."""
 
@@ -172,6 +175,8 @@ class Structures:
         frames: where the source says nothing but the geometries, these; else empty.
         problems: what opening the source has shown.
         notes: what the reader of its files chose or dropped.
+        about: of each structure, what else its file says in words and numbers, such as an id;
+            labels are not among it. Empty where the source is a dataset.
     """
 
     systems: tuple[System, ...]
@@ -181,6 +186,7 @@ class Structures:
     frames: tuple[Frame, ...] = ()
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    about: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_structures(
@@ -245,15 +251,18 @@ def read_structures(
             "charge, spin. To carry labels over, describe the layout with spec=... (--spec)"
         )
     frames: list[Frame] = []
+    about: list[Mapping[str, Any]] = []
     notes: list[str] = []
     for part in parts:
         if isinstance(part, Atoms):
             atoms, name = part.copy(), f"structure {len(frames)}"
             name_charge(atoms, name, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
+            about.append(_about(atoms))
             frames.append(_frame(atoms, name, given))
         else:
-            found, said = _from_file(Path(part), keys, given)
+            found, others, said = _from_file(Path(part), keys, given)
             frames += found
+            about += others
             notes += said
     return _checked(
         Structures(
@@ -262,6 +271,7 @@ def read_structures(
             write=partial(write_structures, frames),
             frames=tuple(frames),
             notes=tuple(notes),
+            about=tuple(about),
         )
     )
 
@@ -309,8 +319,8 @@ def _from_dataset(path: Path, spec: SpecSource, keys: Mapping[str, str]) -> Stru
 
 def _from_file(
     path: Path, keys: Mapping[str, str], given: Mapping[str, int | None]
-) -> tuple[list[Frame], list[str]]:
-    """Returns the structures of a file, and what its reader chose or dropped."""
+) -> tuple[list[Frame], list[Mapping[str, Any]], list[str]]:
+    """Returns the structures of a file, what else is said of each, and the reader's notes."""
     if path.suffix in (".h5", ".hdf5"):
         raise DataError(
             f"{path}: several datasets cannot be labelled at once; join them with "
@@ -320,6 +330,7 @@ def _from_file(
         if given.get("charge") is not None:
             warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
         found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
+    about: list[Mapping[str, Any]] = [_about(atoms) for atoms in found]
     named = path.is_dir() or path.name.endswith((".json", ".json.gz"))  # by the ids in them
     frames = [
         _frame(
@@ -330,7 +341,19 @@ def _from_file(
         for k, atoms in enumerate(found)
     ]
     notes = {line for atoms in found for line in str(atoms.info.get(NOTES, "")).splitlines()}
-    return frames, [f"{path.name}: {line}" for line in sorted(notes)]
+    return frames, about, [f"{path.name}: {line}" for line in sorted(notes)]
+
+
+def _about(atoms: Atoms) -> dict[str, Any]:
+    """Returns the words and numbers of ``info`` that are no labels, no charge and no notes."""
+    return {
+        key: value
+        for key, value in atoms.info.items()
+        if isinstance(key, str)
+        and isinstance(value, str | bool | int | float | np.generic)
+        and key not in ("charge", "spin", NOTES)
+        and not _LABEL.fullmatch(key)
+    }
 
 
 def _frame(atoms: Atoms, name: str, given: Mapping[str, int | None]) -> Frame:

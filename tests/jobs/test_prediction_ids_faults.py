@@ -1,0 +1,49 @@
+"""What else a file says of its structures goes with the predictions."""
+
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.db import connect
+from ase.io import read, write
+
+import tlpot
+
+MODEL = "tlpot-tiny"
+
+
+@pytest.fixture
+def frames():
+    found = []
+    for name in ("H2O", "CH4"):
+        atoms = molecule(name)
+        atoms.info |= {"mol id": f"{name}-7", "weight": 2.5, "REF_energy": -1.0}
+        atoms.arrays["REF_forces"] = np.ones((len(atoms), 3))
+        found.append(atoms)
+    return found
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("ending", [".xyz", ".traj"])
+def test_ids_stay_and_labels_do_not(frames, tmp_path, ending):
+    """They were dropped, so frames could be told apart by their order only."""
+    write(tmp_path / "in.xyz", frames, format="extxyz")
+    target = tmp_path / f"out{ending}"
+    found = tlpot.predict(MODEL, tmp_path / "in.xyz", output=target)
+    for k, atoms in enumerate(read(target, ":")):
+        assert atoms.info["mol id"] == frames[k].info["mol id"]
+        assert atoms.info["weight"] == 2.5
+        assert "REF_energy" not in atoms.info
+        assert "REF_forces" not in atoms.arrays
+        assert atoms.get_potential_energy() == pytest.approx(found.energy[k])
+
+
+@pytest.mark.fault
+def test_databases_hold_them_under_any_name(frames, tmp_path):
+    tlpot.predict(MODEL, frames, output=tmp_path / "out.db")
+    rows = list(connect(tmp_path / "out.db").select())
+    assert [row.data["about"]["mol id"] for row in rows] == ["H2O-7", "CH4-7"]
+
+
+def test_labels_of_a_model_are_alone_in_a_dataset(frames, tmp_path):
+    tlpot.predict(MODEL, frames, output=tmp_path / "out.h5")
+    assert list(tlpot.open_dataset(tmp_path / "out.h5").levels) == [MODEL]
