@@ -13,7 +13,8 @@ from ase.calculators.calculator import Calculator
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.engines import LabelError
+from tlpot.errors import ConfigError, TLPotError, UnknownElementError
 from tlpot.evaluation import evaluated, system_batches, system_features
 from tlpot.fragments import farthest
 from tlpot.models import Ensemble, Potential, TrainedModel, load, uncertain
@@ -78,6 +79,19 @@ class SampledGeometry:
         return replace(
             self, energy=float(moved.get_potential_energy()), forces=moved.get_forces().copy()
         )
+
+
+def check_of_geometry(error: Exception) -> None:
+    """Lets pass what a calculator raises about one geometry, such as an SCF without convergence.
+
+    Args:
+        error: what it has raised; programs have errors of their own.
+
+    Raises:
+        TLPotError: it would raise the same about every other.
+    """
+    if isinstance(error, TLPotError) and not isinstance(error, LabelError):
+        raise error
 
 
 def stream(seed: int, *names: object) -> int:

@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from functools import partial
 from pathlib import Path
 
@@ -333,6 +333,11 @@ def _results(
     function = partial(sample_fragment, settings=parts.settings, engine=parts.engine)
     failure: BaseException | None = None
     for fragment, found in run_tasks(function, todo, executor):
+        if isinstance(found, BrokenExecutor):
+            found = SimulationError(
+                f"{fragment.name}: the worker died ({found}); out of memory, or a crash in the "
+                "program? The same command tries it again, with fewer workers perhaps"
+            )
         if not isinstance(found, Exception):
             yield fragment, found
         elif skip_failed and _of_one(found):
