@@ -1,6 +1,7 @@
 """What ends a sampling, and what does not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 from ase.build import molecule as g2
+from needs import needs
 from spring_molecule import Unlucky, slow_or_deadly
+from toys import E0
 
+import tlpot
 from tlpot.calculators import CalculatorFactory
-from tlpot.errors import SimulationError
+from tlpot.data import open_dataset
+from tlpot.errors import DataError, OutputError, SimulationError
 from tlpot.jobs import workers
+from tlpot.models import LIBRARY, Potential, preset, save
 from tlpot.sampling import SamplingSettings, SamplingTarget, sample
 
 SETTINGS = SamplingSettings(budget=6, methods=("noise",), window=5.0)
@@ -115,3 +121,47 @@ def test_ctrl_c_ends_a_sampling_on_workers_at_once_and_keeps_what_is_done(starte
     started.send_signal(signal.SIGINT)
     assert started.wait(timeout=60.0) != 0
     assert [p.name.split(".")[0] for p in (tmp_path / "a.h5.parts").iterdir()] == ["H2O"]
+
+
+def stopped(model, out):
+    """A sampling by a model that ends after its first fragment."""
+
+    def tell(*_):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        tlpot.sample(
+            ["H2O", "NH3"], out, engine=str(model), methods="noise", budget=3, progress=tell
+        )
+
+
+@pytest.mark.fault
+def test_a_model_that_was_replaced_does_not_go_on_with_the_fragments_of_another(tmp_path):
+    """One file had labels of both models, at one level, and nothing said so."""
+    model, out = tmp_path / "m.safetensors", tmp_path / "a.h5"
+    shutil.copy(LIBRARY / "tlpot-tiny.safetensors", model)
+    stopped(model, out)
+    save(Potential.create(preset("tiny", sorted(E0)), {"low": E0}, scale=0.01), model)
+    with pytest.raises(OutputError, match="another sampling"):
+        tlpot.sample(["H2O", "NH3"], out, engine=str(model), methods="noise", budget=3)
+
+
+@pytest.mark.fault
+def test_samples_of_a_model_have_its_name_for_a_level_as_labels_of_it_do(tmp_path):
+    """They said that they were of the level of theory that the model had learned."""
+    out = tmp_path / "a.h5"
+    tlpot.sample(["H2O"], out, engine="tlpot-tiny", methods="noise", budget=3)
+    assert tuple(open_dataset(out).levels) == ("tlpot-tiny",)
+    report = tlpot.label(out, "model:tlpot-tiny", out)
+    assert (report.n_known, report.n_labelled) == (3, 0)
+
+
+@pytest.mark.fault
+def test_samples_of_an_engine_are_labels_of_it(tmp_path):
+    """Others could not be added: they were said to be computed in another way."""
+    needs("tblite")
+    out = tmp_path / "a.h5"
+    tlpot.sample(["H2O"], out, engine="gfn2-xtb", methods="noise", budget=3)
+    assert tlpot.label(out, "gfn2-xtb", out).n_known == 3
+    with pytest.raises(DataError, match="electronic_temperature"):
+        tlpot.label(out, "gfn2-xtb", out, settings={"electronic_temperature": 1000})
