@@ -60,6 +60,7 @@ SAMPLE = """
         print("told", flush=True)
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         engine = CalculatorFactory(factory=slow_or_deadly, level="toy")
         CalculatorFactory.of = classmethod(lambda *_: engine)
         api.sample({n: molecule(n) for n in ("H2O", "CH4")}, sys.argv[1],

@@ -340,6 +340,12 @@ class BuildResult(Result):
         return [] if record is None else list(record.facts["errors"])
 
     @property
+    def warnings(self) -> list[str]:
+        """In which respects the last fine-tuning ended worse than it began."""
+        facts = [r.facts for name, r in self.records.items() if name.endswith("finetune")]
+        return list(facts[-1]["metrics"].get("warnings", ())) if facts else []
+
+    @property
     def snippet(self) -> str:
         """Python that uses the force field; empty before it is assembled."""
         record = self.records.get("assemble")
@@ -364,6 +370,7 @@ class BuildResult(Result):
         parts = []
         if self.errors:
             parts.append("\n" + error_text(self.errors))
+        parts += [f"warning: {text}" for text in self.warnings]
         if self.snippet:
             parts.append("\nthe force field of a structure `atoms`:\n\n" + self.snippet)
         return "\n".join(parts)
