@@ -31,6 +31,7 @@ from tlpot.building.stage import (
 from tlpot.config import job_settings, to_mapping
 from tlpot.errors import ConfigError
 from tlpot.files import PathLike, sole_folder
+from tlpot.numbers import counted
 from tlpot.presentation import Column, Result, Table
 from tlpot.reports import error_text, named_structures
 
@@ -170,7 +171,8 @@ def time_left(statuses: Sequence[StageStatus]) -> str:
     if seconds:
         text += f", about {duration(sum(seconds))}"
         if len(seconds) < len(todo):
-            text += f" and what {len(todo) - len(seconds)} stages take that have not run before"
+            new = counted(len(todo) - len(seconds), "stage")
+            text += f", and the time of {new} not done before"
     return text
 
 
