@@ -48,7 +48,7 @@ def test_one_name_is_a_list_of_one():
     assert parse(Names, one) == expected
     assert parse(Names, {"share": 0.1}) == Names(share=0.1)
     assert parse(Names, {"share": ["a", "b"]}) == Names(share=("a", "b"))
-    with pytest.raises(ConfigError, match=r"share must be a list"):
+    with pytest.raises(ConfigError, match=r"share must be float or a list"):
         parse(Names, {"share": True})
 
 

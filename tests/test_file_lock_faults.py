@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from ase.io import write
 from tlpot.building import run_stages
 from tlpot.cli import main
 from tlpot.errors import ConfigError, OutputError
+from tlpot.files import sole_use
 from tlpot.models import LIBRARY
 
 DATA = str(LIBRARY / "tlpot-qm.h5")
@@ -190,3 +192,20 @@ def test_a_forked_child_leaves_the_lock_of_its_parent_alone(tmp_path):
     assert path.read_text() == "written by a worker"
     with sole_use(path, "later"):
         pass
+
+
+@pytest.mark.fault
+def test_a_lock_holds_on_a_full_disk_and_is_removed(tmp_path):
+    """Writing the holder's name was a traceback, and the file of the lock stayed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with (
+            sole_use(tmp_path / "x.h5", "one"),
+            pytest.raises(OutputError, match="in use"),
+            sole_use(tmp_path / "x.h5", "other"),
+        ):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import pytest
 from tlpot.cli import main
 from tlpot.config import parse, read_yaml, with_overrides
 from tlpot.errors import ConfigError
+from tlpot.sampling import SamplingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +111,12 @@ def test_a_strategy_s_setting_for_another_strategy(tmp_path, capsys):
     arguments = ["finetune", "tlpot-tiny", "x.h5", "--level", "pbe", "--strategy", "full"]
     assert main([*arguments, "-o", str(tmp_path / "m.safetensors"), "strategy.rank=8"]) == 2
     assert "lora" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_a_value_of_none_of_several_kinds_is_told_all_of_them():
+    """`temperatures: 300` "must be str", where a list of numbers is what is usual."""
+    with pytest.raises(ConfigError, match=r"temperatures must be a list.* or str, not 300"):
+        parse(SamplingSettings, {"temperatures": 300}, "sample")
+    with pytest.raises(ConfigError, match=r"temperatures\[1\] must be float"):
+        parse(SamplingSettings, {"temperatures": [300, "x"]}, "sample")

@@ -1127,7 +1127,7 @@ def sample(
     found = given_fragments(fragments, skip_failed=skip_failed)
     found += pairs_of(listed(pairs, commas=True), found)
     chosen = CalculatorFactory.of(engine, level)
-    with _running(threads, progress), worker_pool(workers, dask) as executor:
+    with _running(threads, progress), worker_pool(workers, dask, alone=True) as (executor, _):
         samples = run(
             found,
             output,
@@ -1200,7 +1200,7 @@ def label(
     """
     from tlpot.engines import EngineSpec
     from tlpot.errors import ConfigError
-    from tlpot.jobs import label_workers
+    from tlpot.jobs import workers as worker_pool
     from tlpot.labelling import LabelSettings, read_structures
     from tlpot.labelling import label as run
     from tlpot.training import Interrupt
@@ -1218,7 +1218,7 @@ def label(
         interrupt = stack.enter_context(Interrupt())
         executor, in_flight = None, None
         if workers is not None or dask is not None:
-            executor, in_flight = stack.enter_context(label_workers(workers or 1, dask))
+            executor, in_flight = stack.enter_context(worker_pool(workers or 1, dask))
         report = run(
             read_structures(structures, spec, keys, charge=charge, spin=spin),
             engine,
@@ -1310,7 +1310,7 @@ def build(
         KeyboardInterrupt: the user stopped it; so is what was begun.
     """
     from tlpot.building import BuildResult, build_plan, run_build
-    from tlpot.jobs import label_workers
+    from tlpot.jobs import workers as worker_pool
     from tlpot.training import Interrupt
 
     plan = build_plan(
@@ -1341,7 +1341,7 @@ def build(
     with ExitStack() as stack:
         stack.enter_context(_running(threads, progress))
         interrupt = stack.enter_context(Interrupt())
-        executor, in_flight = stack.enter_context(label_workers(workers, dask, alone=True))
+        executor, in_flight = stack.enter_context(worker_pool(workers, dask, alone=True))
         return run_build(
             plan,
             until=until,

@@ -472,7 +472,10 @@ def _convert_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
             return _convert(option, value, where)
         except ConfigError as error:
             errors.append(str(error))
-    raise ConfigError(errors[-1])
+    lead, tail = f"{where} must be ", f", not {value!r}"
+    if inner := [e for e in errors if not (e.startswith(lead) and e.endswith(tail))]:
+        raise ConfigError(inner[-1])  # what is wrong inside says more
+    raise ConfigError(lead + " or ".join(e[len(lead) : -len(tail)] for e in errors) + tail)
 
 
 def _holds_text(hint: Any) -> bool:

@@ -261,8 +261,9 @@ def _locked(path: Path, output: Path, job: str, error: type[TLPotError]) -> IO[s
             pass
         handle.close()
     handle.truncate(0)
-    handle.write(f"{job} (process {os.getpid()} on {socket.gethostname()})\n")
-    handle.flush()
+    with suppress(OSError):  # on a full disk it holds without a name, too
+        name = f"{job} (process {os.getpid()} on {socket.gethostname()})\n"
+        os.write(handle.fileno(), name.encode())  # a buffer would be written again on closing
     return handle
 
 

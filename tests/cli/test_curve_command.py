@@ -145,14 +145,14 @@ def threads(_):
 
 
 def test_no_executor_for_one_worker():
-    with workers(1, None) as executor:
+    with workers(1, None, alone=True) as (executor, _):
         assert executor is None
     with pytest.raises(ConfigError, match="workers is 0"), workers(0, None):
         pass
 
 
 def test_processes_have_one_thread_that_does_not_spin():
-    with workers(2, None) as executor:
+    with workers(2, None) as (executor, _):
         assert executor.submit(threads, None).result() == 1
         assert executor.submit(environment, "OMP_WAIT_POLICY").result() == "PASSIVE"
 

@@ -1,6 +1,7 @@
 """The grammar of engine names: what each means, and that what is misspelt is refused."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -118,7 +119,7 @@ def test_any_engine_samples():
     atoms = molecule("CH4")
     atoms.calc = factory.calculator(atoms)
     assert atoms.get_potential_energy() == pytest.approx(float((atoms.positions**2).sum()))
-    assert "LevelCalculator" in factory.definition
+    assert json.loads(factory.definition)["settings"] == {"k": 2}
 
 
 def test_the_low_calculator_of_a_difference_is_named():

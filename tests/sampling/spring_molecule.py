@@ -1,8 +1,13 @@
 """A toy force field: springs on the bonds and angles that a structure has, soft walls elsewhere."""
 
+import os
+import signal
+import time
+
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
+from tlpot.engines import LabelError
 from tlpot.topology import MolecularGraph
 
 
@@ -43,4 +48,22 @@ class Springs(Calculator):
 
 
 def springs(atoms):
+    return Springs(atoms)
+
+
+class Unlucky(Springs):
+    """Fails at every fourth geometry, as an SCF that does not converge."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        if self.calls > 1 and self.calls % 4 == 0:
+            raise LabelError("SCF not converged in 9 cycles")
+
+
+def slow_or_deadly(atoms):
+    """Springs; a molecule with carbon takes for ever, one with nitrogen kills its process."""
+    if "N" in atoms.get_chemical_symbols():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "C" in atoms.get_chemical_symbols():
+        time.sleep(600.0)
     return Springs(atoms)

@@ -31,6 +31,7 @@ from tlpot.building.stage import (
 from tlpot.config import job_settings, to_mapping
 from tlpot.errors import ConfigError
 from tlpot.files import PathLike, sole_folder
+from tlpot.numbers import counted
 from tlpot.presentation import Column, Result, Table
 from tlpot.reports import error_text, named_structures
 
@@ -170,7 +171,8 @@ def time_left(statuses: Sequence[StageStatus]) -> str:
     if seconds:
         text += f", about {duration(sum(seconds))}"
         if len(seconds) < len(todo):
-            text += f" and what {len(todo) - len(seconds)} stages take that have not run before"
+            new = counted(len(todo) - len(seconds), "stage")
+            text += f", and the time of {new} not done before"
     return text
 
 
@@ -340,6 +342,12 @@ class BuildResult(Result):
         return [] if record is None else list(record.facts["errors"])
 
     @property
+    def warnings(self) -> list[str]:
+        """In which respects the last fine-tuning ended worse than it began."""
+        facts = [r.facts for name, r in self.records.items() if name.endswith("finetune")]
+        return list(facts[-1]["metrics"].get("warnings", ())) if facts else []
+
+    @property
     def snippet(self) -> str:
         """Python that uses the force field; empty before it is assembled."""
         record = self.records.get("assemble")
@@ -364,6 +372,7 @@ class BuildResult(Result):
         parts = []
         if self.errors:
             parts.append("\n" + error_text(self.errors))
+        parts += [f"warning: {text}" for text in self.warnings]
         if self.snippet:
             parts.append("\nthe force field of a structure `atoms`:\n\n" + self.snippet)
         return "\n".join(parts)

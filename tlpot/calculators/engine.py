@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from tlpot.engines import (
     EngineSpec,
     LabelError,
     MMFF94Calculator,
+    ModelEngine,
     ModelSettings,
     check_electrons,
     make_engine,
@@ -315,7 +316,7 @@ class CalculatorFactory:
 
     @property
     def label_level(self) -> str:
-        """The level of theory of the energies.
+        """The level of theory of the energies; that of a model has the model's name.
 
         Raises:
             ConfigError: a function without a level, or a level beside xTB.
@@ -329,7 +330,7 @@ class CalculatorFactory:
             if self.level is not None:
                 raise ConfigError(f"level={self.level!r} does not apply to {self.name}")
             return self.name
-        return str(TLPotCalculator(self.name, level=self.level, device="cpu").level)
+        return self._model_engine().level
 
     @property
     def factory_name(self) -> str | None:
@@ -341,14 +342,19 @@ class CalculatorFactory:
 
     @property
     def definition(self) -> str:
-        """How the energies are computed, in words."""
-        if self.factory is not None:
+        """How the energies are computed: JSON as of labels, or of one's own function words."""
+        if self.factory is not None and not isinstance(self.factory, LevelCalculator):
             return f"calculator of {self.factory_name}"
-        if self.name in METHODS:
-            return f"{METHODS[self.name][0]}, tblite {version('tblite')}"
-        if self.name == MMFF94:
-            return f"MMFF94, RDKit {version('rdkit')}"
-        return f"model {self.name}"
+        if self.factory is not None:
+            engine = make_engine(self.factory.engine)
+        elif self.name in (*METHODS, MMFF94):
+            engine = make_engine(EngineSpec(name=self.name))
+        else:
+            engine = self._model_engine()
+        return json.dumps(dict(engine.definition), ensure_ascii=False)
+
+    def _model_engine(self) -> ModelEngine:
+        return ModelEngine(self.name, ModelSettings(device="cpu"), level=self.level, label=None)
 
     def calculator(self, atoms: Atoms) -> Calculator:
         """A calculator that knows the charge and multiplicity of a molecule.

@@ -50,7 +50,8 @@ def run_curve(arguments: argparse.Namespace) -> None:
 
     settings = _settings(arguments)
     dask = arguments.dask
-    with nullcontext() if dask is None else workers(arguments.workers, dask) as executor:
+    pool = nullcontext((None, None)) if dask is None else workers(arguments.workers, dask)
+    with pool as (executor, _):
         try:
             own = options.values_of(arguments, "ensembles workers overwrite dry_run device")
             found = api.learning_curve(config=settings, executor=executor, **own)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem, Severity
 from tlpot.data.fragment_upgrade import is_earlier, upgrade
 from tlpot.data.store import Section
-from tlpot.errors import DataError
+from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
 
 
@@ -173,7 +173,12 @@ def written_hdf5(
     mode = "w"
     with atomic_file(path) as temporary:
         if callable(source):
-            source(temporary)
+            try:
+                source(temporary)
+            except OutputError as error:  # it names the temporary file
+                if isinstance(error.__cause__, OSError):
+                    raise error.__cause__ from None
+                raise
             mode = "r+"
         elif source is not None:
             with _open(source) as handle:
@@ -182,13 +187,67 @@ def written_hdf5(
                 shutil.copyfile(source, temporary)
                 mode = "r+"
         try:
-            with h5py.File(temporary, mode) as new:
+            with (
+                _Target(temporary) as target,
+                h5py.File(temporary, mode, driver="fileobj", fileobj=target) as new,
+            ):
                 if isinstance(source, Path) and mode == "w":
                     with _open(source) as handle:
                         upgrade(handle, new, source)
                 yield new
         except RuntimeError as error:  # HDF5 reports some failed writes this way
             raise OSError(str(error)) from error
+
+
+class _Target(io.RawIOBase):
+    """A file for HDF5 to write, which hears of no failure.
+
+    HDF5 cannot close a file on a full disk, leaves it behind and crashes when the process ends.
+    So what it writes after the first failure is dropped, and the failure is raised at the end.
+
+    Args:
+        path: opened for reading and writing, and made if it is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        self._failure: OSError | None = None
+
+    def __exit__(self, *error: object) -> None:
+        """Closes the file.
+
+        Raises:
+            OSError: the operating system has refused to write.
+        """
+        self._file.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, content: Any) -> int | None:
+        return self._file.readinto(content)
+
+    def write(self, content: Any) -> int:
+        rest = memoryview(content).cast("B")
+        size = len(rest)
+        try:
+            while rest and self._failure is None:  # a full disk may take a part
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
 
 
 def _open(path: Path) -> h5py.File:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         has_possible_spin,
     )
     from tlpot.engines.mmff import MMFF94, MMFF94Calculator
-    from tlpot.engines.model import ModelSettings, label_name
+    from tlpot.engines.model import ModelEngine, ModelSettings, label_name
     from tlpot.engines.registry import KINDS, EngineName, EngineSpec, make_engine, parse_engine
     from tlpot.engines.xtb import METHODS, xtb_calculator
 

@@ -86,6 +86,6 @@ if TYPE_CHECKING:
         join_models,
         make_ensemble,
     )
-    from tlpot.jobs.workers import label_workers, workers
+    from tlpot.jobs.workers import workers
 
 __getattr__ = lazy_exports(__name__)

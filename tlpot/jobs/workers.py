@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 
 import torch
 
 from tlpot.errors import ConfigError, MissingExtraError
-from tlpot.execution import keep_freed_memory
+from tlpot.execution import WorkerPool
 
 
 @contextmanager
-def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
-    """Yields an executor, or None for this process alone.
+def workers(
+    n: int,
+    dask: str | None = None,
+    *,
+    alone: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[Executor | None, int | None]]:
+    """Yields an executor, and how many tasks to hand it at a time; None is its own choice.
+
+    What ends the context by an error, Ctrl-C included, ends the processes at once.
 
     Args:
         n: processes, of one thread each.
         dask: address of a Dask scheduler, ``local`` for a cluster of `n` processes on this
             machine, or None.
+        alone: whether one worker is this process, for which there is no pool.
+        stop: when it returns True, nothing else is started.
 
     Raises:
         ConfigError: there are no workers, or there is no scheduler at the address.
@@ -32,43 +39,8 @@ def workers(n: int, dask: str | None) -> Iterator[Executor | None]:
         raise ConfigError(f"workers is {n}, expected 1 or more")
     if dask is not None:
         with _dask(n, dask) as executor:
-            yield executor
-    elif n == 1:
-        yield None
-    else:
-        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-        with ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker) as pool:
-            yield pool
-
-
-@contextmanager
-def label_workers(
-    n: int,
-    dask: str | None = None,
-    *,
-    alone: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Executor | None, int | None]]:
-    """Yields a pool for labels, and how many to hand it at a time; None is its own choice.
-
-    Args:
-        n: processes, of one thread each.
-        dask: see `workers`.
-        alone: whether one worker is this process, for which there is no pool.
-        stop: when it returns True, nothing else is started.
-
-    Raises:
-        ConfigError: there are no workers, or there is no scheduler at the address.
-        MissingExtraError: Dask is not installed.
-    """
-    from tlpot.execution import WorkerPool
-
-    if dask is not None:
-        with workers(n, dask) as executor:
             yield executor, None
         return
-    if n < 1:
-        raise ConfigError(f"workers is {n}, expected 1 or more")
     if alone and n == 1:
         yield None, None
         return
@@ -82,18 +54,7 @@ def label_workers(
     pool.shutdown()
 
 
-def _start_worker() -> None:
-    """Runs in a new process before torch is loaded there."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Ctrl-C reaches all processes of a terminal; a training in progress asks for it again, to
-    # write its checkpoint
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
-    _one_thread()
-
-
 def _one_thread() -> None:
-
     torch.set_num_threads(1)
 
 

@@ -73,11 +73,11 @@ def check_same_definition(path: Path, level: str, definition: Mapping[str, Any])
     stored = stored_levels(path).get(level)
     if stored is None:
         return
-    differences = _differences(stored, definition)
-    if differences:
+    found = _differences(stored, definition)
+    if found:
         raise DataError(
             f"{path} has labels at {level!r} that were computed in another way "
-            f"({'; '.join(differences)}). Labels of one level must come from one program with one "
+            f"({'; '.join(found)}). Labels of one level must come from one program with one "
             "set of settings: use these, or call the new level something else with level=... "
             "(--level), or write to another file"
         )
@@ -184,6 +184,11 @@ def _differences(stored: StoredLevel, definition: Mapping[str, Any]) -> list[str
     if not isinstance(known, dict):
         said = stored.definition or "nothing"
         return [f"the file says {said!r} about them, the engine is {definition.get('engine')}"]
+    return differences(known, definition)
+
+
+def differences(known: Mapping[str, Any], definition: Mapping[str, Any]) -> list[str]:
+    """Returns in words what differs between the definition of some labels and that of an engine."""
     here = json.loads(json.dumps(dict(definition)))  # tuples become lists
     return [
         f"{name}: {known.get(name, 'absent')} there, {here.get(name, 'absent')} now"

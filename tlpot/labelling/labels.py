@@ -27,7 +27,12 @@ from tlpot.engines import (
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder, write_text
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord
-from tlpot.labelling.label_file import assemble, check_same_definition, labelled_geometries
+from tlpot.labelling.label_file import (
+    assemble,
+    check_same_definition,
+    differences,
+    labelled_geometries,
+)
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
 from tlpot.numbers import counted, result_fault
@@ -196,6 +201,7 @@ def label(
         tasks = [work.task(key, settings.threads) for key in todo]
         n_known = sum(key in known or work.has(key) for key in geometries)
         if tasks:
+            _warn_of_other_settings(journal, work.key, made, geometries)
             journal.define(work.key, made.level, made.definition)
         bar = progress_bar(total=len(tasks), disable=not show, unit="label", desc=made.level)
         outcomes = run_labels(
@@ -306,6 +312,28 @@ def _warn_of_odd_cells(given: Structures) -> None:
             TLPotWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_other_settings(
+    journal: Journal, key: str, engine: Engine, geometries: Mapping[str, int]
+) -> None:
+    """Says that labels of the same level are there, but were computed in another way.
+
+    An output refuses such labels; a run that was killed has left none, and they cost as much.
+    """
+    if key in journal.definitions:
+        return
+    for other, made in journal.definitions.items():
+        count = sum(journal.get(other, geometry) is not None for geometry in geometries)
+        if made["level"] == engine.level and count:
+            what = "; ".join(differences(made["definition"], engine.definition))
+            warnings.warn(
+                f"{journal.path} has {counted(count, 'label')} at {engine.level!r} that were "
+                f"computed in another way ({what}). They are not used, and these geometries are "
+                "computed again; if that is not meant, stop, and give the settings of before",
+                TLPotWarning,
+                stacklevel=3,
+            )
 
 
 def engine_key(level: str, definition: Mapping[str, Any]) -> str:

@@ -123,6 +123,13 @@ class ForceFieldReport(Result):
         }
         return _finite(content)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In which respects the model came out of its training worse than it went in."""
+        if self.provenance is None:
+            return ()
+        return tuple(self.provenance.models[0].card.metrics.get("warnings", ()))
+
     def headline(self) -> str:
         """Returns what the report is on."""
         return f"{self.title}: {self.summary}" if self.summary else self.title

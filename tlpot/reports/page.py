@@ -77,7 +77,7 @@ def render_page(report: ForceFieldReport) -> str:
     return render(
         "force_field.html", room="tlpot.reports", title=report.title, lead=report.summary,
         chapters=chapters, key_figures=_key_figures(report), model_part=MODEL, numbers=NUMBERS,
-        version=__version__,
+        version=__version__, warnings=report.warnings,
     )  # fmt: skip
 
 

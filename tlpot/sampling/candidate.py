@@ -15,7 +15,8 @@ from ase.data import chemical_symbols
 from ase.neighborlist import neighbor_list
 from numpy.typing import NDArray
 
-from tlpot.errors import ConfigError, UnknownElementError
+from tlpot.engines import LabelError
+from tlpot.errors import ConfigError, TLPotError, UnknownElementError
 from tlpot.evaluation import evaluated, system_batches, system_features
 from tlpot.fragments import farthest
 from tlpot.models import Ensemble, Potential, TrainedModel, load, uncertain
@@ -107,6 +108,19 @@ def labels_of(atoms: Atoms) -> dict[str, Any]:
 def cell_of(atoms: Atoms) -> NDArray[np.float64] | None:
     """Returns the cell of a periodic structure, [3, 3], Å; None of a molecule."""
     return atoms.cell.array.copy() if atoms.pbc.any() else None
+
+
+def check_of_geometry(error: Exception) -> None:
+    """Lets pass what a calculator raises about one geometry, such as an SCF without convergence.
+
+    Args:
+        error: what it has raised; programs have errors of their own.
+
+    Raises:
+        TLPotError: it would raise the same about every other.
+    """
+    if isinstance(error, TLPotError) and not isinstance(error, LabelError):
+        raise error
 
 
 def stream(seed: int, *names: object) -> int:

@@ -9,7 +9,7 @@ import shutil
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tlpot.data import (
     write_dataset,
     written_hdf5,
 )
+from tlpot.engines import METHODS, MMFF94
 from tlpot.errors import (
     ConfigError,
     DataError,
@@ -38,6 +39,7 @@ from tlpot.errors import (
 )
 from tlpot.execution import run_tasks
 from tlpot.files import check_hdf5_name, check_replaced, make_folder, sole_use
+from tlpot.models import content_hash
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
@@ -74,6 +76,7 @@ class Parts:
     def __init__(self, folder: Path, settings: SamplingSettings, engine: CalculatorFactory) -> None:
         self.folder = folder
         self.settings, self.engine = settings, engine
+        self._also = _also_made_from(settings, engine)
 
     def path(self, fragment: SamplingTarget) -> Path:
         """The file of a fragment.
@@ -168,6 +171,7 @@ class Parts:
                 "settings": self.settings.as_json(),
                 "engine": [self.engine.name, self.engine.level],
                 "factory": self.engine.factory_name,
+                **self._also,
                 "structures": [
                     [
                         part.numbers.tolist(),
@@ -192,6 +196,23 @@ def _known(tensor: NDArray[np.float64]) -> NDArray[np.float64] | None:
     return tensor if np.isfinite(tensor).all() else None
 
 
+def _also_made_from(settings: SamplingSettings, engine: CalculatorFactory) -> dict[str, str]:
+    """What names do not tell: a model may be replaced, and a program be another version.
+
+    Of xTB and MMFF94 by name nothing, so that what was begun before goes on.
+    """
+    found = {}
+    if engine.factory is not None or engine.name not in (*METHODS, MMFF94):
+        found["definition"] = engine.definition
+    if settings.model is not None:
+        found["model"] = content_hash(settings.model)
+    if settings.downhill is not None:
+        own = CalculatorFactory.of(settings.downhill)
+        if own.name not in (*METHODS, MMFF94):
+            found["downhill"] = own.definition
+    return found
+
+
 def write_samples(
     samples: Sequence[FragmentSamples],
     path: str | os.PathLike[str],
@@ -212,7 +233,7 @@ def write_samples(
         path: the HDF5 file.
         level: of the energies.
         settings: of the sampling.
-        definition: of the level, in words.
+        definition: of the level.
 
     Raises:
         OutputError: the file could not be written; an existing one is left as it was.
@@ -371,6 +392,11 @@ def _results(
     function = partial(sample_fragment, settings=parts.settings, engine=parts.engine)
     failure: BaseException | None = None
     for fragment, found in run_tasks(function, todo, executor):
+        if isinstance(found, BrokenExecutor):
+            found = SimulationError(
+                f"{fragment.name}: the worker died ({found}); out of memory, or a crash in the "
+                "program? The same command tries it again, with fewer workers perhaps"
+            )
         if not isinstance(found, Exception):
             yield fragment, found
         elif skip_failed and _of_one(found):

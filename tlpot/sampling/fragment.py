@@ -13,11 +13,12 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
-from tlpot.errors import ConfigError, SimulationError, TLPotError
+from tlpot.errors import ConfigError, SimulationError
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
     cell_of,
+    check_of_geometry,
     farthest_points,
     geometry_features,
     most_uncertain,
@@ -153,6 +154,9 @@ def sample_fragment(
         pool = _complex_pool(fragment, molecule, calculator, engine, settings, counts)
     pool = _within(pool, settings.window * len(atoms), counts)
     if not pool:
+        evaluated = atoms.copy()
+        evaluated.calc = calculator
+        evaluated.get_forces()  # says what is wrong, if it is the calculator
         raise SimulationError(
             f"{fragment.name}: no geometry is left of {dict(counts)}; raise the energy window, "
             "lower the temperatures, or take another calculator"
@@ -320,6 +324,7 @@ def _moving(
         if settings.downhill is not None:
             relaxing = CalculatorFactory.of(settings.downhill).calculator(atoms)
         made = downhill(rough, atoms, relaxing, settings.downhill_steps, seed)
+        counts["lost: calculator failed"] += len(rough) - len(made)
         pool += _kept(made, atoms, molecule, calculator, counts)
     return pool
 
@@ -391,7 +396,11 @@ def _starts(
         rows = scaled(geometry_features([c.placed(atoms) for c in low]))
         chosen, _ = farthest_points(rows, _STARTS - 1, 0)
         for index in chosen.tolist():
-            start = _downhill_to(low[index].placed(atoms), calculator, 0.5, 40)
+            try:
+                start = _downhill_to(low[index].placed(atoms), calculator, 0.5, 40)
+            except Exception as error:
+                check_of_geometry(error)
+                continue
             if molecule.intact(start):
                 starts.append(start)
     return starts
@@ -414,9 +423,8 @@ def _kept(
             continue
         try:
             found = candidate.evaluated(atoms, calculator)
-        except TLPotError:
-            raise
-        except Exception:  # programs have their own errors for what does not converge
+        except Exception as error:
+            check_of_geometry(error)
             counts["lost: calculator failed"] += 1
             continue
         if np.isfinite(found.energy) and np.isfinite(found.forces).all():

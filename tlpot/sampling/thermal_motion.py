@@ -11,7 +11,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.dynamics import MDRunner, MDSettings, draw_velocities
-from tlpot.sampling.candidate import SampledGeometry, cell_of, labels_of
+from tlpot.sampling.candidate import SampledGeometry, cell_of, check_of_geometry, labels_of
 
 _STEP = 0.005
 _SOFTEST = 50.0
@@ -281,8 +281,11 @@ def downhill(
         steps: of L-BFGS, at most 0.1 Å for an atom.
         seed: of the numbers of steps.
 
+    Returns:
+        Those that the calculator does not fail on.
+
     Raises:
-        Exception: whatever the calculator raises.
+        TLPotError: see `check_of_geometry`.
     """
     from ase.optimize import LBFGS
 
@@ -294,7 +297,11 @@ def downhill(
         n_steps = int(rng.integers(min(_LEAST_STEPS, steps), steps + 1))
         if rng.random() < _FAR_DOWN:
             n_steps = round(_FAR_STEPS * steps)
-        LBFGS(moved, logfile=None, maxstep=0.1).run(fmax=0.01, steps=n_steps)  # type: ignore[arg-type]
+        try:
+            LBFGS(moved, logfile=None, maxstep=0.1).run(fmax=0.01, steps=n_steps)  # type: ignore[arg-type]
+        except Exception as error:
+            check_of_geometry(error)
+            continue
         found.append(
             SampledGeometry(
                 positions=moved.positions.copy(),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -211,9 +215,19 @@ def _perceived(
     return molecule
 
 
-def _quiet() -> Any:
-    """While it lasts RDKit does not write to standard error."""
-    return importlib.import_module("rdkit.rdBase").BlockLogs()
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """While it lasts RDKit does not write to standard error, and after it Ctrl-C is heard again.
+
+    What takes RDKit long takes SIGINT from Python, and keeps it.
+    """
+    with importlib.import_module("rdkit.rdBase").BlockLogs():
+        try:
+            yield
+        finally:
+            handler = signal.getsignal(signal.SIGINT)
+            if handler is not None and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, handler)
 
 
 def _chem() -> Any:

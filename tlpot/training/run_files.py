@@ -185,7 +185,10 @@ def read_checkpoint(
         length = int.from_bytes(stored[:8], "little")
         content = json.loads(json.loads(stored[8 : 8 + length])["__metadata__"][_KEY])
     except FileNotFoundError:
-        raise DataError(f"nothing to resume: there is no {path}") from None
+        raise DataError(
+            f"nothing to resume: there is no {path}, so the run ended before its first checkpoint "
+            "or is another; start it without resume (--resume)"
+        ) from None
     except (SafetensorError, ModelFileError, ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"{path} is damaged or no checkpoint ({error}); start afresh") from error
     content["identity"]["settings"].setdefault("selection", "loss")
