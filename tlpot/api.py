@@ -1218,7 +1218,9 @@ def label(
         interrupt = stack.enter_context(Interrupt())
         executor, in_flight = None, None
         if workers is not None or dask is not None:
-            executor, in_flight = stack.enter_context(worker_pool(1 if workers is None else workers, dask))
+            executor, in_flight = stack.enter_context(
+                worker_pool(1 if workers is None else workers, dask)
+            )
         report = run(
             read_structures(structures, spec, keys, charge=charge, spin=spin),
             engine,

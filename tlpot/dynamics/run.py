@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms, FixBondLengths, FixInternals
 from tqdm import tqdm
 
 from tlpot.dynamics import runner
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _LONGEST_STEP = 0.5
 """An atom that moves further in one time step, Å, is taken for an explosion."""
+_STEP_OF_UNIT_MASS = 1.05
+"""fs; longer steps are a ninth of a stretching vibration of an atom of 1 u. Periods grow with the
+root of the mass."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,6 +163,7 @@ def _run(
         record.start(setup, overwrite=overwrite)
         record.extras = _extras(settings, calculator)
     _warn_of_constraints(atoms, record)
+    _warn_of_long_steps(atoms, settings)
 
     try:
         with record, _bar(settings, begun, progress) as bar:
@@ -183,6 +189,27 @@ def _run(
         plot=record.plot,
         seconds_per_step=run.seconds_per_step,
         stopped=run.ended,
+    )
+
+
+def _warn_of_long_steps(atoms: Atoms, settings: MDSettings) -> None:
+    """Says where steps are too long for the lightest atom, unless lengths of bonds are fixed."""
+    if any(isinstance(c, FixBondLengths | FixInternals) for c in atoms.constraints):
+        return
+    fixed = {i for c in atoms.constraints if isinstance(c, FixAtoms) for i in c.index.tolist()}
+    masses = atoms.get_masses()
+    lightest = min((i for i in range(len(atoms)) if i not in fixed), key=lambda i: masses[i])
+    longest = _STEP_OF_UNIT_MASS * math.sqrt(masses[lightest])
+    if settings.timestep <= longest:
+        return
+    symbol, mass = atoms.symbols[lightest], masses[lightest]
+    warnings.warn(
+        f"steps of {settings.timestep:g} fs are long for {symbol} of {mass:.3g} u, whose fastest "
+        f"vibrations take some {9 * math.sqrt(mass):.2g} fs: temperatures and frequencies will be "
+        f"off, and energy drifts. Take {longest:.1f} fs at most, better half of that, or heavier "
+        "atoms (atoms.set_masses)",
+        TLPotWarning,
+        stacklevel=4,
     )
 
 
