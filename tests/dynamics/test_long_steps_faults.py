@@ -39,6 +39,7 @@ def test_masses_and_what_is_fixed_count(tmp_path):
     rigid = molecule("H2O")
     rigid.set_constraint(FixBondLength(0, 1))
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.filterwarnings("error", "steps of", TLPotWarning)
         for k, (atoms, timestep) in enumerate(
             [(heavy, 2.0), (still, 3.0), (rigid, 2.0), (bulk("Cu", cubic=True), 5.0)]
