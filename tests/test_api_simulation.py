@@ -105,7 +105,7 @@ class TestSample:
         shown = printed(capsys, "sample", "H2O", "-o", "b.h5", "--calculator", "tlpot-tiny",
                         "--method", "modes", "--temperatures", "200", "--budget", 3, "--pool", 1,
                         "--window", 9)  # fmt: skip
-        assert shown.startswith(f"{found}\nwrote b.h5 (3 geometries, wb97x/6-31g*), b.json")
+        assert shown.startswith(f"{found}\nwrote b.h5 (3 geometries, tlpot-tiny), b.json")
         assert found.n_frames == len(open_dataset("a.h5")) == 3
         found.save("a.json")
         assert json.loads((tmp_path / "a.json").read_text()) == found.as_json()
