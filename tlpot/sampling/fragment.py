@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ase.calculators.calculator import Calculator
 from numpy.typing import NDArray
 
 from tlpot.calculators import CalculatorFactory
-from tlpot.errors import ConfigError, SimulationError
+from tlpot.errors import ConfigError, SimulationError, TLPotWarning
 from tlpot.sampling.candidate import (
     ModelView,
     SampledGeometry,
@@ -75,7 +76,19 @@ class SamplingTarget:
         atoms = self.atoms.copy()
         name_charge(atoms, self.name)
         check_charge(atoms, self.name)
+        if atoms.constraints:  # ASE would move atoms and forces of labels by them
+            atoms.set_constraint()
+            warnings.warn(
+                f"{self.name}: constraints are not kept, all atoms move in samples",
+                TLPotWarning,
+                stacklevel=3,
+            )
         object.__setattr__(self, "atoms", atoms)
+        if self.partners is not None:
+            free = tuple(part.copy() for part in self.partners)
+            for part in free:
+                part.set_constraint()
+            object.__setattr__(self, "partners", free)
 
     @classmethod
     def pair(cls, one: SamplingTarget, other: SamplingTarget) -> SamplingTarget:
