@@ -82,7 +82,7 @@ def strained(folder: Path, n_structures: int) -> list[Atoms]:
     return found
 
 
-def own_potential(folder: Path, out: Path, chgnet: str, n_structures: int) -> Path:
+def own_potential(folder: Path, out: Path, chgnet: str, n_structures: int, epochs: int) -> Path:
     """Trains a potential on CHGNet's energies and forces, once."""
     file, target = out / "chgnet.h5", out / "own.safetensors"
     if not (target.with_suffix(".run") / "report.json").exists():
@@ -95,7 +95,7 @@ def own_potential(folder: Path, out: Path, chgnet: str, n_structures: int) -> Pa
                 "split": {"by": "formula", "validation": 0.1, "test": 0.1, "seed": 0},
                 "training": {"batch_size": 16, "validate_every": 2},
             },
-            level="chgnet", epochs=20, output=target, name="own", overwrite=True,
+            level="chgnet", epochs=epochs, output=target, name="own", overwrite=True,
         )  # fmt: skip
         print(found, flush=True)
     return target
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--own", action="store_true", help="a potential on CHGNet's labels")
     parser.add_argument("--structures", type=int, default=1400)
     parser.add_argument("--own-structures", type=int, default=2000)
+    parser.add_argument("--own-epochs", type=int, default=20)
     given = parser.parse_args()
     if given.data is None:
         parser.error("--data, or TLPOT_DATA, is needed")
@@ -127,7 +128,9 @@ def main() -> None:
     if given.sevennet:
         parents["sevennet"] = f"env:{given.sevennet} ase:sevennet_features:SevenNetFeatures"
     if given.own:
-        parents["own"] = str(own_potential(folder, given.out, given.chgnet, given.own_structures))
+        parents["own"] = str(
+            own_potential(folder, given.out, given.chgnet, given.own_structures, given.own_epochs)
+        )
     for name in given.tasks:
         data = section(name, folder, given.out, given.structures)
         sizes = [50, 124, 400] if name == "heat" else [50, 200, 1000]
