@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import mkdocs_gen_files
+import yaml
 from griffe import Docstring, DocstringSectionKind
 
 from tlpot.cli.main import make_parser
@@ -47,12 +48,13 @@ def write(path: str, text: str) -> None:
 
 def examples() -> None:
     """A page for each example: what it says of itself, and its code, which CI runs."""
+    titles = _titles(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])
     for path in sorted((ROOT / "examples").glob("[0-9]*.py")):
         source = path.read_text()
         tree = ast.parse(source)
         summary, _, rest = (ast.get_docstring(tree) or "").partition("\n\n")
         code = source.split('"""', 2)[2].strip()
-        title = path.stem.split("_", 1)[1].replace("_", " ").capitalize()
+        title = titles[f"examples/{path.stem}.md"]
         if rest.startswith("python "):
             rest = f"```text\n{rest}\n```\n\n"
         elif rest:
@@ -63,6 +65,15 @@ def examples() -> None:
             text += f"\nwith `{configuration.name}`:\n\n```yaml\n{configuration.read_text()}```\n"
         text += f"\nThis is `examples/{path.name}`, which is run by every test of the project.\n"
         write(f"examples/{path.stem}.md", text)
+
+
+def _titles(nav: list[Any]) -> dict[str, str]:
+    """Returns what the navigation calls each page."""
+    found: dict[str, str] = {}
+    for entry in nav:
+        for title, inner in entry.items():
+            found |= {inner: title} if isinstance(inner, str) else _titles(inner)
+    return found
 
 
 def commands() -> None:
