@@ -161,3 +161,14 @@ def test_importing_tlpot_is_cheap():
     """The command line sets OMP_WAIT_POLICY before torch is loaded, so the root may not load it."""
     code = "import sys, tlpot, tlpot.cli; assert not {'torch', 'e3nn', 'ase'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.fault
+def test_rooms_are_reached_through_the_package():
+    """tlpot.models.LIBRARY of docs/python.md was an AttributeError after ``import tlpot``."""
+    code = """
+import sys, tlpot
+assert tlpot.models.LIBRARY.is_dir() and tlpot.data.Split and tlpot.models.mace
+assert callable(tlpot.label) and not hasattr(tlpot, "modls") and "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,7 +28,9 @@ def lazy_exports(package: str) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         module = None if name.startswith("__") else _places(package).get(name)
         if module is None:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            if name.startswith("_") or not find_spec(f"{package}.{name}"):
+                raise AttributeError(f"module {package!r} has no attribute {name!r}")
+            return _imported(f"{package}.{name}")  # tlpot.models after `import tlpot`
         value = getattr(_imported(module), name)
         setattr(sys.modules[package], name, value)
         return value

@@ -185,7 +185,9 @@ def property_figure(labels: Floats, found: Floats, quantity: Quantity, title: st
     axis.set_xlabel(f"reference{unit}")
     axis.set_ylabel(f"model{unit}")
     errors = property_errors(labels, found, quantity)
-    text = f"MAE {errors['property_mae']:.3g}\nRMSE {errors['property_rmse']:.3g}"
+    text = (
+        f"MAE {errors['property_mae']:.3g}\nRMSE {errors['property_rmse']:.3g} {quantity.unit}"
+    ).rstrip()
     axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top", fontsize=9)
     return figure
 
