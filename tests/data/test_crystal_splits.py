@@ -171,14 +171,15 @@ def _with_energy(atoms, **info):
     return atoms
 
 
-def test_formula_is_the_default_for_properties_of_crystals_only(tmp_path):
+def test_formula_is_the_default_for_crystals(tmp_path):
     description = tmp_path / "gap.yaml"
     description.write_text(
         "container: extxyz\nunits: {coordinates: angstrom}\n"
         "levels: {gap@pbe: {value: energy, unit: eV, extensive: false}}\n"
     )
     assert default_by(open_dataset(crystals(), description)) == "formula"
-    assert default_by(open_dataset(crystals(), level="pbe")) == "molecule"
+    one_cell_each = [atoms for atoms in crystals() if len(atoms) == 2]
+    assert default_by(open_dataset(one_cell_each, level="pbe")) == "molecule"
     one = [bulk("NaCl", "rocksalt", a=a) * (1, 1, k) for k, a in ((1, 5.5), (2, 5.6))]
     one = open_dataset([_with_energy(atoms) for atoms in one], description)
     assert default_by(one, "gap@pbe") == "random"
@@ -232,3 +233,16 @@ def test_polymorphs_and_other_cells_in_one_file_of_properties(tmp_path):
     counts = {p.what.split(":")[0].split(",")[0]: len(p.frames) for p in notes}
     assert counts["the same structure as an earlier frame"] == 1
     assert counts["polymorphs"] == 3
+
+
+@pytest.mark.fault
+def test_energies_of_a_cell_and_its_supercell_stay_together():
+    """NaCl and Na2Cl2 were two molecules, so that a test held the supercell of a training cell."""
+    dataset = open_dataset(crystals(), level="pbe")
+    assert default_by(dataset) == "formula"
+    split = SplitSettings(test=0.2).divide(dataset, "pbe")
+    assert split.by == "formula"
+    assert not formulas(dataset, split.train) & formulas(dataset, [*split.validation, *split.test])
+    name = dataset.group_names[dataset.group_idx[3]]
+    split = SplitSettings(test=(name,)).divide(dataset, "pbe")
+    assert (split.by, set(dataset.group_idx[split.test])) == ("molecule", {dataset.group_idx[3]})

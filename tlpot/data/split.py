@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Dataset, with_any_label
 from tlpot.data.split_coverage import composition_basis, lacking_elements, tells_energies_apart
 from tlpot.data.split_file import PARTS, Split
-from tlpot.data.split_groups import SplitBy, default_by, elements_of, kept_together
+from tlpot.data.split_groups import (
+    SplitBy,
+    default_by,
+    elements_of,
+    kept_together,
+    only_properties,
+)
 from tlpot.errors import DataError, nearest
 from tlpot.levels import level_words
 from tlpot.numbers import counted
@@ -175,10 +181,6 @@ class _TooLargeError(DataError):
     """What stays together is too large for a part."""
 
 
-NEEDED = "random, as every molecule is needed to tell reference energies apart"
-TOO_LARGE = "random, as the smallest molecule has more frames than are to be held out"
-
-
 def _by_default(
     dataset: Dataset,
     validation: Share,
@@ -193,16 +195,22 @@ def _by_default(
         labelled=labelled, order=order,
     )  # fmt: skip
     named = not (isinstance(validation, int | float) and isinstance(test, int | float))
-    if by != "molecule" or named or not order.keep_elements or order.kept is not None:
+    of_properties = only_properties(dataset, labelled)
+    if by == "formula" and named and not of_properties:
+        by = "molecule"  # whose names were given
+    as_it_comes = by == "random" or (by == "formula" and of_properties)
+    if as_it_comes or named or not order.keep_elements or order.kept is not None:
         return divided(by=by)
     try:
         split = divided(by=by)
     except _TooLargeError:
-        return replace(divided(by="random"), by=TOO_LARGE)
+        reason = f"the smallest {by} has more frames than are to be held out"
+        return replace(divided(by="random"), by=f"random, as {reason}")
     held_out = np.concatenate([split.validation, split.test])
     if tells_energies_apart(dataset, split.train, held_out, labelled):
         return split
-    return replace(divided(by="random"), by=NEEDED)
+    reason = f"every {by} is needed to tell reference energies apart"
+    return replace(divided(by="random"), by=f"random, as {reason}")
 
 
 def _leave_out_elements(

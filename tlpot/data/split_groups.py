@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from numpy.typing import NDArray
 
-from tlpot.data.dataset import Dataset, frames_of, with_any_label
+from tlpot.data.dataset import Dataset, Frame, frames_of, with_any_label
 from tlpot.errors import DataError
 from tlpot.system import System
 from tlpot.targets import is_property
@@ -234,7 +234,9 @@ def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) ->
 
     That is a molecule. Where all labels are properties and structures are periodic, it is a
     formula, because the frames of a crystal are not of one name but of one formula, as polymorphs
-    are. Where everything is of one molecule or formula, it is ``random``.
+    are; where they are energies of periodic structures, it is a formula where several names have
+    the same, as a cell and its supercell do. Where everything is of one molecule or formula, it is
+    ``random``.
 
     Args:
         dataset: the frames.
@@ -249,13 +251,32 @@ def default_by(dataset: Dataset, labelled: str | Sequence[str] | None = None) ->
     groups = dataset.group_idx[frames]
     if len(groups) and (groups == groups[0]).all():
         return "random"
-    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
-    if levels and all(is_property(level) for level in levels):
+    if only_properties(dataset, labelled):
         systems = [frame.system for frame in frames_of(dataset, frames, levels=())]
         if any(system.pbc.any() for system in systems):
             formulas = {reduced_formula(system.atomic_numbers) for system in systems}
             return "formula" if len(formulas) > 1 else "random"
+    else:
+        named, first = np.unique(groups, return_index=True)
+        systems = [frame.system for frame in _until_molecule(dataset, frames[first])]
+        formulas = {reduced_formula(system.atomic_numbers) for system in systems}
+        if len(systems) == len(named) and 1 < len(formulas) < len(named):
+            return "formula"
     return "molecule"
+
+
+def only_properties(dataset: Dataset, labelled: str | Sequence[str] | None) -> bool:
+    """Returns whether all of the levels that count, of the file where none is named, are such."""
+    levels = [labelled] if isinstance(labelled, str) else labelled or [*dataset.levels]
+    return bool(levels) and all(is_property(level) for level in levels)
+
+
+def _until_molecule(dataset: Dataset, frames: NDArray[np.int64]) -> Iterator[Frame]:
+    """Yields frames as far as they are periodic."""
+    for frame in frames_of(dataset, frames, levels=()):
+        if not frame.system.pbc.any():
+            return
+        yield frame
 
 
 def elements_of(

@@ -196,8 +196,8 @@ class SplitSettings:
             formula, ``prototype`` those of a type of structure, ``composition`` those of a cluster
             of compositions, ``key`` those with the same value of `key`; ``element`` leaves the
             elements of the test out of the training; ``random`` divides frames. None for
-            ``molecule``, ``formula`` for properties of periodic structures, or ``random`` where
-            all frames are of one.
+            ``molecule``, ``formula`` for periodic structures (properties, and energies where a
+            formula has several cells), or ``random`` where all frames are of one.
         key: the array with one value for each frame, for ``by: key``.
         together_with: a file of structures, such as the parent's data; what has one of their
             formulas stays in training, with all that is kept together with it.
