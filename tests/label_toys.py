@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
+from tlpot.calculators import TLPotCalculator
+
 HELIUM, NEON = 2, 10
 
 
@@ -121,3 +123,24 @@ class Described(Spring):
         if self.fault == "raises":
             raise RuntimeError("no features today")
         return found[:, : len(atoms)] if self.fault == "width" else found
+
+
+class Mistaken(Calculator):
+    """The shipped tiny model, its results multiplied by factors.
+
+    Args:
+        energy: factor of the energy.
+        forces: of the forces.
+    """
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, energy=1.0, forces=1.0):
+        super().__init__()
+        self.factors = {"energy": energy, "forces": forces}
+        self.model = TLPotCalculator("tlpot-tiny")
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.model.calculate(atoms, ["energy", "forces"])
+        self.results = {name: self.model.results[name] * f for name, f in self.factors.items()}

@@ -27,6 +27,7 @@ from tlpot.engines import (
 from tlpot.errors import ConfigError, DataError, TLPotWarning
 from tlpot.files import check_hdf5_name, make_folder, write_text
 from tlpot.labelling.journal import InUseError, Journal, LabelRecord
+from tlpot.labelling.label_checks import label_suspicions
 from tlpot.labelling.label_file import (
     assemble,
     check_same_definition,
@@ -88,6 +89,7 @@ class LabelReport(Result):
         n_left: geometries that have neither a label nor a failure.
         seconds: by the workers' clocks, of the labels of this run together.
         notes: what else should be known.
+        warnings: what is suspicious about the new labels, see `label_suspicions`.
     """
 
     output: Path
@@ -102,6 +104,7 @@ class LabelReport(Result):
     n_left: int
     seconds: float
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Returns what to read."""
@@ -115,7 +118,10 @@ class LabelReport(Result):
         ]
         if self.n_labelled:
             lines.append(f"{self.seconds / self.n_labelled:.3g} s for each label")
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        lines += [f"note: {note}" for note in self.notes]
+        if self.warnings:
+            lines.append("note: engines are read in eV, eV/Å and eV/Å³")
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
 
     def failure_text(self) -> str:
         """Returns the first failures, and where all are; empty if there are none."""
@@ -135,7 +141,7 @@ class LabelReport(Result):
         failures = [{"name": r.name, "error": r.outcome.error} for r in self.failures]
         content = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**content, "output": str(self.output), "failures": failures,
-                "notes": list(self.notes)}  # fmt: skip
+                "notes": list(self.notes), "warnings": list(self.warnings)}  # fmt: skip
 
 
 def label(
@@ -239,6 +245,7 @@ def label(
             n_left=len(geometries) - n_known - work.n_labelled - len(failures),
             seconds=work.seconds,
             notes=(*given.notes, *journal.notes),
+            warnings=work.suspicions(todo),
         )
 
 
@@ -360,6 +367,7 @@ class _Work:
         names: Sequence[str],
     ) -> None:
         self.key = engine_key(engine.level, engine.definition)
+        self._level = engine.level
         self.n_labelled = self.n_stress = self.n_failed = 0
         self.seconds = 0.0
         self._journal, self._spec, self._forces = journal, spec, forces
@@ -424,6 +432,12 @@ class _Work:
             self.seconds += 0.0 if outcome.cost is None else outcome.cost.seconds
         else:
             self.n_failed += 1
+
+    def suspicions(self, geometries: Sequence[str]) -> tuple[str, ...]:
+        """What speaks against the labels of this run."""
+        pairs = [(self._systems[self._geometries[k]], self.outcome(k)) for k in geometries]
+        done = [(system, outcome) for system, outcome in pairs if outcome is not None]
+        return label_suspicions(self._level, [s for s, _ in done], [o for _, o in done])
 
     def failures(self, known: set[str]) -> tuple[LabelRecord, ...]:
         return tuple(
