@@ -11,6 +11,9 @@ the baselines that every curve has. DIR (or TLPOT_DATA) holds ``properties/``:
     platinum                  of all adsorbates on surfaces with platinum, from those without
     layers                    gaps of layers (2DMatPedia, MIT), from ``gap-pbe.safetensors`` of
                               ../parents/properties.py in OUT, bulk crystals
+    decomposition             decomposition energies of layers, split by the bulk crystal that they
+                              come from, from ``formation.safetensors`` of matrix.py in OUT,
+                              formation energies of bulk crystals by CHGNet
     shuffled                  scan with the labels in another order: nothing can be learned
 
 What is in OUT already is not repeated.
@@ -49,7 +52,10 @@ class Task:
         sizes: numbers of labels.
         test: structures.
         validation: structures.
-        epochs: of the parent; None for `gap-pbe.safetensors`.
+        epochs: of the parent; None for `parent`.
+        parent: model in OUT that is made elsewhere.
+        key: of the frames that a split keeps together; None for the formula where the parent
+            knows the same compounds or other ones, and nothing where it knows the same slabs.
         updates: of each training.
         told: whether to add rows that are told the source's value of each structure.
         extensive: both.
@@ -63,6 +69,8 @@ class Task:
     test: int
     validation: int
     epochs: int | None
+    parent: str = ""
+    key: str | None = None
     updates: int = 300
     told: bool = False
     extensive: bool = False
@@ -140,6 +148,15 @@ def layers(folder: Path) -> tuple[list[Atoms], list[Atoms]]:
     return [], [labelled(atoms, target=atoms.info["bandgap"]) for atoms in found]
 
 
+def decompositions(folder: Path) -> tuple[list[Atoms], list[Atoms]]:
+    frames = []
+    for atoms in read(folder, "two_dimensional"):
+        if "decomposition_energy" in atoms.info and "parent" in atoms.info:
+            frames.append(labelled(atoms, target=atoms.info["decomposition_energy"]))
+            frames[-1].info["parent"] = str(atoms.info["parent"])
+    return [], frames
+
+
 ENTHALPY = {
     "source": "formation_enthalpy@pbe+u", "unit": "eV/atom", "sizes": (20, 50, 150), "test": 45,
     "validation": 18, "epochs": 60, "told": True,
@@ -176,7 +193,12 @@ TASKS = {
     ),
     "layers": Task(
         frames=layers, source="gap@pbe", target="gap@layers", unit="eV", sizes=(50, 200, 600),
-        test=200, validation=80, epochs=None,
+        test=200, validation=80, epochs=None, parent="gap-pbe.safetensors",
+    ),
+    "decomposition": Task(
+        frames=decompositions, source="formation_energy@chgnet", unit="eV/atom",
+        target="decomposition_energy@layers", sizes=(50, 200, 600), test=180, validation=80,
+        epochs=None, parent="formation.safetensors", key="parent",
     ),
 }  # fmt: skip
 
@@ -193,7 +215,7 @@ def section(frames: list[Atoms], levels: dict[str, str], task: Task, base: Path)
             level: {"value": key, "unit": task.unit, "extensive": task.extensive}
             for level, key in levels.items()
         },
-    }
+    } | ({} if task.key is None else {"columns": [task.key]})
     spec.write_text(json.dumps(content))
     return {"files": [str(file)], "spec": str(spec)}
 
@@ -201,7 +223,7 @@ def section(frames: list[Atoms], levels: dict[str, str], task: Task, base: Path)
 def parent_of(name: str, task: Task, frames: list[Atoms], out: Path) -> Path:
     """Trains the parent, once."""
     if task.epochs is None:
-        return out / "gap-pbe.safetensors"
+        return out / task.parent
     target = out / f"{name}-parent.safetensors"
     if not (target.with_suffix(".run") / "report.json").exists():
         found = tlpot.train(
@@ -231,13 +253,14 @@ def measured(name: str, folder: Path, out: Path, strategies: list[str], seeds: i
             for s in ("shift", "frozen-ridge", "frozen-forest", "full")
             if f"{s}+known" in strategies
         ]
+    by = "formula" if task.told or task.epochs is None else "random"
     found = tlpot.learning_curve(
         parent,
         config={
             "data": section(frames, levels, task, out / name),
             "split": {
-                "by": "formula" if task.told or task.epochs is None else "random",
                 "validation": task.validation, "test": task.test, "seed": 1,
+                **({"by": by} if task.key is None else {"by": "key", "key": task.key}),
             },
             "updates": task.updates,
             "training": {"batch_size": 16},
