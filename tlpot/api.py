@@ -29,7 +29,7 @@ from tlpot.config import configured, listed, numbers_checked
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from concurrent.futures import Executor
     from typing import Literal
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from tlpot.active_learning import Campaign, SimulatedCampaign
     from tlpot.building import BuildResult
-    from tlpot.data import Dataset, DataSource, Share, SpecSource, SplitBy, SplitSource
+    from tlpot.data import Dataset, DataSource, Frame, Share, SpecSource, SplitBy, SplitSource
     from tlpot.dynamics import Frequencies, Relaxation
     from tlpot.engines import EngineSpec
     from tlpot.evaluation import PropertyReport, TransferReport
@@ -1142,7 +1142,7 @@ def sample(
 
 @numbers_checked
 def label(
-    structures: PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms],
+    structures: PathLike | Atoms | Iterable[PathLike | Atoms | Frame],
     engine: str | EngineSpec,
     output: PathLike,
     *,
@@ -1170,7 +1170,7 @@ def label(
     on. The first Ctrl-C lets finish what runs.
 
     Args:
-        structures: a dataset, files that ASE reads, or atoms.
+        structures: a dataset, some frames of one, files that ASE reads, or atoms.
         engine: such as ``gfn2-xtb``, ``pyscf:METHOD/BASIS`` or ``model:PATH@LEVEL``.
         output: HDF5 file; may be the dataset itself.
         settings: of the engine, where `engine` is a name.

@@ -69,3 +69,28 @@ def test_what_is_no_model_and_no_number_of_threads_is_said():
             job(calculator, DATA, level=DFT)
     with pytest.raises(ConfigError, match="threads"):
         tlpot.evaluate("tlpot-tiny", DATA, level=DFT, threads="2")
+
+
+@pytest.mark.fault
+def test_what_is_no_structure_and_no_model_is_named(tmp_path):
+    """``None``, as a function that returns nothing gives, was a bare TypeError of Python."""
+    new = tmp_path / "x.h5"
+    for job in (
+        lambda given: tlpot.label(given, "gfn2-xtb", new),
+        lambda given: tlpot.sample(given, new),
+        tlpot.fragment,
+    ):
+        for given in (None, 5):
+            with pytest.raises(ConfigError, match=f"{type(given).__name__}; expected files"):
+                job(given)
+        with pytest.raises(ConfigError, match="NoneType in it; expected files"):
+            job([None])
+    with pytest.raises(ConfigError, match="NoneType; expected a file or the name"):
+        tlpot.load(None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_of_a_dataset_are_labelled(tmp_path):
+    frames = tlpot.open_dataset(DATA)[:3]
+    report = tlpot.label(frames, "model:tlpot-tiny", tmp_path / "x.h5", progress=False)
+    assert (report.n_frames, report.n_labelled) == (3, 3)

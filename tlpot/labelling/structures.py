@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from tlpot.data import (
 from tlpot.errors import ChargeWarning, ConfigError, DataError, GeometryError
 from tlpot.levels import canonical_level
 from tlpot.neighbors import neighbor_list
-from tlpot.structures import NOTES, name_charge, read_all
+from tlpot.structures import NOTES, files_or_atoms, name_charge, read_all
 from tlpot.system import NO_CELL, NO_PBC, System
 
 PathLike = str | os.PathLike[str]
@@ -49,7 +49,7 @@ _LABEL = re.compile(r"(REF_)?(free_)?energ(y|ies)|(REF_)?(forces?|stress|virials
 _NEAR = 0.5
 """Å; the reach of the search for atoms in one place."""
 
-Source = PathLike | Atoms | Sequence[PathLike] | Sequence[Atoms]
+Source = PathLike | Atoms | Iterable[PathLike | Atoms | Frame]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,10 +218,7 @@ def read_structures(
     """
     keys = dict(keys or {})
     given = {"charge": charge, "spin": spin}
-    if isinstance(source, str | os.PathLike | Atoms):
-        parts: list[PathLike | Atoms] = [source]
-    else:
-        parts = list(source)
+    parts = files_or_atoms(source, "structures")
     if len(parts) == 1 and not isinstance(parts[0], Atoms):
         path = Path(parts[0])
         if not path.exists():

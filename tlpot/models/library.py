@@ -76,7 +76,12 @@ def library_file(source: str | os.PathLike[str]) -> Path:
 
     Raises:
         ModelFileError: neither a file nor a name, or the name of two models; see `named_file`.
+        ConfigError: neither a path nor a name.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise ConfigError(
+            f"the model is a {type(source).__name__}; expected a file or the name of a model"
+        )
     path = Path(source)
     if path.is_file():
         return path

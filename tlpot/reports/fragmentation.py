@@ -20,7 +20,7 @@ from tlpot.presentation import Result, drawn, progress_bar
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
 from tlpot.reports.pictures import partition_figure
-from tlpot.structures import read_frames
+from tlpot.structures import files_or_atoms, read_frames
 from tlpot.system import System
 from tlpot.topology import Lattice, Topology, assumed_charges, perceive_topology
 
@@ -62,10 +62,10 @@ class FragmentedFrames:
                 warnings.simplefilter("ignore", ChargeWarning)  # the topology refuses such bonds
                 frames = read_frames(name)
         else:
-            frames = [structure] if isinstance(structure, Atoms) else list(structure)
-            if not frames or not all(isinstance(frame, Atoms) for frame in frames):
+            parts = files_or_atoms(structure, "structure")
+            frames = [part.copy() for part in parts if isinstance(part, Atoms)]
+            if not frames or len(frames) < len(parts):
                 raise ConfigError("structure is neither a file nor ase.Atoms, one or several")
-            frames = [frame.copy() for frame in frames]
             name = frames[0].get_chemical_formula()
         some = ", frame 0" if len(frames) > 1 else ""
         try:

@@ -15,6 +15,7 @@ from tlpot.sampling.fragment import SamplingTarget
 from tlpot.structures import (
     PREFIX,
     capped_residues,
+    files_or_atoms,
     looks_like_smiles,
     read_all,
     read_structure,
@@ -193,7 +194,7 @@ def _given(
             else:
                 made[name] = SamplingTarget(name=name, atoms=each)
         return list(made.values())
-    parts = [given] if isinstance(given, str | os.PathLike | Atoms) else list(given)
+    parts = files_or_atoms(given, "fragments")
     names = [os.fspath(part) for part in parts if not isinstance(part, Atoms)]
     return named_fragments(names, skip_failed=skip_failed) + [
         SamplingTarget(name=part.get_chemical_formula(), atoms=part)

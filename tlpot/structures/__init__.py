@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tlpot.structures.preparation import PreparationReport, prepare_protein
     from tlpot.structures.reader import (
         check_charge,
+        files_or_atoms,
         name_charge,
         read_all,
         read_frames,

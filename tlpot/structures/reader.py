@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from tlpot.data import cif_structures, is_xyz, material_atoms, read_xyz_atoms
+from tlpot.data import Frame, cif_structures, is_xyz, material_atoms, read_xyz_atoms
 from tlpot.errors import (
     ChargeWarning,
+    ConfigError,
     DataError,
     GeometryError,
     MissingExtraError,
@@ -87,6 +89,29 @@ def check_charge(atoms: Atoms, where: str) -> None:
         charge_and_spin(atoms.info, atoms.arrays, int(atoms.numbers.sum()))
     except GeometryError as error:
         raise GeometryError(f"{where}: {error}") from None
+
+
+def files_or_atoms(given: object, name: str) -> list[str | os.PathLike[str] | Atoms]:
+    """Returns what a job was given as a list: files, ``ase.Atoms``, frames of a dataset.
+
+    Args:
+        given: one or several of these.
+        name: of the argument, for the message.
+
+    Raises:
+        ConfigError: something else.
+    """
+    parts = [given] if isinstance(given, str | os.PathLike | Atoms | Frame) else given
+    if not isinstance(parts, Iterable):
+        raise ConfigError(f"{name} is a {type(given).__name__}; {_WANTED}")
+    found = [part.system.to_atoms() if isinstance(part, Frame) else part for part in parts]
+    for part in found:
+        if not isinstance(part, str | os.PathLike | Atoms):
+            raise ConfigError(f"{name} has a {type(part).__name__} in it; {_WANTED}")
+    return found
+
+
+_WANTED = "expected files, ase.Atoms or frames of a dataset, one or several"
 
 
 def read_structure(name: str | Path) -> Atoms:
