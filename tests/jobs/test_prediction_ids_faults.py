@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.db import connect
 from ase.io import read, write
 
@@ -47,3 +47,22 @@ def test_databases_hold_them_under_any_name(frames, tmp_path):
 def test_labels_of_a_model_are_alone_in_a_dataset(frames, tmp_path):
     tlpot.predict(MODEL, frames, output=tmp_path / "out.h5")
     assert list(tlpot.open_dataset(tmp_path / "out.h5").levels) == [MODEL]
+
+
+@pytest.mark.fault
+def test_converted_structures_keep_their_ids(tmp_path):
+    """A table of a converted folder named group and number, in another order than the folder."""
+    folder = tmp_path / "cifs"
+    folder.mkdir()
+    for k, (symbol, a) in enumerate((("Cu", 3.6), ("Ag", 4.1), ("Ni", 3.5))):
+        write(folder / f"mat{k}.cif", bulk(symbol, a=a))
+    (folder / "id_prop.csv").write_text("mat0,0.0\nmat1,0.1\nmat2,0.2\n")
+    data = tmp_path / "c.h5"
+    tlpot.convert_dataset(folder, data, keys={"gap@pbe": "value, eV, intensive"})
+    expected = tlpot.predict("tlpot-gap-pbe", folder)
+    for given in (data, [data], tlpot.open_dataset(data)):
+        found = tlpot.predict("tlpot-gap-pbe", given)
+        assert found.names == ("mat1", "mat0", "mat2")
+        values = dict(zip(found.names, found.energy, strict=True))
+        for name, value in zip(expected.names, expected.energy, strict=True):
+            assert values[name] == pytest.approx(value, abs=1e-6)

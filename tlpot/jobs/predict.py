@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tlpot.calculators import value_in_info
 from tlpot.data import (
+    ID,
     Batch,
     Dataset,
     Frame,
@@ -23,6 +24,7 @@ from tlpot.data import (
     as_listed,
     frames_of,
     known_values,
+    open_dataset,
     readable_structures,
 )
 from tlpot.energy import has_domain, has_forces, implemented, known_value
@@ -37,7 +39,7 @@ from tlpot.jobs.structure_predictions import (
     StructurePredictions,
     check_predictions_file,
 )
-from tlpot.labelling import read_structures
+from tlpot.labelling import is_native, read_structures
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import WARNING_LEVEL
 from tlpot.presentation import progress_bar
@@ -281,7 +283,7 @@ def _read(
         read = read_structures(
             cast(Any, structures), how.spec, how.keys, charge=how.charge, spin=how.spin
         )
-        return read.names, read.systems, read.about
+        return _named_by_ids(structures, read.names), read.systems, read.about
     how.check_stated("a dataset")
     dataset = cast(Dataset, structures)
     frames = list(frames_of(dataset, levels=()))
@@ -290,10 +292,35 @@ def _read(
 
 def _ids(dataset: Dataset, frames: Sequence[Frame]) -> tuple[str, ...]:
     """Returns the ids of structures, as of a folder without its table, or their names."""
+    ids = _column_of_ids(dataset)
+    if ids is not None:
+        return ids
     prefix = f"{dataset.path.name}/"
     if all(frame.name.startswith(prefix) for frame in frames):
         return tuple(frame.name.removeprefix(prefix) for frame in frames)
     return tuple(frame.name for frame in frames)
+
+
+def _named_by_ids(structures: StructureSource, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the ids that a dataset in tlpot's own layout has of its frames, or the names."""
+    given = structures[0] if isinstance(structures, list | tuple) and structures else structures
+    if isinstance(given, Atoms) or not is_native(Path(cast(Any, given))):
+        return names
+    dataset = open_dataset(cast(Any, given))
+    ids = _column_of_ids(dataset)
+    if ids is None or len(ids) != len(names):
+        return names
+    by_name = dict(zip((f.name for f in frames_of(dataset, levels=())), ids, strict=True))
+    return tuple(by_name.get(name, name) for name in names)
+
+
+def _column_of_ids(dataset: Dataset) -> tuple[str, ...] | None:
+    """Returns the column of ids, if there is one and it tells all frames apart."""
+    try:
+        ids = [str(each) for each in dataset.column(ID).tolist()]
+    except DataError:
+        return None
+    return tuple(ids) if all(ids) and len({*ids}) == len(ids) else None
 
 
 def _only_folder(structures: StructureSource) -> Path | None:
