@@ -79,6 +79,19 @@ class Misshapen(Spring):
             self.results["energy"] = np.ones(len(atoms))
 
 
+class Slow(Spring):
+    """A spring that takes its time where there is an element."""
+
+    def __init__(self, symbol="Ne", delay=0.0):
+        super().__init__()
+        self.symbol, self.pause = symbol, delay
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes):
+        if self.symbol in atoms.get_chemical_symbols():
+            time.sleep(self.pause)
+        super().calculate(atoms, properties, system_changes)
+
+
 class Mute(Spring):
     """A spring without forces."""
 

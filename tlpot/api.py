@@ -1158,6 +1158,7 @@ def label(
     retry_failed: bool = False,
     repair_journal: bool = False,
     tries: int = 3,
+    timeout: float | None = None,
     batch: int = 1,
     workers: int | None = None,
     dask: str | None = None,
@@ -1186,6 +1187,7 @@ def label(
         retry_failed: try again what failed before.
         repair_journal: drop damaged lines of the journal.
         tries: workers that a geometry may kill.
+        timeout: s that a label may take before it has failed; not with `dask`.
         batch: molecules of one number of atoms at once, by engines that can: ``torch:``,
             ``model:``, and calculators with ``calculate_batch``.
         workers: processes of one thread each, which may die without harm to others; None is
@@ -1213,6 +1215,8 @@ def label(
         raise ConfigError(
             "an EngineSpec has settings, level, forces and stress of its own; leave them out"
         )
+    if dask is not None and timeout is not None:
+        raise ConfigError("timeout does not work in Dask's threads; leave it out, or take workers")
     with ExitStack() as stack:
         stack.enter_context(_running(threads, progress))
         interrupt = stack.enter_context(Interrupt())
@@ -1233,6 +1237,7 @@ def label(
                 repair_journal=repair_journal,
                 tries=tries,
                 batch=batch,
+                timeout=timeout,
             ),
             executor=executor,
             stop=lambda: interrupt.requested,

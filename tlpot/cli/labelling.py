@@ -136,6 +136,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dask ADDRESS|local", "run the labels on a Dask cluster")
     add("--limit N", "new labels at most", int)
     add("--tries", "workers that a geometry may kill (default 3)", 3)
+    add("--timeout", "seconds that a label may take before it has failed", float)
     add("--retry-failed", "try failures again", False)
     options.add_strict_argument(parser)
     add("--repair-journal", "drop damaged lines of the journal", False)
@@ -149,7 +150,8 @@ def run_label(arguments: argparse.Namespace) -> None:
 
     structures = [s for s in arguments.settings if "=" not in s or Path(s).exists()]
     names = (
-        "level charge spin forces spec limit retry_failed repair_journal tries batch workers dask"
+        "level charge spin forces spec limit retry_failed repair_journal tries timeout batch "
+        "workers dask"
     )
     report = label(
         structures,

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     )
     from tlpot.engines.mmff import MMFF94, MMFF94Calculator
     from tlpot.engines.model import ModelEngine, ModelSettings, label_name
-    from tlpot.engines.registry import KINDS, EngineName, EngineSpec, make_engine, parse_engine
+    from tlpot.engines.registry import (
+        KINDS,
+        EngineName,
+        EngineSpec,
+        forget_engines,
+        make_engine,
+        parse_engine,
+    )
     from tlpot.engines.xtb import METHODS, xtb_calculator
 
 __getattr__ = lazy_exports(__name__)

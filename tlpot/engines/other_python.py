@@ -180,6 +180,8 @@ class OtherPython:
                 late.cancel()
                 if self._workers.get(pid) is worker:
                     del self._workers[pid]
+                if not isinstance(error, OSError | EOFError | ValueError):
+                    worker.process.kill()  # it is at work, and need not be waited for
                 worker.stop()  # an interrupted one would give its answer to the next question
                 if not isinstance(error, OSError | EOFError | ValueError):
                     raise

@@ -272,6 +272,11 @@ def make_engine(spec: EngineSpec) -> Engine:
     return _made(text, spec.level, spec.forces, _version(name))
 
 
+def forget_engines() -> None:
+    """Has engines made anew: one that was interrupted may be in no state to go on from."""
+    _made.cache_clear()
+
+
 def _version(name: EngineName) -> tuple[tuple[int, int], ...]:
     """What tells that the files behind a name are others."""
     files: list[Path] = []

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tlpot.errors import DataError, OutputError
-from tlpot.files import sole_use, writing
+from tlpot.files import sole_use, write_text, writing
 from tlpot.labelling.task import Cost, LabelOutcome
 
 _FORMAT = 1
@@ -253,3 +253,16 @@ def _content(line: bytes) -> dict[str, Any] | None:
         return None
     content: dict[str, Any] = json.loads(text)
     return content
+
+
+def write_failures(target: Path, failures: Sequence[LabelRecord]) -> None:
+    """Keeps the logs of the failures where they can be read, beside the output."""
+    path = target.with_name(f"{target.name}.failures.txt")
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    text = "\n".join(
+        f"=== {record.name} ({record.geometry})\n{record.outcome.error}\n{record.outcome.log}"
+        for record in failures
+    )
+    write_text(path, text + os.linesep)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +24,8 @@ from tlpot.engines import (
     only_heavy,
 )
 from tlpot.errors import ConfigError, DataError, TLPotWarning
-from tlpot.files import check_hdf5_name, make_folder, write_text
-from tlpot.labelling.journal import InUseError, Journal, LabelRecord
+from tlpot.files import check_hdf5_name, make_folder
+from tlpot.labelling.journal import InUseError, Journal, LabelRecord, write_failures
 from tlpot.labelling.label_checks import label_suspicions
 from tlpot.labelling.label_file import (
     assemble,
@@ -36,6 +35,7 @@ from tlpot.labelling.label_file import (
 )
 from tlpot.labelling.structures import PathLike, Source, Structures, is_native, read_structures
 from tlpot.labelling.task import TRIES, LabelOutcome, LabelTask, geometry_key, run_labels
+from tlpot.labelling.time_limit import check_time_limit
 from tlpot.numbers import counted, result_fault
 from tlpot.presentation import Result, progress_bar
 from tlpot.system import System
@@ -58,6 +58,7 @@ class LabelSettings:
         repair_journal: whether a damaged journal is repaired by dropping damaged lines.
         tries: workers that a geometry may cost before it is given up.
         batch: molecules of one number of atoms that the engine computes at once.
+        timeout: s that a label may take; None for any time.
     """
 
     threads: int | None = None
@@ -67,9 +68,11 @@ class LabelSettings:
     repair_journal: bool = False
     tries: int = TRIES
     batch: int = 1
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         check_least(self, threads=1, in_flight=1, limit=1, tries=1, batch=1)
+        check_time_limit(self.timeout)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -204,7 +207,7 @@ def label(
     ) as journal:
         work = _Work(journal, made, engine, forces, given.systems, given.names)
         todo = work.todo(known, settings.retry_failed)[: settings.limit]
-        tasks = [work.task(key, settings.threads) for key in todo]
+        tasks = [work.task(key, settings) for key in todo]
         n_known = sum(key in known or work.has(key) for key in geometries)
         if tasks:
             _warn_of_other_settings(journal, work.key, made, geometries)
@@ -231,7 +234,7 @@ def label(
             if new or (known and not target.exists()):
                 assemble(given, target, made.level, made.definition, work.asked)
         failures = work.failures(known)
-        _write_logs(target, failures)
+        write_failures(target, failures)
         return LabelReport(
             output=target,
             level=made.level,
@@ -285,7 +288,9 @@ def kept_labels(
         try:
             with Journal(path) as journal:
                 work = _Work(journal, made, engine, forces, systems, names)
-                tasks = [work.task(key, None) for key in work.todo(set(), retry_failed=False)]
+                tasks = [
+                    work.task(key, LabelSettings()) for key in work.todo(set(), retry_failed=False)
+                ]
                 journal.define(work.key, made.level, made.definition)
                 with progress_bar(total=len(tasks), unit="label", desc=made.level) as bar:
                     for task, outcome in run_labels(tasks):
@@ -412,13 +417,14 @@ class _Work:
             and (retry_failed or not self._failed(geometry))
         ]
 
-    def task(self, geometry: str, threads: int | None) -> LabelTask:
+    def task(self, geometry: str, settings: LabelSettings) -> LabelTask:
         return LabelTask(
             geometry=geometry,
             system=self._systems[self._geometries[geometry]],
             engine=self._spec,
             forces=self._forces,
-            threads=threads,
+            threads=settings.threads,
+            timeout=settings.timeout,
         )
 
     def take(self, task: LabelTask, outcome: LabelOutcome) -> None:
@@ -479,16 +485,3 @@ def _known(
                 )
     check_same_definition(home, engine.level, engine.definition)
     return labelled_geometries(home, engine.level, forces=forces) & geometries.keys()
-
-
-def _write_logs(target: Path, failures: Sequence[LabelRecord]) -> None:
-    """Keeps the logs of the failures where they can be read, beside the output."""
-    path = target.with_name(f"{target.name}.failures.txt")
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    text = "\n".join(
-        f"=== {record.name} ({record.geometry})\n{record.outcome.error}\n{record.outcome.log}"
-        for record in failures
-    )
-    write_text(path, text + os.linesep)

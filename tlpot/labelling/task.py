@@ -16,9 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlpot.data import Labels, fingerprint
-from tlpot.engines import BatchEngine, EngineSpec, check_electrons, gives_stress, make_engine
+from tlpot.engines import (
+    BatchEngine,
+    EngineSpec,
+    check_electrons,
+    forget_engines,
+    gives_stress,
+    make_engine,
+)
 from tlpot.errors import ConfigError, MissingExtraError, ModelFileError, TLPotError
 from tlpot.execution import run_tasks
+from tlpot.labelling.time_limit import OutOfTimeError, time_limit
 from tlpot.numbers import result_fault
 from tlpot.system import System
 
@@ -78,6 +86,7 @@ class LabelTask:
         engine: what labels it.
         forces: whether to compute forces.
         threads: to use; None leaves them as they are.
+        timeout: s, after which it is given up; None for never.
     """
 
     geometry: str
@@ -85,6 +94,7 @@ class LabelTask:
     engine: EngineSpec
     forces: bool
     threads: int | None = 1
+    timeout: float | None = None
 
 
 def geometry_key(system: System) -> str:
@@ -111,13 +121,16 @@ def run_task(task: LabelTask) -> LabelOutcome:
         if not task.system.pbc.any():
             check_electrons(task.system)
         options = {"stress": True} if strained else {}
-        labels = engine.compute(task.system, forces=task.forces, log=log, **options)
+        with time_limit(task.timeout):
+            labels = engine.compute(task.system, forces=task.forces, log=log, **options)
         if (fault := _fault(labels, task.system)) is not None:
             labels, error = None, f"the program gives {fault}"
     except (ConfigError, MissingExtraError, ModelFileError):
         raise
     except Exception as problem:  # programs raise whatever they like
         error = f"{type(problem).__name__}: {problem}".strip()
+        if isinstance(problem, OutOfTimeError):
+            forget_engines()
         if strained and "NotImplemented" in error:
             error += "; if it is the stress that is missing, leave it out with stress=False "
             error += "(--no-stress)"
@@ -168,10 +181,14 @@ def _together(tasks: Sequence[LabelTask]) -> list[LabelOutcome | None]:
     try:
         for system in systems:
             check_electrons(system)
-        found = engine.compute_batch(systems, forces=tasks[0].forces, log=io.StringIO())
+        limit = tasks[0].timeout
+        with time_limit(None if limit is None else limit * len(tasks)):
+            found = engine.compute_batch(systems, forces=tasks[0].forces, log=io.StringIO())
     except (ConfigError, MissingExtraError, ModelFileError):
         raise
-    except Exception:  # whose fault it was turns out one by one
+    except Exception as problem:  # whose fault it was turns out one by one
+        if isinstance(problem, OutOfTimeError):
+            forget_engines()
         return [None] * len(tasks)
     finally:
         engine.use_threads(before)
