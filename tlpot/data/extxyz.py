@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem
 from tlpot.data.program_comments import COMMENT_ENERGY
 from tlpot.data.spec import DataSpec, LevelSpec
+from tlpot.data.stated_units import other_unit
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.data.xyz_labels import (
@@ -34,10 +35,7 @@ from tlpot.data.xyz_labels import (
 from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
 from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
-from tlpot.units import energy_factor, force_factor, stress_factor
-
-_SAME_UNIT = 1e-4
-"""Relative difference of two spellings of a unit; constants of nature have changed by less."""
+from tlpot.units import energy_factor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +128,9 @@ def understood(
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, present)
-    _check_stated_units(path, rows, spec, keys)
+    for row in rows:
+        if row.frame.units and (wrong := other_unit(row.frame, spec, keys, row.labels.keys)):
+            raise DataError(f"{path}: {row.name} {wrong}")
     charge, spin = _state_columns(spec)
     # else, only properties are asked for
     problems = _similar_problems(frames, keys) if energies else []
@@ -388,34 +388,6 @@ def _check_present(
             _raise_absent(path, rows, state, named)
     if energies and spec.group and not any(spec.group in row.frame.info for row in rows):
         raise DataError(f"{path}: no frame has the key {spec.group!r} that should name its group")
-
-
-def _check_stated_units(
-    path: Path, rows: Sequence[_Row], spec: DataSpec, keys: Mapping[str, LabelKeys]
-) -> None:
-    """Checks the units that frames state of labels that were read against those of the description.
-
-    Raises:
-        DataError: they differ, in one frame or more.
-    """
-    units = spec.units
-    for row in rows:
-        for level, own in keys.items() if row.frame.units else ():
-            asked: Mapping[Quantity, tuple[Collection[str], str, Callable[[str], float]]] = {
-                "energy": (sum(own.energies, ()), units.of_energy, energy_factor),
-                "forces": (own.forces, units.forces or "", force_factor),
-                "stress": (own.stress, units.stress or "", stress_factor),
-            }
-            for quantity, (names, expected, factor) in asked.items():
-                for key in row.labels.keys[level] & {*names} & row.frame.units.keys():
-                    said = row.frame.units[key]
-                    if abs(factor(said) / factor(expected) - 1) > _SAME_UNIT:
-                        raise DataError(
-                            f"{path}: {row.name} says that {key!r} is in {said}, and it is read in "
-                            f"{expected}; name the unit, and with it that of each other label: "
-                            f"keys={{{quantity!r}: '{key}, {said}'}} (--keys "
-                            f"'{quantity}={key}, {said}')"
-                        )
 
 
 def _raise_absent(

@@ -32,6 +32,7 @@ from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
+from tlpot.data.stated_units import with_stated_units
 from tlpot.data.store import Store, check_stated_units, npz_names, read_npz
 from tlpot.data.summary import definition_problems, definitions_of
 from tlpot.data.xyz_file import XYZFrame
@@ -367,6 +368,12 @@ def _open_materials(path: Path, source: Source) -> ArrayDataset:
     known = sorted({key for frame in found.frames for key in frame.info} - {*found.texts})
     where = f"{path}, with the columns {', '.join(known) or 'of no values'},"
     spec = _understood(base, source, where)
+    stated = found.frames[0].units if found.frames else {}
+    if stated and source.spec is None and not any("," in t for t in (source.keys or {}).values()):
+        try:
+            spec = with_stated_units(spec, stated)
+        except ConfigError as error:
+            raise DataError(f"{path} states the units of its labels: {error}") from None
     spec = replace(spec, columns=tuple(dict.fromkeys((*spec.columns, *found.texts))))
     store, spec = understood(found.frames, path, spec, named_by=ID if found.named else None)
     store.problems = (*found.problems, *store.problems)
