@@ -28,6 +28,7 @@ from tlpot.data.spec import DataSpec
 from tlpot.data.store import MemoryStore, Section, Store
 from tlpot.data.summary import (
     definition_problems,
+    name_problems,
     outside_problems,
     resolution_problems,
     unread_problems,
@@ -252,7 +253,13 @@ class ArrayDataset(FrameSequence):
             *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self.levels),
             *resolution_problems(steps),
+            *name_problems(self._total_levels()),
         )
+
+    def _total_levels(self) -> dict[str, LevelInfo]:
+        """Returns the levels whose energies the description says to be total."""
+        zeros = {name: spec.energy_zero for name, spec in self._spec.levels.items()}
+        return {name: info for name, info in self.levels.items() if zeros[name] == "total"}
 
     def __len__(self) -> int:
         return len(self._index.sizes)

@@ -7,8 +7,8 @@ would have them, beside its `ID`.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
+import lzma
 import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ from tlpot.data.cif_files import cif_structures
 from tlpot.data.dataset import Problem
 from tlpot.data.deepmd_folders import TYPES, deepmd_systems, read_deepmd
 from tlpot.data.structure_tables import ID, structure_table
-from tlpot.data.xyz_file import XYZFrame, read_xyz
+from tlpot.data.xyz_file import OPENERS, XYZFrame, read_xyz
 from tlpot.errors import DataError
 from tlpot.numbers import counted
 
@@ -60,8 +60,12 @@ class MaterialFrames:
 
 
 def is_material_file(path: Path) -> bool:
-    """Whether a path may be one of these layouts: a folder, ``.json``, ``.json.gz`` or ``.db``."""
-    return path.is_dir() or path.suffix == ".db" or path.name.endswith((".json", ".json.gz"))
+    """Whether a path may be one of these layouts: a folder, JSON (``.json.bz2``) or ``.db``."""
+    return path.is_dir() or path.suffix == ".db" or _is_json(path)
+
+
+def _is_json(path: Path) -> bool:
+    return (path.with_suffix("") if path.suffix in OPENERS else path).suffix == ".json"
 
 
 def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
@@ -90,18 +94,19 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
         raise DataError(
             f"{path} has none of the layouts of JSON that are read: a table of structures of "
             "pymatgen or JARVIS and values, as pandas writes it (orient='split', as matbench has "
-            "it, 'columns', 'index' or 'records'), structures alone, or a database of ASE"
+            "it, 'columns', 'index' or 'records'), structures alone, entries of pymatgen, frames "
+            "by material as in MPtrj, or a database of ASE"
         )
     return MaterialFrames(frames=found.frames, texts=found.texts)
 
 
 def _json(path: Path) -> Any:
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as handle:
+        with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
             return json.load(handle)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
         raise DataError(f"{path} is not complete JSON ({error})") from error
 
 
@@ -114,7 +119,7 @@ def material_atoms(path: Path) -> list[Atoms] | None:
         DataError: see `read_materials`.
     """
     database = path.suffix == ".db" and path.is_file() and states_length(path)
-    if not path.is_dir() and not path.name.endswith((".json", ".json.gz")) and not database:
+    if not path.is_dir() and not _is_json(path) and not database:
         return None
     content = {} if path.is_dir() or database else _json(path)
     if isinstance(content, dict) and content.keys() >= _DATABASE:

@@ -142,7 +142,7 @@ def _value(key: str, text: str) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _ASE_NAMES = {"pos": "positions", "Z": "numbers", "species": "symbols", "charge": "charges"}
 _PLAIN = "species:S:1:pos:R:3"
 UNNAMED_COLUMNS = "unnamed_columns"
@@ -182,7 +182,7 @@ class XYZFrame:
 
 def is_xyz(path: Path) -> bool:
     """Whether a name is that of an XYZ file, compressed or not."""
-    inner = path.with_suffix("") if path.suffix in _OPENERS else path
+    inner = path.with_suffix("") if path.suffix in OPENERS else path
     return inner.suffix.lower() in (".xyz", ".extxyz")
 
 
@@ -193,7 +193,7 @@ def read_xyz(path: Path) -> Iterator[XYZFrame]:
         DataError: no such file, or a frame is damaged; the message names frame and line.
     """
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
+        with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
             yield from _frames(handle, path)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
