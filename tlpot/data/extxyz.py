@@ -214,6 +214,9 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
                 f"{where}[{number}] has a calculator without results for its present positions; "
                 "call atoms.get_forces() first, or set atoms.calc = None"
             )
+        energy, free = (atoms.calc.results.get(key) for key in ("energy", "free_energy"))
+        if free is not None and free != energy:  # else it says nothing
+            results["free_energy"] = free
         for key, value in results.items():
             place = arrays if key == "forces" else info
             if key in place and not np.array_equal(place[key], value):

@@ -30,6 +30,7 @@ from tlpot.data.flat import FlatStore
 from tlpot.data.material_files import ID, is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
+from tlpot.data.program_outputs import output_kind, read_output
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.data.stated_units import with_stated_units
@@ -311,6 +312,10 @@ def _open(source: Source) -> ArrayDataset:
     if path.suffix == ".traj":
         frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(read_trajectory(path))]
         return _open_frames(frames, path, source)
+    if source.spec is None and (kind := output_kind(path)):
+        output = read_output(path, kind)
+        frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(output.steps)]
+        return _open_frames(frames, path, source, output.problems)
     spec = _spec(path, source.spec)
     _check_container(path, spec, source.spec)
     spec = _understood(spec, source, str(path))
@@ -399,7 +404,9 @@ def _open_atoms(structures: Sequence[Atoms], source: Source) -> ArrayDataset:
     return _open_frames(frames, _ATOMS, source)
 
 
-def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> ArrayDataset:
+def _open_frames(
+    frames: Sequence[XYZFrame], path: Path, source: Source, problems: Sequence[Problem] = ()
+) -> ArrayDataset:
     """Returns structures with labels as those of extended XYZ are read; `path` is for messages."""
     spec = load_spec("extxyz" if source.spec is None else source.spec)
     if spec.container != "extxyz":
@@ -407,7 +414,9 @@ def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> Arra
         raise ConfigError(
             f"{path} is read as extended XYZ is, which {spec_words(source.spec)} is not for"
         )
-    return ArrayDataset(*understood(frames, path, _understood(spec, source, str(path))))
+    store, spec = understood(frames, path, _understood(spec, source, str(path)))
+    store.problems = (*problems, *store.problems)
+    return ArrayDataset(store, spec)
 
 
 def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
