@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         is_fragment_file,
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
+    from tlpot.data.joined import JoinedDataset
     from tlpot.data.loader import (
         Loader,
         average_neighbors,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
     )
     from tlpot.data.open import (
         DataSource,
-        JoinedDataset,
         Source,
         as_listed,
         open_dataset,
