@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,6 +237,13 @@ def _under(info: Mapping[str, Any], names: set[str]) -> Iterator[tuple[str, Any]
     for key, value in info.items():
         if "".join(c for c in str(key).lower() if c not in "_- .") in names:
             yield str(key), value
+
+
+def named_state(key: str) -> Literal["charge", "spin"] | None:
+    """Returns what a key of a dataset is the usual name of: a total charge, or a multiplicity."""
+    if any(True for _ in _under({key: 0}, _CHARGES | {"q"})):
+        return "charge"
+    return "spin" if any(True for _ in _under({key: 0}, _MULTIPLICITIES)) else None
 
 
 def _per_atom(

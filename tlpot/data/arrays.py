@@ -33,6 +33,7 @@ from tlpot.data.summary import (
     resolution_problems,
     unread_problems,
 )
+from tlpot.data.unread_state import unread_state
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level
@@ -250,6 +251,7 @@ class ArrayDataset(FrameSequence):
             *self._decoder.cell_problems(),
             *self._decoder.stress_problems(),
             *unread_problems(set(self.unused_keys) - {*self._spec.unread}, kinds),
+            *unread_state(self._store, self._spec, self.unused_keys),
             *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self.levels),
             *resolution_problems(steps),
