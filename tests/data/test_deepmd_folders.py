@@ -88,6 +88,14 @@ def test_what_does_not_fit_is_named(tmp_path, spoil, term):
         open_dataset(folder, level="pbe")
 
 
+def test_files_deep_below_a_folder_are_not_looked_for(tmp_path):
+    system(tmp_path / "a" / "b" / "c" / "d")
+    with pytest.raises(DataError, match="DeePMD"):
+        open_dataset(tmp_path, level="pbe")
+    with pytest.raises(DataError, match="empty"):
+        open_dataset("", level="pbe")
+
+
 def test_a_set_alone_leads_to_its_system(tmp_path):
     with pytest.raises(DataError, match=r"type\.raw"):
         open_dataset(system(tmp_path / "s") / "set.000", level="pbe")

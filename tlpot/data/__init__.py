@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         with_any_label,
     )
     from tlpot.data.decode import Decoder
+    from tlpot.data.deepmd_folders import deepmd_systems
     from tlpot.data.fragments import (
         FragmentGraph,
         FragmentRows,

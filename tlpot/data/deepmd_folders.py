@@ -26,10 +26,16 @@ _VIRTUAL = -1
 
 
 def deepmd_systems(folder: Path) -> list[Path]:
-    """Returns the systems in a folder, which may be one itself; none if it is of another kind."""
+    """Returns the systems in a folder, which may be one itself; none if it is of another kind.
+
+    They are looked for two levels down: the whole of a home directory takes for ever.
+    """
+    if not folder.is_dir():
+        return []
     if (folder / TYPES).is_file():
         return [folder]
-    return sorted(file.parent for file in folder.rglob(TYPES))
+    below = [*folder.glob(f"*/{TYPES}"), *folder.glob(f"*/*/{TYPES}")]
+    return sorted(file.parent for file in below)
 
 
 def read_deepmd(systems: list[Path]) -> list[XYZFrame]:

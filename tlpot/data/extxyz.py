@@ -37,6 +37,10 @@ from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor
 
+_LEVEL_KEYS = ("head", "level", "level_of_theory", "theory", "method", "functional", "xc", "basis")
+"""Under which frames say how they were computed, as those for several heads of MACE do."""
+_SHOWN_LEVELS = 4
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
@@ -136,6 +140,7 @@ def understood(
     problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
         warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
+    problems += _several_levels(frames, energies)
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
     # and who names a label leaves out its other names on purpose
@@ -449,4 +454,19 @@ def _similar_problems(rows: Sequence[_Row], keys: Mapping[str, LabelKeys]) -> li
         if kind == "forces" and any(word in key.lower() for word in ("grad", "grd", "unnamed")):
             what += f"; if it is the gradient, with keys={{'forces': '{key}, UNIT, gradient'}}"
         found.append(Problem(severity="warning", what=f"{frames}: {what}"))
+    return found
+
+
+def _several_levels(rows: Sequence[_Row], levels: Mapping[str, LevelSpec]) -> list[Problem]:
+    """Reports frames that say of themselves that they are of several levels of theory."""
+    found = []
+    for key in _LEVEL_KEYS if len(levels) == 1 else ():
+        said = Counter(str(row.frame.info[key]) for row in rows if key in row.frame.info)
+        if len(said) > 1:
+            shown = ", ".join(f"{value} ({n})" for value, n in said.most_common(_SHOWN_LEVELS))
+            what = (
+                f"{key!r} says that frames are of {len(said)} kinds ({shown}), and all are read as "
+                f"{next(iter(levels))}; if these are levels of theory, write a file for each"
+            )
+            found.append(Problem(severity="warning", what=what))
     return found

@@ -61,7 +61,7 @@ class MaterialFrames:
 
 def is_material_file(path: Path) -> bool:
     """Whether a path may be one of these layouts: a folder, JSON (``.json.bz2``) or ``.db``."""
-    return path.is_dir() or path.suffix == ".db" or _is_json(path)
+    return path.is_dir() or path.suffix.lower() == ".db" or _is_json(path)
 
 
 def _is_json(path: Path) -> bool:
@@ -78,11 +78,12 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
     Raises:
         DataError: not one of these, damaged, or values and structures that do not belong together.
     """
-    if path.is_dir() and (systems := deepmd_systems(path)):
+    structures = path.is_dir() and any(f.suffix.lower() in ENDINGS for f in path.iterdir())
+    if not structures and (systems := deepmd_systems(path)):
         return MaterialFrames(frames=read_deepmd(systems), texts=(), named=False)
     if path.is_dir():
         return _folder(path) if table else _frames(path, _structure_files(path), {}, ())
-    if path.suffix == ".db":
+    if path.suffix.lower() == ".db":
         if not path.is_file():
             raise DataError(f"no such file: {path}")
         return _rows(path, "db")

@@ -29,11 +29,9 @@ from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_word
 from tlpot.data.spec_choice import select_level, with_keys
 from tlpot.data.stated_units import with_stated_units
 from tlpot.data.store import Store, check_stated_units, npz_names, npz_store, read_npz
-from tlpot.data.xyz_file import XYZFrame
+from tlpot.data.xyz_file import XYZFrame, is_xyz
 from tlpot.errors import ConfigError, DataError
 from tlpot.levels import choose_level, difference_parts
-
-_COMPRESSED = (".gz", ".xz", ".bz2")
 
 PathLike = str | os.PathLike[str]
 
@@ -167,10 +165,12 @@ def _not_data(source: object, part: object) -> ConfigError:
 
 
 def _open(source: Source) -> ArrayDataset:
+    if not os.fspath(source.path):
+        raise DataError("the name of a file is empty")
     path = Path(source.path)
     if is_material_file(path):
         return _open_materials(path, source)
-    if path.suffix == ".traj":
+    if path.suffix.lower() == ".traj":
         frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(read_trajectory(path))]
         return _open_frames(frames, path, source)
     if kind := output_kind(path):
@@ -319,10 +319,9 @@ def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
 def _spec(path: Path, source: SpecSource | None) -> DataSpec:
     if source is not None:
         return load_spec(source)
-    kind = path.suffix if path.suffix not in _COMPRESSED else path.with_suffix("").suffix
-    if kind in (".xyz", ".extxyz"):
+    if is_xyz(path):
         return load_spec("extxyz")
-    if kind == ".npz":
+    if path.suffix.lower() == ".npz":
         raise DataError(
             f"{path}: an npz file does not describe itself; {undescribed('npz', npz_names(path))}"
         )
