@@ -8,7 +8,7 @@ from ase.units import Bohr, Hartree
 from layouts import water_frames
 
 from tlpot.data import open_dataset
-from tlpot.errors import DataError, UnreadLabelWarning
+from tlpot.errors import DataError, TLPotWarning, UnreadLabelWarning
 from tlpot.structures import read_all
 
 ENERGY = -76.4
@@ -51,6 +51,7 @@ def test_a_unit_that_is_the_one_read_is_fine(tmp_path):
         " energy: {energy:.12f} gnorm: 0.000307 xtb: 6.6.1 (8d0f1dd)",
         "Coordinates from ORCA-job water E {energy:.12f}",
         "Iteration 3 Energy {energy:.12f}",
+        "frame 7 Energy: {energy:.12f} hartree, converged",
     ],
 )
 def test_energies_of_xtb_orca_and_geometric_can_be_named(tmp_path, comment):
@@ -74,6 +75,18 @@ def test_the_energy_of_cp2k_is_in_hartree(tmp_path):
         open_dataset(path, level="pbe", keys={"energy": "E"})
     dataset = open_dataset(path, level="pbe", keys={"energy": "E, hartree"})
     assert dataset[0].labels["pbe"].energy == pytest.approx(ENERGY * Hartree)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("comment", ["coordinates in bohr energy={energy}", "Bohr", "H2O (bohr)"])
+def test_a_comment_that_speaks_of_bohr_is_warned_of(tmp_path, comment):
+    """Positions in bohr were taken for Å."""
+    with pytest.warns(TLPotWarning, match="bohr"):
+        read_all(xyz(tmp_path / "a.xyz", comment))
+
+
+def test_a_unit_of_forces_is_none_of_positions(tmp_path):
+    read_all(xyz(tmp_path / "a.xyz", "forces in hartree/bohr energy={energy}"))
 
 
 @pytest.mark.fault

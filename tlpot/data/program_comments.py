@@ -28,6 +28,11 @@ _HARTREE = (
     re.compile(rf"Coordinates from ORCA-job\s.*\bE\s+{_NUMBER}\s*"),
     re.compile(rf"Iteration \d+ Energy\s+{_NUMBER}\s*"),  # geomeTRIC
 )
+_SAID = re.compile(
+    rf"(?:.*\s)?(?:energy|e|etot|scf done)\s*:?\s+{_NUMBER}(?:\s+([a-z./]+))?(?:[\s,;].*)?",
+    re.IGNORECASE,
+)
+_BOHR = re.compile(r"(?<![\w/])bohr(?![\w/^])", re.IGNORECASE)
 _ALONE = re.compile(r"\s*([+-]?\d+\.\d{4,})(?:\s*!.*)?\s*")
 """A number alone, as CREST writes it; with fewer digits it may be a time or a charge."""
 _ATOMIC = dict.fromkeys(("au", "a.u.", "a.u", "(a.u.)", "[a.u.]"), "hartree")
@@ -73,6 +78,10 @@ def read_program_comment(comment: str, n_protons: int) -> ProgramComment:
             return ProgramComment(
                 info={COMMENT_ENERGY: float(found.group(1))}, units={COMMENT_ENERGY: "hartree"}
             )
+    if found := _SAID.fullmatch(comment):
+        unit = _ATOMIC.get((found.group(2) or "").lower(), found.group(2) or "")
+        units = {COMMENT_ENERGY: unit} if _is_energy_unit(unit) else {}
+        return ProgramComment(info={COMMENT_ENERGY: float(found.group(1))}, units=units)
     if found := _ALONE.fullmatch(comment):
         return ProgramComment(info={COMMENT_ENERGY: float(found.group(1))})
     return ProgramComment(info=_charge_and_spin(comment, n_protons))
@@ -137,8 +146,21 @@ def _charge_and_spin(comment: str, n_protons: int) -> dict[str, Any]:
     return {"charge": charge, "spin": spin} if fits else {}
 
 
-def bare_charge(comment: str, info: Mapping[str, Any]) -> str:
-    """Returns what to say of a charge or multiplicity that only two numbers state, or nothing."""
+def worth_a_warning(comment: str, info: Mapping[str, Any]) -> str:
+    """Returns what to say of a comment line that may be understood in another way, or nothing.
+
+    That is a charge or multiplicity that only two numbers state, and a word for a length that is
+    not the one that positions are read in.
+
+    Args:
+        comment: the line.
+        info: what was read from it.
+    """
+    if _BOHR.search(comment):
+        return (
+            f"the comment line {comment.strip()!r} speaks of bohr, and positions are read in Å; if "
+            "they are in bohr, multiply them by 0.529177"
+        )
     stated = info.get("charge"), info.get("spin")
     if _TWO_NUMBERS.fullmatch(comment) is None or stated in ((None, None), (0, 1)):
         return ""

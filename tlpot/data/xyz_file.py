@@ -26,7 +26,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
-from tlpot.data.program_comments import bare_charge, read_program_comment, units_beside
+from tlpot.data.program_comments import read_program_comment, units_beside, worth_a_warning
 from tlpot.errors import DataError, TLPotWarning
 
 _CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
@@ -242,7 +242,7 @@ def _frames(handle: Iterable[str], path: Path) -> Iterator[XYZFrame]:
             rows = [lines.next() for _ in range(n_atoms)]
             vectors = lines.vectors()
             frame = _frame(number, comment, rows, vectors)
-            if not told and (said := bare_charge(comment or "", frame.info)):
+            if not told and (said := worth_a_warning(comment or "", frame.info)):
                 warnings.warn(f"{path}, frame {number}: {said}", TLPotWarning, stacklevel=3)
                 told = True
             yield frame
