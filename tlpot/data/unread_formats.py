@@ -53,7 +53,7 @@ _REMEDIES = {
     ),
     (".sqlite",): "if it is a database of ASE, call it .db",
     (".out", ".log", ".pwo", ".castep", ".nwo", ".abo", ".gpw", ".xml", ".qcout"): _ASE,
-    (".pdb", ".ent", ".mol2", ".sdf", ".mol", ".sd", ".smi", ".gro", ".cif", ".lammpstrj", ".dump",
+    (".pdb", ".ent", ".mol2", ".sdf", ".mol", ".sd", ".smi", ".cif", ".lammpstrj", ".dump",
      ".dcd", ".xtc", ".vasp", ".poscar", ".gen"): _STRUCTURES,
     (".engrad",): (
         "of ORCA, write energies and gradients as extended XYZ, one frame each: the comment line "
@@ -62,7 +62,7 @@ _REMEDIES = {
         "'forces': 'forces, hartree/bohr, gradient'}"
     ),
 }  # fmt: skip
-_NAMES = {"XDATCAR": ".gro", "POSCAR": ".gro", "CONTCAR": ".gro", "gradient": ".out"}
+_NAMES = {"XDATCAR": ".vasp", "POSCAR": ".vasp", "CONTCAR": ".vasp", "gradient": ".out"}
 
 
 def unread_remedy(path: Path) -> str:

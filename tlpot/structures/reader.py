@@ -32,6 +32,9 @@ from tlpot.topology import assumed_charges, perceive_topology
 from tlpot.total_charge import charge_and_spin, stated_charge
 
 _PROTEINS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
+_DUMP_HEAD = 16
+"""Lines in which a dump of LAMMPS says what it holds."""
+_DUMP_UNITS = ("real", "metal")
 _FULL = 0.06
 """Atoms for each Å³ from which on they fill a cell; water has 0.1, a protein in its crystal half of
 that, and a third to an eighth again where symmetry makes the rest."""
@@ -202,6 +205,7 @@ def _read(path: Path) -> list[Atoms]:
         return cif_structures(path)
     from ase.io import iread
 
+    _check_elements(path)
     try:
         return list(iread(path, index=":"))
     except TLPotError:
@@ -211,6 +215,38 @@ def _read(path: Path) -> list[Atoms]:
             f"ASE could not read {path} ({type(error).__name__}: {error}); give a file such as "
             ".xyz, .pdb, .cif, .sdf or .traj"
         ) from error
+
+
+def _check_elements(path: Path) -> None:
+    """Refuses dumps of LAMMPS without elements: ASE takes the types 1, 2, ... for H, He, ...
+
+    The same holds for ``.gro``, whose names of atoms it shortens to elements: sodium to N, chloride
+    to C, the virtual site of water to W.
+
+    Raises:
+        DataError: the columns name no elements, or lengths are not in Å.
+    """
+    if path.suffix.lower() == ".gro":
+        raise DataError(
+            f"{path} names atoms and no elements; write it with them: gmx editconf -f {path.name} "
+            f"-o {path.stem}.pdb"
+        )
+    with path.open("rb") as handle:
+        lines = [handle.readline().decode(errors="replace").split() for _ in range(_DUMP_HEAD)]
+    if lines[0][:2] not in (["ITEM:", "TIMESTEP"], ["ITEM:", "UNITS"]):
+        return
+    columns = next((words[2:] for words in lines if words[:2] == ["ITEM:", "ATOMS"]), [])
+    if not {"element", "mass"} & {*columns}:
+        raise DataError(
+            f"{path}: the dump of LAMMPS has the columns {' '.join(columns)}, and no element; "
+            "write it with 'dump ... custom ... id element x y z' and 'dump_modify ... element O "
+            "H', or replace the types by elements"
+        )
+    units = [lines[k + 1] for k, words in enumerate(lines[:-1]) if words[:2] == ["ITEM:", "UNITS"]]
+    if units and units[0] and units[0][0] not in _DUMP_UNITS:
+        raise DataError(
+            f"{path}: the dump of LAMMPS is in {units[0][0]} units; expected Å, as in real or metal"
+        )
 
 
 def read_models(path: Path) -> list[Atoms]:
