@@ -1,5 +1,7 @@
 """Labels in the data of a database, as SchNetPack has them, and the units that it states."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +88,21 @@ def test_units_that_are_none_name_the_file(tmp_path):
 
 def test_a_stress_may_be_divided_by_three_lengths():
     assert stress_factor("eV/Ang/Ang/Ang") == stress_factor("ev/angstrom^3") == 1.0
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("read", [lambda p: open_dataset(p, level="pbe"), read_all])
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path, read):
+    """Opening one wrote ASE's tables into it."""
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as handle:
+        handle.execute("CREATE TABLE runs (a INTEGER)")
+        handle.commit()
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="runs"):
+        read(path)
+    assert path.read_bytes() == before
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="no tables"):
+        read(path)
+    assert path.read_bytes() == b""

@@ -51,6 +51,8 @@ def read_database(path: Path, kind: str) -> Database:
     """
     from ase.db import connect  # takes its time to load
 
+    if kind == "db":
+        _check_is_of_ase(path)
     frames, texts = [], {ID: None}
     data: set[str] = set()
     try:
@@ -109,13 +111,43 @@ def read_database(path: Path, kind: str) -> Database:
 
 
 def states_length(path: Path) -> bool:
-    """Whether a database names the unit of its positions, which ASE would pass over."""
+    """Whether a database names the unit of its positions, which ASE would pass over.
+
+    Raises:
+        DataError: not a database of ASE.
+    """
     from ase.db import connect
 
+    _check_is_of_ase(path)
     try:
         return _LENGTH in connect(str(path), type="db").metadata
     except (sqlite3.Error, KeyError, ValueError, TypeError, OSError):
         return False  # the reader says what is wrong
+
+
+def _check_is_of_ase(path: Path) -> None:
+    """Checks that ASE has made a database: into any other it would write its tables on opening.
+
+    Raises:
+        DataError: it is none, or another program's.
+    """
+    try:
+        handle = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        raise DataError(f"{path} is not a database of ASE ({error})") from error
+    try:
+        rows = handle.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except sqlite3.Error as error:
+        raise DataError(f"{path} is not a database of ASE ({error})") from error
+    finally:
+        handle.close()
+    names = sorted(str(name) for (name,) in rows)
+    if "systems" not in names:
+        raise DataError(
+            f"{path} is a database of SQLite and not one of ASE: it has "
+            f"{', '.join(map(repr, names)) or 'no tables'}, and no 'systems'; read it with the "
+            "program that wrote it and write .xyz or .traj with ASE"
+        )
 
 
 def _length(path: Path, said: Mapping[str, Any]) -> float:
