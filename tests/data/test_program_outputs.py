@@ -160,7 +160,7 @@ def test_the_output_of_pw_x_is_read(tmp_path):
         ("train.aselmdb", bytes(64), "AseDBDataset"),
         ("a.xyz.zst", b"\x28\xb5\x2f\xfd", "zstd"),
         ("a.npy", b"\x93NUMPY\x01\x00", "savez"),
-        ("orca.out", b"* O   R   C   A *", "charge"),
+        ("gaussian.log", b" Entering Gaussian System", "charge"),
         ("XDATCAR", b"NaCl\n1.0\n", "tlpot label"),
         ("a.mol2", b"@<TRIPOS>MOLECULE", "tlpot label"),
         ("a.engrad", b"# Number of atoms\n", "gradient"),

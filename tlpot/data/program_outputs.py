@@ -1,6 +1,7 @@
-"""Outputs of programs for crystals that say all that a label needs: VASP and Quantum ESPRESSO.
+"""Outputs of programs that say all that a label needs: VASP, Quantum ESPRESSO and ORCA.
 
-They are read by ASE. Outputs for molecules are not: what ASE returns of them has lost the charge.
+Those of the first two, for crystals, are read by ASE. Outputs of others for molecules are not read:
+what ASE returns of them has lost the charge.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import numpy as np
 from ase import Atoms
 
 from tlpot.data.dataset import Problem
+from tlpot.data.orca_outputs import BANNER, read_orca
 from tlpot.data.xyz_file import OPENERS
 from tlpot.errors import DataError
 from tlpot.numbers import counted
 
-Kind = Literal["vasprun.xml", "OUTCAR", "output of pw.x"]
+Kind = Literal["vasprun.xml", "OUTCAR", "output of pw.x", "output of ORCA"]
 
 _HEAD = 4096
 _SMEARED = 1e-3
@@ -48,8 +50,11 @@ def output_kind(path: Path) -> Kind | None:
         return "OUTCAR"
     if path.suffix in (".pwo", ".out", ".log"):
         with path.open("rb") as handle:
-            if b"Program PWSCF" in handle.read(_HEAD):
-                return "output of pw.x"
+            head = handle.read(_HEAD)
+        if b"Program PWSCF" in head:
+            return "output of pw.x"
+        if BANNER in head:
+            return "output of ORCA"
     return None
 
 
@@ -59,11 +64,17 @@ def read_output(path: Path, kind: Kind) -> ProgramOutput:
     Raises:
         DataError: damaged, or no step is complete.
     """
+    left_out: list[str] = []
     try:
         with OPENERS.get(path.suffix, open)(path, "rt") as handle:
-            steps = _steps(handle, kind)
+            if kind == "output of ORCA":
+                steps, left_out = read_orca(handle, str(path))
+            else:
+                steps = _steps(handle, kind)
         with OPENERS.get(path.suffix, open)(path, "rt") as handle:
             complete = kind != "vasprun.xml" or any("</modeling>" in line for line in handle)
+    except DataError:
+        raise
     except Exception as error:  # the readers raise a dozen kinds for damage
         raise DataError(
             f"{path} cannot be read as {kind} ({type(error).__name__}: {error}); was the program "
@@ -72,7 +83,7 @@ def read_output(path: Path, kind: Kind) -> ProgramOutput:
     whole = [atoms for atoms in steps if atoms.calc is not None and "energy" in atoms.calc.results]
     if not whole:
         raise DataError(f"{path}: no step of this {kind} has an energy")
-    problems = []
+    problems = [Problem(severity="warning", what=what) for what in left_out]
     if len(whole) < len(steps):
         what = f"{counted(len(steps) - len(whole), 'step')} without an energy left out"
         problems.append(Problem(severity="warning", what=what))
