@@ -10,6 +10,7 @@ from layouts import water_frames
 
 from tlpot.data import open_dataset
 from tlpot.errors import DataError
+from tlpot.structures import read_all
 
 HEAD = """
                                  *****************
@@ -65,6 +66,7 @@ def test_energies_gradients_and_charge_are_read(tmp_path):
     first = read(io.StringIO(path.read_text()), index=0, format="orca-output")
     np.testing.assert_allclose(first.get_forces(), labels.forces, atol=1e-7)
     assert not [p for p in dataset.problems if p.severity == "warning"]
+    assert read_all(path)[0].info["charge"] == -1
 
 
 def test_what_is_left_out_is_told(tmp_path):

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         open_unlabelled,
     )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
+    from tlpot.data.program_outputs import output_kind, read_output
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, SpecSource, UnitSpec, load_spec
     from tlpot.data.split import DEFAULT_SHARE, FrameOrder, Share, make_split

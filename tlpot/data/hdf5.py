@@ -257,8 +257,8 @@ def _open(path: Path) -> h5py.File:
     if path.stat().st_size and not h5py.is_hdf5(path):
         raise DataError(
             f"{path} is not an HDF5 file, and its name tells of no other format that holds a "
-            "dataset (.xyz, .extxyz, .traj, .db, .json, vasprun.xml, OUTCAR, output of pw.x or ORCA "
-            f"and folders do, .npz with spec=...); {unread_remedy(path)}"
+            "dataset (.xyz, .extxyz, .traj, .db, .json, vasprun.xml, OUTCAR, outputs of pw.x and "
+            f"ORCA and folders do, .npz with spec=...); {unread_remedy(path)}"
         )
     try:
         return h5py.File(path, "r", locking="best-effort")

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from tlpot.data import cif_structures, is_xyz, material_atoms, read_xyz_atoms
+from tlpot.data import (
+    cif_structures,
+    is_xyz,
+    material_atoms,
+    output_kind,
+    read_output,
+    read_xyz_atoms,
+)
 from tlpot.errors import (
     ChargeWarning,
     DataError,
@@ -203,6 +210,8 @@ def _read(path: Path) -> list[Atoms]:
         return read_sdf(path)
     if path.suffix.lower() == ".cif":
         return cif_structures(path)
+    if output_kind(path) == "output of ORCA":  # of which ASE loses the charge
+        return read_output(path, "output of ORCA").steps
     from ase.io import iread
 
     _check_elements(path)
