@@ -291,7 +291,9 @@ def _whole(value: object, key: str, least: int | None = None) -> int:
         or abs(number - round(number)) > _WHOLE
         or (least is not None and round(number) < least)
     ):
-        kind = "a whole number" if least is None else f"a whole number of at least {least}"
+        kind = "a whole number"
+        if least is not None:
+            kind += f" of at least {least} (2S + 1; a number of unpaired electrons is called 'uhf')"
         shown = value.item() if isinstance(value, np.generic) else value
         raise GeometryError(f"info[{key!r}] is {shown!r}, expected {kind}")
     return round(number)
