@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,6 +239,13 @@ def _under(info: Mapping[str, Any], names: set[str]) -> Iterator[tuple[str, Any]
             yield str(key), value
 
 
+def named_state(key: str) -> Literal["charge", "spin"] | None:
+    """Returns what a key of a dataset is the usual name of: a total charge, or a multiplicity."""
+    if any(True for _ in _under({key: 0}, _CHARGES | {"q"})):
+        return "charge"
+    return "spin" if any(True for _ in _under({key: 0}, _MULTIPLICITIES)) else None
+
+
 def _per_atom(
     arrays: Mapping[str, Any], names: tuple[str, ...]
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
@@ -284,7 +291,9 @@ def _whole(value: object, key: str, least: int | None = None) -> int:
         or abs(number - round(number)) > _WHOLE
         or (least is not None and round(number) < least)
     ):
-        kind = "a whole number" if least is None else f"a whole number of at least {least}"
+        kind = "a whole number"
+        if least is not None:
+            kind += f" of at least {least} (2S + 1; a number of unpaired electrons is called 'uhf')"
         shown = value.item() if isinstance(value, np.generic) else value
         raise GeometryError(f"info[{key!r}] is {shown!r}, expected {kind}")
     return round(number)

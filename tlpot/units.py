@@ -5,6 +5,8 @@ Factors come from `ase.units` (CODATA 2014), so that numbers agree with ASE's ow
 
 from __future__ import annotations
 
+import re
+
 from ase import units as ase_units
 
 from tlpot.errors import DataError, nearest
@@ -77,6 +79,7 @@ def stress_factor(unit: str) -> float:
         raise DataError(f"the stress unit {unit!r} may be milli or mega; write Mbar, or kbar")
     if "/" not in text:
         return _look_up(text, PRESSURE, "stress")
+    text = re.sub(r"/([^/]+)/\1/\1$", r"/\1^3", text)  # eV/Ang/Ang/Ang
     energy, _, volume = text.rpartition("/")
     length = volume.strip().removesuffix("³").removesuffix("3").rstrip("^*")
     if length == volume.strip():

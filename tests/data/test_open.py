@@ -139,6 +139,40 @@ def test_spice_is_in_bohr_with_gradients(tmp_path, values, smiles, charge):
     assert dataset.read([0])[0].system.charge == charge
 
 
+def test_transition1x_is_read_reaction_by_reaction(tmp_path, values):
+    with h5py.File(tmp_path / "t1x.h5", "w") as handle:
+        group = handle.create_group("data/H2O/rxn0001")
+        for name, rows in {"": slice(None), "reactant": [0], "product": [3]}.items():
+            part = group.create_group(name) if name else group
+            part["atomic_numbers"] = WATER
+            part["positions"] = values[0][rows]
+            part["wB97x_6-31G(d).energy"] = values[1][rows]
+            part["wB97x_6-31G(d).atomization_energy"] = values[1][rows] + 2000
+            part["wB97x_6-31G(d).forces"] = values[2][rows]
+        handle["train/H2O/rxn0001"] = h5py.SoftLink("/data/H2O/rxn0001")
+    dataset = open_dataset(tmp_path / "t1x.h5", "transition1x")
+    check(dataset, values, "wb97x/6-31g(d)")
+    assert len(dataset) == 4
+    assert dataset.group_names == ("data/H2O/rxn0001",)
+
+
+def test_one_frame_in_each_group_is_refused_with_a_remedy(tmp_path, values):
+    with h5py.File(tmp_path / "qm7x.hdf5", "w") as handle:
+        group = handle.create_group("1/Geom-m1-i1-c1-opt")
+        group["atNUM"], group["atXYZ"] = WATER, values[0][0]
+        group["ePBE0+MBD"], group["totFOR"] = values[1][:1], values[2][0]
+    spec = {
+        "container": "hdf5",
+        "numbers": "atNUM",
+        "coordinates": "atXYZ",
+        "sign": "force",
+        "units": {"coordinates": "angstrom", "energy": "ev", "forces": "ev/angstrom"},
+        "levels": {"pbe0+mbd": {"energy": "ePBE0+MBD", "forces": "totFOR"}},
+    }
+    with pytest.raises(DataError, match="one frame in each group"):
+        open_dataset(tmp_path / "qm7x.hdf5", spec)
+
+
 def test_aimnet2(tmp_path, values):
     with h5py.File(tmp_path / "aimnet2.h5", "w") as handle:
         group = handle.create_group("003")

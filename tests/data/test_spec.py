@@ -20,6 +20,7 @@ SHIPPED = [
     "physnet",
     "rmd17",
     "spice",
+    "transition1x",
 ]
 
 MINE = """

@@ -109,3 +109,12 @@ def test_heavier_atoms_prove_a_unit_by_several_compositions_only():
     for numbers, energy in (([1, 17], -460.8), ([6, 1, 1, 1, 17], -500.1), ([17, 17], -920.5)):
         total.add(np.array(numbers), energy)
     assert "hartree" in total.problems()[0].what
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["H2O", "CH4", "CO2", "N2"])
+def test_total_energies_in_ev_that_were_read_as_kcal_are_named_for_one_molecule(name):
+    """A file like MD17 but in eV passed as kcal/mol, forces and all, without a warning."""
+    check = TotalEnergyCheck("a/b")
+    check.add(molecule(name).numbers, PBE[name] * Hartree * kcal / mol)
+    assert "ev were read as kcal/mol" in check.problems()[0].what

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         with_any_label,
     )
     from tlpot.data.decode import Decoder
+    from tlpot.data.deepmd_folders import deepmd_systems
     from tlpot.data.fragments import (
         FragmentGraph,
         FragmentRows,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         is_fragment_file,
     )
     from tlpot.data.hdf5 import HDF5Store, json_attribute, open_hdf5, printable, written_hdf5
+    from tlpot.data.joined import JoinedDataset
     from tlpot.data.loader import (
         Loader,
         average_neighbors,
@@ -61,13 +63,13 @@ if TYPE_CHECKING:
     )
     from tlpot.data.open import (
         DataSource,
-        JoinedDataset,
         Source,
         as_listed,
         open_dataset,
         open_unlabelled,
     )
     from tlpot.data.problems import find_problems, label_problems, overlap_problems
+    from tlpot.data.program_outputs import output_kind, read_output
     from tlpot.data.proteins import ProteinAssembly, add_assembly, add_protein, assembled
     from tlpot.data.spec import DataSpec, LevelSpec, SpecSource, UnitSpec, load_spec
     from tlpot.data.split import DEFAULT_SHARE, FrameOrder, Share, make_split

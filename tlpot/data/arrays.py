@@ -28,10 +28,12 @@ from tlpot.data.spec import DataSpec
 from tlpot.data.store import MemoryStore, Section, Store
 from tlpot.data.summary import (
     definition_problems,
+    name_problems,
     outside_problems,
     resolution_problems,
     unread_problems,
 )
+from tlpot.data.unread_state import unread_state
 from tlpot.errors import DataError, UnknownLevelError, nearest
 from tlpot.files import file_hash
 from tlpot.levels import canonical_level
@@ -249,10 +251,17 @@ class ArrayDataset(FrameSequence):
             *self._decoder.cell_problems(),
             *self._decoder.stress_problems(),
             *unread_problems(set(self.unused_keys) - {*self._spec.unread}, kinds),
+            *unread_state(self._store, self._spec, self.unused_keys),
             *outside_problems(set(self._store.outside), self._spec),
             *definition_problems(self.levels),
             *resolution_problems(steps),
+            *name_problems(self._total_levels()),
         )
+
+    def _total_levels(self) -> dict[str, LevelInfo]:
+        """Returns the levels whose energies the description says to be total."""
+        zeros = {name: spec.energy_zero for name, spec in self._spec.levels.items()}
+        return {name: info for name, info in self.levels.items() if zeros[name] == "total"}
 
     def __len__(self) -> int:
         return len(self._index.sizes)

@@ -17,7 +17,9 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from tlpot.data.dataset import Problem
+from tlpot.data.program_comments import COMMENT_ENERGY
 from tlpot.data.spec import DataSpec, LevelSpec
+from tlpot.data.stated_units import other_unit
 from tlpot.data.store import MemoryStore, Section
 from tlpot.data.xyz_file import XYZFrame, read_xyz
 from tlpot.data.xyz_labels import (
@@ -34,6 +36,10 @@ from tlpot.errors import DataError, GeometryError, UnreadLabelWarning
 from tlpot.numbers import counted
 from tlpot.total_charge import StatedCharge, charge_and_spin, stated_charge
 from tlpot.units import energy_factor
+
+_LEVEL_KEYS = ("head", "level", "level_of_theory", "theory", "method", "functional", "xc", "basis")
+"""Under which frames say how they were computed, as those for several heads of MACE do."""
+_SHOWN_LEVELS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,11 +132,15 @@ def understood(
         )
     present = {key for found in columns for key in found}
     _check_present(path, rows, spec, present)
+    for row in rows:
+        if row.frame.units and (wrong := other_unit(row.frame, spec, keys, row.labels.keys)):
+            raise DataError(f"{path}: {row.name} {wrong}")
     charge, spin = _state_columns(spec)
     # else, only properties are asked for
     problems = _similar_problems(frames, keys) if energies else []
     for problem in problems:
         warnings.warn(f"{path}: {problem.what}", UnreadLabelWarning, stacklevel=4)
+    problems += _several_levels(frames, energies)
     # what is said of some frames need not be said of the file
     said = {key for row in frames for _, key in row.labels.similar}
     # and who names a label leaves out its other names on purpose
@@ -209,6 +219,9 @@ def frame_of(atoms: Atoms, number: int, where: str = "atoms") -> XYZFrame:
                 f"{where}[{number}] has a calculator without results for its present positions; "
                 "call atoms.get_forces() first, or set atoms.calc = None"
             )
+        energy, free = (atoms.calc.results.get(key) for key in ("energy", "free_energy"))
+        if free is not None and free != energy:  # else it says nothing
+            results["free_energy"] = free
         for key, value in results.items():
             place = arrays if key == "forces" else info
             if key in place and not np.array_equal(place[key], value):
@@ -390,6 +403,12 @@ def _raise_absent(
 ) -> NoReturn:
     held = set().union(*(row.held for row in rows))
     remedy = f"Name the right one with keys={{{quantity!r}: ...}}"
+    said = {key: unit for row in rows for key, unit in row.frame.units.items()}
+    if COMMENT_ENERGY in held:
+        said.setdefault(COMMENT_ENERGY, "UNIT")
+    if quantity == "energy" and said:
+        key, unit = next(iter(said.items()))
+        remedy += f" (of these, {key!r} with its unit: --keys 'energy={key}, {unit}')"
     if not any(_may_be(quantity, key, row.frame) for row in rows for key in row.held):
         remedy = "None of them could be one: these are structures, for 'tlpot label'"
     raise DataError(
@@ -432,7 +451,22 @@ def _similar_problems(rows: Sequence[_Row], keys: Mapping[str, LabelKeys]) -> li
                 f"{key!r} is not read, although it looks like {kind}, which {they} {lack}; if it "
                 f"is, {remedy}"
             )
-        if kind == "forces" and any(word in key.lower() for word in ("grad", "grd")):
+        if kind == "forces" and any(word in key.lower() for word in ("grad", "grd", "unnamed")):
             what += f"; if it is the gradient, with keys={{'forces': '{key}, UNIT, gradient'}}"
         found.append(Problem(severity="warning", what=f"{frames}: {what}"))
+    return found
+
+
+def _several_levels(rows: Sequence[_Row], levels: Mapping[str, LevelSpec]) -> list[Problem]:
+    """Reports frames that say of themselves that they are of several levels of theory."""
+    found = []
+    for key in _LEVEL_KEYS if len(levels) == 1 else ():
+        said = Counter(str(row.frame.info[key]) for row in rows if key in row.frame.info)
+        if len(said) > 1:
+            shown = ", ".join(f"{value} ({n})" for value, n in said.most_common(_SHOWN_LEVELS))
+            what = (
+                f"{key!r} says that frames are of {len(said)} kinds ({shown}), and all are read as "
+                f"{next(iter(levels))}; if these are levels of theory, write a file for each"
+            )
+            found.append(Problem(severity="warning", what=what))
     return found

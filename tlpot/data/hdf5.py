@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tlpot.data.dataset import Problem, Severity
 from tlpot.data.fragment_upgrade import is_earlier, upgrade
 from tlpot.data.store import Section
+from tlpot.data.unread_formats import unread_remedy
 from tlpot.errors import DataError, OutputError
 from tlpot.files import atomic_file
 
@@ -256,8 +257,8 @@ def _open(path: Path) -> h5py.File:
     if path.stat().st_size and not h5py.is_hdf5(path):
         raise DataError(
             f"{path} is not an HDF5 file, and its name tells of no other format that holds a "
-            "dataset (.xyz, .extxyz, .traj, .db, .json and folders of structures do, .npz with "
-            "spec=...); of other formats, read them with ASE and write one of these"
+            "dataset (.xyz, .extxyz, .traj, .db, .json, vasprun.xml, OUTCAR, outputs of pw.x and "
+            f"ORCA and folders do, .npz with spec=...); {unread_remedy(path)}"
         )
     try:
         return h5py.File(path, "r", locking="best-effort")

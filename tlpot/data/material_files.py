@@ -1,4 +1,4 @@
-"""Structures with values: files with a table, matbench JSON, databases and trajectories of ASE.
+"""Structures with values: files with a table, JSON, databases and trajectories, DeePMD folders.
 
 Every structure comes as a frame whose keys are the columns of the table, as an extended XYZ file
 would have them, beside its `ID`.
@@ -7,10 +7,9 @@ would have them, beside its `ID`.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
+import lzma
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +19,12 @@ from typing import Any, cast
 import numpy as np
 from ase import Atoms
 
+from tlpot.data.ase_databases import read_database, states_length
 from tlpot.data.cif_files import cif_structures
 from tlpot.data.dataset import Problem
+from tlpot.data.deepmd_folders import TYPES, deepmd_systems, read_deepmd
 from tlpot.data.structure_tables import ID, structure_table
-from tlpot.data.xyz_file import XYZFrame, read_xyz
+from tlpot.data.xyz_file import OPENERS, XYZFrame, read_xyz
 from tlpot.errors import DataError
 from tlpot.numbers import counted
 
@@ -59,12 +60,16 @@ class MaterialFrames:
 
 
 def is_material_file(path: Path) -> bool:
-    """Whether a path may be one of these layouts: a folder, ``.json``, ``.json.gz`` or ``.db``."""
-    return path.is_dir() or path.suffix == ".db" or path.name.endswith((".json", ".json.gz"))
+    """Whether a path may be one of these layouts: a folder, JSON (``.json.bz2``) or ``.db``."""
+    return path.is_dir() or path.suffix.lower() == ".db" or _is_json(path)
+
+
+def _is_json(path: Path) -> bool:
+    return (path.with_suffix("") if path.suffix in OPENERS else path).suffix == ".json"
 
 
 def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
-    """Reads a folder of structures, a matbench JSON file or a database of ASE.
+    """Reads a folder of structures or of DeePMD-kit, a JSON table or a database of ASE.
 
     Args:
         path: the folder or file.
@@ -73,32 +78,36 @@ def read_materials(path: Path, *, table: bool = True) -> MaterialFrames:
     Raises:
         DataError: not one of these, damaged, or values and structures that do not belong together.
     """
+    structures = path.is_dir() and any(f.suffix.lower() in ENDINGS for f in path.iterdir())
+    if not structures and (systems := deepmd_systems(path)):
+        return MaterialFrames(frames=read_deepmd(systems), texts=(), named=False)
     if path.is_dir():
         return _folder(path) if table else _frames(path, _structure_files(path), {}, ())
-    if path.suffix == ".db":
+    if path.suffix.lower() == ".db":
         if not path.is_file():
             raise DataError(f"no such file: {path}")
-        return _ase_database(path, "db")
+        return _rows(path, "db")
     content = _json(path)
     if isinstance(content, dict) and content.keys() >= _DATABASE:
-        return _ase_database(path, "json")
+        return _rows(path, "json")
     found = structure_table(content, str(path))
     if found is None:
         raise DataError(
             f"{path} has none of the layouts of JSON that are read: a table of structures of "
             "pymatgen or JARVIS and values, as pandas writes it (orient='split', as matbench has "
-            "it, 'columns', 'index' or 'records'), structures alone, or a database of ASE"
+            "it, 'columns', 'index' or 'records'), structures alone, entries of pymatgen, frames "
+            "by material as in MPtrj, or a database of ASE"
         )
     return MaterialFrames(frames=found.frames, texts=found.texts)
 
 
 def _json(path: Path) -> Any:
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as handle:
+        with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
             return json.load(handle)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
         raise DataError(f"{path} is not complete JSON ({error})") from error
 
 
@@ -110,9 +119,10 @@ def material_atoms(path: Path) -> list[Atoms] | None:
     Raises:
         DataError: see `read_materials`.
     """
-    if not path.is_dir() and not path.name.endswith((".json", ".json.gz")):
+    database = path.suffix == ".db" and path.is_file() and states_length(path)
+    if not path.is_dir() and not _is_json(path) and not database:
         return None
-    content = {} if path.is_dir() else _json(path)
+    content = {} if path.is_dir() or database else _json(path)
     if isinstance(content, dict) and content.keys() >= _DATABASE:
         return None
     found = read_materials(path, table=False)
@@ -153,9 +163,14 @@ def _structure_files(folder: Path) -> dict[str, Path]:
             if other is not file:
                 raise DataError(f"{folder}: {other.name} and {file.name} have one id; keep one")
     if not found:
+        if (folder / "coord.npy").is_file():
+            raise DataError(
+                f"{folder} is a set of DeePMD-kit; give the folder {folder.parent}, whose {TYPES} "
+                "says what the atoms are"
+            )
         raise DataError(
-            f"{folder} is a folder without structures ({', '.join(ENDINGS)}); of other formats, "
-            "list the files in it"
+            f"{folder} is a folder without structures ({', '.join(ENDINGS)}) and without systems "
+            f"of DeePMD-kit ({TYPES} beside set.000); of other formats, list the files in it"
         )
     return found
 
@@ -367,28 +382,8 @@ def read_trajectory(path: Path) -> list[Atoms]:
         ) from error
 
 
-def _ase_database(path: Path, kind: str) -> MaterialFrames:
-    """Reads rows of structures with key-value pairs, energies, forces and stresses."""
-    from ase.db import connect  # takes its time to load
-
-    frames, texts = [], {ID: None}
-    try:
-        for number, row in enumerate(connect(str(path), type=kind).select()):
-            info: dict[str, Any] = {ID: str(row.id), **row.key_value_pairs}
-            info |= {key: np.asarray(row[key]) for key in ("energy", "stress") if key in row}
-            arrays = ("forces", "initial_charges", "initial_magmoms")
-            texts |= dict.fromkeys(k for k, v in row.key_value_pairs.items() if isinstance(v, str))
-            frames.append(
-                XYZFrame(
-                    number=number,
-                    numbers=np.asarray(row.numbers, dtype=np.int64),
-                    positions=np.array(row.positions, dtype=np.float64),
-                    cell=np.array(row.cell, dtype=np.float64).reshape(3, 3),
-                    pbc=np.asarray(row.pbc, dtype=bool),
-                    info=info,
-                    arrays={key: np.asarray(row[key]) for key in arrays if key in row},
-                )
-            )
-    except (sqlite3.Error, KeyError, ValueError, TypeError, OSError) as error:
-        raise DataError(f"{path} is not a database of ASE ({error})") from error
-    return MaterialFrames(frames=frames, texts=tuple(texts), named=False)
+def _rows(path: Path, kind: str) -> MaterialFrames:
+    found = read_database(path, kind)
+    return MaterialFrames(
+        frames=found.frames, texts=found.texts, problems=found.problems, named=False
+    )

@@ -2,211 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import h5py
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from tlpot.data.arrays import ArrayDataset
 from tlpot.data.dataset import (
     Dataset,
-    Frame,
-    FrameSequence,
-    LabelKind,
-    LevelInfo,
     Problem,
-    checked_indices,
 )
 from tlpot.data.extxyz import frame_of, read_extxyz, understood
 from tlpot.data.flat import FlatStore
+from tlpot.data.joined import JoinedDataset
 from tlpot.data.material_files import ID, is_material_file, read_materials, read_trajectory
 from tlpot.data.native import read_native_spec
 from tlpot.data.packed import open_store
+from tlpot.data.program_outputs import output_kind, read_output
 from tlpot.data.spec import DataSpec, SpecSource, UnitSpec, load_spec, spec_words, undescribed
 from tlpot.data.spec_choice import select_level, with_keys
-from tlpot.data.store import Store, check_stated_units, npz_names, read_npz
-from tlpot.data.summary import definition_problems, definitions_of
-from tlpot.data.xyz_file import XYZFrame
-from tlpot.errors import ConfigError, DataError, UnknownLevelError, nearest
-from tlpot.levels import canonical_level, choose_level, difference_parts
-
-_COMPRESSED = (".gz", ".xz", ".bz2")
+from tlpot.data.stated_units import with_stated_units
+from tlpot.data.store import Store, check_stated_units, npz_names, npz_store, read_npz
+from tlpot.data.xyz_file import XYZFrame, is_xyz
+from tlpot.errors import ConfigError, DataError
+from tlpot.levels import choose_level, difference_parts
 
 PathLike = str | os.PathLike[str]
 
-_ATOMS = Path("atoms")
-"""What a dataset that is in no file is called."""
-
-
-class JoinedDataset(FrameSequence):
-    """The frames of several datasets, one after the other; satisfies `tlpot.data.Dataset`.
-
-    Molecules of the same name are one molecule when they have as many atoms; otherwise the
-    name is qualified by the file's.
-
-    Args:
-        parts: at least one.
-
-    Raises:
-        DataError: two parts give different energies for the same free atom at the same level.
-    """
-
-    def __init__(self, parts: Sequence[Dataset]) -> None:
-        self.parts = tuple(parts)
-        self._starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.path = self.parts[0].path
-        self.levels: Mapping[str, LevelInfo] = _join_levels(self.parts)
-        self.elements = tuple(sorted({z for part in self.parts for z in part.elements}))
-        names: dict[str, int] = {}
-        sizes: dict[str, int] = {}
-        idx = []
-        for part in self.parts:
-            ids = []
-            first = _first_sizes(part)
-            for name, size in zip(part.group_names, first, strict=True):
-                if sizes.setdefault(name, size) != size:
-                    name = f"{part.path.name}/{name}"
-                ids.append(names.setdefault(name, len(names)))
-            idx.append(np.array(ids, dtype=np.int64)[part.group_idx])
-        self.group_names = tuple(names)
-        self.group_idx = np.concatenate(idx)
-        self.sizes = np.concatenate([part.sizes for part in self.parts])
-
-    @cached_property
-    def content_hash(self) -> str:
-        """SHA-256 over the hashes of the files, in order."""
-        hashes = "".join(part.content_hash for part in self.parts)
-        return hashlib.sha256(hashes.encode()).hexdigest()
-
-    @cached_property
-    def problems(self) -> tuple[Problem, ...]:
-        """What opening the files has shown, and levels that were computed in several ways."""
-        several = set(definition_problems(self.levels))
-        return (
-            *(
-                replace(problem, what=f"{part.path.name}: {problem.what}")
-                for part in self.parts
-                for problem in part.problems
-                if problem not in several
-            ),
-            *definition_problems(self.levels),
-        )
-
-    @cached_property
-    def unused_keys(self) -> tuple[str, ...]:
-        """Arrays of the files that the description does not mention."""
-        return tuple(sorted({key for part in self.parts for key in part.unused_keys}))
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def labelled(self, level: str, kind: LabelKind = "energy") -> NDArray[np.bool_]:
-        """Which frames carry a label, [n_frames].
-
-        Raises:
-            UnknownLevelError: no such level; the message lists those present.
-        """
-        level = canonical_level(level)
-        if level not in self.levels:
-            raise UnknownLevelError(
-                f"{self.path} and others have no level {level!r}{nearest(level, self.levels)}"
-            )
-        return np.concatenate(
-            [
-                part.labelled(level, kind)
-                if level in part.levels
-                else np.zeros(len(part), dtype=bool)
-                for part in self.parts
-            ]
-        )
-
-    def column(self, key: str) -> NDArray:
-        """Returns an array of the files with one value for each frame, as stored.
-
-        Raises:
-            DataError: a file does not have it, or it has another shape.
-        """
-        return np.concatenate([part.column(key) for part in self.parts])
-
-    def attributes(self, group: str | None = None) -> Mapping[str, Any]:
-        """Returns what the files say of a molecule beside its frames, where they agree."""
-        first, *others = [
-            part.attributes(group)
-            for part in self.parts
-            if group is None or group in part.group_names
-        ] or [{}]
-        return {
-            name: value
-            for name, value in first.items()
-            if all(name in other and np.array_equal(value, other[name]) for other in others)
-        }
-
-    def read(
-        self,
-        indices: Sequence[int] | NDArray[np.int64],
-        levels: Collection[str] | None = None,
-    ) -> list[Frame]:
-        """Returns frames in the order asked for; see `Dataset.read`."""
-        asked = checked_indices(self, indices)
-        owner = np.searchsorted(self._starts, asked, side="right") - 1
-        frames: list[Frame | None] = [None] * len(asked)
-        for k in np.unique(owner):
-            places = np.flatnonzero(owner == k)
-            part = self.parts[k]
-            for place, frame in zip(
-                places, part.read(asked[places] - self._starts[k], levels), strict=True
-            ):
-                group = self.group_names[self.group_idx[asked[place]]]
-                frames[place] = frame if frame.group == group else replace(frame, group=group)
-        return [frame for frame in frames if frame is not None]
-
-
-def _first_sizes(part: Dataset) -> list[int]:
-    """Atoms of the first frame of each molecule."""
-    _, first = np.unique(part.group_idx, return_index=True)
-    return [int(size) for size in part.sizes[first]]
-
-
-def _quantity_words(info: LevelInfo) -> str:
-    return "a total energy" if info.quantity is None else f"({info.quantity.words})"
-
-
-def _join_levels(parts: Sequence[Dataset]) -> dict[str, LevelInfo]:
-    levels: dict[str, LevelInfo] = {}
-    for part in parts:
-        for name, info in part.levels.items():
-            known = levels.setdefault(name, info)
-            if known.quantity != info.quantity:
-                raise DataError(
-                    f"{part.path}: {name} is {_quantity_words(info)}, and "
-                    f"{_quantity_words(known)} in another file; convert one of them"
-                )
-            atoms = dict(known.isolated_atoms)
-            for z, energy in info.isolated_atoms.items():
-                if abs(atoms.setdefault(z, energy) - energy) > 1e-6:
-                    raise DataError(
-                        f"{part.path}: the free atom {z} has energy {energy:.6f} eV at {name}, but "
-                        f"{atoms[z]:.6f} eV in another file; are these the same level of theory?"
-                    )
-            said = [*definitions_of(known), *definitions_of(info)]
-            first, *others = dict.fromkeys(said) if said else [""]
-            levels[name] = replace(
-                known,
-                kinds=known.kinds | info.kinds,
-                isolated_atoms=atoms,
-                definition=first,
-                other_definitions=tuple(others),
-                keys=tuple(dict.fromkeys((*known.keys, *info.keys))),
-            )
-    return levels
+_ATOMS, _ARRAYS = Path("atoms"), Path("arrays")
+"""What datasets that are in no file are called."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,8 +49,17 @@ class Source:
     keys: Mapping[str, str] | None = None
 
 
-DataSource = PathLike | Source | Dataset | Atoms | Sequence[PathLike | Source] | Sequence[Atoms]
-"""What can be opened: a file, several, or structures with labels."""
+DataSource = (
+    PathLike
+    | Source
+    | Dataset
+    | Atoms
+    | Sequence[PathLike | Source]
+    | Sequence[Atoms]
+    | Sequence[Dataset]
+    | Mapping[str, ArrayLike]
+)
+"""What can be opened: a file, several, structures with labels, datasets, or arrays by name."""
 
 
 def open_dataset(
@@ -238,7 +77,8 @@ def open_dataset(
             `Source` where they differ in layout or level; or
             `ase.Atoms`, one or several, with labels as extended XYZ files have them: results of
             their calculators, or ``energy``, ``forces`` and ``stress`` in ``info`` and
-            ``arrays``. A dataset is returned as it is.
+            ``arrays``; or arrays by name, as an npz file would hold them, with `spec`. A dataset
+            is returned as it is, and several are joined.
         spec: the description of its layout: its name, a YAML file, or a mapping of what would be
             in one. Files in tlpot's own layout and extended XYZ need none.
         level: the level of theory of the labels, where the layout does not say; elsewhere, the
@@ -252,22 +92,30 @@ def open_dataset(
         UnknownLevelError: the level is not there, or none was named and the layout does not
             say which it is.
     """
+    if isinstance(path, Mapping):
+        return _open_arrays(path, Source(path=_ARRAYS, spec=spec, level=level, keys=keys))
     path = as_listed(path)
     if isinstance(path, str | os.PathLike | Source | Atoms):
-        parts: Sequence[PathLike | Source | Atoms] = [path]
+        parts: Sequence[PathLike | Source | Atoms | Dataset] = [path]
     elif isinstance(path, list | tuple):
         parts = path
     else:
         return _opened(cast(Dataset, path), spec, level, keys)
     if not parts:
         raise DataError("no files given")
-    sources = [
-        part if isinstance(part, Source) else Source(path=part, spec=spec, level=level, keys=keys)
-        for part in parts
-        if not isinstance(part, Atoms)
-    ]
-    structures = [part for part in parts if isinstance(part, Atoms)]
-    datasets = [_open(source) for source in sources]
+    datasets: list[Dataset] = []
+    structures = []
+    for part in parts:
+        if isinstance(part, Atoms):
+            structures.append(part)
+        elif isinstance(part, Source):
+            datasets.append(_open(part))
+        elif isinstance(part, str | os.PathLike):
+            datasets.append(_open(Source(path=part, spec=spec, level=level, keys=keys)))
+        elif hasattr(part, "levels"):
+            datasets.append(_opened(part, spec, level, keys))
+        else:
+            raise _not_data(path, part)
     if structures:
         datasets.append(
             _open_atoms(structures, Source(path=_ATOMS, spec=spec, level=level, keys=keys))
@@ -290,26 +138,45 @@ def as_listed(source: Any) -> Any:
         return source
     if hasattr(source, "levels"):
         return source
+    if isinstance(source, Mapping) or hasattr(source, "columns"):  # would give the names in it
+        raise _not_data(source, source)
     try:
         found = list(source)
     except TypeError:
         found = [source]
     for each in found:
-        if not isinstance(each, str | os.PathLike | Source | Atoms):
-            raise ConfigError(
-                f"expected files, ase.Atoms or a dataset, not {type(source).__name__}"
-                + (f" of {type(each).__name__}" if each is not source else "")
-            )
+        if not isinstance(each, str | os.PathLike | Source | Atoms) and not hasattr(each, "levels"):
+            raise _not_data(source, each)
     return found
 
 
+def _not_data(source: object, part: object) -> ConfigError:
+    """Returns what to say of an object that is no data, or holds some that are none."""
+    whole = type(source).__name__
+    remedy = ""
+    if part is not source:
+        whole += f" of {type(part).__name__}"
+    elif hasattr(source, "columns"):
+        remedy = (
+            "; of a table make structures: [Atoms(numbers, positions, info={'energy': ...}) for "
+            "... in table.itertuples()]"
+        )
+    return ConfigError(f"expected files, ase.Atoms or a dataset, not {whole}{remedy}")
+
+
 def _open(source: Source) -> ArrayDataset:
+    if not os.fspath(source.path):
+        raise DataError("the name of a file is empty")
     path = Path(source.path)
     if is_material_file(path):
         return _open_materials(path, source)
-    if path.suffix == ".traj":
+    if path.suffix.lower() == ".traj":
         frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(read_trajectory(path))]
         return _open_frames(frames, path, source)
+    if kind := output_kind(path):
+        output = read_output(path, kind)
+        frames = [frame_of(atoms, k, path.name) for k, atoms in enumerate(output.steps)]
+        return _open_frames(frames, path, source, output.problems)
     spec = _spec(path, source.spec)
     _check_container(path, spec, source.spec)
     spec = _understood(spec, source, str(path))
@@ -321,8 +188,28 @@ def _open(source: Source) -> ArrayDataset:
     else:
         store = archive = read_npz(path, spec.numbers, spec.coordinates)
         check_stated_units(archive, spec)
+    return _of_store(store, spec)
+
+
+def _of_store(store: Store, spec: DataSpec) -> ArrayDataset:
     flat = spec.offsets is not None or spec.counts is not None
     return ArrayDataset(FlatStore(store, spec) if flat else store, spec)
+
+
+def _open_arrays(arrays: Mapping[str, ArrayLike], source: Source) -> Dataset:
+    """Reads arrays as an npz file would be that holds them."""
+    columns = {str(name): np.asarray(array) for name, array in arrays.items()}
+    if source.spec is None:
+        raise DataError(f"arrays do not describe themselves; {undescribed('npz', columns)}")
+    spec = _understood(load_spec(source.spec), source, str(_ARRAYS))
+    if spec.container != "npz":
+        raise ConfigError(
+            f"arrays are read as npz files are, which {spec_words(source.spec)} is not for "
+            "(container: npz)"
+        )
+    store = npz_store(_ARRAYS, columns, spec.numbers, spec.coordinates)
+    check_stated_units(store, spec)
+    return _of_store(store, spec)
 
 
 _CONTAINERS = {"hdf5": "HDF5", "npz": "npz archives", "extxyz": "extended XYZ"}
@@ -367,9 +254,18 @@ def _open_materials(path: Path, source: Source) -> ArrayDataset:
     known = sorted({key for frame in found.frames for key in frame.info} - {*found.texts})
     where = f"{path}, with the columns {', '.join(known) or 'of no values'},"
     spec = _understood(base, source, where)
+    stated = found.frames[0].units if found.frames else {}
+    notes = list(found.problems)
+    if stated and source.spec is None and not any("," in t for t in (source.keys or {}).values()):
+        try:
+            spec = with_stated_units(spec, stated)
+        except ConfigError as error:
+            raise DataError(f"{path} states the units of its labels: {error}") from None
+        units = ", ".join(f"{key}: {unit}" for key, unit in stated.items())
+        notes.append(Problem(severity="note", what=f"labels are read in the units stated: {units}"))
     spec = replace(spec, columns=tuple(dict.fromkeys((*spec.columns, *found.texts))))
     store, spec = understood(found.frames, path, spec, named_by=ID if found.named else None)
-    store.problems = (*found.problems, *store.problems)
+    store.problems = (*notes, *store.problems)
     return ArrayDataset(store, spec)
 
 
@@ -392,7 +288,9 @@ def _open_atoms(structures: Sequence[Atoms], source: Source) -> ArrayDataset:
     return _open_frames(frames, _ATOMS, source)
 
 
-def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> ArrayDataset:
+def _open_frames(
+    frames: Sequence[XYZFrame], path: Path, source: Source, problems: Sequence[Problem] = ()
+) -> ArrayDataset:
     """Returns structures with labels as those of extended XYZ are read; `path` is for messages."""
     spec = load_spec("extxyz" if source.spec is None else source.spec)
     if spec.container != "extxyz":
@@ -400,7 +298,9 @@ def _open_frames(frames: Sequence[XYZFrame], path: Path, source: Source) -> Arra
         raise ConfigError(
             f"{path} is read as extended XYZ is, which {spec_words(source.spec)} is not for"
         )
-    return ArrayDataset(*understood(frames, path, _understood(spec, source, str(path))))
+    store, spec = understood(frames, path, _understood(spec, source, str(path)))
+    store.problems = (*problems, *store.problems)
+    return ArrayDataset(store, spec)
 
 
 def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
@@ -419,10 +319,9 @@ def open_unlabelled(structures: Sequence[Atoms], path: Path) -> Dataset:
 def _spec(path: Path, source: SpecSource | None) -> DataSpec:
     if source is not None:
         return load_spec(source)
-    kind = path.suffix if path.suffix not in _COMPRESSED else path.with_suffix("").suffix
-    if kind in (".xyz", ".extxyz"):
+    if is_xyz(path):
         return load_spec("extxyz")
-    if kind == ".npz":
+    if path.suffix.lower() == ".npz":
         raise DataError(
             f"{path}: an npz file does not describe itself; {undescribed('npz', npz_names(path))}"
         )

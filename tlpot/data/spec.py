@@ -44,7 +44,7 @@ def looks_like(key: str) -> Likeness | None:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", key)
     words = {word.lower() for word in re.split(r"[^A-Za-z]+", spaced) if word}
     joined = re.sub(r"[^a-z]", "", key.lower())
-    if words & _UNIT:
+    if words & _UNIT and "cell" not in words:
         return "unit"
     if words & _OTHERS:
         return None

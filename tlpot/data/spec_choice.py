@@ -23,6 +23,8 @@ _STRUCTURE_KEYS = (
     "group",
 )
 _LABEL_KEYS = ("energy", "forces", "stress")
+_OF_EXTXYZ = ("charge", "spin", "group")
+_FIXED = "Lattice and pbc, and species and pos in Properties"
 
 
 def select_level(
@@ -163,6 +165,11 @@ def with_keys(spec: DataSpec, keys: Mapping[str, str]) -> DataSpec:
         valid = (*_STRUCTURE_KEYS, *_LABEL_KEYS)
         if quantity not in valid:
             raise ConfigError(f"keys: unknown quantity {quantity!r}{nearest(quantity, valid)}")
+        if spec.container == "extxyz" and quantity not in (*_LABEL_KEYS, *_OF_EXTXYZ):
+            raise ConfigError(
+                f"keys: {quantity} of extended XYZ and the like has one name ({_FIXED}); valid: "
+                f"{', '.join((*_LABEL_KEYS, *_OF_EXTXYZ))}"
+            )
     labels = {quantity: key for quantity, key in keys.items() if quantity in _LABEL_KEYS}
     levels = dict(spec.levels)
     if labels:

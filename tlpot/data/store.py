@@ -182,7 +182,13 @@ def read_npz(path: Path, numbers: str, coordinates: str) -> MemoryStore:
     Raises:
         DataError: no such file, not an archive, truncated, or an array is missing.
     """
-    columns = _read_archive(path)
+    return npz_store(path, _read_archive(path), numbers, coordinates)
+
+
+def npz_store(
+    path: Path, columns: Mapping[str, NDArray], numbers: str, coordinates: str
+) -> MemoryStore:
+    """Returns arrays as one section; see `read_npz`."""
     for key in (numbers, coordinates):
         if key not in columns:
             raise DataError(f"{path}: no array {key!r}{nearest(key, columns)}")
@@ -217,6 +223,13 @@ def check_stated_units(store: MemoryStore, spec: DataSpec) -> None:
             )
 
 
+_ONE_FRAME = (
+    "; one frame in each group, as in QM7-X, is not read: gather them with h5py, as ase.Atoms with "
+    "info['energy'], arrays['forces'] and info['molecule'] = the group above, and open the list, "
+    "or write it as extended XYZ (group: molecule keeps conformers together in a split)"
+)
+
+
 def check_shapes(section: Section, spec: DataSpec) -> None:
     """Checks the shape of every array that the description mentions.
 
@@ -229,6 +242,8 @@ def check_shapes(section: Section, spec: DataSpec) -> None:
         raise DataError(
             f"{section.label}: {spec.coordinates!r} has shape {coordinates}, "
             "expected (frames, atoms, 3)"
+            + _ONE_FRAME
+            * (len(coordinates) == 2 and coordinates[1] == 3)
         )
     m, n = coordinates[:2]
     expected: dict[str, set[tuple[int, ...]]] = {spec.numbers: {(n,), (m, n)}}

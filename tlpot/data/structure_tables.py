@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,10 @@ _JARVIS = {"lattice_mat", "coords", "elements", "cartesian"}
 _JARVIS_NONE = "na"
 """And where there is no value."""
 
-_NAMES = (ID, "material_id", "mp_id", "jid")
+_OF_ENTRIES = ("@module", "@class", "@version", "composition", "parameters", "data", "entry_id")
+"""What entries of pymatgen say beside structure and energy, and its data have otherwise."""
+
+_NAMES = (ID, "material_id", "mat_id", "entry_id", "mp_id", "jid")
 """Columns that may name the rows of a table without row names."""
 
 
@@ -54,7 +57,7 @@ def structure_table(content: Any, where: str) -> StructureTable | None:
 
     Args:
         content: what JSON holds: a table of pandas (orient split, columns, index or records), a
-            list of structures, or one.
+            list of structures, or one, entries of pymatgen, or frames by material as in MPtrj.
         where: the file, for messages.
 
     Raises:
@@ -67,6 +70,8 @@ def structure_table(content: Any, where: str) -> StructureTable | None:
 def _table(content: Any) -> _Table | None:
     if isinstance(content, dict) and {"index", "columns", "data"} <= content.keys():
         return _Table(index=content["index"], columns=content["columns"], data=content["data"])
+    if isinstance(content, dict) and isinstance(content.get("entries"), list):
+        content = content["entries"]
     if _is_structure(content):
         content = [content]
     if isinstance(content, list):
@@ -74,6 +79,7 @@ def _table(content: Any) -> _Table | None:
             content = [{"structure": each} for each in content]
         if not content or not all(isinstance(row, dict) for row in content):
             return None
+        content = [_flat_entry(row) for row in content]
         return _of_records(content, _row_names(content))
     if not isinstance(content, dict) or not content:
         return None
@@ -86,11 +92,32 @@ def _table(content: Any) -> _Table | None:
     if len(columns) == len(content) > 1:  # each has a structure, so these are the rows
         return _of_records(inner, list(content))
     if not columns:
-        return None
+        return _of_runs(content)
     rows = list(content[columns[0]])
     return _of_records(
         [{name: cells.get(row) for name, cells in content.items()} for row in rows], rows
     )
+
+
+def _flat_entry(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns an entry of pymatgen (``ComputedStructureEntry``) with its data beside its energy."""
+    data = row.get("data")
+    if "structure" not in row or "energy" not in row or not isinstance(data, dict):
+        return row
+    own = {key: value for key, value in row.items() if key not in _OF_ENTRIES}
+    return own | {key: value for key, value in data.items() if key not in own}
+
+
+def _of_runs(content: Mapping[str, Mapping[str, Any]]) -> _Table | None:
+    """Reads frames by material and number, as MPtrj has them."""
+    rows = {(name, key): row for name, frames in content.items() for key, row in frames.items()}
+    if not rows or not all(
+        isinstance(row, dict) and any(map(_is_structure, row.values())) for row in rows.values()
+    ):
+        return None
+    unique = len({key for _, key in rows}) == len(rows)
+    names = [key if unique else f"{name}/{key}" for name, key in rows]
+    return _of_records(list(rows.values()), names)
 
 
 def _row_names(records: Sequence[Mapping[str, Any]]) -> Sequence[object]:
@@ -126,13 +153,29 @@ def _read(table: _Table, path: str) -> StructureTable:
     values = [k for k in range(len(names)) if k not in where]
     if "sites" not in data[0][where[0]]:
         data = [[None if cell == _JARVIS_NONE else cell for cell in row] for row in data]
-    texts = [k for k in values if not any(isinstance(row[k], int | float) for row in data)]
+    arrays = {k for k in values if any(_numbers(row[k]) is not None for row in data)}
+    texts = [
+        k
+        for k in values
+        if k not in arrays and not any(isinstance(row[k], int | float) for row in data)
+    ]
     frames = []
     for number, (key, row) in enumerate(zip(ids, data, strict=True)):
         info: dict[str, Any] = {ID: key}
+        frame = _structure(row[where[0]], f"{path}: row {key!r}", number, info)
         for k in values:
             cell = row[k]
             if cell is None:
+                continue
+            if k in arrays:
+                array = _numbers(cell)
+                if array is None:
+                    raise DataError(
+                        f"{path}: row {key!r}: {names[k]!r} is no array of 3 numbers for each atom "
+                        "or of 3 x 3 or 6, as it is in other rows"
+                    )
+                of_atoms = array.shape == (len(frame), 3)
+                (frame.arrays if of_atoms else info)[names[k]] = array
                 continue
             if k not in texts and not isinstance(cell, int | float):
                 raise DataError(
@@ -140,8 +183,22 @@ def _read(table: _Table, path: str) -> StructureTable:
                     "where there is no value"
                 )
             info[names[k]] = cell if isinstance(cell, str | int | float) else json.dumps(cell)
-        frames.append(_structure(row[where[0]], f"{path}: row {key!r}", number, info))
+        frames.append(replace(frame, info={**frame.info, **info}))
     return StructureTable(frames=frames, texts=(ID, *(names[k] for k in texts)))
+
+
+def _numbers(cell: object) -> NDArray[np.float64] | None:
+    """Returns an array that may be forces or a stress; None for anything else."""
+    if isinstance(cell, dict) and cell.get("@class") == "array":
+        cell = cell.get("data")
+    if not isinstance(cell, list) or not cell:
+        return None
+    try:
+        array = np.asarray(cell)
+    except ValueError:
+        return None
+    fits = array.shape == (6,) or (array.ndim == 2 and array.shape[1] == 3)
+    return array.astype(np.float64) if fits and array.dtype.kind in "iuf" else None
 
 
 def _is_structure(cell: object) -> bool:
@@ -167,6 +224,7 @@ def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZF
             _element(site["species"], f"{where}: site {k}") for k, site in enumerate(cell["sites"])
         ]
         positions = np.array([_position(site, matrix) for site in cell["sites"]])
+        forces = _numbers([(site.get("properties") or {}).get("forces") for site in cell["sites"]])
         charge = cell.get("charge") or 0
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
@@ -179,7 +237,7 @@ def _structure(cell: Any, where: str, number: int, info: dict[str, Any]) -> XYZF
         cell=matrix,
         pbc=np.array(periodic, dtype=bool),
         info={"charge": charge, **info} if charge else info,
-        arrays={},
+        arrays={} if forces is None else {"forces": forces},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ COARSE = 1e-4
 
 _SHOWN = 160
 """Letters of a definition in a message."""
+_PER_ATOM = re.compile(r"per_?atom|/atom|_pa\b", re.IGNORECASE)
+_RELATIVE = re.compile(
+    r"formation|e_form\b|atomi[sz]ation|cohesive|above_hull|interaction|binding|relative",
+    re.IGNORECASE,
+)
 _OF_ASE = {"free_energy": "energy", "energies": "energy", "stresses": "stress"}
 """Results that ASE writes beside others, with the one that is read."""
 
@@ -107,6 +113,31 @@ def resolution_problems(steps: Mapping[str, float]) -> list[Problem]:
         for level, step in steps.items()
         if step > COARSE
     ]
+
+
+def name_problems(levels: Mapping[str, LevelInfo]) -> list[Problem]:
+    """Reports energies whose names say that they are no total energies.
+
+    Args:
+        levels: that are read, without properties, which say what they are.
+    """
+    found = []
+    for name, info in levels.items():
+        for key in info.keys if info.quantity is None and "energy" in info.kinds else ():
+            if _PER_ATOM.search(key):
+                what = (
+                    "is read as the energy of whole structures, although its name says that it is "
+                    "per atom; name another, or multiply it by the number of atoms"
+                )
+            elif _RELATIVE.search(key):
+                what = (
+                    "is read as a total energy, although its name says that it is relative to "
+                    "something; name another, or describe it (energy_zero, data_specs/README.md)"
+                )
+            else:
+                continue
+            found.append(Problem(severity="warning", what=f"{name}: {key!r} {what}"))
+    return found
 
 
 class ElectronCheck:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tlpot.bond_thresholds import BONDED, RADII
 from tlpot.data.dataset import Frame, Problem
+from tlpot.data.energy_groups import EnergyGroups
 from tlpot.errors import GeometryError
 from tlpot.neighbors import neighbor_list
 from tlpot.numbers import counted
@@ -72,7 +73,7 @@ meet all-electron energies in another unit."""
 _ENOUGH = 3
 """Compositions that prove a unit together."""
 
-_LIKELY = (ENERGY["hartree"] / ENERGY["ev"],)
+_LIKELY = (ENERGY["hartree"] / ENERGY["ev"], ENERGY["ev"] / ENERGY["kcal/mol"])
 """Factors of mistakes that single compositions may prove."""
 
 REACH = 6.0
@@ -371,11 +372,13 @@ class EnergyCheck:
         self._bonds_per_atom: list[float] = []
         self._relative: list[float] = []
         self._others = TotalEnergyCheck(level)
+        self._groups = EnergyGroups(level)
 
     def add(self, frame: Frame, n_bonds: int) -> None:
         """Notes a structure that has an energy."""
         numbers = frame.system.atomic_numbers.tolist()
         energy = frame.labels[self._level].energy
+        self._groups.add(frame)
         if not set(numbers) <= self._atoms.keys():
             self._others.add(frame.system.atomic_numbers, energy)
             return
@@ -406,7 +409,8 @@ class EnergyCheck:
         Args:
             bonds: whether bonds could be counted, which free atoms are held against.
         """
-        return self._others.problems() or (self._by_atoms() if bonds else [])
+        found = self._others.problems() or (self._by_atoms() if bonds else [])
+        return [*self._groups.problems(), *found]
 
     def _per_atom(self) -> bool:
         """Whether bonds have a sound energy if energies are taken for those of an atom, only."""

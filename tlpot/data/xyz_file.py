@@ -14,8 +14,8 @@ import json
 import lzma
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import atomic_numbers, chemical_symbols
 from numpy.typing import NDArray
 
+from tlpot.data.program_comments import read_program_comment, units_beside, worth_a_warning
 from tlpot.errors import DataError, TLPotWarning
 
 _CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
@@ -33,15 +34,12 @@ _INTEGER = re.compile(r"[+-]?\d+")
 _REAL = re.compile(
     r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE
 )
+_FLAG = re.compile("T|F|True|False")
 _BOOLEANS = {"T": True, "F": False} | {
     spelling: spelling.lower() == "true"
     for word in ("true", "false")
     for spelling in (word, word.capitalize(), word.upper())
 }
-_TWO_NUMBERS = re.compile(r"\s*([+-]?\d{1,2})\s+(\d)\s*")
-"""A comment line of charge and multiplicity."""
-_MOST_CHARGED = 6
-
 _FORTRAN_ORDER = ("virial", "stress")
 """Keys whose nine numbers are the columns of a matrix, as ASE writes them."""
 
@@ -144,9 +142,12 @@ def _value(key: str, text: str) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _ASE_NAMES = {"pos": "positions", "Z": "numbers", "species": "symbols", "charge": "charges"}
 _PLAIN = "species:S:1:pos:R:3"
+UNNAMED_COLUMNS = "unnamed_columns"
+"""What three columns behind the positions without a name are called; nothing reads them unasked."""
+_THREE_MORE = f":{UNNAMED_COLUMNS}:R:3"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +163,7 @@ class XYZFrame:
         info: the other keys of the comment line.
         arrays: the other columns by ASE's names, [n_atoms] or [n_atoms, n].
         nameless: columns beyond those that have a name.
+        units: that the file itself states, by key or column.
     """
 
     number: int
@@ -172,6 +174,7 @@ class XYZFrame:
     info: dict[str, Any]
     arrays: dict[str, NDArray]
     nameless: int = 0
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -179,7 +182,7 @@ class XYZFrame:
 
 def is_xyz(path: Path) -> bool:
     """Whether a name is that of an XYZ file, compressed or not."""
-    inner = path.with_suffix("") if path.suffix in _OPENERS else path
+    inner = path.with_suffix("") if path.suffix in OPENERS else path
     return inner.suffix.lower() in (".xyz", ".extxyz")
 
 
@@ -190,7 +193,7 @@ def read_xyz(path: Path) -> Iterator[XYZFrame]:
         DataError: no such file, or a frame is damaged; the message names frame and line.
     """
     try:
-        with _OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
+        with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig") as handle:
             yield from _frames(handle, path)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}") from None
@@ -239,7 +242,7 @@ def _frames(handle: Iterable[str], path: Path) -> Iterator[XYZFrame]:
             rows = [lines.next() for _ in range(n_atoms)]
             vectors = lines.vectors()
             frame = _frame(number, comment, rows, vectors)
-            if not told and (said := _bare_charge(comment, frame)):
+            if not told and (said := worth_a_warning(comment or "", frame.info)):
                 warnings.warn(f"{path}, frame {number}: {said}", TLPotWarning, stacklevel=3)
                 told = True
             yield frame
@@ -299,8 +302,10 @@ def _frame(
         info = parse_comment(comment.strip())
     except ValueError as error:
         raise _DamageError(str(error)) from None
+    units = units_beside(info)
     properties = info.pop("Properties", None)
-    columns = _columns(_PLAIN if properties is None else properties)
+    plain = _PLAIN + _THREE_MORE * (properties is None and _have_three_more(rows))
+    columns = _columns(plain if properties is None else properties)
     width = sum(n for _, _, n in columns)
     tokens = []
     for k, row in enumerate(rows):
@@ -323,37 +328,32 @@ def _frame(
         raise _DamageError("Properties has no pos:R:3")
     cell, pbc = _cell(info, vectors)
     numbers = _numbers(arrays)
+    length = 1.0
+    if not info and properties is None:
+        try:
+            said = read_program_comment(comment.strip(), int(numbers.sum()))
+        except ValueError as error:
+            raise _DamageError(str(error)) from None
+        info, units, length = said.info, said.units, said.length
+        if said.cell is not None:
+            cell, pbc = said.cell, np.ones(3, dtype=bool)
     return XYZFrame(
         number=number,
         numbers=numbers,
-        positions=positions.astype(np.float64),
+        positions=positions.astype(np.float64) * length,
         cell=cell,
         pbc=pbc,
-        info=info or _charge_and_spin(comment, int(numbers.sum())),
+        info=info,
         arrays=arrays,
         nameless=widest - width,
+        units=units,
     )
 
 
-def _charge_and_spin(comment: str, n_protons: int) -> dict[str, Any]:
-    """Reads a comment such as ``1 2``, as programs of quantum chemistry take it, if it can be."""
-    words = _TWO_NUMBERS.fullmatch(comment)
-    if words is None:
-        return {}
-    charge, spin = (int(word) for word in words.groups())
-    fits = spin >= 1 and (n_protons - charge + spin) % 2 == 1 and abs(charge) <= _MOST_CHARGED
-    return {"charge": charge, "spin": spin} if fits else {}
-
-
-def _bare_charge(comment: str | None, frame: XYZFrame) -> str:
-    """What to say of a charge or multiplicity that only two numbers state; else nothing."""
-    stated = frame.info.get("charge"), frame.info.get("spin")
-    if _TWO_NUMBERS.fullmatch(comment or "") is None or stated in ((None, None), (0, 1)):
-        return ""
-    return (
-        f"the comment line {(comment or '').strip()!r} is read as charge {stated[0]} and "
-        f"multiplicity {stated[1]}; if it is neither, write another comment"
-    )
+def _have_three_more(rows: Sequence[str | None]) -> bool:
+    """Whether three numbers without a name stand behind each position, as forces may."""
+    tails = [(row or "").split()[4:] for row in rows]
+    return all(len(tail) == 3 and all(map(_REAL.fullmatch, tail)) for tail in tails)
 
 
 def _columns(properties: object) -> list[tuple[str, str, int]]:
@@ -383,7 +383,25 @@ def _convert(name: str, kind: str, values: Sequence[Sequence[str]]) -> NDArray:
         return _reals(values)
     except (ValueError, KeyError, OverflowError):
         what = {"L": "T or F", "I": "whole numbers", "R": "numbers"}[kind]
-        raise _DamageError(f"column {name!r} holds what is not {what}") from None
+        form = {"L": _FLAG, "I": _INTEGER, "R": _REAL}[kind]
+        atom, word = next(
+            ((k, w) for k, words in enumerate(values) for w in words if not form.fullmatch(w)),
+            (0, values[0][0]),
+        )
+        raise _DamageError(
+            f"atom {atom}: column {name!r} holds {_short(word)}, which is not {what}{_why(word)}"
+        ) from None
+
+
+def _why(word: str) -> str:
+    """Returns what made a number unreadable, if it is one of the usual mistakes."""
+    if "*" in word and not word.strip("*"):
+        return ": the program that wrote it had too few places; compute the frame again"
+    if re.fullmatch(r"[+-]?\d+,\d+", word):
+        return ": write a point for the decimal comma"
+    if "*^" in word:
+        return ": write e for *^, sed 's/\\*^/e/g'"
+    return ""
 
 
 def _reals(values: Sequence[Sequence[str]]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
 from tlpot.data.spec import DataSpec, LevelSpec, is_own_unit, looks_like
-from tlpot.data.xyz_file import XYZFrame
+from tlpot.data.xyz_file import UNNAMED_COLUMNS, XYZFrame
 from tlpot.errors import DataError
 from tlpot.units import energy_factor, length_factor, stress_factor
 
@@ -316,6 +316,8 @@ def _similar(
     sizes = {"energy": {1}, "forces": {3 * len(frame)}, "stress": {6, 9}}
     for key, value in (*frame.info.items(), *frame.arrays.items()):
         kind = None if key in used else looks_like(key)
+        if key == UNNAMED_COLUMNS and key not in used:
+            kind = "forces"
         if kind == "unit":
             if isinstance(value, str) and not is_own_unit(value):
                 found.append((kind, key))

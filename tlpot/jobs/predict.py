@@ -22,6 +22,7 @@ from tlpot.data import (
     Frame,
     SpecSource,
     as_listed,
+    deepmd_systems,
     frames_of,
     known_values,
     open_dataset,
@@ -327,7 +328,9 @@ def _only_folder(structures: StructureSource) -> Path | None:
     given: Any = structures
     if isinstance(structures, list) and len(structures) == 1:
         given = structures[0]
-    return Path(given) if isinstance(given, str | os.PathLike) and Path(given).is_dir() else None
+    if not isinstance(given, str | os.PathLike) or not Path(given).is_dir():
+        return None
+    return None if deepmd_systems(Path(given)) else Path(given)
 
 
 def _read_folder(

@@ -328,7 +328,7 @@ def _from_file(
             warnings.simplefilter("ignore", ChargeWarning)  # of what it stands in the place of
         found = read_all(path, charge_key=keys.get("charge"), spin_key=keys.get("spin"))
     about: list[Mapping[str, Any]] = [_about(atoms) for atoms in found]
-    named = path.is_dir() or path.name.endswith((".json", ".json.gz"))  # by the ids in them
+    named = path.is_dir() or ".json" in path.suffixes[-2:]  # by the ids in them
     frames = [
         _frame(
             atoms,

@@ -6,11 +6,11 @@ from tlpot.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
     from tlpot.structures.conformers import NOTES
+    from tlpot.structures.given import files_or_atoms
     from tlpot.structures.peptide import build_peptide, capped_residues
     from tlpot.structures.preparation import PreparationReport, prepare_protein
     from tlpot.structures.reader import (
         check_charge,
-        files_or_atoms,
         name_charge,
         read_all,
         read_frames,

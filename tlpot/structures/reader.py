@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gzip
-import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from tlpot.data import Frame, cif_structures, is_xyz, material_atoms, read_xyz_atoms
+from tlpot.data import (
+    cif_structures,
+    is_xyz,
+    material_atoms,
+    output_kind,
+    read_output,
+    read_xyz_atoms,
+)
 from tlpot.errors import (
     ChargeWarning,
-    ConfigError,
     DataError,
     GeometryError,
     MissingExtraError,
@@ -34,6 +39,9 @@ from tlpot.topology import assumed_charges, perceive_topology
 from tlpot.total_charge import charge_and_spin, stated_charge
 
 _PROTEINS = (".pdb", ".ent", ".cif", ".mmcif", ".pdb1", ".pdbx")
+_DUMP_HEAD = 16
+"""Lines in which a dump of LAMMPS says what it holds."""
+_DUMP_UNITS = ("real", "metal")
 _FULL = 0.06
 """Atoms for each Å³ from which on they fill a cell; water has 0.1, a protein in its crystal half of
 that, and a third to an eighth again where symmetry makes the rest."""
@@ -89,29 +97,6 @@ def check_charge(atoms: Atoms, where: str) -> None:
         charge_and_spin(atoms.info, atoms.arrays, int(atoms.numbers.sum()))
     except GeometryError as error:
         raise GeometryError(f"{where}: {error}") from None
-
-
-def files_or_atoms(given: object, name: str) -> list[str | os.PathLike[str] | Atoms]:
-    """Returns what a job was given as a list: files, ``ase.Atoms``, frames of a dataset.
-
-    Args:
-        given: one or several of these.
-        name: of the argument, for the message.
-
-    Raises:
-        ConfigError: something else.
-    """
-    parts = [given] if isinstance(given, str | os.PathLike | Atoms | Frame) else given
-    if not isinstance(parts, Iterable):
-        raise ConfigError(f"{name} is a {type(given).__name__}; {_WANTED}")
-    found = [part.system.to_atoms() if isinstance(part, Frame) else part for part in parts]
-    for part in found:
-        if not isinstance(part, str | os.PathLike | Atoms):
-            raise ConfigError(f"{name} has a {type(part).__name__} in it; {_WANTED}")
-    return found
-
-
-_WANTED = "expected files, ase.Atoms or frames of a dataset, one or several"
 
 
 def read_structure(name: str | Path) -> Atoms:
@@ -225,8 +210,11 @@ def _read(path: Path) -> list[Atoms]:
         return read_sdf(path)
     if path.suffix.lower() == ".cif":
         return cif_structures(path)
+    if output_kind(path) == "output of ORCA":  # of which ASE loses the charge
+        return read_output(path, "output of ORCA").steps
     from ase.io import iread
 
+    _check_elements(path)
     try:
         return list(iread(path, index=":"))
     except TLPotError:
@@ -236,6 +224,38 @@ def _read(path: Path) -> list[Atoms]:
             f"ASE could not read {path} ({type(error).__name__}: {error}); give a file such as "
             ".xyz, .pdb, .cif, .sdf or .traj"
         ) from error
+
+
+def _check_elements(path: Path) -> None:
+    """Refuses dumps of LAMMPS without elements: ASE takes the types 1, 2, ... for H, He, ...
+
+    The same holds for ``.gro``, whose names of atoms it shortens to elements: sodium to N, chloride
+    to C, the virtual site of water to W.
+
+    Raises:
+        DataError: the columns name no elements, or lengths are not in Å.
+    """
+    if path.suffix.lower() == ".gro":
+        raise DataError(
+            f"{path} names atoms and no elements; write it with them: gmx editconf -f {path.name} "
+            f"-o {path.stem}.pdb"
+        )
+    with path.open("rb") as handle:
+        lines = [handle.readline().decode(errors="replace").split() for _ in range(_DUMP_HEAD)]
+    if lines[0][:2] not in (["ITEM:", "TIMESTEP"], ["ITEM:", "UNITS"]):
+        return
+    columns = next((words[2:] for words in lines if words[:2] == ["ITEM:", "ATOMS"]), [])
+    if not {"element", "mass"} & {*columns}:
+        raise DataError(
+            f"{path}: the dump of LAMMPS has the columns {' '.join(columns)}, and no element; "
+            "write it with 'dump ... custom ... id element x y z' and 'dump_modify ... element O "
+            "H', or replace the types by elements"
+        )
+    units = [lines[k + 1] for k, words in enumerate(lines[:-1]) if words[:2] == ["ITEM:", "UNITS"]]
+    if units and units[0] and units[0][0] not in _DUMP_UNITS:
+        raise DataError(
+            f"{path}: the dump of LAMMPS is in {units[0][0]} units; expected Å, as in real or metal"
+        )
 
 
 def read_models(path: Path) -> list[Atoms]:

@@ -1,0 +1,81 @@
+"""What to do with files of a kind that is not read: a way that leads to one that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_MAGIC = {
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PAR1": ".parquet",
+    b"\x80\x02": ".pkl", b"\x80\x03": ".pkl", b"\x80\x04": ".pkl", b"\x80\x05": ".pkl",
+    b"\x93NUMPY": ".npy",
+    b"SQLite format 3": ".sqlite",
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".gz",
+    b"\xfd7zXZ": ".gz",
+}  # fmt: skip
+"""First bytes, whatever the file is called."""
+
+_WRITE = (
+    "from ase import Atoms; from ase.io import write; frames = [Atoms(z, r, info={'energy': e, "
+    "'charge': q}) for ...]; frames[k].arrays['forces'] = f; write('data.xyz', frames)"
+)
+_ASE = (
+    "from ase.io import read, write; frames = read(FILE, index=':'); write('data.xyz', frames) "
+    "(of ions and radicals with atoms.info['charge'] = ... and ['spin'] = 2S + 1, which such "
+    "files do not hand over; check that len(frames) is the number of steps)"
+)
+_STRUCTURES = (
+    "it holds structures without energies: 'tlpot label' computes these, 'tlpot predict' takes it "
+    "as it is"
+)
+_PICKLE = (
+    "a pickle may run code when it is opened, so none is read; where you trust its origin, load it "
+    f"yourself and write what is in it: {_WRITE}"
+)
+_TABLE = f"a table is not read as a dataset; load it with pandas and write: {_WRITE}"
+_PACKED = "unpack it first ({}), and name the file that was in it"
+
+_REMEDIES = {
+    (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".p"): _PICKLE,
+    (".parquet", ".feather", ".arrow", ".csv", ".tsv", ".txt", ".dat", ".xlsx"): _TABLE,
+    (".lmdb", ".aselmdb"): (
+        "LMDB of fairchem is not read; with fairchem: from fairchem.core.datasets import "
+        "AseDBDataset; data = AseDBDataset({'src': FILE}); from ase.io import write; "
+        "write('data.traj', [data.get_atoms(k) for k in range(len(data))])"
+    ),
+    (".zst", ".zstd"): _PACKED.format("zstd -d"),
+    (".gz", ".bz2", ".xz"): _PACKED.format("gunzip, bunzip2 or unxz"),
+    (".zip", ".tar", ".tgz", ".7z"): _PACKED.format("unzip, tar xf"),
+    (".npy",): (
+        "an array alone does not say what it is; write npz: numpy.savez('data.npz', Z=..., R=..., "
+        "E=..., F=...), with a description (data_specs/README.md)"
+    ),
+    (".sqlite",): "if it is a database of ASE, call it .db",
+    (".out", ".log", ".pwo", ".castep", ".nwo", ".abo", ".gpw", ".xml", ".qcout"): _ASE,
+    (".pdb", ".ent", ".mol2", ".sdf", ".mol", ".sd", ".smi", ".cif", ".lammpstrj", ".dump",
+     ".dcd", ".xtc", ".vasp", ".poscar", ".gen"): _STRUCTURES,
+    (".engrad",): (
+        "of ORCA, write energies and gradients as extended XYZ, one frame each: the comment line "
+        "'Properties=species:S:1:pos:R:3:forces:R:3 energy=E charge=Q spin=M' and lines 'O x y z "
+        "gx gy gz', positions in angstrom; then read them with keys={'energy': 'energy, hartree', "
+        "'forces': 'forces, hartree/bohr, gradient'}"
+    ),
+}  # fmt: skip
+_NAMES = {"XDATCAR": ".vasp", "POSCAR": ".vasp", "CONTCAR": ".vasp", "gradient": ".out"}
+
+
+def unread_remedy(path: Path) -> str:
+    """Returns what to do with a file that is of no layout that is read.
+
+    Args:
+        path: it is there; its first bytes tell more than its name.
+    """
+    with path.open("rb") as handle:
+        start = handle.read(16)
+    kind = next((ending for magic, ending in _MAGIC.items() if start.startswith(magic)), "")
+    kind = kind or _NAMES.get(path.name.split(".")[0], path.suffix.lower())
+    for endings, remedy in _REMEDIES.items():
+        if kind in endings:
+            return remedy.replace("FILE", repr(str(path)))
+    return "of other formats: " + _ASE.replace("FILE", repr(str(path)))
