@@ -40,9 +40,11 @@ from tlpot.errors import (
 from tlpot.execution import run_tasks
 from tlpot.files import check_hdf5_name, check_replaced, make_folder, sole_use
 from tlpot.models import content_hash
+from tlpot.numbers import counted
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
+from tlpot.sampling.minimum import PROTONS_HELD
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.stored_results import digest, read_arrays, write_arrays
 from tlpot.structures import SMILES
@@ -381,6 +383,14 @@ def _finished(
         for fragment, found in _results(todo, parts, executor, skip_failed):
             parts.save(fragment, found)
             done[fragment.name] = found
+            if held := found.counts.get(PROTONS_HELD):
+                warnings.warn(
+                    f"{fragment.name}: {counted(held, 'proton')} would leave for another atom, as "
+                    "in vacuum; springs on bonds of N, O and S with hydrogen held what was sampled "
+                    "(labels are without). If it may leave, give the other protonation state",
+                    TLPotWarning,
+                    stacklevel=4,
+                )
             bar.set_postfix_str(f"{len(done)}/{len(fragments)} fragments", refresh=False)
             bar.update(weights[fragment.name])
     return done
