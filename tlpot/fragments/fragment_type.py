@@ -26,6 +26,7 @@ from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 _BACKBONE = ("amino", "alpha", "carbonyl")
 
 _SHOWN_NAME = 80
+_SHOWN_RESIDUES = 6
 
 OTHERS = "*"
 """Name of the model for fragments without one of their own."""
@@ -63,6 +64,22 @@ def fragment_name(topology: Topology, units: Units) -> str:
         elif run:
             parts.append("-".join(run))
     return "+".join(sorted(parts))
+
+
+def fragment_place(topology: Topology, units: Units) -> str:
+    """Returns the name of a fragment and the residues that it has whole, for messages.
+
+    A residue is called as in its file, else by its number in the topology, from 0.
+    """
+    home = {unit for part in Images(len(topology.units)).split(units).values() for unit in part}
+    whole = [
+        residue.label or f"residue {k}"
+        for k, residue in enumerate(topology.residues)
+        if home.issuperset(residue.units)
+    ]
+    more = f" and {len(whole) - _SHOWN_RESIDUES} more" if len(whole) > _SHOWN_RESIDUES else ""
+    where = f" ({', '.join(whole[:_SHOWN_RESIDUES])}{more})" if whole else ""
+    return f"{fragment_name(topology, units)}{where}"
 
 
 def _piece(residue: Residue, units: Units) -> str:
