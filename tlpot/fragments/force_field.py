@@ -20,7 +20,7 @@ from tlpot.energy import (
     implies_charges,
     layout_of,
 )
-from tlpot.errors import ConfigError, GeometryError
+from tlpot.errors import ConfigError, FragmentError, GeometryError
 from tlpot.fragments.closed_shells import check_closed_shells
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragment_type import (
@@ -317,6 +317,16 @@ class FragmentForceField:
         pieces = Pieces(
             graph=graph, batch=batch, rows=rows, coefficients=weights, first_order=graph.first_order
         )
+        try:
+            total = self._total(pieces, typed, high)
+        except FragmentError as error:
+            failed = fragment_place(topology, batch.assembly.fragments[error.index].units)
+            raise GeometryError(f"the fragment {failed}: {error}") from error
+        return total, weights.detach(), topology, batch.assembly.fragments
+
+    def _total(self, pieces: Pieces, typed: TypedBatch | None, high: EnergyModel) -> Tensor:
+        """Returns the energy of each atom; a program that fails says for which fragment."""
+        graph, batch, rows = pieces.graph, pieces.batch, pieces.rows
         reads_charge = self.high.uses_charge
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
@@ -330,7 +340,7 @@ class FragmentForceField:
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
-        return total, weights.detach(), topology, batch.assembly.fragments
+        return total
 
     def _typed_batch(
         self, prepared: FragmentedStructure, batch: FragmentBatch

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tlpot.data import FragmentGraph
 from tlpot.energy import EnergyModel, implemented
-from tlpot.errors import ConfigError, GeometryError, TLPotWarning, nearest
+from tlpot.errors import ConfigError, FragmentError, GeometryError, TLPotWarning, nearest
 from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
@@ -338,12 +338,14 @@ class ModelShare:
 
     Attributes:
         model: of them.
+        members: which of all fragments.
         names: of the fragments.
         batch: the fragments.
         rows: where their atoms are among those of all fragments, [n_rows of `batch`].
     """
 
     model: EnergyModel
+    members: tuple[int, ...]
     names: tuple[str, ...]
     batch: FragmentBatch
     rows: Tensor
@@ -376,6 +378,7 @@ class TypedBatch:
             self.shares.append(
                 ModelShare(
                     model=models.of(names[members[0]]),
+                    members=tuple(members),
                     names=tuple(names[k] for k in members),
                     batch=FragmentBatch(part, skin=batch.skin),
                     rows=chosen.nonzero()[:, 0],
@@ -386,15 +389,21 @@ class TypedBatch:
         """Returns the energy of each row of the whole batch, see `FragmentBatch.energies`.
 
         A model is told the charges of its fragments if it reads them, whatever the others do.
+
+        Raises:
+            FragmentError: a program fails for a fragment, whose index is given.
         """
         found = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
         for share in self.shares:
             there = share.rows.to(positions.device)
-            own = share.batch.energies(
-                share.model,
-                positions[there],
-                first_order=first_order,
-                charge=share.model.uses_charge,
-            )
+            try:
+                own = share.batch.energies(
+                    share.model,
+                    positions[there],
+                    first_order=first_order,
+                    charge=share.model.uses_charge,
+                )
+            except FragmentError as error:
+                raise FragmentError(str(error), share.members[error.index]) from error
             found = found.index_add(0, there, own)
         return found
