@@ -44,6 +44,23 @@ class ValenceError(GeometryError):
         self.short = tuple(short)
 
 
+class CalculationError(GeometryError):
+    """A program that fails for one of several structures.
+
+    Args:
+        message: see `Exception`.
+        index: of the structure.
+    """
+
+    def __init__(self, message: str, index: int = 0) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class FragmentError(CalculationError):
+    """A program that fails for one of the fragments of a structure."""
+
+
 class ModelFileError(TLPotError, ValueError):
     """A model file that is damaged, foreign, or written by a newer tlpot."""
 

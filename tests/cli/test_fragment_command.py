@@ -50,6 +50,16 @@ def test_lists_residues_fragments_cost_and_other_schemes(folder, tmp_path, capsy
     assert counted == 39
 
 
+@pytest.mark.fault
+def test_one_is_no_plural(folder, tmp_path, capsys):
+    """A whole structure was "1 fragments of 1 kinds", and written as "1 new geometries"."""
+    out = tmp_path / "f.h5"
+    assert run(folder, "aga.xyz", "--scheme", "direct", "--export", str(out)) == 0
+    shown = capsys.readouterr().out
+    assert "1 fragment of 1 kind," in shown
+    assert "1 new geometry of 1 distinct one of 1 kind" in shown
+
+
 def test_settings_change_the_scheme(folder, capsys):
     assert run(folder, "aga.xyz", "--set", "inner=2.5", "outer=2.5", "size=2") == 0
     assert "mfcc_mbe2 (inner=2.5, outer=2.5, size=2, fill=True)" in capsys.readouterr().out

@@ -247,3 +247,12 @@ def test_the_box_around_a_molecule_is_no_volume_in_any_batch():
     assert (stress[1] == 0).all()
     alone = evaluate(model, build_graph([crystal], model.cutoff), stress=True).stress
     np.testing.assert_allclose(stress[0], alone[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["run.dcd", "run.xyz", "run.PDB"])
+def test_an_ending_is_no_format(tmp_path, capsys, name):
+    """``-o run.dcd`` wrote extended XYZ to run.dcd.xyz, and a month later there was no DCD."""
+    command = ["md", "H2O", "tlpot-tiny", "--level", "hf", "--steps", "1"]
+    assert main([*command, "-o", str(tmp_path / name)]) != 0
+    assert "write_trajectory" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

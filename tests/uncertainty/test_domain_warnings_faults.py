@@ -7,9 +7,10 @@ import pytest
 import torch
 from ase.build import molecule
 
-from tlpot.calculators import DeltaCalculator, TLPotCalculator
+from tlpot.calculators import DeltaCalculator, FragmentCalculator, TLPotCalculator
 from tlpot.data import open_dataset
 from tlpot.models import LIBRARY, Architecture, DeltaPotential, Ensemble, Potential, PropertyTarget
+from tlpot.structures import build_peptide, read_structure
 from tlpot.targets import Quantity
 from tlpot.uncertainty import DomainCheck, DomainWarning, fit_domain
 
@@ -90,4 +91,16 @@ def test_a_difference_says_why(dataset):
     atoms = molecule("NH3")
     atoms.calc = DeltaCalculator(low=TLPotCalculator(trained(dataset, "hf", 30)), delta=delta)
     with pytest.warns(DomainWarning, match="no training frame has N"):
+        atoms.get_potential_energy()
+
+
+def test_the_fragment_that_is_outside_is_named(tmp_path):
+    """Of a whole protein a warning said that it is outside, and not where."""
+    build_peptide("GAS").write(tmp_path / "p.pdb")
+    atoms = read_structure(tmp_path / "p.pdb")
+    names = atoms.arrays["atom_name"].tolist()
+    oxygen, hydrogen = names.index("OG"), names.index("HG")
+    atoms.calc = FragmentCalculator(atoms, "tlpot-peptides-tiny", "mfcc", level="gfn2-xtb")
+    atoms.positions[hydrogen] -= 0.35 * (atoms.positions[hydrogen] - atoms.positions[oxygen])
+    with pytest.warns(DomainWarning, match=r"the fragment ACE-SER-NME \(SER 4, NME 5\) of C"):
         atoms.get_potential_energy()

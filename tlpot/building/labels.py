@@ -25,10 +25,10 @@ from tlpot.errors import ConfigError, DataError
 from tlpot.files import copy_file, file_hash
 from tlpot.labelling import LabelSettings, label, label_costs
 from tlpot.models import content_hash
-from tlpot.sampling import SamplingReport, SamplingSettings, sample
+from tlpot.sampling import Parts, SamplingReport, SamplingSettings, sample_with
 from tlpot.stored_results import write_json
 
-SAMPLES, LABELS = "samples.h5", "labels.h5"
+SAMPLES, LABELS, PARTS = "samples.h5", "labels.h5", "fragments"
 _DECIDED = ("budget", "model", "level", "select")
 """Settings of a sampling that a build decides about itself."""
 
@@ -110,8 +110,9 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
         target = work.folder / SAMPLES
         # a kill between the last step of the sampling and the record
         target.unlink(missing_ok=True)
+        parts = Parts(work.folder / PARTS, settings, engine, kept=True)
         with _at_once():
-            samples = sample(fragments, target, settings, engine, executor=work.executor)
+            samples = sample_with(fragments, target, parts, work.executor)
         report = SamplingReport.of(samples, target, engine.label_level)
         report.save(work.folder / "diversity.json")
         report.plot(work.folder / "ramachandran.png")
@@ -128,6 +129,7 @@ def sample_stage(given: Mapping[str, Any], low: Level) -> Stage:
         settings={"sample": settings.as_json(), "level": level},
         needs=("fragments",),
         run=run,
+        kept=PARTS,
     )
 
 

@@ -360,10 +360,11 @@ class BuildResult(Result):
     def status(self) -> str:
         """Returns what is built, and a line for each stage."""
         names = ", ".join(
-            f"{target.name} ({len(target.frames)} conformations)" for target in self.plan.targets
+            f"{target.name} ({counted(len(target.frames), 'conformation')})"
+            for target in self.plan.targets
         )
         return (
-            f"{names}: {self.plan.n_kinds} kinds of fragments, {self.plan.low} -> "
+            f"{names}: {counted(self.plan.n_kinds, 'kind')} of fragments, {self.plan.low} -> "
             f"{self.plan.high}\n{stage_table(self.statuses)}"
         )
 

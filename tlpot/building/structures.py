@@ -17,7 +17,7 @@ from tlpot.config import to_mapping
 from tlpot.errors import ConfigError, DataError, GeometryError, TLPotError
 from tlpot.files import write_text
 from tlpot.fragments import FragmentPool, FragmentTypes, ProteinFrames, Scheme, parse_scheme
-from tlpot.numbers import Ints
+from tlpot.numbers import Ints, counted
 from tlpot.reports import named_structures
 from tlpot.sampling import SamplingTarget, named_fragments, pairs
 from tlpot.structures import SMILES, build_peptide, extxyz_text, read_all
@@ -300,7 +300,7 @@ def fragment_stage(
 
     return Stage(
         name="fragments",
-        summary=f"{len({a.info['molecule'] for a in frames})} kinds of fragments",
+        summary=f"{counted(len({a.info['molecule'] for a in frames}), 'kind')} of fragments",
         settings={
             "fragments": to_mapping(settings),
             "scheme": to_mapping(scheme),

@@ -114,7 +114,10 @@ class FragmentCalculator(SharedCalculator):
         kernels: str = "auto",
     ) -> None:
         super().__init__()
-        self.topology = topology or perceive_topology(System.from_atoms(atoms))
+        labels = atoms.arrays.get("residue_label")
+        self.topology = topology or perceive_topology(
+            System.from_atoms(atoms), labels=None if labels is None else list(map(str, labels))
+        )
         parity = is_ai2bmd(scheme)
         chosen = choose_scheme("mfcc" if parity else scheme)
         if low is None and low_level is not None:

@@ -20,9 +20,15 @@ from tlpot.energy import (
     implies_charges,
     layout_of,
 )
-from tlpot.errors import ConfigError, GeometryError
+from tlpot.errors import ConfigError, FragmentError, GeometryError
 from tlpot.fragments.closed_shells import check_closed_shells
-from tlpot.fragments.fragment_type import TypedBatch, TypedModel, fragment_name
+from tlpot.fragments.fragment import Fragment, Units
+from tlpot.fragments.fragment_type import (
+    TypedBatch,
+    TypedModel,
+    fragment_name,
+    fragment_place,
+)
 from tlpot.fragments.fragmented_structure import SKIN, FragmentBatch, FragmentedStructure, Partition
 from tlpot.fragments.layer import Layer, Pieces
 from tlpot.fragments.schemes.registry import Scheme, choose_scheme
@@ -136,6 +142,7 @@ class FragmentForceField:
             None if topology is None else FragmentedStructure(topology, self.scheme, skin=skin)
         )
         self._seen = False
+        self._farthest: tuple[Topology, Units] | None = None
         self._singlets: WeakSet[FragmentBatch] = WeakSet()
         self._typed: WeakKeyDictionary[FragmentBatch, TypedBatch] = WeakKeyDictionary()
         self._known: dict[tuple[bytes, bytes], list[FragmentedStructure]] = {}
@@ -144,6 +151,7 @@ class FragmentForceField:
         """Leaves out what was kept of structures."""
         state = self.__dict__.copy()
         del state["_typed"], state["_known"], state["_singlets"]
+        state["_farthest"] = None
         state["_bound"] = None if self._bound is None else self._bound.topology
         return state
 
@@ -218,6 +226,16 @@ class FragmentForceField:
         return torch.cat([self._one(one, self.high)[0] for one in _structures(graph)])
 
     @property
+    def farthest(self) -> str | None:
+        """The fragment that decided about the last domain, by name and residues.
+
+        None where the whole structure is the only one.
+        """
+        if self._farthest is None or self.is_direct:
+            return None
+        return fragment_place(*self._farthest)
+
+    @property
     def has_domain(self) -> bool:
         """Whether the model of all fragments knows what it was trained on."""
         return has_domain(self.high)
@@ -232,10 +250,11 @@ class FragmentForceField:
         collector = DomainCollector(cast(DomainModel, self.high))
         energies, inside = [], []
         for one in _structures(graph):
-            own, weights = self._one(one, collector)
-            found = collector.taken()
+            own, weights, topology, fragments = self._one(one, collector)
+            found = collector.taken().where(weights != 0, 1.0)
             energies.append(own)
-            inside.append(found.where(weights != 0, 1.0).amin())
+            inside.append(found.amin())
+            self._farthest = topology, fragments[int(found.argmin())].units
         return torch.cat(energies), torch.stack(inside)
 
     def prepared(
@@ -273,8 +292,10 @@ class FragmentForceField:
         prepared = self.prepared(numbers, positions, lattice)
         return prepared.partition(prepared.whole(positions, lattice), lattice)
 
-    def _one(self, graph: AtomGraph, high: EnergyModel) -> tuple[Tensor, Tensor]:
-        """Returns the energy of each atom and the coefficient of each fragment."""
+    def _one(
+        self, graph: AtomGraph, high: EnergyModel
+    ) -> tuple[Tensor, Tensor, Topology, tuple[Fragment, ...]]:
+        """Returns the energy of each atom, and coefficients, topology and fragments."""
         numbers = graph.atomic_numbers.cpu().numpy()
         where = graph.positions.detach().cpu().numpy()
         lattice = Lattice.of_graph(graph)
@@ -296,6 +317,16 @@ class FragmentForceField:
         pieces = Pieces(
             graph=graph, batch=batch, rows=rows, coefficients=weights, first_order=graph.first_order
         )
+        try:
+            total = self._total(pieces, typed, high)
+        except FragmentError as error:
+            failed = fragment_place(topology, batch.assembly.fragments[error.index].units)
+            raise GeometryError(f"the fragment {failed}: {error}") from error
+        return total, weights.detach(), topology, batch.assembly.fragments
+
+    def _total(self, pieces: Pieces, typed: TypedBatch | None, high: EnergyModel) -> Tensor:
+        """Returns the energy of each atom; a program that fails says for which fragment."""
+        graph, batch, rows = pieces.graph, pieces.batch, pieces.rows
         reads_charge = self.high.uses_charge
         if self.is_direct:
             given = graph if reads_charge else replace(graph, charge=graph.charge * 0)
@@ -309,7 +340,7 @@ class FragmentForceField:
             total = pieces.weigh(energies)
         for layer in self.layers:
             total = total + layer.energies(pieces)
-        return total, weights.detach()
+        return total
 
     def _typed_batch(
         self, prepared: FragmentedStructure, batch: FragmentBatch

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tlpot.data import FragmentGraph
 from tlpot.energy import EnergyModel, implemented
-from tlpot.errors import ConfigError, GeometryError, TLPotWarning, nearest
+from tlpot.errors import ConfigError, FragmentError, GeometryError, TLPotWarning, nearest
 from tlpot.fragments.contacts import Images
 from tlpot.fragments.fragment import Fragment, Units
 from tlpot.fragments.fragmented_structure import FragmentBatch, FragmentMap
@@ -26,6 +26,7 @@ from tlpot.topology import ColouredGraph, Residue, Topology, matching_order
 _BACKBONE = ("amino", "alpha", "carbonyl")
 
 _SHOWN_NAME = 80
+_SHOWN_RESIDUES = 6
 
 OTHERS = "*"
 """Name of the model for fragments without one of their own."""
@@ -63,6 +64,22 @@ def fragment_name(topology: Topology, units: Units) -> str:
         elif run:
             parts.append("-".join(run))
     return "+".join(sorted(parts))
+
+
+def fragment_place(topology: Topology, units: Units) -> str:
+    """Returns the name of a fragment and the residues that it has whole, for messages.
+
+    A residue is called as in its file, else by its number in the topology, from 0.
+    """
+    home = {unit for part in Images(len(topology.units)).split(units).values() for unit in part}
+    whole = [
+        residue.label or f"residue {k}"
+        for k, residue in enumerate(topology.residues)
+        if home.issuperset(residue.units)
+    ]
+    more = f" and {len(whole) - _SHOWN_RESIDUES} more" if len(whole) > _SHOWN_RESIDUES else ""
+    where = f" ({', '.join(whole[:_SHOWN_RESIDUES])}{more})" if whole else ""
+    return f"{fragment_name(topology, units)}{where}"
 
 
 def _piece(residue: Residue, units: Units) -> str:
@@ -321,12 +338,14 @@ class ModelShare:
 
     Attributes:
         model: of them.
+        members: which of all fragments.
         names: of the fragments.
         batch: the fragments.
         rows: where their atoms are among those of all fragments, [n_rows of `batch`].
     """
 
     model: EnergyModel
+    members: tuple[int, ...]
     names: tuple[str, ...]
     batch: FragmentBatch
     rows: Tensor
@@ -359,6 +378,7 @@ class TypedBatch:
             self.shares.append(
                 ModelShare(
                     model=models.of(names[members[0]]),
+                    members=tuple(members),
                     names=tuple(names[k] for k in members),
                     batch=FragmentBatch(part, skin=batch.skin),
                     rows=chosen.nonzero()[:, 0],
@@ -369,15 +389,21 @@ class TypedBatch:
         """Returns the energy of each row of the whole batch, see `FragmentBatch.energies`.
 
         A model is told the charges of its fragments if it reads them, whatever the others do.
+
+        Raises:
+            FragmentError: a program fails for a fragment, whose index is given.
         """
         found = torch.zeros(len(positions), dtype=torch.float64, device=positions.device)
         for share in self.shares:
             there = share.rows.to(positions.device)
-            own = share.batch.energies(
-                share.model,
-                positions[there],
-                first_order=first_order,
-                charge=share.model.uses_charge,
-            )
+            try:
+                own = share.batch.energies(
+                    share.model,
+                    positions[there],
+                    first_order=first_order,
+                    charge=share.model.uses_charge,
+                )
+            except FragmentError as error:
+                raise FragmentError(str(error), share.members[error.index]) from error
             found = found.index_add(0, there, own)
         return found

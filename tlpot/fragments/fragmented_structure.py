@@ -15,7 +15,7 @@ from vesin import NeighborList
 
 from tlpot.bond_thresholds import BROKEN, RADII
 from tlpot.energy import EnergyModel, layout_of
-from tlpot.errors import GeometryError
+from tlpot.errors import CalculationError, FragmentError, GeometryError
 from tlpot.fragments.expansion import Expansion, PairWeights
 from tlpot.fragments.fragment import Cutter, Fragment
 from tlpot.fragments.schemes.registry import Scheme
@@ -166,17 +166,23 @@ class FragmentBatch:
             first_order: one derivative at most will be taken, so each part may be differentiated
                 here and then and forgotten.
             charge: tell the model the charge of each fragment.
+
+        Raises:
+            FragmentError: a program fails for a fragment, whose index is given.
         """
         several = len(self._parts) > 1
         found = []
         for part, (first, last) in enumerate(self._parts):
             rows = self._rows(first, last)
             own = positions[rows]
-            if first_order and several and positions.requires_grad:
-                found.append(self._eager(model, own, part, charge))
-            else:
-                graph = self._graph(model, own, part, first_order, charge)
-                found.append(model.atomic_energies(graph))
+            try:
+                if first_order and several and positions.requires_grad:
+                    found.append(self._eager(model, own, part, charge))
+                else:
+                    graph = self._graph(model, own, part, first_order, charge)
+                    found.append(model.atomic_energies(graph))
+            except CalculationError as error:
+                raise FragmentError(str(error), first + error.index) from error
         return torch.cat(found)
 
     def _rows(self, first: int, last: int) -> slice:

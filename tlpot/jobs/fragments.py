@@ -29,6 +29,7 @@ from tlpot.fragments import (
     fragment_name,
 )
 from tlpot.models import CalculatorModel
+from tlpot.numbers import counted
 from tlpot.presentation import Table
 from tlpot.structures import extxyz_text
 from tlpot.topology import Lattice, Topology, residue_of
@@ -324,8 +325,8 @@ class Listing:
         settings = ", ".join(f"{k}={v}" for k, v in to_mapping(cut.scheme).items())
         lines = [
             f"scheme {self.name}" + (f" ({settings})" if settings else "") + f": "
-            f"{len(cut.fragments)} fragments of {len(kinds)} kinds, {cut.cost:.1f} atoms evaluated "
-            "per atom",
+            f"{counted(len(cut.fragments), 'fragment')} of {counted(len(kinds), 'kind')}, "
+            f"{cut.cost:.1f} atoms evaluated per atom",
         ]
         listed = kinds if shown is None else kinds[:shown]
         columns = "number | atoms | caps | charge | fragment, and its coefficients"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_TRAJECTORIES = {".xyz", ".extxyz", ".dcd", ".xtc", ".trr", ".nc", ".traj", ".pdb", ".h5"}
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MolecularDynamics(Result):
     """A run with what it was a run of.
@@ -105,8 +108,11 @@ class MDStart:
         Raises:
             DataError: neither a file nor the name of a molecule, or an unreadable file.
             ConfigError: something else was given.
-            OutputError: the trajectory would replace the structure, which may be the only copy.
+            OutputError: the trajectory would replace the structure, which may be the only copy, or
+                the output has the ending of a trajectory.
         """
+        if not resume:
+            _check_ending(Path(output))
         if not resume and isinstance(structure, str | os.PathLike):
             _check_trajectory(Path(structure), output)
         atoms, notes = given_atoms(structure)
@@ -114,6 +120,16 @@ class MDStart:
         if not resume and atoms.get_momenta().any():
             velocities = "of the structure"
         return cls(atoms=atoms, velocities=velocities, notes=notes)
+
+
+def _check_ending(output: Path) -> None:
+    if output.suffix.lower() in _TRAJECTORIES and not output.is_dir():
+        raise OutputError(
+            f"output (--output) {output} ends in {output.suffix}, expected a path without ending: "
+            f"the trajectory is {output.with_suffix('.xyz')} for {output.with_suffix('')}, with "
+            "velocities and forces. tlpot.structures.write_trajectory makes DCD and XTC of it, "
+            "ase convert other formats"
+        )
 
 
 def _check_trajectory(structure: Path, output: str | os.PathLike[str]) -> None:

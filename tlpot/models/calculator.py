@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tlpot.energy import EVERYTHING
-from tlpot.errors import ConfigError, GeometryError
+from tlpot.errors import CalculationError, ConfigError, GeometryError
 from tlpot.graph import AtomGraph, segment_sum
 from tlpot.numbers import result_fault
 from tlpot.total_charge import fixed_settings
@@ -251,7 +251,10 @@ class CalculatorModel:
                 info={"charge": int(graph.charge[k]), "spin": int(graph.spin[k])},
             )
             bulk = strained and atoms.pbc.any() and atoms.cell.rank == 3
-            energy, forces, stress = self._evaluate(atoms, derive, bulk)
+            try:
+                energy, forces, stress = self._evaluate(atoms, derive, bulk)
+            except GeometryError as error:
+                raise CalculationError(str(error), k) from error
             energies[rows] = energy / size
             if forces is not None:
                 gradient[rows] = -forces

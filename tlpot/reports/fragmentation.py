@@ -16,6 +16,7 @@ from tlpot.errors import ChargeWarning, ConfigError, GeometryError, OutputError
 from tlpot.files import PathLike
 from tlpot.fragments import FragmentedStructure, ProteinFrames, choose_scheme, export_fragments
 from tlpot.jobs import Cut, Listing, SinglePoints, write_fragments
+from tlpot.numbers import counted
 from tlpot.presentation import Result, drawn, progress_bar
 from tlpot.reports.error_budget import measure_budget
 from tlpot.reports.error_budget_report import BudgetReport
@@ -164,8 +165,9 @@ class Fragmentation(Result):
         protein = ProteinFrames(name=self.structure.stem, frames=self.structure.frames)
         report = export_fragments([protein], self.cuts[0].scheme, path)
         return (
-            f"wrote {report.n_written} new geometries of {report.n_distinct} distinct ones of "
-            f"{len(report.counts)} kinds to {path}"
+            f"wrote {counted(report.n_written, 'new geometry')} of "
+            f"{counted(report.n_distinct, 'distinct one')} of "
+            f"{counted(len(report.counts), 'kind')} to {path}"
         )
 
     def write_forces(self, path: PathLike) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         most_uncertain,
         scaled,
     )
-    from tlpot.sampling.collection import sample
+    from tlpot.sampling.collection import Parts, sample, sample_with
     from tlpot.sampling.dataset_selection import DatasetSelection, FrameChoice, choose_frames
     from tlpot.sampling.diversity import SamplingReport
     from tlpot.sampling.fragment import FragmentSamples, SamplingTarget

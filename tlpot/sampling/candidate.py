@@ -90,6 +90,8 @@ class SampledGeometry:
 def labels_of(atoms: Atoms) -> dict[str, Any]:
     """Returns energy (eV), forces (eV/Å) and, of what has a volume, stress (eV/Å³) of a structure.
 
+    They are the calculator's, whatever constraints the structure has.
+
     Args:
         atoms: with a calculator.
 
@@ -97,8 +99,8 @@ def labels_of(atoms: Atoms) -> dict[str, Any]:
         Exception: whatever the calculator raises.
     """
     found: dict[str, Any] = {
-        "energy": float(atoms.get_potential_energy()),
-        "forces": atoms.get_forces().copy(),
+        "energy": float(atoms.get_potential_energy(apply_constraint=False)),
+        "forces": atoms.get_forces(apply_constraint=False).copy(),
     }
     if atoms.pbc.all() and "stress" in getattr(atoms.calc, "implemented_properties", ()):
         found["stress"] = atoms.get_stress(voigt=False)

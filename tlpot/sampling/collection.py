@@ -40,9 +40,11 @@ from tlpot.errors import (
 from tlpot.execution import run_tasks
 from tlpot.files import check_hdf5_name, check_replaced, make_folder, sole_use
 from tlpot.models import content_hash
+from tlpot.numbers import counted
 from tlpot.presentation import progress_bar
 from tlpot.sampling.candidate import SampledGeometry
 from tlpot.sampling.fragment import FragmentSamples, SamplingTarget, sample_fragment
+from tlpot.sampling.minimum import PROTONS_HELD
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.stored_results import digest, read_arrays, write_arrays
 from tlpot.structures import SMILES
@@ -65,18 +67,29 @@ class Parts:
     """A folder with one file for each fragment that is done.
 
     A file is written in one piece and says what it was made from; one that was made from
-    something else is refused.
+    something else is refused, or, in a folder that is kept, has another name.
 
     Args:
         folder: made when the first part is written.
         settings: of the sampling.
         engine: what calculates.
+        kept: whether files are named by what they were made from, so that those of several
+            samplings have room.
     """
 
-    def __init__(self, folder: Path, settings: SamplingSettings, engine: CalculatorFactory) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        settings: SamplingSettings,
+        engine: CalculatorFactory,
+        *,
+        kept: bool = False,
+    ) -> None:
+        self.folder, self.kept = folder, kept
         self.settings, self.engine = settings, engine
         self._also = _also_made_from(settings, engine)
+        if kept:
+            self._also["definition"] = engine.definition
 
     def path(self, fragment: SamplingTarget) -> Path:
         """The file of a fragment.
@@ -85,6 +98,8 @@ class Parts:
             fragment: done or not.
         """
         tail = hashlib.sha256(fragment.name.encode()).hexdigest()[:8]
+        if self.kept:
+            tail = f"{tail}.{self._made_from(fragment)[:16]}"
         stem = "".join(c if c.isalnum() or c in "-+_" else "_" for c in fragment.name)
         return self.folder / f"{stem[:80]}.{tail}.npz"
 
@@ -333,13 +348,44 @@ def sample(
     with sole_use(target, "tlpot sample"):
         parts = Parts(target.with_name(target.name + ".parts"), settings, chosen)
         _check(fragments, parts, target, overwrite)
-        level = chosen.label_level
-        done = _finished(fragments, parts, executor, skip_failed, progress)
-        ordered = [done[each.name] for each in fragments if each.name in done]
-        if not ordered:
-            raise SimulationError("no fragment could be sampled, see the warnings")
-        write_samples(ordered, target, level=level, settings=settings, definition=chosen.definition)
+        found = _write_sampled(fragments, target, parts, executor, skip_failed, progress)
         shutil.rmtree(parts.folder)
+    return found
+
+
+def sample_with(
+    fragments: Sequence[SamplingTarget],
+    out: str | os.PathLike[str],
+    parts: Parts,
+    executor: Executor | None = None,
+) -> list[FragmentSamples]:
+    """Does the same with parts that outlive it: those that are there are not sampled again.
+
+    Raises:
+        ConfigError: two fragments have one name, or there are none.
+        OutputError: the file exists.
+        SimulationError: a fragment falls apart or has no geometry left; the others are kept.
+    """
+    make_folder(Path(out).parent)
+    with sole_use(Path(out), "tlpot sample"):
+        _check(fragments, parts, Path(out), overwrite=False)
+        return _write_sampled(fragments, Path(out), parts, executor)
+
+
+def _write_sampled(
+    fragments: Sequence[SamplingTarget],
+    target: Path,
+    parts: Parts,
+    executor: Executor | None,
+    skip_failed: bool = False,
+    progress: bool = True,
+) -> list[FragmentSamples]:
+    done = _finished(fragments, parts, executor, skip_failed, progress)
+    ordered = [done[each.name] for each in fragments if each.name in done]
+    if not ordered:
+        raise SimulationError("no fragment could be sampled, see the warnings")
+    level, definition = parts.engine.label_level, parts.engine.definition
+    write_samples(ordered, target, level=level, settings=parts.settings, definition=definition)
     return ordered
 
 
@@ -381,6 +427,14 @@ def _finished(
         for fragment, found in _results(todo, parts, executor, skip_failed):
             parts.save(fragment, found)
             done[fragment.name] = found
+            if held := found.counts.get(PROTONS_HELD):
+                warnings.warn(
+                    f"{fragment.name}: {counted(held, 'proton')} would leave for another atom, as "
+                    "in vacuum; springs on bonds of N, O and S with hydrogen held what was sampled "
+                    "(labels are without). If it may leave, give the other protonation state",
+                    TLPotWarning,
+                    stacklevel=4,
+                )
             bar.set_postfix_str(f"{len(done)}/{len(fragments)} fragments", refresh=False)
             bar.update(weights[fragment.name])
     return done

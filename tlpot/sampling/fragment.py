@@ -27,6 +27,7 @@ from tlpot.sampling.candidate import (
     stream,
 )
 from tlpot.sampling.crystal import AtomsApart, crystal_shares, strained
+from tlpot.sampling.minimum import downhill_to, minimum_of
 from tlpot.sampling.scans import approaches, dimer, in_contact, scan, separated
 from tlpot.sampling.settings import SamplingSettings
 from tlpot.sampling.thermal_motion import (
@@ -156,16 +157,18 @@ def sample_fragment(
         if fragment.partners is not None:
             raise ConfigError(f"{fragment.name} is periodic, and complexes are of molecules")
         lattice = AtomsApart()
-        atoms = _relaxed(fragment.atoms, lattice, calculator, fragment.name)
+        atoms = minimum_of(fragment.atoms, lattice, calculator, fragment.name, counts)
         pool = _crystal_pool(fragment.name, atoms, lattice, calculator, settings, counts)
     elif fragment.partners is None:
         molecule = MolecularGraph(fragment.atoms)
-        atoms = _relaxed(fragment.atoms, molecule, calculator, fragment.name)
+        atoms = minimum_of(fragment.atoms, molecule, calculator, fragment.name, counts)
         pool = _molecule_pool(fragment.name, atoms, molecule, calculator, settings, counts)
     else:
         atoms, molecule = fragment.atoms, MolecularGraph(fragment.atoms)
         pool = _complex_pool(fragment, molecule, calculator, engine, settings, counts)
     pool = _within(pool, settings.window * len(atoms), counts)
+    atoms = atoms.copy()
+    atoms.set_constraint()  # what held protons
     if not pool:
         evaluated = atoms.copy()
         evaluated.calc = calculator
@@ -271,8 +274,8 @@ def _complex_pool(
         parts = [conformers(part, number, seed) for part in partners]
     else:
         parts = [
-            [_relaxed(part, MolecularGraph(part), engine.calculator(part), name).positions]
-            for part in partners
+            [minimum_of(p, MolecularGraph(p), engine.calculator(p), name, counts).positions]
+            for p in partners
         ]
     if settings.separations is None and len(partners) == 2:
         made = approaches(parts[0][0], parts[1][0], atoms, settings.candidates, seed)
@@ -286,7 +289,7 @@ def _complex_pool(
         start.set_positions(
             in_contact(rows, atoms.numbers, stream(settings.seed, name, "contact", k))
         )
-        start = _downhill_to(start, calculator, 0.05, 150) if settings.minimise else start
+        start = downhill_to(start, calculator, 0.05, 150) if settings.minimise else start
         if molecule.intact(start):
             starts.append(start)
         else:
@@ -376,28 +379,6 @@ def _temperatures(
     ]
 
 
-def _downhill_to(atoms: Atoms, calculator: Calculator, fmax: float, steps: int) -> Atoms:
-    from ase.optimize import LBFGS
-
-    relaxed = atoms.copy()
-    if len(atoms) == 1:
-        return relaxed
-    relaxed.calc = calculator
-    LBFGS(relaxed, logfile=None, maxstep=0.1).run(fmax=fmax, steps=steps)  # type: ignore[arg-type]
-    relaxed.calc = None
-    return relaxed
-
-
-def _relaxed(atoms: Atoms, molecule: Lasting, calculator: Calculator, name: str) -> Atoms:
-    relaxed = _downhill_to(atoms, calculator, 0.02, 500)
-    if not molecule.intact(relaxed):
-        raise SimulationError(
-            f"{name}: the bonds change when the structure is relaxed; give another conformation, "
-            "protonation state or calculator"
-        )
-    return relaxed
-
-
 def _starts(
     atoms: Atoms, pool: list[SampledGeometry], molecule: MolecularGraph, calculator: Calculator
 ) -> list[Atoms]:
@@ -410,7 +391,7 @@ def _starts(
         chosen, _ = farthest_points(rows, _STARTS - 1, 0)
         for index in chosen.tolist():
             try:
-                start = _downhill_to(low[index].placed(atoms), calculator, 0.5, 40)
+                start = downhill_to(low[index].placed(atoms), calculator, 0.5, 40)
             except Exception as error:
                 check_of_geometry(error)
                 continue

@@ -108,14 +108,15 @@ def branch(molecule: ValenceGraph, root: int, blocked: Iterable[int]) -> tuple[s
 def n_cap(molecule: ValenceGraph, backbone: PeptideBackbone, blocked: set[int]) -> int | None:
     """Returns the carbonyl carbon of an acyl group on the nitrogen, None if there is none.
 
-    The acyl group must hang on the nitrogen only, through a carbonyl that has one more bond.
+    The acyl group must hang on the nitrogen only, by one bond (a ring closes by two), through a
+    carbonyl that has one more bond.
     """
     for carbon in molecule.heavy(backbone.n):
         if carbon in blocked or molecule.numbers[carbon] != 6:
             continue
         if molecule.oxo(carbon) and len(molecule.near(carbon)) == 3:
-            _, touched = branch(molecule, carbon, blocked)
-            if touched == {backbone.n}:
+            inside, touched = branch(molecule, carbon, blocked)
+            if touched == {backbone.n} and len(inside.intersection(molecule.near(backbone.n))) == 1:
                 return carbon
     return None
 

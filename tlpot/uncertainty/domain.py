@@ -361,8 +361,11 @@ class DomainCheck:
         if reason is None:
             return
         self._done = True
+        fragment = getattr(self._model, "farthest", None)
+        formula = atoms.get_chemical_formula()
+        which = f"the fragment {fragment} of {formula}" if fragment else formula
         warnings.warn(
-            f"{atoms.get_chemical_formula()} is outside of what {_called(self._model)} was trained "
+            f"{which} is outside of what {_called(self._model)} was trained "
             f"on (domain {domain:.2g}, below {WARNING_LEVEL:g}{reason}): "
             f"{_given(self._model)} may be far off, here and in what follows. Compare some with a "
             "calculation at the level of theory, or train on such structures",

@@ -14,20 +14,22 @@ from tlpot.numbers import Floats
 from tlpot.topology import Chain, Lattice, Topology
 
 
-def capped_windows(topology: Topology, size: int) -> list[Units]:
+def capped_windows(topology: Topology, size: int, *, pairs: bool = False) -> list[Units]:
     """Returns every stretch of `size` amino acids between the cores of its neighbours.
 
     The left neighbour gives its alpha and carbonyl units, the right one its amino and alpha
     units, so that a stretch looks as if capped by ACE and NME (the capped dipeptide for size 1).
     Residues that are bound to one of the stretch come along, each between such caps. Caps of the
     structure itself ride with the first and last stretch; what has no backbone, and a chain that
-    is too short to be cut, is one piece.
+    is too short to be cut, is one piece. Where `pairs` of stretches are fragments, too, so is a
+    ring so small that caps of a pair would face each other on its other side.
     """
     pieces = []
+    smallest = (2 if pairs else 1) * size + 2
     for chain in topology.chains:
         places = _cores(topology, chain)
         n_cores = len(places)
-        if n_cores <= (size + 2 if chain.cyclic else size):
+        if n_cores <= (smallest if chain.cyclic else size):
             pieces.append(_all_units(topology, chain.residues))
             continue
         last = n_cores if chain.cyclic else n_cores - size + 1
@@ -257,7 +259,7 @@ class Dimers(FadingPairs):
         lattice: Lattice | None = None,
     ) -> Expansion:
         """Lists the fragments, see `Scheme`."""
-        signed = inclusion_exclusion(capped_windows(cutter.topology, self.size))
+        signed = inclusion_exclusion(capped_windows(cutter.topology, self.size, pairs=True))
         sets = list(signed)
         found = Collector(cutter.images.canonical)
         for units, c in signed.items():
@@ -268,17 +270,25 @@ class Dimers(FadingPairs):
             a, b = sets[i], cutter.images.moved(sets[j], shift)
             if a <= b or b <= a:
                 continue
-            union = cutter.with_labels(a | b) if self.fill else a | b
-            gap = union - a - b
             found.add_pair(
                 signed[sets[i]] * signed[sets[j]],
-                union,
-                a | gap,
-                b | gap,
-                (a & b) | gap,
+                *self._four(cutter, a, b),
                 None if share or (i, j, shift) in certain else (a, b),
             )
         return found.expansion(self.inner, self.outer)
+
+    def _four(self, cutter: Cutter, a: Units, b: Units) -> tuple[Units, Units, Units, Units]:
+        """Returns the union of a pair, its two fragments and what they have in common.
+
+        A gap in the union is filled in all four, unless caps of one of them would then face each
+        other, as beside a ring of the backbone.
+        """
+        union = cutter.with_labels(a | b) if self.fill else a | b
+        gap = union - a - b
+        four = union, a | gap, b | gap, (a & b) | gap
+        if gap and any(cutter.with_labels(units) != units for units in four[1:]):
+            return a | b, a, b, a & b
+        return four
 
 
 @dataclass(frozen=True, kw_only=True)
