@@ -33,7 +33,8 @@ from tlpot.errors import (
     UnknownLevelError,
 )
 from tlpot.fragments import MFCC, Scheme, is_ai2bmd
-from tlpot.models import CalculatorModel, LevelView, TrainedModel
+from tlpot.levels import difference_parts
+from tlpot.models import CalculatorModel, LevelView, TrainedModel, load
 from tlpot.presentation import progress_bar
 from tlpot.structures import NOTES, read_structure
 from tlpot.system import System, check_system
@@ -250,24 +251,39 @@ def _whole(model: Any, level: str | None, options: Mapping[str, Any]) -> tuple[A
 def _delta(
     model: Any, level: str | None, low: Any, low_level: str | None, options: Mapping[str, Any]
 ) -> tuple[Any, str]:
-    below, words, stated = _below(low, low_level, options)
     source = _source(model)
+    if isinstance(source, str | os.PathLike):
+        source = load(source, device=options["device"])
+    below, words, stated = _below(low, low_level, options, _low_of(source, level))
     calculator = DeltaCalculator(
         below, source, level=level, low_level=stated, **_fitting(source, options)
     )
     return calculator, f"{_named(model, calculator.level)} over {words}"
 
 
+def _low_of(model: Any, level: str | None) -> str | None:
+    """Returns the low level of a model of differences."""
+    with suppress(TLPotError):
+        chosen = model.at(level) if isinstance(model, TrainedModel) else model
+        parts = difference_parts(getattr(chosen, "level", None) or "")
+        return None if parts is None else parts[1]
+    return None
+
+
 def _below(
-    low: Any, low_level: str | None, options: Mapping[str, Any]
+    low: Any, low_level: str | None, options: Mapping[str, Any], wanted: str | None
 ) -> tuple[Any, str, str | None]:
     """Returns the low calculator in words, and the level that it is said to be at.
 
-    That is where `low` has no choice of levels, and its own name is another.
+    That is where `low` has no choice of levels, and its own name is another. Of several levels
+    it takes the `wanted` one unless `low_level` names another.
     """
     try:
         return *_whole(low, low_level, options), None
     except (UnknownLevelError, ConfigError):
+        if low_level is None and wanted is not None:
+            with suppress(TLPotError):
+                return *_whole(low, wanted, options), None
         if low_level is not None:
             with suppress(TLPotError):
                 return *_whole(low, None, options), low_level

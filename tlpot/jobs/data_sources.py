@@ -20,6 +20,7 @@ from tlpot.data import (
     NeutralDataset,
     Split,
     SplitBy,
+    beneath_views,
     default_by,
     frames_of,
     load_split,
@@ -382,7 +383,7 @@ def trained_on(model: TrainedModel, dataset: Dataset) -> Iterator[ModelCard]:
     frames, the split tells.
     """
     potentials = model.potentials() if isinstance(model, Ensemble) else [model]
-    structures = ""
+    dataset, structures = beneath_views(dataset), ""
     for card in (potential.card for potential in potentials):
         known = card.dataset
         same = known.get("content_hash") == dataset.content_hash

@@ -252,8 +252,7 @@ def frames_of_part(
     """
     if part is None:
         return np.flatnonzero(with_any_label(dataset, level)), "all"
-    file = dataset.dataset if isinstance(dataset, DifferenceDataset) else dataset
-    split = load_split(part[0], file)
+    split = load_split(part[0], dataset)
     for name in (part[1], "validation") if part[1] == "test" else (part[1],):
         found: NDArray[np.int64] = getattr(split, name)
         if len(found):

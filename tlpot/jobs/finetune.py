@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -33,6 +33,7 @@ from tlpot.jobs.finetune_config import (
 )
 from tlpot.jobs.fitting import fit
 from tlpot.jobs.low_values import engine_values
+from tlpot.jobs.other_levels import other_references, starting_references
 from tlpot.jobs.preflight import label_warnings, preflight_report
 from tlpot.jobs.property_jobs import (
     Pooling,
@@ -54,10 +55,8 @@ from tlpot.jobs.training_job import (
 from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     EngineArchitecture,
-    LevelPotential,
     ModelCard,
     Potential,
-    PropertyTarget,
     TrainedModel,
     content_hash,
     library_file,
@@ -210,13 +209,8 @@ def prepare_finetune(
     if target is not None and chosen.inherits:
         check_same_quantity(parent.at(source), target, dataset, training_data.levels[0])
     inherits = chosen.inherits and same_readout(level, target, source, parent.target(source))
-    others = {
-        name: _shares(parent, training_data, name, targets[name])
-        if name in targets
-        else _energies(parent.at(source), training_data, name)
-        for name in training_data.levels[1:]
-    }
-    context = replace(context, others=others)
+    others = other_references(parent.at(source), training_data, targets)
+    context = replace(context, others={name: found.energies for name, found in others.items()})
     kinds = training_data.dataset.levels[training_data.levels[0]].kinds
     training_data, loss, anchored = anchor(config.anchor, chosen, context, training_data, settings)
     learned, saved = training_data.levels[0], chosen.saved_level(context)
@@ -232,8 +226,10 @@ def prepare_finetune(
             given.train,
             learned,
             chosen.elements(context),
-            parent=parent.at(source) if chosen.inherits else None,
-            parent_energies=None if chosen.learns_difference else parent.references(source),
+            parent=parent.at(source) if inherits else None,
+            parent_energies=None
+            if chosen.learns_difference
+            else starting_references(parent.at(source)),
             beyond=_beyond(config, chosen, taught, learned),
         )
         if target is None
@@ -251,6 +247,7 @@ def prepare_finetune(
     rates = chosen.rates(start, learned)
     adapted = training_adaptation(chosen, start, context, rates) if rates else None
     penalty = chosen.penalty(start, context)
+    kept = start.levels if chosen.keeps_levels else ()
     job = Job(
         potential=start,
         levels=training_data.levels,
@@ -267,7 +264,7 @@ def prepare_finetune(
         ),
         output=config.output,
         card=replace(
-            _card(config, chosen, parent, references, saved, start.levels),
+            _card(config, chosen, parent, {**others, saved: references}, saved, kept),
             parent=parent_hash,
             dataset={} if context.low is None else {"low": dict(context.low.definition)},
         ),
@@ -398,41 +395,6 @@ def _inherited_pooling(parent: Potential, source: str) -> Pooling:
     return "attention" if target is not None and target.pooling == "attention" else "mean"
 
 
-def _shares(
-    parent: Potential, training_data: TrainingData, level: str, target: PropertyTarget
-) -> Mapping[int, float]:
-    """Returns the shares of the elements in another property that is learned."""
-    if level in parent.levels and parent.target(level) is not None:
-        return parent.references(level)
-    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
-    return property_references(
-        training_data.dataset, train, level, parent.elements, target
-    ).energies
-
-
-def _energies(
-    source: LevelPotential, training_data: TrainingData, level: str
-) -> Mapping[int, float]:
-    """Returns E0 of another level that is learned: the parent's, or a fit."""
-    parent = source.potential
-    if level in parent.levels:
-        return parent.references(level)
-    train = np.unique(np.concatenate([training_data.split.train, training_data.others]))
-    frames = train[training_data.dataset.labelled(level)[train]]
-    # the readout that the level inherits may give atoms more than what binds them
-    free = parent.architecture.isolated_at_reference
-    return find_references(
-        "fit",
-        training_data.dataset,
-        frames,
-        level,
-        parent.elements,
-        parent=None if free else source,
-        parent_energies=None if free else parent.references(source.level),
-        beyond=source.beyond_references(),
-    ).energies
-
-
 def _beyond(
     config: FinetuneConfig, chosen: Strategy, context: TransferContext, level: str
 ) -> Mapping[int, float]:
@@ -474,23 +436,23 @@ def _card(
     config: FinetuneConfig,
     chosen: Strategy,
     parent: Potential,
-    references: References,
+    references: Mapping[str, References],
     level: str,
-    levels: Sequence[str],
+    kept: Collection[str],
 ) -> ModelCard:
-    origins = parent.card.references if chosen.keeps_levels else {}
-    kept = {name: origin for name, origin in origins.items() if name in levels}
-    origin = references.origin
+    """Returns the card; `references` are those that are new, `kept` the levels of the model."""
+    origins = {name: told for name, told in parent.card.references.items() if name in kept}
+    origins |= {name: found.origin for name, found in references.items()}
     told = "" if chosen.known is None else f", told {chosen.known}"
     if chosen.learns_difference and difference_parts(level) is None:
-        origin = f"the parent's, plus for the difference {origin}"
+        origins[level] = f"the parent's, plus for the difference {origins[level]}"
     return ModelCard(
         name=config.name or config.output.stem,
         description=f"{level}, {chosen.summary} {parent.card.name}{told}",
         licence=config.licence,
         parent_licence=parent.card.lineage_licence,
         origin=parent.card.origin,
-        references={**kept, level: origin},
+        references=origins,
         citation=parent.card.citation,
         charges=check_charges(config.data, parent.architecture.charge_spin),
     )

@@ -18,7 +18,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from tlpot.data import LabelKind, Loader, structures_hash, with_any_label
+from tlpot.data import LabelKind, Loader, beneath_views, structures_hash, with_any_label
 from tlpot.energy import known_value
 from tlpot.errors import ConfigError, DataError, refuse_warnings
 from tlpot.evaluation import (
@@ -234,8 +234,9 @@ def fit(
     adaptation = {} if job.adaptation is None else job.adaptation(finished)
     if adaptation:
         metrics["adaptation"] = dict(adaptation)
-    own = processes.is_first and job.dataset.content_hash == given.content_hash
-    structures = structures_hash(job.dataset) if own else ""
+    frames = beneath_views(job.dataset)
+    own = processes.is_first and frames.content_hash == given.content_hash
+    structures = structures_hash(frames) if own else ""
     finished.card = replace(
         job.card,
         recipe=dict(job.recipe),

@@ -66,6 +66,7 @@ from tlpot.presentation import progress_bar
 from tlpot.uncertainty import DomainWarning
 
 _NO_PARENT = "there is no parent to compare with"
+_NO_PARENT_FORCES = "the parent has no forces to compare with"
 
 
 def examine(
@@ -129,8 +130,10 @@ class _Examiner:
         parent: LevelPotential | None,
         labels: Callable[[], Dataset] | None,
     ) -> None:
-        self._evaluated_model, self._settings, self._parent = evaluated, settings, parent
-        self._labels = labels
+        self._evaluated_model, self._settings, self._labels = evaluated, settings, labels
+        # a property and a forest have none
+        self._parent = parent if parent is not None and has_forces(parent) else None
+        self._no_parent = _NO_PARENT if parent is None else _NO_PARENT_FORCES
         self._new = evaluated.potential.at(evaluated.level)
         self._device = evaluated.potential.device
         self._indices = _some(evaluated.indices, settings)
@@ -145,12 +148,12 @@ class _Examiner:
 
     def drift(self) -> object:
         if self._parent is None:
-            return _NO_PARENT
+            return self._no_parent
         return force_drift(self._new, self._parent, self._frames(), device=self._device)
 
     def forgetting(self) -> object:
         if self._parent is None:
-            return _NO_PARENT
+            return self._no_parent
         potential, level = self._evaluated_model.potential, self._parent.level
         dataset = self._evaluated_model.dataset if self._labels is None else self._labels()
         if not _same_frames(dataset, self._evaluated_model.dataset, self._indices):
