@@ -369,13 +369,14 @@ def worse_kinds(
 ) -> dict[str, tuple[float, float]]:
     """Returns mean absolute errors at step 0 and at the end, of the kinds that became worse.
 
-    Both are `ErrorReport.overall`, on the same frames; `kinds` were to be lowered.
+    Both are `ErrorReport.overall`, on the same frames; `kinds` were to be lowered. What is the same
+    in the digits that are shown is no worse.
     """
     names = [f"{kind}_mae" for kind in _UNITS if kind in kinds]
     return {
         name: (start[name], end[name])
         for name in names
-        if name in start and name in end and end[name] > start[name] * (1 + _ROUNDING)
+        if name in start and name in end and float(f"{end[name]:.4g}") > float(f"{start[name]:.4g}")
     }
 
 
