@@ -279,6 +279,7 @@ def prepare_finetune(
         saved_level=saved,
         parent=parent.at(source) if inherits else None,
         weights=None if adapted is None else adapted.weights,
+        labels=training_data.dataset if chosen.learns_difference else context.dataset,
         adaptation=None if adapted is None else adapted.notes,
         # a difference is no total energy: no walls, no dynamics
         examine=None

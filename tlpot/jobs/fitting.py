@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -135,6 +136,9 @@ def fit(
 
     before = predictions(potential, job.levels[0])
     start = error_report(before)
+    if before.quantity is not None and job.saved_level not in (None, job.levels[0]):
+        # R² of a sum is of other labels than that of the difference
+        start = error_report(predictions(job.finish(copy.deepcopy(potential)), job.saved_level))
     further_before = {level: predictions(potential, level) for level in further}
     if processes.is_first and not resume:
         make_folder(job.run_dir)
@@ -184,9 +188,8 @@ def fit(
             best_epoch=0, best_loss=math.nan, best_score=math.nan, history=[], seconds=0.0,
             interrupted=False,
         )  # fmt: skip
-    started = time.perf_counter()
+    started = time.perf_counter()  # a closed form is all the work of its job
     finished = job.finish(potential)
-    # what is solved for in closed form is all the work of such a job
     result = replace(result, seconds=result.seconds + time.perf_counter() - started)
     level = job.saved_level or job.levels[0]
     domain = None
@@ -196,7 +199,8 @@ def fit(
     end = error_report(after)
     kinds = _lowered(settings.loss) if after.quantity is None else ("property",)
     labelled = level if level in job.dataset.levels else job.levels[0]
-    baselines = level_baselines(finished, level, job.dataset, given, indices, labelled)
+    labels = job.dataset if job.labels is None else job.labels
+    baselines = level_baselines(finished, level, labels, given, indices, labelled)
     others, worse = {}, worse_words(start.overall, end.overall, part, kinds)
     for name, found in further_before.items():
         name_after = predictions(finished, name, f"parity_{sub(r'[^a-z0-9.+-]+', '_', name)}.png")
@@ -214,7 +218,7 @@ def fit(
         *baseline_words(baselines, end.overall, after.quantity, part),
     ]
     further_baselines = {
-        name: level_baselines(finished, name, job.dataset, given, indices) for name in others
+        name: level_baselines(finished, name, labels, given, indices) for name in others
     }
     for name, (_, errors) in others.items():
         beaten = baseline_words(further_baselines[name], errors.overall, errors.quantity, part)
@@ -238,7 +242,7 @@ def fit(
     adaptation = {} if job.adaptation is None else job.adaptation(finished)
     if adaptation:
         metrics["adaptation"] = dict(adaptation)
-    frames = beneath_views(job.dataset)
+    frames = beneath_views(labels)
     own = processes.is_first and frames.content_hash == given.content_hash
     structures = structures_hash(frames) if own else ""
     finished.card = replace(
