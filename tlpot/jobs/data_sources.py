@@ -34,7 +34,7 @@ from tlpot.errors import ConfigError, DataError, UnknownElementError, UnknownLev
 from tlpot.files import file_hash
 from tlpot.labelling import read_structures
 from tlpot.levels import level_words
-from tlpot.models import Ensemble, ModelCard, TrainedModel
+from tlpot.models import Ensemble, ModelCard, Potential, TrainedModel
 from tlpot.targets import is_property
 
 _WORDS = {
@@ -361,6 +361,20 @@ def check_charges(
             f"data.charges=ignore does not apply to a model that reads charges {whose}"
         )
     return "ignored" if settings.charges == "ignore" else ""
+
+
+def known_charges(settings: DataSettings, start: Potential) -> Literal["", "ignored"]:
+    """Returns the card's field of a model: charges that its start implies it goes on implying.
+
+    Args:
+        settings: of the data.
+        start: the model before the first update.
+
+    Raises:
+        ConfigError: see `check_charges`.
+    """
+    implied = start.card.implies_charges and not start.uses_charge
+    return check_charges(settings, start.uses_charge) or ("ignored" if implied else "")
 
 
 def as_trained(dataset: Dataset, model: TrainedModel) -> Dataset:

@@ -17,7 +17,12 @@ from tlpot.data import Dataset, DatasetWithLabels, Labels
 from tlpot.energy import has_forces
 from tlpot.engines import EngineSpec
 from tlpot.errors import ConfigError, OutputError
-from tlpot.jobs.data_sources import check_charges, check_elements, with_energies
+from tlpot.jobs.data_sources import (
+    check_charges,
+    check_elements,
+    known_charges,
+    with_energies,
+)
 from tlpot.jobs.engine_features import (
     ENGINE_FEATURES,
     check_engine_strategy,
@@ -265,6 +270,7 @@ def prepare_finetune(
         output=config.output,
         card=replace(
             _card(config, chosen, parent, {**others, saved: references}, saved, kept),
+            charges=known_charges(config.data, start),
             parent=parent_hash,
             dataset={} if context.low is None else {"low": dict(context.low.definition)},
         ),
@@ -455,5 +461,4 @@ def _card(
         origin=parent.card.origin,
         references=origins,
         citation=parent.card.citation,
-        charges=check_charges(config.data, parent.architecture.charge_spin),
     )
