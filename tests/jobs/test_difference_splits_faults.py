@@ -7,6 +7,7 @@ from few_labels import CC, SPLIT
 
 import tlpot
 from tlpot.errors import ConfigError
+from tlpot.evaluation import error_report
 from tlpot.models import LIBRARY
 
 pytestmark = [pytest.mark.fault, pytest.mark.train]
@@ -61,3 +62,23 @@ def test_the_split_of_a_sum_outlives_further_labels(differences, tmp_path):
     assert len(found.predictions.indices) == SPLIT["test"]
     card = tlpot.load(models[0]).card
     assert card.dataset["structures"] == split["structures"]
+
+
+def test_reports_of_sums_and_of_differences(differences, tmp_path):
+    """A sum had no report but at its end; a difference was compared with total energies."""
+    data, models = differences
+    report = {"md_steps": 0, "parts": ["calibration", "drift"]}
+    with pytest.raises(ConfigError, match="difference"):
+        tlpot.report(models[0], data, level=CC, report=report, progress=False)
+    whole = tlpot.finetune(
+        "tlpot-tiny", data, level=CC, strategy="delta", output=tmp_path / "sum.safetensors",
+        split=SPLIT, epochs=1, report=report, progress=False,
+    )  # fmt: skip
+    split = whole.output.with_suffix(".run") / "split.json"
+    for model in (whole.output, whole.potential):
+        again = tlpot.report(
+            model, data, level=CC, split=split, parent="tlpot-tiny", report=report, progress=False
+        )
+        mae = error_report(again.end).overall["energy_mae"]
+        assert mae == pytest.approx(whole.end.overall["energy_mae"])
+        assert again.drift is not None

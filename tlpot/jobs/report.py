@@ -52,8 +52,9 @@ from tlpot.jobs.engine_features import with_engine
 from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
+    DeltaPotential,
     LevelModel,
     LevelPotential,
     Potential,
@@ -242,7 +243,7 @@ class ReportConfig:
     part: SplitPart | None = None
     report: ReportSettings = field(default_factory=ReportSettings)
     engine: str | None = None
-    loaded: Potential | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
+    loaded: TrainedModel | None = field(default=None, compare=False, repr=False, metadata=IN_MEMORY)
     parent_model: Potential | None = field(
         default=None, compare=False, repr=False, metadata=IN_MEMORY
     )
@@ -256,7 +257,7 @@ class ReportConfig:
 
 def report_job(
     config: ConfigSource,
-    model: str | os.PathLike[str] | Potential | None,
+    model: str | os.PathLike[str] | TrainedModel | None,
     data: DataSource | None,
     *,
     parent: str | os.PathLike[str] | Potential | None = None,
@@ -275,11 +276,11 @@ def report_job(
         TLPotError: a typo, or a value that makes no sense; see `settings_with_data`.
     """
     loaded = {
-        key: source if isinstance(source, Potential) else None
+        key: source if isinstance(source, TrainedModel) else None
         for key, source in (("model", model), ("parent", parent))
     }
     names = {
-        key: source.card.name if isinstance(source, Potential) else source
+        key: source.card.name if isinstance(source, TrainedModel) else source
         for key, source in (("model", model), ("parent", parent))
     }
     split = given.pop("split", None)  # a file, and no section as for a training
@@ -292,8 +293,17 @@ def report_job(
         data=replace(found.data, dataset=objects.dataset),
         divided=divided,
         loaded=loaded["model"],
-        parent_model=loaded["parent"],
+        parent_model=_single(loaded["parent"]),
     )
+
+
+def _single(parent: TrainedModel | None) -> Potential | None:
+    if parent is not None and not isinstance(parent, Potential):
+        raise ConfigError(
+            f"the parent {parent.card.name!r} is a {type(parent).__name__}; expected a single "
+            "potential, such as the low part of a sum"
+        )
+    return parent
 
 
 def make_report(
@@ -316,11 +326,19 @@ def make_report(
     dataset = as_trained(config.data.open(every_level=told), opened)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
     model = level_of(opened, config.model, level, config.model_level)
+    if difference_parts(model.level) is not None:
+        raise ConfigError(
+            f"there is no report of {opened.card.name!r}, whose level {model.level!r} is a "
+            "difference: no walls, no dynamics; take tlpot evaluate at that level"
+        )
     check_quantity(model, dataset, level, f"the model {opened.card.name!r}")
     potential = opened
     target: PropertyTarget | None = getattr(model, "target", None)
-    if target is None and not isinstance(potential, Potential):
-        potential = load_potential(config.model, device=device)  # which says why not
+    if target is None and not isinstance(potential, Potential | DeltaPotential):
+        raise ConfigError(
+            f"there is no transfer report of model {opened.card.name!r} ({type(opened).__name__}); "
+            "report on its members, or take tlpot evaluate"
+        )
     parent = None
     if config.parent is not None:
         made_from = config.parent_model or load_potential(config.parent, device=device)
@@ -335,7 +353,7 @@ def make_report(
     end = predict(model, dataset, indices, level, device=opened.device, show=show)
     if target is not None:
         return _property_report(config, opened, model, dataset, end, level, part, parent)
-    assert isinstance(potential, Potential)
+    assert isinstance(potential, Potential | DeltaPotential)
     evaluated = EvaluatedModel(
         potential=potential, level=model.level, dataset=dataset, indices=indices, part=part, end=end
     )
