@@ -20,7 +20,7 @@ from tlpot import transfer
 from tlpot.data import Dataset, DataSource, SpecSource, frames_of, open_dataset
 from tlpot.errors import ConfigError, DataError, TLPotError, UnknownElementError, nearest
 from tlpot.files import PathLike
-from tlpot.levels import choose_level
+from tlpot.levels import choose_level, difference_parts
 from tlpot.models import (
     HIDDEN,
     CatalogueEntry,
@@ -304,10 +304,13 @@ def _scores_of(
     sizes = feature_blocks(potential.architecture)
     choices = [*((block,) for block in sizes), check_blocks((), potential.architecture)]
     scores = []
+    whole = [name for name in potential.levels if difference_parts(name) is None]
+    if not whole and difference_parts(target.level) is None:
+        raise ConfigError(f"gives a difference ({', '.join(potential.levels)}), which is no start")
     if target.learned is not None:
         return _property_scores(target, target.learned, entry, potential, baseline, cache)
     for source in potential.levels:
-        if potential.target(source) is not None:
+        if potential.target(source) is not None or source not in whole:
             continue
         model = potential.at(source)
         try:
