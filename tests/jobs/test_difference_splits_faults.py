@@ -6,7 +6,7 @@ import pytest
 from few_labels import CC, SPLIT
 
 import tlpot
-from tlpot.errors import ConfigError
+from tlpot.errors import ConfigError, UnknownLevelError
 from tlpot.evaluation import error_report
 from tlpot.models import LIBRARY
 
@@ -82,3 +82,15 @@ def test_reports_of_sums_and_of_differences(differences, tmp_path):
         mae = error_report(again.end).overall["energy_mae"]
         assert mae == pytest.approx(whole.end.overall["energy_mae"])
         assert again.drift is not None
+
+
+def test_the_only_level_of_a_model_is_that_of_the_labels(differences, tmp_path):
+    """It had to be named, of files of several levels, though the model has no other."""
+    data, models = differences
+    split = models[0].with_suffix(".run") / "split.json"
+    assert tlpot.evaluate(models[0], data, progress=False).level == LEVEL
+    assert tlpot.calibrate(models[0], data, split=split, progress=False).model.levels == (LEVEL,)
+    tiny = tlpot.evaluate("tlpot-tiny", data, progress=False)
+    assert tiny.level == "wb97x/6-31g*"
+    with pytest.raises(UnknownLevelError, match="levels of theory"):
+        tlpot.evaluate("tlpot-peptides-tiny", data, progress=False)

@@ -49,7 +49,7 @@ from tlpot.evaluation import (
 )
 from tlpot.jobs.data_sources import DataSettings, as_trained
 from tlpot.jobs.engine_features import with_engine
-from tlpot.jobs.evaluate import frames_of_part, level_of, told_properties
+from tlpot.jobs.evaluate import frames_of_part, label_level, level_of, told_properties
 from tlpot.jobs.given_settings import ConfigSource, settings_with_data
 from tlpot.jobs.property_jobs import check_quantity, property_baselines
 from tlpot.levels import choose_level, difference_parts
@@ -324,7 +324,7 @@ def make_report(
         opened = with_engine(opened, config.engine, device)
     told = bool(told_properties(opened))
     dataset = as_trained(config.data.open(every_level=told), opened)
-    level = choose_level(config.level, dataset.levels, str(dataset.path))
+    level = label_level(config.level, dataset, opened)
     model = level_of(opened, config.model, level, config.model_level)
     if difference_parts(model.level) is not None:
         raise ConfigError(
