@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from tlpot.calculators.tlpot import (
     given_atoms,
 )
 from tlpot.energy import Properties
+from tlpot.engines import parse_engine
 from tlpot.errors import ConfigError, GeometryError, UnknownLevelError
 from tlpot.graph import AtomGraph, Layout
 from tlpot.levels import canonical_level, difference_parts
@@ -109,7 +111,10 @@ class DeltaCalculator(SharedCalculator):
                 "tlpot.evaluate takes it where there are labels"
             )
         self.level, self.low_level = parts
-        if isinstance(low, str):
+        learned = learned_on_model(source.card.dataset.get("low", {}), low)
+        if learned is not None:
+            low, low_level = named_calculator(low, level=learned), self.low_level
+        elif isinstance(low, str):
             low = _named_low(low, self.low_level)
         given = set(getattr(low, "implemented_properties", ()))
         if "energy" not in given or not hasattr(low, "get_potential_energy"):
@@ -256,6 +261,33 @@ def check_definition(learned: Mapping[str, Any], given: Mapping[str, Any], words
 
 _LEVELLED = (TLPotCalculator, DeltaCalculator, EngineCalculator)
 """Calculators that know their level of theory."""
+
+
+def learned_on_model(learned: Mapping[str, Any], low: Any) -> str | None:
+    """Returns the level of a named model that a difference was learned on, see ``strategy.low``.
+
+    Labels of a model have its name, and not that of the level that it stands for.
+
+    Args:
+        learned: what the card says of the low level.
+        low: a name, a file, or something else.
+
+    Returns:
+        None if the difference was not learned on a model, or `low` names none.
+
+    Raises:
+        ConfigError: it is another model.
+        ModelFileError: there is no such model.
+    """
+    if learned.get("engine") != "model" or not isinstance(low, str):
+        return None
+    parsed = parse_engine(low, bare_models=True)
+    if parsed.kind != "model":
+        return None
+    found = hashlib.sha256(models.library_file(parsed.target).read_bytes()).hexdigest()
+    given = {**learned, "model_sha256": found}
+    check_definition(learned, given, "the difference was learned on a low level")
+    return str(learned["model_level"])
 
 
 def _named_low(name: str, level: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -21,6 +21,7 @@ from tlpot.calculators import (
     FragmentMethod,
     TLPotCalculator,
     energy_model,
+    learned_on_model,
     named_source,
 )
 from tlpot.dynamics import LOST
@@ -254,11 +255,27 @@ def _delta(
     source = _source(model)
     if isinstance(source, str | os.PathLike):
         source = load(source, device=options["device"])
-    below, words, stated = _below(low, low_level, options, _low_of(source, level))
+    wanted = _low_of(source, level)
+    own = learned_on_model(_learned_low(source), os.fspath(low) if _is_path(low) else low)
+    if own is not None:
+        below, words, stated = *_whole(low, own, options), wanted
+    else:
+        below, words, stated = _below(low, low_level, options, wanted)
     calculator = DeltaCalculator(
         below, source, level=level, low_level=stated, **_fitting(source, options)
     )
     return calculator, f"{_named(model, calculator.level)} over {words}"
+
+
+def _is_path(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike)
+
+
+def _learned_low(model: Any) -> Mapping[str, Any]:
+    """Returns what the card of a model of differences says of its low level."""
+    whole = model.potential if isinstance(model, LevelView) else model
+    found = whole.card.dataset.get("low", {}) if isinstance(whole, TrainedModel) else {}
+    return cast("Mapping[str, Any]", found)
 
 
 def _low_of(model: Any, level: str | None) -> str | None:
