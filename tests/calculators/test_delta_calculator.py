@@ -346,6 +346,9 @@ def test_a_named_low_model_is_opened_at_the_level_of_the_difference(delta, tmp_p
     calculator, words = method.calculator(wanted)
     assert water(calculator).get_potential_energy() == wanted.get_potential_energy()
     assert "over toy" in words
+    # as OpenMM, LAMMPS and i-PI open it, once for many structures
+    calculator, _ = method.opened().calculator(wanted)
+    assert water(calculator).get_potential_energy() == wanted.get_potential_energy()
 
 
 @pytest.mark.fault

@@ -167,8 +167,10 @@ def test_a_model_that_a_difference_was_learned_on_is_its_low_level(settings, tmp
         water.calc = DeltaCalculator(name, settings["output"])
         alone = TLPotCalculator(low).get_potential_energy(water)
         assert water.get_potential_energy() == alone + water.calc.results["energy_delta"]
-        calculator, _ = EnergyMethod(model=settings["output"], low=name).calculator(water)
-        assert calculator.get_potential_energy(water) == water.get_potential_energy()
+        method = EnergyMethod(model=settings["output"], low=name)
+        for way in (method, method.opened()):
+            calculator, _ = way.calculator(water)
+            assert calculator.get_potential_energy(water) == water.get_potential_energy()
     for given in ({}, {"low_level": "tlpot-tiny"}):
         with pytest.raises(ConfigError, match="model_sha256"):
             DeltaCalculator("tlpot-peptides-tiny", settings["output"], **given)

@@ -151,8 +151,13 @@ class EnergyMethod:
             ModelFileError, UnknownLevelError: see `FragmentCalculator`.
         """
         options = {"device": self.device, "dtype": self.dtype}
-        low = None if self.low is None else _opened(self.low, self.low_level, options)
-        return replace(self, model=_opened(self.model, self.level, options), low=low)
+        model = _opened(self.model, self.level, options)
+        if self.low is None:
+            return replace(self, model=model)
+        if self.scheme is not None:
+            return replace(self, model=model, low=_opened(self.low, self.low_level, options))
+        low, level = _opened_low(self.low, self.low_level, model, options)
+        return replace(self, model=model, low=low, low_level=level)
 
     def calculator(self, atoms: Atoms) -> tuple[Any, str]:
         """Returns an ASE calculator for a structure, and the method in words.
@@ -315,6 +320,22 @@ def _opened(
     if isinstance(source, Mapping):
         return {name: _opened(one, level, options, name) for name, one in source.items()}
     return energy_model(source, level=level, kind=kind, **_fitting(source, options))
+
+
+def _opened_low(
+    low: Any, level: str | None, model: Any, options: Mapping[str, Any]
+) -> tuple[Any, str | None]:
+    """Opens the low level of an open model of differences, see `_delta`; and the level it is at."""
+    wanted = _low_of(model, None)
+    own = learned_on_model(_learned_low(model), os.fspath(low) if _is_path(low) else low)
+    if own is not None:
+        return _opened(low, own, options), wanted
+    try:
+        return _opened(low, level, options), level
+    except (UnknownLevelError, ConfigError):
+        if level is None and wanted is None:
+            raise
+    return _opened(low, wanted if level is None else None, options), level
 
 
 def _absolute(source: Any) -> Any:

@@ -329,7 +329,13 @@ def _begun(start: str, config: TrainConfig, levels: Sequence[str], dataset: Data
         raise ConfigError(f"{start} reads features of an engine, which are not trained")
     check_elements(begun, dataset, start)
     for level in levels:
-        begun.check_rigidity(level)
+        kinds = [correction.info.kind for correction in begun.corrections(level)]
+        if kinds:
+            raise ConfigError(
+                f"{start} has at {level} what was solved for in closed form on features that a "
+                f"training would move ({', '.join(kinds)}); go on from the model that it was made "
+                "from, or take tlpot finetune with the level as its source"
+            )
         if begun.target(level) is not None:
             raise ConfigError(
                 f"{start} gives a property at {level}; more labels of a property are learned by "
