@@ -169,9 +169,10 @@ def rank_models(
     scores.append(_score(target, baseline, None, baseline))
     for entry in progress_bar(entries, disable=None, desc="models", dynamic_ncols=True):
         missing = set(dataset.elements) - set(entry.elements)
-        if entry.problem or missing:
+        problem = entry.problem or entry.no_parent
+        if problem or missing:
             symbols = ", ".join(chemical_symbols[z] for z in sorted(missing))
-            refused[entry.source] = entry.problem or f"does not know {symbols}"
+            refused[entry.source] = problem or f"does not know {symbols}"
             continue
         if target.learned is None and all(map(is_property, entry.levels)):
             refused[entry.source] = "knows properties only, and no energies to start from"
