@@ -178,9 +178,8 @@ def prepare_finetune(
     settings = training_settings(config.training, "finetune")
     parent, parent_hash, dataset = _opened(config, chosen, engine, device)
     level = choose_level(config.level, dataset.levels, str(dataset.path))
-    source = choose_level(
-        config.source, parent.levels, f"the parent {config.parent}", option="source"
-    )
+    levels = parent.levels if config.source or chosen.reads_source else parent.levels[:1]
+    source = choose_level(config.source, levels, f"the parent {config.parent}", option="source")
     check_elements(parent, dataset, config.parent)
     split = config.split.divide(dataset, level, keep_elements=config.defaults > 1)
     suspicions = label_warnings(dataset, level, split.train)
@@ -197,7 +196,8 @@ def prepare_finetune(
         cache=run / "features",
         low=engine_values(chosen, dataset, split, level, run),
     )
-    _check_kind(source, level, config.parent)
+    if chosen.reads_source:
+        _check_kind(source, level, config.parent)
     training_data = chosen.training_data(context)
     if chosen.known is not None and len(training_data.levels) > 1:
         raise ConfigError(
